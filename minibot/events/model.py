@@ -1,0 +1,554 @@
+"""The events of minibot as frozen, concretely typed classes.
+
+One payload class per contract (`contracts/<type>.v1.schema.json`); optional fields are `None`
+and are left out of the JSON. Lineage (`cause_ids`, `tick_seq`) stands in the payload on disk and
+in `Event` and `Draft` here, so that no payload class repeats it. Decimal values are strings with
+the exchange's own characters; times are integer Unix milliseconds.
+
+This module holds no validation: `events.codec` validates on both sides of a queue.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import MISSING, dataclass, fields
+from typing import Any, ClassVar, Final
+
+JsonObject = dict[str, Any]
+"""A JSON object as decoded: str keys; str, int, bool, None, list and dict values; never float."""
+
+BUY: Final = "BUY"
+SELL: Final = "SELL"
+HOLD: Final = "HOLD"
+
+
+@dataclass(frozen=True, slots=True)
+class Payload:
+    """The domain part of an event; subclasses add fields."""
+
+    TYPE: ClassVar[str] = ""
+
+    def to_json(self) -> JsonObject:
+        """Return the JSON object of this payload, without fields that are None."""
+        return {
+            name: _plain(value)
+            for name in _names(type(self))
+            if (value := getattr(self, name)) is not None
+        }
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Payload:
+        """Return the typed payload; unknown keys are ignored, missing required keys raise KeyError."""
+        return cls(**{name: _read(cls, name, data) for name in _names(cls)})
+
+
+_NAMES: dict[type[Payload], tuple[str, ...]] = {}
+_OPTIONAL: dict[type[Payload], frozenset[str]] = {}
+
+
+def _names(cls: type[Payload]) -> tuple[str, ...]:
+    if cls not in _NAMES:
+        _NAMES[cls] = tuple(field.name for field in fields(cls))
+        _OPTIONAL[cls] = frozenset(f.name for f in fields(cls) if f.default is not MISSING)
+    return _NAMES[cls]
+
+
+def _read(cls: type[Payload], name: str, data: Mapping[str, Any]) -> Any:
+    if name in data:
+        return _frozen(data[name])
+    if name in _OPTIONAL[cls]:
+        return None
+    raise KeyError(name)
+
+
+def _frozen(value: Any) -> Any:
+    return tuple(_frozen(item) for item in value) if isinstance(value, list) else value
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, Check):
+        return value.to_json()
+    return value
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One named value against one named threshold, as a trader would check it."""
+
+    name: str
+    value: str
+    threshold: str
+    passed: bool
+
+    def to_json(self) -> JsonObject:
+        """Return the JSON object of this check."""
+        return {
+            "name": self.name,
+            "value": self.value,
+            "threshold": self.threshold,
+            "passed": self.passed,
+        }
+
+
+# --- market_ticks, by market_role -------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class MarketTick(Payload):
+    """A trade, or a quote that changed price or size of the touch."""
+
+    TYPE: ClassVar[str] = "market_tick"
+    symbol: str
+    price: str
+    kind: str  # "trade" or "quote"
+    bid: str
+    bid_qty: str
+    ask: str
+    ask_qty: str
+    recv_mono_ns: int
+    exchange_ts: int | None = None
+    qty: str | None = None
+    taker_side: str | None = None
+    trade_id: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Bar(Payload):
+    """A closed bar, aligned in exchange time."""
+
+    TYPE: ClassVar[str] = "bar"
+    symbol: str
+    interval: str
+    open_ts: int
+    close_ts: int
+    open: str
+    high: str
+    low: str
+    close: str
+    volume: str
+    is_history: bool
+    quote_volume: str | None = None
+    taker_buy_volume: str | None = None
+    trades: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Book(Payload):
+    """The best levels of the local book, best first; a level is (price, qty)."""
+
+    TYPE: ClassVar[str] = "book"
+    symbol: str
+    bids: tuple[tuple[str, str], ...]
+    asks: tuple[tuple[str, str], ...]
+    last_update_id: int
+    why: str  # "interval" or "resync"
+
+
+@dataclass(frozen=True, slots=True)
+class Instrument(Payload):
+    """The rules of a symbol; at start and on change."""
+
+    TYPE: ClassVar[str] = "instrument"
+    symbol: str
+    base_asset: str
+    quote_asset: str
+    status: str
+    price_increment: str
+    qty_increment: str
+    qty_min: str
+    qty_max: str
+    notional_min: str
+    origin: str  # "exchange", "table" or "derived"
+    market_qty_max: str | None = None
+    notional_max: str | None = None
+    bid_percent_up: str | None = None
+    bid_percent_down: str | None = None
+    ask_percent_up: str | None = None
+    ask_percent_down: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Beat(Payload):
+    """A second of market time has passed; `data_age_ms` by symbol."""
+
+    TYPE: ClassVar[str] = "beat"
+    n: int
+    data_age_ms: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Gap(Payload):
+    """Market data is missing between two times."""
+
+    TYPE: ClassVar[str] = "gap"
+    symbol: str
+    stream: str
+    from_ts: int
+    to_ts: int
+    why: str
+
+
+# --- decisions --------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Signal(Payload):
+    """What the strategy thinks of a symbol now, and why, in values against thresholds."""
+
+    TYPE: ClassVar[str] = "signal"
+    symbol: str
+    side: str  # BUY, SELL or HOLD
+    score: int  # 0-110
+    confidence: int  # 0-100
+    horizon_ms: int
+    reason: str
+    reason_code: str
+    checks: tuple[Any, ...]  # of Check; plain dicts once read back
+    strategy: str | None = None
+    params_hash: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RiskAction(Payload):
+    """What risk decided: ALLOW, BLOCK, REDUCE, EXIT or STOP."""
+
+    TYPE: ClassVar[str] = "risk_action"
+    action: str
+    reason_code: str
+    symbol: str | None = None
+    signal_id: str | None = None
+    checks: tuple[Any, ...] | None = None
+    profile: str | None = None
+    headroom: Mapping[str, str] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class OrderIntent(Payload):
+    """A wish that risk allowed; `limit_price`, `time_in_force` and `expires_ts` as they apply."""
+
+    TYPE: ClassVar[str] = "order_intent"
+    symbol: str
+    side: str
+    qty: str
+    order_type: str  # MARKET or LIMIT
+    client_order_id: str
+    purpose: str  # ENTRY or EXIT
+    limit_price: str | None = None
+    time_in_force: str | None = None
+    expires_ts: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class OrderResult(Payload):
+    """One change of state of an order."""
+
+    TYPE: ClassVar[str] = "order_result"
+    client_order_id: str
+    order_id: str
+    result: str  # ACCEPTED PARTIALLY_FILLED FILLED CANCELLED EXPIRED REJECTED
+    symbol: str | None = None
+    reason_code: str | None = None
+    filled_qty: str | None = None
+    remaining_qty: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Fill(Payload):
+    """An execution with its evidence: the touch it met and the modelled latency."""
+
+    TYPE: ClassVar[str] = "fill"
+    order_id: str
+    client_order_id: str
+    symbol: str
+    side: str
+    qty: str
+    price: str
+    fee: str
+    fee_asset: str
+    liquidity: str  # TAKER or MAKER
+    bid: str | None = None
+    ask: str | None = None
+    displayed_qty: str | None = None
+    latency_market_ms: int | None = None
+
+
+# --- run and world ----------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class RunOpening(Payload):
+    """What the run starts with; always its first event.
+
+    `cash` maps asset to decimal string; a lot is {symbol, qty, price, ts}; `budgets_used` maps
+    the name of a budget to its used amount as a decimal string.
+    """
+
+    TYPE: ClassVar[str] = "run_opening"
+    cash: Mapping[str, str]
+    lots: tuple[Mapping[str, Any], ...]
+    budgets_used: Mapping[str, str]
+    from_run: str | None = None
+    from_root: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RunEnding(Payload):
+    """No entries from now on; what is open expires on the first beat at or after `until_ts`."""
+
+    TYPE: ClassVar[str] = "run_ending"
+    who: str
+    why: str
+    until_ts: int
+
+
+@dataclass(frozen=True, slots=True)
+class Halt(Payload):
+    """No new entries until `resume`."""
+
+    TYPE: ClassVar[str] = "halt"
+    who: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Resume(Payload):
+    """Entries are allowed again."""
+
+    TYPE: ClassVar[str] = "resume"
+    who: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class ExitPosition(Payload):
+    """Close the position in a symbol."""
+
+    TYPE: ClassVar[str] = "exit_position"
+    who: str
+    why: str
+    symbol: str
+
+
+@dataclass(frozen=True, slots=True)
+class LockSymbol(Payload):
+    """No entries in a symbol until `until_ts`."""
+
+    TYPE: ClassVar[str] = "lock_symbol"
+    who: str
+    why: str
+    symbol: str
+    until_ts: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ModelActive(Payload):
+    """A model snapshot passed its gate and is the active one, or was rolled back."""
+
+    TYPE: ClassVar[str] = "model_active"
+    who: str
+    why: str
+    model_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Health(Payload):
+    """How a role is; which optional fields are present depends on the role."""
+
+    TYPE: ClassVar[str] = "health"
+    role: str
+    state: str  # STARTING READY DEGRADED DRAINING STOPPED
+    uptime_s: int
+    turns: int
+    rss_bytes: int | None = None
+    cpu_ms: int | None = None
+    open_files: int | None = None
+    threads: int | None = None
+    inputs: Mapping[str, Mapping[str, int]] | None = None
+    data_age_ms: int | None = None
+    decision_age_ms: int | None = None
+    latency_us: int | None = None
+    endpoint: str | None = None
+    ok: bool | None = None
+    weight_used: int | None = None
+    reconnects: int | None = None
+    breaker: str | None = None
+    late_trades: int | None = None
+    reason: str | None = None
+    open_orders: int | None = None
+    open_positions: int | None = None
+    dup_dropped: int | None = None
+    detail: str | None = None
+    counters: Mapping[str, int] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Incident(Payload):
+    """Something that the run survived and an operator should know."""
+
+    TYPE: ClassVar[str] = "incident"
+    component: str
+    kind: str
+    detail: str
+    count: int | None = None
+    until_ts: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StopJournal(Payload):
+    """A STOP, a planned END, or a CLEAR of the flag."""
+
+    TYPE: ClassVar[str] = "stop_journal"
+    component: str
+    reason_code: str
+    detail: str
+    kind: str  # STOP, END or CLEAR
+    open_positions: tuple[Mapping[str, str], ...] | None = None
+    who: str | None = None
+    why: str | None = None
+    stopped_run: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Recommendation(Payload):
+    """What the model thinks; probabilities are decimal strings with six places that add up to one."""
+
+    TYPE: ClassVar[str] = "recommendation"
+    symbol: str
+    model_id: str
+    p_buy: str
+    p_hold: str
+    p_sell: str
+    horizon_ms: int
+    baseline: bool | None = None
+    top_features: tuple[Any, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Ack(Payload):
+    """A range of lines that a reader took: lines from_seq..to_seq of `queue`, at `taken_ts`."""
+
+    TYPE: ClassVar[str] = "ack"
+    reader: str
+    queue: str
+    from_seq: int
+    to_seq: int
+    n: int  # running number of the reader's first input in this range, from 1
+    taken_ts: int
+    took_us: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetter(Payload):
+    """A line that could not be used at all."""
+
+    TYPE: ClassVar[str] = "dead_letter"
+    queue: str
+    seq: int
+    offset: int
+    reason_code: str
+    detail: str
+    line: str
+    line_sha256: str
+
+
+PAYLOAD_CLASSES: Final[Mapping[str, type[Payload]]] = {
+    cls.TYPE: cls
+    for cls in (
+        MarketTick,
+        Bar,
+        Book,
+        Instrument,
+        Beat,
+        Gap,
+        Signal,
+        RiskAction,
+        OrderIntent,
+        OrderResult,
+        Fill,
+        RunOpening,
+        RunEnding,
+        Halt,
+        Resume,
+        ExitPosition,
+        LockSymbol,
+        ModelActive,
+        Health,
+        Incident,
+        StopJournal,
+        Recommendation,
+        Ack,
+        DeadLetter,
+    )
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """An envelope with its typed payload and its lineage."""
+
+    ts: int
+    id: str
+    source: str
+    run_id: str
+    cmdline_hash: str
+    payload: Payload
+    cause_ids: tuple[str, ...] | None = None
+    tick_seq: int | None = None
+
+    @property
+    def type(self) -> str:
+        """The event type, which is the payload's."""
+        return self.payload.TYPE
+
+    def to_json(self) -> JsonObject:
+        """Return the whole envelope as it is written."""
+        payload = self.payload.to_json()
+        if self.cause_ids is not None:
+            payload["cause_ids"] = list(self.cause_ids)
+        if self.tick_seq is not None:
+            payload["tick_seq"] = self.tick_seq
+        kind = self.payload.TYPE
+        return {
+            "schema": "minibot." + kind,
+            "v": 1,
+            "ts": self.ts,
+            "id": self.id,
+            "source": self.source,
+            "type": kind,
+            "run_id": self.run_id,
+            "cmdline_hash": self.cmdline_hash,
+            "payload": payload,
+        }
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Event:
+        """Return the typed event of a decoded and validated envelope."""
+        payload = data["payload"]
+        causes = payload.get("cause_ids")
+        return cls(
+            ts=data["ts"],
+            id=data["id"],
+            source=data["source"],
+            run_id=data["run_id"],
+            cmdline_hash=data["cmdline_hash"],
+            payload=PAYLOAD_CLASSES[data["type"]].from_json(payload),
+            cause_ids=None if causes is None else tuple(causes),
+            tick_seq=payload.get("tick_seq"),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """An event without envelope, as a core returns it; the shell adds id, source, run and hash.
+
+    `cause_ids` holds ids of events, or integers: the ordinal of an earlier draft of the same step.
+    `ts` is the highest `ts` among the causes. A core returns drafts cause before effect.
+    """
+
+    queue: str
+    payload: Payload
+    ts: int
+    cause_ids: tuple[str | int, ...] = ()
+    tick_seq: int | None = None

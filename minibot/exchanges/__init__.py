@@ -1,0 +1,1 @@
+"""Exchange protocols behind one interface; clock and limits come in as values."""

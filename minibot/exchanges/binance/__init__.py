@@ -1,0 +1,1 @@
+"""Binance Spot public market data: REST, streams, book, filters, limits."""

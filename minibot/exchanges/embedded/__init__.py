@@ -1,0 +1,1 @@
+"""The loopback exchange: server, sources, scripted faults."""

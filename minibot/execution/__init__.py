@@ -1,0 +1,1 @@
+"""execution_role: paper orders, fills, fees, portfolio, ledger."""

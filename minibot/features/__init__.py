@@ -1,0 +1,1 @@
+"""Indicators and microstructure: pure functions and incremental state, no I/O."""

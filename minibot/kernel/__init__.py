@@ -1,0 +1,1 @@
+"""Durable queues: lines, journals, cursors, locks, seals. Knows nothing about trading."""

@@ -1,0 +1,1 @@
+"""market_role: feed supervision, history, ticks, bars, health of the link."""

@@ -1,0 +1,1 @@
+"""Replay, verification of lineage, explanation: the same cores fed from files."""

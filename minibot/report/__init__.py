@@ -1,0 +1,1 @@
+"""Metrics, acceptance and the morning report, recounted from the queues."""

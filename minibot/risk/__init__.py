@@ -1,0 +1,1 @@
+"""risk_role: limits, gates, sizing, exits; the only writer of order_intents."""

@@ -1,0 +1,1 @@
+"""A run: configuration, clocks, role loop, supervision, STOP, preflight, secrets, logging."""

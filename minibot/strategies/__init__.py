@@ -1,0 +1,1 @@
+"""strategy_role and the strategies it can run, one file each."""

@@ -1,0 +1,1 @@
+"""watchdog_role: liveness, backlog, disk, clock; merges parts and initiates STOP."""
