@@ -1,0 +1,78 @@
+"""Average true range after Wilder, one bar at a time."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from minibot.features.lossless import float_from, float_text
+
+
+class WilderAtr:
+    """Average true range of bars, in the unit of price.
+
+    The true range is the distance from the higher of high and former close to the lower of low
+    and former close; of the first bar, which has no former close, it is high - low. The first
+    value is the plain mean of `period` true ranges; from then on it is smoothed by 1 / period.
+
+    Source:
+        J. Welles Wilder, New Concepts in Technical Trading Systems, 1978.
+    """
+
+    __slots__ = ("_close", "_mean", "count", "period", "warmup")
+
+    def __init__(self, period: int) -> None:
+        """Start empty; raises ValueError for a period below 1."""
+        if period < 1:
+            raise ValueError(f"period: expected at least 1, found {period}")
+        self.period: int = period
+        self.warmup: int = period
+        self.count: int = 0
+        self._close: float = 0.0
+        self._mean: float = 0.0
+
+    def update(self, high: float, low: float, close: float) -> None:
+        """Take the next bar."""
+        self.count += 1
+        top = high
+        bottom = low
+        if self.count > 1:
+            if self._close > top:
+                top = self._close
+            if self._close < bottom:
+                bottom = self._close
+        self._close = close
+        true_range = top - bottom
+        if self.count > self.warmup:
+            self._mean = (self._mean * (self.period - 1) + true_range) / self.period
+            return
+        self._mean = self._mean + true_range
+        if self.count == self.warmup:
+            self._mean = self._mean / self.period
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether `warmup` bars have been taken."""
+        return self.count >= self.warmup
+
+    @property
+    def value(self) -> float | None:
+        """The average true range, or None before it is ready."""
+        return self._mean if self.count >= self.warmup else None
+
+    def state(self) -> dict[str, Any]:
+        """Return all that later values depend on, as canonical JSON values."""
+        return {
+            "close": float_text(self._close),
+            "count": self.count,
+            "mean": float_text(self._mean),
+            "period": self.period,
+        }
+
+    @classmethod
+    def from_state(cls, state: dict[str, Any]) -> WilderAtr:
+        """Return the average that `state` described."""
+        restored = cls(state["period"])
+        restored.count = state["count"]
+        restored._close = float_from(state["close"])
+        restored._mean = float_from(state["mean"])
+        return restored

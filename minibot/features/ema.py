@@ -1,0 +1,59 @@
+"""Exponential moving average, one value at a time."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from minibot.features.lossless import float_from, float_text
+
+
+class Ema:
+    """Exponential moving average over `period` values, in the unit of its input.
+
+    It starts as the plain mean of the first `period` values; from then on each value moves it by
+    2 / (period + 1) of the distance. A NaN that is fed stays: callers check what they read.
+    """
+
+    __slots__ = ("_mean", "_weight", "count", "period", "warmup")
+
+    def __init__(self, period: int) -> None:
+        """Start empty; raises ValueError for a period below 1."""
+        if period < 1:
+            raise ValueError(f"period: expected at least 1, found {period}")
+        self.period: int = period
+        self.warmup: int = period
+        self.count: int = 0
+        self._weight: float = 2.0 / (period + 1)
+        self._mean: float = 0.0
+
+    def update(self, value: float) -> None:
+        """Take the next value."""
+        self.count += 1
+        if self.count > self.warmup:
+            self._mean = self._mean + self._weight * (value - self._mean)
+            return
+        self._mean = self._mean + value
+        if self.count == self.warmup:
+            self._mean = self._mean / self.period
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether `warmup` values have been taken."""
+        return self.count >= self.warmup
+
+    @property
+    def value(self) -> float | None:
+        """The average, or None before it is ready."""
+        return self._mean if self.count >= self.warmup else None
+
+    def state(self) -> dict[str, Any]:
+        """Return all that later values depend on, as canonical JSON values."""
+        return {"count": self.count, "mean": float_text(self._mean), "period": self.period}
+
+    @classmethod
+    def from_state(cls, state: dict[str, Any]) -> Ema:
+        """Return the average that `state` described."""
+        restored = cls(state["period"])
+        restored.count = state["count"]
+        restored._mean = float_from(state["mean"])
+        return restored

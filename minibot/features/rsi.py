@@ -1,0 +1,88 @@
+"""Relative strength index after Wilder, one close at a time."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from minibot.features.lossless import float_from, float_text
+
+
+class WilderRsi:
+    """Relative strength index, 0 to 100, of closes.
+
+    The first value needs `period` changes, so `period` + 1 closes: plain means of gains and of
+    losses. From then on both means are smoothed by 1 / period (Wilder). It is computed as
+    100 * (gain / (gain + loss)), which equals 100 - 100 / (1 + gain / loss) and needs no special
+    case without losses. Without any movement at all it is 50: neither side is stronger.
+
+    Source:
+        J. Welles Wilder, New Concepts in Technical Trading Systems, 1978.
+    """
+
+    __slots__ = ("_close", "_gain", "_loss", "count", "period", "warmup")
+
+    def __init__(self, period: int) -> None:
+        """Start empty; raises ValueError for a period below 1."""
+        if period < 1:
+            raise ValueError(f"period: expected at least 1, found {period}")
+        self.period: int = period
+        self.warmup: int = period + 1
+        self.count: int = 0
+        self._close: float = 0.0
+        self._gain: float = 0.0
+        self._loss: float = 0.0
+
+    def update(self, close: float) -> None:
+        """Take the next close."""
+        self.count += 1
+        change = close - self._close
+        self._close = close
+        if self.count == 1:
+            return
+        # A NaN change must reach a mean, so it counts as a gain instead of being compared away.
+        gain = 0.0 if change < 0.0 else change
+        loss = -change if change < 0.0 else 0.0
+        if self.count > self.warmup:
+            self._gain = (self._gain * (self.period - 1) + gain) / self.period
+            self._loss = (self._loss * (self.period - 1) + loss) / self.period
+            return
+        self._gain = self._gain + gain
+        self._loss = self._loss + loss
+        if self.count == self.warmup:
+            self._gain = self._gain / self.period
+            self._loss = self._loss / self.period
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether `warmup` closes have been taken."""
+        return self.count >= self.warmup
+
+    @property
+    def value(self) -> float | None:
+        """The index from 0 to 100, or None before it is ready."""
+        if self.count < self.warmup:
+            return None
+        movement = self._gain + self._loss
+        if movement == 0.0:
+            return 50.0
+        return 100.0 * (self._gain / movement)
+
+    def state(self) -> dict[str, Any]:
+        """Return all that later values depend on, as canonical JSON values."""
+        return {
+            "close": float_text(self._close),
+            "count": self.count,
+            "gain": float_text(self._gain),
+            "loss": float_text(self._loss),
+            "period": self.period,
+        }
+
+    @classmethod
+    def from_state(cls, state: dict[str, Any]) -> WilderRsi:
+        """Return the index that `state` described."""
+        restored = cls(state["period"])
+        restored.count = state["count"]
+        restored._close = float_from(state["close"])
+        restored._gain = float_from(state["gain"])
+        restored._loss = float_from(state["loss"])
+        return restored

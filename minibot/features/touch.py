@@ -1,0 +1,24 @@
+"""The touch: best bid and best ask, how far apart they are and how much stands there."""
+
+from __future__ import annotations
+
+
+def mid(bid: float, ask: float) -> float:
+    """Return the mean of bid and ask, in price."""
+    return (bid + ask) / 2.0
+
+
+def spread_bps(bid: float, ask: float) -> float | None:
+    """Return ask minus bid in hundredths of a percent of the mid.
+
+    None where the touch says nothing: a side at or below zero, NaN, or a bid above the ask. Equal
+    bid and ask (a locked touch) give zero.
+    """
+    if not (bid > 0.0 and ask >= bid):
+        return None
+    return (ask - bid) / mid(bid, ask) * 10_000.0
+
+
+def touch_notional(price: float, qty: float) -> float:
+    """Return what stands at one side of the touch, in quote."""
+    return price * qty
