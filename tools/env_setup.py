@@ -1,0 +1,288 @@
+"""How `.venv` is made: from nothing, in five steps, with its stamp written last.
+
+Called by `tools/with_env.py` alone, under the set-up lock. Whatever goes wrong is a `Refused`
+with one message: what happened, and what to do next.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+import sysconfig
+import time
+from typing import Final
+
+from tools.environment import (
+    LOCK_FILE,
+    MARK,
+    PROJECT,
+    STAMP,
+    USE_LOCK,
+    VENV,
+    Refused,
+    base_python,
+    clean_environ,
+    is_current,
+    say,
+    try_lock,
+    venv_python,
+    wait_for_setup_lock,
+    write_stamp,
+)
+
+# The environment (under 600 MB) plus what pip unpacks beside it meanwhile.
+FREE_MB_MIN: Final = 900
+PYTHON: Final = ".".join(str(part) for part in sys.version_info[:3])
+PYTHON_SHORT: Final = ".".join(str(part) for part in sys.version_info[:2])
+REQUIRED_IMPORTS: Final = (
+    "aiohttp, filelock, jsonschema, jsonschema_rs, numpy, orjson, portalocker, psutil, requests, "
+    "rich, websocket"
+)
+NETWORK_SIGNS: Final = (
+    "NewConnectionError",
+    "ConnectTimeoutError",
+    "ReadTimeoutError",
+    "NameResolutionError",
+    "name resolution",
+    "ProxyError",
+    "SSLError",
+    "Connection reset",
+    "Network is unreachable",
+)
+
+
+def bring_up_to_date() -> None:
+    """Set up, alone in this folder, unless another set-up has just done it."""
+    setup_lock = wait_for_setup_lock()
+    try:
+        if is_current():
+            return
+        use_lock = None if sys.platform == "win32" else try_lock(USE_LOCK)
+        if use_lock is None and sys.platform != "win32":
+            raise Refused(
+                "requirements.lock has changed, but a program that this tool started still runs\n"
+                "on .venv (a night, a test run). End it, then repeat; or look with the environment\n"
+                f"as it stands: {venv_python()} -m minibot status"
+            )
+        try:
+            set_up(setup_lock)
+        finally:
+            if use_lock is not None:
+                os.close(use_lock)
+    finally:
+        os.close(setup_lock)
+
+
+def set_up(setup_lock: int) -> None:
+    """Make `.venv` from nothing; the stamp is written last, so that half of it is never trusted."""
+    started = time.time()
+    require_venv_module()
+    clear_the_way()
+    require_space()
+    say(f"[1/5] making .venv with Python {PYTHON} from {base_python()}")
+    make_venv()
+    with open(LOCK_FILE, encoding="utf-8") as lock:
+        total = sum("==" in line for line in lock)
+    say(f"[2/5] fetching up to {total} packages, each checked against its sha256")
+    install(total, setup_lock)
+    say("[4/5] putting minibot itself on the path")
+    link_project()
+    say("[5/5] checking that everything loads")
+    check_loads()
+    write_stamp()
+    say(f"ready after {int(time.time() - started + 0.5)} s")
+
+
+def require_venv_module() -> None:
+    """Refuse a Python whose `venv` is missing or cut in two, as Debian's is, naming the package."""
+    try:
+        import ensurepip
+        import venv
+    except ImportError as error:
+        raise Refused(
+            f"this Python has no complete 'venv' module ({error}). On Debian and Ubuntu:\n"
+            f"  sudo apt-get install python{PYTHON_SHORT}-venv\n"
+            "Elsewhere install Python from python.org; then repeat the command."
+        ) from error
+    del ensurepip, venv
+
+
+def clear_the_way() -> None:
+    """Remove what an interrupted or older set-up left; set aside what somebody else made."""
+    for name in os.listdir(PROJECT):
+        if name.startswith(".venv-old-"):
+            shutil.rmtree(os.path.join(PROJECT, name), ignore_errors=True)
+    if not os.path.lexists(VENV):
+        return
+    ours = os.path.exists(MARK) or os.path.exists(STAMP)
+    target = os.path.join(PROJECT, f".venv-old-{os.getpid()}")
+    if not ours:
+        count = 1
+        while os.path.lexists(os.path.join(PROJECT, f".venv-aside-{count}")):
+            count += 1
+        target = os.path.join(PROJECT, f".venv-aside-{count}")
+        say(f".venv was not made by this tool: kept as {os.path.basename(target)}")
+    try:
+        os.rename(VENV, target)
+    except OSError as error:
+        raise Refused(
+            f".venv cannot be moved away ({error}): a program that runs from it still holds it.\n"
+            "End that program (a night, a test run, an editor), then repeat."
+        ) from error
+    if ours:
+        shutil.rmtree(target, ignore_errors=True)
+
+
+def require_space() -> None:
+    """Refuse before downloading what would not fit."""
+    free_mb = shutil.disk_usage(PROJECT).free // 1_000_000
+    if free_mb < FREE_MB_MIN:
+        raise Refused(
+            f"the environment needs {FREE_MB_MIN} MB of free space in {PROJECT}, found {free_mb} MB"
+        )
+
+
+def make_venv() -> None:
+    """Create the environment with pip in it."""
+    import venv
+
+    os.mkdir(VENV)
+    with open(MARK, "w", encoding="utf-8") as mark:
+        mark.write("made by tools/with_env.py; not complete without minibot-env.json\n")
+    try:
+        venv.EnvBuilder(with_pip=True, symlinks=os.name != "nt").create(VENV)
+    except subprocess.CalledProcessError as error:
+        output = error.output or b""
+        text = output.decode("utf-8", "replace") if isinstance(output, bytes) else str(output)
+        raise Refused("pip cannot be put into .venv:\n" + text[-2000:]) from error
+
+
+def install(total: int, setup_lock: int) -> None:
+    """Install the lock with pip, a line of progress now and then.
+
+    pip inherits the set-up lock: should this process be killed, the next set-up still waits
+    until that pip has ended instead of working in the same folder.
+    """
+    command = [venv_python(), "-m", "pip", "install", "--no-input", "--no-deps"]
+    command += ["--require-hashes", "--only-binary", ":all:", "--progress-bar", "off"]
+    command += ["--disable-pip-version-check", "-r", LOCK_FILE]
+    environ = dict(clean_environ(), PIP_USER="0", PYTHONUNBUFFERED="1")
+    process = subprocess.Popen(
+        command,
+        env=environ,
+        cwd=PROJECT,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        pass_fds=() if sys.platform == "win32" else (setup_lock,),
+    )
+    assert process.stdout is not None  # Given by PIPE; tells the type checker so.
+    lines = []
+    try:
+        for raw in process.stdout:
+            line = raw.decode("utf-8", "replace").rstrip()
+            lines.append(line)
+            show_progress(line, lines, total)
+        code = process.wait()
+    finally:
+        if process.poll() is None:
+            process.kill()
+            process.wait()
+    if code != 0:
+        raise Refused(explain_pip(lines))
+
+
+def show_progress(line: str, lines: list[str], total: int) -> None:
+    """Turn pip's lines into a few: every tenth package, large downloads, trouble, the install."""
+    if line.startswith("Collecting "):
+        count = sum(item.startswith("Collecting ") for item in lines)
+        if count % 10 == 0:
+            say("      {} of {}: {}".format(count, total, line.split()[1].split("==")[0]))
+    elif line.lstrip().startswith("Downloading ") and " MB)" in line:
+        say("      " + line.strip())
+    elif "Retrying (" in line and not any("Retrying (" in item for item in lines[:-1]):
+        say("      the package index does not answer; pip tries again")
+    elif line.startswith("Installing collected packages"):
+        say("[3/5] installing")
+
+
+def explain_pip(lines: list[str]) -> str:
+    """Return one message for a failed pip: what happened and what to do next."""
+    text = "\n".join(lines)
+    tail = "\n".join("  pip: " + line for line in lines if line.strip())[-1500:]
+    if "DO NOT MATCH THE HASHES" in text:
+        return (
+            "a package differs from its sha256 in requirements.lock and was refused. A proxy or\n"
+            "mirror may have changed it; pip cache purge, then repeat.\n" + tail
+        )
+    if any(sign in text for sign in NETWORK_SIGNS):
+        return (
+            "no package index was reached: the first start needs the network once (or an index of\n"
+            "your own, named in pip's configuration). Check connection and proxy, then repeat; it\n"
+            "starts over cleanly.\n" + tail
+        )
+    if "No space left" in text or "Errno 28" in text:
+        return f"the disk is full: free {FREE_MB_MIN} MB, then repeat.\n" + tail
+    if "No matching distribution" in text:
+        return (
+            f"a locked package has no ready-made file for this system or Python {PYTHON_SHORT}.\n"
+            "Use Python 3.11 to 3.14 on Linux (glibc), macOS or Windows.\n" + tail
+        )
+    return "pip could not install the locked packages.\n" + tail
+
+
+def link_project() -> None:
+    """Put the project on the environment's path and its command `minibot` beside `python`.
+
+    A path file instead of an editable install: nothing is built, so nothing is fetched for it.
+    """
+    scheme = "nt" if os.name == "nt" else "posix_prefix"
+    site = sysconfig.get_path("purelib", scheme, {"base": VENV, "platbase": VENV})
+    # Python before 3.13 reads path files in the locale's encoding.
+    encoding = "utf-8" if sys.version_info >= (3, 13) else "locale"
+    with open(os.path.join(site, "minibot.pth"), "w", encoding=encoding) as file:
+        file.write(PROJECT + "\n")
+    folder = os.path.dirname(venv_python())
+    if os.name == "nt":
+        with open(os.path.join(folder, "minibot.cmd"), "w", encoding="utf-8") as file:
+            file.write('@"%~dp0python.exe" -m minibot %*\n')
+        return
+    script = os.path.join(folder, "minibot")
+    with open(script, "w", encoding="utf-8") as file:
+        file.write(f'#!/bin/sh\nexec {shlex.quote(venv_python())} -m minibot "$@"\n')
+    os.chmod(script, 0o755)
+
+
+def check_loads() -> None:
+    """Import what minibot needs; a system library that is missing is named."""
+    failure = import_failure(REQUIRED_IMPORTS)
+    if failure:
+        raise Refused("installed, but it does not load here:\n" + failure)
+    failure = import_failure("lightgbm")
+    if not failure:
+        return
+    say(f"note: lightgbm does not load ({failure.strip().splitlines()[-1]})")
+    if sys.platform == "win32":
+        remedy = "install the Microsoft Visual C++ Redistributable (vcomp140.dll)"
+    elif sys.platform == "darwin":
+        remedy = "brew install libomp"
+    else:
+        remedy = "sudo apt-get install libgomp1 (Debian, Ubuntu); elsewhere the package libgomp"
+    say(f"note: {remedy}; until then the AI runs its baseline, marked as such")
+
+
+def import_failure(names: str) -> str:
+    """Return what importing `names` in the environment wrote when it failed, else nothing."""
+    result = subprocess.run(
+        [venv_python(), "-c", "import " + names],
+        env=clean_environ(),
+        cwd=VENV,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        check=False,
+    )
+    return result.stdout.decode("utf-8", "replace")[-1500:] if result.returncode else ""
