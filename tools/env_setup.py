@@ -64,8 +64,8 @@ def bring_up_to_date() -> None:
         if use_lock is None and sys.platform != "win32":
             raise Refused(
                 "requirements.lock has changed, but a program that this tool started still runs\n"
-                "on .venv (a night, a test run). End it, then repeat; or look with the environment\n"
-                f"as it stands: {venv_python()} -m minibot status"
+                "on .venv (a night, a test run). End it, then repeat; or use the environment as\n"
+                f"it stands: {venv_python()} -m minibot status"
             )
         try:
             set_up(setup_lock)
@@ -197,12 +197,13 @@ def install(total: int, setup_lock: int) -> None:
 
 def show_progress(line: str, lines: list[str], total: int) -> None:
     """Turn pip's lines into a few: every tenth package, large downloads, trouble, the install."""
-    if line.startswith("Collecting "):
-        count = sum(item.startswith("Collecting ") for item in lines)
+    found = ("Collecting ", "Processing ")
+    if line.startswith(found):
+        count = sum(item.startswith(found) for item in lines)
         if count % 10 == 0:
-            say("      {} of {}: {}".format(count, total, line.split()[1].split("==")[0]))
+            say(f"      {count} of up to {total}")
     elif line.lstrip().startswith("Downloading ") and " MB)" in line:
-        say("      " + line.strip())
+        say("      downloading {} ({}".format(line.split()[1].split("-")[0], line.split("(")[-1]))
     elif "Retrying (" in line and not any("Retrying (" in item for item in lines[:-1]):
         say("      the package index does not answer; pip tries again")
     elif line.startswith("Installing collected packages"):
