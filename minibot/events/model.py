@@ -132,6 +132,7 @@ class Bar(Payload):
     quote_volume: str | None = None
     taker_buy_volume: str | None = None
     trades: int | None = None
+    recv_mono_ns: int | None = None  # machine time of the socket read that closed it
 
 
 @dataclass(frozen=True, slots=True)

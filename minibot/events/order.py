@@ -1,0 +1,298 @@
+"""In which order a role takes its inputs, and how that order is logged and read back.
+
+Live, `Inputs` hands out the next event by the taking rule: nothing before `run_opening`, no event
+before the `market_ticks` line it goes back to, ticks last. What was taken stands in the order log
+as ranges (`ack` events), so that a restart and a replay take the same events at the same times:
+`logged_steps` reads them back. Both sides number inputs, drop duplicates and compute `now` by
+the same code, which is what makes a replay byte-identical.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+from minibot.events.ids import derive_id
+from minibot.events.model import Ack, Draft, Event, JsonObject, RunOpening
+from minibot.kernel.errors import IntegrityError, InvariantError
+from minibot.kernel.journal import JournalReader, Line, Position
+
+TICKS: Final = "market_ticks"
+CONTROL: Final = "control"
+
+# Two restarts of a writer can repeat at most one batch; a window of four batches is ample.
+KNOWN_IDS_MAX: Final = 4096
+
+Decode = Callable[[str, Line], Event]
+
+
+class Core(Protocol):
+    """State plus one function from an event to drafts; the same object live and in replay."""
+
+    def step(self, queue: str, seq: int, event: Event, now: int) -> list[Draft]:
+        """Return what should happen because of one event; `now` is market time in ms."""
+        ...
+
+    def state(self) -> JsonObject:
+        """Return the whole state as canonical JSON values."""
+        ...
+
+    def facts(self) -> JsonObject:
+        """Return a few values for health and the live table."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """One input as a role took it; `is_known` marks a repeated id, which is counted, not applied."""
+
+    queue: str
+    seq: int
+    event: Event
+    is_known: bool
+
+
+class KnownIds:
+    """The last ids of each queue, to drop what a restarted writer says twice."""
+
+    def __init__(self, ids: Mapping[str, Sequence[str]] | None = None) -> None:
+        self._order: dict[str, deque[str]] = {}
+        self._known: dict[str, set[str]] = {}
+        for queue, listed in (ids or {}).items():
+            self._order[queue] = deque(listed)
+            self._known[queue] = set(listed)
+
+    def admit(self, queue: str, event_id: str) -> bool:
+        """Return False for an id that was seen in this queue; remember it otherwise."""
+        known = self._known.setdefault(queue, set())
+        if event_id in known:
+            return False
+        order = self._order.setdefault(queue, deque())
+        known.add(event_id)
+        order.append(event_id)
+        if len(order) > KNOWN_IDS_MAX:
+            known.discard(order.popleft())
+        return True
+
+    def state(self) -> dict[str, list[str]]:
+        """Return the ids by queue, oldest first."""
+        return {queue: list(order) for queue, order in sorted(self._order.items())}
+
+
+class LineSource:
+    """The lines of one queue one after another, read ahead in batches."""
+
+    def __init__(self, reader: JournalReader, batch: int = 256) -> None:
+        self.reader = reader
+        self._batch = batch
+        self._lines: deque[Line] = deque()
+        self.position = reader.position  # behind the last line returned
+
+    def next(self) -> Line | None:
+        """Return the next published line, or None."""
+        if not self._lines:
+            self._lines.extend(self.reader.read(self._batch))
+            if not self._lines:
+                return None
+        line = self._lines.popleft()
+        self.position = line.after
+        return line
+
+
+class Inputs:
+    """What a live role may take next.
+
+    Args:
+        readers: By queue, in order of priority; `market_ticks` comes last whatever its place.
+        decode: From a queue's name and one of its lines to an event; raises `ContractError`.
+        batch: The most lines read ahead from one queue.
+    """
+
+    def __init__(
+        self,
+        readers: Mapping[str, JournalReader],
+        decode: Decode,
+        known: KnownIds,
+        *,
+        is_opened: bool,
+        tick_seq: int,
+        batch: int,
+    ) -> None:
+        self.readers = dict(readers)
+        self.is_opened = is_opened
+        self.tick_seq = tick_seq
+        self.positions = {name: reader.position for name, reader in readers.items()}
+        self._decode = decode
+        self._known = known
+        self._batch = batch
+        self._buffers: dict[str, deque[tuple[Line, Event]]] = {name: deque() for name in readers}
+        self._priority = [name for name in readers if name != TICKS]
+
+    def poll(self) -> int:
+        """Read what is published into the buffers; return how many events wait there."""
+        waiting = 0
+        for name, reader in self.readers.items():
+            buffer = self._buffers[name]
+            if not buffer:
+                decode = self._decode
+                for line in reader.read(self._batch):
+                    buffer.append((line, decode(name, line)))
+            waiting += len(buffer)
+        return waiting
+
+    def next(self) -> Taken | None:
+        """Return the next event by the taking rule, or None when nothing may be taken now."""
+        for name in self._priority:
+            buffer = self._buffers[name]
+            if buffer and self._may_take(name, buffer[0][1]):
+                return self._take(name)
+        if self.is_opened and self._buffers.get(TICKS):
+            return self._take(TICKS)
+        return None
+
+    def _may_take(self, name: str, event: Event) -> bool:
+        if not self.is_opened:
+            return name == CONTROL
+        return event.tick_seq is None or event.tick_seq <= self.tick_seq
+
+    def _take(self, name: str) -> Taken:
+        line, event = self._buffers[name].popleft()
+        self.positions[name] = line.after
+        if name == TICKS:
+            self.tick_seq = line.seq
+        elif not self.is_opened:
+            if not isinstance(event.payload, RunOpening):
+                raise IntegrityError(
+                    "runtime", "SCHEMA_INVALID", f"control:1: expected run_opening, found {event.type}"
+                )
+            self.is_opened = True
+        return Taken(name, line.seq, event, not self._known.admit(name, event.id))
+
+    def backlog(self) -> int:
+        """Return how many published lines wait, buffered or not."""
+        return sum(
+            reader.backlog() + len(self._buffers[name]) for name, reader in self.readers.items()
+        )
+
+
+class Now:
+    """Market time of the inputs of one role: never going back, live and in replay alike."""
+
+    def __init__(self, now: int = 0) -> None:
+        self.value = now
+
+    def of(self, taken_ts: int, event: Event) -> int:
+        """Return the now of an event: the larger of its range's `taken_ts` and its own `ts`."""
+        self.value = max(self.value, taken_ts, event.ts)
+        return self.value
+
+
+@dataclass(frozen=True, slots=True)
+class LoggedStep:
+    """One input as the order log has it: its running number, and market time when it was taken."""
+
+    n: int
+    taken: Taken
+    now: int
+
+
+def logged_steps(
+    ranges: Iterator[Ack],
+    open_source: Callable[[str], LineSource],
+    decode: Decode,
+    known: KnownIds,
+    now: Now,
+    *,
+    taken_before: int = 0,
+    skip: Callable[[str, int], bool] = lambda queue, seq: False,
+) -> Iterator[LoggedStep]:
+    """Yield the inputs of a role in logged order.
+
+    Args:
+        ranges: The acks of the order log, in file order.
+        open_source: Gives the lines of a queue from where the reading starts.
+        known: The ids known at the start; kept up to date.
+        now: Market time at the start; kept up to date.
+        taken_before: The running number of the last input before the first range.
+        skip: True for a line that a dead letter of this order log names.
+
+    Raises:
+        IntegrityError: A range does not follow the one before, or names a line that is not there.
+    """
+    sources: dict[str, LineSource] = {}
+    n = taken_before
+    for ack in ranges:
+        if ack.n != n + 1:
+            raise IntegrityError(
+                "runtime", "CURSOR_AHEAD", f"order log: expected n {n + 1}, found {ack.n}"
+            )
+        source = sources.get(ack.queue)
+        if source is None:
+            source = sources[ack.queue] = open_source(ack.queue)
+        for seq in range(ack.from_seq, ack.to_seq + 1):
+            n += 1
+            line = source.next()
+            if line is None or line.seq != seq:
+                found = "nothing" if line is None else f"line {line.seq}"
+                raise IntegrityError(
+                    "runtime", "CURSOR_AHEAD", f"{ack.queue}: logged line {seq}, found {found}"
+                )
+            if skip(ack.queue, seq):
+                continue
+            event = decode(ack.queue, line)
+            is_known = not known.admit(ack.queue, event.id)
+            taken = Taken(ack.queue, seq, event, is_known)
+            yield LoggedStep(n, taken, now.of(ack.taken_ts, event))
+
+
+def finish(
+    drafts: Sequence[Draft], cause: Event, *, run_id: str, role: str, cmdline_hash: str
+) -> list[tuple[str, Event]]:
+    """Return the events of one step with their queues: ids derived, causes resolved.
+
+    Raises:
+        InvariantError: A draft names a later draft, or has no cause.
+    """
+    events: list[tuple[str, Event]] = []
+    for ordinal, draft in enumerate(drafts):
+        causes: list[str] = []
+        for cause_id in draft.cause_ids:
+            if isinstance(cause_id, str):
+                causes.append(cause_id)
+            elif 0 <= cause_id < ordinal:
+                causes.append(events[cause_id][1].id)
+            else:
+                raise InvariantError(
+                    role, "NONDETERMINISM", f"draft {ordinal} names draft {cause_id} as its cause"
+                )
+        if not causes:
+            raise InvariantError(role, "NONDETERMINISM", f"draft {ordinal} has no cause")
+        event = Event(
+            ts=draft.ts,
+            id=derive_id(run_id, role, cause.id, ordinal),
+            source=role,
+            run_id=run_id,
+            cmdline_hash=cmdline_hash,
+            payload=draft.payload,
+            cause_ids=tuple(causes),
+            tick_seq=draft.tick_seq,
+        )
+        events.append((draft.queue, event))
+    return events
+
+
+def position_to_json(position: Position) -> JsonObject:
+    """Return a journal position as canonical JSON values."""
+    return {
+        "seq": position.seq,
+        "segment": position.segment,
+        "offset": position.offset,
+        "chain": position.chain.hex(),
+    }
+
+
+def position_from_json(data: JsonObject) -> Position:
+    """Return the journal position of `position_to_json`."""
+    return Position(data["seq"], data["segment"], data["offset"], bytes.fromhex(data["chain"]))

@@ -1,0 +1,123 @@
+"""The two channels between the launcher and a role.
+
+Control: the role's standard input, a line per command (`lease <issued ns> <epoch>`, `drain`,
+`stop <code>`); end of file means that the launcher is gone. Heartbeat: the role's standard
+output, one canonical JSON object a second, sent by a thread that no disk can block.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from minibot.events.model import JsonObject
+from minibot.kernel import canonical
+from minibot.runtime.clock import machine_ns, suspend_ns
+
+LEASE = "lease"
+DRAIN = "drain"
+STOP = "stop"
+
+
+@dataclass(slots=True)
+class Control:
+    """What the launcher has said so far; read by the role's loop, fed by one thread."""
+
+    draining: bool = False
+    stopping: bool = False
+    orphaned: bool = False
+    stop_code: str = ""
+    epoch: int = 0
+    _issued_ns: int = 0
+    _received_ns: int = field(default_factory=machine_ns)
+
+    def lease_age_ms(self) -> int:
+        """Return how long ago the last lease was issued, on a clock that runs through suspend."""
+        return (suspend_ns() - self._issued_ns) // 1_000_000
+
+    def silence_ms(self) -> int:
+        """Return how long, awake, no lease has arrived."""
+        return (machine_ns() - self._received_ns) // 1_000_000
+
+    def take(self, line: str) -> None:
+        """Apply one control line; what is not understood changes nothing."""
+        words = line.split()
+        if not words:
+            return
+        if words[0] == LEASE and len(words) == 3:
+            issued, epoch = int(words[1]), int(words[2])
+            if epoch >= self.epoch:
+                self.epoch, self._issued_ns, self._received_ns = epoch, issued, machine_ns()
+        elif words[0] == DRAIN:
+            self.draining = True
+        elif words[0] == STOP:
+            self.stop_code = words[1] if len(words) > 1 else ""
+            self.stopping = True
+
+
+def start_control(on_orphaned: Callable[[], None]) -> Control:
+    """Read standard input in a thread; `on_orphaned` runs there when the launcher is gone."""
+    control = Control()
+
+    def listen() -> None:
+        for line in sys.stdin:
+            control.take(line)
+        control.orphaned = True
+        on_orphaned()
+
+    threading.Thread(target=listen, name="control", daemon=True).start()
+    return control
+
+
+class Heartbeat:
+    """Sends what the role's loop last noted, once a second, from a thread of its own."""
+
+    def __init__(self, role: str, interval_s: float) -> None:
+        self.role = role
+        self.state = "STARTING"
+        self.turns = 0
+        self.position = 0
+        self.waiting = 0
+        self.market_ready = False
+        self.facts: JsonObject = {}
+        self.sync_started_ns: Callable[[], int] = lambda: 0
+        self._interval_s = interval_s
+        self._ended = threading.Event()
+        self._lock = threading.Lock()
+        threading.Thread(target=self._beat, name="heartbeat", daemon=True).start()
+
+    def _beat(self) -> None:
+        while not self._ended.wait(self._interval_s):
+            self.send()
+
+    def send(self, **extra: Any) -> None:
+        """Send one heartbeat now, with extra fields."""
+        line = canonical.encode(
+            {
+                "role": self.role,
+                "state": self.state,
+                "turns": self.turns,
+                "position": self.position,
+                "waiting": self.waiting,
+                "sync_ns": self.sync_started_ns(),
+                "market_ready": self.market_ready,
+                "pid": os.getpid(),
+                "facts": self.facts,
+                **extra,
+            }
+        )
+        with self._lock:
+            try:
+                sys.stdout.buffer.write(line + b"\n")
+                sys.stdout.buffer.flush()
+            except (BrokenPipeError, ValueError):
+                # The launcher is gone; the control channel says so and ends the role.
+                self._ended.set()
+
+    def end(self) -> None:
+        """Send no more heartbeats."""
+        self._ended.set()

@@ -1,0 +1,115 @@
+"""The run clock: market time as a function of machine time.
+
+Machine time is monotonic and never scaled. Market time starts at the run's origin and passes
+`speed` times as fast; every process of a run, also a restarted one, computes it from
+`clock.json` and never from its own wall clock. Until that file exists the clock stands at the
+origin of the manifest.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from fractions import Fraction
+from pathlib import Path
+
+from minibot.kernel.errors import IntegrityError
+from minibot.kernel.files import read_hashed, write_hashed
+
+CLOCK_FILE = "clock.json"
+
+if sys.platform == "win32":
+
+    def machine_ns() -> int:
+        """Return machine time in nanoseconds; `time.monotonic` steps by 15.6 ms on Windows."""
+        return time.perf_counter_ns()
+
+    def suspend_ns() -> int:
+        """Return nanoseconds on a clock that runs through suspend."""
+        return time.perf_counter_ns()
+
+else:
+
+    def machine_ns() -> int:
+        """Return machine time in nanoseconds."""
+        return time.monotonic_ns()
+
+    _SUSPEND_CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+
+    def suspend_ns() -> int:
+        """Return nanoseconds on a clock that runs through suspend."""
+        return time.clock_gettime_ns(_SUSPEND_CLOCK)
+
+
+def wall_ms() -> int:
+    """Return the wall clock in Unix milliseconds; for run ids and clock checks alone."""
+    return time.time_ns() // 1_000_000
+
+
+class RunClock:
+    """Market time of one run in Unix milliseconds.
+
+    Args:
+        run_dir: Where `clock.json` stands, or will stand once the clock runs.
+        origin_ms: Market time while the clock stands.
+        speed: Decimal string; market milliseconds per machine millisecond.
+    """
+
+    def __init__(self, run_dir: Path, origin_ms: int, speed: str) -> None:
+        self._path = run_dir / CLOCK_FILE
+        self._origin_ms = origin_ms
+        self._machine_origin_ns: int | None = None
+        self._set_speed(speed)
+
+    def _set_speed(self, speed: str) -> None:
+        self.speed = Fraction(speed)
+        self._numerator = self.speed.numerator
+        self._denominator = self.speed.denominator * 1_000_000
+
+    @property
+    def is_running(self) -> bool:
+        """True once `clock.json` exists."""
+        return self._machine_origin_ns is not None or self._load()
+
+    def _load(self) -> bool:
+        if not self._path.exists():
+            return False
+        data = read_hashed(self._path)
+        try:
+            self._origin_ms = int(data["market_origin_ms"])
+            self._set_speed(str(data["speed"]))
+            self._machine_origin_ns = int(data["machine_origin_ns"])
+        except (KeyError, ValueError) as error:
+            raise IntegrityError(
+                "runtime", "ATOMICITY_VIOLATION", f"{self._path.name}: {error!r}"
+            ) from error
+        return True
+
+    def now_ms(self) -> int:
+        """Return market time in Unix milliseconds."""
+        if self._machine_origin_ns is None and not self._load():
+            return self._origin_ms
+        return self.at_machine_ns(machine_ns())
+
+    def at_machine_ns(self, moment_ns: int) -> int:
+        """Return the market time of a machine time; the origin while the clock stands."""
+        origin = self._machine_origin_ns
+        if origin is None:
+            return self._origin_ms
+        return self._origin_ms + (moment_ns - origin) * self._numerator // self._denominator
+
+    def machine_s(self, market_ms: int) -> float:
+        """Return how many machine seconds a market duration takes."""
+        return float(market_ms / (1000 * self.speed))
+
+
+def write_clock(run_dir: Path, origin_ms: int, speed: str) -> None:
+    """Start the run's clock now: market time is `origin_ms` at this moment."""
+    write_hashed(
+        run_dir / CLOCK_FILE,
+        {
+            "machine_origin_ns": machine_ns(),
+            "market_origin_ms": origin_ms,
+            "speed": speed,
+        },
+    )

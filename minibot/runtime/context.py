@@ -1,0 +1,272 @@
+"""What a role is given: its run, its clock, its queues, its channels, and the way to stop.
+
+A role's module has `main(context) -> int`. Everything that touches the outside goes through
+here, so that the rooms of the trade hold decisions alone.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from minibot.events.codec import Codec
+from minibot.events.ids import position_id
+from minibot.events.model import Event, Health, Incident, Payload
+from minibot.events.registry import Contracts
+from minibot.events.roles import RoleSpec, Roles
+from minibot.kernel.errors import RunStop
+from minibot.kernel.journal import JournalReader, JournalWriter, Position
+from minibot.kernel.line import encode_line
+from minibot.kernel.queue import open_reader, open_writer
+from minibot.runtime.channels import Control, Heartbeat, start_control
+from minibot.runtime.clock import RunClock, machine_ns
+from minibot.runtime.config import Config, config_of_manifest
+from minibot.runtime.log import Log
+from minibot.runtime.manifest import Manifest
+from minibot.runtime.paths import PROJECT, Var
+from minibot.runtime.stop import (
+    StopRecord,
+    arm,
+    raise_flag,
+    release_reserve,
+    stop_id,
+)
+
+CLEAN = 0
+STOPPED = 10
+CRASHED = 11
+ORPHANED = 12
+
+HEALTH = "health"
+INCIDENTS = "incidents"
+STOP_JOURNAL = "stop_journal"
+
+
+@dataclass(slots=True)
+class Output:
+    """One queue, or one part of a shared queue, that this role writes.
+
+    Each event is validated against its contract and the role x type table before it is written.
+    """
+
+    queue: str
+    role: str
+    run_id: str
+    cmdline_hash: str
+    codec: Codec
+    writer: JournalWriter
+
+    def append(self, events: Sequence[Event]) -> int:
+        """Append events; durable and published on return. Returns the seq of the first."""
+        encode = self.codec.encode
+        queue = self.queue
+        return self.writer.append([encode_line(encode(queue, event)) for event in events])
+
+    def roots(self, payloads: Sequence[tuple[Payload, int]]) -> list[Event]:
+        """Return events without an input for (payload, ts): ids from queue name and position."""
+        first = self.writer.position.seq + 1
+        return [
+            Event(
+                ts=ts,
+                id=position_id(self.run_id, self.role, self.queue, first + index),
+                source=self.role,
+                run_id=self.run_id,
+                cmdline_hash=self.cmdline_hash,
+                payload=payload,
+            )
+            for index, (payload, ts) in enumerate(payloads)
+        ]
+
+    def append_roots(self, payloads: Sequence[tuple[Payload, int]]) -> int:
+        """Append events without an input, given as (payload, ts)."""
+        return self.append(self.roots(payloads))
+
+
+class RoleContext:
+    """Everything that a role's process shares with its run."""
+
+    def __init__(self, name: str, run_dir: Path, control: Control, heartbeat: Heartbeat) -> None:
+        self.name = name
+        self.run_dir = run_dir
+        self.var = Var(run_dir.parents[1])
+        self.manifest = Manifest.load(run_dir)
+        self.run_id = self.manifest.run_id
+        self.config: Config = config_of_manifest(self.manifest.config)
+        self.clock = RunClock(run_dir, self.manifest.clock_origin_ms, self.manifest.clock_speed)
+        self.roles = Roles.load(PROJECT / "config" / "roles.v1.json")
+        self.spec: RoleSpec = self.roles.roles[name]
+        contracts = Contracts.load(PROJECT / "contracts", PROJECT / "config" / "contracts.v1.json")
+        self.codec = Codec(contracts, self.roles, self.run_id, self.manifest.cmdline_hashes())
+        self.cmdline_hash = self.manifest.processes[name].cmdline_hash
+        self.control = control
+        self.heartbeat = heartbeat
+        logging = self.config.logging
+        self.log = Log(
+            name,
+            self.var.logs,
+            file_bytes_max=logging.file_bytes_max,
+            files_max=logging.files_max,
+            level=logging.level,
+        )
+        self._started_ns = machine_ns()
+        self._process = psutil.Process()
+        self._outputs: dict[str, Output] = {}
+        self._recoveries: list[tuple[str, int, int]] = []
+        self._part_synced_ns = 0
+        arm(self.var.stop, self.run_id, name)
+        self._stop_output = self._open(STOP_JOURNAL, sync=True)
+        self._parts = {
+            queue: self._open(queue, sync=False)
+            for queue in (HEALTH, INCIDENTS)
+            if queue in self.spec.writes
+        }
+
+    def _open(self, queue: str, *, sync: bool) -> Output:
+        is_part = self.roles.queues[queue].parts
+        writer = open_writer(
+            self.var.queues,
+            queue,
+            part=self.name if is_part else None,
+            sync=sync,
+            segment_bytes=self.config.queues.segment_bytes,
+        )
+        recovered = writer.recovered
+        if recovered.cut_bytes:
+            # Journaled once the incidents part is open, see `report_recovery`.
+            self._recoveries.append((queue, recovered.kept_lines, recovered.cut_bytes))
+        return Output(queue, self.name, self.run_id, self.cmdline_hash, self.codec, writer)
+
+    def open_output(self, queue: str) -> Output:
+        """Return the output of a queue this role may write, opened once per process."""
+        if queue not in self._outputs:
+            sync = queue != "recommendations"
+            self._outputs[queue] = self._open(queue, sync=sync)
+            self.report_recovery()
+        return self._outputs[queue]
+
+    def open_input(self, queue: str, start: Position | None = None) -> JournalReader:
+        """Return a reader of a queue's published lines, from a position or from the beginning."""
+        if start is None:
+            return open_reader(self.var.queues, queue)
+        return open_reader(self.var.queues, queue, start)
+
+    def head_path(self, queue: str) -> Path:
+        """Return the file to watch for new lines of a queue."""
+        return self.var.queues / queue / "inbox.head"
+
+    def report_recovery(self) -> None:
+        """Journal what the recovery of a queue of this role cut, once."""
+        while self._recoveries:
+            queue, kept, cut = self._recoveries.pop()
+            self.incident(
+                "QUEUE_TAIL_REPAIRED",
+                f"{queue}: kept {kept} whole lines, set {cut} bytes aside in quarantine",
+            )
+
+    def uptime_s(self) -> int:
+        """Return whole machine seconds since this process started its role."""
+        return (machine_ns() - self._started_ns) // 1_000_000_000
+
+    def health(self, state: str, **fields: Any) -> None:
+        """Append one `health` event of this role with its process figures."""
+        self.heartbeat.state = state
+        output = self._parts[HEALTH]
+        payload = Health(
+            role=self.name,
+            state=state,
+            uptime_s=self.uptime_s(),
+            turns=self.heartbeat.turns,
+            **self._process_figures(),
+            **fields,
+        )
+        output.append_roots([(payload, self.clock.now_ms())])
+        self.sync_parts()
+
+    def _process_figures(self) -> dict[str, int]:
+        with self._process.oneshot():
+            cpu = self._process.cpu_times()
+            open_files = (
+                self._process.num_handles()
+                if sys.platform == "win32"
+                else self._process.num_fds()
+            )
+            return {
+                "rss_bytes": self._process.memory_info().rss,
+                "cpu_ms": int((cpu.user + cpu.system) * 1000),
+                "open_files": open_files,
+                "threads": self._process.num_threads(),
+            }
+
+    def incident(self, kind: str, detail: str, **fields: Any) -> None:
+        """Append one `incident` event; `ai_role` may not, the watchdog journals for it."""
+        self.log.warning(kind, detail=detail)
+        output = self._parts.get(INCIDENTS)
+        if output is None:
+            return
+        payload = Incident(component=self.name, kind=kind, detail=detail[:2000], **fields)
+        output.append_roots([(payload, self.clock.now_ms())])
+        self.sync_parts()
+
+    def sync_parts(self, *, now: bool = False) -> None:
+        """Sync health and incidents, at most once a second of machine time unless told `now`."""
+        moment = machine_ns()
+        if not now and moment - self._part_synced_ns < 1_000_000_000:
+            return
+        self._part_synced_ns = moment
+        for output in self._parts.values():
+            output.writer.sync()
+
+    def stop(self, record: StopRecord) -> int:
+        """Stop the run: flag, then event, then word to the launcher. Returns the exit code.
+
+        The flag comes first because it needs no space; where the event cannot be written, the
+        heartbeat line, standard error and the exit code still carry the reason.
+        """
+        raise_flag(self.var.stop, self.var.flag, self.name)
+        release_reserve(self.var.stop, self.name)
+        event = Event(
+            ts=self.clock.now_ms(),
+            id=stop_id(self.run_id, self.name),
+            source=self.name,
+            run_id=self.run_id,
+            cmdline_hash=self.cmdline_hash,
+            payload=record.payload(),
+        )
+        code = STOPPED
+        try:
+            self._stop_output.append([event])
+        except (OSError, RunStop) as error:
+            print(f"stop_journal could not be written: {error}", file=sys.stderr, flush=True)
+            code = CRASHED
+        self.heartbeat.send(stopped=record.reason_code, detail=record.detail[:2000])
+        print(f"STOP {record.reason_code}: {record.detail}", file=sys.stderr, flush=True)
+        self.log.error("stop", event=event, reason_code=record.reason_code, detail=record.detail)
+        return code
+
+    def close(self, state: str) -> None:
+        """Journal the last state, sync and close what this role holds."""
+        self.health(state)
+        self.sync_parts(now=True)
+        for output in (*self._outputs.values(), *self._parts.values(), self._stop_output):
+            output.writer.close()
+        self.heartbeat.send()
+        self.heartbeat.end()
+        self.log.close()
+
+
+def open_context(name: str, run_dir: Path) -> RoleContext:
+    """Return the context of a role's process, with its channels running."""
+    control = start_control(lambda: None)
+    heartbeat = Heartbeat(name, interval_s=1.0)
+    return RoleContext(name, run_dir, control, heartbeat)
+
+
+def stop_parts(roles: Roles) -> Mapping[str, str]:
+    """Return, for each role, the name of its part of `stop_journal` as acks call it."""
+    return {name: f"{STOP_JOURNAL}/parts/{name}" for name in roles.roles}
+

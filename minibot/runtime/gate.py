@@ -1,0 +1,113 @@
+"""May this role go on, and may it take what waits? Asked before each batch and before each append.
+
+The executor is strict: it takes nothing without a fresh lease of the launcher, and nothing after
+a STOP in any part of `stop_journal` or after the flag. Other roles end when they are told to, or
+when the launcher is gone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from minibot.events.model import StopJournal
+from minibot.kernel.journal import JournalReader
+from minibot.kernel.queue import open_reader
+from minibot.runtime.context import ORPHANED, STOP_JOURNAL, STOPPED, RoleContext
+from minibot.runtime.orderlog import OrderLog
+from minibot.runtime.stop import STOP_KIND, StopRecord
+
+
+class Gate:
+    """Ends a role that is told to stop or has lost its launcher."""
+
+    def __init__(self, context: RoleContext) -> None:
+        self.context = context
+        self._code: int | None = None
+
+    def check(self) -> int | None:
+        """Return the exit code when the role has to end now, else None; latched."""
+        if self._code is None:
+            self._code = self._judge()
+        return self._code
+
+    def may_take(self) -> bool:
+        """True while the role may take a batch."""
+        return True
+
+    def check_append(self) -> int | None:
+        """Return the exit code when nothing may be appended any more, else None; latched."""
+        return self.check()
+
+    def watched(self) -> Sequence[Path]:
+        """Return further files whose change should wake the role."""
+        return ()
+
+    def _judge(self) -> int | None:
+        control = self.context.control
+        if control.stopping:
+            return STOPPED
+        if control.orphaned:
+            return self._lost("the control channel is closed: the launcher is gone")
+        return None
+
+    def _lost(self, detail: str) -> int:
+        self.context.stop(StopRecord(self.context.name, "WATCHDOG_LOST", detail))
+        return ORPHANED
+
+
+class ExecutionGate(Gate):
+    """The executor's gate: lease, flag and every part of `stop_journal`."""
+
+    def __init__(self, context: RoleContext, order: OrderLog) -> None:
+        super().__init__(context)
+        self._order = order
+        self._lease_ms = context.config.watchdog.lease_ms
+        self._parts: dict[str, JournalReader] = {}
+        self._folder = context.var.queues / STOP_JOURNAL / "parts"
+
+    def watched(self) -> Sequence[Path]:
+        """Return the heads of all parts of `stop_journal`."""
+        return [self._folder / f"{role}.head" for role in self.context.roles.roles]
+
+    def may_take(self) -> bool:
+        """True while the launcher's lease is fresh."""
+        return self.context.control.lease_age_ms() <= self._lease_ms
+
+    def check_append(self) -> int | None:
+        """Return the exit code when a stop stands or the lease ran out since the batch was taken."""
+        code = self.check()
+        if code is None and not self.may_take():
+            self._code = code = self._lost("the lease ran out before an append")
+        return code
+
+    def _judge(self) -> int | None:
+        code = super()._judge()
+        if code is not None:
+            return code
+        if self._is_stopped() or self.context.var.flag.exists():
+            return STOPPED
+        if not self.may_take() and self.context.control.silence_ms() > self._lease_ms:
+            return self._lost(f"no lease for {self._lease_ms} ms")
+        return None
+
+    def _is_stopped(self) -> bool:
+        for role in self.context.roles.roles:
+            reader = self._part(role)
+            if reader is None:
+                continue
+            for line in reader.read(16):
+                event = self.context.codec.decode(STOP_JOURNAL, line.json)
+                self._order.take(f"{STOP_JOURNAL}/parts/{role}", line.seq)
+                if isinstance(event.payload, StopJournal) and event.payload.kind == STOP_KIND:
+                    self._order.close()
+                    return True
+        return False
+
+    def _part(self, role: str) -> JournalReader | None:
+        reader = self._parts.get(role)
+        if reader is None and (self._folder / f"{role}.head").exists():
+            reader = self._parts[role] = open_reader(
+                self.context.var.queues, STOP_JOURNAL, part=role
+            )
+        return reader

@@ -1,0 +1,70 @@
+"""Tick to result: from the socket read of the root tick to the published first `order_result`.
+
+Machine time, across the four processes, with every sync in it and the simulated latency left out:
+the first result of an order is its acceptance or refusal. Only the executor can see both ends.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from minibot.events.model import Bar, Event, MarketTick, OrderIntent, OrderResult
+from minibot.events.order import TICKS, Taken
+from minibot.runtime.clock import machine_ns
+
+# A decision goes back to a tick of the last seconds; a thousand ticks a second need no more.
+TICKS_KEPT = 8192
+
+
+def percentile(values: Sequence[int], percent: int) -> int:
+    """Return the nearest-rank percentile of values, or 0 without any."""
+    if not values:
+        return 0
+    ordered = sorted(values)
+    rank = max(1, -(-len(ordered) * percent // 100))
+    return ordered[rank - 1]
+
+
+class DecisionLatency:
+    """Samples of one executor, in microseconds; silent in other roles."""
+
+    def __init__(self, role: str) -> None:
+        self._is_executor = role == "execution_role"
+        self._read_ns: dict[int, int] = {}
+        self._open: dict[str, int] = {}
+        self.samples_us: list[int] = []
+
+    def on_taken(self, taken: Taken) -> None:
+        """Remember when a tick was read, and to which tick an intent goes back."""
+        if not self._is_executor:
+            return
+        payload = taken.event.payload
+        if taken.queue == TICKS:
+            if isinstance(payload, MarketTick | Bar) and payload.recv_mono_ns is not None:
+                self._read_ns[taken.seq] = payload.recv_mono_ns
+                self._read_ns.pop(taken.seq - TICKS_KEPT, None)
+        elif isinstance(payload, OrderIntent) and taken.event.tick_seq is not None:
+            read_ns = self._read_ns.get(taken.event.tick_seq)
+            if read_ns is not None:
+                self._open[payload.client_order_id] = read_ns
+
+    def on_published(self, events: Sequence[Event]) -> None:
+        """Take the time of each first result."""
+        if not self._is_executor:
+            return
+        moment = machine_ns()
+        for event in events:
+            if isinstance(event.payload, OrderResult):
+                read_ns = self._open.pop(event.payload.client_order_id, None)
+                if read_ns is not None:
+                    self.samples_us.append((moment - read_ns) // 1000)
+
+    def counters(self) -> dict[str, int]:
+        """Return the figures for `health` and the live table; empty in other roles."""
+        if not self._is_executor:
+            return {}
+        return {
+            "tick_to_result_n": len(self.samples_us),
+            "tick_to_result_us_p50": percentile(self.samples_us, 50),
+            "tick_to_result_us_p95": percentile(self.samples_us, 95),
+        }

@@ -1,0 +1,96 @@
+"""What a run is made of, written once at its start and never changed.
+
+`manifest.json` holds the resolved config, the hashes of config, contracts, code and lock file,
+the processes with their command lines, the clock and the hosts that may be contacted. Every
+process reads it; an event whose command line it does not list is a STOP.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from minibot.events.model import JsonObject
+from minibot.kernel.errors import IntegrityError
+from minibot.kernel.files import read_hashed, write_hashed
+
+MANIFEST_FILE = "manifest.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Process:
+    """One process of the run and the hash of its command line."""
+
+    argv: tuple[str, ...]
+    cmdline: str
+    cmdline_hash: str
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """The fixed facts of a run; `config` is the resolved profile."""
+
+    run_id: str
+    profile: str
+    config: JsonObject
+    config_sha256: str
+    contracts_sha256: str
+    code_sha256: str
+    lock_sha256: str
+    python: str
+    platform: str
+    versions: Mapping[str, str]
+    seed: int
+    clock_kind: str  # "wall" or "simulated"
+    clock_origin_ms: int
+    clock_speed: str
+    started_ms: int
+    symbols: tuple[str, ...]
+    processes: Mapping[str, Process]
+    hosts: tuple[str, ...]
+    embedded: JsonObject | None
+    simulated: bool
+    pinned: Mapping[str, str]  # file -> sha256: a change during the run is a STOP
+    opening: JsonObject
+
+    def cmdline_hashes(self) -> dict[str, set[str]]:
+        """Return the command-line hashes that each role may write."""
+        return {name: {process.cmdline_hash} for name, process in self.processes.items()}
+
+    def write(self, run_dir: Path) -> None:
+        """Write `manifest.json` into the run's folder."""
+        data = asdict(self)
+        data["schema"] = "minibot.manifest"
+        write_hashed(run_dir / MANIFEST_FILE, _listed(data))
+
+    @classmethod
+    def load(cls, run_dir: Path) -> Manifest:
+        """Return the manifest of a run.
+
+        Raises:
+            IntegrityError: The file is missing, fails its hash or lacks a field.
+        """
+        data = read_hashed(run_dir / MANIFEST_FILE)
+        try:
+            fields = {name: data[name] for name in cls.__dataclass_fields__}
+            fields["processes"] = {
+                name: Process(tuple(item["argv"]), item["cmdline"], item["cmdline_hash"])
+                for name, item in data["processes"].items()
+            }
+            fields["symbols"] = tuple(data["symbols"])
+            fields["hosts"] = tuple(data["hosts"])
+            return cls(**fields)
+        except (KeyError, TypeError) as error:
+            raise IntegrityError(
+                "runtime", "ATOMICITY_VIOLATION", f"{run_dir}/{MANIFEST_FILE} lacks {error}"
+            ) from error
+
+
+def _listed(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _listed(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_listed(item) for item in value]
+    return value

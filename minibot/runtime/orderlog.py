@@ -1,0 +1,134 @@
+"""The order log of one role: what it took, in which order and when, written as ranges.
+
+A range is one `ack` event: consecutive lines of one queue with one `taken_ts`. It is closed when
+the source changes, before the first output of its events, and when market time has moved 100 ms
+on. The primary reader's `acks.jsonl` holds all ranges; acks of other inputs repeat their own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from minibot.events.codec import Codec
+from minibot.events.ids import position_id
+from minibot.events.model import Ack, Event
+from minibot.kernel.journal import JournalWriter
+from minibot.kernel.line import encode_line
+from minibot.runtime.clock import RunClock, machine_ns
+
+RANGE_MARKET_MS_MAX = 100
+
+
+@dataclass(slots=True)
+class _Range:
+    queue: str
+    from_seq: int
+    to_seq: int
+    n: int
+    taken_ts: int
+    opened_ns: int
+
+
+class OrderLog:
+    """Numbers the inputs of a role and writes their ranges.
+
+    Args:
+        writer: The order log itself; not synced by itself, see `sync`.
+        copies: By queue, the acks file that repeats the ranges of that queue.
+        taken: How many inputs were logged before.
+    """
+
+    def __init__(
+        self,
+        *,
+        role: str,
+        run_id: str,
+        cmdline_hash: str,
+        order_queue: str,
+        codec: Codec,
+        clock: RunClock,
+        writer: JournalWriter,
+        copies: Mapping[str, JournalWriter],
+        taken: int,
+    ) -> None:
+        self.taken = taken
+        self._role = role
+        self._run_id = run_id
+        self._cmdline_hash = cmdline_hash
+        self._order_queue = order_queue
+        self._codec = codec
+        self._clock = clock
+        self._writer = writer
+        self._copies = copies
+        self._range: _Range | None = None
+
+    @property
+    def position_writer(self) -> JournalWriter:
+        """The journal of the order log."""
+        return self._writer
+
+    def take(self, queue: str, seq: int) -> int:
+        """Log that a line is taken now; return the `taken_ts` of its range."""
+        current = self._range
+        if current is not None:
+            if current.queue == queue and current.to_seq + 1 == seq:
+                if self._clock.now_ms() - current.taken_ts <= RANGE_MARKET_MS_MAX:
+                    current.to_seq = seq
+                    self.taken += 1
+                    return current.taken_ts
+            self.close()
+        self.taken += 1
+        taken_ts = self._clock.now_ms()
+        self._range = _Range(queue, seq, seq, self.taken, taken_ts, machine_ns())
+        return taken_ts
+
+    def close_when_due(self) -> None:
+        """Close the open range once market time is 100 ms past its `taken_ts`."""
+        current = self._range
+        if current is not None and self._clock.now_ms() - current.taken_ts > RANGE_MARKET_MS_MAX:
+            self.close()
+
+    def close(self) -> None:
+        """Write the open range, if any; called before the first output of its events."""
+        current = self._range
+        if current is None:
+            return
+        self._range = None
+        ack = Ack(
+            reader=self._role,
+            queue=current.queue,
+            from_seq=current.from_seq,
+            to_seq=current.to_seq,
+            n=current.n,
+            taken_ts=current.taken_ts,
+            took_us=(machine_ns() - current.opened_ns) // 1000,
+        )
+        log_name = f"{self._order_queue}/acks"
+        event = Event(
+            ts=self._clock.now_ms(),
+            id=position_id(self._run_id, self._role, log_name, self._writer.position.seq + 1),
+            source=self._role,
+            run_id=self._run_id,
+            cmdline_hash=self._cmdline_hash,
+            payload=ack,
+        )
+        line = encode_line(self._codec.encode("acks", event))
+        self._writer.append([line])
+        copy = self._copies.get(current.queue)
+        if copy is not None:
+            copy.append([line])
+
+    def sync(self) -> None:
+        """Make the log durable."""
+        self._writer.sync()
+        for copy in self._copies.values():
+            copy.sync()
+
+    def end(self) -> None:
+        """Write what is open, sync and close the files."""
+        self.close()
+        self.sync()
+        self._writer.close()
+        for copy in self._copies.values():
+            copy.close()

@@ -1,0 +1,86 @@
+"""python -m minibot.runtime.role <name>_role --run <dir>: one role of one run.
+
+The same line at every start of a role in a run. Signals are the launcher's business: a role
+ignores SIGINT, SIGTERM and SIGHUP and ends by its control channel.
+"""
+
+from __future__ import annotations
+
+import argparse
+import errno
+import faulthandler
+import importlib
+import signal
+import sys
+import traceback
+from pathlib import Path
+
+from minibot.kernel import canonical
+from minibot.kernel.errors import RunStop
+from minibot.runtime.context import CRASHED, STOPPED, RoleContext, open_context
+from minibot.runtime.stop import StopRecord
+
+# What an error of the operating system means for a run (fault catalogue, groups A and C).
+_OS_CODES = {
+    errno.ENOSPC: "IO_ENOSPC",
+    errno.EDQUOT if hasattr(errno, "EDQUOT") else errno.ENOSPC: "IO_ENOSPC",
+    errno.EROFS: "IO_READONLY",
+    errno.EMFILE: "FD_EXHAUSTED",
+    errno.ENFILE: "FD_EXHAUSTED",
+    errno.EIO: "IO_EIO",
+    errno.EFBIG: "IO_EIO",
+}
+
+
+def ignore_signals() -> None:
+    """Leave SIGINT, SIGTERM and SIGHUP to the launcher, and see EFBIG instead of SIGXFSZ."""
+    for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK", "SIGXFSZ"):
+        number = getattr(signal, name, None)
+        if number is not None:
+            signal.signal(number, signal.SIG_IGN)
+
+
+def stop_record(role: str, error: BaseException) -> StopRecord | None:
+    """Return the STOP that an error means, or None for a crash that a restart may mend."""
+    if isinstance(error, RunStop):
+        return StopRecord(error.component or role, error.reason_code, error.detail)
+    if isinstance(error, OSError) and error.errno in _OS_CODES:
+        return StopRecord(role, _OS_CODES[error.errno], str(error))
+    return None
+
+
+def run_role(context: RoleContext) -> int:
+    """Run the role's module to its end and return the exit code of the process."""
+    try:
+        module = importlib.import_module(context.spec.module)
+        code: int = module.main(context)
+        return code
+    except BaseException as error:  # The one broad handler of the runtime: it ends the process.
+        record = stop_record(context.name, error)
+        if record is not None:
+            return context.stop(record)
+        traceback.print_exc()
+        return CRASHED
+
+
+def main() -> int:
+    """Parse the command line and run the role."""
+    parser = argparse.ArgumentParser(prog="python -m minibot.runtime.role")
+    parser.add_argument("name")
+    parser.add_argument("--run", type=Path, required=True)
+    arguments = parser.parse_args()
+    faulthandler.enable()
+    ignore_signals()
+    try:
+        context = open_context(arguments.name, arguments.run.resolve())
+    except RunStop as error:
+        # No queue of ours is open: the launcher journals what this line says.
+        said = {"role": arguments.name, "stopped": error.reason_code, "detail": error.detail}
+        print(canonical.encode(said).decode(), flush=True)
+        print(f"STOP {error.reason_code}: {error.detail}", file=sys.stderr, flush=True)
+        return STOPPED
+    return run_role(context)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,450 @@
+"""The one loop of strategy, risk and execution around their cores.
+
+Read, log the order, step the core, append the outputs, now and then move the cursor: never in
+another order. After a restart the same core takes its logged inputs again, and only outputs that
+are missing are appended; a difference is STOP(NONDETERMINISM).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from itertools import groupby
+from operator import itemgetter
+from pathlib import Path
+
+from minibot.events.model import Ack, Draft, Event, JsonObject, RiskAction
+from minibot.events.order import (
+    TICKS,
+    Core,
+    Inputs,
+    KnownIds,
+    LineSource,
+    Now,
+    Taken,
+    finish,
+    logged_steps,
+    position_from_json,
+    position_to_json,
+)
+from minibot.kernel.cursor import Cursor
+from minibot.kernel.errors import ContractError, IntegrityError
+from minibot.kernel.files import read_hashed, write_hashed
+from minibot.kernel.journal import JournalReader, Line, Position
+from minibot.kernel.line import encode_line
+from minibot.kernel.queue import open_reader, open_side_writer, reader_folder
+from minibot.kernel.wakeup import Waiter
+from minibot.runtime.clock import machine_ns
+from minibot.runtime.context import CLEAN, ORPHANED, STOPPED, RoleContext
+from minibot.runtime.deadletters import named_lines, write_dead_letter
+from minibot.runtime.gate import ExecutionGate, Gate
+from minibot.runtime.latency import DecisionLatency
+from minibot.runtime.orderlog import OrderLog
+from minibot.runtime.stop import StopRecord
+
+CoreFromConfig = Callable[[JsonObject], Core]
+CoreFromState = Callable[[JsonObject, JsonObject], Core]
+
+WAIT_S = 0.1
+HOUSEKEEPING_NS = 1_000_000_000
+HEALTH_MARKET_MS = 10_000
+SNAPSHOT_FILE = "snapshot.json"
+
+
+def run_core(
+    context: RoleContext, core_from_config: CoreFromConfig, core_from_state: CoreFromState
+) -> int:
+    """Drive one role until it is told to end or has to stop; return the exit code."""
+    shell = Shell(context, core_from_config, core_from_state)
+    shell.restore()
+    return shell.run()
+
+
+@dataclass(slots=True)
+class _Restored:
+    """Where a role stands after its logged inputs were taken again."""
+
+    core: Core
+    known: KnownIds
+    now: Now
+    taken: int = 0
+    tick_seq: int = 0
+    is_opened: bool = False
+    order: Position | None = None
+    inputs: dict[str, Position] = field(default_factory=dict)
+    outputs: dict[str, Position] = field(default_factory=dict)
+
+
+class Shell:
+    """One role's process around its core."""
+
+    def __init__(
+        self,
+        context: RoleContext,
+        core_from_config: CoreFromConfig,
+        core_from_state: CoreFromState,
+    ) -> None:
+        self.context = context
+        self._from_config = core_from_config
+        self._from_state = core_from_state
+        self._primary = context.spec.order_log or ""
+        root = context.var.queues
+        self._folders = {
+            queue: reader_folder(
+                root, queue, context.name, context.roles.is_primary(queue, context.name)
+            )
+            for queue in context.spec.inputs
+        }
+        self.latency = DecisionLatency(context.name)
+        self.outputs = {
+            queue: context.open_output(queue)
+            for queue in context.spec.writes
+            if not context.roles.queues[queue].parts
+        }
+        self.gate: Gate = Gate(context)
+        self._housekept_ns = 0
+        self._health_ts = 0
+        self._snapshot_ns = machine_ns()
+        self._snapshot_n = 0
+        self.dup_dropped = 0
+
+    # --- restart ------------------------------------------------------------------------------
+
+    def restore(self) -> None:
+        """Take the logged inputs again through the same core; append outputs that are missing."""
+        context = self.context
+        at = self._snapshot() or _Restored(
+            self._from_config(context.config.raw), KnownIds(), Now()
+        )
+        produced = {
+            queue: LineSource(context.open_input(queue, at.outputs.get(queue)))
+            for queue in self.outputs
+        }
+        sources: dict[str, LineSource] = {}
+
+        def open_source(queue: str) -> LineSource:
+            source = LineSource(self._open_logged(queue, at.inputs.get(queue)))
+            sources[queue] = source
+            return source
+
+        named = named_lines(self._folders, context.codec)
+        steps = logged_steps(
+            self._ranges(at),
+            open_source,
+            self._decode,
+            at.known,
+            at.now,
+            taken_before=at.taken,
+            skip=lambda queue, seq: (queue, seq) in named,
+        )
+        for step in steps:
+            at.taken = step.n
+            self._note(at, step.taken)
+            if step.taken.is_known or step.taken.queue not in self._folders:
+                self.dup_dropped += step.taken.is_known
+                continue
+            drafts = at.core.step(step.taken.queue, step.taken.seq, step.taken.event, step.now)
+            if drafts:
+                self._compare(self._finish(drafts, step.taken.event), produced)
+        for queue, source in produced.items():
+            extra = source.next()
+            if extra is not None:
+                raise IntegrityError(
+                    context.name,
+                    "NONDETERMINISM",
+                    f"{queue}:{extra.seq} does not follow from the logged inputs",
+                )
+        self._start(at, sources)
+
+    def _note(self, at: _Restored, taken: Taken) -> None:
+        if taken.queue == TICKS:
+            at.tick_seq = taken.seq
+        at.is_opened = True
+
+    def _open_logged(self, queue: str, start: Position | None) -> JournalReader:
+        if "/parts/" in queue:
+            name, _, part = queue.split("/")
+            return open_reader(self.context.var.queues, name, part=part)
+        return self.context.open_input(queue, start)
+
+    def _ranges(self, at: _Restored) -> Iterator[Ack]:
+        folder = self._folders[self._primary]
+        reader = JournalReader(folder, "acks", at.order) if at.order else JournalReader(folder, "acks")
+        source = LineSource(reader)
+        while (line := source.next()) is not None:
+            payload = self.context.codec.decode("acks", line.json).payload
+            if isinstance(payload, Ack):
+                yield payload
+
+    def _compare(
+        self, events: list[tuple[str, Event]], produced: dict[str, LineSource]
+    ) -> None:
+        for queue, event in events:
+            expected = self.context.codec.encode(queue, event)
+            line = produced[queue].next()
+            if line is None:
+                self.outputs[queue].writer.append([encode_line(expected)])
+                self.context.log.info("appended_after_restart", event=event, queue=queue)
+                # Step over our own line, so that the comparison goes on behind it.
+                line = produced[queue].next()
+            if line is None or line.json != expected:
+                seq = "end" if line is None else line.seq
+                raise IntegrityError(
+                    self.context.name,
+                    "NONDETERMINISM",
+                    f"{queue}:{seq}: the logged inputs give another event than the one that stands",
+                )
+
+    def _snapshot(self) -> _Restored | None:
+        """Return what the last snapshot holds; a missing or unusable one is only a longer restart."""
+        path = self._snapshot_path()
+        if not path.exists():
+            return None
+        try:
+            data = read_hashed(path)
+            if data["run_id"] != self.context.run_id:
+                return None
+            return _Restored(
+                core=self._from_state(self.context.config.raw, data["core"]),
+                known=KnownIds(data["known"]),
+                now=Now(data["now"]),
+                taken=data["taken"],
+                tick_seq=data["tick_seq"],
+                is_opened=True,
+                order=position_from_json(data["order"]),
+                inputs={name: position_from_json(at) for name, at in data["inputs"].items()},
+                outputs={name: position_from_json(at) for name, at in data["outputs"].items()},
+            )
+        except (IntegrityError, KeyError, ValueError, TypeError) as error:
+            self.context.log.warning("snapshot_unusable", detail=repr(error))
+            return None
+
+    def _snapshot_path(self) -> Path:
+        return self._folders[self._primary] / SNAPSHOT_FILE
+
+    def _start(self, at: _Restored, sources: dict[str, LineSource]) -> None:
+        """Open the live side where the logged side ended."""
+        context = self.context
+        self.core, self._known, self._now = at.core, at.known, at.now
+        readers: dict[str, JournalReader] = {}
+        for queue in context.spec.inputs:
+            source = sources.get(queue)
+            start = at.inputs.get(queue) if source is None else source.position
+            readers[queue] = context.open_input(queue, start)
+        self.inputs = Inputs(
+            readers,
+            self._decode,
+            at.known,
+            is_opened=at.is_opened,
+            tick_seq=at.tick_seq,
+            batch=256,
+        )
+        self._saved = dict(self.inputs.positions)
+        self._cursors = {
+            queue: Cursor(folder / "cursor.json", context.run_id, queue, context.name)
+            for queue, folder in self._folders.items()
+        }
+        self.order = self._open_order_log(at.taken)
+        self._snapshot_n = at.taken
+        if context.name == "execution_role":
+            self.gate = ExecutionGate(context, self.order)
+        names = [context.head_path(queue) for queue in context.spec.inputs]
+        self._waiter = Waiter([*names, *self.gate.watched()])
+        context.heartbeat.sync_started_ns = self._sync_started_ns
+
+    def _open_order_log(self, taken: int) -> OrderLog:
+        context = self.context
+        writers = {
+            queue: open_side_writer(folder, "acks", sync=False)
+            for queue, folder in self._folders.items()
+        }
+        return OrderLog(
+            role=context.name,
+            run_id=context.run_id,
+            cmdline_hash=context.cmdline_hash,
+            order_queue=self._primary,
+            codec=context.codec,
+            clock=context.clock,
+            writer=writers.pop(self._primary),
+            copies=writers,
+            taken=taken,
+        )
+
+    def _sync_started_ns(self) -> int:
+        started = [output.writer.sync_started_ns for output in self.outputs.values()]
+        return max(started, default=0)
+
+    # --- live ---------------------------------------------------------------------------------
+
+    def run(self) -> int:
+        """Take events until drained, stopped or orphaned."""
+        context = self.context
+        context.health("READY", **self._health_fields())
+        while True:
+            code = self.gate.check()
+            if code is not None:
+                return self._leave(code)
+            took = self._turn() if self.gate.may_take() else 0
+            if took is None:
+                return STOPPED
+            self._housekeep()
+            context.heartbeat.turns += 1
+            if took:
+                continue
+            self.order.close_when_due()
+            if context.control.draining:
+                return self._leave(CLEAN)
+            self._waiter.wait(WAIT_S)
+
+    def _turn(self) -> int | None:
+        """Take what waits, up to one batch; None when the run was stopped because of it."""
+        self.context.heartbeat.waiting = self.inputs.poll()
+        took = 0
+        while (taken := self.inputs.next()) is not None:
+            took += 1
+            if not self._apply(taken):
+                return None
+        return took
+
+    def _apply(self, taken: Taken) -> bool:
+        """Take one event; False when the run has been stopped."""
+        now = self._now.of(self.order.take(taken.queue, taken.seq), taken.event)
+        self.context.heartbeat.position += 1
+        if taken.is_known:
+            self.dup_dropped += 1
+            return True
+        self.latency.on_taken(taken)
+        drafts = self.core.step(taken.queue, taken.seq, taken.event, now)
+        if not drafts:
+            return True
+        self.order.close()
+        if self.gate.check_append() is not None:
+            return True  # What a stopped executor would have said stays unsaid; replay knows.
+        events = self._finish(drafts, taken.event)
+        for queue, group in groupby(events, key=itemgetter(0)):
+            batch = [event for _, event in group]
+            self.outputs[queue].append(batch)
+            self.latency.on_published(batch)
+        return self._stop_by_decision(events)
+
+    def _stop_by_decision(self, events: list[tuple[str, Event]]) -> bool:
+        for _, event in events:
+            payload = event.payload
+            if isinstance(payload, RiskAction) and payload.action == "STOP":
+                failed = [str(check) for check in payload.checks or ()]
+                self.order.end()
+                self.context.stop(
+                    StopRecord(
+                        self.context.name,
+                        payload.reason_code,
+                        "; ".join(failed) or payload.reason_code,
+                        open_positions=self.core.facts().get("open_positions", ()),
+                    )
+                )
+                return False
+        return True
+
+    def _finish(self, drafts: list[Draft], cause: Event) -> list[tuple[str, Event]]:
+        context = self.context
+        return finish(
+            drafts,
+            cause,
+            run_id=context.run_id,
+            role=context.name,
+            cmdline_hash=context.cmdline_hash,
+        )
+
+    def _decode(self, queue: str, line: Line) -> Event:
+        context = self.context
+        try:
+            return context.codec.decode(queue.partition("/")[0], line.json)
+        except ContractError as error:
+            write_dead_letter(
+                self._folders[queue],
+                codec=context.codec,
+                role=context.name,
+                run_id=context.run_id,
+                cmdline_hash=context.cmdline_hash,
+                ts=context.clock.now_ms(),
+                queue=queue,
+                seq=line.seq,
+                offset=line.offset,
+                json=line.json,
+                error=error,
+            )
+            raise
+
+    def _leave(self, code: int) -> int:
+        self.order.end()
+        self._save_cursors()
+        if code == ORPHANED:
+            return code
+        self.context.close("STOPPED")
+        return code
+
+    # --- now and then -------------------------------------------------------------------------
+
+    def _housekeep(self) -> None:
+        context = self.context
+        self.order.close_when_due()
+        now_ts = context.clock.now_ms()
+        if now_ts - self._health_ts >= HEALTH_MARKET_MS:
+            self._health_ts = now_ts
+            context.health(context.heartbeat.state, **self._health_fields())
+        moment = machine_ns()
+        if moment - self._housekept_ns < HOUSEKEEPING_NS:
+            return
+        self._housekept_ns = moment
+        context.heartbeat.facts = {**self.core.facts(), **self.latency.counters()}
+        self.order.sync()
+        self._save_cursors()
+        self._snapshot_when_due(moment)
+
+    def _health_fields(self) -> JsonObject:
+        facts = self.core.facts()
+        fields: JsonObject = {
+            "inputs": {
+                queue: {"position": self.inputs.positions[queue].seq, "backlog": reader.backlog()}
+                for queue, reader in self.inputs.readers.items()
+            },
+            "dup_dropped": self.dup_dropped,
+            "counters": self.latency.counters(),
+        }
+        for name in ("reason", "open_orders", "data_age_ms", "decision_age_ms"):
+            if name in facts:
+                fields[name] = facts[name]
+        if "open_positions" in facts:
+            fields["open_positions"] = len(facts["open_positions"])
+        return fields
+
+    def _save_cursors(self) -> None:
+        for queue, cursor in self._cursors.items():
+            position = self.inputs.positions[queue]
+            if position != self._saved[queue]:
+                cursor.save(position)
+                self._saved[queue] = position
+
+    def _snapshot_when_due(self, moment: int) -> None:
+        limits = self.context.config.watchdog
+        taken = self.order.taken - self._snapshot_n
+        is_due = moment - self._snapshot_ns >= limits.snapshot_interval_ms * 1_000_000
+        if taken == 0 or not (is_due or taken >= limits.snapshot_inputs):
+            return
+        self.order.close()
+        self._snapshot_ns, self._snapshot_n = moment, self.order.taken
+        write_hashed(
+            self._snapshot_path(),
+            {
+                "run_id": self.context.run_id,
+                "taken": self.order.taken,
+                "tick_seq": self.inputs.tick_seq,
+                "now": self._now.value,
+                "core": self.core.state(),
+                "known": self._known.state(),
+                "order": position_to_json(self.order.position_writer.position),
+                "inputs": {q: position_to_json(p) for q, p in self.inputs.positions.items()},
+                "outputs": {
+                    q: position_to_json(o.writer.position) for q, o in self.outputs.items()
+                },
+            },
+        )

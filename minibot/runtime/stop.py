@@ -1,0 +1,88 @@
+"""STOP: fail closed, on record, also on a full disk.
+
+At its start each role prepares `var/stop/<role>.armed`, which names the role, the run and the id
+of its STOP event, and a reserve file. Stopping links the prepared file to `var/STOP.flag`, which
+needs no free space (the first one wins), releases the reserve, and appends the STOP event to the
+role's own part of `stop_journal`. Whoever holds the run's lock copies stops and ends into
+`var/stop_journal.jsonl`, the file that operators tail.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from minibot.events.ids import derive_id
+from minibot.events.model import StopJournal
+from minibot.kernel.files import FILES, write_atomic, write_hashed
+
+FLAG = "STOP.flag"
+RESERVE_BYTES = 64 * 1024
+STOP_KIND = "STOP"
+END_KIND = "END"
+CLEAR_KIND = "CLEAR"
+
+JsonPosition = dict[str, str]
+"""An open position as {symbol, qty, entry_price_avg}."""
+
+
+@dataclass(frozen=True, slots=True)
+class StopRecord:
+    """Who stops or ends the run, with which reason code, and the detail for a person."""
+
+    component: str
+    reason_code: str
+    detail: str
+    kind: str = STOP_KIND
+    open_positions: Sequence[JsonPosition] = ()
+
+    def payload(self) -> StopJournal:
+        """Return the payload of the `stop_journal` event."""
+        return StopJournal(
+            component=self.component,
+            reason_code=self.reason_code,
+            detail=self.detail[:2000],
+            kind=self.kind,
+            open_positions=tuple(self.open_positions),
+        )
+
+
+def stop_id(run_id: str, role: str) -> str:
+    """Return the id of a role's STOP event, known before it is needed."""
+    return derive_id(run_id, role, "stop", 0)
+
+
+def armed_path(stop_folder: Path, role: str) -> Path:
+    """Return the file that a role's STOP links to the flag."""
+    return stop_folder / f"{role}.armed"
+
+
+def arm(stop_folder: Path, run_id: str, role: str) -> None:
+    """Prepare the flag file and the reserve of a role, while there is still space."""
+    write_hashed(
+        armed_path(stop_folder, role),
+        {"role": role, "run_id": run_id, "stop_id": stop_id(run_id, role)},
+    )
+    write_atomic(stop_folder / f"{role}.reserve", bytes(RESERVE_BYTES))
+
+
+def raise_flag(stop_folder: Path, flag: Path, role: str) -> None:
+    """Link the role's prepared file to `STOP.flag`; a flag that stands already wins."""
+    try:
+        FILES.link(armed_path(stop_folder, role), flag)
+    except FileExistsError:
+        pass
+    except OSError:
+        # No hard links here, or the prepared file is gone: an own flag is better than none.
+        if not flag.exists():
+            write_atomic(flag, f"{role}\n".encode())
+
+
+def release_reserve(stop_folder: Path, role: str) -> None:
+    """Give the reserved space back, so that the STOP event fits on a full disk."""
+    try:
+        os.unlink(stop_folder / f"{role}.reserve")
+    except FileNotFoundError:
+        pass
