@@ -1,0 +1,40 @@
+"""What the AI says without a model: a fixed rule over three features, marked as baseline.
+
+Short momentum, pressure of takers and pressure at the touch are each squashed to -1..1 and
+averaged; the average moves weight from HOLD to BUY or SELL. It claims no edge: it is the bar that
+a trained model has to clear.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from minibot.ai.vector import FEATURES, SCALE
+
+BASELINE_ID: Final = "baseline-v1"
+HOLD_SHARE: Final = 0.5  # At least half of the weight stays with HOLD: a rule should be modest.
+_MOMENTUM_BPS_FULL: Final = 10.0  # A return over 15 bars that counts as full momentum.
+_AT: Final = {name: index for index, name in enumerate(FEATURES)}
+
+
+def baseline_probabilities(vector: tuple[int, ...]) -> tuple[int, int, int]:
+    """Return (sell, hold, buy) in millionths, which add up to a million."""
+    momentum = _bounded(_feature(vector, "return_15_bps") / _MOMENTUM_BPS_FULL)
+    takers = _bounded(2.0 * _feature(vector, "taker_buy_share_20") - 1.0)
+    touch = _bounded(_feature(vector, "touch_imbalance"))
+    lean = (momentum + takers + touch) / 3.0
+    moved = round((1.0 - HOLD_SHARE) * abs(lean) * SCALE)
+    # What does not lean is shared 1:2:1, so that no side is ever held to be impossible.
+    rest = SCALE - moved
+    quarter = rest // 4
+    sell = quarter + (moved if lean < 0.0 else 0)
+    buy = quarter + (moved if lean >= 0.0 else 0)
+    return sell, SCALE - sell - buy, buy
+
+
+def _feature(vector: tuple[int, ...], name: str) -> float:
+    return vector[_AT[name]] / SCALE
+
+
+def _bounded(value: float) -> float:
+    return max(-1.0, min(1.0, value))
