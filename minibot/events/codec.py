@@ -1,0 +1,112 @@
+"""Events to bytes and back, judged on both sides of a queue.
+
+What is written satisfies its contract and is granted to its writer; what is read is judged
+again, as if a stranger had written it. A refusal names the fault catalogue's reason code.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
+from typing import Final
+
+from minibot.events import reasons
+from minibot.events.model import Event, JsonObject
+from minibot.events.registry import Contracts
+from minibot.events.roles import Roles
+from minibot.kernel import canonical
+from minibot.kernel.errors import ContractError
+
+VERSION: Final = 1
+
+
+class Codec:
+    """Encodes and decodes the events of one run."""
+
+    def __init__(
+        self,
+        contracts: Contracts,
+        roles: Roles,
+        run_id: str,
+        cmdline_hashes: Mapping[str, AbstractSet[str]],
+        component: str = "events",
+    ) -> None:
+        """Bind the codec to a run.
+
+        Args:
+            contracts: The registered schemas.
+            roles: The role x type table.
+            run_id: The only run whose events are accepted.
+            cmdline_hashes: Per role the command line hashes that the manifest lists.
+            component: Whom a STOP names: the role that encodes and decodes.
+        """
+        self.contracts = contracts
+        self.roles = roles
+        self.run_id = run_id
+        self.component = component
+        self._hashes = {role: frozenset(hashes) for role, hashes in cmdline_hashes.items()}
+
+    def encode(self, queue: str, event: Event) -> bytes:
+        """Return the canonical JSON of an event that may be written to a queue.
+
+        Raises:
+            ContractError: The event breaks its contract or its writer may not write it here.
+        """
+        envelope = event.to_json()
+        self._judge(queue, envelope)
+        return canonical.encode(envelope)
+
+    def decode(self, queue: str, json: bytes) -> Event:
+        """Return the typed event of a line of a queue.
+
+        Raises:
+            ContractError: With SCHEMA_INVALID (also for JSON that is not canonical),
+                SCHEMA_VERSION, TYPE_UNKNOWN, SOURCE_FORBIDDEN, RUN_ID_MISMATCH,
+                CMDLINE_HASH_INVALID or CMDLINE_HASH_MISMATCH.
+        """
+        try:
+            envelope = canonical.decode(json)
+        except ValueError as error:
+            raise self._error(reasons.SCHEMA_INVALID, f"{queue}: {error}") from error
+        self._judge(queue, envelope)
+        return Event.from_json(envelope)
+
+    def _judge(self, queue: str, envelope: JsonObject) -> None:
+        type_ = envelope.get("type")
+        if not isinstance(type_, str) or type_ not in self.contracts:
+            self._refuse_type(queue, envelope)
+        if not self.contracts.validate(envelope):
+            self._refuse_content(queue, envelope)
+        source = envelope["source"]
+        if not self.roles.allows(queue, envelope["type"], source):
+            self.roles.check(queue, envelope["type"], source, self.component)
+        if envelope["run_id"] != self.run_id:
+            detail = f"{queue}: run_id {envelope['run_id']}, expected {self.run_id}"
+            raise self._error(reasons.RUN_ID_MISMATCH, detail)
+        if envelope["cmdline_hash"] not in self._hashes.get(source, ()):
+            detail = f"{queue}: {source} is not known by {envelope['cmdline_hash']}"
+            raise self._error(reasons.CMDLINE_HASH_MISMATCH, detail)
+
+    def _refuse_type(self, queue: str, envelope: JsonObject) -> None:
+        if "type" not in envelope or not isinstance(envelope["type"], str):
+            code = reasons.SCHEMA_INVALID
+        else:
+            code = reasons.TYPE_UNKNOWN
+        raise self._error(code, f"{queue}: {self.contracts.explain(envelope)[0]}")
+
+    def _refuse_content(self, queue: str, envelope: JsonObject) -> None:
+        """Raise with the most telling code of an event that its schema refused."""
+        findings = self.contracts.explain(envelope) or ["refused by the compiled schema"]
+        places = {finding.partition(":")[0] for finding in findings}
+        if "$.schema" in places or "$.v" in places:
+            code = reasons.SCHEMA_VERSION
+        elif "$.run_id" in places:
+            code = reasons.RUN_ID_MISMATCH
+        elif "$.cmdline_hash" in places or "cmdline_hash" not in envelope:
+            code = reasons.CMDLINE_HASH_INVALID
+        else:
+            code = reasons.SCHEMA_INVALID
+        raise self._error(code, f"{queue}: " + "; ".join(findings))
+
+    def _error(self, reason_code: str, detail: str) -> ContractError:
+        return ContractError(self.component, reason_code, detail)

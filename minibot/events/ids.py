@@ -1,0 +1,40 @@
+"""Derived ids: the same cause gives the same id, so a restarted role sees what stands already.
+
+All ids are uuid4-shaped (version and variant bits set) and come from sha256 over their parts.
+No part holds a newline, so joining by newlines is unambiguous.
+"""
+
+from __future__ import annotations
+
+from hashlib import sha256
+from typing import Final
+
+_VARIANT: Final = "89ab"
+
+
+def derive_id(run_id: str, role: str, input_id: str, ordinal: int) -> str:
+    """Return the id of the `ordinal`th draft of a role's step on an event.
+
+    Args:
+        run_id: The run, `YYYYMMDD_HHMMSS`.
+        role: The writing role, such as `risk_role`.
+        input_id: The id of the event that the step took.
+        ordinal: Counts the drafts of this step over all queues, from 0.
+    """
+    return _uuid4_shaped(f"draft\n{run_id}\n{role}\n{input_id}\n{ordinal}")
+
+
+def position_id(run_id: str, role: str, queue: str, seq: int) -> str:
+    """Return the id of an event without an input: the line `seq` that a role writes to a queue."""
+    return _uuid4_shaped(f"position\n{run_id}\n{role}\n{queue}\n{seq}")
+
+
+def stop_id(run_id: str, role: str) -> str:
+    """Return the id of a role's STOP event; a run holds at most one of each role."""
+    return _uuid4_shaped(f"stop\n{run_id}\n{role}")
+
+
+def _uuid4_shaped(text: str) -> str:
+    digits = sha256(text.encode()).hexdigest()
+    variant = _VARIANT[int(digits[16], 16) & 3]
+    return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-{variant}{digits[17:20]}-{digits[20:32]}"

@@ -1,0 +1,176 @@
+"""Exact numbers: decimal strings outside, scaled integers inside, and nothing between.
+
+Parsing and formatting are integer arithmetic on digits; what would have to be rounded is refused.
+Rounding happens only in functions that are named for it. Floats are accepted by one function,
+`decimal_text`, which gives indicators their fixed number of places.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import isfinite
+from typing import Final
+
+QUOTE_PLACES: Final = 8
+QUOTE_SCALE: Final[int] = 10**QUOTE_PLACES
+"""Scaled quote per unit of quote: money is an integer count of hundred-millionths."""
+
+PLACES_MAX: Final = 18
+DIGITS_MAX: Final = 40
+POWERS: Final[tuple[int, ...]] = tuple(10**places for places in range(DIGITS_MAX + 1))
+"""Powers of ten as integers, by exponent."""
+
+
+class NumberError(ValueError):
+    """A text is no plain decimal number, or a value does not fit its increment exactly."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """Converts between decimal strings and whole units of one increment.
+
+    `step` is the increment as an integer at 10**-places; `increment` its shortest text. Texts
+    that `format` writes have as many places as the increment.
+    """
+
+    increment: str
+    places: int
+    step: int
+
+    @classmethod
+    def of(cls, increment: str) -> Scale:
+        """Return the scale of an increment such as `"0.01000000"`.
+
+        Raises:
+            NumberError: The increment is no plain decimal, or not above zero.
+        """
+        step, places = _digits(increment)
+        if step <= 0:
+            raise NumberError(f"increment {increment!r}: expected above zero")
+        while places and step % 10 == 0:
+            step, places = step // 10, places - 1
+        return cls(_text(step, places), places, step)
+
+    def parse(self, text: str) -> int:
+        """Return the value in units of the increment.
+
+        Raises:
+            NumberError: No plain decimal, or no whole multiple of the increment.
+        """
+        value = parse_fixed(text, self.places)
+        units, rest = divmod(value, self.step)
+        if rest:
+            raise NumberError(f"{text!r} is no multiple of {self.increment}")
+        return units
+
+    def parse_down(self, text: str) -> int:
+        """Return the largest number of units that is not above the value."""
+        value, places = _digits(text)
+        return _scaled_down(value, places, self.places) // self.step
+
+    def parse_up(self, text: str) -> int:
+        """Return the smallest number of units that is not below the value."""
+        value, places = _digits(text)
+        return -(_scaled_down(-value, places, self.places) // self.step)
+
+    def format(self, units: int) -> str:
+        """Return the decimal string of a number of units."""
+        return _text(units * self.step, self.places)
+
+
+def parse_fixed(text: str, places: int) -> int:
+    """Return the value of a decimal string times 10**places, exactly.
+
+    Raises:
+        NumberError: No plain decimal, or more than `places` significant places.
+    """
+    value, found = _digits(text)
+    if found <= places:
+        return value * POWERS[places - found]
+    value, rest = divmod(value, POWERS[found - places])
+    if rest:
+        raise NumberError(f"{text!r} has more than {places} places")
+    return value
+
+
+def format_fixed(value: int, places: int) -> str:
+    """Return the decimal string of `value` times 10**-places, with exactly that many places."""
+    return _text(value, places)
+
+
+def parse_quote(text: str) -> int:
+    """Return an amount of money as scaled quote; refuses more than eight places."""
+    return parse_fixed(text, QUOTE_PLACES)
+
+
+def format_quote(quote: int) -> str:
+    """Return scaled quote as a decimal string with eight places."""
+    return _text(quote, QUOTE_PLACES)
+
+
+def div_down(numerator: int, denominator: int) -> int:
+    """Return the quotient rounded towards minus infinity; the denominator is above zero."""
+    return numerator // denominator
+
+
+def div_up(numerator: int, denominator: int) -> int:
+    """Return the quotient rounded towards plus infinity; the denominator is above zero."""
+    return -(-numerator // denominator)
+
+
+def round_down(value: int, step: int) -> int:
+    """Return the largest multiple of `step` that is not above `value`."""
+    return value // step * step
+
+
+def round_up(value: int, step: int) -> int:
+    """Return the smallest multiple of `step` that is not below `value`."""
+    return -(-value // step) * step
+
+
+def decimal_text(value: float, places: int) -> str:
+    """Return a float of an indicator as a decimal string with a fixed number of places.
+
+    The nearest decimal, ties to even on the exact binary value; never "-0.00".
+
+    Raises:
+        NumberError: Not a finite number.
+    """
+    if not isfinite(value):
+        raise NumberError(f"{value!r} is not a finite number")
+    text = f"{value:.{places}f}"
+    if text.startswith("-") and not text.strip("-0."):
+        return text[1:]
+    return text
+
+
+def _digits(text: str) -> tuple[int, int]:
+    """Return all digits as one integer, and how many of them stand after the point."""
+    sign = 1
+    body = text
+    if text.startswith("-"):
+        sign, body = -1, text[1:]
+    whole, point, fraction = body.partition(".")
+    if (
+        not body.isascii()
+        or not whole.isdigit()
+        or (point and not fraction.isdigit())
+        or len(body) > DIGITS_MAX
+        or len(fraction) > PLACES_MAX
+    ):
+        raise NumberError(f"{text!r} is no plain decimal number")
+    return sign * int(whole + fraction), len(fraction)
+
+
+def _scaled_down(value: int, places: int, wanted: int) -> int:
+    if places <= wanted:
+        return value * POWERS[wanted - places]
+    return value // POWERS[places - wanted]
+
+
+def _text(value: int, places: int) -> str:
+    sign = "-" if value < 0 else ""
+    if not places:
+        return f"{sign}{abs(value)}"
+    whole, fraction = divmod(abs(value), POWERS[places])
+    return f"{sign}{whole}.{fraction:0{places}d}"

@@ -1,0 +1,186 @@
+"""Type to contract: the registered schemas, compiled once, with the oracle beside them.
+
+`config/contracts.v1.json` maps each event type to the schema of its payload and pins every file
+by sha256 over its canonical JSON. The envelope's schema is merged around each payload's, so one
+call of the compiled validator (jsonschema-rs) judges a whole event. `explain` asks the slow
+oracle (jsonschema) for words. No schema may reach outside its own file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from copy import deepcopy
+from hashlib import sha256
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Final
+
+import jsonschema
+import jsonschema_rs
+import orjson
+
+from minibot.events.model import PAYLOAD_CLASSES, JsonObject
+from minibot.kernel import canonical
+from minibot.kernel.errors import ConfigError
+
+ERRORS_MAX: Final = 20
+_PREFIX: Final = "contracts/"
+
+
+class Contracts:
+    """The contracts of all event types.
+
+    `schemas` maps a type to the schema of a whole event of that type; `payloads` to the schema of
+    its payload as it stands in the file. `sha256` is one hash over envelope and payloads.
+    """
+
+    def __init__(self, envelope: JsonObject, payloads: Mapping[str, JsonObject]) -> None:
+        """Compile the schemas; see `load` for the errors."""
+        self.envelope = envelope
+        self.payloads = MappingProxyType(dict(payloads))
+        self.schemas = MappingProxyType(
+            {type_: event_schema(envelope, type_, schema) for type_, schema in payloads.items()}
+        )
+        everything = {"envelope": envelope, "types": dict(payloads)}
+        self.sha256 = sha256(canonical.encode(everything)).hexdigest()
+        self._fast = {type_: _compiled(schema) for type_, schema in self.schemas.items()}
+        self._oracles: dict[str, Any] = {}
+
+    @classmethod
+    def load(cls, contracts_dir: Path, config_path: Path) -> Contracts:
+        """Return the contracts that a mapping file names, read from a folder.
+
+        Raises:
+            ConfigError: A file is missing, changed, or no closed and linear schema; or a type of
+                `PAYLOAD_CLASSES` has no entry. All violations at once.
+        """
+        mapping = _read(config_path)
+        violations: list[str] = []
+        schemas: dict[str, JsonObject] = {}
+        entries = {"envelope": mapping.get("envelope"), **mapping.get("types", {})}
+        for name, entry in entries.items():
+            try:
+                schemas[name] = _pinned(contracts_dir, entry, mapping.get("sha256", {}))
+            except ConfigError as error:
+                violations += error.violations
+        for type_ in sorted(PAYLOAD_CLASSES.keys() - entries.keys()):
+            violations.append(f"{config_path.name}: types.{type_}: missing, every type needs one")
+        for type_ in sorted(entries.keys() - PAYLOAD_CLASSES.keys() - {"envelope"}):
+            violations.append(f"{config_path.name}: types.{type_}: no event class has this type")
+        if violations:
+            raise _refused(*violations)
+        return cls(schemas.pop("envelope"), schemas)
+
+    def __contains__(self, type_: object) -> bool:
+        return type_ in self._fast
+
+    def validate(self, envelope: JsonObject) -> bool:
+        """Return whether a decoded event satisfies the contract of its type."""
+        validator = self._fast.get(envelope["type"])
+        return validator is not None and validator.is_valid(envelope)
+
+    def explain(self, envelope: Any) -> list[str]:
+        """Return what is wrong with an event, one sentence a finding; empty when it is valid."""
+        type_ = envelope.get("type") if isinstance(envelope, dict) else None
+        if not isinstance(type_, str) or type_ not in self.schemas:
+            return [f"type: {_short(type_)} is not registered"]
+        errors = sorted(self.oracle(type_).iter_errors(envelope), key=lambda error: error.json_path)
+        return [f"{error.json_path}: {_short(error.message)}" for error in errors[:ERRORS_MAX]]
+
+    def oracle(self, type_: str) -> Any:
+        """Return the slow validator of a type: the judge of the fast one."""
+        if type_ not in self._oracles:
+            self._oracles[type_] = jsonschema.Draft202012Validator(self.schemas[type_])
+        return self._oracles[type_]
+
+
+def event_schema(envelope: JsonObject, type_: str, payload: JsonObject) -> JsonObject:
+    """Return the schema of a whole event: the envelope's with the payload's inside.
+
+    Raises:
+        ConfigError: Both define the same name differently.
+    """
+    whole = deepcopy(envelope)
+    inner = {key: value for key, value in payload.items() if key not in ("$schema", "$id", "$defs")}
+    definitions = whole.setdefault("$defs", {})
+    for name, definition in payload.get("$defs", {}).items():
+        if definitions.setdefault(name, definition) != definition:
+            raise _refused(f"{type_}: $defs.{name} differs from the envelope's")
+    whole["$id"] = f"minibot:{type_}.v1.event"
+    whole["properties"]["schema"] = {"const": f"minibot.{type_}"}
+    whole["properties"]["type"] = {"const": type_}
+    whole["properties"]["payload"] = deepcopy(inner)
+    return whole
+
+
+def schema_sha256(schema: JsonObject) -> str:
+    """Return the pin of a schema: sha256 over its canonical JSON, whatever its line ends."""
+    return sha256(canonical.encode(schema)).hexdigest()
+
+
+def _compiled(schema: JsonObject) -> jsonschema_rs.Draft202012Validator:
+    # The linear regex engine, and no retriever: a pattern cannot blow up, a $ref cannot call out.
+    return jsonschema_rs.Draft202012Validator(
+        schema, pattern_options=jsonschema_rs.RegexOptions(), offline=True
+    )
+
+
+def _pinned(contracts_dir: Path, entry: Any, pins: Mapping[str, str]) -> JsonObject:
+    name = entry[len(_PREFIX) :] if isinstance(entry, str) and entry.startswith(_PREFIX) else None
+    if not name or "/" in name or "\\" in name or not name.endswith(".schema.json"):
+        raise _refused(f"contract path {_short(entry)}: expected contracts/<name>.schema.json")
+    schema = _read(contracts_dir / name)
+    if pins.get(entry) != schema_sha256(schema):
+        raise _refused(f"{entry}: differs from its pin in contracts.v1.json")
+    violations = [f"{entry}: {text}" for text in _schema_violations(schema)]
+    if violations:
+        raise _refused(*violations)
+    return schema
+
+
+def _schema_violations(schema: JsonObject) -> Iterator[str]:
+    try:
+        jsonschema.Draft202012Validator.check_schema(schema)
+    except jsonschema.SchemaError as error:
+        yield f"is no JSON Schema 2020-12: {_short(error.message)}"
+        return
+    for reference in _references(schema):
+        if not reference.startswith("#/$defs/"):
+            yield f"$ref {_short(reference)} leads out of the file"
+    try:
+        _compiled(schema)
+    except (ValueError, jsonschema_rs.ReferencingError) as error:
+        yield f"cannot be compiled: {_short(error)}"
+
+
+def _refused(*violations: str) -> ConfigError:
+    remedy = (
+        "Restore the files, or run `python -m minibot.events.schemas` after an intended change."
+    )
+    return ConfigError("the contracts are refused", violations, remedy)
+
+
+def _references(node: Any) -> Iterator[str]:
+    if isinstance(node, dict):
+        for key, value in node.items():
+            if key in ("$ref", "$dynamicRef") and isinstance(value, str):
+                yield value
+            yield from _references(value)
+    elif isinstance(node, list):
+        for value in node:
+            yield from _references(value)
+
+
+def _read(path: Path) -> JsonObject:
+    try:
+        value = orjson.loads(path.read_bytes())
+    except (OSError, orjson.JSONDecodeError) as error:
+        raise _refused(f"{path.name}: cannot be read: {error}") from error
+    if not isinstance(value, dict):
+        raise _refused(f"{path.name}: expected a JSON object")
+    return value
+
+
+def _short(value: object) -> str:
+    text = str(value).encode("unicode_escape").decode("ascii")
+    return text if len(text) <= 300 else text[:300] + "..."

@@ -1,0 +1,200 @@
+"""Who may write what, and who reads what: `config/roles.v1.json`, loaded and checked.
+
+A queue is named by its folder; its side files by a path below it: `<queue>/acks`,
+`<queue>/deadletter` (also under `<queue>/readers/<role>/`) and `<queue>/parts/<role>`. Where only
+the kind of side file matters, `acks` and `deadletter` stand for those of any queue.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Final
+
+import orjson
+
+from minibot.events import reasons
+from minibot.events.model import PAYLOAD_CLASSES, JsonObject
+from minibot.kernel.errors import ConfigError, ContractError
+
+AI_TYPES: Final = frozenset({"recommendation", "health", "stop_journal"})
+"""All that the AI clerk may ever write, whatever the table says."""
+
+ORDER_WRITERS: Final[Mapping[str, str]] = MappingProxyType(
+    {"order_intent": "risk_role", "order_result": "execution_role", "fill": "execution_role"}
+)
+"""Types that have one possible writer, whatever the table says."""
+
+_SIDE_TYPES: Final = {"acks": "ack", "deadletter": "dead_letter"}
+
+
+@dataclass(frozen=True, slots=True)
+class RoleSpec:
+    """One role: its module, its inputs in rule order, its order log and what it may write."""
+
+    name: str
+    module: str
+    inputs: tuple[str, ...]
+    order_log: str | None
+    writes: Mapping[str, frozenset[str]]
+
+
+@dataclass(frozen=True, slots=True)
+class QueueEntry:
+    """One queue: who reads it first, and whether it has a part per writer."""
+
+    name: str
+    primary_reader: str | None
+    parts: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Roles:
+    """The role x type table."""
+
+    roles: Mapping[str, RoleSpec]
+    queues: Mapping[str, QueueEntry]
+    raw: JsonObject
+    _allowed: dict[tuple[str, str, str], bool]
+
+    @classmethod
+    def load(cls, path: Path) -> Roles:
+        """Return the table of a file.
+
+        Raises:
+            ConfigError: The file is unreadable or contradicts itself; all violations at once.
+        """
+        try:
+            raw = orjson.loads(path.read_bytes())
+        except (OSError, orjson.JSONDecodeError) as error:
+            raise _refused(path.name, [f"cannot be read: {error}"]) from error
+        return cls.of(raw, path.name)
+
+    @classmethod
+    def of(cls, raw: Any, name: str = "roles") -> Roles:
+        """Return the table of a decoded file; see `load`."""
+        try:
+            roles = {key: _role(key, entry) for key, entry in raw["roles"].items()}
+            queues = {
+                key: QueueEntry(key, entry["primary_reader"], entry["parts"])
+                for key, entry in raw["queues"].items()
+            }
+        except (KeyError, TypeError, AttributeError) as error:
+            raise _refused(name, [f"misses or misplaces {error}"]) from error
+        violations = _violations(roles, queues)
+        if violations:
+            raise _refused(name, violations)
+        return cls(MappingProxyType(roles), MappingProxyType(queues), raw, {})
+
+    def is_primary(self, queue: str, role: str) -> bool:
+        """Return whether a role is the primary reader of a queue."""
+        return self.queues[queue].primary_reader == role
+
+    def writers(self, queue: str) -> tuple[str, ...]:
+        """Return the roles that write a queue, sorted."""
+        return tuple(sorted(name for name, role in self.roles.items() if queue in role.writes))
+
+    def readers(self, queue: str) -> tuple[str, ...]:
+        """Return the roles that have a queue among their inputs, sorted."""
+        return tuple(sorted(name for name, role in self.roles.items() if queue in role.inputs))
+
+    def allows(self, queue: str, type_: str, source: str) -> bool:
+        """Return whether a role may write an event of a type into a queue or one of its files."""
+        key = (queue, type_, source)
+        known = self._allowed.get(key)
+        if known is None:
+            # The table is small; forged sources must not grow it, so only a yes is remembered.
+            known = self._decide(queue, type_, source)
+            if known:
+                self._allowed[key] = True
+        return known
+
+    def check(self, queue: str, type_: str, source: str, component: str = "events") -> None:
+        """Refuse what `allows` does not allow.
+
+        Raises:
+            ContractError: With SOURCE_FORBIDDEN.
+        """
+        if not self.allows(queue, type_, source):
+            detail = f"{queue}: {type_} from {source} is not granted by the role x type table"
+            raise ContractError(component, reasons.SOURCE_FORBIDDEN, detail)
+
+    def _decide(self, queue: str, type_: str, source: str) -> bool:
+        role = self.roles.get(source)
+        if role is None:
+            return False
+        base, *rest = queue.split("/")
+        if base in _SIDE_TYPES and not rest:
+            return _SIDE_TYPES[base] == type_ and bool(role.inputs)
+        if base not in self.queues:
+            return False
+        if rest and rest[-1] in _SIDE_TYPES:
+            return _SIDE_TYPES[rest[-1]] == type_ and _is_readers_own(rest, base, role, self.queues)
+        if rest and rest != ["parts", source]:
+            return False
+        return type_ in role.writes.get(base, frozenset())
+
+
+def _is_readers_own(
+    rest: list[str], base: str, role: RoleSpec, queues: Mapping[str, QueueEntry]
+) -> bool:
+    """Return whether acks or dead letters at this place belong to this reader."""
+    if base not in role.inputs:
+        return False
+    if queues[base].primary_reader == role.name:
+        return len(rest) == 1
+    return rest[:-1] in ([], ["readers", role.name])
+
+
+def _refused(name: str, violations: list[str]) -> ConfigError:
+    return ConfigError(f"{name} is refused", [f"{name}: {text}" for text in violations])
+
+
+def _role(name: str, entry: Mapping[str, Any]) -> RoleSpec:
+    writes = {queue: frozenset(types) for queue, types in entry["writes"].items()}
+    return RoleSpec(
+        name, entry["module"], tuple(entry["inputs"]), entry["order_log"], MappingProxyType(writes)
+    )
+
+
+def _violations(roles: Mapping[str, RoleSpec], queues: Mapping[str, QueueEntry]) -> list[str]:
+    found: list[str] = []
+    modules: dict[str, str] = {}
+    for role in roles.values():
+        found += _role_violations(role, queues)
+        other = modules.setdefault(role.module, role.name)
+        if other != role.name:
+            found.append(f"roles.{role.name}.module: is also that of {other}; each has its own")
+    for queue in queues.values():
+        writers = [role.name for role in roles.values() if queue.name in role.writes]
+        if not writers:
+            found.append(f"queues.{queue.name}: no role writes it")
+        if len(writers) > 1 and not queue.parts:
+            found.append(f"queues.{queue.name}: {writers} write it, but it has no parts")
+        reader = queue.primary_reader
+        if reader is not None and (reader not in roles or queue.name not in roles[reader].inputs):
+            found.append(f"queues.{queue.name}.primary_reader: {reader} does not read it")
+    return found
+
+
+def _role_violations(role: RoleSpec, queues: Mapping[str, QueueEntry]) -> list[str]:
+    found: list[str] = []
+    where = f"roles.{role.name}"
+    for queue in (*role.inputs, *role.writes, *filter(None, [role.order_log])):
+        if queue not in queues:
+            found.append(f"{where}: unknown queue {queue}")
+    if (role.order_log is None) != (not role.inputs) or (
+        role.order_log is not None and role.order_log not in role.inputs
+    ):
+        found.append(f"{where}.order_log: {role.order_log}, expected one of its inputs")
+    for queue, types in role.writes.items():
+        for type_ in sorted(types):
+            if type_ not in PAYLOAD_CLASSES or type_ in _SIDE_TYPES.values():
+                found.append(f"{where}.writes.{queue}: type {type_} is not one that may be granted")
+            if role.name == "ai_role" and type_ not in AI_TYPES:
+                found.append(f"{where}.writes.{queue}: {type_} can never be granted to the AI")
+            if ORDER_WRITERS.get(type_, role.name) != role.name:
+                found.append(f"{where}.writes.{queue}: only {ORDER_WRITERS[type_]} writes {type_}")
+    return found

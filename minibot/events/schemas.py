@@ -1,0 +1,131 @@
+"""Generates what follows from reason codes and schemas: `python -m minibot.events.schemas`.
+
+Three things, each tested equal to what stands in the tree: the `reason_code` enums inside the
+schemas, the pins in `config/contracts.v1.json`, and `docs/reference/reasons.md`.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any, Final
+
+from minibot.events.model import PAYLOAD_CLASSES, JsonObject
+from minibot.events.reason import BUSINESS_GROUP, END_GROUP, FEED_GROUP, GROUPS, STOP_GROUP
+from minibot.events.reasons import CLEARED, REASONS, codes
+from minibot.events.registry import schema_sha256
+from minibot.kernel.files import write_atomic
+
+PROJECT: Final = Path(__file__).resolve().parents[2]
+SUFFIX: Final = ".v1.schema.json"
+
+_ENDS: Final = tuple(code for code in codes(END_GROUP) if code != CLEARED)
+_STOPS: Final = codes(STOP_GROUP)
+
+
+def with_enums(type_: str, schema: JsonObject) -> JsonObject:
+    """Return a payload's schema with its `reason_code` enums filled from the closed list."""
+    code = schema["properties"].get("reason_code")
+    if code is None:
+        return schema
+    code["enum"] = list(_allowed(type_))
+    if type_ == "risk_action":
+        _enum_of(schema["then"])["enum"] = list(_STOPS)
+        _enum_of(schema["else"])["enum"] = list(codes(BUSINESS_GROUP))
+    if type_ == "stop_journal":
+        by_kind = {"STOP": _STOPS, "END": _ENDS, "CLEAR": (CLEARED,)}
+        for branch in schema["allOf"]:
+            kind = branch["if"]["properties"]["kind"]["const"]
+            _enum_of(branch["then"])["enum"] = list(by_kind[kind])
+    return schema
+
+
+def contracts_config(schemas: dict[str, JsonObject]) -> JsonObject:
+    """Return the content of `config/contracts.v1.json` for the given schemas by name."""
+    paths = {name: f"contracts/{name}{SUFFIX}" for name in schemas}
+    return {
+        "schema": "minibot.contracts",
+        "v": 1,
+        "envelope": paths["envelope"],
+        "types": {name: paths[name] for name in PAYLOAD_CLASSES},
+        "sha256": {paths[name]: schema_sha256(schema) for name, schema in schemas.items()},
+    }
+
+
+def reasons_page() -> str:
+    """Return `docs/reference/reasons.md`: every reason code with meaning and remedy."""
+    titles = {
+        STOP_GROUP: "STOP: the run ends at once, exit code 10",
+        END_GROUP: "Planned ends, and the clearing of a stop",
+        BUSINESS_GROUP: "Decisions: signals, risk, orders",
+        FEED_GROUP: "Data from outside that was set aside or survived",
+    }
+    lines = [
+        "# Reason codes",
+        "",
+        "Generated from `minibot/events/reasons.py` by `python -m minibot.events.schemas`; the list",
+        "is closed: an event with another code fails its schema.",
+    ]
+    for group in GROUPS:
+        lines += [
+            "",
+            f"## {titles[group]}",
+            "",
+            "| code | meaning | what to do |",
+            "| --- | --- | --- |",
+        ]
+        lines += [
+            f"| `{reason.code}` | {reason.meaning} | {reason.remedy} |"
+            for reason in REASONS.values()
+            if reason.group == group
+        ]
+    return "\n".join(lines) + "\n"
+
+
+def generated(project: Path = PROJECT) -> dict[Path, bytes]:
+    """Return every generated file with the content that it should have."""
+    files: dict[Path, bytes] = {}
+    schemas: dict[str, JsonObject] = {}
+    for name in ("envelope", *PAYLOAD_CLASSES):
+        path = project / "contracts" / f"{name}{SUFFIX}"
+        schema = json.loads(path.read_bytes())
+        schemas[name] = schema if name == "envelope" else with_enums(name, schema)
+        files[path] = _page(schemas[name])
+    files[project / "config" / "contracts.v1.json"] = _page(contracts_config(schemas))
+    files[project / "docs" / "reference" / "reasons.md"] = reasons_page().encode()
+    return files
+
+
+def main() -> int:
+    """Rewrite what differs and say so."""
+    for path, content in generated().items():
+        if not path.exists() or path.read_bytes().replace(b"\r\n", b"\n") != content:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_atomic(path, content)
+            print(f"written: {path.relative_to(PROJECT).as_posix()}")
+    return 0
+
+
+def _allowed(type_: str) -> tuple[str, ...]:
+    by_type = {
+        "signal": (BUSINESS_GROUP,),
+        "order_result": (BUSINESS_GROUP,),
+        "risk_action": (BUSINESS_GROUP, STOP_GROUP),
+        "stop_journal": (STOP_GROUP, END_GROUP),
+        "dead_letter": GROUPS,
+    }
+    return codes(*by_type[type_])
+
+
+def _enum_of(branch: JsonObject) -> JsonObject:
+    found: JsonObject = branch["properties"]["reason_code"]
+    return found
+
+
+def _page(value: Any) -> bytes:
+    return (json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
