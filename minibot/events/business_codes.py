@@ -36,6 +36,12 @@ REVERSION_OVERBOUGHT = _business(
     "Compare `rsi_overbought` and `reversion_bps_min` with the values in the checks.",
 )
 
+REVERSION_DONE = _business(
+    "reversion_done",
+    "The price is back at its average, which was the aim of the position.",
+    "Nothing to do; `reversion_bps_min` set the distance at entry.",
+)
+
 # --- signals: why to hold ----------------------------------------------------------------------
 
 NO_SETUP = _business(
@@ -52,6 +58,16 @@ NO_POSITION = _business(
     "no_position",
     "A sale was indicated, but there is nothing to sell.",
     "Nothing to do; spot is long or flat.",
+)
+IN_POSITION = _business(
+    "in_position",
+    "A purchase was indicated, but the symbol is held already.",
+    "Nothing to do; the strategy adds nothing to an open position.",
+)
+FEATURE_MISSING = _business(
+    "feature_missing",
+    "An indicator has no usable value, so nothing is concluded from it.",
+    "Check the bars of the symbol; the checks name the value that is missing.",
 )
 WARMUP = _business(
     "warmup",

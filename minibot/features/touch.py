@@ -11,10 +11,10 @@ def mid(bid: float, ask: float) -> float:
 def spread_bps(bid: float, ask: float) -> float | None:
     """Return ask minus bid in hundredths of a percent of the mid.
 
-    None where the touch says nothing: a side at or below zero, NaN, or a bid above the ask. Equal
-    bid and ask (a locked touch) give zero.
+    None where the touch says nothing: a side at or below zero, infinite or NaN, or a bid above
+    the ask. Equal bid and ask (a locked touch) give zero.
     """
-    if not (bid > 0.0 and ask >= bid):
+    if not 0.0 < bid <= ask < float("inf"):
         return None
     return (ask - bid) / mid(bid, ask) * 10_000.0
 

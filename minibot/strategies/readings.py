@@ -1,0 +1,67 @@
+"""What the indicators of a symbol say at one moment, in the units that the rules use."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from minibot.features.lossless import is_finite
+from minibot.strategies.bars import BarIndicators
+
+
+@dataclass(frozen=True, slots=True)
+class Readings:
+    """Values over the closed bars of one interval; bps are hundredths of a percent.
+
+    Attributes:
+        rsi: 0 to 100.
+        momentum_bps: The fast average above (or, negative, below) the slow one.
+        return_bps: How far the close came in `return_bars` bars.
+        reversion_bps: The close below (or, negative, above) the slow average.
+        atr_bps: Average true range, of the close.
+    """
+
+    rsi: float
+    momentum_bps: float
+    return_bps: float
+    reversion_bps: float
+    atr_bps: float
+
+
+def read(bars: BarIndicators) -> Readings | None:
+    """Return the readings; None when any of them is missing, NaN or infinite."""
+    rsi = bars.rsi.value
+    fast = bars.fast.value
+    slow = bars.slow.value
+    atr = bars.atr.value
+    momentum = bars.momentum.value
+    if rsi is None or fast is None or slow is None or atr is None or momentum is None:
+        return None
+    if bars.last is None or not slow > 0.0:
+        return None
+    close = bars.last.close
+    readings = Readings(
+        rsi=rsi,
+        momentum_bps=(fast - slow) / slow * 10_000.0,
+        return_bps=momentum * 10_000.0,
+        reversion_bps=(slow - close) / slow * 10_000.0,
+        atr_bps=atr / close * 10_000.0,
+    )
+    total = (
+        readings.rsi
+        + readings.momentum_bps
+        + readings.return_bps
+        + readings.reversion_bps
+        + readings.atr_bps
+    )
+    # A NaN or an infinity among the terms makes the sum one, whatever the others are.
+    return readings if is_finite(total) else None
+
+
+def trend_bps(bars: BarIndicators) -> float | None:
+    """Return the fast average above the slow one in bps; None while bars are lacking."""
+    fast = bars.fast.value
+    slow = bars.slow.value
+    if fast is None or slow is None or not slow > 0.0:
+        return None
+    distance = (fast - slow) / slow * 10_000.0
+    return distance if is_finite(distance) else None

@@ -1,0 +1,194 @@
+"""The two rule families of `nore_strategy_v1`: momentum and mean reversion.
+
+Each rule is a comparison of named readings with named thresholds; `opinion` says which rule
+speaks. Filters, thresholds of score and confidence, and the decision itself stand elsewhere.
+
+Entries (when flat)
+    momentum_up          momentum_bps >= momentum_bps_min, RSI between its extremes, return > 0
+    reversion_oversold   RSI <= rsi_oversold, price below its slow average by reversion_bps_min
+    conflicting          oversold while momentum_down holds: a falling knife, nobody's opinion
+Exits (when long)
+    momentum_down        momentum_bps <= -momentum_bps_min and return < 0
+    reversion_overbought RSI >= rsi_overbought, price above its slow average by reversion_bps_min
+    reversion_done       a position bought as reversion, and the price is back at its slow average
+
+Strength (0-25) grows from the threshold of the rule to three times it; RSI points (0-15) from the
+worst RSI that the rule admits to the best.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from minibot.events.model import BUY, HOLD, SELL
+from minibot.events.numbers import decimal_text
+from minibot.events.reasons import (
+    CONFLICTING,
+    MOMENTUM_DOWN,
+    MOMENTUM_UP,
+    REVERSION_DONE,
+    REVERSION_OVERBOUGHT,
+    REVERSION_OVERSOLD,
+)
+from minibot.strategies.parameters import StrategyParameters
+from minibot.strategies.readings import Readings
+
+STRENGTH_POINTS = 25
+RSI_POINTS = 15
+RSI_MIDDLE = 50.0
+
+
+@dataclass(frozen=True, slots=True)
+class Opinion:
+    """What a rule says: a side, its reason code, how strongly, and a clause for a person."""
+
+    side: str
+    code: str
+    strength: int
+    rsi_points: int
+    clause: str
+
+
+def opinion(
+    readings: Readings, parameters: StrategyParameters, *, is_long: bool, entry_code: str
+) -> Opinion | None:
+    """Return what the rules say, or None when none of them speaks.
+
+    When long, exits speak before entries; when flat, entries before exits: the strategy first says
+    what could be done, and the filters refuse what cannot (`no_position`, `in_position`).
+    """
+    entry = _entry(readings, parameters)
+    leave = _exit(readings, parameters, entry_code if is_long else "")
+    if is_long:
+        return leave or entry
+    return entry or leave
+
+
+def _entry(readings: Readings, parameters: StrategyParameters) -> Opinion | None:
+    if _is_momentum_up(readings, parameters):
+        return _momentum_up(readings, parameters)
+    if not _is_oversold(readings, parameters):
+        return None
+    if _is_momentum_down(readings, parameters):
+        return Opinion(
+            HOLD,
+            CONFLICTING,
+            0,
+            0,
+            f"conflicting: rsi {decimal_text(readings.rsi, 1)} is oversold, but momentum "
+            f"{decimal_text(readings.momentum_bps, 2)} bps still falls",
+        )
+    return _oversold(readings, parameters)
+
+
+def _exit(readings: Readings, parameters: StrategyParameters, entry_code: str) -> Opinion | None:
+    if _is_momentum_down(readings, parameters):
+        return _momentum_down(readings, parameters)
+    if _is_overbought(readings, parameters):
+        return _overbought(readings, parameters)
+    if entry_code == REVERSION_OVERSOLD and readings.reversion_bps <= 0.0:
+        return _reversion_done(readings)
+    return None
+
+
+def _is_momentum_up(readings: Readings, parameters: StrategyParameters) -> bool:
+    return (
+        readings.momentum_bps >= parameters.momentum_bps_min
+        and parameters.rsi_oversold < readings.rsi < parameters.rsi_overbought
+        and readings.return_bps > 0.0
+    )
+
+
+def _is_momentum_down(readings: Readings, parameters: StrategyParameters) -> bool:
+    return readings.momentum_bps <= -parameters.momentum_bps_min and readings.return_bps < 0.0
+
+
+def _is_oversold(readings: Readings, parameters: StrategyParameters) -> bool:
+    return (
+        readings.rsi <= parameters.rsi_oversold
+        and readings.reversion_bps >= parameters.reversion_bps_min
+    )
+
+
+def _is_overbought(readings: Readings, parameters: StrategyParameters) -> bool:
+    return (
+        readings.rsi >= parameters.rsi_overbought
+        and -readings.reversion_bps >= parameters.reversion_bps_min
+    )
+
+
+def _momentum_up(readings: Readings, parameters: StrategyParameters) -> Opinion:
+    top = parameters.rsi_overbought
+    return Opinion(
+        BUY,
+        MOMENTUM_UP,
+        _strength(readings.momentum_bps, parameters.momentum_bps_min),
+        _points((top - readings.rsi) / (top - RSI_MIDDLE), RSI_POINTS),
+        f"momentum {decimal_text(readings.momentum_bps, 2)} bps >= "
+        f"{parameters.section['momentum_bps_min']}, rsi {decimal_text(readings.rsi, 1)} < "
+        f"{parameters.section['rsi_overbought']}, return "
+        f"{decimal_text(readings.return_bps, 2)} bps > 0",
+    )
+
+
+def _oversold(readings: Readings, parameters: StrategyParameters) -> Opinion:
+    bottom = parameters.rsi_oversold
+    return Opinion(
+        BUY,
+        REVERSION_OVERSOLD,
+        _strength(readings.reversion_bps, parameters.reversion_bps_min),
+        _points((bottom - readings.rsi) / bottom, RSI_POINTS),
+        f"rsi {decimal_text(readings.rsi, 1)} <= {parameters.section['rsi_oversold']} and price "
+        f"{decimal_text(readings.reversion_bps, 2)} bps >= "
+        f"{parameters.section['reversion_bps_min']} below its average",
+    )
+
+
+def _momentum_down(readings: Readings, parameters: StrategyParameters) -> Opinion:
+    return Opinion(
+        SELL,
+        MOMENTUM_DOWN,
+        _strength(-readings.momentum_bps, parameters.momentum_bps_min),
+        _points((RSI_MIDDLE - readings.rsi) / RSI_MIDDLE, RSI_POINTS),
+        f"momentum {decimal_text(readings.momentum_bps, 2)} bps <= "
+        f"-{parameters.section['momentum_bps_min']}, return "
+        f"{decimal_text(readings.return_bps, 2)} bps < 0",
+    )
+
+
+def _overbought(readings: Readings, parameters: StrategyParameters) -> Opinion:
+    top = parameters.rsi_overbought
+    return Opinion(
+        SELL,
+        REVERSION_OVERBOUGHT,
+        _strength(-readings.reversion_bps, parameters.reversion_bps_min),
+        _points((readings.rsi - top) / (100.0 - top), RSI_POINTS),
+        f"rsi {decimal_text(readings.rsi, 1)} >= {parameters.section['rsi_overbought']} and price "
+        f"{decimal_text(-readings.reversion_bps, 2)} bps >= "
+        f"{parameters.section['reversion_bps_min']} above its average",
+    )
+
+
+def _reversion_done(readings: Readings) -> Opinion:
+    return Opinion(
+        SELL,
+        REVERSION_DONE,
+        STRENGTH_POINTS,
+        _points((readings.rsi - RSI_MIDDLE) / RSI_MIDDLE, RSI_POINTS),
+        f"price {decimal_text(-readings.reversion_bps, 2)} bps >= 0 above its average, "
+        "the aim of this reversion",
+    )
+
+
+def _strength(value: float, threshold: float) -> int:
+    """Return 0 at the threshold and all points at three times it; all for a threshold of zero."""
+    if threshold <= 0.0:
+        return STRENGTH_POINTS
+    return _points((value / threshold - 1.0) / 2.0, STRENGTH_POINTS)
+
+
+def _points(share: float, points: int) -> int:
+    """Return the whole points of a share, which is held between 0 and 1."""
+    if share <= 0.0:
+        return 0
+    return points if share >= 1.0 else int(share * points)
