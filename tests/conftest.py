@@ -1,0 +1,37 @@
+"""Fixtures of every room: where the project is, the recordings beside it, a `var` to write in."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+PROJECT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="session")
+def project() -> Path:
+    """The root of the checkout under test."""
+    return PROJECT
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The folder of recordings beside the project; a test that needs it is skipped without it.
+
+    The recordings are not part of the project (some state no licence), so a clone elsewhere has
+    none; `MINIBOT_SHARED_DATA` names another place for them.
+    """
+    folder = Path(os.environ.get("MINIBOT_SHARED_DATA", PROJECT.parent / "shared" / "data"))
+    if not folder.is_dir():
+        pytest.skip(f"recordings beside the project are missing: {folder}")
+    return folder
+
+
+@pytest.fixture
+def var_dir(tmp_path: Path) -> Path:
+    """A fresh folder for what a run writes, private as the real one is."""
+    folder = tmp_path / "var"
+    folder.mkdir(mode=0o700)
+    return folder
