@@ -1,0 +1,98 @@
+"""A total time limit for HTTP requests, which timeouts per read can not give.
+
+A server that sends one byte a second, in headers or body, never trips a socket's own timeout. So
+one timer per request shuts the socket down when the time is over, which ends any read.
+"""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from requests.adapters import HTTPAdapter
+from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+
+
+class Deadline:
+    """Shuts down the sockets in use when the time of the request in flight is over."""
+
+    def __init__(self) -> None:
+        self.expired = False
+        self._sockets: list[socket.socket] = []
+        self._lock = threading.Lock()
+
+    @contextmanager
+    def within(self, seconds: float) -> Iterator[None]:
+        """Bound everything inside to `seconds` of machine time."""
+        self.expired = False
+        timer = threading.Timer(seconds, self.expire)
+        timer.daemon = True
+        timer.start()
+        try:
+            yield
+        finally:
+            timer.cancel()
+
+    def watch(self, sock: socket.socket) -> None:
+        """Remember a socket that the request in flight may wait on."""
+        with self._lock:
+            self._sockets = [known for known in self._sockets if known.fileno() >= 0]
+            if sock not in self._sockets:
+                self._sockets.append(sock)
+
+    def expire(self) -> None:
+        """Shut down all sockets in use, from any thread."""
+        self.expired = True
+        with self._lock:
+            for sock in self._sockets:
+                try:
+                    # Of the plain class: `SSLSocket.shutdown` would drop the TLS object that
+                    # the reading thread is inside of.
+                    socket.socket.shutdown(sock, socket.SHUT_RDWR)
+                except OSError:
+                    continue  # Closed already: nobody reads it.
+
+
+def _connection_classes(deadline: Deadline) -> dict[str, type[Any]]:
+    class WatchedHTTP(HTTPConnection):
+        def _new_conn(self) -> socket.socket:
+            sock = super()._new_conn()
+            deadline.watch(sock)
+            return sock
+
+    class WatchedHTTPS(HTTPSConnection):
+        def _new_conn(self) -> socket.socket:
+            sock = super()._new_conn()
+            deadline.watch(sock)
+            return sock
+
+        def connect(self) -> None:
+            super().connect()
+            # TLS wrapping moved the descriptor to a new object.
+            if self.sock is not None:
+                deadline.watch(self.sock)
+
+    class WatchedHTTPPool(HTTPConnectionPool):
+        ConnectionCls = WatchedHTTP
+
+    class WatchedHTTPSPool(HTTPSConnectionPool):
+        ConnectionCls = WatchedHTTPS
+
+    return {"http": WatchedHTTPPool, "https": WatchedHTTPSPool}
+
+
+class DeadlineAdapter(HTTPAdapter):
+    """Transport of `requests` whose sockets a `Deadline` can shut down; it never retries."""
+
+    def __init__(self, deadline: Deadline) -> None:
+        self._deadline = deadline
+        super().__init__(pool_connections=1, pool_maxsize=1, max_retries=0)
+
+    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
+        """Make the pool with connections that the deadline watches."""
+        super().init_poolmanager(*args, **kwargs)
+        self.poolmanager.pool_classes_by_scheme = _connection_classes(self._deadline)

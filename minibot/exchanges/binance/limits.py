@@ -1,0 +1,114 @@
+"""What may be asked of the venue, how much it costs, and when to be silent.
+
+`weight_of` is also the list of allowed paths: whatever is not on it can not be requested, so an
+order, an account or a withdrawal is out of reach by construction. `WeightBudget` is one shared
+budget of this process: limits of the venue are per address, not per connection. Times come in as
+values (market time in milliseconds). Source: rest-api.md, "LIMITS" and the weight of each endpoint.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from minibot.events.reasons import REAL_ORDER_ATTEMPT
+from minibot.kernel.errors import RunStop
+
+PING: Final = "/api/v3/ping"
+TIME: Final = "/api/v3/time"
+EXCHANGE_INFO: Final = "/api/v3/exchangeInfo"
+KLINES: Final = "/api/v3/klines"
+DEPTH: Final = "/api/v3/depth"
+
+MINUTE_MS: Final = 60_000
+WEIGHT_PER_MINUTE: Final = 6000
+KLINES_LIMIT_MAX: Final = 1000
+# A ban without a readable end: the shortest that the venue documents.
+BAN_MS_MIN: Final = 120_000
+
+
+def depth_weight(limit: int) -> int:
+    """Return the weight of a depth snapshot of `limit` levels a side."""
+    for limit_max, weight in ((100, 5), (500, 25), (1000, 50)):
+        if limit <= limit_max:
+            return weight
+    return 250
+
+
+_WEIGHTS: Final[Mapping[str, Callable[[Mapping[str, Any]], int]]] = {
+    PING: lambda _: 1,
+    TIME: lambda _: 1,
+    EXCHANGE_INFO: lambda _: 20,
+    KLINES: lambda _: 2,
+    DEPTH: lambda params: depth_weight(int(params.get("limit", 100))),
+}
+PATHS: Final = frozenset(_WEIGHTS)
+
+
+def weight_of(path: str, params: Mapping[str, Any]) -> int:
+    """Return what a request costs.
+
+    Raises:
+        RunStop: REAL_ORDER_ATTEMPT; the path is not on the list of public market data.
+    """
+    weight = _WEIGHTS.get(path)
+    if weight is None:
+        raise RunStop(
+            "exchanges.binance",
+            REAL_ORDER_ATTEMPT,
+            f"request to {path[:200]!r}: only public market data may be asked for",
+        )
+    return weight(params)
+
+
+class WeightBudget:
+    """Request weight of this address, kept below a share of what the venue grants.
+
+    The venue's own count, which comes with every answer, wins over the count kept here, because
+    other programs may share the address.
+    """
+
+    def __init__(self, share_max_percent: int, limit_per_minute: int = WEIGHT_PER_MINUTE) -> None:
+        self.share_max_percent = share_max_percent
+        self.limit_per_minute = limit_per_minute
+        self.used = 0
+        self.silent_until_ms = 0
+        self.is_banned = False
+        self._minute = 0
+
+    @property
+    def allowed(self) -> int:
+        """Weight that may be used in one minute."""
+        return self.limit_per_minute * self.share_max_percent // 100
+
+    def wait_ms(self, now_ms: int, weight: int) -> int:
+        """Return how long to wait before a request of this weight; 0 when it may go now."""
+        if now_ms < self.silent_until_ms:
+            return self.silent_until_ms - now_ms
+        self.is_banned = False
+        self._turn(now_ms)
+        # A request heavier than the whole share still goes when nothing else was asked.
+        if self.used and self.used + weight > self.allowed:
+            return MINUTE_MS - now_ms % MINUTE_MS
+        return 0
+
+    def sent(self, now_ms: int, weight: int) -> None:
+        """Count a request that was just sent."""
+        self._turn(now_ms)
+        self.used += weight
+
+    def reported(self, now_ms: int, used: int) -> None:
+        """Take the venue's own count of the current minute."""
+        self._turn(now_ms)
+        self.used = used
+
+    def silence(self, now_ms: int, retry_after_ms: int, *, is_ban: bool) -> int:
+        """Send nothing for `retry_after_ms` (HTTP 429, or 418 as a ban); returns until when."""
+        self.silent_until_ms = max(self.silent_until_ms, now_ms + retry_after_ms)
+        self.is_banned = self.is_banned or is_ban
+        return self.silent_until_ms
+
+    def _turn(self, now_ms: int) -> None:
+        minute = now_ms // MINUTE_MS
+        if minute != self._minute:
+            self._minute, self.used = minute, 0

@@ -1,0 +1,212 @@
+"""Frames of Binance Spot streams as typed messages.
+
+Fields that are not needed may come, go or change (the venue has done all three); what is needed
+is checked for type and sense, and a frame that fails is refused as a whole. Source:
+web-socket-streams.md of the venue, payloads of trade, bookTicker and diff depth.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import orjson
+
+from minibot.events.model import BUY, SELL
+from minibot.exchanges.base import (
+    Candle,
+    Diff,
+    FrameInvalid,
+    Ignored,
+    Message,
+    Quote,
+    Rows,
+    Shutdown,
+    Snapshot,
+    Trade,
+)
+from minibot.exchanges.units import not_negative, positive
+
+# Times are milliseconds unless asked otherwise; from here on a number can only be microseconds.
+MICROSECONDS_FROM: Final = 10**14
+# A wrong name in a stream's URL is accepted silently by the venue, so names are fixed here.
+STREAMS: Final = ("trade", "bookTicker", "depth@100ms")
+
+_NOT_USED: Final = "event type not used: "
+
+
+def stream_names(symbols: tuple[str, ...]) -> list[str]:
+    """Return the stream names of the given symbols; the venue wants them in lower case."""
+    return [f"{symbol.lower()}@{stream}" for symbol in symbols for stream in STREAMS]
+
+
+def parse_frame(data: bytes) -> Message:
+    """Return the message of one frame, wrapped (combined stream) or raw.
+
+    Raises:
+        FrameInvalid: Not JSON, or a field that is needed is missing, of a wrong type or senseless.
+    """
+    try:
+        root = orjson.loads(data)
+    except orjson.JSONDecodeError as error:
+        raise FrameInvalid(f"not JSON: {error}", is_readable=False) from error
+    if type(root) is not dict:
+        raise FrameInvalid(f"expected an object, found {type(root).__name__}")
+    payload = root.get("data", root)
+    if type(payload) is not dict:
+        raise FrameInvalid("expected an object under data")
+    try:
+        return _message(payload)
+    except KeyError as error:
+        raise FrameInvalid(f"field {error} is missing") from error
+    except (ValueError, TypeError) as error:
+        raise FrameInvalid(str(error)) from error
+
+
+def _message(data: dict[str, Any]) -> Message:
+    event = data.get("e")
+    if event is None:
+        if "u" in data and "b" in data and "a" in data:  # bookTicker alone has no event type.
+            return _quote(data)
+        return _reply(data)
+    if event == "trade":
+        return _trade(data)
+    if event == "depthUpdate":
+        return _diff(data)
+    if event == "bookTicker":
+        return _quote(data)
+    if event == "serverShutdown":
+        return Shutdown(f"serverShutdown at {data.get('E')}")
+    return Ignored(_NOT_USED + str(event)[:40])
+
+
+def _trade(data: dict[str, Any]) -> Trade:
+    price, qty, maker_buys = data["p"], data["q"], data["m"]
+    if type(maker_buys) is not bool:
+        raise TypeError("m: expected a boolean")
+    return Trade(
+        _symbol(data),
+        _integer(data, "t"),
+        price,
+        positive(price),
+        qty,
+        positive(qty),
+        _time(data["T"]),
+        SELL if maker_buys else BUY,  # The buyer was the resting side, so the taker sold.
+    )
+
+
+def _quote(data: dict[str, Any]) -> Quote:
+    bid, ask, bid_qty, ask_qty = data["b"], data["a"], data["B"], data["A"]
+    bid_units, ask_units = positive(bid), positive(ask)
+    not_negative(bid_qty)
+    not_negative(ask_qty)
+    if bid_units >= ask_units:
+        raise ValueError(f"crossed: bid {bid} is not below ask {ask}")
+    exchange_ts = data.get("T")
+    return Quote(
+        _symbol(data),
+        _integer(data, "u"),
+        bid,
+        bid_units,
+        bid_qty,
+        ask,
+        ask_units,
+        ask_qty,
+        None if exchange_ts is None else _time(exchange_ts),
+    )
+
+
+def _diff(data: dict[str, Any]) -> Diff:
+    first_id, last_id = _integer(data, "U"), _integer(data, "u")
+    if first_id > last_id:
+        raise ValueError(f"U {first_id} is above u {last_id}")
+    return Diff(_symbol(data), first_id, last_id, _rows(data["b"]), _rows(data["a"]))
+
+
+def _reply(data: dict[str, Any]) -> Message:
+    """Return an answer to a control message; errors come flat or nested (facts, section 7)."""
+    error = data.get("error", data if "code" in data else None)
+    if type(error) is dict:
+        return Ignored(f"control error {error.get('code')}: {str(error.get('msg'))[:100]}")
+    if "id" in data and "result" in data:
+        return Ignored("control answer")
+    raise ValueError(f"no known message: keys {sorted(map(str, data))[:8]}")
+
+
+def _symbol(data: dict[str, Any]) -> str:
+    symbol = data["s"]
+    if type(symbol) is not str or not symbol:
+        raise TypeError("s: expected a symbol")
+    return symbol
+
+
+def _integer(data: dict[str, Any], key: str) -> int:
+    value = data[key]
+    if type(value) is not int or value < 0:
+        raise TypeError(f"{key}: expected an integer from 0, found {str(value)[:40]!r}")
+    return value
+
+
+def _time(value: Any) -> int:
+    if type(value) is not int or value < 0:
+        raise TypeError(f"expected a time in milliseconds, found {str(value)[:40]!r}")
+    return value // 1000 if value >= MICROSECONDS_FROM else value
+
+
+def _rows(value: Any) -> Rows:
+    """Return levels without looking into them: the book parses every row it applies."""
+    if type(value) is not list:
+        raise TypeError("levels: expected a list")
+    return value
+
+
+def parse_snapshot(body: Any, limit: int) -> Snapshot:
+    """Return the depth snapshot of a REST answer.
+
+    Raises:
+        FrameInvalid: No update id, or levels that are no levels.
+    """
+    try:
+        bids, asks = _rows(body["bids"]), _rows(body["asks"])
+        last_update_id = _integer(body, "lastUpdateId")
+    except (KeyError, TypeError) as error:
+        raise FrameInvalid(f"depth: {error}") from error
+    return Snapshot(last_update_id, bids, asks, max(len(bids), len(asks)) < limit)
+
+
+def parse_candles(body: Any) -> list[Candle]:
+    """Return the klines of a REST answer, oldest first.
+
+    Raises:
+        FrameInvalid: A row that is no kline, or one whose prices contradict each other.
+    """
+    if type(body) is not list:
+        raise FrameInvalid("klines: expected a list")
+    try:
+        return [_candle(row) for row in body]
+    except (IndexError, KeyError, TypeError, ValueError) as error:
+        raise FrameInvalid(f"klines: {error}") from error
+
+
+def _candle(row: Any) -> Candle:
+    if type(row) is not list or len(row) < 10:
+        raise TypeError("expected a list of at least ten")
+    opened, high, low, close = (positive(row[index]) for index in (1, 2, 3, 4))
+    if not low <= min(opened, close) or not max(opened, close) <= high:
+        raise ValueError(f"high {row[2]} and low {row[3]} do not bracket open and close")
+    not_negative(row[5])
+    not_negative(row[9])
+    if type(row[7]) is not str or type(row[8]) is not int:
+        raise TypeError("expected a decimal string and a count of trades")
+    return Candle(
+        open_ts=_time(row[0]),
+        close_ts=_time(row[6]),
+        open=row[1],
+        high=row[2],
+        low=row[3],
+        close=row[4],
+        volume=row[5],
+        quote_volume=row[7],
+        trades=row[8],
+        taker_buy_volume=row[9],
+    )

@@ -1,0 +1,205 @@
+"""One combined stream connection over websocket-client, bounded in time and size.
+
+`recv` blocks in the reader's own thread and answers pings there, so a slow consumer never costs a
+pong. The connection closes itself on whatever RFC 6455 forbids a server (masked frames, reserved
+bits, wrong opcodes) and on a message over the limit before it is read. Compression is never
+offered, so a small frame can not swell. Text is checked for UTF-8 by the JSON parser.
+"""
+
+from __future__ import annotations
+
+import socket
+import ssl
+import threading
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+from websocket import ABNF, WebSocket, WebSocketException
+from websocket._abnf import frame_buffer
+
+from minibot.exchanges.base import StreamLost
+from minibot.exchanges.binance.messages import stream_names
+
+# The longest real frame seen is 60 kB; a diff of 5000 levels a side would be about 400 kB.
+FRAME_BYTES_MAX: Final = 4 * 1024 * 1024
+# Observed bound of the venue's front for one URL (facts, section 6).
+URL_CHARS_MAX: Final = 8000
+BUFFER_BYTES: Final = 64 * 1024
+CLOSE_CODES: Final = {1001: "going away", 1008: "policy", 1006: "no close frame"}
+
+
+def stream_url(base_url: str, symbols: Sequence[str]) -> str:
+    """Return the address of the combined stream of the given symbols.
+
+    Raises:
+        ValueError: Not a WebSocket address, or more symbols than one address can name.
+    """
+    parts = urlsplit(base_url)
+    if parts.scheme not in ("ws", "wss") or not parts.hostname or parts.username:
+        raise ValueError(f"stream address {base_url!r}: expected ws(s)://host[:port]")
+    names = "/".join(stream_names(tuple(symbols)))
+    url = f"{parts.scheme}://{parts.netloc}/stream?streams={names}"
+    if len(url) > URL_CHARS_MAX:
+        raise ValueError(f"{len(symbols)} symbols: too many streams for one address")
+    return url
+
+
+class _BoundedFrames(frame_buffer):
+    """Frames of a server, refused when they break the protocol or the size limit."""
+
+    message_bytes = 0
+
+    def recv_header(self) -> None:
+        super().recv_header()
+        header = self.header
+        if header is not None and header[self._HEADER_MASK_INDEX]:
+            raise WebSocketException("masked frame from a server")
+
+    def recv_length(self) -> None:
+        super().recv_length()
+        if self.header is None or self.length is None:
+            return
+        is_last, opcode = self.header[0], self.header[4]
+        if opcode < ABNF.OPCODE_CLOSE:  # Control frames may stand between fragments.
+            self.message_bytes += self.length
+            if self.message_bytes > FRAME_BYTES_MAX:
+                raise WebSocketException(f"message of more than {FRAME_BYTES_MAX} bytes")
+            if is_last:
+                self.message_bytes = 0
+
+
+class _BufferedSocket:
+    """Reads a socket in large pieces: websocket-client asks for two to four bytes at a time."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._sock = sock
+        self._rest = b""
+        self._at = 0
+
+    def recv(self, size: int) -> bytes:
+        """Return at least one and at most `size` bytes, or none at the end."""
+        at = self._at
+        if at >= len(self._rest):
+            self._rest, at = self._sock.recv(BUFFER_BYTES), 0
+        end = min(at + size, len(self._rest))
+        self._at = end
+        return self._rest[at:end]
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._sock, name)
+
+
+class BinanceStream:
+    """One connection of `exchanges.base.Stream`.
+
+    Args:
+        url: Address with its streams, see `stream_url`.
+        connect_timeout_s: Machine seconds for connecting, handshakes included.
+        machine_ns: Machine time, stamped on each frame right after the socket read.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        connect_timeout_s: float,
+        machine_ns: Callable[[], int] = time.perf_counter_ns,
+    ) -> None:
+        self.url = url
+        self._connect_timeout_s = connect_timeout_s
+        self._machine_ns = machine_ns
+        self._websocket = WebSocket(enable_multithread=True, skip_utf8_validation=True)
+        self._websocket.frame_buffer = _BoundedFrames(self._websocket._recv, True)
+        self._sockets: list[socket.socket] = []
+        self._aborted = False
+
+    def open(self) -> None:
+        """Connect and shake hands, all within the time limit.
+
+        Raises:
+            StreamLost: Not connected in time, refused, redirected, or not trusted (TLS).
+        """
+        timer = threading.Timer(self._connect_timeout_s, self._shut_down)
+        timer.daemon = True
+        timer.start()
+        try:
+            sock = self._connected()
+            self._websocket.connect(  # type: ignore[no-untyped-call]  # not typed there
+                self.url,
+                socket=_BufferedSocket(sock),
+                timeout=self._connect_timeout_s,
+                redirect_limit=0,
+                suppress_origin=True,
+            )
+            sock.settimeout(None)
+        except (WebSocketException, OSError, ValueError) as error:
+            self._shut_down()
+            raise StreamLost(f"not connected: {error or type(error).__name__}"[:300]) from error
+        finally:
+            timer.cancel()
+        if self._aborted:
+            self._shut_down()
+            raise StreamLost("not connected in time")
+
+    def _connected(self) -> socket.socket:
+        parts = urlsplit(self.url)
+        host = parts.hostname or ""
+        is_secure = parts.scheme == "wss"
+        port = parts.port or (443 if is_secure else 80)
+        sock = socket.create_connection((host, port), timeout=self._connect_timeout_s)
+        self._sockets.append(sock)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        if not is_secure:
+            return sock
+        secure = ssl.create_default_context().wrap_socket(sock, server_hostname=host)
+        self._sockets.append(secure)
+        return secure
+
+    def recv(self) -> tuple[int, bytes]:
+        """Return machine time of the read and one message; pings are answered on the way.
+
+        Raises:
+            StreamLost: Closed by the server, by `abort`, or for breaking the protocol.
+        """
+        try:
+            opcode, data = self._websocket.recv_data()
+        except (WebSocketException, OSError, ValueError) as error:
+            self._shut_down()
+            raise StreamLost(f"connection lost: {error or type(error).__name__}"[:300]) from error
+        now = self._machine_ns()
+        if opcode == ABNF.OPCODE_TEXT:
+            return now, bytes(data)
+        self._shut_down()
+        if opcode == ABNF.OPCODE_CLOSE:
+            raise StreamLost(f"closed by the server: {_close_text(bytes(data))}")
+        raise StreamLost(f"unexpected opcode {opcode}")
+
+    def abort(self) -> None:
+        """End the connection now, from any thread; a blocked `recv` or `open` ends with it."""
+        self._aborted = True
+        self._shut_down()
+
+    def _shut_down(self) -> None:
+        self._aborted = True
+        for sock in self._sockets:
+            try:
+                socket.socket.shutdown(sock, socket.SHUT_RDWR)
+            except OSError:
+                continue  # Never connected, or gone already.
+
+    def close(self) -> None:
+        """Give the descriptor back; for the reading thread, once it has left `recv`."""
+        self._shut_down()
+        for sock in self._sockets:
+            sock.close()
+
+
+def _close_text(payload: bytes) -> str:
+    if len(payload) < 2:
+        return "no code"
+    code = int.from_bytes(payload[:2], "big")
+    reason = payload[2:122].decode("utf-8", "replace")
+    return f"{code} {reason or CLOSE_CODES.get(code, '')}".strip()
