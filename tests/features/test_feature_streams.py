@@ -1,0 +1,167 @@
+"""What all indicators promise: warm-up, restoring, no look-ahead, and the same numbers anywhere."""
+
+from __future__ import annotations
+
+import ast
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from minibot.features.atr import WilderAtr
+from minibot.features.ema import Ema
+from minibot.features.lossless import is_finite
+from minibot.features.order_flow import OrderFlowImbalance
+from minibot.features.rate_of_change import RateOfChange
+from minibot.features.rsi import WilderRsi
+from minibot.features.volatility import RealisedVolatility
+from minibot.kernel.canonical import decode, encode
+
+Row = tuple[float, float, float, float]
+PRICE = st.floats(min_value=0.0001, max_value=1e7)
+ROWS = st.lists(st.tuples(PRICE, PRICE, PRICE, PRICE), min_size=1, max_size=50)
+
+# How each indicator is made with a period, and which part of a row it takes.
+KINDS: dict[str, tuple[Callable[[int], Any], Callable[[Row], Sequence[float]], int]] = {
+    "ema": (Ema, lambda row: row[:1], 0),
+    "rsi": (WilderRsi, lambda row: row[:1], 1),
+    "atr": (WilderAtr, lambda row: row[:3], 0),
+    "rate_of_change": (RateOfChange, lambda row: row[:1], 1),
+    "volatility": (RealisedVolatility, lambda row: row[:1], 1),
+    "order_flow": (OrderFlowImbalance, lambda row: row, 1),
+}
+each_kind = pytest.mark.parametrize("kind", list(KINDS))
+
+
+def bits(value: float | None) -> str:
+    return "none" if value is None else value.hex()
+
+
+def series(kind: str, period: int, rows: Sequence[Row]) -> list[str]:
+    make, pick, _ = KINDS[kind]
+    indicator = make(period)
+    found = []
+    for row in rows:
+        indicator.update(*pick(row))
+        found.append(bits(indicator.value))
+    return found
+
+
+@each_kind
+@settings(max_examples=25, deadline=None)
+@given(rows=ROWS, period=st.integers(1, 20))
+def test_indicator_before_warmup_has_no_value(kind: str, rows: list[Row], period: int) -> None:
+    """A value stands from the `warmup`-th update on and never before; `count` counts them."""
+    make, pick, extra = KINDS[kind]
+    indicator = make(period)
+    assert indicator.warmup == period + extra
+    for count, row in enumerate(rows, start=1):
+        indicator.update(*pick(row))
+
+        assert indicator.count == count
+        assert indicator.is_ready == (count >= period + extra)
+        assert (indicator.value is not None) == indicator.is_ready
+
+
+@each_kind
+@pytest.mark.parametrize("period", [0, -3])
+def test_indicator_without_period_is_refused(kind: str, period: int) -> None:
+    """A period below one has no meaning and is refused at once."""
+    with pytest.raises(ValueError, match="period"):
+        KINDS[kind][0](period)
+
+
+@each_kind
+@settings(max_examples=25, deadline=None)
+@given(rows=ROWS, period=st.integers(1, 12), cut=st.integers(0, 50))
+def test_indicator_restored_mid_stream_goes_on_bit_by_bit(
+    kind: str, rows: list[Row], period: int, cut: int
+) -> None:
+    """A state through canonical JSON and back gives the same bits for ever after."""
+    make, pick, _ = KINDS[kind]
+    indicator = make(period)
+    for row in rows[:cut]:
+        indicator.update(*pick(row))
+    state = decode(encode(indicator.state()))
+    restored = type(indicator).from_state(state)
+    assert encode(restored.state()) == encode(indicator.state())
+    for row in rows[cut:]:
+        indicator.update(*pick(row))
+        restored.update(*pick(row))
+
+        assert bits(restored.value) == bits(indicator.value)
+    assert (restored.count, restored.warmup) == (indicator.count, indicator.warmup)
+
+
+@pytest.mark.row("C-13")
+@each_kind
+@settings(max_examples=25, deadline=None)
+@given(rows=ROWS, future=ROWS, period=st.integers(1, 12))
+def test_indicator_future_rows_leave_the_past_unchanged(
+    kind: str, rows: list[Row], future: list[Row], period: int
+) -> None:
+    """Whatever comes later, the values up to now are the same bits."""
+    assert series(kind, period, rows + future)[: len(rows)] == series(kind, period, rows)
+
+
+@pytest.mark.parametrize("kind", ["ema", "rsi"])
+def test_indicator_fed_nan_stays_unusable(kind: str) -> None:
+    """A smoothed value that once saw a NaN never looks like a number again."""
+    make, _, _ = KINDS[kind]
+    indicator = make(3)
+    for value in [1.0, 2.0, float("nan"), *([3.0] * 20)]:
+        indicator.update(value)
+
+    assert indicator.value is not None
+    assert not is_finite(indicator.value)
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [(0.0, True), (-1e308, True), (float("inf"), False), (float("-inf"), False)],
+)
+def test_finite_tells_numbers_from_infinities(value: float, expected: bool) -> None:
+    """Only real numbers are finite; NaN is not."""
+    assert is_finite(value) is expected
+    assert not is_finite(float("nan"))
+
+
+@pytest.mark.row("S-27")
+def test_indicators_in_two_fresh_processes_give_the_same_bits() -> None:
+    """The same rows give the same bits in another process with another hash seed."""
+    digests = set()
+    for seed in ("1", "2"):
+        environment = {**os.environ, "PYTHONHASHSEED": seed}
+        command = [sys.executable, str(Path(__file__).with_name("feature_digest.py"))]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
+        assert done.returncode == 0, done.stderr
+        digests.add(done.stdout.strip())
+
+    assert len(digests) == 1
+    assert len(digests.pop()) == 64
+
+
+@pytest.mark.row("S-27")
+def test_features_import_nothing_that_differs_between_systems(project: Path) -> None:
+    """No numpy and no libm: of `math` only sqrt, which IEEE 754 rounds exactly everywhere."""
+    allowed = {"__future__", "collections", "collections.abc", "typing", "minibot.features"}
+    for path in sorted((project / "minibot" / "features").glob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Import):
+                pytest.fail(f"{path.name}: import {node.names[0].name}")
+            if isinstance(node, ast.BinOp):
+                assert not isinstance(node.op, ast.Pow), f"{path.name}: ** is libm's pow"
+            if not isinstance(node, ast.ImportFrom) or node.module is None:
+                continue
+            if node.module == "math":
+                assert [name.name for name in node.names] == ["sqrt"]
+                continue
+            assert node.module in allowed or node.module.startswith("minibot.features."), (
+                node.module
+            )
