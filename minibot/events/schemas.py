@@ -64,8 +64,8 @@ def reasons_page() -> str:
     lines = [
         "# Reason codes",
         "",
-        "Generated from `minibot/events/reasons.py` by `python -m minibot.events.schemas`; the list",
-        "is closed: an event with another code fails its schema.",
+        "Generated from `minibot/events/reasons.py` by `python -m minibot.events.schemas`; the",
+        "list is closed: an event with another code fails its schema.",
     ]
     for group in GROUPS:
         lines += [

@@ -1,0 +1,147 @@
+"""A run profile: read, laid together, judged as a whole, then frozen.
+
+`load_config` is the only door. It collects every violation before it refuses, so that one start
+tells all that is wrong. What a run was started with stands in its manifest; `config_of_manifest`
+brings it back in other processes without looking at files or environment again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from minibot.events.model import JsonObject
+from minibot.kernel import canonical
+from minibot.kernel.errors import ConfigError
+from minibot.runtime.config_layers import read_layers
+from minibot.runtime.config_rules import rule_violations
+from minibot.runtime.config_schema import coerce_numbers, config_schema, schema_violations
+from minibot.runtime.config_sections import (
+    Ai,
+    Binance,
+    Code,
+    Embedded,
+    Logging,
+    Market,
+    Paths,
+    Portfolio,
+    Queues,
+    Secrets,
+    Watchdog,
+    section,
+)
+from minibot.runtime.paths import Var, find, resolve
+
+_REMEDY = "Correct these keys; config/config.v1.schema.json describes each."
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """A valid profile.
+
+    `raw` is the whole resolved profile as the manifest holds it (strategy, risk and execution are
+    read from it); `sha256` is over its canonical JSON; `origin` maps each dotted key to the file,
+    the environment variable or `--set` that gave its value.
+    """
+
+    raw: JsonObject
+    sha256: str
+    origin: Mapping[str, str]
+    profile: str
+    mode: str
+    duration_ms: int
+    seed: int
+    paths: Paths
+    code: Code
+    secrets: Secrets
+    binance: Binance
+    embedded: Embedded | None
+    queues: Queues
+    market: Market
+    portfolio: Portfolio
+    ai: Ai
+    watchdog: Watchdog
+    logging: Logging
+    chaos: JsonObject | None
+
+    @property
+    def var(self) -> Var:
+        """The folders that this profile's run writes."""
+        return Var(resolve(self.paths.var))
+
+    @property
+    def speed(self) -> str:
+        """Market time per machine time as a decimal string; 1 on the real hosts."""
+        return self.embedded.speed if self.embedded else "1"
+
+
+def load_config(
+    path: str | Path, sets: Iterable[str] = (), environ: Mapping[str, str] | None = None
+) -> Config:
+    """Return the profile of a file, changed by the environment and then by `--set` texts.
+
+    Args:
+        path: As a person names it; a leading `minibot/` is accepted (X-16).
+        sets: Texts `section.key=value`.
+        environ: Variables `MINIBOT__SECTION__KEY` count; none without it.
+
+    Raises:
+        ConfigError: With every violation: key, value, origin, what is allowed, the nearest key.
+    """
+    layers = read_layers(find(path), sets, environ or {})
+    coerce_numbers(layers.raw, config_schema())
+    by_key = schema_violations(layers.raw, layers.origin)
+    rules = rule_violations(layers.raw, layers.origin, by_key)
+    violations = [*layers.violations, *by_key.values(), *rules]
+    if violations:
+        raise _refused(str(path), violations)
+    return _config(layers.raw, layers.origin)
+
+
+def config_of_manifest(raw: JsonObject) -> Config:
+    """Return the profile that a run's manifest holds.
+
+    Raises:
+        ConfigError: It is none of this build.
+    """
+    violations = list(schema_violations(raw, {}).values())
+    if violations:
+        raise _refused("manifest.json: config", violations)
+    return _config(raw, {})
+
+
+def _config(raw: JsonObject, origin: Mapping[str, str]) -> Config:
+    sections: dict[str, Any] = {
+        "paths": Paths,
+        "code": Code,
+        "secrets": Secrets,
+        "binance": Binance,
+        "queues": Queues,
+        "market": Market,
+        "portfolio": Portfolio,
+        "ai": Ai,
+        "watchdog": Watchdog,
+        "logging": Logging,
+    }
+    return Config(
+        raw=raw,
+        sha256=sha256(canonical.encode(raw)).hexdigest(),
+        origin=MappingProxyType(dict(origin)),
+        profile=raw["profile"],
+        mode=raw["mode"],
+        duration_ms=raw["duration_ms"],
+        seed=raw["seed"],
+        embedded=section(Embedded, raw["embedded"]) if raw["embedded"] else None,
+        chaos=raw["chaos"],
+        **{name: section(cls, raw[name]) for name, cls in sections.items()},
+    )
+
+
+def _refused(name: str, violations: list[str]) -> ConfigError:
+    count = len(violations)
+    message = f"{name}: {count} violation{'s' if count > 1 else ''} of the configuration."
+    return ConfigError(message, violations, _REMEDY)

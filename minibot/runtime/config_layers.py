@@ -1,0 +1,130 @@
+"""File, environment and `--set`, laid over each other, with the origin of every value.
+
+Precedence: `--set section.key=value`, then `MINIBOT__SECTION__KEY`, then the file. A value from
+`--set` or the environment is JSON if it parses, else text. A JSON number with a point is kept as
+its own characters: floats exist nowhere in a profile.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from minibot.events.model import JsonObject
+from minibot.kernel.errors import ConfigError
+
+ENV_PREFIX: Final = "MINIBOT__"
+SET: Final = "--set"
+FILE_BYTES_MAX: Final = 1_000_000
+
+
+@dataclass(slots=True)
+class Layers:
+    """A profile as the layers give it, not yet judged; `violations` are those of the layers."""
+
+    raw: JsonObject
+    origin: dict[str, str]
+    violations: list[str] = field(default_factory=list)
+
+    def put(self, keys: Sequence[str], value: Any, origin: str) -> None:
+        """Set one value by its path; a step through something that is no section is a violation."""
+        node = self.raw
+        for depth, key in enumerate(keys[:-1], 1):
+            child = node.setdefault(key, {})
+            if not isinstance(child, dict):
+                where = ".".join(keys[:depth])
+                self.violations.append(
+                    f"{'.'.join(keys)} ({origin}): {where} is {json.dumps(child)} in this profile, "
+                    f"so it has no key {keys[depth]}"
+                )
+                return
+            node = child
+        node[keys[-1]] = value
+        path = ".".join(keys)
+        for known in [key for key in self.origin if key == path or key.startswith(path + ".")]:
+            del self.origin[known]
+        self.origin.update(dict.fromkeys(_leaves(value, path), origin))
+
+
+def read_layers(path: Path, sets: Iterable[str], environ: Mapping[str, str]) -> Layers:
+    """Return file, environment and sets merged.
+
+    Raises:
+        ConfigError: The file is missing, unreadable, or holds no JSON object.
+    """
+    raw = read_profile(path)
+    layers = Layers(raw, dict.fromkeys(_leaves(raw, ""), path.name))
+    for name in sorted(environ):
+        if name.upper().startswith(ENV_PREFIX):
+            keys = name[len(ENV_PREFIX) :].lower().split("__")
+            layers.put(keys, parse_value(environ[name]), name)
+    for text in sets:
+        key, equals, value = text.partition("=")
+        if not equals or not all(key.strip().split(".")):
+            layers.violations.append(f"{SET} {text}: expected section.key=value")
+        else:
+            layers.put(key.strip().split("."), parse_value(value), SET)
+    return layers
+
+
+def read_profile(path: Path) -> JsonObject:
+    """Return the JSON object of a profile's file; see `read_layers`."""
+    try:
+        with path.open("rb") as file:
+            data = file.read(FILE_BYTES_MAX + 1)
+    except OSError as error:
+        why = "no such file" if isinstance(error, FileNotFoundError) else str(error.strerror)
+        raise _refused(path, f"cannot be read: {why}") from error
+    if len(data) > FILE_BYTES_MAX:
+        raise _refused(path, f"is larger than {FILE_BYTES_MAX} bytes; that is no profile")
+    try:
+        value = _parse(data.decode("utf-8-sig"))
+    except UnicodeDecodeError as error:
+        raise _refused(path, "is not UTF-8 text") from error
+    except (ValueError, RecursionError) as error:
+        raise _refused(path, f"is no complete JSON: {error}") from error
+    if not isinstance(value, dict):
+        raise _refused(path, "holds no JSON object")
+    return value
+
+
+def parse_value(text: str) -> Any:
+    """Return a value of `--set` or the environment: JSON if it parses, else the text itself."""
+    try:
+        return _parse(text)
+    except (ValueError, RecursionError):
+        return text
+
+
+def _parse(text: str) -> Any:
+    return json.loads(
+        text, parse_float=str, parse_constant=_no_constant, object_pairs_hook=_no_duplicates
+    )
+
+
+def _no_constant(name: str) -> Any:
+    raise ValueError(f"{name} is no JSON number")
+
+
+def _no_duplicates(pairs: list[tuple[str, Any]]) -> JsonObject:
+    value = dict(pairs)
+    if len(value) != len(pairs):
+        twice = next(key for key, _ in pairs if sum(key == other for other, _ in pairs) > 1)
+        raise ValueError(f"key {twice!r} stands twice")
+    return value
+
+
+def _leaves(value: Any, path: str) -> Iterator[str]:
+    if isinstance(value, dict) and value:
+        for key, child in value.items():
+            yield from _leaves(child, f"{path}.{key}" if path else key)
+    elif path:
+        yield path
+
+
+def _refused(path: Path, why: str) -> ConfigError:
+    remedy = "Give a profile such as config/nore-demo.v1.json."
+    return ConfigError(f"{path.name}: {why}.", [f"{path.name}: {why}"], remedy)

@@ -1,0 +1,104 @@
+"""Where things are: the project's root, paths as people write them, and the folders under `var`."""
+
+from __future__ import annotations
+
+from pathlib import Path, PurePosixPath, PureWindowsPath
+from typing import Final
+
+import minibot
+
+PROJECT: Final = Path(minibot.__file__).resolve().parent.parent
+"""The checkout: the folder that holds `minibot`, `config` and `contracts`."""
+
+# The specification's own root is called minibot; its folders are ours one level up (X-16).
+PREFIX: Final = "minibot"
+TOP_LEVEL: Final = frozenset({"config", "contracts", "var", "staging", "tools", "tests", "docs"})
+
+_DEVICES: Final = frozenset(
+    {"con", "prn", "aux", "nul", "conin$", "conout$"}
+    | {f"{name}{number}" for name in ("com", "lpt") for number in range(10)}
+)
+
+
+def plain(text: str) -> str:
+    """Return a path without a leading `minibot/` that stands for the project's root."""
+    parts = text.replace("\\", "/").split("/")
+    while parts and parts[0] == ".":
+        parts.pop(0)
+    if len(parts) > 1 and parts[0] == PREFIX and parts[1] in TOP_LEVEL:
+        return "/".join(parts[1:])
+    return text
+
+
+def resolve(text: str | Path, base: Path = PROJECT) -> Path:
+    """Return the absolute path of what a configuration or a command line names.
+
+    A relative path is below `base`; a leading `minibot/` before a top-level folder is dropped.
+    """
+    return base / plain(str(text))
+
+
+def find(text: str | Path) -> Path:
+    """Return the path of a file that a person names: from the working folder, else the project."""
+    here = Path.cwd() / str(text)
+    if here.exists():
+        return here
+    stripped = Path.cwd() / plain(str(text))
+    return stripped if stripped.exists() else resolve(text)
+
+
+def escape_reason(text: str) -> str | None:
+    """Return why a path may not stand in a configuration, or None when it may (F144).
+
+    Judged the same on every system, so that a profile that runs here runs there.
+    """
+    if not text or text != text.strip() or any(ord(character) < 32 for character in text):
+        return "is empty or holds blanks at its ends or control characters"
+    if text.startswith(("\\\\", "//")):
+        return "is a network or device path"
+    parts = PurePosixPath(text.replace("\\", "/")).parts
+    if ".." in parts:
+        return "holds '..'"
+    drive = PureWindowsPath(text).drive
+    rest = text[len(drive) :] if len(drive) == 2 else text
+    if any(character in rest for character in ':*?"<>|'):
+        return "holds a character that names a stream or a pattern"
+    for part in parts:
+        if part.split(".")[0].strip().lower() in _DEVICES:
+            return f"holds the device name {part!r}"
+        if part.endswith((".", " ")) and part not in (".", ".."):
+            return f"holds {part!r}, which ends in a dot or blank"
+    if drive and not rest.startswith(("/", "\\")):
+        return "is relative to a drive"
+    return None
+
+
+def is_within(path: Path, folder: Path) -> bool:
+    """Return whether a path, links followed, lies in a folder or is it."""
+    return path.resolve().is_relative_to(folder.resolve())
+
+
+class Var:
+    """The folders and files that a run writes, below one root; none is made here."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.queues = root / "queues"
+        self.runs = root / "runs"
+        self.stop = root / "stop"
+        self.requests = root / "requests"
+        self.logs = root / "logs"
+        self.metrics = root / "metrics"
+        self.ai = root / "ai"
+        self.lab = root / "lab"
+        self.flag = root / "STOP.flag"
+        self.stop_journal = root / "stop_journal.jsonl"
+        self.lock = root / "run.lock"
+
+    def run(self, run_id: str) -> Path:
+        """Return the folder of a run."""
+        return self.runs / run_id
+
+    def lab_of(self, name: str) -> Var:
+        """Return the separate root of a drill, gate or chaos run of a name."""
+        return Var(self.lab / name)
