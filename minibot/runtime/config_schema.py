@@ -57,15 +57,16 @@ def _told_error(
     path = [str(part) for part in error.absolute_path]
     schema: Any = error.schema
     wanted: Any = error.validator_value
+    value: Any = error.instance
     if error.validator == "additionalProperties":
-        for key in sorted(set(error.instance) - set(schema["properties"])):
-            yield [*path, key], _unknown([*path, key], error.instance[key], schema, origin)
+        for key in sorted(set(value) - set(schema["properties"])):
+            yield [*path, key], _unknown([*path, key], value[key], schema, origin)
     elif error.validator == "required":
-        for key in [key for key in wanted if key not in error.instance]:
+        for key in [key for key in wanted if key not in value]:
             allowed = describe(schema["properties"][key])
             yield [*path, key], f"{'.'.join([*path, key])}: missing; allowed: {allowed}"
     else:
-        yield path, told(path, error.instance, f"allowed: {describe(schema)}", origin)
+        yield path, told(path, value, f"allowed: {describe(schema)}", origin)
 
 
 def told(path: list[str], value: Any, words: str, origin: Mapping[str, str]) -> str:

@@ -1,6 +1,7 @@
 """The sections of a run profile as frozen classes.
 
-Keys, units and ranges stand in `config/config.v1.schema.json`. Strategy, risk and execution take theirs from the raw profile, in their own rooms.
+Keys, units and ranges stand in `config/config.v1.schema.json`. Strategy, risk and execution take
+their own sections from the raw profile, in their own rooms.
 """
 
 from __future__ import annotations
