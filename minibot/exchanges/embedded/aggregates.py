@@ -1,0 +1,75 @@
+"""Aggregate trades, made from trades: one taker order's fills at one price and one time.
+
+Two trades belong together when time, price and side are the same and they arrive within
+`HOLD_NS`; the venue knows the order itself, a recording of trades does not.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping
+from typing import Any, Final
+
+from minibot.exchanges.embedded.decimals import to_text, to_units
+
+# Fills of one order arrive within a fraction of a millisecond.
+HOLD_NS: Final = 5_000_000
+KEPT_MAX: Final = 1000
+
+
+class Aggregates:
+    """The aggregate that grows and the newest finished ones; ids begin with the first trade's."""
+
+    def __init__(self, symbol: str) -> None:
+        self.kept: deque[dict[str, Any]] = deque(maxlen=KEPT_MAX)
+        self._symbol = symbol
+        self._growing: dict[str, Any] | None = None
+        self._qty = 0
+        self._began_ns = 0
+        self._next_id = 0
+        self._finished: list[dict[str, Any]] = []
+
+    def add(self, trade: Mapping[str, Any], at_ns: int) -> None:
+        """Take one trade at its receive time."""
+        self.close(at_ns)
+        growing = self._growing
+        if growing and all(growing[key] == trade[key] for key in ("T", "p", "m")):
+            self._qty += to_units(trade["q"])
+            growing["l"] = trade["t"]
+            growing["E"] = trade["E"]
+            return
+        self._finish()
+        self._next_id = self._next_id or trade["t"]
+        self._qty, self._began_ns = to_units(trade["q"]), at_ns
+        self._growing = {
+            "e": "aggTrade",
+            "E": trade["E"],
+            "s": self._symbol,
+            "a": self._next_id,
+            "p": trade["p"],
+            "q": trade["q"],
+            "f": trade["t"],
+            "l": trade["t"],
+            "T": trade["T"],
+            "m": trade["m"],
+            "M": True,
+        }
+        self._next_id += 1
+
+    def close(self, at_ns: int) -> None:
+        """Finish the growing aggregate if nothing can join it any more."""
+        if self._growing is not None and at_ns - self._began_ns >= HOLD_NS:
+            self._finish()
+
+    def _finish(self) -> None:
+        if self._growing is None:
+            return
+        self._growing["q"] = to_text(self._qty)
+        self.kept.append(self._growing)
+        self._finished.append(self._growing)
+        self._growing = None
+
+    def drain(self) -> list[dict[str, Any]]:
+        """Return the aggregates finished since the last call, oldest first."""
+        finished, self._finished = self._finished, []
+        return finished

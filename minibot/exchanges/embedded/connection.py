@@ -1,0 +1,129 @@
+"""One stream connection: its subscriptions, what waits to be written, pings and limits.
+
+Frames are queued and written in one go per turn of the player. Nothing waits for a slow client:
+one whose unread bytes pass a bound is cut off, as the venue does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import struct
+import sys
+from collections.abc import Iterable
+from typing import Final
+
+import orjson
+
+from minibot.exchanges.embedded import wire
+from minibot.exchanges.embedded.control import Subscriptions, answer
+from minibot.exchanges.embedded.limits import RateWindow
+
+MESSAGES_PER_S_MAX: Final = 5
+PING_INTERVAL_MS: Final = 20_000
+PONG_TIMEOUT_MS: Final = 60_000
+LIFE_MS_MAX: Final = 24 * 3_600_000
+
+# Some seconds of the busiest tape at high speed; a client that is this far behind is lost.
+UNREAD_BYTES_MAX: Final = 8 << 20
+
+
+class Connection:
+    """A connected client."""
+
+    def __init__(
+        self, transport: asyncio.Transport, held: Subscriptions, *, micros: bool, pace_ms: int
+    ) -> None:
+        self.held = held
+        self.in_micros = micros
+        self.sent = 0
+        self.messages = 0
+        self.is_open = True
+        self._transport = transport
+        self._queued: list[bytes] = []
+        self._rate = RateWindow(MESSAGES_PER_S_MAX, 1000)
+        self._opened_ms = pace_ms
+        self._pinged_ms = pace_ms
+        self._unanswered_since_ms: int | None = None
+        self._ping_payload = b""
+        # The bound is ours to watch; the transport must not pause anybody.
+        transport.set_write_buffer_limits(high=2 * UNREAD_BYTES_MAX)
+
+    def queue(self, framed: bytes) -> None:
+        """Queue one WebSocket frame."""
+        self._queued.append(framed)
+        self.sent += 1
+
+    def flush(self) -> bool:
+        """Write what is queued; return False if the client was too slow and is cut off."""
+        if not self._queued:
+            return True
+        queued, self._queued = self._queued, []
+        if not self.is_open or self._transport.is_closing():
+            return True
+        if self._transport.get_write_buffer_size() > UNREAD_BYTES_MAX:
+            self.reset()
+            return False
+        self._transport.write(b"".join(queued))
+        return True
+
+    def count_message(self, pace_ms: int) -> bool:
+        """Count an incoming message; False if the client now sends too many."""
+        self.messages += 1
+        return self._rate.add(pace_ms)
+
+    def control(self, text: str | bytes) -> None:
+        """Answer one control message, before any data that follows from it."""
+        self.queue(wire.frame(wire.TEXT, orjson.dumps(answer(self.held, text))))
+        self.flush()
+
+    def answer_ping(self, payload: bytes) -> None:
+        """Answer a client's ping with a copy of its payload."""
+        self._queued.append(wire.frame(wire.PONG, payload))
+        self.flush()
+
+    def pong(self, payload: bytes) -> None:
+        """Take a pong; only a copy of the last ping's payload keeps the connection alive."""
+        if payload == self._ping_payload:
+            self._unanswered_since_ms = None
+
+    def ping_if_due(self, pace_ms: int, now_ms: int) -> bool:
+        """Send a ping when it is time; return False if the last ones stayed unanswered."""
+        waiting = self._unanswered_since_ms
+        if waiting is not None and pace_ms - waiting >= PONG_TIMEOUT_MS:
+            return False
+        if pace_ms - self._pinged_ms >= PING_INTERVAL_MS:
+            self._pinged_ms = pace_ms
+            self._ping_payload = str(now_ms).encode()
+            if waiting is None:
+                self._unanswered_since_ms = pace_ms
+            self._queued.append(wire.frame(wire.PING, self._ping_payload))
+        return True
+
+    def is_too_old(self, pace_ms: int) -> bool:
+        """Return whether the connection has lived its 24 hours."""
+        return pace_ms - self._opened_ms >= LIFE_MS_MAX
+
+    def close(self, code: int, reason: str) -> None:
+        """Send a close frame after what is queued and end the connection."""
+        if self.is_open:
+            self._queued.append(wire.close_frame(code, reason))
+            self.flush()
+            self.is_open = False
+            self._transport.close()
+
+    def write_raw(self, parts: Iterable[bytes]) -> None:
+        """Write bytes as they are, for faults."""
+        self._queued.extend(parts)
+        self.flush()
+
+    def reset(self) -> None:
+        """Cut the connection with a TCP reset, without a close frame."""
+        self.is_open = False
+        self._queued = []
+        sock = self._transport.get_extra_info("socket")
+        if sock is not None:
+            # Linger of zero seconds makes the kernel send RST in place of FIN.
+            linger = struct.pack("hh" if sys.platform == "win32" else "ii", 1, 0)
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+        self._transport.abort()

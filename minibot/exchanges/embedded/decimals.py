@@ -1,0 +1,36 @@
+"""Decimal strings of the venue as integers in units of 10**-8, and back.
+
+Binance writes spot prices and quantities with eight places; sums of products need sixteen and
+are cut, never rounded up, when they go out. Nothing here is a float.
+"""
+
+from __future__ import annotations
+
+PLACES = 8
+SCALE = 10**PLACES
+
+
+def to_units(text: str) -> int:
+    """Return a non-negative decimal string in units of 10**-8.
+
+    Raises:
+        ValueError: Not a plain decimal number, or finer than eight places.
+    """
+    if text[-9:-8] == ".":
+        return int(text[:-9] + text[-8:])
+    whole, _, places = text.partition(".")
+    if len(places) > PLACES:
+        if places[PLACES:].strip("0"):
+            raise ValueError(f"{text}: finer than {PLACES} places")
+        places = places[:PLACES]
+    return int(whole + places.ljust(PLACES, "0"))
+
+
+def to_text(units: int) -> str:
+    """Return units of 10**-8 as a decimal string with eight places, as the venue writes it."""
+    return f"{units // SCALE}.{units % SCALE:08d}"
+
+
+def product_text(units: int) -> str:
+    """Return units of 10**-16, a sum of price times quantity, cut to eight places."""
+    return to_text(units // SCALE)

@@ -1,0 +1,140 @@
+"""Who gets which stream: connections, their subscriptions, and the way of each frame to them."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import orjson
+
+from minibot.exchanges.embedded import wire
+from minibot.exchanges.embedded.connection import Connection
+from minibot.exchanges.embedded.derived import GRID_MS, DerivedStreams
+from minibot.exchanges.embedded.faults import Faults
+from minibot.exchanges.embedded.frames import AGG_TRADE, DEPTH, TRADE, Frame
+from minibot.exchanges.embedded.venue import Venue
+
+NS_PER_MS: Final = 1_000_000
+
+
+class Hub:
+    """The connections of the server; frames go in, queued WebSocket frames come out."""
+
+    def __init__(self, venue: Venue, faults: Faults) -> None:
+        self.connections: dict[Connection, None] = {}
+        self._venue = venue
+        self._faults = faults
+        self._readers: dict[str, list[Connection]] = {}
+        self._derived = DerivedStreams(venue, self.publish)
+        self._grid_ms = venue.now_ms() // GRID_MS * GRID_MS + GRID_MS
+
+    @property
+    def has_readers(self) -> bool:
+        """Whether anybody is subscribed to anything."""
+        return bool(self._readers)
+
+    def add(self, connection: Connection) -> None:
+        """Take a connection in."""
+        self.connections[connection] = None
+        self.subscriptions_changed()
+
+    def drop(self, connection: Connection) -> None:
+        """Forget a connection."""
+        connection.is_open = False
+        if connection in self.connections:
+            del self.connections[connection]
+            self.subscriptions_changed()
+
+    def subscriptions_changed(self) -> None:
+        """Look again who reads what."""
+        self._readers = {}
+        for connection in self.connections:
+            for stream in connection.held.streams:
+                self._readers.setdefault(stream, []).append(connection)
+        self._derived.want(set(self._readers))
+
+    def take(self, frame: Frame) -> None:
+        """Take one frame: grid moments before it, the state, then everybody who reads it."""
+        self.advance(frame.at_ns)
+        data = self._venue.take(frame)
+        if self._venue.statuses.get(frame.symbol, "TRADING") != "TRADING":
+            return
+        for sent in self._faults.on_frame(frame, data):
+            self.publish(sent.stream, sent.data, sent.text)
+        if frame.kind in (TRADE, AGG_TRADE):
+            self._publish_aggregates(frame.symbol)
+        elif frame.kind == DEPTH and data is not None:
+            self._derived.merge_diff(frame.symbol, data)
+
+    def advance(self, at_ns: int) -> None:
+        """Pass the moments of the grid up to a time of the run clock."""
+        now_ms = at_ns // NS_PER_MS + self._venue.facts.skew_ms
+        if now_ms < self._grid_ms:
+            return
+        for symbol, state in self._venue.symbols.items():
+            state.aggregates.close(at_ns)
+            self._publish_aggregates(symbol)
+        if self._derived.is_idle:
+            self._grid_ms = now_ms // GRID_MS * GRID_MS + GRID_MS
+        while self._grid_ms <= now_ms:
+            self._derived.on_grid(self._grid_ms)
+            self._grid_ms += GRID_MS
+
+    def _publish_aggregates(self, symbol: str) -> None:
+        stream = f"{symbol.lower()}@aggTrade"
+        for aggregate in self._venue.symbols[symbol].aggregates.drain():
+            if stream in self._readers and stream not in self._venue.facts.streams:
+                self.publish(stream, orjson.dumps(aggregate))
+
+    def publish(self, stream: str, data: bytes, text: bytes | None = None) -> None:
+        """Queue a payload for everybody who reads the stream; `text` is its wrapped form."""
+        readers = self._readers.get(stream)
+        if not readers or self._faults.is_silent:
+            return
+        wrapped: bytes | None = None
+        for connection in readers:
+            if connection.in_micros:
+                payload = wire.in_micros(data)
+                payload = wire.combined(stream, payload) if connection.held.is_combined else payload
+                connection.queue(wire.frame(wire.TEXT, payload))
+            elif connection.held.is_combined:
+                if wrapped is None:
+                    wrapped = wire.frame(wire.TEXT, text or wire.combined(stream, data))
+                connection.queue(wrapped)
+            else:
+                connection.queue(wire.frame(wire.TEXT, data))
+        self._venue.counters["sent"] += len(readers)
+
+    def flush(self) -> None:
+        """Write what is queued everywhere; clients that are too slow are cut off."""
+        for connection in list(self.connections):
+            if not connection.flush():
+                self._venue.counters["slow_clients_cut"] += 1
+                self.drop(connection)
+
+    def keep_alive(self) -> None:
+        """Ping, close the unanswering and the day-old ones."""
+        pace_ms = self._venue.clock.pace_ms()
+        for connection in list(self.connections):
+            if connection.is_too_old(pace_ms):
+                self._end(connection, 1001, "24 hours")
+            elif not self._faults.has_no_pings and not connection.ping_if_due(
+                pace_ms, self._venue.now_ms()
+            ):
+                self._end(connection, 1008, "Pong timeout")
+
+    def _end(self, connection: Connection, code: int, reason: str) -> None:
+        self._venue.counters[f"closed_{code}"] += 1
+        connection.close(code, reason)
+        self.drop(connection)
+
+    def close_all(self, code: int, reason: str) -> None:
+        """Close every connection with a close frame."""
+        for connection in list(self.connections):
+            self._end(connection, code, reason)
+
+    def reset_all(self) -> None:
+        """Cut every connection with a TCP reset."""
+        for connection in list(self.connections):
+            self._venue.counters["reset"] += 1
+            connection.reset()
+            self.drop(connection)

@@ -1,0 +1,154 @@
+"""Trading rules of the symbols that a source plays, in the form of exchangeInfo.
+
+First the source's own exchangeInfo, else the shipped table `instruments.v1.json`, else rules
+derived from the decimals that the source writes. Each entry says in `origin` which it is:
+`exchange`, `table` or `derived`. An exchange knows no such field; readers there assume `exchange`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import orjson
+
+from minibot.kernel.errors import Refusal
+
+TABLE_PATH: Final = Path(__file__).with_name("instruments.v1.json")
+
+# A symbol does not say where its base ends; these are the quote assets the venue lists, longest
+# first, so that BTCFDUSD is not read as BTCFD/USD.
+QUOTE_ASSETS: Final = (
+    *("FDUSD", "USDT", "USDC", "TUSD", "BUSD", "USD1"),
+    *("BTC", "ETH", "BNB", "EUR", "TRY", "BRL", "JPY", "PLN", "MXN", "ARS", "ZAR", "USD"),
+)
+
+ORDER_TYPES: Final = (
+    *("LIMIT", "LIMIT_MAKER", "MARKET", "STOP_LOSS", "STOP_LOSS_LIMIT"),
+    *("TAKE_PROFIT", "TAKE_PROFIT_LIMIT"),
+)
+
+
+def symbol_infos(
+    symbols: tuple[str, ...],
+    own: Mapping[str, Mapping[str, Any]],
+    samples: Mapping[str, Mapping[str, Any]],
+) -> dict[str, dict[str, Any]]:
+    """Return the exchangeInfo entry of each symbol, with its `origin`.
+
+    Args:
+        symbols: What the source plays.
+        own: Entries of the source's own exchangeInfo.
+        samples: A trade of each symbol (`p`, `q`), for derived rules.
+
+    Raises:
+        Refusal: A symbol has neither an entry nor a trade nor a known quote asset.
+    """
+    table = orjson.loads(TABLE_PATH.read_bytes())["symbols"]
+    infos: dict[str, dict[str, Any]] = {}
+    for symbol in symbols:
+        if symbol in own:
+            infos[symbol] = {"origin": "exchange", **own[symbol]}
+        elif symbol in table:
+            infos[symbol] = _entry(symbol, table[symbol], "table")
+        else:
+            infos[symbol] = _entry(symbol, _derived(symbol, samples.get(symbol)), "derived")
+    return infos
+
+
+def _derived(symbol: str, sample: Mapping[str, Any] | None) -> dict[str, str]:
+    quote = next((q for q in QUOTE_ASSETS if symbol.endswith(q) and symbol != q), None)
+    if quote is None or sample is None:
+        why = "no known quote asset" if quote is None else "no trade to derive them from"
+        raise Refusal(
+            f"{symbol}: no trading rules: not in {TABLE_PATH.name}, and {why}",
+            "add an exchangeInfo line to the tape or the symbol to the table",
+        )
+    step = _increment(sample["q"])
+    return {
+        "base": symbol.removesuffix(quote),
+        "quote": quote,
+        "tick": _increment(sample["p"]),
+        "step": step,
+        "qty_min": step,
+        "qty_max": "9000000.00000000",
+        "notional_min": "0.00000000",
+    }
+
+
+def _increment(text: str) -> str:
+    """Return the smallest step that a decimal string shows, as the venue writes increments."""
+    places = len(text.rstrip("0").partition(".")[2])
+    return f"{10 ** (8 - min(places, 8)) // 10**8}.{10 ** (8 - min(places, 8)) % 10**8:08d}"
+
+
+def _entry(symbol: str, rules: Mapping[str, str], origin: str) -> dict[str, Any]:
+    return {
+        "symbol": symbol,
+        "status": "TRADING",
+        "baseAsset": rules["base"],
+        "baseAssetPrecision": 8,
+        "quoteAsset": rules["quote"],
+        "quotePrecision": 8,
+        "quoteAssetPrecision": 8,
+        "baseCommissionPrecision": 8,
+        "quoteCommissionPrecision": 8,
+        "orderTypes": list(ORDER_TYPES),
+        "icebergAllowed": True,
+        "ocoAllowed": True,
+        "otoAllowed": True,
+        "opoAllowed": True,
+        "quoteOrderQtyMarketAllowed": True,
+        "allowTrailingStop": True,
+        "cancelReplaceAllowed": True,
+        "amendAllowed": True,
+        "pegInstructionsAllowed": True,
+        "isSpotTradingAllowed": True,
+        "isMarginTradingAllowed": False,
+        "filters": _filters(rules),
+        "permissions": [],
+        "permissionSets": [["SPOT"]],
+        "defaultSelfTradePreventionMode": "EXPIRE_MAKER",
+        "allowedSelfTradePreventionModes": ["EXPIRE_TAKER", "EXPIRE_MAKER", "EXPIRE_BOTH"],
+        "origin": origin,
+    }
+
+
+def _filters(rules: Mapping[str, str]) -> list[dict[str, Any]]:
+    return [
+        {
+            "filterType": "PRICE_FILTER",
+            "minPrice": rules["tick"],
+            "maxPrice": rules.get("price_max", "1000000.00000000"),
+            "tickSize": rules["tick"],
+        },
+        {
+            "filterType": "LOT_SIZE",
+            "minQty": rules["qty_min"],
+            "maxQty": rules["qty_max"],
+            "stepSize": rules["step"],
+        },
+        {
+            "filterType": "MARKET_LOT_SIZE",
+            "minQty": "0.00000000",
+            "maxQty": rules.get("market_qty_max", rules["qty_max"]),
+            "stepSize": "0.00000000",
+        },
+        {
+            "filterType": "PERCENT_PRICE_BY_SIDE",
+            "bidMultiplierUp": "5",
+            "bidMultiplierDown": "0.2",
+            "askMultiplierUp": "5",
+            "askMultiplierDown": "0.2",
+            "avgPriceMins": 5,
+        },
+        {
+            "filterType": "NOTIONAL",
+            "minNotional": rules["notional_min"],
+            "applyMinToMarket": True,
+            "maxNotional": "9000000.00000000",
+            "applyMaxToMarket": False,
+            "avgPriceMins": 5,
+        },
+    ]

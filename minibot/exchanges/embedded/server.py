@@ -1,0 +1,289 @@
+"""The HTTP and WebSocket server on loopback; the protocol itself stands in the modules it joins."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import weakref
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import Any, Final
+
+import orjson
+from aiohttp import WSMsgType, web
+
+from minibot.exchanges.embedded.connection import Connection
+from minibot.exchanges.embedded.control import STREAMS_MAX, Subscriptions, is_stream
+from minibot.exchanges.embedded.faults import Faults
+from minibot.exchanges.embedded.hub import Hub
+from minibot.exchanges.embedded.injector import FaultUnknown, Injector
+from minibot.exchanges.embedded.limits import (
+    WS_CONNECTIONS_MAX,
+    WS_CONNECTIONS_WINDOW_MS,
+    RateWindow,
+    RequestLimits,
+)
+from minibot.exchanges.embedded.parameters import ApiError, Parameters
+from minibot.exchanges.embedded.player import Player
+from minibot.exchanges.embedded.rest import ENDPOINTS, Endpoint
+from minibot.exchanges.embedded.venue import Venue
+from minibot.kernel.errors import Refusal
+
+LOOPBACK: Final = "127.0.0.1"
+
+# What a program would call that trades, moves money or looks into an account.
+_ORDER_PATH: Final = re.compile(
+    r"^/(?:sapi|wapi|fapi|dapi|papi|ws-api)(?:/|$)|"
+    r"^/api/v\d+/(?:order|openOrder|allOrder|account|myTrades|myAllocations|myPrevented|"
+    r"userDataStream|sor/|orderList|rateLimit/order)"
+)
+_ORDER_ANSWER: Final = orjson.dumps(
+    {"code": -2015, "msg": "Invalid API-key, IP, or permissions for action."}
+)
+_MESSAGE_BYTES_MAX: Final = 64 << 10
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+class ExchangeServer:
+    """Listens, answers, and lets the player send."""
+
+    def __init__(
+        self,
+        venue: Venue,
+        script: list[dict[str, Any]],
+        try_start: Callable[[ExchangeServer], bool],
+    ) -> None:
+        self.venue = venue
+        self.limits = RequestLimits()
+        self.faults = Faults(venue.clock.pace_ms)
+        self.hub = Hub(venue, self.faults)
+        self.injector = Injector(venue, self.hub, self.limits, self.faults, self, script)
+        self.injector.check()
+        self.player = Player(venue, self.hub, self.injector, lambda: try_start(self))
+        self.port = 0
+        self._attempts = RateWindow(WS_CONNECTIONS_MAX, WS_CONNECTIONS_WINDOW_MS)
+        self._transports: weakref.WeakSet[asyncio.BaseTransport] = weakref.WeakSet()
+        self._tasks: set[asyncio.Task[None]] = set()
+        around = web.middleware(partial(self._around))
+        app = web.Application(middlewares=[around])
+        app.router.add_get("/minibot/status", self._status)
+        app.router.add_post("/minibot/fault", self._fault)
+        app.router.add_get("/stream", self._combined)
+        app.router.add_get("/ws", self._raw)
+        app.router.add_get("/ws/{streams:.*}", self._raw)
+        app.router.add_get("/api/v3/{name:.*}", self._rest)
+        self._runner = web.AppRunner(app, access_log=None, handle_signals=False)
+        self._site: web.TCPSite | None = None
+
+    async def listen(self, port: int) -> None:
+        """Bind to loopback; port 0 takes a free one.
+
+        Raises:
+            Refusal: The port is taken.
+        """
+        await self._runner.setup()
+        try:
+            await self._open_site(port)
+        except OSError as error:
+            raise Refusal(
+                f"Port {port} on {LOOPBACK} cannot be used: {error.strerror}.",
+                "Choose another one, or 0 for any free one: embedded.port.",
+            ) from error
+
+    async def _open_site(self, port: int) -> None:
+        self._site = web.TCPSite(self._runner, LOOPBACK, port, reuse_address=True)
+        await self._site.start()
+        self.port = self._runner.addresses[0][1]
+
+    async def close(self) -> None:
+        """Cut everything off."""
+        for task in self._tasks:
+            task.cancel()
+        self.hub.reset_all()
+        await self._runner.cleanup()
+
+    # --- the gate, for faults ---------------------------------------------------------------
+
+    def later(self, delay_ms: int, action: Callable[[], None]) -> None:
+        """Do something after so much market pace."""
+        asyncio.get_running_loop().call_later(
+            self.venue.clock.machine_s(delay_ms * 1_000_000), action
+        )
+
+    def shut(self, duration_ms: int) -> None:
+        """Refuse connections for so long, in market pace; open ones are cut."""
+        task = asyncio.get_running_loop().create_task(self._shut(duration_ms))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _shut(self, duration_ms: int) -> None:
+        if self._site is not None:
+            await self._site.stop()
+            self._site = None
+        self.hub.reset_all()
+        for transport in list(self._transports):
+            if isinstance(transport, asyncio.Transport):
+                transport.abort()
+        await asyncio.sleep(self.venue.clock.machine_s(duration_ms * 1_000_000))
+        if self._site is None:
+            await self._open_site(self.port)
+
+    # --- requests ---------------------------------------------------------------------------
+
+    async def _around(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        if request.transport is not None:
+            self._transports.add(request.transport)
+        self.venue.requests[_counted_path(request.path)] += 1
+        if _ORDER_PATH.match(request.path) or (
+            request.path.startswith("/api/") and request.method not in ("GET", "HEAD")
+        ):
+            self.venue.counters["order_calls"] += 1
+            return web.Response(status=401, body=_ORDER_ANSWER, content_type="application/json")
+        return await handler(request)
+
+    async def _rest(self, request: web.Request) -> web.StreamResponse:
+        delay_ms = self.faults.answer_delay_ms
+        if delay_ms:
+            await asyncio.sleep(self.venue.clock.machine_s(delay_ms * 1_000_000))
+        fault = self.faults.on_request()
+        if fault is not None:
+            return web.Response(
+                status=fault.status, body=fault.body, content_type=fault.content_type
+            )
+        endpoint = ENDPOINTS.get(request.match_info["name"])
+        if endpoint is None:
+            return web.Response(status=404)
+        return self._answer(request, endpoint)
+
+    def _answer(self, request: web.Request, endpoint: Endpoint) -> web.Response:
+        clock = self.venue.clock
+        denial = self.limits.charge(
+            endpoint.weight(request.query), clock.pace_ms(), self.venue.server_time_ms()
+        )
+        headers = {
+            "x-mbx-used-weight": str(self.limits.used),
+            "x-mbx-used-weight-1m": str(self.limits.used),
+        }
+        status, body = 200, None
+        if denial is not None:
+            headers["Retry-After"] = str(denial.retry_after_s)
+            status, body = denial.status, denial.body
+            self.venue.counters[f"answered_{status}"] += 1
+        else:
+            try:
+                parameters = Parameters(request.query.items(), endpoint.allowed)
+                body = endpoint.answer(self.venue, parameters)
+                if request.match_info["name"] == "depth":
+                    body = self.faults.on_snapshot(body)
+            except ApiError as error:
+                status, body = error.status, error.body
+        return web.Response(
+            status=status,
+            body=orjson.dumps(body),
+            content_type="application/json",
+            headers=headers,
+        )
+
+    async def _status(self, request: web.Request) -> web.Response:
+        return web.json_response(self.status(), dumps=lambda value: orjson.dumps(value).decode())
+
+    def status(self) -> dict[str, Any]:
+        """Return the counters, for tests and for the launcher."""
+        counters = self.venue.counters
+        return {
+            "source": self.venue.facts.name,
+            "is_started": self.venue.clock.is_started,
+            "now_ms": self.venue.clock.now_ms(),
+            "ended": self.player.has_ended,
+            "order_calls": counters["order_calls"],
+            "sent": counters["sent"],
+            "clients": len(self.hub.connections),
+            "control_messages": counters["control_messages"],
+            "weight_used": self.limits.used,
+            "requests": dict(self.venue.requests),
+            "counters": dict(counters),
+            "connections": [
+                {"streams": len(item.held.streams), "sent": item.sent, "messages": item.messages}
+                for item in self.hub.connections
+            ],
+            "faults": self.injector.names,
+        }
+
+    async def _fault(self, request: web.Request) -> web.Response:
+        # A page in a browser must not be able to do this: it always sends its origin.
+        if "Origin" in request.headers:
+            return web.json_response({"ok": False, "error": "not from a page"}, status=403)
+        try:
+            fields = orjson.loads(await request.read())
+            if not isinstance(fields, dict):
+                raise FaultUnknown("a JSON object is expected")
+            self.injector.inject(fields)
+        except (orjson.JSONDecodeError, FaultUnknown) as error:
+            return web.json_response({"ok": False, "error": str(error)}, status=400)
+        return web.json_response({"ok": True, "name": fields["name"]})
+
+    # --- streams ----------------------------------------------------------------------------
+
+    async def _combined(self, request: web.Request) -> web.StreamResponse:
+        text = request.query.get("streams", "")
+        return await self._stream(request, text.split("/") if text else [], is_combined=True)
+
+    async def _raw(self, request: web.Request) -> web.StreamResponse:
+        names = [name for name in request.match_info.get("streams", "").split("/") if name]
+        # `/ws/<anything harmless>` followed by SUBSCRIBE works at the venue too.
+        names = [name for name in names if is_stream(name)]
+        return await self._stream(request, names, is_combined=False)
+
+    async def _stream(
+        self, request: web.Request, names: list[str], *, is_combined: bool
+    ) -> web.StreamResponse:
+        if not all(is_stream(name) for name in names) or len(set(names)) > STREAMS_MAX:
+            return web.Response(status=400)
+        unit = request.query.get("timeUnit", "MILLISECOND").upper()
+        if unit not in ("MILLISECOND", "MICROSECOND"):
+            return web.Response(status=400)
+        if not self._attempts.add(self.venue.clock.pace_ms()):
+            self.venue.counters["connections_refused"] += 1
+            return web.Response(status=429)
+        socket = web.WebSocketResponse(
+            autoping=False, compress=False, max_msg_size=_MESSAGE_BYTES_MAX
+        )
+        await socket.prepare(request)
+        transport = request.transport
+        if not isinstance(transport, asyncio.Transport):
+            return socket
+        held = Subscriptions(is_combined, dict.fromkeys(names))
+        connection = Connection(
+            transport,
+            held,
+            micros=unit == "MICROSECOND",
+            pace_ms=self.venue.clock.pace_ms(),
+        )
+        self.venue.counters["connections"] += 1
+        self.hub.add(connection)
+        try:
+            await self._read(socket, connection)
+        finally:
+            self.hub.drop(connection)
+        return socket
+
+    async def _read(self, socket: web.WebSocketResponse, connection: Connection) -> None:
+        async for message in socket:
+            self.venue.counters["control_messages"] += 1
+            if not connection.count_message(self.venue.clock.pace_ms()):
+                self.venue.counters["closed_1008"] += 1
+                connection.close(1008, "Too many requests")
+                return
+            if message.type == WSMsgType.PONG:
+                connection.pong(message.data)
+            elif message.type == WSMsgType.PING:
+                connection.answer_ping(message.data)
+            elif message.type in (WSMsgType.TEXT, WSMsgType.BINARY):
+                connection.control(message.data)
+                self.hub.subscriptions_changed()
+
+
+def _counted_path(path: str) -> str:
+    """Return the path as it is counted: a client that scans cannot grow the table."""
+    return path if len(path) < 60 and path.startswith(("/api/v3/", "/minibot/")) else path[:20]

@@ -1,0 +1,95 @@
+"""The venue's state over all symbols, and its clock: what REST and streams read from."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any
+
+from minibot.exchanges.embedded.bars import INTERVALS, Bar, gather
+from minibot.exchanges.embedded.clock import PlayClock
+from minibot.exchanges.embedded.frames import Frame, Source
+from minibot.exchanges.embedded.symbols import SymbolState
+
+
+class Venue:
+    """All symbols of one source, the exchange's time, and what has been counted.
+
+    `history` maps a symbol to closed bars of the time before the origin, oldest first, with the
+    name of their interval.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        infos: Mapping[str, Mapping[str, Any]],
+        clock: PlayClock,
+        history: Mapping[str, tuple[str, list[Bar]]],
+    ) -> None:
+        self.source = source
+        self.facts = source.facts
+        self.clock = clock
+        self.infos = infos
+        self.statuses = {symbol: str(info["status"]) for symbol, info in infos.items()}
+        self.symbols = {
+            symbol: SymbolState(symbol, self.facts.opening_books.get(symbol))
+            for symbol in self.facts.symbols
+        }
+        self.time_offset_ms = 0  # A scripted fault; on top of the source's own skew.
+        self.counters: Counter[str] = Counter()
+        self.requests: Counter[str] = Counter()
+        self._history = history
+
+    def now_ms(self) -> int:
+        """Return exchange time: market time plus the source's own skew."""
+        return self.clock.now_ms() + self.facts.skew_ms
+
+    def server_time_ms(self) -> int:
+        """Return what `/api/v3/time` says, which a fault may have shifted."""
+        return self.now_ms() + self.time_offset_ms
+
+    def take(self, frame: Frame) -> dict[str, Any] | None:
+        """Take one frame into its symbol's state; return its data where it had to be parsed."""
+        state = self.symbols.get(frame.symbol)
+        return None if state is None else state.take(frame)
+
+    def depth(self, symbol: str, limit: int) -> dict[str, Any]:
+        """Return the REST depth body of this moment.
+
+        A source without a book knows the touch alone, and that is what it answers.
+        """
+        state = self.symbols[symbol]
+        if state.book.is_known:
+            return state.book.snapshot(limit)
+        quote = state.quote
+        if quote is None:
+            return {"lastUpdateId": 0, "bids": [], "asks": []}
+        return {
+            "lastUpdateId": quote["u"],
+            "bids": [[quote["b"], quote["B"]]],
+            "asks": [[quote["a"], quote["A"]]],
+        }
+
+    def bars(
+        self, symbol: str, interval: str, start_ms: int | None, end_ms: int | None, limit: int
+    ) -> list[Bar]:
+        """Return the bars of a window, the past included where something knows it."""
+        series = self.symbols[symbol].bars
+        if not series.has_past(interval):
+            series.set_past(interval, self._past_bars(symbol, interval))
+        return series.window(interval, start_ms, end_ms, limit, self.now_ms())
+
+    def _past_bars(self, symbol: str, interval: str) -> list[Bar]:
+        if symbol not in self._history:
+            return self.source.past_bars(symbol, interval)
+        base, bars = self._history[symbol]
+        # Bars that do not divide the asked ones (1m into 1s) say nothing about them.
+        return gather(bars, interval) if divides(base, interval) else []
+
+
+def divides(base: str, interval: str) -> bool:
+    """Return whether bars of `base` can be gathered into bars of `interval`."""
+    shorter, longer = INTERVALS[base], INTERVALS[interval]
+    if not longer:
+        return 0 < shorter <= INTERVALS["1d"] or base == interval
+    return bool(shorter) and longer % shorter == 0
