@@ -83,8 +83,12 @@ class Windows:
             window.take_touch(float(row[2]), float(row[3]), float(row[4]), float(row[5]))
         elif kind == BOOK:
             window.take_book([float(qty) for qty in row[2]], [float(qty) for qty in row[3]])
-        elif kind == BAR and row[2] == self._bar_interval:
-            high, low, close, volume, taker_buy = (float(text) for text in row[3:8])
+        elif kind == BAR:
+            self._apply_bar(window, row)
+
+    def _apply_bar(self, window: FeatureWindow, row: Row) -> None:
+        high, low, close, volume, taker_buy = (float(text) for text in row[3:8])
+        if row[2] == self._bar_interval:
             window.take_bar(high, low, close, volume, taker_buy)
-        elif kind == BAR and row[2] == self._trend_interval:
-            window.take_trend_bar(float(row[3]), float(row[4]), float(row[5]))
+        if row[2] == self._trend_interval:
+            window.take_trend_bar(high, low, close)

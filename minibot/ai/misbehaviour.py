@@ -1,0 +1,76 @@
+"""Faults of a hostile or broken worker, on demand of `minibot chaos` and of the tests.
+
+The clerk sends `misbehave` only when the run's configuration carries such a fault; what the
+worker then does is what a malicious model could make it do, from inside the real jail.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable, Mapping
+from typing import Final
+
+_ORDER: Final = (
+    b'{"payload":{"client_order_id":"x","order_type":"MARKET","purpose":"ENTRY","qty":"1",'
+    b'"side":"BUY","symbol":"BTCUSDT"},"t":"draft","type":"order_intent"}\n'
+)
+_NOT_A_NUMBER: Final = b'{"ask":1,"payload":{"p_buy":NaN},"t":"draft","type":"recommendation"}\n'
+
+
+class Misbehaviour:
+    """Does one of the known bad things with the pipe to the clerk."""
+
+    def __init__(self, sink: int) -> None:
+        self._sink = sink
+        self._ways: Mapping[str, Callable[[], None]] = {
+            "order_intent": lambda: self._write(_ORDER),
+            "nan": lambda: self._write(_NOT_A_NUMBER),
+            "garbage": lambda: self._write(b"\x00\xff garbage \x80\n"),
+            "flood": self._flood,
+            "huge_line": self._huge_line,
+            "hang": self._hang,
+            "crash": self._crash,
+            "eat_memory": self._eat_memory,
+        }
+
+    def start(self, how: str) -> None:
+        """Misbehave in one way; raises KeyError for an unknown one."""
+        self._ways[how]()
+
+    def _write(self, data: bytes) -> None:
+        os.write(self._sink, data)
+
+    def _flood(self) -> None:
+        while True:
+            self._write(b'{"ask":1,"t":"pass","why":"flood"}\n' * 100)
+
+    def _huge_line(self) -> None:
+        while True:
+            self._write(b"x" * 65536)
+
+    def _hang(self) -> None:
+        while True:
+            time.sleep(3600)
+
+    def _crash(self) -> None:
+        signal.raise_signal(signal.SIGABRT)
+
+    def _eat_memory(self) -> None:
+        eaten = []
+        while True:
+            eaten.append(bytes(1 << 20))
+
+
+WAYS: Final = (
+    "order_intent",
+    "nan",
+    "garbage",
+    "flood",
+    "huge_line",
+    "hang",
+    "crash",
+    "eat_memory",
+)
+"""What `misbehave` frames may name."""

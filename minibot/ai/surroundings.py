@@ -1,0 +1,59 @@
+"""What a jailed process may inherit: an allow list of environment variables and of descriptors.
+
+The clerk starts the process with exactly these; the process looks again and says what it found,
+so that a leak is seen by both.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping
+from typing import Final
+
+# One thread for each native library, no byte code written, UTF-8; nothing of the user's own.
+_FIXED: Final = {
+    "LANG": "C.UTF-8",
+    "OMP_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+    "MALLOC_ARENA_MAX": "1",
+}
+# Without these Windows cannot load its own libraries.
+_WINDOWS_INHERITED: Final = ("SYSTEMROOT", "WINDIR")
+_ALLOWED: Final = frozenset({*_FIXED, *_WINDOWS_INHERITED})
+# Set by the C library or the interpreter of some systems inside a process, not inherited.
+_SELF_MADE: Final = frozenset({"LC_CTYPE", "__CF_USER_TEXT_ENCODING", "WINELOADERNOEXEC"})
+
+STANDARD_STREAMS: Final = (0, 1, 2)
+
+
+def environment(environ: Mapping[str, str]) -> dict[str, str]:
+    """Return the environment for a jailed process, made from that of its parent."""
+    scrubbed = dict(_FIXED)
+    if sys.platform == "win32":
+        scrubbed.update({k: v for k, v in environ.items() if k.upper() in _WINDOWS_INHERITED})
+    return scrubbed
+
+
+def foreign_variables(environ: Mapping[str, str]) -> list[str]:
+    """Return the names of variables that are not on the allow list, sorted."""
+    return sorted(
+        name for name in environ if name.upper() not in _ALLOWED and name not in _SELF_MADE
+    )
+
+
+def open_descriptors() -> list[int] | None:
+    """Return the open descriptors of this process, or None where the system does not list them."""
+    if sys.platform != "linux":
+        return None
+    listed = [int(name) for name in os.listdir("/proc/self/fd")]
+    return sorted(descriptor for descriptor in listed if _is_open(descriptor))
+
+
+def _is_open(descriptor: int) -> bool:
+    """Return False for the descriptor that the listing itself held."""
+    try:
+        os.fstat(descriptor)
+    except OSError:
+        return False
+    return True
