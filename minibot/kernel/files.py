@@ -1,0 +1,328 @@
+"""Whole files, written so that they are either the old or the new ones, never part of each.
+
+`FILES` is the seam to the system. Small critical files (cursors, manifests, seals) are canonical
+JSON that carries its own generation and sha256: an atomic replace never shows partial content,
+so one read that fails its own hash means that somebody wrote it otherwise.
+"""
+
+from __future__ import annotations
+
+import errno
+import itertools
+import os
+import sys
+from collections.abc import Callable
+from contextlib import suppress
+from hashlib import sha256
+from pathlib import Path
+from typing import Final, NoReturn
+
+from minibot.kernel import canonical
+from minibot.kernel.canonical import JsonObject
+from minibot.kernel.errors import IntegrityError, RunStop
+from minibot.kernel.system import FILES, Access, Files, Stat, StrPath, unsafe
+
+__all__ = [
+    "FILES",
+    "Access",
+    "Files",
+    "Stat",
+    "StrPath",
+    "ensure_folder",
+    "hashed_bytes",
+    "io_stop",
+    "parse_hashed",
+    "read_hashed",
+    "read_range",
+    "read_whole",
+    "refuse_linked_folder",
+    "remove_temps",
+    "sync",
+    "sync_folder",
+    "unsafe",
+    "write_all",
+    "write_atomic",
+    "write_hashed",
+]
+
+COMPONENT: Final = "kernel.files"
+TEMP_SUFFIX: Final = ".tmp"
+HASHED_BYTES_MAX: Final = 64 * 1024 * 1024
+
+# A scanner or an indexer on Windows lets go of a file within moments; after a second it is
+# somebody who will keep it.
+REPLACE_TRIES: Final = 20
+REPLACE_PAUSE_S: Final = 0.05
+# A regular file never answers EAGAIN twice; the bound only keeps a broken driver from spinning.
+INTERRUPTED_TRIES: Final = 100
+
+_CODES: Final = {
+    errno.ENOSPC: "IO_ENOSPC",
+    errno.EROFS: "IO_READONLY",
+    errno.EACCES: "IO_READONLY",
+    errno.EPERM: "IO_READONLY",
+    errno.EMFILE: "FD_EXHAUSTED",
+    errno.ENFILE: "FD_EXHAUSTED",
+}
+_SHARING_VIOLATIONS: Final = frozenset({5, 32, 33})
+_temp_numbers = itertools.count()
+
+
+def io_stop(error: OSError, doing: str, path: StrPath) -> RunStop:
+    """Return the STOP that an error of the system means."""
+    code = _CODES.get(error.errno or 0, "IO_EIO")
+    return RunStop(COMPONENT, code, f"{doing} {os.fspath(path)}: {error.strerror or error}")
+
+
+def write_all(files: Files, fd: int, data: bytes, offset: int, path: StrPath) -> None:
+    """Write all bytes at an offset, however many calls the system makes of it.
+
+    Raises:
+        RunStop: IO_ENOSPC, IO_EIO or IO_READONLY; what went before stays in the file.
+    """
+    done = interrupted = 0
+    view = memoryview(data)
+    while done < len(data):
+        try:
+            count = files.pwrite(fd, view[done:] if done else data, offset + done)
+        except (InterruptedError, BlockingIOError) as error:
+            interrupted += 1
+            if interrupted > INTERRUPTED_TRIES:
+                raise io_stop(error, "write to", path) from error
+            continue
+        except OSError as error:
+            raise io_stop(error, "write to", path) from error
+        if count <= 0:
+            raise RunStop(COMPONENT, "IO_EIO", f"write to {os.fspath(path)} took no byte")
+        done += count
+
+
+def read_range(files: Files, fd: int, size: int, offset: int, path: StrPath) -> bytes:
+    """Return `size` bytes from an offset, fewer only where the file ends.
+
+    Raises:
+        RunStop: The system's error.
+    """
+    try:
+        data = files.pread(fd, size, offset)
+        while 0 < len(data) < size:
+            more = files.pread(fd, size - len(data), offset + len(data))
+            if not more:
+                break
+            data += more
+    except OSError as error:
+        raise io_stop(error, "read", path) from error
+    return data
+
+
+def sync(call: Callable[[], None], path: StrPath) -> None:
+    """Run one sync call; an error is final, as the system may have dropped the data already.
+
+    Raises:
+        RunStop: IO_FSYNC, whatever the error: after it a second call may lie.
+    """
+    try:
+        call()
+    except OSError as error:
+        detail = f"sync of {os.fspath(path)}: {error.strerror or error}"
+        raise RunStop(COMPONENT, "IO_FSYNC", detail) from error
+
+
+def sync_folder(files: Files, folder: StrPath) -> None:
+    """Return when the names in a folder are durable."""
+    sync(lambda: files.sync_folder(folder), folder)
+
+
+def ensure_folder(path: StrPath, *, files: Files = FILES) -> None:
+    """Make a folder and those above it, for their owner alone; one that stands is left as it is.
+
+    Raises:
+        RunStop: PERMISSIONS_UNSAFE, a link or a file stands there; or the system's error.
+    """
+    status = files.stat(path)
+    if status is None:
+        parent = Path(path).parent
+        ensure_folder(parent, files=files)
+        try:
+            files.mkdir(path)
+        except FileExistsError:
+            return ensure_folder(path, files=files)
+        except OSError as error:
+            raise io_stop(error, "make folder", path) from error
+        sync_folder(files, parent)
+    elif not status.is_folder and not Path(path).is_dir():
+        raise unsafe(path, "not a folder")
+    return None
+
+
+def refuse_linked_folder(path: StrPath, *, files: Files = FILES) -> None:
+    """Refuse a folder that is a link, so that nothing is written elsewhere than it seems."""
+    status = files.stat(path)
+    if status is not None and not status.is_folder:
+        raise unsafe(path, "not a folder of its own; a link is never followed")
+
+
+def read_whole(path: StrPath, *, files: Files = FILES, size_max: int = HASHED_BYTES_MAX) -> bytes:
+    """Return the content of a small file.
+
+    Raises:
+        FileNotFoundError: Nothing stands there.
+        RunStop: The system's error, or more than `size_max` bytes.
+    """
+    try:
+        fd = files.open(path, Access.READ)
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise io_stop(error, "open", path) from error
+    try:
+        parts = []
+        done = 0
+        while part := files.pread(fd, 1 << 20, done):
+            parts.append(part)
+            done += len(part)
+            if done > size_max:
+                raise RunStop(COMPONENT, "IO_EIO", f"{os.fspath(path)}: over {size_max} bytes")
+        return b"".join(parts)
+    except OSError as error:
+        raise io_stop(error, "read", path) from error
+    finally:
+        files.close(fd)
+
+
+def write_atomic(path: StrPath, data: bytes, *, files: Files = FILES) -> None:
+    """Put a whole new content in place: temp file, sync, replace, sync of the folder.
+
+    Readers and a crash at any moment see the old content or the new one.
+
+    Raises:
+        RunStop: IO_ENOSPC, IO_EIO, IO_READONLY, IO_FSYNC or IO_RENAME; the old content stands.
+    """
+    target = Path(path)
+    refuse_linked_folder(target.parent, files=files)
+    temp = target.with_name(f"{target.name}.{os.getpid()}-{next(_temp_numbers)}{TEMP_SUFFIX}")
+    try:
+        fd = files.open(temp, Access.CREATE)
+    except OSError as error:
+        raise io_stop(error, "create", temp) from error
+    try:
+        try:
+            write_all(files, fd, data, 0, temp)
+            sync(lambda: files.sync(fd), temp)
+        finally:
+            files.close(fd)
+        _replace(files, temp, target)
+    except RunStop:
+        with suppress(OSError):
+            files.unlink(temp)
+        raise
+    sync_folder(files, target.parent)
+
+
+def _replace(files: Files, source: Path, target: Path) -> None:
+    for left in range(REPLACE_TRIES - 1, -1, -1):
+        try:
+            return files.replace(source, target)
+        except OSError as error:
+            if left and _is_sharing_violation(error):
+                files.sleep(REPLACE_PAUSE_S)
+                continue
+            detail = f"replace of {target}: {error.strerror or error}"
+            raise RunStop(COMPONENT, "IO_RENAME", detail) from error
+    return None
+
+
+def _is_sharing_violation(error: OSError) -> bool:
+    return sys.platform == "win32" and getattr(error, "winerror", 0) in _SHARING_VIOLATIONS
+
+
+def remove_temps(path: StrPath, *, files: Files = FILES) -> None:
+    """Remove what a killed writer left of its tries to replace `path`; only its owner may."""
+    target = Path(path)
+    status = files.stat(target.parent)
+    if status is None:
+        return
+    for name in files.listdir(target.parent):
+        if name.startswith(target.name + ".") and name.endswith(TEMP_SUFFIX):
+            with suppress(FileNotFoundError):
+                files.unlink(target.parent / name)
+
+
+def hashed_bytes(obj: JsonObject, generation: int) -> bytes:
+    """Return the file content of an object with its generation and its own sha256."""
+    body = {key: value for key, value in obj.items() if key != "sha256"}
+    body["generation"] = generation
+    body["sha256"] = sha256(canonical.encode(body)).hexdigest()
+    return canonical.encode(body) + b"\n"
+
+
+def parse_hashed(data: bytes, path: StrPath) -> JsonObject:
+    """Return the object of a self-hashed file, `generation` and `sha256` included.
+
+    Raises:
+        IntegrityError: ATOMICITY_VIOLATION, partial or changed content.
+    """
+    try:
+        obj = canonical.decode(data[:-1]) if data[-1:] == b"\n" else _refuse(path, "it is cut off")
+    except canonical.CanonicalError as error:
+        raise _violation(path, str(error)) from error
+    stated = obj.get("sha256")
+    body = {key: value for key, value in obj.items() if key != "sha256"}
+    wanted = sha256(canonical.encode(body)).hexdigest()
+    if stated != wanted:
+        raise _violation(path, "its own sha256 is wrong", wanted, str(stated))
+    generation = obj.get("generation")
+    if type(generation) is not int or generation < 1:
+        raise _violation(path, "generation is no positive integer", "1 or more", str(generation))
+    return obj
+
+
+def read_hashed(path: StrPath, *, files: Files = FILES) -> JsonObject:
+    """Return a critical JSON file, `generation` and `sha256` included.
+
+    Raises:
+        IntegrityError: ATOMICITY_VIOLATION, it is missing or fails its own sha256. Whoever may do
+            without the file looks first whether it stands.
+    """
+    try:
+        data = read_whole(path, files=files)
+    except FileNotFoundError as error:
+        raise _violation(path, "the file is missing") from error
+    return parse_hashed(data, path)
+
+
+def write_hashed(
+    path: StrPath, obj: JsonObject, *, generation: int | None = None, files: Files = FILES
+) -> int:
+    """Put a critical JSON file in place; return its generation.
+
+    Args:
+        path: Where it stands.
+        obj: What it says; `generation` and `sha256` in it are replaced.
+        generation: Its number; by default one more than the file that stands there has.
+        files: The seam to the system.
+
+    Raises:
+        IntegrityError: ATOMICITY_VIOLATION, the file that stands there fails its own sha256.
+        RunStop: The disk refuses.
+    """
+    if generation is None:
+        is_new = files.stat(path) is None
+        generation = 1 if is_new else int(read_hashed(path, files=files)["generation"]) + 1
+    write_atomic(path, hashed_bytes(obj, generation), files=files)
+    return generation
+
+
+def _violation(path: StrPath, why: str, expected: str = "", found: str = "") -> IntegrityError:
+    return IntegrityError(
+        COMPONENT,
+        "ATOMICITY_VIOLATION",
+        why,
+        file=os.fspath(path),
+        expected=expected,
+        found=found,
+    )
+
+
+def _refuse(path: StrPath, why: str) -> NoReturn:
+    raise _violation(path, why)

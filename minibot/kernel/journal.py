@@ -1,0 +1,352 @@
+"""Writing a journal: one writer, each batch written, synced and then published.
+
+A batch is checked against the file's size and identity, written in one call, synced, and only
+then published through the head, so that no reader meets what a crash could take back. After any
+error the writer is dead: what it did not publish is cut or kept by the next start's recovery.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Sequence
+from hashlib import sha256
+from pathlib import Path
+from typing import Final, NamedTuple, NoReturn
+
+from minibot.kernel import segments as names
+from minibot.kernel.errors import ContractError, IntegrityError, InvariantError, RunStop
+from minibot.kernel.files import (
+    FILES,
+    Files,
+    StrPath,
+    io_stop,
+    sync,
+    sync_folder,
+    write_all,
+)
+from minibot.kernel.head import Head, HeadWriter, head_path
+from minibot.kernel.line import JSON_AT
+from minibot.kernel.lock import WriterLock
+from minibot.kernel.position import ZERO, Line, Position
+from minibot.kernel.reader import JournalReader
+from minibot.kernel.recovery import (
+    Recovery,
+    create_file,
+    hash_segment,
+    mark_suspect,
+    recover,
+)
+from minibot.kernel.segments import Segment
+
+__all__ = [
+    "ZERO",
+    "Head",
+    "JournalReader",
+    "JournalWriter",
+    "Line",
+    "Position",
+    "Recovery",
+    "create_journal",
+]
+
+COMPONENT: Final = "kernel.journal"
+SEGMENT_BYTES: Final = 64 * 1024 * 1024
+LINE_BYTES_MAX: Final = 256 * 1024
+# A crash can damage no more than was in flight: one batch. So this is also the longest rest that
+# recovery may cut, and the most that a lazily synced journal leaves unsynced.
+BATCH_BYTES_MAX: Final = 4 * 1024 * 1024
+
+
+class _Batch(NamedTuple):
+    data: bytes
+    lines: int
+    chain: bytes
+
+
+class JournalWriter:
+    """The one writer of a journal, from recovery to close.
+
+    Args:
+        folder: The queue's folder.
+        stem: `inbox`, `acks`, `deadletter`, or a role's name under `parts/`.
+        lock: The held lock; the writer keeps it and gives it back when closed.
+        sync: True: each batch is synced before it is published. False: it is published at once
+            and synced by `sync`, which survives the death of the process but not of the machine.
+        segment_bytes: A segment is sealed before it would grow beyond this.
+        floor: The furthest synced cursor of any reader; fewer lines than that are a STOP.
+        line_bytes_max: Longer lines are refused.
+        batch_bytes_max: Longer batches are written in several steps.
+        files: The seam to the system.
+
+    Raises:
+        IntegrityError: What stands there is damaged; see `recovery`.
+    """
+
+    def __init__(
+        self,
+        folder: StrPath,
+        stem: str,
+        *,
+        lock: WriterLock,
+        sync: bool = True,
+        segment_bytes: int = SEGMENT_BYTES,
+        floor: Position | None = None,
+        line_bytes_max: int = LINE_BYTES_MAX,
+        batch_bytes_max: int = BATCH_BYTES_MAX,
+        files: Files = FILES,
+    ) -> None:
+        if not lock.is_held:
+            raise InvariantError(COMPONENT, "QUEUE_LOCKED", f"{lock.path} is not held")
+        self.folder = Path(folder)
+        self.stem = stem
+        self.rotations_postponed = 0
+        self.sync_started_ns = 0
+        self._path = self.folder / names.active_name(stem)
+        self._lock = lock
+        self._is_eager = sync
+        self._segment_bytes = segment_bytes
+        self._line_bytes_max = line_bytes_max
+        self._batch_bytes_max = max(batch_bytes_max, line_bytes_max)
+        self._files = files
+        self._guard = threading.Lock()
+        self._failure: RunStop | None = None
+        found = recover(
+            self.folder, stem, floor=floor, batch_bytes_max=self._batch_bytes_max, files=files
+        )
+        self.recovered = found.recovery
+        self._fd = found.fd
+        self._at = self._synced = found.position
+        self._segments = found.segments
+        self._head = HeadWriter(head_path(self.folder, stem), not sync, files=files)
+        try:
+            self._head.open(self._at)
+            self._identity = files.fstat(self._fd).identity
+            self._head_identity = self._head.identity
+        except BaseException:
+            self._close_files()
+            raise
+
+    @property
+    def position(self) -> Position:
+        """The end of the journal: behind the last published line."""
+        return self._at
+
+    def append(self, lines: Sequence[bytes]) -> int:
+        """Append whole lines and publish them; return the number of the first.
+
+        Durable on return, unless the journal is synced lazily. Lines of more than
+        `batch_bytes_max` together are published in several steps.
+
+        Raises:
+            ContractError: SCHEMA_INVALID, a line is longer than allowed; nothing was written.
+            IntegrityError: QUEUE_MISSING, QUEUE_REPLACED, QUEUE_TRUNCATED or
+                QUEUE_FOREIGN_WRITE, somebody else touched the file.
+            RunStop: IO_ENOSPC, IO_EIO, IO_READONLY, IO_FSYNC; the writer is dead from then on.
+        """
+        with self._guard:
+            first = self._at.seq + 1
+            if self._failure is not None:
+                raise self._failure
+            batches = list(self._batches(lines))
+            try:
+                for batch in batches:
+                    self._append(batch)
+            except RunStop as error:
+                self._failure = error
+                raise
+            except BaseException as error:
+                self._failure = InvariantError(COMPONENT, "IO_EIO", f"append ended by {error!r}")
+                raise
+            return first
+
+    def sync(self) -> None:
+        """Return when everything appended is on the disk.
+
+        Raises:
+            RunStop: IO_FSYNC; the writer is dead from then on.
+        """
+        with self._guard:
+            if self._failure is not None:
+                raise self._failure
+            if self._synced.seq != self._at.seq:
+                try:
+                    self._sync()
+                except RunStop as error:
+                    self._failure = error
+                    raise
+
+    def close(self) -> None:
+        """Sync, give the files back and then the lock; a dead writer syncs nothing."""
+        with self._guard:
+            if self._fd < 0:
+                return
+            try:
+                if self._failure is None:
+                    if self._synced.seq != self._at.seq:
+                        self._sync()
+                    self._head.sync()
+            finally:
+                self._failure = self._failure or InvariantError(
+                    COMPONENT, "IO_EIO", f"{self._path}: the writer is closed"
+                )
+                self._close_files()
+                self._lock.close()
+
+    # --- one batch ----------------------------------------------------------------------------
+
+    def _batches(self, lines: Sequence[bytes]) -> Iterator[_Batch]:
+        """Yield what is written at once, every line verified and the chain carried over it."""
+        chain = self._at.chain
+        size = start = 0
+        for number, line in enumerate(lines):
+            if len(line) > self._line_bytes_max:
+                raise ContractError(
+                    COMPONENT,
+                    "SCHEMA_INVALID",
+                    f"{self._path}: a line of {len(line)} bytes, at most {self._line_bytes_max}",
+                )
+            if size + len(line) > self._batch_bytes_max:
+                yield _Batch(b"".join(lines[start:number]), number - start, chain)
+                size, start = 0, number
+            digest = sha256(line[JSON_AT:-1])
+            if line[:JSON_AT] != b"sha256:" + digest.hexdigest().encode() + b":" or (
+                line[-2:] != b"}\n" or line[JSON_AT : JSON_AT + 1] != b"{"
+            ):
+                raise InvariantError(
+                    COMPONENT, "SCHEMA_INVALID", f"{self._path}: no line: {line[:80]!r}"
+                )
+            chain = sha256(chain + digest.digest()).digest()
+            size += len(line)
+        if size:
+            yield _Batch(b"".join(lines[start:]), len(lines) - start, chain)
+
+    def _append(self, batch: _Batch) -> None:
+        at = self._at
+        size = len(batch.data)
+        self._check_files()
+        if at.offset and at.offset + size > self._segment_bytes and self._rotate():
+            at = self._at
+        if not self._is_eager and at.offset + size - self._unsynced_from() > self._batch_bytes_max:
+            self._sync()
+        write_all(self._files, self._fd, batch.data, at.offset, self._path)
+        after = Position(at.seq + batch.lines, at.segment, at.offset + size, batch.chain)
+        if self._is_eager:
+            self._datasync()
+            self._synced = after
+        self._head.publish(after)
+        self._at = after
+
+    def _unsynced_from(self) -> int:
+        return self._synced.offset if self._synced.segment == self._at.segment else 0
+
+    def _check_files(self) -> None:
+        """Refuse to write into a file that is not ours alone, or no longer the one by that name."""
+        files, at = self._files, self._at
+        try:
+            size = files.fstat(self._fd).size
+            named = files.stat(self._path)
+            head = files.stat(self._head.path)
+        except OSError as error:
+            raise io_stop(error, "look at", self._path) from error
+        for path, status, identity in (
+            (self._path, named, self._identity),
+            (self._head.path, head, self._head_identity),
+        ):
+            if status is None:
+                self._fail("QUEUE_MISSING", path, "deleted under the writer", "a file", "none")
+            elif status.identity != identity:
+                self._fail("QUEUE_REPLACED", path, "another file", identity, status.identity)
+        if size > at.offset:
+            self._fail("QUEUE_FOREIGN_WRITE", self._path, "somebody else wrote", at.offset, size)
+        if size < at.offset:
+            self._fail("QUEUE_TRUNCATED", self._path, "cut under the writer", at.offset, size)
+
+    def _sync(self) -> None:
+        at = self._at
+        self._datasync()
+        self._synced = at
+        if not self._is_eager:
+            self._head.mark_synced(at)
+
+    def _datasync(self) -> None:
+        self.sync_started_ns = self._files.monotonic_ns()
+        try:
+            sync(lambda: self._files.datasync(self._fd), self._path)
+        except RunStop:
+            mark_suspect(self.folder, self.stem, self._files)
+            raise
+        finally:
+            self.sync_started_ns = 0
+
+    # --- rotation -----------------------------------------------------------------------------
+
+    def _rotate(self) -> bool:
+        """Seal the full segment and begin the next; False where a foreign program holds the file.
+
+        Each step is durable before the next one, so that a crash leaves one of six states, all of
+        which recovery finishes. Readers find the segment under either name.
+        """
+        at, files = self._at, self._files
+        if self._synced.seq != at.seq:
+            self._sync()
+        number = at.segment
+        sealed = self.folder / names.sealed_name(self.stem, number)
+        before = names.end_of(self._segments)
+        digest = hash_segment(files, self._fd, self._path, at.offset)
+        if not self._rename(sealed):
+            return False
+        sync_folder(files, self.folder)
+        lines = at.seq - before.seq
+        entry = Segment(sealed.name, at.offset, lines, digest, before.chain, at.chain)
+        self._segments.append(entry)
+        names.write_segments(self.folder, self.stem, self._segments, files=files)
+        files.close(self._fd)
+        self._fd = -1
+        self._fd = create_file(self._path, files)
+        self._identity = files.fstat(self._fd).identity
+        self._at = self._synced = Position(at.seq, number + 1, 0, at.chain)
+        self._head.publish(self._at)
+        return True
+
+    def _rename(self, sealed: Path) -> bool:
+        if self._files.stat(sealed) is not None:
+            self._fail("QUEUE_MANIFEST", sealed, "stands before it was sealed", "nothing", "a file")
+        try:
+            self._files.replace(self._path, sealed)
+        except PermissionError:
+            # Only Windows refuses here: somebody holds the file. Appends go on in a longer segment.
+            self.rotations_postponed += 1
+            return False
+        except OSError as error:
+            detail = f"rename of {self._path}: {error.strerror or error}"
+            raise RunStop(COMPONENT, "IO_RENAME", detail) from error
+        return True
+
+    # --- the end ------------------------------------------------------------------------------
+
+    def _close_files(self) -> None:
+        fd, self._fd = self._fd, -1
+        if fd >= 0:
+            self._files.close(fd)
+        self._head.close()
+
+    def _fail(self, code: str, path: Path, why: str, expected: object, found: object) -> NoReturn:
+        raise IntegrityError(
+            COMPONENT,
+            code,
+            why,
+            file=str(path),
+            offset=self._at.offset,
+            expected=str(expected),
+            found=str(found),
+        )
+
+
+def create_journal(folder: StrPath, stem: str, *, files: Files = FILES) -> None:
+    """Make an empty journal with its head, unless it stands already."""
+    path = Path(folder) / names.active_name(stem)
+    if files.stat(path) is None and files.stat(head_path(Path(folder), stem)) is None:
+        files.close(create_file(path, files))
+        head = HeadWriter(head_path(Path(folder), stem), False, files=files)
+        head.open(ZERO)
+        head.close()

@@ -1,0 +1,81 @@
+r"""The line format of every queue file: ``sha256:<hex>:<canonical json>\n``.
+
+A line proves its own bytes; the chain over all digests, kept beside the lines, proves that no
+line was changed, left out, doubled or moved.
+"""
+
+from __future__ import annotations
+
+from hashlib import sha256
+from typing import Final
+
+from minibot.kernel.errors import MinibotError
+
+PREFIX: Final = b"sha256:"
+JSON_AT: Final = len(PREFIX) + 64 + 1
+"""Where the JSON begins in a line: after the prefix, 64 hex digits and a colon."""
+
+CHAIN_START: Final = bytes(32)
+"""The chain of a queue without lines."""
+
+
+class LineError(MinibotError):
+    """A line that is not as written.
+
+    Args:
+        why: What is wrong with it.
+        expected: What should stand there; empty where there is no single value.
+        found: What stands there.
+    """
+
+    def __init__(self, why: str, expected: str = "", found: str = "") -> None:
+        super().__init__(f"{why}: expected {expected}, found {found}" if expected else why)
+        self.why = why
+        self.expected = expected
+        self.found = found
+
+
+def encode_line(json: bytes) -> bytes:
+    """Return the line that holds the JSON of one event.
+
+    Args:
+        json: Canonical JSON of one object.
+
+    Raises:
+        LineError: The bytes are not one JSON object on one line.
+    """
+    if json[:1] != b"{" or json[-1:] != b"}" or b"\n" in json or b"\r" in json:
+        raise LineError("not one JSON object on one line")
+    return b"sha256:" + sha256(json).hexdigest().encode() + b":" + json + b"\n"
+
+
+def decode_line(line: bytes) -> tuple[bytes, bytes]:
+    """Return (digest of 32 bytes, json) of one whole line with its newline.
+
+    Raises:
+        LineError: Anything is not as `encode_line` writes it.
+    """
+    if line[-1:] != b"\n":
+        raise LineError("line has no end", r"\n", repr(line[-1:])[2:-1] or "nothing")
+    if line[: len(PREFIX)] != PREFIX:
+        raise LineError("line has no prefix", "sha256:", repr(line[: len(PREFIX)])[2:-1])
+    json = line[JSON_AT:-1]
+    if line[JSON_AT - 1 : JSON_AT] != b":" or json[:1] != b"{" or json[-1:] != b"}":
+        raise LineError("line holds no JSON object", "sha256:<hex>:{...}", _shown(line))
+    if b"\n" in json or b"\r" in json:
+        raise LineError("line holds a line break", "one line", _shown(line))
+    digest = sha256(json)
+    wanted = digest.hexdigest()
+    stated = line[len(PREFIX) : JSON_AT - 1]
+    if stated != wanted.encode():
+        raise LineError("sha256 of the line is wrong", wanted, repr(stated)[2:-1])
+    return digest.digest(), json
+
+
+def chain_next(chain: bytes, digest: bytes) -> bytes:
+    """Return the chain after a line: sha256 over the chain before it and the line's digest."""
+    return sha256(chain + digest).digest()
+
+
+def _shown(line: bytes) -> str:
+    return repr(line[:80])[2:-1]

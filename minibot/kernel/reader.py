@@ -1,0 +1,321 @@
+"""Reading a journal: below the head only, every line verified before anybody sees it."""
+
+from __future__ import annotations
+
+import os
+from hashlib import sha256
+from pathlib import Path
+from typing import Final, NoReturn
+
+from minibot.kernel import segments as names
+from minibot.kernel.errors import IntegrityError
+from minibot.kernel.files import FILES, Access, Files, StrPath, io_stop, read_range
+from minibot.kernel.head import Head, HeadReader, head_path
+from minibot.kernel.line import JSON_AT, LineError, decode_line
+from minibot.kernel.position import ZERO, Line, Position
+from minibot.kernel.segments import Segment
+
+COMPONENT: Final = "kernel.reader"
+CHUNK_BYTES: Final = 256 * 1024
+
+# Between the rename of a full segment and the making of the next one there is no active file.
+OPEN_TRIES: Final = 200
+OPEN_PAUSE_S: Final = 0.005
+
+
+class JournalReader:
+    """Reads the published lines of a journal in order, across its segments.
+
+    A line is handed out after its hash has been checked and the chain has been carried over it;
+    whenever the reader gets to where the head was, its chain has to be the head's. What waits is
+    verified up to the head, or as far as one chunk goes, before its first line is handed out.
+
+    A journal that does not exist yet is an empty one, as readers start before writers.
+
+    Args:
+        folder: The queue's folder.
+        stem: `inbox`, `acks`, `deadletter`, or a role's name under `parts/`.
+        start: Where to begin; usually from a cursor.
+        files: The seam to the system.
+    """
+
+    def __init__(
+        self, folder: StrPath, stem: str, start: Position = ZERO, *, files: Files = FILES
+    ) -> None:
+        self.folder = Path(folder)
+        self.stem = stem
+        self._files = files
+        self._head = HeadReader(head_path(self.folder, stem), files=files)
+        self._fd = -1
+        self._path = self.folder / names.active_name(stem)
+        self._segments: list[Segment] = []
+        self._first_seq = 0  # Lines before the open segment.
+        self._at = start  # How far lines have been verified.
+        self._taken = start  # How far they have been handed out.
+        self._lines: list[Line] = []
+        self._afters: list[tuple[int, bytes]] = []  # Offset and chain after each of them.
+        self._next = 0
+        self._is_checked = False
+
+    # --- what callers use ---------------------------------------------------------------------
+
+    def read(self, lines_max: int) -> list[Line]:
+        """Return the next lines, at most `lines_max`; none when nothing new is published.
+
+        Raises:
+            IntegrityError: QUEUE_CORRUPT, QUEUE_CHAIN, QUEUE_TRUNCATED, QUEUE_MISSING,
+                QUEUE_MANIFEST, CURSOR_AHEAD or CURSOR_CORRUPT, with the place.
+        """
+        if self._next >= len(self._lines) and not self._fill():
+            return []
+        first = self._next
+        lines = self._lines[first : first + lines_max]
+        if lines:
+            self._next = first + len(lines)
+            offset, chain = self._afters[self._next - 1]
+            self._taken = Position(lines[-1].seq, self._at.segment, offset, chain)
+        return lines
+
+    @property
+    def position(self) -> Position:
+        """Where the reader stands: behind the last line it has handed out."""
+        return self._taken
+
+    def head(self) -> Head:
+        """Return how far the journal is published now."""
+        head = self._head.look()
+        return head if head is not None else Head(ZERO.segment, 0, 0, ZERO.chain, 0)
+
+    def backlog(self) -> int:
+        """Return how many published lines have not been handed out yet."""
+        return max(0, self.head().lines - self._taken.seq)
+
+    def close(self) -> None:
+        """Give the descriptors back."""
+        self._head.close()
+        self._close_segment()
+
+    # --- getting more -------------------------------------------------------------------------
+
+    def _fill(self) -> bool:
+        """Verify the next chunk of lines; False when there is nothing below the head."""
+        head = self._head.look()
+        if head is None:
+            if self._at.seq:
+                self._fail("QUEUE_MISSING", "no head", f"{self._at.seq} lines or more", "nothing")
+            return False
+        at = self._at
+        if head.lines == at.seq and head.segment == at.segment and self._is_checked:
+            return False
+        self._check_start(head)
+        while True:
+            end = self._end(head)
+            if self._at.offset < end:
+                self._verify(end, head)
+                return True
+            self._check_end(head)
+            if self._at.segment >= head.segment:
+                return False
+            self._close_segment()
+            self._at = self._at._replace(segment=self._at.segment + 1, offset=0)
+
+    def _check_start(self, head: Head) -> None:
+        """Refuse to stand behind the head, or at a place that is no beginning of a line."""
+        at = self._at
+        if (head.segment, head.offset, head.lines) < (at.segment, at.offset, 0) or (
+            head.lines < at.seq
+        ):
+            self._fail(
+                "CURSOR_AHEAD",
+                "the reader stands behind the head",
+                f"at most line {head.lines}, segment {head.segment}, offset {head.offset}",
+                f"line {at.seq}, segment {at.segment}, offset {at.offset}",
+            )
+        if self._is_checked:
+            return
+        if at.segment < 1 or at.offset < 0 or at.seq < 0 or len(at.chain) != len(ZERO.chain):
+            self._fail("CURSOR_CORRUPT", "no position", "segment 1 or more", f"{at}")
+        if at.offset > self._end(head):
+            self._fail("CURSOR_AHEAD", "behind the segment's end", "", "")
+        if at.offset:
+            self._open_segment()
+            before = read_range(self._files, self._fd, 1, at.offset - 1, self._path)
+            if before == b"":
+                self._fail("QUEUE_TRUNCATED", "ends before the reader", f"{at.offset}", "less")
+            if before != b"\n":
+                self._fail("CURSOR_CORRUPT", "not at a line's beginning", r"\n", repr(before)[2:-1])
+        self._is_checked = True
+
+    def _end(self, head: Head) -> int:
+        """Return where the current segment ends, as far as it may be read."""
+        at = self._at
+        if at.segment == head.segment:
+            self._first_seq = self._sealed_lines(at.segment - 1) if at.segment > 1 else 0
+            return head.offset
+        self._first_seq = self._sealed_lines(at.segment - 1)
+        return self._sealed(at.segment).size
+
+    def _check_end(self, head: Head) -> None:
+        """Compare with the head, or with the manifest at the end of a sealed segment."""
+        at = self._at
+        if at.segment == head.segment:
+            chain, lines = head.chain, head.lines
+        else:
+            chain = self._sealed(at.segment).chain_after
+            lines = self._sealed_lines(at.segment)
+        if at.chain != chain:
+            self._fail("QUEUE_CHAIN", "the lines lead elsewhere", chain.hex(), at.chain.hex())
+        if at.seq != lines:
+            self._fail("CURSOR_CORRUPT", "lines were counted otherwise", str(lines), str(at.seq))
+
+    def _verify(self, end: int, head: Head) -> None:
+        """Take the next chunk of whole lines; the chain is compared where the range ends."""
+        start = self._at.offset
+        size = CHUNK_BYTES
+        self._open_segment()
+        while True:
+            size = min(size, end - start)
+            data = read_range(self._files, self._fd, size, start, self._path)
+            if len(data) < size:
+                self._fail(
+                    "QUEUE_TRUNCATED", "ends below the head", f"{end}", f"{start + len(data)}"
+                )
+            cut = data.rfind(b"\n") + 1
+            if cut or start + size == end:
+                break
+            size *= 2
+        if start + size == end and cut < size:
+            self._fail("QUEUE_CORRUPT", "no line end at the head", r"\n", repr(data[-1:])[2:-1])
+        self._take(data[:cut], start)
+        if self._at.offset == end:
+            self._check_end(head)
+
+    def _take(self, data: bytes, start: int) -> None:
+        """Verify whole lines: the hot path, so everything stands in one loop."""
+        seq, segment, _, chain = self._at
+        if b"\r" in data:
+            self._find_damage(data, start)
+        lines: list[Line] = []
+        afters: list[tuple[int, bytes]] = []
+        offset = start
+        for raw in data.split(b"\n")[:-1]:
+            json = raw[JSON_AT:]
+            digest = sha256(json)
+            if (
+                raw[:JSON_AT] != b"sha256:" + digest.hexdigest().encode() + b":"
+                or json[:1] != b"{"
+                or json[-1:] != b"}"
+            ):
+                self._find_damage(data, start)
+            seq += 1
+            chain = sha256(chain + digest.digest()).digest()
+            lines.append(Line(seq, offset, json))
+            offset += len(raw) + 1
+            afters.append((offset, chain))
+        self._lines, self._afters, self._next = lines, afters, 0
+        self._at = Position(seq, segment, offset, chain)
+
+    def _find_damage(self, data: bytes, start: int) -> NoReturn:
+        """Raise for the first damaged line, judged by the strict decoder."""
+        seq, segment, _, _ = self._at
+        offset = start
+        for raw in _lines(data):
+            seq += 1
+            try:
+                decode_line(raw)
+            except LineError as error:
+                is_sealed = self._path.name != names.active_name(self.stem)
+                raise IntegrityError(
+                    COMPONENT,
+                    "QUEUE_MANIFEST" if is_sealed else "QUEUE_CORRUPT",
+                    error.why,
+                    file=os.fspath(self._path),
+                    line=seq - self._first_seq,
+                    offset=offset,
+                    expected=error.expected,
+                    found=error.found,
+                ) from error
+            offset += len(raw)
+        self._fail("QUEUE_CORRUPT", f"a carriage return in segment {segment}", "none", "one")
+
+    # --- segments -----------------------------------------------------------------------------
+
+    def _sealed(self, number: int) -> Segment:
+        if len(self._segments) < number:
+            self._segments = names.load_segments(self.folder, self.stem, files=self._files)
+        if not 1 <= number <= len(self._segments):
+            self._fail("QUEUE_MANIFEST", "a segment is not listed", f"segment {number}", "no entry")
+        return self._segments[number - 1]
+
+    def _sealed_lines(self, number: int) -> int:
+        """Return how many lines the first `number` segments have together."""
+        if number:
+            self._sealed(number)
+        return sum(segment.lines for segment in self._segments[:number])
+
+    def _open_segment(self) -> None:
+        """Open the current segment under whichever name it has at this moment.
+
+        A segment keeps its number and changes its name once. Whoever opened the active name and
+        afterwards finds no sealed one has opened the right file.
+        """
+        if self._fd >= 0:
+            return
+        number = self._at.segment
+        sealed = self.folder / names.sealed_name(self.stem, number)
+        active = self.folder / names.active_name(self.stem)
+        for left in range(OPEN_TRIES, -1, -1):
+            if self._files.stat(sealed) is not None:
+                if self._open(sealed):
+                    self._check_sealed(number)
+                    return
+            elif self._open(active):
+                if self._files.stat(sealed) is None:
+                    return
+                self._close_segment()
+                continue
+            if left:
+                self._files.sleep(OPEN_PAUSE_S)
+        self._fail("QUEUE_MISSING", "the segment is missing", sealed.name, "nothing")
+
+    def _check_sealed(self, number: int) -> None:
+        """Compare the size of a sealed segment with its manifest entry, once that is written."""
+        if len(self._segments) < number:
+            self._segments = names.load_segments(self.folder, self.stem, files=self._files)
+        if len(self._segments) < number:
+            return
+        wanted = self._segments[number - 1].size
+        found = self._files.fstat(self._fd).size
+        if wanted != found:
+            self._fail("QUEUE_MANIFEST", "sealed segment changed", f"{wanted}", f"{found}")
+
+    def _open(self, path: Path) -> bool:
+        try:
+            self._fd = self._files.open(path, Access.READ)
+        except FileNotFoundError:
+            return False
+        except OSError as error:
+            raise io_stop(error, "open", path) from error
+        self._path = path
+        return True
+
+    def _close_segment(self) -> None:
+        fd, self._fd = self._fd, -1
+        if fd >= 0:
+            self._files.close(fd)
+
+    def _fail(self, code: str, why: str, expected: str, found: str) -> NoReturn:
+        raise IntegrityError(
+            COMPONENT,
+            code,
+            why,
+            file=os.fspath(self._path),
+            line=max(0, self._at.seq - self._first_seq),
+            offset=self._at.offset,
+            expected=expected,
+            found=found,
+        )
+
+
+def _lines(data: bytes) -> list[bytes]:
+    return [raw + b"\n" for raw in data.split(b"\n")[:-1]]

@@ -1,0 +1,92 @@
+"""Walking the lines of one file in bounded memory, each judged by itself and by the chain."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final, NamedTuple
+
+from minibot.kernel.files import Files, StrPath, io_stop
+from minibot.kernel.line import LineError, chain_next, decode_line
+from minibot.kernel.position import Position
+
+CHUNK_BYTES: Final = 1 << 20
+# No writer makes longer lines; without a bound a file of NUL bytes would have to fit into memory.
+LINE_BYTES_CAP: Final = 4 << 20
+
+
+class Step(NamedTuple):
+    """One line of a walk: where it ends and what it holds, or why it is no line.
+
+    Attributes:
+        line: Number of the line in its file, from 1.
+        offset: Where it begins.
+        after: Position behind it; the position before it where it is damaged.
+        json: The event's JSON; empty where it is damaged.
+        error: What is wrong with it.
+    """
+
+    line: int
+    offset: int
+    after: Position
+    json: bytes
+    error: LineError | None
+
+
+def raw_lines(
+    files: Files, fd: int, path: StrPath, start: int, end: int
+) -> Iterator[tuple[int, bytes]]:
+    """Yield (offset, line with its newline) between two offsets.
+
+    The last one lacks its newline where the range ends within a line; a line over
+    `LINE_BYTES_CAP` comes in pieces, so each piece but the last lacks it too.
+    """
+    rest = b""
+    at = start
+    while at < end:
+        try:
+            chunk = files.pread(fd, min(CHUNK_BYTES, end - at), at)
+        except OSError as error:
+            raise io_stop(error, "read", path) from error
+        if not chunk:
+            break
+        offset = at - len(rest)
+        at += len(chunk)
+        pieces = _split(rest + chunk)
+        rest = pieces.pop()
+        for piece in pieces:
+            yield offset, piece
+            offset += len(piece)
+        if len(rest) >= LINE_BYTES_CAP:
+            yield offset, rest
+            rest = b""
+    if rest:
+        yield at - len(rest), rest
+
+
+def _split(data: bytes) -> list[bytes]:
+    """Split at newlines only; the last piece has none and may be empty."""
+    pieces = data.split(b"\n")
+    return [piece + b"\n" for piece in pieces[:-1]] + pieces[-1:]
+
+
+def walk(files: Files, fd: int, path: StrPath, start: Position, end: int) -> Iterator[Step]:
+    """Yield the lines of a segment up to an offset; the first damaged one is the last yielded.
+
+    Args:
+        files: The seam to the system.
+        fd: The open segment.
+        path: Its name, for errors.
+        start: Where the walk begins; its chain is what the lines have to continue.
+        end: Where it ends, usually the size of the file.
+    """
+    seq, segment, _, chain = start
+    for number, (offset, raw) in enumerate(raw_lines(files, fd, path, start.offset, end), 1):
+        try:
+            digest, json = decode_line(raw)
+        except LineError as error:
+            yield Step(number, offset, Position(seq, segment, offset, chain), b"", error)
+            return
+        seq += 1
+        chain = chain_next(chain, digest)
+        after = Position(seq, segment, offset + len(raw), chain)
+        yield Step(number, offset, after, json, None)

@@ -1,0 +1,138 @@
+"""Names of a journal's files, and the manifest of its sealed segments.
+
+A sealed segment never changes. Its manifest entry says how long it is, how many lines it has, its
+sha256, and the chain before and after it, so that segments can neither be left out nor exchanged.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+from minibot.kernel.canonical import JsonObject
+from minibot.kernel.errors import IntegrityError
+from minibot.kernel.files import FILES, Files, read_hashed, write_hashed
+from minibot.kernel.line import CHAIN_START
+from minibot.kernel.position import Position
+
+COMPONENT: Final = "kernel.segments"
+MAIN_STEM: Final = "inbox"
+
+
+class Segment(NamedTuple):
+    """One sealed segment, as its manifest entry says.
+
+    Attributes:
+        name: Its file, beside the active one.
+        size: Bytes.
+        lines: Lines in it.
+        sha256: Of the whole file, hex.
+        chain_before: Hash chain at its beginning.
+        chain_after: Hash chain at its end.
+    """
+
+    name: str
+    size: int
+    lines: int
+    sha256: str
+    chain_before: bytes
+    chain_after: bytes
+
+
+def active_name(stem: str) -> str:
+    """Return the file that is appended to."""
+    return f"{stem}.jsonl"
+
+
+def sealed_name(stem: str, number: int) -> str:
+    """Return the file that holds a sealed segment."""
+    return f"{stem}.{number:06d}.jsonl"
+
+
+def manifest_name(stem: str) -> str:
+    """Return the file that lists the sealed segments."""
+    return "segments.json" if stem == MAIN_STEM else f"{stem}.segments.json"
+
+
+def end_of(segments: Sequence[Segment]) -> Position:
+    """Return the position after the sealed segments: the beginning of the active one."""
+    lines = sum(segment.lines for segment in segments)
+    chain = segments[-1].chain_after if segments else CHAIN_START
+    return Position(lines, len(segments) + 1, 0, chain)
+
+
+def load_segments(folder: Path, stem: str, *, files: Files = FILES) -> list[Segment]:
+    """Return the sealed segments of a journal, oldest first; none where none was ever sealed.
+
+    Raises:
+        IntegrityError: QUEUE_MANIFEST, the manifest is damaged or contradicts itself.
+    """
+    path = folder / manifest_name(stem)
+    if files.stat(path) is None:
+        return []
+    try:
+        obj = read_hashed(path, files=files)
+    except IntegrityError as error:
+        raise IntegrityError(COMPONENT, "QUEUE_MANIFEST", error.detail) from error
+    return parse_segments(obj, stem, str(path))
+
+
+def parse_segments(obj: JsonObject, stem: str, path: str) -> list[Segment]:
+    """Return the segments that a manifest lists; each has to continue the one before it."""
+    segments: list[Segment] = []
+    try:
+        for entry in obj["segments"]:
+            segments.append(_segment(entry))
+    except (KeyError, TypeError, ValueError) as error:
+        raise _damaged(path, f"entry {len(segments) + 1} is malformed: {error!r}") from error
+    chain = CHAIN_START
+    for number, segment in enumerate(segments, 1):
+        if segment.name != sealed_name(stem, number):
+            raise _damaged(path, "segments", sealed_name(stem, number), segment.name)
+        if segment.chain_before != chain:
+            raise _damaged(path, segment.name, chain.hex(), segment.chain_before.hex())
+        chain = segment.chain_after
+    return segments
+
+
+def write_segments(
+    folder: Path, stem: str, segments: Sequence[Segment], *, files: Files = FILES
+) -> None:
+    """Put the manifest in place; durable on return."""
+    entries = [
+        {
+            "name": segment.name,
+            "size": segment.size,
+            "lines": segment.lines,
+            "sha256": segment.sha256,
+            "chain_before": segment.chain_before.hex(),
+            "chain_after": segment.chain_after.hex(),
+        }
+        for segment in segments
+    ]
+    obj = {"schema": "minibot.segments", "v": 1, "stem": stem, "segments": entries}
+    write_hashed(folder / manifest_name(stem), obj, files=files)
+
+
+def _segment(entry: Any) -> Segment:
+    segment = Segment(
+        name=entry["name"],
+        size=entry["size"],
+        lines=entry["lines"],
+        sha256=entry["sha256"],
+        chain_before=bytes.fromhex(entry["chain_before"]),
+        chain_after=bytes.fromhex(entry["chain_after"]),
+    )
+    for count in (segment.size, segment.lines):
+        if type(count) is not int or count < 1:
+            raise ValueError("size and lines are positive integers")
+    if len(segment.chain_before) != 32 or len(segment.chain_after) != 32:
+        raise ValueError("a chain has 32 bytes")
+    return segment
+
+
+def _damaged(path: str, why: str, expected: str = "", found: str = "") -> IntegrityError:
+    return IntegrityError(
+        COMPONENT, "QUEUE_MANIFEST", why, file=path, expected=expected, found=found
+    )

@@ -1,0 +1,261 @@
+"""The one seam to the operating system: every call of the kernel on a file goes through `Files`.
+
+Methods are single system calls that raise `OSError`, so that loops, retries and the meaning of
+an error stand above the seam, and a simulated file system can stand below it. What the seam adds
+is safety that no caller should have to ask for: files 0600 and folders 0700 whatever the umask,
+no symbolic link followed, nothing but regular files opened, share-delete on Windows.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat as modes
+import sys
+import threading
+import time
+from contextlib import suppress
+from enum import Enum
+from pathlib import Path
+from typing import Final, NamedTuple
+
+import portalocker
+
+from minibot.kernel.errors import RunStop
+
+if sys.platform == "win32":
+    from minibot.kernel.windows import open_shared
+elif sys.platform == "darwin":
+    import fcntl
+
+StrPath = str | os.PathLike[str]
+
+FILE_MODE: Final = 0o600
+FOLDER_MODE: Final = 0o700
+_OTHERS: Final = 0o077
+
+
+class Access(Enum):
+    """How a file is opened; nothing is ever opened so that its content is lost."""
+
+    READ = "read"
+    WRITE = "write"  # An existing file, read and write.
+    CREATE = "create"  # A new file, read and write; one that exists is an error.
+
+
+class Stat(NamedTuple):
+    """What a file is: size in bytes, and the identity that a rename keeps."""
+
+    size: int
+    device: int
+    inode: int
+    is_file: bool
+    is_folder: bool
+
+    @property
+    def identity(self) -> tuple[int, int]:
+        """The pair that tells one file from another."""
+        return (self.device, self.inode)
+
+
+class Files:
+    """System calls on real files."""
+
+    def __init__(self) -> None:
+        # Windows has no positional calls in the C library: seek and transfer belong together.
+        self._seek_lock = threading.Lock()
+
+    # --- files --------------------------------------------------------------------------------
+
+    def open(self, path: StrPath, access: Access) -> int:
+        """Return a descriptor; symbolic links and everything but regular files are refused.
+
+        Raises:
+            RunStop: PERMISSIONS_UNSAFE, a link or not a file, or one that others may write.
+            OSError: The system's own answer.
+        """
+        if sys.platform == "win32":
+            fd = open_shared(os.fspath(path), access is not Access.READ, access is Access.CREATE)
+        else:
+            fd = _open_posix(path, access)
+        try:
+            self._refuse_unsafe(fd, path, access)
+        except BaseException:
+            os.close(fd)
+            raise
+        return fd
+
+    def close(self, fd: int) -> None:
+        """Give a descriptor back."""
+        os.close(fd)
+
+    def pread(self, fd: int, size: int, offset: int) -> bytes:
+        """Return up to `size` bytes from `offset`; fewer near the end of the file."""
+        if sys.platform != "win32":
+            return os.pread(fd, size, offset)
+        with self._seek_lock:
+            os.lseek(fd, offset, os.SEEK_SET)
+            return os.read(fd, size)
+
+    def pwrite(self, fd: int, data: bytes | memoryview, offset: int) -> int:
+        """Write at `offset`; return how many bytes went, which may be fewer than given."""
+        if sys.platform != "win32":
+            return os.pwrite(fd, data, offset)
+        with self._seek_lock:
+            os.lseek(fd, offset, os.SEEK_SET)
+            return os.write(fd, data)
+
+    def truncate(self, fd: int, size: int) -> None:
+        """Cut a file to `size` bytes."""
+        os.ftruncate(fd, size)
+
+    def datasync(self, fd: int) -> None:
+        """Return when the file's data, and the size needed to read it, are on the disk."""
+        if sys.platform == "darwin":
+            # fsync there stops at the drive's cache; only this call goes through it.
+            fcntl.fcntl(fd, fcntl.F_FULLFSYNC)
+        elif sys.platform == "win32":
+            os.fsync(fd)
+        else:
+            os.fdatasync(fd)
+
+    def sync(self, fd: int) -> None:
+        """Return when data and metadata are on the disk."""
+        if sys.platform == "darwin":
+            fcntl.fcntl(fd, fcntl.F_FULLFSYNC)
+        else:
+            os.fsync(fd)
+
+    def stat(self, path: StrPath) -> Stat | None:
+        """Return what stands at a path, links not followed; None where nothing does."""
+        try:
+            return _stat(os.lstat(path))
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+
+    def fstat(self, fd: int) -> Stat:
+        """Return what a descriptor stands for."""
+        return _stat(os.fstat(fd))
+
+    # --- names --------------------------------------------------------------------------------
+
+    def replace(self, source: StrPath, target: StrPath) -> None:
+        """Give `source` the name `target`; what had it is gone in the same moment."""
+        os.replace(source, target)
+
+    def link(self, source: StrPath, target: StrPath) -> None:
+        """Give a file a second name; an existing one is `FileExistsError`."""
+        if sys.platform == "win32":
+            os.link(source, target)
+        else:
+            os.link(source, target, follow_symlinks=False)
+
+    def unlink(self, path: StrPath) -> None:
+        """Remove a name."""
+        os.unlink(path)
+
+    def listdir(self, path: StrPath) -> list[str]:
+        """Return the names in a folder, sorted."""
+        return sorted(os.listdir(path))
+
+    def mkdir(self, path: StrPath) -> None:
+        """Make one folder, for its owner alone."""
+        os.mkdir(path, FOLDER_MODE)
+        if sys.platform != "win32":
+            os.chmod(path, FOLDER_MODE)
+
+    def rmdir(self, path: StrPath) -> None:
+        """Remove an empty folder."""
+        os.rmdir(path)
+
+    def sync_folder(self, path: StrPath) -> None:
+        """Return when the names in a folder are on the disk; NTFS journals them by itself."""
+        if sys.platform == "win32":
+            return
+        fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            self.sync(fd)
+        finally:
+            os.close(fd)
+
+    # --- the rest of the system ---------------------------------------------------------------
+
+    def try_lock(self, fd: int) -> bool:
+        """Take the kernel's exclusive lock on an open file; False where another holds it.
+
+        The lock belongs to the open file, not to the process, and falls with its last
+        descriptor: closing another descriptor of the same path does not release it.
+        """
+        try:
+            portalocker.lock(
+                fd, portalocker.LockFlags.EXCLUSIVE | portalocker.LockFlags.NON_BLOCKING
+            )
+        except portalocker.AlreadyLocked:
+            return False
+        except portalocker.LockException as error:
+            raise OSError(errno.ENOLCK, f"the file system gives no lock: {error}") from error
+        return True
+
+    def boot_id(self) -> str:
+        """Return a text that changes with every start of the machine; empty where unknown."""
+        if sys.platform == "linux":
+            with suppress(OSError):
+                return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        return ""
+
+    def monotonic_ns(self) -> int:
+        """Return machine time in nanoseconds."""
+        return time.perf_counter_ns() if sys.platform == "win32" else time.monotonic_ns()
+
+    def sleep(self, seconds: float) -> None:
+        """Wait; between two tries of a call that may succeed later."""
+        time.sleep(seconds)
+
+    def _refuse_unsafe(self, fd: int, path: StrPath, access: Access) -> None:
+        status = os.fstat(fd)
+        if not modes.S_ISREG(status.st_mode):
+            raise unsafe(path, "not a regular file")
+        if sys.platform == "win32" or access is Access.READ:
+            return
+        if access is Access.CREATE:
+            os.fchmod(fd, FILE_MODE)
+        elif status.st_uid != os.geteuid():
+            raise unsafe(path, f"owned by user {status.st_uid}, not by {os.geteuid()}")
+        elif status.st_mode & _OTHERS:
+            raise unsafe(path, f"mode {status.st_mode & 0o777:04o} lets others in; needs 0600")
+
+
+def unsafe(path: StrPath, why: str) -> RunStop:
+    """Return the STOP for a file or folder that somebody else could have planted or changed."""
+    return RunStop("kernel.files", "PERMISSIONS_UNSAFE", f"{os.fspath(path)}: {why}")
+
+
+if sys.platform != "win32":
+    # O_NONBLOCK keeps a planted FIFO from holding the open call for ever.
+    _FLAGS: Final = os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+    _ACCESS_FLAGS: Final = {
+        Access.READ: os.O_RDONLY,
+        Access.WRITE: os.O_RDWR,
+        Access.CREATE: os.O_RDWR | os.O_CREAT | os.O_EXCL,
+    }
+
+    def _open_posix(path: StrPath, access: Access) -> int:
+        try:
+            return os.open(path, _ACCESS_FLAGS[access] | _FLAGS, FILE_MODE)
+        except OSError as error:
+            if error.errno == errno.ELOOP:
+                raise unsafe(path, "a symbolic link") from error
+            raise
+
+
+def _stat(status: os.stat_result) -> Stat:
+    return Stat(
+        status.st_size,
+        status.st_dev,
+        status.st_ino,
+        modes.S_ISREG(status.st_mode),
+        modes.S_ISDIR(status.st_mode),
+    )
+
+
+FILES: Final = Files()

@@ -1,0 +1,189 @@
+"""Waiting for news in a journal's head: inotify where the system has it, short looks elsewhere."""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+import select
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+from minibot.kernel.errors import MinibotError
+from minibot.kernel.files import StrPath
+from minibot.kernel.head import PUBLISHED_BYTES, read_head_bytes
+
+POLL_MIN_S: Final = 0.0005
+POLL_MAX_S: Final = 0.010
+
+
+class _Unavailable(MinibotError):
+    """The system gives no watches."""
+
+
+class Waiter:
+    """Waits until one of some head files is published to.
+
+    Watches stand from the moment the waiter is made, so nothing that happens between a look and
+    a wait is missed; the first wait returns at once, as news may be older than the watches.
+
+    Args:
+        paths: Head files; one that does not exist yet is waited for as well.
+        handles: Descriptors that end a wait when they can be read, e.g. a control channel
+            (not on Windows, where only sockets can be waited for).
+    """
+
+    def __init__(self, paths: Sequence[StrPath], handles: Sequence[int] = ()) -> None:
+        self._is_first = True
+        self._paths = [Path(path) for path in paths]
+        self._handles = list(handles)
+        self._watch: _Inotify | _Poll
+        try:
+            self._watch = _Inotify(self._paths, self._handles)
+        except _Unavailable:
+            self._watch = _Poll(self._paths, self._handles)
+
+    def wait(self, timeout_s: float) -> bool:
+        """Return True when there may be news, False when the time is up.
+
+        Args:
+            timeout_s: Longest wait, in seconds of machine time.
+        """
+        if self._is_first:
+            self._is_first = False
+            return True
+        try:
+            return self._watch.wait(timeout_s)
+        except _Unavailable:
+            # The system ran out of watches: look instead, now and from now on.
+            self._watch.close()
+            self._watch = _Poll(self._paths, self._handles)
+            return True
+
+    def close(self) -> None:
+        """Give the watches back."""
+        self._watch.close()
+
+
+class _Poll:
+    """Looks at the heads again and again, less often the longer nothing comes."""
+
+    def __init__(self, paths: Sequence[Path], handles: Sequence[int]) -> None:
+        self._paths = paths
+        self._handles = list(handles) if sys.platform != "win32" else []
+        self._seen = [read_head_bytes(path)[:PUBLISHED_BYTES] for path in paths]
+
+    def wait(self, timeout_s: float) -> bool:
+        deadline = time.monotonic() + timeout_s
+        pause = POLL_MIN_S
+        while True:
+            seen = [read_head_bytes(path)[:PUBLISHED_BYTES] for path in self._paths]
+            if seen != self._seen:
+                self._seen = seen
+                return True
+            left = deadline - time.monotonic()
+            if left <= 0:
+                return False
+            if self._pause(min(pause, left)):
+                return True
+            pause = min(2 * pause, POLL_MAX_S)
+
+    def close(self) -> None:
+        pass
+
+    def _pause(self, seconds: float) -> bool:
+        if not self._handles:
+            time.sleep(seconds)
+            return False
+        readable, _, _ = select.select(self._handles, [], [], seconds)
+        return bool(readable)
+
+
+if sys.platform == "linux":
+    _IN_MODIFY: Final = 0x2
+    _IN_MOVED_TO: Final = 0x80
+    _IN_CREATE: Final = 0x100
+    _IN_FLAGS: Final = os.O_NONBLOCK | os.O_CLOEXEC
+    _libc = ctypes.CDLL(None, use_errno=True)
+
+    class _Inotify:
+        """Sleeps in the kernel until a watched file is written."""
+
+        def __init__(self, paths: Sequence[Path], handles: Sequence[int]) -> None:
+            self._fd: int = _libc.inotify_init1(_IN_FLAGS)
+            if self._fd < 0:
+                raise _Unavailable(os.strerror(ctypes.get_errno()))
+            self._poll = select.poll()
+            self._poll.register(self._fd, select.POLLIN)
+            for handle in handles:
+                self._poll.register(handle, select.POLLIN)
+            self._missing: list[Path] = []
+            self._folders: set[int] = set()
+            try:
+                for path in paths:
+                    self._add(path)
+            except BaseException:
+                self.close()
+                raise
+
+        def wait(self, timeout_s: float) -> bool:
+            if not self._poll.poll(max(0.0, timeout_s) * 1000):
+                return False
+            try:
+                os.read(self._fd, 65536)
+            except BlockingIOError:
+                return True  # A handle became readable, not a head.
+            if self._missing:
+                self._look_for_missing()
+            return True
+
+        def close(self) -> None:
+            fd, self._fd = self._fd, -1
+            if fd >= 0:
+                os.close(fd)
+
+        def _look_for_missing(self) -> None:
+            """Watch the heads that stand by now; their folders only while one is missing."""
+            folders, self._folders = self._folders, set()
+            missing, self._missing = self._missing, []
+            for path in missing:
+                self._add(path)
+            for watch in folders - self._folders:
+                _libc.inotify_rm_watch(self._fd, watch)
+
+        def _add(self, path: Path) -> None:
+            if self._watch(path, _IN_MODIFY) >= 0:
+                return
+            # Not made yet: its folder, or the next one above that stands, tells when it is.
+            folder = path.parent
+            while (watch := self._watch(folder, _IN_CREATE | _IN_MOVED_TO)) < 0:
+                if folder == folder.parent:
+                    raise _Unavailable(f"no folder above {path}")
+                folder = folder.parent
+            if self._watch(path, _IN_MODIFY) < 0:
+                self._missing.append(path)
+            self._folders.add(watch)
+
+        def _watch(self, path: Path, mask: int) -> int:
+            watch: int = _libc.inotify_add_watch(self._fd, os.fsencode(path), mask)
+            if watch < 0 and ctypes.get_errno() not in (errno.ENOENT, errno.ENOTDIR):
+                raise _Unavailable(os.strerror(ctypes.get_errno()))
+            return watch
+
+
+else:
+
+    class _Inotify:
+        """No watches on this system; `Waiter` looks instead."""
+
+        def __init__(self, paths: Sequence[Path], handles: Sequence[int]) -> None:
+            raise _Unavailable("no inotify")
+
+        def wait(self, timeout_s: float) -> bool:
+            raise _Unavailable("no inotify")
+
+        def close(self) -> None:
+            pass
