@@ -1,0 +1,66 @@
+"""Amounts as risk and execution reckon them: every one an integer count of hundred-millionths.
+
+Prices, quantities and money share the scale 10**-8, the finest step of the venue. So nothing that a
+core keeps overnight (a lot, an open order, a stop) depends on an increment that the exchange may
+change in the middle of it; increments only say to which multiples orders are rounded
+(`events.order_rules`). What would have to be rounded is rounded here, by name and against the bot:
+what it pays up, what it receives down.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from minibot.events.numbers import div_down, div_up, format_fixed, parse_fixed
+
+PLACES: Final = 8
+UNIT: Final[int] = 10**PLACES
+"""One whole coin, one whole unit of quote, or a price of one."""
+
+RATE_PLACES: Final = 4
+RATE_UNIT: Final[int] = 10**RATE_PLACES * 10_000
+"""A rate of 100 %: rates are ten-thousandths of a basis point."""
+
+
+def parse_amount(text: str) -> int:
+    """Return a price, quantity or sum of money; refuses more than eight places.
+
+    Raises:
+        NumberError: No plain decimal, or more than eight significant places.
+    """
+    return parse_fixed(text, PLACES)
+
+
+def amount_text(value: int, places: int = PLACES) -> str:
+    """Return an amount with `places` places; the value must be a multiple of 10**-places."""
+    return format_fixed(div_down(value, 10 ** (PLACES - places)), places)
+
+
+def parse_rate(bps: str) -> int:
+    """Return a fee rate given in basis points, such as `"7.5"`, with four places at most."""
+    return parse_fixed(bps, RATE_PLACES)
+
+
+def cost_up(qty: int, price: int) -> int:
+    """Return what buying costs, rounded up."""
+    return div_up(qty * price, UNIT)
+
+
+def proceeds_down(qty: int, price: int) -> int:
+    """Return what selling brings, rounded down."""
+    return div_down(qty * price, UNIT)
+
+
+def fee_up(notional: int, rate: int) -> int:
+    """Return the fee on a notional, rounded up; a rate of zero costs nothing."""
+    return div_up(notional * rate, RATE_UNIT)
+
+
+def notional_paid_by(cash: int, rate: int) -> int:
+    """Return the largest notional that `cash` pays together with its fee; 0 for no cash."""
+    return max(0, div_down(cash * RATE_UNIT, RATE_UNIT + rate))
+
+
+def qty_for(notional: int, price: int) -> int:
+    """Return the largest quantity that costs at most `notional` at a price above zero."""
+    return div_down(notional * UNIT, price)

@@ -1,0 +1,181 @@
+"""What the venue asks of an order, as risk sizes by it and execution judges by it.
+
+The same filters are applied twice: risk rounds and refuses before an intent exists, execution
+refuses whatever reaches it all the same. All values are hundred-millionths (`events.money`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from minibot.events.instrument import InstrumentRules
+from minibot.events.model import BUY, Instrument
+from minibot.events.money import PLACES, amount_text, cost_up, parse_amount
+from minibot.events.numbers import Scale, div_down, round_down
+from minibot.events.reasons import (
+    MIN_NOTIONAL,
+    NOTIONAL_MAX,
+    PRICE_BAND,
+    PRICE_INVALID,
+    QTY_INVALID,
+    QTY_MAX,
+    QTY_MIN,
+    STEP_SIZE,
+)
+from minibot.kernel.errors import InvariantError
+
+TRADING: Final = "TRADING"
+MARKET: Final = "MARKET"
+LIMIT: Final = "LIMIT"
+
+
+@dataclass(frozen=True, slots=True)
+class Band:
+    """Between which multiples of the reference price a limit price may lie; None is off."""
+
+    down: int | None
+    up: int | None
+
+    def holds(self, price: int, reference: int) -> bool:
+        """Return whether the price lies within the band around the reference, bounds included."""
+        unit = 10**PLACES
+        if self.down is not None and price * unit < reference * self.down:
+            return False
+        return self.up is None or price * unit <= reference * self.up
+
+
+@dataclass(frozen=True, slots=True)
+class OrderRules:
+    """The filters of one symbol; a rule that the venue gives as zero is off (None, or 0)."""
+
+    symbol: str
+    base_asset: str
+    quote_asset: str
+    status: str
+    price_step: int
+    price_places: int
+    qty_step: int
+    qty_places: int
+    qty_min: int
+    qty_max: int | None
+    market_qty_max: int | None
+    notional_min: int
+    notional_max: int | None
+    buy_band: Band
+    sell_band: Band
+
+    @classmethod
+    def of(cls, instrument: Instrument) -> OrderRules:
+        """Return the filters of an `instrument` event.
+
+        Raises:
+            NumberError: A value is no plain decimal.
+            InvariantError: An increment is finer than the scale of eight places.
+        """
+        rules = InstrumentRules.of(instrument)
+        price, qty = rules.price_increment, rules.qty_increment
+        price_step, qty_step = _step(rules.symbol, price), _step(rules.symbol, qty)
+        return cls(
+            symbol=rules.symbol,
+            base_asset=rules.base_asset,
+            quote_asset=rules.quote_asset,
+            status=rules.status,
+            price_step=price_step,
+            price_places=price.places,
+            qty_step=qty_step,
+            qty_places=qty.places,
+            qty_min=rules.qty_min * qty_step,
+            qty_max=_scaled(rules.qty_max, qty_step),
+            market_qty_max=_scaled(rules.market_qty_max, qty_step),
+            notional_min=rules.notional_min,
+            notional_max=rules.notional_max,
+            buy_band=Band(
+                _multiple(instrument.bid_percent_down), _multiple(instrument.bid_percent_up)
+            ),
+            sell_band=Band(
+                _multiple(instrument.ask_percent_down), _multiple(instrument.ask_percent_up)
+            ),
+        )
+
+    @property
+    def is_trading(self) -> bool:
+        """Whether the venue takes orders in this symbol."""
+        return self.status == TRADING
+
+    def price_text(self, price: int) -> str:
+        """Return a price with the places of its increment, or with all if it has more."""
+        return _text(price, self.price_places)
+
+    def qty_text(self, qty: int) -> str:
+        """Return a quantity with the places of its increment, or with all if it has more."""
+        return _text(qty, self.qty_places)
+
+    def qty_down(self, qty: int, order_type: str) -> int:
+        """Return the largest quantity an order of this type may have that is not above `qty`."""
+        return max(0, round_down(min(qty, self.qty_most(order_type, qty)), self.qty_step))
+
+    def qty_most(self, order_type: str, qty: int) -> int:
+        """Return the largest quantity that the venue takes, or `qty` where it names none."""
+        most = qty if self.qty_max is None else self.qty_max
+        if order_type == MARKET and self.market_qty_max is not None:
+            most = min(most, self.market_qty_max)
+        return most
+
+    def qty_refusal(self, qty: int, order_type: str) -> str | None:
+        """Return why a quantity may not be ordered, or None."""
+        if qty <= 0:
+            return QTY_INVALID
+        if qty % self.qty_step:
+            return STEP_SIZE
+        if qty < self.qty_min:
+            return QTY_MIN
+        if qty > self.qty_most(order_type, qty):
+            return QTY_MAX
+        return None
+
+    def notional_refusal(self, qty: int, price: int) -> str | None:
+        """Return why an order worth `qty` at `price` may not be placed, or None."""
+        notional = cost_up(qty, price)
+        if notional < self.notional_min:
+            return MIN_NOTIONAL
+        if self.notional_max is not None and notional > self.notional_max:
+            return NOTIONAL_MAX
+        return None
+
+    def limit_refusal(self, side: str, limit: int, reference: int) -> str | None:
+        """Return why a limit price may not be used while the market stands at `reference`."""
+        if limit <= 0:
+            return PRICE_INVALID
+        if limit % self.price_step:
+            return STEP_SIZE
+        band = self.buy_band if side == BUY else self.sell_band
+        return None if band.holds(limit, reference) else PRICE_BAND
+
+
+def mid_down(bid: int, ask: int) -> int:
+    """Return the mean of bid and ask, rounded down: a long position is not flattered."""
+    return div_down(bid + ask, 2)
+
+
+def _step(symbol: str, scale: Scale) -> int:
+    if scale.places > PLACES:
+        raise InvariantError(
+            "events",
+            "INVARIANT_BROKEN",
+            f"{symbol}: increment {scale.increment}, expected at most {PLACES} places",
+        )
+    return scale.step * int(10 ** (PLACES - scale.places))
+
+
+def _text(value: int, places: int) -> str:
+    # A derived instrument may meet a finer number than any it was derived from: nothing is cut.
+    return amount_text(value, PLACES if value % int(10 ** (PLACES - places)) else places)
+
+
+def _scaled(units: int | None, step: int) -> int | None:
+    return None if units is None else units * step
+
+
+def _multiple(text: str | None) -> int | None:
+    return (parse_amount(text) or None) if text is not None else None

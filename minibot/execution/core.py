@@ -1,0 +1,16 @@
+"""The core that `execution_role` runs: the paper executor of the NORE night, and no other."""
+
+from __future__ import annotations
+
+from minibot.events.model import JsonObject
+from minibot.execution.paper_executor_nore_v1 import PaperExecutorNoreV1
+
+
+def core_from_config(config: JsonObject) -> PaperExecutorNoreV1:
+    """Return a fresh executor from the whole resolved configuration."""
+    return PaperExecutorNoreV1(config)
+
+
+def core_from_state(config: JsonObject, state: JsonObject) -> PaperExecutorNoreV1:
+    """Return the executor whose `state()` this is."""
+    return PaperExecutorNoreV1.from_state(config, state)

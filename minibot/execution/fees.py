@@ -1,0 +1,37 @@
+"""Fees of paper fills: a rate on the notional, charged in the quote asset.
+
+Assumption: both sides pay in quote. Binance takes a buyer's fee from the coins it delivers; taking
+the same value from the quote balance costs the same at the fill and keeps positions whole multiples
+of the venue's step, so that what was bought can be sold to the last unit (docs/accounting.md).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from minibot.events.model import JsonObject
+from minibot.events.money import fee_up, notional_paid_by, parse_rate
+
+TAKER = "TAKER"
+MAKER = "MAKER"
+
+
+@dataclass(frozen=True, slots=True)
+class FeeRates:
+    """What a taker and a maker pay, as rates of `events.money`."""
+
+    maker: int
+    taker: int
+
+    @classmethod
+    def of(cls, execution: JsonObject) -> FeeRates:
+        """Return the rates of the section `execution` of the configuration."""
+        return cls(parse_rate(execution["maker_fee_bps"]), parse_rate(execution["taker_fee_bps"]))
+
+    def fee(self, notional: int, liquidity: str) -> int:
+        """Return the fee on a notional, rounded up against the bot."""
+        return fee_up(notional, self.maker if liquidity == MAKER else self.taker)
+
+    def affordable(self, cash: int, liquidity: str) -> int:
+        """Return a notional whose cost and fee the cash surely pays."""
+        return notional_paid_by(cash, self.maker if liquidity == MAKER else self.taker)

@@ -1,0 +1,117 @@
+"""How a paper order meets the market: at the touch, by the displayed size, no further.
+
+Assumptions, so that a reader of results can doubt them. An order meets the first tick of its
+symbol whose `ts` is at least the intent's `ts` plus the latency. It trades against the best price
+alone and takes no more than is displayed there, less what our own orders took since that price or
+size last changed; the rest waits for a later tick. We move no price and nobody reacts to us. A
+limit order that crosses the touch when it first meets it is a taker at the touch; one that rests
+is filled as a maker at its own limit, never better, once the opposite touch reaches it. Nobody is
+queued before us.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from minibot.events.model import BUY, JsonObject, MarketTick
+from minibot.events.money import amount_text, parse_amount
+from minibot.events.numbers import round_down
+from minibot.execution.fees import MAKER, TAKER
+from minibot.execution.orders import FOK, Order
+
+
+class Touch:
+    """Best bid and ask of a symbol, and what our own orders took of them."""
+
+    __slots__ = ("ask", "ask_qty", "ask_taken", "bid", "bid_qty", "bid_taken", "id", "seq", "ts")
+
+    def __init__(self) -> None:
+        """Start with nothing displayed; `id`, `seq` and `ts` are those of the last tick."""
+        self.bid = self.bid_qty = self.bid_taken = 0
+        self.ask = self.ask_qty = self.ask_taken = 0
+        self.id = ""
+        self.seq = 0
+        self.ts = 0
+
+    def take(self, tick: MarketTick, event_id: str, seq: int, ts: int) -> None:
+        """Take over a tick; a side whose price or size changed shows its whole size again."""
+        bid, bid_qty = parse_amount(tick.bid), parse_amount(tick.bid_qty)
+        ask, ask_qty = parse_amount(tick.ask), parse_amount(tick.ask_qty)
+        if (bid, bid_qty) != (self.bid, self.bid_qty):
+            self.bid, self.bid_qty, self.bid_taken = bid, bid_qty, 0
+        if (ask, ask_qty) != (self.ask, self.ask_qty):
+            self.ask, self.ask_qty, self.ask_taken = ask, ask_qty, 0
+        self.id, self.seq, self.ts = event_id, seq, ts
+
+    @property
+    def is_usable(self) -> bool:
+        """Whether both sides are there and not crossed."""
+        return 0 < self.bid <= self.ask
+
+    def price(self, side: str) -> int:
+        """Return the price that an order of this side meets."""
+        return self.ask if side == BUY else self.bid
+
+    def displayed(self, side: str) -> int:
+        """Return the size that the venue displays against an order of this side."""
+        return self.ask_qty if side == BUY else self.bid_qty
+
+    def available(self, side: str) -> int:
+        """Return what is left of the displayed size."""
+        if side == BUY:
+            return self.ask_qty - self.ask_taken
+        return self.bid_qty - self.bid_taken
+
+    def consume(self, side: str, qty: int) -> None:
+        """Take a quantity out of the displayed size."""
+        if side == BUY:
+            self.ask_taken += qty
+        else:
+            self.bid_taken += qty
+
+    def to_json(self) -> JsonObject:
+        """Return the touch as canonical JSON values."""
+        data: JsonObject = {
+            name: amount_text(getattr(self, name))
+            for name in ("bid", "bid_qty", "bid_taken", "ask", "ask_qty", "ask_taken")
+        }
+        return data | {"id": self.id, "seq": self.seq, "ts": self.ts}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Touch:
+        """Return the touch of `to_json`."""
+        touch = cls()
+        touch.bid, touch.bid_qty = parse_amount(data["bid"]), parse_amount(data["bid_qty"])
+        touch.ask, touch.ask_qty = parse_amount(data["ask"]), parse_amount(data["ask_qty"])
+        touch.bid_taken = parse_amount(data["bid_taken"])
+        touch.ask_taken = parse_amount(data["ask_taken"])
+        touch.id, touch.seq, touch.ts = data["id"], data["seq"], data["ts"]
+        return touch
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """What an order can get at the touch."""
+
+    qty: int
+    price: int
+    liquidity: str
+
+
+def match(order: Order, touch: Touch) -> Match | None:
+    """Return what the touch gives an order, before the question who pays it; None is nothing."""
+    price = touch.price(order.side)
+    if order.limit is not None and not _crosses(order.side, order.limit, price):
+        return None
+    qty = min(order.remaining, round_down(touch.available(order.side), order.qty_step))
+    if qty <= 0 or (order.time_in_force == FOK and qty < order.remaining):
+        return None
+    if order.limit is not None and order.has_met_market:
+        return Match(qty, order.limit, MAKER)
+    return Match(qty, price, TAKER)
+
+
+def _crosses(side: str, limit: int, price: int) -> bool:
+    return price <= limit if side == BUY else price >= limit

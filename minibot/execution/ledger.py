@@ -1,0 +1,128 @@
+"""The cash ledger: double entry over all fills, append-only, balanced to the last unit.
+
+Every fill is one booking whose entries add up to zero (`events.portfolio`). The ledger keeps the
+total of each account and the movement of cash in each hour of market time, so that opening plus
+entries gives closing for every hour. It has one verb that changes it, `append`, and that takes
+bookings once and in order: nothing is changed or removed afterwards. Being a projection of
+`run_opening` and `fills`, it is rebuilt rather than repaired.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from minibot.events.model import JsonObject, RunOpening
+from minibot.events.money import amount_text, parse_amount
+from minibot.events.portfolio import CASH, Booking, Portfolio
+from minibot.kernel.errors import InvariantError
+
+HOUR_MS: Final = 3_600_000
+
+
+@dataclass(frozen=True, slots=True)
+class HourBalance:
+    """Cash of one asset over one hour of market time: `opening + moved = closing`."""
+
+    hour_ts: int
+    asset: str
+    opening: int
+    moved: int
+    closing: int
+
+
+class Ledger:
+    """Totals by account and cash movements by hour, from the run's opening on."""
+
+    def __init__(self, opening: Mapping[str, int]) -> None:
+        """Open with the cash of the run's opening, by asset."""
+        self._opening: dict[str, int] = dict(opening)
+        self._accounts: dict[str, int] = {}
+        self._hours: dict[int, dict[str, int]] = {}
+        self.fills: int = 0
+
+    @classmethod
+    def from_opening(cls, opening: RunOpening) -> Ledger:
+        """Return the empty ledger of a run."""
+        return cls({asset: parse_amount(text) for asset, text in opening.cash.items()})
+
+    def append(self, booking: Booking) -> None:
+        """Add the booking of the next fill.
+
+        Raises:
+            InvariantError: Not the next one, or its entries do not add up to zero.
+        """
+        if booking.fill_n != self.fills + 1:
+            raise _broken(f"expected the booking of fill {self.fills + 1}, found {booking.fill_n}")
+        if sum(entry.amount for entry in booking.entries):
+            raise _broken(f"booking {booking.fill_n} does not add up to zero")
+        hour = self._hours.setdefault(booking.ts // HOUR_MS * HOUR_MS, {})
+        for entry in booking.entries:
+            self._accounts[entry.account] = self.total(entry.account) + entry.amount
+            if entry.account == f"{CASH}:{entry.asset}":
+                hour[entry.asset] = hour.get(entry.asset, 0) + entry.amount
+        self.fills += 1
+
+    def total(self, account: str) -> int:
+        """Return the sum of an account's entries."""
+        return self._accounts.get(account, 0)
+
+    def closing(self, asset: str) -> int:
+        """Return opening cash plus all its entries."""
+        return self._opening.get(asset, 0) + self.total(f"{CASH}:{asset}")
+
+    def hours(self, asset: str) -> list[HourBalance]:
+        """Return the balance of each hour in which something was booked, oldest first."""
+        balances: list[HourBalance] = []
+        opening = self._opening.get(asset, 0)
+        for hour_ts in sorted(self._hours):
+            moved = self._hours[hour_ts].get(asset, 0)
+            balances.append(HourBalance(hour_ts, asset, opening, moved, opening + moved))
+            opening += moved
+        return balances
+
+    def check(self, portfolio: Portfolio) -> None:
+        """Compare with a portfolio that was made from the same fills.
+
+        Raises:
+            InvariantError: Accounts do not add up to zero, or cash differs.
+        """
+        if sum(self._accounts.values()):
+            raise _broken(f"after fill {self.fills} the accounts do not add up to zero")
+        for asset, text in portfolio.opening_cash().items():
+            if amount_text(self.closing(asset)) != text:
+                raise _broken(
+                    f"after fill {self.fills}: cash {asset} {text} in the portfolio,"
+                    f" {amount_text(self.closing(asset))} in the ledger"
+                )
+
+    def to_json(self) -> JsonObject:
+        """Return the ledger as canonical JSON values."""
+        return {
+            "opening": _texts(self._opening),
+            "accounts": _texts(self._accounts),
+            "hours": {str(hour): _texts(moved) for hour, moved in sorted(self._hours.items())},
+            "fills": self.fills,
+        }
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Ledger:
+        """Return the ledger of `to_json`."""
+        ledger = cls(_amounts(data["opening"]))
+        ledger._accounts = _amounts(data["accounts"])
+        ledger._hours = {int(hour): _amounts(moved) for hour, moved in data["hours"].items()}
+        ledger.fills = data["fills"]
+        return ledger
+
+
+def _texts(amounts: Mapping[str, int]) -> dict[str, str]:
+    return {name: amount_text(amount) for name, amount in sorted(amounts.items())}
+
+
+def _amounts(texts: Mapping[str, str]) -> dict[str, int]:
+    return {name: parse_amount(text) for name, text in texts.items()}
+
+
+def _broken(detail: str) -> InvariantError:
+    return InvariantError("execution.ledger", "INVARIANT_BROKEN", detail)
