@@ -30,35 +30,48 @@ class Payload:
 
     def to_json(self) -> JsonObject:
         """Return the JSON object of this payload, without fields that are None."""
-        return {
-            name: _plain(value)
-            for name in _names(type(self))
-            if (value := getattr(self, name)) is not None
-        }
+        shape = _shape(type(self))
+        data = {name: value for name in shape.names if (value := getattr(self, name)) is not None}
+        for name in shape.tuples:
+            if name in data:
+                data[name] = _plain(data[name])
+        return data
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Payload:
-        """Return the typed payload; unknown keys are ignored, missing required keys raise KeyError."""
-        return cls(**{name: _read(cls, name, data) for name in _names(cls)})
+        """Return the typed payload; unknown keys are ignored, a missing one raises KeyError."""
+        shape = _shape(cls)
+        if not shape.tuples:
+            return cls(*map(data.__getitem__, shape.required), *map(data.get, shape.optional))
+        values = {name: data[name] for name in shape.required}
+        values.update((name, data[name]) for name in shape.optional if name in data)
+        for name in shape.tuples:
+            if name in values:
+                values[name] = _frozen(values[name])
+        return cls(**values)
 
 
-_NAMES: dict[type[Payload], tuple[str, ...]] = {}
-_OPTIONAL: dict[type[Payload], frozenset[str]] = {}
+@dataclass(frozen=True, slots=True)
+class _Shape:
+    """The fields of a payload class; required ones come first, as dataclasses demand."""
+
+    required: tuple[str, ...]
+    optional: tuple[str, ...]
+    names: tuple[str, ...]
+    tuples: tuple[str, ...]
 
 
-def _names(cls: type[Payload]) -> tuple[str, ...]:
-    if cls not in _NAMES:
-        _NAMES[cls] = tuple(field.name for field in fields(cls))
-        _OPTIONAL[cls] = frozenset(f.name for f in fields(cls) if f.default is not MISSING)
-    return _NAMES[cls]
+_SHAPES: dict[type[Payload], _Shape] = {}
 
 
-def _read(cls: type[Payload], name: str, data: Mapping[str, Any]) -> Any:
-    if name in data:
-        return _frozen(data[name])
-    if name in _OPTIONAL[cls]:
-        return None
-    raise KeyError(name)
+def _shape(cls: type[Payload]) -> _Shape:
+    shape = _SHAPES.get(cls)
+    if shape is None:
+        required = tuple(field.name for field in fields(cls) if field.default is MISSING)
+        optional = tuple(field.name for field in fields(cls) if field.default is not MISSING)
+        tuples = tuple(f.name for f in fields(cls) if str(f.type).startswith("tuple["))
+        shape = _SHAPES[cls] = _Shape(required, optional, required + optional, tuples)
+    return shape
 
 
 def _frozen(value: Any) -> Any:
@@ -413,7 +426,7 @@ class StopJournal(Payload):
 
 @dataclass(frozen=True, slots=True)
 class Recommendation(Payload):
-    """What the model thinks; probabilities are decimal strings with six places that add up to one."""
+    """What the model thinks; probabilities are decimal strings with six places, one in sum."""
 
     TYPE: ClassVar[str] = "recommendation"
     symbol: str
