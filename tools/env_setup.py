@@ -19,6 +19,7 @@ from tools.environment import (
     LOCK_FILE,
     MARK,
     PROJECT,
+    SETUP_LOCK,
     STAMP,
     USE_LOCK,
     VENV,
@@ -29,7 +30,7 @@ from tools.environment import (
     say,
     try_lock,
     venv_python,
-    wait_for_setup_lock,
+    wait_for_lock,
     write_stamp,
 )
 
@@ -56,7 +57,7 @@ NETWORK_SIGNS: Final = (
 
 def bring_up_to_date() -> None:
     """Set up, alone in this folder, unless another set-up has just done it."""
-    setup_lock = wait_for_setup_lock()
+    setup_lock = wait_for_lock(SETUP_LOCK, "another set-up")
     try:
         if is_current():
             return

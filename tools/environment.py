@@ -9,6 +9,8 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import pathlib
+import runpy
 import signal
 import subprocess
 import sys
@@ -141,17 +143,34 @@ def take_into_use() -> bool:
     return current
 
 
-def wait_for_setup_lock() -> int:
-    """Return the descriptor of the set-up lock, waiting for another set-up to end."""
+def wait_for_lock(path: str, holder: str) -> int:
+    """Return the descriptor of a lock, waiting for its present holder to end."""
     said = False
     while True:
-        descriptor = try_lock(SETUP_LOCK)
+        descriptor = try_lock(path)
         if descriptor is not None:
             return descriptor
         if not said:
-            say("another set-up is at work in this folder; waiting for it to end")
+            say(f"{holder} is at work in this folder; waiting for it to end")
             said = True
         time.sleep(0.2)
+
+
+def finish_deployment() -> None:
+    """Bring a deployment that was cut off to its end, before any half-new code is imported."""
+    if not os.path.exists(os.path.join(PROJECT, "staging", "deploying.json")):
+        return
+    lock = wait_for_lock(os.path.join(PROJECT, "staging", "apply.lock"), "a deployment")
+    try:
+        deploy = runpy.run_path(os.path.join(PROJECT, "minibot", "runtime", "deploy.py"))
+        try:
+            outcome = deploy["finish"](pathlib.Path(PROJECT))
+        except deploy["DeploymentStuck"] as error:
+            raise Refused(f"a deployment is stuck halfway: {error}") from error
+        if outcome is not None:
+            say(f"a deployment had been cut off: {outcome}")
+    finally:
+        os.close(lock)
 
 
 # --- handing over ------------------------------------------------------------------------------

@@ -43,6 +43,7 @@ def main(arguments: "list[str]") -> int:
                 again = [os.path.abspath(__file__)] + arguments
                 return environment.run_python(environment.base_python(), again)
             set_up()
+        environment.finish_deployment()
     except environment.Refused as error:
         environment.say(str(error))
         return 2

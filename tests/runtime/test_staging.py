@@ -1,0 +1,472 @@
+"""Staged deployment: exactly what the manifest says, or nothing; old or new, never mixed."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import filelock
+import pytest
+
+from minibot.kernel.errors import Refusal
+from minibot.kernel.files import hashed_bytes, read_hashed
+from minibot.runtime import deploy, staging
+
+OLD, NEW = b"LIMIT = 1\n", b"LIMIT = 2\n"
+LIMITS, FRESH = "minibot/risk/limits.py", "minibot/risk/fresh.py"
+CONFIG = "config/nore.v1.json"
+
+
+def sha256(data: bytes) -> str:
+    """Return the hash as manifests write it."""
+    return hashlib.sha256(data).hexdigest()
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    """A small project with three code files, a document and what a run leaves."""
+    project = tmp_path / "project"
+    for path, content in {
+        LIMITS: OLD,
+        "minibot/__init__.py": b"",
+        CONFIG: b"{}\n",
+        "docs/STATE.md": b"# State\n",
+        "var/queues/signals/inbox.jsonl": b"",
+        "minibot/__pycache__/x.pyc": b"cache",
+    }.items():
+        (project / path).parent.mkdir(parents=True, exist_ok=True)
+        (project / path).write_bytes(content)
+    return project
+
+
+def put_pending(tree: Path, path: str, content: bytes) -> Path:
+    """Lay a file into staging by hand."""
+    target = tree / "staging/pending/files" / path
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.write_bytes(content)
+    return target
+
+
+def apply(tree: Path) -> tuple[str, ...]:
+    """Deploy what is staged."""
+    return staging.apply(tree, tree / "var/run.lock")
+
+
+def content(tree: Path) -> dict[str, bytes]:
+    """Return every file of the tree outside staging and var."""
+    return {
+        path.relative_to(tree).as_posix(): path.read_bytes()
+        for path in sorted(tree.rglob("*"))
+        if path.is_file() and path.relative_to(tree).parts[0] not in ("staging", "var")
+    }
+
+
+@pytest.mark.row("N-108")
+def test_stage_apply_moves_exactly_the_files_of_the_manifest(tree: Path) -> None:
+    """New and replaced files stand afterwards, nothing else has changed, staging is empty."""
+    before = content(tree)
+    source = tree.parent / "limits.py"
+    source.write_bytes(NEW)
+    put_pending(tree, FRESH, b"x\n")
+    put_pending(tree, "docs/NOTES.md", b"# Notes\n")
+    staging.stage(tree, [(source, LIMITS)], replace=True)
+
+    deployed = apply(tree)
+
+    assert set(deployed) == {LIMITS, FRESH, "docs/NOTES.md"}
+    assert content(tree) == before | {LIMITS: NEW, FRESH: b"x\n", "docs/NOTES.md": b"# Notes\n"}
+    assert not (tree / "staging/pending").exists()
+    assert not staging.is_under_way(tree)
+
+
+@pytest.mark.row("N-109")
+def test_stage_manifest_carries_what_the_row_asks_for(tree: Path) -> None:
+    """sha256 and size of each file, created_ts and cmdline_hash, under its own sha256."""
+    put_pending(tree, FRESH, b"abc")
+    staging.stage(tree, [], replace=False)
+
+    manifest = read_hashed(tree / "staging/pending/manifest.json")
+
+    assert manifest["files"] == [{"path": FRESH, "sha256": sha256(b"abc"), "size": 3}]
+    assert isinstance(manifest["created_ts"], int)
+    assert len(manifest["cmdline_hash"]) == 64
+
+
+@pytest.mark.row("N-109", "F155")
+@pytest.mark.parametrize("change", ["byte", "longer", "shorter", "removed", "link", "folder"])
+def test_stage_apply_of_a_file_changed_after_staging_deploys_nothing(
+    tree: Path, change: str
+) -> None:
+    """One byte, one more, one fewer, or no plain file at all: refused by name, tree untouched."""
+    staged = put_pending(tree, FRESH, b"abc")
+    put_pending(tree, "minibot/risk/other.py", b"def")
+    staging.stage(tree, [], replace=False)
+    before = content(tree)
+    if change in ("byte", "longer", "shorter"):
+        staged.write_bytes({"byte": b"abd", "longer": b"abcd", "shorter": b"ab"}[change])
+    else:
+        staged.unlink()
+        if change == "link":
+            staged.symlink_to(tree / LIMITS)
+        elif change == "folder":
+            staged.mkdir()
+
+    with pytest.raises(Refusal, match=FRESH):
+        apply(tree)
+
+    assert content(tree) == before
+
+
+@pytest.mark.row("N-108", "F155")
+def test_stage_apply_of_a_file_that_the_manifest_does_not_list_deploys_nothing(tree: Path) -> None:
+    """What was slipped in after staging is named, and holds the whole deployment up."""
+    put_pending(tree, FRESH, b"abc")
+    staging.stage(tree, [], replace=False)
+    put_pending(tree, "minibot/risk/extra.py", b"x")
+    before = content(tree)
+
+    with pytest.raises(Refusal, match=r"extra\.py"):
+        apply(tree)
+
+    assert content(tree) == before
+
+
+@pytest.mark.row("N-110")
+def test_stage_add_of_an_existing_target_without_replace_is_refused(tree: Path) -> None:
+    """Overwriting has to be said."""
+    put_pending(tree, LIMITS, NEW)
+
+    with pytest.raises(Refusal, match="--replace"):
+        staging.stage(tree, [], replace=False)
+
+    assert (tree / LIMITS).read_bytes() == OLD
+
+
+def rewrite_manifest(tree: Path, change: Callable[[dict[str, Any]], None]) -> None:
+    """Change a staged manifest as somebody with an editor and a hash tool would."""
+    path = tree / "staging/pending/manifest.json"
+    manifest = read_hashed(path)
+    change(manifest)
+    path.write_bytes(hashed_bytes(manifest, 1))
+
+
+@pytest.mark.row("N-110")
+@pytest.mark.parametrize("old", [None, "0" * 64])
+def test_stage_apply_on_an_existing_target_needs_the_old_sha256(
+    tree: Path, old: str | None
+) -> None:
+    """Without `replace`, or with the hash of something else, the target stays."""
+    put_pending(tree, LIMITS, NEW)
+    staging.stage(tree, [], replace=True)
+
+    def forge(manifest: dict[str, Any]) -> None:
+        manifest["files"][0].pop("replace")
+        if old is not None:
+            manifest["files"][0]["replace"] = old
+
+    rewrite_manifest(tree, forge)
+
+    with pytest.raises(Refusal, match=LIMITS):
+        apply(tree)
+
+    assert (tree / LIMITS).read_bytes() == OLD
+
+
+@pytest.mark.row("N-110")
+def test_stage_apply_when_the_target_has_changed_since_is_refused(tree: Path) -> None:
+    """Somebody's later edit is not overwritten."""
+    put_pending(tree, LIMITS, NEW)
+    staging.stage(tree, [], replace=True)
+    (tree / LIMITS).write_bytes(b"LIMIT = 3\n")
+
+    with pytest.raises(Refusal, match=LIMITS):
+        apply(tree)
+
+    assert (tree / LIMITS).read_bytes() == b"LIMIT = 3\n"
+
+
+ESCAPES = [
+    "../evil.py",
+    "minibot/../../evil.py",
+    "/tmp/evil.py",
+    "var/queues/signals/inbox.jsonl",
+    "staging/deployed.json",
+    ".git/hooks/pre-commit",
+    ".venv/bin/python",
+    "evil.py",
+    "minibot",
+    "minibot/con.py",
+    "minibot/x.py:stream",
+    "C:/evil.py",
+    "\\\\host\\share\\evil.py",
+    "minibot\\risk\\evil.py",
+    "minibot//risk/evil.py",
+    "./minibot/evil.py",
+    "",
+    "minibot/a\nb.py",
+]
+
+
+@pytest.mark.row("N-108", "F155")
+@pytest.mark.parametrize("path", ESCAPES)
+def test_stage_add_of_a_path_that_leads_elsewhere_is_refused(tree: Path, path: str) -> None:
+    """Out of the tree, into what runs write, into history, into another spelling: refused."""
+    source = tree.parent / "source.py"
+    source.write_bytes(b"x")
+
+    with pytest.raises(Refusal):
+        staging.stage(tree, [(source, path)], replace=True)
+
+    assert not (tree / "staging/pending/manifest.json").exists()
+    assert not (tree.parent / "evil.py").exists()
+
+
+@pytest.mark.row("N-108", "F155")
+@pytest.mark.parametrize("path", ESCAPES)
+def test_stage_apply_of_a_forged_path_that_leads_elsewhere_is_refused(
+    tree: Path, path: str
+) -> None:
+    """A manifest that was written by other means is judged as strictly as our own."""
+    put_pending(tree, FRESH, b"abc")
+    staging.stage(tree, [], replace=False)
+    rewrite_manifest(tree, lambda manifest: manifest["files"][0].update(path=path))
+    before = content(tree)
+
+    with pytest.raises(Refusal):
+        apply(tree)
+
+    assert content(tree) == before
+    assert not (tree.parent / "evil.py").exists()
+
+
+def test_stage_through_a_linked_folder_is_refused(tree: Path) -> None:
+    """A folder that is a link to elsewhere is no way out of the tree."""
+    elsewhere = tree.parent / "elsewhere"
+    elsewhere.mkdir()
+    (tree / "minibot/linked").symlink_to(elsewhere)
+    put_pending(tree, "minibot/linked/x.py", b"x")
+
+    with pytest.raises(Refusal, match="link"):
+        staging.stage(tree, [], replace=False)
+
+    assert list(elsewhere.iterdir()) == []
+
+
+@pytest.mark.parametrize("damage", [b"", b"{}", b"not json", b'{"files": 1}\n'])
+def test_stage_apply_of_a_damaged_manifest_is_refused(tree: Path, damage: bytes) -> None:
+    """A manifest that fails its own sha256 deploys nothing."""
+    put_pending(tree, FRESH, b"abc")
+    staging.stage(tree, [], replace=False)
+    (tree / "staging/pending/manifest.json").write_bytes(damage)
+
+    with pytest.raises(Refusal, match=r"manifest\.json is damaged"):
+        apply(tree)
+
+    assert not (tree / FRESH).exists()
+
+
+def test_stage_apply_without_anything_staged_is_refused(tree: Path) -> None:
+    """Nothing staged is said, with the command that stages."""
+    with pytest.raises(Refusal, match="stage add"):
+        apply(tree)
+    with pytest.raises(Refusal, match="nothing is staged"):
+        staging.stage(tree, [], replace=False)
+
+
+@pytest.mark.row("N-23")
+def test_stage_apply_during_a_run_is_refused(tree: Path) -> None:
+    """Code never changes under a night: a restarted role would load the new one."""
+    put_pending(tree, FRESH, b"abc")
+    staging.stage(tree, [], replace=False)
+
+    with filelock.FileLock(tree / "var/run.lock"), pytest.raises(Refusal, match="a run is going"):
+        apply(tree)
+
+    assert not (tree / FRESH).exists()
+
+
+def stage_two(tree: Path) -> None:
+    """Stage a replacement and a new file over a deployed list."""
+    staging.adopt(tree, None)
+    put_pending(tree, LIMITS, NEW)
+    put_pending(tree, FRESH, b"abc")
+    put_pending(tree, CONFIG, b'{"a": 1}\n')
+    staging.stage(tree, [], replace=True)
+
+
+CUT_OFF = """
+import os, sys
+from pathlib import Path
+from minibot.runtime import deploy, staging
+tree, limit = Path(sys.argv[1]), int(sys.argv[2])
+calls = 0
+def counted(call):
+    def replaced(*args, **kwargs):
+        global calls
+        calls += 1
+        if calls > limit:
+            os._exit(77)
+        return call(*args, **kwargs)
+    return replaced
+os.replace = counted(os.replace)
+os.unlink = counted(os.unlink)
+os.mkdir = counted(os.mkdir)
+staging.apply(tree, tree / "var/run.lock")
+"""
+
+
+@pytest.mark.row("F156", "N-108")
+def test_stage_apply_cut_off_at_any_step_ends_all_old_or_all_new(tmp_path: Path) -> None:
+    """The process dies before each rename, removal and folder in turn; the next start finishes."""
+    outcomes = []
+    for limit in range(200):
+        tree = tmp_path / str(limit) / "project"
+        for path, data in {LIMITS: OLD, CONFIG: b"{}\n", "minibot/a.py": b""}.items():
+            (tree / path).parent.mkdir(parents=True, exist_ok=True)
+            (tree / path).write_bytes(data)
+        stage_two(tree)
+        before = content(tree)
+        after = before | {LIMITS: NEW, FRESH: b"abc", CONFIG: b'{"a": 1}\n'}
+
+        command = [sys.executable, "-c", CUT_OFF, str(tree), str(limit)]
+        code = subprocess.run(command, check=False, timeout=60).returncode
+        outcome = deploy.finish(tree)
+
+        found = content(tree)
+        assert found in (before, after), f"mixed after step {limit}"
+        assert not staging.is_under_way(tree)
+        assert staging.compare(tree) == []
+        outcomes.append((outcome, found == after))
+        if code == 0:
+            break
+        assert code == 77
+
+    assert outcomes[0] == (None, False)  # Cut before its journal: nothing happened.
+    assert ("completed", True) in outcomes  # Cut after it: carried out by the next start.
+    assert outcomes[-1] == (None, True)
+
+
+@pytest.mark.row("F156")
+def test_stage_finish_with_a_damaged_new_file_puts_everything_back(
+    tree: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What cannot be completed is taken back, new files included."""
+    stage_two(tree)
+    before = content(tree)
+    real = os.replace
+
+    def cut(source: Any, target: Any) -> None:
+        if Path(target) == tree / LIMITS:
+            raise KeyboardInterrupt
+        real(source, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "replace", cut)
+        with pytest.raises(KeyboardInterrupt):
+            apply(tree)
+    (work,) = (tree / "staging/work").iterdir()
+    (work / "new" / FRESH).write_bytes(b"rotten")
+
+    outcome = deploy.finish(tree)
+
+    assert outcome == "rolled back"
+    assert content(tree) == before
+
+
+def test_stage_finish_never_overwrites_what_somebody_edited_meanwhile(tree: Path) -> None:
+    """A target that is neither old nor new stops the deployment by name."""
+    stage_two(tree)
+    pending = staging.read_pending(tree)
+    assert pending is not None
+    staging._begin(tree, pending)
+    (tree / LIMITS).write_bytes(b"mine\n")
+
+    with pytest.raises(deploy.DeploymentStuck, match=LIMITS):
+        deploy.finish(tree)
+
+    assert (tree / LIMITS).read_bytes() == b"mine\n"
+    (tree / LIMITS).write_bytes(OLD)
+    assert deploy.finish(tree) == "completed"
+
+
+@pytest.mark.row("N-23")
+def test_deployed_list_of_an_untouched_tree_differs_in_nothing(tree: Path) -> None:
+    """Adopt once, and the list names every code file and no cache, run or document."""
+    staging.adopt(tree, None)
+
+    listed = read_hashed(tree / "staging/deployed.json")["files"]
+
+    assert listed == {
+        CONFIG: sha256(b"{}\n"),
+        "minibot/__init__.py": sha256(b""),
+        LIMITS: sha256(OLD),
+    }
+    assert staging.compare(tree) == []
+
+
+@pytest.mark.row("N-23")
+@pytest.mark.parametrize(
+    ("path", "data", "how"),
+    [(LIMITS, NEW, "changed"), (LIMITS, None, "missing"), (FRESH, b"x", "not deployed")],
+)
+def test_deployed_list_names_each_file_that_differs(
+    tree: Path, path: str, data: bytes | None, how: str
+) -> None:
+    """A changed, a missing and an added file are told by name and way."""
+    staging.adopt(tree, None)
+    if data is None:
+        (tree / path).unlink()
+    else:
+        (tree / path).write_bytes(data)
+
+    assert staging.compare(tree) == [f"{path}: {how}"]
+
+
+@pytest.mark.row("N-23")
+def test_deployed_list_after_apply_still_shows_what_was_edited_by_hand(tree: Path) -> None:
+    """A deployment does not sweep an undeployed edit in with it."""
+    staging.adopt(tree, None)
+    (tree / CONFIG).write_bytes(b'{"by": "hand"}\n')
+    put_pending(tree, FRESH, b"abc")
+    staging.stage(tree, [], replace=False)
+
+    apply(tree)
+
+    assert staging.compare(tree) == [f"{CONFIG}: changed"]
+
+
+@pytest.mark.row("N-23")
+def test_deployed_list_that_does_not_stand_is_refused_with_its_command(tree: Path) -> None:
+    """Without a list nobody can say what is deployed."""
+    with pytest.raises(Refusal, match="stage adopt"):
+        staging.compare(tree)
+
+
+@pytest.mark.row("N-23")
+def test_deployed_list_is_passed_over_only_with_a_reason_on_record(tree: Path) -> None:
+    """A second adopt needs a reason, keeps the former list, and writes the reason down."""
+    staging.adopt(tree, None)
+    with pytest.raises(Refusal, match="--reason"):
+        staging.adopt(tree, None)
+
+    staging.adopt(tree, "pulled release 0.2")
+
+    assert read_hashed(tree / "staging/deployed.json")["reason"] == "pulled release 0.2"
+    (kept,) = (tree / "staging/applied").iterdir()
+    assert json.loads(kept.read_bytes())["how"] == "adopt"
+
+
+def test_deployed_list_that_was_edited_is_refused(tree: Path) -> None:
+    """The list carries its own sha256."""
+    staging.adopt(tree, None)
+    path = tree / "staging/deployed.json"
+    path.write_bytes(path.read_bytes().replace(sha256(OLD).encode(), sha256(NEW).encode()))
+
+    with pytest.raises(Refusal, match="damaged"):
+        staging.compare(tree)
