@@ -46,7 +46,7 @@ class Core(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """One input as a role took it; `is_known` marks a repeated id, which is counted, not applied."""
+    """One input as a role took it; a known id is counted, not applied."""
 
     queue: str
     seq: int
@@ -82,23 +82,27 @@ class KnownIds:
 
 
 class LineSource:
-    """The lines of one queue one after another, read ahead in batches."""
+    """The published lines of one journal, one after another."""
 
-    def __init__(self, reader: JournalReader, batch: int = 256) -> None:
+    def __init__(self, reader: JournalReader) -> None:
         self.reader = reader
-        self._batch = batch
-        self._lines: deque[Line] = deque()
-        self.position = reader.position  # behind the last line returned
+
+    @property
+    def position(self) -> Position:
+        """Behind the last line returned."""
+        return self.reader.position
 
     def next(self) -> Line | None:
         """Return the next published line, or None."""
-        if not self._lines:
-            self._lines.extend(self.reader.read(self._batch))
-            if not self._lines:
-                return None
-        line = self._lines.popleft()
-        self.position = line.after
-        return line
+        lines = self.reader.read(1)
+        return lines[0] if lines else None
+
+
+@dataclass(frozen=True, slots=True)
+class _Waiting:
+    line: Line
+    event: Event
+    after: Position
 
 
 class Inputs:
@@ -107,7 +111,6 @@ class Inputs:
     Args:
         readers: By queue, in order of priority; `market_ticks` comes last whatever its place.
         decode: From a queue's name and one of its lines to an event; raises `ContractError`.
-        batch: The most lines read ahead from one queue.
     """
 
     def __init__(
@@ -118,7 +121,6 @@ class Inputs:
         *,
         is_opened: bool,
         tick_seq: int,
-        batch: int,
     ) -> None:
         self.readers = dict(readers)
         self.is_opened = is_opened
@@ -126,30 +128,32 @@ class Inputs:
         self.positions = {name: reader.position for name, reader in readers.items()}
         self._decode = decode
         self._known = known
-        self._batch = batch
-        self._buffers: dict[str, deque[tuple[Line, Event]]] = {name: deque() for name in readers}
+        self._waiting: dict[str, _Waiting | None] = dict.fromkeys(readers)
         self._priority = [name for name in readers if name != TICKS]
 
-    def poll(self) -> int:
-        """Read what is published into the buffers; return how many events wait there."""
-        waiting = 0
-        for name, reader in self.readers.items():
-            buffer = self._buffers[name]
-            if not buffer:
-                decode = self._decode
-                for line in reader.read(self._batch):
-                    buffer.append((line, decode(name, line)))
-            waiting += len(buffer)
-        return waiting
+    def poll(self) -> bool:
+        """Look for the next event of each queue; return whether any waits."""
+        for name, waiting in self._waiting.items():
+            if waiting is None:
+                self._refill(name)
+        return any(self._waiting.values())
+
+    def _refill(self, name: str) -> None:
+        reader = self.readers[name]
+        lines = reader.read(1)
+        self._waiting[name] = (
+            _Waiting(lines[0], self._decode(name, lines[0]), reader.position) if lines else None
+        )
 
     def next(self) -> Taken | None:
         """Return the next event by the taking rule, or None when nothing may be taken now."""
         for name in self._priority:
-            buffer = self._buffers[name]
-            if buffer and self._may_take(name, buffer[0][1]):
-                return self._take(name)
-        if self.is_opened and self._buffers.get(TICKS):
-            return self._take(TICKS)
+            waiting = self._waiting[name]
+            if waiting is not None and self._may_take(name, waiting.event):
+                return self._take(name, waiting)
+        ticks = self._waiting.get(TICKS)
+        if self.is_opened and ticks is not None:
+            return self._take(TICKS, ticks)
         return None
 
     def _may_take(self, name: str, event: Event) -> bool:
@@ -157,23 +161,24 @@ class Inputs:
             return name == CONTROL
         return event.tick_seq is None or event.tick_seq <= self.tick_seq
 
-    def _take(self, name: str) -> Taken:
-        line, event = self._buffers[name].popleft()
-        self.positions[name] = line.after
+    def _take(self, name: str, waiting: _Waiting) -> Taken:
+        line, event = waiting.line, waiting.event
+        self.positions[name] = waiting.after
+        self._refill(name)
         if name == TICKS:
             self.tick_seq = line.seq
         elif not self.is_opened:
             if not isinstance(event.payload, RunOpening):
-                raise IntegrityError(
-                    "runtime", "SCHEMA_INVALID", f"control:1: expected run_opening, found {event.type}"
-                )
+                detail = f"control:1: expected run_opening, found {event.type}"
+                raise IntegrityError("runtime", "SCHEMA_INVALID", detail)
             self.is_opened = True
         return Taken(name, line.seq, event, not self._known.admit(name, event.id))
 
     def backlog(self) -> int:
-        """Return how many published lines wait, buffered or not."""
+        """Return how many published lines have not been taken."""
         return sum(
-            reader.backlog() + len(self._buffers[name]) for name, reader in self.readers.items()
+            max(0, reader.head().lines - self.positions[name].seq)
+            for name, reader in self.readers.items()
         )
 
 
@@ -213,6 +218,7 @@ def logged_steps(
     Args:
         ranges: The acks of the order log, in file order.
         open_source: Gives the lines of a queue from where the reading starts.
+        decode: From a queue's name and one of its lines to an event.
         known: The ids known at the start; kept up to date.
         now: Market time at the start; kept up to date.
         taken_before: The running number of the last input before the first range.

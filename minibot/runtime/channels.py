@@ -121,3 +121,14 @@ class Heartbeat:
     def end(self) -> None:
         """Send no more heartbeats."""
         self._ended.set()
+
+
+class SilentHeartbeat(Heartbeat):
+    """The launcher's own: it notes what others send, and sends nothing."""
+
+    def __init__(self, role: str) -> None:
+        super().__init__(role, interval_s=3600.0)
+        self.end()
+
+    def send(self, **extra: Any) -> None:
+        """Send nothing: the launcher has nobody above it."""

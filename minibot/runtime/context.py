@@ -18,7 +18,7 @@ from minibot.events.codec import Codec
 from minibot.events.ids import position_id
 from minibot.events.model import Event, Health, Incident, Payload
 from minibot.events.registry import Contracts
-from minibot.events.roles import RoleSpec, Roles
+from minibot.events.roles import Roles, RoleSpec
 from minibot.kernel.errors import RunStop
 from minibot.kernel.journal import JournalReader, JournalWriter, Position
 from minibot.kernel.line import encode_line
@@ -101,7 +101,9 @@ class RoleContext:
         self.roles = Roles.load(PROJECT / "config" / "roles.v1.json")
         self.spec: RoleSpec = self.roles.roles[name]
         contracts = Contracts.load(PROJECT / "contracts", PROJECT / "config" / "contracts.v1.json")
-        self.codec = Codec(contracts, self.roles, self.run_id, self.manifest.cmdline_hashes())
+        self.codec = Codec(
+            contracts, self.roles, self.run_id, self.manifest.cmdline_hashes(), component=name
+        )
         self.cmdline_hash = self.manifest.processes[name].cmdline_hash
         self.control = control
         self.heartbeat = heartbeat
@@ -118,6 +120,7 @@ class RoleContext:
         self._outputs: dict[str, Output] = {}
         self._recoveries: list[tuple[str, int, int]] = []
         self._part_synced_ns = 0
+        self.syncs_parts = True
         arm(self.var.stop, self.run_id, name)
         self._stop_output = self._open(STOP_JOURNAL, sync=True)
         self._parts = {
@@ -187,18 +190,13 @@ class RoleContext:
         output.append_roots([(payload, self.clock.now_ms())])
         self.sync_parts()
 
-    def _process_figures(self) -> dict[str, int]:
+    def _process_figures(self) -> dict[str, Any]:
         with self._process.oneshot():
             cpu = self._process.cpu_times()
-            open_files = (
-                self._process.num_handles()
-                if sys.platform == "win32"
-                else self._process.num_fds()
-            )
             return {
                 "rss_bytes": self._process.memory_info().rss,
                 "cpu_ms": int((cpu.user + cpu.system) * 1000),
-                "open_files": open_files,
+                "open_files": _open_files(self._process),
                 "threads": self._process.num_threads(),
             }
 
@@ -215,6 +213,8 @@ class RoleContext:
     def sync_parts(self, *, now: bool = False) -> None:
         """Sync health and incidents, at most once a second of machine time unless told `now`."""
         moment = machine_ns()
+        if not (now or self.syncs_parts):
+            return
         if not now and moment - self._part_synced_ns < 1_000_000_000:
             return
         self._part_synced_ns = moment
@@ -248,15 +248,34 @@ class RoleContext:
         self.log.error("stop", event=event, reason_code=record.reason_code, detail=record.detail)
         return code
 
-    def close(self, state: str) -> None:
-        """Journal the last state, sync and close what this role holds."""
-        self.health(state)
+    def journal(self, record: StopRecord) -> None:
+        """Append a planned END to the own part of `stop_journal`."""
+        self._stop_output.append_roots([(record.payload(), self.clock.now_ms())])
+
+    def close_outputs(self) -> None:
+        """Sync and close every queue and part that this role writes."""
         self.sync_parts(now=True)
         for output in (*self._outputs.values(), *self._parts.values(), self._stop_output):
             output.writer.close()
+
+    def close(self, state: str) -> None:
+        """Journal the last state, sync and close what this role holds."""
+        self.health(state)
+        self.close_outputs()
         self.heartbeat.send()
         self.heartbeat.end()
         self.log.close()
+
+
+if sys.platform == "win32":
+
+    def _open_files(process: psutil.Process) -> int:
+        return process.num_handles()
+
+else:
+
+    def _open_files(process: psutil.Process) -> int:
+        return process.num_fds()
 
 
 def open_context(name: str, run_dir: Path) -> RoleContext:
@@ -269,4 +288,3 @@ def open_context(name: str, run_dir: Path) -> RoleContext:
 def stop_parts(roles: Roles) -> Mapping[str, str]:
     """Return, for each role, the name of its part of `stop_journal` as acks call it."""
     return {name: f"{STOP_JOURNAL}/parts/{name}" for name in roles.roles}
-

@@ -25,11 +25,11 @@ SIDE_QUEUE = "deadletter"
 def named_lines(folders: Mapping[str, Path], codec: Codec) -> set[tuple[str, int]]:
     """Return (queue, seq) of every line that the dead letters in these folders name."""
     named: set[tuple[str, int]] = set()
-    for folder in folders.values():
+    for queue, folder in folders.items():
         if not (folder / "deadletter.head").exists():
             continue
         for line in JournalReader(folder, SIDE_QUEUE).read(100_000):
-            payload = codec.decode(SIDE_QUEUE, line.json).payload
+            payload = codec.decode(f"{queue}/{SIDE_QUEUE}", line.json).payload
             if isinstance(payload, DeadLetter):
                 named.add((payload.queue, payload.seq))
     return named
@@ -68,5 +68,5 @@ def write_dead_letter(
         cmdline_hash=cmdline_hash,
         payload=payload,
     )
-    writer.append([encode_line(codec.encode(SIDE_QUEUE, event))])
+    writer.append([encode_line(codec.encode(f"{queue}/{SIDE_QUEUE}", event))])
     writer.close()

@@ -75,7 +75,7 @@ class ExecutionGate(Gate):
         return self.context.control.lease_age_ms() <= self._lease_ms
 
     def check_append(self) -> int | None:
-        """Return the exit code when a stop stands or the lease ran out since the batch was taken."""
+        """Return the exit code when a stop stands or the lease has run out since."""
         code = self.check()
         if code is None and not self.may_take():
             self._code = code = self._lost("the lease ran out before an append")

@@ -72,11 +72,11 @@ class OrderLog:
         """Log that a line is taken now; return the `taken_ts` of its range."""
         current = self._range
         if current is not None:
-            if current.queue == queue and current.to_seq + 1 == seq:
-                if self._clock.now_ms() - current.taken_ts <= RANGE_MARKET_MS_MAX:
-                    current.to_seq = seq
-                    self.taken += 1
-                    return current.taken_ts
+            follows = current.queue == queue and current.to_seq + 1 == seq
+            if follows and self._clock.now_ms() - current.taken_ts <= RANGE_MARKET_MS_MAX:
+                current.to_seq = seq
+                self.taken += 1
+                return current.taken_ts
             self.close()
         self.taken += 1
         taken_ts = self._clock.now_ms()
@@ -113,7 +113,7 @@ class OrderLog:
             cmdline_hash=self._cmdline_hash,
             payload=ack,
         )
-        line = encode_line(self._codec.encode("acks", event))
+        line = encode_line(self._codec.encode(log_name, event))
         self._writer.append([line])
         copy = self._copies.get(current.queue)
         if copy is not None:

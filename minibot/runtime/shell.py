@@ -49,6 +49,8 @@ WAIT_S = 0.1
 HOUSEKEEPING_NS = 1_000_000_000
 HEALTH_MARKET_MS = 10_000
 SNAPSHOT_FILE = "snapshot.json"
+# Housekeeping and the gate come between batches; a batch of ticks takes some milliseconds.
+BATCH_MAX = 256
 
 
 def run_core(
@@ -91,7 +93,10 @@ class Shell:
         root = context.var.queues
         self._folders = {
             queue: reader_folder(
-                root, queue, context.name, context.roles.is_primary(queue, context.name)
+                root,
+                queue,
+                context.name,
+                context.roles.queues[queue].primary_reader == context.name,
             )
             for queue in context.spec.inputs
         }
@@ -113,9 +118,7 @@ class Shell:
     def restore(self) -> None:
         """Take the logged inputs again through the same core; append outputs that are missing."""
         context = self.context
-        at = self._snapshot() or _Restored(
-            self._from_config(context.config.raw), KnownIds(), Now()
-        )
+        at = self._snapshot() or _Restored(self._from_config(context.config.raw), KnownIds(), Now())
         produced = {
             queue: LineSource(context.open_input(queue, at.outputs.get(queue)))
             for queue in self.outputs
@@ -169,16 +172,16 @@ class Shell:
 
     def _ranges(self, at: _Restored) -> Iterator[Ack]:
         folder = self._folders[self._primary]
-        reader = JournalReader(folder, "acks", at.order) if at.order else JournalReader(folder, "acks")
+        reader = (
+            JournalReader(folder, "acks", at.order) if at.order else JournalReader(folder, "acks")
+        )
         source = LineSource(reader)
         while (line := source.next()) is not None:
-            payload = self.context.codec.decode("acks", line.json).payload
+            payload = self.context.codec.decode(f"{self._primary}/acks", line.json).payload
             if isinstance(payload, Ack):
                 yield payload
 
-    def _compare(
-        self, events: list[tuple[str, Event]], produced: dict[str, LineSource]
-    ) -> None:
+    def _compare(self, events: list[tuple[str, Event]], produced: dict[str, LineSource]) -> None:
         for queue, event in events:
             expected = self.context.codec.encode(queue, event)
             line = produced[queue].next()
@@ -196,7 +199,7 @@ class Shell:
                 )
 
     def _snapshot(self) -> _Restored | None:
-        """Return what the last snapshot holds; a missing or unusable one is only a longer restart."""
+        """Return the last snapshot; without a usable one the restart only takes longer."""
         path = self._snapshot_path()
         if not path.exists():
             return None
@@ -237,7 +240,6 @@ class Shell:
             at.known,
             is_opened=at.is_opened,
             tick_seq=at.tick_seq,
-            batch=256,
         )
         self._saved = dict(self.inputs.positions)
         self._cursors = {
@@ -298,12 +300,15 @@ class Shell:
 
     def _turn(self) -> int | None:
         """Take what waits, up to one batch; None when the run was stopped because of it."""
-        self.context.heartbeat.waiting = self.inputs.poll()
+        if not self.inputs.poll():
+            self.context.heartbeat.waiting = 0
+            return 0
         took = 0
-        while (taken := self.inputs.next()) is not None:
+        while took < BATCH_MAX and (taken := self.inputs.next()) is not None:
             took += 1
             if not self._apply(taken):
                 return None
+        self.context.heartbeat.waiting = self.inputs.backlog()
         return took
 
     def _apply(self, taken: Taken) -> bool:

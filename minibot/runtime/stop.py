@@ -82,7 +82,4 @@ def raise_flag(stop_folder: Path, flag: Path, role: str) -> None:
 
 def release_reserve(stop_folder: Path, role: str) -> None:
     """Give the reserved space back, so that the STOP event fits on a full disk."""
-    try:
-        os.unlink(stop_folder / f"{role}.reserve")
-    except FileNotFoundError:
-        pass
+    (stop_folder / f"{role}.reserve").unlink(missing_ok=True)

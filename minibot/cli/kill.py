@@ -1,0 +1,34 @@
+"""minibot kill: the kill switch. Execution ends at once; positions stay and are listed."""
+
+from __future__ import annotations
+
+import argparse
+
+from minibot.cli.operator import require_running, who
+from minibot.cli.output import show
+from minibot.cli.runs import var_of
+from minibot.runtime.stop import raise_flag
+from minibot.watchdog.requests import leave_request
+
+HELP = "stop the running night at once: execution first, flag raised, exit code 10"
+EXAMPLE = 'minibot kill --reason "something is wrong"'
+
+
+def add_arguments(command: argparse.ArgumentParser) -> None:
+    """Add the flags of this verb."""
+    command.add_argument("--reason", required=True, help="why; journaled")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Raise the flag; 3 when nothing runs. Needs no free space on the disk."""
+    var = var_of(arguments)
+    run_id = require_running(var)
+    said = "the reason is journaled"
+    try:
+        leave_request(var.requests, run_id, "kill", who=who(), why=arguments.reason)
+    except OSError as error:
+        # The disk is full or gone: the flag needs no space, so the run stops all the same.
+        said = f"the reason could not be written ({error})"
+    raise_flag(var.stop, var.flag, "operator")
+    show(arguments, {"run_id": run_id, "asked": "kill"}, [f"{run_id} is stopped; {said}."])
+    return 0

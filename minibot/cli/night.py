@@ -1,0 +1,68 @@
+"""minibot night (also trade): the night run, the same as `python -m minibot.nore_run_v1`."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from minibot.cli.main import add_common, guarded
+from minibot.cli.outcome import judge
+from minibot.runtime.config import load_config
+from minibot.runtime.paths import find
+from minibot.watchdog.launcher import Display, launch
+
+HELP = "run a night: six processes on paper, from preflight to sealed proof"
+EXAMPLE = "minibot night --config config/nore-demo.v1.json"
+
+
+def add_arguments(command: argparse.ArgumentParser) -> None:
+    """Add the flags of the night run."""
+    command.add_argument("-c", "--config", required=True, type=Path, help="the run profile")
+    command.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="SECTION.KEY=VALUE",
+        help="override one key; stronger than MINIBOT__SECTION__KEY and the file",
+    )
+    command.add_argument("--quiet", action="store_true", help="show nothing while it runs")
+    command.add_argument(
+        "--no-proof", action="store_true", help="skip verify and replay at the end"
+    )
+
+
+def run_parsed(arguments: argparse.Namespace) -> int:
+    """Run one night from parsed arguments and return its exit code."""
+    sets = list(arguments.set)
+    if arguments.var is not None:
+        sets.append(f"paths.var={arguments.var}")
+    config = load_config(arguments.config, sets, os.environ)
+    outcome = launch(config, find(arguments.config), _display(arguments), _say)
+    return judge(outcome, proof=not arguments.no_proof, as_json=arguments.json)
+
+
+def _display(arguments: argparse.Namespace) -> Display:
+    if arguments.quiet:
+        return Display()
+    return Display((sys.executable, "-m", "minibot.cli.live"))
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
+run = run_parsed
+
+
+def main(argv: Sequence[str]) -> int:
+    """Parse the launch command of the specification and run it."""
+    command = argparse.ArgumentParser(
+        prog="python -m minibot.nore_run_v1", description=HELP, epilog=f"example: {EXAMPLE}"
+    )
+    add_common(command)
+    add_arguments(command)
+    command.set_defaults(run=run_parsed)
+    return guarded(command.parse_args(argv))

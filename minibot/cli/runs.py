@@ -1,0 +1,53 @@
+"""Which run a verb speaks of: a run id, a directory, or `latest`."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from minibot.kernel.errors import Refusal
+from minibot.runtime.paths import Var, resolve
+
+LATEST = "latest"
+
+
+def var_of(arguments: argparse.Namespace) -> Var:
+    """Return the folders that a verb works on: `--var`, else `var` of the project."""
+    if arguments.var is not None:
+        return Var(Path(arguments.var).resolve())
+    return Var(resolve("var"))
+
+
+def add_run(command: argparse.ArgumentParser) -> None:
+    """Add the RUN argument of a verb."""
+    command.add_argument(
+        "run_name", nargs="?", default=LATEST, metavar="RUN", help="run id, directory or latest"
+    )
+
+
+def run_dir_of(arguments: argparse.Namespace) -> Path:
+    """Return the folder of the run that a verb names.
+
+    Raises:
+        Refusal: There is no such run.
+    """
+    return find_run(str(arguments.run_name), var_of(arguments))
+
+
+def find_run(name: str, var: Var) -> Path:
+    """Return the folder of a run by id, directory or `latest`.
+
+    Raises:
+        Refusal: There is no such run.
+    """
+    if name == LATEST:
+        found = sorted(path.parent for path in var.runs.glob("*/manifest.json"))
+        if not found:
+            raise Refusal(
+                f"there is no run under {var.runs}.", "Start one: minibot night --config ..."
+            )
+        return found[-1]
+    for path in (var.runs / name, Path(name)):
+        if (path / "manifest.json").exists():
+            return path.resolve()
+    raise Refusal(f"{name} is no run id under {var.runs} and no run's folder.", "See: minibot runs")

@@ -1,0 +1,27 @@
+"""minibot stop: end the running night in order."""
+
+from __future__ import annotations
+
+import argparse
+
+from minibot.cli.operator import require_running, who
+from minibot.cli.output import show
+from minibot.cli.runs import var_of
+from minibot.watchdog.requests import END, leave_request
+
+HELP = "end the running night in order: no new entries, exit, drain, seal"
+EXAMPLE = 'minibot stop --reason "enough for tonight"'
+
+
+def add_arguments(command: argparse.ArgumentParser) -> None:
+    """Add the flags of this verb."""
+    command.add_argument("--reason", default="minibot stop", help="why; journaled")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Leave the request; 3 when nothing runs."""
+    var = var_of(arguments)
+    run_id = require_running(var)
+    leave_request(var.requests, run_id, END, who=who(), why=arguments.reason)
+    show(arguments, {"run_id": run_id, "asked": "end"}, [f"{run_id} is asked to end in order."])
+    return 0

@@ -1,0 +1,24 @@
+"""python -m minibot.nore_run_v1 --config config/nore.v1.json: the night run.
+
+Started by a Python without the environment it hands over to `.venv` if that stands, else it says
+in one line how to make it. The run itself is `watchdog.launcher`; this file parses, prints and
+judges what the run left.
+"""
+
+from __future__ import annotations
+
+import sys
+
+from minibot.environment import hand_over
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one night and return its exit code."""
+    from minibot.cli.night import main as run
+
+    return run(sys.argv[1:] if argv is None else argv)
+
+
+if __name__ == "__main__":
+    hand_over("minibot.nore_run_v1")
+    sys.exit(main())

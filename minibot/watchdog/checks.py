@@ -1,0 +1,122 @@
+"""What the watchdog looks at each second beside its children: disk, clocks, cursors, pinned files.
+
+Each check returns the STOP it means, or None. They hold no threads and change nothing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+
+import psutil
+
+from minibot.events.roles import Roles
+from minibot.kernel.cursor import Cursor
+from minibot.kernel.errors import IntegrityError
+from minibot.kernel.queue import open_reader, reader_folder
+from minibot.runtime.clock import machine_ns, suspend_ns, wall_ms
+from minibot.runtime.paths import PROJECT
+from minibot.runtime.stop import StopRecord
+
+WATCHDOG = "watchdog_role"
+
+
+class DiskCheck:
+    """Free space above the floor, so that STOP comes before the disk is full."""
+
+    def __init__(self, folder: Path, free_min_mb: int) -> None:
+        self._folder = folder
+        self._free_min = free_min_mb * 1024 * 1024
+
+    def check(self) -> StopRecord | None:
+        """Return STOP(DISK_LOW) below the floor."""
+        free = psutil.disk_usage(str(self._folder)).free
+        if free >= self._free_min:
+            return None
+        detail = f"{free // 1024 // 1024} MB free, at least {self._free_min // 1024 // 1024} needed"
+        return StopRecord(WATCHDOG, "DISK_LOW", detail)
+
+
+class ClockCheck:
+    """The wall clock against machine time, and machine time against suspend."""
+
+    def __init__(self, jump_ms_max: int) -> None:
+        self._jump_ms_max = jump_ms_max
+        self._at = self._read()
+
+    def _read(self) -> tuple[int, int, int]:
+        return wall_ms(), machine_ns() // 1_000_000, suspend_ns() // 1_000_000
+
+    def check(self) -> StopRecord | None:
+        """Return STOP(CLOCK_JUMP) when a clock stepped by more than the limit since last time."""
+        before, self._at = self._at, self._read()
+        wall, machine, suspend = (now - then for now, then in zip(self._at, before, strict=True))
+        for name, step in (
+            ("wall clock", wall - machine),
+            ("machine, suspended", suspend - machine),
+        ):
+            if abs(step) > self._jump_ms_max:
+                detail = f"{name} stepped by {step} ms, {self._jump_ms_max} allowed"
+                return StopRecord(WATCHDOG, "CLOCK_JUMP", detail)
+        return None
+
+
+class CursorCheck:
+    """Every cursor against its own hash, its queue and its queue's head."""
+
+    def __init__(self, root: Path, roles: Roles, run_id: str) -> None:
+        self._root = root
+        self._heads = {queue: open_reader(root, queue) for queue in roles.queues}
+        self._cursors = [
+            (queue, Cursor(self._path(roles, queue, role), run_id, queue, role))
+            for queue in roles.queues
+            for role in roles.readers(queue)
+        ]
+
+    def _path(self, roles: Roles, queue: str, role: str) -> Path:
+        is_primary = roles.queues[queue].primary_reader == role
+        return reader_folder(self._root, queue, role, is_primary) / "cursor.json"
+
+    def check(self) -> StopRecord | None:
+        """Return the STOP of the first cursor that is torn, foreign or ahead of its queue."""
+        for queue, cursor in self._cursors:
+            try:
+                position = cursor.load()
+            except IntegrityError as error:
+                return StopRecord(WATCHDOG, error.reason_code, error.detail)
+            if position is None:
+                continue
+            ends_at = self._heads[queue].head().lines
+            if position.seq > ends_at:
+                detail = f"{queue}: cursor at line {position.seq}, the queue ends at {ends_at}"
+                return StopRecord(WATCHDOG, "CURSOR_AHEAD", detail)
+        return None
+
+
+class PinnedCheck:
+    """Files whose hash stands in the manifest may not change during the run."""
+
+    def __init__(self, pinned: Mapping[str, str]) -> None:
+        self._pinned = dict(pinned)
+        self._stamps: dict[str, tuple[int, int]] = {}
+
+    def check(self) -> StopRecord | None:
+        """Return STOP(CONFIG_INVALID) for a pinned file that changed or went away."""
+        for name, sha256 in self._pinned.items():
+            path = PROJECT / name
+            try:
+                status = path.stat()
+                stamp = (status.st_mtime_ns, status.st_size)
+                if self._stamps.get(name) == stamp:
+                    continue
+                found = hashlib.sha256(path.read_bytes()).hexdigest()
+            except OSError as error:
+                return StopRecord(WATCHDOG, "CONFIG_INVALID", f"{name}: {error}")
+            if found != sha256:
+                detail = (
+                    f"{name} changed during the run: expected {sha256[:12]}, found {found[:12]}"
+                )
+                return StopRecord(WATCHDOG, "CONFIG_INVALID", detail)
+            self._stamps[name] = stamp
+        return None

@@ -1,0 +1,172 @@
+"""One supervised process: its pipes, its last heartbeat, its restarts.
+
+The supervising thread never waits for a child: standard input is written without blocking,
+standard output is read by a thread per child, standard error goes to a log file.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from typing import IO
+
+import psutil
+
+from minibot.events.model import JsonObject
+from minibot.kernel import canonical
+from minibot.runtime.clock import machine_ns
+from minibot.watchdog.spawn import spawn_role
+
+NS_PER_MS = 1_000_000
+
+
+class Child:
+    """A role's process, or the embedded exchange.
+
+    Args:
+        name: Role name, or `exchange`.
+        argv: The same command line at every start.
+        error_log: Where standard error goes.
+        environ: The whole environment of the process.
+    """
+
+    def __init__(
+        self, name: str, argv: Sequence[str], error_log: Path, environ: dict[str, str]
+    ) -> None:
+        self.name = name
+        self.argv = list(argv)
+        self.heartbeat: JsonObject = {}
+        self.said_stop: tuple[str, str] | None = None
+        self.started_ns = 0
+        self.heard_ns = 0
+        self.turned_ns = 0
+        self.moved_ns = 0
+        self.restarts_ns: list[int] = []
+        self.lines: list[JsonObject] = []
+        self._error_log = error_log
+        self._environ = environ
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Start the process in a session or process group of its own."""
+        self.started_ns = self.heard_ns = self.turned_ns = self.moved_ns = machine_ns()
+        self.heartbeat = {}
+        self.said_stop = None
+        descriptor = os.open(
+            self._error_log,
+            os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_CLOEXEC", 0),
+            0o600,
+        )
+        try:
+            self._process = spawn_role(self.argv, self._environ, descriptor)
+        finally:
+            os.close(descriptor)
+        stdin = self._process.stdin
+        if stdin is not None and sys.platform != "win32":
+            os.set_blocking(stdin.fileno(), False)
+        threading.Thread(
+            target=self._listen, args=(self._process.stdout,), name=f"hear-{self.name}", daemon=True
+        ).start()
+
+    def _listen(self, stream: IO[bytes]) -> None:
+        for line in stream:
+            try:
+                said = canonical.decode(line.rstrip(b"\r\n"))
+            except ValueError:
+                continue  # Whatever a library prints there is no heartbeat.
+            if "stopped" in said:
+                self.said_stop = (str(said["stopped"]), str(said.get("detail", "")))
+            if "role" in said and "turns" in said:
+                self._hear(said)
+            else:
+                self.lines.append(said)
+
+    def _hear(self, said: JsonObject) -> None:
+        moment = machine_ns()
+        before = self.heartbeat
+        if said["turns"] != before.get("turns"):
+            self.turned_ns = moment
+        if said["position"] != before.get("position") or not said["waiting"]:
+            self.moved_ns = moment
+        self.heard_ns = moment
+        self.heartbeat = said
+
+    def send(self, line: str) -> None:
+        """Send a control line; a full or closed pipe is the child's trouble, seen elsewhere."""
+        process = self._process
+        if process is None or process.stdin is None or process.poll() is not None:
+            return
+        try:
+            os.write(process.stdin.fileno(), line.encode() + b"\n")
+        except (BlockingIOError, BrokenPipeError, OSError):
+            return
+
+    def close_input(self) -> None:
+        """Close the control channel: the child sees that its launcher is gone."""
+        if self._process is not None and self._process.stdin is not None:
+            try:
+                self._process.stdin.close()
+            except OSError:
+                return
+
+    def exit_code(self) -> int | None:
+        """Return the exit code, or None while the process runs."""
+        return None if self._process is None else self._process.poll()
+
+    @property
+    def is_running(self) -> bool:
+        """True while the process runs."""
+        return self._process is not None and self._process.poll() is None
+
+    @property
+    def pid(self) -> int:
+        """The process id, from our own handle; 0 before the first start."""
+        return 0 if self._process is None else self._process.pid
+
+    def rss_bytes(self) -> int | None:
+        """Return the resident memory of the process, or None when it is gone."""
+        if not self.is_running:
+            return None
+        try:
+            return int(psutil.Process(self.pid).memory_info().rss)
+        except psutil.Error:
+            return None
+
+    def kill(self) -> None:
+        """End the process at once, by our own handle."""
+        if self._process is not None and self._process.poll() is None:
+            self._process.kill()
+
+    def wait(self, timeout_s: float) -> bool:
+        """Wait until the process has ended; False when it has not."""
+        if self._process is None:
+            return True
+        try:
+            self._process.wait(timeout_s)
+        except subprocess.TimeoutExpired:
+            return False
+        return True
+
+    def quiet_ms(self) -> int:
+        """Return machine milliseconds since the loop of the child last turned."""
+        return (machine_ns() - self.turned_ns) // NS_PER_MS
+
+    def stuck_ms(self) -> int:
+        """Return machine milliseconds for which inputs wait and the position has not moved."""
+        return (machine_ns() - self.moved_ns) // NS_PER_MS
+
+    def age_ms(self) -> int:
+        """Return machine milliseconds since this start."""
+        return (machine_ns() - self.started_ns) // NS_PER_MS
+
+    def may_restart(self, max_60s: int, max_300s: int) -> bool:
+        """Count a restart; False when the budget is spent."""
+        moment = machine_ns()
+        self.restarts_ns = [at for at in self.restarts_ns if moment - at < 300_000 * NS_PER_MS]
+        self.restarts_ns.append(moment)
+        last_60s = sum(moment - at < 60_000 * NS_PER_MS for at in self.restarts_ns)
+        return last_60s <= max_60s and len(self.restarts_ns) <= max_300s

@@ -1,0 +1,137 @@
+"""A planned end: announced, then upstream first, drained and sealed.
+
+A table of phases, stepped by the supervising thread. From `run_ending` on risk enters nothing
+and exits what is open; on the first beat at or after `until_ts` execution expires what is still
+open; then roles drain one after another, market first.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+
+from minibot.events.model import RunEnding
+from minibot.runtime.clock import machine_ns
+from minibot.runtime.context import CLEAN, Output, RoleContext
+from minibot.runtime.stop import StopRecord
+from minibot.watchdog.child import NS_PER_MS
+from minibot.watchdog.supervisor import AI, DRAIN_ORDER, EXECUTION, Supervisor
+
+# The beat that ends the orders is written up to a second after `until_ts`, and needs its way.
+BEAT_GRACE_MARKET_MS = 2_000
+
+
+class Phase(Enum):
+    """Where a planned end stands."""
+
+    RUNNING = "running"
+    CLOSING = "closing"
+    DRAINING = "draining"
+    DRAINED = "drained"
+
+
+class PlannedEnd:
+    """Brings a run to its end in order, without waiting.
+
+    Args:
+        control: The `control` queue.
+        planned_ts: When the run ends by duration or source; None for never.
+        planned_code: `DURATION_REACHED` or `SOURCE_ENDED`.
+    """
+
+    def __init__(
+        self,
+        context: RoleContext,
+        control: Output,
+        supervisor: Supervisor,
+        planned_ts: int | None,
+        planned_code: str,
+    ) -> None:
+        self.phase = Phase.RUNNING
+        self.reason_code = planned_code
+        self.detail = ""
+        self._context = context
+        self._control = control
+        self._supervisor = supervisor
+        self.planned_ts = planned_ts
+        self._until_ts = 0
+        self._waits_for_time = True
+        self._draining = ""
+        self._drain_started_ns = 0
+        self._close_ms = context.config.portfolio.close_market_ms
+
+    def begin(self, reason_code: str, why: str, *, until_ts: int, waits_for_time: bool) -> None:
+        """Announce the end; a second call changes nothing."""
+        if self.phase is not Phase.RUNNING:
+            return
+        self.phase = Phase.CLOSING
+        self.reason_code, self.detail = reason_code, why
+        self._until_ts, self._waits_for_time = until_ts, waits_for_time
+        self._control.append_roots(
+            [
+                (
+                    RunEnding(who="watchdog_role", why=reason_code, until_ts=until_ts),
+                    self._context.clock.now_ms(),
+                )
+            ]
+        )
+
+    def begin_by_operator(self, why: str) -> None:
+        """Announce the end that an operator asked for: as soon as nothing is open."""
+        until_ts = self._context.clock.now_ms() + self._close_ms
+        self.begin("OPERATOR", why, until_ts=until_ts, waits_for_time=False)
+
+    def step(self) -> StopRecord | None:
+        """Advance by what has happened; return a STOP when a role cannot be drained."""
+        if self.phase is Phase.RUNNING:
+            self._begin_when_due()
+        elif self.phase is Phase.CLOSING and self._is_closed():
+            self.phase = Phase.DRAINING
+        elif self.phase is Phase.DRAINING:
+            return self._drain()
+        return None
+
+    def _begin_when_due(self) -> None:
+        planned = self.planned_ts
+        if planned is not None and self._context.clock.now_ms() >= planned - self._close_ms:
+            self.begin(self.reason_code, self.reason_code, until_ts=planned, waits_for_time=True)
+
+    def _is_closed(self) -> bool:
+        now_ts = self._context.clock.now_ms()
+        if now_ts >= self._until_ts + BEAT_GRACE_MARKET_MS:
+            return True
+        if self._waits_for_time:
+            return False
+        facts = self._supervisor.children[EXECUTION].heartbeat.get("facts", {})
+        is_flat = facts.get("open_orders") == 0 and not facts.get("open_positions")
+        return is_flat and now_ts - (self._until_ts - self._close_ms) >= BEAT_GRACE_MARKET_MS
+
+    def _drain(self) -> StopRecord | None:
+        supervisor = self._supervisor
+        if not self._draining:
+            self._drain_next()
+            return None
+        child = supervisor.children[self._draining]
+        code = child.exit_code()
+        if code == CLEAN or (code is not None and self._draining == AI):
+            self._draining = ""
+            return None
+        if code is not None:
+            reason, detail = child.said_stop or ("ROLE_CRASH_LOOP", f"exit {code} while draining")
+            return StopRecord(self._draining, reason, detail)
+        waited_ms = (machine_ns() - self._drain_started_ns) // NS_PER_MS
+        if waited_ms <= self._context.config.watchdog.drain_ms_max:
+            return None
+        if self._draining == AI:
+            child.kill()
+            return None
+        return StopRecord("watchdog_role", "ROLE_HUNG", f"{self._draining} does not drain")
+
+    def _drain_next(self) -> None:
+        running = self._supervisor.running()
+        for name in DRAIN_ORDER:
+            if name in running and name not in self._supervisor.drained:
+                self._supervisor.begin_drain(name)
+                self._draining = name
+                self._drain_started_ns = machine_ns()
+                return
+        self.phase = Phase.DRAINED

@@ -1,0 +1,100 @@
+"""The embedded exchange as one more supervised process."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from minibot.events.model import JsonObject
+from minibot.kernel.errors import Refusal
+from minibot.runtime.clock import machine_ns
+from minibot.runtime.config import Config
+from minibot.runtime.paths import Var
+from minibot.watchdog.child import Child
+
+READY_NS_MAX = 30_000_000_000
+POLL_S = 0.02
+NAME = "exchange"
+
+
+class EmbeddedExchange:
+    """A running loopback exchange and what it said of its source."""
+
+    def __init__(self, child: Child, facts: JsonObject) -> None:
+        self.facts = facts
+        self.port = int(facts["port"])
+        self.origin_ms = int(facts["origin_ms"])
+        self.end_ms: int | None = facts["end_ms"]
+        self.symbols = tuple(str(symbol) for symbol in facts["symbols"])
+        self.order_calls = 0
+        self._child = child
+        self._is_reported = False
+
+    @classmethod
+    def start(
+        cls, config: Config, run_dir: Path, var: Var, environ: dict[str, str]
+    ) -> EmbeddedExchange:
+        """Start the process and wait until it says what it plays.
+
+        Raises:
+            Refusal: The source cannot be played; the process's own words say why.
+        """
+        error_log = var.logs / f"{NAME}.err.log"
+        start = error_log.stat().st_size if error_log.exists() else 0
+        child = Child(NAME, exchange_argv(config, run_dir), error_log, environ)
+        child.start()
+        deadline = machine_ns() + READY_NS_MAX
+        while machine_ns() < deadline:
+            ready = next((line for line in child.lines if line.get("ready")), None)
+            if ready is not None:
+                return cls(child, ready)
+            if child.wait(POLL_S):
+                break
+        code = child.exit_code()
+        child.kill()
+        said = error_log.read_bytes()[start:].decode("utf-8", "replace").strip().splitlines()
+        message = said[-1] if said else "it said nothing"
+        raise Refusal(
+            f"the embedded exchange cannot play {config.embedded.source}: {message}"
+            if config.embedded is not None
+            else message,
+            "Name another source with --set embedded.source=...",
+            exit_code=4 if code == 4 else 2,
+        )
+
+    def has_died(self) -> bool:
+        """True once, when the process ended by itself."""
+        self.note()
+        if self._child.is_running or self._is_reported:
+            return False
+        self._is_reported = True
+        return True
+
+    def note(self) -> None:
+        """Take the counters that the process reported last."""
+        for line in self._child.lines[-1:]:
+            self.order_calls = int(line.get("order_calls", self.order_calls))
+        del self._child.lines[:-1]
+
+    def end(self) -> None:
+        """End the process: close its channel, then by force."""
+        self.note()
+        self._child.close_input()
+        if not self._child.wait(3.0):
+            self._child.kill()
+            self._child.wait(3.0)
+
+
+def exchange_argv(config: Config, run_dir: Path) -> list[str]:
+    """Return the command line of the embedded exchange for a run."""
+    import sys
+
+    embedded = config.embedded
+    if embedded is None:
+        raise Refusal("this profile has no embedded exchange.", "Use config/nore-demo.v1.json.")
+    argv = [sys.executable, "-m", "minibot.exchanges.embedded", "--run", str(run_dir)]
+    argv += ["--source", embedded.source, "--speed", str(embedded.speed)]
+    argv += ["--port", str(embedded.port), "--rate", str(embedded.rate_per_s)]
+    for flag, value in (("--history", embedded.history), ("--faults", embedded.faults)):
+        if value is not None:
+            argv += [flag, str(value)]
+    return argv

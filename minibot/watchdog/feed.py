@@ -1,0 +1,86 @@
+"""The live table is a child process that may block or die; this feeds it without ever waiting.
+
+A status is one JSON line on the child's standard input. When the pipe is full (a frozen
+terminal) the status is dropped; the run goes on.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import threading
+from collections.abc import Sequence
+
+from minibot.events.model import JsonObject
+from minibot.kernel import canonical
+from minibot.watchdog.spawn import spawn_table
+
+QUIT_S = 2.0
+
+
+class LiveFeed:
+    """Sends statuses to the table process; silent without one."""
+
+    def __init__(self, argv: Sequence[str]) -> None:
+        self._argv = list(argv)
+        self._process: subprocess.Popen[bytes] | None = None
+        self._latest: bytes | None = None
+        self._wake = threading.Event()
+        self._ended = False
+
+    def start(self, environ: dict[str, str]) -> None:
+        """Start the table process, with the operator's terminal as its own."""
+        if not self._argv:
+            return
+        kept = {
+            name: os.environ[name] for name in ("TERM", "COLUMNS", "NO_COLOR") if name in os.environ
+        }
+        try:
+            self._process = spawn_table(self._argv, {**environ, **kept})
+        except OSError:
+            return
+        threading.Thread(target=self._write, name="live-feed", daemon=True).start()
+
+    def show(self, status: JsonObject) -> None:
+        """Offer the newest status; an older one that was not taken yet is dropped."""
+        if self._process is not None:
+            self._latest = canonical.encode(status) + b"\n"
+            self._wake.set()
+
+    def _write(self) -> None:
+        process = self._process
+        if process is None or process.stdin is None:
+            return
+        try:
+            while not self._ended:
+                self._wake.wait()
+                self._wake.clear()
+                latest, self._latest = self._latest, None
+                if latest is not None:
+                    process.stdin.write(latest)
+                    process.stdin.flush()
+        except (OSError, ValueError):
+            return  # The table is gone; nobody watches any more.
+
+    def end(self) -> None:
+        """Let the table draw its last state and end it; a frozen one is killed."""
+        process = self._process
+        if process is None:
+            return
+        self._ended = True
+        self._wake.set()
+        closer = threading.Thread(target=_close, args=(process,), daemon=True)
+        closer.start()
+        try:
+            process.wait(QUIT_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def _close(process: subprocess.Popen[bytes]) -> None:
+    if process.stdin is not None:
+        try:
+            process.stdin.close()
+        except OSError:
+            return

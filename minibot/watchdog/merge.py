@@ -1,0 +1,166 @@
+"""Queues with several writers: parts merged into one inbox, in the order of the watchdog's acks.
+
+The parts are the truth. Lines are copied unchanged; the order log (`health/acks.jsonl`) names
+every range before it is copied, so a merge that was cut off is completed by whoever ends the run.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+from minibot.events.codec import Codec
+from minibot.events.model import Ack
+from minibot.events.order import LineSource
+from minibot.events.roles import Roles
+from minibot.kernel.errors import IntegrityError
+from minibot.kernel.journal import JournalReader, JournalWriter, Line
+from minibot.kernel.line import encode_line
+from minibot.kernel.queue import open_reader, open_side_writer, open_writer, queue_folder
+from minibot.runtime.clock import RunClock
+from minibot.runtime.orderlog import OrderLog
+
+WATCHDOG = "watchdog_role"
+ORDER_QUEUE = "health"
+BATCH = 512
+
+
+class Merger:
+    """Copies parts into their inboxes; opened once, by whoever holds the run's lock."""
+
+    def __init__(
+        self,
+        *,
+        root: Path,
+        roles: Roles,
+        codec: Codec,
+        clock: RunClock,
+        run_id: str,
+        cmdline_hash: str,
+        segment_bytes: int,
+    ) -> None:
+        self._root = root
+        self._roles = roles
+        self._codec = codec
+        self.queues = [name for name, entry in roles.queues.items() if entry.parts]
+        self._inboxes: dict[str, JournalWriter] = {
+            queue: open_writer(root, queue, sync=False, segment_bytes=segment_bytes)
+            for queue in self.queues
+        }
+        self._sources: dict[tuple[str, str], LineSource] = {}
+        self._merged = {queue: self._merged_of(queue) for queue in self.queues}
+        logged, ranges = self._logged()
+        acks = {
+            queue: open_side_writer(queue_folder(root, queue), "acks", sync=False)
+            for queue in self.queues
+        }
+        copies = {
+            f"{queue}/parts/{role}": acks[queue]
+            for queue in self.queues
+            if queue != ORDER_QUEUE
+            for role in roles.writers(queue)
+        }
+        self._order = OrderLog(
+            role=WATCHDOG,
+            run_id=run_id,
+            cmdline_hash=cmdline_hash,
+            order_queue=ORDER_QUEUE,
+            codec=codec,
+            clock=clock,
+            writer=acks[ORDER_QUEUE],
+            copies=copies,
+            taken=logged,
+        )
+        self._complete(ranges)
+
+    def _merged_of(self, queue: str) -> Counter[str]:
+        """Return how many lines of each role's part the inbox holds already."""
+        merged: Counter[str] = Counter()
+        source = LineSource(open_reader(self._root, queue))
+        while (line := source.next()) is not None:
+            merged[self._codec.decode(queue, line.json).source] += 1
+        return merged
+
+    def _logged(self) -> tuple[int, list[Ack]]:
+        """Return how many inputs the order log names, and its ranges."""
+        folder = queue_folder(self._root, ORDER_QUEUE)
+        ranges: list[Ack] = []
+        if (folder / "acks.head").exists():
+            source = LineSource(JournalReader(folder, "acks"))
+            while (line := source.next()) is not None:
+                payload = self._codec.decode(f"{ORDER_QUEUE}/acks", line.json).payload
+                if isinstance(payload, Ack):
+                    ranges.append(payload)
+        last = ranges[-1] if ranges else None
+        return (0 if last is None else last.n + last.to_seq - last.from_seq), ranges
+
+    def _complete(self, ranges: list[Ack]) -> None:
+        """Copy what was logged and not copied: only the last range can be so."""
+        for ack in ranges:
+            queue, _, role = ack.queue.split("/")
+            missing = ack.to_seq - self._merged[queue][role]
+            if missing <= 0:
+                continue
+            lines = [self._next(queue, role) for _ in range(missing)]
+            self._copy(queue, role, [line for line in lines if line is not None])
+
+    def _source(self, queue: str, role: str) -> LineSource | None:
+        key = (queue, role)
+        source = self._sources.get(key)
+        if source is None:
+            folder = queue_folder(self._root, queue) / "parts"
+            if not (folder / f"{role}.head").exists():
+                return None
+            source = self._sources[key] = LineSource(open_reader(self._root, queue, part=role))
+            for _ in range(self._merged[queue][role]):
+                if source.next() is None:
+                    raise IntegrityError(
+                        WATCHDOG,
+                        "QUEUE_TRUNCATED",
+                        f"{queue}/parts/{role} is shorter than the inbox",
+                    )
+        return source
+
+    def _next(self, queue: str, role: str) -> Line | None:
+        source = self._source(queue, role)
+        return None if source is None else source.next()
+
+    def _copy(self, queue: str, role: str, lines: list[Line]) -> None:
+        self._inboxes[queue].append([encode_line(line.json) for line in lines])
+        self._merged[queue][role] += len(lines)
+
+    def merge(self) -> int:
+        """Copy what stands in the parts and not yet in the inboxes; return how many lines."""
+        copied = 0
+        for queue in self.queues:
+            for role in self._roles.writers(queue):
+                copied += self._merge_part(queue, role)
+        return copied
+
+    def _merge_part(self, queue: str, role: str) -> int:
+        copied = 0
+        while True:
+            lines: list[Line] = []
+            while len(lines) < BATCH and (line := self._next(queue, role)) is not None:
+                self._codec.decode(f"{queue}/parts/{role}", line.json)
+                self._order.take(f"{queue}/parts/{role}", line.seq)
+                lines.append(line)
+            if not lines:
+                return copied
+            self._order.close()
+            self._copy(queue, role, lines)
+            copied += len(lines)
+
+    def sync(self) -> None:
+        """Make inboxes and order log durable."""
+        self._order.sync()
+        for inbox in self._inboxes.values():
+            inbox.sync()
+
+    def close(self) -> None:
+        """Copy the rest, sync and close."""
+        self.merge()
+        self._order.end()
+        for inbox in self._inboxes.values():
+            inbox.sync()
+            inbox.close()

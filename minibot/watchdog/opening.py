@@ -1,0 +1,81 @@
+"""What a run starts with: fresh cash, or what the last sealed run left (U-23)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from minibot.events.codec import Codec
+from minibot.events.model import Fill, JsonObject, RunOpening
+from minibot.events.order import LineSource
+from minibot.events.portfolio import Portfolio
+from minibot.events.registry import Contracts
+from minibot.events.roles import Roles
+from minibot.kernel.errors import Refusal
+from minibot.kernel.files import read_hashed
+from minibot.kernel.queue import open_reader
+from minibot.kernel.verify import verify_tree
+from minibot.runtime.config import Config
+from minibot.runtime.manifest import Manifest
+
+SEAL_FILE = "seal.json"
+
+
+def fresh_opening(config: Config) -> RunOpening:
+    """Return the opening of a run that starts with the profile's cash and nothing else."""
+    portfolio = config.portfolio
+    return RunOpening(cash={portfolio.quote_asset: portfolio.cash}, lots=(), budgets_used={})
+
+
+def opening_of(config: Config, runs: Path, contracts: Contracts, roles: Roles) -> RunOpening:
+    """Return the opening that `portfolio.start_from` asks for.
+
+    Raises:
+        Refusal: `carry` is asked for and the last run is not sealed or does not verify.
+    """
+    if config.portfolio.start_from == "fresh":
+        return fresh_opening(config)
+    last = last_run(runs)
+    if last is None:
+        return fresh_opening(config)
+    if not (last / SEAL_FILE).exists():
+        raise Refusal(f"{last.name} is not sealed.", "Set portfolio.start_from to fresh.")
+    finding = next(iter(verify_tree(last)), None)
+    if finding is not None:
+        raise Refusal(
+            f"{last.name} does not verify: {finding}", "Set portfolio.start_from to fresh."
+        )
+    return carried_opening(last, contracts, roles)
+
+
+def last_run(runs: Path) -> Path | None:
+    """Return the folder of the newest run, or None."""
+    found = sorted(path for path in runs.glob("*_*") if (path / "manifest.json").exists())
+    return found[-1] if found else None
+
+
+def carried_opening(run_dir: Path, contracts: Contracts, roles: Roles) -> RunOpening:
+    """Return what a sealed run left: its opening with its fills applied."""
+    manifest = Manifest.load(run_dir)
+    codec = Codec(contracts, roles, manifest.run_id, manifest.cmdline_hashes())
+    queues = run_dir / "queues"
+    control = LineSource(open_reader(queues, "control"))
+    first = control.next()
+    if first is None:
+        raise Refusal(f"{run_dir.name} has no opening.", "Set portfolio.start_from to fresh.")
+    opening = codec.decode("control", first.json).payload
+    if not isinstance(opening, RunOpening):
+        raise Refusal(f"{run_dir.name} has no opening.", "Set portfolio.start_from to fresh.")
+    portfolio = Portfolio.from_opening(opening)
+    fills = LineSource(open_reader(queues, "fills"))
+    while (line := fills.next()) is not None:
+        event = codec.decode("fills", line.json)
+        if isinstance(event.payload, Fill):
+            portfolio.apply(event.payload, event.ts)
+    seal: JsonObject = read_hashed(run_dir / SEAL_FILE)
+    return RunOpening(
+        cash=portfolio.opening_cash(),
+        lots=tuple(portfolio.opening_lots()),
+        budgets_used={},
+        from_run=manifest.run_id,
+        from_root=str(seal["root"]),
+    )

@@ -1,0 +1,202 @@
+"""What has to hold before a run starts; `minibot doctor` shows the same list.
+
+Every check names its key or file and what to do next. One failure is a refusal; nothing has been
+started then. The order is from cheap to slow.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+import requests
+
+from minibot.kernel.errors import Refusal, RunStop
+from minibot.kernel.files import FILES, ensure_folder, write_atomic
+from minibot.kernel.lock import WriterLock
+from minibot.runtime.clock import machine_ns
+from minibot.runtime.config import Config
+from minibot.runtime.paths import PROJECT, Var
+from minibot.runtime.staging import compare
+
+SYNC_SAMPLES = 20
+SYNC_BYTES = 400
+# A disk that needs longer than this for one small sync cannot keep a night's queues.
+SYNC_US_MAX = 500_000
+
+
+@dataclass(frozen=True, slots=True)
+class CheckResult:
+    """One line of `minibot doctor`: what was looked at, whether it holds, and what to do if not."""
+
+    name: str
+    passed: bool
+    found: str
+    remedy: str = ""
+
+
+def preflight(config: Config, var: Var) -> list[CheckResult]:
+    """Return the result of every check that needs no exchange, cheap ones first."""
+    checks: Sequence[Callable[[], CheckResult]] = (
+        lambda: _flag(var),
+        lambda: _writable(var),
+        lambda: _disk(config, var),
+        lambda: _lock(var),
+        lambda: _sync(var),
+        lambda: _code(config),
+    )
+    results = []
+    for check in checks:
+        results.append(check())
+        if not results[-1].passed:
+            break
+    return results
+
+
+def refuse_failed(results: Sequence[CheckResult]) -> None:
+    """Raise a refusal that names every failed check.
+
+    Raises:
+        Refusal: At least one check failed.
+    """
+    failed = [result for result in results if not result.passed]
+    if failed:
+        raise Refusal(
+            "; ".join(f"{result.name}: {result.found}" for result in failed),
+            " ".join(result.remedy for result in failed if result.remedy),
+        )
+
+
+def _flag(var: Var) -> CheckResult:
+    if not var.flag.exists():
+        return CheckResult("STOP.flag", True, "none")
+    return CheckResult(
+        "STOP.flag",
+        False,
+        f"{var.flag} stands: a former run was stopped",
+        'Read `minibot status`, then clear it with: minibot clear-stop --reason "..."',
+    )
+
+
+def _writable(var: Var) -> CheckResult:
+    try:
+        make_folders(var)
+        write_atomic(var.stop / "writable", b"yes\n")
+        (var.stop / "writable").unlink()
+    except (OSError, RunStop) as error:
+        return CheckResult(
+            "var", False, f"{var.root} cannot be written: {error}", "Choose another with --var DIR."
+        )
+    return CheckResult("var", True, str(var.root))
+
+
+def make_folders(var: Var) -> None:
+    """Make the folders that a run writes."""
+    for folder in (var.root, var.queues, var.runs, var.stop, var.requests, var.logs, var.metrics):
+        ensure_folder(folder)
+
+
+def _disk(config: Config, var: Var) -> CheckResult:
+    free_mb = psutil.disk_usage(str(var.root)).free // 1024 // 1024
+    need = config.watchdog.disk_free_min_mb
+    return CheckResult(
+        "disk",
+        free_mb >= need,
+        f"{free_mb} MB free, watchdog.disk_free_min_mb is {need}",
+        "" if free_mb >= need else "Free some space or choose another disk with --var DIR.",
+    )
+
+
+def _lock(var: Var) -> CheckResult:
+    path = var.stop / "exclusion.lock"
+    try:
+        WriterLock(path).close()
+    except (OSError, RunStop) as error:
+        return CheckResult("locks", False, f"do not exclude here: {error}", "Use a local disk.")
+    return CheckResult("locks", True, "exclude a second writer")
+
+
+def sync_us_p50(folder: Path) -> int:
+    """Return the median microseconds of a small append with its sync in a folder."""
+    path = folder / f"sync-{os.getpid()}"
+    descriptor = os.open(path, os.O_CREAT | os.O_WRONLY, 0o600)
+    samples = []
+    try:
+        for index in range(SYNC_SAMPLES):
+            begin = machine_ns()
+            FILES.pwrite(descriptor, bytes(SYNC_BYTES), index * SYNC_BYTES)
+            FILES.datasync(descriptor)
+            samples.append((machine_ns() - begin) // 1000)
+    finally:
+        os.close(descriptor)
+        path.unlink()
+    return int(statistics.median(samples))
+
+
+def _sync(var: Var) -> CheckResult:
+    sync_us = sync_us_p50(var.stop)
+    return CheckResult(
+        "sync",
+        sync_us <= SYNC_US_MAX,
+        f"{sync_us} us p50 for {SYNC_BYTES} bytes",
+        "" if sync_us <= SYNC_US_MAX else "Use a faster disk.",
+    )
+
+
+def _code(config: Config) -> CheckResult:
+    differing = compare(PROJECT)
+    if not differing:
+        return CheckResult("code", True, "equals staging/deployed.json")
+    required = config.code.require_manifest
+    return CheckResult(
+        "code",
+        not required,
+        f"differs from staging/deployed.json: {', '.join(differing[:5])}",
+        "Deploy it with: minibot stage status" if required else "",
+    )
+
+
+def exchange_checks(rest_url: str, timeout_ms: int, skew_ms_max: int) -> list[CheckResult]:
+    """Return whether the exchange answers and how far its clock is from ours."""
+    remedy = "Check the network; `minibot doctor` says what is unreachable."
+    try:
+        begin = time.time_ns() // 1_000_000
+        answer = requests.get(
+            f"{rest_url}/api/v3/time", timeout=timeout_ms / 1000, allow_redirects=False
+        )
+        end = time.time_ns() // 1_000_000
+        if answer.status_code != 200:
+            return [
+                CheckResult("exchange", False, f"{rest_url}: HTTP {answer.status_code}", remedy)
+            ]
+        server_ms = int(answer.json()["serverTime"])
+    except (requests.RequestException, ValueError, KeyError) as error:
+        reason = type(error).__name__
+        return [CheckResult("exchange", False, f"{rest_url} cannot be reached ({reason})", remedy)]
+    skew = server_ms - (begin + end) // 2
+    return [
+        CheckResult("exchange", True, f"{rest_url} answers in {end - begin} ms"),
+        CheckResult(
+            "clock",
+            abs(skew) <= skew_ms_max,
+            f"the exchange's clock is {skew} ms from ours, {skew_ms_max} allowed",
+            "" if abs(skew) <= skew_ms_max else "Set this machine's clock.",
+        ),
+    ]
+
+
+def code_sha256(project: Path) -> str:
+    """Return one hash over all Python files and contracts of the product."""
+    digest = hashlib.sha256()
+    for folder in ("minibot", "contracts", "config"):
+        for path in sorted((project / folder).rglob("*")):
+            if path.suffix in (".py", ".json") and "__pycache__" not in path.parts:
+                digest.update(path.relative_to(project).as_posix().encode() + b"\0")
+                digest.update(hashlib.sha256(path.read_bytes()).digest())
+    return digest.hexdigest()

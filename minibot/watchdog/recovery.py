@@ -1,0 +1,114 @@
+"""The run before this one: released when it is sealed, else recovered and sealed as interrupted.
+
+After a power loss or a killed launcher a run is not resumed. Whoever starts next completes its
+queues (each writer's own recovery), its merge and its seal, and says so.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from minibot.events.codec import Codec
+from minibot.events.registry import Contracts
+from minibot.events.roles import Roles
+from minibot.kernel.errors import RunStop
+from minibot.kernel.files import read_hashed, write_hashed
+from minibot.kernel.queue import open_side_writer, open_writer, queue_folder, reader_folder
+from minibot.kernel.seal import release, seal_run
+from minibot.runtime.clock import RunClock
+from minibot.runtime.manifest import Manifest
+from minibot.runtime.paths import Var
+from minibot.watchdog.merge import WATCHDOG, Merger
+from minibot.watchdog.stoplog import copy_stops
+
+CURRENT_FILE = "current.json"
+SEAL_FILE = "seal.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Recovered:
+    """What the start found of the run before: its id, its root, and what could not be repaired."""
+
+    run_id: str
+    root: str
+    findings: tuple[str, ...]
+
+
+def note_current(var: Var, run_id: str) -> None:
+    """Remember whose queues stand under `var/queues`."""
+    write_hashed(var.root / CURRENT_FILE, {"run_id": run_id})
+
+
+def clear_former_run(var: Var, contracts: Contracts, roles: Roles) -> Recovered | None:
+    """Make `var/queues` free for a new run; return what was recovered, if anything was.
+
+    Raises:
+        RunStop: The former run's own files cannot be read at all.
+    """
+    marker = var.root / CURRENT_FILE
+    if not marker.exists():
+        return None
+    run_id = str(read_hashed(marker)["run_id"])
+    run_dir = var.runs / run_id
+    recovered = None
+    if (run_dir / "manifest.json").exists() and not (run_dir / SEAL_FILE).exists():
+        recovered = _recover(var, run_dir, contracts, roles)
+    if (run_dir / SEAL_FILE).exists():
+        release(var.queues, run_dir)
+    marker.unlink()
+    return recovered
+
+
+def _recover(var: Var, run_dir: Path, contracts: Contracts, roles: Roles) -> Recovered:
+    manifest = Manifest.load(run_dir)
+    codec = Codec(contracts, roles, manifest.run_id, manifest.cmdline_hashes())
+    findings: list[str] = []
+    for name, entry in roles.queues.items():
+        for part in roles.writers(name) if entry.parts else (None,):
+            try:
+                open_writer(var.queues, name, part=part).close()
+            except RunStop as error:
+                findings.append(f"{error.reason_code}: {error.detail}")
+        _recover_sides(var, roles, name, findings)
+    try:
+        merger = Merger(
+            root=var.queues,
+            roles=roles,
+            codec=codec,
+            clock=RunClock(run_dir, manifest.clock_origin_ms, manifest.clock_speed),
+            run_id=manifest.run_id,
+            cmdline_hash=manifest.processes[WATCHDOG].cmdline_hash,
+            segment_bytes=manifest.config["queues"]["segment_bytes"],
+        )
+        merger.close()
+        copy_stops(var, codec)
+    except RunStop as error:
+        findings.append(f"{error.reason_code}: {error.detail}")
+    root = seal_run(
+        var.queues,
+        run_dir,
+        extra={
+            "state": "interrupted",
+            "findings": findings,
+            "config_sha256": manifest.config_sha256,
+            "contracts_sha256": manifest.contracts_sha256,
+            "code_sha256": manifest.code_sha256,
+        },
+    )
+    return Recovered(manifest.run_id, root, tuple(findings))
+
+
+def _recover_sides(var: Var, roles: Roles, queue: str, findings: list[str]) -> None:
+    folders = {queue_folder(var.queues, queue)}
+    for reader in roles.readers(queue):
+        is_primary = roles.queues[queue].primary_reader == reader
+        folders.add(reader_folder(var.queues, queue, reader, is_primary))
+    for folder in sorted(folders):
+        for stem in ("acks", "deadletter"):
+            if not (folder / f"{stem}.head").exists():
+                continue
+            try:
+                open_side_writer(folder, stem, sync=True).close()
+            except RunStop as error:
+                findings.append(f"{error.reason_code}: {error.detail}")

@@ -1,0 +1,54 @@
+"""Starting processes so that the terminal's signals reach the launcher alone."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+
+if sys.platform == "win32":
+
+    def spawn_role(
+        argv: Sequence[str], environ: Mapping[str, str], error_fd: int
+    ) -> subprocess.Popen[bytes]:
+        """Start a role with pipes for control and heartbeat, in a process group of its own."""
+        return subprocess.Popen(
+            argv,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=error_fd,
+            env=environ,
+            creationflags=subprocess.CREATE_NEW_PROCESS_GROUP,
+        )
+
+    def spawn_table(argv: Sequence[str], environ: Mapping[str, str]) -> subprocess.Popen[bytes]:
+        """Start the live table on the operator's terminal."""
+        return subprocess.Popen(
+            argv,
+            stdin=subprocess.PIPE,
+            env=environ,
+            creationflags=subprocess.CREATE_NEW_PROCESS_GROUP,
+        )
+
+else:
+
+    def spawn_role(
+        argv: Sequence[str], environ: Mapping[str, str], error_fd: int
+    ) -> subprocess.Popen[bytes]:
+        """Start a role with pipes for control and heartbeat, in a session of its own."""
+        return subprocess.Popen(
+            argv,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=error_fd,
+            env=environ,
+            start_new_session=True,
+        )
+
+    def spawn_table(argv: Sequence[str], environ: Mapping[str, str]) -> subprocess.Popen[bytes]:
+        """Start the live table on the operator's terminal.
+
+        It stays in the launcher's process group, as a background group could not write to some
+        terminals; it ignores SIGINT itself.
+        """
+        return subprocess.Popen(argv, stdin=subprocess.PIPE, env=environ)

@@ -1,0 +1,91 @@
+"""`var/stop_journal.jsonl`: every stop and end of every run, the file that operators tail.
+
+Never rotated or moved; written by whoever holds the run's lock. The lines are those of the
+runs' own `stop_journal` parts; an id that stands there is not written again.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from minibot.events.codec import Codec
+from minibot.events.ids import derive_id
+from minibot.events.model import Event, JsonObject, StopJournal
+from minibot.events.order import LineSource
+from minibot.kernel import canonical
+from minibot.kernel.journal import JournalReader
+from minibot.kernel.line import encode_line
+from minibot.kernel.queue import open_reader, open_side_writer
+from minibot.runtime.clock import wall_ms
+from minibot.runtime.cmdline import own_cmdline_hash
+from minibot.runtime.paths import Var
+from minibot.runtime.stop import CLEAR_KIND, STOP_KIND
+
+STEM = "stop_journal"
+WATCHDOG = "watchdog_role"
+
+
+def read_stops(var_root: Path) -> list[JsonObject]:
+    """Return every envelope of the operators' stop journal, oldest first."""
+    if not (var_root / f"{STEM}.head").exists():
+        return []
+    source = LineSource(JournalReader(var_root, STEM))
+    found = []
+    while (line := source.next()) is not None:
+        found.append(canonical.decode(line.json))
+    return found
+
+
+def append_stop(var: Var, json: bytes) -> None:
+    """Append one envelope, given as canonical JSON, unless its id stands there."""
+    wanted = canonical.decode(json)["id"]
+    if any(envelope["id"] == wanted for envelope in read_stops(var.root)):
+        return
+    writer = open_side_writer(var.root, STEM, sync=True)
+    writer.append([encode_line(json)])
+    writer.close()
+
+
+def copy_stops(var: Var, codec: Codec) -> None:
+    """Append what the parts of the run's `stop_journal` hold."""
+    for role in codec.roles.writers(STEM):
+        if not (var.queues / STEM / "parts" / f"{role}.head").exists():
+            continue
+        source = LineSource(open_reader(var.queues, STEM, part=role))
+        while (line := source.next()) is not None:
+            codec.decode(f"{STEM}/parts/{role}", line.json)
+            append_stop(var, line.json)
+
+
+def clear_flag(var: Var, who: str, why: str) -> str | None:
+    """Remove `STOP.flag` and record who and why; return the run it had stopped, if known.
+
+    The record comes first: a flag that is gone without one would be a silent continue.
+    """
+    stops = [envelope for envelope in read_stops(var.root) if _kind(envelope) == STOP_KIND]
+    last = stops[-1] if stops else None
+    run_id = last["run_id"] if last is not None else "00000000_000000"
+    payload = StopJournal(
+        component="operator",
+        reason_code="OPERATOR",
+        detail=why,
+        kind=CLEAR_KIND,
+        who=who,
+        why=why,
+        stopped_run=run_id,
+    )
+    event = Event(
+        ts=wall_ms(),
+        id=derive_id(run_id, WATCHDOG, f"clear {wall_ms()}", 0),
+        source=WATCHDOG,
+        run_id=run_id,
+        cmdline_hash=own_cmdline_hash(),
+        payload=payload,
+    )
+    append_stop(var, canonical.encode(event.to_json()))
+    var.flag.unlink()
+    return run_id if last is not None else None
+
+
+def _kind(envelope: JsonObject) -> str:
+    return str(envelope["payload"].get("kind", ""))

@@ -1,0 +1,174 @@
+"""Supervision: leases, heartbeats, restarts within a budget, and every doubt turned into STOP.
+
+One thread, one short turn at a time; nothing in it can wait. What it decides is a `StopRecord`
+(fail closed) or an incident (survived, on record). Processes end by their own handles.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from minibot.runtime.channels import DRAIN, LEASE, STOP
+from minibot.runtime.clock import machine_ns, suspend_ns
+from minibot.runtime.context import CLEAN, STOPPED, RoleContext
+from minibot.runtime.stop import StopRecord
+from minibot.watchdog.child import NS_PER_MS, Child
+
+WATCHDOG = "watchdog_role"
+AI = "ai_role"
+EXECUTION = "execution_role"
+LEASE_INTERVAL_NS = 1_000_000_000
+START_ORDER = ("execution_role", "risk_role", "strategy_role", "ai_role", "market_role")
+DRAIN_ORDER = ("market_role", "strategy_role", "risk_role", "execution_role", "ai_role")
+
+
+class Supervisor:
+    """The children of a run and what their behaviour means."""
+
+    def __init__(self, context: RoleContext, children: Mapping[str, Child]) -> None:
+        self.context = context
+        self.children = dict(children)
+        self.epoch = 1
+        self.ai_off = AI not in self.children
+        self.drained: set[str] = set()
+        self._leased_ns = 0
+        self._limits = context.config.watchdog
+
+    def start(self) -> None:
+        """Start the roles, downstream first."""
+        for name in START_ORDER:
+            child = self.children.get(name)
+            if child is not None:
+                child.start()
+                self._lease(child)
+
+    def lease(self) -> None:
+        """Send the lease to every child, once a second."""
+        moment = machine_ns()
+        if moment - self._leased_ns >= LEASE_INTERVAL_NS:
+            self._leased_ns = moment
+            for child in self.children.values():
+                self._lease(child)
+
+    def _lease(self, child: Child) -> None:
+        child.send(f"{LEASE} {suspend_ns()} {self.epoch}")
+
+    def check(self) -> StopRecord | None:
+        """Look at every role once; restart what may be restarted; return a STOP or None."""
+        for name, child in self.children.items():
+            if name in self.drained:
+                continue
+            code = child.exit_code()
+            record = self._ended(child, code) if code is not None else self._alive(child)
+            if record is not None:
+                return record
+        return None
+
+    def _ended(self, child: Child, code: int) -> StopRecord | None:
+        if child.name == AI and self.ai_off:
+            return None
+        if code == CLEAN and child.name in self.drained:
+            return None
+        if child.said_stop is not None or code == STOPPED:
+            reason_code, detail = child.said_stop or ("", "")
+            return StopRecord(
+                child.name, reason_code or "ROLE_CRASH_LOOP", detail or f"exit {code}"
+            )
+        return self._restart(child, f"ended with exit code {code}")
+
+    def _restart(self, child: Child, why: str) -> StopRecord | None:
+        limits = self._limits
+        if child.name == AI:
+            if len(child.restarts_ns) >= self.context.config.ai.restarts_max:
+                self._switch_ai_off(f"{why}; restart budget spent")
+                return None
+        elif not child.may_restart(limits.restarts_max_60s, limits.restarts_max_300s):
+            detail = f"{child.name} {why}; {len(child.restarts_ns)} restarts in 300 s"
+            code = "ROLE_MEMORY" if "RSS" in why else "ROLE_CRASH_LOOP"
+            return StopRecord(WATCHDOG, code, detail)
+        if child.name == AI:
+            child.restarts_ns.append(machine_ns())
+        self.context.incident("ROLE_RESTARTED", f"{child.name} {why}; restarted")
+        try:
+            child.start()
+        except OSError as error:
+            return StopRecord(WATCHDOG, "ROLE_CRASH_LOOP", f"{child.name}: restart failed: {error}")
+        self._lease(child)
+        return None
+
+    def _switch_ai_off(self, why: str) -> None:
+        """Switch the AI off and go on: it is never a reason to stop trading by rules."""
+        self.ai_off = True
+        self.drained.add(AI)
+        self.children[AI].kill()
+        self.context.incident("AI_OFF", f"ai_role {why}; the night goes on without it")
+
+    def _alive(self, child: Child) -> StopRecord | None:
+        limits = self._limits
+        heartbeat = child.heartbeat
+        if not heartbeat or heartbeat["state"] == "STARTING":
+            if child.age_ms() <= limits.starting_ms_max:
+                return None
+            return self._hung(child, f"is still starting after {child.age_ms()} ms")
+        sync_ns = heartbeat["sync_ns"]
+        if sync_ns:
+            synced_ms = (machine_ns() - sync_ns) // NS_PER_MS
+            if synced_ms > self.context.config.queues.sync_ms_max:
+                detail = f"{child.name}: a sync takes {synced_ms} ms"
+                return StopRecord(WATCHDOG, "CONSUMER_LAG", detail)
+            return None
+        hung_ms = limits.hung_execution_ms if child.name == EXECUTION else limits.hung_ms
+        if child.quiet_ms() > hung_ms:
+            return self._hung(child, f"has not turned its loop for {child.quiet_ms()} ms")
+        if heartbeat["waiting"] and child.stuck_ms() > hung_ms:
+            return self._hung(child, f"has not moved for {child.stuck_ms()} ms while inputs wait")
+        if heartbeat["waiting"] > self.context.config.queues.backlog_max:
+            detail = f"{child.name} is {heartbeat['waiting']} events behind"
+            return StopRecord(WATCHDOG, "CONSUMER_LAG", detail)
+        return None
+
+    def _hung(self, child: Child, what: str) -> StopRecord | None:
+        if child.name == AI:
+            child.kill()
+            self._switch_ai_off(what)
+            return None
+        return StopRecord(WATCHDOG, "ROLE_HUNG", f"{child.name} {what}")
+
+    def kill_over_memory(self, rss_bytes: Mapping[str, int]) -> None:
+        """Kill a role whose resident memory passed the limit; its end is a crash like others."""
+        limit = self._limits.rss_mb_max * 1024 * 1024
+        for name, rss in rss_bytes.items():
+            child = self.children.get(name)
+            if child is not None and rss > limit and child.is_running:
+                self.context.incident("ROLE_MEMORY", f"{name}: RSS {rss} bytes, {limit} allowed")
+                child.kill()
+
+    # --- ends ---------------------------------------------------------------------------------
+
+    def stop_all(self) -> None:
+        """End every role at once, execution first; kill what does not end by itself."""
+        self.epoch += 1
+        execution = self.children.get(EXECUTION)
+        if execution is not None:
+            execution.send(f"{STOP} -")
+            if not execution.wait(1.0):
+                execution.kill()
+                execution.wait(5.0)
+        rest = [child for child in self.children.values() if child is not execution]
+        for child in rest:
+            child.send(f"{STOP} -")
+        deadline = machine_ns() + 2_000 * NS_PER_MS
+        for child in rest:
+            left_s = max(0.0, (deadline - machine_ns()) / 1e9)
+            if not child.wait(left_s):
+                child.kill()
+                child.wait(5.0)
+
+    def begin_drain(self, name: str) -> None:
+        """Tell one role to take what waits and end."""
+        self.drained.add(name)
+        self.children[name].send(DRAIN)
+
+    def running(self) -> Sequence[str]:
+        """Return the names of the roles that still run."""
+        return [name for name, child in self.children.items() if child.is_running]
