@@ -14,14 +14,26 @@ from minibot.features.ema import Ema
 from minibot.features.lossless import float_from, float_text
 from minibot.features.rate_of_change import RateOfChange
 from minibot.features.rsi import WilderRsi
+from minibot.kernel.errors import RunStop
 from minibot.strategies.parameters import StrategyParameters
 
-_UNIT_MS = {"s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
+_UNIT_MS = {"s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000, "w": 604_800_000}
 
 
 def interval_ms(interval: str) -> int:
-    """Return the length of an interval such as `1s`, `15m`, `4h` in milliseconds."""
-    return int(interval[:-1]) * _UNIT_MS[interval[-1]]
+    """Return the length of an interval such as `1s`, `15m`, `4h` in milliseconds.
+
+    Raises:
+        RunStop: CONFIG_INVALID, for an interval without a fixed length (`1M`) or an unknown one.
+    """
+    unit = _UNIT_MS.get(interval[-1:])
+    if unit is None or not interval[:-1].isdigit():
+        raise RunStop(
+            "strategy_role",
+            "CONFIG_INVALID",
+            f"interval {interval!r}: expected a number of s, m, h, d or w",
+        )
+    return int(interval[:-1]) * unit
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,9 +24,9 @@ class Checklist:
         self.code: str = ""
         self.sentence: str = ""
 
-    def note(self, name: str, value: str, threshold: str, passed: bool) -> None:
+    def note(self, name: str, value: str, threshold: str) -> None:
         """Record a value that explains the decision and refuses nothing."""
-        self.checks.append(Check(name, value, threshold, passed))
+        self.checks.append(Check(name, value, threshold, True))
 
     def require(self, passed: bool, check: tuple[str, str, str], code: str, sentence: str) -> bool:
         """Record (name, value, threshold); the first that fails gives the reason to hold."""

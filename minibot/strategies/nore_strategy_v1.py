@@ -64,7 +64,7 @@ from minibot.features.touch import spread_bps, touch_notional
 from minibot.strategies.checklist import Checklist, number_text
 from minibot.strategies.parameters import StrategyParameters
 from minibot.strategies.readings import Readings, read, trend_bps
-from minibot.strategies.rules import Opinion, opinion
+from minibot.strategies.rules import Opinion, opinion, reading_checks
 from minibot.strategies.symbol_view import SymbolView
 
 NAME = "nore_strategy_v1"
@@ -106,7 +106,7 @@ class NoreStrategyV1:
             return _hold(checklist)
         said = opinion(readings, self.parameters, is_long=view.is_long, entry_code=view.entry_code)
         spread = self._filter_market(view, now, said, checklist)
-        self._note_readings(view, readings, checklist)
+        self._note_readings(view, readings, said, checklist)
         if said is None or said.side == HOLD or spread is None:
             self._refuse_without_setup(said, readings, checklist)
             return _hold(checklist)
@@ -195,27 +195,14 @@ class NoreStrategyV1:
         )
         return spread
 
-    def _note_readings(self, view: SymbolView, readings: Readings, checklist: Checklist) -> None:
-        section = self.parameters.section
-        band = f"{section['rsi_oversold']} to {section['rsi_overbought']}"
-        is_inside = self.parameters.rsi_oversold < readings.rsi < self.parameters.rsi_overbought
-        checklist.note("rsi", number_text(readings.rsi, 2), band, is_inside)
-        momentum_min = section["momentum_bps_min"]
-        is_moving = abs(readings.momentum_bps) >= self.parameters.momentum_bps_min
-        checklist.note(
-            "momentum_bps", number_text(readings.momentum_bps, 2), f"+-{momentum_min}", is_moving
-        )
-        checklist.note("return_bps", number_text(readings.return_bps, 2), "sign", True)
-        reversion_min = section["reversion_bps_min"]
-        is_away = abs(readings.reversion_bps) >= self.parameters.reversion_bps_min
-        checklist.note(
-            "reversion_bps", number_text(readings.reversion_bps, 2), f"+-{reversion_min}", is_away
-        )
-        checklist.note("atr_bps", number_text(readings.atr_bps, 2), "none", True)
+    def _note_readings(
+        self, view: SymbolView, readings: Readings, said: Opinion | None, checklist: Checklist
+    ) -> None:
+        checklist.checks += reading_checks(readings, self.parameters, said)
         trend = trend_bps(view.trend)
         lacking = f"warmup {view.trend.count}/{view.trend.slow.warmup}"
         text = lacking if trend is None else number_text(trend, 2)
-        checklist.note(f"trend_{view.trend.interval}_bps", text, "optional", True)
+        checklist.note(f"trend_{view.trend.interval}_bps", text, "optional")
 
     def _refuse_without_setup(
         self, said: Opinion | None, readings: Readings, checklist: Checklist
@@ -231,9 +218,11 @@ class NoreStrategyV1:
             False,
             ("setup", "none", "one"),
             NO_SETUP,
-            f"no setup: momentum {number_text(readings.momentum_bps, 2)} bps against "
-            f"+-{section['momentum_bps_min']}, rsi {number_text(readings.rsi, 1)} against "
-            f"{section['rsi_oversold']} and {section['rsi_overbought']}",
+            f"no setup: momentum {number_text(readings.momentum_bps, 2)} bps "
+            f"(+-{section['momentum_bps_min']}), rsi {number_text(readings.rsi, 1)} "
+            f"({section['rsi_oversold']}, {section['rsi_overbought']}), price "
+            f"{number_text(-readings.reversion_bps, 2)} bps from its average "
+            f"(+-{section['reversion_bps_min']})",
         )
 
     def _filter_state(

@@ -20,7 +20,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from minibot.events.model import BUY, HOLD, SELL
+from minibot.events.model import BUY, HOLD, SELL, Check
 from minibot.events.numbers import decimal_text
 from minibot.events.reasons import (
     CONFLICTING,
@@ -62,6 +62,64 @@ def opinion(
     if is_long:
         return leave or entry
     return entry or leave
+
+
+def reading_checks(
+    readings: Readings, parameters: StrategyParameters, said: Opinion | None
+) -> list[Check]:
+    """Return every reading against what the speaking rule demands of it (`none` if nothing).
+
+    While no rule speaks, the thresholds are those that would have made one speak.
+    """
+    demands = _demands(parameters, "") if said is None else _demands(parameters, said.code)
+    met = _met_without_rule(readings, parameters) if said is None else {}
+    is_met = said is not None and said.side != HOLD
+    values = (
+        ("rsi", readings.rsi),
+        ("momentum_bps", readings.momentum_bps),
+        ("return_bps", readings.return_bps),
+        ("reversion_bps", readings.reversion_bps),
+        ("atr_bps", readings.atr_bps),
+    )
+    checks: list[Check] = []
+    for name, value in values:
+        demand = demands.get(name)
+        passed = demand is None or is_met or met.get(name, False)
+        checks.append(Check(name, decimal_text(value, 2), demand or "none", passed))
+    return checks
+
+
+def _met_without_rule(readings: Readings, parameters: StrategyParameters) -> dict[str, bool]:
+    momentum_min, reversion_min = parameters.momentum_bps_min, parameters.reversion_bps_min
+    return {
+        "rsi": not parameters.rsi_oversold < readings.rsi < parameters.rsi_overbought,
+        "momentum_bps": abs(readings.momentum_bps) >= momentum_min,
+        "reversion_bps": abs(readings.reversion_bps) >= reversion_min,
+    }
+
+
+def _demands(parameters: StrategyParameters, code: str) -> dict[str, str]:
+    section = parameters.section
+    oversold, overbought = section["rsi_oversold"], section["rsi_overbought"]
+    momentum, reversion = section["momentum_bps_min"], section["reversion_bps_min"]
+    if code == MOMENTUM_UP:
+        between = f"{oversold} to {overbought}"
+        return {"rsi": between, "momentum_bps": f">= {momentum}", "return_bps": "> 0"}
+    if code == MOMENTUM_DOWN:
+        return {"momentum_bps": f"<= -{momentum}", "return_bps": "< 0"}
+    if code == REVERSION_OVERSOLD:
+        return {"rsi": f"<= {oversold}", "reversion_bps": f">= {reversion}"}
+    if code == REVERSION_OVERBOUGHT:
+        return {"rsi": f">= {overbought}", "reversion_bps": f"<= -{reversion}"}
+    if code == REVERSION_DONE:
+        return {"reversion_bps": "<= 0"}
+    if code == CONFLICTING:
+        return {"momentum_bps": f"> -{momentum}"}
+    return {
+        "rsi": f"<= {oversold} or >= {overbought}",
+        "momentum_bps": f">= {momentum} or <= -{momentum}",
+        "reversion_bps": f">= {reversion} or <= -{reversion}",
+    }
 
 
 def _entry(readings: Readings, parameters: StrategyParameters) -> Opinion | None:

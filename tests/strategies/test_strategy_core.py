@@ -1,0 +1,567 @@
+"""The strategy's core as a whole: determinism, restoring, journaling of holds, recorded tapes."""
+
+from __future__ import annotations
+
+import ast
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from minibot.events.model import HOLD, Bar, Draft, Event, JsonObject, Signal
+from minibot.events.reasons import REASONS
+from minibot.events.registry import Contracts
+from minibot.kernel.canonical import decode, encode
+from minibot.kernel.errors import InvariantError, RunStop
+from minibot.strategies.core import core_from_config, core_from_state
+from minibot.strategies.nore_strategy_v1 import NoreStrategyV1
+from minibot.strategies.parameters import params_hash
+from minibot.strategies.symbol_view import SymbolView
+from tests.strategies.strategy_feed import (
+    OPENING,
+    PRICE,
+    START,
+    SYMBOL,
+    Feed,
+    config,
+    dip,
+    draft_bytes,
+    event,
+    flat,
+    jump,
+    recorded,
+    run_recorded,
+    signals,
+    stairs,
+)
+
+TAPE = Path("binance-ws-hft") / "btcusdt_20240808.gz"
+NEXT_TAPE = Path("binance-ws-hft") / "btcusdt_20240809.gz"
+
+KINDS = ("quote", "old_quote", "wide", "trade", "gap", "depth", "book", "fill", "ending")
+MORE_KINDS = ("1m", "history", "halt_symbol", "resume_symbol")
+
+# One random action on the feed: what happens, and a number that shapes it.
+ACTIONS = st.lists(
+    st.tuples(
+        st.sampled_from([*["bar"] * 6, *KINDS, *MORE_KINDS]),
+        st.integers(min_value=-12, max_value=12),
+    ),
+    max_size=40,
+)
+
+
+def act(feed: Feed, action: str, size: int) -> list[Draft]:
+    """Do one random action on the feed; return its drafts."""
+    price = max(PRICE * 0.9, feed.last * (1.0 + size / 20_000.0))
+    if action == "bar":
+        return feed.bar(price)
+    if action == "trade":
+        feed.ts += 100 * abs(size)
+        return feed.trade(price, feed.ts if size % 2 else None)
+    if action == "old_quote":
+        return feed.quote(age_ms=400 * abs(size))
+    if action == "wide":
+        return feed.quote(bid="59000.00", ask="61000.00")
+    if action == "gap":
+        return feed.gap(length_ms=10_000 * abs(size))
+    if action == "depth":
+        return feed.gap("depth")
+    if action in ("1m", "history"):
+        feed.ts += 1000
+        interval = "1m" if action == "1m" else "1s"
+        return feed.bare_bar(price, interval=interval, is_history=action == "history")
+    if action == "fill":
+        is_long = feed.core.state()["views"][SYMBOL]["position"]["qty"] != "0"
+        feed.fill("SELL" if is_long else "BUY")
+        return []
+    if action == "halt_symbol":
+        return feed.status("BREAK")
+    if action == "resume_symbol":
+        return feed.status("TRADING")
+    return {"quote": feed.quote, "book": feed.book, "ending": feed.ending}[action]()
+
+
+def warmed(profile: JsonObject) -> Feed:
+    feed = Feed(profile)
+    feed.bars(flat(25))
+    return feed
+
+
+@settings(max_examples=80, deadline=None)
+@given(actions=ACTIONS, cut=st.integers(0, 40), from_ticks=st.booleans())
+def test_core_restored_anywhere_gives_identical_drafts(
+    actions: list[tuple[str, int]], cut: int, from_ticks: bool
+) -> None:
+    """A state taken at any point, through canonical JSON, leads to the same bytes ever after."""
+    profile = config(bars_from_ticks=from_ticks, cooldown_ms=2000)
+    whole, parted = warmed(profile), warmed(profile)
+    expected, found = [], []
+    for index, (action, size) in enumerate(actions):
+        if index == cut:
+            state = decode(encode(parted.core.state()))
+            parted.core = core_from_state(profile, state)
+        expected.append(draft_bytes(act(whole, action, size)))
+        found.append(draft_bytes(act(parted, action, size)))
+
+    assert found == expected
+    assert encode(parted.core.state()) == encode(whole.core.state())
+    assert encode(parted.core.facts()) == encode(whole.core.facts())
+
+
+@pytest.mark.row("C-13")
+@settings(max_examples=40, deadline=None)
+@given(past=ACTIONS, one=ACTIONS, other=ACTIONS)
+def test_core_future_events_leave_past_signals_unchanged(
+    past: list[tuple[str, int]], one: list[tuple[str, int]], other: list[tuple[str, int]]
+) -> None:
+    """Whatever follows, what was said up to now is the same bytes."""
+    spoken = []
+    for future in (one, other):
+        feed = warmed(config(cooldown_ms=2000))
+        drafts = [draft for action in past for draft in act(feed, *action)]
+        said = draft_bytes(drafts)
+        for action in future:
+            act(feed, *action)
+        spoken.append((said, draft_bytes(drafts)))
+
+    assert spoken[0] == spoken[1]
+    assert spoken[0][0] == spoken[0][1]
+
+
+@pytest.mark.row("N-59", "N-61", "B-05")
+@settings(max_examples=80, deadline=None)
+@given(actions=ACTIONS, from_ticks=st.booleans())
+def test_signals_of_any_stream_keep_their_promises(
+    actions: list[tuple[str, int]], from_ticks: bool
+) -> None:
+    """Reasons, scores, causes and the thrift with holds, whatever the market does."""
+    feed = warmed(config(bars_from_ticks=from_ticks, cooldown_ms=2000))
+    said_code, said_hold_ts = feed.core.state()["views"][SYMBOL]["said_code"], -1
+    for action, size in actions:
+        for draft in act(feed, action, size):
+            (signal,) = signals([draft])
+            assert signal.reason.startswith(f"{signal.side}: ")
+            assert len(signal.reason) > len("HOLD: ")
+            assert signal.reason_code in REASONS
+            assert signal.checks
+            assert 0 <= signal.score <= 100
+            assert 0 <= signal.confidence <= 100
+            assert draft.cause_ids == (f"{feed.number:08x}-0000-4000-8000-000000000000",)
+            assert draft.tick_seq == feed.seq
+            if signal.side == HOLD:
+                assert signal.reason_code != said_code
+                assert feed.ts - said_hold_ts >= 1000
+                said_hold_ts = feed.ts
+            else:
+                assert all(check.passed for check in signal.checks)
+            said_code = signal.reason_code
+
+
+@pytest.mark.row("B-80")
+@settings(max_examples=60, deadline=None)
+@given(
+    part=st.sampled_from(["rsi", "fast", "slow", "atr", "momentum"]),
+    value=st.sampled_from(["nan", "inf", "-inf"]),
+    close=st.sampled_from([dip(), jump(), PRICE]),
+    is_long=st.booleans(),
+)
+def test_reading_not_a_number_is_hold(part: str, value: str, close: float, is_long: bool) -> None:
+    """Whichever indicator went wrong, the answer is HOLD and says that a reading is missing."""
+    feed = warmed(config())
+    if is_long:
+        feed.take_lot("0.008")
+    state = feed.core.state()
+    indicator = state["views"][SYMBOL]["bars"][part]
+    for key in ("gain", "mean"):
+        if key in indicator:
+            indicator[key] = value
+    if "window" in indicator:
+        indicator["window"] = [value] * len(indicator["window"])
+    feed.core = core_from_state(config(), state)
+    drafts = feed.bar(close)
+
+    assert [signal.side for signal in signals(drafts)] in ([], [HOLD])
+    facts = feed.core.facts()
+    assert facts["reason_code"] == "feature_missing"
+    assert facts["reason"] == "HOLD: a reading over 1s bars is missing or not a number"
+
+
+def test_hold_of_same_reason_is_written_once_and_shown_always() -> None:
+    """A night of holding is a handful of lines; the current values stand in the facts."""
+    feed = Feed()
+    drafts = feed.bars(flat(200))
+    facts = feed.core.facts()
+
+    assert [signal.reason_code for signal in signals(drafts)] == ["warmup", "no_setup"]
+    assert facts["reason_code"] == "no_setup"
+    assert facts["signals"] == 2
+    assert facts["decisions"][SYMBOL]["checks"]["spread_bps"] == "0.00"
+    assert facts["decisions"][SYMBOL]["ts"] == feed.ts
+    encode(facts)
+
+
+@pytest.mark.parametrize(("wait_ms", "count"), [(999, 0), (1000, 1)])
+def test_hold_of_new_reason_waits_a_second(wait_ms: int, count: int) -> None:
+    """Reasons that flicker within a second are written once; the last is not lost after it."""
+    feed = warmed(config())
+    feed.gap("depth")
+    assert len(feed.bar(dip())) == 1
+    feed.book()
+    feed.ts += wait_ms
+    feed.quote()
+
+    assert len(feed.bare_bar(PRICE, back=wait_ms - 999)) == count
+
+
+def test_bars_of_history_warm_up_and_say_nothing() -> None:
+    """History feeds the indicators; the first live bar after it may already be a signal."""
+    feed = Feed()
+    drafts: list[Draft] = []
+    for close in flat(40):
+        feed.ts += 1000
+        drafts += feed.bare_bar(close, is_history=True)
+    assert drafts == []
+    assert feed.core.facts()["reason"] == "HOLD: waits for the first bar"
+
+    assert [signal.side for signal in signals(feed.bar(dip()))] == ["BUY"]
+
+
+def test_bars_of_other_intervals_and_old_bars_decide_nothing() -> None:
+    """Only a new closed bar of `bar_interval` asks the strategy."""
+    feed = warmed(config())
+    before = feed.core.state()["views"][SYMBOL]["bars"]
+
+    assert feed.bare_bar(dip(), back=5_000) == []
+    assert feed.bare_bar(dip()) == []
+    assert feed.core.state()["views"][SYMBOL]["bars"] == before
+    feed.ts += 60_000
+    assert feed.bare_bar(dip(), interval="1m") == []
+
+
+@pytest.mark.parametrize(("hole", "count"), [(21, 26), (22, 1)])
+def test_bars_with_a_long_hole_start_anew(hole: int, count: int) -> None:
+    """A hole within the slow average's memory is passed over; a longer one empties it."""
+    feed = warmed(config())
+    feed.ts += (hole - 1) * 1000
+    feed.bar(PRICE)
+
+    assert feed.core.facts()["decisions"][SYMBOL]["checks"]["bars_1s"] == str(count)
+
+
+@pytest.mark.row("N-58")
+@pytest.mark.parametrize("from_ticks", [False, True])
+def test_ticks_alone_and_bars_both_give_signals(from_ticks: bool) -> None:
+    """A market told in ticks only trades as one told in bars, once the profile says so."""
+    feed = Feed(config(bars_from_ticks=from_ticks))
+    drafts: list[Draft] = []
+    for close in [*flat(40), dip(), PRICE]:
+        feed.ts += 1000
+        drafts += feed.trade(close, feed.ts)
+        if not from_ticks:
+            drafts += feed.bare_bar(close)
+
+    assert [signal.side for signal in signals(drafts)].count("BUY") == 1
+
+
+@pytest.mark.row("N-58")
+def test_ticks_only_tape_gives_the_bars_own_indicators() -> None:
+    """Bars made from trades equal the recorded ones, also over seconds without any trade."""
+    ticks, bars = Feed(config(bars_from_ticks=True)), Feed()
+    closes = [PRICE + 7.0 * (n * n % 11) for n in range(60)]
+    for n, close in enumerate(closes):
+        for feed in (ticks, bars):
+            feed.ts = START + n * 1000
+        if n % 5 not in (2, 3):  # Two of five seconds have no trade: flat bars.
+            ticks.trade(close, ticks.ts + 300)
+        held = closes[n - n % 5 + 1] if n % 5 in (2, 3) else close
+        bars.ts += 1000
+        bars.bare_bar(held)
+    ticks.trade(PRICE, START + 60_000)
+
+    found = ticks.core.state()["views"][SYMBOL]["bars"]
+    assert found == bars.core.state()["views"][SYMBOL]["bars"]
+
+
+def test_ticks_late_or_after_a_long_hole_do_not_bend_bars() -> None:
+    """A late trade is left out of a closed bar, and an hour without trades starts anew."""
+    feed = Feed(config(bars_from_ticks=True))
+    for n in range(30):
+        feed.trade(PRICE, START + n * 1000)
+    before = feed.core.state()["views"][SYMBOL]
+    feed.trade(PRICE * 2, START + 3_000)
+    late = feed.core.state()["views"][SYMBOL]
+    feed.ts += 3_600_000
+    feed.trade(PRICE, START + 3_600_000)
+    feed.trade(PRICE, START + 3_601_000)
+
+    assert late["bars"] == before["bars"]
+    assert late["tick_bars"] == before["tick_bars"]
+    assert feed.core.state()["views"][SYMBOL]["bars"]["slow"]["count"] == 1
+
+
+def test_two_symbols_are_judged_apart() -> None:
+    """What happens to one symbol neither warms nor spoils another."""
+    feed = warmed(config())
+    other = Bar("ETHUSDT", "1s", START, START + 999, "1", "1", "1", "1", "1", is_history=False)
+    (signal,) = signals(feed.take(other))
+
+    assert (signal.symbol, signal.reason_code) == ("ETHUSDT", "no_instrument")
+    assert [s.side for s in signals(feed.bar(dip()))] == ["BUY"]
+    assert sorted(feed.core.facts()["decisions"]) == [SYMBOL, "ETHUSDT"]
+
+
+@pytest.mark.parametrize(
+    ("lots", "held"),
+    [([], False), (["0.00800"], True), (["0.00400", "0.00400"], True), (["0.00008"], False)],
+)
+def test_position_is_what_opening_says(lots: list[str], held: bool) -> None:
+    """Lots of a former run are held; a rest that cannot be sold (under 5 USDT) counts as flat."""
+    feed = Feed()
+    for lot in lots:
+        feed.take_lot(lot)
+    feed.bars(flat(40))
+
+    (signal,) = signals(feed.bar(jump()))
+    assert (signal.side == "SELL") is held
+
+
+def test_position_after_partial_fills_and_base_fee_is_exact() -> None:
+    """Fills add up to the last digit, fees in the base asset included; flat means flat."""
+    feed = Feed()
+    feed.fill("BUY", "0.10000001", fee="0.00000001", asset="BTC")
+    feed.fill("BUY", "0.2")
+    feed.fill("SELL", "0.3")
+
+    assert feed.core.state()["views"][SYMBOL]["position"] == {"qty": "0"}
+
+
+def test_position_below_zero_is_an_invariant_error() -> None:
+    """A sale of more than is held cannot be, so the run stops."""
+    feed = Feed()
+    feed.fill("BUY", "0.1")
+
+    with pytest.raises(InvariantError, match=r"makes the position -0\.1"):
+        feed.fill("SELL", "0.2")
+
+
+@pytest.mark.parametrize(
+    ("trend", "points"), [([1.0] * 21, 0), ([*([1.0] * 20), 2.0], 10), ([*([1.0] * 20), 0.5], -10)]
+)
+def test_trend_influences_the_score_by_ten_points(trend: list[float], points: int) -> None:
+    """With the trend ten points more, against it ten less, and none while it says nothing."""
+    feed, plain = Feed(), Feed()
+    for n, factor in enumerate(trend):
+        feed.bare_bar(PRICE * factor, interval="1m", back=(len(trend) - n) * 60_000)
+    scores = []
+    for each in (feed, plain):
+        each.bars(flat(40))
+        scores.append(signals(each.bar(dip()))[0].score)
+
+    assert scores[0] - scores[1] == points
+    checks = plain.core.facts()["decisions"][SYMBOL]["checks"]
+    assert checks["trend_1m_bps"] == "warmup 0/21"
+
+
+def test_score_and_confidence_follow_the_documented_sum() -> None:
+    """Hand-computed from the readings in the checks: points as the module's text says."""
+    feed = warmed(config(touch_notional_min="30000", tick_age_ms_max=4000))
+    feed.ts += 1000
+    feed.last = dip()
+    feed.quote(bid="60000.00", ask="60012.00", age_ms=1000)
+    (signal,) = signals(feed.bare_bar(dip()))
+    values = {check.name: check.value for check in signal.checks}
+    strength = min(1.0, (float(values["reversion_bps"]) / 1.0 - 1.0) / 2.0)
+    rsi_share = (30.0 - float(values["rsi"])) / 30.0
+
+    assert signal.score == 50 + int(25 * strength) + int(15 * rsi_share)
+    # Spread 2.00 of 8.0, notional 60012 of 4 x 30000, age 1000 of 4000, order flow not ready yet.
+    assert values["spread_bps"] == "2.00"
+    assert signal.confidence == 20 + 15 + 10 + 15 + 10
+
+
+def test_order_flow_against_us_lowers_confidence() -> None:
+    """The same dip is trusted less when the touch is pushed down, more when it is pushed up."""
+    found = {}
+    for side in ("bid", "ask"):
+        feed = warmed(config(flow_touches=5))
+        for n in range(1, 8):
+            feed.quote(**{f"{side}_qty": str(n)})  # type: ignore[arg-type]
+        feed.ts += 1000
+        feed.last = dip()
+        feed.quote(**{f"{side}_qty": "9"})  # type: ignore[arg-type]
+        found[side] = signals(feed.bare_bar(dip()))[0].confidence
+
+    assert found["bid"] > found["ask"]
+
+
+@pytest.mark.row("B-04", "B-05", "N-59")
+def test_signals_satisfy_their_contract(project: Path) -> None:
+    """Every signal the strategy writes passes the registered schema, holds included."""
+    contracts = Contracts.load(project / "contracts", project / "config" / "contracts.v1.json")
+    feed = Feed()
+    drafts = feed.bars([*flat(40), dip(), *flat(20), jump(), *stairs(30, 2.0, 1.0)])
+    feed.take_lot("0.1")
+    drafts += feed.bars([*flat(60), dip(), *flat(30), jump()])
+    sides = set()
+    for draft in drafts:
+        signal = draft.payload
+        written = event(draft.ts, 1, signal, "strategy_role")
+        full = Event(
+            **{**_fields(written), "cause_ids": draft.cause_ids, "tick_seq": draft.tick_seq}
+        )
+        envelope = decode(encode(full.to_json()))
+        assert contracts.validate(envelope), contracts.explain(envelope)
+        assert isinstance(signal, Signal)
+        assert 1_000 <= signal.horizon_ms <= 86_400_000
+        sides.add(signal.side)
+
+    assert sides == {"BUY", "SELL", "HOLD"}
+
+
+def _fields(written: Event) -> dict[str, Any]:
+    return {name: getattr(written, name) for name in Event.__dataclass_fields__}
+
+
+@pytest.mark.row("N-61")
+def test_params_hash_follows_every_parameter() -> None:
+    """A signal can be traced to its numbers: any other number, any other hash."""
+    section = config()["strategy"]
+    hashes = {params_hash(section)}
+    for key in section:
+        hashes.add(params_hash({**section, key: "changed"}))
+
+    assert len(hashes) == len(section) + 1
+    feed = Feed()
+    (signal,) = signals(feed.bar(PRICE))
+    assert (signal.strategy, signal.params_hash) == ("nore_strategy_v1", params_hash(section))
+
+
+@pytest.mark.row("N-111")
+def test_strategy_role_loads_nore_strategy_v1(project: Path) -> None:
+    """The role table names the role, the role the core, and the core the strategy of this file."""
+    roles = json.loads((project / "config" / "roles.v1.json").read_text(encoding="utf-8"))
+    role = roles["roles"]["strategy_role"]
+    core = core_from_config(config())
+
+    assert role["module"] == "minibot.strategies.role"
+    assert set(role["inputs"]) == {"control", "fills", "market_ticks"}
+    assert isinstance(core._strategy, NoreStrategyV1)
+    assert (project / "minibot" / "strategies" / "nore_strategy_v1.py").is_file()
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"name": "nore_strategy_v2"},
+        {"ema_fast": 21},
+        {"rsi_oversold": "60"},
+        {"rsi_overbought": "40"},
+        {"trend_interval": "1s"},
+        {"bar_interval": "1M"},
+    ],
+)
+def test_parameters_that_contradict_each_other_are_refused(changes: dict[str, Any]) -> None:
+    """What the config schema cannot see, the core refuses before the first event."""
+    with pytest.raises(RunStop) as caught:
+        Feed(config(**changes), is_opened=False).bar(PRICE)
+
+    assert caught.value.reason_code == "CONFIG_INVALID"
+
+
+@pytest.mark.row("N-62")
+def test_core_modules_import_features_and_nothing_impure(project: Path) -> None:
+    """Indicators come from the feature package; no clock, chance, file, socket or libm comes in."""
+    allowed = {"__future__", "collections", "dataclasses", "hashlib", "typing"}
+    imported: set[str] = set()
+    for path in sorted((project / "minibot" / "strategies").glob("*.py")):
+        if path.name == "role.py":
+            continue
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Import):
+                imported.update(alias.name for alias in node.names)
+            elif isinstance(node, ast.ImportFrom):
+                imported.add(node.module or "")
+    foreign = {
+        name
+        for name in imported - allowed
+        if not name.startswith(("minibot.events.", "minibot.features.", "minibot.strategies"))
+    }
+
+    assert foreign == {"minibot.kernel.canonical", "minibot.kernel.errors"}
+    assert {
+        f"minibot.features.{name}" for name in ("atr", "ema", "rsi", "rate_of_change")
+    } <= imported
+
+
+# --- recordings --------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def played(shared_data: Path) -> tuple[list[Draft], int]:
+    """The signals of the demo's recording under the demo's profile, and how many were filled."""
+    drafts, fills = run_recorded(core_from_config(config()), recorded(shared_data / TAPE))
+    return drafts, len(fills)
+
+
+@pytest.mark.row("N-31", "N-61")
+def test_recorded_tape_fills_signals_and_trades(played: tuple[list[Draft], int]) -> None:
+    """The quiet recording of the demo trades at least three times there and back."""
+    drafts, fills = played
+    spoken = signals(drafts)
+
+    assert fills >= 6
+    assert {signal.side for signal in spoken} == {"BUY", "SELL", "HOLD"}
+    assert all(signal.reason for signal in spoken)
+    assert len({signal.reason_code for signal in spoken}) >= 6
+
+
+def test_recorded_tape_of_another_day_trades_too(shared_data: Path) -> None:
+    """Nothing in the strategy knows the demo's recording: the next one trades as well."""
+    _, fills = run_recorded(core_from_config(config()), recorded(shared_data / NEXT_TAPE))
+
+    assert len(fills) >= 2
+
+
+@pytest.mark.row("N-58")
+def test_recorded_tape_without_bars_trades_too(shared_data: Path) -> None:
+    """The same recording, ticks alone, gives signals to trade."""
+    core = core_from_config(config(bars_from_ticks=True))
+    _, fills = run_recorded(core, recorded(shared_data / TAPE, with_bars=False))
+
+    assert len(fills) >= 6
+
+
+@pytest.mark.row("N-60")
+def test_recorded_tape_in_two_processes_gives_one_digest(
+    shared_data: Path, project: Path, played: tuple[list[Draft], int]
+) -> None:
+    """Two fresh processes with different hash seeds give the same bytes of signals."""
+    answers = set()
+    for seed in ("1", "2"):
+        environment = {**os.environ, "PYTHONHASHSEED": seed, "PYTHONPATH": str(project)}
+        command = [sys.executable, "-m", "tests.strategies.strategy_feed", str(shared_data / TAPE)]
+        done = subprocess.run(
+            command, cwd=project, env=environment, capture_output=True, text=True, timeout=60
+        )
+        assert done.returncode == 0, done.stderr
+        answers.add(done.stdout)
+
+    assert len(answers) == 1
+    assert answers.pop().split()[0] == str(len(played[0]))
+
+
+def test_opening_event_is_taken_before_anything_else() -> None:
+    """A core that only saw its opening holds nothing and says nothing."""
+    core = core_from_config(config())
+
+    assert core.step("control", 1, event(START, 1, OPENING, "watchdog_role"), START) == []
+    assert core.facts()["reason"] == "HOLD: waits for the first bar"
+    assert core.state()["views"] == {}
+    assert isinstance(SymbolView(SYMBOL, core.parameters).state(), dict)

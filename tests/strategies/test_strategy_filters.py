@@ -1,0 +1,447 @@
+"""Every filter of `nore_strategy_v1`, on both sides of its boundary, with the reason it gives."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from minibot.events.model import Check, Draft, Signal
+from tests.strategies.strategy_feed import PRICE, Feed, config, dip, flat, jump, signals, stairs
+
+
+def only(drafts: list[Draft]) -> Signal:
+    (signal,) = signals(drafts)
+    return signal
+
+
+def check_of(signal: Signal, name: str) -> Check:
+    (found,) = [check for check in signal.checks if check.name == name]
+    assert isinstance(found, Check)
+    return found
+
+
+def warm(**changes: object) -> Feed:
+    """A flat market, warmed up, whose next dip is a BUY."""
+    feed = Feed(config(**changes))
+    feed.bars(flat(40))
+    return feed
+
+
+def dip_with(feed: Feed, bid: str, ask: str, bid_qty: str = "1", ask_qty: str = "1") -> list[Draft]:
+    """The dip with a touch of one's own."""
+    feed.ts += 1000
+    feed.last = dip()
+    feed.quote(bid=bid, ask=ask, bid_qty=bid_qty, ask_qty=ask_qty)
+    return feed.bare_bar(dip())
+
+
+@pytest.mark.row("N-59", "N-61", "B-05")
+def test_dip_in_sound_market_is_bought_with_reason_and_checks() -> None:
+    """The case all filter cases depart from: nothing refuses, and the signal says everything."""
+    feed = warm()
+    (draft,) = feed.bar(dip())
+
+    signal = only([draft])
+    assert (signal.side, signal.reason_code) == ("BUY", "reversion_oversold")
+    assert signal.reason.startswith("BUY: rsi ")
+    assert all(check.passed for check in signal.checks)
+    assert check_of(signal, "rsi").threshold == "<= 30"
+    assert check_of(signal, "reversion_bps").threshold == ">= 1.0"
+    assert 60 <= signal.score <= 100
+    assert 50 <= signal.confidence <= 100
+    assert signal.horizon_ms == 60_000
+    assert draft.tick_seq == feed.seq
+    assert draft.ts == feed.ts
+    assert draft.queue == "signals"
+
+
+@pytest.mark.row("N-63", "B-80")
+def test_spread_of_200_bps_suppresses_signal_and_names_filter() -> None:
+    """A touch two percent wide is never bought, and the reason names the filter and its numbers."""
+    feed = warm()
+    signal = only(dip_with(feed, bid="59400.00", ask="60600.00"))
+
+    assert (signal.side, signal.reason_code) == ("HOLD", "spread_too_wide")
+    assert signal.reason == "HOLD: spread 200.00 bps > 8.0"
+    assert check_of(signal, "spread_bps") == Check("spread_bps", "200.00", "<= 8.0", False)
+
+
+@pytest.mark.row("N-63")
+@pytest.mark.parametrize(("ask", "side"), [("60008.00", "BUY"), ("60008.01", "HOLD")])
+def test_spread_around_limit_refuses_only_above(ask: str, side: str) -> None:
+    """A spread equal to the limit passes; a cent more does not."""
+    limit = (60_008.0 - 60_000.0) / 60_004.0 * 10_000.0
+    feed = warm(spread_bps_max=repr(limit), confidence_min=0)
+    signal = only(dip_with(feed, bid="60000.00", ask=ask))
+
+    assert signal.side == side
+
+
+@pytest.mark.row("N-63", "B-80")
+@pytest.mark.parametrize(("qty", "side"), [("0.5", "BUY"), ("0.49999", "HOLD")])
+def test_liquidity_around_limit_refuses_only_below(qty: str, side: str) -> None:
+    """A purchase needs its notional at the ask; what stands at the bid does not matter to it."""
+    feed = warm(touch_notional_min="30000")
+    signal = only(dip_with(feed, bid="59980.00", ask="60000.00", ask_qty=qty, bid_qty="0.00001"))
+
+    assert signal.side == side
+    if side == "HOLD":
+        assert signal.reason_code == "liquidity_too_low"
+        assert signal.reason == "HOLD: 29999.40 at the ask < 30000"
+
+
+@pytest.mark.row("B-80")
+@pytest.mark.parametrize(("age_ms", "side"), [(3000, "BUY"), (3001, "HOLD")])
+def test_tick_age_around_limit_refuses_only_older(age_ms: int, side: str) -> None:
+    """A tick as old as allowed may be acted on; a millisecond more may not."""
+    feed = warm()
+    feed.ts += age_ms
+    feed.last = dip()
+    feed.quote(age_ms=age_ms)
+    signal = only(feed.bare_bar(dip()))
+
+    assert signal.side == side
+    if side == "HOLD":
+        assert signal.reason == "HOLD: tick age 3001 ms > 3000"
+        assert signal.reason_code == "stale_tick"
+
+
+@pytest.mark.row("B-80")
+def test_missing_tick_holds() -> None:
+    """Bars alone, without any tick, say nothing about what could be traded at."""
+    feed = Feed()
+    for close in flat(40):
+        feed.bar(close, quoted=False)
+    drafts = feed.bar(dip(), quoted=False)
+
+    assert drafts == []
+    assert feed.core.facts()["reason"] == "HOLD: no tick yet"
+
+
+@pytest.mark.row("B-80")
+@pytest.mark.parametrize(("bid", "ask"), [("60000.02", "60000.01"), ("0", "60000.01"), ("0", "0")])
+def test_unusable_touch_holds(bid: str, ask: str) -> None:
+    """A crossed or one-sided touch is no price."""
+    signal = only(dip_with(warm(), bid=bid, ask=ask))
+
+    assert (signal.side, signal.reason_code) == ("HOLD", "book_unusable")
+    assert signal.reason == "HOLD: book unusable: touch missing or crossed"
+    assert check_of(signal, "spread_bps").value == "missing"
+
+
+@pytest.mark.row("B-80")
+def test_depth_gap_holds_until_next_book() -> None:
+    """A hole in the depth stream makes the book unusable; the next book mends it."""
+    feed = warm()
+    feed.gap("btcusdt@depth@100ms")
+    refused = only(feed.bar(dip()))
+    feed.book()
+    feed.bars(flat(30))
+    accepted = only(feed.bar(dip()))
+
+    assert refused.reason == "HOLD: book unusable: gap in the depth stream"
+    assert refused.reason_code == "book_unusable"
+    assert accepted.side == "BUY"
+
+
+@pytest.mark.row("B-80")
+def test_trade_gap_holds_until_bars_are_fresh() -> None:
+    """A hole in the trades empties the indicators; they warm up again, and the reason counts."""
+    feed = warm()
+    feed.gap("btcusdt@trade")
+    first = only(feed.bar(dip()))
+    rest = [signal for close in flat(19) for signal in signals(feed.bar(close))]
+    waiting = feed.core.facts()["reason"]
+    ready = signals(feed.bar(PRICE))
+
+    assert first.reason == "HOLD: warmup 1/21 bars of 1s since the gap"
+    assert first.reason_code == "warmup"
+    assert rest == []
+    assert waiting == "HOLD: warmup 20/21 bars of 1s since the gap"
+    assert [signal.reason_code for signal in ready] == ["no_setup"]
+
+
+def test_trade_gap_followed_by_history_is_ready_at_once() -> None:
+    """History fetched over the gap warms the indicators up, without waiting for live bars."""
+    feed = warm()
+    feed.gap("trade")
+    for back, close in zip(range(30_000, 0, -1000), flat(30), strict=True):
+        assert feed.bare_bar(close, is_history=True, back=back) == []
+
+    assert only(feed.bar(dip())).side == "BUY"
+
+
+@pytest.mark.parametrize(("length_ms", "count"), [(59_999, 2), (60_000, 0)])
+def test_trade_gap_shorter_than_trend_bar_keeps_trend(length_ms: int, count: int) -> None:
+    """The trend forgets only when a whole bar of it may be missing."""
+    feed = Feed()
+    for _ in range(2):
+        feed.ts += 60_000
+        feed.bare_bar(PRICE, interval="1m")
+    feed.gap("trade", length_ms)
+    feed.bars(flat(30))
+
+    trend = feed.core.facts()["decisions"]["BTCUSDT"]["checks"]["trend_1m_bps"]
+    assert trend == f"warmup {count}/21"
+
+
+@pytest.mark.row("B-80")
+def test_instrument_unknown_or_not_trading_holds() -> None:
+    """Without rules, or while the exchange halts the symbol, nothing is bought."""
+    feed = Feed(is_opened=False)
+    unknown = only(feed.bars([*flat(40), dip()])[:1])
+    feed.status("BREAK")
+    halted = only(feed.bar(dip()))
+    feed.status("TRADING")
+    feed.bars(flat(30))
+    open_again = only(feed.bar(dip()))
+
+    assert (unknown.reason_code, unknown.reason) == (
+        "no_instrument",
+        "HOLD: no instrument rules of BTCUSDT yet",
+    )
+    assert halted.reason == "HOLD: instrument status BREAK, not TRADING"
+    assert halted.reason_code == "not_trading"
+    assert open_again.side == "BUY"
+
+
+@pytest.mark.row("B-80")
+def test_warmup_counts_bars_until_ready() -> None:
+    """What lacks bars says HOLD with its count; the last missing bar ends it."""
+    feed = Feed()
+    reasons = []
+    for close in flat(21):
+        feed.bar(close)
+        reasons.append(feed.core.facts()["reason"])
+
+    assert reasons[8] == "HOLD: warmup 9/21 bars of 1s"
+    assert reasons[19] == "HOLD: warmup 20/21 bars of 1s"
+    assert reasons[20].startswith("HOLD: no setup: momentum ")
+
+
+def test_warmup_covers_the_longest_indicator() -> None:
+    """With an RSI longer than the slow average, it is the RSI that is waited for."""
+    feed = Feed(config(rsi_period=40))
+    feed.bars(flat(40))
+
+    assert feed.core.facts()["reason"] == "HOLD: warmup 40/41 bars of 1s"
+
+
+@pytest.mark.row("B-80")
+@pytest.mark.parametrize("text", ["nan", "0", "-1", "inf"])
+def test_bar_without_sound_price_empties_the_indicators(text: str) -> None:
+    """A price that cannot be one is doubt: everything is warmed up anew."""
+    feed = warm()
+    feed.ts += 1000
+    feed.quote()
+    feed.bare_bar(float(text))
+
+    feed.bar(dip())
+    assert feed.core.facts()["reason"] == "HOLD: warmup 1/21 bars of 1s"
+
+
+def test_setup_missing_holds_with_values() -> None:
+    """When no rule speaks, the reason shows the values that fell short."""
+    feed = Feed()
+    drafts = feed.bars(flat(21))
+
+    signal = signals(drafts)[-1]
+    assert signal.reason_code == "no_setup"
+    assert signal.reason.startswith("HOLD: no setup: momentum 0.0")
+    assert ", rsi 49.3 (30, 70), " in signal.reason
+    assert signal.reason.endswith(" (30, 70), price 0.00 bps from its average (+-1.0)")
+    assert check_of(signal, "rsi").threshold == "<= 30 or >= 70"
+    assert not check_of(signal, "rsi").passed
+    assert (signal.score, signal.confidence) == (0, 0)
+
+
+@pytest.mark.row("B-80")
+def test_oversold_while_momentum_falls_is_conflicting() -> None:
+    """A falling knife is oversold and still falls: the two rules contradict, so it holds."""
+    feed = warm()
+    price = PRICE
+    for _ in range(6):
+        price = dip(4.0, price)
+        feed.bar(price)
+
+    facts = feed.core.facts()
+    assert facts["reason_code"] == "conflicting"
+    assert "oversold, but momentum" in facts["reason"]
+
+
+@pytest.mark.row("N-44")
+def test_sell_when_flat_is_hold_no_position() -> None:
+    """Spot is long or flat: a sale without a position is HOLD with `no_position` (U-22)."""
+    signal = only(warm().bar(jump()))
+
+    assert (signal.side, signal.reason_code) == ("HOLD", "no_position")
+    assert signal.reason.startswith("HOLD: no position to sell, though rsi ")
+    assert check_of(signal, "position") == Check("position", "flat", "long", False)
+
+
+def test_buy_when_long_is_hold_in_position() -> None:
+    """A position is not added to."""
+    feed = Feed()
+    feed.buy()
+    signal = only(feed.bar(dip()))
+
+    assert (signal.side, signal.reason_code) == ("HOLD", "in_position")
+    assert signal.reason.startswith("HOLD: already long 0.008, though rsi ")
+
+
+def test_overbought_when_long_is_sold() -> None:
+    """What is held is sold when it is overbought; the cause is the bar."""
+    feed = Feed()
+    feed.take_lot("0.5")
+    feed.bars(flat(40))
+    signal = only(feed.bar(jump()))
+
+    assert (signal.side, signal.reason_code) == ("SELL", "reversion_overbought")
+    assert signal.reason.startswith("SELL: rsi ")
+
+
+def test_momentum_down_when_long_is_sold() -> None:
+    """A reversal of momentum closes the position."""
+    feed = Feed()
+    feed.take_lot("0.5")
+    sold = [s for s in signals(feed.bars(stairs(60, 1.0, 2.0))) if s.side == "SELL"]
+
+    assert sold[0].reason_code == "momentum_down"
+    assert "bps <= -1.0, return -" in sold[0].reason
+
+
+def test_reversion_back_at_average_is_sold_and_other_positions_are_not() -> None:
+    """The aim of a reversion is its average; a position bought otherwise has another aim."""
+    bought, carried = Feed(), Feed()
+    carried.take_lot("0.008")
+    carried.bars(flat(40))
+    carried.bar(dip())
+    bought.bars(flat(40))
+    bought.bar(dip())
+    bought.fill("BUY")
+
+    assert only(bought.bar(PRICE)).reason_code == "reversion_done"
+    assert [s.side for s in signals(carried.bar(PRICE))] == ["HOLD"]
+
+
+def test_momentum_up_is_bought() -> None:
+    """A rise with an RSI that is not extreme is bought as momentum."""
+    drafts = warm().bars(stairs(12, 2.0, 1.0))
+
+    bought = [signal for signal in signals(drafts) if signal.side == "BUY"]
+    assert bought[0].reason_code == "momentum_up"
+    assert bought[0].reason.startswith("BUY: momentum 1.")
+
+
+@pytest.mark.parametrize("overbought", ["70", "60"])
+def test_momentum_with_extreme_rsi_is_not_bought(overbought: str) -> None:
+    """The same rise is not bought as momentum when its RSI of about 66 counts as extreme."""
+    drafts = warm(rsi_overbought=overbought, reversion_bps_min="50").bars(stairs(12, 2.0, 1.0))
+
+    bought = {signal.reason_code for signal in signals(drafts) if signal.side == "BUY"}
+    assert bought == ({"momentum_up"} if overbought == "70" else set())
+
+
+def test_run_ending_refuses_purchases_only() -> None:
+    """Once the run is ending nothing is bought, and what is held is still sold."""
+    flat_feed, long_feed = warm(), Feed()
+    flat_feed.ending()
+    long_feed.take_lot("0.5")
+    long_feed.bars(flat(40))
+    long_feed.ending()
+
+    refused = only(flat_feed.bar(dip()))
+    assert (refused.side, refused.reason_code) == ("HOLD", "run_ending")
+    assert refused.reason.startswith("HOLD: the run is ending, though rsi ")
+    assert only(long_feed.bar(jump())).side == "SELL"
+
+
+@pytest.mark.parametrize(("cooldown_ms", "side"), [(21_000, "BUY"), (21_001, "HOLD")])
+def test_cooldown_around_limit_refuses_only_earlier(cooldown_ms: int, side: str) -> None:
+    """A purchase waits for the cooldown after the last one; at its end it may go on."""
+    feed = warm(cooldown_ms=cooldown_ms)
+    assert only(feed.bar(dip())).side == "BUY"
+    feed.bars(flat(20))
+    signal = only(feed.bar(dip()))
+
+    assert signal.side == side
+    if side == "HOLD":
+        assert signal.reason == "HOLD: cooldown: last signal 21000 ms ago < 21001"
+
+
+def test_cooldown_after_sale_by_risk_refuses_purchase() -> None:
+    """A sale that risk decided (a stop) starts the cooldown as well."""
+    feed = Feed(config(cooldown_ms=60_000))
+    feed.take_lot("0.008")
+    feed.bars(flat(40))
+    feed.fill("SELL")
+
+    assert only(feed.bar(dip())).reason_code == "cooldown"
+
+
+def test_cooldown_after_purchase_does_not_delay_exit() -> None:
+    """An exit may follow its entry at once; only a second exit waits."""
+    feed = warm(cooldown_ms=60_000)
+    feed.bar(dip())
+    feed.fill("BUY")
+    sold = only(feed.bar(PRICE))
+    again = feed.bar(jump())
+
+    assert sold.side == "SELL"
+    assert only(again).reason_code == "cooldown"
+
+
+@pytest.mark.parametrize(("fee_bps", "side"), [("1", "BUY"), ("100", "HOLD")])
+def test_cost_gate_refuses_moves_that_do_not_pay(fee_bps: str, side: str) -> None:
+    """With the gate on, a purchase needs an expected move above two fees and the spread."""
+    profile = config(cost_gate=True, cost_gate_atr_mult="10")
+    profile["execution"]["taker_fee_bps"] = fee_bps
+    feed = Feed(profile)
+    feed.bars(flat(40))
+    signal = only(feed.bar(dip()))
+
+    assert signal.side == side
+    assert check_of(signal, "expected_bps").passed == (side == "BUY")
+    if side == "HOLD":
+        assert signal.reason_code == "cost_gate"
+        assert signal.reason.endswith(" < 200.00 of costs")
+
+
+def test_cost_gate_off_is_not_asked() -> None:
+    """Without the gate no cost check stands in the signal."""
+    signal = only(warm().bar(dip()))
+
+    assert "expected_bps" not in [check.name for check in signal.checks]
+
+
+@pytest.mark.parametrize(
+    ("key", "value"), [("score_min", "score"), ("confidence_min", "confidence")]
+)
+def test_thresholds_around_value_refuse_only_below(key: str, value: str) -> None:
+    """A score or confidence equal to its threshold passes; one less holds and says so."""
+    reached = getattr(only(warm().bar(dip())), value)
+    passed = only(warm(**{key: reached}).bar(dip()))
+    refused = only(warm(**{key: reached + 1}).bar(dip()))
+
+    assert passed.side == "BUY"
+    assert (refused.side, refused.reason_code) == ("HOLD", f"{value}_too_low")
+    assert refused.reason == f"HOLD: {value} {reached} < {reached + 1}"
+    assert getattr(refused, value) == reached
+
+
+@pytest.mark.parametrize(
+    ("spoil", "code"),
+    [
+        (lambda feed: feed.status("BREAK"), "not_trading"),
+        (lambda feed: feed.gap("trade"), "warmup"),
+        (lambda feed: feed.gap("depth"), "book_unusable"),
+        (lambda feed: feed.ending(), "run_ending"),
+    ],
+)
+def test_first_failing_filter_gives_the_reason(spoil: Callable[[Feed], object], code: str) -> None:
+    """However many refuse, the filters' order decides; the last in the list never hides one."""
+    feed = warm(score_min=110, confidence_min=100)
+    spoil(feed)
+
+    assert only(feed.bar(dip())).reason_code == code
