@@ -9,7 +9,6 @@ role's own part of `stop_journal`. Whoever holds the run's lock copies stops and
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path

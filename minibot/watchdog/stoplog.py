@@ -67,7 +67,7 @@ def clear_flag(var: Var, who: str, why: str) -> str | None:
     run_id = last["run_id"] if last is not None else "00000000_000000"
     payload = StopJournal(
         component="operator",
-        reason_code="OPERATOR",
+        reason_code="CLEARED",
         detail=why,
         kind=CLEAR_KIND,
         who=who,

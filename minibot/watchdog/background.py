@@ -1,0 +1,66 @@
+"""The watchdog's second thread: merging parts and keeping metrics, where waiting is allowed."""
+
+from __future__ import annotations
+
+import threading
+
+from minibot.events.roles import Roles
+from minibot.kernel.errors import RunStop
+from minibot.runtime.clock import machine_ns
+from minibot.runtime.context import RoleContext
+from minibot.runtime.role import stop_record
+from minibot.runtime.stop import StopRecord
+from minibot.watchdog.merge import WATCHDOG, Merger
+from minibot.watchdog.metrics import MetricsKeeper
+
+MERGE_S = 0.2
+SYNC_NS = 1_000_000_000
+
+
+class Background:
+    """Merges and counts until it is stopped; a failure is left for the desk to find."""
+
+    def __init__(self, context: RoleContext, roles: Roles) -> None:
+        self.failure: StopRecord | None = None
+        self._context = context
+        self._merger = Merger(
+            root=context.var.queues,
+            roles=roles,
+            codec=context.codec,
+            clock=context.clock,
+            run_id=context.run_id,
+            cmdline_hash=context.cmdline_hash,
+            segment_bytes=context.config.queues.segment_bytes,
+        )
+        self._metrics = MetricsKeeper(context)
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._work, name="merge", daemon=True)
+        self._synced_ns = machine_ns()
+
+    def start(self) -> None:
+        """Start merging."""
+        self._thread.start()
+
+    def _work(self) -> None:
+        try:
+            while not self._ended.wait(MERGE_S):
+                self._merger.merge()
+                self._metrics.step()
+                if machine_ns() - self._synced_ns > SYNC_NS:
+                    self._synced_ns = machine_ns()
+                    self._merger.sync()
+        except (RunStop, OSError) as error:
+            self.failure = stop_record(WATCHDOG, error) or StopRecord(
+                WATCHDOG, "IO_EIO", str(error)
+            )
+
+    def stop(self) -> None:
+        """End the thread."""
+        self._ended.set()
+        if self._thread.is_alive():
+            self._thread.join(30.0)
+
+    def finish(self) -> None:
+        """Copy what is left, write the last metrics and close."""
+        self._merger.close()
+        self._metrics.finish()

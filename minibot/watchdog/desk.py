@@ -1,0 +1,229 @@
+"""The supervising loop: everything that may end a run passes over this desk.
+
+A turn is short and cannot wait: leases, the parts of `stop_journal`, the flag, the children, and
+once a second the slower checks. It returns the first STOP it meets; a planned end is stepped
+between.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+
+from minibot.events.model import JsonObject, StopJournal
+from minibot.events.order import LineSource
+from minibot.kernel.errors import RunStop
+from minibot.kernel.files import read_hashed
+from minibot.kernel.queue import open_reader
+from minibot.runtime.clock import machine_ns, write_clock
+from minibot.runtime.context import STOP_JOURNAL, Output, RoleContext
+from minibot.runtime.stop import END_KIND, STOP_KIND, StopRecord
+from minibot.watchdog.background import Background
+from minibot.watchdog.checks import ClockCheck, CursorCheck, DiskCheck, PinnedCheck
+from minibot.watchdog.ending import Phase, PlannedEnd
+from minibot.watchdog.exchange import EmbeddedExchange
+from minibot.watchdog.feed import LiveFeed
+from minibot.watchdog.merge import WATCHDOG
+from minibot.watchdog.requests import END, control_payload, take_requests
+from minibot.watchdog.supervisor import Supervisor
+
+TURN_S = 0.05
+SLOW_CHECK_NS = 1_000_000_000
+HEALTH_MARKET_MS = 10_000
+
+
+class Desk:
+    """Where the supervising thread sits."""
+
+    def __init__(
+        self,
+        context: RoleContext,
+        supervisor: Supervisor,
+        end: PlannedEnd,
+        control: Output,
+        exchange: EmbeddedExchange | None,
+        feed: LiveFeed,
+        interrupts: queue.SimpleQueue[str],
+    ) -> None:
+        self.context = context
+        self.supervisor = supervisor
+        self.end = end
+        self.exchange = exchange
+        self.feed = feed
+        self.lag_market_ms_max = 0
+        self._control = control
+        self._interrupts = interrupts
+        self._ended_by_hand = False
+        self._slow_ns = 0
+        self._health_ts = 0
+        self._stops: dict[str, LineSource] = {}
+        config = context.config
+        self._checks = (
+            DiskCheck(context.var.root, config.watchdog.disk_free_min_mb),
+            ClockCheck(config.watchdog.clock_jump_ms_max),
+            CursorCheck(context.var.queues, context.roles, context.run_id),
+            PinnedCheck(context.manifest.pinned),
+        )
+
+    def supervise(self, background: Background) -> StopRecord | None:
+        """Return the STOP that ended the run, or None when it drained as planned."""
+        pause = threading.Event()
+        while self.end.phase is not Phase.DRAINED:
+            self.context.heartbeat.turns += 1
+            found = self._look(background)
+            if found is not None:
+                record, is_journaled = found
+                if not is_journaled:
+                    self.context.stop(record)
+                return record
+            pause.wait(TURN_S)
+        return None
+
+    def _look(self, background: Background) -> tuple[StopRecord, bool] | None:
+        """Do one short turn; return a STOP and whether its event stands in a part already."""
+        self.supervisor.lease()
+        journaled = self._journaled_stop()
+        if journaled is not None:
+            return journaled, True
+        if self.context.var.flag.exists():
+            return self._flagged(), False
+        record = (
+            background.failure
+            or self._interrupted()
+            or self.supervisor.check()
+            or self._slow_checks()
+            or self.end.step()
+        )
+        if record is not None:
+            # The role may have journaled its STOP between our look and its exit.
+            journaled = self._journaled_stop()
+            return (journaled, True) if journaled is not None else (record, False)
+        self._start_clock()
+        return None
+
+    def _journaled_stop(self) -> StopRecord | None:
+        root = self.context.var.queues
+        for role in self.context.roles.writers(STOP_JOURNAL):
+            source = self._stops.get(role)
+            if source is None:
+                if not (root / STOP_JOURNAL / "parts" / f"{role}.head").exists():
+                    continue
+                source = self._stops[role] = LineSource(open_reader(root, STOP_JOURNAL, part=role))
+            while (line := source.next()) is not None:
+                payload = self.context.codec.decode(STOP_JOURNAL, line.json).payload
+                if isinstance(payload, StopJournal) and payload.kind == STOP_KIND:
+                    return StopRecord(payload.component, payload.reason_code, payload.detail)
+        return None
+
+    def _flagged(self) -> StopRecord:
+        """Return the STOP of a flag that no role's event explains: the operator's."""
+        detail = "STOP.flag was created"
+        try:
+            armed = read_hashed(self.context.var.flag)
+            who = str(armed.get("role", "somebody"))
+        except RunStop:
+            who = "somebody"
+        for request in take_requests(self.context.var.requests, self.context.run_id):
+            if request.get("kind") == "kill":
+                detail = str(request.get("why", detail))
+        return StopRecord(WATCHDOG, "OPERATOR_KILL", f"{who}: {detail}")
+
+    def _interrupted(self) -> StopRecord | None:
+        while not self._interrupts.empty():
+            name = self._interrupts.get()
+            if self._ended_by_hand:
+                return StopRecord(WATCHDOG, "OPERATOR_KILL", f"{name} a second time")
+            self._ended_by_hand = True
+            self.end.begin_by_operator(name)
+        return None
+
+    def _slow_checks(self) -> StopRecord | None:
+        moment = machine_ns()
+        if moment - self._slow_ns < SLOW_CHECK_NS:
+            return None
+        self._slow_ns = moment
+        for check in self._checks:
+            record = check.check()
+            if record is not None:
+                return record
+        self._take_requests()
+        self._watch_exchange()
+        self._note_lag()
+        self._health()
+        self.feed.show(self._status())
+        return None
+
+    def _take_requests(self) -> None:
+        for request in take_requests(self.context.var.requests, self.context.run_id):
+            if request.get("kind") == END:
+                self._ended_by_hand = True
+                self.end.begin_by_operator(str(request.get("why", "minibot stop")))
+                continue
+            payload = control_payload(request)
+            if payload is None:
+                self.context.incident("REQUEST_REFUSED", f"not a request: {request.get('kind')}")
+            else:
+                self._control.append_roots([(payload, self.context.clock.now_ms())])
+
+    def _watch_exchange(self) -> None:
+        exchange = self.exchange
+        if exchange is not None and exchange.has_died():
+            self.context.incident("EXCHANGE_PROCESS_ENDED", "the embedded exchange ended by itself")
+
+    def _note_lag(self) -> None:
+        facts = self.supervisor.children["market_role"].heartbeat.get("facts", {})
+        self.lag_market_ms_max = max(self.lag_market_ms_max, int(facts.get("lag_market_ms", 0)))
+
+    def _health(self) -> None:
+        now_ts = self.context.clock.now_ms()
+        if now_ts - self._health_ts >= HEALTH_MARKET_MS:
+            self._health_ts = now_ts
+            self.context.health("READY")
+        rss: dict[str, int] = {}
+        for name, child in self.supervisor.children.items():
+            used = child.rss_bytes()
+            if used is not None:
+                rss[name] = used
+        self.supervisor.kill_over_memory(rss)
+
+    def _start_clock(self) -> None:
+        if self.context.clock.is_running:
+            return
+        market = self.supervisor.children["market_role"].heartbeat
+        manifest = self.context.manifest
+        if manifest.clock_kind == "wall" or market.get("market_ready"):
+            write_clock(self.context.run_dir, manifest.clock_origin_ms, manifest.clock_speed)
+
+    def _status(self) -> JsonObject:
+        """Return what the live table shows."""
+        return {
+            "run_id": self.context.run_id,
+            "profile": self.context.manifest.profile,
+            "simulated": self.context.manifest.simulated,
+            "phase": self.end.phase.value,
+            "now_ms": self.context.clock.now_ms(),
+            "origin_ms": self.context.manifest.clock_origin_ms,
+            "planned_ms": self.end.planned_ts,
+            "ai_off": self.supervisor.ai_off,
+            "roles": {
+                name: {
+                    "pid": child.pid,
+                    "running": child.is_running,
+                    "restarts": len(child.restarts_ns),
+                    "heartbeat": child.heartbeat,
+                }
+                for name, child in self.supervisor.children.items()
+            },
+        }
+
+    def end_record(self) -> StopRecord:
+        """Return the record of the planned end, with what is still open."""
+        facts = self.supervisor.children["execution_role"].heartbeat.get("facts", {})
+        open_positions = facts.get("open_positions", [])
+        return StopRecord(
+            WATCHDOG,
+            self.end.reason_code,
+            self.end.detail or self.end.reason_code,
+            kind=END_KIND,
+            open_positions=tuple(open_positions),
+        )
