@@ -1,0 +1,180 @@
+"""Each contract against its recorded examples: accepted, refused with its code, round trips."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from minibot.events.codec import Codec
+from minibot.events.model import PAYLOAD_CLASSES, Event
+from minibot.events.registry import Contracts
+from minibot.events.roles import Roles
+from minibot.kernel import canonical
+from minibot.kernel.errors import ContractError
+from tests.contracts import make_fixtures
+
+PROJECT = Path(__file__).resolve().parents[2]
+FIXTURES = PROJECT / "tests" / "fixtures" / "contracts"
+TYPES = tuple(PAYLOAD_CLASSES)
+LINEAGE = {"cause_ids", "tick_seq"}  # in Event, not in each class
+PAGES: dict[str, Any] = {
+    type_: json.loads((FIXTURES / f"{type_}.json").read_text(encoding="utf-8")) for type_ in TYPES
+}
+INVALID = [
+    pytest.param(type_, case, id=f"{type_}-{case['why'].replace(' ', '_')}")
+    for type_ in TYPES
+    for case in PAGES[type_]["invalid"]
+]
+
+
+@pytest.fixture(scope="module")
+def contracts() -> Contracts:
+    return Contracts.load(PROJECT / "contracts", PROJECT / "config" / "contracts.v1.json")
+
+
+@pytest.fixture(scope="module")
+def codec(contracts: Contracts) -> Codec:
+    roles = Roles.load(PROJECT / "config" / "roles.v1.json")
+    hashes = {role: {make_fixtures.hash_of(role)} for role in roles.roles}
+    return Codec(contracts, roles, make_fixtures.RUN_ID, hashes)
+
+
+def queue_of(codec: Codec, type_: str) -> str:
+    side = {"ack": "acks", "dead_letter": "deadletter"}
+    if type_ in side:
+        return side[type_]
+    return next(
+        queue
+        for role in codec.roles.roles.values()
+        for queue, types in role.writes.items()
+        if type_ in types
+    )
+
+
+@pytest.mark.row("N-116", "N-93", "S-15")
+@pytest.mark.parametrize("type_", TYPES)
+def test_contract_valid_example_is_accepted_by_both_validators(
+    type_: str, contracts: Contracts
+) -> None:
+    """The recorded example satisfies the compiled schema and the oracle."""
+    event = PAGES[type_]["valid"]
+
+    assert contracts.validate(event)
+    assert contracts.explain(event) == []
+
+
+@pytest.mark.row("N-26", "N-27", "N-42")
+@pytest.mark.parametrize(("type_", "case"), INVALID)
+def test_contract_invalid_example_is_refused_with_its_code(
+    type_: str, case: Any, contracts: Contracts, codec: Codec
+) -> None:
+    """A broken example fails both validators, and reading it stops with the right code."""
+    line = canonical.encode(case["event"])
+    with pytest.raises(ContractError) as stop:
+        codec.decode(queue_of(codec, type_), line)
+
+    assert not contracts.validate(case["event"])
+    assert contracts.explain(case["event"])
+    assert stop.value.reason_code == case["code"]
+
+
+@pytest.mark.row("S-57")
+@pytest.mark.parametrize("type_", TYPES)
+def test_contract_roundtrip_gives_the_same_event(type_: str, codec: Codec) -> None:
+    """to_json of from_json is the event itself, and so is decode of encode, byte for byte."""
+    event = PAGES[type_]["valid"]
+    typed = Event.from_json(event)
+    queue = queue_of(codec, type_)
+    line = codec.encode(queue, typed)
+
+    assert typed.to_json() == event
+    assert line == canonical.encode(event)
+    assert codec.decode(queue, line) == typed
+
+
+@pytest.mark.row("N-43", "N-44", "N-45", "N-46", "N-47", "N-48", "N-49", "N-50", "N-27")
+@pytest.mark.parametrize("type_", TYPES)
+def test_payload_minimum_each_missing_field_is_refused_and_more_is_welcome(
+    type_: str, contracts: Contracts
+) -> None:
+    """No required field of a payload may be missing; an unknown one may be there."""
+    event = PAGES[type_]["valid"]
+    required = contracts.payloads[type_]["required"]
+    accepted = [
+        name
+        for name in required
+        if contracts.validate(
+            {**event, "payload": {k: v for k, v in event["payload"].items() if k != name}}
+        )
+    ]
+    richer = {**event, "payload": {**event["payload"], "a_later_field": "x"}}
+
+    assert accepted == []
+    assert contracts.validate(richer)
+    assert contracts.explain(richer) == []
+
+
+MINIMUM = {
+    "market_tick": {"symbol", "price"},
+    "signal": {"symbol", "side", "score", "confidence", "horizon_ms", "reason"},
+    "risk_action": {"action", "reason_code"},
+    "order_intent": {"symbol", "side", "qty", "order_type"},
+    "order_result": {"client_order_id", "result"},
+    "fill": {"order_id", "symbol", "side", "qty", "price"},
+    "health": {"role", "state", "uptime_s"},
+    "stop_journal": {"component", "reason_code", "detail"},
+}
+
+
+@pytest.mark.row("N-43", "N-44", "N-45", "N-46", "N-47", "N-48", "N-49", "N-50")
+@pytest.mark.parametrize("type_", MINIMUM)
+def test_payload_minimum_covers_what_the_specification_asks(
+    type_: str, contracts: Contracts
+) -> None:
+    """The specification's minimum of each base type is required."""
+    assert set(contracts.payloads[type_]["required"]) >= MINIMUM[type_]
+
+
+@pytest.mark.row("S-57")
+@pytest.mark.parametrize("type_", TYPES)
+def test_contract_and_class_name_the_same_fields(type_: str, contracts: Contracts) -> None:
+    """A class has exactly the fields of its schema, required where the schema requires them."""
+    schema = contracts.payloads[type_]
+    fields = dataclasses.fields(PAYLOAD_CLASSES[type_])
+    required = {field.name for field in fields if field.default is dataclasses.MISSING}
+
+    assert {field.name for field in fields} == set(schema["properties"]) - LINEAGE
+    assert required == set(schema["required"])
+
+
+@pytest.mark.row("S-56")
+def test_fixtures_made_from_recordings_equal_the_committed_ones(
+    shared_data: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The examples are made of the recorded lines they name, and of nothing else."""
+    monkeypatch.setattr(make_fixtures, "DATA", shared_data)
+    monkeypatch.setattr(make_fixtures, "OUT", tmp_path)
+
+    make_fixtures.main()
+
+    for path in sorted(tmp_path.iterdir()):
+        committed = (FIXTURES / path.name).read_text(encoding="utf-8")
+        assert committed == path.read_text(encoding="utf-8"), path.name
+
+
+@pytest.mark.row("S-56")
+def test_fixtures_match_their_sums_and_name_their_source() -> None:
+    """Each example file has the listed sha256 and says which recording it comes from."""
+    sums = (FIXTURES / "manifest.sha256").read_text(encoding="utf-8").split("\n")
+    listed = {line[66:]: line[:64] for line in sums if line}
+
+    assert set(listed) == {f"{type_}.json" for type_ in TYPES}
+    for name, digest in listed.items():
+        data = (FIXTURES / name).read_bytes().replace(b"\r\n", b"\n")
+        assert hashlib.sha256(data).hexdigest() == digest, name
+        assert " line " in json.loads(data)["source"]
