@@ -1,0 +1,152 @@
+"""Which model is active: one small file, replaced in one step, never pointing at an untested model.
+
+`var/ai/active.json` names the active snapshot and those before it, newest last. Only a snapshot
+that loads whole and whose gate passed can become active; going back takes the former one. Two
+programs (the clerk, an operator's verb) may want to at once, so a file lock serialises them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from filelock import FileLock, Timeout
+
+from minibot.ai.snapshots import Snapshot, SnapshotRefused, Snapshots
+from minibot.kernel.errors import LockBusy
+from minibot.kernel.files import ensure_folder, read_hashed, write_hashed
+
+ACTIVE_FILE: Final = "active.json"
+LOCK_FILE: Final = "active.lock"
+LOCK_WAIT_S: Final = 5.0
+FORMER_MAX: Final = 20
+NO_MODEL: Final = "baseline-v1"
+
+
+@dataclass(frozen=True, slots=True)
+class Active:
+    """The active model and those before it; `model_id` is empty while the baseline answers."""
+
+    model_id: str = ""
+    former: tuple[str, ...] = ()
+
+
+class Activation:
+    """The pointer to the active model of one `var/ai`."""
+
+    def __init__(self, ai_root: Path) -> None:
+        self._root = ai_root
+        self._path = ai_root / ACTIVE_FILE
+        self.snapshots = Snapshots(ai_root)
+
+    def read(self) -> Active:
+        """Return what is active.
+
+        Raises:
+            IntegrityError: ATOMICITY_VIOLATION, somebody changed the file.
+        """
+        try:
+            found = read_hashed(self._path)
+        except FileNotFoundError:
+            return Active()
+        return Active(found["model_id"], tuple(found["former"]))
+
+    def load_active(self) -> Snapshot | None:
+        """Return the active snapshot, None while there is none.
+
+        Raises:
+            SnapshotRefused: It does not hold any more, or its gate has not passed.
+        """
+        model_id = self.read().model_id
+        return self.load_passed(model_id) if model_id else None
+
+    def load_passed(self, model_id: str) -> Snapshot:
+        """Return a snapshot that may be active.
+
+        Raises:
+            SnapshotRefused: It is damaged, or the gate has not passed it.
+        """
+        snapshot = self.snapshots.load(model_id)
+        verdict = self.snapshots.verdict(model_id)
+        if verdict is None:
+            raise SnapshotRefused(f"{model_id}: the gate has not judged it")
+        if verdict.get("passed") is not True:
+            reasons = "; ".join(map(str, verdict.get("reasons", ())))
+            raise SnapshotRefused(f"{model_id}: the gate refused it: {reasons}")
+        if verdict.get("model_sha256") != snapshot.manifest["model"]["sha256"]:
+            raise SnapshotRefused(f"{model_id}: the gate judged another text")
+        return snapshot
+
+    def activate(self, model_id: str, why: str) -> Active:
+        """Make a snapshot the active one; returns what is active now.
+
+        Raises:
+            SnapshotRefused: It is damaged, or the gate has not passed it; nothing changed.
+            LockBusy: Somebody else is at it for longer than 5 s.
+        """
+
+        def choose(now: Active) -> Active:
+            self.load_passed(model_id)
+            if now.model_id == model_id:
+                return now
+            former = (*now.former, now.model_id) if now.model_id else now.former
+            return Active(model_id, former[-FORMER_MAX:])
+
+        return self._change(choose, why)
+
+    def rollback(self, why: str) -> Active:
+        """Go back to the former snapshot, or to the baseline when there is none that holds.
+
+        Former snapshots that do not hold any more are passed over.
+
+        Raises:
+            SnapshotRefused: Nothing is active, so there is nothing to go back from.
+            LockBusy: Somebody else is at it for longer than 5 s.
+        """
+
+        def choose(now: Active) -> Active:
+            if not now.model_id:
+                raise SnapshotRefused("no model is active")
+            former = list(now.former)
+            while former:
+                candidate = former.pop()
+                if self._holds(candidate):
+                    return Active(candidate, tuple(former))
+            return Active()
+
+        return self._change(choose, why)
+
+    def _holds(self, model_id: str) -> bool:
+        try:
+            self.load_passed(model_id)
+        except SnapshotRefused:
+            return False
+        return True
+
+    def _change(self, choose: Callable[[Active], Active], why: str) -> Active:
+        with self._locked():
+            now = self.read()
+            chosen = choose(now)
+            if chosen != now:
+                write_hashed(
+                    self._path,
+                    {
+                        "schema": "minibot.model_active_pointer",
+                        "v": 1,
+                        "model_id": chosen.model_id,
+                        "former": list(chosen.former),
+                        "why": why[:500],
+                    },
+                )
+            return chosen
+
+    def _locked(self) -> AbstractContextManager[object]:
+        ensure_folder(self._root)
+        lock = FileLock(self._root / LOCK_FILE, timeout=LOCK_WAIT_S)
+        try:
+            return lock.acquire()
+        except Timeout as timeout:
+            raise LockBusy(str(self._root / LOCK_FILE)) from timeout

@@ -1,0 +1,230 @@
+"""Labelled rows for training, from events of permitted queues alone.
+
+A row is the feature vector of one symbol at the close of a bar, labelled by what the mid did over
+the horizon. Whoever feeds it reads verified lines (hash, chain, contract, run id), live in the
+clerk or from a finished run; a queue that is not permitted is refused here again.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections import deque
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from minibot.ai.rows import Windows, row_of
+from minibot.ai.vector import FEATURES_VERSION
+from minibot.events.model import Bar, Event, Gap
+from minibot.kernel.errors import ConfigError
+
+PERMITTED_QUEUES: Final = frozenset({"market_ticks", "signals", "fills"})
+"""All that the AI may ever learn from; `ai.permitted_queues` can only narrow it."""
+TICKS: Final = "market_ticks"
+
+SELL: Final = 0
+HOLD: Final = 1
+BUY: Final = 2
+# A horizon that ends this much later than it should says nothing about the horizon.
+_LATE_MS_MAX: Final = 5_000
+ROWS_MAX: Final = 50_000  # Two symbols of a night in 1 s bars; 8 MB.
+
+
+def check_permitted(queues: Sequence[str]) -> frozenset[str]:
+    """Return the permitted queues of a configuration.
+
+    Raises:
+        ConfigError: It names a queue that the AI may not learn from.
+    """
+    wrong = sorted(set(queues) - PERMITTED_QUEUES)
+    if wrong:
+        allowed = ", ".join(sorted(PERMITTED_QUEUES))
+        raise ConfigError(
+            "ai.permitted_queues names a queue that the AI may not learn from.",
+            [f"ai.permitted_queues: {name!r}, allowed: {allowed}" for name in wrong],
+            "Remove it from the configuration.",
+        )
+    return frozenset(queues)
+
+
+class QueueForbidden(Exception):
+    """An event of a queue that is not permitted was offered to a dataset."""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One labelled row: market time, symbol, features in millionths, and what followed."""
+
+    ts: int
+    symbol: str
+    features: Sequence[int]
+    label: int
+
+
+@dataclass(slots=True)
+class Source:
+    """Which lines of a queue of a run went in."""
+
+    run_id: str
+    queue: str
+    from_seq: int
+    to_seq: int
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the source as a JSON object."""
+        return {
+            "run_id": self.run_id,
+            "queue": self.queue,
+            "from_seq": self.from_seq,
+            "to_seq": self.to_seq,
+        }
+
+
+@dataclass(slots=True)
+class Dataset:
+    """Rows in order of time, with where they come from."""
+
+    rows: list[Row] = field(default_factory=list)
+    sources: list[Source] = field(default_factory=list)
+
+    def split(self, horizon_ms: int, holdout_percent: int = 25) -> tuple[list[Row], list[Row]]:
+        """Return (training rows, held out rows): the last part in time, with a gap between.
+
+        Rows whose label looks into the held out time are in neither, so that nothing leaks.
+        """
+        if not self.rows:
+            return [], []
+        ordered = sorted(self.rows, key=lambda row: (row.ts, row.symbol))
+        first = ordered[len(ordered) * (100 - holdout_percent) // 100].ts
+        train = [row for row in ordered if row.ts + horizon_ms + _LATE_MS_MAX < first]
+        return train, [row for row in ordered if row.ts >= first]
+
+    def manifest(self) -> dict[str, Any]:
+        """Return what a manifest says of this dataset."""
+        return {
+            "source_queues": sorted({source.queue for source in self.sources}),
+            "sources": [source.to_json() for source in self.sources],
+            "rows": len(self.rows),
+            "labels": {
+                name: sum(row.label == label for row in self.rows)
+                for name, label in (("sell", SELL), ("hold", HOLD), ("buy", BUY))
+            },
+            "from_ts": min((row.ts for row in self.rows), default=0),
+            "to_ts": max((row.ts for row in self.rows), default=0),
+            "features_version": FEATURES_VERSION,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class _Unlabelled:
+    ts: int
+    features: Sequence[int]
+    mid: float
+
+
+class RowMaker:
+    """Turns the events of one run into labelled rows, one event after another.
+
+    Args:
+        run_id: Events of another run are refused.
+        permitted: The queues that may go in.
+        windows: The feature windows, which this object feeds.
+        bar_interval: A row is made at each live bar of this interval.
+        horizon_ms: How far the label looks ahead, in market time.
+        label_bps_min: A move of at least this much is BUY or SELL, less is HOLD.
+    """
+
+    def __init__(
+        self,
+        run_id: str,
+        permitted: frozenset[str],
+        windows: Windows,
+        *,
+        bar_interval: str,
+        horizon_ms: int,
+        label_bps_min: float,
+    ) -> None:
+        self.windows = windows
+        self.refused = 0
+        self._run_id = run_id
+        self._permitted = permitted
+        self._bar_interval = bar_interval
+        self._horizon_ms = horizon_ms
+        self._label_bps_min = label_bps_min
+        self._waiting: dict[str, deque[_Unlabelled]] = {name: deque() for name in windows.by_symbol}
+        self._rows: deque[Row] = deque(maxlen=ROWS_MAX)
+        self._sources: dict[str, Source] = {}
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def take(self, queue: str, seq: int, event: Event) -> None:
+        """Take one event.
+
+        Raises:
+            QueueForbidden: Its queue is not permitted, or it belongs to another run.
+        """
+        if queue not in self._permitted or queue not in PERMITTED_QUEUES:
+            raise QueueForbidden(f"{queue} is not permitted")
+        if event.run_id != self._run_id:
+            raise QueueForbidden(f"{queue}:{seq} belongs to run {event.run_id}")
+        source = self._sources.setdefault(queue, Source(self._run_id, queue, seq, seq))
+        source.to_seq = seq
+        if queue != TICKS:
+            return
+        row = row_of(event.payload)
+        if row is not None:
+            self.windows.take(row)
+        if isinstance(event.payload, Gap):
+            # What a missing stretch would have shown is unknown; rows over it are not labelled.
+            self._waiting.get(event.payload.symbol, deque()).clear()
+        elif isinstance(event.payload, Bar) and event.payload.interval == self._bar_interval:
+            self._on_bar(event.payload, event.ts)
+
+    def _on_bar(self, bar: Bar, ts: int) -> None:
+        window = self.windows.by_symbol.get(bar.symbol)
+        if window is None or bar.is_history:
+            return
+        mid = window.mid
+        if mid is None:
+            return
+        waiting = self._waiting[bar.symbol]
+        while waiting and waiting[0].ts + self._horizon_ms <= ts:
+            self._label(bar.symbol, waiting.popleft(), ts, mid)
+        vector = window.vector()
+        if vector is not None:
+            waiting.append(_Unlabelled(ts, array("q", vector), mid))
+
+    def _label(self, symbol: str, row: _Unlabelled, ts: int, mid: float) -> None:
+        if ts > row.ts + self._horizon_ms + _LATE_MS_MAX:
+            self.refused += 1
+            return
+        moved_bps = (mid - row.mid) / row.mid * 10_000.0
+        label = HOLD
+        if moved_bps >= self._label_bps_min:
+            label = BUY
+        elif moved_bps <= -self._label_bps_min:
+            label = SELL
+        self._rows.append(Row(row.ts, symbol, row.features, label))
+
+    def dataset(self) -> Dataset:
+        """Return the rows labelled so far, as a copy that later events do not touch."""
+        sources = [
+            Source(item.run_id, item.queue, item.from_seq, item.to_seq)
+            for item in self._sources.values()
+        ]
+        return Dataset(list(self._rows), sources)
+
+
+def merged(datasets: Sequence[Dataset]) -> Dataset:
+    """Return the rows of several runs as one dataset."""
+    whole = Dataset()
+    for dataset in datasets:
+        whole.rows += dataset.rows
+        whole.sources += dataset.sources
+    return whole
+
+
+def label_shares(rows: Sequence[Row]) -> Mapping[int, int]:
+    """Return how many rows have each label."""
+    return {label: sum(row.label == label for row in rows) for label in (SELL, HOLD, BUY)}

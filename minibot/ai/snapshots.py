@@ -1,0 +1,191 @@
+"""Model snapshots on disk, `var/ai/snapshots/<id>/`: model.txt, manifest.json, sha256, gate.json.
+
+A snapshot is written once and never changed; its id comes from the sha256 of its text. `sha256`
+is written last, so a snapshot without it is not there. Loading checks every hash, the feature
+list and the format again, because anybody may have been at the disk; the text itself is then
+checked by `model_text`. Writing goes through `kernel.files` alone.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, Final
+
+from minibot.ai.model_text import TEXT_BYTES_MAX, ModelRefused, check_model_text
+from minibot.ai.vector import FEATURES, FEATURES_VERSION
+from minibot.kernel.errors import RunStop
+from minibot.kernel.files import (
+    ensure_folder,
+    parse_hashed,
+    read_hashed,
+    read_whole,
+    write_atomic,
+    write_hashed,
+)
+
+FORMAT: Final = "lightgbm-text-v4"
+MODEL_FILE: Final = "model.txt"
+MANIFEST_FILE: Final = "manifest.json"
+SUMS_FILE: Final = "sha256"
+GATE_FILE: Final = "gate.json"
+_SCHEMA: Final = "minibot.model_snapshot"
+_ID: Final = re.compile(r"lgbm-[0-9a-f]{16}", re.ASCII)
+_SMALL_BYTES_MAX: Final = 1 << 20
+
+
+class SnapshotRefused(Exception):
+    """A snapshot that may not be used; the message says what is wrong with it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """A snapshot whose hashes, features and structure hold."""
+
+    model_id: str
+    text: str
+    manifest: Mapping[str, Any]
+
+
+def model_id_of(text: str) -> str:
+    """Return the id of a model: it names its content."""
+    return f"lgbm-{sha256(text.encode()).hexdigest()[:16]}"
+
+
+class Snapshots:
+    """The snapshots of one `var/ai`."""
+
+    def __init__(self, ai_root: Path) -> None:
+        self._root = ai_root / "snapshots"
+
+    def folder(self, model_id: str) -> Path:
+        """Return the folder of a snapshot.
+
+        Raises:
+            SnapshotRefused: The id is no id of a snapshot, such as a path.
+        """
+        if _ID.fullmatch(model_id) is None:
+            raise SnapshotRefused(f"{model_id[:80]!r} is no id of a snapshot")
+        return self._root / model_id
+
+    def listed(self) -> list[str]:
+        """Return the ids that stand in the folder, usable or not, sorted."""
+        if not self._root.is_dir():
+            return []
+        return sorted(item.name for item in self._root.iterdir() if _ID.fullmatch(item.name))
+
+    def write(self, text: str, *, created_ts: int, training: Mapping[str, Any]) -> str:
+        """Write a snapshot and return its id; one that stands already stays as it is.
+
+        Args:
+            text: The model, as `check_model_text` accepts it.
+            created_ts: Unix milliseconds.
+            training: What it was trained on and how: source queues, runs, rows, parameters.
+
+        Raises:
+            SnapshotRefused: The text is no acceptable model.
+        """
+        _check_text(text)
+        model_id = model_id_of(text)
+        folder = self.folder(model_id)
+        if (folder / SUMS_FILE).exists():
+            self.load(model_id)
+            return model_id
+        data = text.encode()
+        ensure_folder(folder)
+        write_atomic(folder / MODEL_FILE, data)
+        manifest = {
+            "schema": _SCHEMA,
+            "v": 1,
+            "model_id": model_id,
+            "format": FORMAT,
+            "created_ts": created_ts,
+            "model": {
+                "file": MODEL_FILE,
+                "bytes": len(data),
+                "sha256": sha256(data).hexdigest(),
+            },
+            "features": list(FEATURES),
+            "features_version": FEATURES_VERSION,
+            "training": dict(training),
+        }
+        write_hashed(folder / MANIFEST_FILE, manifest)
+        write_atomic(folder / SUMS_FILE, _sums(folder))
+        return model_id
+
+    def load(self, model_id: str) -> Snapshot:
+        """Return a snapshot after checking all of it.
+
+        Raises:
+            SnapshotRefused: A file is missing, was changed, or fits another build.
+        """
+        folder = self.folder(model_id)
+        try:
+            data = read_whole(folder / MODEL_FILE, size_max=TEXT_BYTES_MAX)
+            raw = read_whole(folder / MANIFEST_FILE, size_max=_SMALL_BYTES_MAX)
+            sums = read_whole(folder / SUMS_FILE, size_max=_SMALL_BYTES_MAX)
+            manifest = parse_hashed(raw, folder / MANIFEST_FILE)
+        except (OSError, RunStop) as error:
+            raise SnapshotRefused(f"{model_id}: {error}") from error
+        if sums != _sums_of(data, raw):
+            raise SnapshotRefused(f"{model_id}: {SUMS_FILE} does not fit the files beside it")
+        _check_manifest(manifest, model_id, data)
+        text = data.decode("ascii", "replace")
+        _check_text(text)
+        return Snapshot(model_id, text, manifest)
+
+    def write_verdict(self, model_id: str, verdict: Mapping[str, Any]) -> None:
+        """Write what the gate said of a snapshot."""
+        write_hashed(self.folder(model_id) / GATE_FILE, {**verdict, "model_id": model_id})
+
+    def verdict(self, model_id: str) -> Mapping[str, Any] | None:
+        """Return what the gate said of a snapshot, None when it has said nothing usable."""
+        try:
+            verdict = read_hashed(self.folder(model_id) / GATE_FILE)
+        except (OSError, RunStop):
+            return None
+        return verdict if verdict.get("model_id") == model_id else None
+
+
+def _check_manifest(manifest: Mapping[str, Any], model_id: str, data: bytes) -> None:
+    wanted = {
+        "schema": _SCHEMA,
+        "v": 1,
+        "model_id": model_id,
+        "format": FORMAT,
+        "features": list(FEATURES),
+        "features_version": FEATURES_VERSION,
+        "model": {
+            "file": MODEL_FILE,
+            "bytes": len(data),
+            "sha256": sha256(data).hexdigest(),
+        },
+    }
+    for name, value in wanted.items():
+        if manifest.get(name) != value:
+            raise SnapshotRefused(f"{model_id}: {MANIFEST_FILE}: {name} does not fit")
+    if model_id != f"lgbm-{sha256(data).hexdigest()[:16]}":
+        raise SnapshotRefused(f"{model_id}: the id does not name this text")
+
+
+def _check_text(text: str) -> None:
+    try:
+        check_model_text(text, FEATURES)
+    except ModelRefused as refused:
+        raise SnapshotRefused(f"model text: {refused}") from refused
+
+
+def _sums(folder: Path) -> bytes:
+    return _sums_of(read_whole(folder / MODEL_FILE), read_whole(folder / MANIFEST_FILE))
+
+
+def _sums_of(model: bytes, manifest: bytes) -> bytes:
+    """Return the sums as `sha256sum -c` reads them."""
+    lines = (
+        f"{sha256(model).hexdigest()}  {MODEL_FILE}\n",
+        f"{sha256(manifest).hexdigest()}  {MANIFEST_FILE}\n",
+    )
+    return "".join(lines).encode()

@@ -1,0 +1,256 @@
+"""One training from rows to a judged snapshot: pack, jailed trainer, snapshot, jailed scorer, gate.
+
+Everything that touches a model runs in a jailed process of its own at idle priority; this side
+hands rows over, checks the text that comes back, keeps the held out labels to itself and writes
+the files. It decides nothing: activation is another step.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from minibot.ai.activation import Activation
+from minibot.ai.baseline import baseline_probabilities
+from minibot.ai.child import Child
+from minibot.ai.dataset import Dataset, Row
+from minibot.ai.frames import RESULT_BYTES_MAX, Frame, FrameError, decode_frame
+from minibot.ai.gate import (
+    HOLDOUT_ROWS_MIN,
+    MODEL_DAMAGED,
+    Verdict,
+    judge_candidate,
+    refused,
+)
+from minibot.ai.isolation import is_enough
+from minibot.ai.nore_ai_worker_v1 import command
+from minibot.ai.packs import write_pack
+from minibot.ai.probabilities import Probabilities
+from minibot.ai.snapshots import SnapshotRefused
+
+ROUNDS: Final = 60
+# Rows of a whole night take a jailed trainer a few seconds; at idle priority on a busy machine
+# it may have to wait long for its turn.
+TASK_S_MAX: Final = 180.0
+_CHUNK: Final = 500
+_BUFFER_BYTES: Final = 16 << 20
+_POLL_S: Final = 0.2
+
+
+class TrainingFailed(Exception):
+    """No snapshot came of it; the message says why. The active model is untouched."""
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingSettings:
+    """How to train.
+
+    Args:
+        memory_mb: What a jailed process may hold.
+        isolation_min: The least isolation under which a model is touched at all.
+        rows_min: Fewer training rows are refused.
+        horizon_ms: Of the labels.
+        seed: Of LightGBM.
+    """
+
+    memory_mb: int
+    isolation_min: str
+    rows_min: int
+    horizon_ms: int
+    seed: int
+
+
+@dataclass(frozen=True, slots=True)
+class Trained:
+    """A snapshot that was written, and what the gate said of it."""
+
+    model_id: str
+    pack: str
+    verdict: Verdict
+
+
+def rows_are_enough(dataset: Dataset, settings: TrainingSettings) -> bool:
+    """Return whether a dataset has the rows that training and gate need."""
+    train, holdout = dataset.split(settings.horizon_ms)
+    return len(train) >= settings.rows_min and len(holdout) >= HOLDOUT_ROWS_MIN
+
+
+def train_snapshot(
+    activation: Activation,
+    ai_root: Path,
+    dataset: Dataset,
+    settings: TrainingSettings,
+    *,
+    created_ts: int,
+    is_cancelled: Callable[[], bool] = lambda: False,
+) -> Trained:
+    """Train on a dataset, write the snapshot, let the gate judge it; return both.
+
+    Raises:
+        TrainingFailed: Too few rows, no jail, a trainer that failed or sent a bad text.
+    """
+    train, holdout = dataset.split(settings.horizon_ms)
+    if len(train) < settings.rows_min or len(holdout) < HOLDOUT_ROWS_MIN:
+        raise TrainingFailed(
+            f"{len(train)} rows to train and {len(holdout)} to test, "
+            f"{settings.rows_min} and {HOLDOUT_ROWS_MIN} needed"
+        )
+    pack = write_pack(ai_root, dataset, created_ts=created_ts)
+    tasks = Tasks(ai_root, settings, is_cancelled)
+    text = tasks.train(train)
+    try:
+        model_id = activation.snapshots.write(
+            text,
+            created_ts=created_ts,
+            training={
+                **dataset.manifest(),
+                "pack": pack,
+                "train_rows": len(train),
+                "holdout_rows": len(holdout),
+                "horizon_ms": settings.horizon_ms,
+                "seed": settings.seed,
+                "rounds": ROUNDS,
+            },
+        )
+    except SnapshotRefused as error:
+        raise TrainingFailed(f"{MODEL_DAMAGED}: {error}") from error
+    verdict = judge_snapshot(activation, tasks, model_id, train, holdout)
+    return Trained(model_id, pack, verdict)
+
+
+def judge_snapshot(
+    activation: Activation,
+    tasks: Tasks,
+    model_id: str,
+    train: Sequence[Row],
+    holdout: Sequence[Row],
+) -> Verdict:
+    """Let the gate judge a snapshot that stands, write its verdict beside it and return it."""
+    snapshots = activation.snapshots
+    try:
+        snapshot = snapshots.load(model_id)
+        candidate = tasks.score(snapshot.text, holdout)
+        reference, reference_id = _reference(activation, tasks, holdout)
+        verdict = judge_candidate(train, holdout, candidate, reference)
+        sha256 = snapshot.manifest["model"]["sha256"]
+    except (SnapshotRefused, TrainingFailed) as error:
+        verdict, reference_id, sha256 = refused(MODEL_DAMAGED, str(error)), "", ""
+    snapshots.write_verdict(
+        model_id, {**verdict.to_json(), "reference_id": reference_id, "model_sha256": sha256}
+    )
+    return verdict
+
+
+def _reference(
+    activation: Activation, tasks: Tasks, holdout: Sequence[Row]
+) -> tuple[list[Probabilities], str]:
+    """Return what answers today says for the rows, and its id; the baseline where no model does."""
+    try:
+        active = activation.load_active()
+    except SnapshotRefused:
+        active = None
+    if active is None:
+        return [baseline_probabilities(tuple(row.features)) for row in holdout], "baseline"
+    return tasks.score(active.text, holdout), active.model_id
+
+
+class Tasks:
+    """Trainings and scorings, each in a jailed process of its own."""
+
+    def __init__(
+        self, ai_root: Path, settings: TrainingSettings, is_cancelled: Callable[[], bool]
+    ) -> None:
+        self._root = ai_root
+        self._settings = settings
+        self._is_cancelled = is_cancelled
+
+    def train(self, rows: Sequence[Row]) -> str:
+        """Return the text of a model trained on the rows.
+
+        Raises:
+            TrainingFailed: The trainer did not come to a good end.
+        """
+        frames = [*_chunks(rows, with_labels=True)]
+        frames.append({"t": "train", "rounds": ROUNDS, "seed": self._settings.seed})
+        text = self._run("train", frames, "trained")["text"]
+        if not isinstance(text, str):
+            raise TrainingFailed(f"{MODEL_DAMAGED}: the trainer sent no text")
+        return text
+
+    def score(self, text: str, rows: Sequence[Row]) -> list[Probabilities]:
+        """Return the probabilities of a model for rows, whose labels stay here.
+
+        Raises:
+            TrainingFailed: The scorer did not come to a good end.
+        """
+        frames = [*_chunks(rows, with_labels=False), {"t": "score", "text": text}]
+        listed = self._run("score", frames, "scored")["probabilities"]
+        try:
+            return [_three(item) for item in listed]
+        except (TypeError, ValueError) as error:
+            raise TrainingFailed(f"{MODEL_DAMAGED}: {error}") from error
+
+    def _run(self, task: str, frames: Sequence[Frame], answer: str) -> Frame:
+        settings = self._settings
+        child = Child(
+            command(sys.executable, self._root, settings.memory_mb, task),
+            self._root / "work",
+            line_bytes_max=RESULT_BYTES_MAX,
+            buffer_bytes_max=_BUFFER_BYTES,
+        )
+        try:
+            deadline = time.monotonic() + TASK_S_MAX
+            hello = self._wait(child, "hello", deadline)
+            _check_jail(hello, settings.isolation_min)
+            for frame in frames:
+                if not child.send(frame):
+                    raise TrainingFailed(f"{task}: the process does not take its rows")
+            result = self._wait(child, answer, deadline)
+            if result.get("ok") is not True:
+                raise TrainingFailed(f"{task}: {str(result.get('why'))[:500]}")
+            return result
+        finally:
+            child.kill()
+
+    def _wait(self, child: Child, kind: str, deadline: float) -> Frame:
+        while time.monotonic() < deadline and not self._is_cancelled():
+            for line in child.receive(_POLL_S):
+                try:
+                    frame = decode_frame(line)
+                except FrameError as error:
+                    raise TrainingFailed(f"{MODEL_DAMAGED}: {error}") from error
+                if frame["t"] != kind:
+                    raise TrainingFailed(f"expected {kind!r}, found {frame['t'][:40]!r}")
+                return frame
+            if child.has_ended:
+                raise TrainingFailed(f"ended before {kind!r}: {child.broken or child.last_words}")
+        raise TrainingFailed("cancelled" if self._is_cancelled() else f"no {kind!r} in time")
+
+
+def _check_jail(hello: Frame, isolation_min: str) -> None:
+    isolation = hello.get("isolation")
+    level = isolation.get("level") if isinstance(isolation, dict) else None
+    if not isinstance(level, str) or not is_enough(level, isolation_min):
+        raise TrainingFailed(f"isolation is {level!r}, {isolation_min!r} is needed")
+
+
+def _chunks(rows: Sequence[Row], *, with_labels: bool) -> list[Frame]:
+    frames = []
+    for at in range(0, len(rows), _CHUNK):
+        part = rows[at : at + _CHUNK]
+        frame: Frame = {"t": "train_rows", "rows": [list(row.features) for row in part]}
+        if with_labels:
+            frame["labels"] = [row.label for row in part]
+        frames.append(frame)
+    return frames
+
+
+def _three(item: Any) -> Probabilities:
+    if not isinstance(item, list) or len(item) != 3 or not all(type(v) is int for v in item):
+        raise ValueError("a score is not three integers")
+    sell, hold, buy = item
+    return sell, hold, buy
