@@ -1,0 +1,350 @@
+"""The rules of the house that an import linter cannot say; `pyproject.toml` holds the others."""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+CORES = ["minibot.strategies.core", "minibot.risk.core", "minibot.execution.core"]
+# What would let a decision depend on anything but its inputs.
+IMPURE = {
+    "asyncio", "ctypes", "datetime", "multiprocessing", "numpy", "os", "pathlib",
+    "psutil", "random", "secrets", "select", "shutil", "signal", "socket", "subprocess", "tempfile",
+    "threading", "time", "uuid",
+}  # fmt: skip
+SOCKETS = {"aiohttp", "http", "requests", "socket", "ssl", "urllib.request", "websocket"}
+# Where a socket is right outside of `exchanges` and `market`, and why.
+SOCKET_EXCEPTIONS = {
+    "minibot.ai.probes": "tries to open one inside the jail, to prove that it cannot",
+    "minibot.ai.jail_linux": "names address families for the filter of system calls",
+    "minibot.watchdog.preflight": "asks before a night whether the market-data hosts answer",
+}
+# Events pass through one codec; these read files that are no events.
+JSON_EXCEPTIONS = {
+    "minibot.kernel.canonical": "the codec",
+    "minibot.events.registry": "reads schemas",
+    "minibot.events.roles": "reads the roles file",
+    "minibot.events.schemas": "reads schemas",
+}
+ROOMS_OF_EVENTS = {
+    "ai", "events", "execution", "features", "kernel", "market", "replay", "report", "risk",
+    "strategies", "watchdog",
+}  # fmt: skip
+# What a room may take from another beyond the table of import-linter, module by module.
+FINER = {
+    "features": {"minibot.events.numbers", "minibot.events.model"},
+    "exchanges": {"minibot.kernel.canonical", "minibot.kernel.errors"},
+}
+
+
+def module_name(project: Path, path: Path) -> str:
+    """Return the dotted name of a source file."""
+    parts = path.relative_to(project).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+@pytest.fixture(scope="module")
+def modules(project: Path) -> dict[str, ast.Module]:
+    """Every module of the product, parsed."""
+    return {
+        module_name(project, path): ast.parse(path.read_text(encoding="utf-8"), str(path))
+        for path in sorted((project / "minibot").rglob("*.py"))
+    }
+
+
+def imports(name: str, tree: ast.Module) -> Iterator[str]:
+    """Yield each imported module, and each `from` name as a module that it may be.
+
+    Imports for the type checker alone are passed over: they do not exist at run time.
+    """
+    skipped = {
+        id(node)
+        for block in ast.walk(tree)
+        if isinstance(block, ast.If) and "TYPE_CHECKING" in ast.dump(block.test)
+        for statement in block.body
+        for node in ast.walk(statement)
+    }
+    for node in ast.walk(tree):
+        if id(node) in skipped:
+            continue
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{name} imports relatively"
+            assert node.module is not None
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def reached(start: str, modules: dict[str, ast.Module]) -> dict[str, str]:
+    """Return every module of the product that `start` imports, with the one that imports it."""
+    found = {start: ""}
+    queue = [start]
+    while queue:
+        name = queue.pop()
+        for imported in imports(name, modules[name]):
+            if imported in modules and imported not in found:
+                found[imported] = name
+                queue.append(imported)
+    return found
+
+
+def is_one_of(imported: str, names: set[str]) -> bool:
+    """Tell whether an imported name is one of `names` or lies in one."""
+    return any(imported == name or imported.startswith(name + ".") for name in names)
+
+
+@pytest.mark.row("N-02", "N-60")
+@pytest.mark.parametrize("core", CORES)
+def test_core_and_all_it_imports_know_neither_clock_nor_disk_nor_chance(
+    core: str, modules: dict[str, ast.Module]
+) -> None:
+    """A decision depends on its inputs alone, through every module that the core reaches."""
+    impure = [
+        f"{name} imports {imported}"
+        for name in reached(core, modules)
+        for imported in imports(name, modules[name])
+        if is_one_of(imported, IMPURE)
+    ]
+
+    assert impure == []
+
+
+@pytest.mark.row("N-02")
+@pytest.mark.parametrize("core", CORES)
+def test_core_reaches_its_own_room_events_and_features_alone(
+    core: str, modules: dict[str, ast.Module]
+) -> None:
+    """No core knows a run, a file, an exchange or another role."""
+    own = core.split(".")[1]
+    allowed = {f"minibot.{room}" for room in (own, "events", "features")}
+    allowed |= {"minibot.kernel.errors", "minibot.kernel.canonical"}
+
+    strangers = [
+        f"{name} (by {by})"
+        for name, by in reached(core, modules).items()
+        if not is_one_of(name, allowed) and name not in ("minibot", "minibot.kernel")
+    ]
+
+    assert strangers == []
+
+
+@pytest.mark.row("N-02", "N-60")
+@pytest.mark.parametrize("core", CORES)
+def test_core_and_all_it_imports_call_neither_open_nor_hash_nor_id(
+    core: str, modules: dict[str, ast.Module]
+) -> None:
+    """What differs from process to process, or reaches outside, is not called."""
+    called = [
+        f"{name}, line {node.lineno}: {node.func.id}()"
+        for name in reached(core, modules)
+        for node in ast.walk(modules[name])
+        if isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Name)
+        and node.func.id in {"open", "id", "hash", "input", "print", "eval", "exec", "__import__"}
+        and name.split(".")[1] != "events"
+    ]
+
+    assert called == []
+
+
+@pytest.mark.row("N-24", "N-57")
+def test_sockets_are_opened_by_exchanges_and_market_alone(modules: dict[str, ast.Module]) -> None:
+    """No other room can reach a network; each exception is named with its reason."""
+    users = {
+        name
+        for name, tree in modules.items()
+        if any(is_one_of(imported, SOCKETS) for imported in imports(name, tree))
+        and name.split(".")[1:2] not in (["exchanges"], ["market"])
+    }
+
+    assert users - set(SOCKET_EXCEPTIONS) == set()
+
+
+@pytest.mark.row("S-14")
+def test_events_pass_through_one_codec(modules: dict[str, ast.Module]) -> None:
+    """In the rooms that handle events one module imports a JSON library for them."""
+    users = {
+        name
+        for name, tree in modules.items()
+        if name.split(".")[1:2] and name.split(".")[1] in ROOMS_OF_EVENTS
+        if any(is_one_of(imported, {"json", "orjson"}) for imported in imports(name, tree))
+    }
+
+    assert users - set(JSON_EXCEPTIONS) == set()
+
+
+@pytest.mark.parametrize("room", sorted(FINER))
+def test_room_takes_from_others_only_the_modules_named(
+    room: str, modules: dict[str, ast.Module]
+) -> None:
+    """Features take numbers alone, exchanges nothing of the kernel that touches a disk."""
+    taken = {
+        imported
+        for name, tree in modules.items()
+        if name.startswith(f"minibot.{room}.")
+        for imported in imports(name, tree)
+        if imported in modules
+        and imported.split(".")[1:2] not in ([room], [])
+        and len(imported.split(".")) > 2
+    }
+    if room == "exchanges":
+        taken = {name for name in taken if name.startswith("minibot.kernel")}
+
+    assert taken - FINER[room] == set()
+
+
+def test_no_module_is_called_after_nothing(modules: dict[str, ast.Module]) -> None:
+    """`utils`, `helpers`, `common` and `manager` say neither what nor which."""
+    empty_words = re.compile(r"(^|_)(utils?|helpers?|common|managers?|misc)(_|$)")
+
+    assert [name for name in modules if empty_words.search(name.split(".")[-1])] == []
+
+
+def tracked(project: Path) -> list[Path]:
+    """Return what git would commit: tracked and new files that are not ignored."""
+    command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    result = subprocess.run(command, cwd=project, check=True, capture_output=True)
+    paths = [project / name for name in result.stdout.decode().split("\0") if name]
+    return [path for path in paths if path.is_file()]
+
+
+@pytest.mark.row("N-13")
+def test_code_and_contracts_are_written_in_english(project: Path) -> None:
+    """No Cyrillic letter stands in any Python or JSON file."""
+    cyrillic = re.compile("[\u0400-\u04ff]")
+
+    found = [
+        path.relative_to(project).as_posix()
+        for path in tracked(project)
+        if path.suffix in (".py", ".json") and cyrillic.search(path.read_text(encoding="utf-8"))
+    ]
+
+    assert found == []
+
+
+@pytest.mark.row("N-11")
+def test_no_secret_file_is_in_the_tree(project: Path) -> None:
+    """No `.env`, key or certificate file would be committed."""
+    secret = re.compile(r"(^|/)(\.env(\..*)?|.*\.(pem|key|p12|pfx|jks)|id_(rsa|ed25519).*)$")
+
+    names = [path.relative_to(project).as_posix() for path in tracked(project)]
+
+    assert [name for name in names if secret.search(name)] == []
+
+
+@pytest.mark.row("D-44")
+def test_product_is_no_notebook_and_knows_no_leverage(project: Path) -> None:
+    """No notebook file is in the tree and no contract or profile has a leverage field."""
+    names = [path for path in tracked(project) if path.suffix == ".ipynb"]
+
+    leverage = [
+        f"{path.name}: {key}"
+        for folder in ("contracts", "config")
+        for path in sorted((project / folder).glob("*.json"))
+        for key in keys(json.loads(path.read_text(encoding="utf-8")))
+        if re.search(r"leverage|margin", key, re.I)
+    ]
+
+    assert names == []
+    assert leverage == []
+
+
+def keys(value: Any) -> Iterator[str]:
+    """Yield every key of nested JSON."""
+    if isinstance(value, dict):
+        for key, item in value.items():
+            yield key
+            yield from keys(item)
+    elif isinstance(value, list):
+        for item in value:
+            yield from keys(item)
+
+
+@pytest.mark.row("S-10", "S-12", "S-13")
+def test_pyproject_asks_for_strict_types_and_a_python_that_is_tested(project: Path) -> None:
+    """Python 3.11 or later, mypy strict over product, tools and tests, ruff with docstrings."""
+    settings = tomllib.loads((project / "pyproject.toml").read_text(encoding="utf-8"))
+
+    assert settings["project"]["requires-python"] == ">=3.11"
+    assert settings["tool"]["mypy"]["strict"] is True
+    assert set(settings["tool"]["mypy"]["files"]) == {"minibot", "tools", "tests"}
+    assert {"E", "F", "D", "B"} <= set(settings["tool"]["ruff"]["lint"]["select"])
+    assert settings["tool"]["pytest"]["ini_options"]["testpaths"] == ["tests"]
+
+
+@pytest.mark.row("S-52", "S-55", "S-66", "C-22")
+@pytest.mark.parametrize(
+    "command",
+    [
+        "ruff check .",
+        "ruff format --check .",
+        "mypy --platform",
+        "lint_imports",
+        "tools.rows --check",
+        "pytest",
+        "minibot gate all",
+        "minibot verify",
+        "minibot replay",
+        "tools/independent_check.py",
+    ],
+)
+def test_ci_runs_every_check_whole(project: Path, command: str) -> None:
+    """Each check runs over everything, and none of them may fail without failing the run."""
+    script = (project / ".ci/run").read_text(encoding="utf-8")
+
+    assert command in script
+    assert "set -uo pipefail" in script
+    assert "|| true" not in script
+
+
+@pytest.mark.row("S-66")
+def test_ci_workflow_runs_on_push_and_pull_requests_with_the_same_steps(project: Path) -> None:
+    """The workflow calls the script that everybody can run, on Linux and on Windows."""
+    text = (project / ".github/workflows/ci.yml").read_text(encoding="utf-8")
+
+    assert "pull_request:" in text
+    assert "branches: [main]" in text
+    assert text.count(".ci/run") >= 2
+    assert "windows-latest" in text
+    assert "upload-artifact" in text
+
+
+@pytest.mark.parametrize(
+    "rooms", [("minibot.kernel", "minibot.risk"), ("minibot.ai", "minibot.risk")]
+)
+def test_import_linter_contract_breaks_when_a_room_reaches_where_it_must_not(
+    project: Path, tmp_path: Path, source: str
+) -> None:
+    """The contracts guard: an import planted in a copy is found by name."""
+    copy = tmp_path / "copy"
+    for path in tracked(project):
+        relative = path.relative_to(project)
+        if relative.parts[0] == "minibot" and path.suffix == ".py":
+            (copy / relative).parent.mkdir(parents=True, exist_ok=True)
+            (copy / relative).write_bytes(path.read_bytes())
+    (copy / "pyproject.toml").write_bytes((project / "pyproject.toml").read_bytes())
+    target = "minibot.risk"
+    room = copy / source.replace(".", "/") / "__init__.py"
+    room.write_text(room.read_text(encoding="utf-8") + f"\nimport {target}\n", encoding="utf-8")
+
+    script = (
+        "import sys; sys.path.insert(0, '.'); from importlinter.cli import lint_imports; "
+        "sys.exit(lint_imports(no_cache=True))"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", script],
+        cwd=copy, capture_output=True, check=False, timeout=120,
+    )  # fmt: skip
+
+    assert result.returncode == 1
+    assert f"{source} is not allowed to import {target}" in result.stdout.decode()
