@@ -10,8 +10,7 @@ from __future__ import annotations
 import errno
 import itertools
 import os
-import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
@@ -28,9 +27,13 @@ __all__ = [
     "Files",
     "Stat",
     "StrPath",
+    "chunks_of",
+    "copy_atomic",
     "ensure_folder",
+    "hash_file",
     "hashed_bytes",
     "io_stop",
+    "is_sharing_violation",
     "parse_hashed",
     "read_hashed",
     "read_range",
@@ -47,6 +50,7 @@ __all__ = [
 
 COMPONENT: Final = "kernel.files"
 TEMP_SUFFIX: Final = ".tmp"
+CHUNK_BYTES: Final = 1 << 20
 HASHED_BYTES_MAX: Final = 64 * 1024 * 1024
 
 # A scanner or an indexer on Windows lets go of a file within moments; after a second it is
@@ -64,7 +68,7 @@ _CODES: Final = {
     errno.EMFILE: "FD_EXHAUSTED",
     errno.ENFILE: "FD_EXHAUSTED",
 }
-_SHARING_VIOLATIONS: Final = frozenset({5, 32, 33})
+_SHARING_VIOLATIONS: Final = frozenset({5, 32, 33})  # Access denied, sharing, lock violation.
 _temp_numbers = itertools.count()
 
 
@@ -176,18 +180,12 @@ def read_whole(path: StrPath, *, files: Files = FILES, size_max: int = HASHED_BY
     except OSError as error:
         raise io_stop(error, "open", path) from error
     try:
-        parts = []
-        done = 0
-        while part := files.pread(fd, 1 << 20, done):
-            parts.append(part)
-            done += len(part)
-            if done > size_max:
-                raise RunStop(COMPONENT, "IO_EIO", f"{os.fspath(path)}: over {size_max} bytes")
-        return b"".join(parts)
-    except OSError as error:
-        raise io_stop(error, "read", path) from error
+        data = read_range(files, fd, min(files.fstat(fd).size, size_max) + 1, 0, path)
     finally:
         files.close(fd)
+    if len(data) > size_max:
+        raise RunStop(COMPONENT, "IO_EIO", f"{os.fspath(path)}: over {size_max} bytes")
+    return data
 
 
 def write_atomic(path: StrPath, data: bytes, *, files: Files = FILES) -> None:
@@ -198,6 +196,10 @@ def write_atomic(path: StrPath, data: bytes, *, files: Files = FILES) -> None:
     Raises:
         RunStop: IO_ENOSPC, IO_EIO, IO_READONLY, IO_FSYNC or IO_RENAME; the old content stands.
     """
+    _put(path, (data,), files)
+
+
+def _put(path: StrPath, chunks: Iterable[bytes], files: Files) -> None:
     target = Path(path)
     refuse_linked_folder(target.parent, files=files)
     temp = target.with_name(f"{target.name}.{os.getpid()}-{next(_temp_numbers)}{TEMP_SUFFIX}")
@@ -207,7 +209,10 @@ def write_atomic(path: StrPath, data: bytes, *, files: Files = FILES) -> None:
         raise io_stop(error, "create", temp) from error
     try:
         try:
-            write_all(files, fd, data, 0, temp)
+            at = 0
+            for chunk in chunks:
+                write_all(files, fd, chunk, at, temp)
+                at += len(chunk)
             sync(lambda: files.sync(fd), temp)
         finally:
             files.close(fd)
@@ -224,7 +229,7 @@ def _replace(files: Files, source: Path, target: Path) -> None:
         try:
             return files.replace(source, target)
         except OSError as error:
-            if left and _is_sharing_violation(error):
+            if left and is_sharing_violation(error):
                 files.sleep(REPLACE_PAUSE_S)
                 continue
             detail = f"replace of {target}: {error.strerror or error}"
@@ -232,8 +237,43 @@ def _replace(files: Files, source: Path, target: Path) -> None:
     return None
 
 
-def _is_sharing_violation(error: OSError) -> bool:
-    return sys.platform == "win32" and getattr(error, "winerror", 0) in _SHARING_VIOLATIONS
+def is_sharing_violation(error: OSError) -> bool:
+    """Return whether Windows says that another program holds the file at this moment."""
+    return getattr(error, "winerror", 0) in _SHARING_VIOLATIONS
+
+
+def hash_file(path: StrPath, *, files: Files = FILES) -> tuple[int, str]:
+    """Return size and sha256 (hex) of a file, in bounded memory.
+
+    Raises:
+        RunStop: The system's error.
+    """
+    digest = sha256()
+    size = 0
+    for chunk in chunks_of(path, files=files):
+        digest.update(chunk)
+        size += len(chunk)
+    return size, digest.hexdigest()
+
+
+def chunks_of(path: StrPath, *, files: Files = FILES) -> Iterator[bytes]:
+    """Yield the content of a file in pieces of at most `CHUNK_BYTES`."""
+    try:
+        fd = files.open(path, Access.READ)
+    except OSError as error:
+        raise io_stop(error, "open", path) from error
+    try:
+        at = 0
+        while chunk := read_range(files, fd, CHUNK_BYTES, at, path):
+            yield chunk
+            at += len(chunk)
+    finally:
+        files.close(fd)
+
+
+def copy_atomic(source: StrPath, target: StrPath, *, files: Files = FILES) -> None:
+    """Put a copy of a file in place as `write_atomic` does, in bounded memory."""
+    _put(target, chunks_of(source, files=files), files)
 
 
 def remove_temps(path: StrPath, *, files: Files = FILES) -> None:

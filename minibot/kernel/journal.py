@@ -20,6 +20,7 @@ from minibot.kernel.files import (
     Files,
     StrPath,
     io_stop,
+    is_sharing_violation,
     sync,
     sync_folder,
     write_all,
@@ -313,11 +314,11 @@ class JournalWriter:
             self._fail("QUEUE_MANIFEST", sealed, "stands before it was sealed", "nothing", "a file")
         try:
             self._files.replace(self._path, sealed)
-        except PermissionError:
-            # Only Windows refuses here: somebody holds the file. Appends go on in a longer segment.
-            self.rotations_postponed += 1
-            return False
         except OSError as error:
+            if is_sharing_violation(error):
+                # A foreign program holds the file: appends go on in a segment longer than wished.
+                self.rotations_postponed += 1
+                return False
             detail = f"rename of {self._path}: {error.strerror or error}"
             raise RunStop(COMPONENT, "IO_RENAME", detail) from error
         return True

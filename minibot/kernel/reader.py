@@ -49,7 +49,8 @@ class JournalReader:
         self._fd = -1
         self._path = self.folder / names.active_name(stem)
         self._segments: list[Segment] = []
-        self._first_seq = 0  # Lines before the open segment.
+        self._first_seq = 0  # Lines before the current segment.
+        self._first_seq_of = ZERO.segment  # The segment that this counts up to.
         self._at = start  # How far lines have been verified.
         self._taken = start  # How far they have been handed out.
         self._lines: list[Line] = []
@@ -122,9 +123,7 @@ class JournalReader:
     def _check_start(self, head: Head) -> None:
         """Refuse to stand behind the head, or at a place that is no beginning of a line."""
         at = self._at
-        if (head.segment, head.offset, head.lines) < (at.segment, at.offset, 0) or (
-            head.lines < at.seq
-        ):
+        if head[:2] < at[1:3] or head.lines < at.seq:
             self._fail(
                 "CURSOR_AHEAD",
                 "the reader stands behind the head",
@@ -136,7 +135,8 @@ class JournalReader:
         if at.segment < 1 or at.offset < 0 or at.seq < 0 or len(at.chain) != len(ZERO.chain):
             self._fail("CURSOR_CORRUPT", "no position", "segment 1 or more", f"{at}")
         if at.offset > self._end(head):
-            self._fail("CURSOR_AHEAD", "behind the segment's end", "", "")
+            end = self._end(head)
+            self._fail("CURSOR_AHEAD", "behind the segment's end", f"{end}", f"{at.offset}")
         if at.offset:
             self._open_segment()
             before = read_range(self._files, self._fd, 1, at.offset - 1, self._path)
@@ -149,11 +149,10 @@ class JournalReader:
     def _end(self, head: Head) -> int:
         """Return where the current segment ends, as far as it may be read."""
         at = self._at
-        if at.segment == head.segment:
-            self._first_seq = self._sealed_lines(at.segment - 1) if at.segment > 1 else 0
-            return head.offset
-        self._first_seq = self._sealed_lines(at.segment - 1)
-        return self._sealed(at.segment).size
+        if at.segment != self._first_seq_of:
+            self._first_seq = self._sealed_lines(at.segment - 1)
+            self._first_seq_of = at.segment
+        return head.offset if at.segment == head.segment else self._sealed(at.segment).size
 
     def _check_end(self, head: Head) -> None:
         """Compare with the head, or with the manifest at the end of a sealed segment."""

@@ -1,0 +1,295 @@
+"""Judging one journal from its files alone: every line, the chain, head, manifest and cursors.
+
+Collects every finding with its place, repairs nothing, needs memory for one line.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from hashlib import sha256
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from minibot.kernel import canonical
+from minibot.kernel import segments as names
+from minibot.kernel.errors import IntegrityError
+from minibot.kernel.files import Access, Files, io_stop
+from minibot.kernel.head import Head, head_path, newest, read_head_bytes, slots
+from minibot.kernel.line import LineError, chain_next, decode_line
+from minibot.kernel.position import Position
+from minibot.kernel.scan import raw_lines
+from minibot.kernel.segments import Segment
+
+# A live writer changes head and manifest between two looks; a few looks find them in step.
+LOOKS_MAX: Final = 50
+LOOK_PAUSE_S: Final = 0.01
+SEALED: Final = re.compile(r"(?P<stem>.+)\.(?P<number>[0-9]{6})\.jsonl")
+
+
+class Finding(NamedTuple):
+    """Something that is not as it was written.
+
+    Attributes:
+        file: Path from the folder that is verified.
+        line: Number of the line in that file, from 1; 0 where the file as a whole is meant.
+        offset: Byte offset in that file.
+        code: Reason code, or one of the seal: SEAL_MISSING, SEAL_MISMATCH, SEAL_EXTRA_FILE.
+        expected: What should stand there.
+        found: What stands there.
+    """
+
+    file: str
+    line: int
+    offset: int
+    code: str
+    expected: str
+    found: str
+
+
+LineCheck = Callable[[str, int, int, bytes], Iterable[Finding]]
+"""Judges one whole line further: (file, line, offset, json) -> findings."""
+
+
+class Mark(NamedTuple):
+    """A place that somebody remembers of a journal: a head or a cursor."""
+
+    file: str
+    position: Position
+
+
+class JournalAudit:
+    """Everything there is to check about one journal.
+
+    Args:
+        folder: The journal's folder.
+        stem: Its stem.
+        name: Returns how a path is called in findings.
+        is_final: Nobody writes any more, so nothing may stand above the head.
+        marks: Cursors in this journal.
+        on_line: A further check of each whole line.
+        files: The seam to the system.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        stem: str,
+        *,
+        name: Callable[[Path], str],
+        is_final: bool,
+        marks: Sequence[Mark] = (),
+        on_line: LineCheck | None = None,
+        files: Files,
+    ) -> None:
+        self._folder = folder
+        self._stem = stem
+        self._name = name
+        self._is_final = is_final
+        self._marks = sorted(marks, key=lambda mark: mark.position.seq)
+        self._on_line = on_line
+        self._files = files
+        self._seq = 0
+        self._chain: bytes | None = names.end_of(()).chain
+
+    def findings(self) -> Iterator[Finding]:
+        """Yield every finding, file by file in the order of the lines."""
+        head, segments, notes = self._frame()
+        yield from notes
+        yield from self._unlisted(segments)
+        yield from self._marks_at(0, 1, 0)
+        for number, segment in enumerate(segments, 1):
+            if self._chain is None:
+                self._chain = segment.chain_before
+            yield from self._sealed(number, segment)
+            self._seq = names.end_of(segments[:number]).seq
+        yield from self._active(len(segments) + 1, head)
+        for mark in self._marks:
+            yield Finding(
+                mark.file, 0, 0, "CURSOR_AHEAD", f"at most line {self._seq}", _shown(mark.position)
+            )
+
+    # --- head and manifest --------------------------------------------------------------------
+
+    def _frame(self) -> tuple[Head | None, list[Segment], list[Finding]]:
+        """Return head and manifest as they stood at one moment, and what is wrong with them."""
+        notes: list[Finding] = []
+        for left in range(LOOKS_MAX, -1, -1):
+            notes = []
+            raw = read_head_bytes(head_path(self._folder, self._stem), files=self._files)
+            head = newest(raw)
+            head_file = self._name(head_path(self._folder, self._stem))
+            if any(slot is None for slot in slots(raw)):
+                notes.append(
+                    Finding(head_file, 0, 0, "QUEUE_CORRUPT", "good slots", _bad_slots(raw))
+                )
+            try:
+                segments = names.load_segments(self._folder, self._stem, files=self._files)
+            except IntegrityError as error:
+                file = self._name(self._folder / names.manifest_name(self._stem))
+                notes.append(
+                    Finding(file, 0, 0, error.reason_code, "a whole manifest", error.detail)
+                )
+                segments = []
+            is_in_step = head is not None and head.segment == len(segments) + 1
+            if self._is_final or (is_in_step and not notes) or not left:
+                break
+            self._files.sleep(LOOK_PAUSE_S if left > 1 else 0)
+        if head is not None and head.segment != len(segments) + 1 and not notes:
+            notes.append(
+                Finding(
+                    self._name(self._folder / names.manifest_name(self._stem)),
+                    0,
+                    0,
+                    "QUEUE_MANIFEST",
+                    f"{head.segment - 1} sealed segments",
+                    str(len(segments)),
+                )
+            )
+        return head, segments, notes
+
+    def _unlisted(self, segments: Sequence[Segment]) -> Iterator[Finding]:
+        """Yield sealed segments that the manifest does not list."""
+        known = {segment.name for segment in segments}
+        for name in self._files.listdir(self._folder):
+            match = SEALED.fullmatch(name)
+            if match and match["stem"] == self._stem and name not in known:
+                yield self._whole(self._folder / name, "QUEUE_MANIFEST", "no entry", "a segment")
+                at = Position(0, 1, 0, b"")
+                yield from self._lines(self._folder / name, at, None, is_chained=False)
+
+    # --- segments -----------------------------------------------------------------------------
+
+    def _sealed(self, number: int, segment: Segment) -> Iterator[Finding]:
+        path = self._folder / segment.name
+        status = self._files.stat(path)
+        if status is None:
+            yield self._whole(path, "QUEUE_MANIFEST", f"{segment.size} bytes", "nothing")
+            self._chain = None
+            return
+        if status.size != segment.size:
+            yield self._whole(path, "QUEUE_MANIFEST", f"{segment.size} bytes", f"{status.size}")
+        start = Position(self._seq, number, 0, self._chain or b"")
+        digest = sha256()
+        yield from self._lines(path, start, None, digest=digest.update)
+        if digest.hexdigest() != segment.sha256:
+            yield self._whole(path, "QUEUE_MANIFEST", segment.sha256, digest.hexdigest())
+        lines = self._seq - start.seq
+        if lines != segment.lines:
+            yield self._whole(path, "QUEUE_MANIFEST", f"{segment.lines} lines", f"{lines}")
+        if self._chain != segment.chain_after:
+            if self._chain is not None:
+                yield self._whole(path, "QUEUE_CHAIN", segment.chain_after.hex(), self._chain.hex())
+            self._chain = segment.chain_after
+
+    def _active(self, number: int, head: Head | None) -> Iterator[Finding]:
+        path = self._folder / names.active_name(self._stem)
+        status = self._files.stat(path)
+        if status is None:
+            yield self._whole(path, "QUEUE_MISSING", "the active segment", "nothing")
+            return
+        end = status.size
+        if head is not None and head.segment == number:
+            if status.size < head.offset:
+                yield self._whole(path, "QUEUE_TRUNCATED", f"{head.offset} bytes", f"{status.size}")
+            elif status.size > head.offset:
+                if self._is_final:
+                    yield Finding(
+                        self._name(path),
+                        0,
+                        head.offset,
+                        "QUEUE_FOREIGN_WRITE",
+                        f"{head.offset} bytes",
+                        f"{status.size}",
+                    )
+                else:
+                    end = head.offset
+        start = Position(self._seq, number, 0, self._chain or b"")
+        yield from self._lines(path, start, end)
+        if head is None or head.segment != number or self._chain is None:
+            return
+        if self._seq != head.lines or self._chain != head.chain:
+            yield self._whole(
+                path,
+                "QUEUE_CHAIN",
+                f"{head.lines} lines with chain {head.chain.hex()}",
+                f"{self._seq} lines with chain {self._chain.hex()}",
+            )
+
+    def _lines(
+        self,
+        path: Path,
+        start: Position,
+        end: int | None,
+        *,
+        digest: Callable[[bytes], None] | None = None,
+        is_chained: bool = True,
+    ) -> Iterator[Finding]:
+        """Yield what is wrong with the lines of one file, and carry seq and chain over them."""
+        try:
+            fd = self._files.open(path, Access.READ)
+        except OSError as error:
+            raise io_stop(error, "open", path) from error
+        file = self._name(path)
+        try:
+            size = self._files.fstat(fd).size if end is None else end
+            for number, (offset, raw) in enumerate(raw_lines(self._files, fd, path, 0, size), 1):
+                if digest is not None:
+                    digest(raw)
+                found, line_digest = self._line(file, number, offset, raw)
+                yield from found
+                if not is_chained:
+                    continue
+                self._seq += 1
+                if line_digest is None:
+                    self._chain = None
+                elif self._chain is not None:
+                    self._chain = chain_next(self._chain, line_digest)
+                if self._marks:
+                    yield from self._marks_at(self._seq, start.segment, offset + len(raw))
+        finally:
+            self._files.close(fd)
+
+    def _line(
+        self, file: str, number: int, offset: int, raw: bytes
+    ) -> tuple[list[Finding], bytes | None]:
+        """Return the findings of one line, and its digest where it is whole."""
+        try:
+            digest, json = decode_line(raw)
+        except LineError as error:
+            expected = error.expected or error.why
+            return [Finding(file, number, offset, "QUEUE_CORRUPT", expected, error.found)], None
+        try:
+            canonical.decode(json)
+        except canonical.CanonicalError as error:
+            why = str(error)
+            return [Finding(file, number, offset, "SCHEMA_INVALID", "canonical JSON", why)], digest
+        if self._on_line is None:
+            return [], digest
+        return list(self._on_line(file, number, offset, json)), digest
+
+    def _marks_at(self, seq: int, segment: int, offset: int) -> Iterator[Finding]:
+        """Yield cursors at this line whose chain or offset is not the journal's."""
+        while self._marks and self._marks[0].position.seq <= seq:
+            mark = self._marks.pop(0)
+            place = mark.position
+            if self._chain is not None and place.chain != self._chain:
+                yield Finding(mark.file, 0, 0, "QUEUE_CHAIN", self._chain.hex(), place.chain.hex())
+            elif place.segment == segment and place.offset != offset:
+                yield Finding(
+                    mark.file, 0, 0, "CURSOR_CORRUPT", f"offset {offset}", f"{place.offset}"
+                )
+
+    def _whole(self, path: Path, code: str, expected: str, found: str) -> Finding:
+        return Finding(self._name(path), 0, 0, code, expected, found)
+
+
+def _bad_slots(raw: bytes) -> str:
+    if not raw:
+        return "no head"
+    bad = [str(number) for number, slot in enumerate(slots(raw), 1) if slot is None]
+    return f"{len(raw)} bytes, slot {' and '.join(bad)} bad"
+
+
+def _shown(position: Position) -> str:
+    return f"line {position.seq}, segment {position.segment}, offset {position.offset}"

@@ -1,0 +1,245 @@
+"""The end of a run's queues: linked into the run's folder, measured, sealed, then released.
+
+Nothing moves: every file gets a second name below `queues/` of the run, and only when the seal
+stands do the names under `var/queues` go. Each step may be repeated after a crash. The seal says
+size and sha256 of every file; its root covers them all, and what the caller adds (config,
+contracts, code), so that one published line pins a whole night.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, suppress
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, Final
+
+from minibot.kernel import canonical
+from minibot.kernel.canonical import JsonObject
+from minibot.kernel.errors import IntegrityError, Refusal
+from minibot.kernel.files import (
+    FILES,
+    TEMP_SUFFIX,
+    Files,
+    StrPath,
+    copy_atomic,
+    ensure_folder,
+    hash_file,
+    io_stop,
+    is_sharing_violation,
+    read_hashed,
+    sync_folder,
+    unsafe,
+    write_atomic,
+    write_hashed,
+)
+from minibot.kernel.lock import WriterLock
+
+COMPONENT: Final = "kernel.seal"
+SEAL_FILE: Final = "seal.json"
+SUMS_FILE: Final = "SHA256SUMS"
+QUEUES: Final = "queues"
+LOCK_SUFFIX: Final = ".lock"
+# Five seconds, as a virus scanner may take over a large file.
+UNLINK_TRIES: Final = 50
+UNLINK_PAUSE_S: Final = 0.1
+PINNED: Final = ("manifest.json", "clock.json")
+"""Files of the run's folder itself that the seal covers as well."""
+
+
+def seal_run(
+    queues_root: StrPath,
+    run_dir: StrPath,
+    extra: Mapping[str, Any] | None = None,
+    *,
+    files: Files = FILES,
+) -> str:
+    """Seal the queues of a finished run into its folder; return the root, hex.
+
+    A run that is sealed already is left as it is. Every writer has to be closed before.
+
+    Args:
+        queues_root: `var/queues`.
+        run_dir: The run's folder.
+        extra: What else the root covers: hashes of config, contracts and code, findings.
+        files: The seam to the system.
+
+    Raises:
+        LockBusy: A writer is still there.
+        RunStop: The disk refuses; call again.
+    """
+    root, run = Path(queues_root), Path(run_dir)
+    if files.stat(run / SEAL_FILE) is not None:
+        return str(read_hashed(run / SEAL_FILE, files=files)["root"])
+    with _nobody_writes(root, files):
+        target = run / QUEUES
+        ensure_folder(target, files=files)
+        for path in _tree(root, files):
+            if not _is_left_out(path):
+                _give_name(path, target / path.relative_to(root), files)
+        for folder in sorted({path.parent for path in _tree(target, files)} | {target}):
+            sync_folder(files, folder)
+        obj = _seal_object(run, dict(extra or {}), files)
+        write_atomic(run / SUMS_FILE, sums_of(obj), files=files)
+        write_hashed(run / SEAL_FILE, obj, files=files)
+    return str(obj["root"])
+
+
+def release(queues_root: StrPath, run_dir: StrPath, *, files: Files = FILES) -> None:
+    """Remove the names of a sealed run's files under `var/queues`; lock files stay.
+
+    Raises:
+        IntegrityError: A file there is not the sealed one; nothing was removed. Or the seal is
+            missing or damaged.
+        Refusal: On Windows, another program holds a file.
+        LockBusy: A writer is still there.
+    """
+    root, run = Path(queues_root), Path(run_dir)
+    sealed = read_hashed(run / SEAL_FILE, files=files)["files"]
+    with _nobody_writes(root, files):
+        doomed = [path for path in _tree(root, files) if path.suffix != LOCK_SUFFIX]
+        for path in doomed:
+            if path.suffix != TEMP_SUFFIX:
+                _refuse_other(path, path.relative_to(root), run, sealed, files)
+        for path in doomed:
+            _unlink(path, files)
+        _remove_empty(root, files)
+
+
+def root_of(obj: JsonObject) -> str:
+    """Return the root of a seal: sha256 over everything it covers, hex."""
+    covered = {key: obj[key] for key in ("files", "run_files", "extra")}
+    return sha256(canonical.encode(covered)).hexdigest()
+
+
+def sums_of(obj: JsonObject) -> bytes:
+    """Return the text of `SHA256SUMS`, for `sha256sum -c` in the run's folder."""
+    named = {**obj["run_files"], **obj["files"]}
+    lines = [f"{named[name]['sha256']}  {name}\n" for name in sorted(named)]
+    return "".join(lines).encode()
+
+
+def measure(path: Path, files: Files) -> JsonObject:
+    """Return size and sha256 of a file as the seal holds them."""
+    size, digest = hash_file(path, files=files)
+    return {"size": size, "sha256": digest}
+
+
+def _seal_object(run: Path, extra: dict[str, Any], files: Files) -> JsonObject:
+    obj: JsonObject = {
+        "schema": "minibot.seal",
+        "v": 1,
+        "files": {
+            path.relative_to(run).as_posix(): measure(path, files)
+            for path in _tree(run / QUEUES, files)
+            if not _is_left_out(path)
+        },
+        "run_files": {
+            name: measure(run / name, files)
+            for name in PINNED
+            if files.stat(run / name) is not None
+        },
+        "extra": extra,
+    }
+    return {**obj, "root": root_of(obj)}
+
+
+def _nobody_writes(root: Path, files: Files) -> ExitStack:
+    """Hold every writer's lock, so that nobody appends to what is being sealed."""
+    stack = ExitStack()
+    try:
+        for path in _tree(root, files):
+            if path.suffix == LOCK_SUFFIX:
+                stack.callback(WriterLock(path, files=files).close)
+    except BaseException:
+        stack.close()
+        raise
+    return stack
+
+
+def _tree(root: Path, files: Files) -> Iterator[Path]:
+    """Yield every file below a folder in order; a link in it is refused."""
+    status = files.stat(root)
+    if status is None:
+        return
+    for name in files.listdir(root):
+        path = root / name
+        entry = files.stat(path)
+        if entry is None:
+            continue
+        if entry.is_folder:
+            yield from _tree(path, files)
+        elif entry.is_file:
+            yield path
+        else:
+            raise unsafe(path, "neither a file nor a folder")
+
+
+def _is_left_out(path: Path) -> bool:
+    return path.suffix in (LOCK_SUFFIX, TEMP_SUFFIX)
+
+
+def _give_name(source: Path, target: Path, files: Files) -> None:
+    """Link a file into the run's folder; copy it where the file system has no links."""
+    ensure_folder(target.parent, files=files)
+    standing = files.stat(target)
+    if standing is not None:
+        ours = files.stat(source)
+        if ours is not None and ours.identity == standing.identity:
+            return
+        if measure(source, files) == measure(target, files):
+            return
+        copy_atomic(source, target, files=files)
+        return
+    try:
+        files.link(source, target)
+    except OSError:
+        # No links here, or too many on this file; a copy is as good and the disk says if not.
+        copy_atomic(source, target, files=files)
+
+
+def _refuse_other(
+    path: Path, name: Path, run: Path, sealed: Mapping[str, Any], files: Files
+) -> None:
+    entry = sealed.get((Path(QUEUES) / name).as_posix())
+    ours, theirs = files.stat(path), files.stat(run / QUEUES / name)
+    if entry is not None and ours is not None and theirs is not None:
+        if ours.identity == theirs.identity and ours.size == entry["size"]:
+            return
+        if measure(path, files) == entry:
+            return
+    raise IntegrityError(
+        COMPONENT,
+        "QUEUE_FOREIGN_WRITE",
+        "not what was sealed",
+        file=str(path),
+        expected="nothing" if entry is None else f"{entry['size']} bytes, {entry['sha256']}",
+        found="nothing" if ours is None else f"{ours.size} bytes",
+    )
+
+
+def _unlink(path: Path, files: Files) -> None:
+    for left in range(UNLINK_TRIES - 1, -1, -1):
+        try:
+            return files.unlink(path)
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            if not is_sharing_violation(error):
+                raise io_stop(error, "remove", path) from error
+            if not left:
+                raise Refusal(
+                    f"{path} is held by another program.", "Close that program and start again."
+                ) from error
+            files.sleep(UNLINK_PAUSE_S)
+    return None
+
+
+def _remove_empty(root: Path, files: Files) -> None:
+    for name in files.listdir(root):
+        path = root / name
+        status = files.stat(path)
+        if status is not None and status.is_folder:
+            _remove_empty(path, files)
+            with suppress(OSError):
+                files.rmdir(path)

@@ -1,0 +1,322 @@
+"""Verifying a run, a queue or a single file, from what stands on the disk and nothing else.
+
+It stands apart from writers and readers: it walks everything, collects every finding with its
+place, repairs nothing and stays within bounded memory. Damage that fits no journal is found by
+the seal: size and sha256 of each file, and no file more or less.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from hashlib import sha256
+from pathlib import Path
+from typing import Final
+
+from minibot.kernel import segments as names
+from minibot.kernel.audit import SEALED, Finding, JournalAudit, LineCheck, Mark
+from minibot.kernel.canonical import JsonObject
+from minibot.kernel.cursor import position_of
+from minibot.kernel.errors import IntegrityError, Refusal
+from minibot.kernel.files import (
+    FILES,
+    TEMP_SUFFIX,
+    Access,
+    Files,
+    StrPath,
+    hash_file,
+    io_stop,
+    read_hashed,
+    read_whole,
+)
+from minibot.kernel.line import LineError, decode_line
+from minibot.kernel.merge import merge_findings
+from minibot.kernel.recovery import QUARANTINE
+from minibot.kernel.scan import raw_lines
+from minibot.kernel.seal import LOCK_SUFFIX, QUEUES, SEAL_FILE, SUMS_FILE, root_of, sums_of
+
+__all__ = ["Finding", "LineCheck", "verify_tree"]
+
+CURSOR_FILE: Final = "cursor.json"
+MANIFEST_FILE: Final = "manifest.json"
+_REST: Final = re.compile(r".+\.[0-9]{6}\.[0-9]+\.(?P<sha256>[0-9a-f]{64})\.rest")
+
+
+def verify_tree(
+    run_dir: StrPath, on_line: LineCheck | None = None, *, files: Files = FILES
+) -> Iterator[Finding]:
+    """Yield every finding in a run's folder, a folder of queues, one queue, or one file.
+
+    Args:
+        run_dir: What is verified. A folder with `queues/` in it is a finished run, which has to
+            be sealed; other folders may be written meanwhile.
+        on_line: A further check of every whole line: (file, line, offset, json) -> findings.
+        files: The seam to the system.
+
+    Raises:
+        Refusal: There is nothing that can be verified.
+        RunStop: The disk cannot be read.
+    """
+    root = Path(run_dir)
+    status = files.stat(root.resolve())
+    if status is None:
+        raise Refusal(f"{root} does not exist.", "Name a run, a queue's folder or a file.")
+    if status.is_file:
+        yield from _single_file(root, on_line, files)
+    elif _is_run(root, files):
+        yield from _seal(root, files)
+        if files.stat(root / QUEUES) is not None:
+            yield from _Tree(root, on_line, True, files).findings(root / QUEUES)
+    else:
+        yield from _Tree(root, on_line, _is_in_sealed(root, files), files).findings(root)
+
+
+def _is_run(root: Path, files: Files) -> bool:
+    return any(files.stat(root / name) for name in (QUEUES, SEAL_FILE, MANIFEST_FILE))
+
+
+def _is_in_sealed(path: Path, files: Files) -> bool:
+    """Return whether a seal stands above a path, so that nobody writes there any more."""
+    return any(files.stat(folder / SEAL_FILE) for folder in path.resolve().parents)
+
+
+class _Tree:
+    """All journals below a folder."""
+
+    def __init__(self, root: Path, on_line: LineCheck | None, is_final: bool, files: Files) -> None:
+        self._root = root
+        self._on_line = on_line
+        self._is_final = is_final
+        self._files = files
+
+    def findings(self, folder: Path) -> Iterator[Finding]:
+        """Yield the findings of a folder and of all below it."""
+        entries = self._files.listdir(folder)
+        if folder.name == QUARANTINE:
+            yield from self._quarantine(folder, entries)
+            return
+        yield from self._journals(folder, entries)
+        for name in entries:
+            path = folder / name
+            status = self._files.stat(path)
+            if status is not None and status.is_folder:
+                yield from self.findings(path)
+            elif status is not None and not status.is_file:
+                yield Finding(self._name(path), 0, 0, "PERMISSIONS_UNSAFE", "a file", "a link")
+            elif name.endswith(".suspect"):
+                yield Finding(self._name(path), 0, 0, "IO_FSYNC", "no failed sync", "its mark")
+
+    def _journals(self, folder: Path, entries: list[str]) -> Iterator[Finding]:
+        marks: list[Mark] = []
+        stems = journal_stems(entries)
+        if names.MAIN_STEM in stems:
+            for path in self._cursor_paths(folder):
+                yield from self._cursor(path, folder.name, marks)
+        for stem in stems:
+            audit = JournalAudit(
+                folder,
+                stem,
+                name=self._name,
+                is_final=self._is_final,
+                marks=marks if stem == names.MAIN_STEM else (),
+                on_line=self._on_line,
+                files=self._files,
+            )
+            yield from audit.findings()
+        parts = folder / "parts"
+        if names.MAIN_STEM in stems and self._files.stat(parts) is not None:
+            yield from merge_findings(
+                folder, parts, name=self._name, is_final=self._is_final, files=self._files
+            )
+
+    def _cursor_paths(self, folder: Path) -> list[Path]:
+        paths = [folder / CURSOR_FILE]
+        readers = folder / "readers"
+        if self._files.stat(readers) is not None:
+            paths += [readers / name / CURSOR_FILE for name in self._files.listdir(readers)]
+        return [path for path in paths if self._files.stat(path) is not None]
+
+    def _cursor(self, path: Path, queue: str, marks: list[Mark]) -> Iterator[Finding]:
+        """Judge a cursor by itself, and note its position for the audit of the inbox."""
+        try:
+            obj = read_hashed(path, files=self._files)
+        except IntegrityError as error:
+            yield Finding(
+                self._name(path), 0, 0, error.reason_code, error.expected or "whole", error.detail
+            )
+            return
+        if obj.get("queue") != queue:
+            yield Finding(
+                self._name(path), 0, 0, "CURSOR_FOREIGN_RUN", queue, str(obj.get("queue"))
+            )
+            return
+        try:
+            marks.append(Mark(self._name(path), position_of(obj)))
+        except (KeyError, TypeError, ValueError) as error:
+            yield Finding(self._name(path), 0, 0, "CURSOR_CORRUPT", "a position", repr(error))
+
+    def _quarantine(self, folder: Path, entries: list[str]) -> Iterator[Finding]:
+        for name in entries:
+            match = _REST.fullmatch(name)
+            if match:
+                _, digest = hash_file(folder / name, files=self._files)
+                if digest != match["sha256"]:
+                    yield Finding(
+                        self._name(folder / name), 0, 0, "QUEUE_CORRUPT", match["sha256"], digest
+                    )
+
+    def _name(self, path: Path) -> str:
+        return path.relative_to(self._root).as_posix()
+
+
+def journal_stems(entries: list[str]) -> list[str]:
+    """Return the stems of the journals among the names of a folder."""
+    stems = set()
+    for name in entries:
+        match = SEALED.fullmatch(name)
+        if match:
+            stems.add(match["stem"])
+        elif name.endswith((".jsonl", ".head")):
+            stems.add(name.rpartition(".")[0])
+    return sorted(stems)
+
+
+# --- the seal ---------------------------------------------------------------------------------
+
+
+def _seal(root: Path, files: Files) -> Iterator[Finding]:
+    """Yield where a run's files are not what its seal says."""
+    if files.stat(root / SEAL_FILE) is None:
+        yield Finding(SEAL_FILE, 0, 0, "SEAL_MISSING", "a sealed run", "no seal")
+        return
+    try:
+        seal = read_hashed(root / SEAL_FILE, files=files)
+        wanted = root_of(seal)
+        listed = {**seal["run_files"], **seal["files"]}
+        sizes = {name: (entry["size"], entry["sha256"]) for name, entry in listed.items()}
+    except IntegrityError as error:
+        yield Finding(SEAL_FILE, 0, 0, error.reason_code, error.expected or "whole", error.detail)
+        return
+    except (KeyError, TypeError, AttributeError) as error:
+        yield Finding(SEAL_FILE, 0, 0, "ATOMICITY_VIOLATION", "a seal", repr(error))
+        return
+    if seal.get("root") != wanted:
+        yield Finding(SEAL_FILE, 0, 0, "SEAL_MISMATCH", wanted, str(seal.get("root")))
+    yield from _sums(root, seal, files)
+    for name, (size, digest) in sorted(sizes.items()):
+        yield from _sealed_file(root, name, size, digest, files)
+    present = _present(root / QUEUES, files)
+    for path in present:
+        name = path.relative_to(root).as_posix()
+        if name not in sizes:
+            yield Finding(name, 0, 0, "SEAL_EXTRA_FILE", "no such file", "a file")
+    yield from _manifest(root, files)
+
+
+def _sealed_file(root: Path, name: str, size: int, digest: str, files: Files) -> Iterator[Finding]:
+    path = root / name
+    status = files.stat(path)
+    if status is None or not status.is_file:
+        yield Finding(name, 0, 0, "SEAL_MISMATCH", f"{size} bytes", "no file")
+        return
+    found_size, found = hash_file(path, files=files)
+    if found_size != size:
+        yield Finding(name, 0, 0, "SEAL_MISMATCH", f"{size} bytes", f"{found_size} bytes")
+    elif found != digest:
+        yield Finding(name, 0, 0, "SEAL_MISMATCH", digest, found)
+
+
+def _sums(root: Path, seal: JsonObject, files: Files) -> Iterator[Finding]:
+    if files.stat(root / SUMS_FILE) is None:
+        yield Finding(SUMS_FILE, 0, 0, "SEAL_MISMATCH", "the sums of the seal", "nothing")
+    elif (found := read_whole(root / SUMS_FILE, files=files)) != sums_of(seal):
+        digests = sha256(sums_of(seal)).hexdigest(), sha256(found).hexdigest()
+        yield Finding(SUMS_FILE, 0, 0, "SEAL_MISMATCH", *digests)
+
+
+def _manifest(root: Path, files: Files) -> Iterator[Finding]:
+    """Yield a run's manifest that fails its own hash; the seal pins it besides."""
+    if files.stat(root / MANIFEST_FILE) is None:
+        yield Finding(MANIFEST_FILE, 0, 0, "QUEUE_MISSING", "the run's manifest", "nothing")
+        return
+    try:
+        read_hashed(root / MANIFEST_FILE, files=files)
+    except IntegrityError as error:
+        yield Finding(
+            MANIFEST_FILE, 0, 0, error.reason_code, error.expected or "whole", error.detail
+        )
+
+
+def _present(folder: Path, files: Files) -> Iterator[Path]:
+    status = files.stat(folder)
+    if status is None or not status.is_folder:
+        return
+    for name in files.listdir(folder):
+        path = folder / name
+        entry = files.stat(path)
+        if entry is not None and entry.is_folder:
+            yield from _present(path, files)
+        elif path.suffix not in (LOCK_SUFFIX, TEMP_SUFFIX):
+            yield path
+
+
+# --- one file ---------------------------------------------------------------------------------
+
+
+def _single_file(path: Path, on_line: LineCheck | None, files: Files) -> Iterator[Finding]:
+    name = path.name
+    folder = path.parent
+    is_final = _is_in_sealed(path, files)
+    if name == SEAL_FILE:
+        yield from _seal(folder, files)
+    elif name.endswith(".json"):
+        try:
+            read_hashed(path, files=files)
+        except IntegrityError as error:
+            yield Finding(name, 0, 0, error.reason_code, error.expected or "whole", error.detail)
+    elif name.endswith((".jsonl", ".head")):
+        match = SEALED.fullmatch(name)
+        stem = match["stem"] if match else name.rpartition(".")[0]
+        if files.stat(folder / f"{stem}.head") is None:
+            yield from _loose_lines(path, on_line, files)
+            return
+        audit = JournalAudit(
+            folder,
+            stem,
+            name=lambda part: part.name,
+            is_final=is_final,
+            on_line=on_line,
+            files=files,
+        )
+        yield from audit.findings()
+    else:
+        raise Refusal(
+            f"{path} cannot be verified.", "Name a .jsonl, .head or .json file of a queue."
+        )
+
+
+def _loose_lines(path: Path, on_line: LineCheck | None, files: Files) -> Iterator[Finding]:
+    """Judge a file of lines that stands without its head: each line by itself."""
+    try:
+        fd = files.open(path, Access.READ)
+    except OSError as error:
+        raise io_stop(error, "open", path) from error
+    try:
+        size = files.fstat(fd).size
+        for number, (offset, raw) in enumerate(raw_lines(files, fd, path, 0, size), 1):
+            try:
+                _, json = decode_line(raw)
+            except LineError as error:
+                yield Finding(
+                    path.name,
+                    number,
+                    offset,
+                    "QUEUE_CORRUPT",
+                    error.expected or error.why,
+                    error.found,
+                )
+                continue
+            if on_line is not None:
+                yield from on_line(path.name, number, offset, json)
+    finally:
+        files.close(fd)
