@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import heapq
 from collections import deque
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Final
 
@@ -24,6 +25,8 @@ HEAP_SURPLUS_MAX: Final = 4096
 
 # The same prices come again and again; a hit costs a fifth of reading the digits.
 price_key = lru_cache(maxsize=32_768)(positive)
+
+_NO_EDGE: Final = 2**63
 
 BUFFERED: Final = "buffered"
 APPLIED: Final = "applied"
@@ -90,12 +93,6 @@ class BookSide:
             (row[0], row[1]) for row in map(self.levels.__getitem__, pick(count, self.levels))
         )
 
-    def nth(self, count: int) -> int:
-        """Return the price of the `count`th best level, 0 when there are fewer."""
-        pick = heapq.nlargest if self._sign < 0 else heapq.nsmallest
-        keys = pick(count, self.levels)
-        return keys[-1] if len(keys) == count else 0
-
 
 class LocalBook:
     """Both sides as of update `book_id`."""
@@ -115,7 +112,7 @@ class LocalBook:
         # Beyond the last level of a cut snapshot nothing is known until it changes.
         is_whole = snapshot.is_whole
         self._bid_edge = 0 if is_whole or not self.bids.levels else min(self.bids.levels)
-        self._ask_edge = 0 if is_whole or not self.asks.levels else max(self.asks.levels)
+        self._ask_edge = _NO_EDGE if is_whole or not self.asks.levels else max(self.asks.levels)
 
     def _set(self, bids: Rows, asks: Rows) -> None:
         try:
@@ -149,11 +146,11 @@ class LocalBook:
         bid_row, ask_row = self.bids.levels[bid], self.asks.levels[ask]
         return bid_row[0], bid_row[1], ask_row[0], ask_row[1]
 
-    def is_beyond_edge(self, levels: int) -> bool:
-        """Return whether the best `levels` reach past what the snapshot showed."""
-        if self._bid_edge and self.bids.nth(levels) < self._bid_edge:
-            return True
-        return bool(self._ask_edge) and not 0 < self.asks.nth(levels) <= self._ask_edge
+    def is_beyond_edge(self, bids: Sequence[Level], asks: Sequence[Level]) -> bool:
+        """Return whether the given best levels reach past what the snapshot showed."""
+        last_bid = price_key(bids[-1][0]) if bids else 0
+        last_ask = price_key(asks[-1][0]) if asks else _NO_EDGE
+        return last_bid < self._bid_edge or last_ask > self._ask_edge
 
 
 class BookKeeper:

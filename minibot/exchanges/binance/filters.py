@@ -16,7 +16,7 @@ from minibot.exchanges.units import not_negative
 
 ORIGIN: Final = "exchange"
 # The embedded exchange marks instruments that it did not get from a recording.
-ORIGIN_KEY: Final = "minibotOrigin"
+ORIGIN_KEY: Final = "origin"
 ORIGINS: Final = frozenset({"exchange", "table", "derived"})
 SPOT: Final = "SPOT"
 TRADING: Final = "TRADING"

@@ -1,0 +1,171 @@
+"""Closed bars of one symbol and one interval, out of single trades.
+
+Aligned in exchange time (trade time). From the first trade on there is one bar for every interval,
+flat with volume 0 when nothing traded, as in the venue's klines. A bar is closed by a trade of a
+later interval, or by the exchange's clock plus a grace; a later trade is counted, not merged.
+
+A bar that lacks trades is never written: after a break in the stream the intervals that are not
+known whole become a hole, which klines fill. Volumes are exact integers.
+"""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+from minibot.events.model import BUY, Bar
+from minibot.exchanges.base import Trade
+from minibot.exchanges.units import PLACES, decimal
+from minibot.market.intervals import INTERVAL_MS, align
+
+_QUOTE_PLACES: Final = 2 * PLACES
+_ALWAYS: Final = -(2**62)
+
+
+class Hole(NamedTuple):
+    """Bars that open within from_ts..to_ts, the end left out, could not be built from trades."""
+
+    from_ts: int
+    to_ts: int
+
+
+class BarBuilder:
+    """Builds the bars of one symbol and one interval.
+
+    Args:
+        symbol: In the venue's own spelling.
+        interval: Its name at the venue, such as `1s` or `1m`.
+        grace_ms: How long past its end a bar waits for late trades when no later trade closes it.
+    """
+
+    def __init__(self, symbol: str, interval: str, grace_ms: int) -> None:
+        self.symbol = symbol
+        self.interval = interval
+        self.interval_ms = INTERVAL_MS[interval]
+        self.grace_ms = grace_ms
+        self.open_ts: int | None = None
+        self.is_suspended = False
+        self.late = 0
+        self.hole: Hole | None = None
+        self._floor_ts = 0
+        self._whole_from = _ALWAYS
+        self._close = ""  # Last known price; "" where trades we have not seen may have moved it.
+        self._clear()
+
+    def _clear(self) -> None:
+        self._open = self._high = self._low = ""
+        self._high_units = self._low_units = 0
+        self._volume = self._quote_volume = self._taker_buy = self._trades = 0
+
+    def start_after(self, ts: int) -> None:
+        """Treat trades of bars that open before `ts` as late: those bars stand already."""
+        self._floor_ts = max(self._floor_ts, ts)
+
+    def learn_close(self, price: str) -> None:
+        """Take the close of a filled hole as the last price, unless a trade has come since."""
+        if not self._trades and not self._close:
+            self._close = price
+
+    # --- time ---------------------------------------------------------------------------------
+
+    def on_trade(self, trade: Trade, recv_mono_ns: int | None = None) -> list[Bar]:
+        """Take one trade and return the bars that it closes, oldest first.
+
+        `recv_mono_ns` is machine time of its socket read; the bars that it closes carry it.
+        """
+        start = align(trade.trade_ts, self.interval_ms)
+        if start < (self._floor_ts if self.open_ts is None else self.open_ts):
+            self.late += 1
+            return []
+        closed = self._roll_to(start, recv_mono_ns)
+        self._merge(trade)
+        return closed
+
+    def on_clock(self, exchange_ts: int) -> list[Bar]:
+        """Return the bars that the exchange's clock closes, oldest first."""
+        if self.open_ts is None or self.is_suspended:
+            return []
+        return self._roll_to(align(exchange_ts - self.grace_ms, self.interval_ms))
+
+    def next_close_ts(self) -> int | None:
+        """Return when on the exchange's clock the current bar closes by time; None for never."""
+        if self.open_ts is None or self.is_suspended:
+            return None
+        return self.open_ts + self.interval_ms + self.grace_ms
+
+    def _roll_to(self, start: int, recv_mono_ns: int | None = None) -> list[Bar]:
+        if self.open_ts is None:
+            self.open_ts = start
+        closed: list[Bar] = []
+        while self.open_ts < start:
+            self._close_current(self.open_ts, closed, recv_mono_ns)
+            self.open_ts += self.interval_ms
+        return closed
+
+    # --- breaks -------------------------------------------------------------------------------
+
+    def suspend(self) -> None:
+        """Close nothing by time: trades may be missing, and nobody knows yet."""
+        self.is_suspended = True
+
+    def resume(self) -> None:
+        """Go on as if nothing had happened: the next trade's id says that none is missing."""
+        self.is_suspended = False
+
+    def resume_broken(self, exchange_ts: int) -> list[Bar]:
+        """Go on after trades were missed: only bars that open from `exchange_ts` on are whole."""
+        self.is_suspended = False
+        if self.open_ts is None:
+            return []
+        self._whole_from = exchange_ts
+        self._close = ""
+        return self._roll_to(align(exchange_ts, self.interval_ms))
+
+    def take_hole(self) -> Hole | None:
+        """Return what has to be filled by klines, once."""
+        hole, self.hole = self.hole, None
+        return hole
+
+    # --- one bar ------------------------------------------------------------------------------
+
+    def _merge(self, trade: Trade) -> None:
+        price, units = trade.price, trade.price_units
+        if not self._trades:
+            self._open = self._high = self._low = price
+            self._high_units = self._low_units = units
+        elif units > self._high_units:
+            self._high, self._high_units = price, units
+        elif units < self._low_units:
+            self._low, self._low_units = price, units
+        self._close = price
+        self._trades += 1
+        self._volume += trade.qty_units
+        self._quote_volume += trade.qty_units * units
+        if trade.taker_side == BUY:
+            self._taker_buy += trade.qty_units
+
+    def _close_current(self, open_ts: int, closed: list[Bar], recv_mono_ns: int | None) -> None:
+        if open_ts < self._whole_from or not self._close:
+            start = open_ts if self.hole is None else self.hole.from_ts
+            self.hole = Hole(start, open_ts + self.interval_ms)
+        else:
+            closed.append(self._bar(open_ts, recv_mono_ns))
+        self._clear()
+
+    def _bar(self, open_ts: int, recv_mono_ns: int | None) -> Bar:
+        has_trades = self._trades > 0
+        return Bar(
+            symbol=self.symbol,
+            interval=self.interval,
+            open_ts=open_ts,
+            close_ts=open_ts + self.interval_ms - 1,
+            open=self._open if has_trades else self._close,
+            high=self._high if has_trades else self._close,
+            low=self._low if has_trades else self._close,
+            close=self._close,
+            volume=decimal(self._volume),
+            is_history=False,
+            quote_volume=decimal(self._quote_volume, _QUOTE_PLACES),
+            taker_buy_volume=decimal(self._taker_buy),
+            trades=self._trades,
+            recv_mono_ns=recv_mono_ns,
+        )

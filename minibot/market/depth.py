@@ -1,0 +1,263 @@
+"""The book of one symbol as the market role keeps it: synced, checked, written once a second.
+
+The rule of the book itself stands in `exchanges.binance.book`. Here: when to ask for a snapshot,
+and the continuous proof that the top of the book equals the stream of best quotes.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Final, NamedTuple
+
+from minibot.events.model import Book
+from minibot.exchanges.base import Diff, FrameInvalid, Quote, Snapshot
+from minibot.exchanges.binance.book import (
+    APPLIED,
+    GAP,
+    SYNCED,
+    TOO_OLD,
+    BookKeeper,
+    Level,
+)
+
+INTERVAL: Final = "interval"
+RESYNC: Final = "resync"
+
+# A snapshot comes from a cache of the venue that may lag the stream by some hundred ms.
+RETRY_MS_MIN: Final = 250
+RETRY_MS_MAX: Final = 60_000
+# A fresh snapshot of the same market is worth its weight at most this often.
+REFRESH_MS: Final = 60_000
+# Real recordings show single disagreements (2 in 6,492); a wrong book disagrees every time.
+MISMATCHES_MAX: Final = 5
+WAITING_MAX: Final = 4096
+
+Top = tuple[str, str, str, str]
+
+
+class Change(NamedTuple):
+    """What a message did to the book: nothing (""), SYNCED, or lost for `why`."""
+
+    kind: str
+    why: str = ""
+
+
+LOST: Final = "lost"
+NOTHING: Final = Change("")
+
+
+class TopCheck:
+    """Compares the top of the book after each diff with the stream of best quotes.
+
+    After the diff ending at update X the top has to equal the latest quote whose update is not
+    newer than X. Quotes run ahead of diffs or behind them, so both wait for each other: a quote is
+    known to be the latest one only when a quote newer than X is there.
+    """
+
+    def __init__(self) -> None:
+        self.checks = 0
+        self.mismatches = 0
+        self.in_row = 0
+        self._quotes: deque[Quote] = deque(maxlen=WAITING_MAX)
+        self._tops: deque[tuple[int, Top]] = deque(maxlen=WAITING_MAX)
+
+    def on_book(self, book_id: int, top: Top) -> None:
+        """Note the top of the book after a diff."""
+        self._tops.append((book_id, top))
+        self._settle()
+
+    def on_quote(self, quote: Quote) -> None:
+        """Take a quote."""
+        self._quotes.append(quote)
+        if self._tops:
+            self._settle()
+
+    def _settle(self) -> None:
+        quotes, tops = self._quotes, self._tops
+        while tops:
+            book_id, top = tops[0]
+            while len(quotes) > 1 and quotes[1].update_id <= book_id:
+                quotes.popleft()
+            if not quotes or quotes[-1].update_id <= book_id:
+                return
+            tops.popleft()
+            quote = quotes[0]
+            if quote.update_id <= book_id:
+                self._compare(top, quote)
+
+    def _compare(self, top: Top, quote: Quote) -> None:
+        self.checks += 1
+        if top == (quote.bid, quote.bid_qty, quote.ask, quote.ask_qty):
+            self.in_row = 0
+            return
+        self.mismatches += 1
+        self.in_row += 1
+
+    def forget(self) -> None:
+        """Compare nothing across a break."""
+        self.in_row = 0
+        self._quotes.clear()
+        self._tops.clear()
+
+
+class SymbolDepth:
+    """Book, snapshot requests and checks of one symbol.
+
+    Args:
+        symbol: In the venue's own spelling.
+        levels: How many levels a side a `book` event holds.
+    """
+
+    def __init__(self, symbol: str, levels: int) -> None:
+        self.symbol = symbol
+        self.levels = levels
+        self.keeper = BookKeeper()
+        self.check = TopCheck()
+        self.resyncs = 0
+        self.failures = 0
+        self.diff_ms: int | None = None
+        self.lost_ms: int | None = None
+        self.is_asked = False
+        self._is_new = False
+        self._due_ms = 0
+        self._refreshed_ms = 0
+        self._owes_resync = False
+
+    @property
+    def is_valid(self) -> bool:
+        """True while there is a book that may be believed."""
+        return self.keeper.book is not None
+
+    # --- messages -----------------------------------------------------------------------------
+
+    def on_diff(self, diff: Diff, now_ms: int) -> Change:
+        """Take one diff of the stream."""
+        self.diff_ms = now_ms
+        try:
+            result = self.keeper.on_diff(diff)
+        except FrameInvalid as error:
+            return self._lost(now_ms, str(error))
+        if result == GAP and self._owes_resync:
+            return NOTHING  # A snapshot that never met the stream; nobody has seen that book.
+        if result == GAP:
+            return self._lost(now_ms, f"updates missing before {diff.first_id}")
+        if result == APPLIED:
+            self._note_top()
+        return NOTHING
+
+    def on_quote(self, quote: Quote, now_ms: int) -> Change:
+        """Check the book against a best quote; several disagreements in a row lose the book."""
+        check = self.check
+        check.on_quote(quote)
+        if check.in_row < MISMATCHES_MAX:
+            return NOTHING
+        self.keeper.reset()
+        return self._lost(now_ms, f"top of book differs from {check.in_row} best quotes in a row")
+
+    def on_snapshot(self, snapshot: Snapshot, now_ms: int) -> Change:
+        """Take a snapshot that was asked for."""
+        self.is_asked = False
+        if not snapshot.bids or not snapshot.asks:
+            self.on_failure(now_ms)
+            return NOTHING
+        was_valid = self.is_valid
+        try:
+            result = self.keeper.on_snapshot(snapshot)
+        except FrameInvalid as error:
+            self.on_failure(now_ms)
+            return self._lost(now_ms, f"snapshot: {error}") if was_valid else NOTHING
+        if result in (TOO_OLD, GAP):
+            self.on_failure(now_ms)
+            return NOTHING
+        return self._synced(now_ms, was_valid=was_valid)
+
+    def on_failure(self, now_ms: int) -> None:
+        """A snapshot could not be had or used: ask again later, ever more seldom."""
+        self.is_asked = False
+        self._due_ms = now_ms + min(RETRY_MS_MIN << min(self.failures, 20), RETRY_MS_MAX)
+        self.failures += 1
+
+    def on_disconnected(self, now_ms: int) -> None:
+        """The stream is gone, and the book with it."""
+        self.keeper.reset()
+        self.check.forget()
+        if self.lost_ms is None and self.diff_ms is not None:
+            self.lost_ms = now_ms
+        self.diff_ms = None
+        self._owes_resync = False
+        self.failures, self._due_ms = 0, now_ms
+
+    def on_connected(self, now_ms: int) -> None:
+        """A stream is there: ask for one snapshot at once, before the first diff."""
+        self._is_new = True
+        self._due_ms = now_ms
+
+    def _note_top(self) -> None:
+        book = self.keeper.book
+        top = None if book is None else book.touch()
+        if book is not None and top is not None:
+            self.check.on_book(book.book_id, top)
+
+    def _lost(self, now_ms: int, why: str) -> Change:
+        self.check.forget()
+        self._owes_resync = False
+        if self.lost_ms is None:
+            self.lost_ms = now_ms
+        self.failures, self._due_ms = 0, now_ms
+        return Change(LOST, why)
+
+    def _synced(self, now_ms: int, *, was_valid: bool) -> Change:
+        self.failures = 0
+        self._refreshed_ms = now_ms
+        if was_valid:
+            return NOTHING
+        self.resyncs += 1
+        self._owes_resync = True
+        self.check.forget()
+        return Change(SYNCED)
+
+    # --- now and then -------------------------------------------------------------------------
+
+    def wants_snapshot(self, now_ms: int) -> bool:
+        """Return whether to ask for a snapshot now; True counts as asked.
+
+        After the first one diffs come first: only a stream that is buffered can be joined, and a
+        source without diffs is not asked again and again.
+        """
+        if self.is_asked or now_ms < self._due_ms or not self.keeper.wants_snapshot:
+            return False
+        if self.diff_ms is None and not self._is_new:
+            return False
+        self.is_asked, self._is_new = True, False
+        return True
+
+    def written(self, now_ms: int, age_ms_max: int) -> Book | None:
+        """Return the book to write this second; None without a valid and fresh one.
+
+        The first one after each sync is a RESYNC.
+        """
+        book = self.keeper.book
+        if book is None or self.diff_ms is None or now_ms - self.diff_ms > age_ms_max:
+            return None
+        why = RESYNC if self._owes_resync else INTERVAL
+        self._owes_resync = False
+        bids, asks = book.bids.top(self.levels), book.asks.top(self.levels)
+        if now_ms - self._refreshed_ms >= REFRESH_MS and book.is_beyond_edge(bids, asks):
+            self._refreshed_ms = now_ms
+            self.keeper.refresh()
+        return _book(self.symbol, bids, asks, book.book_id, why)
+
+    def written_resync(self) -> Book | None:
+        """Return the first book after a sync, once, as soon as the stream has met it."""
+        book = self.keeper.book
+        if not self._owes_resync or book is None or self.diff_ms is None:
+            return None
+        self._owes_resync = False
+        bids, asks = book.bids.top(self.levels), book.asks.top(self.levels)
+        return _book(self.symbol, bids, asks, book.book_id, RESYNC)
+
+
+def _book(
+    symbol: str, bids: tuple[Level, ...], asks: tuple[Level, ...], book_id: int, why: str
+) -> Book:
+    return Book(symbol=symbol, bids=bids, asks=asks, last_update_id=book_id, why=why)

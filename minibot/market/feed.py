@@ -1,0 +1,283 @@
+"""The market role's decisions: frames in, root events out; no clock, no thread, no file.
+
+Every input comes with its time on the run's clock. Every output carries a time that never goes
+back: beats, bars by the clock and books stand at their own time, between the frames around them.
+The same inputs in the same order give the same events.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from typing import Final, NamedTuple
+
+from minibot.events.model import Bar, Beat, Instrument, Payload
+from minibot.exchanges.base import (
+    Candle,
+    Diff,
+    FrameInvalid,
+    Message,
+    Quote,
+    Shutdown,
+    Snapshot,
+    Trade,
+)
+from minibot.exchanges.binance.messages import parse_frame
+from minibot.market.bars import Hole
+from minibot.market.notices import (
+    BOOK_UNAVAILABLE,
+    FRAME_INVALID,
+    INSTRUMENT_CHANGED,
+    NoticeBoard,
+)
+from minibot.market.symbol import FeedConfig, SymbolFeed
+
+# What a frame was.
+DATA: Final = "data"
+OTHER: Final = "other"
+SHUTDOWN: Final = "shutdown"
+INVALID: Final = "invalid"
+UNREADABLE: Final = "unreadable"
+
+# After a pause of the whole process beats are not caught up one by one without end.
+CATCH_UP_MS_MAX: Final = 120_000
+# So often a snapshot may fail before an operator is told; the book goes on being asked for.
+SNAPSHOT_FAILURES_TOLD: Final = 4
+
+
+class HoleWanted(NamedTuple):
+    """Klines to ask for: the bars of one symbol and interval that open inside the hole."""
+
+    symbol: str
+    interval: str
+    hole: Hole
+
+
+class Feed:
+    """Turns decoded frames, snapshots, klines and passing time into root events.
+
+    `skew_ms` is how far the exchange's clock is ahead of the run's, as last measured.
+    """
+
+    def __init__(self, config: FeedConfig, now_ms: int) -> None:
+        self.config = config
+        self.board = NoticeBoard()
+        self.skew_ms = 0
+        self.counters: Counter[str] = Counter()
+        self.symbols = {
+            symbol: SymbolFeed(symbol, config, self.board, now_ms) for symbol in config.symbols
+        }
+        self._instruments: dict[str, Instrument] = {}
+        self._out: list[tuple[Payload, int]] = []
+        self._last_ts = now_ms
+        self._beat_due = self._after(now_ms, config.beat_interval_ms)
+        self._book_due = self._after(now_ms, config.book_interval_ms)
+        self._next_due = now_ms
+        self._connected_ms: int | None = None
+        self._no_depth_told: set[str] = set()
+
+    def _after(self, now_ms: int, interval_ms: int) -> int:
+        origin = self.config.origin_ms
+        return origin + ((now_ms - origin) // interval_ms + 1) * interval_ms
+
+    def take(self) -> list[tuple[Payload, int]]:
+        """Return what is to be written now, with its time; nothing twice."""
+        out, self._out = self._out, []
+        return out
+
+    def _emit(self, payloads: Iterable[Payload], ts: int) -> None:
+        for payload in payloads:
+            self._last_ts = ts = max(ts, self._last_ts)
+            self._out.append((payload, ts))
+
+    # --- frames -------------------------------------------------------------------------------
+
+    def on_frame(self, data: bytes, ts: int, recv_mono_ns: int) -> str:
+        """Take one frame and say what it was: DATA, OTHER, SHUTDOWN, INVALID or UNREADABLE."""
+        if ts >= self._next_due:
+            self.advance(ts)
+        self.counters["frames"] += 1
+        try:
+            return self._on_message(parse_frame(data), ts, recv_mono_ns)
+        except FrameInvalid as error:
+            self.counters["frames_invalid"] += 1
+            self.board.add(ts, FRAME_INVALID, f"{error}: {data[:120]!r}")
+            return INVALID if error.is_readable else UNREADABLE
+
+    def _on_message(self, message: Message, ts: int, recv_mono_ns: int) -> str:
+        if isinstance(message, Trade):
+            self._emit(
+                self._of(message.symbol).on_trade(message, recv_mono_ns, ts, ts + self.skew_ms), ts
+            )
+        elif isinstance(message, Quote):
+            self._emit(self._of(message.symbol).on_quote(message, recv_mono_ns, ts), ts)
+        elif isinstance(message, Diff):
+            self._emit(self._of(message.symbol).on_diff(message, ts), ts)
+        elif isinstance(message, Shutdown):
+            return SHUTDOWN
+        else:
+            self.counters["frames_other"] += 1
+            return OTHER
+        return DATA
+
+    def _of(self, symbol: str) -> SymbolFeed:
+        feed = self.symbols.get(symbol)
+        if feed is None:
+            raise FrameInvalid(f"symbol {symbol[:30]!r} was not asked for")
+        return feed
+
+    # --- connection ---------------------------------------------------------------------------
+
+    def on_connected(self, now_ms: int) -> None:
+        """A stream connection stands."""
+        self._connected_ms = now_ms
+        for feed in self.symbols.values():
+            feed.on_connected(now_ms)
+
+    def on_disconnected(self, now_ms: int, why: str) -> None:
+        """No stream connection stands any more."""
+        self._connected_ms = None
+        for feed in self.symbols.values():
+            feed.on_disconnected(now_ms, why)
+
+    # --- answers ------------------------------------------------------------------------------
+
+    def on_instruments(self, instruments: Iterable[Instrument], now_ms: int) -> None:
+        """Write the rules of symbols at the start and where they changed."""
+        for instrument in instruments:
+            before = self._instruments.get(instrument.symbol)
+            if before == instrument:
+                continue
+            self._instruments[instrument.symbol] = instrument
+            self._emit([instrument], now_ms)
+            if before is not None:
+                detail = f"{instrument.symbol}: rules changed, status {instrument.status}"
+                self.board.add(now_ms, INSTRUMENT_CHANGED, detail)
+
+    def on_history(self, symbol: str, interval: str, candles: Iterable[Candle], ts: int) -> int:
+        """Write the warm-up bars of one symbol and interval and return how many there were."""
+        bars: list[Bar] = self.symbols[symbol].take_history(interval, candles)
+        self._emit(bars, ts)
+        return len(bars)
+
+    def on_snapshot(self, symbol: str, snapshot: Snapshot, now_ms: int) -> None:
+        """Take a depth snapshot that was asked for."""
+        feed = self.symbols[symbol]
+        self._emit(feed.on_snapshot(snapshot, now_ms), now_ms)
+        if not feed.depth.is_valid:
+            self._tell_no_book(feed, now_ms, "no usable depth snapshot so far")
+
+    def on_snapshot_failed(self, symbol: str, now_ms: int, why: str) -> None:
+        """A depth snapshot that was asked for could not be had."""
+        feed = self.symbols[symbol]
+        feed.depth.on_failure(now_ms)
+        self._tell_no_book(feed, now_ms, why)
+
+    def on_candles(self, wanted: HoleWanted, candles: list[Candle] | None, now_ms: int) -> None:
+        """Take the klines of a hole; None when they could not be had."""
+        feed = self.symbols[wanted.symbol]
+        self._emit(feed.fill(wanted.interval, wanted.hole, candles, now_ms), now_ms)
+
+    def _tell_no_book(self, feed: SymbolFeed, now_ms: int, why: str) -> None:
+        if feed.depth.failures == SNAPSHOT_FAILURES_TOLD and feed.symbol not in self._no_depth_told:
+            self._no_depth(feed.symbol, now_ms, why)
+
+    def _no_depth(self, symbol: str, now_ms: int, why: str) -> None:
+        self._no_depth_told.add(symbol)
+        detail = f"{symbol}: {why}; going on with best quotes and trades, without `book` events"
+        self.board.add(now_ms, BOOK_UNAVAILABLE, detail)
+
+    # --- wishes -------------------------------------------------------------------------------
+
+    def snapshots_wanted(self, now_ms: int) -> list[str]:
+        """Return the symbols whose depth snapshot is to be asked for now; each once."""
+        if self._connected_ms is None:
+            return []
+        return [name for name, feed in self.symbols.items() if feed.depth.wants_snapshot(now_ms)]
+
+    def holes_wanted(self, now_ms: int) -> list[HoleWanted]:
+        """Return the klines that are to be asked for now; each once."""
+        return [
+            HoleWanted(symbol, interval, hole)
+            for symbol, feed in self.symbols.items()
+            for interval, lane in feed.lanes.items()
+            if (hole := lane.wanted(now_ms)) is not None
+        ]
+
+    # --- time ---------------------------------------------------------------------------------
+
+    def advance(self, now_ms: int) -> None:
+        """Let time pass up to `now_ms`: bars, books and beats that are due, each at its time."""
+        latest = now_ms - CATCH_UP_MS_MAX
+        self._beat_due = max(self._beat_due, self._after(latest, self.config.beat_interval_ms))
+        self._book_due = max(self._book_due, self._after(latest, self.config.book_interval_ms))
+        while (due := min(self._beat_due, self._book_due)) <= now_ms:
+            self._clock(due)
+            if self._book_due == due:
+                self._book_due += self.config.book_interval_ms
+                for feed in self.symbols.values():
+                    self._emit(feed.on_second(due), due)
+            if self._beat_due == due:
+                self._beat_due += self.config.beat_interval_ms
+                self._beat(due)
+        self._clock(now_ms)
+        self._next_due = self._due()
+
+    def _clock(self, ts: int) -> None:
+        for feed in self.symbols.values():
+            self._emit(feed.on_clock(ts, ts + self.skew_ms), ts)
+
+    def _beat(self, ts: int) -> None:
+        n = (ts - self.config.origin_ms) // self.config.beat_interval_ms
+        ages = {name: max(0, ts - feed.data_ms) for name, feed in self.symbols.items()}
+        self._emit([Beat(n=n, data_age_ms=ages)], ts)
+        for name, feed in self.symbols.items():
+            self._watch_depth(name, feed, ts)
+
+    def _watch_depth(self, name: str, feed: SymbolFeed, ts: int) -> None:
+        """Say once that a source quotes but sends no updates of its book."""
+        if name in self._no_depth_told or self._connected_ms is None:
+            return
+        is_quiet = (
+            feed.depth.diff_ms is None and ts - self._connected_ms > self.config.tick_stale_ms
+        )
+        if is_quiet and feed.ticks.quote is not None:
+            self._no_depth(name, ts, "no updates of the book on the stream")
+
+    def _due(self) -> int:
+        dues = [self._beat_due, self._book_due]
+        for feed in self.symbols.values():
+            due = feed.next_due_ms(self.skew_ms)
+            if due is not None:
+                dues.append(due)
+        return min(dues)
+
+    @property
+    def next_due_ms(self) -> int:
+        """When on the run's clock `advance` has something to do next."""
+        return self._due()
+
+    # --- figures ------------------------------------------------------------------------------
+
+    def data_age_ms(self, now_ms: int) -> int:
+        """Return the age of the oldest symbol's last data."""
+        return max(max(0, now_ms - feed.data_ms) for feed in self.symbols.values())
+
+    def figures(self) -> dict[str, int]:
+        """Return what has been counted so far, over all symbols."""
+        feeds = self.symbols.values()
+        return {
+            "frames": self.counters["frames"],
+            "frames_other": self.counters["frames_other"],
+            "frames_invalid": self.counters["frames_invalid"],
+            "price_outliers": sum(feed.outliers for feed in feeds),
+            "late_trades": sum(feed.late_trades for feed in feeds),
+            "duplicate_trades": sum(feed.order.duplicates for feed in feeds),
+            "outdated_quotes": sum(feed.ticks.outdated for feed in feeds),
+            "trades_dropped": sum(feed.ticks.dropped for feed in feeds),
+            "trade_gaps": sum(feed.gaps for feed in feeds),
+            "book_syncs": sum(feed.depth.resyncs for feed in feeds),
+            "book_checks": sum(feed.depth.check.checks for feed in feeds),
+            "book_mismatches": sum(feed.depth.check.mismatches for feed in feeds),
+            "bars_unfilled": sum(lane.unfilled for feed in feeds for lane in feed.lanes.values()),
+        }

@@ -1,0 +1,30 @@
+"""Bar intervals by their names at the venue, and how bars are aligned."""
+
+from __future__ import annotations
+
+from typing import Final
+
+SECOND_MS: Final = 1000
+MINUTE_MS: Final = 60 * SECOND_MS
+HOUR_MS: Final = 60 * MINUTE_MS
+DAY_MS: Final = 24 * HOUR_MS
+WEEK_MS: Final = 7 * DAY_MS
+
+# A calendar month (`1M`) has no fixed length, so no bars of a month are built here.
+INTERVAL_MS: Final[dict[str, int]] = {
+    "1s": SECOND_MS,
+    **{f"{count}m": count * MINUTE_MS for count in (1, 3, 5, 15, 30)},
+    **{f"{count}h": count * HOUR_MS for count in (1, 2, 4, 6, 8, 12)},
+    "1d": DAY_MS,
+    "3d": 3 * DAY_MS,
+    "1w": WEEK_MS,
+}
+
+# The Unix epoch was a Thursday; the venue's weeks begin on Monday.
+_MONDAY_OFFSET_MS: Final = 4 * DAY_MS
+
+
+def align(ts: int, interval_ms: int) -> int:
+    """Return the open time of the bar that holds `ts`; Unix milliseconds."""
+    offset = _MONDAY_OFFSET_MS if interval_ms == WEEK_MS else 0
+    return ts - (ts - offset) % interval_ms

@@ -1,0 +1,149 @@
+"""All bars of one symbol and interval in one order: history, bars from trades, filled holes.
+
+Readers get each bar at most once and in the order of time. While a hole waits for its klines,
+younger bars wait behind it; what the venue does not answer in time is given up and counted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final
+
+from minibot.events.model import Bar
+from minibot.exchanges.base import Candle, Trade
+from minibot.market.bars import BarBuilder, Hole
+from minibot.market.history import candles_of, history_bar
+
+# Klines come from a cache of the venue, so the last one of a hole is asked for a moment later.
+SETTLE_MS: Final = 500
+RETRY_MS: Final = 1000
+TRIES_MAX: Final = 5
+# The venue gives at most a thousand klines at once; a longer hole is not one of an outage.
+BARS_MAX: Final = 1000
+
+
+class BarLane:
+    """Builder and hole of one symbol and interval."""
+
+    def __init__(self, symbol: str, interval: str, grace_ms: int) -> None:
+        self.builder = BarBuilder(symbol, interval, grace_ms)
+        self.symbol = symbol
+        self.interval = interval
+        self.unfilled = 0
+        self._hole: Hole | None = None
+        self._waiting: list[Bar] = []
+        self._history_end: int | None = None
+        self._is_asked = False
+        self._due_ms: int | None = None
+        self._tries = 0
+
+    # --- history ------------------------------------------------------------------------------
+
+    def take_history(self, candles: Iterable[Candle]) -> list[Bar]:
+        """Return the bars of the warm-up; live bars start behind them."""
+        bars = [history_bar(self.symbol, self.interval, candle) for candle in candles]
+        if bars:
+            self.end_history(bars[-1].open_ts + self.builder.interval_ms)
+        return bars
+
+    def end_history(self, ts: int) -> None:
+        """Bars that open before `ts` stand already."""
+        self._history_end = ts
+        self.builder.start_after(ts)
+
+    # --- live ---------------------------------------------------------------------------------
+
+    def on_trade(self, trade: Trade, recv_mono_ns: int) -> list[Bar]:
+        """Take one trade and return the bars that can be written now."""
+        is_first = self.builder.open_ts is None
+        bars = self._ordered(self.builder.on_trade(trade, recv_mono_ns))
+        if is_first:
+            self._join_history()
+        return bars
+
+    def on_clock(self, exchange_ts: int) -> list[Bar]:
+        """Return the bars that the exchange's clock closes and that can be written now."""
+        return self._ordered(self.builder.on_clock(exchange_ts))
+
+    def resume_broken(self, exchange_ts: int) -> list[Bar]:
+        """Trades were missed before `exchange_ts`."""
+        return self._ordered(self.builder.resume_broken(exchange_ts))
+
+    def _join_history(self) -> None:
+        """Between the last kline of the warm-up and the first trade some bars may have closed."""
+        first, end = self.builder.open_ts, self._history_end
+        if first is None or end is None or end >= first:
+            return
+        count = (first - end) // self.builder.interval_ms
+        if count > BARS_MAX:
+            self.unfilled += count
+            return
+        self._hole = Hole(end, first)
+
+    def _ordered(self, bars: list[Bar]) -> list[Bar]:
+        hole = self.builder.take_hole()
+        if hole is not None:
+            self._extend(hole)
+        if self._hole is None:
+            return bars
+        self._waiting += bars
+        return []
+
+    def _extend(self, hole: Hole) -> None:
+        start = hole.from_ts if self._hole is None else self._hole.from_ts
+        whole = Hole(start, hole.to_ts)
+        limit = BARS_MAX * self.builder.interval_ms
+        if whole.to_ts - whole.from_ts > limit:
+            self.unfilled += (whole.to_ts - limit - whole.from_ts) // self.builder.interval_ms
+            whole = Hole(whole.to_ts - limit, whole.to_ts)
+        self._hole, self._tries, self._due_ms = whole, 0, None
+
+    # --- the hole -----------------------------------------------------------------------------
+
+    def wanted(self, now_ms: int) -> Hole | None:
+        """Return the hole to ask klines for now; a hole that is returned counts as asked."""
+        if self._hole is None or self._is_asked:
+            return None
+        if self._due_ms is None:
+            self._due_ms = now_ms + SETTLE_MS
+        if now_ms < self._due_ms:
+            return None
+        self._is_asked = True
+        return self._hole
+
+    def fill(self, hole: Hole, candles: Iterable[Candle], now_ms: int) -> list[Bar]:
+        """Take the answer for `hole` and return what can be written now."""
+        self._is_asked = False
+        if self._hole != hole:
+            return []  # It grew meanwhile and is asked for again.
+        standing = {bar.open_ts for bar in self._waiting}
+        found = [c for c in candles_of(candles, hole) if c.open_ts not in standing]
+        covered = len(found) + sum(hole.from_ts <= ts < hole.to_ts for ts in standing)
+        missing = (hole.to_ts - hole.from_ts) // self.builder.interval_ms - covered
+        if missing and self._tries + 1 < TRIES_MAX:
+            self._again(now_ms)
+            return []
+        self.unfilled += missing
+        if found:
+            self.builder.learn_close(found[-1].close)
+        return self._released([history_bar(self.symbol, self.interval, c) for c in found])
+
+    def fail(self, now_ms: int) -> list[Bar]:
+        """The request failed: try again, or give the hole up and return what waited behind it."""
+        self._is_asked = False
+        hole = self._hole
+        if hole is None or self._tries + 1 < TRIES_MAX:
+            self._again(now_ms)
+            return []
+        self.unfilled += (hole.to_ts - hole.from_ts) // self.builder.interval_ms
+        return self._released([])
+
+    def _again(self, now_ms: int) -> None:
+        self._tries += 1
+        self._due_ms = now_ms + RETRY_MS
+
+    def _released(self, history: list[Bar]) -> list[Bar]:
+        """Return history and waiting bars in the order of time; the hole is closed."""
+        self._hole = None
+        waiting, self._waiting = self._waiting, []
+        return sorted(history + waiting, key=lambda bar: bar.open_ts)

@@ -1,0 +1,76 @@
+"""What befell the market role and an operator should know, said once and not a thousand times."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+FRAME_INVALID: Final = "frame_invalid"
+PRICE_OUTLIER: Final = "price_outlier"
+RATE_LIMITED: Final = "rate_limited"
+BANNED: Final = "banned"
+REST_ERRORS: Final = "rest_errors"
+REST_RECOVERED: Final = "rest_recovered"
+CONNECTION_LOST: Final = "connection_lost"
+CONNECTED: Final = "connected"
+SERVER_SHUTDOWN: Final = "server_shutdown"
+RENEWAL: Final = "renewal"
+SEQUENCE_GAP: Final = "sequence_gap"
+BOOK_LOST: Final = "book_lost"
+BOOK_RESYNC: Final = "book_resync"
+BOOK_UNAVAILABLE: Final = "book_unavailable"
+BARS_MISSING: Final = "bars_missing"
+CLOCK_SKEW: Final = "clock_skew"
+INSTRUMENT_CHANGED: Final = "instrument_changed"
+RESTARTED: Final = "restarted"
+
+# Each of these is an event of its own; the others may come by the hundred and are gathered.
+GATHERED: Final = frozenset({FRAME_INVALID, PRICE_OUTLIER, REST_ERRORS})
+GATHER_MS: Final = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """One incident to be: `until_ms` where it ends by itself, `count` where it stands for many."""
+
+    kind: str
+    detail: str
+    count: int | None = None
+    until_ms: int | None = None
+
+
+class NoticeBoard:
+    """Collects notices; of a gathered kind one stands for all within ten seconds."""
+
+    def __init__(self) -> None:
+        self._ready: list[Notice] = []
+        self._held: dict[str, Notice] = {}
+        self._last_ms: dict[str, int] = {}
+
+    def add(self, now_ms: int, kind: str, detail: str, *, until_ms: int | None = None) -> None:
+        """Note something that happened."""
+        if kind not in GATHERED or now_ms - self._last_ms.get(kind, -GATHER_MS) >= GATHER_MS:
+            held = self._held.pop(kind, None)
+            count = None if held is None or held.count is None else held.count + 1
+            self._last_ms[kind] = now_ms
+            self._ready.append(Notice(kind, detail, count, until_ms))
+            return
+        held = self._held.get(kind)
+        count = 1 if held is None or held.count is None else held.count + 1
+        self._held[kind] = Notice(kind, detail, count, until_ms)
+
+    def take(self, now_ms: int) -> list[Notice]:
+        """Return what is to be written now."""
+        for kind in list(self._held):
+            if now_ms - self._last_ms[kind] >= GATHER_MS:
+                self._last_ms[kind] = now_ms
+                self._ready.append(self._held.pop(kind))
+        ready, self._ready = self._ready, []
+        return ready
+
+    def take_all(self) -> list[Notice]:
+        """Return everything, also what would still be gathered: the role ends."""
+        self._ready += self._held.values()
+        self._held.clear()
+        ready, self._ready = self._ready, []
+        return ready

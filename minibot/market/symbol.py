@@ -1,0 +1,293 @@
+"""All that is known of one symbol: trades in order, ticks, bars, book, and when data last came."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Final
+
+from minibot.events.model import Bar, Gap, Payload
+from minibot.exchanges.base import (
+    DEPTH,
+    QUOTE,
+    TRADE,
+    Candle,
+    Diff,
+    FrameInvalid,
+    Quote,
+    Snapshot,
+    Trade,
+)
+from minibot.exchanges.binance.book import SYNCED
+from minibot.market.bars import Hole
+from minibot.market.depth import LOST, Change, SymbolDepth
+from minibot.market.lanes import BarLane
+from minibot.market.notices import (
+    BARS_MISSING,
+    BOOK_LOST,
+    BOOK_RESYNC,
+    PRICE_OUTLIER,
+    SEQUENCE_GAP,
+    NoticeBoard,
+)
+from minibot.market.ticks import PriceBand, TickMaker
+from minibot.market.trades import Missing, Passed, TradeOrder
+
+# A trade this far ahead of the measured exchange clock has no credible time, and would close bars.
+TRADE_AHEAD_MS_MAX: Final = 60_000
+
+Payloads = list[Payload]
+
+
+@dataclass(frozen=True, slots=True)
+class FeedConfig:
+    """What the feed needs of the profile; durations in market milliseconds.
+
+    `origin_ms` is where the run's clock began: beats are counted from there.
+    """
+
+    symbols: tuple[str, ...]
+    intervals: tuple[str, ...]
+    origin_ms: int
+    grace_ms: int = 500
+    beat_interval_ms: int = 1000
+    book_interval_ms: int = 1000
+    book_levels: int = 20
+    tick_stale_ms: int = 5000
+    book_stale_ms: int = 3000
+    band_percent: int = 20
+
+
+class SymbolFeed:
+    """One symbol; every method returns the payloads that are to be written, in order."""
+
+    def __init__(self, symbol: str, config: FeedConfig, board: NoticeBoard, now_ms: int) -> None:
+        self.symbol = symbol
+        self.data_ms = now_ms
+        self.order = TradeOrder()
+        self.ticks = TickMaker(symbol)
+        self.band = PriceBand(config.band_percent)
+        self.depth = SymbolDepth(symbol, config.book_levels)
+        self.lanes = {
+            interval: BarLane(symbol, interval, config.grace_ms) for interval in config.intervals
+        }
+        self.outliers = 0
+        self.gaps = 0
+        self.late_trades = 0
+        self._config = config
+        self._board = board
+        self._seen_ms: dict[str, int] = {}
+        self._gap_from: dict[str, int] = {}
+        self._gap_why = ""
+        self._connected_ms: int | None = None
+        self._is_suspended = False
+        self._has_warned = False
+
+    # --- messages -----------------------------------------------------------------------------
+
+    def on_trade(self, trade: Trade, recv_mono_ns: int, now_ms: int, exchange_ts: int) -> Payloads:
+        """Take one trade.
+
+        Raises:
+            FrameInvalid: Its time or its id cannot be.
+        """
+        if trade.trade_ts - exchange_ts > TRADE_AHEAD_MS_MAX:
+            raise FrameInvalid(f"trade time {trade.trade_ts} is ahead of the exchange's clock")
+        passed = self.order.take(trade, recv_mono_ns, now_ms)
+        self._seen(TRADE, now_ms)
+        return self._pass(passed, now_ms)
+
+    def on_quote(self, quote: Quote, recv_mono_ns: int, now_ms: int) -> Payloads:
+        """Take one best quote.
+
+        Raises:
+            FrameInvalid: A price is out of the band.
+        """
+        if not (self.band.accepts(quote.bid_units) and self.band.accepts(quote.ask_units)):
+            self._outlier(now_ms, f"quote {quote.bid} / {quote.ask}")
+        payloads = self._end_gap(QUOTE, now_ms)
+        payloads += self.ticks.on_quote(quote, recv_mono_ns)
+        self._seen(QUOTE, now_ms)
+        return payloads + self._book_changed(self.depth.on_quote(quote, now_ms), now_ms)
+
+    def on_diff(self, diff: Diff, now_ms: int) -> Payloads:
+        """Take one diff of the book."""
+        self._seen(DEPTH, now_ms)
+        payloads = self._book_changed(self.depth.on_diff(diff, now_ms), now_ms)
+        return payloads + self._resynced(now_ms)
+
+    def on_snapshot(self, snapshot: Snapshot, now_ms: int) -> Payloads:
+        """Take a snapshot that was asked for."""
+        payloads = self._book_changed(self.depth.on_snapshot(snapshot, now_ms), now_ms)
+        return payloads + self._resynced(now_ms)
+
+    def _seen(self, stream: str, now_ms: int) -> None:
+        self.data_ms = self._seen_ms[stream] = now_ms
+
+    def _outlier(self, now_ms: int, what: str) -> None:
+        self.outliers += 1
+        detail = f"{self.symbol} {what}: over {self.band.percent} % off the last accepted price"
+        self._board.add(now_ms, PRICE_OUTLIER, detail)
+        raise FrameInvalid(detail)
+
+    # --- trades -------------------------------------------------------------------------------
+
+    def _pass(self, passed: Passed, now_ms: int) -> Payloads:
+        payloads: Payloads = []
+        refused: FrameInvalid | None = None
+        missing: Missing | None = None
+        for item in passed:
+            if isinstance(item, Missing):
+                missing = item
+                continue
+            trade = item.trade
+            if not self.band.accepts(trade.price_units):
+                # The bar would lack this trade, so klines have to tell what the bar was.
+                missing = Missing(trade.trade_id, trade.trade_id)
+                try:
+                    self._outlier(now_ms, f"trade {trade.trade_id} at {trade.price}")
+                except FrameInvalid as error:
+                    refused = error
+                continue
+            payloads += self._resume(missing, trade.trade_ts, now_ms)
+            missing = None
+            late = sum(lane.builder.late for lane in self.lanes.values())
+            for lane in self.lanes.values():
+                payloads += lane.on_trade(trade, item.recv_mono_ns)
+            self.late_trades += sum(lane.builder.late for lane in self.lanes.values()) > late
+            payloads += self.ticks.on_trade(item)
+        if missing is not None:
+            payloads += self._resume(missing, passed_ts(passed), now_ms)
+        if refused is not None and not payloads:
+            raise refused
+        return payloads
+
+    def _resume(self, missing: Missing | None, trade_ts: int, now_ms: int) -> Payloads:
+        """Go on after a break, or after nothing; trades that are missing make a hole."""
+        if missing is None:
+            if self._is_suspended:
+                self._is_suspended = False
+                self._gap_from.pop(TRADE, None)
+                for lane in self.lanes.values():
+                    lane.builder.resume()
+            return []
+        self.gaps += 1
+        count = missing.to_id - missing.from_id + 1
+        detail = f"{self.symbol}: {count} trades missing from id {missing.from_id}"
+        self._board.add(now_ms, SEQUENCE_GAP, detail)
+        return self._broken(trade_ts, now_ms, "trades missing")
+
+    def _broken(self, exchange_ts: int, now_ms: int, why: str) -> Payloads:
+        self._is_suspended = False
+        since = self._gap_from.pop(TRADE, self._seen_ms.get(TRADE, now_ms))
+        payloads: Payloads = [self._gap(TRADE, since, now_ms, why)]
+        for lane in self.lanes.values():
+            payloads += lane.resume_broken(exchange_ts)
+        return payloads
+
+    # --- gaps ---------------------------------------------------------------------------------
+
+    def on_disconnected(self, now_ms: int, why: str) -> None:
+        """The stream is gone: bars wait, the touch and the book are not known any more."""
+        self._connected_ms = None
+        self._gap_why = why
+        for stream, seen_ms in self._seen_ms.items():
+            self._gap_from.setdefault(stream, seen_ms)
+        self.order.resume()
+        self.ticks.forget_touch()
+        self.depth.on_disconnected(now_ms)
+        self._is_suspended = True
+        for lane in self.lanes.values():
+            lane.builder.suspend()
+
+    def on_connected(self, now_ms: int) -> None:
+        """A stream is there."""
+        self._connected_ms = now_ms
+        self.depth.on_connected(now_ms)
+
+    def resume_run(self, from_ms: int, last_trade_id: int | None, ends: dict[str, int]) -> None:
+        """This process follows a former one of the same run: what it missed is a gap.
+
+        `ends` says by interval up to which exchange time bars stand already.
+        """
+        self._gap_why = "market_role was restarted"
+        self._gap_from = dict.fromkeys((TRADE, QUOTE, DEPTH), from_ms)
+        self.order.last_id = last_trade_id
+        self.order.resume()
+        for interval, end_ts in ends.items():
+            if interval in self.lanes:
+                self.lanes[interval].end_history(end_ts)
+
+    def _end_gap(self, stream: str, now_ms: int) -> Payloads:
+        since = self._gap_from.pop(stream, None)
+        return [] if since is None else [self._gap(stream, since, now_ms, self._gap_why)]
+
+    def _gap(self, stream: str, from_ms: int, to_ms: int, why: str) -> Gap:
+        return Gap(symbol=self.symbol, stream=stream, from_ts=from_ms, to_ts=to_ms, why=why)
+
+    # --- book ---------------------------------------------------------------------------------
+
+    def _book_changed(self, change: Change, now_ms: int) -> Payloads:
+        if change.kind == LOST:
+            self._gap_from.setdefault(DEPTH, now_ms)
+            self._gap_why = change.why
+            self._board.add(now_ms, BOOK_LOST, f"{self.symbol}: {change.why}")
+        elif change.kind == SYNCED and self.depth.resyncs > 1:
+            self._board.add(now_ms, BOOK_RESYNC, f"{self.symbol}: book valid again")
+        return []
+
+    def _resynced(self, now_ms: int) -> Payloads:
+        book = self.depth.written_resync()
+        return [] if book is None else [*self._end_gap(DEPTH, now_ms), book]
+
+    # --- time ---------------------------------------------------------------------------------
+
+    def on_clock(self, now_ms: int, exchange_ts: int) -> Payloads:
+        """Let time pass: held trades, bars that close, a symbol that stayed quiet after a gap."""
+        payloads = self._pass(self.order.due(now_ms), now_ms)
+        connected_ms = self._connected_ms
+        if self._is_suspended and connected_ms is not None:
+            # No trade came to say whether any is missing; klines will.
+            if now_ms - connected_ms >= self._config.tick_stale_ms:
+                payloads += self._broken(exchange_ts, now_ms, "no trade since the connection")
+            return payloads
+        for lane in self.lanes.values():
+            payloads += lane.on_clock(exchange_ts)
+        return payloads
+
+    def on_second(self, now_ms: int) -> Payloads:
+        """Return the book of this second, if there is one to believe."""
+        book = self.depth.written(now_ms, self._config.book_stale_ms)
+        return [] if book is None else [book]
+
+    def next_due_ms(self, skew_ms: int) -> int | None:
+        """Return when on the run's clock something of this symbol is due; None for nothing."""
+        dues = [] if self.order.due_ms is None else [self.order.due_ms]
+        for lane in self.lanes.values():
+            close_ts = lane.builder.next_close_ts()
+            if close_ts is not None:
+                dues.append(close_ts - skew_ms)
+        return min(dues, default=None)
+
+    # --- klines -------------------------------------------------------------------------------
+
+    def take_history(self, interval: str, candles: Iterable[Candle]) -> list[Bar]:
+        """Return the warm-up bars of one interval."""
+        return self.lanes[interval].take_history(candles)
+
+    def fill(
+        self, interval: str, hole: Hole, candles: list[Candle] | None, now_ms: int
+    ) -> Payloads:
+        """Take the klines of a hole, None when the request failed."""
+        lane = self.lanes[interval]
+        before = lane.unfilled
+        bars = lane.fail(now_ms) if candles is None else lane.fill(hole, candles, now_ms)
+        if lane.unfilled > before:
+            detail = f"{self.symbol} {interval}: {lane.unfilled - before} bars without klines"
+            self._board.add(now_ms, BARS_MISSING, detail)
+        return list(bars)
+
+
+def passed_ts(passed: Passed) -> int:
+    """Return the exchange time of the last trade among the given ones, 0 without any."""
+    return max((item.trade.trade_ts for item in passed if not isinstance(item, Missing)), default=0)

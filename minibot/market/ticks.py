@@ -1,0 +1,115 @@
+"""`market_tick` events of one symbol: a trade, or a quote that changed price or size of the touch.
+
+A tick always carries a touch. Trades that come before the first quote, at the start or after a
+lost connection, wait for it, so that no tick pairs a trade with a touch of another time.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Final
+
+from minibot.events.model import MarketTick
+from minibot.exchanges.base import Quote
+from minibot.market.trades import Arrival
+
+# A stream that never quotes must not fill the memory; what falls out is counted.
+WAITING_MAX: Final = 1000
+
+
+class PriceBand:
+    """Refuses prices that are implausibly far from the last accepted one.
+
+    Assumes that a real market does not move by the whole band between two messages of one symbol;
+    a jump over an outage longer than a run survives is not this class's business.
+    """
+
+    def __init__(self, percent: int) -> None:
+        self.percent = percent
+        self.reference = 0
+
+    def accepts(self, price_units: int) -> bool:
+        """Return whether the price is plausible; a price that is becomes the reference."""
+        reference = self.reference
+        if reference and abs(price_units - reference) * 100 > self.percent * reference:
+            return False
+        self.reference = price_units
+        return True
+
+
+class TickMaker:
+    """Turns trades and quotes of one symbol into ticks."""
+
+    def __init__(self, symbol: str) -> None:
+        self.symbol = symbol
+        self.quote: Quote | None = None
+        self.outdated = 0
+        self.dropped = 0
+        self._last_price = ""
+        self._last_update_id = -1
+        self._waiting: deque[Arrival] = deque()
+
+    def on_quote(self, quote: Quote, recv_mono_ns: int) -> list[MarketTick]:
+        """Take a quote and return its tick, if the touch changed, and ticks that waited for it."""
+        if quote.update_id <= self._last_update_id:
+            self.outdated += 1
+            return []
+        self._last_update_id = quote.update_id
+        before, self.quote = self.quote, quote
+        if before is not None and _touch(before) == _touch(quote):
+            return []
+        ticks = [self._quote_tick(quote, recv_mono_ns)]
+        while self._waiting:
+            ticks.append(self._trade_tick(self._waiting.popleft(), quote))
+        return ticks
+
+    def on_trade(self, arrival: Arrival) -> list[MarketTick]:
+        """Take a trade and return its tick; none while it waits for a touch."""
+        quote = self.quote
+        if quote is not None:
+            return [self._trade_tick(arrival, quote)]
+        if len(self._waiting) >= WAITING_MAX:
+            self._waiting.popleft()
+            self.dropped += 1
+        self._waiting.append(arrival)
+        return []
+
+    def forget_touch(self) -> None:
+        """The connection is gone: the next tick waits for a new touch."""
+        self.quote = None
+        self._last_update_id = -1
+
+    def _quote_tick(self, quote: Quote, recv_mono_ns: int) -> MarketTick:
+        return MarketTick(
+            symbol=self.symbol,
+            price=self._last_price or quote.bid,
+            kind="quote",
+            bid=quote.bid,
+            bid_qty=quote.bid_qty,
+            ask=quote.ask,
+            ask_qty=quote.ask_qty,
+            recv_mono_ns=recv_mono_ns,
+            exchange_ts=quote.exchange_ts,
+        )
+
+    def _trade_tick(self, arrival: Arrival, quote: Quote) -> MarketTick:
+        trade = arrival.trade
+        self._last_price = trade.price
+        return MarketTick(
+            symbol=self.symbol,
+            price=trade.price,
+            kind="trade",
+            bid=quote.bid,
+            bid_qty=quote.bid_qty,
+            ask=quote.ask,
+            ask_qty=quote.ask_qty,
+            recv_mono_ns=arrival.recv_mono_ns,
+            exchange_ts=trade.trade_ts,
+            qty=trade.qty,
+            taker_side=trade.taker_side,
+            trade_id=trade.trade_id,
+        )
+
+
+def _touch(quote: Quote) -> tuple[str, str, str, str]:
+    return quote.bid, quote.bid_qty, quote.ask, quote.ask_qty
