@@ -319,9 +319,8 @@ def test_ci_workflow_runs_on_push_and_pull_requests_with_the_same_steps(project:
     assert "upload-artifact" in text
 
 
-@pytest.mark.parametrize(
-    "rooms", [("minibot.kernel", "minibot.risk"), ("minibot.ai", "minibot.risk")]
-)
+@pytest.mark.row("N-122")
+@pytest.mark.parametrize("source", ["minibot.kernel", "minibot.ai"])
 def test_import_linter_contract_breaks_when_a_room_reaches_where_it_must_not(
     project: Path, tmp_path: Path, source: str
 ) -> None:
