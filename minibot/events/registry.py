@@ -15,7 +15,6 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
 
-import jsonschema
 import jsonschema_rs
 import orjson
 
@@ -95,6 +94,9 @@ class Contracts:
 
     def oracle(self, type_: str) -> Any:
         """Return the slow validator of a type: the judge of the fast one."""
+        # Loaded when first needed: a role that meets no bad event saves its time and memory.
+        import jsonschema
+
         if type_ not in self._oracles:
             self._oracles[type_] = jsonschema.Draft202012Validator(self.schemas[type_])
         return self._oracles[type_]
@@ -179,8 +181,8 @@ def _pinned(contracts_dir: Path, entry: Any, pins: Mapping[str, str]) -> JsonObj
 
 def _schema_violations(schema: JsonObject) -> Iterator[str]:
     try:
-        jsonschema.Draft202012Validator.check_schema(schema)
-    except jsonschema.SchemaError as error:
+        jsonschema_rs.meta.validate(schema)
+    except jsonschema_rs.ValidationError as error:
         yield f"is no JSON Schema 2020-12: {_short(error.message)}"
         return
     references = list(_references(schema))

@@ -7,12 +7,15 @@ import re
 from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
 from functools import cache
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-import jsonschema
+import jsonschema_rs
 
 from minibot.events.model import JsonObject
 from minibot.runtime.paths import PROJECT
+
+if TYPE_CHECKING:
+    from jsonschema import ValidationError
 
 SCHEMA_PATH: Final = PROJECT / "config" / "config.v1.schema.json"
 
@@ -43,6 +46,11 @@ def coerce_numbers(raw: JsonObject, schema: Mapping[str, Any]) -> None:
 
 def schema_violations(raw: JsonObject, origin: Mapping[str, str]) -> dict[str, str]:
     """Return one sentence for each key by which a profile breaks the schema, by dotted key."""
+    if _compiled().is_valid(raw):
+        return {}
+    # Loaded only to explain: a role whose profile is fine saves its time and memory.
+    import jsonschema
+
     validator = jsonschema.Draft202012Validator(config_schema())
     found: dict[str, str] = {}
     for error in sorted(validator.iter_errors(raw), key=lambda error: error.json_path):
@@ -51,8 +59,13 @@ def schema_violations(raw: JsonObject, origin: Mapping[str, str]) -> dict[str, s
     return found
 
 
+@cache
+def _compiled() -> jsonschema_rs.Draft202012Validator:
+    return jsonschema_rs.Draft202012Validator(config_schema(), offline=True)
+
+
 def _told_error(
-    error: jsonschema.ValidationError, origin: Mapping[str, str]
+    error: ValidationError, origin: Mapping[str, str]
 ) -> Iterator[tuple[list[str], str]]:
     path = [str(part) for part in error.absolute_path]
     schema: Any = error.schema
