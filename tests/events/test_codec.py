@@ -1,0 +1,177 @@
+"""Reading and writing events: every refusal with the reason code of the fault catalogue."""
+
+from __future__ import annotations
+
+import json
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from minibot.events.codec import Codec
+from minibot.events.model import Event, MarketTick, OrderIntent
+from minibot.events.registry import Contracts
+from minibot.events.roles import Roles
+from minibot.kernel import canonical
+from minibot.kernel.errors import ContractError
+
+PROJECT = Path(__file__).resolve().parents[2]
+RUN_ID = "20240808_235413"
+HASH = "a" * 64
+QUEUE = "market_ticks"
+
+EVENT = Event(
+    ts=1723161254087,
+    id="0b1c2d3e-1111-4222-8333-0123456789ab",
+    source="market_role",
+    run_id=RUN_ID,
+    cmdline_hash=HASH,
+    payload=MarketTick(
+        symbol="BTCUSDT",
+        price="61837.63000000",
+        kind="quote",
+        bid="61837.63000000",
+        bid_qty="3.78826000",
+        ask="61837.64000000",
+        ask_qty="1.54698000",
+        recv_mono_ns=1723161254087891268,
+    ),
+)
+
+
+@pytest.fixture(scope="module")
+def codec() -> Codec:
+    contracts = Contracts.load(PROJECT / "contracts", PROJECT / "config" / "contracts.v1.json")
+    roles = Roles.load(PROJECT / "config" / "roles.v1.json")
+    hashes = {"market_role": {HASH}, "risk_role": {"b" * 64}}
+    return Codec(contracts, roles, RUN_ID, hashes, component="strategy_role")
+
+
+def code_of_reading(codec: Codec, line: bytes, queue: str = QUEUE) -> str:
+    with pytest.raises(ContractError) as stop:
+        codec.decode(queue, line)
+    assert stop.value.component == "strategy_role"
+    assert stop.value.detail.startswith(queue)
+    return stop.value.reason_code
+
+
+def test_codec_reads_back_what_it_wrote(codec: Codec) -> None:
+    """A written event is canonical JSON and reads back equal."""
+    line = codec.encode(QUEUE, EVENT)
+
+    assert line == canonical.encode(EVENT.to_json())
+    assert codec.decode(QUEUE, line) == EVENT
+
+
+CHANGES = [
+    pytest.param("v", 2, "SCHEMA_VERSION", id="F93-v"),
+    pytest.param("schema", "minibot.signal", "SCHEMA_VERSION", id="F93-schema"),
+    pytest.param("type", "rumour", "TYPE_UNKNOWN", id="F94"),
+    pytest.param("type", 1, "SCHEMA_INVALID", id="F91-type"),
+    pytest.param("type", None, "SCHEMA_INVALID", id="F91-no-type"),
+    pytest.param("source", "strategy_role", "SOURCE_FORBIDDEN", id="F95"),
+    pytest.param("source", "nobody", "SOURCE_FORBIDDEN", id="F95-nobody"),
+    pytest.param("run_id", "20240808_235414", "RUN_ID_MISMATCH", id="F96-other"),
+    pytest.param("run_id", "yesterday", "RUN_ID_MISMATCH", id="F96-format"),
+    pytest.param("cmdline_hash", "A" * 64, "CMDLINE_HASH_INVALID", id="F97-case"),
+    pytest.param("cmdline_hash", None, "CMDLINE_HASH_INVALID", id="F97-missing"),
+    pytest.param("cmdline_hash", "b" * 64, "CMDLINE_HASH_MISMATCH", id="F97-other-role"),
+    pytest.param("id", "0b1c2d3e-1111-1222-8333-0123456789ab", "SCHEMA_INVALID", id="F99"),
+    pytest.param("ts", -1, "SCHEMA_INVALID", id="F91-ts"),
+    pytest.param("note", "x", "SCHEMA_INVALID", id="F91-extra"),
+    pytest.param("payload", None, "SCHEMA_INVALID", id="F92-missing"),
+]
+
+
+@pytest.mark.row("N-26", "N-42", "N-10")
+@pytest.mark.parametrize(("name", "value", "code"), CHANGES)
+def test_codec_refuses_a_changed_envelope_with_its_code(
+    name: str, value: Any, code: str, codec: Codec
+) -> None:
+    """Each wrong field of an envelope ends in the catalogue's STOP; None means left out."""
+    envelope = EVENT.to_json()
+    envelope[name] = value
+    if value is None:
+        del envelope[name]
+
+    assert code_of_reading(codec, canonical.encode(envelope)) == code
+
+
+LINE = canonical.encode(EVENT.to_json())
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        pytest.param(LINE.replace(b'"v":1', b'"v": 1'), id="F90-blank"),
+        pytest.param(LINE.replace(b'"v":1', b'"v":1.0'), id="F89-float"),
+        pytest.param(LINE.replace(b'"v":1', b'"v":1,"v":1'), id="F87-duplicate"),
+        pytest.param(LINE.replace(b'"quote"', b'"q\\u0075ote"'), id="F90-escape"),
+        pytest.param(LINE[:-1], id="cut"),
+        pytest.param(LINE + b"\n", id="newline"),
+        pytest.param(b"[]", id="list"),
+        pytest.param(b"", id="empty"),
+        pytest.param(b"\xef\xbb\xbf" + LINE, id="F85-bom"),
+        pytest.param(LINE.replace(b"BTC", b"B\xffC"), id="F85-utf8"),
+        pytest.param(LINE.replace(b'"v":1', b'"v":NaN'), id="F86-nan"),
+        pytest.param(b'{"a":' + b"[" * 100 + b"]" * 100 + b"}", id="F88-deep"),
+    ],
+)
+def test_codec_refuses_json_that_is_not_canonical(line: bytes, codec: Codec) -> None:
+    """Canonical bytes are part of the contract, whatever a lenient parser would make of them."""
+    assert code_of_reading(codec, line) == "SCHEMA_INVALID"
+
+
+def test_codec_refuses_an_event_in_a_queue_that_is_not_its_writers(codec: Codec) -> None:
+    """A market tick may stand in market_ticks only."""
+    assert code_of_reading(codec, LINE, queue="signals") == "SOURCE_FORBIDDEN"
+
+
+@pytest.mark.row("N-27")
+def test_codec_writes_no_event_that_breaks_its_contract(codec: Codec) -> None:
+    """The writer is judged like a reader judges: bad value, foreign queue, foreign run."""
+    bad_price = deepcopy(EVENT.to_json())
+    bad_price["payload"]["price"] = "1.0\n"
+    cases = [
+        (QUEUE, Event.from_json(bad_price), "SCHEMA_INVALID"),
+        ("signals", EVENT, "SOURCE_FORBIDDEN"),
+        (
+            QUEUE,
+            Event.from_json({**EVENT.to_json(), "run_id": "20240101_000000"}),
+            "RUN_ID_MISMATCH",
+        ),
+    ]
+    for queue, event, code in cases:
+        with pytest.raises(ContractError) as stop:
+            codec.encode(queue, event)
+        assert stop.value.reason_code == code
+
+
+@pytest.mark.row("N-04", "N-46")
+def test_codec_reads_no_order_from_anybody_but_risk(codec: Codec) -> None:
+    """An order intent of another source is forbidden, with a valid schema and a known hash."""
+    intent = OrderIntent(
+        symbol="BTCUSDT",
+        side="BUY",
+        qty="0.02",
+        order_type="MARKET",
+        client_order_id="0b1c2d3e-1111-4222-8333-0123456789ab",
+        purpose="ENTRY",
+    )
+    forged = Event(EVENT.ts, EVENT.id, "market_role", RUN_ID, HASH, intent)
+    line = canonical.encode(forged.to_json())
+
+    assert code_of_reading(codec, line, queue="order_intents") == "SOURCE_FORBIDDEN"
+
+
+def test_codec_detail_names_the_field_and_stays_on_one_bounded_line(codec: Codec) -> None:
+    """What goes into the journal is readable, bounded and holds no control characters."""
+    envelope = json.loads(LINE)
+    envelope["payload"]["price"] = "\x1b[31m\n" + "9" * 100_000
+    with pytest.raises(ContractError) as stop:
+        codec.decode(QUEUE, canonical.encode(envelope))
+
+    assert "$.payload.price" in stop.value.detail
+    assert len(stop.value.detail) < 4096
+    assert stop.value.detail.isprintable()

@@ -1,0 +1,102 @@
+"""Rules of a symbol as scaled integers, and money that is exact."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from fractions import Fraction
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from minibot.events.instrument import InstrumentRules, notional
+from minibot.events.model import Instrument
+from minibot.events.numbers import QUOTE_SCALE, NumberError
+
+# As recorded from Binance, 2021-10-11.
+BTCUSDT = Instrument(
+    symbol="BTCUSDT",
+    base_asset="BTC",
+    quote_asset="USDT",
+    status="TRADING",
+    price_increment="0.01000000",
+    qty_increment="0.00001000",
+    qty_min="0.00001000",
+    qty_max="9000.00000000",
+    notional_min="10.00000000",
+    origin="exchange",
+    market_qty_max="100.05381873",
+)
+
+
+def test_rules_are_scaled_by_the_increments() -> None:
+    """Quantities count qty increments, money hundred-millionths of the quote."""
+    rules = InstrumentRules.of(BTCUSDT)
+
+    assert (rules.qty_min, rules.qty_max) == (1, 900_000_000)
+    assert rules.market_qty_max == 10_005_381  # rounded down: never above what is allowed
+    assert rules.notional_min == 10 * QUOTE_SCALE
+    assert rules.notional_max is None
+    assert rules.price_units("61837.63000000") == 6_183_763
+    assert rules.qty_text(rules.qty_units("0.02000000")) == "0.02000"
+
+
+def test_rules_given_as_zero_are_off() -> None:
+    """Binance writes a rule that does not apply as zero."""
+    rules = InstrumentRules.of(
+        replace(BTCUSDT, price_increment="0.00000000", qty_max="0.00000000", notional_min="0")
+    )
+
+    assert rules.price_increment_is_off
+    assert not rules.qty_increment_is_off
+    assert rules.qty_max is None
+    assert rules.notional_min == 0
+    assert rules.price_units("0.12345678") == 12_345_678
+
+
+@given(st.integers(0, 10**9), st.integers(0, 10**9))
+def test_notional_equals_exact_arithmetic(qty: int, price: int) -> None:
+    """Quantity times price is exact to the last unit."""
+    rules = InstrumentRules.of(BTCUSDT)
+    exact = Fraction(rules.qty_text(qty)) * Fraction(rules.price_text(price)) * QUOTE_SCALE
+
+    assert notional(qty, price, rules) == exact
+
+
+@given(st.integers(0, 10**9), st.integers(0, 10**9))
+def test_notional_with_too_many_places_is_refused_or_rounded_by_name(qty: int, price: int) -> None:
+    """Where a product can have more than eight places, only the named roundings answer always."""
+    rules = InstrumentRules.of(replace(BTCUSDT, price_increment="0.00000001"))
+    exact = Fraction(rules.qty_text(qty)) * Fraction(rules.price_text(price)) * QUOTE_SCALE
+
+    assert rules.notional_down(qty, price) == math.floor(exact)
+    assert rules.notional_up(qty, price) == math.ceil(exact)
+    if exact.denominator == 1:
+        assert rules.notional(qty, price) == exact
+    else:
+        with pytest.raises(NumberError):
+            rules.notional(qty, price)
+
+
+@given(st.integers(0, 10**15), st.integers(1, 10**9))
+def test_qty_for_notional_is_the_most_that_the_money_pays(money: int, price: int) -> None:
+    """The quantity is affordable, and one increment more is not."""
+    rules = InstrumentRules.of(BTCUSDT)
+    qty = rules.qty_for_notional(money, price)
+
+    assert rules.notional(qty, price) <= money < rules.notional(qty + 1, price)
+
+
+@pytest.mark.parametrize("price", [0, -1])
+def test_qty_for_notional_at_no_price_is_refused(price: int) -> None:
+    """There is no quantity at a price that is not above zero."""
+    with pytest.raises(NumberError):
+        InstrumentRules.of(BTCUSDT).qty_for_notional(1, price)
+
+
+@pytest.mark.parametrize("text", ["0.000001", "1e-5", "-0.000005"])
+def test_qty_that_is_no_multiple_is_refused(text: str) -> None:
+    """Nothing is rounded on the way in."""
+    with pytest.raises(NumberError):
+        InstrumentRules.of(BTCUSDT).qty_units(text)

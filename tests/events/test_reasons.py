@@ -1,0 +1,86 @@
+"""The closed list of reason codes, and what is generated from it."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from minibot.events import reasons, schemas
+from minibot.events.reason import BUSINESS_GROUP, END_GROUP, FEED_GROUP, GROUPS, STOP_GROUP, define
+from minibot.events.reasons import REASONS, codes
+
+PROJECT = Path(__file__).resolve().parents[2]
+
+# The fault catalogue's list, word for word; our own additions are not in it.
+CATALOGUE = """
+OPERATOR_KILL QUEUE_CORRUPT QUEUE_TRUNCATED QUEUE_CHAIN QUEUE_TAIL_TOO_LONG QUEUE_MISSING
+QUEUE_REPLACED QUEUE_FOREIGN_WRITE QUEUE_LOCKED QUEUE_MANIFEST CURSOR_AHEAD CURSOR_CORRUPT
+CURSOR_FOREIGN_RUN CURSOR_REGRESSED SCHEMA_INVALID SCHEMA_VERSION TYPE_UNKNOWN SOURCE_FORBIDDEN
+RUN_ID_MISMATCH CMDLINE_HASH_INVALID CMDLINE_HASH_MISMATCH EVENT_ID_CONFLICT IO_ENOSPC IO_EIO
+IO_FSYNC IO_RENAME IO_READONLY FD_EXHAUSTED DISK_LOW ATOMICITY_VIOLATION ROLE_CRASH_LOOP ROLE_HUNG
+ROLE_MEMORY WATCHDOG_LOST CONSUMER_LAG CLOCK_JUMP EXCHANGE_UNREACHABLE EXCHANGE_ERROR_RATE
+EXCHANGE_BANNED FEED_STALE FEED_INVALID RISK_LIMIT AI_ISOLATION_BREACH AI_ISOLATION_UNAVAILABLE
+CONFIG_INVALID CONFIG_PATH_ESCAPE PERMISSIONS_UNSAFE SECRET_IN_OUTPUT REAL_ORDER_ATTEMPT
+NONDETERMINISM
+"""
+ENDS = {"DURATION_REACHED", "SOURCE_ENDED", "COMPLETED", "OPERATOR", "CLEARED"}
+
+
+def test_reasons_hold_every_stop_code_of_the_catalogue() -> None:
+    """Each STOP code and each planned end is on the list, in its group."""
+    assert set(CATALOGUE.split()) <= set(codes(STOP_GROUP))
+    assert set(codes(END_GROUP)) == ENDS
+
+
+def test_reasons_are_constants_named_as_their_code() -> None:
+    """Each code is a module attribute: its own name in upper case."""
+    for code in REASONS:
+        assert getattr(reasons, code.upper()) == code
+    assert all(code.isupper() for code in codes(STOP_GROUP, END_GROUP))
+    assert all(code.islower() for code in codes(BUSINESS_GROUP, FEED_GROUP))
+
+
+def test_reasons_each_have_one_sentence_of_meaning_and_one_of_remedy() -> None:
+    """A person reads what happened and what to do, in one sentence each."""
+    for reason in REASONS.values():
+        for sentence in (reason.meaning, reason.remedy):
+            assert re.fullmatch(r"[A-Z][^|\n]{8,160}\.", sentence), (reason.code, sentence)
+
+
+def test_reasons_defined_twice_are_refused() -> None:
+    """A code has one meaning."""
+    with pytest.raises(ValueError, match="QUEUE_CORRUPT"):
+        define(STOP_GROUP, "QUEUE_CORRUPT", "x", "y")
+
+
+@pytest.mark.row("N-116")
+def test_generated_files_stand_in_the_tree_as_generated() -> None:
+    """Enums, pins and the page of reasons are what `python -m minibot.events.schemas` writes."""
+    differing = [
+        path.relative_to(PROJECT).as_posix()
+        for path, content in schemas.generated().items()
+        if not path.is_file() or path.read_bytes().replace(b"\r\n", b"\n") != content
+    ]
+
+    assert differing == []
+
+
+@pytest.mark.parametrize(
+    ("type_", "groups"),
+    [
+        ("signal", (BUSINESS_GROUP,)),
+        ("order_result", (BUSINESS_GROUP,)),
+        ("risk_action", (BUSINESS_GROUP, STOP_GROUP)),
+        ("stop_journal", (STOP_GROUP, END_GROUP)),
+        ("dead_letter", GROUPS),
+    ],
+)
+def test_schema_enum_of_reason_codes_equals_the_list(type_: str, groups: tuple[str, ...]) -> None:
+    """A schema allows exactly the codes of its groups."""
+    path = PROJECT / "contracts" / f"{type_}.v1.schema.json"
+    schema = json.loads(path.read_text(encoding="utf-8"))
+
+    assert schema["properties"]["reason_code"]["enum"] == list(codes(*groups))

@@ -1,0 +1,153 @@
+"""The role x type table: who may write what, and tables that are refused."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from minibot.events.roles import Roles
+from minibot.kernel.errors import ConfigError, ContractError
+
+PATH = Path(__file__).resolve().parents[2] / "config" / "roles.v1.json"
+RAW = json.loads(PATH.read_text(encoding="utf-8"))
+ROLES = Roles.load(PATH)
+
+
+@pytest.mark.parametrize(
+    ("queue", "type_", "source", "is_allowed"),
+    [
+        ("market_ticks", "market_tick", "market_role", True),
+        ("market_ticks", "market_tick", "ai_role", False),
+        ("market_ticks", "signal", "market_role", False),
+        ("order_intents", "order_intent", "risk_role", True),
+        ("order_intents", "order_intent", "strategy_role", False),
+        ("order_intents", "order_intent", "ai_role", False),
+        ("signals", "order_intent", "risk_role", False),
+        ("health", "health", "ai_role", True),
+        ("health/parts/ai_role", "health", "ai_role", True),
+        ("health/parts/risk_role", "health", "ai_role", False),
+        ("incidents", "incident", "ai_role", False),
+        ("stop_journal", "stop_journal", "ai_role", True),
+        ("control", "halt", "watchdog_role", True),
+        ("control", "halt", "risk_role", False),
+        ("signals/acks", "ack", "risk_role", True),
+        ("signals/acks", "ack", "strategy_role", False),
+        ("signals/acks", "ack", "execution_role", False),
+        ("market_ticks/readers/ai_role/acks", "ack", "ai_role", True),
+        ("market_ticks/readers/ai_role/acks", "ack", "risk_role", False),
+        ("signals/deadletter", "dead_letter", "risk_role", True),
+        ("signals/deadletter", "ack", "risk_role", False),
+        ("acks", "ack", "risk_role", True),
+        ("acks", "ack", "market_role", False),
+        ("nowhere", "signal", "strategy_role", False),
+        ("signals", "signal", "nobody", False),
+        ("", "signal", "strategy_role", False),
+        ("signals/../signals", "signal", "strategy_role", False),
+    ],
+)
+def test_roles_allow_what_the_table_grants_and_nothing_else(
+    queue: str, type_: str, source: str, is_allowed: bool
+) -> None:
+    """A role writes its types into its queues, its parts, and the side files of what it reads."""
+    assert ROLES.allows(queue, type_, source) is is_allowed
+    if not is_allowed:
+        with pytest.raises(ContractError) as stop:
+            ROLES.check(queue, type_, source)
+        assert stop.value.reason_code == "SOURCE_FORBIDDEN"
+
+
+@pytest.mark.row("N-03", "N-37")
+def test_roles_of_the_project_hold_the_base_queues_and_bind_the_ai() -> None:
+    """All base queues exist; the AI writes recommendation, health and stop_journal alone."""
+    base = {
+        "market_ticks", "signals", "risk_actions", "order_intents", "order_results", "fills",
+        "health", "stop_journal",
+    }  # fmt: skip
+    ai = ROLES.roles["ai_role"]
+
+    assert base <= set(ROLES.queues)
+    assert set().union(*ai.writes.values()) == {"recommendation", "health", "stop_journal"}
+    assert ROLES.writers("order_intents") == ("risk_role",)
+
+
+def _grant_ai_an_order(raw: Any) -> None:
+    raw["roles"]["ai_role"]["writes"]["order_intents"] = ["order_intent"]
+
+
+def _merge_ai(raw: Any) -> None:
+    raw["roles"]["ai_role"]["module"] = raw["roles"]["strategy_role"]["module"]
+
+
+def _second_writer(raw: Any) -> None:
+    raw["roles"]["market_role"]["writes"]["signals"] = ["signal"]
+
+
+def _strategy_orders(raw: Any) -> None:
+    raw["roles"]["strategy_role"]["writes"]["order_intents"] = ["order_intent"]
+    raw["queues"]["order_intents"]["parts"] = True
+
+
+def _unknown_type(raw: Any) -> None:
+    raw["roles"]["market_role"]["writes"]["market_ticks"].append("rumour")
+
+
+def _unknown_queue(raw: Any) -> None:
+    raw["roles"]["risk_role"]["inputs"].append("rumours")
+
+
+def _foreign_log(raw: Any) -> None:
+    raw["roles"]["risk_role"]["order_log"] = "health"
+
+
+def _foreign_reader(raw: Any) -> None:
+    raw["queues"]["signals"]["primary_reader"] = "market_role"
+
+
+def _no_writer(raw: Any) -> None:
+    del raw["roles"]["strategy_role"]["writes"]["signals"]
+
+
+def _no_roles(raw: Any) -> None:
+    del raw["roles"]
+
+
+@pytest.mark.row("N-36", "N-04")
+@pytest.mark.parametrize(
+    ("change", "word"),
+    [
+        (_grant_ai_an_order, "can never be granted to the AI"),
+        (_merge_ai, "roles.ai_role.module"),
+        (_second_writer, "queues.signals"),
+        (_strategy_orders, "only risk_role writes order_intent"),
+        (_unknown_type, "rumour"),
+        (_unknown_queue, "unknown queue rumours"),
+        (_foreign_log, "roles.risk_role.order_log"),
+        (_foreign_reader, "queues.signals.primary_reader"),
+        (_no_writer, "no role writes it"),
+        (_no_roles, "roles"),
+    ],
+)
+def test_roles_that_contradict_themselves_are_refused(
+    change: Callable[[Any], None], word: str
+) -> None:
+    """A table that merges the AI, gives it orders or has two writers never loads."""
+    raw = deepcopy(RAW)
+    change(raw)
+
+    with pytest.raises(ConfigError) as refusal:
+        Roles.of(raw)
+
+    assert any(word in text for text in refusal.value.violations), refusal.value.violations
+
+
+def test_roles_file_that_is_missing_or_broken_is_refused_by_name(tmp_path: Path) -> None:
+    """The file's name stands in the refusal."""
+    (tmp_path / "half.json").write_text('{"roles": {', encoding="utf-8")
+    for name in ("half.json", "none.json"):
+        with pytest.raises(ConfigError, match=name):
+            Roles.load(tmp_path / name)
