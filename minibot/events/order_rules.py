@@ -14,6 +14,7 @@ from minibot.events.model import BUY, Instrument
 from minibot.events.money import PLACES, amount_text, cost_up, parse_amount
 from minibot.events.numbers import Scale, div_down, round_down
 from minibot.events.reasons import (
+    INVARIANT_BROKEN,
     MIN_NOTIONAL,
     NOTIONAL_MAX,
     PRICE_BAND,
@@ -162,7 +163,7 @@ def _step(symbol: str, scale: Scale) -> int:
     if scale.places > PLACES:
         raise InvariantError(
             "events",
-            "INVARIANT_BROKEN",
+            INVARIANT_BROKEN,
             f"{symbol}: increment {scale.increment}, expected at most {PLACES} places",
         )
     return scale.step * int(10 ** (PLACES - scale.places))

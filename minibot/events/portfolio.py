@@ -17,6 +17,7 @@ from typing import Any, Final
 from minibot.events.model import BUY, SELL, Fill, JsonObject, RunOpening
 from minibot.events.money import UNIT, amount_text, cost_up, parse_amount, proceeds_down
 from minibot.events.numbers import div_down, div_up
+from minibot.events.reasons import INVARIANT_BROKEN
 from minibot.kernel.errors import InvariantError
 
 DAY_MS: Final = 86_400_000
@@ -408,4 +409,4 @@ def _age(lot: Lot) -> tuple[int, int, str]:
 
 
 def _broken(detail: str) -> InvariantError:
-    return InvariantError("portfolio", "INVARIANT_BROKEN", detail)
+    return InvariantError("portfolio", INVARIANT_BROKEN, detail)

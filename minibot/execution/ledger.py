@@ -16,6 +16,7 @@ from typing import Any, Final
 from minibot.events.model import JsonObject, RunOpening
 from minibot.events.money import amount_text, parse_amount
 from minibot.events.portfolio import CASH, Booking, Portfolio
+from minibot.events.reasons import INVARIANT_BROKEN
 from minibot.kernel.errors import InvariantError
 
 HOUR_MS: Final = 3_600_000
@@ -125,4 +126,4 @@ def _amounts(texts: Mapping[str, str]) -> dict[str, int]:
 
 
 def _broken(detail: str) -> InvariantError:
-    return InvariantError("execution.ledger", "INVARIANT_BROKEN", detail)
+    return InvariantError("execution.ledger", INVARIANT_BROKEN, detail)

@@ -12,6 +12,7 @@ from enum import StrEnum
 from typing import Any, Final
 
 from minibot.events.model import JsonObject
+from minibot.events.reasons import INVARIANT_BROKEN
 from minibot.kernel.errors import InvariantError
 
 GTC: Final = "GTC"
@@ -153,7 +154,7 @@ class Order:
         if state not in NEXT_STATES[self.state]:
             raise InvariantError(
                 "execution",
-                "INVARIANT_BROKEN",
+                INVARIANT_BROKEN,
                 f"order {self.order_id}: {self.state} cannot become {state}",
             )
         self.state = state
@@ -167,7 +168,7 @@ class Order:
         if not 0 < qty <= self.remaining:
             raise InvariantError(
                 "execution",
-                "INVARIANT_BROKEN",
+                INVARIANT_BROKEN,
                 f"order {self.order_id}: fill of {qty} with {self.remaining} remaining",
             )
         is_whole = qty == self.remaining

@@ -40,6 +40,7 @@ from minibot.events.reasons import (
     EXPIRED,
     FILLED,
     INSUFFICIENT_CASH,
+    INVARIANT_BROKEN,
     PARTIAL,
     RUN_ENDING,
     SHORT_SALE,
@@ -120,6 +121,11 @@ class PaperExecutorNoreV1:
         return []
 
     @property
+    def is_opened(self) -> bool:
+        """Whether `run_opening` was taken."""
+        return self._portfolio is not None
+
+    @property
     def portfolio(self) -> Portfolio:
         """What is held now.
 
@@ -127,7 +133,7 @@ class PaperExecutorNoreV1:
             InvariantError: The run has not been opened.
         """
         if self._portfolio is None:
-            raise InvariantError("execution", "INVARIANT_BROKEN", "no run_opening was taken")
+            raise InvariantError("execution", INVARIANT_BROKEN, "no run_opening was taken")
         return self._portfolio
 
     @property

@@ -44,6 +44,7 @@ from minibot.runtime.stop import StopRecord
 
 CoreFromConfig = Callable[[JsonObject], Core]
 CoreFromState = Callable[[JsonObject, JsonObject], Core]
+Keep = Callable[[Core], None]
 
 WAIT_S = 0.1
 HOUSEKEEPING_NS = 1_000_000_000
@@ -54,10 +55,17 @@ BATCH_MAX = 256
 
 
 def run_core(
-    context: RoleContext, core_from_config: CoreFromConfig, core_from_state: CoreFromState
+    context: RoleContext,
+    core_from_config: CoreFromConfig,
+    core_from_state: CoreFromState,
+    keep: Keep = lambda core: None,
 ) -> int:
-    """Drive one role until it is told to end or has to stop; return the exit code."""
-    shell = Shell(context, core_from_config, core_from_state)
+    """Drive one role until it is told to end or has to stop; return the exit code.
+
+    `keep` is called with the core once a second and at the end, after its outputs are durable: for
+    files that only show what the queues say.
+    """
+    shell = Shell(context, core_from_config, core_from_state, keep)
     shell.restore()
     return shell.run()
 
@@ -85,8 +93,11 @@ class Shell:
         context: RoleContext,
         core_from_config: CoreFromConfig,
         core_from_state: CoreFromState,
+        keep: Keep,
     ) -> None:
         self.context = context
+        self._keep = keep
+        self._is_ahead = False  # The core took what it may no longer say.
         self._from_config = core_from_config
         self._from_state = core_from_state
         self._primary = context.spec.order_log or ""
@@ -382,6 +393,8 @@ class Shell:
     def _leave(self, code: int) -> int:
         self.order.end()
         self._save_cursors()
+        if not self._is_ahead:
+            self._keep(self.core)
         if code == ORPHANED:
             return code
         self.context.close("STOPPED")
@@ -403,6 +416,8 @@ class Shell:
         context.heartbeat.facts = {**self.core.facts(), **self.latency.counters()}
         self.order.sync()
         self._save_cursors()
+        if not self._is_ahead:
+            self._keep(self.core)
         self._snapshot_when_due(moment)
 
     def _health_fields(self) -> JsonObject:

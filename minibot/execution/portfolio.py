@@ -1,0 +1,103 @@
+"""The virtual portfolio on disk: `portfolio.json` and `open_positions.json` in the run's `var`.
+
+Both are projections for people and programs that do not read queues; the fills are the truth. They
+are written atomically after the fills they tell of are durable, at most once a second, and can be
+deleted at any time: `portfolio_bytes` makes the same bytes again from `run_opening` and fills. A
+file that says something else than the fills is STOP(NONDETERMINISM).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Final
+
+from minibot.events.model import Fill, JsonObject, RunOpening
+from minibot.events.portfolio import Portfolio
+from minibot.events.reasons import NONDETERMINISM
+from minibot.execution.ledger import Ledger
+from minibot.kernel.errors import IntegrityError
+from minibot.kernel.files import hashed_bytes, read_hashed, write_hashed
+
+PORTFOLIO_FILE: Final = "portfolio.json"
+OPEN_POSITIONS_FILE: Final = "open_positions.json"
+
+
+class PortfolioStore:
+    """Writes and checks the two files of one run.
+
+    The generation of both files is one more than the fills they hold, so equal portfolios of a run
+    are equal files.
+    """
+
+    def __init__(self, folder: Path, run_id: str) -> None:
+        """Write below `folder`; what stands there of another run is replaced."""
+        self._portfolio = folder / PORTFOLIO_FILE
+        self._open_positions = folder / OPEN_POSITIONS_FILE
+        self._run_id = run_id
+        self._fills = -1
+
+    def save(self, portfolio: Portfolio, ledger: Ledger) -> None:
+        """Put the files in place if fills came since the last time.
+
+        Raises:
+            IntegrityError: The first time, when the file of this run contradicts the portfolio.
+            RunStop: The disk refuses.
+        """
+        if portfolio.fills == self._fills:
+            return
+        if self._fills < 0:
+            self.check(portfolio, ledger)
+        generation = portfolio.fills + 1
+        whole = portfolio_json(self._run_id, portfolio, ledger)
+        write_hashed(self._portfolio, whole, generation=generation)
+        write_hashed(
+            self._open_positions,
+            {"run_id": self._run_id, "positions": portfolio.open_positions()},
+            generation=generation,
+        )
+        self._fills = portfolio.fills
+
+    def check(self, portfolio: Portfolio, ledger: Ledger) -> None:
+        """Compare the file with a portfolio made from at least the fills that it holds.
+
+        No file, the file of another run, and one with fewer fills pass: it is only behind.
+
+        Raises:
+            IntegrityError: NONDETERMINISM where it contradicts the fills; ATOMICITY_VIOLATION
+                where it fails its own hash.
+        """
+        if not self._portfolio.exists():
+            return
+        found = read_hashed(self._portfolio)
+        if found.get("run_id") != self._run_id:
+            return
+        fills = found["portfolio"]["fills"]
+        expected = portfolio_json(self._run_id, portfolio, ledger)
+        is_equal = all(found.get(name) == value for name, value in expected.items())
+        if fills > portfolio.fills or (fills == portfolio.fills and not is_equal):
+            raise IntegrityError(
+                "execution.portfolio",
+                NONDETERMINISM,
+                f"{PORTFOLIO_FILE} does not follow from the fills",
+                expected=f"the portfolio after {portfolio.fills} fills",
+                found=f"another one after {fills}",
+            )
+
+
+def portfolio_json(run_id: str, portfolio: Portfolio, ledger: Ledger) -> JsonObject:
+    """Return what `portfolio.json` says, without generation and hash."""
+    return {"run_id": run_id, "portfolio": portfolio.to_json(), "ledger": ledger.to_json()}
+
+
+def portfolio_bytes(run_id: str, opening: RunOpening, fills: Iterable[tuple[Fill, int]]) -> bytes:
+    """Return the bytes of `portfolio.json` after these fills, each with its event's `ts`.
+
+    Raises:
+        InvariantError: The fills cannot have come from this opening.
+    """
+    portfolio, ledger = Portfolio.from_opening(opening), Ledger.from_opening(opening)
+    for fill, ts in fills:
+        ledger.append(portfolio.apply(fill, ts))
+    ledger.check(portfolio)
+    return hashed_bytes(portfolio_json(run_id, portfolio, ledger), portfolio.fills + 1)

@@ -1,0 +1,196 @@
+"""What of the budgets is used: notional, loss and drawdown of night and day, orders per minute.
+
+The night is the run. The day is the UTC day of market time and starts anew at midnight. What a
+former run used comes with `run_opening`. Losses are measured on equity, so fees and open positions
+count. A lot that was carried into the run counts from its first mark in this run on: what it lost
+before belongs to the night before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from minibot.events.model import Check, JsonObject
+from minibot.events.money import amount_text, parse_amount
+from minibot.events.numbers import div_up
+from minibot.events.portfolio import DAY_MS, Portfolio
+from minibot.events.reasons import INVARIANT_BROKEN
+from minibot.kernel.errors import InvariantError
+from minibot.risk.checks import scaled_text
+from minibot.risk.limits import BPS, DRAWDOWN_PLACES, Limit, Limits
+
+MINUTE_MS: Final = 60_000
+BUDGETS: Final = ("night_notional", "day_notional", "night_loss", "day_loss")
+
+
+class Budgets:
+    """Used budgets of one run; amounts in hundred-millionths of the quote asset."""
+
+    def __init__(self, limits: Limits) -> None:
+        """Start with nothing used; `open` sets where the run starts."""
+        self._limits = limits
+        self._used = dict.fromkeys(BUDGETS, 0)
+        self._opening_day = 0
+        self._day = 0
+        self._night_base = 0
+        self._day_base = 0
+        self._high_water_mark = 0
+        self._equity = 0
+        self._night_notional = 0
+        self._day_notional = 0
+        self._order_times: list[int] = []
+
+    def open(self, used: Mapping[str, str], equity: int, now: int) -> None:
+        """Start the run with what earlier runs used of its budgets.
+
+        Raises:
+            InvariantError: An unknown budget, or less than nothing used.
+        """
+        for name, text in used.items():
+            amount = parse_amount(text)
+            if name not in self._used or amount < 0:
+                raise InvariantError(
+                    "risk",
+                    INVARIANT_BROKEN,
+                    f"budgets_used {name} {text}: expected one of {', '.join(BUDGETS)},"
+                    " not negative",
+                )
+            self._used[name] = amount
+        self._opening_day = self._day = now // DAY_MS
+        self._night_base = self._day_base = self._high_water_mark = self._equity = equity
+
+    def roll(self, now: int) -> None:
+        """Start a new day when market time has passed midnight UTC."""
+        day = now // DAY_MS
+        if day > self._day:
+            self._day = day
+            self._day_base = self._equity
+            self._day_notional = 0
+
+    def rebase(self, difference: int) -> None:
+        """Move all bases: a carried lot met its first mark, which differs from its cost."""
+        self._night_base += difference
+        self._day_base += difference
+        self._high_water_mark += difference
+
+    def on_equity(self, equity: int) -> None:
+        """Take the equity of now."""
+        self._equity = equity
+        self._high_water_mark = max(self._high_water_mark, equity)
+
+    def on_fill(self, portfolio: Portfolio) -> None:
+        """Take what was bought so far from the portfolio."""
+        self._night_notional = sum(day.entry_notional for day in portfolio.days.values())
+        self._day_notional = portfolio.day(self._day).entry_notional
+
+    def on_order(self, now: int) -> None:
+        """Count an order that is sent now."""
+        self._order_times = [ts for ts in self._order_times if ts > now - MINUTE_MS]
+        self._order_times.append(now)
+
+    # --- values -------------------------------------------------------------------------------
+
+    @property
+    def equity(self) -> int:
+        """Equity as of the last mark or fill."""
+        return self._equity
+
+    @property
+    def high_water_mark(self) -> int:
+        """The highest equity of the night."""
+        return self._high_water_mark
+
+    def night_notional(self) -> int:
+        """Return what entries of the night cost."""
+        return self._used["night_notional"] + self._night_notional
+
+    def day_notional(self) -> int:
+        """Return what entries of the UTC day cost."""
+        return self._carried("day_notional") + self._day_notional
+
+    def night_loss(self) -> int:
+        """Return by how much equity is below the start of the night; 0 for a gain."""
+        return max(0, self._used["night_loss"] + self._night_base - self._equity)
+
+    def day_loss(self) -> int:
+        """Return by how much equity is below the start of the UTC day; 0 for a gain."""
+        return max(0, self._carried("day_loss") + self._day_base - self._equity)
+
+    def drawdown(self) -> int:
+        """Return how far equity is below its high-water mark, in 10**-4 bps, rounded up."""
+        if self._high_water_mark <= 0:
+            return 0
+        below = self._high_water_mark - self._equity
+        return div_up(below * BPS * int(10**DRAWDOWN_PLACES), self._high_water_mark)
+
+    def orders(self, now: int) -> int:
+        """Return how many orders were sent within the last minute of market time."""
+        return sum(1 for ts in self._order_times if ts > now - MINUTE_MS)
+
+    def exposure_max(self) -> int:
+        """Return the share of equity that may be in positions, rounded down."""
+        return max(0, self._equity * self._limits.exposure_bps_max // BPS)
+
+    def _carried(self, name: str) -> int:
+        return self._used[name] if self._day == self._opening_day else 0
+
+    def measured(self) -> tuple[tuple[Limit, int], ...]:
+        """Return the limits on what has happened, each with its value."""
+        limits = self._limits
+        return (
+            (limits.night_notional, self.night_notional()),
+            (limits.day_notional, self.day_notional()),
+            (limits.night_loss, self.night_loss()),
+            (limits.day_loss, self.day_loss()),
+            (limits.drawdown, self.drawdown()),
+        )
+
+    def breaches(self) -> list[Check]:
+        """Return a failed check for every limit whose hard value is exceeded."""
+        return [
+            breach(limit, value) for limit, value in self.measured() if limit.is_breached(value)
+        ]
+
+    # --- as text ------------------------------------------------------------------------------
+
+    def state(self) -> JsonObject:
+        """Return all of it as canonical JSON values."""
+        return {
+            "used": {name: amount_text(amount) for name, amount in self._used.items()},
+            "opening_day": self._opening_day,
+            "day": self._day,
+            "night_base": amount_text(self._night_base),
+            "day_base": amount_text(self._day_base),
+            "high_water_mark": amount_text(self._high_water_mark),
+            "equity": amount_text(self._equity),
+            "night_notional": amount_text(self._night_notional),
+            "day_notional": amount_text(self._day_notional),
+            "order_times": list(self._order_times),
+        }
+
+    @classmethod
+    def from_state(cls, limits: Limits, state: Mapping[str, Any]) -> Budgets:
+        """Return the budgets of `state`."""
+        budgets = cls(limits)
+        budgets._used = {name: parse_amount(text) for name, text in state["used"].items()}
+        budgets._opening_day = state["opening_day"]
+        budgets._day = state["day"]
+        budgets._night_base = parse_amount(state["night_base"])
+        budgets._day_base = parse_amount(state["day_base"])
+        budgets._high_water_mark = parse_amount(state["high_water_mark"])
+        budgets._equity = parse_amount(state["equity"])
+        budgets._night_notional = parse_amount(state["night_notional"])
+        budgets._day_notional = parse_amount(state["day_notional"])
+        budgets._order_times = list(state["order_times"])
+        return budgets
+
+
+def breach(limit: Limit, value: int) -> Check:
+    """Return the failed check of a hard value."""
+    return Check(
+        f"{limit.name}_hard",
+        scaled_text(value, limit.places),
+        scaled_text(limit.hard, limit.places),
+        False,
+    )

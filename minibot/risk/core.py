@@ -1,0 +1,191 @@
+"""The core of `risk_role`: signals in, judged actions and allowed intents out.
+
+It alone writes `order_intents`, each in the same step as the `risk_action` that allows it and after
+it. Entries pass gates, then are sized; exits are allowed even where entries are refused. A hard
+limit ends the run: one `risk_action` STOP, no intent in that step, and nothing after it.
+
+Invariants: no intent without ALLOW, REDUCE or EXIT before it; no exit is sent twice while one is in
+flight; never more orders in a minute than the hard limit; no entry beyond cash, position, exposure
+or notional limits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from minibot.events.model import (
+    BUY,
+    SELL,
+    Bar,
+    Draft,
+    Event,
+    ExitPosition,
+    Fill,
+    Gap,
+    Halt,
+    Instrument,
+    JsonObject,
+    LockSymbol,
+    MarketTick,
+    OrderResult,
+    Payload,
+    Resume,
+    RunEnding,
+    RunOpening,
+    Signal,
+)
+from minibot.events.money import amount_text
+from minibot.events.portfolio import Portfolio
+from minibot.events.reasons import INVARIANT_BROKEN
+from minibot.kernel.errors import InvariantError
+from minibot.risk.checks import scaled_text
+from minibot.risk.departures import leave_all, leave_when_due, on_exit_position, on_sell
+from minibot.risk.drafts import Cause, stop
+from minibot.risk.entries import on_buy
+from minibot.risk.limits import DRAWDOWN_PLACES
+from minibot.risk.situation import Situation
+
+REJECTED = "REJECTED"
+
+
+class RiskCore:
+    """The decisions of risk over one run; see the module."""
+
+    def __init__(self, config: JsonObject) -> None:
+        """Take limits and exits from the resolved configuration; nothing is known of the world."""
+        self._situation = Situation(config)
+
+    def step(self, queue: str, seq: int, event: Event, now: int) -> list[Draft]:
+        """Return actions and intents because of one event; nothing more after a STOP.
+
+        Raises:
+            InvariantError: Something came before `run_opening`, or a state that cannot be.
+        """
+        situation = self._situation
+        if situation.is_stopped:
+            return []
+        situation.now = now
+        payload = event.payload
+        if isinstance(payload, RunOpening):
+            situation.positions.open(Portfolio.from_opening(payload))
+            situation.budgets.open(payload.budgets_used, situation.positions.equity(), now)
+            return []
+        if not situation.positions.is_open:
+            raise InvariantError("risk", INVARIANT_BROKEN, f"{event.type} before run_opening")
+        situation.budgets.roll(now)
+        if isinstance(payload, MarketTick):
+            return self._on_tick(payload, seq, event)
+        if isinstance(payload, Signal):
+            return self._on_signal(payload, event)
+        if isinstance(payload, Fill):
+            return self._on_fill(payload, event)
+        if isinstance(payload, RunEnding):
+            situation.exits.ending_until = payload.until_ts
+            return leave_all(situation, event)
+        if isinstance(payload, ExitPosition):
+            return on_exit_position(situation, payload.symbol, event)
+        self._take(payload)
+        return []
+
+    def _take(self, payload: Payload) -> None:
+        """Take what changes the situation and asks for no decision."""
+        situation = self._situation
+        if isinstance(payload, OrderResult):
+            self._on_result(payload)
+        elif isinstance(payload, Bar):
+            situation.exits.on_bar(payload)
+        elif isinstance(payload, Instrument):
+            situation.positions.on_instrument(payload)
+        elif isinstance(payload, Gap):
+            situation.positions.on_gap(payload.symbol)
+        elif isinstance(payload, Halt):
+            situation.locks.is_halted = True
+        elif isinstance(payload, Resume):
+            situation.locks.is_halted = False
+        elif isinstance(payload, LockSymbol):
+            situation.locks.lock(payload)
+
+    def _on_signal(self, signal: Signal, event: Event) -> list[Draft]:
+        if signal.side == BUY:
+            return on_buy(self._situation, signal, event)
+        if signal.side == SELL:
+            return on_sell(self._situation, signal, event)
+        return []
+
+    def _on_tick(self, tick: MarketTick, seq: int, event: Event) -> list[Draft]:
+        situation = self._situation
+        rebased = situation.positions.on_tick(tick, seq, event.ts)
+        if rebased is not None:
+            situation.budgets.rebase(rebased)
+            situation.budgets.on_equity(situation.positions.equity())
+            breaches = situation.budgets.breaches()
+            if breaches:
+                return [stop(situation, breaches, tick.symbol, Cause(event, seq))]
+        if not situation.positions.portfolio.lots(tick.symbol):
+            return []
+        return leave_when_due(situation, tick.symbol, event, 0)
+
+    def _on_fill(self, fill: Fill, event: Event) -> list[Draft]:
+        situation = self._situation
+        order = situation.positions.on_fill(fill, event.ts)
+        situation.budgets.on_fill(situation.positions.portfolio)
+        situation.budgets.on_equity(situation.positions.equity())
+        if not situation.positions.portfolio.lots(order.symbol):
+            situation.exits.forget(order.symbol)
+        breaches = situation.budgets.breaches()
+        if breaches:
+            return [stop(situation, breaches, order.symbol, Cause(event, event.tick_seq))]
+        return []
+
+    def _on_result(self, result: OrderResult) -> None:
+        situation = self._situation
+        order = situation.positions.on_result(result)
+        if order is not None and order.side == SELL:
+            was_refused = result.result == REJECTED
+            situation.exits.on_order_ended(order.symbol, was_refused, situation.now)
+
+    # --- what others see ----------------------------------------------------------------------
+
+    def facts(self) -> JsonObject:
+        """Return equity, drawdown, what is open and what is left, for health and the live table."""
+        situation = self._situation
+        if not situation.positions.is_open:
+            return {"open_orders": 0, "open_positions": []}
+        portfolio, budgets = situation.positions.portfolio, situation.budgets
+        return {
+            "cash": amount_text(portfolio.cash(situation.limits.quote_asset)),
+            "equity": amount_text(budgets.equity),
+            "high_water_mark": amount_text(budgets.high_water_mark),
+            "drawdown": amount_text(budgets.high_water_mark - budgets.equity),
+            "drawdown_bps": scaled_text(budgets.drawdown(), DRAWDOWN_PLACES),
+            "realised_pnl": amount_text(portfolio.realised_pnl),
+            "fees": amount_text(portfolio.fees),
+            "open_orders": len(situation.positions.orders),
+            "open_positions": portfolio.open_positions(),
+            "orders_per_minute": budgets.orders(situation.now),
+            "headroom": situation.headroom(None),
+            "is_halted": situation.locks.is_halted,
+            "reason": situation.reason,
+        }
+
+    def state(self) -> JsonObject:
+        """Return the whole state as canonical JSON values."""
+        return self._situation.state()
+
+    @classmethod
+    def from_state(cls, config: JsonObject, state: Mapping[str, Any]) -> RiskCore:
+        """Return the core that `state` described."""
+        core = cls(config)
+        core._situation = Situation.from_state(config, state)
+        return core
+
+
+def core_from_config(config: JsonObject) -> RiskCore:
+    """Return a fresh core from the whole resolved configuration."""
+    return RiskCore(config)
+
+
+def core_from_state(config: JsonObject, state: JsonObject) -> RiskCore:
+    """Return the core whose `state()` this is."""
+    return RiskCore.from_state(config, state)

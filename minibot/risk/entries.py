@@ -1,0 +1,77 @@
+"""The decision on a BUY signal: gates, size, and then the order or the reason against it."""
+
+from __future__ import annotations
+
+from minibot.events.model import BUY, Draft, Event, Signal
+from minibot.events.reasons import ALLOWED, REDUCED
+from minibot.risk.budgets import breach
+from minibot.risk.checks import Checklist
+from minibot.risk.drafts import (
+    ALLOW,
+    BLOCK,
+    ENTRY,
+    REDUCE,
+    Cause,
+    action,
+    intent,
+    new_order,
+    rate_breaches,
+    stop,
+)
+from minibot.risk.gates import (
+    judge_budgets,
+    judge_entry,
+    judge_locks,
+    judge_market,
+    judge_signal,
+    judge_warmup,
+)
+from minibot.risk.situation import Situation
+from minibot.risk.sizing import Size, bounds, notional_breaches, size_entry
+
+
+def on_buy(situation: Situation, signal: Signal, event: Event) -> list[Draft]:
+    """Return ALLOW or REDUCE with an intent, BLOCK, or STOP."""
+    cause, symbol = Cause.of_signal(event), signal.symbol
+    checks = judged(situation, signal, event)
+    size = _size(situation, symbol, checks) if checks.passed else None
+    if size is None:
+        return [action(situation, BLOCK, checks.reason, symbol, checks.items, cause)]
+    limits, positions, budgets = situation.limits, situation.positions, situation.budgets
+    breaches = [
+        breach(limit, value) for limit, value in notional_breaches(limits, positions, budgets, size)
+    ]
+    breaches += rate_breaches(situation)
+    if breaches:
+        return [stop(situation, breaches, symbol, cause)]
+    situation.remember(event.id, event.ts)
+    kind, reason = (REDUCE, REDUCED) if size.is_reduced else (ALLOW, ALLOWED)
+    order = new_order(cause, 0, symbol, BUY, size.qty, positions.marks[symbol].ask)
+    return [
+        action(situation, kind, reason, symbol, checks.items, cause),
+        intent(situation, order, ENTRY, cause, 0),
+    ]
+
+
+def judged(situation: Situation, signal: Signal, event: Event) -> Checklist:
+    """Return the checks of an entry that come before its size."""
+    symbol, now, checks = signal.symbol, situation.now, Checklist()
+    positions, limits = situation.positions, situation.limits
+    exits = situation.exits.of(symbol)
+    judge_locks(checks, situation.locks, situation.exits.ending_until, symbol, now)
+    judge_signal(checks, signal, event.ts, now, limits, event.id in situation.decided)
+    rules, mark = positions.rules.get(symbol), positions.marks.get(symbol)
+    judge_market(checks, rules, mark, now, limits)
+    if mark is not None and mark.is_usable:
+        judge_entry(checks, symbol, positions, limits, exits)
+    if situation.exits.rules.needs_atr:
+        judge_warmup(checks, exits)
+    judge_budgets(checks, situation.budgets, limits, now)
+    return checks
+
+
+def _size(situation: Situation, symbol: str, checks: Checklist) -> Size | None:
+    positions = situation.positions
+    found = bounds(symbol, situation.limits, positions, situation.budgets)
+    ask = positions.marks[symbol].ask
+    return size_entry(situation.limits, positions.rules[symbol], ask, found, checks)

@@ -1,0 +1,259 @@
+"""When a position is left: ATR stop and target, time, an operator, the end of the run.
+
+Stop and target stand at a multiple of the ATR from the average entry price; the ATR is the one that
+was valid when the position first had one, so a stop does not wander with the market. The ATR comes
+from bars as float64 by one fixed order of operations (`features.atr`); it becomes a price in
+`distance_up` alone, as decimal text. Exits are judged at the bid, which is what a sale gets.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from minibot.events.model import Bar, Check, JsonObject
+from minibot.events.money import PLACES, amount_text, parse_amount
+from minibot.events.numbers import decimal_text, div_up, parse_fixed, round_down, round_up
+from minibot.events.order_rules import OrderRules
+from minibot.events.portfolio import Portfolio
+from minibot.events.reasons import END_EXIT, OPERATOR_EXIT, STOP_LOSS, TAKE_PROFIT, TIME_EXIT
+from minibot.features.atr import WilderAtr
+
+MULTIPLE_PLACES: Final = 4
+RETRY_MS_MIN: Final = 1_000
+RETRY_MS_MAX: Final = 30_000
+
+
+@dataclass(frozen=True, slots=True)
+class ExitRules:
+    """Which exits the profile wants; a multiple or a time that is None is off."""
+
+    bar_interval: str
+    atr_period: int
+    stop_multiple: int | None
+    target_multiple: int | None
+    signal_exit: bool
+    time_exit_ms: int | None
+    closes_at_end: bool
+
+    @classmethod
+    def of(cls, config: JsonObject) -> ExitRules:
+        """Return the exits of the whole resolved configuration."""
+        risk, strategy = config["risk"], config["strategy"]
+        return cls(
+            bar_interval=strategy["bar_interval"],
+            atr_period=strategy["atr_period"],
+            stop_multiple=_multiple(risk["stop_atr_mult"]),
+            target_multiple=_multiple(risk["take_profit_atr_mult"]),
+            signal_exit=risk["signal_exit"],
+            time_exit_ms=risk["time_exit_ms"],
+            closes_at_end=config["portfolio"]["at_end"] == "close",
+        )
+
+    @property
+    def needs_atr(self) -> bool:
+        """Whether a position cannot be guarded before the ATR is known."""
+        return self.stop_multiple is not None or self.target_multiple is not None
+
+
+@dataclass(frozen=True, slots=True)
+class Trigger:
+    """Why a position is to be left now, as a reason code and a check that shows it."""
+
+    reason: str
+    check: Check
+
+
+@dataclass(slots=True)
+class SymbolExits:
+    """What the exits of one symbol remember."""
+
+    atr: WilderAtr
+    bar_open_ts: int = -1
+    close: int | None = None
+    stop_distance: int | None = None
+    target_distance: int | None = None
+    is_guarded: bool = False
+    is_asked: bool = False
+    refusals: int = 0
+    retry_ts: int = 0
+    told: str = ""
+
+
+class Exits:
+    """The exits of all symbols of one run."""
+
+    def __init__(self, rules: ExitRules) -> None:
+        """Start without bars and without requests."""
+        self.rules = rules
+        self._symbols: dict[str, SymbolExits] = {}
+        self.ending_until: int | None = None
+
+    def of(self, symbol: str) -> SymbolExits:
+        """Return what is remembered of a symbol."""
+        exits = self._symbols.get(symbol)
+        if exits is None:
+            exits = self._symbols[symbol] = SymbolExits(WilderAtr(self.rules.atr_period))
+        return exits
+
+    def on_bar(self, bar: Bar) -> None:
+        """Take a closed bar of the interval that the ATR uses; a bar seen before is left out."""
+        if bar.interval != self.rules.bar_interval:
+            return
+        exits = self.of(bar.symbol)
+        if bar.open_ts <= exits.bar_open_ts:
+            return
+        exits.bar_open_ts = bar.open_ts
+        exits.close = parse_amount(bar.close)
+        exits.atr.update(float(bar.high), float(bar.low), float(bar.close))
+
+    def ask(self, symbol: str) -> None:
+        """Leave the position in a symbol, now or with the next fresh tick."""
+        exits = self.of(symbol)
+        exits.is_asked = True
+        exits.refusals, exits.retry_ts = 0, 0
+
+    def on_order_ended(self, symbol: str, was_refused: bool, now: int) -> None:
+        """Take the end of an exit order; each refusal in a row makes the next attempt wait longer.
+
+        The first new attempt comes with the next tick, then after 1 s, 2 s, 4 s up to 30 s of
+        market time: a venue that says no ten times a second is not asked ten times a second.
+        """
+        exits = self.of(symbol)
+        if not was_refused:
+            exits.refusals, exits.retry_ts = 0, 0
+            return
+        exits.refusals += 1
+        wait = 0
+        if exits.refusals > 1:
+            wait = min(RETRY_MS_MAX, RETRY_MS_MIN << min(exits.refusals - 2, 10))
+        exits.retry_ts = now + wait
+
+    def forget(self, symbol: str) -> None:
+        """Forget levels and requests: the position is closed."""
+        exits = self.of(symbol)
+        exits.stop_distance = exits.target_distance = None
+        exits.is_guarded = exits.is_asked = False
+        exits.refusals, exits.retry_ts, exits.told = 0, 0, ""
+
+    def trigger(
+        self, symbol: str, portfolio: Portfolio, rules: OrderRules, bid: int, now: int
+    ) -> Trigger | None:
+        """Return why the open position in a symbol is to be left at this bid, or None."""
+        exits = self.of(symbol)
+        if exits.is_asked:
+            return Trigger(OPERATOR_EXIT, Check("exit_position", "asked", "none", False))
+        until = self.ending_until
+        if until is not None and self.rules.closes_at_end and now < until:
+            return Trigger(END_EXIT, Check("run_ending", str(now), str(until), False))
+        self._guard(exits, rules)
+        entry = portfolio.entry_price_avg(symbol)
+        if exits.stop_distance is not None:
+            stop = stop_price(entry, exits.stop_distance, rules.price_step)
+            if bid <= stop:
+                return Trigger(STOP_LOSS, _price_check("stop_price", bid, stop))
+        if exits.target_distance is not None:
+            target = target_price(entry, exits.target_distance, rules.price_step)
+            if bid >= target:
+                return Trigger(TAKE_PROFIT, _price_check("target_price", bid, target))
+        return self._time_trigger(portfolio.lots(symbol)[0].ts, now)
+
+    def _time_trigger(self, opened_ts: int, now: int) -> Trigger | None:
+        held_max = self.rules.time_exit_ms
+        if held_max is None or now - opened_ts < held_max:
+            return None
+        return Trigger(TIME_EXIT, Check("held_ms", str(now - opened_ts), str(held_max), False))
+
+    def _guard(self, exits: SymbolExits, rules: OrderRules) -> None:
+        """Set the distances once the ATR is known; they stay until the position is closed."""
+        atr = exits.atr.value
+        if exits.is_guarded or atr is None:
+            return
+        exits.is_guarded = True
+        if self.rules.stop_multiple is not None:
+            exits.stop_distance = distance_up(atr, self.rules.stop_multiple, rules.price_step)
+        if self.rules.target_multiple is not None:
+            exits.target_distance = distance_up(atr, self.rules.target_multiple, rules.price_step)
+
+    # --- as text ------------------------------------------------------------------------------
+
+    def state(self) -> JsonObject:
+        """Return all of it as canonical JSON values."""
+        return {
+            "ending_until": self.ending_until,
+            "symbols": {
+                name: {
+                    "atr": exits.atr.state(),
+                    "bar_open_ts": exits.bar_open_ts,
+                    "close": _text(exits.close),
+                    "stop_distance": _text(exits.stop_distance),
+                    "target_distance": _text(exits.target_distance),
+                    "is_guarded": exits.is_guarded,
+                    "is_asked": exits.is_asked,
+                    "refusals": exits.refusals,
+                    "retry_ts": exits.retry_ts,
+                    "told": exits.told,
+                }
+                for name, exits in self._symbols.items()
+            },
+        }
+
+    @classmethod
+    def from_state(cls, rules: ExitRules, state: Mapping[str, Any]) -> Exits:
+        """Return the exits of `state`."""
+        restored = cls(rules)
+        restored.ending_until = state["ending_until"]
+        for name, data in state["symbols"].items():
+            restored._symbols[name] = SymbolExits(
+                atr=WilderAtr.from_state(data["atr"]),
+                bar_open_ts=data["bar_open_ts"],
+                close=_amount(data["close"]),
+                stop_distance=_amount(data["stop_distance"]),
+                target_distance=_amount(data["target_distance"]),
+                is_guarded=data["is_guarded"],
+                is_asked=data["is_asked"],
+                refusals=data["refusals"],
+                retry_ts=data["retry_ts"],
+                told=data["told"],
+            )
+        return restored
+
+
+def distance_up(atr: float, multiple: int, price_step: int) -> int:
+    """Return an ATR times a multiple as a price distance: whole steps, rounded up, at least one.
+
+    Args:
+        atr: In quote per base, not negative.
+        multiple: In ten-thousandths.
+        price_step: The venue's price step in hundred-millionths.
+    """
+    exact = parse_fixed(decimal_text(atr, PLACES), PLACES)
+    distance = div_up(exact * multiple, 10**MULTIPLE_PLACES)
+    return max(price_step, round_up(distance, price_step))
+
+
+def stop_price(entry_price: int, distance: int, price_step: int) -> int:
+    """Return the stop: rounded up to a whole step, so that it acts rather early than late."""
+    return round_up(entry_price - distance, price_step)
+
+
+def target_price(entry_price: int, distance: int, price_step: int) -> int:
+    """Return the target: rounded down to a whole step, so that it can be reached."""
+    return round_down(entry_price + distance, price_step)
+
+
+def _multiple(text: str | None) -> int | None:
+    return None if text is None else parse_fixed(text, MULTIPLE_PLACES)
+
+
+def _price_check(name: str, bid: int, level: int) -> Check:
+    return Check(name, amount_text(bid), amount_text(level), False)
+
+
+def _text(amount: int | None) -> str | None:
+    return None if amount is None else amount_text(amount)
+
+
+def _amount(text: str | None) -> int | None:
+    return None if text is None else parse_amount(text)

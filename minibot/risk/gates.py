@@ -1,0 +1,119 @@
+"""What an entry must pass before it is sized, gate by gate, each with its value and threshold.
+
+All gates of a group are judged, so that a refusal shows everything that spoke against it; the
+reason is the first that failed. A value at its limit passes. Exits pass none of these but
+freshness: what is held may always be left.
+"""
+
+from __future__ import annotations
+
+from minibot.events.model import Signal
+from minibot.events.order_rules import TRADING, OrderRules, mid_down
+from minibot.events.reasons import (
+    DUPLICATE,
+    HALTED,
+    NO_INSTRUMENT,
+    NO_MARK,
+    NOT_TRADING,
+    PENDING_ORDER,
+    POSITIONS_MAX,
+    REFERENCE_DEVIATION,
+    RUN_ENDING,
+    STALE_SIGNAL,
+    STALE_TICK,
+    SYMBOL_LOCKED,
+    WARMUP,
+)
+from minibot.risk.budgets import Budgets
+from minibot.risk.checks import NONE, Checklist, scaled_text
+from minibot.risk.exits import SymbolExits
+from minibot.risk.limits import BPS, Limits
+from minibot.risk.locks import Locks
+from minibot.risk.positions import Mark, Positions
+
+
+def judge_locks(
+    checks: Checklist, locks: Locks, ending_until: int | None, symbol: str, now: int
+) -> None:
+    """Judge what an operator or the end of the run forbids."""
+    value = NONE if ending_until is None else str(ending_until)
+    checks.add("run_ending", value, NONE, ending_until is None, RUN_ENDING)
+    checks.fact("halted", locks.is_halted, False, HALTED)
+    checks.fact("symbol_locked", locks.is_locked(symbol, now), False, SYMBOL_LOCKED)
+
+
+def judge_signal(
+    checks: Checklist, signal: Signal, signal_ts: int, now: int, limits: Limits, is_known: bool
+) -> None:
+    """Judge the age of a signal and whether it was decided on before."""
+    age_max = min(limits.signal_age_ms_max, signal.horizon_ms)
+    checks.at_most("signal_age_ms", now - signal_ts, age_max, STALE_SIGNAL)
+    checks.fact("signal_decided_before", is_known, False, DUPLICATE)
+
+
+def judge_market(
+    checks: Checklist, rules: OrderRules | None, mark: Mark | None, now: int, limits: Limits
+) -> None:
+    """Judge whether the symbol can be traded on what was seen last."""
+    status = NONE if rules is None else rules.status
+    reason = NO_INSTRUMENT if rules is None else NOT_TRADING
+    checks.add("instrument_status", status, TRADING, status == TRADING, reason)
+    if mark is None:
+        checks.add("mark", NONE, "bid and ask", False, NO_MARK)
+        return
+    checks.at_most("tick_age_ms", now - mark.ts, limits.tick_age_ms_max, STALE_TICK)
+    if not mark.is_usable:
+        is_gap = not mark.is_fresh
+        reason = STALE_TICK if is_gap else NO_MARK
+        checks.add("mark", "gap" if is_gap else "crossed", "bid and ask", False, reason)
+
+
+def judge_entry(
+    checks: Checklist, symbol: str, positions: Positions, limits: Limits, exits: SymbolExits
+) -> None:
+    """Judge open orders, the count of positions and whether the position could be guarded."""
+    checks.fact("order_pending", positions.has_order(symbol), False, PENDING_ORDER)
+    count = positions.count_with(symbol)
+    checks.at_most("positions", count, limits.positions_max, POSITIONS_MAX)
+    mark = positions.marks[symbol]
+    if exits.close is not None:
+        mid = mid_down(mark.bid, mark.ask)
+        distance = abs(mid - exits.close) * BPS * BPS
+        # Ten-thousandths of a basis point, rounded up: no boundary is blurred.
+        deviation = -(-distance // exits.close)
+        most = limits.deviation_bps_max * BPS
+        checks.at_most("reference_deviation_bps", deviation, most, REFERENCE_DEVIATION, places=4)
+
+
+def judge_warmup(checks: Checklist, exits: SymbolExits) -> None:
+    """Judge whether the ATR that a stop needs is known."""
+    checks.at_least("atr_bars", exits.atr.count, exits.atr.warmup, WARMUP)
+
+
+def judge_budgets(checks: Checklist, budgets: Budgets, limits: Limits, now: int) -> None:
+    """Judge losses, drawdown and order rate at their values for entries."""
+    for limit, value in budgets.measured():
+        if limit in (limits.night_notional, limits.day_notional):
+            continue  # They bound the size, and say so there.
+        checks.at_most(limit.name, value, limit.entry_max, limit.reason, limit.places)
+    rate = limits.order_rate
+    if not rate.is_hard_at_once:
+        checks.at_most(rate.name, budgets.orders(now) + 1, rate.entry_max, rate.reason)
+
+
+def headroom(
+    symbol: str | None, positions: Positions, budgets: Budgets, limits: Limits, now: int
+) -> dict[str, str]:
+    """Return what is left of each limit before entries are refused; negative is overdrawn."""
+    left = {
+        limit.name: scaled_text(limit.entry_max - value, limit.places)
+        for limit, value in budgets.measured()
+    }
+    rate = limits.order_rate
+    left[rate.name] = str(rate.entry_max - budgets.orders(now))
+    left["exposure"] = scaled_text(budgets.exposure_max() - positions.exposure(), 8)
+    left["cash"] = scaled_text(positions.cash_free(), 8)
+    if symbol is not None:
+        used = positions.position_notional(symbol)
+        left["position_notional"] = scaled_text(limits.position_notional_max - used, 8)
+    return left

@@ -1,0 +1,40 @@
+"""What an operator forbids: entries as a whole, or entries in one symbol until a time."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from minibot.events.model import JsonObject, LockSymbol
+
+
+class Locks:
+    """Halt and symbol locks of one run; they concern entries alone."""
+
+    def __init__(self) -> None:
+        """Start with nothing forbidden."""
+        self.is_halted: bool = False
+        self._until: dict[str, int | None] = {}
+
+    def lock(self, lock: LockSymbol) -> None:
+        """Forbid entries in a symbol until a time, or for the rest of the run."""
+        self._until[lock.symbol] = lock.until_ts
+
+    def is_locked(self, symbol: str, now: int) -> bool:
+        """Return whether entries in a symbol are forbidden now; at `until_ts` the lock is over."""
+        if symbol not in self._until:
+            return False
+        until = self._until[symbol]
+        return until is None or now < until
+
+    def state(self) -> JsonObject:
+        """Return the locks as canonical JSON values."""
+        return {"is_halted": self.is_halted, "until": dict(self._until)}
+
+    @classmethod
+    def from_state(cls, state: Mapping[str, Any]) -> Locks:
+        """Return the locks of `state`."""
+        locks = cls()
+        locks.is_halted = state["is_halted"]
+        locks._until = dict(state["until"])
+        return locks

@@ -1,0 +1,293 @@
+"""What risk knows of the world: portfolio, marks, rules, and the orders it sent and not yet booked.
+
+An order stays open here until its terminal result and all fills that result speaks of have been
+taken, whichever queue was read first. So nothing is sent twice while an answer is on its way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from minibot.events.model import BUY, SELL, Fill, Instrument, JsonObject, MarketTick, OrderResult
+from minibot.events.money import amount_text, cost_up, fee_up, parse_amount
+from minibot.events.order_rules import OrderRules, mid_down
+from minibot.events.portfolio import Portfolio
+from minibot.events.reasons import INVARIANT_BROKEN
+from minibot.kernel.errors import InvariantError
+
+TERMINAL_RESULTS: Final = frozenset({"FILLED", "CANCELLED", "EXPIRED", "REJECTED"})
+
+
+@dataclass(slots=True)
+class Mark:
+    """The last touch of a symbol; `is_fresh` ends with a gap and returns with the next tick."""
+
+    bid: int
+    ask: int
+    ts: int
+    seq: int
+    is_fresh: bool
+
+    @property
+    def is_usable(self) -> bool:
+        """Whether both sides are there, not crossed, and no gap followed."""
+        return self.is_fresh and 0 < self.bid <= self.ask
+
+
+@dataclass(slots=True)
+class SentOrder:
+    """An intent that was written, and what is known of its order."""
+
+    client_order_id: str
+    symbol: str
+    side: str
+    qty: int
+    price: int
+    order_id: str = ""
+    booked: int = 0
+    final_filled: int | None = None
+
+    @property
+    def pending(self) -> int:
+        """The quantity that may still be booked."""
+        expected = self.qty if self.final_filled is None else self.final_filled
+        return expected - self.booked
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether its terminal result and all its fills have been taken."""
+        return self.final_filled is not None and self.booked >= self.final_filled
+
+
+class Positions:
+    """Portfolio, marks, rules and sent orders of one run."""
+
+    def __init__(self, quote_asset: str, taker_rate: int) -> None:
+        """Start before `run_opening`: nothing is known."""
+        self.quote_asset = quote_asset
+        self._taker_rate = taker_rate
+        self._portfolio: Portfolio | None = None
+        self._instruments: dict[str, Instrument] = {}
+        self.rules: dict[str, OrderRules] = {}
+        self.marks: dict[str, Mark] = {}
+        self._mids: dict[str, int] = {}
+        self._unmarked: set[str] = set()
+        self.orders: dict[str, SentOrder] = {}
+
+    # --- what comes in ------------------------------------------------------------------------
+
+    def open(self, portfolio: Portfolio) -> None:
+        """Start the run with a portfolio; its lots wait for their first mark."""
+        self._portfolio = portfolio
+        self._unmarked = set(portfolio.symbols())
+
+    def on_instrument(self, instrument: Instrument) -> None:
+        """Take the rules of a symbol, new or changed."""
+        self._instruments[instrument.symbol] = instrument
+        self.rules[instrument.symbol] = OrderRules.of(instrument)
+
+    def on_gap(self, symbol: str) -> None:
+        """Trust the last touch no longer; the position keeps its mark."""
+        mark = self.marks.get(symbol)
+        if mark is not None:
+            mark.is_fresh = False
+
+    def on_tick(self, tick: MarketTick, seq: int, ts: int) -> int | None:
+        """Take a touch.
+
+        Returns:
+            None when equity is as before; else by how much the first mark of a carried lot
+            differs from its cost, which is 0 for every later mark.
+        """
+        symbol = tick.symbol
+        bid, ask = parse_amount(tick.bid), parse_amount(tick.ask)
+        mark = self.marks.get(symbol)
+        if mark is None:
+            mark = self.marks[symbol] = Mark(bid, ask, ts, seq, True)
+        else:
+            mark.bid, mark.ask, mark.ts, mark.seq, mark.is_fresh = bid, ask, ts, seq, True
+        if not mark.is_usable:
+            return None
+        mid = mid_down(bid, ask)
+        if mid == self._mids.get(symbol):
+            return None
+        self._mids[symbol] = mid
+        if symbol not in self._unmarked:
+            return 0 if self.portfolio.lots(symbol) else None
+        self._unmarked.discard(symbol)
+        return self.portfolio.position_value(symbol, mid) - self.portfolio.position_cost(symbol)
+
+    def on_fill(self, fill: Fill, ts: int) -> SentOrder:
+        """Book a fill and return its order.
+
+        Raises:
+            InvariantError: Risk sent no such order, or it is filled beyond its quantity.
+        """
+        order = self.orders.get(fill.client_order_id)
+        qty = parse_amount(fill.qty)
+        if order is None or fill.side != order.side or qty > order.pending:
+            raise InvariantError(
+                "risk",
+                INVARIANT_BROKEN,
+                f"fill of {fill.side} {fill.qty} {fill.symbol} for order {fill.client_order_id},"
+                " which risk did not send or which has no such quantity open",
+            )
+        self.portfolio.apply(fill, ts)
+        order.booked += qty
+        self._forget_when_settled(order)
+        return order
+
+    def on_result(self, result: OrderResult) -> SentOrder | None:
+        """Take a result; return its order when this result ends it, else None."""
+        order = self.orders.get(result.client_order_id)
+        if order is None or order.order_id not in ("", result.order_id):
+            return None  # A doubled intent was refused under an order id of its own.
+        order.order_id = result.order_id
+        if result.result not in TERMINAL_RESULTS:
+            return None
+        order.final_filled = parse_amount(result.filled_qty or "0")
+        self._forget_when_settled(order)
+        return order
+
+    def on_sent(self, order: SentOrder) -> None:
+        """Remember an intent that is written in this step."""
+        self.orders[order.client_order_id] = order
+
+    def _forget_when_settled(self, order: SentOrder) -> None:
+        if order.is_settled:
+            del self.orders[order.client_order_id]
+
+    # --- what is known ------------------------------------------------------------------------
+
+    @property
+    def is_open(self) -> bool:
+        """Whether `run_opening` was taken."""
+        return self._portfolio is not None
+
+    @property
+    def portfolio(self) -> Portfolio:
+        """What is held.
+
+        Raises:
+            InvariantError: The run has not been opened.
+        """
+        if self._portfolio is None:
+            raise InvariantError("risk", INVARIANT_BROKEN, "no run_opening was taken")
+        return self._portfolio
+
+    def equity(self) -> int:
+        """Return cash plus positions at the mids; a position without a mark at its cost."""
+        return self.portfolio.equity(self.quote_asset, self._mids)
+
+    def exposure(self) -> int:
+        """Return positions at the mids plus what open entries may add."""
+        return self.portfolio.exposure(self._mids) + sum(
+            self._entry_notional(order) for order in self.orders.values()
+        )
+
+    def position_notional(self, symbol: str) -> int:
+        """Return the position at its mid plus what open entries in the symbol may add."""
+        held = self.portfolio.position_value(symbol, self._mids.get(symbol))
+        return held + self.reserved(symbol)
+
+    def reserved(self, symbol: str | None = None) -> int:
+        """Return what open entries may still cost, without fees, in one symbol or in all."""
+        return sum(
+            self._entry_notional(order)
+            for order in self.orders.values()
+            if symbol is None or order.symbol == symbol
+        )
+
+    def cash_free(self) -> int:
+        """Return the cash that open entries and their fees leave."""
+        reserved = 0
+        for order in self.orders.values():
+            notional = self._entry_notional(order)
+            reserved += notional + fee_up(notional, self._taker_rate)
+        return self.portfolio.cash(self.quote_asset) - reserved
+
+    def count_with(self, symbol: str) -> int:
+        """Return how many symbols are held or being bought once this one is too."""
+        symbols = set(self.portfolio.symbols())
+        symbols.update(order.symbol for order in self.orders.values() if order.side == BUY)
+        symbols.add(symbol)
+        return len(symbols)
+
+    def has_order(self, symbol: str, side: str | None = None) -> bool:
+        """Return whether an order of the symbol, of one side or of any, is not settled."""
+        return any(
+            order.symbol == symbol and side in (None, order.side) for order in self.orders.values()
+        )
+
+    def free_qty(self, symbol: str) -> int:
+        """Return the position less what open exits may sell."""
+        promised = sum(
+            order.pending
+            for order in self.orders.values()
+            if order.symbol == symbol and order.side == SELL
+        )
+        return self.portfolio.position_qty(symbol) - promised
+
+    def _entry_notional(self, order: SentOrder) -> int:
+        return cost_up(order.pending, order.price) if order.side == BUY else 0
+
+    # --- as text ------------------------------------------------------------------------------
+
+    def state(self) -> JsonObject:
+        """Return all of it as canonical JSON values."""
+        return {
+            "portfolio": None if self._portfolio is None else self._portfolio.to_json(),
+            "instruments": {name: item.to_json() for name, item in self._instruments.items()},
+            "marks": {
+                name: [
+                    amount_text(mark.bid),
+                    amount_text(mark.ask),
+                    mark.ts,
+                    mark.seq,
+                    mark.is_fresh,
+                ]
+                for name, mark in self.marks.items()
+            },
+            "mids": {name: amount_text(mid) for name, mid in self._mids.items()},
+            "unmarked": sorted(self._unmarked),
+            "orders": [
+                [
+                    order.client_order_id,
+                    order.symbol,
+                    order.side,
+                    amount_text(order.qty),
+                    amount_text(order.price),
+                    order.order_id,
+                    amount_text(order.booked),
+                    None if order.final_filled is None else amount_text(order.final_filled),
+                ]
+                for order in self.orders.values()
+            ],
+        }
+
+    @classmethod
+    def from_state(cls, quote_asset: str, taker_rate: int, state: Mapping[str, Any]) -> Positions:
+        """Return the positions of `state`."""
+        positions = cls(quote_asset, taker_rate)
+        if state["portfolio"] is not None:
+            positions._portfolio = Portfolio.from_json(state["portfolio"])
+        for data in state["instruments"].values():
+            positions.on_instrument(Instrument(**data))
+        for name, (bid, ask, ts, seq, is_fresh) in state["marks"].items():
+            positions.marks[name] = Mark(parse_amount(bid), parse_amount(ask), ts, seq, is_fresh)
+        positions._mids = {name: parse_amount(text) for name, text in state["mids"].items()}
+        positions._unmarked = set(state["unmarked"])
+        for client_order_id, symbol, side, qty, price, order_id, booked, final in state["orders"]:
+            positions.orders[client_order_id] = SentOrder(
+                client_order_id,
+                symbol,
+                side,
+                parse_amount(qty),
+                parse_amount(price),
+                order_id,
+                parse_amount(booked),
+                None if final is None else parse_amount(final),
+            )
+        return positions

@@ -1,0 +1,12 @@
+"""The process of `risk_role`: its core in the shell."""
+
+from __future__ import annotations
+
+from minibot.risk.core import core_from_config, core_from_state
+from minibot.runtime.context import RoleContext
+from minibot.runtime.shell import run_core
+
+
+def main(context: RoleContext) -> int:
+    """Run risk until it is told to end or has to stop; return the exit code."""
+    return run_core(context, core_from_config, core_from_state)

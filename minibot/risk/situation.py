@@ -1,0 +1,70 @@
+"""All that risk decides by: limits, positions, budgets, exits, locks, and the time of this step."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from minibot.events.model import JsonObject
+from minibot.risk.budgets import Budgets
+from minibot.risk.exits import ExitRules, Exits
+from minibot.risk.gates import headroom
+from minibot.risk.limits import Limits
+from minibot.risk.locks import Locks
+from minibot.risk.positions import Positions
+
+
+class Situation:
+    """The state of the risk core; decisions read it, and only what was sent changes it."""
+
+    def __init__(self, config: JsonObject) -> None:
+        """Take limits and exits from the resolved configuration; nothing is known of the world."""
+        self.limits = Limits.of(config)
+        self.exits = Exits(ExitRules.of(config))
+        self.budgets = Budgets(self.limits)
+        self.positions = Positions(self.limits.quote_asset, self.limits.taker_rate)
+        self.locks = Locks()
+        self.decided: dict[str, int] = {}
+        self.now = 0
+        self.reason = ""
+        self.is_stopped = False
+
+    def remember(self, signal_id: str, signal_ts: int) -> None:
+        """Remember a signal that was acted on, for as long as it is not stale anyway."""
+        oldest = self.now - self.limits.signal_age_ms_max
+        self.decided = {name: ts for name, ts in self.decided.items() if ts >= oldest}
+        self.decided[signal_id] = signal_ts
+
+    def headroom(self, symbol: str | None) -> dict[str, str]:
+        """Return what is left of each limit before entries are refused, as text."""
+        return headroom(symbol, self.positions, self.budgets, self.limits, self.now)
+
+    def state(self) -> JsonObject:
+        """Return all of it as canonical JSON values."""
+        return {
+            "positions": self.positions.state(),
+            "budgets": self.budgets.state(),
+            "exits": self.exits.state(),
+            "locks": self.locks.state(),
+            "decided": dict(self.decided),
+            "now": self.now,
+            "reason": self.reason,
+            "is_stopped": self.is_stopped,
+        }
+
+    @classmethod
+    def from_state(cls, config: JsonObject, state: Mapping[str, Any]) -> Situation:
+        """Return the situation that `state` described."""
+        restored = cls(config)
+        limits = restored.limits
+        restored.positions = Positions.from_state(
+            limits.quote_asset, limits.taker_rate, state["positions"]
+        )
+        restored.budgets = Budgets.from_state(limits, state["budgets"])
+        restored.exits = Exits.from_state(restored.exits.rules, state["exits"])
+        restored.locks = Locks.from_state(state["locks"])
+        restored.decided = dict(state["decided"])
+        restored.now = state["now"]
+        restored.reason = state["reason"]
+        restored.is_stopped = state["is_stopped"]
+        return restored

@@ -1,0 +1,116 @@
+"""How much an entry buys: the profile's order, cut down to what every limit still leaves.
+
+Each bound is checked against the order the profile wants, in whole steps, so that a check shows
+what was asked and what would have been too much. An order that fits exactly passes. Rounding is
+down to the venue's step: nothing is ever sized above its bound.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from minibot.events.model import Check
+from minibot.events.money import PLACES, amount_text, cost_up, notional_paid_by, qty_for
+from minibot.events.order_rules import MARKET, OrderRules
+from minibot.events.reasons import (
+    EXPOSURE_LIMIT,
+    INSUFFICIENT_CASH,
+    MIN_NOTIONAL,
+    POSITION_LIMIT,
+)
+from minibot.risk.budgets import Budgets
+from minibot.risk.checks import Checklist
+from minibot.risk.limits import Limit, Limits
+from minibot.risk.positions import Positions
+
+
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """A limit on notional: how much is used, how much may be."""
+
+    name: str
+    reason: str
+    used: int
+    most: int
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """The entry that fits: its quantity, notional, and whether a bound made it smaller."""
+
+    qty: int
+    notional: int
+    is_reduced: bool
+
+
+def bounds(symbol: str, limits: Limits, positions: Positions, budgets: Budgets) -> list[Bound]:
+    """Return what bounds the notional of an entry, tightest kind first."""
+    reserved = positions.reserved()
+    found = [
+        Bound(
+            "position_notional",
+            POSITION_LIMIT,
+            positions.position_notional(symbol),
+            limits.position_notional_max,
+        ),
+        Bound("exposure", EXPOSURE_LIMIT, positions.exposure(), budgets.exposure_max()),
+        Bound(
+            "cash_with_fee",
+            INSUFFICIENT_CASH,
+            0,
+            notional_paid_by(positions.cash_free(), limits.taker_rate),
+        ),
+    ]
+    for limit, used in (
+        (limits.night_notional, budgets.night_notional()),
+        (limits.day_notional, budgets.day_notional()),
+    ):
+        if not limit.is_hard_at_once:
+            found.append(Bound(limit.name, limit.reason, used + reserved, limit.entry_max))
+    return found
+
+
+def size_entry(
+    limits: Limits, rules: OrderRules, ask: int, found: list[Bound], checks: Checklist
+) -> Size | None:
+    """Return the entry that fits all bounds, or None with the reason in the checks."""
+    wanted = rules.qty_down(qty_for(limits.order_notional, ask), MARKET)
+    notional = cost_up(wanted, ask)
+    qty = wanted
+    binding = ""
+    for bound in found:
+        passed = bound.used + notional <= bound.most
+        checks.items.append(
+            Check(bound.name, amount_text(bound.used + notional), amount_text(bound.most), passed)
+        )
+        if not passed:
+            binding = binding or bound.reason
+            room = max(0, bound.most - bound.used)
+            qty = min(qty, rules.qty_down(qty_for(room, ask), MARKET))
+    refusal = rules.notional_refusal(qty, ask) or rules.qty_refusal(qty, MARKET)
+    checks.at_least(
+        "order_notional",
+        cost_up(qty, ask),
+        rules.notional_min,
+        binding or refusal or MIN_NOTIONAL,
+        PLACES,
+    )
+    if refusal is not None:
+        checks.reason = checks.reason or binding or refusal
+        return None
+    return Size(qty, cost_up(qty, ask), qty < wanted)
+
+
+def notional_breaches(
+    limits: Limits, positions: Positions, budgets: Budgets, size: Size
+) -> list[tuple[Limit, int]]:
+    """Return the notional limits without a soft value that this entry would pass."""
+    reserved = positions.reserved()
+    return [
+        (limit, used + reserved + size.notional)
+        for limit, used in (
+            (limits.night_notional, budgets.night_notional()),
+            (limits.day_notional, budgets.day_notional()),
+        )
+        if limit.is_hard_at_once and limit.is_breached(used + reserved + size.notional)
+    ]
