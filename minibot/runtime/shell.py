@@ -335,6 +335,7 @@ class Shell:
             return True
         self.order.close()
         if self.gate.check_append() is not None:
+            self._is_ahead = True
             return True  # What a stopped executor would have said stays unsaid; replay knows.
         events = self._finish(drafts, taken.event)
         for queue, group in groupby(events, key=itemgetter(0)):
