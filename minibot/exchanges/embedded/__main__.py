@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import sys
 import threading
 from fractions import Fraction
@@ -20,17 +21,20 @@ from minibot.exchanges.embedded.clock import PlayClock, machine_ns
 from minibot.exchanges.embedded.injector import read_script
 from minibot.exchanges.embedded.instruments import symbol_infos
 from minibot.exchanges.embedded.server import ExchangeServer
-from minibot.exchanges.embedded.sources import find, open_source
+from minibot.exchanges.embedded.sources import find, open_history, open_source
 from minibot.exchanges.embedded.venue import Venue
 from minibot.kernel.errors import ConfigError, Refusal
 
 REPORT_INTERVAL_S = 1.0
+# A made market of more messages than this a second would not be made in time at high speed.
+RATE_PER_S_MAX = 1000
 
 
 def main(argv: list[str] | None = None) -> int:
     """Run the exchange; return its exit code: 0 ended, 2 cannot run, 4 configuration."""
     options = _options(argv)
     try:
+        _fill(options)
         server = make_server(options)
         return asyncio.run(serve(server, options.port, keep_open=options.keep_open))
     except Refusal as refusal:
@@ -64,23 +68,29 @@ def _options(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--keep-open", action="store_true", help="stay when the standard input closes"
     )
-    options = parser.parse_args(argv)
-    _fill(options)
-    return options
+    return parser.parse_args(argv)
 
 
 def _fill(options: argparse.Namespace) -> None:
     """Fill what the command line leaves out from the run's manifest, then from defaults."""
     settings: dict[str, Any] = {"source": "tape:demo", "speed": "1", "port": 0, "rate_per_s": 20}
     if options.run is not None and options.source is None:
-        manifest = orjson.loads((options.run / "manifest.json").read_bytes())
-        settings |= manifest["config"]["embedded"]
+        settings |= _manifest_settings(options.run / "manifest.json")
     for name, key in (("source",) * 2, ("speed",) * 2, ("port",) * 2, ("rate", "rate_per_s")):
         if getattr(options, name) is None:
             setattr(options, name, settings[key])
     for name in ("history", "faults"):
         text = getattr(options, name)
         setattr(options, name, (settings.get(name) if text is None else text) or None)
+
+
+def _manifest_settings(path: Path) -> dict[str, Any]:
+    """Return the section `embedded` of the run's configuration."""
+    try:
+        settings: dict[str, Any] = orjson.loads(path.read_bytes())["config"]["embedded"]
+    except (OSError, orjson.JSONDecodeError, KeyError) as error:
+        raise Refusal(f"{path}: no section embedded in it ({error}).", "Give --source.") from error
+    return settings
 
 
 def _speed(text: str) -> Fraction:
@@ -98,11 +108,15 @@ def _speed(text: str) -> Fraction:
 def make_server(options: argparse.Namespace) -> ExchangeServer:
     """Return the server that the options describe, not yet listening."""
     speed = _speed(options.speed)
+    if not 1 <= options.rate <= RATE_PER_S_MAX:
+        allowed = f"a whole number from 1 to {RATE_PER_S_MAX}"
+        raise ConfigError(f"embedded.rate_per_s: {options.rate} is no rate.", [allowed])
     source = open_source(options.source, options.rate)
     facts = source.facts
     infos = symbol_infos(facts.symbols, facts.symbol_infos, facts.first_trades)
     clock = PlayClock(facts.origin_ms, speed)
-    venue = Venue(source, infos, clock, {})
+    history = open_history(options.history, facts) if options.history else {}
+    venue = Venue(source, infos, clock, history)
     script = [] if options.faults is None else read_script(find(options.faults))
     if options.run is not None:
         clock_path = options.run / "clock.json"
@@ -114,9 +128,10 @@ def make_server(options: argparse.Namespace) -> ExchangeServer:
 
 def _start_from(clock: PlayClock, path: Path) -> bool:
     """Start the clock as soon as the launcher has written its file; it appears whole."""
-    if not path.exists():
-        return False
-    data = orjson.loads(path.read_bytes())
+    try:
+        data = orjson.loads(path.read_bytes())
+    except (FileNotFoundError, PermissionError):
+        return False  # Windows denies access while the file is being put in its place.
     clock.start(data["machine_origin_ns"], data["market_origin_ms"], Fraction(data["speed"]))
     return True
 
@@ -153,6 +168,7 @@ async def serve(server: ExchangeServer, port: int, *, keep_open: bool) -> int:
 def ready_line(server: ExchangeServer) -> dict[str, Any]:
     """Return the line that says what is served."""
     facts = server.venue.facts
+    origins = {symbol: info["origin"] for symbol, info in server.venue.infos.items()}
     return {
         "ready": True,
         "port": server.port,
@@ -160,7 +176,8 @@ def ready_line(server: ExchangeServer) -> dict[str, Any]:
         "end_ms": facts.end_ms,
         "symbols": list(facts.symbols),
         "has_depth": facts.has_depth,
-        "has_exchange_info": bool(facts.symbol_infos),
+        "has_exchange_info": "exchange" in origins.values(),
+        "instrument_origins": origins,
         "notes": facts.notes,
     }
 
@@ -170,14 +187,20 @@ async def _wait(done: asyncio.Event) -> None:
 
 
 async def _report(server: ExchangeServer) -> None:
+    told_end = False
+    player = server.player
     while True:
-        await asyncio.sleep(REPORT_INTERVAL_S)
+        # The end is told at once; it is what a run waits for.
+        with contextlib.suppress(TimeoutError):
+            waiting = asyncio.sleep(3600) if told_end else player.ended.wait()
+            await asyncio.wait_for(waiting, REPORT_INTERVAL_S)
+        told_end = player.has_ended
         counters = server.venue.counters
         _print_line(
             {
                 "order_calls": counters["order_calls"],
                 "sent": counters["sent"],
-                "ended": server.player.has_ended,
+                "ended": told_end,
             }
         )
 

@@ -71,6 +71,14 @@ def opens_before(interval: str, open_ms: int, count: int) -> int:
     return open_ms
 
 
+def divides(base: str, interval: str) -> bool:
+    """Return whether bars of `base` can be gathered into bars of `interval`."""
+    shorter, longer = INTERVALS[base], INTERVALS[interval]
+    if not longer:
+        return 0 < shorter <= _DAY or base == interval
+    return bool(shorter) and longer % shorter == 0
+
+
 @dataclass(slots=True)
 class Bar:
     """One bar; prices and volume in units of 10**-8, quote amounts in units of 10**-16."""

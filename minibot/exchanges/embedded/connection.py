@@ -24,8 +24,8 @@ PING_INTERVAL_MS: Final = 20_000
 PONG_TIMEOUT_MS: Final = 60_000
 LIFE_MS_MAX: Final = 24 * 3_600_000
 
-# Some seconds of the busiest tape at high speed; a client that is this far behind is lost.
-UNREAD_BYTES_MAX: Final = 8 << 20
+# The demo tape three times over; a client that is this far behind does not catch up.
+UNREAD_BYTES_MAX: Final = 32 << 20
 
 
 class Connection:

@@ -6,8 +6,8 @@ are cut, never rounded up, when they go out. Nothing here is a float.
 
 from __future__ import annotations
 
-PLACES = 8
-SCALE = 10**PLACES
+PLACES: int = 8
+SCALE: int = 10**PLACES
 
 
 def to_units(text: str) -> int:

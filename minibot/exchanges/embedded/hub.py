@@ -58,8 +58,13 @@ class Hub:
         data = self._venue.take(frame)
         if self._venue.statuses.get(frame.symbol, "TRADING") != "TRADING":
             return
+        if frame.kind == DEPTH and not self._venue.symbols[frame.symbol].book.is_known:
+            return  # Diffs without a book to put them on mislead whoever reads them.
         for sent in self._faults.on_frame(frame, data):
             self.publish(sent.stream, sent.data, sent.text)
+            if frame.kind == DEPTH and frame.stream.endswith("@depth"):
+                # Recorded once a second: nothing faster is to be had.
+                self.publish(f"{frame.stream}@100ms", sent.data)
         if frame.kind in (TRADE, AGG_TRADE):
             self._publish_aggregates(frame.symbol)
         elif frame.kind == DEPTH and data is not None:

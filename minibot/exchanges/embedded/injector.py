@@ -52,8 +52,8 @@ GARBAGE: Final[dict[str, bytes]] = {
 class Gate(Protocol):
     """The listening side of the server."""
 
-    def shut(self, duration_ms: int) -> None:
-        """Refuse connections for so long, in market pace."""
+    def shut(self) -> None:
+        """Refuse connections while the fault `unreachable` lasts; open ones are cut."""
 
     def later(self, delay_ms: int, action: Callable[[], None]) -> None:
         """Do something after so much market pace."""
@@ -215,9 +215,8 @@ class Injector:
         self._hub.close_all(1008, "Too many requests")
 
     def _unreachable(self, fields: Mapping[str, Any]) -> None:
-        duration_ms = fields.get("ms", 60_000)
-        self._faults.unreachable_until_ms = self._pace() + duration_ms
-        self._gate.shut(duration_ms)
+        self._faults.unreachable_until_ms = self._pace() + fields.get("ms", 60_000)
+        self._gate.shut()
 
     def _slow(self, fields: Mapping[str, Any]) -> None:
         self._faults.slow_until_ms = self._pace() + fields.get("ms", 60_000)

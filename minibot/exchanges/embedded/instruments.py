@@ -30,6 +30,20 @@ ORDER_TYPES: Final = (
 )
 
 
+def table_rules(symbol: str) -> dict[str, str]:
+    """Return the shipped table's rules of a symbol.
+
+    Raises:
+        Refusal: The table does not know it.
+    """
+    table = orjson.loads(TABLE_PATH.read_bytes())["symbols"]
+    if symbol not in table:
+        known = ", ".join(table)
+        raise Refusal(f"{symbol}: no trading rules in {TABLE_PATH.name}.", f"Known: {known}.")
+    rules: dict[str, str] = table[symbol]
+    return rules
+
+
 def symbol_infos(
     symbols: tuple[str, ...],
     own: Mapping[str, Mapping[str, Any]],
@@ -51,9 +65,9 @@ def symbol_infos(
         if symbol in own:
             infos[symbol] = {"origin": "exchange", **own[symbol]}
         elif symbol in table:
-            infos[symbol] = _entry(symbol, table[symbol], "table")
+            infos[symbol] = entry(symbol, table[symbol], "table")
         else:
-            infos[symbol] = _entry(symbol, _derived(symbol, samples.get(symbol)), "derived")
+            infos[symbol] = entry(symbol, _derived(symbol, samples.get(symbol)), "derived")
     return infos
 
 
@@ -83,7 +97,8 @@ def _increment(text: str) -> str:
     return f"{10 ** (8 - min(places, 8)) // 10**8}.{10 ** (8 - min(places, 8)) % 10**8:08d}"
 
 
-def _entry(symbol: str, rules: Mapping[str, str], origin: str) -> dict[str, Any]:
+def entry(symbol: str, rules: Mapping[str, str], origin: str) -> dict[str, Any]:
+    """Return an exchangeInfo entry from a symbol's few rules; the rest is usual for the venue."""
     return {
         "symbol": symbol,
         "status": "TRADING",
@@ -147,7 +162,7 @@ def _filters(rules: Mapping[str, str]) -> list[dict[str, Any]]:
             "filterType": "NOTIONAL",
             "minNotional": rules["notional_min"],
             "applyMinToMarket": True,
-            "maxNotional": "9000000.00000000",
+            "maxNotional": rules.get("notional_max", "9000000.00000000"),
             "applyMaxToMarket": False,
             "avgPriceMins": 5,
         },

@@ -31,7 +31,12 @@ class Player:
     ) -> None:
         self._venue, self._hub, self._injector = venue, hub, injector
         self._try_start = try_start
-        self.has_ended = False
+        self.ended = asyncio.Event()
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether the last frame has been played."""
+        return self.ended.is_set()
 
     async def run(self) -> None:
         """Play to the end of the source, then keep connections alive in silence, for ever."""
@@ -53,7 +58,8 @@ class Player:
                 played += 1
             if played < FRAMES_PER_TURN_MAX and not self.has_ended:
                 self._hub.advance(now_ns)
-            self.has_ended = frame is None
+            if frame is None:
+                self.ended.set()
             self._hub.keep_alive()
             self._hub.flush()
             await asyncio.sleep(self._pause_s(frame.at_ns - now_ns if frame else None, played))

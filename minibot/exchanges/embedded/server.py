@@ -41,6 +41,7 @@ _ORDER_ANSWER: Final = orjson.dumps(
     {"code": -2015, "msg": "Invalid API-key, IP, or permissions for action."}
 )
 _MESSAGE_BYTES_MAX: Final = 64 << 10
+_SHUT_POLL_S: Final = 0.01
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -111,13 +112,13 @@ class ExchangeServer:
             self.venue.clock.machine_s(delay_ms * 1_000_000), action
         )
 
-    def shut(self, duration_ms: int) -> None:
-        """Refuse connections for so long, in market pace; open ones are cut."""
-        task = asyncio.get_running_loop().create_task(self._shut(duration_ms))
+    def shut(self) -> None:
+        """Refuse connections while that fault lasts; open ones are cut."""
+        task = asyncio.get_running_loop().create_task(self._shut())
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _shut(self, duration_ms: int) -> None:
+    async def _shut(self) -> None:
         if self._site is not None:
             await self._site.stop()
             self._site = None
@@ -125,7 +126,8 @@ class ExchangeServer:
         for transport in list(self._transports):
             if isinstance(transport, asyncio.Transport):
                 transport.abort()
-        await asyncio.sleep(self.venue.clock.machine_s(duration_ms * 1_000_000))
+        while self.faults.is_unreachable:
+            await asyncio.sleep(_SHUT_POLL_S)
         if self._site is None:
             await self._open_site(self.port)
 

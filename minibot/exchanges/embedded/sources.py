@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+from collections import deque
 from pathlib import Path
 from typing import Final
 
-from minibot.exchanges.embedded.frames import Source
+from minibot.exchanges.embedded.bars import Bar
+from minibot.exchanges.embedded.frames import Source, SourceFacts
+from minibot.exchanges.embedded.generator import Generator
+from minibot.exchanges.embedded.kline_files import open_klines
+from minibot.exchanges.embedded.klines import Klines
+from minibot.exchanges.embedded.recorded_run import RecordedRun
 from minibot.exchanges.embedded.tape import DEMO_TAPE, Tape
-from minibot.kernel.errors import ConfigError
+from minibot.kernel.errors import ConfigError, Refusal
 
+DEFAULT_SYMBOL: Final = "BTCUSDT"
+# Four months of minutes: 100 MB at most.
+HISTORY_BARS_MAX: Final = 180_000
 PROJECT: Final = Path(__file__).resolve().parents[3]
 
 
@@ -37,7 +46,56 @@ def open_source(word: str, rate_per_s: int) -> Source:
         return Tape(DEMO_TAPE, word)
     if kind == "tape" and rest:
         return Tape(find(rest), word)
+    if kind == "klines" and rest:
+        return Klines(open_klines(find(rest)), rate_per_s, word)
+    if kind == "run" and rest:
+        return RecordedRun(find(rest), word)
+    if kind == "generator" and rest:
+        return _generator(word, rest, rate_per_s)
     raise ConfigError(
         f"embedded.source: {word!r} is no source.",
         ["tape:FILE, tape:demo, klines:FILE, run:DIR or generator:SEED is allowed"],
     )
+
+
+def _generator(word: str, rest: str, rate_per_s: int) -> Source:
+    """Return a made market of `SEED` or `SEED:SYMBOL,SYMBOL`."""
+    seed, _, names = rest.partition(":")
+    if not seed.isascii() or not seed.isdigit() or len(seed) > 18:
+        raise ConfigError(
+            f"embedded.source: {word!r} has no seed.", ["generator:SEED with a whole number"]
+        )
+    symbols = tuple(dict.fromkeys(names.split(","))) if names else (DEFAULT_SYMBOL,)
+    return Generator(int(seed), symbols, rate_per_s)
+
+
+def open_history(word: str, facts: SourceFacts) -> dict[str, tuple[str, list[Bar]]]:
+    """Return closed bars of the time before the origin: symbol to (interval, bars oldest first).
+
+    Bars that end after the origin would tell what is still to come and are left out.
+
+    Args:
+        word: `klines:FILE`, or several files with commas between them.
+        facts: Of the source that plays afterwards.
+
+    Raises:
+        ConfigError: The word has another form.
+        Refusal: A file cannot be used, or its symbol is not played.
+    """
+    kind, _, rest = word.partition(":")
+    if kind != "klines" or not rest:
+        raise ConfigError(
+            f"embedded.history: {word!r} is no history.", ["null or klines:FILE is allowed"]
+        )
+    history: dict[str, tuple[str, list[Bar]]] = {}
+    origin_ms = facts.origin_ms + facts.skew_ms
+    for name in rest.split(","):
+        file = open_klines(find(name))
+        if file.symbol not in facts.symbols:
+            played = ", ".join(facts.symbols)
+            raise Refusal(f"{file.path}: history of {file.symbol}, but {played} is played.", "")
+        bars = deque((bar for bar in file.bars() if bar.end_ms <= origin_ms), HISTORY_BARS_MAX)
+        if not bars:
+            facts.notes.append(f"{file.path.name}: no bar before the origin")
+        history[file.symbol] = (file.interval, list(bars))
+    return history

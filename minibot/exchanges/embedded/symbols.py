@@ -12,7 +12,15 @@ from minibot.exchanges.embedded.aggregates import Aggregates
 from minibot.exchanges.embedded.bars import BarSeries
 from minibot.exchanges.embedded.book import OrderBook
 from minibot.exchanges.embedded.decimals import product_text, to_units
-from minibot.exchanges.embedded.frames import BOOK_TICKER, DEPTH, SNAPSHOT, TRADE, Frame
+from minibot.exchanges.embedded.frames import (
+    AGG_TRADE,
+    BOOK_TICKER,
+    DEPTH,
+    SNAPSHOT,
+    TRADE,
+    Frame,
+    SourceFacts,
+)
 
 # What REST answers at most.
 TRADES_KEPT_MAX: Final = 1000
@@ -21,8 +29,11 @@ TRADES_KEPT_MAX: Final = 1000
 class SymbolState:
     """Everything that REST and the derived streams read; changed by frames alone."""
 
-    def __init__(self, symbol: str, opening_book: Mapping[str, Any] | None) -> None:
+    def __init__(self, symbol: str, facts: SourceFacts) -> None:
         self.symbol = symbol
+        opening_book = facts.opening_books.get(symbol)
+        self._has_trades = f"{symbol.lower()}@{TRADE}" in facts.streams
+        self._has_aggregates = f"{symbol.lower()}@{AGG_TRADE}" in facts.streams
         self.book = OrderBook()
         if opening_book is not None:
             self.book.load(opening_book)
@@ -45,16 +56,28 @@ class SymbolState:
             if self.book.is_known:
                 self.book.apply(diff)
             return diff
+        if frame.kind == AGG_TRADE:
+            aggregate: dict[str, Any] = orjson.loads(frame.data)
+            self._take_aggregate(aggregate)
+            return aggregate
         if frame.kind == SNAPSHOT:
             self._take_snapshot(orjson.loads(frame.data))
         return None
 
     def _take_trade(self, trade: dict[str, Any], at_ns: int) -> None:
         self.trades.append(trade)
-        self.aggregates.add(trade, at_ns)
+        if not self._has_aggregates:
+            self.aggregates.add(trade, at_ns)
         self.bars.add_trade(
             trade["T"], to_units(trade["p"]), to_units(trade["q"]), trade["m"], trade["t"]
         )
+
+    def _take_aggregate(self, row: dict[str, Any]) -> None:
+        self.aggregates.kept.append(row)
+        if not self._has_trades:
+            self.bars.add_trade(
+                row["T"], to_units(row["p"]), to_units(row["q"]), row["m"], row["l"]
+            )
 
     def _take_snapshot(self, body: dict[str, Any]) -> None:
         # A snapshot behind the kept book would take updates back that clients have already seen.

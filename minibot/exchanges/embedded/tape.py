@@ -35,6 +35,7 @@ DEMO_TAPE: Final = TAPES / "btcusdt_20240808.gz"
 
 # A night of one symbol has about this size; looking through it takes some two seconds.
 SCAN_BYTES_MAX: Final = 64 << 20
+SCAN_LINES_MIN: Final = 50_000
 # The snapshot of a recorder arrives within a second; a later one could not be taken for the book
 # at the origin without telling clients what had not happened yet.
 OPENING_BOOK_NS_MAX: Final = 10 * 10**9
@@ -58,7 +59,7 @@ def open_text(path: Path) -> IO[bytes]:
         return gzip.open(path, "rb") if is_gzip else path.open("rb")  # type: ignore[return-value]
     except OSError as error:
         raise Refusal(
-            f"{path}: cannot be read ({error.strerror})", "name a file that exists"
+            f"{path}: cannot be read ({error.strerror}).", "Name a file that exists."
         ) from error
 
 
@@ -76,13 +77,13 @@ def lines_of(path: Path) -> Iterator[bytes]:
                 yield line
         except EOFError as error:
             raise Refusal(
-                f"{path}: the gzip file is cut short after line {count}",
-                "fetch it again and compare its sha256",
+                f"{path}: the gzip file is cut short after line {count}.",
+                "Fetch it again and compare its sha256.",
             ) from error
         except (gzip.BadGzipFile, zlib.error) as error:
             raise Refusal(
-                f"{path}: the gzip file is damaged after line {count} ({error})",
-                "fetch it again and compare its sha256",
+                f"{path}: the gzip file is damaged after line {count} ({error}).",
+                "Fetch it again and compare its sha256.",
             ) from error
 
 
@@ -93,6 +94,7 @@ class _Scan:
     first_ns: int = 0
     last_ns: int = 0
     frames: int = 0
+    is_whole: bool = True
     streams: dict[bytes, None] = field(default_factory=dict)
     snapshots: list[tuple[int, dict[str, Any]]] = field(default_factory=list)
     first_diffs: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -113,24 +115,26 @@ class Tape:
         self._path = path
         self._streams: dict[bytes, tuple[str, str, str]] = {}
         scan = self._scan()
-        symbols = tuple(dict.fromkeys(kind_of(stream.decode())[0] for stream in scan.streams))
+        streams = frozenset(name.decode() for name in scan.streams)
+        # Streams of all symbols, such as !miniTicker@arr, belong to none.
+        symbols = tuple(
+            dict.fromkeys(
+                kind_of(name.decode())[0] for name in scan.streams if not name.startswith(b"!")
+            )
+        )
         books = _opening_books(scan, symbols)
-        has_diffs = any(kind_of(stream.decode())[1] == DEPTH for stream in scan.streams)
-        notes = []
-        if not books:
-            notes.append(f"{path.name}: no depth snapshot: bookTicker and trades only")
         self.facts = SourceFacts(
             name=name or f"tape:{path}",
             origin_ms=scan.first_ns // NS_PER_MS,
-            end_ms=-(-scan.last_ns // NS_PER_MS),
+            end_ms=-(-scan.last_ns // NS_PER_MS) if scan.is_whole else None,
             symbols=symbols,
-            has_depth=bool(books) and has_diffs,
-            streams=frozenset(stream.decode() for stream in scan.streams),
+            has_depth=bool(books),
+            streams=streams,
             skew_ms=round(median(scan.skews_ms)) if scan.skews_ms else 0,
             opening_books=books,
             symbol_infos=scan.symbol_infos,
             first_trades=scan.first_trades,
-            notes=notes,
+            notes=_notes(path.name, scan, symbols, streams, books),
         )
 
     def past_bars(self, symbol: str, interval: str) -> list[Bar]:
@@ -179,14 +183,17 @@ class Tape:
         unit_ns = _NS_DIGITS.get(len(digits))
         if unit_ns is None or not digits.isdigit() or message[:1] != b"{" or message[-1:] != b"}":
             raise Refusal(
-                f"{self._path}: not a tape: line {number} is not `<receive ns> {{message}}`",
-                "name a recording such as tape:demo",
+                f"{self._path}: not a tape: line {number} is not `<receive ns> {{message}}`.",
+                "Name a recording such as tape:demo.",
             )
         return int(digits) * unit_ns, message
 
     def _scan(self) -> _Scan:
         scan = _Scan()
+        scan.is_whole = self._path.stat().st_size <= SCAN_BYTES_MAX
         for number, line in enumerate(lines_of(self._path), 1):
+            if number > SCAN_LINES_MIN and not scan.is_whole:
+                break
             if not line.strip():
                 continue
             received_ns, message = self._split(number, line)
@@ -197,7 +204,7 @@ class Tape:
             else:
                 _scan_unwrapped(scan, received_ns, message)
         if not scan.frames:
-            raise Refusal(f"{self._path}: a tape without any frame", "name another recording")
+            raise Refusal(f"{self._path}: a tape without any frame.", "Name another recording.")
         return scan
 
     def _scan_stream(self, scan: _Scan, received_ns: int, message: bytes) -> None:
@@ -223,6 +230,23 @@ def _scan_unwrapped(scan: _Scan, received_ns: int, message: bytes) -> None:
         scan.snapshots.append((received_ns, body))
     for info in body.get("symbols", ()):
         scan.symbol_infos[info["symbol"]] = info
+
+
+def _notes(
+    name: str,
+    scan: _Scan,
+    symbols: tuple[str, ...],
+    streams: frozenset[str],
+    books: dict[str, dict[str, Any]],
+) -> list[str]:
+    """Return what a user should know of this tape before it plays."""
+    notes = []
+    if not books:
+        notes.append(f"{name}: no depth snapshot: bookTicker and trades only")
+    notes += [f"{name}: no trades of {s}" for s in symbols if f"{s.lower()}@trade" not in streams]
+    if not scan.is_whole:
+        notes.append(f"{name}: too long to look through; its end is not known beforehand")
+    return notes
 
 
 def _opening_books(scan: _Scan, symbols: tuple[str, ...]) -> dict[str, dict[str, Any]]:

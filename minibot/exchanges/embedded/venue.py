@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
-from minibot.exchanges.embedded.bars import INTERVALS, Bar, gather
+from minibot.exchanges.embedded.bars import Bar, divides, gather
 from minibot.exchanges.embedded.clock import PlayClock
 from minibot.exchanges.embedded.frames import Frame, Source
 from minibot.exchanges.embedded.symbols import SymbolState
@@ -31,10 +31,7 @@ class Venue:
         self.clock = clock
         self.infos = infos
         self.statuses = {symbol: str(info["status"]) for symbol, info in infos.items()}
-        self.symbols = {
-            symbol: SymbolState(symbol, self.facts.opening_books.get(symbol))
-            for symbol in self.facts.symbols
-        }
+        self.symbols = {symbol: SymbolState(symbol, self.facts) for symbol in self.facts.symbols}
         self.time_offset_ms = 0  # A scripted fault; on top of the source's own skew.
         self.counters: Counter[str] = Counter()
         self.requests: Counter[str] = Counter()
@@ -85,11 +82,3 @@ class Venue:
         base, bars = self._history[symbol]
         # Bars that do not divide the asked ones (1m into 1s) say nothing about them.
         return gather(bars, interval) if divides(base, interval) else []
-
-
-def divides(base: str, interval: str) -> bool:
-    """Return whether bars of `base` can be gathered into bars of `interval`."""
-    shorter, longer = INTERVALS[base], INTERVALS[interval]
-    if not longer:
-        return 0 < shorter <= INTERVALS["1d"] or base == interval
-    return bool(shorter) and longer % shorter == 0

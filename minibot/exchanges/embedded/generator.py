@@ -1,0 +1,172 @@
+"""A made market: trades, quotes and depth from a seed, endless, the same bytes on every machine.
+
+The market itself stands in `made_market.py`; here it becomes the venue's messages.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterator
+from random import Random
+from typing import Any, Final
+
+from minibot.exchanges.embedded.bars import Bar, gather
+from minibot.exchanges.embedded.decimals import to_text
+from minibot.exchanges.embedded.frames import BOOK_TICKER, DEPTH, TRADE, Frame, SourceFacts
+from minibot.exchanges.embedded.made_market import MadeBook, MadeSymbol, Step, mix
+
+# 2025-01-06 18:00 UTC: a night of seven hours crosses midnight.
+ORIGIN_MS: Final = 1_736_186_400_000
+# How far back the market knows itself; a minute's warm-up of 60 bars needs half of it.
+PAST_S: Final = 7200
+# What lies between a message's event time and its receipt.
+DELAY_MS: Final = 5
+
+
+FIRST_TRADE_ID: Final = 1_000_000
+
+
+class Generator:
+    """Made markets of one or more symbols; see the module's text."""
+
+    def __init__(self, seed: int, symbols: tuple[str, ...], rate_per_s: int) -> None:
+        share = max(1, rate_per_s // len(symbols))
+        self._seed = seed
+        self._markets = {symbol: MadeSymbol(symbol, seed, share) for symbol in symbols}
+        self._past: dict[str, list[Bar]] = {}
+        self.facts = SourceFacts(
+            name=f"generator:{seed}",
+            origin_ms=ORIGIN_MS,
+            end_ms=None,
+            symbols=symbols,
+            has_depth=True,
+            streams=frozenset(
+                f"{symbol.lower()}@{kind}"
+                for symbol in symbols
+                for kind in ("trade", "bookTicker", "depth@100ms")
+            ),
+            opening_books={
+                symbol: _body(market, self._book(market))
+                for symbol, market in self._markets.items()
+            },
+        )
+
+    def frames(self) -> Iterator[Frame]:
+        """Yield messages for ever, in order of time."""
+        if len(self._markets) == 1:
+            return self._symbol_frames(next(iter(self._markets.values())))
+        streams = (self._symbol_frames(market) for market in self._markets.values())
+        return heapq.merge(*streams, key=lambda frame: frame.at_ns)
+
+    def past_bars(self, symbol: str, interval: str) -> list[Bar]:
+        """Return the bars of the last two hours before the origin, as the market makes them."""
+        if symbol not in self._past:
+            first = ORIGIN_MS // 1000 - PAST_S
+            bars = (self._markets[symbol].second_bar(first + n) for n in range(PAST_S))
+            self._past[symbol] = [bar for bar in bars if bar is not None]
+        oldest_ms = ORIGIN_MS - PAST_S * 1000
+        gathered = gather(self._past[symbol], interval)
+        return [bar for bar in gathered if bar.open_ms >= oldest_ms]
+
+    def _book(self, market: MadeSymbol) -> MadeBook:
+        """Return the book as it stands before the first message."""
+        first = market.steps(ORIGIN_MS // 1000)[0]
+        seed = mix(self._seed ^ len(market.symbol))
+        book = MadeBook(Random(seed), first.bid, first.ask)
+        book.quote(first)
+        book.changed_bids, book.changed_asks = {}, {}
+        book.told_id = book.update_id
+        return book
+
+    def _symbol_frames(self, market: MadeSymbol) -> Iterator[Frame]:
+        book = self._book(market)
+        writer = _Writer(market, book)
+        second = ORIGIN_MS // 1000
+        while True:
+            diffs = market.diffs_in(second)
+            moments = [second * 1000 + (n + 1) * 1000 // (diffs or 1) - 1 for n in range(diffs)]
+            for step in market.steps(second):
+                while moments and moments[0] < step.at_ms:
+                    yield from writer.diff(moments.pop(0))
+                book.quote(step)
+                if step.qty:
+                    yield writer.trade(step)
+                yield writer.quote(step)
+            for at_ms in moments:
+                yield from writer.diff(at_ms)
+            second += 1
+
+
+def _body(market: MadeSymbol, book: MadeBook) -> dict[str, Any]:
+    """Return the book as a REST depth body."""
+
+    def levels(side: dict[int, int], *, reverse: bool) -> list[list[str]]:
+        prices = sorted(side, reverse=reverse)
+        return [[to_text(p * market.tick), to_text(side[p] * market.step)] for p in prices]
+
+    return {
+        "lastUpdateId": book.update_id,
+        "bids": levels(book.bids, reverse=True),
+        "asks": levels(book.asks, reverse=False),
+    }
+
+
+class _Writer:
+    """Writes what happens as the venue's messages."""
+
+    def __init__(self, market: MadeSymbol, book: MadeBook) -> None:
+        self._market, self._book = market, book
+        self._trade_id = FIRST_TRADE_ID
+        stem = market.symbol.lower()
+        self._streams = {
+            kind: f"{stem}@{name}"
+            for kind, name in ((TRADE, TRADE), (BOOK_TICKER, BOOK_TICKER), (DEPTH, "depth@100ms"))
+        }
+
+    def _frame(self, kind: str, at_ms: int, data: str) -> Frame:
+        at_ns = (at_ms + DELAY_MS) * 1_000_000
+        return Frame(at_ns, self._market.symbol, kind, self._streams[kind], data.encode())
+
+    def _price(self, ticks: int) -> str:
+        return to_text(ticks * self._market.tick)
+
+    def _qty(self, steps: int) -> str:
+        return to_text(steps * self._market.step)
+
+    def trade(self, step: Step) -> Frame:
+        self._trade_id += 1
+        return self._frame(
+            TRADE,
+            step.at_ms,
+            f'{{"e":"trade","E":{step.at_ms},"s":"{self._market.symbol}","t":{self._trade_id},'
+            f'"p":"{self._price(step.price)}","q":"{self._qty(step.qty)}","T":{step.at_ms},'
+            f'"m":{"true" if step.is_taker_sell else "false"},"M":true}}',
+        )
+
+    def quote(self, step: Step) -> Frame:
+        return self._frame(
+            BOOK_TICKER,
+            step.at_ms,
+            f'{{"u":{self._book.update_id},"s":"{self._market.symbol}",'
+            f'"b":"{self._price(step.bid)}","B":"{self._qty(step.bid_qty)}",'
+            f'"a":"{self._price(step.ask)}","A":"{self._qty(step.ask_qty)}"}}',
+        )
+
+    def diff(self, at_ms: int) -> Iterator[Frame]:
+        book = self._book
+        if book.update_id == book.told_id:
+            return
+        first_id, book.told_id = book.told_id + 1, book.update_id
+        bids, asks = self._levels(book.changed_bids), self._levels(book.changed_asks)
+        book.changed_bids, book.changed_asks = {}, {}
+        yield self._frame(
+            DEPTH,
+            at_ms,
+            f'{{"e":"depthUpdate","E":{at_ms},"s":"{self._market.symbol}","U":{first_id},'
+            f'"u":{book.update_id},"b":[{bids}],"a":[{asks}]}}',
+        )
+
+    def _levels(self, changed: dict[int, int]) -> str:
+        return ",".join(
+            f'["{self._price(price)}","{self._qty(qty)}"]' for price, qty in changed.items()
+        )
