@@ -53,8 +53,12 @@ class Codec:
             ContractError: The event breaks its contract or its writer may not write it here.
         """
         envelope = event.to_json()
-        self._judge(queue, envelope)
-        return canonical.encode(envelope)
+        try:
+            self._judge(queue, envelope)
+            return canonical.encode(envelope)
+        except ValueError as error:
+            # A value that JSON or its canonical form lacks: a float, bytes, a lone surrogate.
+            raise self._error(reasons.SCHEMA_INVALID, f"{queue}: {error}") from error
 
     def decode(self, queue: str, json: bytes) -> Event:
         """Return the typed event of a line of a queue.

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 from copy import deepcopy
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -146,6 +147,17 @@ def test_codec_writes_no_event_that_breaks_its_contract(codec: Codec) -> None:
         with pytest.raises(ContractError) as stop:
             codec.encode(queue, event)
         assert stop.value.reason_code == code
+
+
+@pytest.mark.parametrize("value", [5.0, b"x", "\ud800", 2**64, {1: 2}])
+def test_codec_writes_no_value_that_canonical_json_lacks(value: Any, codec: Codec) -> None:
+    """What slips past a schema (an open payload, 5.0 as an integer) still never reaches a queue."""
+    event = Event.from_json(EVENT.to_json())
+    payload = replace(cast(MarketTick, event.payload), exchange_ts=value, symbol="BTCUSDT")
+    with pytest.raises(ContractError) as stop:
+        codec.encode(QUEUE, replace(event, payload=payload))
+
+    assert stop.value.reason_code == "SCHEMA_INVALID"
 
 
 @pytest.mark.row("N-04", "N-46")
