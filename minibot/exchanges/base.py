@@ -194,3 +194,6 @@ class Stream(Protocol):
 
     def abort(self) -> None:
         """End the connection now and wake whoever reads."""
+
+    def close(self) -> None:
+        """Give everything back; for the reading thread, once it has left `recv`."""

@@ -1,0 +1,195 @@
+"""How the market role begins: reach the venue, learn the rules, take history, subscribe.
+
+In this order: ping, time, rules of the symbols, closed klines of every interval, streams, depth.
+A simulated clock stands still meanwhile, so every limit here is machine time. What the venue
+refuses for good (an unknown symbol) ends the run at once; what may pass is tried again with
+backoff until the time for starting is over.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final
+
+from minibot.events.reasons import CONFIG_INVALID, EXCHANGE_UNREACHABLE
+from minibot.exchanges.base import RestError
+from minibot.exchanges.binance.filters import TRADING
+from minibot.exchanges.binance.limits import KLINES_LIMIT_MAX
+from minibot.kernel.errors import FeedLost, RunStop
+from minibot.market.backoff import Backoff
+from minibot.market.courier import Answer, Job
+from minibot.market.history import closed_candles
+from minibot.market.notices import BARS_MISSING
+from minibot.market.requests import is_refusal
+from minibot.market.session import Session
+
+# The launcher gives a role 60 s to start; saying why it failed needs the rest.
+OPENING_S_MAX: Final = 45.0
+DEPTH_S_MAX: Final = 5.0
+PUMP_S: Final = 0.1
+NS_PER_S: Final = 1_000_000_000
+RESTRICTED: Final = 451
+
+
+class Opening:
+    """Runs a session up to the point where it is ready."""
+
+    def __init__(self, session: Session, *, is_restart: bool = False) -> None:
+        self._session = session
+        self._is_restart = is_restart
+        self._deadline_ns = self._in(OPENING_S_MAX)
+        limits = session.config.link
+        self._backoff = Backoff(limits.seed, limits.backoff_min_ms, limits.backoff_max_ms)
+        self._last_error = "no answer"
+
+    def _in(self, seconds: float) -> int:
+        return self._session.world.machine_ns() + int(seconds * NS_PER_S)
+
+    def run(self) -> int | None:
+        """Open the session; return an exit code when the role has to end before it is ready.
+
+        Raises:
+            RunStop: The venue can not be reached, refuses a symbol, or banned this address.
+        """
+        session = self._session
+        session.health()
+        session.courier.start()
+        try:
+            self._reach()
+            self._learn_rules()
+            self._take_history()
+            self._subscribe()
+            self._take_depth()
+        except _Ended as ended:
+            return ended.code
+        session.write()
+        session.world.ready()
+        return None
+
+    # --- steps --------------------------------------------------------------------------------
+
+    def _reach(self) -> None:
+        requests = self._session.requests
+        for make in (requests.ping, requests.time):
+            answer = self._ask(make)
+            self._session.requests.on_measured(answer)
+
+    def _learn_rules(self) -> None:
+        session = self._session
+        instruments = self._ask(session.requests.instruments).value
+        closed = [i.symbol for i in instruments if i.status != TRADING]
+        if closed and not self._is_restart:
+            statuses = ", ".join(f"{i.symbol} is {i.status}" for i in instruments)
+            raise RunStop("market_role", CONFIG_INVALID, f"not open for trading: {statuses}")
+        session.feed.on_instruments(instruments, session.clock.now_ms())
+        session.write()
+
+    def _take_history(self) -> None:
+        session = self._session
+        bars = session.config.warmup_bars
+        for symbol in session.config.feed.symbols:
+            for interval in session.config.feed.intervals:
+                candles = self._history(symbol, interval, bars)
+                exchange_ts = session.clock.now_ms() + session.feed.skew_ms
+                closed = closed_candles(candles, interval, exchange_ts=exchange_ts, count=bars)
+                count = session.feed.on_history(symbol, interval, closed, session.clock.now_ms())
+                if count < bars:
+                    detail = f"{symbol} {interval}: {count} of {bars} bars of history"
+                    session.feed.board.add(session.clock.now_ms(), BARS_MISSING, detail)
+                session.write()
+
+    def _history(self, symbol: str, interval: str, bars: int) -> list[Any]:
+        """Return the newest klines, as many as one request gives; none where refused."""
+        if not bars:
+            return []
+        answer = self._ask(
+            lambda done: self._session.requests.history(
+                symbol, interval, min(bars, KLINES_LIMIT_MAX - 1), done
+            ),
+            may_refuse=True,
+        )
+        return [] if answer.error is not None else list(answer.value)
+
+    def _subscribe(self) -> None:
+        session = self._session
+        session.connections.open(session.pace.now_ms())
+        while not session.connections.is_open:
+            self._pump("no stream connection")
+
+    def _take_depth(self) -> None:
+        """Ask for each book once; one that is not to be had is asked for again later."""
+        session = self._session
+        now_ms = session.clock.now_ms()
+        answered: list[bool] = []
+        wanted = session.feed.snapshots_wanted(now_ms)
+        for symbol in wanted:
+            session.requests.snapshot(symbol, lambda: answered.append(True))
+        deadline_ns = self._in(DEPTH_S_MAX)
+        while len(answered) < len(wanted) and session.world.machine_ns() < deadline_ns:
+            self._pump("no depth snapshot")
+
+    # --- one request --------------------------------------------------------------------------
+
+    def _ask(
+        self, make: Callable[[Callable[[Answer], None]], Job], *, may_refuse: bool = False
+    ) -> Answer:
+        """Return the answer of a job, tried until it comes or the time is over."""
+        while True:
+            answers: list[Answer] = []
+            self._session.courier.send(make(answers.append))
+            while not answers:
+                self._pump(self._last_error)
+            answer = answers[0]
+            if answer.error is None and not answer.is_skipped:
+                return answer
+            if answer.error is not None:
+                self._last_error = str(answer.error)
+                if is_refusal(answer.error):
+                    if may_refuse and _status(answer) != RESTRICTED:
+                        return answer
+                    self._refuse(answer)
+            self._wait(self._backoff.next().wait_ms)
+
+    def _refuse(self, answer: Answer) -> None:
+        if _status(answer) == RESTRICTED:
+            raise FeedLost(
+                "market_role",
+                EXCHANGE_UNREACHABLE,
+                f"the exchange refuses this place: {answer.error}; "
+                "use its public data hosts, see binance.rest_url",
+            )
+        symbols = ", ".join(self._session.config.feed.symbols)
+        raise RunStop(
+            "market_role", CONFIG_INVALID, f"the exchange refuses {symbols}: {answer.error}"
+        )
+
+    def _wait(self, wait_ms: int) -> None:
+        until_ns = self._in(wait_ms / 1000)
+        while self._session.world.machine_ns() < until_ns:
+            self._pump(self._last_error)
+
+    def _pump(self, lack: str) -> None:
+        """Turn the session's loop once; end when told to, or when the time is over."""
+        session = self._session
+        code = session.world.end_code()
+        if code is not None:
+            raise _Ended(code)
+        if session.world.machine_ns() > self._deadline_ns:
+            raise FeedLost(
+                "market_role",
+                EXCHANGE_UNREACHABLE,
+                f"not ready after {OPENING_S_MAX:.0f} s: {lack}",
+            )
+        session.pump(PUMP_S)
+
+
+class _Ended(Exception):
+    """The role was told to end before it was ready."""
+
+    def __init__(self, code: int) -> None:
+        super().__init__(f"ended with {code}")
+        self.code = code
+
+
+def _status(answer: Answer) -> int:
+    return answer.error.status if isinstance(answer.error, RestError) else 0

@@ -1,0 +1,49 @@
+"""Time for waits and limits, also before the run's clock has started.
+
+A simulated clock stands at its origin until the market role is ready. Waits that are measured on
+it would never end, so until then the machine's time passes instead, one to one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+NS_PER_MS = 1_000_000
+
+
+class MarketClock(Protocol):
+    """The run's clock, as `runtime.clock.RunClock` is one."""
+
+    @property
+    def is_running(self) -> bool:
+        """False while a simulated clock stands at its origin."""
+
+    def now_ms(self) -> int:
+        """Return market time in Unix milliseconds."""
+
+    def at_machine_ns(self, moment_ns: int) -> int:
+        """Return the market time of a machine time."""
+
+    def machine_s(self, market_ms: int) -> float:
+        """Return how many machine seconds a market duration takes."""
+
+
+class Pace:
+    """Milliseconds that always pass: the run's clock once it runs, machine time before."""
+
+    def __init__(self, clock: MarketClock, machine_ns: Callable[[], int]) -> None:
+        self.clock = clock
+        self.machine_ns = machine_ns
+        self._started_ns = machine_ns()
+
+    def now_ms(self) -> int:
+        """Return Unix milliseconds for waits and limits; steps back once, when the clock starts."""
+        if self.clock.is_running:
+            return self.clock.now_ms()
+        passed_ns = self.machine_ns() - self._started_ns
+        return self.clock.now_ms() + passed_ns // NS_PER_MS
+
+    def machine_s(self, wait_ms: int) -> float:
+        """Return how many machine seconds a wait takes."""
+        return self.clock.machine_s(wait_ms) if self.clock.is_running else wait_ms / 1000

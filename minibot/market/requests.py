@@ -1,0 +1,216 @@
+"""The REST jobs of the market role and what becomes of their answers.
+
+Bootstrap (time, rules, klines, depth), measurements (ping, now and then the time), and the rules of
+the symbols again every few minutes: nothing else is ever asked for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from minibot.events.model import Instrument
+from minibot.exchanges.base import BANNED, RATE_LIMITED, RestError
+from minibot.exchanges.binance.limits import (
+    DEPTH,
+    EXCHANGE_INFO,
+    KLINES,
+    PING,
+    TIME,
+    depth_weight,
+)
+from minibot.exchanges.binance.rest import BinanceRest
+from minibot.kernel.errors import RunStop
+from minibot.market.courier import Answer, Courier, Job
+from minibot.market.feed import Feed, HoleWanted
+from minibot.market.intervals import INTERVAL_MS
+from minibot.market.link import Link
+from minibot.market.notices import (
+    BANNED as BANNED_NOTICE,
+)
+from minibot.market.notices import (
+    CLOCK_SKEW,
+    REST_ERRORS,
+    REST_RECOVERED,
+)
+from minibot.market.notices import (
+    RATE_LIMITED as RATE_LIMITED_NOTICE,
+)
+from minibot.market.pace import MarketClock
+
+# Every so many measurements one asks for the time: clocks drift slowly.
+TIME_EVERY: Final = 30
+# Deep enough that a minute of a moving market stays inside, at a fifth of the largest weight.
+SNAPSHOT_LEVELS: Final = 1000
+
+
+@dataclass(slots=True)
+class Requests:
+    """Makes jobs, and takes their answers in the loop of the role."""
+
+    courier: Courier
+    feed: Feed
+    link: Link
+    clock: MarketClock
+    skew_max_ms: int
+    on_measured: Callable[[Answer], None]
+    errors_in_row: int = 0
+    weight_used: int = 0
+    _measurements: int = 0
+    _is_measuring: bool = False
+    _is_skew_told: bool = False
+
+    # --- what every answer tells --------------------------------------------------------------
+
+    def note(self, answer: Answer, now_ms: int) -> None:
+        """Take what any answer says of the venue's mood.
+
+        Raises:
+            RunStop: A path that is no public market data, or a ban that is too long.
+        """
+        self.weight_used = answer.weight_used or self.weight_used
+        error = answer.error
+        if isinstance(error, RunStop):
+            raise error
+        board = self.feed.board
+        if error is None:
+            if self.errors_in_row and not answer.is_skipped:
+                board.add(now_ms, REST_RECOVERED, f"after {self.errors_in_row} errors")
+                self.errors_in_row = 0
+            return
+        self.errors_in_row += 1
+        if error.kind == RATE_LIMITED:
+            board.add(now_ms, RATE_LIMITED_NOTICE, str(error), until_ms=answer.silent_until_ms)
+        elif error.kind == BANNED:
+            board.add(now_ms, BANNED_NOTICE, str(error), until_ms=answer.silent_until_ms)
+            self.link.on_banned(answer.silent_ms, str(error))
+        else:
+            board.add(now_ms, REST_ERRORS, f"{self.errors_in_row} in a row: {error}")
+
+    # --- measurements -------------------------------------------------------------------------
+
+    def measure(self) -> None:
+        """Measure the round trip; nothing while a measurement is still under way."""
+        if self._is_measuring:
+            return
+        self._is_measuring = True
+        ask_time = self._measurements % TIME_EVERY == 0
+        self._measurements += 1
+        self.courier.send(self.time(self._measured) if ask_time else self.ping(self._measured))
+
+    def _measured(self, answer: Answer) -> None:
+        self._is_measuring = False
+        if answer.is_skipped:
+            return
+        self.on_measured(answer)
+
+    def ping(self, done: Callable[[Answer], None]) -> Job:
+        """Return the job that measures the round trip."""
+        return Job(PING, 1, lambda rest: rest.ping(), done, is_measurement=True)
+
+    def time(self, done: Callable[[Answer], None]) -> Job:
+        """Return the job that measures how far the exchange's clock is ahead of the run's."""
+
+        def take(answer: Answer) -> None:
+            if answer.error is None and not answer.is_skipped:
+                self._take_time(answer)
+            done(answer)
+
+        return Job(TIME, 1, lambda rest: rest.server_time(), take, is_measurement=True)
+
+    def _take_time(self, answer: Answer) -> None:
+        middle_ns = (answer.sent_ns + answer.received_ns) // 2
+        self.feed.skew_ms = answer.value - self.clock.at_machine_ns(middle_ns)
+        is_large = abs(self.feed.skew_ms) > self.skew_max_ms
+        if is_large and not self._is_skew_told:
+            detail = f"exchange's clock is {self.feed.skew_ms} ms ahead of the run's"
+            self.feed.board.add(self.clock.now_ms(), CLOCK_SKEW, detail)
+        self._is_skew_told = is_large
+
+    # --- rules, klines, depth -----------------------------------------------------------------
+
+    def instruments(self, done: Callable[[Answer], None]) -> Job:
+        """Return the job that asks for the rules of all symbols of the run."""
+        symbols = self.feed.config.symbols
+
+        def call(rest: BinanceRest) -> list[Instrument]:
+            return rest.instruments(symbols)
+
+        return Job(EXCHANGE_INFO, 20, call, done)
+
+    def check_instruments(self) -> None:
+        """Ask for the rules again; a change becomes an `instrument` event."""
+
+        def done(answer: Answer) -> None:
+            if answer.error is None:
+                self.feed.on_instruments(answer.value, self.clock.now_ms())
+
+        self.courier.send(self.instruments(done))
+
+    def history(self, symbol: str, interval: str, bars: int, done: Callable[[Answer], None]) -> Job:
+        """Return the job that asks for the newest klines of the warm-up, the running one too."""
+        end = self.clock.now_ms() + self.feed.skew_ms
+        return Job(
+            KLINES,
+            2,
+            lambda rest: rest.candles(symbol, interval, start=None, end=end, limit=bars + 1),
+            done,
+        )
+
+    def fill(self, wanted: HoleWanted) -> None:
+        """Ask for the klines of a hole."""
+        hole = wanted.hole
+        count = (hole.to_ts - hole.from_ts) // INTERVAL_MS[wanted.interval]
+
+        def done(answer: Answer) -> None:
+            candles = answer.value if answer.error is None else None
+            self.feed.on_candles(wanted, candles, self.clock.now_ms())
+
+        self.courier.send(
+            Job(
+                KLINES,
+                2,
+                lambda rest: rest.candles(
+                    wanted.symbol,
+                    wanted.interval,
+                    start=hole.from_ts,
+                    end=hole.to_ts - 1,
+                    limit=count,
+                ),
+                done,
+            )
+        )
+
+    def snapshot(self, symbol: str, done: Callable[[], None] | None = None) -> None:
+        """Ask for the depth of a symbol; `done` is told when the answer has been taken."""
+
+        def take(answer: Answer) -> None:
+            now_ms = self.clock.now_ms()
+            if answer.error is None:
+                self.feed.on_snapshot(symbol, answer.value, now_ms)
+            else:
+                self.feed.on_snapshot_failed(symbol, now_ms, str(answer.error))
+            if done is not None:
+                done()
+
+        self.courier.send(
+            Job(
+                DEPTH,
+                depth_weight(SNAPSHOT_LEVELS),
+                lambda rest: rest.snapshot(symbol, SNAPSHOT_LEVELS),
+                take,
+            )
+        )
+
+    def send_wanted(self, now_ms: int) -> None:
+        """Ask for every snapshot and kline that the feed wants now."""
+        for symbol in self.feed.snapshots_wanted(now_ms):
+            self.snapshot(symbol)
+        for wanted in self.feed.holes_wanted(now_ms):
+            self.fill(wanted)
+
+
+def is_refusal(error: RestError | RunStop | None) -> bool:
+    """Return whether the venue understood the request and said no: asking again is useless."""
+    return isinstance(error, RestError) and 400 <= error.status < 500 and error.kind == "refused"
