@@ -23,6 +23,7 @@ from minibot.exchanges.embedded.instruments import symbol_infos
 from minibot.exchanges.embedded.server import ExchangeServer
 from minibot.exchanges.embedded.sources import find, open_history, open_source
 from minibot.exchanges.embedded.venue import Venue
+from minibot.kernel import canonical
 from minibot.kernel.errors import ConfigError, Refusal
 
 REPORT_INTERVAL_S = 1.0
@@ -217,7 +218,7 @@ def _watch_stdin(loop: asyncio.AbstractEventLoop, done: asyncio.Event) -> None:
 
 
 def _print_line(fields: dict[str, Any]) -> None:
-    sys.stdout.write(orjson.dumps(fields).decode() + "\n")
+    sys.stdout.write(canonical.encode(fields).decode() + "\n")
     sys.stdout.flush()
 
 

@@ -11,6 +11,7 @@ import socket
 import struct
 import sys
 from collections.abc import Iterable
+from fractions import Fraction
 from typing import Final
 
 import orjson
@@ -22,6 +23,8 @@ from minibot.exchanges.embedded.limits import RateWindow
 MESSAGES_PER_S_MAX: Final = 5
 PING_INTERVAL_MS: Final = 20_000
 PONG_TIMEOUT_MS: Final = 60_000
+# At 60 times the speed a minute is one second, less than a busy machine may keep a client waiting.
+PONG_TIMEOUT_MACHINE_MS_MIN: Final = 5_000
 LIFE_MS_MAX: Final = 24 * 3_600_000
 
 # The demo tape three times over; a client that is this far behind does not catch up.
@@ -32,7 +35,13 @@ class Connection:
     """A connected client."""
 
     def __init__(
-        self, transport: asyncio.Transport, held: Subscriptions, *, micros: bool, pace_ms: int
+        self,
+        transport: asyncio.Transport,
+        held: Subscriptions,
+        *,
+        micros: bool,
+        pace_ms: int,
+        speed: Fraction,
     ) -> None:
         self.held = held
         self.in_micros = micros
@@ -44,8 +53,8 @@ class Connection:
         self._rate = RateWindow(MESSAGES_PER_S_MAX, 1000)
         self._opened_ms = pace_ms
         self._pinged_ms = pace_ms
-        self._unanswered_since_ms: int | None = None
-        self._ping_payload = b""
+        self._unanswered: dict[bytes, int] = {}  # Payload of a ping: when it was sent.
+        self._pong_timeout_ms = max(PONG_TIMEOUT_MS, int(PONG_TIMEOUT_MACHINE_MS_MIN * speed))
         # The bound is ours to watch; the transport must not pause anybody.
         transport.set_write_buffer_limits(high=2 * UNREAD_BYTES_MAX)
 
@@ -83,21 +92,24 @@ class Connection:
         self.flush()
 
     def pong(self, payload: bytes) -> None:
-        """Take a pong; only a copy of the last ping's payload keeps the connection alive."""
-        if payload == self._ping_payload:
-            self._unanswered_since_ms = None
+        """Take a pong; only a copy of a ping's payload keeps the connection alive."""
+        if payload in self._unanswered:
+            # It answers the pings before it too.
+            for older in list(self._unanswered):
+                del self._unanswered[older]
+                if older == payload:
+                    return
 
     def ping_if_due(self, pace_ms: int, now_ms: int) -> bool:
         """Send a ping when it is time; return False if the last ones stayed unanswered."""
-        waiting = self._unanswered_since_ms
-        if waiting is not None and pace_ms - waiting >= PONG_TIMEOUT_MS:
+        waiting_since_ms = next(iter(self._unanswered.values()), pace_ms)
+        if pace_ms - waiting_since_ms >= self._pong_timeout_ms:
             return False
         if pace_ms - self._pinged_ms >= PING_INTERVAL_MS:
             self._pinged_ms = pace_ms
-            self._ping_payload = str(now_ms).encode()
-            if waiting is None:
-                self._unanswered_since_ms = pace_ms
-            self._queued.append(wire.frame(wire.PING, self._ping_payload))
+            payload = f"{now_ms}-{pace_ms}".encode()
+            self._unanswered[payload] = pace_ms
+            self._queued.append(wire.frame(wire.PING, payload))
         return True
 
     def is_too_old(self, pace_ms: int) -> bool:

@@ -261,6 +261,7 @@ class ExchangeServer:
             held,
             micros=unit == "MICROSECOND",
             pace_ms=self.venue.clock.pace_ms(),
+            speed=self.venue.clock.speed,
         )
         self.venue.counters["connections"] += 1
         self.hub.add(connection)
@@ -278,9 +279,9 @@ class ExchangeServer:
                 connection.close(1008, "Too many requests")
                 return
             if message.type == WSMsgType.PONG:
-                connection.pong(message.data)
+                connection.pong(bytes(message.data))
             elif message.type == WSMsgType.PING:
-                connection.answer_ping(message.data)
+                connection.answer_ping(bytes(message.data))
             elif message.type in (WSMsgType.TEXT, WSMsgType.BINARY):
                 connection.control(message.data)
                 self.hub.subscriptions_changed()
