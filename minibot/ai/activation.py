@@ -48,10 +48,9 @@ class Activation:
         Raises:
             IntegrityError: ATOMICITY_VIOLATION, somebody changed the file.
         """
-        try:
-            found = read_hashed(self._path)
-        except FileNotFoundError:
+        if not self._path.exists():
             return Active()
+        found = read_hashed(self._path)
         return Active(found["model_id"], tuple(found["former"]))
 
     def load_active(self) -> Snapshot | None:

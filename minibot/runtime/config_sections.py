@@ -132,8 +132,10 @@ class Ai:
     model: str
     interval_market_ms: int
     horizon_ms: int
+    label_bps_min: str
     train: bool
     train_min_rows: int
+    train_interval_market_ms: int
     memory_mb_max: int
     restarts_max: int
     drafts_per_s_max: int

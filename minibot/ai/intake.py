@@ -1,0 +1,245 @@
+"""How the clerk takes its inputs: by the same rule, order log and cursors as the trading roles.
+
+What the AI says is not a function of its inputs alone (it is another process with its own speed),
+so nothing of it is replayed or compared; but what it took, and when, stands in its order log like
+that of every role. After a restart the logged inputs since the last hint are taken again, to know
+what the worker has to be told.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any, Final
+
+from minibot.events.model import Ack, Event
+from minibot.events.order import (
+    TICKS,
+    Inputs,
+    KnownIds,
+    LineSource,
+    LoggedStep,
+    Now,
+    Taken,
+    logged_steps,
+    position_from_json,
+    position_to_json,
+)
+from minibot.kernel.cursor import Cursor
+from minibot.kernel.errors import IntegrityError
+from minibot.kernel.files import read_hashed, write_hashed
+from minibot.kernel.journal import JournalReader, Line, Position
+from minibot.kernel.queue import open_side_writer, reader_folder
+from minibot.kernel.wakeup import Waiter
+from minibot.runtime.clock import machine_ns
+from minibot.runtime.context import RoleContext
+from minibot.runtime.deadletters import named_lines
+from minibot.runtime.orderlog import OrderLog
+
+HINT_FILE: Final = "snapshot.json"
+HOUSEKEEPING_NS: Final = 1_000_000_000
+
+
+class Intake:
+    """The inputs of `ai_role`, from restore to end."""
+
+    def __init__(self, context: RoleContext) -> None:
+        self.context = context
+        root, name = context.var.queues, context.name
+        self.folders = {
+            queue: reader_folder(
+                root, queue, name, context.roles.queues[queue].primary_reader == name
+            )
+            for queue in context.spec.inputs
+        }
+        self._known = KnownIds()
+        self._now = Now()
+        self._taken = 0
+        self._tick_seq = 0
+        self._is_opened = False
+        self._starts: dict[str, Position] = {}
+        self._order_start: Position | None = None
+        self._housekept_ns = 0
+        self._hinted_ns = machine_ns()
+
+    @property
+    def now(self) -> int:
+        """Market time of what was taken last."""
+        return self._now.value
+
+    # --- restart ------------------------------------------------------------------------------
+
+    def hint(self) -> list[Any]:
+        """Return what the clerk remembered at the last hint, and start behind it; empty without."""
+        path = self.folders[TICKS] / HINT_FILE
+        if not path.exists():
+            return []
+        try:
+            data = read_hashed(path)
+            if data["run_id"] != self.context.run_id:
+                return []
+            starts = {name: position_from_json(at) for name, at in data["inputs"].items()}
+            order = position_from_json(data["order"])
+            known, now = KnownIds(data["known"]), Now(data["now"])
+            taken, tick_seq, recent = data["taken"], data["tick_seq"], list(data["recent"])
+        except (IntegrityError, KeyError, ValueError, TypeError) as error:
+            self.context.log.warning("snapshot_unusable", detail=repr(error))
+            return []
+        self._starts, self._order_start, self._known, self._now = starts, order, known, now
+        self._taken, self._tick_seq, self._is_opened = taken, tick_seq, True
+        return recent
+
+    def logged(self) -> Iterator[LoggedStep]:
+        """Yield the logged inputs behind the hint again; afterwards `start` continues there."""
+        context = self.context
+
+        def open_source(queue: str) -> LineSource:
+            return LineSource(context.open_input(queue, self._starts.get(queue)))
+
+        sources: dict[str, LineSource] = {}
+        named = named_lines(self.folders, context.codec)
+        for step in logged_steps(
+            self._ranges(),
+            lambda queue: sources.setdefault(queue, open_source(queue)),
+            self._decode,
+            self._known,
+            self._now,
+            taken_before=self._taken,
+            skip=lambda queue, seq: (queue, seq) in named,
+        ):
+            self._taken = step.n
+            self._is_opened = True
+            if step.taken.queue == TICKS:
+                self._tick_seq = step.taken.seq
+            yield step
+        self._starts.update({queue: source.position for queue, source in sources.items()})
+
+    def _ranges(self) -> Iterator[Ack]:
+        folder, start = self.folders[TICKS], self._order_start
+        reader = JournalReader(folder, "acks", start) if start else JournalReader(folder, "acks")
+        source = LineSource(reader)
+        while (line := source.next()) is not None:
+            payload = self.context.codec.decode(f"{TICKS}/acks", line.json).payload
+            if isinstance(payload, Ack):
+                yield payload
+
+    def start(self) -> None:
+        """Open the live side where the logged side ended."""
+        context = self.context
+        queues = context.spec.inputs
+        readers = {queue: context.open_input(queue, self._starts.get(queue)) for queue in queues}
+        self._inputs = Inputs(
+            readers,
+            self._decode,
+            self._known,
+            is_opened=self._is_opened,
+            tick_seq=self._tick_seq,
+        )
+        self._saved = dict(self._inputs.positions)
+        self._cursors = {
+            queue: Cursor(folder / "cursor.json", context.run_id, queue, context.name)
+            for queue, folder in self.folders.items()
+        }
+        writers = {
+            queue: open_side_writer(folder, "acks", sync=False)
+            for queue, folder in self.folders.items()
+        }
+        self._order = OrderLog(
+            role=context.name,
+            run_id=context.run_id,
+            cmdline_hash=context.cmdline_hash,
+            order_queue=TICKS,
+            codec=context.codec,
+            clock=context.clock,
+            writer=writers.pop(TICKS),
+            copies=writers,
+            taken=self._taken,
+        )
+        self._waiter = Waiter([context.head_path(queue) for queue in queues])
+
+    def _decode(self, queue: str, line: Line) -> Event:
+        return self.context.codec.decode(queue, line.json)
+
+    # --- live ---------------------------------------------------------------------------------
+
+    def take(self, events_max: int, apply: Callable[[Taken, int], None]) -> int:
+        """Hand up to `events_max` events with their market time to `apply`; return how many.
+
+        The order log gets each range before anything that follows from it is written, because
+        the role closes the range (`close_range`) before it appends.
+        """
+        took = 0
+        if not self._inputs.poll():
+            return took
+        while took < events_max and (taken := self._inputs.next()) is not None:
+            took += 1
+            now = self._now.of(self._order.take(taken.queue, taken.seq), taken.event)
+            if not taken.is_known:
+                apply(taken, now)
+        return took
+
+    def close_range(self) -> None:
+        """Log what was taken so far: before an output."""
+        self._order.close()
+
+    def wait(self, timeout_s: float) -> None:
+        """Return when an input grew, or after the timeout."""
+        self._waiter.wait(timeout_s)
+
+    def backlog(self) -> int:
+        """Return how many published lines have not been taken."""
+        return self._inputs.backlog()
+
+    @property
+    def taken(self) -> int:
+        """How many inputs were taken in this run."""
+        return self._order.taken
+
+    def positions(self) -> dict[str, dict[str, int]]:
+        """Return position and backlog of each input, for health."""
+        return {
+            queue: {"position": self._inputs.positions[queue].seq, "backlog": reader.backlog()}
+            for queue, reader in self._inputs.readers.items()
+        }
+
+    def housekeep(self, recent: Callable[[], list[Any]]) -> None:
+        """Once a second sync the order log and save cursors; now and then write a hint."""
+        self._order.close_when_due()
+        moment = machine_ns()
+        if moment - self._housekept_ns < HOUSEKEEPING_NS:
+            return
+        self._housekept_ns = moment
+        self._order.sync()
+        self._save_cursors()
+        interval_ns = self.context.config.watchdog.snapshot_interval_ms * 1_000_000
+        if moment - self._hinted_ns >= interval_ns:
+            self._hinted_ns = moment
+            self._write_hint(recent())
+
+    def _save_cursors(self) -> None:
+        for queue, cursor in self._cursors.items():
+            position = self._inputs.positions[queue]
+            if position != self._saved[queue]:
+                cursor.save(position)
+                self._saved[queue] = position
+
+    def _write_hint(self, recent: list[Any]) -> None:
+        self._order.close()
+        write_hashed(
+            self.folders[TICKS] / HINT_FILE,
+            {
+                "run_id": self.context.run_id,
+                "taken": self._order.taken,
+                "tick_seq": self._inputs.tick_seq,
+                "now": self._now.value,
+                "recent": recent,
+                "known": self._known.state(),
+                "order": position_to_json(self._order.position_writer.position),
+                "inputs": {q: position_to_json(p) for q, p in self._inputs.positions.items()},
+            },
+        )
+
+    def end(self) -> None:
+        """Write what is open and give the files back."""
+        self._order.end()
+        self._save_cursors()
+        self._waiter.close()

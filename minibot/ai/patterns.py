@@ -1,0 +1,144 @@
+"""Patterns: what the market looked like before each signal, what the AI said, what followed.
+
+Collected in `var/ai/patterns/<run_id>/000001.jsonl`, ...: whole files written atomically, each
+line in the line format of the queues. They are material for people and for later features, not an
+input of anything that runs; at most one file's worth is lost with the process.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from minibot.ai.drafts import Answer
+from minibot.ai.vector import FEATURES_VERSION
+from minibot.events.model import Event, Signal
+from minibot.kernel import canonical
+from minibot.kernel.files import ensure_folder, write_atomic
+from minibot.kernel.line import encode_line
+
+OPEN_MAX: Final = 1_000
+LINES_PER_FILE: Final = 500
+_BPS: Final = 10_000.0
+
+
+@dataclass(slots=True)
+class _Open:
+    """A signal whose horizon has not passed yet."""
+
+    record: dict[str, Any]
+    symbol: str
+    until_ts: int
+    mid: float
+    high: float
+    low: float
+
+
+class Patterns:
+    """Collects the patterns of one run.
+
+    Args:
+        ai_root: The folder `var/ai`.
+        run_id: The run.
+        horizon_ms: How long to look at what follows, in market time.
+    """
+
+    def __init__(self, ai_root: Path, run_id: str, horizon_ms: int) -> None:
+        self.written = 0
+        self.lost = 0
+        self._folder = ai_root / "patterns" / run_id
+        self._run_id = run_id
+        self._horizon_ms = horizon_ms
+        self._open: deque[_Open] = deque()
+        self._lines: list[bytes] = []
+        self._flushed_ts = 0
+        self._number = _last_number(self._folder)
+
+    def open(self, signal: Signal, event: Event, answer: Answer, mid: float) -> None:
+        """Begin a pattern: a signal, and the worker's answer to it."""
+        if len(self._open) >= OPEN_MAX:
+            self.lost += 1
+            return
+        advice = answer.recommendation
+        record: dict[str, Any] = {
+            "schema": "minibot.ai_pattern",
+            "v": 1,
+            "run_id": self._run_id,
+            "signal_id": event.id,
+            "ts": event.ts,
+            "tick_seq": event.tick_seq,
+            "window_seq": answer.ask.tick_seq,
+            "symbol": signal.symbol,
+            "side": signal.side,
+            "score": signal.score,
+            "confidence": signal.confidence,
+            "reason_code": signal.reason_code,
+            "features_version": FEATURES_VERSION,
+            "features": list(answer.features),
+            "recommendation": None if advice is None else advice.to_json(),
+        }
+        until = event.ts + self._horizon_ms
+        self._open.append(_Open(record, signal.symbol, until, mid, mid, mid))
+
+    def take_mid(self, symbol: str, ts: int, mid: float) -> None:
+        """Take the mid of a symbol at a time; patterns whose horizon has passed are complete."""
+        still: deque[_Open] = deque()
+        for pattern in self._open:
+            if pattern.symbol != symbol:
+                still.append(pattern)
+                continue
+            pattern.high, pattern.low = max(pattern.high, mid), min(pattern.low, mid)
+            if ts >= pattern.until_ts:
+                self._complete(pattern, ts, mid)
+            else:
+                still.append(pattern)
+        self._open = still
+
+    def _complete(self, pattern: _Open, ts: int, mid: float) -> None:
+        record = {
+            **pattern.record,
+            "outcome": {
+                "after_ms": ts - pattern.record["ts"],
+                "return_bps": _bps_text(mid, pattern.mid),
+                "high_bps": _bps_text(pattern.high, pattern.mid),
+                "low_bps": _bps_text(pattern.low, pattern.mid),
+            },
+        }
+        self._lines.append(encode_line(canonical.encode(record)))
+
+    def flush_when_due(self, ts: int) -> None:
+        """Write a file once there is one's worth, or a horizon of market time has passed."""
+        is_due = ts - self._flushed_ts >= self._horizon_ms
+        if len(self._lines) >= LINES_PER_FILE or (self._lines and is_due):
+            self._write(ts)
+
+    def end(self, ts: int) -> None:
+        """Write what is complete and, marked by a null outcome, what is still open."""
+        for pattern in self._open:
+            record = {**pattern.record, "outcome": None}
+            self._lines.append(encode_line(canonical.encode(record)))
+        self._open.clear()
+        if self._lines:
+            self._write(ts)
+
+    def _write(self, ts: int) -> None:
+        ensure_folder(self._folder)
+        self._number += 1
+        write_atomic(self._folder / f"{self._number:06d}.jsonl", b"".join(self._lines))
+        self.written += len(self._lines)
+        self._lines.clear()
+        self._flushed_ts = ts
+
+
+def _last_number(folder: Path) -> int:
+    """Return the number of the last file, so that a restarted clerk writes behind it."""
+    if not folder.is_dir():
+        return 0
+    return max((int(path.stem) for path in folder.glob("[0-9]*.jsonl")), default=0)
+
+
+def _bps_text(value: float, start: float) -> str:
+    """Return how far a value lies from the start, in bps with four places."""
+    return f"{(value - start) / start * _BPS:.4f}"

@@ -1,0 +1,41 @@
+"""The last rows of each symbol: what a worker that starts in the middle of a run has to be told."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Any, Final
+
+from minibot.ai.rows import BAR, Row
+
+# The slowest indicator needs 31 bars; four times that lets smoothed ones settle.
+BARS_KEPT: Final = 128
+
+
+class Recent:
+    """Bars of each symbol and interval, and the newest touch and book of each symbol."""
+
+    def __init__(self) -> None:
+        self._bars: dict[tuple[str, str], deque[Row]] = {}
+        self._newest: dict[tuple[str, str], Row] = {}
+
+    def take(self, row: Row) -> None:
+        """Remember one row."""
+        if row[0] == BAR:
+            key = (row[1], row[2])
+            self._bars.setdefault(key, deque(maxlen=BARS_KEPT)).append(row)
+        else:
+            self._newest[(row[0], row[1])] = row
+
+    def rows(self) -> list[Row]:
+        """Return the remembered rows, bars first."""
+        bars = [row for kept in self._bars.values() for row in kept]
+        return [*bars, *self._newest.values()]
+
+    def state(self) -> list[Any]:
+        """Return the rows as canonical JSON values."""
+        return self.rows()
+
+    def restore(self, state: list[Any]) -> None:
+        """Take the rows of `state`."""
+        for row in state:
+            self.take(row)

@@ -1,0 +1,247 @@
+"""`ai_role`: the process of the trusted clerk around the jailed worker.
+
+It takes the permitted queues, writes `recommendations` and its own part of `health`, and never
+stops the run for anything the worker does or fails to do, but for two: a draft that the AI may
+never say is a dead letter and STOP(AI_ISOLATION_BREACH); a jail below the profile's minimum is
+STOP(AI_ISOLATION_UNAVAILABLE) where the profile requires the AI, else the AI is off, marked.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, Final
+
+from minibot.ai.activation import NO_MODEL
+from minibot.ai.child import Child
+from minibot.ai.clerk import Clerk, Outcome
+from minibot.ai.drafts import Ask
+from minibot.ai.frames import DRAFT_BYTES_MAX
+from minibot.ai.intake import Intake
+from minibot.ai.nore_ai_worker_v1 import command
+from minibot.ai.settings import AiSettings, ai_settings
+from minibot.ai.snapshots import SnapshotRefused
+from minibot.events import reasons
+from minibot.events.ids import position_id
+from minibot.events.model import DeadLetter, Event, Recommendation
+from minibot.events.order import TICKS
+from minibot.kernel.files import ensure_folder, write_hashed
+from minibot.kernel.line import encode_line
+from minibot.kernel.queue import open_side_writer
+from minibot.runtime.clock import machine_ns
+from minibot.runtime.context import CLEAN, ORPHANED, RoleContext
+from minibot.runtime.gate import Gate
+from minibot.runtime.stop import StopRecord
+
+READY: Final = "READY"
+DEGRADED: Final = "DEGRADED"
+RECOMMENDATIONS: Final = "recommendations"
+_BATCH_MAX: Final = 512
+_WAIT_S: Final = 0.1
+_HEALTH_MARKET_MS: Final = 10_000
+_SYNC_NS: Final = 1_000_000_000
+_LINE_CHARS_MAX: Final = 4096
+
+
+def main(context: RoleContext) -> int:
+    """Run the clerk until it is drained or the run stops; return the exit code."""
+    return AiRole(context).run()
+
+
+def start_worker(settings: AiSettings) -> Child:
+    """Start a jailed worker with the same command line at every start."""
+    return Child(
+        command(sys.executable, settings.root, settings.memory_mb, "infer"),
+        settings.root / "work",
+        line_bytes_max=DRAFT_BYTES_MAX,
+    )
+
+
+def request_model_active(requests: Path, run_id: str, model_id: str, why: str) -> Path:
+    """Leave the one kind of request that the AI may make, for the launcher to journal."""
+    path = requests / f"model_active-{os.getpid()}-{machine_ns()}.json"
+    ensure_folder(requests)
+    write_hashed(
+        path,
+        {
+            "run_id": run_id,
+            "kind": "model_active",
+            "who": "ai_role",
+            "why": why,
+            "model_id": model_id,
+        },
+    )
+    return path
+
+
+class AiRole:
+    """The loop: take events, look at the worker, publish, keep house."""
+
+    def __init__(self, context: RoleContext) -> None:
+        self.context = context
+        self.settings = ai_settings(
+            context.config.raw,
+            run_id=context.run_id,
+            root=context.var.ai,
+            symbols=tuple(context.manifest.symbols),
+        )
+        ensure_folder(self.settings.root)
+        self._clerk = Clerk(self.settings, lambda: start_worker(self.settings), machine_ns)
+        self._intake = Intake(context)
+        self._output = context.open_output(RECOMMENDATIONS)
+        self._gate = Gate(context)
+        self._told = ("", "")
+        self._health_ts = 0
+        self._synced_ns = 0
+
+    def run(self) -> int:
+        """Restore, then turn until the end."""
+        self._restore()
+        while True:
+            code = self._gate.check()
+            if code is not None:
+                return self._leave(code)
+            took = self._intake.take(
+                _BATCH_MAX,
+                lambda taken, now: self._clerk.take(taken.queue, taken.seq, taken.event, now),
+            )
+            stopped = self._after(self._clerk.turn(self._intake.now))
+            if stopped is not None:
+                return stopped
+            self._housekeep(took)
+            if took == 0:
+                if self.context.control.draining:
+                    return self._leave(CLEAN)
+                self._intake.wait(_WAIT_S)
+
+    def _restore(self) -> None:
+        for row in self._intake.hint():
+            self._clerk.recent.take(row)
+            self._clerk.rows.windows.take(row)
+        for step in self._intake.logged():
+            if not step.taken.is_known:
+                self._clerk.warm(step.taken.queue, step.taken.seq, step.taken.event)
+        self._intake.start()
+        self._clerk.keeper.start()
+        self._use_active_model()
+        self._tell_health()
+
+    def _use_active_model(self) -> None:
+        """Begin with the model that is active on disk; later changes come as `model_active`."""
+        try:
+            snapshot = self._clerk.activation.load_active()
+        except SnapshotRefused as error:
+            self._clerk.model_note = f"model refused: {error}"
+            return
+        self._clerk.model_id = NO_MODEL if snapshot is None else snapshot.model_id
+
+    # --- after a turn -------------------------------------------------------------------------
+
+    def _after(self, outcome: Outcome) -> int | None:
+        """Do what the clerk says; return an exit code when the run was stopped."""
+        for note in outcome.notes:
+            self.context.log.warning("ai", detail=note)
+        for line, why in outcome.invalid:
+            self._dead_letter(line, reasons.AI_DRAFT_INVALID, why)
+        for line, why in outcome.forbidden:
+            self._dead_letter(line, reasons.AI_DRAFT_FORBIDDEN, why)
+            return self._stop(reasons.AI_ISOLATION_BREACH, f"the AI worker sent {why}")
+        if self._clerk.keeper.is_unavailable and self.settings.is_required:
+            return self._stop(reasons.AI_ISOLATION_UNAVAILABLE, self._clerk.keeper.off_reason)
+        if outcome.publish:
+            self._publish(outcome.publish)
+        if outcome.activated is not None:
+            model_id, why = outcome.activated
+            request_model_active(self.context.var.requests, self.context.run_id, model_id, why)
+        return None
+
+    def _publish(self, answers: list[tuple[Recommendation, Ask]]) -> None:
+        self._intake.close_range()
+        context = self.context
+        first = self._output.writer.position.seq + 1
+        ts = context.clock.now_ms()
+        self._output.append(
+            [
+                Event(
+                    ts=ts,
+                    id=position_id(context.run_id, context.name, RECOMMENDATIONS, first + at),
+                    source=context.name,
+                    run_id=context.run_id,
+                    cmdline_hash=context.cmdline_hash,
+                    payload=recommendation,
+                    cause_ids=(ask.cause_id,),
+                    tick_seq=ask.tick_seq,
+                )
+                for at, (recommendation, ask) in enumerate(answers)
+            ]
+        )
+
+    def _dead_letter(self, line: bytes, reason_code: str, why: str) -> None:
+        """Keep what the worker sent, beside the clerk's order log; it names no line of a queue."""
+        context = self.context
+        writer = open_side_writer(self._intake.folders[TICKS], "deadletter", sync=True)
+        payload = DeadLetter(
+            queue=RECOMMENDATIONS,
+            seq=0,
+            offset=0,
+            reason_code=reason_code,
+            detail=why[:2000],
+            line=line[:_LINE_CHARS_MAX].decode("ascii", "backslashreplace")[:_LINE_CHARS_MAX],
+            line_sha256=sha256(line).hexdigest(),
+        )
+        name = f"{TICKS}/deadletter"
+        event = Event(
+            ts=context.clock.now_ms(),
+            id=position_id(context.run_id, context.name, name, writer.position.seq + 1),
+            source=context.name,
+            run_id=context.run_id,
+            cmdline_hash=context.cmdline_hash,
+            payload=payload,
+        )
+        writer.append([encode_line(context.codec.encode(name, event))])
+        writer.close()
+
+    def _stop(self, reason_code: str, detail: str) -> int:
+        self._clerk.end(self._intake.now)
+        self._intake.end()
+        return self.context.stop(StopRecord(self.context.name, reason_code, detail))
+
+    def _leave(self, code: int) -> int:
+        self._clerk.end(self._intake.now)
+        self._intake.end()
+        if code != ORPHANED:
+            self.context.close("STOPPED")
+        return code
+
+    # --- now and then -------------------------------------------------------------------------
+
+    def _housekeep(self, took: int) -> None:
+        context = self.context
+        context.heartbeat.turns += 1
+        context.heartbeat.position = self._intake.taken
+        context.heartbeat.waiting = self._intake.backlog() if took else 0
+        context.heartbeat.facts = self._clerk.facts()
+        self._intake.housekeep(self._clerk.recent.state)
+        moment = machine_ns()
+        if moment - self._synced_ns >= _SYNC_NS:
+            self._synced_ns = moment
+            self._output.writer.sync()
+        state = DEGRADED if self._clerk.is_off else READY
+        is_due = context.clock.now_ms() - self._health_ts >= _HEALTH_MARKET_MS
+        if is_due or (state, self._clerk.detail()) != self._told:
+            self._tell_health()
+
+    def _tell_health(self) -> None:
+        """Journal how the AI is: at each change, and every ten seconds of market time."""
+        state = DEGRADED if self._clerk.is_off else READY
+        detail = self._clerk.detail()
+        self._told = (state, detail)
+        self._health_ts = self.context.clock.now_ms()
+        fields: dict[str, Any] = {
+            "detail": detail,
+            "counters": self._clerk.counters(),
+            "inputs": self._intake.positions(),
+        }
+        self.context.health(state, **fields)

@@ -1,0 +1,81 @@
+"""What the clerk needs of a run's configuration, checked once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from minibot.ai.dataset import check_permitted
+from minibot.ai.isolation import level_min_here
+from minibot.ai.keeper import KeeperLimits
+from minibot.ai.training import TrainingSettings
+
+
+@dataclass(frozen=True, slots=True)
+class AiSettings:
+    """The AI's part of a profile; durations are market time."""
+
+    run_id: str
+    root: Path
+    symbols: tuple[str, ...]
+    permitted: frozenset[str]
+    bar_interval: str
+    trend_interval: str
+    interval_ms: int
+    horizon_ms: int
+    label_bps_min: float
+    uses_model: bool
+    trains: bool
+    train_interval_ms: int
+    is_required: bool
+    limits: KeeperLimits
+    training: TrainingSettings
+    misbehave: str
+
+    @property
+    def memory_mb(self) -> int:
+        """What a jailed process may hold."""
+        return self.training.memory_mb
+
+
+def ai_settings(
+    config: Mapping[str, Any], *, run_id: str, root: Path, symbols: tuple[str, ...]
+) -> AiSettings:
+    """Return the settings of a resolved configuration.
+
+    Raises:
+        ConfigError: `ai.permitted_queues` names a queue that the AI may not learn from.
+    """
+    ai = config["ai"]
+    isolation_min = level_min_here(ai["isolation_min"])
+    return AiSettings(
+        run_id=run_id,
+        root=root,
+        symbols=symbols,
+        permitted=check_permitted(ai["permitted_queues"]),
+        bar_interval=config["strategy"]["bar_interval"],
+        trend_interval=config["strategy"]["trend_interval"],
+        interval_ms=ai["interval_market_ms"],
+        horizon_ms=ai["horizon_ms"],
+        label_bps_min=float(ai["label_bps_min"]),
+        uses_model=ai["model"] == "lightgbm",
+        trains=ai["train"],
+        train_interval_ms=ai["train_interval_market_ms"],
+        is_required=ai["required"],
+        limits=KeeperLimits(isolation_min, ai["restarts_max"], ai["drafts_per_s_max"]),
+        training=TrainingSettings(
+            memory_mb=ai["memory_mb_max"],
+            isolation_min=isolation_min,
+            rows_min=ai["train_min_rows"],
+            horizon_ms=ai["horizon_ms"],
+            seed=config["seed"],
+        ),
+        misbehave=_misbehaviour(config.get("chaos")),
+    )
+
+
+def _misbehaviour(chaos: Mapping[str, Any] | None) -> str:
+    """Return what a chaos run wants the worker to do: `{"ai_worker": "hang"}`; empty for none."""
+    return str((chaos or {}).get("ai_worker", ""))

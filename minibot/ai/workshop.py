@@ -1,0 +1,81 @@
+"""Training beside a run: one training at a time, in a thread that only waits for its processes.
+
+The thread hands rows over and waits; the work is done by jailed processes at idle priority. What
+came of it is fetched by the clerk's loop, which alone activates and journals.
+"""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+from minibot.ai.activation import Activation
+from minibot.ai.dataset import Dataset
+from minibot.ai.training import Trained, TrainingFailed, TrainingSettings, train_snapshot
+from minibot.kernel.errors import RunStop
+
+JOIN_S_MAX = 10.0
+
+
+class Workshop:
+    """Starts trainings and tells what came of them.
+
+    Args:
+        activation: The snapshots and the pointer to the active one.
+        ai_root: The folder `var/ai`.
+        settings: How to train.
+    """
+
+    def __init__(self, activation: Activation, ai_root: Path, settings: TrainingSettings) -> None:
+        self._activation = activation
+        self._root = ai_root
+        self._settings = settings
+        self._cancelled = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._result: Trained | TrainingFailed | RunStop | OSError | None = None
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether a training runs, or its result has not been fetched."""
+        return self._thread is not None
+
+    def start(self, dataset: Dataset, created_ts: int) -> None:
+        """Start a training on a dataset that nobody changes any more."""
+        self._thread = threading.Thread(
+            target=self._train, args=(dataset, created_ts), name="ai-training", daemon=True
+        )
+        self._thread.start()
+
+    def _train(self, dataset: Dataset, created_ts: int) -> None:
+        try:
+            self._result = train_snapshot(
+                self._activation,
+                self._root,
+                dataset,
+                self._settings,
+                created_ts=created_ts,
+                is_cancelled=self._cancelled.is_set,
+            )
+        except (TrainingFailed, RunStop, OSError) as error:
+            # Raised again, or told, by the loop that fetches it.
+            self._result = error
+
+    def fetch(self) -> Trained | TrainingFailed | None:
+        """Return what came of a training that ended, once; None while there is none.
+
+        Raises:
+            RunStop or OSError: The files could not be written.
+        """
+        if self._thread is None or self._thread.is_alive():
+            return None
+        self._thread.join()
+        result, self._thread, self._result = self._result, None, None
+        if isinstance(result, RunStop | OSError):
+            raise result
+        return result if result is not None else TrainingFailed("it ended without a result")
+
+    def end(self) -> None:
+        """Cancel a running training and wait for its thread."""
+        self._cancelled.set()
+        if self._thread is not None:
+            self._thread.join(JOIN_S_MAX)
