@@ -89,14 +89,12 @@ def disturbed_events(draw: st.DrawFn) -> Any:
 
 
 def bent(text: str, draw: st.DrawFn) -> str:
-    """A text with one character more, less or other, or with its case changed."""
+    """A text with one character more, less or other, in capitals, or much longer."""
     at = draw(st.integers(0, len(text)))
     extra = draw(st.sampled_from(["", "\n", " ", "0", "-", ".", "A", "\u00e9", "\U0001f600"]))
-    return draw(
-        st.sampled_from(
-            [text[:at] + extra + text[at:], text[:at] + extra + text[at + 1 :], text.upper()]
-        )
-    )
+    inserted = text[:at] + extra + text[at:]
+    replaced = text[:at] + extra + text[at + 1 :]
+    return draw(st.sampled_from([inserted, replaced, text.upper(), (text + "x") * 2000]))
 
 
 @pytest.mark.row("N-26", "N-27")
