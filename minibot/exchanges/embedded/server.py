@@ -273,14 +273,15 @@ class ExchangeServer:
 
     async def _read(self, socket: web.WebSocketResponse, connection: Connection) -> None:
         async for message in socket:
+            if message.type == WSMsgType.PONG and connection.is_answer(bytes(message.data)):
+                self.venue.counters["pongs"] += 1
+                continue
             self.venue.counters["control_messages"] += 1
             if not connection.count_message(self.venue.clock.pace_ms()):
                 self.venue.counters["closed_1008"] += 1
                 connection.close(1008, "Too many requests")
                 return
-            if message.type == WSMsgType.PONG:
-                connection.pong(bytes(message.data))
-            elif message.type == WSMsgType.PING:
+            if message.type == WSMsgType.PING:
                 connection.answer_ping(bytes(message.data))
             elif message.type in (WSMsgType.TEXT, WSMsgType.BINARY):
                 connection.control(message.data)
