@@ -125,8 +125,9 @@ class _Launch:
         run_id = self._new_run_id()
         run_dir = self.var.runs / run_id
         run_dir.mkdir(parents=True, mode=0o700)
-        exchange = self._start_exchange(run_dir)
+        exchange = None
         try:
+            exchange = self._start_exchange(run_dir)
             if exchange is None:
                 binance = self.config.binance
                 refuse_failed(

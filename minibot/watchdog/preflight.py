@@ -150,10 +150,18 @@ def _sync(var: Var) -> CheckResult:
 
 
 def _code(config: Config) -> CheckResult:
-    differing = compare(PROJECT)
+    required = config.code.require_manifest
+    try:
+        differing = compare(PROJECT)
+    except (RunStop, Refusal) as error:
+        return CheckResult(
+            "code",
+            not required,
+            f"not compared with staging/deployed.json: {error}",
+            "Adopt this tree with: minibot stage adopt --reason ..." if required else "",
+        )
     if not differing:
         return CheckResult("code", True, "equals staging/deployed.json")
-    required = config.code.require_manifest
     return CheckResult(
         "code",
         not required,
