@@ -189,6 +189,7 @@ class TickBars:
     def reset(self) -> None:
         """Forget the open bar."""
         self._open_ts = None
+        self._high = self._low = self._close = 0.0
 
     def state(self) -> JsonObject:
         """Return the state as canonical JSON values."""
@@ -198,7 +199,7 @@ class TickBars:
 
     def restore(self, state: JsonObject) -> None:
         """Take over what `state` described."""
-        self._open_ts = None
+        self.reset()
         if state["open"] is not None:
             bar = _bar_from(state["open"])
             self._open_ts = bar.open_ts

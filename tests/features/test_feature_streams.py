@@ -26,6 +26,7 @@ from minibot.kernel.canonical import decode, encode
 Row = tuple[float, float, float, float]
 PRICE = st.floats(min_value=0.0001, max_value=1e7)
 ROWS = st.lists(st.tuples(PRICE, PRICE, PRICE, PRICE), min_size=1, max_size=50)
+LONG_ROWS = st.lists(st.tuples(PRICE, PRICE, PRICE, PRICE), min_size=20, max_size=50)
 
 # How each indicator is made with a period, and which part of a row it takes.
 KINDS: dict[str, tuple[Callable[[int], Any], Callable[[Row], Sequence[float]], int]] = {
@@ -79,7 +80,7 @@ def test_indicator_without_period_is_refused(kind: str, period: int) -> None:
 
 @each_kind
 @settings(max_examples=25, deadline=None)
-@given(rows=ROWS, period=st.integers(1, 12), cut=st.integers(0, 50))
+@given(rows=LONG_ROWS, period=st.integers(1, 6), cut=st.integers(0, 15))
 def test_indicator_restored_mid_stream_goes_on_bit_by_bit(
     kind: str, rows: list[Row], period: int, cut: int
 ) -> None:

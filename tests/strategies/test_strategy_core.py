@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+from collections import deque
 from pathlib import Path
 from typing import Any
 
@@ -94,25 +95,62 @@ def warmed(profile: JsonObject) -> Feed:
     return feed
 
 
+def portrait(thing: object) -> object:
+    """Everything an object holds, down to the bits of its floats."""
+    if isinstance(thing, float):
+        return thing.hex()
+    if isinstance(thing, str | int | bool | None):
+        return thing
+    if isinstance(thing, dict):
+        return {key: portrait(value) for key, value in thing.items()}
+    if isinstance(thing, list | tuple | deque):
+        return [portrait(item) for item in thing]
+    names = getattr(type(thing), "__slots__", None) or vars(thing)
+    return {name: portrait(getattr(thing, name)) for name in sorted(names)}
+
+
 @settings(max_examples=80, deadline=None)
-@given(actions=ACTIONS, cut=st.integers(0, 40), from_ticks=st.booleans())
+@given(actions=ACTIONS, cut=st.floats(0.0, 1.0), from_ticks=st.booleans())
 def test_core_restored_anywhere_gives_identical_drafts(
-    actions: list[tuple[str, int]], cut: int, from_ticks: bool
+    actions: list[tuple[str, int]], cut: float, from_ticks: bool
 ) -> None:
     """A state taken at any point, through canonical JSON, leads to the same bytes ever after."""
     profile = config(bars_from_ticks=from_ticks, cooldown_ms=2000)
     whole, parted = warmed(profile), warmed(profile)
     expected, found = [], []
-    for index, (action, size) in enumerate(actions):
-        if index == cut:
+    for index, (action, size) in enumerate([*actions, ("bar", -10)]):
+        if index == int(cut * len(actions)):
             state = decode(encode(parted.core.state()))
             parted.core = core_from_state(profile, state)
+            assert portrait(parted.core) == portrait(whole.core)
         expected.append(draft_bytes(act(whole, action, size)))
         found.append(draft_bytes(act(parted, action, size)))
 
     assert found == expected
     assert encode(parted.core.state()) == encode(whole.core.state())
     assert encode(parted.core.facts()) == encode(whole.core.facts())
+
+
+def test_core_restored_after_everything_happened_is_the_same_to_the_bit() -> None:
+    """A core in which every field has left its first value comes back whole."""
+    feed = Feed(config(bars_from_ticks=True))
+    for n in range(60):
+        feed.ts += 1000
+        feed.trade(PRICE * (1.0 + (n % 7) / 20_000.0), feed.ts)
+        feed.quote(bid_qty=str(n + 1))
+    feed.bare_bar(PRICE, interval="1m", is_history=True)
+    feed.fill("BUY", "0.00500")
+    feed.fill("SELL", "0.00100")
+    feed.gap("depth")
+    feed.ending()
+    warm_state = feed.core.state()
+    feed.gap("trade")
+    feed.trade(PRICE, feed.ts)
+
+    for state in (warm_state, feed.core.state()):
+        restored = core_from_state(config(bars_from_ticks=True), decode(encode(state)))
+        assert encode(restored.state()) == encode(state)
+    assert portrait(restored) == portrait(feed.core)
 
 
 @pytest.mark.row("C-13")
@@ -306,6 +344,29 @@ def test_ticks_late_or_after_a_long_hole_do_not_bend_bars() -> None:
     assert feed.core.state()["views"][SYMBOL]["bars"]["slow"]["count"] == 1
 
 
+def test_ticks_mode_leaves_live_bars_out_and_takes_history() -> None:
+    """With bars made from ticks, a live `bar` event must not be counted a second time."""
+    feed = Feed(config(bars_from_ticks=True))
+    for close in flat(30):
+        feed.ts += 1000
+        feed.bare_bar(close, is_history=True)
+    before = feed.core.state()["views"][SYMBOL]["bars"]
+
+    assert feed.bar(dip()) == []
+    assert before["slow"]["count"] == 30
+    assert feed.core.state()["views"][SYMBOL]["bars"] == before
+
+
+def test_ticks_mode_after_gap_forgets_the_open_bar() -> None:
+    """A bar that was open while trades were missing is not closed as if nothing happened."""
+    feed = Feed(config(bars_from_ticks=True))
+    feed.trade(PRICE, START)
+    feed.gap("trade")
+    feed.trade(PRICE, START + 1000)
+
+    assert feed.core.state()["views"][SYMBOL]["bars"]["slow"]["count"] == 0
+
+
 def test_two_symbols_are_judged_apart() -> None:
     """What happens to one symbol neither warms nor spoils another."""
     feed = warmed(config())
@@ -386,19 +447,27 @@ def test_score_and_confidence_follow_the_documented_sum() -> None:
     assert signal.confidence == 20 + 15 + 10 + 15 + 10
 
 
-def test_order_flow_against_us_lowers_confidence() -> None:
-    """The same dip is trusted less when the touch is pushed down, more when it is pushed up."""
+@pytest.mark.parametrize(("close", "helpful"), [(dip(), "bid"), (jump(), "ask")])
+def test_order_flow_with_us_raises_confidence(close: float, helpful: str) -> None:
+    """A growing bid speaks for a purchase, a growing ask for a sale; trades push nothing."""
     found = {}
     for side in ("bid", "ask"):
         feed = warmed(config(flow_touches=5))
+        if close > PRICE:
+            feed.take_lot("0.1")
         for n in range(1, 8):
-            feed.quote(**{f"{side}_qty": str(n)})  # type: ignore[arg-type]
+            feed.quote(
+                bid_qty=str(n if side == "bid" else 1), ask_qty=str(n if side == "ask" else 1)
+            )
+        for _ in range(9):
+            feed.trade(PRICE, feed.ts)
         feed.ts += 1000
-        feed.last = dip()
-        feed.quote(**{f"{side}_qty": "9"})  # type: ignore[arg-type]
-        found[side] = signals(feed.bare_bar(dip()))[0].confidence
+        (signal,) = signals(feed.bare_bar(close))
+        assert signal.side != HOLD
+        found[side] = signal.confidence
 
-    assert found["bid"] > found["ask"]
+    assert found[helpful] == max(found.values())
+    assert max(found.values()) - min(found.values()) == 20
 
 
 @pytest.mark.row("B-04", "B-05", "N-59")

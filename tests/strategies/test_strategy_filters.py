@@ -311,6 +311,50 @@ def test_momentum_down_when_long_is_sold() -> None:
     assert "bps <= -1.0, return -" in sold[0].reason
 
 
+def test_falling_knife_when_long_is_sold_not_pondered() -> None:
+    """What contradicts itself as a purchase is clear as a sale: exits speak first when long."""
+    feed = Feed()
+    feed.take_lot("0.5")
+    feed.bars(flat(40))
+    price = PRICE
+    drafts: list[Draft] = []
+    for _ in range(6):
+        price = dip(4.0, price)
+        drafts += feed.bar(price)
+
+    assert [s.reason_code for s in signals(drafts) if s.side == "SELL"][:1] == ["momentum_down"]
+
+
+@pytest.mark.parametrize(("bps", "side"), [(0.9, "HOLD"), (1.2, "BUY")])
+def test_oversold_too_near_the_average_is_not_bought(bps: float, side: str) -> None:
+    """An RSI at its extreme is not enough: the price has to be away from its average."""
+    feed = warm(score_min=0)
+    feed.bar(dip(bps))
+
+    facts = feed.core.facts()
+    assert facts["decisions"]["BTCUSDT"]["side"] == side
+    assert float(facts["decisions"]["BTCUSDT"]["checks"]["rsi"]) < 5.0
+
+
+@pytest.mark.parametrize(("is_up", "is_long"), [(True, False), (False, True)])
+def test_momentum_against_the_last_return_is_no_rule(is_up: bool, is_long: bool) -> None:
+    """A fast average still above (or below) the slow one is old news once price has turned."""
+    feed = Feed(config(rsi_overbought="99", rsi_oversold="1", cooldown_ms=0))
+    if is_long:
+        feed.take_lot("0.5")
+    feed.bars(flat(40))
+    run = stairs(20, 3.0, 0.5) if is_up else stairs(20, 0.5, 3.0)
+    feed.bars(run)
+    turned = run[-1]
+    for _ in range(5):
+        turned *= 0.99995 if is_up else 1.00005
+        feed.bar(turned)
+    decision = feed.core.facts()["decisions"]["BTCUSDT"]
+
+    assert abs(float(decision["checks"]["momentum_bps"])) >= 1.0
+    assert decision["reason_code"] == "no_setup"
+
+
 def test_reversion_back_at_average_is_sold_and_other_positions_are_not() -> None:
     """The aim of a reversion is its average; a position bought otherwise has another aim."""
     bought, carried = Feed(), Feed()
