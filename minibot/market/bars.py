@@ -47,6 +47,7 @@ class BarBuilder:
         self.late = 0
         self.hole: Hole | None = None
         self._floor_ts = 0
+        self._starts_partial = False
         self._whole_from = _ALWAYS
         self._close = ""  # Last known price; "" where trades we have not seen may have moved it.
         self._clear()
@@ -59,6 +60,10 @@ class BarBuilder:
     def start_after(self, ts: int) -> None:
         """Treat trades of bars that open before `ts` as late: those bars stand already."""
         self._floor_ts = max(self._floor_ts, ts)
+
+    def start_partial(self) -> None:
+        """The bar of the first trade lacks trades that a former process took."""
+        self._starts_partial = True
 
     def learn_close(self, price: str) -> None:
         """Take the close of a filled hole as the last price, unless a trade has come since."""
@@ -76,6 +81,8 @@ class BarBuilder:
         if start < (self._floor_ts if self.open_ts is None else self.open_ts):
             self.late += 1
             return []
+        if self.open_ts is None and self._starts_partial:
+            self._whole_from = start + self.interval_ms
         closed = self._roll_to(start, recv_mono_ns)
         self._merge(trade)
         return closed

@@ -40,8 +40,9 @@ class BarLane:
     # --- history ------------------------------------------------------------------------------
 
     def take_history(self, candles: Iterable[Candle]) -> list[Bar]:
-        """Return the bars of the warm-up; live bars start behind them."""
-        bars = [history_bar(self.symbol, self.interval, candle) for candle in candles]
+        """Return the bars of the warm-up that do not stand yet; live bars start behind them."""
+        end = self._history_end or 0
+        bars = [history_bar(self.symbol, self.interval, c) for c in candles if c.open_ts >= end]
         if bars:
             self.end_history(bars[-1].open_ts + self.builder.interval_ms)
         return bars

@@ -14,7 +14,6 @@ from typing import Any, Final
 from minibot.events.reasons import CONFIG_INVALID, EXCHANGE_UNREACHABLE
 from minibot.exchanges.base import RestError
 from minibot.exchanges.binance.filters import TRADING
-from minibot.exchanges.binance.limits import KLINES_LIMIT_MAX
 from minibot.kernel.errors import FeedLost, RunStop
 from minibot.market.backoff import Backoff
 from minibot.market.courier import Answer, Job
@@ -93,19 +92,17 @@ class Opening:
                 exchange_ts = session.clock.now_ms() + session.feed.skew_ms
                 closed = closed_candles(candles, interval, exchange_ts=exchange_ts, count=bars)
                 count = session.feed.on_history(symbol, interval, closed, session.clock.now_ms())
-                if count < bars:
+                if count < bars and not self._is_restart:
                     detail = f"{symbol} {interval}: {count} of {bars} bars of history"
                     session.feed.board.add(session.clock.now_ms(), BARS_MISSING, detail)
                 session.write()
 
     def _history(self, symbol: str, interval: str, bars: int) -> list[Any]:
-        """Return the newest klines, as many as one request gives; none where refused."""
+        """Return the newest closed klines; none where the venue does not have the interval."""
         if not bars:
             return []
         answer = self._ask(
-            lambda done: self._session.requests.history(
-                symbol, interval, min(bars, KLINES_LIMIT_MAX - 1), done
-            ),
+            lambda done: self._session.requests.history(symbol, interval, bars, done),
             may_refuse=True,
         )
         return [] if answer.error is not None else list(answer.value)

@@ -16,6 +16,7 @@ from minibot.exchanges.binance.limits import (
     DEPTH,
     EXCHANGE_INFO,
     KLINES,
+    KLINES_LIMIT_MAX,
     PING,
     TIME,
     depth_weight,
@@ -24,7 +25,7 @@ from minibot.exchanges.binance.rest import BinanceRest
 from minibot.kernel.errors import RunStop
 from minibot.market.courier import Answer, Courier, Job
 from minibot.market.feed import Feed, HoleWanted
-from minibot.market.intervals import INTERVAL_MS
+from minibot.market.intervals import INTERVAL_MS, align
 from minibot.market.link import Link
 from minibot.market.notices import (
     BANNED as BANNED_NOTICE,
@@ -149,12 +150,14 @@ class Requests:
         self.courier.send(self.instruments(done))
 
     def history(self, symbol: str, interval: str, bars: int, done: Callable[[Answer], None]) -> Job:
-        """Return the job that asks for the newest klines of the warm-up, the running one too."""
-        end = self.clock.now_ms() + self.feed.skew_ms
+        """Return the job that asks for the newest closed klines, at most a thousand."""
+        exchange_ts = self.clock.now_ms() + self.feed.skew_ms
+        end = align(exchange_ts, INTERVAL_MS[interval]) - 1
+        limit = min(bars, KLINES_LIMIT_MAX)
         return Job(
             KLINES,
             2,
-            lambda rest: rest.candles(symbol, interval, start=None, end=end, limit=bars + 1),
+            lambda rest: rest.candles(symbol, interval, start=None, end=end, limit=limit),
             done,
         )
 

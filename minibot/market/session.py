@@ -56,7 +56,9 @@ class SessionConfig:
 class World(Protocol):
     """What the session needs of its process."""
 
-    clock: MarketClock
+    @property
+    def clock(self) -> MarketClock:
+        """The run's clock."""
 
     def machine_ns(self) -> int:
         """Return machine time in nanoseconds."""

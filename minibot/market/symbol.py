@@ -214,9 +214,11 @@ class SymbolFeed:
         self._gap_from = dict.fromkeys((TRADE, QUOTE, DEPTH), from_ms)
         self.order.last_id = last_trade_id
         self.order.resume()
-        for interval, end_ts in ends.items():
-            if interval in self.lanes:
-                self.lanes[interval].end_history(end_ts)
+        self._is_suspended = True
+        for interval, lane in self.lanes.items():
+            lane.builder.start_partial()
+            if interval in ends:
+                lane.end_history(ends[interval])
 
     def _end_gap(self, stream: str, now_ms: int) -> Payloads:
         since = self._gap_from.pop(stream, None)

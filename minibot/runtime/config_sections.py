@@ -46,6 +46,7 @@ class Binance:
     connect_timeout_ms: int
     rest_timeout_ms: int
     ping_interval_market_ms: int
+    instrument_interval_market_ms: int
     outage_stop_market_ms: int
     error_window_market_ms: int
     error_rate_max_percent: int

@@ -1,0 +1,166 @@
+"""The process around the market role's session: configuration in, root events out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from minibot.events.model import Payload
+from minibot.exchanges.base import Stream
+from minibot.exchanges.binance.rest import BinanceRest
+from minibot.exchanges.binance.streams import BinanceStream, stream_url
+from minibot.kernel.queue import queue_folder
+from minibot.market.link import LinkLimits
+from minibot.market.notices import RESTARTED, Notice
+from minibot.market.opening import Opening
+from minibot.market.session import Session, SessionConfig
+from minibot.market.symbol import FeedConfig
+from minibot.market.tail import Tail, read_tail
+from minibot.runtime.clock import machine_ns
+from minibot.runtime.context import CLEAN, RoleContext
+from minibot.runtime.gate import Gate
+
+TICKS: Final = "market_ticks"
+
+
+def main(context: RoleContext) -> int:
+    """Run the market role until it is drained or told to stop; return the exit code.
+
+    Raises:
+        RunStop: The exchange, its data or a queue is too bad to go on.
+    """
+    world = RoleWorld(context)
+    tail = read_tail(queue_folder(context.var.queues, TICKS))
+    rest_url, stream_base = addresses(context)
+    binance = context.config.binance
+    rest = BinanceRest(
+        rest_url,
+        connect_timeout_s=binance.connect_timeout_ms / 1000,
+        total_timeout_s=binance.rest_timeout_ms / 1000,
+        machine_ns=machine_ns,
+    )
+    url = stream_url(stream_base, context.manifest.symbols)
+
+    def open_stream() -> Stream:
+        return BinanceStream(
+            url, connect_timeout_s=binance.connect_timeout_ms / 1000, machine_ns=machine_ns
+        )
+
+    session = Session(session_config(context), world, rest, open_stream)
+    is_restart = tail.last_ts > 0
+    if is_restart:
+        resume(session, tail)
+    try:
+        code = Opening(session, is_restart=is_restart).run()
+        code = session.run() if code is None else code
+    finally:
+        session.close()
+    context.close("STOPPED")
+    return code
+
+
+def addresses(context: RoleContext) -> tuple[str, str]:
+    """Return REST and stream address: of the embedded exchange, if this run has one."""
+    embedded = context.manifest.embedded
+    binance = context.config.binance
+    if embedded is None:
+        return binance.rest_url, binance.stream_url
+    host = f"127.0.0.1:{embedded['port']}"
+    return f"http://{host}", f"ws://{host}"
+
+
+def session_config(context: RoleContext) -> SessionConfig:
+    """Return what the session needs of the run's profile."""
+    binance, market = context.config.binance, context.config.market
+    return SessionConfig(
+        feed=FeedConfig(
+            symbols=context.manifest.symbols,
+            intervals=market.bar_intervals,
+            origin_ms=context.manifest.clock_origin_ms,
+            grace_ms=market.bar_grace_market_ms,
+            beat_interval_ms=market.beat_interval_market_ms,
+            book_interval_ms=market.book_interval_market_ms,
+            book_levels=market.book_levels,
+            tick_stale_ms=binance.tick_stale_market_ms,
+            book_stale_ms=binance.book_stale_market_ms,
+            band_percent=binance.price_band_percent,
+        ),
+        link=LinkLimits(
+            seed=context.config.seed,
+            outage_stop_ms=binance.outage_stop_market_ms,
+            error_window_ms=binance.error_window_market_ms,
+            error_rate_max_percent=binance.error_rate_max_percent,
+            error_samples_min=binance.error_samples_min,
+            reconnects_max=binance.reconnects_max,
+            reconnect_window_ms=binance.reconnect_window_market_ms,
+            backoff_min_ms=binance.backoff_min_market_ms,
+            backoff_max_ms=binance.backoff_max_market_ms,
+            tick_stale_ms=binance.tick_stale_market_ms,
+            renew_after_ms=binance.renew_after_market_ms,
+            feed_invalid_max=binance.feed_invalid_max,
+        ),
+        warmup_bars=market.warmup_bars,
+        ping_interval_ms=binance.ping_interval_market_ms,
+        instrument_interval_ms=binance.instrument_interval_market_ms,
+        skew_max_ms=binance.clock_skew_max_ms,
+        weight_share_max_percent=binance.weight_share_max_percent,
+    )
+
+
+def resume(session: Session, tail: Tail) -> None:
+    """Go on behind a former process of this run: what was missed meanwhile is a gap."""
+    for symbol, feed in session.feed.symbols.items():
+        ends = {interval: end for (name, interval), end in tail.bar_ends.items() if name == symbol}
+        feed.resume_run(tail.last_ts, tail.trade_ids.get(symbol), ends)
+    detail = f"market_ticks ends at {tail.last_ts}; what came since then is a gap"
+    session.feed.board.add(session.clock.now_ms(), RESTARTED, detail)
+
+
+class RoleWorld:
+    """The role's process as its session sees it."""
+
+    def __init__(self, context: RoleContext) -> None:
+        self._context = context
+        self._output = context.open_output(TICKS)
+        self._gate = Gate(context)
+        self.clock = context.clock
+        context.heartbeat.sync_started_ns = lambda: self._output.writer.sync_started_ns
+
+    def machine_ns(self) -> int:
+        """Return machine time in nanoseconds."""
+        return machine_ns()
+
+    def write(self, payloads: list[tuple[Payload, int]]) -> None:
+        """Append root events; durable on return."""
+        self._output.append_roots(payloads)
+        self._context.heartbeat.position += len(payloads)
+
+    def incident(self, notice: Notice) -> None:
+        """Append one incident."""
+        fields = {"count": notice.count, "until_ts": notice.until_ms}
+        self._context.incident(
+            notice.kind,
+            notice.detail,
+            **{name: value for name, value in fields.items() if value is not None},
+        )
+
+    def health(self, state: str, fields: Mapping[str, Any]) -> None:
+        """Append one health event."""
+        self._context.health(state, **fields)
+
+    def ready(self) -> None:
+        """Tell the launcher that history and subscriptions stand."""
+        self._context.heartbeat.market_ready = True
+        self._context.heartbeat.send()
+
+    def turn(self, waiting: int) -> None:
+        """Note that the loop has turned."""
+        self._context.heartbeat.turns += 1
+        self._context.heartbeat.waiting = waiting
+
+    def end_code(self) -> int | None:
+        """Return the exit code when the role has to end now, else None."""
+        code = self._gate.check()
+        if code is None and self._context.control.draining:
+            return CLEAN
+        return code

@@ -1,0 +1,66 @@
+"""What a former process of the same run wrote last, for a market role that starts again.
+
+The last segments of `market_ticks` are read once; nothing is decided from them but where bars,
+trade ids and the gap begin.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import orjson
+
+from minibot.kernel.journal import JournalReader
+from minibot.kernel.position import ZERO
+from minibot.kernel.segments import end_of, load_segments
+from minibot.market.intervals import INTERVAL_MS
+
+STEM = "inbox"
+LINES_AT_ONCE = 4096
+
+
+@dataclass(slots=True)
+class Tail:
+    """Where the queue ends.
+
+    `last_ts` is the time of its last line, 0 for an empty queue; `trade_ids` the last trade id by
+    symbol; `bar_ends` by (symbol, interval) the exchange time up to which bars stand.
+    """
+
+    last_ts: int = 0
+    trade_ids: dict[str, int] = field(default_factory=dict)
+    bar_ends: dict[tuple[str, str], int] = field(default_factory=dict)
+
+
+def read_tail(folder: Path) -> Tail:
+    """Return what the end of the queue in `folder` says.
+
+    The active segment may be nearly empty after a rotation, so the one before is read too.
+
+    Raises:
+        IntegrityError: The queue is damaged.
+    """
+    tail = Tail()
+    sealed = load_segments(folder, STEM)
+    reader = JournalReader(folder, STEM, end_of(sealed[:-1]) if sealed else ZERO)
+    try:
+        while lines := reader.read(LINES_AT_ONCE):
+            for line in lines:
+                _note(tail, line.json)
+    finally:
+        reader.close()
+    return tail
+
+
+def _note(tail: Tail, json: bytes) -> None:
+    event = orjson.loads(json)
+    tail.last_ts = event["ts"]
+    payload = event["payload"]
+    if event["type"] == "market_tick" and "trade_id" in payload:
+        tail.trade_ids[payload["symbol"]] = payload["trade_id"]
+    elif event["type"] == "bar":
+        interval = payload["interval"]
+        end = payload["open_ts"] + INTERVAL_MS[interval]
+        key = (payload["symbol"], interval)
+        tail.bar_ends[key] = max(end, tail.bar_ends.get(key, 0))
