@@ -231,7 +231,8 @@ def explain_pip(lines: list[str]) -> str:
     if "No matching distribution" in text:
         return (
             f"a locked package has no ready-made file for this system or Python {PYTHON_SHORT}.\n"
-            "Use Python 3.11 to 3.14 on Linux (glibc), macOS or Windows.\n" + tail
+            "Use Python 3.11 to 3.14 on Linux (glibc), macOS or Windows; or the index was not\n"
+            "reached: check network, proxy and pip's configuration.\n" + tail
         )
     return "pip could not install the locked packages.\n" + tail
 
