@@ -1,0 +1,199 @@
+"""What the kernel's tests share: lines, a seam that fails on command, and short ways to open."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from minibot.kernel import canonical
+from minibot.kernel.files import Access, Files, Stat, StrPath
+from minibot.kernel.journal import JournalReader, JournalWriter, Line
+from minibot.kernel.line import encode_line
+from minibot.kernel.lock import WriterLock
+
+CHANGES = frozenset(
+    {"open", "pwrite", "truncate", "datasync", "sync", "replace", "link", "unlink", "mkdir",
+     "rmdir", "sync_folder"}
+)  # fmt: skip
+
+
+Fault = Callable[[str, str], BaseException | None]
+
+
+class Crash(BaseException):
+    """The process dies here; nothing after it happens."""
+
+
+class FaultFiles(Files):
+    """Real files, with faults on command, a record of calls, and a crash at any of them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls: list[str] = []
+        self.names: dict[int, str] = {}
+        self.crash_at = -1
+        self.crash_after = False
+        self.fault: Fault = lambda _call, _path: None
+        self.write_bytes_max: int | None = None
+        self.boot = "boot one"
+        self.locks = True
+
+    def count(self, call: str) -> int:
+        """How often a call was made."""
+        return sum(1 for name in self.calls if name.split(" ")[0] == call)
+
+    def kill(self) -> None:
+        """Close whatever is open, as the death of a process does."""
+        for fd in list(self.names):
+            self.close(fd)
+        self.crash_at = -1
+
+    def _enter(self, call: str, path: StrPath, act: Callable[[], Any]) -> Any:
+        name = Path(path).name
+        number = len([entry for entry in self.calls if entry.split(" ")[0] in CHANGES])
+        self.calls.append(f"{call} {name}")
+        is_last = call in CHANGES and number == self.crash_at
+        if is_last and not self.crash_after:
+            raise Crash(f"before {call} {name}")
+        error = self.fault(call, name)
+        if error is not None:
+            raise error
+        result = act()
+        if is_last:
+            if call == "open":
+                self.names[result] = name
+            raise Crash(f"after {call} {name}")
+        return result
+
+    def open(self, path: StrPath, access: Access) -> int:
+        call = "look" if access is Access.READ else "open"
+        fd: int = self._enter(call, path, lambda: super(FaultFiles, self).open(path, access))
+        self.names[fd] = Path(path).name
+        return fd
+
+    def close(self, fd: int) -> None:
+        self.names.pop(fd, None)
+        super().close(fd)
+
+    def pread(self, fd: int, size: int, offset: int) -> bytes:
+        act = lambda: super(FaultFiles, self).pread(fd, size, offset)  # noqa: E731
+        data: bytes = self._enter("pread", self.names[fd], act)
+        return data
+
+    def pwrite(self, fd: int, data: bytes | memoryview, offset: int) -> int:
+        piece = data[: self.write_bytes_max] if self.write_bytes_max else data
+        act = lambda: super(FaultFiles, self).pwrite(fd, piece, offset)  # noqa: E731
+        count: int = self._enter("pwrite", self.names[fd], act)
+        return count
+
+    def truncate(self, fd: int, size: int) -> None:
+        act = lambda: super(FaultFiles, self).truncate(fd, size)  # noqa: E731
+        self._enter("truncate", self.names[fd], act)
+
+    def datasync(self, fd: int) -> None:
+        act = lambda: super(FaultFiles, self).datasync(fd)  # noqa: E731
+        self._enter("datasync", self.names[fd], act)
+
+    def sync(self, fd: int) -> None:
+        act = lambda: super(FaultFiles, self).sync(fd)  # noqa: E731
+        self._enter("sync", self.names.get(fd, "folder"), act)
+
+    def stat(self, path: StrPath) -> Stat | None:
+        act = lambda: super(FaultFiles, self).stat(path)  # noqa: E731
+        status: Stat | None = self._enter("stat", path, act)
+        return status
+
+    def replace(self, source: StrPath, target: StrPath) -> None:
+        act = lambda: super(FaultFiles, self).replace(source, target)  # noqa: E731
+        self._enter("replace", target, act)
+
+    def link(self, source: StrPath, target: StrPath) -> None:
+        act = lambda: super(FaultFiles, self).link(source, target)  # noqa: E731
+        self._enter("link", target, act)
+
+    def unlink(self, path: StrPath) -> None:
+        self._enter("unlink", path, lambda: super(FaultFiles, self).unlink(path))
+
+    def mkdir(self, path: StrPath) -> None:
+        self._enter("mkdir", path, lambda: super(FaultFiles, self).mkdir(path))
+
+    def rmdir(self, path: StrPath) -> None:
+        self._enter("rmdir", path, lambda: super(FaultFiles, self).rmdir(path))
+
+    def sync_folder(self, path: StrPath) -> None:
+        self._enter("sync_folder", path, lambda: super(FaultFiles, self).sync_folder(path))
+
+    def boot_id(self) -> str:
+        return self.boot
+
+    def try_lock(self, fd: int) -> bool:
+        return super().try_lock(fd) if self.locks else True
+
+    def sleep(self, seconds: float) -> None:
+        self.calls.append("sleep")
+
+
+def failing(call: str, name_part: str, code: int, times: int = 1) -> Fault:
+    """Return a fault: the next `times` calls on files with that name part fail with an errno."""
+    left = [times]
+
+    def fault(called: str, name: str) -> OSError | None:
+        if called == call and name_part in name and left[0] > 0:
+            left[0] -= 1
+            return OSError(code, errno.errorcode.get(code, str(code)))
+        return None
+
+    return fault
+
+
+def json_of(number: int, size: int = 40) -> bytes:
+    """Return the canonical JSON of a small event; the size varies with the number."""
+    return canonical.encode({"id": number, "text": "x" * (size + number % 7)})
+
+
+def line_of(number: int, size: int = 40) -> bytes:
+    """Return the line of a small event."""
+    return encode_line(json_of(number, size))
+
+
+def lines_of(first: int, count: int, size: int = 40) -> list[bytes]:
+    """Return lines with consecutive numbers."""
+    return [line_of(number, size) for number in range(first, first + count)]
+
+
+def open_journal(folder: Path, stem: str = "inbox", **options: Any) -> JournalWriter:
+    """Return a writer of a journal in any folder."""
+    files = options.get("files")
+    lock_path = folder / f"{stem}.lock"
+    lock = WriterLock(lock_path, files=files) if files else WriterLock(lock_path)
+    try:
+        return JournalWriter(folder, stem, lock=lock, **options)
+    except BaseException:
+        lock.close()
+        raise
+
+
+def read_all(folder: Path, stem: str = "inbox", **options: Any) -> list[Line]:
+    """Return every published line of a journal."""
+    reader = JournalReader(folder, stem, **options)
+    try:
+        lines: list[Line] = []
+        while batch := reader.read(1000):
+            lines += batch
+        return lines
+    finally:
+        reader.close()
+
+
+def ids_of(lines: list[Line]) -> list[int]:
+    """Return the numbers that `line_of` put into lines."""
+    return [canonical.decode(line.json)["id"] for line in lines]
+
+
+def change(path: Path, offset: int, mask: int = 0xFF) -> None:
+    """Flip bits of one byte of a file."""
+    data = bytearray(path.read_bytes())
+    data[offset] ^= mask
+    path.write_bytes(data)

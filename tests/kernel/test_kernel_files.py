@@ -1,0 +1,290 @@
+"""Whole files: old or new, never part of each; private; never through a link."""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from minibot.kernel.errors import IntegrityError, RunStop
+from minibot.kernel.files import (
+    ensure_folder,
+    read_hashed,
+    remove_temps,
+    write_atomic,
+    write_hashed,
+)
+from tests.kernel.kernel_support import Crash, FaultFiles, change, failing
+
+OLD, NEW = b"old " * 50, b"new content " * 40
+
+WRITER = """
+import sys
+from minibot.kernel.files import write_hashed
+print("ready", flush=True)
+n = 0
+while True:
+    n += 1
+    write_hashed(sys.argv[1], {"n": n, "text": str(n) * 2000})
+"""
+
+
+@pytest.mark.row("N-05", "N-102")
+@pytest.mark.parametrize("is_after", [False, True])
+def test_write_atomic_crashing_at_any_call_leaves_old_or_new(var_dir: Path, is_after: bool) -> None:
+    """Wherever the process dies, the file is whole, and the next write succeeds."""
+    path = var_dir / "state.json"
+    probe = FaultFiles()
+    write_atomic(path, OLD, files=probe)
+    steps = probe.count("open") + sum(probe.count(c) for c in ("pwrite", "sync", "replace"))
+    assert steps >= 4
+    seen = set()
+    for step in range(steps + 1):
+        write_atomic(path, OLD)
+        files = FaultFiles()
+        files.crash_at, files.crash_after = step, is_after
+        try:
+            write_atomic(path, NEW, files=files)
+        except Crash:
+            files.kill()
+        seen.add(path.read_bytes())
+        remove_temps(path)
+        assert os.listdir(var_dir) == ["state.json"]
+
+    assert seen == {OLD, NEW}
+
+
+@pytest.mark.row("N-05", "N-102")
+def test_write_hashed_by_a_process_killed_at_random_is_always_whole(var_dir: Path) -> None:
+    """Thirty SIGKILLs into a busy writer: the file verifies each time and never goes back."""
+    path = var_dir / "cursor.json"
+    last = 0
+    for round_ in range(30):
+        writer = subprocess.Popen(
+            [sys.executable, "-c", WRITER, str(path)], stdout=subprocess.PIPE, text=True
+        )
+        assert writer.stdout is not None
+        writer.stdout.readline()
+        while not path.exists() or read_hashed(path)["generation"] < last + 2 + round_ % 3:
+            pass
+        os.kill(writer.pid, signal.SIGKILL)
+        writer.communicate()
+        obj = read_hashed(path)
+        assert obj["text"] == str(obj["n"]) * 2000
+        assert obj["generation"] > last
+        last = obj["generation"]
+
+
+@pytest.mark.parametrize(
+    ("call", "code", "reason"),
+    [
+        ("open", errno.ENOSPC, "IO_ENOSPC"),
+        ("open", errno.EROFS, "IO_READONLY"),
+        ("open", errno.EMFILE, "FD_EXHAUSTED"),
+        ("open", errno.ENFILE, "FD_EXHAUSTED"),
+        ("pwrite", errno.ENOSPC, "IO_ENOSPC"),
+        ("pwrite", errno.EIO, "IO_EIO"),
+        ("pwrite", errno.EFBIG, "IO_EIO"),
+        ("sync", errno.EIO, "IO_FSYNC"),
+        ("sync", errno.ENOSPC, "IO_FSYNC"),
+        ("replace", errno.EIO, "IO_RENAME"),
+        ("replace", errno.EACCES, "IO_RENAME"),
+    ],
+)
+def test_write_atomic_on_a_failing_disk_keeps_the_old_content(
+    var_dir: Path, call: str, code: int, reason: str
+) -> None:
+    """The STOP names what the disk said; the old content stands and no temp file stays."""
+    path = var_dir / "state.json"
+    write_atomic(path, OLD)
+    files = FaultFiles()
+    files.fault = failing(call, "state.json", code)
+    with pytest.raises(RunStop) as caught:
+        write_atomic(path, NEW, files=files)
+
+    assert caught.value.reason_code == reason
+    assert path.read_bytes() == OLD
+    assert os.listdir(var_dir) == ["state.json"]
+
+
+def test_write_atomic_with_a_failing_folder_sync_stops(var_dir: Path) -> None:
+    """A name that may not be durable is an error, however good the file is."""
+    files = FaultFiles()
+    files.fault = failing("sync_folder", "var", errno.EIO)
+    with pytest.raises(RunStop) as caught:
+        write_atomic(var_dir / "state.json", NEW, files=files)
+
+    assert caught.value.reason_code == "IO_FSYNC"
+
+
+@pytest.mark.parametrize(("times", "is_written"), [(3, True), (10_000, False)])
+def test_write_atomic_on_a_sharing_violation_tries_again_within_bounds(
+    var_dir: Path, times: int, is_written: bool
+) -> None:
+    """A scanner on Windows lets go after a while; one that does not is a STOP."""
+    path = var_dir / "state.json"
+    write_atomic(path, OLD)
+    files = FaultFiles()
+    left = [times]
+
+    def fault(call: str, _name: str) -> OSError | None:
+        if call == "replace" and left[0]:
+            left[0] -= 1
+            error = PermissionError(errno.EACCES, "sharing violation")
+            error.winerror = 32  # type: ignore[attr-defined,unused-ignore]
+            return error
+        return None
+
+    files.fault = fault
+    if is_written:
+        write_atomic(path, NEW, files=files)
+        assert path.read_bytes() == NEW
+        assert files.count("sleep") == times
+        return
+    with pytest.raises(RunStop) as caught:
+        write_atomic(path, NEW, files=files)
+    assert caught.value.reason_code == "IO_RENAME"
+    assert path.read_bytes() == OLD
+
+
+@pytest.mark.parametrize("size_max", [1, 7, 100])
+def test_write_atomic_with_short_writes_writes_all(var_dir: Path, size_max: int) -> None:
+    """However few bytes one call takes, the file is whole."""
+    files = FaultFiles()
+    files.write_bytes_max = size_max
+    write_atomic(var_dir / "state.json", NEW, files=files)
+
+    assert (var_dir / "state.json").read_bytes() == NEW
+
+
+@pytest.mark.parametrize("error", [InterruptedError(errno.EINTR, ""), BlockingIOError(11, "")])
+def test_write_atomic_interrupted_goes_on(var_dir: Path, error: OSError) -> None:
+    """A signal in the middle of a write neither loses nor doubles a byte."""
+    files = FaultFiles()
+    files.write_bytes_max = 50
+    seen = [0]
+
+    def fault(call: str, _name: str) -> OSError | None:
+        seen[0] += call == "pwrite"
+        return error if call == "pwrite" and seen[0] % 2 else None
+
+    files.fault = fault
+    write_atomic(var_dir / "state.json", NEW, files=files)
+
+    assert (var_dir / "state.json").read_bytes() == NEW
+
+
+@pytest.mark.parametrize("umask", [0o000, 0o022, 0o777])
+def test_files_and_folders_are_private_whatever_the_umask(var_dir: Path, umask: int) -> None:
+    """0600 and 0700, neither more nor less."""
+    old = os.umask(umask)
+    try:
+        ensure_folder(var_dir / "a" / "b")
+        write_atomic(var_dir / "a" / "b" / "state.json", NEW)
+    finally:
+        os.umask(old)
+
+    assert (var_dir / "a").stat().st_mode & 0o777 == 0o700
+    assert (var_dir / "a" / "b").stat().st_mode & 0o777 == 0o700
+    assert (var_dir / "a" / "b" / "state.json").stat().st_mode & 0o777 == 0o600
+
+
+def test_read_hashed_through_a_planted_link_is_refused(var_dir: Path) -> None:
+    """A link in the place of a file leads nowhere."""
+    target = var_dir / "elsewhere.json"
+    write_hashed(target, {"a": 1})
+    (var_dir / "cursor.json").symlink_to(target)
+    with pytest.raises(RunStop) as caught:
+        read_hashed(var_dir / "cursor.json")
+
+    assert caught.value.reason_code == "PERMISSIONS_UNSAFE"
+
+
+def test_write_atomic_in_the_place_of_a_link_leaves_its_target(var_dir: Path) -> None:
+    """Replacing a planted link replaces the link; what it points to is untouched."""
+    target = var_dir / "elsewhere"
+    target.write_bytes(OLD)
+    (var_dir / "state.json").symlink_to(target)
+    write_atomic(var_dir / "state.json", NEW)
+
+    assert target.read_bytes() == OLD
+    assert not (var_dir / "state.json").is_symlink()
+
+
+def test_write_atomic_in_a_linked_folder_is_refused(var_dir: Path) -> None:
+    """A folder that is a link is no place of ours."""
+    (var_dir / "real").mkdir()
+    (var_dir / "linked").symlink_to(var_dir / "real")
+    with pytest.raises(RunStop) as caught:
+        write_atomic(var_dir / "linked" / "state.json", NEW)
+
+    assert caught.value.reason_code == "PERMISSIONS_UNSAFE"
+    assert os.listdir(var_dir / "real") == []
+
+
+def test_read_hashed_of_a_fifo_is_refused_at_once(var_dir: Path) -> None:
+    """A pipe planted in the place of a file neither hangs the reader nor is read."""
+    os.mkfifo(var_dir / "cursor.json")
+    with pytest.raises(RunStop) as caught:
+        read_hashed(var_dir / "cursor.json")
+
+    assert caught.value.reason_code == "PERMISSIONS_UNSAFE"
+
+
+@pytest.mark.row("U-18", "N-83")
+def test_hashed_file_counts_generations_and_returns_what_was_written(var_dir: Path) -> None:
+    """Each write is one generation further; the object comes back with both."""
+    path = var_dir / "cursor.json"
+
+    assert write_hashed(path, {"b": [1, None], "a": "ü"}) == 1
+    assert write_hashed(path, read_hashed(path)) == 2
+    obj = read_hashed(path)
+    assert (obj.pop("generation"), len(obj.pop("sha256"))) == (2, 64)
+    assert obj == {"b": [1, None], "a": "ü"}
+
+
+@pytest.mark.row("U-18", "N-83")
+def test_hashed_file_with_any_bit_flipped_is_a_violation(var_dir: Path) -> None:
+    """One changed bit anywhere is found by the file itself."""
+    path = var_dir / "cursor.json"
+    write_hashed(path, {"seq": 12, "queue": "fills"})
+    size = path.stat().st_size
+    for bit in range(8 * size):
+        change(path, bit // 8, 1 << bit % 8)
+        with pytest.raises(IntegrityError) as caught:
+            read_hashed(path)
+        assert caught.value.reason_code == "ATOMICITY_VIOLATION"
+        change(path, bit // 8, 1 << bit % 8)
+    read_hashed(path)
+
+
+@pytest.mark.row("U-18", "N-83")
+def test_hashed_file_cut_at_any_byte_is_a_violation(var_dir: Path) -> None:
+    """Partial content never passes for a file, nor does an empty one or none."""
+    path = var_dir / "cursor.json"
+    write_hashed(path, {"seq": 12})
+    whole = path.read_bytes()
+    for size in range(len(whole)):
+        path.write_bytes(whole[:size])
+        with pytest.raises(IntegrityError) as caught:
+            read_hashed(path)
+        assert caught.value.reason_code == "ATOMICITY_VIOLATION"
+    path.unlink()
+    with pytest.raises(IntegrityError) as caught:
+        read_hashed(path)
+    assert caught.value.reason_code == "ATOMICITY_VIOLATION"
+
+
+def test_remove_temps_takes_leftovers_of_its_own_file_alone(var_dir: Path) -> None:
+    """What a killed writer left goes; other files stay."""
+    write_atomic(var_dir / "cursor.json", OLD)
+    (var_dir / "cursor.json.123-0.tmp").write_bytes(b"half")
+    (var_dir / "cursor.jsonx.123-0.tmp").write_bytes(b"half")
+    remove_temps(var_dir / "cursor.json")
+
+    assert sorted(os.listdir(var_dir)) == ["cursor.json", "cursor.jsonx.123-0.tmp"]

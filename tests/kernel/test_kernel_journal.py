@@ -1,0 +1,445 @@
+"""Appending: written, synced, then published; any error ends the writer and loses nothing."""
+
+from __future__ import annotations
+
+import errno
+import os
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from minibot.kernel.errors import ContractError, InvariantError, RunStop
+from minibot.kernel.head import head_path, newest, read_head_bytes
+from minibot.kernel.journal import JournalReader
+from minibot.kernel.line import encode_line
+from minibot.kernel.queue import make_queue, open_reader, open_writer
+from tests.kernel.kernel_support import (
+    FaultFiles,
+    failing,
+    ids_of,
+    json_of,
+    line_of,
+    lines_of,
+    open_journal,
+    read_all,
+)
+
+
+@pytest.mark.row("N-25", "N-39")
+def test_append_batches_are_read_in_order_with_numbers_and_offsets(var_dir: Path) -> None:
+    """Each line comes back as written, numbered from 1, with the place where it stands."""
+    writer = open_journal(var_dir)
+    firsts = [writer.append(lines_of(1, 3)), writer.append(lines_of(4, 1)), writer.append([])]
+    lines = read_all(var_dir)
+    data = (var_dir / "inbox.jsonl").read_bytes()
+
+    assert firsts == [1, 4, 5]
+    assert [line.seq for line in lines] == [1, 2, 3, 4]
+    assert [line.json for line in lines] == [json_of(number) for number in range(1, 5)]
+    assert all(data[line.offset :].startswith(encode_line(line.json)) for line in lines)
+    assert writer.position.seq == 4
+    assert writer.position.offset == len(data)
+    writer.close()
+
+
+@pytest.mark.row("N-06")
+def test_append_of_a_batch_is_one_write_then_a_sync_then_the_head(var_dir: Path) -> None:
+    """Nothing is published before it is durable, and a batch costs one write."""
+    files = FaultFiles()
+    writer = open_journal(var_dir, files=files)
+    files.calls.clear()
+    writer.append(lines_of(1, 100))
+    changes = [call for call in files.calls if call.split(" ")[0] in ("pwrite", "datasync")]
+
+    assert changes == ["pwrite inbox.jsonl", "datasync inbox.jsonl", "pwrite inbox.head"]
+    writer.close()
+
+
+def test_reader_at_the_end_costs_one_look_at_the_head(var_dir: Path) -> None:
+    """A reader with nothing to read makes one positional read and no other call."""
+    files = FaultFiles()
+    writer = open_journal(var_dir)
+    writer.append(lines_of(1, 3))
+    reader = JournalReader(var_dir, "inbox", files=files)
+    assert len(reader.read(10)) == 3
+    files.calls.clear()
+
+    assert reader.read(10) == []
+    assert files.calls == ["pread inbox.head"]
+    reader.close()
+    writer.close()
+
+
+@pytest.mark.parametrize("size_max", [1, 13, 1000])
+def test_append_with_short_writes_writes_every_byte_before_the_head(
+    var_dir: Path, size_max: int
+) -> None:
+    """F02: the loop goes on until the batch is whole; only then it is published."""
+    files = FaultFiles()
+    writer = open_journal(var_dir, files=files)
+    files.write_bytes_max = size_max
+    lines = lines_of(1, 5)
+    files.fault = lambda call, name: _no_line_yet(var_dir, name) if call == "datasync" else None
+    writer.append(lines[:1])
+    files.fault = lambda _call, _name: None
+    writer.append(lines[1:])
+    writer.close()
+
+    assert (var_dir / "inbox.jsonl").read_bytes() == b"".join(lines)
+    assert ids_of(read_all(var_dir)) == [1, 2, 3, 4, 5]
+
+
+def _no_line_yet(folder: Path, _name: str) -> None:
+    assert read_all(folder) == []
+
+
+@pytest.mark.parametrize("error", [InterruptedError(errno.EINTR, ""), BlockingIOError(11, "")])
+def test_append_interrupted_writes_no_byte_twice(var_dir: Path, error: OSError) -> None:
+    """F03: EINTR and EAGAIN are gone on from."""
+    files = FaultFiles()
+    writer = open_journal(var_dir, files=files)
+    left = [3]
+
+    def fault(call: str, name: str) -> OSError | None:
+        if call == "pwrite" and name == "inbox.jsonl" and left[0]:
+            left[0] -= 1
+            return error
+        return None
+
+    files.fault = fault
+    writer.append(lines_of(1, 4))
+    writer.close()
+
+    assert (var_dir / "inbox.jsonl").read_bytes() == b"".join(lines_of(1, 4))
+
+
+@pytest.mark.parametrize(
+    ("code", "reason"),
+    [
+        (errno.ENOSPC, "IO_ENOSPC"),
+        (errno.EIO, "IO_EIO"),
+        (errno.EFBIG, "IO_EIO"),
+        (errno.EROFS, "IO_READONLY"),
+    ],
+)
+@pytest.mark.parametrize("bytes_before", [0, 30])
+def test_append_on_a_failing_disk_stops_and_loses_nothing_published(
+    var_dir: Path, code: int, reason: str, bytes_before: int
+) -> None:
+    """F04, F05, F55: nothing is acknowledged; its bytes stay above the head until recovery."""
+    files = FaultFiles()
+    writer = open_journal(var_dir, files=files)
+    writer.append(lines_of(1, 2))
+    files.write_bytes_max = bytes_before or None
+    skip = [1 if bytes_before else 0]
+
+    def fault(call: str, name: str) -> OSError | None:
+        if call == "pwrite" and name == "inbox.jsonl":
+            if skip[0]:
+                skip[0] -= 1
+                return None
+            return OSError(code, os.strerror(code))
+        return None
+
+    files.fault = fault
+    with pytest.raises(RunStop) as caught:
+        writer.append(lines_of(3, 2))
+    files.fault = lambda _call, _name: None
+    with pytest.raises(RunStop) as again:
+        writer.append(lines_of(5, 1))
+    writer.close()
+
+    assert caught.value.reason_code == reason
+    assert again.value is caught.value
+    assert ids_of(read_all(var_dir)) == [1, 2]
+    writer = open_journal(var_dir)
+    assert writer.recovered.cut_bytes == bytes_before
+    assert writer.append(lines_of(3, 1)) == 3
+    writer.close()
+
+
+@pytest.mark.parametrize("code", [errno.EIO, errno.ENOSPC])
+@pytest.mark.parametrize("is_eager", [True, False])
+def test_sync_that_fails_once_is_never_repeated(var_dir: Path, code: int, is_eager: bool) -> None:
+    """F06, F07: after one failed sync the next may lie, so the file is not synced or used again."""
+    files = FaultFiles()
+    writer = open_journal(var_dir, files=files, sync=is_eager)
+    writer.append(lines_of(1, 2))
+    writer.sync()
+    head = read_head_bytes(head_path(var_dir, "inbox"))
+    files.fault = failing("datasync", "inbox.jsonl", code)
+    synced = files.count("datasync")
+    if not is_eager:
+        writer.append(lines_of(3, 2))
+    with pytest.raises(RunStop) as caught:
+        writer.append(lines_of(3, 2)) if is_eager else writer.sync()
+    for attempt in (lambda: writer.append(lines_of(5, 1)), writer.sync):
+        with pytest.raises(RunStop):
+            attempt()
+    writer.close()
+
+    assert caught.value.reason_code == "IO_FSYNC"
+    assert files.count("datasync") == synced + 1
+    if is_eager:
+        assert read_head_bytes(head_path(var_dir, "inbox")) == head
+        assert ids_of(read_all(var_dir)) == [1, 2]
+    with pytest.raises(RunStop) as next_start:
+        open_journal(var_dir)
+    assert next_start.value.reason_code == "IO_FSYNC"
+
+
+def _append_foreign(path: Path) -> None:
+    with path.open("ab") as file:
+        file.write(line_of(99))
+
+
+def _replace(path: Path) -> None:
+    data = path.read_bytes()
+    path.unlink()
+    path.write_bytes(data)
+    path.chmod(0o600)
+
+
+@pytest.mark.parametrize(
+    ("name", "act", "reason"),
+    [
+        ("inbox.jsonl", _append_foreign, "QUEUE_FOREIGN_WRITE"),
+        ("inbox.jsonl", lambda path: os.truncate(path, 100), "QUEUE_TRUNCATED"),
+        ("inbox.jsonl", os.unlink, "QUEUE_MISSING"),
+        ("inbox.jsonl", _replace, "QUEUE_REPLACED"),
+        ("inbox.head", os.unlink, "QUEUE_MISSING"),
+        ("inbox.head", _replace, "QUEUE_REPLACED"),
+    ],
+)
+def test_append_to_a_file_that_somebody_touched_stops(
+    var_dir: Path, name: str, act: Callable[[Path], Any], reason: str
+) -> None:
+    """F14, F19, F20, F26: looked at before each batch, so nothing goes into a lost file."""
+    writer = open_journal(var_dir)
+    writer.append(lines_of(1, 5))
+    act(var_dir / name)
+    with pytest.raises(RunStop) as caught:
+        writer.append(lines_of(6, 1))
+    writer.close()
+
+    assert caught.value.reason_code == reason
+    path = var_dir / "inbox.jsonl"
+    assert not path.exists() or line_of(6) not in path.read_bytes()
+
+
+def test_append_of_a_line_over_the_limit_writes_nothing(var_dir: Path) -> None:
+    """The limit passes; one byte more refuses the whole append, and the writer lives on."""
+    fits = line_of(7, 200)
+    writer = open_journal(var_dir, line_bytes_max=len(fits))
+    too_long = line_of(8, 200)
+    assert len(too_long) > len(fits)
+    with pytest.raises(ContractError) as caught:
+        writer.append([line_of(1), too_long])
+
+    assert caught.value.reason_code == "SCHEMA_INVALID"
+    assert writer.append([fits]) == 1
+    writer.close()
+    assert ids_of(read_all(var_dir)) == [7]
+
+
+@pytest.mark.parametrize(
+    "line", [json_of(1), line_of(1)[:-1], line_of(1) + line_of(2), b"\n", line_of(1).upper()]
+)
+def test_append_of_what_is_no_line_writes_nothing(var_dir: Path, line: bytes) -> None:
+    """Our own bug never reaches the disk."""
+    writer = open_journal(var_dir)
+    with pytest.raises(InvariantError):
+        writer.append([line_of(5), line])
+    writer.close()
+
+    assert (var_dir / "inbox.jsonl").read_bytes() == b""
+
+
+def test_append_beyond_one_batch_is_written_in_steps(var_dir: Path) -> None:
+    """No more than one batch is ever in flight, which is what recovery may cut."""
+    files = FaultFiles()
+    writer = open_journal(var_dir, files=files, line_bytes_max=200, batch_bytes_max=1000)
+    files.calls.clear()
+    writer.append(lines_of(1, 40))
+    writer.close()
+
+    assert files.count("datasync") > 4
+    assert ids_of(read_all(var_dir)) == list(range(1, 41))
+
+
+@pytest.mark.row("N-06")
+def test_second_writer_of_a_queue_is_refused_and_the_first_goes_on(var_dir: Path) -> None:
+    """F44: one writer for each inbox and for each part."""
+    make_queue(var_dir, "health", "watchdog_role")
+    first = open_writer(var_dir, "health", part="risk_role")
+    other = open_writer(var_dir, "health", part="market_role")
+    with pytest.raises(RunStop) as caught:
+        open_writer(var_dir, "health", part="risk_role")
+    first.append([line_of(1)])
+    other.append([line_of(2)])
+
+    assert caught.value.reason_code == "QUEUE_LOCKED"
+    assert ids_of(open_reader(var_dir, "health", part="risk_role").read(9)) == [1]
+    first.close()
+    other.close()
+    open_writer(var_dir, "health", part="risk_role").close()
+
+
+def test_lazy_writer_publishes_without_a_sync_and_syncs_on_request(var_dir: Path) -> None:
+    """A line is read at once; the disk is asked once for many."""
+    files = FaultFiles()
+    writer = open_journal(var_dir, files=files, sync=False)
+    before = files.count("datasync")
+    for number in range(1, 6):
+        writer.append([line_of(number)])
+    assert ids_of(read_all(var_dir)) == [1, 2, 3, 4, 5]
+    assert files.count("datasync") == before
+    writer.sync()
+    writer.sync()
+
+    assert files.count("datasync") == before + 1
+    writer.close()
+
+
+def test_lazy_writer_leaves_no_more_than_one_batch_unsynced(var_dir: Path) -> None:
+    """What a power loss can damage stays within what recovery may cut."""
+    files = FaultFiles()
+    writer = open_journal(
+        var_dir, files=files, sync=False, line_bytes_max=200, batch_bytes_max=1000
+    )
+    before = files.count("datasync")
+    for number in range(1, 41):
+        writer.append([line_of(number)])
+
+    assert files.count("datasync") - before >= 40 * len(line_of(1)) // 1000 - 1
+    writer.close()
+
+
+def test_sync_in_flight_is_seen_from_another_thread(var_dir: Path) -> None:
+    """The heartbeat tells a slow disk from a hung role by the time the sync began."""
+    files = FaultFiles()
+    writer = open_journal(var_dir, files=files)
+    seen: list[int] = []
+    files.fault = lambda call, _name: (
+        seen.append(writer.sync_started_ns) if call == "datasync" else None
+    )
+    assert writer.sync_started_ns == 0
+    before = files.monotonic_ns()
+    writer.append([line_of(1)])
+
+    assert before <= seen[0] <= files.monotonic_ns()
+    assert writer.sync_started_ns == 0
+    writer.close()
+
+
+def test_append_from_several_threads_keeps_lines_whole(var_dir: Path) -> None:
+    """Health comes from more than one thread of a role; the file shows no trace of it."""
+    writer = open_journal(var_dir, sync=False)
+
+    def work(base: int) -> None:
+        for number in range(50):
+            writer.append([line_of(base + number)])
+
+    threads = [threading.Thread(target=work, args=(base,)) for base in (100, 200, 300)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    writer.close()
+    ids = ids_of(read_all(var_dir))
+
+    assert sorted(ids) == [base + number for base in (100, 200, 300) for number in range(50)]
+    assert [number for number in ids if number // 100 == 2] == list(range(200, 250))
+
+
+@pytest.mark.row("N-07")
+def test_inbox_only_grows(var_dir: Path) -> None:
+    """What stood once stands for ever: each state of the file begins with the one before."""
+    path = var_dir / "inbox.jsonl"
+    before = b""
+    number = 1
+    for _ in range(4):
+        writer = open_journal(var_dir)
+        for count in (1, 3, 2):
+            writer.append(lines_of(number, count))
+            number += count
+            now = path.read_bytes()
+            assert now.startswith(before)
+            assert len(now) > len(before)
+            before = now
+        writer.close()
+
+
+def test_closed_writer_refuses_and_gives_its_lock_back(var_dir: Path) -> None:
+    """After close nothing is written, and the next writer goes on where it ended."""
+    writer = open_journal(var_dir)
+    writer.append(lines_of(1, 2))
+    writer.close()
+    writer.close()
+    with pytest.raises(InvariantError):
+        writer.append(lines_of(3, 1))
+    writer = open_journal(var_dir)
+
+    assert writer.position.seq == 2
+    assert writer.recovered == (0, 0, None)
+    writer.close()
+
+
+@pytest.mark.parametrize("plant", ["link", "folder", "others"])
+def test_writer_on_an_unsafe_file_is_refused(var_dir: Path, plant: str) -> None:
+    """F143, F145: no link is followed, no file of others is appended to."""
+    path = var_dir / "inbox.jsonl"
+    target = var_dir / "target"
+    target.write_bytes(b"precious")
+    if plant == "link":
+        path.symlink_to(target)
+    elif plant == "folder":
+        path.mkdir()
+    else:
+        path.write_bytes(b"")
+        path.chmod(0o666)
+    with pytest.raises(RunStop) as caught:
+        open_journal(var_dir)
+
+    assert caught.value.reason_code in ("PERMISSIONS_UNSAFE", "IO_EIO")
+    assert target.read_bytes() == b"precious"
+
+
+def test_writer_in_a_linked_queue_folder_is_refused(var_dir: Path) -> None:
+    """F143: a queue that leads elsewhere is not ours."""
+    (var_dir / "elsewhere").mkdir()
+    (var_dir / "fills").symlink_to(var_dir / "elsewhere")
+    with pytest.raises(RunStop) as caught:
+        open_writer(var_dir, "fills")
+
+    assert caught.value.reason_code == "PERMISSIONS_UNSAFE"
+    assert os.listdir(var_dir / "elsewhere") == []
+
+
+@pytest.mark.parametrize("count", range(1, 8))
+def test_head_alternates_its_slots_and_the_newer_one_counts(var_dir: Path, count: int) -> None:
+    """The older slot is overwritten, so one good slot is left whatever happens to a write."""
+    writer = open_journal(var_dir)
+    for number in range(1, count + 1):
+        before = read_head_bytes(head_path(var_dir, "inbox"))
+        writer.append([line_of(number)])
+        after = read_head_bytes(head_path(var_dir, "inbox"))
+        kept = [before[at : at + 64] == after[at : at + 64] for at in (0, 64)]
+        assert sorted(kept) == [False, True]
+        head = newest(after)
+        assert head is not None
+        assert head.position == writer.position
+    writer.close()
+
+
+def test_descriptors_all_gone_is_told_as_such(var_dir: Path) -> None:
+    """F56: too many open files stop the run by their own code."""
+    files = FaultFiles()
+    files.fault = failing("open", "inbox.jsonl", errno.EMFILE)
+    with pytest.raises(RunStop) as caught:
+        open_journal(var_dir, files=files)
+
+    assert caught.value.reason_code == "FD_EXHAUSTED"

@@ -1,0 +1,89 @@
+"""The line format and the chain over lines."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from minibot.kernel.line import CHAIN_START, LineError, chain_next, decode_line, encode_line
+from tests.kernel.kernel_support import json_of, line_of
+
+# The specification's own words, apart from the product: five lines anybody could write.
+REFERENCE = re.compile(rb"sha256:([0-9a-f]{64}):(\{[^\r\n]*\})\n")
+
+
+def reference_json(line: bytes) -> bytes | None:
+    """Return the JSON of a good line by the reference reading, None for a bad one."""
+    match = REFERENCE.fullmatch(line)
+    if match and hashlib.sha256(match[2]).hexdigest().encode() == match[1]:
+        return match[2]
+    return None
+
+
+@pytest.mark.row("N-39", "N-40")
+@pytest.mark.parametrize("number", range(5))
+def test_line_of_an_event_is_read_by_an_independent_reader(number: int) -> None:
+    """Prefix, lowercase sha256 of the JSON bytes, the object, one newline."""
+    json = json_of(number)
+
+    assert reference_json(encode_line(json)) == json
+
+
+def test_decode_line_returns_digest_and_json() -> None:
+    """What was put in comes out, with the digest that the chain needs."""
+    json = json_of(1)
+
+    assert decode_line(encode_line(json)) == (hashlib.sha256(json).digest(), json)
+
+
+@pytest.mark.row("N-40")
+def test_decode_line_with_any_bit_flipped_refuses() -> None:
+    """No single bit of a line can change without notice."""
+    line = line_of(3)
+    for bit in range(8 * len(line)):
+        hurt = bytearray(line)
+        hurt[bit // 8] ^= 1 << bit % 8
+        with pytest.raises(LineError):
+            decode_line(bytes(hurt))
+
+
+@given(st.binary(max_size=200), st.integers(0, 120), st.integers(0, 40))
+def test_decode_line_of_damaged_bytes_agrees_with_the_reference(
+    noise: bytes, at: int, cut: int
+) -> None:
+    """Whatever is spliced into a line, both readers give the same verdict."""
+    line = line_of(5)
+    hurt = line[:at] + noise + line[at + cut :]
+    try:
+        json: bytes | None = decode_line(hurt)[1]
+    except LineError:
+        json = None
+
+    assert json == reference_json(hurt)
+
+
+@pytest.mark.parametrize("json", [b"", b"[]", b"{}\n", b'{"a":\n1}', b"{\r}", b"1", b"{", b" {}"])
+def test_encode_line_of_what_is_no_object_on_one_line_refuses(json: bytes) -> None:
+    """A line never holds a line break or anything but an object."""
+    with pytest.raises(LineError):
+        encode_line(json)
+
+
+def test_chain_over_lines_depends_on_each_and_on_their_order() -> None:
+    """Leaving out, doubling or swapping a line leads to another chain."""
+    digests = [decode_line(line_of(number))[0] for number in range(3)]
+
+    def chain_of(order: list[int]) -> bytes:
+        chain = CHAIN_START
+        for index in order:
+            chain = chain_next(chain, digests[index])
+        return chain
+
+    orders = [[0, 1, 2], [0, 2, 1], [0, 2], [0, 1, 1, 2], [0, 1], []]
+
+    assert len({chain_of(order) for order in orders}) == len(orders)
+    assert chain_of([0]) == hashlib.sha256(bytes(32) + digests[0]).digest()

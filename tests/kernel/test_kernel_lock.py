@@ -1,0 +1,112 @@
+"""The writer's lock excludes, and only the kernel says who holds it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from minibot.kernel.errors import LockBusy, Refusal
+from minibot.kernel.lock import WriterLock
+from tests.kernel.kernel_support import FaultFiles
+
+HOLDER = """
+import sys
+from minibot.kernel.lock import WriterLock
+lock = WriterLock(sys.argv[1])
+print("held", flush=True)
+sys.stdin.read()
+"""
+
+
+def start_holder(path: Path) -> subprocess.Popen[str]:
+    """Start a process that holds the lock until its standard input closes."""
+    holder = subprocess.Popen(
+        [sys.executable, "-c", HOLDER, str(path)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert holder.stdout is not None
+    assert holder.stdout.readline() == "held\n"
+    return holder
+
+
+@pytest.mark.row("N-06")
+def test_lock_held_by_another_process_is_busy(var_dir: Path) -> None:
+    """A second process cannot take the lock while the first one lives."""
+    path = var_dir / "writer.lock"
+    holder = start_holder(path)
+    try:
+        with pytest.raises(LockBusy) as caught:
+            WriterLock(path)
+    finally:
+        holder.communicate()
+
+    assert caught.value.reason_code == "QUEUE_LOCKED"
+    WriterLock(path).close()
+
+
+@pytest.mark.row("N-06")
+def test_lock_of_a_killed_process_is_free_and_its_file_means_nothing(var_dir: Path) -> None:
+    """The kernel frees the lock of the dead; a file left behind keeps nobody out."""
+    path = var_dir / "writer.lock"
+    holder = start_holder(path)
+    os.kill(holder.pid, signal.SIGKILL)
+    holder.communicate()
+
+    assert path.exists()
+    lock = WriterLock(path)
+    assert lock.is_held
+    lock.close()
+
+
+def test_lock_survives_closing_another_descriptor_of_its_file(var_dir: Path) -> None:
+    """The trap of POSIX record locks: here another descriptor's end releases nothing."""
+    path = var_dir / "writer.lock"
+    lock = WriterLock(path)
+    os.close(os.open(path, os.O_RDWR))
+
+    probe = "import sys; from minibot.kernel.lock import WriterLock; WriterLock(sys.argv[1])"
+    outcome = subprocess.run(
+        [sys.executable, "-c", probe, str(path)], capture_output=True, text=True, check=False
+    )
+
+    assert "LockBusy" in outcome.stderr
+    lock.close()
+
+
+def test_lock_in_the_same_process_is_busy(var_dir: Path) -> None:
+    """Two writers of one process exclude each other as well."""
+    path = var_dir / "writer.lock"
+    lock = WriterLock(path)
+    with pytest.raises(LockBusy):
+        WriterLock(path)
+    lock.close()
+
+
+def test_lock_on_a_file_system_without_exclusion_is_refused(var_dir: Path) -> None:
+    """A network file system that grants a lock twice is found out before anything is written."""
+    files = FaultFiles()
+    files.locks = False
+    with pytest.raises(Refusal, match="two holders"):
+        WriterLock(var_dir / "writer.lock", files=files)
+
+
+@pytest.mark.row("N-06")
+def test_lock_file_is_private_and_empty_whatever_the_umask(var_dir: Path) -> None:
+    """Nobody else may hold it up, and nobody reads it."""
+    old = os.umask(0)
+    try:
+        WriterLock(var_dir / "deep" / "writer.lock").close()
+    finally:
+        os.umask(old)
+    status = (var_dir / "deep" / "writer.lock").stat()
+
+    assert status.st_size == 0
+    assert status.st_mode & 0o777 == 0o600
+    assert (var_dir / "deep").stat().st_mode & 0o777 == 0o700
