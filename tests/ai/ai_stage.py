@@ -1,0 +1,297 @@
+"""A stage for the real `ai_role` process: a run's folders, its queues fed by the test, its answers.
+
+Nothing is faked: manifest, queues, clock, codec and the role's process are the run's own; the test
+only plays market, strategy and launcher.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from subprocess import Popen
+from typing import Any
+
+from minibot.events.codec import Codec
+from minibot.events.model import (
+    Bar,
+    Beat,
+    Book,
+    Event,
+    MarketTick,
+    Payload,
+    RunOpening,
+    Signal,
+)
+from minibot.events.registry import Contracts
+from minibot.events.roles import Roles
+from minibot.kernel.journal import JournalReader
+from minibot.kernel.queue import make_queue, open_reader, open_writer
+from minibot.runtime.clock import write_clock
+from minibot.runtime.cmdline import cmdline, cmdline_hash
+from minibot.runtime.config import load_config
+from minibot.runtime.context import Output
+from minibot.runtime.manifest import Manifest, Process
+from minibot.runtime.paths import PROJECT, Var
+from minibot.watchdog.making import child_environ
+from minibot.watchdog.spawn import spawn_role
+
+RUN_ID = "20251120_000000"
+START_TS = 1_763_596_800_000
+SYMBOL = "BTCUSDT"
+DEADLINE_S = 30.0
+
+
+def wait_for(condition: Callable[[], bool], what: str, deadline_s: float = DEADLINE_S) -> None:
+    """Return once the condition holds; fail with `what` when it does not in time."""
+    until = time.monotonic() + deadline_s
+    while not condition():
+        if time.monotonic() > until:
+            raise AssertionError(f"not in {deadline_s:.0f} s: {what}")
+        time.sleep(0.02)
+
+
+class Stage:
+    """One run's `var`, with its queues open for the test to write."""
+
+    def __init__(self, root: Path, ai: Mapping[str, Any] | None = None, chaos: Any = None) -> None:
+        self.var = Var(root)
+        self.run_dir = self.var.run(RUN_ID)
+        self.run_dir.mkdir(parents=True, mode=0o700)
+        for folder in (self.var.stop, self.var.requests, self.var.logs):
+            folder.mkdir(mode=0o700)
+        config = load_config(PROJECT / "config" / "nore-demo.v1.json", [], {}).raw
+        config = {**config, "ai": {**config["ai"], **(ai or {})}, "chaos": chaos}
+        self.roles = Roles.load(PROJECT / "config" / "roles.v1.json")
+        self.manifest = self._manifest(config)
+        self.manifest.write(self.run_dir)
+        write_clock(self.run_dir, START_TS, "1")
+        for name, entry in self.roles.queues.items():
+            parts = self.roles.writers(name) if entry.parts else ()
+            make_queue(self.var.queues, name, entry.primary_reader, parts=parts)
+        contracts = Contracts.load(PROJECT / "contracts", PROJECT / "config" / "contracts.v1.json")
+        self.codec = Codec(contracts, self.roles, RUN_ID, self.manifest.cmdline_hashes())
+        self._outputs = {
+            name: self._output(name, role)
+            for name, role in (
+                ("control", "watchdog_role"),
+                ("market_ticks", "market_role"),
+                ("signals", "strategy_role"),
+                ("fills", "execution_role"),
+            )
+        }
+        self.process: Popen[bytes] | None = None
+        self.write("control", RunOpening({"USDT": "10000"}, (), {}), START_TS)
+
+    def _manifest(self, config: dict[str, Any]) -> Manifest:
+        processes = {}
+        for name in self.roles.roles:
+            argv = self.argv(name)
+            processes[name] = Process(tuple(argv), cmdline(argv), cmdline_hash(argv))
+        return Manifest(
+            run_id=RUN_ID,
+            profile="test",
+            config=config,
+            config_sha256="0" * 64,
+            contracts_sha256="0" * 64,
+            code_sha256="0" * 64,
+            lock_sha256="0" * 64,
+            python="",
+            platform="",
+            versions={},
+            seed=1,
+            clock_kind="simulated",
+            clock_origin_ms=START_TS,
+            clock_speed="1",
+            started_ms=START_TS,
+            symbols=(SYMBOL,),
+            processes=processes,
+            hosts=(),
+            embedded=None,
+            simulated=True,
+            pinned={},
+            opening={},
+        )
+
+    def argv(self, role: str) -> list[str]:
+        """Return the command line of a role of this run."""
+        return [sys.executable, "-m", "minibot.runtime.role", role, "--run", str(self.run_dir)]
+
+    def _output(self, queue: str, role: str) -> Output:
+        writer = open_writer(self.var.queues, queue)
+        hash_ = self.manifest.processes[role].cmdline_hash
+        return Output(queue, role, RUN_ID, hash_, self.codec, writer)
+
+    # --- writing ------------------------------------------------------------------------------
+
+    def write(self, queue: str, payload: Payload, ts: int, **lineage: Any) -> Event:
+        """Append one event to a queue and return it."""
+        return self.write_all(queue, [(payload, ts)], **lineage)[0]
+
+    def write_all(
+        self, queue: str, payloads: list[tuple[Payload, int]], **lineage: Any
+    ) -> list[Event]:
+        """Append events to a queue and return them."""
+        output = self._outputs[queue]
+        events = [replace(event, **lineage) for event in output.roots(payloads)]
+        output.append(events)
+        return events
+
+    @property
+    def tick_seq(self) -> int:
+        """The last line of market_ticks."""
+        return self._outputs["market_ticks"].writer.position.seq
+
+    def feed(self, seconds: Iterator[list[tuple[Payload, int]]]) -> None:
+        """Append a market, second by second."""
+        for batch in seconds:
+            self.write_all("market_ticks", batch)
+
+    # --- the role -----------------------------------------------------------------------------
+
+    def start(self) -> Popen[bytes]:
+        """Start `ai_role` as the launcher would."""
+        with (self.var.logs / "ai_role.err.log").open("ab") as errors:
+            self.process = spawn_role(
+                self.argv("ai_role"), child_environ(os.environ), errors.fileno()
+            )
+        return self.process
+
+    def drain(self) -> int:
+        """Tell the role to drain and return its exit code."""
+        assert self.process is not None
+        assert self.process.stdin is not None
+        self.process.stdin.write(b"drain\n")
+        self.process.stdin.flush()
+        code = self.process.wait(DEADLINE_S)
+        self._close_pipes()
+        return code
+
+    def end(self) -> None:
+        """Kill what still runs and close the queues."""
+        if self.process is not None and self.process.poll() is None:
+            self.process.kill()
+            self.process.wait(DEADLINE_S)
+        self._close_pipes()
+        for output in self._outputs.values():
+            output.writer.close()
+
+    def _close_pipes(self) -> None:
+        if self.process is not None:
+            for stream in (self.process.stdin, self.process.stdout):
+                if stream is not None and not stream.closed:
+                    stream.close()
+
+    # --- reading ------------------------------------------------------------------------------
+
+    def events(self, queue: str, part: str | None = None) -> list[Event]:
+        """Return all events of a queue, verified."""
+        reader = open_reader(self.var.queues, queue, part=part)
+        try:
+            return [self.codec.decode(queue, line.json) for line in reader.read(1_000_000)]
+        finally:
+            reader.close()
+
+    def health(self) -> list[Any]:
+        """Return the health payloads of the role, oldest first."""
+        return [event.payload for event in self.events("health", part="ai_role")]
+
+    def detail(self) -> str:
+        """Return what the role said last about itself."""
+        listed = self.health()
+        return "" if not listed else f"{listed[-1].state}: {listed[-1].detail}"
+
+    def dead_letters(self) -> list[Any]:
+        """Return the dead letters of the clerk."""
+        folder = self.var.queues / "market_ticks" / "readers" / "ai_role"
+        if not (folder / "deadletter.head").exists():
+            return []
+        reader = JournalReader(folder, "deadletter")
+        try:
+            lines = reader.read(1000)
+            return [
+                self.codec.decode("market_ticks/deadletter", line.json).payload for line in lines
+            ]
+        finally:
+            reader.close()
+
+    def stops(self) -> list[Any]:
+        """Return what the role wrote into its part of stop_journal."""
+        return [event.payload for event in self.events("stop_journal", part="ai_role")]
+
+
+def market(
+    first: int, last: int, *, prices: Callable[[int], float], is_history: bool = False
+) -> Iterator[list[tuple[Payload, int]]]:
+    """Yield, for each second, a quote, a book, closed bars and a beat."""
+    for second in range(first, last):
+        ts = START_TS + second * 1000
+        price = prices(second)
+        batch: list[tuple[Payload, int]] = []
+        if not is_history:
+            batch += [(quote(price), ts), (book(price, second), ts)]
+        batch.append((bar("1s", price, ts, is_history), ts))
+        if second % 60 == 0:
+            batch.append((bar("1m", price, ts, is_history), ts))
+        if not is_history:
+            batch.append((Beat(second + 1, {SYMBOL: 0}), ts))
+        yield batch
+
+
+def history(prices: Callable[[int], float]) -> Iterator[list[tuple[Payload, int]]]:
+    """Yield sixty closed bars of each interval, as the market role writes them first."""
+    for number in range(60):
+        price = prices(-60 + number)
+        yield [(bar("1m", price, START_TS, True), START_TS)]
+    for number in range(60):
+        price = prices(-60 + number)
+        yield [(bar("1s", price, START_TS, True), START_TS)]
+
+
+def quote(price: float) -> MarketTick:
+    """Return a quote around a price."""
+    text = f"{price:.2f}"
+    return MarketTick(
+        SYMBOL, text, "quote", f"{price - 0.01:.2f}", "2.00000", f"{price + 0.01:.2f}", "1.00000", 1
+    )
+
+
+def book(price: float, number: int) -> Book:
+    """Return a book of two levels."""
+    bids = ((f"{price - 0.01:.2f}", "2.00000"), (f"{price - 0.02:.2f}", "3.00000"))
+    asks = ((f"{price + 0.01:.2f}", "1.00000"), (f"{price + 0.02:.2f}", "3.00000"))
+    return Book(SYMBOL, bids, asks, number + 1, "interval")
+
+
+def bar(interval: str, price: float, ts: int, is_history: bool = False) -> Bar:
+    """Return a closed bar at a price."""
+    return Bar(
+        symbol=SYMBOL,
+        interval=interval,
+        open_ts=ts - 1000,
+        close_ts=ts - 1,
+        open=f"{price:.2f}",
+        high=f"{price + 1:.2f}",
+        low=f"{price - 1:.2f}",
+        close=f"{price:.2f}",
+        volume="1.50000",
+        is_history=is_history,
+        taker_buy_volume="0.75000",
+    )
+
+
+def signal(side: str = "BUY") -> Signal:
+    """Return a signal as the strategy writes it."""
+    return Signal(
+        symbol=SYMBOL,
+        side=side,
+        score=70,
+        confidence=60,
+        horizon_ms=60_000,
+        reason="the fast average rose above the slow one",
+        reason_code="momentum_up",
+        checks=(),
+    )
