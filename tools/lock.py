@@ -1,11 +1,12 @@
-"""Write `requirements.lock` from `pyproject.toml`: every version, every file's hash, no address.
+"""Write the lock files from `pyproject.toml`: every version, every file's hash, no address.
 
     python3 tools/lock.py            resolve again, keeping the versions that still fit
     python3 tools/lock.py --upgrade  take the newest of everything
     python3 tools/lock.py --check    exit 1 if the lock no longer answers pyproject.toml
 
 Needs the network and installs its resolver (`uv`) into a temporary environment: nothing of it
-enters the product. One lock serves Linux, macOS and Windows and every Python the project allows.
+enters the product. `requirements.lock` serves Linux, macOS and Windows and every Python that the
+project allows; `requirements-wine.txt` the Windows Python that Wine runs.
 """
 
 from __future__ import annotations
@@ -21,29 +22,50 @@ from typing import Final
 
 PROJECT: Final = Path(__file__).resolve().parent.parent
 LOCK: Final = PROJECT / "requirements.lock"
+# Wine lacks a function that numpy 2 calls; a real Windows takes the lock above.
+WINE: Final = PROJECT / "requirements-wine.txt"
+WINE_CONSTRAINT: Final = "numpy<2\n"
 RESOLVER: Final = "uv==0.13.8"
 PYTHON_LOWEST: Final = "3.11"
+WINE_HEADER: Final = """\
+# What minibot needs under the Windows Python that Wine runs (docs/STATE.md); Python 3.11 alone.
+# Written by `python3 tools/lock.py` from pyproject.toml; a real Windows uses requirements.lock.
+"""
 HEADER: Final = """\
 # Everything minibot installs: runtime and checks, each file named by its sha256.
 # Written by `python3 tools/lock.py` from pyproject.toml; installed by tools/with_env.py.
 """
 
 
-def resolve(uv: Path, seed: str, upgrade: bool) -> str:
-    """Return the text of a lock for `pyproject.toml`, preferring the versions in `seed`."""
+def resolve(uv: Path, lock: Path, options: list[str], upgrade: bool) -> str:
+    """Return the text of a lock for `pyproject.toml`, preferring the versions in `lock`."""
     with tempfile.TemporaryDirectory() as folder:
-        out = Path(folder) / "requirements.lock"
-        if seed and not upgrade:
-            out.write_text(seed, encoding="utf-8")
+        out = Path(folder) / lock.name
+        if lock.exists() and not upgrade:
+            out.write_text(lock.read_text(encoding="utf-8"), encoding="utf-8")
         command = [
-            str(uv), "pip", "compile", "--quiet", "--universal", "--fork-strategy", "fewest",
-            "--python-version", PYTHON_LOWEST, "--generate-hashes", "--no-annotate",
-            "--no-header", "--no-emit-index-url", "--no-emit-find-links", "--extra", "dev",
+            str(uv), "pip", "compile", "--quiet", "--python-version", PYTHON_LOWEST,
+            "--generate-hashes", "--no-annotate", "--no-header", "--no-emit-index-url",
+            "--no-emit-find-links", "--extra", "dev", *options,
             *(["--upgrade"] if upgrade else []),
             "--output-file", str(out), "pyproject.toml",
         ]  # fmt: skip
         subprocess.run(command, cwd=PROJECT, check=True)
-        return HEADER + out.read_text(encoding="utf-8")
+        return out.read_text(encoding="utf-8")
+
+
+def resolve_all(upgrade: bool) -> dict[Path, str]:
+    """Return the text of each lock file."""
+    with tempfile.TemporaryDirectory() as folder:
+        uv = install_resolver(Path(folder) / "resolver")
+        constraint = Path(folder) / "wine.txt"
+        constraint.write_text(WINE_CONSTRAINT, encoding="utf-8")
+        everywhere = ["--universal", "--fork-strategy", "fewest"]
+        wine = ["--python-platform", "windows", "--constraint", str(constraint)]
+        return {
+            LOCK: HEADER + resolve(uv, LOCK, everywhere, upgrade),
+            WINE: WINE_HEADER + resolve(uv, WINE, wine, upgrade),
+        }
 
 
 def install_resolver(folder: Path) -> Path:
@@ -63,15 +85,15 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--upgrade", action="store_true", help="take the newest of everything")
     parser.add_argument("--check", action="store_true", help="compare, write nothing")
     args = parser.parse_args(argv)
-    seed = LOCK.read_text(encoding="utf-8") if LOCK.exists() else ""
-    with tempfile.TemporaryDirectory() as folder:
-        text = resolve(install_resolver(Path(folder) / "resolver"), seed, args.upgrade)
-    if args.check:
-        print("requirements.lock answers pyproject.toml" if text == seed else "lock is stale")
-        return 0 if text == seed else 1
-    LOCK.write_text(text, encoding="utf-8")
-    print(f"wrote {LOCK.name}: {text.count('==')} packages, {text.count('sha256:')} files")
-    return 0
+    stale = 0
+    for path, text in resolve_all(args.upgrade).items():
+        same = path.exists() and path.read_text(encoding="utf-8") == text
+        stale += not same
+        if not args.check:
+            path.write_text(text, encoding="utf-8")
+        what = "answers pyproject.toml" if same else "is stale" if args.check else "written"
+        print(f"{path.name} {what}: {text.count('==')} packages, {text.count('sha256:')} files")
+    return 1 if args.check and stale else 0
 
 
 if __name__ == "__main__":
