@@ -54,9 +54,9 @@ class ClosedBar:
 class BarIndicators:
     """RSI, both EMAs, ATR and rate of change over the closed bars of one interval.
 
-    A bar that is not sound empties everything, and so does a hole that is longer than the slow
-    average's memory; shorter holes are passed over, because the market role announces real gaps
-    itself (`gap`) and between history and the first live bar a few bars are always missing.
+    A bar that is not sound empties everything, and so does a hole: any hole after an announced gap
+    (`is_strict`), otherwise one that is longer than the slow average's memory. Shorter ones are
+    passed over, because between history and the first live bar a few bars may be missing.
     """
 
     __slots__ = (
@@ -104,7 +104,7 @@ class BarIndicators:
         self.momentum = RateOfChange(self.momentum.period)
         self.last = None
 
-    def feed(self, bar: ClosedBar) -> bool:
+    def feed(self, bar: ClosedBar, *, is_strict: bool = False) -> bool:
         """Take the next closed bar; return False for one that is old, repeated or not sound."""
         last = self.last
         if last is not None and bar.open_ts <= last.open_ts:
@@ -112,7 +112,8 @@ class BarIndicators:
         if not bar.is_sound:
             self.reset()
             return False
-        if last is not None and bar.open_ts - last.open_ts > self.slow.period * self.length_ms:
+        steps_max = 1 if is_strict else self.slow.period
+        if last is not None and bar.open_ts - last.open_ts > steps_max * self.length_ms:
             self.reset()
         self.rsi.update(bar.close)
         self.fast.update(bar.close)

@@ -29,6 +29,7 @@ from minibot.events.model import (
     RunOpening,
     Signal,
 )
+from minibot.events.reasons import WARMUP
 from minibot.kernel.errors import RunStop
 from minibot.strategies import nore_strategy_v1
 from minibot.strategies.nore_strategy_v1 import Decision, NoreStrategyV1
@@ -91,7 +92,7 @@ class StrategyCore:
         if isinstance(payload, Book):
             self._view(payload.symbol).on_book(payload)
         elif isinstance(payload, Gap):
-            self._view(payload.symbol).on_gap(payload)
+            self._take_gap(payload, now)
         elif isinstance(payload, Instrument):
             self._view(payload.symbol).on_instrument(payload)
         elif isinstance(payload, Fill):
@@ -101,6 +102,21 @@ class StrategyCore:
                 self._view(lot["symbol"]).position.add_lot(lot["qty"])
         elif isinstance(payload, RunEnding):
             self._is_ending = True
+
+    def _take_gap(self, gap: Gap, now: int) -> None:
+        view = self._view(gap.symbol)
+        if not view.on_gap(gap, bars_from_ticks=self.parameters.bars_from_ticks):
+            return
+        # Until the next bar nobody decides, and the reason of the last one is no longer true.
+        self._said[gap.symbol] = {
+            "checks": {},
+            "confidence": 0,
+            "reason": f"HOLD: waits for fresh bars after a gap of {gap.to_ts - gap.from_ts} ms",
+            "reason_code": WARMUP,
+            "score": 0,
+            "side": HOLD,
+            "ts": now,
+        }
 
     def _view(self, symbol: str) -> SymbolView:
         view = self._views.get(symbol)
@@ -163,7 +179,7 @@ class StrategyCore:
         Keys: `reason`, `reason_code`, `signals` (written so far), `decisions` by symbol: side,
         score, confidence, reason, reason_code, ts and `checks` (name to value).
         """
-        last: JsonObject = {"reason": WAITING, "reason_code": "warmup", "ts": -1}
+        last: JsonObject = {"reason": WAITING, "reason_code": WARMUP, "ts": -1}
         for symbol in sorted(self._said):
             if self._said[symbol]["ts"] > last["ts"]:
                 last = self._said[symbol]

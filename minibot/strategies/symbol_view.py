@@ -27,7 +27,7 @@ class SymbolView:
         bid, bid_qty, ask, ask_qty: The touch of the last tick.
         bars, trend: Indicators over `bar_interval` and `trend_interval`.
         is_book_broken: A gap in the depth stream has not been followed by a book yet.
-        is_after_gap: A gap emptied the indicators, and they have not become ready since.
+        is_after_gap: Trades were missing, and no live bar has found the indicators ready since.
         entry_code: Reason code of the last BUY, which tells a reversion from a momentum trade.
         buy_ts, sell_ts: Market time of the last BUY, and of the last SELL or sale.
         said_code, said_hold_ts: What stands in the journal: the last signal's reason code, and
@@ -116,21 +116,21 @@ class SymbolView:
             self.trend.feed(closed)
         is_closed = False
         for closed in self.tick_bars.add(trade_ts, price):
-            is_closed = self._feed(closed) or is_closed
+            is_closed = self._feed(closed, is_live=True) or is_closed
         return is_closed
 
     def on_bar(self, bar: Bar) -> bool:
         """Take a closed bar; return whether it moved the indicators of `bar_interval`."""
         closed = ClosedBar(bar.open_ts, float(bar.high), float(bar.low), float(bar.close))
         if bar.interval == self.bars.interval:
-            return self._feed(closed)
+            return self._feed(closed, is_live=not bar.is_history)
         if bar.interval == self.trend.interval:
             self.trend.feed(closed)
         return False
 
-    def _feed(self, closed: ClosedBar) -> bool:
-        is_taken = self.bars.feed(closed)
-        if self.bars.is_ready:
+    def _feed(self, closed: ClosedBar, *, is_live: bool) -> bool:
+        is_taken = self.bars.feed(closed, is_strict=self.is_after_gap)
+        if is_taken and is_live and self.bars.is_ready:
             self.is_after_gap = False
         return is_taken
 
@@ -139,24 +139,30 @@ class SymbolView:
         if book.bids and book.asks:
             self.is_book_broken = False
 
-    def on_gap(self, gap: Gap) -> None:
-        """Distrust what a gap has touched.
+    def on_gap(self, gap: Gap, *, bars_from_ticks: bool) -> bool:
+        """Distrust what a gap has touched; return whether bars are among it.
 
-        A hole in the depth stream makes the book unusable until the next `book`. A hole in any
-        other stream empties the indicators of `bar_interval`, so that the strategy holds until
-        fresh bars (or fetched history) have warmed them up again; the trend survives a hole that
-        is shorter than one of its bars.
+        In the depth stream: the book is unusable until the next `book`. In the quotes: order flow
+        starts anew (the age of the tick guards the touch itself). In the trades, or in a stream of
+        another name: the next bars have to follow on the last one without a hole, as they do when
+        the market role fetched what was missing; else the indicators start anew. Bars made from
+        ticks have nobody to fetch them, so they start anew at once; the trend then survives a gap
+        that is shorter than one of its bars.
         """
         if "depth" in gap.stream:
             self.is_book_broken = True
-            return
-        self.is_after_gap = True
-        self.bars.reset()
-        self.tick_bars.reset()
+            return False
         self.flow = OrderFlowImbalance(self.flow.period)
-        if gap.to_ts - gap.from_ts >= self.trend.length_ms:
-            self.trend.reset()
-            self.tick_trend.reset()
+        if "bookTicker" in gap.stream:
+            return False
+        self.is_after_gap = True
+        if bars_from_ticks:
+            self.bars.reset()
+            self.tick_bars.reset()
+            if gap.to_ts - gap.from_ts >= self.trend.length_ms:
+                self.trend.reset()
+                self.tick_trend.reset()
+        return True
 
     def on_fill(self, fill: Fill, now: int) -> None:
         """Apply a fill to the position; a sale starts the cooldown, whoever asked for it."""

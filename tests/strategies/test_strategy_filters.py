@@ -146,15 +146,18 @@ def test_depth_gap_holds_until_next_book() -> None:
 
 
 @pytest.mark.row("B-80")
-def test_trade_gap_holds_until_bars_are_fresh() -> None:
-    """A hole in the trades empties the indicators; they warm up again, and the reason counts."""
+def test_trade_gap_with_hole_in_bars_starts_anew() -> None:
+    """Bars that do not follow on the last one are doubt: warm-up again, and the reason counts."""
     feed = warm()
-    feed.gap("btcusdt@trade")
+    feed.ts += 3_000
+    assert feed.gap("trade") == []
+    told = feed.core.facts()["reason"]
     first = only(feed.bar(dip()))
     rest = [signal for close in flat(19) for signal in signals(feed.bar(close))]
     waiting = feed.core.facts()["reason"]
     ready = signals(feed.bar(PRICE))
 
+    assert told == "HOLD: waits for fresh bars after a gap of 2000 ms"
     assert first.reason == "HOLD: warmup 1/21 bars of 1s since the gap"
     assert first.reason_code == "warmup"
     assert rest == []
@@ -162,25 +165,52 @@ def test_trade_gap_holds_until_bars_are_fresh() -> None:
     assert [signal.reason_code for signal in ready] == ["no_setup"]
 
 
-def test_trade_gap_followed_by_history_is_ready_at_once() -> None:
-    """History fetched over the gap warms the indicators up, without waiting for live bars."""
+def test_trade_gap_that_history_fills_goes_on() -> None:
+    """Where the market role fetched the missing bars, nothing is missing: no second warm-up."""
     feed = warm()
+    feed.ts += 3_000
     feed.gap("trade")
-    for back, close in zip(range(30_000, 0, -1000), flat(30), strict=True):
-        assert feed.bare_bar(close, is_history=True, back=back) == []
+    for back in (2_000, 1_000, 0):
+        assert feed.bare_bar(PRICE, is_history=True, back=back) == []
 
+    assert feed.core.facts()["reason_code"] == "warmup"
     assert only(feed.bar(dip())).side == "BUY"
 
 
+@pytest.mark.row("B-80")
+def test_trade_gap_that_history_fills_in_part_starts_anew() -> None:
+    """History that leaves out one bar does not make the series whole."""
+    feed = warm()
+    feed.ts += 3_000
+    feed.gap("trade")
+    for back in (2_000, 0):
+        feed.bare_bar(PRICE, is_history=True, back=back)
+
+    assert only(feed.bar(dip())).reason == "HOLD: warmup 2/21 bars of 1s since the gap"
+
+
+def test_quote_gap_forgets_order_flow_and_keeps_bars() -> None:
+    """Missing quotes say nothing about the bars; the imbalance of the touch starts anew."""
+    feed = warm(flow_touches=5)
+    for n in range(9):
+        feed.quote(ask_qty=str(n + 1))
+    feed.gap("bookTicker")
+    signal = only(feed.bar(dip()))
+
+    assert signal.side == "BUY"
+    assert signal.confidence == only(warm(flow_touches=500).bar(dip())).confidence
+
+
 @pytest.mark.parametrize(("length_ms", "count"), [(59_999, 2), (60_000, 0)])
-def test_trade_gap_shorter_than_trend_bar_keeps_trend(length_ms: int, count: int) -> None:
-    """The trend forgets only when a whole bar of it may be missing."""
-    feed = Feed()
+def test_ticks_mode_gap_shorter_than_trend_bar_keeps_trend(length_ms: int, count: int) -> None:
+    """Bars made from ticks: the trend forgets when a whole bar of it may be missing."""
+    feed = Feed(config(bars_from_ticks=True))
     for _ in range(2):
         feed.ts += 60_000
-        feed.bare_bar(PRICE, interval="1m")
+        feed.bare_bar(PRICE, interval="1m", is_history=True)
     feed.gap("trade", length_ms)
-    feed.bars(flat(30))
+    for n in range(31):
+        feed.trade(PRICE, feed.ts + n * 1000)
 
     trend = feed.core.facts()["decisions"]["BTCUSDT"]["checks"]["trend_1m_bps"]
     assert trend == f"warmup {count}/21"
@@ -478,7 +508,7 @@ def test_thresholds_around_value_refuse_only_below(key: str, value: str) -> None
     ("spoil", "code"),
     [
         (lambda feed: feed.status("BREAK"), "not_trading"),
-        (lambda feed: feed.gap("trade"), "warmup"),
+        (lambda feed: feed.bare_bar(0.0, back=-1000), "warmup"),
         (lambda feed: feed.gap("depth"), "book_unusable"),
         (lambda feed: feed.ending(), "run_ending"),
     ],
