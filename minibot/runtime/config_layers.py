@@ -37,8 +37,9 @@ class Layers:
             if not isinstance(child, dict):
                 where = ".".join(keys[:depth])
                 self.violations.append(
-                    f"{'.'.join(keys)} ({origin}): {where} is {json.dumps(child)} in this profile, "
-                    f"so it has no key {keys[depth]}"
+                    printable(f"{'.'.join(keys)} ({origin})")
+                    + f": {printable(where)} is {printable(json.dumps(child))} in this profile, "
+                    + f"so it has no key {printable(keys[depth])}"
                 )
                 return
             node = child
@@ -64,7 +65,7 @@ def read_layers(path: Path, sets: Iterable[str], environ: Mapping[str, str]) -> 
     for text in sets:
         key, equals, value = text.partition("=")
         if not equals or not all(key.strip().split(".")):
-            layers.violations.append(f"{SET} {text}: expected section.key=value")
+            layers.violations.append(f"{SET} {printable(text)}: expected section.key=value")
         else:
             layers.put(key.strip().split("."), parse_value(value), SET)
     return layers
@@ -97,6 +98,12 @@ def parse_value(text: str) -> Any:
         return _parse(text)
     except (ValueError, RecursionError):
         return text
+
+
+def printable(text: str) -> str:
+    """Return a text of the world outside, bounded and without characters that act on a terminal."""
+    text = "".join(c if c.isprintable() else f"\\u{ord(c):04x}" for c in text[:200])
+    return text if len(text) <= 100 else text[:97] + "..."
 
 
 def _parse(text: str) -> Any:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 import jsonschema_rs
 
 from minibot.events.model import JsonObject
+from minibot.runtime.config_layers import printable
 from minibot.runtime.paths import PROJECT
 
 if TYPE_CHECKING:
@@ -88,7 +89,7 @@ def told(path: list[str], value: Any, words: str, origin: Mapping[str, str]) -> 
     parents = [".".join(path[:depth]) for depth in range(len(path), 0, -1)]
     where = next((origin[parent] for parent in parents if parent in origin), "")
     shown = "***" if _LIVE.search(path[-1]) else _shown(value)
-    return f"{key} = {shown}{f' ({where})' if where else ''}: {words}"
+    return f"{printable(key)} = {shown}{f' ({where})' if where else ''}: {words}"
 
 
 def describe(schema: Mapping[str, Any]) -> str:
@@ -160,5 +161,4 @@ def _resolved(schema: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _shown(value: Any) -> str:
-    text = json.dumps(value)
-    return text if len(text) <= 100 else text[:97] + "..."
+    return printable(json.dumps(value))

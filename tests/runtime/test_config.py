@@ -1,0 +1,428 @@
+"""A run profile: complete, layered with known origins, and refused with everything told at once."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from minibot.kernel import canonical
+from minibot.kernel.errors import ConfigError
+from minibot.runtime import config_sections
+from minibot.runtime.config import Config, config_of_manifest, load_config
+from minibot.runtime.config_schema import config_schema, known_keys
+
+PROJECT = Path(__file__).resolve().parents[2]
+DEMO = PROJECT / "config" / "nore-demo.v1.json"
+RAW = json.loads(DEMO.read_text(encoding="utf-8"))
+PROFILES = ("nore", "nore-demo", "nore-smoke")
+
+
+def refused(path: Path | str = DEMO, *sets: str, **environ: str) -> tuple[str, ...]:
+    """The violations of a profile that must be refused."""
+    with pytest.raises(ConfigError) as refusal:
+        load_config(path, sets, environ)
+    assert refusal.value.exit_code == 4
+    return refusal.value.violations
+
+
+def one(*sets: str) -> str:
+    """The only violation that the demo profile with these sets has."""
+    violations = refused(DEMO, *sets)
+    assert len(violations) == 1, violations
+    return violations[0]
+
+
+def leaves(node: Any, path: str = "") -> Iterator[str]:
+    for key, value in node.items():
+        here = f"{path}.{key}" if path else key
+        if isinstance(value, dict):
+            yield from leaves(value, here)
+        else:
+            yield here
+
+
+@pytest.mark.row("N-91", "N-92")
+@pytest.mark.parametrize("name", PROFILES)
+def test_config_of_each_shipped_profile_loads(name: str) -> None:
+    """Each profile is valid, says its name and is NORE."""
+    config = load_config(PROJECT / "config" / f"{name}.v1.json")
+
+    assert (config.profile, config.mode) == (name, "NORE")
+    assert config.sha256 == load_config(PROJECT / "config" / f"{name}.v1.json").sha256
+
+
+@pytest.mark.row("N-18", "N-22", "N-23", "N-91", "N-92")
+def test_config_of_the_night_is_seven_real_hours_on_public_market_data_hosts() -> None:
+    """The real night: seven hours, no key, and the hosts that serve market data alone."""
+    config = load_config("minibot/config/nore.v1.json")
+
+    assert config.duration_ms == 25_200_000
+    assert config.embedded is None
+    assert config.speed == "1"
+    assert config.binance.rest_url == "https://data-api.binance.vision"
+    assert config.binance.stream_url == "wss://data-stream.binance.vision"
+    assert config.code.require_manifest
+    assert config.ai.required
+    assert config.secrets.path is None
+    assert config.chaos is None
+
+
+@pytest.mark.row("U-06")
+def test_config_of_the_night_has_the_proposed_numbers() -> None:
+    """Ping, outage, error rate, reconnects and staleness as proposed for the open numbers."""
+    binance = load_config(PROJECT / "config" / "nore.v1.json").binance
+
+    assert binance.ping_interval_market_ms == 10_000
+    assert binance.outage_stop_market_ms == 120_000
+    assert (binance.error_rate_max_percent, binance.error_window_market_ms) == (20, 300_000)
+    assert (binance.reconnects_max, binance.reconnect_window_market_ms) == (30, 300_000)
+    assert (binance.tick_stale_market_ms, binance.book_stale_market_ms) == (5_000, 3_000)
+
+
+@pytest.mark.row("N-92")
+@pytest.mark.parametrize(
+    "key",
+    ["mode", "duration_ms", "binance", "queues", "risk", "strategy", "ai", "logging"],
+)
+def test_config_without_one_of_the_eight_keys_is_refused_by_its_name(
+    key: str, tmp_path: Path
+) -> None:
+    """Eight keys removed in turn give eight distinct refusals."""
+    raw = deepcopy(RAW)
+    del raw[key]
+    path = tmp_path / "profile.json"
+    path.write_text(json.dumps(raw), encoding="utf-8")
+
+    assert [text.split(":")[0] for text in refused(path)] == [key]
+
+
+@pytest.mark.row("N-92")
+@pytest.mark.parametrize("key", sorted(set(leaves(RAW))))
+def test_config_without_any_single_key_is_refused_by_its_name(key: str, tmp_path: Path) -> None:
+    """No key has a default that stands elsewhere: risk limits least of all."""
+    raw = deepcopy(RAW)
+    *parents, last = key.split(".")
+    node = raw
+    for parent in parents:
+        node = node[parent]
+    del node[last]
+    path = tmp_path / "profile.json"
+    path.write_text(json.dumps(raw), encoding="utf-8")
+
+    violations = refused(path)
+    assert any(text.startswith(f"{key}: missing; allowed: ") for text in violations), violations
+
+
+def test_config_sections_have_the_keys_of_the_schema() -> None:
+    """A frozen section holds exactly what the schema requires of it."""
+    properties = config_schema()["properties"]
+    for name, section in properties.items():
+        cls = getattr(config_sections, name.capitalize(), None)
+        if cls is not None:
+            assert {field.name for field in dataclasses.fields(cls)} == set(section["required"]), (
+                name
+            )
+    named = {name for name in properties if hasattr(config_sections, name.capitalize())}
+    assert named >= {"paths", "code", "secrets", "binance", "embedded", "queues", "portfolio"}
+
+
+@pytest.mark.row("N-13")
+def test_config_keys_are_english_and_carry_their_unit() -> None:
+    """A key of a duration says its clock and unit; a ratio says percent or bps."""
+    for key in known_keys():
+        assert re.fullmatch(r"[a-z][a-z0-9_.]*", key), key
+        last = key.rpartition(".")[2]
+        if re.search(r"timeout|interval|age|stale|latency|ttl|window|grace|backoff", last):
+            is_bar_length = last in ("bar_interval", "trend_interval", "bar_intervals")
+            assert "_ms" in last or is_bar_length, key
+
+
+# --- layers -----------------------------------------------------------------------------------
+
+
+def test_config_set_beats_environment_beats_file_and_origin_says_so() -> None:
+    """Precedence is --set, then the environment, then the file; each value knows its source."""
+    config = load_config(
+        DEMO,
+        ["risk.order_notional=300"],
+        {
+            "MINIBOT__RISK__ORDER_NOTIONAL": "200",
+            "MINIBOT__SEED": "7",
+            "MINIBOT_OTHER": "1",
+            "PATH": "/bin",
+        },
+    )
+
+    assert config.raw["risk"]["order_notional"] == "300"
+    assert config.origin["risk.order_notional"] == "--set"
+    assert (config.seed, config.origin["seed"]) == (7, "MINIBOT__SEED")
+    assert config.origin["risk.positions_max"] == "nore-demo.v1.json"
+    assert set(config.origin) == set(leaves(config.raw))
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("embedded.speed=30", "30"),
+        ("embedded.speed=2.5", "2.5"),
+        ("embedded.speed=0.10", "0.10"),
+        ("embedded.source=tape:a=b.gz", "tape:a=b.gz"),
+        ("embedded.history=null", None),
+        ("embedded.port=8080", 8080),
+        ('embedded.speed="5"', "5"),
+    ],
+)
+def test_config_set_value_is_json_if_it_parses_else_text(text: str, expected: Any) -> None:
+    """A number where a decimal text is expected keeps its own characters; no float arises."""
+    config = load_config(DEMO, [text])
+
+    assert config.raw["embedded"][text.split("=")[0].split(".")[1]] == expected
+
+
+def test_config_set_of_a_whole_section_replaces_it() -> None:
+    """A section may be given as JSON; the origin of each of its keys follows."""
+    isolation = '{"linux": "off", "win32": "off", "darwin": "off"}'
+    config = load_config(DEMO, [f"ai.isolation_min={isolation}"])
+
+    assert dict(config.ai.isolation_min) == json.loads(isolation)
+    assert config.origin["ai.isolation_min.linux"] == "--set"
+
+
+def test_config_changes_of_a_value_change_the_hash_and_order_of_keys_does_not(
+    tmp_path: Path,
+) -> None:
+    """The hash is over what is said, not how."""
+    shuffled = tmp_path / "profile.json"
+    shuffled.write_text(json.dumps(dict(reversed(RAW.items())), indent=1), encoding="utf-8")
+    base = load_config(DEMO)
+
+    assert load_config(shuffled).sha256 == base.sha256
+    assert load_config(DEMO, ["seed=2"]).sha256 != base.sha256
+
+
+def test_config_of_manifest_gives_the_same_profile_and_judges_it_again() -> None:
+    """What a run started with comes back the same, and a manifest is no way around the schema."""
+    config = load_config(DEMO, ["seed=5"])
+    raw = canonical.decode(canonical.encode(config.raw))
+    again = config_of_manifest(raw)
+
+    assert (again.sha256, again.binance, again.seed) == (config.sha256, config.binance, 5)
+    raw["mode"] = "LIVE"
+    with pytest.raises(ConfigError):
+        config_of_manifest(raw)
+
+
+def test_config_is_frozen() -> None:
+    """Nobody changes a loaded profile by accident."""
+    config = load_config(DEMO)
+    for node, field in ((config, "seed"), (config.binance, "symbols"), (config.ai, "enabled")):
+        with pytest.raises(dataclasses.FrozenInstanceError):
+            setattr(node, field, 1)
+
+
+# --- refusals ---------------------------------------------------------------------------------
+
+
+@pytest.mark.row("N-22")
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("mode=LIVE", ["mode", '"LIVE"', '"NORE"']),
+        ("risk.max_drawdwn=3", ["risk.max_drawdwn", "3", "unknown key", "risk.drawdown_bps"]),
+        ("duration_ms=-5", ["duration_ms", "-5", "whole number from 1000"]),
+        ("duration_ms=0", ["duration_ms", "0"]),
+        ("embedded.speed=fast", ["embedded.speed", '"fast"', "decimal number"]),
+        ("embedded.speed=0", ["embedded.speed"]),
+        ("embedded.speed=-1", ["embedded.speed"]),
+        ("embedded.speed=1e3", ["embedded.speed"]),
+        ("embedded.speed=NaN", ["embedded.speed"]),
+        ("embedded.port=1.5", ["embedded.port", "1.5"]),
+        ("embedded.port=true", ["embedded.port", "true"]),
+        ("embedded.source=video:x", ["embedded.source", "tape:FILE"]),
+        ("embedded.source=generator:x", ["embedded.source", "whole number"]),
+        ("risk.order_notional=0", ["risk.order_notional", "above zero"]),
+        ("risk.order_notional=-1", ["risk.order_notional"]),
+        ("risk.positions_max=0", ["risk.positions_max"]),
+        ("riks.order_notional=1", ["riks", "nearest known key: risk"]),
+        ("ema_fast=3", ["ema_fast", "nearest known key: strategy.ema_fast"]),
+        ("binance.outage_stop_market_ms=119999", ["120000", "300000"]),
+        ("binance.outage_stop_market_ms=300001", ["120000", "300000"]),
+        ("binance.symbols=[]", ["binance.symbols"]),
+        ("binance.symbols=[\"btcusdt\"]", ["binance.symbols"]),
+        ("binance.transport=carrier", ["binance.transport", "websocket-client"]),
+        ("ai.permitted_queues=[\"order_intents\"]", ["ai.permitted_queues", "order_intents"]),
+        ("ai.isolation_min.linux=none", ["ai.isolation_min.linux", "jail"]),
+        ("seed.x=1", ["seed.x", "seed is 1"]),
+        ("nonsense", ["nonsense", "section.key=value"]),
+        ("=1", ["section.key=value"]),
+    ],
+)  # fmt: skip
+def test_config_with_one_wrong_value_names_key_value_and_what_is_allowed(
+    text: str, words: list[str]
+) -> None:
+    """Each refusal says which key, what it holds, what may stand there."""
+    told = one(text)
+
+    assert all(word in told for word in words), told
+
+
+@pytest.mark.row("N-22", "X-04")
+@pytest.mark.parametrize(
+    "key",
+    ["live", "binance.api_key", "binance.secret_key", "binance.apiSecret", "live_trading",
+     "execution.real_orders", "secrets.token", "binance.withdraw", "risk.leverage", "api"],
+)  # fmt: skip
+def test_config_with_a_live_key_is_refused_by_the_rule_and_keeps_its_value_to_itself(
+    key: str,
+) -> None:
+    """A key of real trading is refused as such, and a secret in it is not repeated (I8)."""
+    told = one(f"{key}=marker-7f3a")
+
+    assert "N-22" in told
+    assert key in told
+    assert "marker-7f3a" not in told
+
+
+def test_config_tells_all_violations_at_once() -> None:
+    """Layer, schema and rules are told in one refusal, each once."""
+    violations = refused(
+        DEMO,
+        "mode=LIVE",
+        "risk.max_drawdwn=3",
+        "risk.night_loss_soft=300",
+        "strategy.ema_fast=50",
+        "embedded.speed=61",
+        "paths.var=../x",
+        "bogus",
+        MINIBOT__SEED="x",
+        MINIBOT__NO__SUCH="1",
+    )
+
+    keys = {re.split(r"[ :]", text.removeprefix("--set "))[0] for text in violations}
+    assert keys == {
+        "mode", "risk.max_drawdwn", "risk.night_loss_soft", "strategy.ema_fast",
+        "embedded.speed", "paths.var", "bogus", "seed", "no",
+    }  # fmt: skip
+    assert len(violations) == len(keys)
+
+
+def test_config_violation_says_where_the_value_comes_from() -> None:
+    """File, variable or --set: whoever repairs it knows where to look."""
+    assert "(--set)" in one("seed=x")
+    assert "(MINIBOT__SEED)" in refused(DEMO, MINIBOT__SEED="x")[0]
+
+
+FILES = {
+    "half.json": b'{"mode": "NORE",',
+    "list.json": b"[1, 2]",
+    "text.json": b"mode: NORE\n",
+    "nothing.json": b"",
+    "binary.json": b"\x1f\x8b\xff\xfe\x00\x01",
+    "twice.json": b'{"mode": "NORE", "mode": "NORE"}',
+    "nan.json": b'{"seed": NaN}',
+    "deep.json": b"[" * 100_000,
+    "huge.json": b" " * 1_000_001,
+}
+
+
+@pytest.mark.parametrize("name", [*FILES, "none.json", "folder.json"])
+def test_config_file_that_is_no_profile_is_one_message_with_its_name(
+    name: str, tmp_path: Path
+) -> None:
+    """Missing, cut, empty, doubled, not JSON, not an object: the file's name, exit 4."""
+    path = tmp_path / name
+    if name == "folder.json":
+        path.mkdir()
+    elif name in FILES:
+        path.write_bytes(FILES[name])
+
+    with pytest.raises(ConfigError, match=re.escape(name)) as refusal:
+        load_config(path)
+    assert refusal.value.exit_code == 4
+    assert len(refusal.value.violations) == 1
+    assert refusal.value.remedy
+
+
+def test_config_of_an_empty_object_names_every_missing_section(tmp_path: Path) -> None:
+    """Each section is told once, `mode` among them."""
+    path = tmp_path / "empty.json"
+    path.write_text("{}", encoding="utf-8")
+    missing = [text.split(":")[0] for text in refused(path)]
+
+    assert sorted(missing) == sorted(RAW)
+
+
+def test_config_with_a_byte_order_mark_is_read(tmp_path: Path) -> None:
+    """Windows editors put one in front; it changes nothing."""
+    path = tmp_path / "bom.json"
+    path.write_bytes(b"\xef\xbb\xbf" + DEMO.read_bytes())
+
+    assert load_config(path).sha256 == load_config(DEMO).sha256
+
+
+@pytest.mark.row("N-91", "N-119", "X-16")
+@pytest.mark.parametrize("prefix", ["config/", "minibot/config/", "./minibot/config/"])
+def test_config_path_is_found_in_both_spellings_from_any_folder(
+    prefix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The specification's `minibot/config/...` and ours name the same file."""
+    for folder in (PROJECT, tmp_path):
+        monkeypatch.chdir(folder)
+        assert load_config(f"{prefix}nore.v1.json").profile == "nore"
+
+
+@pytest.mark.parametrize("key", ["a\x1b[31m", "risk.\u202e", "x" * 5000])
+def test_config_with_a_hostile_key_is_told_in_plain_characters(key: str) -> None:
+    """A key from outside cannot paint the terminal or fill it."""
+    told = one(f"{key}=1")
+
+    assert told.isprintable()
+    assert len(told) < 1000
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    st.sampled_from(sorted(leaves(RAW))),
+    st.one_of(
+        st.none(), st.booleans(), st.integers(-10, 10**12), st.text(max_size=20),
+        st.lists(st.integers(), max_size=2), st.dictionaries(st.text(max_size=3), st.integers()),
+    ),
+)  # fmt: skip
+def test_config_with_any_value_anywhere_loads_or_is_refused_in_words(key: str, value: Any) -> None:
+    """No value makes anything but a profile or a ConfigError whose sentences are printable."""
+    text = f"{key}={json.dumps(value)}"
+    try:
+        told: tuple[str, ...] | None = None
+        assert isinstance(load_config(DEMO, [text]), Config)
+    except ConfigError as refusal:
+        told = refusal.violations
+
+    assert told is None or told
+    assert all(sentence.isprintable() and len(sentence) < 1000 for sentence in told or ())
+
+
+@pytest.mark.row("N-22")
+def test_config_in_a_fresh_process_refuses_without_a_traceback() -> None:
+    """Importing and loading need nothing but the project."""
+    code = (
+        "from minibot.runtime.config import load_config\n"
+        "from minibot.kernel.errors import ConfigError\n"
+        "try: load_config('config/nore-demo.v1.json', ['mode=LIVE'])\n"
+        "except ConfigError as e: raise SystemExit(e.exit_code)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=PROJECT, capture_output=True, timeout=60, check=False
+    )
+
+    assert (done.returncode, done.stderr) == (4, b"")

@@ -1,0 +1,162 @@
+"""Paths in a profile stay where they belong; the resolver knows both spellings."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from minibot.kernel.errors import ConfigError
+from minibot.runtime.config import load_config
+from minibot.runtime.paths import PROJECT, Var, escape_reason, find, is_within, plain, resolve
+
+DEMO = PROJECT / "config" / "nore-demo.v1.json"
+
+ESCAPES = [
+    "../x", "a/../../x", "..", "a\\..\\b", "\\\\server\\share", "//server/share", "\\\\?\\C:\\x",
+    "\\\\.\\pipe\\x", "CON", "nul", "a/NUL.txt", "com1", "LPT9.log", "aux/b", "a:stream", "a/b:c",
+    "C:x", "a\x00b", "a\nb", " a", "a ", "a./b", "what?", "a*", "", "conin$",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("text", ESCAPES)
+def test_escape_of_a_hostile_path_is_seen_on_every_system(text: str) -> None:
+    """Parents, shares, devices, streams, drives, control characters: refused everywhere (F144)."""
+    assert escape_reason(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["var", "var/lab/x", "a.b/c", "./var", "/srv/minibot/var", "C:\\secrets\\keys.json",
+     "C:/secrets", "con-tent", "null", "nulls/x", ".hidden", "a b/c"],
+)  # fmt: skip
+def test_escape_of_a_plain_path_is_none(text: str) -> None:
+    """Ordinary relative and absolute paths of any system pass."""
+    assert escape_reason(text) is None
+
+
+@pytest.mark.parametrize("text", [text for text in ESCAPES if text and "\x00" not in text])
+@pytest.mark.parametrize("key", ["paths.var", "queues.base_dir", "ai.base_dir", "secrets.path"])
+def test_config_path_that_escapes_is_refused_with_its_code(key: str, text: str) -> None:
+    """A hostile path is CONFIG_PATH_ESCAPE by name, whichever key holds it, even from --set."""
+    with pytest.raises(ConfigError) as refusal:
+        load_config(DEMO, [f"{key}={text}"])
+
+    assert len(refusal.value.violations) == 1
+    assert refusal.value.violations[0].startswith(f"{key} = ")
+    assert "CONFIG_PATH_ESCAPE" in refusal.value.violations[0]
+
+
+@pytest.mark.parametrize("key", ["queues.base_dir", "ai.base_dir"])
+@pytest.mark.parametrize("text", ["/tmp/queues", "C:\\queues", "C:/queues"])
+def test_config_folder_of_queues_is_never_absolute(key: str, text: str) -> None:
+    """Queues and the AI's files stay below paths.var."""
+    with pytest.raises(ConfigError, match="violation") as refusal:
+        load_config(DEMO, [f"{key}={text}"])
+
+    assert "CONFIG_PATH_ESCAPE" in refusal.value.violations[0]
+
+
+def test_config_var_outside_the_project_is_for_the_one_who_types_it(tmp_path: Path) -> None:
+    """--set (and --var) may name any folder; a file or the environment only one inside."""
+    assert load_config(DEMO, [f"paths.var={tmp_path}"]).var.root == tmp_path
+    inside = PROJECT / "var" / "lab" / "x"
+    assert load_config(DEMO, [], {"MINIBOT__PATHS__VAR": str(inside)}).var.root == inside
+
+    with pytest.raises(ConfigError) as refusal:
+        load_config(DEMO, [], {"MINIBOT__PATHS__VAR": str(tmp_path)})
+    assert "CONFIG_PATH_ESCAPE" in refusal.value.violations[0]
+
+
+@pytest.mark.parametrize("text", [".", "./", "minibot/..", str(PROJECT)])
+def test_config_var_that_is_the_project_is_refused(text: str) -> None:
+    """A run never writes among the code."""
+    with pytest.raises(ConfigError):
+        load_config(DEMO, [f"paths.var={text}"])
+
+
+@pytest.mark.row("N-11")
+@pytest.mark.parametrize("text", [str(PROJECT / "secrets.json"), str(PROJECT), "secrets.json"])
+def test_config_secrets_inside_the_project_are_refused(text: str) -> None:
+    """Secrets lie outside the tree, named by an absolute path."""
+    with pytest.raises(ConfigError) as refusal:
+        load_config(DEMO, [f"secrets.path={text}"])
+
+    assert "N-11" in refusal.value.violations[0]
+
+
+@pytest.mark.row("N-11")
+def test_config_secrets_outside_the_project_are_accepted(tmp_path: Path) -> None:
+    """A path beside the tree is fine, also before the file exists."""
+    assert load_config(DEMO, [f"secrets.path={tmp_path / 'keys'}"]).secrets.path
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="symbolic links need a privilege on Windows")
+def test_config_secrets_reached_through_a_link_into_the_project_are_refused(
+    tmp_path: Path,
+) -> None:
+    """A link does not make a place inside the tree an outside one."""
+    link = tmp_path / "link"
+    link.symlink_to(PROJECT, target_is_directory=True)
+
+    with pytest.raises(ConfigError):
+        load_config(DEMO, [f"secrets.path={link / 'keys'}"])
+
+
+@pytest.mark.row("X-16", "N-28")
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("minibot/config/nore.v1.json", "config/nore.v1.json"),
+        ("minibot\\config\\nore.v1.json", "config/nore.v1.json"),
+        ("./minibot/var/queues", "var/queues"),
+        ("minibot/contracts", "contracts"),
+        ("config/nore.v1.json", "config/nore.v1.json"),
+        ("minibot/risk/core.py", "minibot/risk/core.py"),
+        ("minibot", "minibot"),
+        ("minibots/config/x", "minibots/config/x"),
+        ("/minibot/config/x", "/minibot/config/x"),
+    ],
+)
+def test_plain_drops_the_specifications_root_and_nothing_else(text: str, expected: str) -> None:
+    """`minibot/` goes only before one of our top-level folders; the package itself stays."""
+    assert plain(text) == expected
+
+
+def test_resolve_is_absolute_and_below_the_project() -> None:
+    """Both spellings give the same absolute path."""
+    assert resolve("var/x") == resolve("minibot/var/x") == PROJECT / "var" / "x"
+    assert resolve(Path("/srv/x")) == Path("/srv/x").absolute() or os.name == "nt"
+
+
+def test_find_prefers_the_working_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a person names from where they stand comes first, then the project."""
+    monkeypatch.chdir(tmp_path)
+    assert find("config/nore.v1.json") == PROJECT / "config" / "nore.v1.json"
+    (tmp_path / "config").mkdir()
+    own = tmp_path / "config" / "nore.v1.json"
+    own.write_text("{}", encoding="utf-8")
+    assert find("config/nore.v1.json").resolve() == own.resolve()
+    assert find("minibot/config/nore.v1.json").resolve() == own.resolve()
+
+
+@given(st.text(max_size=30))
+def test_escape_accepts_no_relative_path_that_leads_out(text: str) -> None:
+    """Whatever is accepted and relative stays below its base."""
+    if escape_reason(text) is None and not Path(text).is_absolute():
+        base = Path("/base") if os.name != "nt" else Path("C:/base")
+        assert is_within(base / text, base)
+
+
+@pytest.mark.row("N-28")
+def test_var_names_the_folders_below_one_root(tmp_path: Path) -> None:
+    """Everything that a run writes lies below its root; a drill has a root of its own inside."""
+    var = Var(tmp_path)
+    for path in (var.queues, var.runs, var.stop, var.requests, var.logs, var.metrics, var.ai):
+        assert path.parent == tmp_path
+    assert var.run("20240808_235413") == tmp_path / "runs" / "20240808_235413"
+    assert var.lab_of("drill").queues == tmp_path / "lab" / "drill" / "queues"

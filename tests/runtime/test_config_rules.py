@@ -1,0 +1,174 @@
+"""Relations between keys of a profile: limits, speed, hosts, processes; both sides of each line."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from minibot.kernel.errors import ConfigError
+from minibot.runtime.config import load_config
+
+PROJECT = Path(__file__).resolve().parents[2]
+DEMO = PROJECT / "config" / "nore-demo.v1.json"
+NIGHT = PROJECT / "config" / "nore.v1.json"
+
+
+def violations(path: Path, *sets: str) -> tuple[str, ...]:
+    """What is wrong with a profile; nothing when it loads."""
+    try:
+        load_config(path, sets)
+    except ConfigError as refusal:
+        return refusal.violations
+    return ()
+
+
+@pytest.mark.row("N-84", "U-06")
+@pytest.mark.parametrize(
+    ("sets", "is_allowed"),
+    [
+        (["embedded.speed=60"], True),
+        (["embedded.speed=60.000001"], False),
+        (["embedded.speed=61"], False),
+        (["embedded.speed=100", "binance.outage_stop_market_ms=200000"], True),
+        (["embedded.speed=150", "binance.outage_stop_market_ms=300000"], True),
+        (["embedded.speed=151", "binance.outage_stop_market_ms=300000"], False),
+        (
+            [
+                "embedded.speed=50",
+                "binance.error_window_market_ms=99999",
+                "binance.outage_stop_market_ms=300000",
+            ],
+            False,
+        ),
+        (["embedded.speed=0.001"], True),
+    ],
+)
+def test_speed_that_makes_a_stop_threshold_shorter_than_two_seconds_is_refused(
+    sets: list[str], is_allowed: bool
+) -> None:
+    """A market-time STOP threshold lasts at least two seconds on the machine."""
+    found = violations(DEMO, *sets)
+
+    assert (found == ()) is is_allowed
+    assert is_allowed or "embedded.speed" in found[0]
+
+
+@pytest.mark.row("N-85", "X-22")
+@pytest.mark.parametrize(
+    "limit",
+    [
+        "night_notional",
+        "day_notional",
+        "night_loss",
+        "day_loss",
+        "drawdown_bps",
+        "orders_per_minute",
+    ],
+)
+def test_soft_limit_above_the_hard_one_is_refused_and_equal_is_allowed(limit: str) -> None:
+    """The soft value blocks before the hard one stops; compared as numbers, not as text."""
+    assert violations(DEMO, f"risk.{limit}_soft=1000", f"risk.{limit}_hard=1000") == ()
+    found = violations(DEMO, f"risk.{limit}_soft=1001", f"risk.{limit}_hard=1000")
+    assert len(found) == 1
+    assert found[0].startswith(f"risk.{limit}_soft")
+    assert f"risk.{limit}_hard" in found[0]
+
+
+@pytest.mark.parametrize(
+    ("good", "bad", "key"),
+    [
+        (["risk.order_notional=1000"], ["risk.order_notional=1000.01"], "risk.order_notional"),
+        (["strategy.ema_fast=20"], ["strategy.ema_fast=21"], "strategy.ema_fast"),
+        (["strategy.rsi_oversold=69.9"], ["strategy.rsi_oversold=70"], "strategy.rsi_oversold"),
+        (
+            ["binance.backoff_min_market_ms=60000"],
+            ["binance.backoff_min_market_ms=60000", "binance.backoff_max_market_ms=59999"],
+            "binance.backoff_min_market_ms",
+        ),
+        (["watchdog.lease_ms=1001"], ["watchdog.lease_ms=1000"], "watchdog.heartbeat_interval_ms"),
+        (["duration_ms=10001"], ["duration_ms=10000"], "duration_ms"),
+        (["strategy.bar_interval=1m"], ["strategy.bar_interval=5m"], "strategy.bar_interval"),
+        (["ai.enabled=false"], ["ai.enabled=false", "ai.required=true"], "ai.required"),
+        (['binance.symbols=["ETHUSDT"]'], ['binance.symbols=["ETHBTC"]'], "binance.symbols"),
+    ],
+)
+def test_related_keys_are_held_together_on_both_sides_of_the_line(
+    good: list[str], bad: list[str], key: str
+) -> None:
+    """Each relation passes at its limit and is refused just beyond it."""
+    assert violations(DEMO, *good) == ()
+    found = violations(DEMO, *bad)
+    assert [text.split(" ")[0] for text in found] == [key]
+
+
+@pytest.mark.row("N-24", "N-57")
+@pytest.mark.parametrize(
+    ("rest", "stream", "refused"),
+    [
+        ("https://data-api.binance.vision", "wss://data-stream.binance.vision", ()),
+        ("https://data-api.binance.vision:443/", "wss://data-stream.binance.vision:9443", ()),
+        ("http://127.0.0.1:8080", "ws://127.0.0.1:8080", ()),
+        ("http://localhost:1", "ws://[::1]:1", ()),
+        ("http://data-api.binance.vision", "wss://x.example", ("rest_url",)),
+        ("https://x.example", "ws://x.example", ("stream_url",)),
+        ("https://user:pw@x.example", "wss://x.example", ("rest_url",)),
+        ("https://x.example?key=1", "wss://x.example#a", ("rest_url", "stream_url")),
+        ("wss://x.example", "https://x.example", ("rest_url", "stream_url")),
+        ("file:///etc/passwd", "wss://x.example", ("rest_url",)),
+        ("x.example", "", ("stream_url",)),
+        ("https://x.example:99999", "wss://x.example", ("rest_url",)),
+        ("http://127.0.0.1.example.org", "wss://x.example", ("rest_url",)),
+        ("embedded", "embedded", ("rest_url", "stream_url")),
+    ],
+)
+def test_hosts_are_encrypted_or_loopback(rest: str, stream: str, refused: tuple[str, ...]) -> None:
+    """A real host is reached by https and wss only, without users, queries or fragments."""
+    found = violations(NIGHT, f"binance.rest_url={rest}", f"binance.stream_url={stream}")
+
+    if stream:
+        assert [text.split(" ")[0] for text in found] == [f"binance.{key}" for key in refused]
+    else:
+        assert any("binance.stream_url" in text for text in found)
+
+
+def test_hosts_and_embedded_exchange_exclude_each_other() -> None:
+    """A profile either names hosts or brings its exchange; nothing is half of both."""
+    found = violations(DEMO, "binance.rest_url=https://data-api.binance.vision")
+    assert [text.split(" ")[0] for text in found] == ["binance.rest_url"]
+    found = violations(DEMO, "embedded=null")
+    assert {text.split(" ")[0] for text in found} == {"binance.rest_url", "binance.stream_url"}
+    found = violations(NIGHT, "embedded.speed=3")
+    assert len(found) == 1
+    assert "embedded is null" in found[0]
+
+
+@pytest.mark.row("N-36")
+@pytest.mark.parametrize(
+    ("processes", "words"),
+    [
+        ({"a": ["ai_role", "strategy_role"]}, ["processes.a", "ai_role", "N-36"]),
+        ({"all": ["risk_role", "execution_role", "ai_role"]}, ["processes.all", "N-36"]),
+        ({"b": ["risk_role", "execution_role"]}, ["processes.b", "process of its own"]),
+        ({"c": ["ai_role"], "d": ["risk_role"]}, []),
+        ({}, []),
+    ],
+)
+def test_processes_that_merge_roles_are_refused(
+    processes: dict[str, list[str]], words: list[str]
+) -> None:
+    """The AI never shares a process; neither does any other role of this build."""
+    found = violations(DEMO, f"processes={json.dumps(processes)}")
+
+    assert (found == ()) is (words == [])
+    assert all(word in found[0] for word in words)
+
+
+@pytest.mark.row("N-37", "N-92")
+def test_queue_names_are_those_of_the_role_table() -> None:
+    """A queue may be neither forgotten nor invented."""
+    names = json.loads(DEMO.read_text(encoding="utf-8"))["queues"]["names"]
+    for changed in (names[1:], [*names, "rumours"]):
+        found = violations(DEMO, f"queues.names={json.dumps(changed)}")
+        assert [text.split(" ")[0] for text in found] == ["queues.names"]
