@@ -138,7 +138,7 @@ class JournalReader:
             end = self._end(head)
             self._fail("CURSOR_AHEAD", "behind the segment's end", f"{end}", f"{at.offset}")
         if at.offset:
-            self._open_segment()
+            self._open_segment(head)
             before = read_range(self._files, self._fd, 1, at.offset - 1, self._path)
             if before == b"":
                 self._fail("QUEUE_TRUNCATED", "ends before the reader", f"{at.offset}", "less")
@@ -171,7 +171,7 @@ class JournalReader:
         """Take the next chunk of whole lines; the chain is compared where the range ends."""
         start = self._at.offset
         size = CHUNK_BYTES
-        self._open_segment()
+        self._open_segment(head)
         while True:
             size = min(size, end - start)
             data = read_range(self._files, self._fd, size, start, self._path)
@@ -252,7 +252,7 @@ class JournalReader:
             self._sealed(number)
         return sum(segment.lines for segment in self._segments[:number])
 
-    def _open_segment(self) -> None:
+    def _open_segment(self, head: Head) -> None:
         """Open the current segment under whichever name it has at this moment.
 
         A segment keeps its number and changes its name once. Whoever opened the active name and
@@ -268,6 +268,8 @@ class JournalReader:
                 if self._open(sealed):
                     self._check_sealed(number)
                     return
+            elif number < head.segment:
+                self._fail("QUEUE_MANIFEST", "a sealed segment is missing", sealed.name, "nothing")
             elif self._open(active):
                 if self._files.stat(sealed) is None:
                     return

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -60,12 +61,13 @@ class FaultFiles(Files):
         error = self.fault(call, name)
         if error is not None:
             raise error
-        result = act()
-        if is_last:
+        if not is_last:
+            return act()
+        with suppress(OSError):
+            result = act()
             if call == "open":
                 self.names[result] = name
-            raise Crash(f"after {call} {name}")
-        return result
+        raise Crash(f"after {call} {name}")
 
     def open(self, path: StrPath, access: Access) -> int:
         call = "look" if access is Access.READ else "open"
@@ -163,7 +165,7 @@ def lines_of(first: int, count: int, size: int = 40) -> list[bytes]:
     return [line_of(number, size) for number in range(first, first + count)]
 
 
-def open_journal(folder: Path, stem: str = "inbox", **options: Any) -> JournalWriter:
+def open_journal(folder: Path, stem: str = "inbox", /, **options: Any) -> JournalWriter:
     """Return a writer of a journal in any folder."""
     files = options.get("files")
     lock_path = folder / f"{stem}.lock"
@@ -175,16 +177,21 @@ def open_journal(folder: Path, stem: str = "inbox", **options: Any) -> JournalWr
         raise
 
 
-def read_all(folder: Path, stem: str = "inbox", **options: Any) -> list[Line]:
+def read_all(folder: Path, stem: str = "inbox", /) -> list[Line]:
     """Return every published line of a journal."""
-    reader = JournalReader(folder, stem, **options)
+    reader = JournalReader(folder, stem)
     try:
-        lines: list[Line] = []
-        while batch := reader.read(1000):
-            lines += batch
-        return lines
+        return drain(reader)
     finally:
         reader.close()
+
+
+def drain(reader: JournalReader) -> list[Line]:
+    """Return every line that a reader has not handed out yet."""
+    lines: list[Line] = []
+    while batch := reader.read(1000):
+        lines += batch
+    return lines
 
 
 def ids_of(lines: list[Line]) -> list[int]:
