@@ -1,7 +1,8 @@
 """Generates what follows from reason codes and schemas: `python -m minibot.events.schemas`.
 
-Three things, each tested equal to what stands in the tree: the `reason_code` enums inside the
-schemas, the pins in `config/contracts.v1.json`, and `docs/reference/reasons.md`.
+The `reason_code` enums inside the schemas, the pins in `config/contracts.v1.json`,
+`docs/reference/reasons.md`, and the tables of `docs/DATA_CONTRACTS.md`: a test holds each equal to
+what stands in the tree.
 """
 
 from __future__ import annotations
@@ -12,8 +13,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from minibot.events.model import PAYLOAD_CLASSES, JsonObject
-from minibot.events.reason import BUSINESS_GROUP, END_GROUP, FEED_GROUP, GROUPS, STOP_GROUP
-from minibot.events.reasons import CLEARED, REASONS, codes
+from minibot.events.pages import reasons_page, with_contracts_section
+from minibot.events.reason import BUSINESS_GROUP, END_GROUP, GROUPS, STOP_GROUP
+from minibot.events.reasons import CLEARED, codes
 from minibot.events.registry import schema_sha256
 from minibot.kernel.files import write_atomic
 
@@ -53,36 +55,6 @@ def contracts_config(schemas: dict[str, JsonObject]) -> JsonObject:
     }
 
 
-def reasons_page() -> str:
-    """Return `docs/reference/reasons.md`: every reason code with meaning and remedy."""
-    titles = {
-        STOP_GROUP: "STOP: the run ends at once, exit code 10",
-        END_GROUP: "Planned ends, and the clearing of a stop",
-        BUSINESS_GROUP: "Decisions: signals, risk, orders",
-        FEED_GROUP: "Data from outside that was set aside or survived",
-    }
-    lines = [
-        "# Reason codes",
-        "",
-        "Generated from `minibot/events/reasons.py` by `python -m minibot.events.schemas`; the",
-        "list is closed: an event with another code fails its schema.",
-    ]
-    for group in GROUPS:
-        lines += [
-            "",
-            f"## {titles[group]}",
-            "",
-            "| code | meaning | what to do |",
-            "| --- | --- | --- |",
-        ]
-        lines += [
-            f"| `{reason.code}` | {reason.meaning} | {reason.remedy} |"
-            for reason in REASONS.values()
-            if reason.group == group
-        ]
-    return "\n".join(lines) + "\n"
-
-
 def generated(project: Path = PROJECT) -> dict[Path, bytes]:
     """Return every generated file with the content that it should have."""
     files: dict[Path, bytes] = {}
@@ -94,6 +66,9 @@ def generated(project: Path = PROJECT) -> dict[Path, bytes]:
         files[path] = _page(schemas[name])
     files[project / "config" / "contracts.v1.json"] = _page(contracts_config(schemas))
     files[project / "docs" / "reference" / "reasons.md"] = reasons_page().encode()
+    page = project / "docs" / "DATA_CONTRACTS.md"
+    text = page.read_text(encoding="utf-8")
+    files[page] = with_contracts_section(text, schemas).encode()
     return files
 
 
