@@ -1,0 +1,264 @@
+"""Frames of the venue: what is understood, what is refused, what is ignored."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from minibot.exchanges.base import Diff, FrameInvalid, Ignored, Quote, Shutdown, Trade
+from minibot.exchanges.binance.messages import parse_candles, parse_frame, parse_snapshot
+
+TRADE: dict[str, Any] = {
+    "e": "trade",
+    "E": 1723161255343,
+    "s": "BTCUSDT",
+    "t": 3735683259,
+    "p": "61837.63000000",
+    "q": "0.02000000",
+    "T": 1723161255342,
+    "m": True,
+    "M": True,
+}
+QUOTE: dict[str, Any] = {
+    "u": 400900217,
+    "s": "BNBUSDT",
+    "b": "25.35190000",
+    "B": "31.21000000",
+    "a": "25.36520000",
+    "A": "40.66000000",
+}
+DIFF: dict[str, Any] = {
+    "e": "depthUpdate",
+    "E": 1672515782136,
+    "s": "BNBBTC",
+    "U": 157,
+    "u": 160,
+    "b": [["0.0024", "10"]],
+    "a": [["0.0026", "100"]],
+}
+
+
+def frame(payload: dict[str, Any]) -> bytes:
+    return json.dumps({"stream": "x@y", "data": payload}).encode()
+
+
+def test_trade_wrapped_or_raw_is_the_same_trade() -> None:
+    """A frame means the same with and without the combined-stream wrapper."""
+    wrapped, raw = parse_frame(frame(TRADE)), parse_frame(json.dumps(TRADE).encode())
+
+    assert wrapped == raw
+    assert isinstance(wrapped, Trade)
+    assert wrapped.price == "61837.63000000"
+    assert wrapped.price_units == 6_183_763_000_000
+    assert wrapped.qty_units == 2_000_000
+
+
+@pytest.mark.parametrize(("maker_buys", "taker"), [(True, "SELL"), (False, "BUY")])
+def test_trade_side_is_the_takers(maker_buys: bool, taker: str) -> None:
+    """`m` says that the buyer was resting, so then the taker sold."""
+    message = parse_frame(frame({**TRADE, "m": maker_buys}))
+
+    assert isinstance(message, Trade)
+    assert message.taker_side == taker
+
+
+def test_quote_without_event_type_is_recognised() -> None:
+    """bookTicker is the one stream without an event type and without a time."""
+    message = parse_frame(frame(QUOTE))
+
+    assert isinstance(message, Quote)
+    assert (message.bid, message.ask, message.exchange_ts) == ("25.35190000", "25.36520000", None)
+
+
+def test_diff_keeps_levels_as_written() -> None:
+    """Levels go to the book exactly as the venue wrote them."""
+    message = parse_frame(frame(DIFF))
+
+    assert isinstance(message, Diff)
+    assert (message.first_id, message.last_id, message.bids) == (157, 160, [["0.0024", "10"]])
+
+
+def test_unknown_and_former_fields_are_ignored() -> None:
+    """The venue has dropped and added fields; neither may break the parser."""
+    former = {**TRADE, "b": 7038593583, "a": 7038593613, "new": {"deep": [1]}}
+
+    assert parse_frame(frame(former)) == parse_frame(frame(TRADE))
+
+
+def test_microseconds_are_told_by_magnitude() -> None:
+    """A stream in microseconds gives the same milliseconds."""
+    message = parse_frame(frame({**TRADE, "T": TRADE["T"] * 1000 + 999}))
+
+    assert isinstance(message, Trade)
+    assert message.trade_ts == TRADE["T"]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"stream":"!serverShutdown","data":{"e":"serverShutdown","E":1770123456789}}',
+        b'{"e":"serverShutdown","E":1770123456789}',
+    ],
+)
+def test_server_shutdown_is_recognised_in_both_forms(body: bytes) -> None:
+    """The venue says it is about to go, wrapped or raw, without a subscription."""
+    assert isinstance(parse_frame(body), Shutdown)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"result":null,"id":1}',
+        b'{"result":["btcusdt@aggTrade"],"id":3}',
+        b'{"error":{"code":2,"msg":"Invalid request: invalid stream"},"id":2}',
+        b'{"id":null,"error":{"code":3,"msg":"Invalid json"}}',
+        b'{"code":0,"msg":"Unknown property","id":5}',
+        b'{"e":"kline","E":1,"s":"BTCUSDT","k":{}}',
+        b'{"stream":"x","data":{"e":"somethingNew2027","z":1}}',
+    ],
+)
+def test_answers_and_other_events_are_ignored(body: bytes) -> None:
+    """Control answers in both error shapes, and event types we do not use, carry no data."""
+    assert isinstance(parse_frame(body), Ignored)
+
+
+@pytest.mark.row("F114")
+@pytest.mark.parametrize(
+    "price", ["0.00000000", "0", "-1.00000000", "NaN", "", "Infinity", "1e5", " 1.0", "1_0.0", "٣"]
+)
+@pytest.mark.parametrize("field", ["p", "q"])
+def test_trade_with_senseless_number_is_refused(field: str, price: str) -> None:
+    """Zero, negative, not a number or empty never becomes a trade."""
+    with pytest.raises(FrameInvalid):
+        parse_frame(frame({**TRADE, field: price}))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"p": 61837.63},
+        {"p": None},
+        {"t": "3735683259"},
+        {"t": -1},
+        {"t": True},
+        {"T": None},
+        {"m": 1},
+        {"s": ""},
+        {"s": 5},
+    ],
+)
+def test_trade_with_wrong_type_is_refused(changes: dict[str, Any]) -> None:
+    """Decimals are strings, ids and times integers, flags booleans; anything else is no trade."""
+    with pytest.raises(FrameInvalid):
+        parse_frame(frame({**TRADE, **changes}))
+
+
+@pytest.mark.row("F115")
+@pytest.mark.parametrize("ask", ["25.35190000", "25.00000000"])
+def test_quote_locked_or_crossed_is_refused(ask: str) -> None:
+    """A best bid that is not below the best ask is no market."""
+    with pytest.raises(FrameInvalid):
+        parse_frame(frame({**QUOTE, "a": ask}))
+
+
+@pytest.mark.row("F109")
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"not json",
+        b'{"stream":"btcusdt@trade","data":{"e":"tra',
+        b'{"s":"\xff\xfe"}',
+        b"[" * 3000,
+    ],
+)
+def test_frame_that_is_no_json_is_unreadable(body: bytes) -> None:
+    """Broken text is told apart from JSON that makes no sense."""
+    with pytest.raises(FrameInvalid) as refused:
+        parse_frame(body)
+
+    assert not refused.value.is_readable
+
+
+@pytest.mark.row("F109")
+@given(st.binary(max_size=300))
+def test_any_bytes_give_a_message_or_a_refusal(body: bytes) -> None:
+    """No input makes the parser fail in any other way."""
+    try:
+        parse_frame(body)
+    except FrameInvalid:
+        return
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=20),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=3), inner),
+    max_leaves=8,
+)
+
+
+@given(
+    st.sampled_from([TRADE, QUOTE, DIFF]),
+    st.dictionaries(st.sampled_from(list("eEstpqTmbBaAuU")), json_values, max_size=4),
+)
+def test_any_field_replaced_gives_a_message_or_a_refusal(
+    base: dict[str, Any], changes: dict[str, Any]
+) -> None:
+    """A real message with arbitrary values in its fields is understood or refused."""
+    try:
+        parse_frame(frame({**base, **changes}))
+    except FrameInvalid:
+        return
+
+
+def test_every_frame_of_the_fixtures_is_understood(shared_data: Path) -> None:
+    """Examples of client libraries, old and new, are read; what is not ours is ignored."""
+    folder = shared_data / "message-fixtures" / "binance" / "nautilus"
+
+    trade = parse_frame((folder / "ws_spot_trade.json").read_bytes())
+    quote = parse_frame((folder / "ws_spot_ticker_book.json").read_bytes())
+    other = parse_frame((folder / "ws_spot_agg_trade.json").read_bytes())
+
+    assert isinstance(trade, Trade)
+    assert isinstance(quote, Quote)
+    assert quote.exchange_ts == 1646199228121
+    assert isinstance(other, Ignored)
+
+
+def test_klines_of_the_fixtures_keep_their_characters(shared_data: Path) -> None:
+    """Twelve elements, strings as strings, the venue's own close time."""
+    path = shared_data / "message-fixtures" / "binance" / "nautilus" / "crate_klines_response.json"
+
+    (candle,) = parse_candles(json.loads(path.read_text()))
+
+    assert candle.open == "0.01634790"
+    assert candle.close_ts == 1499644799999
+    assert (candle.trades, candle.taker_buy_volume) == (308, "1756.87402397")
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        None,
+        [1, "2"],
+        [1499040000000, "2", "1", "1", "2", "1", 1499644799999, "2", 3, "1", "1", "0"],
+        [1499040000000, "0", "1", "0", "1", "1", 1499644799999, "2", 3, "1", "1", "0"],
+        [1499040000000, "1", "1", "1", "1", "-1", 1499644799999, "2", 3, "1", "1", "0"],
+    ],
+)
+def test_kline_that_contradicts_itself_is_refused(row: object) -> None:
+    """High and low bracket open and close, prices are above zero, or it is no kline."""
+    with pytest.raises(FrameInvalid):
+        parse_candles([row])
+
+
+@pytest.mark.parametrize("body", [None, [], {}, {"bids": [], "asks": []}, {"code": -1121}])
+def test_snapshot_without_update_id_is_refused(body: object) -> None:
+    """A depth answer needs an update id and two sides."""
+    with pytest.raises(FrameInvalid):
+        parse_snapshot(body, 100)
