@@ -213,10 +213,12 @@ class Feed:
         )
         assert self.take(filled, queue="fills") == []
 
-    def take_lot(self, qty: str) -> None:
-        """Carry a lot over from a former run, as `run_opening` says it."""
-        lot = {"symbol": SYMBOL, "qty": qty, "price": "60000", "ts": START - 1}
-        self.take(replace(OPENING, lots=(lot,)), queue="control")
+    def take_lot(self, *quantities: str) -> None:
+        """Carry lots over from a former run, as `run_opening` says it."""
+        lots = tuple(
+            {"symbol": SYMBOL, "qty": qty, "price": "60000", "ts": START - 1} for qty in quantities
+        )
+        self.take(replace(OPENING, lots=lots), queue="control")
 
     def gap(self, stream: str = "trade", length_ms: int = 2_000) -> list[Draft]:
         return self.take(Gap(SYMBOL, stream, self.ts - length_ms, self.ts, "reconnect"))

@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 from collections import deque
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from minibot.strategies.nore_strategy_v1 import NoreStrategyV1
 from minibot.strategies.parameters import params_hash
 from minibot.strategies.symbol_view import SymbolView
 from tests.strategies.strategy_feed import (
+    INSTRUMENT,
     OPENING,
     PRICE,
     START,
@@ -380,13 +382,24 @@ def test_two_symbols_are_judged_apart() -> None:
 
 @pytest.mark.parametrize(
     ("lots", "held"),
-    [([], False), (["0.00800"], True), (["0.00400", "0.00400"], True), (["0.00008"], False)],
+    [([], False), (["0.00800"], True), (["0.00007", "0.00400"], True), (["0.00008"], False)],
 )
 def test_position_is_what_opening_says(lots: list[str], held: bool) -> None:
     """Lots of a former run are held; a rest that cannot be sold (under 5 USDT) counts as flat."""
     feed = Feed()
-    for lot in lots:
-        feed.take_lot(lot)
+    feed.take_lot(*lots)
+    feed.bars(flat(40))
+
+    (signal,) = signals(feed.bar(jump()))
+    assert (signal.side == "SELL") is held
+
+
+@pytest.mark.parametrize(("qty_min", "held"), [("0.00800000", True), ("0.00900000", False)])
+def test_position_below_the_least_quantity_counts_as_flat(qty_min: str, held: bool) -> None:
+    """What the exchange would not take is nothing to sell; the least quantity itself is."""
+    feed = Feed()
+    feed.take(replace(INSTRUMENT, qty_min=qty_min))
+    feed.take_lot("0.008")
     feed.bars(flat(40))
 
     (signal,) = signals(feed.bar(jump()))

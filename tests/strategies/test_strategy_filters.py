@@ -6,8 +6,18 @@ from collections.abc import Callable
 
 import pytest
 
-from minibot.events.model import Check, Draft, Signal
-from tests.strategies.strategy_feed import PRICE, Feed, config, dip, flat, jump, signals, stairs
+from minibot.events.model import Book, Check, Draft, Signal
+from tests.strategies.strategy_feed import (
+    PRICE,
+    SYMBOL,
+    Feed,
+    config,
+    dip,
+    flat,
+    jump,
+    signals,
+    stairs,
+)
 
 
 def only(drafts: list[Draft]) -> Signal:
@@ -135,6 +145,7 @@ def test_depth_gap_holds_until_next_book() -> None:
     """A hole in the depth stream makes the book unusable; the next book mends it."""
     feed = warm()
     feed.gap("btcusdt@depth@100ms")
+    feed.take(Book(SYMBOL, (), (("60001.00", "1"),), 6, "resync"))  # One side is no book.
     refused = only(feed.bar(dip()))
     feed.book()
     feed.bars(flat(30))
@@ -195,7 +206,11 @@ def test_quote_gap_forgets_order_flow_and_keeps_bars() -> None:
     for n in range(9):
         feed.quote(ask_qty=str(n + 1))
     feed.gap("bookTicker")
+    told = feed.core.facts()["reason_code"]
+    feed.ts += 2_000  # Two bars fewer, which only missing trades would make suspicious.
     signal = only(feed.bar(dip()))
+
+    assert told == "no_setup"
 
     assert signal.side == "BUY"
     assert signal.confidence == only(warm(flow_touches=500).bar(dip())).confidence
@@ -282,7 +297,27 @@ def test_setup_missing_holds_with_values() -> None:
     assert ", rsi 49.3 (30, 70), " in signal.reason
     assert signal.reason.endswith(" (30, 70), price 0.00 bps from its average (+-1.0)")
     assert check_of(signal, "rsi").threshold == "<= 30 or >= 70"
-    assert not check_of(signal, "rsi").passed
+    assert [check.name for check in signal.checks if not check.passed] == [
+        "rsi",
+        "momentum_bps",
+        "reversion_bps",
+        "setup",
+    ]
+
+
+def test_setup_missing_marks_what_was_met() -> None:
+    """An oversold RSI near the average: the RSI is met, the distance is what fell short."""
+    feed = warm()
+    feed.bar(dip(0.9))
+    feed.gap("depth")  # Another reason and back, so that the hold is written.
+    feed.bar(dip(0.91))
+    feed.book()
+    signal = only(feed.bar(dip(0.92)))
+
+    assert signal.reason_code == "no_setup"
+    assert check_of(signal, "rsi").passed
+    assert not check_of(signal, "momentum_bps").passed
+    assert not check_of(signal, "reversion_bps").passed
     assert (signal.score, signal.confidence) == (0, 0)
 
 
