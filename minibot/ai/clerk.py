@@ -38,6 +38,7 @@ class Outcome:
     invalid: list[tuple[bytes, str]] = field(default_factory=list)
     forbidden: list[tuple[bytes, str]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
     activated: tuple[str, str] | None = None  # (model id, why)
 
 
@@ -225,9 +226,8 @@ class Clerk:
         self.patterns.flush_when_due(now)
         self._train_when_due(now)
         self._fetch_training(outcome)
-        outcome.notes = [*self.keeper.notes, *self._notes]
-        self.keeper.notes.clear()
-        self._notes.clear()
+        outcome.notes, self._notes = self._notes, []
+        outcome.warnings, self.keeper.warnings = self.keeper.warnings, []
         return outcome
 
     def _on_answer(self, answer: Answer, outcome: Outcome) -> None:
@@ -290,6 +290,7 @@ class Clerk:
             self.model_note = f"model refused: {error}"
             self._notes.append(self.model_note)
             return
+        self.model_note = ""
         self._notes.append(f"model {result.model_id} {why}")
         outcome.activated = (result.model_id, why)
 

@@ -83,8 +83,8 @@ def score(probabilities: Sequence[Probabilities], rows: Sequence[Row]) -> Score:
 
 
 def prior(train: Sequence[Row]) -> Probabilities:
-    """Return the shares of the labels in the training rows, each at least one in a thousand."""
-    counts = [1 + 1000 * sum(row.label == label for row in train) for label in range(3)]
+    """Return the shares of the labels in the training rows, each counted once more (Laplace)."""
+    counts = [1 + sum(row.label == label for row in train) for label in range(3)]
     sell = counts[0] * SCALE // sum(counts)
     buy = counts[2] * SCALE // sum(counts)
     return sell, SCALE - sell - buy, buy

@@ -86,7 +86,7 @@ class Keeper:
             "ai_worker_restarts": 0,
         }
         self.model_answer: Frame | None = None
-        self.notes: list[str] = []
+        self.warnings: list[str] = []
         self._limits = limits
         self._start_child = start_child
         self._on_ready = on_ready
@@ -211,7 +211,6 @@ class Keeper:
             return
         self.hello = hello
         self.state = READY
-        self.notes.append(f"worker {self.pid} is ready, isolation {isolation_level(hello)}")
         self._on_ready()
 
     def _watch(self, child: Child) -> None:
@@ -241,7 +240,7 @@ class Keeper:
 
     def _fail(self, why: str) -> None:
         """Kill the worker; start another while the budget lasts, else switch the AI off."""
-        self.notes.append(f"worker {self.pid} is killed: {why}")
+        self.warnings.append(f"worker {self.pid} is killed: {why}")
         self._drop_child()
         if self.restarts >= self._limits.restarts_max:
             self._switch_off(f"the worker failed {self.restarts + 1} times, last: {why}")
@@ -254,7 +253,7 @@ class Keeper:
         self._drop_child()
         self.state = OFF
         self.off_reason = why[:500]
-        self.notes.append(f"the AI is off: {self.off_reason}")
+        self.warnings.append(f"the AI is off: {self.off_reason}")
 
     def _drop_child(self) -> None:
         child, self._child = self._child, None

@@ -8,10 +8,8 @@ STOP(AI_ISOLATION_UNAVAILABLE) where the profile requires the AI, else the AI is
 
 from __future__ import annotations
 
-import os
 import sys
 from hashlib import sha256
-from pathlib import Path
 from typing import Any, Final
 
 from minibot.ai.activation import NO_MODEL
@@ -21,13 +19,14 @@ from minibot.ai.drafts import Ask
 from minibot.ai.frames import DRAFT_BYTES_MAX
 from minibot.ai.intake import Intake
 from minibot.ai.nore_ai_worker_v1 import command
+from minibot.ai.requests import request_model_active
 from minibot.ai.settings import AiSettings, ai_settings
 from minibot.ai.snapshots import SnapshotRefused
 from minibot.events import reasons
 from minibot.events.ids import position_id
 from minibot.events.model import DeadLetter, Event, Recommendation
 from minibot.events.order import TICKS
-from minibot.kernel.files import ensure_folder, write_hashed
+from minibot.kernel.files import ensure_folder
 from minibot.kernel.line import encode_line
 from minibot.kernel.queue import open_side_writer
 from minibot.runtime.clock import machine_ns
@@ -57,23 +56,6 @@ def start_worker(settings: AiSettings) -> Child:
         settings.root / "work",
         line_bytes_max=DRAFT_BYTES_MAX,
     )
-
-
-def request_model_active(requests: Path, run_id: str, model_id: str, why: str) -> Path:
-    """Leave the one kind of request that the AI may make, for the launcher to journal."""
-    path = requests / f"model_active-{os.getpid()}-{machine_ns()}.json"
-    ensure_folder(requests)
-    write_hashed(
-        path,
-        {
-            "run_id": run_id,
-            "kind": "model_active",
-            "who": "ai_role",
-            "why": why,
-            "model_id": model_id,
-        },
-    )
-    return path
 
 
 class AiRole:
@@ -142,7 +124,9 @@ class AiRole:
     def _after(self, outcome: Outcome) -> int | None:
         """Do what the clerk says; return an exit code when the run was stopped."""
         for note in outcome.notes:
-            self.context.log.warning("ai", detail=note)
+            self.context.log.info("ai", detail=note)
+        for warning in outcome.warnings:
+            self.context.log.warning("ai", detail=warning)
         for line, why in outcome.invalid:
             self._dead_letter(line, reasons.AI_DRAFT_INVALID, why)
         for line, why in outcome.forbidden:

@@ -84,7 +84,8 @@ class FeatureWindow:
     """What is known of one symbol now; `vector` turns it into the model's input.
 
     Assumes bars of each interval arrive in order, history first. Bars and touch are required; a
-    book that has not come yet counts as balanced.
+    book that has not come yet counts as balanced, and a trend that still lacks bars as flat: a
+    short recording without history has too few of them to ever begin otherwise.
     """
 
     def __init__(self) -> None:
@@ -164,9 +165,9 @@ class FeatureWindow:
             _imbalance(bid_qty, ask_qty),
             self._book_imbalance,
             (mid(bid, ask) - close) / close * _BPS,
-            trend.rsi.value,
-            trend.ema_gap_bps(),
-            _scaled(trend.returns[0].value, _BPS),
+            _or_neutral(trend.rsi.value, 50.0),
+            _or_neutral(trend.ema_gap_bps(), 0.0),
+            _or_neutral(_scaled(trend.returns[0].value, _BPS), 0.0),
         ]
 
     def _range_position(self, close: float) -> float:
@@ -203,3 +204,7 @@ def _imbalance(bid_qty: float, ask_qty: float) -> float:
 
 def _scaled(value: float | None, factor: float) -> float | None:
     return None if value is None else value * factor
+
+
+def _or_neutral(value: float | None, neutral: float) -> float:
+    return neutral if value is None else value

@@ -1,0 +1,75 @@
+"""Datasets from finished runs: verified lines of permitted queues of runs that are our own.
+
+A run counts as our own when its folder lies under `var/runs`, bears its run id, and is sealed.
+Every line is read through the journal (hash, chain, head) and the codec (contract, run id, command
+line), so an edited, foreign or misplaced event ends the collection instead of entering it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+from minibot.ai.dataset import PERMITTED_QUEUES, Dataset, RowMaker, merged
+from minibot.ai.rows import Windows
+from minibot.ai.settings import AiSettings
+from minibot.events.codec import Codec
+from minibot.events.registry import Contracts
+from minibot.events.roles import Roles
+from minibot.kernel.errors import Refusal
+from minibot.kernel.queue import open_reader
+from minibot.runtime.manifest import Manifest
+from minibot.runtime.paths import PROJECT
+
+_BATCH: Final = 1024
+_SEAL_FILE: Final = "seal.json"
+
+
+def collect(run_dirs: Sequence[Path], runs_root: Path, settings: AiSettings) -> Dataset:
+    """Return the labelled rows of finished runs, in order of the runs.
+
+    Raises:
+        Refusal: A folder is no sealed run of this `var`.
+        IntegrityError or ContractError: A queue of a run is damaged or holds foreign events.
+    """
+    return merged([_collect(run_dir, runs_root, settings) for run_dir in run_dirs])
+
+
+def _collect(run_dir: Path, runs_root: Path, settings: AiSettings) -> Dataset:
+    manifest = _own_run(run_dir, runs_root)
+    contracts = Contracts.load(PROJECT / "contracts", PROJECT / "config" / "contracts.v1.json")
+    roles = Roles.load(PROJECT / "config" / "roles.v1.json")
+    codec = Codec(contracts, roles, manifest.run_id, manifest.cmdline_hashes(), "ai_role")
+    maker = RowMaker(
+        manifest.run_id,
+        settings.permitted,
+        Windows(list(manifest.symbols), settings.bar_interval, settings.trend_interval),
+        bar_interval=settings.bar_interval,
+        horizon_ms=settings.horizon_ms,
+        label_bps_min=settings.label_bps_min,
+    )
+    # Only market data makes rows; the others are read where they are permitted, so that the
+    # manifest of a model can never claim a queue that was not verified.
+    for queue in sorted(settings.permitted & PERMITTED_QUEUES):
+        reader = open_reader(run_dir / "queues", queue)
+        try:
+            while lines := reader.read(_BATCH):
+                for line in lines:
+                    maker.take(queue, line.seq, codec.decode(queue, line.json))
+        finally:
+            reader.close()
+    return maker.dataset()
+
+
+def _own_run(run_dir: Path, runs_root: Path) -> Manifest:
+    if run_dir.resolve().parent != runs_root.resolve():
+        raise Refusal(f"{run_dir} is no run of {runs_root}.", "Train on runs of this var alone.")
+    if not (run_dir / _SEAL_FILE).exists():
+        raise Refusal(f"{run_dir.name} is not sealed.", "Wait for its end, or start a run once.")
+    manifest = Manifest.load(run_dir)
+    if manifest.run_id != run_dir.name:
+        raise Refusal(
+            f"{run_dir} holds run {manifest.run_id}.", "Do not rename or copy runs of others."
+        )
+    return manifest

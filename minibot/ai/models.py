@@ -1,0 +1,116 @@
+"""What operators do with models: list, train on finished runs, activate, roll back.
+
+The verbs of the command line call these and print. Activation during a run also leaves the
+`model_active` request, so that the change is an input of the run like any other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from minibot.ai.activation import NO_MODEL, Activation, Active
+from minibot.ai.collect import collect
+from minibot.ai.requests import request_model_active
+from minibot.ai.settings import AiSettings
+from minibot.ai.snapshots import SnapshotRefused
+from minibot.ai.training import Trained, TrainingFailed, train_snapshot
+from minibot.kernel.errors import Refusal
+from minibot.runtime.paths import Var
+
+
+@dataclass(frozen=True, slots=True)
+class ModelLine:
+    """One snapshot as `minibot model list` shows it."""
+
+    model_id: str
+    created_ts: int
+    rows: int
+    is_active: bool
+    passed: bool
+    reasons: tuple[str, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the line as a JSON object."""
+        return {
+            "model_id": self.model_id,
+            "created_ts": self.created_ts,
+            "rows": self.rows,
+            "is_active": self.is_active,
+            "passed": self.passed,
+            "reasons": list(self.reasons),
+        }
+
+
+def list_models(ai_root: Path) -> list[ModelLine]:
+    """Return every snapshot with what the gate said, oldest first; damaged ones say so."""
+    activation = Activation(ai_root)
+    active = activation.read().model_id
+    lines = [_line(activation, name, active) for name in activation.snapshots.listed()]
+    return sorted(lines, key=lambda line: (line.created_ts, line.model_id))
+
+
+def _line(activation: Activation, model_id: str, active: str) -> ModelLine:
+    try:
+        manifest = activation.snapshots.load(model_id).manifest
+    except SnapshotRefused as error:
+        return ModelLine(model_id, 0, 0, model_id == active, False, (str(error),))
+    verdict = activation.snapshots.verdict(model_id) or {"reasons": ["the gate has not judged it"]}
+    return ModelLine(
+        model_id=model_id,
+        created_ts=manifest["created_ts"],
+        rows=manifest["training"].get("rows", 0),
+        is_active=model_id == active,
+        passed=verdict.get("passed") is True,
+        reasons=tuple(map(str, verdict.get("reasons", ()))),
+    )
+
+
+def activate_model(var: Var, model_id: str, why: str, *, running: str | None = None) -> Active:
+    """Make a snapshot active; in a running run (its id) also ask for `model_active`.
+
+    Raises:
+        Refusal: The snapshot is damaged or the gate has not passed it; nothing changed.
+    """
+    return _change(var, lambda activation: activation.activate(model_id, why), why, running)
+
+
+def rollback_model(var: Var, why: str, *, running: str | None = None) -> Active:
+    """Go back to the former snapshot that holds, else to the baseline.
+
+    Raises:
+        Refusal: No model is active.
+    """
+    return _change(var, lambda activation: activation.rollback(why), why, running)
+
+
+def _change(
+    var: Var, change: Callable[[Activation], Active], why: str, running: str | None
+) -> Active:
+    try:
+        active = change(Activation(var.ai))
+    except SnapshotRefused as error:
+        raise Refusal(f"{error}.", "See: minibot model list") from error
+    if running is not None:
+        request_model_active(
+            var.requests, running, active.model_id or NO_MODEL, why, who="operator"
+        )
+    return active
+
+
+def train(var: Var, run_dirs: Sequence[Path], settings: AiSettings, *, created_ts: int) -> Trained:
+    """Train on finished runs and let the gate judge; nothing is activated.
+
+    Raises:
+        Refusal: A run is not ours, or no snapshot came of it.
+        IntegrityError or ContractError: A queue of a run is damaged.
+    """
+    dataset = collect(run_dirs, var.runs, settings)
+    try:
+        return train_snapshot(
+            Activation(var.ai), var.ai, dataset, settings.training, created_ts=created_ts
+        )
+    except TrainingFailed as error:
+        raise Refusal(f"{error}.", "Give more runs, or see minibot gate ai_isolation.") from error
