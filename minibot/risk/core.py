@@ -131,7 +131,9 @@ class RiskCore:
         order = situation.positions.on_fill(fill, event.ts)
         situation.budgets.on_fill(situation.positions.portfolio)
         situation.budgets.on_equity(situation.positions.equity())
-        if not situation.positions.portfolio.lots(order.symbol):
+        if situation.positions.portfolio.lots(order.symbol):
+            situation.exits.guard(order.symbol, situation.positions.rules[order.symbol])
+        else:
             situation.exits.forget(order.symbol)
         breaches = situation.budgets.breaches()
         if breaches:

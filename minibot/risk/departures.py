@@ -94,6 +94,7 @@ def leave_when_due(situation: Situation, symbol: str, event: Event, ordinal: int
         return []
     checks, cause = Checklist(), Cause(event, mark.seq)
     checks.items.append(trigger.check)
+    checks.add("instrument_status", rules.status, TRADING, rules.is_trading, NOT_TRADING)
     refusal = judge_exit(situation, symbol, rules, mark, checks)
     if not refusal:
         exits.told = ""
@@ -111,7 +112,6 @@ def judge_exit(
     positions = situation.positions
     is_pending = positions.has_order(symbol, SELL)
     checks.fact("exit_pending", is_pending, False, PENDING_ORDER)
-    checks.add("instrument_status", rules.status, TRADING, rules.is_trading, NOT_TRADING)
     qty = exit_qty(situation, symbol, rules)
     refusal = rules.notional_refusal(qty, mark.bid) or rules.qty_refusal(qty, MARKET)
     checks.add(

@@ -147,7 +147,7 @@ class Exits:
         until = self.ending_until
         if until is not None and self.rules.closes_at_end and now < until:
             return Trigger(END_EXIT, Check("run_ending", str(now), str(until), False))
-        self._guard(exits, rules)
+        self.guard(symbol, rules)
         entry = portfolio.entry_price_avg(symbol)
         if exits.stop_distance is not None:
             stop = stop_price(entry, exits.stop_distance, rules.price_step)
@@ -165,8 +165,9 @@ class Exits:
             return None
         return Trigger(TIME_EXIT, Check("held_ms", str(now - opened_ts), str(held_max), False))
 
-    def _guard(self, exits: SymbolExits, rules: OrderRules) -> None:
-        """Set the distances once the ATR is known; they stay until the position is closed."""
+    def guard(self, symbol: str, rules: OrderRules) -> None:
+        """Set the distances of a position once the ATR is known; they stay until it is closed."""
+        exits = self.of(symbol)
         atr = exits.atr.value
         if exits.is_guarded or atr is None:
             return

@@ -44,7 +44,7 @@ class Size:
 
 
 def bounds(symbol: str, limits: Limits, positions: Positions, budgets: Budgets) -> list[Bound]:
-    """Return what bounds the notional of an entry, tightest kind first."""
+    """Return what bounds the notional of an entry; of two that leave the same, the first speaks."""
     reserved = positions.reserved()
     found = [
         Bound(
@@ -53,13 +53,13 @@ def bounds(symbol: str, limits: Limits, positions: Positions, budgets: Budgets) 
             positions.position_notional(symbol),
             limits.position_notional_max,
         ),
-        Bound("exposure", EXPOSURE_LIMIT, positions.exposure(), budgets.exposure_max()),
         Bound(
             "cash_with_fee",
             INSUFFICIENT_CASH,
             0,
             notional_paid_by(positions.cash_free(), limits.taker_rate),
         ),
+        Bound("exposure", EXPOSURE_LIMIT, positions.exposure(), budgets.exposure_max()),
     ]
     for limit, used in (
         (limits.night_notional, budgets.night_notional()),
@@ -77,15 +77,16 @@ def size_entry(
     wanted = rules.qty_down(qty_for(limits.order_notional, ask), MARKET)
     notional = cost_up(wanted, ask)
     qty = wanted
-    binding = ""
+    binding, room_min = "", limits.order_notional
     for bound in found:
         passed = bound.used + notional <= bound.most
         checks.items.append(
             Check(bound.name, amount_text(bound.used + notional), amount_text(bound.most), passed)
         )
         if not passed:
-            binding = binding or bound.reason
             room = max(0, bound.most - bound.used)
+            if not binding or room < room_min:
+                binding, room_min = bound.reason, room
             qty = min(qty, rules.qty_down(qty_for(room, ask), MARKET))
     refusal = rules.notional_refusal(qty, ask) or rules.qty_refusal(qty, MARKET)
     checks.at_least(

@@ -1,0 +1,84 @@
+"""The order table: every legal move is made, every other raises and changes nothing."""
+
+from __future__ import annotations
+
+from itertools import product
+
+import pytest
+
+from minibot.events.model import BUY
+from minibot.execution.orders import NEXT_STATES, TERMINAL_STATES, Order, OrderState
+from minibot.kernel.canonical import decode, encode
+from minibot.kernel.errors import InvariantError
+
+
+def order(state: OrderState = OrderState.NEW) -> Order:
+    made = Order(
+        intent_id="i",
+        intent_ts=1,
+        order_id="o",
+        client_order_id="c",
+        symbol="BTCUSDT",
+        side=BUY,
+        qty=1000,
+        qty_places=3,
+        qty_step=1,
+        reserve_price=100,
+        limit=None,
+        time_in_force="GTC",
+        due_ts=2,
+        expires_ts=3,
+    )
+    made.state = state
+    return made
+
+
+@pytest.mark.row("D-48")
+@pytest.mark.parametrize(("before", "after"), list(product(OrderState, OrderState)))
+def test_order_move_outside_the_table_raises_and_changes_nothing(
+    before: OrderState, after: OrderState
+) -> None:
+    """Each pair of states is either in the table or impossible."""
+    moved = order(before)
+
+    if after in NEXT_STATES[before]:
+        moved.move(after)
+        assert moved.state is after
+    else:
+        with pytest.raises(InvariantError):
+            moved.move(after)
+        assert moved.state is before
+
+
+def test_order_table_ends_and_never_returns_to_new() -> None:
+    """A terminal state has no way out, no state leads back to NEW, and every state is listed."""
+    assert set(NEXT_STATES) == set(OrderState)
+    assert all(not NEXT_STATES[state] for state in TERMINAL_STATES)
+    assert all(OrderState.NEW not in following for following in NEXT_STATES.values())
+
+
+@pytest.mark.row("D-49")
+def test_order_fills_add_up_and_never_exceed_the_quantity() -> None:
+    """Two parts make it whole; a part of nothing, or of more than remains, is a bug."""
+    filled = order(OrderState.ACCEPTED)
+    filled.fill(400)
+    for impossible in (0, -1, 601):
+        with pytest.raises(InvariantError):
+            filled.fill(impossible)
+
+    assert (filled.state, filled.filled, filled.remaining) == ("PARTIALLY_FILLED", 400, 600)
+    filled.fill(600)
+    assert (filled.state, filled.remaining) == (OrderState.FILLED, 0)
+    with pytest.raises(InvariantError):
+        filled.fill(1)
+
+
+def test_order_survives_its_text_form() -> None:
+    """What is restored after a crash is the same order."""
+    partly = order(OrderState.ACCEPTED)
+    partly.fill(1)
+    partly.has_met_market = True
+
+    restored = Order.from_json(decode(encode(partly.to_json())))
+
+    assert restored.to_json() == partly.to_json()

@@ -1,0 +1,514 @@
+"""The paper executor: what it refuses, when it fills, at which price, with which evidence."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from minibot.events.model import Event, Fill, Gap, OrderIntent, OrderResult, RunEnding
+from minibot.kernel.errors import ContractError, InvariantError
+from tests.risk.desk import (
+    OTHER,
+    SYMBOL,
+    Desk,
+    config,
+    fills,
+    instrument,
+    of,
+    opening,
+    results,
+)
+
+LOT = {"symbol": SYMBOL, "qty": "5", "price": "100", "ts": 1}
+
+
+def executor(*, cash: str = "10000", lots: tuple[Any, ...] = (LOT,), **changes: Any) -> Desk:
+    """A desk without risk that holds five coins, with rules and a first touch."""
+    return Desk(config(**changes), first=opening(cash, lots), with_risk=False).ready()
+
+
+def ending(desk: Desk, until_ts: int) -> None:
+    desk.put("control", RunEnding(who="launcher", why="duration", until_ts=until_ts))
+
+
+# --- intents ----------------------------------------------------------------------------------
+
+
+@pytest.mark.row("N-54", "B-53", "N-33")
+@pytest.mark.parametrize(
+    ("qty", "changes", "reason"),
+    [
+        ("0", {}, "qty_invalid"),
+        ("-1", {}, "qty_invalid"),
+        ("0.0005", {}, "step_size"),
+        ("1.0005", {}, "step_size"),
+        ("0.000000001", {}, "qty_invalid"),
+        ("9001", {}, "qty_max"),
+        ("0.099", {}, "min_notional"),
+        ("1", {"symbol": OTHER}, "symbol_unknown"),
+        ("1", {"purpose": "EXIT"}, "order_type_unsupported"),
+        ("1", {"order_type": "LIMIT"}, "price_invalid"),
+        ("1", {"order_type": "LIMIT", "limit_price": "0"}, "price_invalid"),
+        ("1", {"order_type": "LIMIT", "limit_price": "99.995"}, "step_size"),
+        ("1", {"limit_price": "99"}, "order_type_unsupported"),
+        ("100", {}, "insufficient_cash"),
+    ],
+)
+def test_intent_amiss_is_rejected_with_its_reason_and_never_filled(
+    qty: str, changes: dict[str, Any], reason: str
+) -> None:
+    """F123: a business no is a result; the run goes on and the next order trades."""
+    desk = executor()
+
+    said = desk.intent("BUY", qty, **changes)
+
+    assert results(said) == [("REJECTED", reason)]
+    assert fills(desk.tick()) == []
+    assert results(desk.intent("BUY", "1")) == [("ACCEPTED", "accepted")]
+    assert len(fills(desk.tick())) == 1
+
+
+@pytest.mark.row("N-54")
+@pytest.mark.parametrize(("field", "value"), [("qty", "NaN"), ("limit_price", "1e3")])
+def test_intent_number_that_is_none_is_rejected_not_raised(field: str, value: str) -> None:
+    """Where a contract did not stop it, a text that is no number is refused as such."""
+    from minibot.execution.intake import read_wish
+
+    values: dict[str, Any] = {
+        "symbol": SYMBOL,
+        "side": "BUY",
+        "qty": "1",
+        "order_type": "LIMIT",
+    } | {field: value}
+    intent = OrderIntent(client_order_id="c", purpose="ENTRY", **values)
+
+    assert read_wish(intent) in ("qty_invalid", "price_invalid")
+
+
+@pytest.mark.row("B-53")
+@pytest.mark.parametrize(("qty", "passes"), [("0.100", True), ("0.099", False)])
+def test_intent_at_minimum_notional_passes_and_just_below_is_rejected(
+    qty: str, passes: bool
+) -> None:
+    """Ten USDT at a price of 100 are a tenth of a coin."""
+    desk = executor()
+    desk.tick("99.99", "100")
+
+    assert results(desk.intent("BUY", qty))[0][0] == ("ACCEPTED" if passes else "REJECTED")
+
+
+@pytest.mark.row("D-34", "U-22")
+@pytest.mark.parametrize(
+    ("qty", "outcome"), [("5", ("ACCEPTED", "accepted")), ("5.001", ("REJECTED", "short_sale"))]
+)
+def test_sale_of_all_is_accepted_and_a_step_more_is_rejected(
+    qty: str, outcome: tuple[str, str]
+) -> None:
+    """Spot is long or flat: more than the position is never sold."""
+    assert results(executor().intent("SELL", qty)) == [outcome]
+
+
+@pytest.mark.row("D-34")
+def test_sales_in_flight_count_against_the_position() -> None:
+    """Two orders for three of five coins: the second would sell what is promised already."""
+    desk = executor()
+
+    first, second = desk.intent("SELL", "3"), desk.intent("SELL", "3")
+
+    assert results(first) == [("ACCEPTED", "accepted")]
+    assert results(second) == [("REJECTED", "short_sale")]
+
+
+@pytest.mark.row("D-02")
+def test_purchases_in_flight_count_against_the_cash() -> None:
+    """Two orders for 6,000 of 10,000: the second is not paid for."""
+    desk = executor()
+
+    first, second = desk.intent("BUY", "59"), desk.intent("BUY", "59")
+
+    assert results(first) == [("ACCEPTED", "accepted")]
+    assert results(second) == [("REJECTED", "insufficient_cash")]
+
+
+def test_intent_at_its_expiry_is_expired_and_a_millisecond_before_is_accepted() -> None:
+    """F121: `expires_ts` says not executed at or after this time."""
+    desk = executor()
+
+    assert results(desk.intent("BUY", "1", expires_ts=desk.ts + 1))[0] == ("ACCEPTED", "accepted")
+    assert results(desk.intent("BUY", "1", expires_ts=desk.ts))[0] == ("EXPIRED", "expired")
+
+
+def test_intents_that_waited_while_risk_or_execution_was_down_are_expired() -> None:
+    """F74: after a recovery an old wish is answered, and not traded."""
+    desk = executor(execution__tick_age_ms_max=60000)
+    desk.lag_ms = 5000
+
+    said = desk.intent("BUY", "1", expires_ts=desk.ts + 5000)
+
+    assert results(said) == [("EXPIRED", "expired")]
+    desk.lag_ms = 4999
+    assert results(desk.intent("BUY", "1", expires_ts=desk.ts + 5000))[0][0] == "ACCEPTED"
+
+
+@pytest.mark.row("N-04", "B-79")
+@pytest.mark.parametrize("causes", [None, (), ("only",), ("same", "same")])
+def test_intent_without_risk_action_behind_it_stops_the_run(causes: tuple[str, ...] | None) -> None:
+    """F122: whoever goes round risk ends the run."""
+    from minibot.events.ids import position_id
+    from minibot.execution.intake import require_lineage
+
+    ids = None if causes is None else tuple(position_id("r", "x", c, 1) for c in causes)
+    event = Event(1, "id", "risk_role", "r", "h", instrument(), cause_ids=ids)
+
+    with pytest.raises(ContractError) as caught:
+        require_lineage(event)
+
+    assert caught.value.reason_code == "SOURCE_FORBIDDEN"
+
+
+@pytest.mark.row("N-04")
+def test_executor_judges_lineage_before_anything_is_said() -> None:
+    """The executor itself asks for the risk_action, and says nothing about such an intent."""
+    desk = executor()
+    wish = OrderIntent(SYMBOL, "BUY", "1", "MARKET", "c", "ENTRY")
+    event = Event(desk.ts, "id", "risk_role", "r", "h", wish, cause_ids=("only",))
+
+    with pytest.raises(ContractError):
+        desk.execution.step("order_intents", 1, event, desk.ts)
+
+
+@pytest.mark.row("D-42")
+def test_same_client_order_id_twice_trades_once() -> None:
+    """F75: whatever is said twice, one order results; the second has its own order id."""
+    desk = executor()
+    name = "11111111-1111-4111-8111-111111111111"
+
+    first = desk.intent("BUY", "1", client_order_id=name)
+    second = desk.intent("BUY", "1", client_order_id=name)
+
+    assert results(second) == [("REJECTED", "duplicate")]
+    assert of(first, OrderResult)[0].order_id != of(second, OrderResult)[0].order_id
+    assert len(fills(desk.tick())) == 1
+
+
+def test_stale_touch_at_limit_is_accepted_and_a_millisecond_older_is_rejected() -> None:
+    """No order on stale data."""
+    desk = executor()
+    desk.ts += 5000
+    assert results(desk.intent("BUY", "1"))[0] == ("ACCEPTED", "accepted")
+
+    desk = executor()
+    desk.ts += 5001
+    assert results(desk.intent("BUY", "1"))[0] == ("REJECTED", "stale_tick")
+
+
+def test_gap_forbids_orders_until_the_next_tick() -> None:
+    """After a gap nobody knows the touch; the next tick tells it."""
+    desk = executor()
+    desk.put("market_ticks", Gap(SYMBOL, "bookTicker", desk.ts, desk.ts, "reconnect"))
+
+    assert results(desk.intent("BUY", "1")) == [("REJECTED", "no_mark")]
+    desk.tick()
+    assert results(desk.intent("BUY", "1")) == [("ACCEPTED", "accepted")]
+
+
+def test_halted_instrument_is_not_traded() -> None:
+    """The venue's own status counts."""
+    desk = executor()
+    desk.instrument(status="BREAK")
+
+    assert results(desk.intent("BUY", "1")) == [("REJECTED", "not_trading")]
+
+
+# --- fills ------------------------------------------------------------------------------------
+
+
+@pytest.mark.row("N-33", "N-55", "D-48")
+def test_market_order_fills_at_the_touch_once_the_latency_has_passed() -> None:
+    """49 ms after the intent nothing, at 50 ms the ask of then; both name intent and tick."""
+    desk = executor()
+    accepted = desk.intent("BUY", "2")
+    intent = desk.events("order_intents")[-1]
+
+    assert results(accepted) == [("ACCEPTED", "accepted")]
+    assert desk.tick("100.10", "100.20", after_ms=49) == []
+    fill_event, result_event = desk.tick("100.30", "100.40", after_ms=1)
+    tick = desk.events("market_ticks")[-1]
+    assert isinstance(fill_event.payload, Fill)
+    assert fill_event.payload.to_json() | {"order_id": "", "client_order_id": ""} == {
+        "order_id": "",
+        "client_order_id": "",
+        "symbol": SYMBOL,
+        "side": "BUY",
+        "qty": "2.000",
+        "price": "100.40",
+        "fee": "0.00000000",
+        "fee_asset": "USDT",
+        "liquidity": "TAKER",
+        "bid": "100.30",
+        "ask": "100.40",
+        "displayed_qty": "1000.000",
+        "latency_market_ms": 50,
+    }
+    assert result_event.payload.result == "FILLED"  # type: ignore[attr-defined]
+    for said in (fill_event, result_event):
+        assert said.cause_ids == (intent.id, tick.id)
+        assert said.tick_seq == desk.seqs["market_ticks"]
+        assert said.ts == max(intent.ts, tick.ts)
+
+
+def test_sale_fills_at_the_bid() -> None:
+    """A sale gets what buyers offer."""
+    desk = executor()
+    desk.intent("SELL", "2")
+
+    (sold,) = fills(desk.tick("100.30", "100.40"))
+
+    assert (sold.side, sold.price, sold.qty) == ("SELL", "100.30", "2.000")
+
+
+@pytest.mark.row("D-49", "N-33")
+def test_thin_book_fills_in_parts_that_add_up_and_touch_is_consumed_once() -> None:
+    """What we took of a displayed size is gone until price or size of that side changes."""
+    desk = executor()
+    desk.intent("BUY", "1")
+
+    first = desk.tick("99.99", "100.01", ask_qty="0.4")
+    unchanged = desk.tick("99.98", "100.01", ask_qty="0.4")
+    resized = desk.tick("99.98", "100.01", ask_qty="0.3")
+    repriced = desk.tick("99.98", "100.02", ask_qty="0.9")
+
+    assert [fill.qty for fill in fills(first)] == ["0.400"]
+    assert results(first) == [("PARTIALLY_FILLED", "partial")]
+    assert unchanged == []
+    assert [fill.qty for fill in fills(resized)] == ["0.300"]
+    assert [(fill.qty, fill.price) for fill in fills(repriced)] == [("0.300", "100.02")]
+    assert results(repriced) == [("FILLED", "filled")]
+    assert sum(Decimal(fill.qty) for fill in fills(desk.events("fills"))) == 1
+
+
+def test_two_orders_share_one_displayed_size_in_order_of_arrival() -> None:
+    """The second order gets what the first leaves."""
+    desk = executor()
+    desk.intent("BUY", "1")
+    desk.intent("BUY", "1")
+
+    said = desk.tick(ask_qty="1.5")
+
+    assert [fill.qty for fill in fills(said)] == ["1.000", "0.500"]
+
+
+@pytest.mark.row("D-02")
+def test_price_that_runs_away_is_paid_as_far_as_the_cash_goes() -> None:
+    """Accepted at 100, met at 200: half is bought, the rest expires, cash is never negative."""
+    desk = executor(cash="1000", execution__taker_fee_bps="10")
+    desk.intent("BUY", "9.9")
+
+    said = desk.tick("199", "200")
+
+    # 1000 pays n * 200 * 1.001 for n up to 4.995...: 4.995 * 200.2 = 999.999
+    assert [fill.qty for fill in fills(said)] == ["4.995"]
+    assert results(said) == [("PARTIALLY_FILLED", "partial"), ("EXPIRED", "insufficient_cash")]
+    assert Decimal(desk.execution.facts()["cash"]) == Decimal("0.001")
+
+
+def test_stale_tick_fills_nothing_and_a_fresh_one_does() -> None:
+    """A tick that was taken too late is no market to trade on."""
+    desk = executor(execution__order_ttl_market_ms=60000)
+    desk.intent("BUY", "1")
+
+    desk.lag_ms = 5001
+    assert fills(desk.tick()) == []
+    desk.lag_ms = 5000
+    assert len(fills(desk.tick())) == 1
+
+
+@pytest.mark.parametrize(("bid", "ask"), [("0", "100"), ("100.02", "100.01"), ("100", "0")])
+def test_missing_or_crossed_touch_fills_nothing(bid: str, ask: str) -> None:
+    """Half a touch is none."""
+    desk = executor()
+    desk.intent("BUY", "1")
+
+    assert desk.tick(bid, ask) == []
+
+
+def test_rest_of_an_order_expires_at_its_time_to_live_on_a_tick_or_a_beat() -> None:
+    """Nothing is filled at or after the expiry; quantities still add up."""
+    desk = executor()
+    desk.intent("BUY", "1")
+    desk.tick(ask_qty="0.4")
+    assert desk.beat(after_ms=4899) == []
+
+    said = desk.beat(after_ms=1)
+
+    assert results(said) == [("EXPIRED", "expired")]
+    (result,) = of(said, OrderResult)
+    assert (result.filled_qty, result.remaining_qty) == ("0.400", "0.600")
+    desk.intent("BUY", "1")
+    assert results(desk.tick(after_ms=5000)) == [("EXPIRED", "expired")]
+
+
+# --- limit orders -----------------------------------------------------------------------------
+
+
+def limit(desk: Desk, side: str, price: str, tif: str = "GTC", qty: str = "1") -> list[Event]:
+    return desk.intent(side, qty, order_type="LIMIT", limit_price=price, time_in_force=tif)
+
+
+@pytest.mark.row("N-33")
+@pytest.mark.parametrize(
+    ("side", "price", "bid", "ask", "paid"),
+    [
+        ("BUY", "100.01", "99.99", "100.01", "100.01"),
+        ("BUY", "100.50", "99.99", "100.01", "100.01"),
+        ("SELL", "99.99", "99.99", "100.01", "99.99"),
+        ("SELL", "99.50", "99.99", "100.01", "99.99"),
+    ],
+)
+def test_limit_order_that_crosses_takes_the_touch_or_better(
+    side: str, price: str, bid: str, ask: str, paid: str
+) -> None:
+    """A limit is the worst price: what crosses is filled at the touch, as a taker."""
+    desk = executor()
+    limit(desk, side, price)
+
+    (fill,) = fills(desk.tick(bid, ask))
+
+    assert (fill.price, fill.liquidity) == (paid, "TAKER")
+
+
+@pytest.mark.row("N-55")
+def test_limit_order_that_rests_is_filled_at_its_own_price_as_a_maker() -> None:
+    """One cent off it waits; when the ask comes down through it, it pays its limit, no less."""
+    desk = executor(execution__maker_fee_bps="5", execution__taker_fee_bps="10")
+    limit(desk, "BUY", "100.00")
+
+    assert desk.tick("99.98", "100.01") == []
+    (fill,) = fills(desk.tick("99.90", "99.95"))
+
+    assert (fill.price, fill.liquidity, fill.fee) == ("100.00", "MAKER", "0.05000000")
+
+
+@pytest.mark.parametrize(
+    ("tif", "shown", "filled", "end"),
+    [
+        ("IOC", "0.4", ["0.400"], ("EXPIRED", "unfilled_ioc")),
+        ("FOK", "0.4", [], ("EXPIRED", "unfilled_fok")),
+        ("FOK", "1", ["1.000"], ("FILLED", "filled")),
+        ("IOC", "1", ["1.000"], ("FILLED", "filled")),
+        ("GTC", "0.4", ["0.400"], ("PARTIALLY_FILLED", "partial")),
+    ],
+)
+def test_time_in_force_decides_about_the_rest(
+    tif: str, shown: str, filled: list[str], end: tuple[str, str]
+) -> None:
+    """IOC takes what is there, FOK all or nothing, GTC waits."""
+    desk = executor()
+    limit(desk, "BUY", "100.01", tif)
+
+    said = desk.tick(ask_qty=shown)
+
+    assert [fill.qty for fill in fills(said)] == filled
+    assert results(said)[-1] == end
+
+
+@pytest.mark.parametrize("tif", ["IOC", "FOK"])
+def test_immediate_order_that_does_not_cross_expires_at_once(tif: str) -> None:
+    """It meets the market once."""
+    desk = executor()
+    limit(desk, "BUY", "99", tif)
+
+    assert results(desk.tick())[0][0] == "EXPIRED"
+
+
+@pytest.mark.row("B-53")
+@pytest.mark.parametrize(("price", "outcome"), [("110", "ACCEPTED"), ("110.01", "REJECTED")])
+def test_limit_price_at_the_band_passes_and_beyond_is_rejected(price: str, outcome: str) -> None:
+    """The venue's percent band is counted from the mid, bounds included."""
+    desk = executor()
+    desk.instrument(bid_percent_up="1.1", bid_percent_down="0.9")
+
+    assert results(limit(desk, "BUY", price))[0][0] == outcome
+
+
+# --- fees -------------------------------------------------------------------------------------
+
+
+@pytest.mark.row("N-55")
+def test_fees_of_zero_and_ten_bps_give_fills_that_differ_in_the_fee_alone() -> None:
+    """The rate changes what is paid, not what is traded; ten bps of 200.02 are 0.20002."""
+    said = []
+    for bps in ("0", "10"):
+        desk = executor(execution__taker_fee_bps=bps)
+        desk.intent("BUY", "2")
+        said.append([event.payload.to_json() for event in desk.tick()])
+
+    free, paid = said
+    assert free[0].pop("fee") == "0.00000000"
+    assert paid[0].pop("fee") == "0.20002000"
+    assert free == paid
+
+
+def test_fee_is_rounded_up_against_the_bot() -> None:
+    """A ten-billionth that is owed becomes a hundred-millionth that is paid."""
+    from minibot.events.money import fee_up, parse_amount, parse_rate
+
+    assert fee_up(parse_amount("0.00001"), parse_rate("10")) == 1
+    assert fee_up(parse_amount("0.00001001"), parse_rate("10")) == 2
+    assert fee_up(parse_amount("0.00001"), parse_rate("0")) == 0
+    assert fee_up(parse_amount("1000"), parse_rate("7.5")) == parse_amount("0.75")
+
+
+# --- the end ----------------------------------------------------------------------------------
+
+
+@pytest.mark.row("U-23")
+def test_run_ending_refuses_entries_lets_exits_through_and_expires_the_rest() -> None:
+    """Until `until_ts` exits trade; the first beat at or after it ends what is open, for good."""
+    desk = executor()
+    until = desk.ts + 3000
+    ending(desk, until)
+
+    assert results(desk.intent("BUY", "1")) == [("REJECTED", "run_ending")]
+    assert results(desk.intent("SELL", "1")) == [("ACCEPTED", "accepted")]
+    assert results(desk.tick(bid_qty="0.4")) == [("PARTIALLY_FILLED", "partial")]
+    assert desk.beat(after_ms=until - desk.ts - 1) == []
+    assert results(desk.beat(after_ms=1)) == [("EXPIRED", "run_ending")]
+    assert results(desk.intent("SELL", "1")) == [("EXPIRED", "run_ending")]
+    assert desk.execution.facts()["open_orders"] == 0
+
+
+def test_nothing_is_taken_before_run_opening() -> None:
+    """Without an opening there is no portfolio to trade with: a broken start is a bug, not zero."""
+    from minibot.execution.core import core_from_config
+
+    core = core_from_config(config())
+
+    with pytest.raises(InvariantError):
+        _ = core.portfolio
+
+
+@pytest.mark.row("N-112", "N-57")
+def test_execution_role_runs_this_executor_and_no_other() -> None:
+    """The file the specification names is the one that is loaded."""
+    from minibot.execution.core import core_from_config
+    from minibot.execution.paper_executor_nore_v1 import PaperExecutorNoreV1
+
+    core = core_from_config(config())
+
+    assert type(core) is PaperExecutorNoreV1
+    assert type(core).__module__ == "minibot.execution.paper_executor_nore_v1"
+
+
+def test_instrument_that_changes_its_step_in_the_night_leaves_orders_and_money_exact() -> None:
+    """A coarser step does not touch what is open: the order fills in its own steps."""
+    desk = executor()
+    desk.intent("BUY", "0.123")
+    desk.instrument(qty_increment="0.01", price_increment="0.1")
+
+    (fill,) = fills(desk.tick("99.99", "100.01"))
+
+    assert (fill.qty, fill.price) == ("0.123", "100.01000000")
+    assert results(desk.intent("BUY", "0.123")) == [("REJECTED", "step_size")]

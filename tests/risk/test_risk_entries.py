@@ -1,0 +1,331 @@
+"""The gates before an entry: each refuses with its reason, at its limit it still lets through."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from minibot.events.model import (
+    Gap,
+    Halt,
+    LockSymbol,
+    OrderResult,
+    Resume,
+    RunEnding,
+)
+from minibot.kernel.errors import InvariantError
+from minibot.risk.core import core_from_config
+from tests.risk.desk import (
+    OTHER,
+    SYMBOL,
+    Desk,
+    actions,
+    check_of,
+    config,
+    intents,
+    of,
+)
+
+
+def desk(**changes: Any) -> Desk:
+    return Desk(config(**changes)).ready()
+
+
+@pytest.mark.row("N-32", "U-01", "N-04", "B-79")
+def test_three_crafted_signals_give_three_matching_actions_and_one_intent() -> None:
+    """Allowed, refused, breached: each signal has its action, and only the first has an order."""
+    made = desk(risk__orders_per_minute_soft=None, risk__orders_per_minute_hard=1)
+
+    allowed = made.signal("BUY")
+    made.tick()
+    refused = made.signal("BUY", age_ms=3001)
+    breached = made.signal("BUY")
+
+    said = [actions(events)[0] for events in (allowed, refused, breached)]
+    assert said == [("ALLOW", "allowed"), ("BLOCK", "stale_signal"), ("STOP", "RISK_LIMIT")]
+    signals = [event.id for event in made.events("signals")]
+    judged = [event.to_json()["payload"].get("signal_id") for event in made.events("risk_actions")]
+    assert judged == signals
+    assert len(made.events("order_intents")) == 1
+
+
+@pytest.mark.row("U-01", "N-04")
+def test_intent_follows_its_action_in_the_same_step_and_names_it_then_the_signal() -> None:
+    """Cause before effect: first the permission, then the order that refers to it."""
+    made = desk()
+
+    action, intent, _ = made.signal("BUY")
+
+    signal = made.events("signals")[-1]
+    assert (action.type, intent.type) == ("risk_action", "order_intent")
+    assert action.cause_ids == (signal.id,)
+    assert intent.cause_ids == (action.id, signal.id)
+    assert action.ts == intent.ts == signal.ts
+    assert action.tick_seq == intent.tick_seq == signal.tick_seq
+
+
+def test_hold_leads_to_no_action() -> None:
+    """HOLD asks for nothing and gets no answer."""
+    assert desk().signal("HOLD") == []
+
+
+@pytest.mark.row("N-32")
+@pytest.mark.parametrize(
+    ("age_ms", "horizon_ms", "outcome"),
+    [
+        (3000, 60_000, ("ALLOW", "allowed")),
+        (3001, 60_000, ("BLOCK", "stale_signal")),
+        (1000, 1000, ("ALLOW", "allowed")),
+        (1001, 1000, ("BLOCK", "stale_signal")),
+    ],
+)
+def test_signal_older_than_limit_or_horizon_is_blocked(
+    age_ms: int, horizon_ms: int, outcome: tuple[str, str]
+) -> None:
+    """F121: the smaller of the profile's age and the signal's own horizon counts."""
+    assert actions(desk().signal("BUY", age_ms=age_ms, horizon_ms=horizon_ms)) == [outcome]
+
+
+def test_backlog_after_a_restart_is_old_and_treated_as_old() -> None:
+    """F74: age is measured when risk takes the signal, not by what the signal says."""
+    made = desk()
+    made.lag_ms = 3001
+
+    assert actions(made.signal("BUY"))[0] == ("BLOCK", "stale_signal")
+
+
+@pytest.mark.parametrize(
+    ("age_ms", "outcome"), [(5000, ("ALLOW", "allowed")), (5001, ("BLOCK", "stale_tick"))]
+)
+def test_tick_at_its_age_limit_passes_and_older_blocks(
+    age_ms: int, outcome: tuple[str, str]
+) -> None:
+    """A price that nobody confirmed for five seconds is no price to enter at."""
+    made = desk(execution__tick_age_ms_max=60000)
+    made.ts += age_ms
+
+    assert actions(made.signal("BUY")) == [outcome]
+
+
+def test_gap_blocks_entries_until_the_next_tick() -> None:
+    """What happened in the gap is unknown."""
+    made = desk()
+    made.put("market_ticks", Gap(SYMBOL, "trade", made.ts, made.ts, "reconnect"))
+    blocked = made.signal("BUY")
+    made.tick()
+
+    assert actions(blocked) == [("BLOCK", "stale_tick")]
+    assert actions(made.signal("BUY")) == [("ALLOW", "allowed")]
+
+
+@pytest.mark.parametrize(("bid", "ask"), [("100.02", "100.01"), ("0", "100"), ("100", "0")])
+def test_touch_that_is_crossed_or_missing_blocks(bid: str, ask: str) -> None:
+    """A BUY needs both sides of a market."""
+    made = desk()
+    made.tick(bid, ask)
+
+    assert actions(made.signal("BUY")) == [("BLOCK", "no_mark")]
+
+
+def test_symbol_without_rules_or_tick_is_blocked() -> None:
+    """Nothing is ordered by rules that are not known."""
+    made = Desk()
+    made.tick()
+    assert actions(made.signal("BUY")) == [("BLOCK", "no_instrument")]
+
+    made = Desk()
+    made.instrument()
+    made.instrument(OTHER)
+    assert actions(made.signal("BUY", symbol=OTHER)) == [("BLOCK", "no_mark")]
+
+
+def test_instrument_that_does_not_trade_is_blocked() -> None:
+    """The venue's own status counts, also when it changes in the night."""
+    made = desk()
+    made.instrument(status="HALT")
+
+    assert actions(made.signal("BUY")) == [("BLOCK", "not_trading")]
+
+
+def test_halt_blocks_entries_until_resume_and_lets_exits_through() -> None:
+    """An operator's halt keeps new risk out and lets old risk go."""
+    made = desk()
+    made.buy()
+    made.put("control", Halt(who="operator", why="news"))
+    assert actions(made.signal("BUY")) == [("BLOCK", "halted")]
+    assert actions(made.signal("SELL")) == [("EXIT", "signal_exit")]
+    made.tick()
+    made.put("control", Resume(who="operator", why="calm"))
+
+    assert actions(made.signal("BUY")) == [("ALLOW", "allowed")]
+
+
+@pytest.mark.parametrize(
+    ("after_ms", "outcome"), [(999, ("BLOCK", "symbol_locked")), (1000, ("ALLOW", "allowed"))]
+)
+def test_locked_symbol_is_blocked_until_its_time_and_others_are_not(
+    after_ms: int, outcome: tuple[str, str]
+) -> None:
+    """A lock concerns one symbol and ends at `until_ts`."""
+    made = desk()
+    made.instrument(OTHER)
+    made.tick(symbol=OTHER)
+    made.put("control", LockSymbol("operator", "odd prints", SYMBOL, made.ts + 1000))
+    assert actions(made.signal("BUY", symbol=OTHER)) == [("ALLOW", "allowed")]
+
+    made.ts += after_ms
+
+    assert actions(made.signal("BUY")) == [outcome]
+
+
+def test_lock_without_a_time_lasts_for_the_run() -> None:
+    """Without `until_ts` the symbol stays locked."""
+    made = desk()
+    made.put("control", LockSymbol("operator", "delisting", SYMBOL))
+    made.tick(after_ms=3_600_000)
+
+    assert actions(made.signal("BUY")) == [("BLOCK", "symbol_locked")]
+
+
+@pytest.mark.row("U-23")
+def test_no_entry_once_the_run_is_ending() -> None:
+    """From `run_ending` on nothing new is opened."""
+    made = desk()
+    made.put("control", RunEnding("launcher", "duration", made.ts + 10_000))
+
+    assert actions(made.signal("BUY")) == [("BLOCK", "run_ending")]
+
+
+def test_second_entry_waits_while_the_first_is_open() -> None:
+    """One order of a symbol at a time; when it is booked the next may come."""
+    made = desk()
+    made.signal("BUY")
+
+    assert actions(made.signal("BUY")) == [("BLOCK", "pending_order")]
+    made.tick()
+    assert actions(made.signal("BUY")) == [("ALLOW", "allowed")]
+
+
+@pytest.mark.row("D-42")
+def test_same_signal_twice_gives_one_order() -> None:
+    """A signal that was acted on is a duplicate, even after its order is done."""
+    made = desk()
+    made.buy()
+    first = made.events("signals")[-1].id
+
+    again = made.signal("BUY", event_id=first)
+
+    assert actions(again) == [("BLOCK", "duplicate")]
+    assert len(made.events("order_intents")) == 1
+
+
+def test_memory_of_signals_does_not_outlast_their_age_limit() -> None:
+    """A signal older than the limit is stale anyway, so the state does not grow with the night."""
+    made = desk()
+    for _ in range(5):
+        made.buy()
+        made.ts += 3001
+        made.tick()
+    made.buy()
+
+    assert len(made.risk.state()["decided"]) == 1
+
+
+@pytest.mark.parametrize(
+    ("ask", "outcome"),
+    [("102", ("ALLOW", "allowed")), ("102.01", ("BLOCK", "reference_deviation"))],
+)
+def test_price_at_the_allowed_deviation_passes_and_beyond_is_blocked(
+    ask: str, outcome: tuple[str, str]
+) -> None:
+    """A hundred bps from the last close: the mid may be 101, not a tick more."""
+    made = desk(risk__reference_deviation_bps_max=100)
+    made.bar("100", "100", "100", "100")
+    made.tick("100", ask)
+
+    assert actions(made.signal("BUY")) == [outcome]
+
+
+def test_entry_without_the_atr_for_its_stop_is_blocked_with_the_count() -> None:
+    """No position is opened that could not be guarded."""
+    made = desk(risk__stop_atr_mult="3.0", strategy__atr_period=2)
+    made.bar("100", "101", "99", "100")
+    made.tick()
+    blocked = made.signal("BUY")
+    made.bar("100", "101", "99", "100")
+    made.tick()
+
+    assert actions(blocked) == [("BLOCK", "warmup")]
+    check = check_of(blocked[0], "atr_bars")
+    assert (check["value"], check["threshold"]) == ("1", "2")
+    assert actions(made.signal("BUY")) == [("ALLOW", "allowed")]
+
+
+@pytest.mark.row("U-22")
+def test_sell_without_a_position_is_blocked_and_never_ordered() -> None:
+    """Spot is long or flat."""
+    said = desk().signal("SELL")
+
+    assert actions(said) == [("BLOCK", "no_position")]
+    assert intents(said) == []
+
+
+def test_refusal_names_everything_that_spoke_against_the_entry() -> None:
+    """The reason is the first failed check; the others stand beside it."""
+    made = desk()
+    made.put("control", Halt(who="operator", why="news"))
+    made.ts += 6000
+
+    (said,) = made.signal("BUY", age_ms=4000)
+
+    failed = [check["name"] for check in said.to_json()["payload"]["checks"] if not check["passed"]]
+    assert failed == ["halted", "signal_age_ms", "tick_age_ms"]
+    assert actions([said]) == [("BLOCK", "halted")]
+
+
+def test_fill_of_an_order_that_risk_did_not_send_is_a_broken_invariant() -> None:
+    """Somebody else traded on our account: that is no state to go on from."""
+    made = desk()
+    made.buy()
+    stranger = made.events("fills")[-1]
+
+    with pytest.raises(InvariantError):
+        made.risk.step("fills", 2, stranger, made.ts)
+
+
+def test_order_that_ends_before_its_fill_is_read_stays_open_until_it_is_booked() -> None:
+    """Results and fills are two queues: whichever is read first, nothing is ordered twice."""
+    made = desk()
+    made.signal("BUY")
+    made.with_risk = False  # Execution goes on; risk reads its answers in another order.
+    made.tick()
+    fill, result = made.events("fills")[-1], made.events("order_results")[-1]
+    made.with_risk = True
+
+    made.risk.step("order_results", 2, result, made.ts)
+    assert made.risk.facts()["open_orders"] == 1
+    made.risk.step("fills", 1, fill, made.ts)
+
+    assert made.risk.facts()["open_orders"] == 0
+    assert made.risk.facts()["open_positions"] != []
+
+
+def test_refused_entry_frees_what_it_had_reserved() -> None:
+    """An order that the executor rejects uses no budget."""
+    made = desk(risk__exposure_ratio_max_bps=1000)
+    made.execution._touches.clear()  # The executor missed the touch, risk did not.
+    refused = made.signal("BUY")
+
+    assert [result.result for result in of(refused, OrderResult)] == ["REJECTED"]
+    made.tick()
+    assert actions(made.signal("BUY")) == [("ALLOW", "allowed")]
+
+
+def test_nothing_is_judged_before_run_opening() -> None:
+    """Without an opening there is no equity to judge by."""
+    made = desk()
+    signal = [event for event in made.log if event[0] == "market_ticks"][-1][1]
+
+    with pytest.raises(InvariantError):
+        core_from_config(config()).step("market_ticks", 1, signal, made.ts)

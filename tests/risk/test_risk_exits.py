@@ -1,0 +1,355 @@
+"""Exits: each has a tape that fires it, at its level and not a step before."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import Any
+
+import pytest
+
+from minibot.events.model import Event, ExitPosition, Gap, RiskAction, RunEnding
+from minibot.events.money import UNIT
+from minibot.events.reasons import REASONS
+from minibot.risk.exits import distance_up
+from tests.risk.desk import (
+    OTHER,
+    SYMBOL,
+    Desk,
+    actions,
+    check_of,
+    config,
+    fills,
+    intents,
+    opening,
+    results,
+)
+
+ATR: dict[str, Any] = {"risk__stop_atr_mult": "3.0", "risk__take_profit_atr_mult": "4.0"}
+LOT = {"symbol": SYMBOL, "qty": "10", "price": "100", "ts": 1}
+
+
+def holder(**changes: Any) -> Desk:
+    """Ten coins bought at 100 with an ATR of two, touch 100 to 100."""
+    made = Desk(config(**changes))
+    made.instrument()
+    for _ in range(2):
+        made.bar("100", "101", "99", "100")
+    made.tick("100", "100")
+    made.buy()
+    assert fills(made.events("fills"))[0].price == "100.00"
+    return made
+
+
+@pytest.mark.row("U-20", "B-17")
+@pytest.mark.parametrize(
+    ("bid", "said"),
+    [
+        ("94.01", []),
+        ("94.00", [("EXIT", "stop_loss")]),
+        ("93.00", [("EXIT", "stop_loss")]),
+        ("107.99", []),
+        ("108.00", [("EXIT", "take_profit")]),
+    ],
+)
+def test_stop_and_target_fire_at_their_atr_multiple_and_not_a_step_before(
+    bid: str, said: list[tuple[str, str]]
+) -> None:
+    """Three times two below 100, four times two above: judged at the bid, which a sale gets."""
+    made = holder(**ATR)
+
+    events = made.tick(bid, "200")
+
+    assert actions(events) == said
+    if said:
+        assert [(i.side, i.qty, i.order_type, i.purpose) for i in intents(events)] == [
+            ("SELL", "10.000", "MARKET", "EXIT")
+        ]
+        sold = fills(made.tick(bid, "200"))
+        assert [(fill.side, fill.price) for fill in sold] == [("SELL", bid)]
+        assert made.risk.facts()["open_positions"] == []
+
+
+@pytest.mark.row("U-20")
+def test_exit_intent_names_its_action_and_the_tick_that_caused_it() -> None:
+    """Every line of an exit goes back to a price on record."""
+    made = holder(**ATR)
+
+    action, intent, _ = made.tick("94", "94")
+
+    tick = made.events("market_ticks")[-1]
+    assert action.cause_ids == (tick.id,)
+    assert intent.cause_ids == (action.id, tick.id)
+    assert action.tick_seq == intent.tick_seq == made.seqs["market_ticks"]
+    check = check_of(action, "stop_price")
+    assert (check["value"], check["threshold"]) == ("94.00000000", "94.00000000")
+
+
+def test_stop_does_not_move_with_the_atr_of_later_bars() -> None:
+    """The distance is the one that was valid when the position was opened."""
+    made = holder(**ATR)
+    for _ in range(10):
+        made.bar("100", "110", "95", "100")
+    made.tick("94.01", "94.01")
+    assert made.events("risk_actions")[-1].payload.action == "ALLOW"  # type: ignore[attr-defined]
+
+    assert actions(made.tick("94", "94")) == [("EXIT", "stop_loss")]
+
+
+def test_carried_lot_is_guarded_as_soon_as_the_atr_is_known() -> None:
+    """A position from the night before has no stop until bars came, then it has one."""
+    made = Desk(config(**ATR), first=opening("9000", (LOT,)))
+    made.instrument()
+    made.tick("90", "90")
+    assert made.events("risk_actions") == []
+    for _ in range(2):
+        made.bar("90", "91", "89", "90")
+
+    assert actions(made.tick("90", "90")) == [("EXIT", "stop_loss")]
+
+
+@pytest.mark.parametrize(
+    ("atr", "multiple", "step", "distance"),
+    [
+        (2.0, 30_000, UNIT // 100, 6 * UNIT),
+        (0.001, 30_000, UNIT // 100, UNIT // 100),
+        (0.0, 30_000, UNIT // 100, UNIT // 100),
+        (0.0034, 30_000, UNIT // 100, 2 * UNIT // 100),
+        (1.0 / 3.0, 15_000, UNIT // 100, 50 * UNIT // 100),
+    ],
+)
+def test_distance_is_rounded_up_to_whole_steps_and_never_nothing(
+    atr: float, multiple: int, step: int, distance: int
+) -> None:
+    """A quiet market still leaves one step between entry and stop."""
+    assert distance_up(atr, multiple, step) == distance
+
+
+@pytest.mark.row("D-03")
+def test_no_time_exit_by_default_and_with_one_it_fires_at_its_time() -> None:
+    """Without a time a position may live; with one it is left at that age, not before."""
+    calm = holder()
+    calm.tick(after_ms=30 * 3_600_000)
+    assert [action for action, _ in actions(calm.events("risk_actions"))] == ["ALLOW"]
+
+    made = holder(risk__time_exit_ms=60_000)
+    assert actions(made.tick(after_ms=59_999)) == []
+    assert actions(made.tick(after_ms=1)) == [("EXIT", "time_exit")]
+
+
+def test_sell_signal_exits_the_whole_position() -> None:
+    """The strategy's SELL closes what is held."""
+    made = holder()
+
+    said = made.signal("SELL")
+
+    assert actions(said) == [("EXIT", "signal_exit")]
+    assert intents(said)[0].qty == "10.000"
+
+
+def test_signal_exit_can_be_switched_off() -> None:
+    """With it off a SELL is refused and says why."""
+    made = holder(risk__signal_exit=False)
+
+    assert actions(made.signal("SELL")) == [("BLOCK", "signal_exit")]
+
+
+def test_exit_in_flight_is_not_doubled() -> None:
+    """While one exit waits for its fill neither tick nor signal nor operator sends another."""
+    made = holder(**ATR)
+    made.tick("94", "94")
+
+    said = made.tick("93", "93", after_ms=10)
+    said += made.signal("SELL")
+    said += made.put("control", ExitPosition("operator", "out", SYMBOL))
+
+    assert actions(said) == [("BLOCK", "pending_order")]
+    assert sum(intent.side == "SELL" for intent in intents(made.events("order_intents"))) == 1
+
+
+def test_exit_that_expires_is_tried_again_on_the_next_tick() -> None:
+    """Nobody bought for five seconds: the rest is offered again, and only the rest."""
+    made = holder(**ATR)
+    made.tick("94", "94", bid_qty="4")
+    # On the tick after the latency four coins are shown; then the same touch for five seconds.
+    made.tick("94", "94", bid_qty="3")
+    expired = made.beat(after_ms=4900)
+    assert results(expired) == [("EXPIRED", "expired")]
+
+    again = made.tick("94", "94", bid_qty="100")
+
+    assert actions(again) == [("EXIT", "stop_loss")]
+    assert intents(again)[0].qty == "7.000"
+    assert [fill.qty for fill in fills(made.tick("94", "94", bid_qty="100"))] == ["7.000"]
+
+
+def test_exit_that_is_rejected_is_tried_again_at_once_then_ever_more_slowly() -> None:
+    """A venue that says no is asked again on the next tick, then after 1 s, 2 s, 4 s."""
+    made = holder(**ATR)
+    made.execution._touches.clear()
+    made.instrument()
+    attempts: list[int] = []
+    for _ in range(100):
+        made.execution._rules.clear()  # The executor refuses everything.
+        if "EXIT" in [action for action, _ in actions(made.tick("94", "94"))]:
+            attempts.append(made.ts)
+
+    waits = [later - earlier for earlier, later in pairwise(attempts)]
+    assert waits == [100, 1000, 2000, 4000]
+
+
+@pytest.mark.row("U-20", "U-23")
+def test_run_ending_closes_what_is_open_at_once_when_the_mark_is_fresh() -> None:
+    """The exit is caused by the control event itself and goes back to the last tick."""
+    made = holder()
+
+    said = made.put("control", RunEnding("launcher", "duration", made.ts + 10_000))
+
+    assert actions(said) == [("EXIT", "end_exit")]
+    control = made.events("control")[-1]
+    action, intent = said[0], said[1]
+    assert action.cause_ids == (control.id,)
+    assert intent.cause_ids == (action.id, control.id)
+    assert intent.tick_seq == made.seqs["market_ticks"]
+    assert len(fills(made.tick())) == 1
+    assert made.risk.facts()["open_positions"] == []
+
+
+def test_run_ending_waits_for_the_next_tick_when_the_mark_is_stale_or_missing() -> None:
+    """After a gap nobody sells blindly; the next tick brings the exit."""
+    made = holder()
+    made.put("market_ticks", Gap(SYMBOL, "trade", made.ts, made.ts, "reconnect"))
+    assert made.put("control", RunEnding("launcher", "duration", made.ts + 10_000)) == []
+    assert actions(made.tick()) == [("EXIT", "end_exit")]
+
+    made = holder()
+    made.ts += 5001
+    assert made.put("control", RunEnding("launcher", "duration", made.ts + 10_000)) == []
+    assert actions(made.tick()) == [("EXIT", "end_exit")]
+
+
+def test_run_ending_closes_every_symbol_with_its_own_intent() -> None:
+    """Two positions, two actions, two intents, each naming its own action."""
+    made = holder()
+    made.instrument(OTHER)
+    made.tick("100", "100", symbol=OTHER)
+    made.signal("BUY", symbol=OTHER)
+    made.tick("100", "100", symbol=OTHER)
+
+    said = made.put("control", RunEnding("launcher", "duration", made.ts + 10_000))
+
+    pairs: list[tuple[Event, Event]] = []
+    sent = [event for event in said if event.type == "order_intent"]
+    told = {event.id: event for event in said if isinstance(event.payload, RiskAction)}
+    for event in sent:
+        assert event.cause_ids is not None
+        pairs.append((told[event.cause_ids[0]], event))
+    assert [
+        (action.to_json()["payload"]["symbol"], event.to_json()["payload"]["symbol"])
+        for action, event in pairs
+    ] == [(SYMBOL, SYMBOL), (OTHER, OTHER)]
+    assert len({intent.client_order_id for intent in intents(said)}) == 2
+
+
+def test_run_ending_carries_positions_when_the_profile_says_so() -> None:
+    """With `carry` nothing is sold because of the end; a stop still works."""
+    made = holder(portfolio__at_end="carry", **ATR)
+    assert made.put("control", RunEnding("launcher", "duration", made.ts + 10_000)) == []
+    assert made.tick() == []
+
+    assert actions(made.tick("94", "94")) == [("EXIT", "stop_loss")]
+
+
+def test_no_exit_is_sent_at_or_after_the_end() -> None:
+    """At `until_ts` execution expires what is open; nothing new is sent into that."""
+    made = holder()
+    made.ts += 5001
+    until = made.ts + 200
+    made.put("control", RunEnding("launcher", "duration", until))
+
+    assert made.tick(after_ms=200) == []
+
+
+def test_operator_exit_leaves_the_position_now_or_with_the_next_tick() -> None:
+    """`exit_position` is remembered until the position is closed."""
+    made = holder()
+    made.ts += 5001
+    assert made.put("control", ExitPosition("operator", "out", SYMBOL)) == []
+
+    assert actions(made.tick()) == [("EXIT", "operator_exit")]
+    made.tick()
+    made.buy()
+    assert actions(made.tick()) == []
+
+    said = made.put("control", ExitPosition("operator", "out", SYMBOL))
+    assert actions(said) == [("EXIT", "operator_exit")]
+
+
+def test_operator_exit_without_a_position_is_answered() -> None:
+    """Who asks for nothing to be sold is told so."""
+    made = Desk().ready()
+
+    said = made.put("control", ExitPosition("operator", "out", SYMBOL))
+
+    assert actions(said) == [("BLOCK", "no_position")]
+
+
+def test_exits_go_on_where_losses_refuse_entries() -> None:
+    """Beyond the soft loss the stop still sells."""
+    made = holder(risk__night_loss_soft="10", **ATR)
+
+    said = made.tick("94", "94")
+
+    assert actions(said) == [("EXIT", "stop_loss")]
+    made.tick("94", "94")
+    assert actions(made.signal("BUY")) == [("BLOCK", "night_loss")]
+
+
+def test_stale_tick_sells_nothing_and_a_fresh_one_does() -> None:
+    """A backlog of old prices after a restart is no market to leave by."""
+    made = holder(**ATR)
+    made.lag_ms = 5001
+    assert made.tick("94", "94") == []
+
+    made.lag_ms = 5000
+    assert actions(made.tick("94", "94")) == [("EXIT", "stop_loss")]
+
+
+def test_position_too_small_to_sell_is_told_once_and_not_on_every_tick() -> None:
+    """Worth less than the venue's minimum: one refusal on record, then silence, then the sale."""
+    lot = {"symbol": SYMBOL, "qty": "0.15", "price": "100", "ts": 1}
+    made = Desk(config(risk__time_exit_ms=1), first=opening("9000", (lot,)))
+    made.instrument()
+
+    first = made.tick("60", "60")
+    more = made.tick("61", "61") + made.tick("62", "62")
+    sold = made.tick("67", "67")
+
+    assert actions(first) == [("BLOCK", "min_notional")]
+    assert more == []
+    assert actions(sold) == [("EXIT", "time_exit")]
+
+
+def test_order_rate_spent_by_exits_stops_the_run_and_sends_none_of_them() -> None:
+    """Closing three symbols with one order left in the minute: one STOP, no half of it."""
+    made = Desk(config(risk__orders_per_minute_soft=2, risk__orders_per_minute_hard=3))
+    for symbol in (SYMBOL, OTHER):
+        made.instrument(symbol)
+        made.tick("100", "100", symbol=symbol)
+        made.signal("BUY", symbol=symbol)
+        made.tick("100", "100", symbol=symbol)
+    assert len(made.events("order_intents")) == 2
+
+    said = made.put("control", RunEnding("launcher", "duration", made.ts + 10_000))
+
+    assert actions(said) == [("STOP", "RISK_LIMIT")]
+    assert intents(said) == []
+
+
+def test_reason_codes_of_risk_and_execution_stand_in_the_closed_list() -> None:
+    """Whatever the tests above saw said has a meaning and a remedy."""
+    made = holder(**ATR)
+    made.tick("94", "94")
+    made.tick("94", "94")
+
+    for event in made.events("risk_actions") + made.events("order_results"):
+        assert event.to_json()["payload"]["reason_code"] in REASONS

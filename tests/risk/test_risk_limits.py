@@ -1,0 +1,420 @@
+"""Every limit on both sides of its boundary: at the limit passes, beyond it does not."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from minibot.events.model import Event, RiskAction, RunOpening
+from minibot.events.portfolio import DAY_MS
+from tests.risk.desk import (
+    OTHER,
+    SYMBOL,
+    Desk,
+    actions,
+    check_of,
+    config,
+    fills,
+    intents,
+    opening,
+)
+
+LOT = {"symbol": SYMBOL, "qty": "10", "price": "100", "ts": 1}
+FLAT: dict[str, Any] = {"bid": "100", "ask": "100"}
+
+
+def desk(first: RunOpening | None = None, **changes: Any) -> Desk:
+    """A desk whose touch is 100 to 100: an order of 1,000 is ten coins exactly."""
+    made = Desk(config(**changes), first=first)
+    made.instrument()
+    made.tick(**FLAT)
+    return made
+
+
+def holder(**changes: Any) -> Desk:
+    """A desk that came with ten coins at 100 and 9,000 in cash: equity 10,000."""
+    return desk(opening("9000", (LOT,)), **changes)
+
+
+# --- what bounds the size ---------------------------------------------------------------------
+
+
+@pytest.mark.row("D-02", "D-34", "N-64", "D-35")
+@pytest.mark.parametrize(
+    ("changes", "outcome", "qty"),
+    [
+        ({"risk__position_notional_max": "1000"}, ("ALLOW", "allowed"), "10.000"),
+        ({"risk__position_notional_max": "999.99"}, ("REDUCE", "reduced"), "9.999"),
+        ({"risk__position_notional_max": "10"}, ("REDUCE", "reduced"), "0.100"),
+        ({"risk__position_notional_max": "9.99"}, ("BLOCK", "position_limit"), None),
+        ({"risk__exposure_ratio_max_bps": 1000}, ("ALLOW", "allowed"), "10.000"),
+        ({"risk__exposure_ratio_max_bps": 999}, ("REDUCE", "reduced"), "9.990"),
+        ({"risk__exposure_ratio_max_bps": 9}, ("BLOCK", "exposure_limit"), None),
+        ({"risk__night_notional_soft": "1000"}, ("ALLOW", "allowed"), "10.000"),
+        ({"risk__night_notional_soft": "999.9"}, ("REDUCE", "reduced"), "9.999"),
+        ({"risk__night_notional_soft": "5"}, ("BLOCK", "night_notional"), None),
+        ({"risk__day_notional_soft": "500"}, ("REDUCE", "reduced"), "5.000"),
+        ({"risk__day_notional_soft": "5"}, ("BLOCK", "day_notional"), None),
+        ({"risk__order_notional": "10"}, ("ALLOW", "allowed"), "0.100"),
+        ({"risk__order_notional": "9.99"}, ("BLOCK", "min_notional"), None),
+        ({"risk__order_notional": "1234.56"}, ("ALLOW", "allowed"), "12.345"),
+    ],
+)
+def test_entry_is_sized_by_what_every_limit_leaves(
+    changes: dict[str, Any], outcome: tuple[str, str], qty: str | None
+) -> None:
+    """At a limit it passes whole, beyond it is cut down in steps, below the minimum blocked."""
+    said = desk(**changes).signal("BUY")
+
+    assert actions(said) == [outcome]
+    assert [intent.qty for intent in intents(said)] == ([] if qty is None else [qty])
+
+
+@pytest.mark.row("D-02", "D-34")
+@pytest.mark.parametrize(
+    ("cash", "outcome", "qty"),
+    [
+        ("1001", ("ALLOW", "allowed"), "10.000"),
+        ("1000.99", ("REDUCE", "reduced"), "9.999"),
+        ("10.01", ("REDUCE", "reduced"), "0.100"),
+        ("10", ("BLOCK", "insufficient_cash"), None),
+        ("0", ("BLOCK", "insufficient_cash"), None),
+    ],
+)
+def test_entry_costs_no_more_than_the_cash_with_its_fee(
+    cash: str, outcome: tuple[str, str], qty: str | None
+) -> None:
+    """Ten coins at 100 and ten bps of fee are 1,001: a cent less buys a step less."""
+    said = desk(opening(cash), execution__taker_fee_bps="10").signal("BUY")
+
+    assert actions(said) == [outcome]
+    assert [intent.qty for intent in intents(said)] == ([] if qty is None else [qty])
+
+
+def test_position_at_its_limit_blocks_further_entries_by_name() -> None:
+    """1,000 of 1,000 held: another BUY is refused with position_limit and the figures of it."""
+    made = desk(risk__position_notional_max="1000")
+    made.buy()
+
+    said = made.signal("BUY")
+
+    assert actions(said) == [("BLOCK", "position_limit")]
+    check = check_of(said[0], "position_notional")
+    assert check["value"] == "2000.00000000"
+    assert check["threshold"] == "1000.00000000"
+    assert check["passed"] is False
+
+
+@pytest.mark.row("D-35")
+def test_orders_in_flight_use_exposure_cash_and_notional() -> None:
+    """Two symbols at once: what the first may still buy is not there for the second."""
+    for change, reason in (
+        ({"risk__exposure_ratio_max_bps": 1500}, "exposure"),
+        ({"risk__night_notional_soft": "1500"}, "night_notional"),
+    ):
+        made = desk(**change)
+        made.instrument(OTHER)
+        made.tick(**FLAT, symbol=OTHER)
+        first = made.signal("BUY")
+        second = made.signal("BUY", symbol=OTHER)
+
+        assert intents(first)[0].qty == "10.000"
+        assert [(intent.symbol, intent.qty) for intent in intents(second)] == [(OTHER, "5.000")]
+        assert check_of(second[0], reason)["passed"] is False
+
+
+@pytest.mark.parametrize(("most", "action"), [(2, "ALLOW"), (1, "BLOCK")])
+def test_positions_max_counts_held_and_ordered_symbols(most: int, action: str) -> None:
+    """A second symbol is the second position, also while the first is only ordered."""
+    made = desk(risk__positions_max=most)
+    made.instrument(OTHER)
+    made.tick(**FLAT, symbol=OTHER)
+    made.signal("BUY")
+
+    assert actions(made.signal("BUY", symbol=OTHER))[0][0] == action
+
+
+# --- night and day notional -------------------------------------------------------------------
+
+
+@pytest.mark.row("N-64", "N-67", "N-32")
+@pytest.mark.parametrize("name", ["night_notional", "day_notional"])
+@pytest.mark.parametrize("soft", [None, "400", "500"])
+def test_notional_limit_below_one_order_is_breached_by_the_first_intent(
+    name: str, soft: str | None
+) -> None:
+    """With no soft value below it the hard one acts at once: STOP, and no intent at all."""
+    changes: dict[str, Any] = {f"risk__{name}_soft": soft, f"risk__{name}_hard": "400"}
+    made = desk(**changes)
+
+    said = made.signal("BUY")
+
+    assert actions(said) == [("STOP", "RISK_LIMIT")]
+    assert intents(said) == []
+    check = check_of(said[0], f"{name}_hard")
+    assert (check["value"], check["threshold"]) == ("1000.00000000", "400.00000000")
+
+
+@pytest.mark.row("N-64")
+def test_notional_at_a_limit_that_is_hard_at_once_passes() -> None:
+    """An order as large as the limit is within it; the next is not."""
+    made = desk(risk__night_notional_soft=None, risk__night_notional_hard="1000")
+
+    assert actions(made.buy()) == [("ALLOW", "allowed")]
+    assert actions(made.signal("BUY")) == [("STOP", "RISK_LIMIT")]
+
+
+@pytest.mark.row("N-64", "N-67")
+def test_nothing_follows_a_stop() -> None:
+    """After its STOP risk says nothing more, whatever comes."""
+    made = desk(risk__night_notional_soft=None, risk__night_notional_hard="400")
+    made.signal("BUY")
+
+    said = made.signal("BUY") + made.signal("SELL") + made.tick() + made.beat()
+
+    assert said == []
+
+
+@pytest.mark.row("N-64")
+def test_night_notional_counts_entries_and_not_exits() -> None:
+    """1,500 for the night: bought 1,000, sold it, and 500 are left to buy."""
+    made = desk(risk__night_notional_soft="1500")
+    made.buy()
+    made.signal("SELL")
+    made.tick()
+
+    said = made.signal("BUY")
+
+    assert intents(said)[0].qty == "5.000"
+
+
+@pytest.mark.row("N-64")
+def test_day_notional_starts_anew_at_midnight_and_night_notional_does_not() -> None:
+    """The day is the UTC day of market time; the night is the run."""
+    made = desk(risk__day_notional_soft="1000")
+    made.buy()
+    assert actions(made.signal("BUY")) == [("BLOCK", "day_notional")]
+    midnight = (made.ts // DAY_MS + 1) * DAY_MS
+
+    made.tick(**FLAT, after_ms=midnight - 1 - made.ts)
+    before = actions(made.signal("BUY"))
+    made.tick(**FLAT, after_ms=1)
+    after = actions(made.signal("BUY"))
+
+    assert before == [("BLOCK", "day_notional")]
+    assert after == [("ALLOW", "allowed")]
+    headroom = made.risk.facts()["headroom"]
+    assert headroom["night_notional"] == "999000.00000000"
+
+
+def test_budgets_used_by_earlier_runs_count_and_the_day_part_ends_with_its_day() -> None:
+    """A restart on the same evening does not start a fresh budget."""
+    made = desk(opening(day_notional="700"), risk__day_notional_soft="1000")
+
+    first = made.signal("BUY")
+    made.tick(**FLAT)
+    made.ts = (made.ts // DAY_MS + 1) * DAY_MS
+    made.tick(**FLAT)
+    next_day = made.signal("BUY")
+
+    assert intents(first)[0].qty == "3.000"
+    assert intents(next_day)[0].qty == "10.000"
+
+
+def test_unknown_budget_in_the_opening_is_refused() -> None:
+    """A budget that nobody reads would be a limit that nobody keeps."""
+    from minibot.kernel.errors import InvariantError
+
+    with pytest.raises(InvariantError):
+        Desk(config(), first=opening(weekly_loss="1"))
+
+
+# --- losses and drawdown ----------------------------------------------------------------------
+
+LOSS = [
+    ("night_loss", {"risk__night_loss_soft": "50", "risk__night_loss_hard": "100"}),
+    ("day_loss", {"risk__day_loss_soft": "50", "risk__day_loss_hard": "100"}),
+    ("drawdown", {"risk__drawdown_bps_soft": 50, "risk__drawdown_bps_hard": 100}),
+]
+
+
+@pytest.mark.row("N-64", "N-65", "N-67", "D-35")
+@pytest.mark.parametrize(("reason", "changes"), LOSS)
+@pytest.mark.parametrize(
+    ("price", "entry", "stops"),
+    [
+        ("95", ("ALLOW", "allowed"), False),  # lost 50 of 10,000: at the soft value
+        ("94.99", ("BLOCK", ""), False),
+        ("90", ("BLOCK", ""), False),  # lost 100: at the hard value
+        ("89.99", None, True),
+    ],
+)
+def test_loss_at_soft_value_still_enters_and_beyond_hard_value_stops(
+    reason: str, changes: dict[str, Any], price: str, entry: tuple[str, str] | None, stops: bool
+) -> None:
+    """Ten coins from 100 down: entries end after 50, the run ends after 100, never before."""
+    made = holder(**changes)
+
+    fallen = made.tick(price, price)
+
+    assert actions(fallen) == ([("STOP", "RISK_LIMIT")] if stops else [])
+    if entry is not None:
+        action, code = entry
+        assert actions(made.signal("BUY")) == [(action, code or reason)]
+    if stops:
+        assert intents(fallen) == []
+        assert made.risk.facts()["open_positions"] == [
+            {"symbol": SYMBOL, "qty": "10.00000000", "entry_price_avg": "100.00000000"}
+        ]
+
+
+@pytest.mark.row("N-65")
+def test_falling_tape_stops_exactly_at_the_drawdown_and_not_later() -> None:
+    """The first tick whose drawdown is beyond the limit ends the run; the one before does not."""
+    made = holder(risk__drawdown_bps_soft=None, risk__drawdown_bps_hard=500)
+    made.tick("110", "110")  # high-water mark 10,100; 5 % of it are 505
+    stopped_at = None
+    for cents in range(11000, 4000, -1):
+        price = f"{cents // 100}.{cents % 100:02d}"
+        if actions(made.tick(price, price)):
+            stopped_at = price
+            break
+
+    # 10,100 - 505 = 9,595 = 9,000 + 10 * 59.50: at 59.50 the drawdown is at its limit.
+    assert stopped_at == "59.49"
+    check = check_of(made.events("risk_actions")[-1], "drawdown_bps_hard")
+    assert check["threshold"] == "500.0000"
+    assert check["value"] == "500.0991"
+
+
+@pytest.mark.row("N-65")
+def test_drawdown_is_counted_from_the_highest_equity_of_the_night() -> None:
+    """A gain that is given back is a drawdown although nothing is lost since the start."""
+    made = holder(risk__drawdown_bps_hard=500, risk__drawdown_bps_soft=400)
+    made.tick("200", "200")
+
+    assert actions(made.tick("145", "145")) == []
+    assert actions(made.tick("144.99", "144.99")) == [("STOP", "RISK_LIMIT")]
+
+
+def test_fee_of_a_fill_counts_as_loss_and_can_stop_the_run() -> None:
+    """Buying 1,000 for a fee of one: a loss limit of 0.99 is passed by the fill itself."""
+    changes: dict[str, Any] = {"risk__night_loss_soft": "0.5", "execution__taker_fee_bps": "10"}
+    assert actions(desk(risk__night_loss_hard="1", **changes).buy()) == [("ALLOW", "allowed")]
+
+    said = desk(risk__night_loss_hard="0.99", **changes).buy()
+
+    assert actions(said) == [("ALLOW", "allowed"), ("STOP", "RISK_LIMIT")]
+
+
+def test_loss_of_a_carried_lot_before_this_night_is_not_this_nights_loss() -> None:
+    """A lot that cost 100 and stands at 50 when the run opens has lost nothing in it."""
+    made = Desk(
+        config(risk__night_loss_soft="50", risk__night_loss_hard="100"),
+        first=opening("9000", (LOT,)),
+    )
+    made.instrument()
+
+    assert actions(made.tick("50", "50")) == []
+    assert actions(made.tick("40", "40")) == []
+    assert actions(made.tick("39.99", "39.99")) == [("STOP", "RISK_LIMIT")]
+
+
+def test_day_loss_starts_anew_at_midnight_and_night_loss_does_not() -> None:
+    """Yesterday's loss is not today's, but it stays the night's."""
+    made = holder(risk__day_loss_soft="50", risk__day_loss_hard="100")
+    made.tick("94", "94")
+    assert actions(made.signal("BUY")) == [("BLOCK", "day_loss")]
+
+    made.ts = (made.ts // DAY_MS + 1) * DAY_MS
+    made.tick("94", "94")
+
+    assert actions(made.signal("BUY")) == [("ALLOW", "allowed")]
+    headroom = made.risk.facts()["headroom"]
+    assert headroom["day_loss"] == "50.00000000"
+    assert headroom["night_loss"] == "99940.00000000"
+
+
+# --- order rate -------------------------------------------------------------------------------
+
+
+@pytest.mark.row("N-66")
+def test_signal_burst_never_exceeds_the_soft_order_rate() -> None:
+    """Ten signals a second for two minutes: no minute of market time holds more than three."""
+    made = desk(risk__orders_per_minute_soft=3, risk__orders_per_minute_hard=20)
+    for _ in range(1200):
+        made.signal("BUY")
+        made.tick(**FLAT)
+
+    times = [event.ts for event in made.events("order_intents")]
+    assert len(times) >= 6
+    assert max(sum(1 for t in times if at - 60_000 < t <= at) for at in times) == 3
+    assert ("BLOCK", "order_rate") in actions(made.events("risk_actions"))
+
+
+@pytest.mark.row("N-66")
+@pytest.mark.parametrize(
+    ("after_ms", "outcome"), [(59_999, ("BLOCK", "order_rate")), (60_000, ("ALLOW", "allowed"))]
+)
+def test_order_counts_for_exactly_a_minute(after_ms: int, outcome: tuple[str, str]) -> None:
+    """The window is sixty seconds of market time."""
+    made = desk(risk__orders_per_minute_soft=1)
+    made.signal("BUY")
+    made.tick(**FLAT, after_ms=after_ms)
+
+    assert actions(made.signal("BUY")) == [outcome]
+
+
+@pytest.mark.row("N-66", "N-67")
+def test_order_rate_that_is_hard_at_once_stops_the_run_before_the_order() -> None:
+    """Two are allowed; the third signal is the STOP, so a minute never holds three."""
+    made = desk(risk__orders_per_minute_soft=None, risk__orders_per_minute_hard=2)
+    made.buy()
+    made.buy()
+
+    said = made.signal("BUY")
+
+    assert actions(said) == [("STOP", "RISK_LIMIT")]
+    assert check_of(said[0], "orders_per_minute_hard")["value"] == "3"
+    assert len(made.events("order_intents")) == 2
+
+
+@pytest.mark.row("N-66")
+def test_exits_pass_the_soft_order_rate() -> None:
+    """What is held can be left although no further entry is allowed."""
+    made = desk(risk__orders_per_minute_soft=1, risk__orders_per_minute_hard=2)
+    made.buy()
+
+    assert actions(made.signal("SELL")) == [("EXIT", "signal_exit")]
+
+
+# --- what every action shows ------------------------------------------------------------------
+
+
+@pytest.mark.row("X-22", "N-32")
+def test_every_action_has_checks_profile_and_headroom_and_stop_shows_failed_ones_alone() -> None:
+    """Also an allowed order says by how much it was allowed."""
+    made = holder(risk__night_loss_soft="5", risk__night_loss_hard="10")
+    made.signal("BUY")
+    made.tick(**FLAT)
+    made.signal("SELL")
+    made.tick(**FLAT)
+    made.signal("SELL")
+    made.signal("BUY")
+    made.tick(**FLAT)
+    made.tick("90", "90")
+
+    said: list[Event] = made.events("risk_actions")
+    assert [action for action, _ in actions(said)] == ["ALLOW", "EXIT", "BLOCK", "ALLOW", "STOP"]
+    for event in said:
+        payload = event.payload
+        assert isinstance(payload, RiskAction)
+        assert payload.checks
+        assert payload.profile == "nore-v1"
+        assert payload.headroom
+        failed = [check for check in payload.checks if not check["passed"]]
+        assert bool(failed) == (payload.action in ("BLOCK", "STOP"))
+        if payload.action == "STOP":
+            assert len(failed) == len(payload.checks)
+    assert fills(made.events("fills"))
