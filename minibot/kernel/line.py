@@ -15,6 +15,9 @@ PREFIX: Final = b"sha256:"
 JSON_AT: Final = len(PREFIX) + 64 + 1
 """Where the JSON begins in a line: after the prefix, 64 hex digits and a colon."""
 
+NO_END: Final = "line has no end"
+"""Why a line is refused that stops before its newline, as the last one of a cut file does."""
+
 CHAIN_START: Final = bytes(32)
 """The chain of a queue without lines."""
 
@@ -56,7 +59,7 @@ def decode_line(line: bytes) -> tuple[bytes, bytes]:
         LineError: Anything is not as `encode_line` writes it.
     """
     if line[-1:] != b"\n":
-        raise LineError("line has no end", r"\n", repr(line[-1:])[2:-1] or "nothing")
+        raise LineError(NO_END, r"\n", repr(line[-1:])[2:-1] or "nothing")
     if line[: len(PREFIX)] != PREFIX:
         raise LineError("line has no prefix", "sha256:", repr(line[: len(PREFIX)])[2:-1])
     json = line[JSON_AT:-1]

@@ -8,18 +8,19 @@ from pathlib import Path
 from typing import Final, NoReturn
 
 from minibot.kernel import segments as names
-from minibot.kernel.errors import IntegrityError
+from minibot.kernel.errors import IntegrityError, InvariantError
 from minibot.kernel.files import FILES, Access, Files, StrPath, io_stop, read_range
 from minibot.kernel.head import Head, HeadReader, head_path
-from minibot.kernel.line import JSON_AT, LineError, decode_line
+from minibot.kernel.line import JSON_AT, NO_END, LineError, decode_line
 from minibot.kernel.position import ZERO, Line, Position
+from minibot.kernel.scan import walk
 from minibot.kernel.segments import Segment
 
 COMPONENT: Final = "kernel.reader"
 CHUNK_BYTES: Final = 256 * 1024
 
-# Between the rename of a full segment and the making of the next one there is no active file.
-OPEN_TRIES: Final = 200
+# A rename between two looks hides a segment for one of them, never for more.
+OPEN_TRIES: Final = 5
 OPEN_PAUSE_S: Final = 0.005
 
 
@@ -175,25 +176,37 @@ class JournalReader:
         while True:
             size = min(size, end - start)
             data = read_range(self._files, self._fd, size, start, self._path)
-            if len(data) < size:
-                self._fail(
-                    "QUEUE_TRUNCATED", "ends below the head", f"{end}", f"{start + len(data)}"
-                )
             cut = data.rfind(b"\n") + 1
-            if cut or start + size == end:
+            if len(data) < size or (start + size == end and cut < size):
+                self._misfit(end, head)
+            if cut:
                 break
             size *= 2
-        if start + size == end and cut < size:
-            self._fail("QUEUE_CORRUPT", "no line end at the head", r"\n", repr(data[-1:])[2:-1])
         self._take(data[:cut], start)
         if self._at.offset == end:
             self._check_end(head)
+
+    def _misfit(self, end: int, head: Head) -> NoReturn:
+        """Say why the lines do not end where the head or the manifest has their end."""
+        at = self._at
+        is_active = at.segment == head.segment
+        lines = head.lines if is_active else self._sealed_lines(at.segment)
+        size = self._files.fstat(self._fd).size
+        for step in walk(self._files, self._fd, self._path, at, size):
+            if step.error is not None:
+                if step.offset < end and not (step.error.why == NO_END and size < end):
+                    self._damaged(at.seq + step.line, step.offset, step.error)
+                break
+            if step.end >= end or step.after.seq >= lines:
+                place = f"line {step.after.seq} ends at {step.end}"
+                self._fail("QUEUE_CHAIN", "not what was published", f"line {lines} at {end}", place)
+        self._fail("QUEUE_TRUNCATED", "ends below the head", f"{end} bytes", f"{size}")
 
     def _take(self, data: bytes, start: int) -> None:
         """Verify whole lines: the hot path, so everything stands in one loop."""
         seq, segment, _, chain = self._at
         if b"\r" in data:
-            self._find_damage(data, start)
+            self._find_damage(data, start)  # Canonical JSON has none.
         lines: list[Line] = []
         afters: list[tuple[int, bytes]] = []
         offset = start
@@ -216,26 +229,29 @@ class JournalReader:
 
     def _find_damage(self, data: bytes, start: int) -> NoReturn:
         """Raise for the first damaged line, judged by the strict decoder."""
-        seq, segment, _, _ = self._at
+        seq = self._at.seq
         offset = start
         for raw in _lines(data):
             seq += 1
             try:
                 decode_line(raw)
             except LineError as error:
-                is_sealed = self._path.name != names.active_name(self.stem)
-                raise IntegrityError(
-                    COMPONENT,
-                    "QUEUE_MANIFEST" if is_sealed else "QUEUE_CORRUPT",
-                    error.why,
-                    file=os.fspath(self._path),
-                    line=seq - self._first_seq,
-                    offset=offset,
-                    expected=error.expected,
-                    found=error.found,
-                ) from error
+                self._damaged(seq, offset, error)
             offset += len(raw)
-        self._fail("QUEUE_CORRUPT", f"a carriage return in segment {segment}", "none", "one")
+        raise InvariantError(COMPONENT, "QUEUE_CORRUPT", f"{self._path}: two readings disagree")
+
+    def _damaged(self, seq: int, offset: int, error: LineError) -> NoReturn:
+        is_active = self._path.name == names.active_name(self.stem)
+        raise IntegrityError(
+            COMPONENT,
+            "QUEUE_CORRUPT" if is_active else "QUEUE_MANIFEST",
+            error.why,
+            file=os.fspath(self._path),
+            line=seq - self._first_seq,
+            offset=offset,
+            expected=error.expected,
+            found=error.found,
+        ) from error
 
     # --- segments -----------------------------------------------------------------------------
 

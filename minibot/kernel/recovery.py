@@ -29,6 +29,7 @@ from minibot.kernel.files import (
     write_atomic,
 )
 from minibot.kernel.head import Head, boot_number, head_path, newest, read_head_bytes, synced
+from minibot.kernel.line import NO_END
 from minibot.kernel.position import ZERO, Position
 from minibot.kernel.scan import CHUNK_BYTES, Step, walk
 from minibot.kernel.segments import Segment
@@ -315,14 +316,15 @@ def _refuse_below_bound(path: Path, end: Position, damage: Step | None, bounds: 
 
 
 def _refuse_loss(path: Path, end: Position, damage: Step | None, head: Position) -> None:
-    if damage is not None:
+    is_cut = damage is None or (damage.error is not None and damage.error.why == NO_END)
+    if damage is not None and not (is_cut and damage.end < head.offset):
         raise _damage("QUEUE_CORRUPT", path, damage)
     raise _error(
         "QUEUE_TRUNCATED",
         path,
         "lines below the head are gone",
         f"{head.seq} lines, {head.offset} bytes",
-        f"{end.seq} lines, {end.offset} bytes",
+        f"{end.seq} lines, {end.offset if damage is None else damage.end} bytes",
     )
 
 

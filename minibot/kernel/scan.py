@@ -23,6 +23,7 @@ class Step(NamedTuple):
         after: Position behind it; the position before it where it is damaged.
         json: The event's JSON; empty where it is damaged.
         error: What is wrong with it.
+        end: Where it ends.
     """
 
     line: int
@@ -30,6 +31,7 @@ class Step(NamedTuple):
     after: Position
     json: bytes
     error: LineError | None
+    end: int
 
 
 def raw_lines(
@@ -84,9 +86,10 @@ def walk(files: Files, fd: int, path: StrPath, start: Position, end: int) -> Ite
         try:
             digest, json = decode_line(raw)
         except LineError as error:
-            yield Step(number, offset, Position(seq, segment, offset, chain), b"", error)
+            before = Position(seq, segment, offset, chain)
+            yield Step(number, offset, before, b"", error, offset + len(raw))
             return
         seq += 1
         chain = chain_next(chain, digest)
         after = Position(seq, segment, offset + len(raw), chain)
-        yield Step(number, offset, after, json, None)
+        yield Step(number, offset, after, json, None, after.offset)

@@ -1,0 +1,144 @@
+"""Cursors: a position comes back as saved, or the run stops."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from minibot.kernel.cursor import Cursor
+from minibot.kernel.errors import IntegrityError
+from minibot.kernel.files import read_hashed, write_hashed
+from minibot.kernel.position import Position
+from minibot.kernel.queue import make_queue
+from tests.kernel.kernel_support import change
+
+RUN, QUEUE, ROLE = "20261120_074600", "fills", "risk_role"
+AT = Position(5, 1, 700, b"\x07" * 32)
+LATER = Position(9, 2, 40, b"\x08" * 32)
+
+
+def cursor(var_dir: Path, run_id: str = RUN, queue: str = QUEUE, reader: str = ROLE) -> Cursor:
+    """Return the cursor of one reader; a new object each time, as after a restart."""
+    return Cursor(var_dir / "cursor.json", run_id, queue, reader)
+
+
+@pytest.mark.row("N-38", "U-18")
+def test_cursor_saved_is_loaded_by_the_next_process(var_dir: Path) -> None:
+    """Position and chain come back to the last bit."""
+    assert cursor(var_dir).load() is None
+    cursor(var_dir).save(AT)
+    again = cursor(var_dir)
+    assert again.load() == AT
+    again.save(LATER)
+
+    assert cursor(var_dir).load() == LATER
+
+
+def test_cursor_of_a_new_queue_is_none_yet(var_dir: Path) -> None:
+    """The file stands from the start and holds no position of any run."""
+    make_queue(var_dir, QUEUE, ROLE)
+    place = Cursor(var_dir / QUEUE / "cursor.json", RUN, QUEUE, ROLE)
+    assert place.load() is None
+    place.save(AT)
+
+    assert Cursor(var_dir / QUEUE / "cursor.json", RUN, QUEUE, ROLE).load() == AT
+
+
+@pytest.mark.parametrize(
+    ("run_id", "queue", "reader"),
+    [("20261120_074601", QUEUE, ROLE), (RUN, "signals", ROLE), (RUN, QUEUE, "ai_role")],
+)
+def test_cursor_of_another_run_queue_or_reader_stops(
+    var_dir: Path, run_id: str, queue: str, reader: str
+) -> None:
+    """F37: a position somewhere else is no position here."""
+    cursor(var_dir).save(AT)
+    with pytest.raises(IntegrityError) as caught:
+        cursor(var_dir, run_id, queue, reader).load()
+
+    assert caught.value.reason_code == "CURSOR_FOREIGN_RUN"
+
+
+@pytest.mark.row("U-18", "N-83")
+def test_cursor_with_any_byte_changed_is_a_violation(var_dir: Path) -> None:
+    """F36, F43: it fails its own hash."""
+    cursor(var_dir).save(AT)
+    path = var_dir / "cursor.json"
+    for offset in range(path.stat().st_size):
+        change(path, offset, 0x01)
+        with pytest.raises(IntegrityError) as caught:
+            cursor(var_dir).load()
+        assert caught.value.reason_code == "ATOMICITY_VIOLATION"
+        change(path, offset, 0x01)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("seq", -1),
+        ("seq", "5"),
+        ("seq", True),
+        ("offset", None),
+        ("segment", 0),
+        ("chain", "07" * 31),
+        ("chain", "zz" * 32),
+        ("chain", 7),
+        ("chain", "00" * 32),
+    ],
+)
+def test_cursor_that_is_hashed_and_makes_no_sense_is_corrupt(
+    var_dir: Path, key: str, value: object
+) -> None:
+    """F36: a good hash over nonsense is another fault than a bad hash."""
+    cursor(var_dir).save(AT)
+    obj = read_hashed(var_dir / "cursor.json")
+    write_hashed(var_dir / "cursor.json", {**obj, key: value})
+    with pytest.raises(IntegrityError) as caught:
+        cursor(var_dir).load()
+
+    assert caught.value.reason_code == "CURSOR_CORRUPT"
+
+
+def test_cursor_written_by_somebody_else_meanwhile_is_a_violation(var_dir: Path) -> None:
+    """F43: its generation is not the one that this reader left."""
+    ours = cursor(var_dir)
+    ours.save(AT)
+    old = (var_dir / "cursor.json").read_bytes()
+    ours.save(LATER)
+    (var_dir / "cursor.json").write_bytes(old)
+    with pytest.raises(IntegrityError) as caught:
+        ours.save(LATER)
+
+    assert caught.value.reason_code == "ATOMICITY_VIOLATION"
+
+
+def test_cursor_never_goes_back(var_dir: Path) -> None:
+    """A reader does not un-read; standing still is allowed."""
+    ours = cursor(var_dir)
+    ours.save(LATER)
+    ours.save(LATER)
+    with pytest.raises(IntegrityError) as caught:
+        ours.save(AT)
+
+    assert caught.value.reason_code == "CURSOR_REGRESSED"
+    assert cursor(var_dir).load() == LATER
+
+
+def test_cursor_deleted_under_its_reader_is_written_again(var_dir: Path) -> None:
+    """Cursors are hints: the queues are the truth."""
+    ours = cursor(var_dir)
+    ours.save(AT)
+    (var_dir / "cursor.json").unlink()
+    ours.save(LATER)
+
+    assert cursor(var_dir).load() == LATER
+
+
+def test_cursor_temp_file_of_a_killed_process_is_removed(var_dir: Path) -> None:
+    """F39: leftovers mean nothing and go."""
+    cursor(var_dir).save(AT)
+    (var_dir / "cursor.json.77-3.tmp").write_bytes(b"{")
+
+    assert cursor(var_dir).load() == AT
+    assert [path.name for path in var_dir.iterdir()] == ["cursor.json"]

@@ -1,0 +1,252 @@
+"""Any sequence of verbs on a queue does what the same verbs do on a list.
+
+One suite for every store: the file journal, with crashes and restarts, and the queue in memory.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from pathlib import Path
+from typing import cast
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+
+from minibot.kernel.errors import IntegrityError, LockBusy, RunStop
+from minibot.kernel.journal import JournalReader
+from minibot.kernel.memory import MemoryQueue
+from minibot.kernel.position import ZERO, Position
+from minibot.kernel.queue import QueueReader, QueueWriter
+from tests.kernel.kernel_support import Crash, FaultFiles, drain, ids_of, line_of, open_journal
+
+
+class QueueModel(RuleBasedStateMachine):
+    """A list of numbers, and one queue that has to agree with it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.model: list[int] = []
+        self.number = 0
+        self.readers: list[tuple[QueueReader, list[int]]] = []
+        self.positions: list[Position] = [ZERO]
+
+    writer: QueueWriter
+
+    def new_reader(self, start: Position) -> QueueReader:
+        """Return a reader of the store under test."""
+        raise NotImplementedError
+
+    def lines(self, count: int, size: int) -> list[bytes]:
+        """Return new lines, and remember them."""
+        first = self.number
+        self.number += count
+        return [line_of(number, size) for number in range(first, first + count)]
+
+    @rule(count=st.integers(0, 6), size=st.integers(0, 300))
+    def append(self, count: int, size: int) -> None:
+        """A batch gets the next numbers, all or none of it."""
+        first = self.writer.append(self.lines(count, size))
+        assert first == len(self.model) + 1
+        self.model += range(self.number - count, self.number)
+        self.positions.append(self.writer.position)
+
+    @rule()
+    def sync(self) -> None:
+        """Syncing changes nothing that anybody sees."""
+        self.writer.sync()
+
+    @rule(data=st.data())
+    def open_reader(self, data: st.DataObject) -> None:
+        """A reader may begin at any position that ever was an end."""
+        start = data.draw(st.sampled_from(self.positions))
+        self.readers.append((self.new_reader(start), self.model[: start.seq]))
+
+    @precondition(lambda self: self.readers)
+    @rule(data=st.data(), count=st.integers(1, 9))
+    def read(self, data: st.DataObject, count: int) -> None:
+        """A reader gets the next lines in order, at most as many as it asked for."""
+        reader, seen = data.draw(st.sampled_from(self.readers))
+        lines = reader.read(count)
+        assert len(lines) <= count
+        assert bool(lines) == (len(seen) < len(self.model))
+        assert [line.seq for line in lines] == list(
+            range(len(seen) + 1, len(seen) + 1 + len(lines))
+        )
+        seen += ids_of(lines)
+        assert seen == self.model[: len(seen)]
+        assert reader.position.seq == len(seen)
+        if reader.position.seq in {position.seq for position in self.positions}:
+            self.positions.append(reader.position)
+
+    @rule()
+    def second_writer(self) -> None:
+        """There is one writer, whatever happened before."""
+        with pytest.raises(RunStop) as caught:
+            self.new_writer()
+        assert caught.value.reason_code == "QUEUE_LOCKED"
+
+    def new_writer(self) -> QueueWriter:
+        """Return a writer of the store under test."""
+        raise NotImplementedError
+
+    @rule(seq=st.integers(1, 50))
+    def read_from_beyond(self, seq: int) -> None:
+        """A place that the queue has not reached is refused."""
+        reader = self.new_reader(self.writer.position._replace(seq=len(self.model) + seq))
+        with pytest.raises(IntegrityError) as caught:
+            reader.read(1)
+        assert caught.value.reason_code == "CURSOR_AHEAD"
+        reader.close()
+
+    @rule()
+    def restart_writer(self) -> None:
+        """The next writer stands where the former one ended."""
+        end = self.writer.position
+        self.writer.close()
+        self.writer = self.new_writer()
+        assert self.writer.position == end
+
+    @invariant()
+    def writer_stands_at_the_end(self) -> None:
+        """As many lines as the list has."""
+        assert self.writer.position.seq == len(self.model)
+
+    @invariant()
+    def backlogs_add_up(self) -> None:
+        """What a reader has and what waits is everything."""
+        for reader, seen in self.readers:
+            assert len(seen) + reader.backlog() == len(self.model)
+            assert reader.head().lines == len(self.model)
+
+    def teardown(self) -> None:
+        """Read everything once more from the beginning."""
+        reader = self.new_reader(ZERO)
+        ids: list[int] = []
+        while batch := reader.read(4):
+            ids += ids_of(batch)
+        assert ids == self.model
+        for known, _ in self.readers:
+            known.close()
+        reader.close()
+        self.writer.close()
+
+
+class MemoryModel(QueueModel):
+    """The queue in memory."""
+
+    @initialize()
+    def start(self) -> None:
+        """Begin with an empty queue."""
+        self.queue = MemoryQueue()
+        self.writer = self.new_writer()
+
+    def new_reader(self, start: Position) -> QueueReader:
+        return self.queue.open_reader(start)
+
+    def new_writer(self) -> QueueWriter:
+        return self.queue.open_writer()
+
+
+class JournalModel(QueueModel):
+    """The file journal, which can also crash, rotate and change its way of syncing."""
+
+    @initialize(segment=st.sampled_from([300, 900, 10**6]), is_eager=st.booleans())
+    def start(self, segment: int, is_eager: bool) -> None:
+        """Begin with an empty folder."""
+        self.folder = Path(tempfile.mkdtemp(prefix="minibot-model-"))
+        self.segment, self.is_eager = segment, is_eager
+        self.files = FaultFiles()
+        self.writer = self.new_writer()
+
+    def new_reader(self, start: Position) -> QueueReader:
+        return JournalReader(self.folder, "inbox", start)
+
+    def new_writer(self) -> QueueWriter:
+        try:
+            return open_journal(
+                self.folder, segment_bytes=self.segment, sync=self.is_eager, files=self.files
+            )
+        except LockBusy as error:
+            raise RunStop("test", error.reason_code, str(error)) from error
+
+    @rule()
+    def change_syncing(self) -> None:
+        """The next writer syncs the other way."""
+        self.is_eager = not self.is_eager
+
+    @rule(
+        step=st.integers(0, 14),
+        is_after=st.booleans(),
+        count=st.integers(1, 4),
+        size=st.integers(0, 300),
+        short=st.sampled_from([None, 7, 100]),
+    )
+    def crash_while_appending(
+        self, step: int, is_after: bool, count: int, size: int, short: int | None
+    ) -> None:
+        """A process dies anywhere in an append: the batch is there in whole lines, or it is not."""
+        lines = self.lines(count, size)
+        files = self.files
+        changes = sum(1 for call in files.calls if call.split(" ")[0] in _CHANGES)
+        files.crash_at, files.crash_after = changes + step, is_after
+        files.write_bytes_max = short
+        try:
+            self.writer.append(lines)
+            is_acknowledged = True
+        except Crash:
+            is_acknowledged = False
+        files.write_bytes_max = None
+        files.kill()
+        files.crash_at = -1
+        seen = ids_of(drain(cast(JournalReader, self.new_reader(ZERO))))
+        self.writer = self.new_writer()
+        kept = self.writer.position.seq - len(self.model)
+        assert 0 <= kept <= count
+        assert kept == count or not is_acknowledged
+        assert len(seen) <= self.writer.position.seq
+        first = self.number - count
+        self.model += range(first, first + kept)
+        assert seen == self.model[: len(seen)]
+        self.positions.append(self.writer.position)
+
+    @rule(rest=st.binary(min_size=1, max_size=200))
+    def crash_with_torn_tail(self, rest: bytes) -> None:
+        """Noise above the head is set aside by the next start."""
+        self.files.kill()
+        with (self.folder / "inbox.jsonl").open("ab") as file:
+            file.write(rest)
+        self.writer = self.new_writer()
+
+    def teardown(self) -> None:
+        if hasattr(self, "folder"):
+            super().teardown()
+            shutil.rmtree(self.folder)
+
+
+_CHANGES = frozenset(
+    {"open", "pwrite", "truncate", "datasync", "sync", "replace", "link", "unlink", "mkdir",
+     "rmdir", "sync_folder"}
+)  # fmt: skip
+
+
+@pytest.mark.row("N-06", "N-07")
+@pytest.mark.parametrize(
+    ("machine", "examples"), [(MemoryModel, 60), (JournalModel, 60)], ids=["memory", "journal"]
+)
+def test_queue_under_any_sequence_of_verbs_agrees_with_a_list(
+    machine: type[QueueModel], examples: int
+) -> None:
+    """Appends, reads, restarts, rotations and crashes: nothing lost, nothing twice, in order."""
+    run_state_machine_as_test(
+        machine, settings=settings(max_examples=examples, stateful_step_count=25, deadline=None)
+    )

@@ -1,0 +1,293 @@
+"""Reading: nothing above the head, nothing false below it, and every damage with its place."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from minibot.kernel.errors import IntegrityError
+from minibot.kernel.head import pack_slot
+from minibot.kernel.journal import JournalReader, create_journal
+from minibot.kernel.position import ZERO, Position
+from tests.kernel.kernel_support import (
+    change,
+    drain,
+    ids_of,
+    json_of,
+    line_of,
+    lines_of,
+    open_journal,
+    read_all,
+)
+
+
+def fill(folder: Path, count: int = 6) -> Position:
+    """Write a journal of some lines and close it."""
+    writer = open_journal(folder)
+    writer.append(lines_of(1, count))
+    writer.close()
+    return writer.position
+
+
+def stop_of(folder: Path, start: Position = ZERO) -> IntegrityError:
+    """Return the STOP that a reader of all lines ends with; nothing false came before it."""
+    reader = JournalReader(folder, "inbox", start)
+    known = {json_of(number) for number in range(1, 7)}
+    try:
+        while batch := reader.read(1):
+            assert all(line.json in known for line in batch)
+    except IntegrityError as error:
+        return error
+    finally:
+        reader.close()
+    raise AssertionError("no damage was found")
+
+
+@pytest.mark.row("N-39", "N-40", "N-82")
+def test_reader_finds_every_bit_flipped_below_the_head(var_dir: Path) -> None:
+    """F11-F13: no flip is read as another event; the STOP names line, offset and both values."""
+    end = fill(var_dir, 3)
+    path = var_dir / "inbox.jsonl"
+    lengths = [len(line) for line in lines_of(1, 3)]
+    for bit in range(8 * end.offset):
+        change(path, bit // 8, 1 << bit % 8)
+        error = stop_of(var_dir)
+        change(path, bit // 8, 1 << bit % 8)
+        assert error.reason_code == "QUEUE_CORRUPT"
+        assert error.file == str(path)
+        assert error.line == 1 + sum(1 for index in (1, 2) if sum(lengths[:index]) <= bit // 8)
+        assert error.offset == sum(lengths[: error.line - 1])
+        assert error.expected
+        assert error.found
+
+
+Trick = Callable[[list[bytes]], list[bytes]]
+
+
+@pytest.mark.row("N-82")
+@pytest.mark.parametrize(
+    ("trick", "reasons"),
+    [
+        (lambda lines: [*lines[:2], line_of(16), *lines[3:]], ["QUEUE_CHAIN"]),
+        (lambda lines: [*lines[:2], line_of(77, 60), *lines[3:]], ["QUEUE_CHAIN"]),
+        (lambda lines: [*lines[:2], line_of(77, 10), *lines[3:]], ["QUEUE_CHAIN"]),
+        (lambda lines: [lines[0], lines[0], *lines[2:]], ["QUEUE_CHAIN"]),
+        (lambda lines: [lines[0], *lines], ["QUEUE_CHAIN"]),
+        (lambda lines: [*lines, lines[0]][1:], ["QUEUE_CHAIN"]),
+        (lambda lines: [lines[1], lines[0], *lines[2:]], ["QUEUE_CHAIN"]),
+        (lambda lines: [*lines[:5], lines[5][:40]], ["QUEUE_TRUNCATED"]),
+        (lambda lines: lines[:5], ["QUEUE_TRUNCATED"]),
+        (lambda lines: lines[1:], ["QUEUE_TRUNCATED"]),
+        (lambda lines: [], ["QUEUE_TRUNCATED"]),
+        (lambda lines: [line.replace(b"\n", b"\r\n") for line in lines], ["QUEUE_CORRUPT"]),
+        (lambda lines: [b"\n", *lines], ["QUEUE_CORRUPT"]),
+        (lambda lines: [b"\xef\xbb\xbf", *lines], ["QUEUE_CORRUPT"]),
+        (lambda lines: [*lines[:5], lines[5][:-1] + b" "], ["QUEUE_CORRUPT"]),
+    ],
+)
+def test_reader_stops_at_lines_that_were_not_published(
+    var_dir: Path, trick: Trick, reasons: list[str]
+) -> None:
+    """F14-F18, F32: edited with a right hash, doubled, swapped, removed, foreign line ends."""
+    fill(var_dir)
+    (var_dir / "inbox.jsonl").write_bytes(b"".join(trick(lines_of(1, 6))))
+
+    assert _code_of(var_dir) in reasons
+
+
+def _code_of(folder: Path) -> str:
+    with pytest.raises(IntegrityError) as caught:
+        read_all(folder)
+    return caught.value.reason_code
+
+
+def test_exchanged_lines_are_found_before_any_of_them_is_handed_out(var_dir: Path) -> None:
+    """What waits is verified up to the head first, so a forged line is never acted on."""
+    fill(var_dir)
+    lines = lines_of(1, 6)
+    (var_dir / "inbox.jsonl").write_bytes(b"".join([lines[0], line_of(16), *lines[2:]]))
+    with pytest.raises(IntegrityError):
+        JournalReader(var_dir, "inbox").read(1)
+
+
+def test_reader_sees_nothing_above_the_head(var_dir: Path) -> None:
+    """A half-written line, or a whole one, does not exist before it is published."""
+    fill(var_dir, 2)
+    with (var_dir / "inbox.jsonl").open("ab") as file:
+        file.write(line_of(3) + line_of(4)[:20])
+
+    assert ids_of(read_all(var_dir)) == [1, 2]
+
+
+def test_reader_of_a_journal_that_is_not_there_yet_waits_for_it(var_dir: Path) -> None:
+    """Readers start before writers; one that stood somewhere before finds that odd."""
+    reader = JournalReader(var_dir, "inbox")
+    assert reader.read(5) == []
+    assert reader.backlog() == 0
+    assert reader.head().lines == 0
+    writer = open_journal(var_dir)
+    assert reader.read(5) == []
+    writer.append(lines_of(1, 2))
+    assert ids_of(reader.read(5)) == [1, 2]
+    writer.close()
+    reader.close()
+    with pytest.raises(IntegrityError) as caught:
+        JournalReader(var_dir, "other", writer.position).read(1)
+
+    assert caught.value.reason_code == "QUEUE_MISSING"
+
+
+def test_inbox_deleted_below_a_reader_is_missing(var_dir: Path) -> None:
+    """F19: a head without its file is no empty queue."""
+    fill(var_dir)
+    (var_dir / "inbox.jsonl").unlink()
+
+    assert _code_of(var_dir) == "QUEUE_MISSING"
+
+
+def test_reader_counts_what_waits(var_dir: Path) -> None:
+    """Backlog is what is published and not handed out, also while lines are buffered."""
+    writer = open_journal(var_dir)
+    writer.append(lines_of(1, 7))
+    reader = JournalReader(var_dir, "inbox")
+    backlogs = [reader.backlog()]
+    for count in (3, 1):
+        reader.read(count)
+        backlogs.append(reader.backlog())
+    writer.append(lines_of(8, 2))
+
+    assert [*backlogs, reader.backlog()] == [7, 4, 3, 5]
+    assert reader.head().position == writer.position
+    writer.close()
+    reader.close()
+
+
+def positions_of(folder: Path) -> list[Position]:
+    """Return the position before each line and after the last one."""
+    reader = JournalReader(folder, "inbox")
+    positions = [reader.position]
+    while reader.read(1):
+        positions.append(reader.position)
+    reader.close()
+    return positions
+
+
+def test_reader_from_each_position_reads_the_rest(var_dir: Path) -> None:
+    """A position is enough to go on from, with the chain."""
+    fill(var_dir)
+    for seq, position in enumerate(positions_of(var_dir)):
+        reader = JournalReader(var_dir, "inbox", position)
+        assert ids_of(drain(reader)) == list(range(seq + 1, 7))
+        reader.close()
+
+
+@pytest.mark.parametrize(
+    ("spoil", "reasons"),
+    [
+        (lambda at: at._replace(seq=7), ["CURSOR_AHEAD"]),
+        (lambda at: at._replace(offset=10**6), ["CURSOR_AHEAD"]),
+        (lambda at: at._replace(segment=2), ["CURSOR_AHEAD"]),
+        (lambda at: at._replace(offset=at.offset + 1), ["CURSOR_CORRUPT"]),
+        (lambda at: at._replace(chain=bytes(32)), ["QUEUE_CHAIN"]),
+        (lambda at: at._replace(seq=at.seq - 1), ["CURSOR_CORRUPT", "QUEUE_CHAIN"]),
+        (lambda at: at._replace(seq=at.seq + 1), ["CURSOR_CORRUPT", "QUEUE_CHAIN"]),
+        (lambda at: at._replace(offset=0), ["CURSOR_CORRUPT", "QUEUE_CHAIN"]),
+        (lambda at: at._replace(offset=-1), ["CURSOR_CORRUPT"]),
+        (lambda at: at._replace(segment=0), ["CURSOR_CORRUPT", "QUEUE_MANIFEST"]),
+        (lambda at: at._replace(chain=b""), ["CURSOR_CORRUPT"]),
+    ],
+)
+def test_reader_from_a_position_that_cannot_be_stops(
+    var_dir: Path, spoil: Callable[[Position], Position], reasons: list[str]
+) -> None:
+    """F33, F36, F38: beyond the end, not at a line, of another history."""
+    fill(var_dir)
+    position = spoil(positions_of(var_dir)[3])
+
+    assert stop_of(var_dir, position).reason_code in reasons
+
+
+def test_reader_at_the_end_with_another_chain_stops_at_once(var_dir: Path) -> None:
+    """F38: also where nothing is left to read."""
+    end = fill(var_dir)
+
+    assert stop_of(var_dir, end._replace(chain=b"\1" * 32)).reason_code == "QUEUE_CHAIN"
+
+
+def test_head_that_goes_back_under_a_reader_stops(var_dir: Path) -> None:
+    """F27: an old snapshot of the folder was put back while somebody had read further."""
+    writer = open_journal(var_dir)
+    writer.append(lines_of(1, 2))
+    old = writer.position
+    writer.append(lines_of(3, 2))
+    writer.close()
+    reader = JournalReader(var_dir, "inbox")
+    reader.read(10)
+    with (var_dir / "inbox.head").open("r+b") as file:
+        file.write(pack_slot(old, 1000) * 2)
+    with pytest.raises(IntegrityError) as caught:
+        reader.read(10)
+
+    assert caught.value.reason_code == "CURSOR_AHEAD"
+    reader.close()
+
+
+@pytest.mark.parametrize("size", [1, 1000, 200_000])
+def test_reader_takes_lines_of_any_allowed_length(var_dir: Path, size: int) -> None:
+    """Long lines cross the pieces in which the file is read."""
+    writer = open_journal(var_dir)
+    writer.append(lines_of(1, 9, size))
+    writer.append(lines_of(10, 3, 5))
+    writer.close()
+
+    assert ids_of(read_all(var_dir)) == list(range(1, 13))
+
+
+@given(
+    sizes=st.lists(st.integers(0, 3000), min_size=1, max_size=30),
+    reads=st.lists(st.integers(0, 9), min_size=1, max_size=60),
+)
+def test_reader_with_any_batch_sizes_returns_every_line_once(
+    tmp_path_factory: pytest.TempPathFactory, sizes: list[int], reads: list[int]
+) -> None:
+    """However reads are cut, the lines are the same and the position follows them."""
+    folder = tmp_path_factory.mktemp("queue")
+    folder.chmod(0o700)
+    writer = open_journal(folder, sync=False)
+    writer.append([line_of(number, size) for number, size in enumerate(sizes)])
+    writer.close()
+    reader = JournalReader(folder, "inbox")
+    ids: list[int] = []
+    for count in reads:
+        ids += ids_of(reader.read(count))
+        assert reader.position.seq == len(ids)
+    ids += ids_of(drain(reader))
+
+    assert ids == list(range(len(sizes)))
+    assert reader.position == writer.position
+    reader.close()
+
+
+def test_empty_journal_has_nothing_and_stays_at_zero(var_dir: Path) -> None:
+    """Zero lines, zero backlog, the beginning."""
+    create_journal(var_dir, "inbox")
+    reader = JournalReader(var_dir, "inbox")
+
+    assert reader.read(10) == []
+    assert reader.position == ZERO
+    assert reader.head().position == ZERO
+    reader.close()
+
+
+def test_reader_through_a_planted_link_stops(var_dir: Path) -> None:
+    """F143: the data of another file is not read as ours."""
+    fill(var_dir)
+    os.rename(var_dir / "inbox.jsonl", var_dir / "elsewhere")
+    (var_dir / "inbox.jsonl").symlink_to(var_dir / "elsewhere")
+    with pytest.raises(Exception, match="PERMISSIONS_UNSAFE"):
+        read_all(var_dir)
