@@ -29,6 +29,7 @@ from minibot.runtime.config import Config, config_of_manifest
 from minibot.runtime.log import Log
 from minibot.runtime.manifest import Manifest
 from minibot.runtime.paths import PROJECT, Var
+from minibot.runtime.planted import Planted
 from minibot.runtime.stop import (
     StopRecord,
     arm,
@@ -60,12 +61,16 @@ class Output:
     cmdline_hash: str
     codec: Codec
     writer: JournalWriter
+    planted: Planted | None = None
 
     def append(self, events: Sequence[Event]) -> int:
         """Append events; durable and published on return. Returns the seq of the first."""
         encode = self.codec.encode
         queue = self.queue
-        return self.writer.append([encode_line(encode(queue, event)) for event in events])
+        written = [encode(queue, event) for event in events]
+        if self.planted is not None:
+            written = [self.planted.written(self.role, queue, json) for json in written]
+        return self.writer.append([encode_line(json) for json in written])
 
     def roots(self, payloads: Sequence[tuple[Payload, int]]) -> list[Event]:
         """Return events without an input for (payload, ts): ids from queue name and position."""
@@ -105,6 +110,7 @@ class RoleContext:
             contracts, self.roles, self.run_id, self.manifest.cmdline_hashes(), component=name
         )
         self.cmdline_hash = self.manifest.processes[name].cmdline_hash
+        self.planted = Planted.of(self.config.chaos)
         self.control = control
         self.heartbeat = heartbeat
         logging = self.config.logging
@@ -142,7 +148,9 @@ class RoleContext:
         if recovered.cut_bytes:
             # Journaled once the incidents part is open, see `report_recovery`.
             self._recoveries.append((queue, recovered.kept_lines, recovered.cut_bytes))
-        return Output(queue, self.name, self.run_id, self.cmdline_hash, self.codec, writer)
+        return Output(
+            queue, self.name, self.run_id, self.cmdline_hash, self.codec, writer, self.planted
+        )
 
     def open_output(self, queue: str) -> Output:
         """Return the output of a queue this role may write, opened once per process."""

@@ -17,6 +17,7 @@ from minibot.kernel.errors import IntegrityError
 from minibot.kernel.queue import open_reader, reader_folder
 from minibot.runtime.clock import machine_ns, suspend_ns, wall_ms
 from minibot.runtime.paths import PROJECT
+from minibot.runtime.planted import Planted
 from minibot.runtime.stop import StopRecord
 
 WATCHDOG = "watchdog_role"
@@ -25,13 +26,16 @@ WATCHDOG = "watchdog_role"
 class DiskCheck:
     """Free space above the floor, so that STOP comes before the disk is full."""
 
-    def __init__(self, folder: Path, free_min_mb: int) -> None:
+    def __init__(self, folder: Path, free_min_mb: int, planted: Planted | None) -> None:
         self._folder = folder
+        self._planted = planted
         self._free_min = free_min_mb * 1024 * 1024
 
     def check(self) -> StopRecord | None:
         """Return STOP(DISK_LOW) below the floor."""
         free = psutil.disk_usage(str(self._folder)).free
+        if self._planted is not None:
+            free = max(0, self._planted.reading("disk_low", free))
         if free >= self._free_min:
             return None
         detail = f"{free // 1024 // 1024} MB free, at least {self._free_min // 1024 // 1024} needed"
@@ -41,12 +45,17 @@ class DiskCheck:
 class ClockCheck:
     """The wall clock against machine time, and machine time against suspend."""
 
-    def __init__(self, jump_ms_max: int) -> None:
+    def __init__(self, jump_ms_max: int, planted: Planted | None) -> None:
         self._jump_ms_max = jump_ms_max
+        self._planted = planted
         self._at = self._read()
 
     def _read(self) -> tuple[int, int, int]:
-        return wall_ms(), machine_ns() // 1_000_000, suspend_ns() // 1_000_000
+        wall, suspend = wall_ms(), suspend_ns() // 1_000_000
+        if self._planted is not None:
+            wall = self._planted.reading("clock_jump", wall)
+            suspend = self._planted.reading("suspend", suspend)
+        return wall, machine_ns() // 1_000_000, suspend
 
     def check(self) -> StopRecord | None:
         """Return STOP(CLOCK_JUMP) when a clock stepped by more than the limit since last time."""

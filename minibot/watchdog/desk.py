@@ -59,8 +59,8 @@ class Desk:
         self._stops: dict[str, LineSource] = {}
         config = context.config
         self._checks = (
-            DiskCheck(context.var.root, config.watchdog.disk_free_min_mb),
-            ClockCheck(config.watchdog.clock_jump_ms_max),
+            DiskCheck(context.var.root, config.watchdog.disk_free_min_mb, context.planted),
+            ClockCheck(config.watchdog.clock_jump_ms_max, context.planted),
             CursorCheck(context.var.queues, context.roles, context.run_id),
             PinnedCheck(context.manifest.pinned),
         )

@@ -1,0 +1,96 @@
+"""Defects planted on purpose, for drills: a writer that writes what it may not, a sick clock or disk.
+
+Only a profile with an embedded exchange may carry `chaos` (the config rules refuse it elsewhere),
+so a night on the real market cannot. `minibot chaos` uses it for what cannot be done to a process
+from outside; everything else it does with signals, files and the exchange's own fault switches.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from minibot.events.model import JsonObject
+from minibot.kernel import canonical
+from minibot.runtime.clock import machine_ns
+
+Spoil = Callable[[JsonObject], JsonObject]
+
+
+def _without(name: str) -> Spoil:
+    return lambda envelope: {key: item for key, item in envelope.items() if key != name}
+
+
+def _with(name: str, value: Any) -> Spoil:
+    return lambda envelope: {**envelope, name: value}
+
+
+def _empty_payload(envelope: JsonObject) -> JsonObject:
+    return {**envelope, "payload": {}}
+
+
+SPOILS: Final[Mapping[str, Spoil]] = {
+    "bad_schema": _empty_payload,
+    "extra_envelope_field": _with("note", "x"),
+    "no_cmdline_hash": _without("cmdline_hash"),
+    "malformed_cmdline_hash": _with("cmdline_hash", "ABC"),
+    "foreign_cmdline_hash": _with("cmdline_hash", "0" * 64),
+    "wrong_version": _with("v", 2),
+    "unknown_type": _with("type", "wish"),
+    "wrong_run_id": _with("run_id", "20000101_000000"),
+    "forbidden_source": _with("source", "ai_role"),
+    "bad_id": _with("id", "not-a-uuid"),
+}
+"""What a broken writer does to one envelope, by name of the fault."""
+
+
+@dataclass(slots=True)
+class Planted:
+    """One planted defect of a drill.
+
+    Attributes:
+        name: The fault.
+        role: Whose process carries it.
+        queue: In which queue the spoiled event appears.
+        after: How many events that queue gets before the spoiled one.
+    """
+
+    name: str
+    role: str
+    queue: str
+    after: int
+    after_ms: int
+    amount: int
+    _started_ns: int
+    _seen: int = 0
+
+    @classmethod
+    def of(cls, chaos: Mapping[str, Any] | None) -> Planted | None:
+        """Return the defect that a profile's `chaos` section plants, or None."""
+        if not chaos or "plant" not in chaos:
+            return None
+        return cls(
+            name=str(chaos["plant"]),
+            role=str(chaos.get("role", "")),
+            queue=str(chaos.get("queue", "")),
+            after=int(chaos.get("after", 0)),
+            after_ms=int(chaos.get("after_ms", 0)),
+            amount=int(chaos.get("amount", 0)),
+            _started_ns=machine_ns(),
+        )
+
+    def written(self, role: str, queue: str, json: bytes) -> bytes:
+        """Return what the role writes in place of an event; the event itself as a rule."""
+        if self.name not in SPOILS or role != self.role or queue != self.queue:
+            return json
+        self._seen += 1
+        if self._seen != self.after + 1:
+            return json
+        return canonical.encode(SPOILS[self.name](canonical.decode(json)))
+
+    def reading(self, name: str, value: int) -> int:
+        """Return what a sick instrument shows in place of a value; the value itself as a rule."""
+        if name != self.name or machine_ns() - self._started_ns < self.after_ms * 1_000_000:
+            return value
+        return value + self.amount
