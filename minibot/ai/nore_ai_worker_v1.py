@@ -110,11 +110,18 @@ def _hello(isolation: Isolation, leaks: Frame, native: LightGbm | None, missing:
         "pid": os.getpid(),
         "isolation": isolation.to_json(),
         "leaks": leaks,
+        "rooms": _rooms(),
         "features": list(FEATURES),
         "features_version": FEATURES_VERSION,
         "lightgbm": native is not None,
         "lightgbm_missing": missing,
     }
+
+
+def _rooms() -> list[str]:
+    """Return which rooms of minibot this process has loaded."""
+    names = {name.split(".")[1] for name in sys.modules if name.startswith("minibot.")}
+    return sorted(names)
 
 
 def _leaks(pipes: Sequence[int]) -> Frame:

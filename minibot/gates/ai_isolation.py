@@ -1,0 +1,278 @@
+"""The gate `ai_isolation`: the AI has no access to keys, files, network, processes or orders.
+
+It starts the real jailed worker with planted bait (a secret in the environment, an open
+descriptor, a secrets file, an order queue) and lets it try to get at them and out; every attempt
+must be denied by the kernel. It reads the AI's sources for imports that must not be there. Last it
+starts a short run whose worker tries to write an order: the run must end with
+STOP(AI_ISOLATION_BREACH) and without an order. Where the profile accepts less than a jail
+(Windows), attempts that were not denied are printed and the gate passes as `advisory`.
+"""
+
+from __future__ import annotations
+
+import ast
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from minibot.ai.child import Child
+from minibot.ai.frames import RESULT_BYTES_MAX, decode_frame
+from minibot.ai.isolation import JAIL, is_enough
+from minibot.ai.keeper import isolation_level
+from minibot.ai.nore_ai_worker_v1 import MEMORY_MB_DEFAULT, command
+from minibot.kernel.files import ensure_folder, write_atomic
+from minibot.kernel.queue import make_queue
+from minibot.runtime.paths import PROJECT
+
+NAME: Final = "ai_isolation"
+FORBIDDEN_ROOMS: Final = frozenset(
+    {
+        "exchanges",
+        "market",
+        "strategies",
+        "risk",
+        "execution",
+        "watchdog",
+        "replay",
+        "report",
+        "gates",
+        "cli",
+    }
+)
+CODE_CARRIERS: Final = frozenset(
+    {"pickle", "cPickle", "_pickle", "joblib", "dill", "cloudpickle", "marshal", "shelve", "torch"}
+)
+"""Modules whose file formats carry code; none may be near a model."""
+
+# What a system without a jail cannot deny; printed, and no failure where the profile accepts it.
+_ADVISED: Final = ("probe ", "layer ")
+_WAIT_S: Final = 30.0
+_RUN_S_MAX: Final = 90.0
+_BAIT_VARIABLE: Final = "MINIBOT_GATE_SECRET"
+_BREACH: Final = "AI_ISOLATION_BREACH"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One line of the gate: what was looked at, and whether it held."""
+
+    name: str
+    passed: bool
+    detail: str
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the finding as a JSON object."""
+        return {"name": self.name, "passed": self.passed, "detail": self.detail}
+
+
+@dataclass(frozen=True, slots=True)
+class GateResult:
+    """What the gate found; `level` is the isolation that the worker reached."""
+
+    level: str
+    level_min: str
+    findings: tuple[Finding, ...]
+
+    @property
+    def passed(self) -> bool:
+        """True when all held, or all but probes on a system that only advises."""
+        if not is_enough(self.level, self.level_min):
+            return False
+        failed = [finding for finding in self.findings if not finding.passed]
+        if self.level == JAIL:
+            return not failed
+        return all(finding.name.startswith(_ADVISED) for finding in failed)
+
+    @property
+    def verdict(self) -> str:
+        """`passed`, `advisory` (passed with open probes), `off` or `failed`."""
+        if not self.passed:
+            return "failed"
+        return "passed" if self.level == JAIL else self.level
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the result as a JSON object."""
+        return {
+            "gate": NAME,
+            "passed": self.passed,
+            "verdict": self.verdict,
+            "level": self.level,
+            "level_min": self.level_min,
+            "findings": [finding.to_json() for finding in self.findings],
+        }
+
+    def lines(self) -> list[str]:
+        """Return the result for a person, the verdict last."""
+        said = [
+            f"{'ok  ' if finding.passed else 'OPEN'} {finding.name}: {finding.detail}"
+            for finding in self.findings
+        ]
+        return [*said, f"gate {NAME}: {self.verdict}, isolation {self.level}"]
+
+
+def check_ai_isolation(
+    lab: Path, *, level_min: str = JAIL, secrets: Path | None = None, with_run: bool = True
+) -> GateResult:
+    """Run the gate.
+
+    Args:
+        lab: A folder of its own, emptied first, such as `var/lab/ai_isolation`.
+        level_min: The least isolation that the profile accepts on this system.
+        secrets: The secrets path of the profile, to be tried as well; it need not exist.
+        with_run: Also start the short run whose worker tries to write an order.
+    """
+    if lab.exists():
+        shutil.rmtree(lab)
+    ensure_folder(lab)
+    findings = list(check_sources(PROJECT / "minibot" / "ai"))
+    level, probed = _probe(lab, _bait(lab, secrets))
+    findings += probed
+    if with_run:
+        findings.append(_order_ends_run(lab / "run"))
+    return GateResult(level, level_min, tuple(findings))
+
+
+# --- sources ------------------------------------------------------------------------------------
+
+
+def check_sources(folder: Path) -> Iterator[Finding]:
+    """Yield whether the AI's sources import a forbidden room, or a format that carries code."""
+    rooms: list[str] = []
+    carriers: list[str] = []
+    for path in sorted(folder.glob("*.py")):
+        for name in _imports(path):
+            parts = name.split(".")
+            if parts[0] == "minibot" and len(parts) > 1 and parts[1] in FORBIDDEN_ROOMS:
+                rooms.append(f"{path.name} imports {name}")
+            if parts[0] in CODE_CARRIERS:
+                carriers.append(f"{path.name} imports {name}")
+    detail = "; ".join(rooms) or "none of execution, risk, exchanges and the other rooms"
+    yield Finding("imports of rooms", not rooms, detail)
+    detail = "; ".join(carriers) or "none of pickle, joblib, torch and their like"
+    yield Finding("imports of code-carrying formats", not carriers, detail)
+
+
+def _imports(path: Path) -> Iterator[str]:
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield node.module
+
+
+# --- the jail -----------------------------------------------------------------------------------
+
+
+def _bait(lab: Path, secrets: Path | None) -> dict[str, str]:
+    """Plant what the worker must not get at; return it by name."""
+    write_atomic(lab / "secrets.json", b'{"key": "planted by the gate"}\n')
+    make_queue(lab / "queues", "order_intents", "execution_role")
+    bait = {
+        "planted secrets": str(lab / "secrets.json"),
+        "order_intents": str(lab / "queues" / "order_intents" / "inbox.jsonl"),
+        "configuration": str(PROJECT / "config" / "nore.v1.json"),
+        "own source": str(PROJECT / "minibot" / "ai" / "nore_ai_worker_v1.py"),
+    }
+    if secrets is not None:
+        bait["secrets path"] = str(secrets)
+    return bait
+
+
+def _probe(lab: Path, bait: Mapping[str, str]) -> tuple[str, list[Finding]]:
+    """Start the worker with a secret in the air, let it try everything, return what it found."""
+    descriptor = os.open(bait["planted secrets"], os.O_RDONLY)
+    os.set_inheritable(descriptor, True)
+    os.environ[_BAIT_VARIABLE] = "planted by the gate"
+    child = Child(
+        command(sys.executable, lab / "ai", MEMORY_MB_DEFAULT, "probe"),
+        lab / "ai" / "work",
+        line_bytes_max=RESULT_BYTES_MAX,
+    )
+    try:
+        hello = _answer(child)
+        child.send({"t": "probe", "targets": dict(bait)})
+        results = _answer(child).get("results", [])
+    finally:
+        child.kill()
+        os.close(descriptor)
+        del os.environ[_BAIT_VARIABLE]
+    findings = [*_layers(hello), *_inherited(hello)]
+    findings += [
+        Finding(f"probe {item['group']}: {item['name']}", item["passed"], item["detail"])
+        for item in results
+    ]
+    if not results:
+        findings.append(Finding("probes", False, f"none came back: {child.last_words}"))
+    return isolation_level(hello), findings
+
+
+def _answer(child: Child) -> dict[str, Any]:
+    deadline = time.monotonic() + _WAIT_S
+    while time.monotonic() < deadline and not child.has_ended:
+        for line in child.receive(0.2):
+            return decode_frame(line)
+    return {}
+
+
+def _layers(hello: Mapping[str, Any]) -> Iterator[Finding]:
+    for layer in hello.get("isolation", {}).get("layers", []):
+        yield Finding(f"layer {layer['name']}", layer["stands"], layer["detail"])
+
+
+def _inherited(hello: Mapping[str, Any]) -> Iterator[Finding]:
+    leaks = hello.get("leaks", {"variables": ["unknown"], "descriptors": None})
+    variables, descriptors = leaks["variables"], leaks["descriptors"]
+    yield Finding("environment is scrubbed", not variables, f"foreign: {variables or 'none'}")
+    yield Finding("descriptors", not descriptors, f"foreign: {descriptors or 'none'}")
+    rooms = sorted(FORBIDDEN_ROOMS.intersection(hello.get("rooms", ["unknown"])))
+    loaded = "rooms" in hello and not rooms
+    yield Finding("rooms loaded by the worker", loaded, f"forbidden: {rooms or 'none'}")
+
+
+# --- the order ----------------------------------------------------------------------------------
+
+
+def _order_ends_run(lab: Path) -> Finding:
+    """Run the smoke profile with a worker that drafts an order: refused, and STOP."""
+    argv = [
+        sys.executable,
+        "-m",
+        "minibot.nore_run_v1",
+        "--config",
+        str(PROJECT / "config" / "nore-smoke.v1.json"),
+        "--var",
+        str(lab),
+        "--set",
+        'chaos={"ai_worker":"order_intent"}',
+    ]
+    name = "an order drafted by the worker"
+    try:
+        ended = subprocess.run(
+            argv, cwd=PROJECT, capture_output=True, timeout=_RUN_S_MAX, check=False
+        )
+    except subprocess.TimeoutExpired:
+        return Finding(name, False, f"the run went on for {_RUN_S_MAX:.0f} s")
+    journal = lab / "stop_journal.jsonl"
+    stopped = journal.exists() and f'"reason_code":"{_BREACH}"'.encode() in journal.read_bytes()
+    orders = _intents_of_ai(lab)
+    if ended.returncode == 10 and stopped and not orders:
+        return Finding(name, True, f"refused, STOP({_BREACH}), exit code 10, no order from the AI")
+    tail = ended.stderr.decode("utf-8", "replace")[-300:]
+    return Finding(name, False, f"exit code {ended.returncode}, {len(orders)} orders, {tail!r}")
+
+
+def _intents_of_ai(lab: Path) -> Sequence[Path]:
+    """Return the files of order queues that hold a line of `ai_role`."""
+    found = [
+        path
+        for queue in ("order_intents", "order_results", "fills", "risk_actions")
+        for path in sorted(lab.rglob(f"{queue}/inbox*.jsonl"))
+        if b'"source":"ai_role"' in path.read_bytes()
+    ]
+    return found

@@ -1,0 +1,261 @@
+"""The jail, closed by the real worker process: what gets in, what gets out, what still works."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import textwrap
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from minibot.ai.child import Child
+from minibot.ai.frames import RESULT_BYTES_MAX, decode_frame
+from minibot.ai.nore_ai_worker_v1 import command
+from minibot.ai.surroundings import environment, foreign_variables
+
+linux_only = pytest.mark.skipif(sys.platform != "linux", reason="needs Linux: seccomp")
+
+
+def answer(child: Child) -> dict[str, Any]:
+    """Return the next frame of a child; fail with its last words when it ended."""
+    for _ in range(150):
+        for line in child.receive(0.2):
+            return decode_frame(line)
+        if child.has_ended:
+            break
+    raise AssertionError(f"no frame: {child.broken} {child.last_words}")
+
+
+@pytest.fixture
+def prober(tmp_path: Path) -> Iterator[Child]:
+    """A jailed process that tries to break out when told."""
+    child = Child(
+        command(sys.executable, tmp_path / "ai", 256, "probe"),
+        tmp_path / "ai" / "work",
+        line_bytes_max=RESULT_BYTES_MAX,
+    )
+    yield child
+    child.kill()
+
+
+@linux_only
+@pytest.mark.row("N-100", "N-16")
+def test_jail_every_attempt_to_break_out_is_denied(prober: Child, tmp_path: Path) -> None:
+    """Network, files, processes, signals and escapes: the kernel says no to each; threads work."""
+    secret = tmp_path / "secret.json"
+    secret.write_text("{}")
+    assert answer(prober)["isolation"]["level"] == "jail"
+
+    prober.send({"t": "probe", "targets": {"secret": str(secret)}})
+    results = answer(prober)["results"]
+
+    assert len(results) > 75
+    assert [item for item in results if not item["passed"]] == []
+    assert {item["group"] for item in results} == {
+        "network",
+        "files",
+        "escape",
+        "kernel",
+        "processes",
+    }
+
+
+@linux_only
+def test_probes_without_a_jail_would_be_open(tmp_path: Path) -> None:
+    """The probes can tell: outside the jail the same attempts succeed or fail otherwise."""
+    secret = tmp_path / "secret.json"
+    secret.write_text("{}")
+    script = f"""
+        import json
+        from minibot.ai.probes import prepare_probes
+        import minibot.ai.probes as probes
+        probes._processes = lambda: []   # No exec and no signals from a test's own process.
+        run = prepare_probes()
+        print(json.dumps(run({{"targets": {{"secret": {str(secret)!r}}}}})))
+    """
+    ended = python(script, tmp_path)
+    results = json.loads(ended.stdout)
+
+    open_ones = {item["name"] for item in results if not item["passed"]}
+    assert {"tcp", "udp", "unix", "dns", "read secret", "write secret", "create"} <= open_ones
+    assert {"list /", "symlink", "memfd_create", "openat", "ioctl", "prctl"} <= open_ones
+
+
+def python(script: str, folder: Path, environ: dict[str, str] | None = None) -> Any:
+    """Run a script in a Python process of its own and return it, ended."""
+    return subprocess.run(
+        [sys.executable, "-I", "-c", textwrap.dedent(script)],
+        cwd=folder,
+        env=environ or environment(os.environ),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+
+
+@linux_only
+@pytest.mark.skipif(
+    sys.platform == "win32" or os.geteuid() != 0, reason="needs root, to become another user"
+)
+def test_jail_as_ordinary_user_is_whole(tmp_path: Path) -> None:
+    """No root is needed: the jail closes the same for a user without any privilege."""
+    script = """
+        import os, socket
+        from minibot.ai.jail import close_jail
+        os.setgroups([]); os.setgid(65534); os.setuid(65534)
+        isolation = close_jail(256 << 20)
+        print(isolation.level, isolation.missing())
+    """
+    assert python(script, tmp_path).stdout.strip() == "jail"
+
+
+@linux_only
+@pytest.mark.parametrize("layer", ["_no_new_privs", "_limits", "_landlock", "_seccomp"])
+def test_jail_with_a_failing_layer_is_not_a_jail(tmp_path: Path, layer: str) -> None:
+    """Each layer that cannot be set makes the report say so; none is passed over."""
+    script = f"""
+        from minibot.ai import jail_linux
+        def fail(*arguments):
+            raise OSError(38, "forced")
+        jail_linux.{layer} = fail
+        isolation = jail_linux.close_linux(256 << 20)
+        print(isolation.level, "|", isolation.missing())
+    """
+    level, _, missing = python(script, tmp_path).stdout.partition("|")
+    assert level.strip() == "partial"
+    assert f"{layer[1:]}: forced" in missing
+
+
+@linux_only
+def test_jail_without_landlock_in_the_kernel_still_keeps_files_out(tmp_path: Path) -> None:
+    """Seccomp alone denies files, so an older kernel has a whole jail and the report says how."""
+    script = """
+        import os
+        from minibot.ai import jail_linux
+        jail_linux.landlock_abi = lambda: 0
+        isolation = jail_linux.close_linux(256 << 20)
+        try:
+            os.open("/etc/hostname", os.O_RDONLY)
+        except PermissionError:
+            print(isolation.level, [item.detail for item in isolation.layers][3])
+    """
+    assert python(script, tmp_path).stdout.startswith("jail not in this kernel")
+
+
+@linux_only
+def test_jail_landlock_alone_denies_files_too(tmp_path: Path) -> None:
+    """The second wall stands by itself: with seccomp left out, files are still out of reach."""
+    script = """
+        import os
+        from minibot.ai import jail_linux
+        if jail_linux.landlock_abi() == 0:
+            print("denied")
+            raise SystemExit
+        jail_linux._no_new_privs()
+        jail_linux._landlock()
+        try:
+            os.open("/etc/hostname", os.O_RDONLY)
+        except PermissionError:
+            print("denied")
+    """
+    assert python(script, tmp_path).stdout.strip() == "denied"
+
+
+@linux_only
+def test_jail_with_a_second_thread_is_not_a_jail(tmp_path: Path) -> None:
+    """Landlock binds the closing thread alone, so an earlier thread makes the jail incomplete."""
+    script = """
+        import threading
+        from minibot.ai.jail import close_jail
+        wait = threading.Event()
+        thread = threading.Thread(target=wait.wait)
+        thread.start()
+        isolation = close_jail(256 << 20)
+        print(isolation.level)
+        wait.set()
+        thread.join()
+    """
+    assert python(script, tmp_path).stdout.strip() == "partial"
+
+
+@linux_only
+def test_jail_memory_ends_at_its_limit(tmp_path: Path) -> None:
+    """A process that eats memory meets the limit inside itself, not the machine's."""
+    script = """
+        from minibot.ai.jail import close_jail
+        close_jail(128 << 20)
+        eaten = []
+        try:
+            while len(eaten) < 1024:
+                eaten.append(bytes(1 << 20))
+        except MemoryError:
+            count = len(eaten)
+            eaten.clear()
+            print(count < 128)
+    """
+    assert python(script, tmp_path).stdout.strip() == "True"
+
+
+def test_worker_inherits_nothing_but_its_pipes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A secret in the parent's environment and an inheritable descriptor do not reach the child."""
+    monkeypatch.setenv("BINANCE_API_SECRET", "do not leak")
+    descriptor = os.open(tmp_path, os.O_RDONLY)
+    os.set_inheritable(descriptor, True)
+    child = Child(
+        command(sys.executable, tmp_path / "ai", 256, "infer"),
+        tmp_path / "ai" / "work",
+        line_bytes_max=RESULT_BYTES_MAX,
+    )
+    try:
+        hello = answer(child)
+        if sys.platform == "linux":
+            environ = Path(f"/proc/{child.pid}/environ").read_bytes().split(b"\0")
+            names = {item.split(b"=")[0] for item in environ if item}
+            descriptors = {int(name) for name in os.listdir(f"/proc/{child.pid}/fd")}
+            assert names == {
+                b"LANG",
+                b"OMP_NUM_THREADS",
+                b"OPENBLAS_NUM_THREADS",
+                b"MALLOC_ARENA_MAX",
+            }
+            assert descriptors == {0, 1, 2, 3, 4}
+    finally:
+        child.kill()
+        os.close(descriptor)
+
+    assert hello["leaks"]["variables"] == []
+    assert not hello["leaks"]["descriptors"]
+
+
+def test_worker_that_finds_a_foreign_variable_says_so_and_ends(tmp_path: Path) -> None:
+    """A leak is seen from inside as well, and nothing is served then."""
+    ended = subprocess.run(
+        command(sys.executable, tmp_path, 256, "infer"),
+        env={**environment(os.environ), "AWS_SECRET": "x"},
+        input=b"",
+        capture_output=True,
+        timeout=60,
+        check=False,
+    )
+    assert decode_frame(ended.stdout.splitlines()[0])["leaks"]["variables"] == ["AWS_SECRET"]
+    assert ended.returncode == 2
+
+
+def test_environment_holds_no_name_that_it_would_call_foreign() -> None:
+    """The allow list that scrubs and the one that checks are the same."""
+    assert foreign_variables(environment(os.environ)) == []
+
+
+@pytest.mark.row("N-100")
+def test_worker_loads_no_room_of_the_trade(prober: Child) -> None:
+    """Neither execution nor risk nor exchanges are in the worker's memory."""
+    rooms = set(answer(prober)["rooms"])
+    assert rooms <= {"ai", "events", "features", "kernel"}
