@@ -1,0 +1,151 @@
+"""Waiting for a head: woken by each publication, never missing one, never for nothing for long."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from minibot.kernel import wakeup
+from minibot.kernel.queue import make_queue, open_writer
+from minibot.kernel.wakeup import Waiter
+from tests.kernel.kernel_support import line_of
+
+LONG_S = 30.0
+
+
+@pytest.fixture(params=["watch", "poll"])
+def kind(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Both ways to wait: the system's watches, and looking now and then."""
+    if request.param == "poll":
+
+        def unavailable(*_arguments: object) -> None:
+            raise wakeup._Unavailable("none left")
+
+        monkeypatch.setattr(wakeup._Inotify, "__init__", unavailable)
+    elif sys.platform != "linux":
+        pytest.skip("inotify is a feature of Linux")
+    return str(request.param)
+
+
+def head(root: Path, name: str = "fills") -> Path:
+    """Return the head of a queue."""
+    return root / name / "inbox.head"
+
+
+def quiet(waiter: Waiter) -> None:
+    """Take what was reported so far."""
+    while waiter.wait(0.02):
+        pass
+
+
+def test_waiter_is_woken_by_an_append_and_by_nothing_else(var_dir: Path, kind: str) -> None:
+    """One append ends a wait that would last long; without one the time runs out."""
+    make_queue(var_dir, "fills", "risk_role")
+    make_queue(var_dir, "signals", "risk_role")
+    writer = open_writer(var_dir, "fills")
+    other = open_writer(var_dir, "signals")
+    waiter = Waiter([head(var_dir)])
+    quiet(waiter)
+    other.append([line_of(1)])
+    assert not waiter.wait(0.05)
+    timer = threading.Timer(0.05, lambda: writer.append([line_of(1)]))
+    timer.start()
+    assert waiter.wait(LONG_S)
+    timer.join()
+    waiter.close()
+    writer.close()
+    other.close()
+
+
+def test_first_wait_returns_at_once(var_dir: Path, kind: str) -> None:
+    """News may be older than the watch, so the caller looks once more."""
+    make_queue(var_dir, "fills", "risk_role")
+    waiter = Waiter([head(var_dir)])
+
+    assert waiter.wait(LONG_S)
+    assert not waiter.wait(0)
+    waiter.close()
+
+
+def test_append_between_look_and_wait_is_not_missed(var_dir: Path, kind: str) -> None:
+    """The watch stands before the look, so the wait ends at once."""
+    make_queue(var_dir, "fills", "risk_role")
+    writer = open_writer(var_dir, "fills")
+    waiter = Waiter([head(var_dir)])
+    quiet(waiter)
+    for number in range(1, 20):
+        writer.append([line_of(number)])
+        assert waiter.wait(LONG_S)
+        quiet(waiter)
+    waiter.close()
+    writer.close()
+
+
+def test_waiter_on_a_queue_that_is_not_there_yet_is_woken_by_its_making(
+    var_dir: Path, kind: str
+) -> None:
+    """A part file is made by its role later than the reader starts; folders as well."""
+    waiter = Waiter([var_dir / "queues" / "health" / "parts" / "risk_role.head"])
+    quiet(waiter)
+    writer = open_writer(var_dir / "queues", "health", part="risk_role")
+    assert waiter.wait(LONG_S)
+    quiet(waiter)
+    writer.append([line_of(1)])
+    assert waiter.wait(LONG_S)
+    quiet(waiter)
+    # Other files of the folder are nobody's news once the head stands.
+    (var_dir / "queues" / "health" / "parts" / "other").write_bytes(b"")
+    assert not waiter.wait(0.05)
+    waiter.close()
+    writer.close()
+
+
+def test_waiter_watches_several_heads(var_dir: Path, kind: str) -> None:
+    """News in any of the inputs ends the wait."""
+    names = ["fills", "signals", "control"]
+    for name in names:
+        make_queue(var_dir, name, None)
+    writers = [open_writer(var_dir, name) for name in names]
+    waiter = Waiter([head(var_dir, name) for name in names])
+    for number, writer in enumerate(writers * 2, 1):
+        quiet(waiter)
+        writer.append([line_of(number)])
+        assert waiter.wait(LONG_S)
+    waiter.close()
+    for writer in writers:
+        writer.close()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="pipes cannot be waited for on Windows")
+def test_waiter_is_woken_by_a_control_channel(var_dir: Path, kind: str) -> None:
+    """A word from the launcher ends the wait as an event does."""
+    make_queue(var_dir, "fills", "risk_role")
+    read_end, write_end = os.pipe()
+    waiter = Waiter([head(var_dir)], [read_end])
+    quiet(waiter)
+    os.write(write_end, b"drain\n")
+    assert waiter.wait(LONG_S)
+    os.read(read_end, 100)
+    assert not waiter.wait(0.02)
+    waiter.close()
+    os.close(read_end)
+    os.close(write_end)
+
+
+def test_wait_that_runs_out_takes_its_time_and_no_longer_than_needed(
+    var_dir: Path, kind: str
+) -> None:
+    """A wait without news returns False, not before its time."""
+    make_queue(var_dir, "fills", "risk_role")
+    waiter = Waiter([head(var_dir)])
+    quiet(waiter)
+    began = time.monotonic()
+    assert not waiter.wait(0.05)
+
+    assert time.monotonic() - began >= 0.045
+    waiter.close()
