@@ -1,4 +1,4 @@
-"""Defects planted on purpose, for drills: a writer that writes what it may not, a sick clock or disk.
+"""Defects planted on purpose, for drills: a writer that breaks its contract, a sick clock or disk.
 
 Only a profile with an embedded exchange may carry `chaos` (the config rules refuse it elsewhere),
 so a night on the real market cannot. `minibot chaos` uses it for what cannot be done to a process
