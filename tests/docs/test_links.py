@@ -1,0 +1,161 @@
+"""Documents point at what exists: links, anchors, files in code spans, verbs and their flags."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from minibot.cli.main import ALIASES, parser, verbs
+
+LINK = re.compile(r"(?<!!)\[[^\]]+\]\(([^)\s]+)\)")
+SPAN = re.compile(r"`([^`\n]+)`")
+FENCE = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
+# A path in a code span: at least one slash or a known ending, no blanks, no placeholder.
+PATH = re.compile(r"^[\w./-]+$")
+ENDINGS = (".md", ".py", ".json", ".tsv", ".toml", ".lock", ".txt", ".yml", ".gz", ".cmd")
+# Written by a run or a deployment, so absent from a fresh clone.
+WRITTEN = ("var/", "staging/", ".venv")
+WRITTEN_NAMES = {
+    "acks.jsonl", "clock.json", "cursor.json", "current.json", "deadletter.jsonl", "deployed.json",
+    "inbox.jsonl", "manifest.json", "metrics.json", "seal.json", "segments.json",
+    "stop_journal.jsonl", "limits.py", "report.html", "quarantine/", "report/", "writer.lock",
+}  # fmt: skip
+# Named as what a later issue brings, or as what somebody else calls it.
+ELSEWHERE = {
+    "minibot/ops/", "minibot/screener/", "minibot/store/", "deploy/", "scripts/replay_cli.py",
+    "minibot/tools/nore_run_v1.py", "minibot/config", "minibot/var", "minibot/contracts",
+    "minibot/tools", "internal/x", "cmd/cryptorun", "minibot/", "queues/", "readers/",
+    "rest-api.md", "web-socket-streams.md", "docker-compose.yml", "fill.v2.schema.json",
+}  # fmt: skip
+ROOTS = ("", "docs", "minibot", "docs/reference", "tools", "contracts", "config")
+
+
+def documents(project: Path) -> list[Path]:
+    """Return every document for people."""
+    found = [project / "README.md", project / "CHANGELOG.md", *(project / "docs").rglob("*.md")]
+    return sorted(found)
+
+
+def without_fences(text: str) -> str:
+    """Return the text without its fenced blocks."""
+    return FENCE.sub("", text)
+
+
+def anchors(path: Path) -> set[str]:
+    """Return the anchors of a document's headings, as GitHub makes them."""
+    headings = re.findall(r"^#+ (.+)$", without_fences(path.read_text("utf-8")), re.MULTILINE)
+    plain = [re.sub(r"[^\w\- ]", "", heading.lower()) for heading in headings]
+    return {heading.strip().replace(" ", "-") for heading in plain}
+
+
+@pytest.mark.row("S-02")
+def test_links_of_every_document_lead_to_files_and_headings_that_exist(project: Path) -> None:
+    """No link is dead, and no anchor names a heading that has gone."""
+    dead = []
+    for document in documents(project):
+        for target in LINK.findall(document.read_text("utf-8")):
+            if re.match(r"https?://", target):
+                continue
+            name, _, anchor = target.partition("#")
+            path = (document.parent / name).resolve() if name else document
+            if not path.exists():
+                dead.append(f"{document.name}: {target}")
+            elif anchor and anchor not in anchors(path):
+                dead.append(f"{document.name}: {target} has no such heading")
+
+    assert dead == []
+
+
+def mentioned(text: str) -> Iterator[str]:
+    """Yield every code span that reads as a path of the project."""
+    for span in SPAN.findall(without_fences(text)):
+        if PATH.match(span) and (span.endswith(ENDINGS) or span.endswith("/")):
+            yield span
+
+
+def stands(project: Path, document: Path, name: str, names: set[str]) -> bool:
+    """Tell whether a mentioned path exists, or is of a kind that a clone does not hold."""
+    if name.startswith(WRITTEN) or name in ELSEWHERE or name in WRITTEN_NAMES:
+        return True
+    if any((project / root / name).exists() for root in ROOTS) or (document.parent / name).exists():
+        return True
+    return "/" not in name and name in names
+
+
+@pytest.mark.row("S-02", "S-08", "B-14")
+def test_files_that_documents_mention_exist(project: Path) -> None:
+    """A path in a code span names a file or folder of the clone, or of a run."""
+    names = {
+        path.name
+        for top in ("minibot", "tools", "tests", "config", "contracts", "docs")
+        for path in (project / top).rglob("*")
+    }
+
+    missing = [
+        f"{document.relative_to(project)}: {name}"
+        for document in documents(project)
+        for name in mentioned(document.read_text("utf-8"))
+        if not stands(project, document, name, names)
+    ]
+
+    assert missing == []
+
+
+def commands(text: str) -> Iterator[tuple[str, list[str]]]:
+    """Yield verb and further words of each `minibot VERB ...` in spans and fenced blocks."""
+    blocks = [*SPAN.findall(without_fences(text)), *"\n".join(FENCE.findall(text)).splitlines()]
+    for block in blocks:
+        found = re.search(r"(?:^|-m )minibot ([a-z][a-z-]+)(.*)$", block.split("   ")[0])
+        if found:
+            yield found[1], found[2].split()
+
+
+@pytest.mark.row("C-24", "N-118")
+def test_verbs_that_documents_mention_exist_with_their_flags(project: Path) -> None:
+    """A command that a reader is told to type is one that the parser knows."""
+    names = [*verbs(), *(alias for alias, verb in ALIASES.items() if verb in verbs())]
+    known = {name: command_help(name) for name in names}
+
+    wrong = []
+    for document in documents(project):
+        for verb, words in commands(document.read_text("utf-8")):
+            flags = [re.sub(r"[^\w-].*", "", word) for word in words if word.startswith("--")]
+            if verb not in known:
+                wrong.append(f"{document.name}: minibot {verb}")
+            else:
+                wrong += [
+                    f"{document.name}: minibot {verb} {flag}"
+                    for flag in flags
+                    if flag not in known[verb]
+                ]
+
+    assert wrong == []
+
+
+def command_help(verb: str) -> str:
+    """Return the help text of a verb."""
+    for action in parser()._actions:
+        if isinstance(action.choices, dict) and verb in action.choices:
+            return str(action.choices[verb].format_help())
+    raise KeyError(verb)
+
+
+@pytest.mark.row("C-24")
+@pytest.mark.parametrize("verb", sorted(verbs()))
+def test_verb_has_help_with_an_example_and_a_sentence_for_every_flag(verb: str) -> None:
+    """--help lists each flag with what it does, and shows how the verb is used."""
+    text = command_help(verb)
+    (command,) = [
+        action.choices[verb]
+        for action in parser()._actions
+        if isinstance(action.choices, dict) and verb in action.choices
+    ]
+
+    silent = [action.dest for action in command._actions if not action.help]
+
+    assert silent == []
+    assert "example: " in text
+    assert {"--json", "--var", "--debug"} <= set(re.findall(r"--[\w-]+", text))
