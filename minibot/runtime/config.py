@@ -7,7 +7,7 @@ brings it back in other processes without looking at files or environment again.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -17,7 +17,7 @@ from typing import Any
 from minibot.events.model import JsonObject
 from minibot.kernel import canonical
 from minibot.kernel.errors import ConfigError
-from minibot.runtime.config_layers import read_layers
+from minibot.runtime.config_layers import printable, read_layers
 from minibot.runtime.config_rules import rule_violations
 from minibot.runtime.config_schema import coerce_numbers, config_schema, schema_violations
 from minibot.runtime.config_sections import (
@@ -96,7 +96,7 @@ def load_config(
     coerce_numbers(layers.raw, config_schema())
     by_key = schema_violations(layers.raw, layers.origin)
     rules = rule_violations(layers.raw, layers.origin, by_key)
-    violations = [*layers.violations, *by_key.values(), *rules]
+    violations = [*layers.violations, *by_key.values(), *rules, *_unwritable(layers.raw)]
     if violations:
         raise _refused(str(path), violations)
     return _config(layers.raw, layers.origin)
@@ -139,6 +139,14 @@ def _config(raw: JsonObject, origin: Mapping[str, str]) -> Config:
         chaos=raw["chaos"],
         **{name: section(cls, raw[name]) for name, cls in sections.items()},
     )
+
+
+def _unwritable(raw: JsonObject) -> Iterator[str]:
+    """Yield why a profile has no canonical JSON, as in the open parts that no schema describes."""
+    try:
+        canonical.encode(raw)
+    except canonical.CanonicalError as error:
+        yield f"the profile cannot be written to a manifest: {printable(str(error))}"
 
 
 def _refused(name: str, violations: list[str]) -> ConfigError:

@@ -108,8 +108,18 @@ def printable(text: str) -> str:
 
 def _parse(text: str) -> Any:
     return json.loads(
-        text, parse_float=str, parse_constant=_no_constant, object_pairs_hook=_no_duplicates
+        text,
+        parse_int=_bounded,
+        parse_float=str,
+        parse_constant=_no_constant,
+        object_pairs_hook=_no_duplicates,
     )
+
+
+def _bounded(digits: str) -> int:
+    if len(digits) > len(str(-(2**63))) or not -(2**63) <= int(digits) < 2**64:
+        raise ValueError(f"{digits[:20]}... has more than 64 bits")
+    return int(digits)
 
 
 def _no_constant(name: str) -> Any:

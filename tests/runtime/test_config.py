@@ -382,6 +382,20 @@ def test_config_path_is_found_in_both_spellings_from_any_folder(
         assert load_config(f"{prefix}nore.v1.json").profile == "nore"
 
 
+@pytest.mark.parametrize("faults", ['["\\ud800"]', "[" * 20 + "]" * 20])
+def test_config_that_a_manifest_cannot_hold_is_refused(faults: str) -> None:
+    """The open parts of a profile have a canonical form too: whole characters, bounded depth."""
+    assert "manifest" in one(f"embedded.faults={faults}")
+
+
+def test_config_number_over_64_bits_is_no_number(tmp_path: Path) -> None:
+    """In a file it is refused; after --set it is text, which a whole number is not."""
+    assert "whole number" in one(f"seed={2**64}")
+    path = tmp_path / "large.json"
+    path.write_text(json.dumps({**RAW, "seed": 2**64}), encoding="utf-8")
+    assert "64 bits" in refused(path)[0]
+
+
 @pytest.mark.parametrize("key", ["a\x1b[31m", "risk.\u202e", "x" * 5000])
 def test_config_with_a_hostile_key_is_told_in_plain_characters(key: str) -> None:
     """A key from outside cannot paint the terminal or fill it."""
