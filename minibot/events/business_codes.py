@@ -114,16 +114,6 @@ COST_GATE = _business(
     "The expected move does not pay spread and fees.",
     "Nothing to do; `strategy.cost_gate` switches this filter.",
 )
-VOLATILITY_TOO_LOW = _business(
-    "volatility_too_low",
-    "The market moves too little for the strategy's exits to make sense.",
-    "Compare the ATR in the checks with its threshold.",
-)
-VOLATILITY_TOO_HIGH = _business(
-    "volatility_too_high",
-    "The market moves more than the strategy accepts.",
-    "Compare the ATR in the checks with its threshold.",
-)
 
 # --- risk: allowed -----------------------------------------------------------------------------
 
@@ -140,11 +130,6 @@ REDUCED = _business(
 
 # --- risk: refused -----------------------------------------------------------------------------
 
-SIGNAL_HOLD = _business(
-    "signal_hold",
-    "The signal is HOLD, so there is nothing to decide.",
-    "Nothing to do.",
-)
 STALE_SIGNAL = _business(
     "stale_signal",
     "The signal was too old when risk took it.",
@@ -380,11 +365,6 @@ SHORT_SALE = _business(
     "short_sale",
     "A sale is larger than the position; a position is never negative.",
     "Fix the writer of the intent.",
-)
-OPERATOR_CANCEL = _business(
-    "operator_cancel",
-    "The order was cancelled by an operator.",
-    "Nothing to do.",
 )
 
 # --- dead letters of the world outside ---------------------------------------------------------

@@ -17,7 +17,8 @@ from minibot.events.roles import Roles
 from minibot.kernel import canonical
 from minibot.kernel.errors import ContractError
 
-VERSION: Final = 1
+# Half of what the text of a stop_journal may hold: room for who passes it on.
+DETAIL_CHARS_MAX: Final = 2000
 
 
 class Codec:
@@ -110,7 +111,7 @@ class Codec:
             code = reasons.CMDLINE_HASH_INVALID
         else:
             code = reasons.SCHEMA_INVALID
-        raise self._error(code, f"{queue}: " + "; ".join(findings))
+        raise self._error(code, f"{queue}: " + "; ".join(findings)[:DETAIL_CHARS_MAX])
 
     def _error(self, reason_code: str, detail: str) -> ContractError:
         return ContractError(self.component, reason_code, detail)

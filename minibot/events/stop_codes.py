@@ -68,11 +68,6 @@ QUEUE_MANIFEST = _stop(
     "A sealed segment is missing, changed or does not match its entry in `segments.json`.",
     "Keep the files and run `minibot verify` to see which segment.",
 )
-QUEUE_ORDER = _stop(
-    "QUEUE_ORDER",
-    "The order log of a role does not fit the queues it speaks of.",
-    "Keep the files and run `minibot verify` on the run.",
-)
 
 # --- cursors -----------------------------------------------------------------------------------
 
@@ -214,11 +209,6 @@ CONSUMER_LAG = _stop(
     "CONSUMER_LAG",
     "A reader fell too far behind its queue, or a sync took too long.",
     "Use a faster disk or fewer symbols; see backlog and sync times in the metrics.",
-)
-INTERNAL_ERROR = _stop(
-    "INTERNAL_ERROR",
-    "A role met an error that it has no rule for, and stops instead of going on.",
-    "Read the role's log; please report it with the run's manifest.",
 )
 INVARIANT_BROKEN = _stop(
     "INVARIANT_BROKEN",
