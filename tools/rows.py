@@ -3,12 +3,16 @@
     python -m tools.rows            what is met, what is open
     python -m tools.rows --check    exit 1 when rows and tests disagree
     python -m tools.rows --write    take the tests column from the tests' marks
+    python -m tools.rows --add ../shared/requirements.md --write
 
 `docs/rows.tsv` holds id, sentence, state and tests of every row in scope. A test names the rows
-it proves by `@pytest.mark.row("N-39")`; an id that begins with F is a fault of
-`docs/reference/faults.md`. States: `met` (needs a test), `open`, `partly (what is missing)`
-(needs a test), `n-a (why)`. `--write` turns `open` into `met` where a test stands and back where
-the last one went; the other two are written by hand and stay.
+it proves by `@pytest.mark.row("N-39")`; a fault (F17) or an invariant (I4) stands in
+`docs/reference/faults.md`, a conflict (X-16) or a hole (U-18) in `docs/DECISIONS.md`.
+
+States: `met` (needs a test), `open`, `partly (what is missing)` (needs a test), `n-a (why)`.
+`--write` turns `open` into `met` where a test stands and back where the last one went; the other
+two are written by hand and stay. `--add FILE` takes rows of later issues that tests already name
+from a table of requirements, as partly met.
 """
 
 from __future__ import annotations
@@ -25,10 +29,15 @@ from typing import Final
 
 PROJECT: Final = Path(__file__).resolve().parent.parent
 ROWS: Final = "docs/rows.tsv"
-FAULTS: Final = "docs/reference/faults.md"
+# What else a test may name, and the document whose tables list it.
+ELSEWHERE: Final = {
+    re.compile(r"[FI]\d+"): "docs/reference/faults.md",
+    re.compile(r"[XU]-\d+"): "docs/DECISIONS.md",
+}
 HEADER: Final = "id\tsentence\tstate\ttests"
+SPECIFICATIONS: Final = "NSCDB"
+DEEPENED: Final = "partly (the first night's slice; its issue deepens it)"
 STATES: Final = re.compile(r"met|open|partly \(.+\)|n-a \(.+\)")
-FAULT: Final = re.compile(r"F\d+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,11 +72,11 @@ def read_rows(path: Path) -> list[Row]:
     return rows
 
 
-def read_faults(path: Path) -> set[str]:
-    """Return the fault ids that the fault reference lists, none without that file."""
+def read_listed(path: Path) -> set[str]:
+    """Return the ids in the first column of a document's tables, none without the document."""
     if not path.exists():
         return set()
-    return set(re.findall(r"^\| (F\d+) \|", path.read_text(encoding="utf-8"), re.MULTILINE))
+    return set(re.findall(r"^\| ([A-Z]-?\d+) \|", path.read_text(encoding="utf-8"), re.MULTILINE))
 
 
 def marks(tests: Path, root: Path) -> dict[str, tuple[str, ...]]:
@@ -129,9 +138,21 @@ def refreshed(rows: Sequence[Row], marked: Mapping[str, tuple[str, ...]]) -> lis
     return result
 
 
-def complaints(
-    rows: Sequence[Row], marked: Mapping[str, tuple[str, ...]], faults: set[str]
-) -> list[str]:
+def added(
+    rows: Sequence[Row], marked: Mapping[str, tuple[str, ...]], requirements: str
+) -> list[Row]:
+    """Return the rows with those that tests name and only the requirements know, in order."""
+    table = dict(re.findall(r"^\| ([A-Z]-\d+) \| (.*?) \|", requirements, re.MULTILINE))
+    known = {row.id for row in rows}
+    new = [
+        Row(row_id, table[row_id].replace("**", "").strip(), DEEPENED, ())
+        for row_id in marked
+        if row_id in table and row_id not in known and row_id[0] in SPECIFICATIONS
+    ]
+    return sorted([*rows, *new], key=lambda row: (SPECIFICATIONS.index(row.id[0]), int(row.id[2:])))
+
+
+def complaints(rows: Sequence[Row], marked: Mapping[str, tuple[str, ...]], root: Path) -> list[str]:
     """Return where rows and tests disagree, one sentence each; empty when they agree."""
     found = []
     ids = [row.id for row in rows]
@@ -149,12 +170,11 @@ def complaints(
             found.append(f"{row.id}: {gone} does not exist or does not name this row")
         for new in sorted(set(tests) - set(row.tests)):
             found.append(f"{row.id}: {new} names this row but is not listed (--write lists it)")
+    listed = {name: read_listed(root / name) for name in ELSEWHERE.values()}
     for row_id in sorted(set(marked) - set(ids)):
-        where = f"{row_id}: named by {marked[row_id][0]}"
-        if not FAULT.fullmatch(row_id):
-            found.append(f"{where}, but {ROWS} has no such row")
-        elif faults and row_id not in faults:
-            found.append(f"{where}, but {FAULTS} has no such fault")
+        homes = [name for form, name in ELSEWHERE.items() if form.fullmatch(row_id)] or [ROWS]
+        if row_id not in listed.get(homes[0], ()):
+            found.append(f"{row_id}: named by {marked[row_id][0]}, but {homes[0]} lists no such id")
     return found
 
 
@@ -178,6 +198,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--check", action="store_true", help="exit 1 when rows and tests disagree")
     parser.add_argument("--write", action="store_true", help="take the tests column from the marks")
+    parser.add_argument("--add", type=Path, metavar="FILE", help="add rows that tests name")
     parser.add_argument("--root", type=Path, default=PROJECT, help=argparse.SUPPRESS)
     args = parser.parse_args(argv)
     try:
@@ -186,11 +207,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(error, file=sys.stderr)
         return 2
     marked = marks(args.root / "tests", args.root)
+    if args.add is not None:
+        rows = added(rows, marked, args.add.read_text(encoding="utf-8"))
     if args.write:
         rows = refreshed(rows, marked)
         text = "\n".join([HEADER, *(row.line() for row in rows)]) + "\n"
         (args.root / ROWS).write_text(text, encoding="utf-8")
-    found = complaints(rows, marked, read_faults(args.root / FAULTS))
+    found = complaints(rows, marked, args.root)
     print("\n".join([*summary(rows), *found]))
     return 1 if found and (args.check or args.write) else 0
 

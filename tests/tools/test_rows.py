@@ -93,7 +93,12 @@ def test_rows_that_disagree_with_the_tests_fail_by_name(
 
 
 @pytest.mark.parametrize(
-    ("mark", "complaint"), [("N-99", "docs/rows.tsv has no such row"), ("F99", "no such fault")]
+    ("mark", "complaint"),
+    [
+        ("N-99", "docs/rows.tsv lists no such id"),
+        ("F99", "docs/reference/faults.md lists no such id"),
+        ("X-99", "docs/DECISIONS.md lists no such id"),
+    ],
 )
 def test_rows_of_a_mark_that_nobody_knows_fail(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], mark: str, complaint: str
@@ -129,6 +134,23 @@ def test_rows_written_anew_agree_and_keep_what_was_written_by_hand(tmp_path: Pat
 
     right = make(tmp_path / "right") / "docs/rows.tsv"
     assert (tmp_path / "docs/rows.tsv").read_bytes() == right.read_bytes()
+
+
+def test_rows_added_from_requirements_are_those_that_tests_name(tmp_path: Path) -> None:
+    """A row of a later issue that a test proves in part comes in with its sentence, in order."""
+    make(tmp_path)
+    extra = 'import pytest\n@pytest.mark.row("D-02")\ndef test_x(): ...\n'
+    (tmp_path / "tests/room/test_b.py").write_text(extra)
+    table = tmp_path / "requirements.md"
+    table.write_text("| D-01 | never named | 1 |\n| D-02 | cash **never** below 0 | 1 |\n")
+
+    code = rows.main(["--add", str(table), "--write", "--root", str(tmp_path)])
+
+    last = rows.read_rows(tmp_path / "docs/rows.tsv")[-1]
+    assert code == 0
+    assert (last.id, last.sentence) == ("D-02", "cash never below 0")
+    assert last.tests == ("tests/room/test_b.py::test_x",)
+    assert last.state.startswith("partly")
 
 
 @pytest.mark.parametrize("text", ["", "id\tname\n", f"{rows.HEADER}\nN-01\tonly two\n"])
