@@ -165,7 +165,8 @@ class _Launch:
         exchange: EmbeddedExchange | None,
         recovered: Recovered | None,
     ) -> Outcome:
-        opening = opening_of(self.config, self.var.runs, self.contracts, self.roles)
+        origin_ms = exchange.origin_ms if exchange is not None else wall_ms()
+        opening = opening_of(self.config, self.var.runs, self.contracts, self.roles, origin_ms)
         manifest = make_manifest(
             self.config,
             self.profile,

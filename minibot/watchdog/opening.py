@@ -6,8 +6,9 @@ from pathlib import Path
 
 from minibot.events.codec import Codec
 from minibot.events.model import Fill, JsonObject, RunOpening
+from minibot.events.money import amount_text, parse_amount
 from minibot.events.order import LineSource
-from minibot.events.portfolio import Portfolio
+from minibot.events.portfolio import DAY_MS, Portfolio
 from minibot.events.registry import Contracts
 from minibot.events.roles import Roles
 from minibot.kernel.errors import Refusal
@@ -26,8 +27,10 @@ def fresh_opening(config: Config) -> RunOpening:
     return RunOpening(cash={portfolio.quote_asset: portfolio.cash}, lots=(), budgets_used={})
 
 
-def opening_of(config: Config, runs: Path, contracts: Contracts, roles: Roles) -> RunOpening:
-    """Return the opening that `portfolio.start_from` asks for.
+def opening_of(
+    config: Config, runs: Path, contracts: Contracts, roles: Roles, origin_ms: int
+) -> RunOpening:
+    """Return the opening that `portfolio.start_from` asks for; the run begins at `origin_ms`.
 
     Raises:
         Refusal: `carry` is asked for and the last run is not sealed or does not verify.
@@ -44,7 +47,7 @@ def opening_of(config: Config, runs: Path, contracts: Contracts, roles: Roles) -
         raise Refusal(
             f"{last.name} does not verify: {finding}", "Set portfolio.start_from to fresh."
         )
-    return carried_opening(last, contracts, roles)
+    return carried_opening(last, contracts, roles, origin_ms)
 
 
 def last_run(runs: Path) -> Path | None:
@@ -53,7 +56,9 @@ def last_run(runs: Path) -> Path | None:
     return found[-1] if found else None
 
 
-def carried_opening(run_dir: Path, contracts: Contracts, roles: Roles) -> RunOpening:
+def carried_opening(
+    run_dir: Path, contracts: Contracts, roles: Roles, origin_ms: int
+) -> RunOpening:
     """Return what a sealed run left: its opening with its fills applied."""
     manifest = Manifest.load(run_dir)
     codec = Codec(contracts, roles, manifest.run_id, manifest.cmdline_hashes())
@@ -75,7 +80,26 @@ def carried_opening(run_dir: Path, contracts: Contracts, roles: Roles) -> RunOpe
     return RunOpening(
         cash=portfolio.opening_cash(),
         lots=tuple(portfolio.opening_lots()),
-        budgets_used={},
+        budgets_used=day_budgets(opening, portfolio, manifest.clock_origin_ms, origin_ms),
         from_run=manifest.run_id,
         from_root=str(seal["root"]),
     )
+
+
+def day_budgets(
+    opening: RunOpening, portfolio: Portfolio, former_origin_ms: int, origin_ms: int
+) -> dict[str, str]:
+    """Return what the UTC day on which a run begins has used of its budgets already.
+
+    A day's limits hold for the day, however many runs it has; a night's hold for one run.
+    """
+    day = origin_ms // DAY_MS
+    totals = portfolio.day(day)
+    used = {
+        "day_notional": totals.entry_notional,
+        "day_loss": max(0, totals.fees - totals.realised_pnl),
+    }
+    if former_origin_ms // DAY_MS == day:
+        for name in used:
+            used[name] += parse_amount(opening.budgets_used.get(name, "0"))
+    return {name: amount_text(amount) for name, amount in used.items()}
