@@ -221,8 +221,9 @@ class BookKeeper:
 
     def _catch_up(self, book: LocalBook) -> bool:
         """Apply what the snapshot lacks; True at a gap, with the buffer cut to start behind it."""
+        snapshot_id = book.book_id
         for index, diff in enumerate(self._buffer):
-            if diff.last_id <= book.book_id:
+            if diff.last_id <= snapshot_id:
                 continue
             if book.apply(diff) == GAP:
                 for _ in range(index):

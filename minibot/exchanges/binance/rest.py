@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 import orjson
 import requests
 from requests.structures import CaseInsensitiveDict
+from urllib3.exceptions import HTTPError
 
 from minibot.events.model import Instrument
 from minibot.events.reasons import REAL_ORDER_ATTEMPT
@@ -178,7 +179,10 @@ class BinanceRest:
         try:
             with self._deadline.within(self._timeouts[1]):
                 status, headers, content = self._exchange(path, params)
-        except (requests.RequestException, OSError, ValueError) as error:
+            if self._deadline.expired:
+                # Headers that end with the connection look complete to the HTTP library.
+                raise TimeoutError
+        except (requests.RequestException, HTTPError, OSError, ValueError) as error:
             took = (self._machine_ns() - started) // 1000
             self.last = Reply(path, 0, None, took)
             raise self._no_answer(path, error) from error
@@ -206,9 +210,9 @@ class BinanceRest:
             return response.status_code, response.headers, bytes(content)
 
     def _no_answer(self, path: str, error: Exception) -> RestError:
-        if self._deadline.expired or isinstance(error, requests.Timeout):
+        if self._deadline.expired or isinstance(error, requests.Timeout | TimeoutError):
             return RestError(TIMEOUT, f"{path}: no whole answer within {self._timeouts[1]} s")
-        if isinstance(error, requests.ConnectionError | requests.exceptions.SSLError | OSError):
+        if isinstance(error, requests.ConnectionError | HTTPError | OSError):
             return RestError(UNREACHABLE, f"{path}: {error}")
         return RestError(MALFORMED, f"{path}: {error}")
 

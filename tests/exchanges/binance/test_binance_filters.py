@@ -1,0 +1,175 @@
+"""Rules of symbols out of exchangeInfo of several years."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from minibot.events.instrument import InstrumentRules
+from minibot.events.model import Instrument
+from minibot.exchanges.base import FrameInvalid
+from minibot.exchanges.binance.filters import (
+    is_spot,
+    parse_instrument,
+    parse_instruments,
+    weight_limit,
+)
+
+PRICE = {
+    "filterType": "PRICE_FILTER",
+    "minPrice": "0.01",
+    "maxPrice": "1000000",
+    "tickSize": "0.01",
+}
+LOT = {"filterType": "LOT_SIZE", "minQty": "0.00001", "maxQty": "9000", "stepSize": "0.00001"}
+MARKET_LOT = {
+    "filterType": "MARKET_LOT_SIZE",
+    "minQty": "0.00000000",
+    "maxQty": "83.76572430",
+    "stepSize": "0.00000000",
+}
+BY_SIDE = {
+    "filterType": "PERCENT_PRICE_BY_SIDE",
+    "bidMultiplierUp": "5",
+    "bidMultiplierDown": "0.2",
+    "askMultiplierUp": "4",
+    "askMultiplierDown": "0.3",
+    "avgPriceMins": 5,
+}
+NOTIONAL = {
+    "filterType": "NOTIONAL",
+    "minNotional": "5.00000000",
+    "applyMinToMarket": True,
+    "maxNotional": "9000000.00000000",
+    "applyMaxToMarket": False,
+    "avgPriceMins": 5,
+}
+MIN_NOTIONAL = {"filterType": "MIN_NOTIONAL", "minNotional": "10.0", "applyToMarket": True}
+
+
+def info(*filters: dict[str, Any], **changes: Any) -> dict[str, Any]:
+    return {
+        "symbol": "BTCUSDT",
+        "status": "TRADING",
+        "baseAsset": "BTC",
+        "quoteAsset": "USDT",
+        "isSpotTradingAllowed": True,
+        "permissions": [],
+        "permissionSets": [["SPOT", "MARGIN"]],
+        "filters": list(filters),
+        **changes,
+    }
+
+
+def recorded_infos(shared_data: Path, name: str) -> list[dict[str, Any]]:
+    """Return all symbols of a recorded exchangeInfo of 2021."""
+    with gzip.open(shared_data / "binance-ws-cryptofeed" / name, "rt") as file:
+        for line in file:
+            if "exchangeInfo -> " in line:
+                body = json.loads(line.partition(": ")[2])
+                found: list[dict[str, Any]] = body["symbols"]
+                return found
+    raise AssertionError(f"no exchangeInfo in {name}")
+
+
+@pytest.mark.row("B-02")
+def test_filters_of_today_give_all_rules() -> None:
+    """NOTIONAL, bands by side and the limit for market orders stand in the instrument."""
+    instrument = parse_instrument(info(PRICE, LOT, MARKET_LOT, BY_SIDE, NOTIONAL))
+
+    assert instrument == Instrument(
+        symbol="BTCUSDT",
+        base_asset="BTC",
+        quote_asset="USDT",
+        status="TRADING",
+        price_increment="0.01",
+        qty_increment="0.00001",
+        qty_min="0.00001",
+        qty_max="9000",
+        notional_min="5.00000000",
+        origin="exchange",
+        market_qty_max="83.76572430",
+        notional_max="9000000.00000000",
+        bid_percent_up="5",
+        bid_percent_down="0.2",
+        ask_percent_up="4",
+        ask_percent_down="0.3",
+    )
+
+
+def test_filters_of_2021_give_the_same_kind_of_rules(shared_data: Path) -> None:
+    """MIN_NOTIONAL and one band for both sides are read too."""
+    path = shared_data / "message-fixtures/binance/nautilus/http_spot_market_exchange_info.json"
+    body = json.loads(path.read_text())
+
+    bitcoin, ether = parse_instruments(body, ["BTCUSDT", "ETHUSDT"])
+
+    assert (bitcoin.notional_min, bitcoin.notional_max) == ("10.00000000", None)
+    assert (bitcoin.bid_percent_up, bitcoin.ask_percent_down) == ("5", "0.2")
+    assert ether.qty_increment == "0.00010000"
+    assert weight_limit(body) == 1200
+
+
+def test_both_notional_filters_the_higher_minimum_counts() -> None:
+    """All listed filters apply, so the stricter one decides."""
+    assert parse_instrument(info(PRICE, LOT, NOTIONAL, MIN_NOTIONAL)).notional_min == "10.0"
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["2021-08-14_BINANCE.0.gz", "2021-10-11_BINANCE.0.gz", "2021-10-11_BINANCE_US.0.gz"],
+)
+def test_every_recorded_spot_symbol_gives_usable_rules(shared_data: Path, name: str) -> None:
+    """Whatever the venue listed, the rules read and become exact integers."""
+    infos = [item for item in recorded_infos(shared_data, name) if is_spot(item)]
+
+    rules = [InstrumentRules.of(parse_instrument(item)) for item in infos]
+
+    assert len(rules) > 50
+    assert all(rule.price_increment.step > 0 and rule.qty_increment.step > 0 for rule in rules)
+
+
+@pytest.mark.row("B-02")
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"isSpotTradingAllowed": False},
+        {"permissionSets": [["MARGIN", "TRD_GRP_004"]]},
+        {"permissionSets": [], "permissions": ["LEVERAGED"]},
+        {"permissionSets": [["SPOT"], ["TRD_GRP_004"]]},
+    ],
+)
+def test_symbol_that_is_not_spot_is_refused(changes: dict[str, Any]) -> None:
+    """No instrument exists for what can not be traded on spot."""
+    with pytest.raises(FrameInvalid, match="spot"):
+        parse_instrument(info(PRICE, LOT, **changes))
+
+
+@pytest.mark.parametrize("filters", [(), (PRICE,), (LOT,), (PRICE, {**LOT, "stepSize": 0.1})])
+def test_symbol_without_the_needed_filters_is_refused(filters: tuple[dict[str, Any], ...]) -> None:
+    """Without tick size and lot size no order could be made right."""
+    with pytest.raises(FrameInvalid):
+        parse_instrument(info(*filters))
+
+
+def test_symbol_that_is_not_listed_is_named() -> None:
+    """The message says which of the asked symbols the venue does not have."""
+    with pytest.raises(FrameInvalid, match="NOPEUSDT"):
+        parse_instruments({"symbols": [info(PRICE, LOT)]}, ["BTCUSDT", "NOPEUSDT"])
+
+
+@pytest.mark.parametrize("body", [None, [], {}, {"symbols": None}, {"symbols": [1]}])
+def test_answer_that_is_no_exchange_info_is_refused(body: object) -> None:
+    """A wrong answer is told as such."""
+    with pytest.raises(FrameInvalid):
+        parse_instruments(body, ["BTCUSDT"])
+
+
+def test_origin_of_the_embedded_exchange_is_kept() -> None:
+    """Rules out of a table or derived from a tape are never taken for the exchange's own."""
+    assert parse_instrument(info(PRICE, LOT, origin="derived")).origin == "derived"
+    assert parse_instrument(info(PRICE, LOT, origin="whatever")).origin == "exchange"

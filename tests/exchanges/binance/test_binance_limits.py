@@ -1,0 +1,125 @@
+"""What may be asked for, what it costs, and when to be silent."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from minibot.exchanges.binance.limits import (
+    DEPTH,
+    EXCHANGE_INFO,
+    KLINES,
+    MINUTE_MS,
+    PING,
+    TIME,
+    WeightBudget,
+    depth_weight,
+    weight_of,
+)
+from minibot.kernel.errors import RunStop
+
+
+@pytest.mark.parametrize(
+    ("limit", "weight"),
+    [(1, 5), (100, 5), (101, 25), (500, 25), (501, 50), (1000, 50), (1001, 250), (5000, 250)],
+)
+def test_depth_weight_changes_at_the_documented_sizes(limit: int, weight: int) -> None:
+    """Both sides of every step of the venue's table."""
+    assert depth_weight(limit) == weight
+    assert weight_of(DEPTH, {"limit": limit}) == weight
+
+
+def test_weights_of_the_other_requests() -> None:
+    """Weights as the venue documents them."""
+    assert [weight_of(path, {}) for path in (PING, TIME, EXCHANGE_INFO, KLINES)] == [1, 1, 20, 2]
+
+
+@pytest.mark.row("F119")
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/api/v3/order",
+        "/api/v3/order/test",
+        "/api/v3/account",
+        "/api/v3/openOrders",
+        "/api/v3/userDataStream",
+        "/sapi/v1/capital/withdraw/apply",
+        "/api/v3/ping/../order",
+        "/api/v3/ping?x=/order",
+        "//api/v3/ping",
+        "",
+    ],
+)
+def test_path_off_the_list_stops_the_run(path: str) -> None:
+    """Orders, accounts and withdrawals are not merely unused: asking for one ends the run."""
+    with pytest.raises(RunStop) as stop:
+        weight_of(path, {})
+
+    assert stop.value.reason_code == "REAL_ORDER_ATTEMPT"
+
+
+@pytest.mark.row("S-46")
+@given(
+    st.lists(
+        st.tuples(st.integers(0, 20_000), st.sampled_from([1, 2, 5, 20, 50, 250])), max_size=60
+    )
+)
+def test_weight_in_any_minute_stays_below_the_share(requests: list[tuple[int, int]]) -> None:
+    """Whoever waits as told never uses more than the share in one minute of the venue."""
+    budget = WeightBudget(50, limit_per_minute=600)
+    now = 0
+    by_minute: dict[int, int] = {}
+    for pause, weight in requests:
+        now += pause
+        now += budget.wait_ms(now, weight)
+        assert budget.wait_ms(now, weight) == 0
+        budget.sent(now, weight)
+        by_minute[now // MINUTE_MS] = by_minute.get(now // MINUTE_MS, 0) + weight
+
+    assert all(used <= 300 for used in by_minute.values())
+
+
+def test_count_of_the_venue_wins_over_the_own() -> None:
+    """Another program at the same address uses the same budget."""
+    budget = WeightBudget(50, limit_per_minute=6000)
+    budget.sent(1000, 1)
+    budget.reported(1000, 2999)
+
+    assert budget.wait_ms(2000, 1) == 0
+    assert budget.wait_ms(2000, 2) == 58_000
+
+
+@pytest.mark.row("S-46", "F105")
+def test_silence_lasts_to_the_millisecond() -> None:
+    """After 429 nothing goes before the time that the venue gave, and something does then."""
+    budget = WeightBudget(50)
+    until = budget.silence(10_000, 2_000, is_ban=False)
+
+    assert until == 12_000
+    assert budget.wait_ms(11_999, 1) == 1
+    assert budget.wait_ms(12_000, 1) == 0
+
+
+@pytest.mark.row("F106")
+def test_later_shorter_silence_does_not_end_a_ban() -> None:
+    """A ban holds, whatever is answered meanwhile."""
+    budget = WeightBudget(50)
+    budget.silence(0, 120_000, is_ban=True)
+    budget.silence(1_000, 1_000, is_ban=False)
+
+    assert budget.is_banned
+    assert budget.wait_ms(60_000, 1) == 60_000
+    assert budget.wait_ms(120_000, 1) == 0
+    assert not budget.is_banned
+
+
+def test_minutes_are_counted_apart() -> None:
+    """Weight is counted anew in the next minute."""
+    budget = WeightBudget(50, limit_per_minute=100)
+    for start, end in pairwise(range(0, 4 * MINUTE_MS, MINUTE_MS)):
+        assert budget.wait_ms(start, 50) == 0
+        budget.sent(start, 50)
+        assert budget.wait_ms(start + 1, 1) == end - start - 1

@@ -1,0 +1,305 @@
+"""REST requests against a server that answers whatever a bad night brings."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import socket
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from minibot.exchanges.base import (
+    BANNED,
+    MALFORMED,
+    RATE_LIMITED,
+    REDIRECT,
+    REFUSED,
+    SERVER,
+    TIMEOUT,
+    UNREACHABLE,
+    RestError,
+)
+from minibot.exchanges.binance.limits import PING, TIME
+from minibot.exchanges.binance.rest import ANSWER_BYTES_MAX, BinanceRest, judge
+from minibot.kernel.errors import RunStop
+from tests.exchanges.binance.loopback import Loopback, Talk, answer
+
+pytestmark = pytest.mark.row("C-25")
+
+
+def client(port: int, total_s: float = 5.0) -> BinanceRest:
+    return BinanceRest(f"http://127.0.0.1:{port}", connect_timeout_s=2.0, total_timeout_s=total_s)
+
+
+def says(*pieces: bytes, pause_s: float = 0.0) -> Talk:
+    """Return a talk that sends the pieces, with a pause between them."""
+
+    def talk(sock: socket.socket, request: bytes) -> None:
+        for piece in pieces:
+            sock.sendall(piece)
+            if pause_s:
+                time.sleep(pause_s)
+
+    return talk
+
+
+def error_of(talk: Talk, total_s: float = 5.0) -> RestError:
+    """Return what a ping against this talk ends with."""
+    with Loopback(talk) as server:
+        rest = client(server.port, total_s)
+        with pytest.raises(RestError) as caught:
+            rest.ping()
+        rest.close()
+    return caught.value
+
+
+def test_good_answers_are_typed() -> None:
+    """Time, depth and klines come back as values, and the weight as the venue counts it."""
+    bodies = {
+        b"/api/v3/time": b'{"serverTime":1789142400123}',
+        b"/api/v3/depth": b'{"lastUpdateId":7,"bids":[["1","2"]],"asks":[["3","4"]]}',
+        b"/api/v3/klines": json.dumps(
+            [[1499040000000, "1", "2", "1", "2", "9", 1499644799999, "8", 3, "4", "5", "0"]]
+        ).encode(),
+    }
+
+    def talk(sock: socket.socket, request: bytes) -> None:
+        path = request.split(b" ")[1].partition(b"?")[0]
+        sock.sendall(answer(bodies[path], headers={"x-mbx-used-weight-1m": "57"}))
+
+    with Loopback(talk) as server:
+        rest = client(server.port)
+
+        assert rest.server_time() == 1789142400123
+        assert rest.last.weight_used == 57
+        assert rest.last.took_us > 0
+        assert rest.snapshot("BTCUSDT", 100).asks == [["3", "4"]]
+        (candle,) = rest.candles("BTCUSDT", "1m", start=1, end=2, limit=1)
+        assert candle.trades == 3
+        rest.close()
+        assert b"startTime=1" in server.requests[-1]
+        assert b"endTime=2" in server.requests[-1]
+
+
+@pytest.mark.row("F119")
+def test_request_carries_no_key_no_cookie_and_no_credential(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Nothing of the environment, a proxy or a former answer goes out."""
+    netrc = tmp_path / "netrc"
+    netrc.write_text("machine 127.0.0.1 login user password secret\n")
+    netrc.chmod(0o600)
+    monkeypatch.setenv("NETRC", str(netrc))
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
+    with Loopback(says(answer(b"{}", headers={"Set-Cookie": "session=1"}))) as server:
+        rest = client(server.port)
+        rest.ping()
+        rest.ping()
+        rest.close()
+
+    for request in server.requests:
+        text = request.lower()
+        assert not any(
+            word in text for word in (b"authorization", b"cookie", b"x-mbx-apikey", b"signature")
+        )
+        assert b"accept-encoding: identity" in text
+
+
+@pytest.mark.row("F119")
+@pytest.mark.parametrize("path", ["/api/v3/order", "/api/v3/account", "/sapi/v1/capital/withdraw"])
+def test_request_for_an_order_never_leaves(path: str) -> None:
+    """The run stops, and the server has not seen a byte."""
+    with Loopback(says(answer(b"{}"))) as server:
+        rest = client(server.port)
+        with pytest.raises(RunStop) as stop:
+            rest.get(path, {})
+
+        assert stop.value.reason_code == "REAL_ORDER_ATTEMPT"
+        assert server.requests == []
+
+
+@pytest.mark.row("F105", "F106")
+@pytest.mark.parametrize(
+    ("status", "headers", "kind", "retry_after_ms"),
+    [
+        ("429 Too Many Requests", {"Retry-After": "7"}, RATE_LIMITED, 7_000),
+        ("429 Too Many Requests", {}, RATE_LIMITED, 60_000),
+        ("429 Too Many Requests", {"Retry-After": "soon"}, RATE_LIMITED, 60_000),
+        ("418 I'm a teapot", {"Retry-After": "259200"}, BANNED, 259_200_000),
+        ("418 I'm a teapot", {}, BANNED, 120_000),
+    ],
+)
+def test_limits_of_the_venue_say_how_long_to_be_silent(
+    status: str, headers: dict[str, str], kind: str, retry_after_ms: int
+) -> None:
+    """Retry-After counts; without it the longest sensible wait does."""
+    body = b'{"code":-1003,"msg":"Way too much; IP banned until 1660090423228. Use streams."}'
+
+    error = error_of(says(answer(body, status, headers)))
+
+    assert (error.kind, error.code, error.retry_after_ms) == (kind, -1003, retry_after_ms)
+    assert error.until_ms == 1660090423228
+
+
+@pytest.mark.row("F107")
+@pytest.mark.parametrize(
+    ("sent", "kind"),
+    [
+        (answer(b"", "503 Service Unavailable"), SERVER),
+        (answer(b"<html>nginx</html>", "502 Bad Gateway", content_type="text/html"), SERVER),
+        (answer(b"<HTML>Request blocked.", "403 Forbidden", content_type="text/html"), SERVER),
+        (answer(b"<html>captive portal</html>", content_type="text/html"), MALFORMED),
+        (answer(b"{}", content_type="text/html"), MALFORMED),
+        (answer(b""), MALFORMED),
+        (answer(b'{"serverTime":'), MALFORMED),
+        (answer(b'{"code":-1121,"msg":"Invalid symbol."}', "400 Bad Request"), REFUSED),
+        (answer(b'{"code":0,"msg":"restricted"}', "451 Unavailable"), REFUSED),
+        (answer(b"", "302 Found", {"Location": "http://127.0.0.1:9/api/v3/ping"}), REDIRECT),
+        (b"", UNREACHABLE),
+        (b"no http at all\r\n\r\n", UNREACHABLE),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{}", UNREACHABLE),
+    ],
+)
+def test_answer_that_is_no_answer_is_a_counted_error(sent: bytes, kind: str) -> None:
+    """Pages, emptiness, redirects and torn answers are told apart and never guessed at."""
+
+    def talk(sock: socket.socket, request: bytes) -> None:
+        sock.sendall(sent)
+        sock.shutdown(socket.SHUT_RDWR)
+
+    assert error_of(talk).kind == kind
+
+
+@pytest.mark.row("F107")
+def test_redirect_is_not_followed() -> None:
+    """Not even to an allowed host: one more server would have to be trusted."""
+    with Loopback(says(answer(b"{}"))) as other:
+        target = f"http://127.0.0.1:{other.port}/api/v3/ping"
+        error_of(says(answer(b"", "301 Moved", {"Location": target})))
+
+        assert other.requests == []
+
+
+@pytest.mark.row("F111")
+@pytest.mark.parametrize(
+    "slow",
+    [
+        pytest.param([b"H", b"T", b"T", b"P"] * 100, id="headers"),
+        pytest.param([b"HTTP/1.1 200 OK\r\n", *[b"X-A: b\r\n"] * 400], id="endless-headers"),
+        pytest.param([answer(b"{}" * 500)[:150], *[b"{"] * 400], id="body"),
+        pytest.param([], id="nothing"),
+    ],
+)
+def test_trickle_ends_at_the_total_time(slow: list[bytes]) -> None:
+    """A byte now and then never trips a socket's timeout; the total time does."""
+
+    def talk(sock: socket.socket, request: bytes) -> None:
+        says(*slow, pause_s=0.02)(sock, request)
+        threading.Event().wait(5)
+
+    started = time.monotonic()
+    error = error_of(talk, total_s=0.4)
+
+    assert error.kind in (TIMEOUT, UNREACHABLE)
+    assert time.monotonic() - started < 4
+
+
+@pytest.mark.row("F110")
+def test_answer_over_the_size_limit_is_cut_off() -> None:
+    """An answer without an end costs bounded memory."""
+    head = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n\r\n["
+
+    def talk(sock: socket.socket, request: bytes) -> None:
+        sock.sendall(head)
+        for _ in range(2 * ANSWER_BYTES_MAX // 65536):
+            sock.sendall(b"1," * 32768)
+
+    assert error_of(talk).kind == MALFORMED
+
+
+@pytest.mark.row("F110")
+def test_compressed_answer_is_refused_unread() -> None:
+    """We never ask for compression, so a small answer can not swell."""
+    bomb = gzip.compress(b"[" + b"1," * 5_000_000 + b"1]")
+
+    error = error_of(says(answer(bomb, headers={"Content-Encoding": "gzip"})))
+
+    assert error.kind == MALFORMED
+
+
+def test_nobody_listening_is_unreachable() -> None:
+    """A refused connection is told as such, without a retry inside."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    rest = client(port)
+
+    with pytest.raises(RestError) as caught:
+        rest.ping()
+    assert caught.value.kind == UNREACHABLE
+
+
+def test_close_ends_a_request_in_flight() -> None:
+    """The end of the role does not wait for a dead server."""
+    asked = threading.Event()
+
+    def talk(sock: socket.socket, request: bytes) -> None:
+        asked.set()
+        threading.Event().wait(30)
+
+    with Loopback(talk) as server:
+        rest = client(server.port, total_s=30)
+
+        def close_when_asked() -> None:
+            asked.wait(10)
+            rest.close()
+
+        threading.Thread(target=close_when_asked, daemon=True).start()
+        started = time.monotonic()
+        with pytest.raises(RestError):
+            rest.ping()
+
+        assert time.monotonic() - started < 10
+
+
+@pytest.mark.parametrize(
+    "url", ["api.binance.com", "ftp://x", "https://", "https://user:pass@api.binance.com"]
+)
+def test_address_that_is_none_is_refused(url: str) -> None:
+    """A REST address has a scheme and a host, and no credentials."""
+    with pytest.raises(ValueError, match="REST address"):
+        BinanceRest(url, connect_timeout_s=1, total_timeout_s=1)
+
+
+def test_errors_seen_in_the_wild_are_understood(shared_data: Path) -> None:
+    """Bodies out of public reports give their kind, their code, and the end of a ban."""
+    lines = (shared_data / "error-bodies" / "binance_errors.jsonl").read_text().splitlines()
+    seen = []
+    for item in map(json.loads, lines):
+        if item["body"] is None:
+            continue
+        status = item["http_status"] or 400
+        with pytest.raises(RestError) as caught:
+            judge(PING, status, {}, item["body"].encode())
+        seen.append((caught.value.kind, caught.value.code, caught.value.until_ms))
+
+    assert seen == [
+        (BANNED, -1003, 1660090423228),
+        (RATE_LIMITED, -1003, 0),
+        (REFUSED, -1003, 0),
+        (REFUSED, -1021, 0),
+        (REFUSED, -1121, 0),
+        (SERVER, 0, 0),
+    ]
+
+
+def test_time_without_a_time_is_malformed() -> None:
+    """A clock that says nothing is an error, not zero."""
+    talk = says(answer(b'{"serverTime":"1"}'))
+    with Loopback(talk) as server, pytest.raises(RestError) as caught:
+        client(server.port).server_time()
+
+    assert caught.value.kind == MALFORMED
+    assert TIME in str(caught.value)

@@ -1,0 +1,270 @@
+"""Stream connections against a server that keeps to the protocol, and one that does not."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+import threading
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from minibot.exchanges.base import UNREACHABLE, RestError, StreamLost
+from minibot.exchanges.binance.rest import BinanceRest
+from minibot.exchanges.binance.streams import FRAME_BYTES_MAX, BinanceStream, stream_url
+from tests.exchanges.binance.loopback import (
+    Loopback,
+    Talk,
+    accept,
+    answer,
+    frame,
+    read_client_frame,
+)
+
+pytestmark = pytest.mark.row("C-25")
+
+BODY = b'{"stream":"btcusdt@trade","data":{}}'
+
+
+def after_handshake(serve: Callable[[socket.socket], None]) -> Talk:
+    """Return a talk that shakes hands and then serves."""
+
+    def talk(sock: socket.socket, request: bytes) -> None:
+        accept(sock, request)
+        serve(sock)
+
+    return talk
+
+
+def sends(*frames: bytes) -> Talk:
+    """Return a talk that sends frames and keeps the connection until the client leaves."""
+
+    def serve(sock: socket.socket) -> None:
+        sock.sendall(b"".join(frames))
+        sock.recv(1000)
+
+    return after_handshake(serve)
+
+
+def opened(port: int) -> BinanceStream:
+    stream = BinanceStream(stream_url(f"ws://127.0.0.1:{port}", ["BTCUSDT"]), connect_timeout_s=2.0)
+    stream.open()
+    return stream
+
+
+def test_address_names_all_streams_in_lower_case() -> None:
+    """A wrong or upper-case name would be accepted silently and never send."""
+    url = stream_url("wss://data-stream.binance.vision", ["BTCUSDT", "ETHUSDT"])
+
+    assert url == (
+        "wss://data-stream.binance.vision/stream?streams="
+        "btcusdt@trade/btcusdt@bookTicker/btcusdt@depth@100ms/"
+        "ethusdt@trade/ethusdt@bookTicker/ethusdt@depth@100ms"
+    )
+
+
+@pytest.mark.parametrize("url", ["https://x", "ws://", "wss://user:pw@host"])
+def test_address_that_is_none_is_refused(url: str) -> None:
+    """A stream address has a scheme and a host, and no credentials."""
+    with pytest.raises(ValueError, match="stream address"):
+        stream_url(url, ["BTCUSDT"])
+
+
+def test_address_longer_than_the_venue_takes_is_refused() -> None:
+    """More symbols than one address can name are told at the start."""
+    with pytest.raises(ValueError, match="too many"):
+        stream_url("wss://host", [f"SYM{number}USDT" for number in range(400)])
+
+
+def test_messages_come_whole_and_in_order() -> None:
+    """Many frames in one packet, and one frame in many, are the messages that were sent."""
+    long = b'"' + b"x" * 100_000 + b'"'
+    parts = (frame(b'{"a":', fin=False), frame(b"1", 0, fin=False), frame(b"}", 0))
+    with Loopback(sends(frame(b"1"), frame(long), *parts, frame(b"2"))) as server:
+        stream = opened(server.port)
+        got = [stream.recv()[1] for _ in range(4)]
+        stream.close()
+
+    assert got == [b"1", long, b'{"a":1}', b"2"]
+
+
+def test_receive_times_never_go_back() -> None:
+    """Each message carries machine time of its read."""
+    with Loopback(sends(*[frame(BODY)] * 50)) as server:
+        before = time.perf_counter_ns()
+        stream = opened(server.port)
+        times = [stream.recv()[0] for _ in range(50)]
+        stream.close()
+
+    assert times == sorted(times)
+    assert before < times[0] <= times[-1] < time.perf_counter_ns()
+
+
+@pytest.mark.row("F112")
+def test_ping_is_answered_with_its_payload_by_the_reader() -> None:
+    """The pong carries a copy of the ping's payload, while the reader waits for data."""
+    pongs: list[tuple[int, bytes]] = []
+
+    def serve(sock: socket.socket) -> None:
+        for payload in (b"1789142400123", b""):
+            sock.sendall(frame(payload, 9))
+            pongs.append(read_client_frame(sock))
+        sock.sendall(frame(BODY))
+        sock.recv(1000)
+
+    with Loopback(after_handshake(serve)) as server:
+        stream = opened(server.port)
+        assert stream.recv()[1] == BODY
+        stream.close()
+
+    assert pongs == [(10, b"1789142400123"), (10, b"")]
+
+
+@pytest.mark.row("F109", "F110")
+@pytest.mark.parametrize(
+    "bad",
+    [
+        pytest.param(b"\x81\x82\x00\x00\x00\x00{}", id="masked"),
+        pytest.param(frame(BODY, first_bits=0x40), id="compressed"),
+        pytest.param(frame(BODY, 3), id="reserved-opcode"),
+        pytest.param(frame(BODY, 2), id="binary"),
+        pytest.param(frame(b"1", 0), id="continuation-of-nothing"),
+        pytest.param(frame(b"x" * 130, 9), id="long-ping"),
+        pytest.param(b"\x81\x7f" + (2**63 - 1).to_bytes(8, "big") + b"x", id="endless"),
+        pytest.param(
+            b"\x81\x7f" + (FRAME_BYTES_MAX + 1).to_bytes(8, "big") + b"x", id="one-byte-over"
+        ),
+        pytest.param(frame(b"x" * 100, 5), id="opcode-5"),
+    ],
+)
+def test_frame_against_the_protocol_ends_the_connection(bad: bytes) -> None:
+    """Whatever a server may not send, or is too large, closes the connection before it is used."""
+    with Loopback(sends(frame(BODY), bad, frame(BODY))) as server:
+        stream = opened(server.port)
+        assert stream.recv()[1] == BODY
+        with pytest.raises(StreamLost):
+            stream.recv()
+        stream.close()
+
+
+@pytest.mark.row("F110")
+def test_fragments_are_bounded_together() -> None:
+    """Small pieces without an end are as bounded as one large frame."""
+    piece = frame(b"x" * 1_000_000, 0, fin=False)
+    first = frame(b"x" * 1_000_000, fin=False)
+    with Loopback(sends(first, *[piece] * 8)) as server:
+        stream = opened(server.port)
+        with pytest.raises(StreamLost, match="more than"):
+            stream.recv()
+        stream.close()
+
+
+def test_message_of_exactly_the_limit_is_taken() -> None:
+    """The limit itself is allowed, whole and not a byte short."""
+    with Loopback(sends(frame(b"x" * FRAME_BYTES_MAX))) as server:
+        stream = opened(server.port)
+        assert len(stream.recv()[1]) == FRAME_BYTES_MAX
+        stream.close()
+
+
+@pytest.mark.parametrize(
+    ("end", "why"),
+    [
+        (frame(b"\x03\xf0Too many requests", 8), "1008 Too many requests"),
+        (frame(b"", 8), "no code"),
+        (b"", "connection lost"),
+    ],
+)
+def test_end_by_the_server_says_why(end: bytes, why: str) -> None:
+    """Close code and text of the server, or the absence of both, reach the operator."""
+
+    def serve(sock: socket.socket) -> None:
+        sock.sendall(end)
+        sock.shutdown(socket.SHUT_WR)
+        sock.recv(1000)
+
+    with Loopback(after_handshake(serve)) as server:
+        stream = opened(server.port)
+        with pytest.raises(StreamLost, match=why):
+            stream.recv()
+        stream.close()
+
+
+def test_abort_wakes_a_reader_that_waits() -> None:
+    """A silent connection can be given up from another thread at any time."""
+    with Loopback(sends()) as server:
+        stream = opened(server.port)
+        threading.Timer(0.05, stream.abort).start()
+        with pytest.raises(StreamLost):
+            stream.recv()
+        stream.close()
+
+
+@pytest.mark.row("F107", "F111")
+@pytest.mark.parametrize(
+    "pieces",
+    [
+        pytest.param([answer(b"{}", "429 Too Many Requests")], id="429"),
+        pytest.param([answer(b"", "302 Found", {"Location": "ws://127.0.0.1:9/"})], id="redirect"),
+        pytest.param([answer(b"<html>")], id="no-upgrade"),
+        pytest.param([b"HTTP/1.1 101 Switching Protocols\r\n", *[b"x"] * 400], id="trickle"),
+        pytest.param([], id="silence"),
+    ],
+)
+def test_handshake_that_fails_or_drags_on_is_given_up(pieces: list[bytes]) -> None:
+    """Refused, redirected, not a WebSocket, or too slow: no connection, within the time limit."""
+
+    def talk(sock: socket.socket, request: bytes) -> None:
+        for piece in pieces:
+            sock.sendall(piece)
+            time.sleep(0.02)
+        sock.recv(1000)
+
+    with Loopback(talk) as server:
+        stream = BinanceStream(
+            stream_url(f"ws://127.0.0.1:{server.port}", ["BTCUSDT"]), connect_timeout_s=0.5
+        )
+        started = time.monotonic()
+        with pytest.raises(StreamLost):
+            stream.open()
+        stream.close()
+
+        assert time.monotonic() - started < 4
+
+
+def test_nobody_listening_is_lost() -> None:
+    """A refused connection is a lost one."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+
+    with pytest.raises(StreamLost):
+        opened(port)
+
+
+@pytest.mark.row("F113")
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
+def test_certificate_that_nobody_vouches_for_is_refused(host: str) -> None:
+    """Neither stream nor REST speaks to a server that can not prove who it is."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(Path(__file__).parent / "untrusted_localhost.pem")
+    wrap = partial(context.wrap_socket, server_side=True)
+
+    with Loopback(sends(frame(BODY)), wrap) as server:
+        stream = BinanceStream(
+            stream_url(f"wss://{host}:{server.port}", ["BTCUSDT"]), connect_timeout_s=2.0
+        )
+        with pytest.raises(StreamLost, match="certificate"):
+            stream.open()
+        stream.close()
+        rest = BinanceRest(
+            f"https://{host}:{server.port}", connect_timeout_s=2.0, total_timeout_s=2.0
+        )
+        with pytest.raises(RestError, match="certificate") as caught:
+            rest.ping()
+        rest.close()
+
+        assert caught.value.kind == UNREACHABLE
+        assert server.requests == []
