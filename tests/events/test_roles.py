@@ -61,7 +61,6 @@ def test_roles_allow_what_the_table_grants_and_nothing_else(
         assert stop.value.reason_code == "SOURCE_FORBIDDEN"
 
 
-@pytest.mark.row("N-03", "N-37")
 def test_roles_of_the_project_hold_the_base_queues_and_bind_the_ai() -> None:
     """All base queues exist; the AI writes recommendation, health and stop_journal alone."""
     base = {
@@ -116,7 +115,7 @@ def _no_roles(raw: Any) -> None:
     del raw["roles"]
 
 
-@pytest.mark.row("N-36", "N-04")
+@pytest.mark.row("N-36")
 @pytest.mark.parametrize(
     ("change", "word"),
     [

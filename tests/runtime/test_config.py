@@ -62,7 +62,7 @@ def test_config_of_each_shipped_profile_loads(name: str) -> None:
     assert config.sha256 == load_config(PROJECT / "config" / f"{name}.v1.json").sha256
 
 
-@pytest.mark.row("N-18", "N-22", "N-23", "N-91", "N-92")
+@pytest.mark.row("N-22", "N-91", "N-92")
 def test_config_of_the_night_is_seven_real_hours_on_public_market_data_hosts() -> None:
     """The real night: seven hours, no key, and the hosts that serve market data alone."""
     config = load_config("minibot/config/nore.v1.json")

@@ -107,7 +107,7 @@ def test_config_secrets_reached_through_a_link_into_the_project_are_refused(
         load_config(DEMO, [f"secrets.path={link / 'keys'}"])
 
 
-@pytest.mark.row("X-16", "N-28")
+@pytest.mark.row("X-16")
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
@@ -152,7 +152,6 @@ def test_escape_accepts_no_relative_path_that_leads_out(text: str) -> None:
         assert is_within(base / text, base)
 
 
-@pytest.mark.row("N-28")
 def test_var_names_the_folders_below_one_root(tmp_path: Path) -> None:
     """Everything that a run writes lies below its root; a drill has a root of its own inside."""
     var = Var(tmp_path)

@@ -24,7 +24,7 @@ def violations(path: Path, *sets: str) -> tuple[str, ...]:
     return ()
 
 
-@pytest.mark.row("N-84", "U-06")
+@pytest.mark.row("U-06")
 @pytest.mark.parametrize(
     ("sets", "is_allowed"),
     [
@@ -55,7 +55,7 @@ def test_speed_that_makes_a_stop_threshold_shorter_than_two_seconds_is_refused(
     assert is_allowed or "embedded.speed" in found[0]
 
 
-@pytest.mark.row("N-85", "X-22")
+@pytest.mark.row("X-22")
 @pytest.mark.parametrize(
     "limit",
     [
@@ -103,7 +103,6 @@ def test_related_keys_are_held_together_on_both_sides_of_the_line(
     assert [text.split(" ")[0] for text in found] == [key]
 
 
-@pytest.mark.row("N-24", "N-57")
 @pytest.mark.parametrize(
     ("rest", "stream", "refused"),
     [
@@ -165,7 +164,7 @@ def test_processes_that_merge_roles_are_refused(
     assert all(word in found[0] for word in words)
 
 
-@pytest.mark.row("N-37", "N-92")
+@pytest.mark.row("N-92")
 def test_queue_names_are_those_of_the_role_table() -> None:
     """A queue may be neither forgotten nor invented."""
     names = json.loads(DEMO.read_text(encoding="utf-8"))["queues"]["names"]
