@@ -28,6 +28,7 @@ from minibot.kernel.files import (
     io_stop,
     is_sharing_violation,
     read_hashed,
+    remove_temps,
     sync_folder,
     unsafe,
     write_atomic,
@@ -74,6 +75,9 @@ def seal_run(
     with _nobody_writes(root, files):
         target = run / QUEUES
         ensure_folder(target, files=files)
+        _remove_temps(target, files)
+        for name in (SEAL_FILE, SUMS_FILE):
+            remove_temps(run / name, files=files)
         for path in _tree(root, files):
             if not _is_left_out(path):
                 _give_name(path, target / path.relative_to(root), files)
@@ -177,6 +181,13 @@ def _tree(root: Path, files: Files) -> Iterator[Path]:
 
 def _is_left_out(path: Path) -> bool:
     return path.suffix in (LOCK_SUFFIX, TEMP_SUFFIX)
+
+
+def _remove_temps(folder: Path, files: Files) -> None:
+    """Remove the copies that a killed seal left half done."""
+    for path in list(_tree(folder, files)):
+        if path.suffix == TEMP_SUFFIX:
+            files.unlink(path)
 
 
 def _give_name(source: Path, target: Path, files: Files) -> None:

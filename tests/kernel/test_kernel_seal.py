@@ -1,0 +1,225 @@
+"""Sealing a run: every file twice named, measured, and only then released."""
+
+from __future__ import annotations
+
+import errno
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from minibot.kernel.errors import IntegrityError, LockBusy, Refusal, RunStop
+from minibot.kernel.files import read_hashed
+from minibot.kernel.queue import make_queue, open_writer
+from minibot.kernel.seal import release, root_of, seal_run
+from minibot.kernel.verify import verify_tree
+from tests.kernel.kernel_run import EXTRA, copy_run, make_run, sealed_run
+from tests.kernel.kernel_support import Crash, FaultFiles, lines_of
+
+
+def names_below(folder: Path) -> dict[str, bytes]:
+    """Return the content of every file below a folder but locks, by name."""
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and path.suffix != ".lock"
+    }
+
+
+@pytest.mark.row("N-08")
+def test_seal_links_every_file_and_says_what_each_is(var_dir: Path) -> None:
+    """The run's folder has the very same files; the seal lists them with size and sha256."""
+    run = make_run(var_dir)
+    before = names_below(var_dir / "queues")
+    root = seal_run(var_dir / "queues", run, EXTRA)
+    seal = read_hashed(run / "seal.json")
+
+    assert names_below(run / "queues") == before
+    assert set(seal["files"]) == {f"queues/{name}" for name in before}
+    assert seal["root"] == root == root_of(seal)
+    assert set(seal["run_files"]) == {"manifest.json", "clock.json"}
+    for name, data in before.items():
+        assert seal["files"][f"queues/{name}"]["size"] == len(data)
+        ours, theirs = var_dir / "queues" / name, run / "queues" / name
+        assert ours.stat().st_ino == theirs.stat().st_ino
+
+
+@pytest.mark.row("N-08")
+def test_seal_is_confirmed_by_sha256sum(var_dir: Path) -> None:
+    """Anybody can check a run with a tool that every Linux has."""
+    run = sealed_run(var_dir)
+    command = ["sha256sum", "--check", "--strict", "SHA256SUMS"]
+    assert subprocess.run(command, cwd=run, capture_output=True, check=False).returncode == 0
+    with (run / "queues" / "fills" / "inbox.jsonl").open("ab") as file:
+        file.write(b" ")
+
+    assert subprocess.run(command, cwd=run, capture_output=True, check=False).returncode == 1
+
+
+def test_release_removes_the_names_under_var_and_keeps_the_run(var_dir: Path) -> None:
+    """Once sealed, the files have one name, the run's; locks stay, as they mean nothing."""
+    run = sealed_run(var_dir)
+    before = names_below(run)
+    release(var_dir / "queues", run)
+
+    assert names_below(var_dir / "queues") == {}
+    assert (var_dir / "queues" / "fills" / "writer.lock").exists()
+    assert names_below(run) == before
+    assert list(verify_tree(run)) == []
+    release(var_dir / "queues", run)
+
+
+def test_next_run_starts_on_empty_queues_and_leaves_the_sealed_ones(var_dir: Path) -> None:
+    """A sealed run does not change when the next one begins, and is not sealed again."""
+    run = sealed_run(var_dir)
+    root = read_hashed(run / "seal.json")["root"]
+    release(var_dir / "queues", run)
+    make_queue(var_dir / "queues", "fills", "risk_role")
+    writer = open_writer(var_dir / "queues", "fills")
+    assert writer.position.seq == 0
+    writer.append(lines_of(900, 3))
+    writer.close()
+
+    assert seal_run(var_dir / "queues", run, EXTRA) == root
+    assert list(verify_tree(run)) == []
+    with pytest.raises(IntegrityError):
+        release(var_dir / "queues", run)
+    assert (var_dir / "queues" / "fills" / "inbox.jsonl").stat().st_size > 0
+
+
+def test_seal_where_links_do_not_exist_copies(var_dir: Path) -> None:
+    """The file system decides how, not whether."""
+    run = make_run(var_dir)
+    files = FaultFiles()
+    files.fault = lambda call, _name: OSError(errno.EPERM, "no links") if call == "link" else None
+    seal_run(var_dir / "queues", run, EXTRA, files=files)
+
+    assert names_below(run / "queues") == names_below(var_dir / "queues")
+    assert list(verify_tree(run)) == []
+    release(var_dir / "queues", run)
+    assert names_below(var_dir / "queues") == {}
+
+
+@pytest.mark.parametrize("is_after", [False, True])
+@pytest.mark.parametrize("has_links", [True, False])
+def test_seal_and_release_crashing_at_any_step_are_resumed(
+    var_dir: Path, is_after: bool, has_links: bool
+) -> None:
+    """Wherever the process dies, the next call ends in the same seal and nothing is lost."""
+    make_run(var_dir / "reference")
+    content = names_below(var_dir / "reference" / "queues")
+    roots = set()
+    step = 0
+    while True:
+        var = var_dir / str(step)
+        run = copy_run(var_dir / "reference", var)
+        files = FaultFiles()
+        if not has_links:
+            files.fault = _no_links
+        files.crash_at, files.crash_after = step, is_after
+        try:
+            seal_run(var / "queues", run, EXTRA, files=files)
+            release(var / "queues", run, files=files)
+            is_done = True
+        except Crash:
+            is_done = False
+            files.kill()
+        roots.add(seal_run(var / "queues", run, EXTRA, files=FaultFiles()))
+        release(var / "queues", run, files=FaultFiles())
+        assert names_below(run / "queues") == content
+        assert list(verify_tree(run)) == []
+        assert names_below(var / "queues") == {}
+        if is_done:
+            break
+        step += 1 + step // 12  # Every early step, then some of the many alike.
+
+    assert step > 40
+    assert len(roots) == 1
+
+
+def _no_links(call: str, _name: str) -> OSError | None:
+    return OSError(errno.EPERM, "no links") if call == "link" else None
+
+
+def test_seal_while_a_writer_is_open_is_refused(var_dir: Path) -> None:
+    """Nothing is sealed that somebody may still append to."""
+    run = make_run(var_dir)
+    writer = open_writer(var_dir / "queues", "fills")
+    with pytest.raises(LockBusy):
+        seal_run(var_dir / "queues", run, EXTRA)
+    assert not (run / "seal.json").exists()
+    writer.close()
+    seal_run(var_dir / "queues", run, EXTRA)
+
+
+def test_release_of_queues_that_are_not_the_sealed_ones_removes_nothing(var_dir: Path) -> None:
+    """A line written after the seal is a foreign write, not something to clean away."""
+    run = make_run(var_dir)
+    files = FaultFiles()
+    files.fault = _no_links
+    seal_run(var_dir / "queues", run, EXTRA, files=files)
+    writer = open_writer(var_dir / "queues", "fills")
+    writer.append(lines_of(50, 1))
+    writer.close()
+    before = names_below(var_dir / "queues")
+    with pytest.raises(IntegrityError) as caught:
+        release(var_dir / "queues", run)
+
+    assert caught.value.reason_code == "QUEUE_FOREIGN_WRITE"
+    assert names_below(var_dir / "queues") == before
+
+
+def test_release_with_a_file_held_by_a_foreign_program_is_refused_by_name(var_dir: Path) -> None:
+    """Windows: tried for a while, then the next start is refused with the file's name."""
+    run = sealed_run(var_dir)
+    files = FaultFiles()
+
+    def fault(call: str, name: str) -> OSError | None:
+        if call == "unlink" and name == "inbox.head":
+            error = PermissionError(errno.EACCES, "held by another program")
+            error.winerror = 32  # type: ignore[attr-defined,unused-ignore]
+            return error
+        return None
+
+    files.fault = fault
+    with pytest.raises(Refusal, match=r"inbox\.head"):
+        release(var_dir / "queues", run, files=files)
+    files.fault = lambda _call, _name: None
+    release(var_dir / "queues", run, files=files)
+    assert names_below(var_dir / "queues") == {}
+
+
+def test_seal_of_a_tree_with_a_planted_link_is_refused(var_dir: Path) -> None:
+    """F143: what a link points to is none of this run."""
+    run = make_run(var_dir)
+    (var_dir / "queues" / "fills" / "extra.jsonl").symlink_to("/etc/hostname")
+    with pytest.raises(RunStop) as caught:
+        seal_run(var_dir / "queues", run, EXTRA)
+
+    assert caught.value.reason_code == "PERMISSIONS_UNSAFE"
+
+
+def test_root_depends_on_every_file_and_on_what_else_it_covers(var_dir: Path) -> None:
+    """Another config, another line, another manifest: another root."""
+    make_run(var_dir / "reference")
+    roots = set()
+    for name, change in (
+        ("same", ""),
+        ("again", ""),
+        ("config", "config"),
+        ("line", "line"),
+        ("manifest", "manifest"),
+    ):
+        var = var_dir / name
+        run = copy_run(var_dir / "reference", var)
+        if change == "line":
+            writer = open_writer(var / "queues", "risk_actions")
+            writer.append(lines_of(1, 1))
+            writer.close()
+        if change == "manifest":
+            os.truncate(run / "manifest.json", 10)
+        extra = {**EXTRA, "config": "dd" * 32} if change == "config" else EXTRA
+        roots.add(seal_run(var / "queues", run, extra))
+
+    assert len(roots) == 4

@@ -1,0 +1,361 @@
+"""Verify finds every change in a finished run, with its place, and nothing in a clean one."""
+
+from __future__ import annotations
+
+import random
+import shutil
+import tracemalloc
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from minibot.kernel import canonical
+from minibot.kernel.errors import Refusal
+from minibot.kernel.files import read_hashed, write_hashed
+from minibot.kernel.line import CHAIN_START, chain_next, decode_line, encode_line
+from minibot.kernel.queue import open_writer
+from minibot.kernel.seal import measure, root_of, sums_of
+from minibot.kernel.system import FILES
+from minibot.kernel.verify import Finding, verify_tree
+from tests.kernel.kernel_run import make_run, sealed_run
+from tests.kernel.kernel_support import change, line_of, lines_of
+
+
+@pytest.fixture(scope="module")
+def clean(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A sealed run that nobody has touched."""
+    var = tmp_path_factory.mktemp("verify") / "var"
+    var.mkdir(mode=0o700)
+    return sealed_run(var)
+
+
+@pytest.fixture
+def run(clean: Path, tmp_path: Path) -> Path:
+    """A copy of it to hurt."""
+    copy = tmp_path / "hurt"
+    shutil.copytree(clean, copy)
+    return copy
+
+
+def codes(path: Path) -> set[str]:
+    """Return the codes of all findings."""
+    return {finding.code for finding in verify_tree(path)}
+
+
+def reseal(run: Path) -> None:
+    """Make the seal fit again, as somebody who owns the disk would."""
+    path = run / "seal.json"
+    seal = read_hashed(path)
+    for group in ("files", "run_files"):
+        for name in seal[group]:
+            seal[group][name] = measure(run / name, FILES)
+    seal["root"] = root_of(seal)
+    write_hashed(path, seal)
+    (run / "SHA256SUMS").write_bytes(sums_of(seal))
+
+
+@pytest.mark.row("N-25", "N-39", "N-40")
+def test_clean_run_has_no_findings_nor_has_a_copy(clean: Path, run: Path) -> None:
+    """A copy elsewhere, with other inodes and times, is as good as the run itself."""
+    assert list(verify_tree(clean)) == []
+    assert list(verify_tree(run)) == []
+    assert list(verify_tree(clean / "queues")) == []
+    assert list(verify_tree(clean / "queues" / "fills")) == []
+    for path in sorted(clean.rglob("*.json*")):
+        assert list(verify_tree(path)) == []
+
+
+def test_every_byte_of_inboxes_and_acks_is_guarded_by_the_line_itself(run: Path) -> None:
+    """Each changed byte is found, also where the seal is made to fit: with file, line, offset."""
+    names = ["fills/inbox.000001.jsonl", "health/inbox.jsonl", "fills/acks.jsonl"]
+    for name in names:
+        path = run / "queues" / name
+        data = path.read_bytes()
+        starts = [0, *[at + 1 for at, byte in enumerate(data) if byte == 10]]
+        for offset in range(len(data)):
+            change(path, offset, 1 << offset % 8)
+            findings = list(verify_tree(path))
+            change(path, offset, 1 << offset % 8)
+            line = sum(1 for start in starts if start <= offset)
+            places = {(finding.line, finding.offset) for finding in findings}
+            assert (line, starts[line - 1]) in places
+            assert "QUEUE_CORRUPT" in {finding.code for finding in findings}
+
+
+def test_any_changed_byte_in_the_whole_run_is_found(run: Path) -> None:
+    """Random bytes of random files: lines, heads, cursors, manifests, seal, sums."""
+    rnd = random.Random(7)
+    files = sorted(path for path in run.rglob("*") if path.is_file() and path.stat().st_size)
+    for _ in range(250):
+        path = rnd.choice(files)
+        offset, mask = rnd.randrange(path.stat().st_size), rnd.randrange(1, 256)
+        change(path, offset, mask)
+        findings = list(verify_tree(run))
+        change(path, offset, mask)
+        assert findings, f"{path} at {offset}, mask {mask}"
+    assert list(verify_tree(run)) == []
+
+
+def _rehash(line: bytes) -> bytes:
+    event = canonical.decode(line[72:-1])
+    return encode_line(canonical.encode({**event, "text": "cheat"}))
+
+
+Trick = Callable[[list[bytes]], list[bytes]]
+TRICKS: dict[str, Trick] = {
+    "edit": lambda lines: [_rehash(lines[0]), *lines[1:]],
+    "edit, same length": lambda lines: [line_of(16) if n == 2 else x for n, x in enumerate(lines)],
+    "delete": lambda lines: lines[1:],
+    "swap": lambda lines: [lines[1], lines[0], *lines[2:]],
+    "duplicate": lambda lines: [lines[0], *lines],
+    "cut": lambda lines: lines[:-1],
+    "insert": lambda lines: [*lines[:1], line_of(777), *lines[1:]],
+    "append": lambda lines: [*lines, line_of(777)],
+    "empty": lambda lines: [],
+}
+
+
+@pytest.mark.row("N-82")
+@pytest.mark.parametrize("is_resealed", [False, True])
+@pytest.mark.parametrize(
+    "name", ["fills/inbox.000001.jsonl", "fills/inbox.jsonl", "fills/acks.jsonl"]
+)
+@pytest.mark.parametrize("trick", list(TRICKS))
+def test_lines_changed_with_right_hashes_are_found(
+    run: Path, trick: str, name: str, is_resealed: bool
+) -> None:
+    """A cheat who recomputes line hashes, and even the seal, meets chain, head and manifest."""
+    path = run / "queues" / name
+    lines = path.read_bytes().splitlines(keepends=True)
+    changed = TRICKS[trick](lines)
+    if len(lines) == 1 and changed == lines:
+        return
+    path.write_bytes(b"".join(changed))
+    if is_resealed:
+        reseal(run)
+    findings = list(verify_tree(run))
+
+    assert findings
+    assert all(decode_line(line) for line in changed)
+    assert path.name in {Path(finding.file).name for finding in findings}
+
+
+def test_lines_taken_from_another_run_are_found(run: Path, tmp_path: Path) -> None:
+    """A whole file of good lines with its own head is still not what was sealed."""
+    other = tmp_path / "other"
+    other.mkdir(mode=0o700)
+    writer = open_writer(other, "fills")
+    writer.append(lines_of(300, 3))
+    writer.close()
+    for name in ("inbox.jsonl", "inbox.head"):
+        shutil.copy(other / "fills" / name, run / "queues" / "fills" / name)
+
+    assert {"SEAL_MISMATCH", "QUEUE_MANIFEST"} <= codes(run)
+
+
+@pytest.mark.parametrize(
+    ("hurt", "code"),
+    [
+        (lambda run: (run / "seal.json").unlink(), "SEAL_MISSING"),
+        (lambda run: (run / "SHA256SUMS").unlink(), "SEAL_MISMATCH"),
+        (lambda run: (run / "queues/fills/inbox.head").unlink(), "QUEUE_CORRUPT"),
+        (lambda run: (run / "queues/fills/inbox.jsonl").unlink(), "QUEUE_MISSING"),
+        (lambda run: (run / "queues/fills/inbox.000001.jsonl").unlink(), "QUEUE_MANIFEST"),
+        (lambda run: (run / "queues/fills/segments.json").unlink(), "QUEUE_MANIFEST"),
+        (lambda run: shutil.rmtree(run / "queues" / "fills"), "SEAL_MISMATCH"),
+        (lambda run: shutil.rmtree(run / "queues"), "SEAL_MISMATCH"),
+        (lambda run: (run / "queues/fills/note.txt").write_text("hi"), "SEAL_EXTRA_FILE"),
+        (lambda run: (run / "queues/fills/inbox.000077.jsonl").write_text("x"), "QUEUE_MANIFEST"),
+        (lambda run: (run / "manifest.json").unlink(), "QUEUE_MISSING"),
+        (lambda run: change(run / "manifest.json", 30), "ATOMICITY_VIOLATION"),
+        (lambda run: change(run / "seal.json", 30), "ATOMICITY_VIOLATION"),
+        (lambda run: change(run / "queues/fills/cursor.json", 30), "ATOMICITY_VIOLATION"),
+        (lambda run: change(run / "queues/fills/segments.json", 30), "QUEUE_MANIFEST"),
+        (lambda run: change(run / "queues/fills/inbox.head", 30), "QUEUE_CORRUPT"),
+        (lambda run: change(run / "queues/health/parts/risk_role.jsonl", 9), "QUEUE_CORRUPT"),
+        (lambda run: (run / "queues/fills/inbox.suspect").touch(), "IO_FSYNC"),
+    ],
+)
+def test_missing_and_damaged_files_are_found(
+    run: Path, hurt: Callable[[Path], Any], code: str
+) -> None:
+    """What is gone, what came in addition, and what no longer holds together."""
+    hurt(run)
+
+    assert code in codes(run)
+
+
+def test_manifest_rewritten_with_a_right_hash_is_found_by_the_seal(run: Path) -> None:
+    """The seal pins the run's manifest."""
+    obj = read_hashed(run / "manifest.json")
+    write_hashed(run / "manifest.json", {**obj, "run_id": "20261120_074601"})
+
+    assert codes(run) == {"SEAL_MISMATCH"}
+
+
+@pytest.mark.parametrize(
+    ("fields", "code"),
+    [
+        ({"seq": 99}, "CURSOR_AHEAD"),
+        ({"chain": "ab" * 32}, "QUEUE_CHAIN"),
+        ({"offset": 3}, "CURSOR_CORRUPT"),
+        ({"offset": -3}, "CURSOR_CORRUPT"),
+        ({"queue": "signals"}, "CURSOR_FOREIGN_RUN"),
+    ],
+)
+@pytest.mark.parametrize("name", ["cursor.json", "readers/ai_role/cursor.json"])
+def test_cursor_that_does_not_fit_its_queue_is_found(
+    run: Path, name: str, fields: dict[str, Any], code: str
+) -> None:
+    """Also with a right hash of its own."""
+    path = run / "queues" / "fills" / name
+    write_hashed(path, {**read_hashed(path), **fields})
+
+    assert code in codes(run / "queues")
+
+
+def rewrite(folder: Path, stem: str, lines: list[bytes]) -> None:
+    """Write a journal anew with these lines, chain and head included."""
+    for path in (folder / f"{stem}.jsonl", folder / f"{stem}.head"):
+        path.unlink()
+    root, name = folder.parent, folder.name
+    if name == "parts":
+        root, name = folder.parent.parent, folder.parent.name
+        writer = open_writer(root, name, part=stem, sync=False)
+    else:
+        writer = open_writer(root, name, sync=False)
+    writer.append(lines)
+    writer.close()
+
+
+@pytest.mark.parametrize("trick", ["drop", "invent", "swap within a part"])
+def test_inbox_that_is_not_the_merge_of_its_parts_is_found(run: Path, trick: str) -> None:
+    """Every journal is whole by itself, and still a line is missing, false or out of order."""
+    folder = run / "queues" / "health"
+    lines = (folder / "inbox.jsonl").read_bytes().splitlines(keepends=True)
+    if trick == "drop":
+        lines = lines[:-1]
+    elif trick == "invent":
+        lines = [*lines, line_of(5)]
+    else:
+        lines[0], lines[1] = lines[1], lines[0]
+    rewrite(folder, "inbox", lines)
+    findings = list(verify_tree(run / "queues"))
+
+    assert [finding.code for finding in findings] == ["QUEUE_CHAIN"]
+    assert findings[0].line > 0
+
+
+def test_merge_in_any_order_of_parts_is_right(run: Path) -> None:
+    """Only the order within each part is fixed."""
+    folder = run / "queues" / "health"
+    lines = (folder / "inbox.jsonl").read_bytes().splitlines(keepends=True)
+    rewrite(
+        folder, "inbox", [line for pair in zip(lines[4:], lines[:4], strict=True) for line in pair]
+    )
+
+    assert list(verify_tree(run / "queues")) == []
+
+
+def test_all_findings_are_told_not_only_the_first(run: Path) -> None:
+    """Three damaged lines in two files: three places."""
+    first = run / "queues" / "fills" / "inbox.000001.jsonl"
+    last = run / "queues" / "fills" / "acks.jsonl"
+    length = len(line_of(1))
+    for path, offset in ((first, 100), (first, length + 100), (last, 100)):
+        change(path, offset)
+    places = [
+        (finding.file, finding.line, finding.offset)
+        for finding in verify_tree(run)
+        if finding.code == "QUEUE_CORRUPT"
+    ]
+
+    assert ("queues/fills/inbox.000001.jsonl", 1, 0) in places
+    assert ("queues/fills/inbox.000001.jsonl", 2, length) in places
+    assert ("queues/fills/acks.jsonl", 1, 0) in places
+
+
+def test_line_with_a_right_hash_over_other_json_is_found(run: Path) -> None:
+    """Floats, spaces, unsorted keys: the bytes are proven, the form is not."""
+    for json in (b'{"a":1.5}', b'{"a": 1}', b'{"b":1,"a":2}', b'{"a":1,"a":1}'):
+        rewrite(run / "queues" / "risk_actions", "inbox", [encode_line(json)])
+        findings = [f for f in verify_tree(run / "queues" / "risk_actions")]
+        assert [(finding.code, finding.line) for finding in findings] == [("SCHEMA_INVALID", 1)]
+
+
+def test_whole_lines_are_shown_to_a_further_check(run: Path) -> None:
+    """Contracts are judged by whoever knows them; the findings come in place."""
+    seen: list[tuple[str, int]] = []
+
+    def on_line(file: str, line: int, offset: int, json: bytes) -> list[Finding]:
+        seen.append((file, line))
+        wrong = canonical.decode(json).get("id") == 3
+        return [Finding(file, line, offset, "TYPE_UNKNOWN", "a type", "3")] if wrong else []
+
+    findings = list(verify_tree(run, on_line))
+
+    assert ("queues/fills/inbox.000001.jsonl", 1) in seen
+    assert len(seen) == len(set(seen)) == 22 + 4 + 4 + 1 + 16
+    assert {finding.code for finding in findings} == {"TYPE_UNKNOWN"}
+    assert len(findings) == 3
+
+
+def test_live_queue_verifies_up_to_its_head(var_dir: Path) -> None:
+    """While a writer runs, what it has not published is nobody's business."""
+    make_run(var_dir)
+    writer = open_writer(var_dir / "queues", "fills", segment_bytes=1000)
+    writer.append(lines_of(60, 2))
+    with (var_dir / "queues" / "fills" / "inbox.jsonl").open("ab") as file:
+        file.write(b"half a li")
+
+    assert list(verify_tree(var_dir / "queues")) == []
+    writer.close()
+
+
+def test_loose_file_of_lines_is_judged_line_by_line(clean: Path, tmp_path: Path) -> None:
+    """An export without its head has hashes still."""
+    path = tmp_path / "export.jsonl"
+    shutil.copy(clean / "queues" / "fills" / "inbox.jsonl", path)
+    assert list(verify_tree(path)) == []
+    change(path, 80)
+    findings = list(verify_tree(path))
+
+    assert [(finding.code, finding.line) for finding in findings] == [("QUEUE_CORRUPT", 1)]
+
+
+@pytest.mark.parametrize("name", ["nowhere", "notes.txt"])
+def test_what_cannot_be_verified_is_refused(tmp_path: Path, name: str) -> None:
+    """No silent success over nothing."""
+    (tmp_path / "notes.txt").write_text("hello")
+    with pytest.raises(Refusal):
+        list(verify_tree(tmp_path / name))
+
+
+def test_verify_needs_little_memory_however_long_the_queue(var_dir: Path) -> None:
+    """Thirty megabytes, and a line that never ends, in a few megabytes of memory."""
+    writer = open_writer(var_dir, "fills", sync=False)
+    lines = lines_of(1, 100, 1000)
+    for _ in range(250):
+        writer.append(lines)
+    writer.close()
+    (var_dir / "fills" / "loose.jsonl").write_bytes(b"\0" * 20_000_000)
+    tracemalloc.start()
+    found = list(verify_tree(var_dir / "fills"))
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+
+    assert {Path(finding.file).stem for finding in found} == {"loose"}
+    assert peak < 25_000_000
+
+
+def test_chain_of_the_head_is_recomputed_by_anybody(clean: Path) -> None:
+    """The head's chain is sha256(chain + digest) over all lines of all segments, from 32 zeros."""
+    folder = clean / "queues" / "fills"
+    chain = CHAIN_START
+    for path in [*sorted(folder.glob("inbox.0*.jsonl")), folder / "inbox.jsonl"]:
+        for line in path.read_bytes().splitlines():
+            chain = chain_next(chain, bytes.fromhex(line[7:71].decode()))
+
+    assert chain in (folder / "inbox.head").read_bytes()
