@@ -185,15 +185,22 @@ class _Lines:
         return _value(next(self._lines, ""), name)
 
     def integer(self, name: str, low: int, high: int) -> int:
-        return _integers(self._next(name), 1, low, high)[0]
+        return self.integers(name, 1, low, high)[0]
 
     def integers(self, name: str, count: int, low: int, high: int) -> list[int]:
-        return _integers(self._next(name), count, low, high)
+        value = self._next(name)
+        try:
+            return _integers(value, count, low, high)
+        except ModelRefused as refused:
+            raise ModelRefused(f"{name}: {refused}") from refused
 
     def numbers(self, name: str, count: int, bound: float) -> None:
-        texts = _texts(self._next(name), count)
-        for text in texts:
-            _number(text, bound)
+        value = self._next(name)
+        try:
+            for text in _texts(value, count):
+                _number(text, bound)
+        except ModelRefused as refused:
+            raise ModelRefused(f"{name}: {refused}") from refused
 
     def end(self) -> None:
         extra = next(self._lines, None)

@@ -43,6 +43,7 @@ RUN_ID = "20251120_000000"
 START_TS = 1_763_596_800_000
 SYMBOL = "BTCUSDT"
 DEADLINE_S = 30.0
+LEVEL_HERE = {"linux": "jail", "win32": "advisory"}.get(sys.platform, "off")
 
 
 def wait_for(condition: Callable[[], bool], what: str, deadline_s: float = DEADLINE_S) -> None:

@@ -1,0 +1,249 @@
+"""Features, datasets and packs: from events to rows, and what may never get in."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from minibot.ai.baseline import baseline_probabilities
+from minibot.ai.dataset import (
+    BUY,
+    HOLD,
+    SELL,
+    QueueForbidden,
+    RowMaker,
+    check_permitted,
+)
+from minibot.ai.packs import PackRefused, read_pack, write_pack
+from minibot.ai.rows import Windows, row_of
+from minibot.ai.vector import FEATURES, SCALE, FeatureWindow
+from minibot.events.model import Event, Gap, Payload
+from minibot.kernel.errors import ConfigError
+from tests.ai.ai_rows import RUN_ID, dataset
+from tests.ai.ai_stage import START_TS, SYMBOL, history, market
+
+
+def events(batches: Iterator[list[tuple[Payload, int]]], run_id: str = RUN_ID) -> list[Event]:
+    """Return a market as events."""
+    return [
+        Event(ts, f"{number}", "market_role", run_id, "0" * 64, payload)
+        for number, (payload, ts) in enumerate(pair for batch in batches for pair in batch)
+    ]
+
+
+def maker(horizon_ms: int = 10_000) -> RowMaker:
+    """Return a row maker of one symbol."""
+    return RowMaker(
+        RUN_ID,
+        frozenset({"market_ticks", "signals", "fills"}),
+        Windows([SYMBOL], "1s", "1m"),
+        bar_interval="1s",
+        horizon_ms=horizon_ms,
+        label_bps_min=2.0,
+    )
+
+
+def rising(second: int) -> float:
+    """Return a price that rises by 1 bp each second."""
+    return 60_000.0 * (1 + second / 10_000)
+
+
+def feed(rows: RowMaker, listed: list[Event]) -> None:
+    """Feed events as lines of market_ticks."""
+    for seq, event in enumerate(listed, start=1):
+        rows.take("market_ticks", seq, event)
+
+
+def test_rows_of_a_rising_market_are_labelled_buy_after_the_horizon() -> None:
+    """A row is labelled by what came after it: 10 bps in ten seconds of market time."""
+    rows = maker()
+    feed(rows, events(history(rising)) + events(market(0, 60, prices=rising)))
+
+    made = rows.dataset()
+
+    assert len(made.rows) == 50  # The last ten seconds still wait for their future.
+    assert {row.label for row in made.rows} == {BUY}
+    assert made.manifest()["source_queues"] == ["market_ticks"]
+
+
+@pytest.mark.parametrize(
+    ("per_second", "label"), [(-1, SELL), (0, HOLD), (0.19, HOLD), (0.21, BUY), (1, BUY)]
+)
+def test_label_follows_the_move_over_the_horizon(per_second: float, label: int) -> None:
+    """Under the threshold of 2 bps it is HOLD, from it on BUY or SELL."""
+
+    def prices(second: int) -> float:
+        return 60_000.0 * (1 + per_second * second / 10_000)
+
+    rows = maker()
+    feed(rows, events(history(prices)) + events(market(0, 45, prices=prices)))
+    assert {row.label for row in rows.dataset().rows} == {label}
+
+
+def test_rows_across_a_gap_are_not_labelled() -> None:
+    """What a missing stretch would have shown is unknown, so nothing is learnt from it."""
+    rows = maker()
+    feed(rows, events(history(rising)) + events(market(0, 5, prices=rising)))
+    gap = Gap(SYMBOL, "trade", START_TS + 5000, START_TS + 9000, "disconnect")
+    feed(rows, events(iter([[(gap, START_TS + 5000)]])))
+    feed(rows, events(market(9, 16, prices=rising)))
+    assert len(rows) == 0
+
+
+def test_rows_are_made_of_nothing_that_comes_later() -> None:
+    """The features of a second do not change when its future does: no look-ahead."""
+
+    def crash(second: int) -> float:
+        return rising(second) if second < 40 else 10_000.0
+
+    one, two = maker(), maker()
+    feed(one, events(history(rising)) + events(market(0, 60, prices=rising)))
+    feed(two, events(history(rising)) + events(market(0, 60, prices=crash)))
+    early = [row.features for row in one.dataset().rows if row.ts < START_TS + 40_000]
+    assert early == [row.features for row in two.dataset().rows if row.ts < START_TS + 40_000]
+
+
+@pytest.mark.row("N-72")
+@pytest.mark.parametrize("queue", ["order_intents", "risk_actions", "health", "recommendations"])
+def test_dataset_refuses_a_queue_that_is_not_permitted(queue: str) -> None:
+    """Both where the configuration names it and where an event of it turns up."""
+    with pytest.raises(ConfigError, match="may not learn from") as caught:
+        check_permitted(["market_ticks", queue])
+    assert queue in caught.value.violations[0]
+    event = events(market(0, 1, prices=rising))[0]
+    with pytest.raises(QueueForbidden):
+        maker().take(queue, 1, event)
+
+
+def test_dataset_refuses_events_of_another_run() -> None:
+    """A copied line of another run is not learnt from."""
+    event = events(market(0, 1, prices=rising), run_id="20990101_000000")[0]
+    with pytest.raises(QueueForbidden, match="20990101_000000"):
+        maker().take("market_ticks", 1, event)
+
+
+def test_split_leaves_a_gap_so_that_no_label_looks_into_the_test() -> None:
+    """Training ends a horizon before the held out rows begin."""
+    train, holdout = dataset(1, rows=400).split(30_000)
+    assert max(row.ts for row in train) + 30_000 < min(row.ts for row in holdout)
+    assert len(holdout) == 100
+
+
+def test_vector_waits_for_its_bars_and_its_touch() -> None:
+    """Before 31 bars and a touch there is nothing to say; a flat market says neutral values."""
+    window = FeatureWindow()
+    for _ in range(30):
+        window.take_bar(101.0, 99.0, 100.0, 1.0, 0.5)
+    window.take_touch(99.9, 1.0, 100.1, 1.0)
+    assert window.vector() is None
+    window.take_bar(101.0, 99.0, 100.0, 1.0, 0.5)
+    vector = window.vector()
+    assert vector is not None
+    named = dict(zip(FEATURES, vector, strict=True))
+    assert named["return_5_bps"] == 0
+    assert named["rsi_14"] == 50 * SCALE
+    assert named["taker_buy_share_5"] == SCALE // 2
+    assert named["spread_bps"] == 20 * SCALE
+    assert named["touch_imbalance"] == 0
+    assert named["atr_bps"] == 200 * SCALE
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    numbers=st.lists(st.floats(allow_nan=True, allow_infinity=True), min_size=4, max_size=4),
+    bar=st.lists(st.floats(allow_nan=True, allow_infinity=True), min_size=5, max_size=5),
+)
+def test_vector_of_any_numbers_is_bounded_integers_or_none(
+    numbers: list[float], bar: list[float]
+) -> None:
+    """NaN and infinities of a broken feed never reach a model."""
+    window = FeatureWindow()
+    for _ in range(40):
+        window.take_bar(101.0, 99.0, 100.0, 1.0, 0.5)
+    window.take_bar(*bar)
+    window.take_touch(*numbers)
+    vector = window.vector()
+    if vector is not None:
+        assert all(type(value) is int and abs(value) <= 10**15 for value in vector)
+        assert sum(baseline_probabilities(vector)) == SCALE
+
+
+def test_rows_and_windows_agree_on_events() -> None:
+    """A bar of the trend interval does not enter the bars, and unknown symbols are ignored."""
+    windows = Windows([SYMBOL], "1s", "1m")
+    for event in events(history(rising)) + events(market(0, 2, prices=rising)):
+        row = row_of(event.payload)
+        if row is not None:
+            windows.take(row)
+            windows.take([row[0], "OTHER", *row[2:]])
+    assert list(windows.by_symbol) == [SYMBOL]
+    assert windows.by_symbol[SYMBOL].vector() is not None
+
+
+@pytest.mark.parametrize("row", [[], ["touch"], ["touch", SYMBOL, "x", "1", "1", "1"], [1, SYMBOL]])
+def test_row_that_is_malformed_is_a_value_error_or_ignored(row: list[object]) -> None:
+    """The worker ends on a row it cannot read, with one kind of error."""
+    windows = Windows([SYMBOL], "1s", "1m")
+    try:
+        windows.take(row)
+    except ValueError:
+        return
+    assert windows.by_symbol[SYMBOL].mid is None
+
+
+def test_baseline_leans_with_the_market_and_never_excludes_a_side() -> None:
+    """Rising momentum, buying takers and a heavy bid lean to BUY; mirrored, to SELL."""
+    up = [0] * len(FEATURES)
+    up[FEATURES.index("return_15_bps")] = 10 * SCALE
+    up[FEATURES.index("taker_buy_share_20")] = SCALE
+    up[FEATURES.index("touch_imbalance")] = SCALE
+    sell, hold, buy = baseline_probabilities(tuple(up))
+    assert buy > hold > sell > 0
+    down = [-value for value in up]
+    down[FEATURES.index("taker_buy_share_20")] = 0
+    assert baseline_probabilities(tuple(down)) == (buy, hold, sell)
+
+
+@pytest.mark.row("N-71")
+def test_pack_is_versioned_and_a_changed_byte_is_refused(tmp_path: Path) -> None:
+    """The manifest names version and sha256; any changed byte in any file refuses the pack."""
+    root = tmp_path / "ai"
+    made = dataset(1, rows=40)
+    version = write_pack(root, made, created_ts=5)
+    pack = read_pack(root, version)
+    assert pack.manifest["version"] == version
+    assert pack.manifest["dataset"]["source_queues"] == ["market_ticks"]
+    assert [row.features for row in pack.rows] == [row.features for row in made.rows]
+    assert write_pack(root, made, created_ts=6) == version
+
+    for name in ("rows.jsonl", "manifest.json", "sha256"):
+        path = root / "packs" / version / name
+        whole = path.read_bytes()
+        path.write_bytes(whole[:-9] + bytes([whole[-9] ^ 1]) + whole[-8:])
+        with pytest.raises(PackRefused):
+            read_pack(root, version)
+        path.write_bytes(whole)
+    read_pack(root, version)
+
+
+@pytest.mark.parametrize("version", ["../../etc", "features-v1-" + "0" * 15, "", "/abs", "x" * 300])
+def test_pack_of_a_foreign_name_is_refused(tmp_path: Path, version: str) -> None:
+    """A version is a name of ours, never a path."""
+    with pytest.raises(PackRefused):
+        read_pack(tmp_path, version)
+
+
+def test_rows_of_a_dataset_are_not_touched_by_later_events() -> None:
+    """A training works on a copy."""
+    rows = maker()
+    feed(rows, events(history(rising)) + events(market(0, 30, prices=rising)))
+    before = rows.dataset()
+    count = len(before.rows)
+    feed(rows, events(market(30, 60, prices=rising)))
+    assert len(before.rows) == count
+    assert replace(before.rows[0]) == rows.dataset().rows[0]

@@ -1,0 +1,334 @@
+"""Snapshots, gate, activation, training: what may become the active model, and what may not."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from minibot.ai.activation import Activation, Active
+from minibot.ai.booster import LightGbm
+from minibot.ai.dataset import Dataset, Row
+from minibot.ai.gate import MODEL_DAMAGED, MODEL_WORSE, ROWS_TOO_FEW, judge_candidate, score
+from minibot.ai.models import activate_model, list_models, rollback_model
+from minibot.ai.snapshots import SnapshotRefused
+from minibot.ai.training import Tasks, Trained, TrainingFailed, TrainingSettings, train_snapshot
+from minibot.ai.vector import FEATURES, SCALE
+from minibot.kernel.errors import IntegrityError, Refusal
+from minibot.runtime.paths import Var
+from tests.ai.ai_rows import dataset, model_text
+from tests.ai.ai_stage import LEVEL_HERE
+
+SETTINGS = TrainingSettings(
+    memory_mb=256, isolation_min=LEVEL_HERE, rows_min=100, horizon_ms=30_000, seed=1
+)
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """The folder of the AI."""
+    return tmp_path / "var" / "ai"
+
+
+def train(root: Path, data: Dataset, created_ts: int = 1) -> Trained:
+    """Train on a dataset with the real jailed processes."""
+    return train_snapshot(Activation(root), root, data, SETTINGS, created_ts=created_ts)
+
+
+def passed(root: Path, seed: int) -> str:
+    """Write a snapshot that the gate has passed, and return its id."""
+    activation = Activation(root)
+    model_id = activation.snapshots.write(model_text(seed), created_ts=seed, training={"rows": 1})
+    sha256 = activation.snapshots.load(model_id).manifest["model"]["sha256"]
+    activation.snapshots.write_verdict(
+        model_id, {"passed": True, "reasons": [], "model_sha256": sha256}
+    )
+    return model_id
+
+
+@pytest.mark.row("N-73", "N-74", "D-21")
+def test_training_better_becomes_active_worse_stays_inactive_rollback_returns(root: Path) -> None:
+    """The whole way with real processes: train, gate, activate; a worse one is refused; go back."""
+    activation = Activation(root)
+    first = train(root, dataset(1))
+    assert first.verdict.passed
+    activation.activate(first.model_id, "test")
+
+    worse = train(root, dataset(2, noise=1.0), created_ts=2)
+    assert not worse.verdict.passed
+    assert MODEL_WORSE in worse.verdict.reasons[0]
+    pointer = (root / "active.json").read_bytes()
+    with pytest.raises(SnapshotRefused, match=MODEL_WORSE):
+        activation.activate(worse.model_id, "test")
+    assert (root / "active.json").read_bytes() == pointer
+
+    better = train(root, dataset(3, noise=0.0, rows=800), created_ts=3)
+    assert better.verdict.passed
+    assert better.verdict.scores["reference"].logloss < 0.9  # The reference is the active model.
+    activation.activate(better.model_id, "test")
+    assert activation.read() == Active(better.model_id, (first.model_id,))
+
+    assert activation.rollback("test").model_id == first.model_id
+    manifest = json.loads(
+        (root / "snapshots" / better.model_id / "manifest.json").read_text("ascii")
+    )
+    assert manifest["training"]["source_queues"] == ["market_ticks"]
+
+
+def test_training_twice_on_the_same_rows_gives_the_same_model(root: Path, tmp_path: Path) -> None:
+    """One thread, a fixed seed: the snapshot's id is the same in another folder and process."""
+    assert train(root, dataset(1)).model_id == train(tmp_path / "other", dataset(1)).model_id
+
+
+def test_training_on_too_few_rows_writes_nothing(root: Path) -> None:
+    """What cannot be tested is not trained."""
+    with pytest.raises(TrainingFailed, match="needed"):
+        train(root, dataset(1, rows=60))
+    assert not (root / "snapshots").exists()
+
+
+def test_training_without_the_least_isolation_touches_no_model(root: Path) -> None:
+    """A level that no system reaches: the trainer gets no rows."""
+    settings_ = TrainingSettings(256, "unreachable", 100, 30_000, 1)
+    with pytest.raises(TrainingFailed, match="isolation"):
+        train_snapshot(Activation(root), root, dataset(1), settings_, created_ts=1)
+    assert not (root / "snapshots").exists()
+
+
+def test_training_that_is_cancelled_ends_its_process(root: Path) -> None:
+    """At the end of a run nobody waits for a training."""
+    with pytest.raises(TrainingFailed, match="cancelled"):
+        train_snapshot(
+            Activation(root),
+            root,
+            dataset(1),
+            SETTINGS,
+            created_ts=1,
+            is_cancelled=lambda: True,
+        )
+
+
+def test_scorer_gets_no_label_and_refuses_a_damaged_text(root: Path) -> None:
+    """The scoring process answers for features alone, and only for a text that holds."""
+    tasks = Tasks(root, SETTINGS, lambda: False)
+    rows = dataset(1, rows=40).rows
+    relabelled = [Row(row.ts, row.symbol, row.features, 0) for row in rows]
+    text = model_text()
+    assert tasks.score(text, rows) == tasks.score(text, relabelled)
+    with pytest.raises(TrainingFailed):
+        tasks.score(text.replace("num_leaves=", "num_leaves=9"), rows)
+
+
+def test_booster_is_deterministic_and_agrees_with_itself_after_a_round_trip() -> None:
+    """The same rows give the same text, and the text gives the same probabilities."""
+    native = LightGbm()
+    rows = [row.features for row in dataset(1, rows=50).rows]
+    one, two = native.load(model_text(1)), native.load(model_text(1))
+    assert model_text(1) == model_text(1)
+    assert model_text(1) != model_text(2)
+    assert one.probabilities(rows) == two.probabilities(rows)
+    assert all(abs(sum(three) - 1.0) < 1e-9 for three in one.probabilities(rows))
+    assert len(one.contributions(rows[0])) == 3
+    assert len(one.contributions(rows[0])[0]) == len(FEATURES) + 1
+
+
+# --- gate ---------------------------------------------------------------------------------------
+
+THIRDS = (333_333, 333_334, 333_333)
+
+
+def rows_labelled(labels: list[int]) -> list[Row]:
+    """Return rows with these labels."""
+    return [Row(number, "BTCUSDT", (), label) for number, label in enumerate(labels)]
+
+
+def sure(rows: list[Row], share: int = 800_000) -> list[tuple[int, int, int]]:
+    """Return probabilities that favour the true label with a share."""
+    rest = (SCALE - share) // 2
+    answers = []
+    for row in rows:
+        three = [rest, rest, rest]
+        three[row.label] = SCALE - 2 * rest
+        answers.append((three[0], three[1], three[2]))
+    return answers
+
+
+def test_gate_passes_the_better_and_refuses_the_worse() -> None:
+    """Both sides of the line: equal passes, a little worse does not."""
+    rows = rows_labelled([0, 1, 2] * 20)
+    good, better = sure(rows, 700_000), sure(rows, 800_000)
+    assert judge_candidate(rows, rows, better, good).passed
+    assert judge_candidate(rows, rows, good, good).passed
+    verdict = judge_candidate(rows, rows, good, better)
+    assert not verdict.passed
+    assert MODEL_WORSE in verdict.reasons[0]
+
+
+def test_gate_refuses_what_is_no_better_than_always_the_same() -> None:
+    """A model that beats a bad reference but not the constant answer is no model."""
+    rows = rows_labelled([1] * 50 + [0] * 5 + [2] * 5)
+    candidate = [(300_000, 400_000, 300_000)] * 60
+    reference = [(400_000, 200_000, 400_000)] * 60
+    assert not judge_candidate(rows, rows, candidate, reference).passed
+
+
+def test_gate_needs_rows_and_whole_answers() -> None:
+    """Too few rows, a missing answer, a sum that is off: refused, never guessed."""
+    rows = rows_labelled([0, 1, 2] * 20)
+    few = rows[:29]
+    assert ROWS_TOO_FEW in judge_candidate(rows, few, sure(few), sure(few)).reasons[0]
+    for broken in (sure(rows)[:-1], [*sure(rows)[:-1], (SCALE, 1, 0)], []):
+        assert MODEL_DAMAGED in judge_candidate(rows, rows, broken, sure(rows)).reasons[0]
+
+
+@given(labels=st.lists(st.integers(0, 2), min_size=1, max_size=30))
+def test_score_is_best_for_the_truth(labels: list[int]) -> None:
+    """No other answer scores better than certainty about what happened."""
+    rows = rows_labelled(labels)
+    assert score(sure(rows, SCALE), rows).logloss <= score([THIRDS] * len(rows), rows).logloss
+    assert score(sure(rows, SCALE), rows).accuracy == 1.0
+
+
+# --- snapshots ----------------------------------------------------------------------------------
+
+
+@pytest.mark.row("N-73", "N-71")
+@settings(max_examples=60, deadline=None)
+@given(
+    position=st.integers(0, 10**6), file=st.sampled_from(["model.txt", "manifest.json", "sha256"])
+)
+def test_snapshot_with_any_changed_byte_is_refused(
+    tmp_path_factory: pytest.TempPathFactory, position: int, file: str
+) -> None:
+    """One flipped bit anywhere, and the snapshot is not used."""
+    root = tmp_path_factory.mktemp("ai")
+    model_id = passed(root, 1)
+    path = root / "snapshots" / model_id / file
+    whole = bytearray(path.read_bytes())
+    whole[position % len(whole)] ^= 1
+    path.write_bytes(whole)
+    with pytest.raises(SnapshotRefused):
+        Activation(root).load_passed(model_id)
+
+
+@pytest.mark.parametrize("file", ["model.txt", "manifest.json", "sha256", "gate.json"])
+def test_snapshot_without_one_of_its_files_is_not_activated(root: Path, file: str) -> None:
+    """No manifest, no sums, no verdict: no activation, and the former stays."""
+    former, model_id = passed(root, 1), passed(root, 2)
+    activation = Activation(root)
+    activation.activate(former, "test")
+    (root / "snapshots" / model_id / file).unlink()
+    with pytest.raises(SnapshotRefused):
+        activation.activate(model_id, "test")
+    assert activation.read().model_id == former
+
+
+def test_snapshot_of_other_features_is_refused(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A model made for another feature list is not this build's."""
+    model_id = passed(root, 1)
+    monkeypatch.setattr("minibot.ai.snapshots.FEATURES_VERSION", "features-v2")
+    with pytest.raises(SnapshotRefused, match="features_version"):
+        Activation(root).snapshots.load(model_id)
+
+
+def test_snapshot_verdict_of_another_text_does_not_count(root: Path) -> None:
+    """A verdict is bound to the sha256 of what was judged."""
+    one, two = passed(root, 1), passed(root, 2)
+    activation = Activation(root)
+    verdict = dict(activation.snapshots.verdict(one) or {})
+    activation.snapshots.write_verdict(two, verdict)
+    with pytest.raises(SnapshotRefused, match="another text"):
+        activation.load_passed(two)
+
+
+@pytest.mark.skipif(not hasattr(os, "symlink"), reason="needs symbolic links")
+def test_snapshot_that_is_a_link_is_refused(root: Path, tmp_path: Path) -> None:
+    """A model file that points elsewhere is not followed."""
+    model_id = passed(root, 1)
+    path = root / "snapshots" / model_id / "model.txt"
+    elsewhere = tmp_path / "model.txt"
+    path.rename(elsewhere)
+    path.symlink_to(elsewhere)
+    with pytest.raises(SnapshotRefused):
+        Activation(root).load_passed(model_id)
+
+
+@pytest.mark.parametrize("name", ["../../../etc", "lgbm-xyz", "", "lgbm-0123456789abcdef/.."])
+def test_snapshot_of_a_foreign_name_is_refused(root: Path, name: str) -> None:
+    """An id is a name of ours, never a path."""
+    with pytest.raises(SnapshotRefused):
+        Activation(root).activate(name, "test")
+
+
+# --- activation ---------------------------------------------------------------------------------
+
+
+@pytest.mark.row("N-74")
+def test_rollback_passes_over_snapshots_that_no_longer_hold(root: Path) -> None:
+    """Going back never lands on a damaged model; without any left, the baseline answers."""
+    one, two, three = passed(root, 1), passed(root, 2), passed(root, 3)
+    activation = Activation(root)
+    for model_id in (one, two, three):
+        activation.activate(model_id, "test")
+    (root / "snapshots" / two / "model.txt").write_bytes(b"tree\n")
+    assert activation.rollback("test") == Active(one, ())
+    (root / "snapshots" / one / "sha256").unlink()
+    assert activation.rollback("test") == Active("", ())
+    with pytest.raises(SnapshotRefused, match="no model is active"):
+        activation.rollback("test")
+
+
+def test_active_pointer_that_was_changed_by_hand_is_a_violation(root: Path) -> None:
+    """The pointer proves itself; an edited one is not followed."""
+    activation = Activation(root)
+    activation.activate(passed(root, 1), "test")
+    path = root / "active.json"
+    path.write_bytes(path.read_bytes().replace(b"lgbm-", b"lgbn-"))
+    with pytest.raises(IntegrityError):
+        activation.read()
+
+
+def activate_in_turn(root: Path, ids: list[str]) -> None:
+    """Activate each model again and again, as a second program would."""
+    activation = Activation(root)
+    for _ in range(10):
+        for model_id in ids:
+            activation.activate(model_id, "test")
+
+
+def test_activation_by_two_programs_at_once_leaves_a_whole_pointer(root: Path) -> None:
+    """Two processes take turns under the lock; the pointer is whole and nothing is lost."""
+    ids = [passed(root, 1), passed(root, 2)]
+    context = multiprocessing.get_context("spawn")
+    others = [context.Process(target=activate_in_turn, args=(root, ids)) for _ in range(2)]
+    for other in others:
+        other.start()
+    for other in others:
+        other.join(60)
+    assert [other.exitcode for other in others] == [0, 0]
+    assert Activation(root).read().model_id in ids
+
+
+@pytest.mark.row("D-21")
+def test_operator_lists_activates_and_rolls_back_with_a_request(tmp_path: Path) -> None:
+    """The verbs' functions: what stands, what is active, and the request to a running run."""
+    var = Var(tmp_path / "var")
+    one, two = passed(var.ai, 1), passed(var.ai, 2)
+    activate_model(var, one, "by hand")
+    activate_model(var, two, "by hand", running="20251120_000000")
+    assert [(line.model_id, line.is_active) for line in list_models(var.ai)] == [
+        (one, False),
+        (two, True),
+    ]
+    (request,) = var.requests.glob("*.json")
+    said = json.loads(request.read_text("ascii"))
+    assert (said["kind"], said["model_id"]) == ("model_active", two)
+    assert said["run_id"] == "20251120_000000"
+    assert rollback_model(var, "by hand").model_id == one
+    with pytest.raises(Refusal):
+        activate_model(var, "lgbm-ffffffffffffffff", "by hand")
