@@ -144,4 +144,4 @@ def _leaves(value: Any, path: str) -> Iterator[str]:
 
 def _refused(path: Path, why: str) -> ConfigError:
     remedy = "Give a profile such as config/nore-demo.v1.json."
-    return ConfigError(f"{path.name}: {why}.", [f"{path.name}: {why}"], remedy)
+    return ConfigError(f"{path.name}: {why}.", (), remedy)

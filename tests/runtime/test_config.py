@@ -350,7 +350,7 @@ def test_config_file_that_is_no_profile_is_one_message_with_its_name(
     with pytest.raises(ConfigError, match=re.escape(name)) as refusal:
         load_config(path)
     assert refusal.value.exit_code == 4
-    assert len(refusal.value.violations) == 1
+    assert refusal.value.violations == ()  # One message; there is no list of keys.
     assert refusal.value.remedy
 
 
@@ -393,7 +393,8 @@ def test_config_number_over_64_bits_is_no_number(tmp_path: Path) -> None:
     assert "whole number" in one(f"seed={2**64}")
     path = tmp_path / "large.json"
     path.write_text(json.dumps({**RAW, "seed": 2**64}), encoding="utf-8")
-    assert "64 bits" in refused(path)[0]
+    with pytest.raises(ConfigError, match="64 bits"):
+        load_config(path)
 
 
 @pytest.mark.parametrize("key", ["a\x1b[31m", "risk.\u202e", "x" * 5000])
