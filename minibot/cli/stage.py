@@ -71,7 +71,7 @@ def _status(_: argparse.Namespace) -> Answer:
     staged = [] if pending is None else list(pending.files)
     wrong = [] if pending is None else staging.problems(PROJECT, pending)
     under_way = staging.is_under_way(PROJECT)
-    different = staging.compare(PROJECT)
+    different = [] if under_way else staging.compare(PROJECT)
     document = {
         "staged": [item.path for item in staged],
         "problems": wrong,
@@ -82,7 +82,7 @@ def _status(_: argparse.Namespace) -> Answer:
     lines += [f"problem   {text}" for text in wrong]
     lines += ["a deployment was cut off: minibot stage apply brings it to its end"] * under_way
     lines += [f"different {text}" for text in different]
-    lines += ["the code is what staging/deployed.json lists"] * (not different)
+    lines += ["the code is what staging/deployed.json lists"] * (not different and not under_way)
     return (DIFFERS if different or wrong or under_way else FINE), document, lines
 
 

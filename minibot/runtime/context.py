@@ -6,6 +6,7 @@ here, so that the rooms of the trade hold decisions alone.
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -30,6 +31,7 @@ from minibot.runtime.log import Log
 from minibot.runtime.manifest import Manifest
 from minibot.runtime.paths import PROJECT, Var
 from minibot.runtime.planted import Planted
+from minibot.runtime.secrets import load_secrets
 from minibot.runtime.stop import (
     StopRecord,
     arm,
@@ -113,6 +115,8 @@ class RoleContext:
         self.planted = Planted.of(self.config.chaos)
         self.control = control
         self.heartbeat = heartbeat
+        if name != "ai_role":  # The AI's clerk meets no secret, so it is given none.
+            load_secrets(self.config.secrets.path, PROJECT, os.environ)
         logging = self.config.logging
         self.log = Log(
             name,

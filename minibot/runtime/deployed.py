@@ -18,7 +18,7 @@ from minibot.kernel.canonical import JsonObject
 from minibot.kernel.errors import IntegrityError, Refusal
 from minibot.kernel.files import ensure_folder, read_hashed, write_hashed
 from minibot.runtime.cmdline import own_cmdline_hash
-from minibot.runtime.deploy import APPLIED, DEPLOYED, TEMP_SUFFIX
+from minibot.runtime.deploy import APPLIED, DEPLOYED, JOURNAL, TEMP_SUFFIX
 
 CODE_FOLDERS: Final = ("config", "contracts", "minibot", "tools")
 CODE_FILES: Final = ("pyproject.toml", "requirements.lock")
@@ -38,8 +38,14 @@ def compare(project: Path) -> list[str]:
     """Return what differs from `staging/deployed.json`, one `path: how` each; empty when equal.
 
     Raises:
-        Refusal: There is no list yet, or it is damaged; the remedy names the command.
+        Refusal: There is no list yet, it is damaged, or a deployment was cut off; the remedy
+            names the command.
     """
+    if (project / JOURNAL).exists():
+        raise Refusal(
+            "a deployment was cut off, so the code is neither old nor new.",
+            "Bring it to its end: minibot stage apply",
+        )
     return differences(read_deployed(project), code_manifest(project))
 
 

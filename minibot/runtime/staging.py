@@ -171,8 +171,11 @@ def apply(project: Path, run_lock: Path) -> tuple[str, ...]:
             going on, or another deployment is.
     """
     with _alone(project, run_lock):
-        _finish(project)
+        finished = _finish(project)
         pending = read_pending(project)
+        if finished == "completed" and pending is not None and _is_applied(project, pending):
+            shutil.rmtree(project / "staging" / "pending")
+            return tuple(item.path for item in pending.files)
         if pending is None:
             raise Refusal(f"{MANIFEST} does not stand.", "Stage files first: minibot stage add")
         wrong = problems(project, pending)
@@ -191,6 +194,14 @@ def apply(project: Path, run_lock: Path) -> tuple[str, ...]:
             )
         shutil.rmtree(project / "staging" / "pending")
         return tuple(item.path for item in pending.files)
+
+
+def _is_applied(project: Path, pending: Pending) -> bool:
+    """Return whether every staged file stands already: the deployment that was cut off did it."""
+    return all(
+        (project / item.path).is_file() and _sha256(project / item.path) == item.sha256
+        for item in pending.files
+    )
 
 
 def is_under_way(project: Path) -> bool:

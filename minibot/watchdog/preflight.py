@@ -23,6 +23,7 @@ from minibot.kernel.lock import WriterLock
 from minibot.runtime.clock import machine_ns
 from minibot.runtime.config import Config
 from minibot.runtime.paths import PROJECT, Var
+from minibot.runtime.secrets import load_secrets
 from minibot.runtime.staging import compare
 
 SYNC_SAMPLES = 20
@@ -45,6 +46,7 @@ def preflight(config: Config, var: Var) -> list[CheckResult]:
     """Return the result of every check that needs no exchange, cheap ones first."""
     checks: Sequence[Callable[[], CheckResult]] = (
         lambda: _flag(var),
+        lambda: _secrets(config),
         lambda: _writable(var),
         lambda: _disk(config, var),
         lambda: _lock(var),
@@ -82,6 +84,15 @@ def _flag(var: Var) -> CheckResult:
         f"{var.flag} stands: a former run was stopped",
         'Read `minibot status`, then clear it with: minibot clear-stop --reason "..."',
     )
+
+
+def _secrets(config: Config) -> CheckResult:
+    try:
+        secrets = load_secrets(config.secrets.path, PROJECT, os.environ)
+    except Refusal as error:
+        return CheckResult("secrets", False, error.message, error.remedy)
+    found = "none" if secrets.path is None else f"{len(secrets.names)} in {secrets.path}"
+    return CheckResult("secrets", True, found)
 
 
 def _writable(var: Var) -> CheckResult:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 from pathlib import Path
 from urllib.parse import quote
@@ -13,7 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from minibot.kernel.errors import Refusal
+from minibot.runtime.config import load_config
+from minibot.runtime.paths import Var
 from minibot.runtime.secrets import REDACTED, Redactor, load_secrets, names_secret, redact
+from minibot.watchdog.preflight import preflight
 
 KEY = "vmPUZE6mv9SD5VNHk4HlWFsOr6aKE2zvsw0MuIgwCIPy6utIco14y7Ju91duEh8A"
 SHA256 = "b5bb9d8014a0f9b1d61e21e796d78dccdf1352f23cd32812f4850b878ae4944c"
@@ -245,6 +247,23 @@ def test_names_secret_judges_a_field_by_its_name(key: str, expected: bool) -> No
 
 
 @pytest.mark.row("N-11")
+def test_secrets_inside_the_tree_refuse_the_start_whoever_names_them(
+    project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Preflight refuses a path in the tree that the environment names, before any role starts."""
+    config = load_config(project / "config/nore-demo.v1.json", [], {})
+    var = Var(tmp_path / "var")
+    fine = {result.name: result.passed for result in preflight(config, var)}
+
+    monkeypatch.setenv("MINIBOT_SECRETS_FILE", str(project / "secrets.env"))
+    refused = [result for result in preflight(config, var) if not result.passed]
+
+    assert fine["secrets"] is True
+    assert [result.name for result in refused] == ["secrets"]
+    assert "CONFIG_PATH_ESCAPE" in refused[0].found
+
+
+@pytest.mark.row("N-11")
 def test_secrets_path_is_read_by_one_module_alone(project: Path) -> None:
     """Nothing else in the product names the variable or opens the path of the config."""
     readers = [
@@ -254,5 +273,6 @@ def test_secrets_path_is_read_by_one_module_alone(project: Path) -> None:
         or "load_secrets(" in path.read_text(encoding="utf-8").replace("def load_secrets(", "")
     ]
 
-    allowed = {"minibot/runtime/secrets.py", "minibot/runtime/preflight.py"}
-    assert set(readers) <= allowed, f"{readers} on {os.name}"
+    # Preflight refuses a wrong file; a role's context teaches its log what to take out.
+    callers = {"minibot/watchdog/preflight.py", "minibot/runtime/context.py"}
+    assert set(readers) <= callers | {"minibot/runtime/secrets.py"}

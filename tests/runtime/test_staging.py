@@ -379,6 +379,23 @@ def test_stage_finish_with_a_damaged_new_file_puts_everything_back(
     assert content(tree) == before
 
 
+def test_stage_apply_after_a_cut_off_one_brings_it_to_its_end(tree: Path) -> None:
+    """Repeating the command is all that an operator has to do; until then nothing is compared."""
+    stage_two(tree)
+    pending = staging.read_pending(tree)
+    assert pending is not None
+    staging._begin(tree, pending)
+    with pytest.raises(Refusal, match="cut off"):
+        staging.compare(tree)
+
+    deployed = apply(tree)
+
+    assert set(deployed) == {LIMITS, FRESH, CONFIG}
+    assert (tree / LIMITS).read_bytes() == NEW
+    assert not (tree / "staging/pending").exists()
+    assert staging.compare(tree) == []
+
+
 def test_stage_finish_never_overwrites_what_somebody_edited_meanwhile(tree: Path) -> None:
     """A target that is neither old nor new stops the deployment by name."""
     stage_two(tree)
