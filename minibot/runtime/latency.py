@@ -10,19 +10,11 @@ from collections.abc import Sequence
 
 from minibot.events.model import Bar, Event, MarketTick, OrderIntent, OrderResult
 from minibot.events.order import TICKS, Taken
+from minibot.events.tally import percentile
 from minibot.runtime.clock import machine_ns
 
 # A decision goes back to a tick of the last seconds; a thousand ticks a second need no more.
 TICKS_KEPT = 8192
-
-
-def percentile(values: Sequence[int], percent: int) -> int:
-    """Return the nearest-rank percentile of values, or 0 without any."""
-    if not values:
-        return 0
-    ordered = sorted(values)
-    rank = max(1, -(-len(ordered) * percent // 100))
-    return ordered[rank - 1]
 
 
 class DecisionLatency:
@@ -65,6 +57,6 @@ class DecisionLatency:
             return {}
         return {
             "tick_to_result_n": len(self.samples_us),
-            "tick_to_result_us_p50": percentile(self.samples_us, 50),
-            "tick_to_result_us_p95": percentile(self.samples_us, 95),
+            "tick_to_result_us_p50": percentile(self.samples_us, 50) or 0,
+            "tick_to_result_us_p95": percentile(self.samples_us, 95) or 0,
         }

@@ -1,14 +1,29 @@
 """Metrics while the run lives: `var/metrics/metrics.json` (atomic) and timed snapshots.
 
-Nothing here is a source of truth: every figure can be recounted from the queues.
+Nothing here is a source of truth: `minibot report` recounts every figure from the queues, and a
+test holds both against a third count. Ticks are counted only up to where the executor stands, so
+that every fill is there before the ticks behind it are looked at.
 """
 
 from __future__ import annotations
 
+from collections import Counter
+
+from minibot.events.model import Fill, Health, JsonObject, MarketTick, RunOpening
+from minibot.events.order import LineSource
+from minibot.events.performance import Performance, ratio_text
+from minibot.events.tally import HealthTally
+from minibot.kernel.cursor import Cursor
+from minibot.kernel.errors import InvariantError
 from minibot.kernel.files import write_hashed
-from minibot.kernel.queue import open_reader
-from minibot.runtime.clock import machine_ns
+from minibot.kernel.queue import open_reader, reader_folder
+from minibot.runtime.clock import machine_ns, wall_ms
 from minibot.runtime.context import RoleContext
+from minibot.runtime.stop import STOP_KIND
+from minibot.watchdog.stoplog import read_stops
+
+EXECUTION = "execution_role"
+SNAPSHOTS_KEPT = 60
 
 
 class MetricsKeeper:
@@ -16,25 +31,131 @@ class MetricsKeeper:
 
     def __init__(self, context: RoleContext) -> None:
         self._context = context
-        self._written_ns = 0
+        self._root = context.var.queues
+        self._heads = {queue: open_reader(self._root, queue) for queue in context.roles.queues}
+        self._ticks = LineSource(open_reader(self._root, "market_ticks"))
+        self._fills = LineSource(open_reader(self._root, "fills"))
+        self._health = {
+            role: LineSource(open_reader(self._root, "health", part=role))
+            for role in context.roles.roles
+        }
+        self._types: Counter[str] = Counter()
+        self._tally = HealthTally()
+        self._next_fill: tuple[int, Fill, int] | None = None
+        self._performance = Performance(self._opening(), context.config.portfolio.quote_asset)
+        self._executed = Cursor(
+            reader_folder(self._root, "market_ticks", EXECUTION, False) / "cursor.json",
+            context.run_id,
+            "market_ticks",
+            EXECUTION,
+        )
+        self._written_ns = self._snapshot_ns = machine_ns()
+
+    def _opening(self) -> RunOpening:
+        line = LineSource(open_reader(self._root, "control")).next()
+        payload = None if line is None else self._context.codec.decode("control", line.json).payload
+        if not isinstance(payload, RunOpening):
+            raise InvariantError("watchdog_role", "INVARIANT_BROKEN", "control has no run_opening")
+        return payload
 
     def step(self) -> None:
-        """Write the metrics when their interval has passed."""
-        interval_ns = self._context.config.watchdog.metrics_interval_ms * 1_000_000
-        if machine_ns() - self._written_ns >= interval_ns:
-            self._written_ns = machine_ns()
-            self._write()
+        """Count on, and write when the interval has passed."""
+        limits = self._context.config.watchdog
+        self._count(self._executed_seq())
+        moment = machine_ns()
+        if moment - self._written_ns >= limits.metrics_interval_ms * 1_000_000:
+            self._written_ns = moment
+            self._write("metrics.json")
+        if moment - self._snapshot_ns >= limits.snapshot_interval_ms * 1_000_000:
+            self._snapshot_ns = moment
+            self._snapshot()
 
     def finish(self) -> None:
-        """Write the last metrics of the run."""
-        self._write()
+        """Count to the end of the queues and write the last metrics."""
+        self._count(None)
+        self._write("metrics.json")
+        self._snapshot()
 
-    def _write(self) -> None:
-        var = self._context.var
-        counts = {
-            queue: open_reader(var.queues, queue).head().lines
-            for queue in self._context.roles.queues
+    def _executed_seq(self) -> int:
+        position = self._executed.load()
+        return 0 if position is None else position.seq
+
+    # --- counting -----------------------------------------------------------------------------
+
+    def _count(self, until_seq: int | None) -> None:
+        decode = self._context.codec.decode
+        while until_seq is None or self._ticks.position.seq < until_seq:
+            line = self._ticks.next()
+            if line is None:
+                break
+            payload = decode("market_ticks", line.json).payload
+            self._types[payload.TYPE] += 1
+            self._fills_before(line.seq)
+            if isinstance(payload, MarketTick):
+                self._performance.on_tick(payload)
+        if until_seq is None:
+            self._fills_before(None)
+        for role, source in self._health.items():
+            while (line := source.next()) is not None:
+                event = decode(f"health/parts/{role}", line.json)
+                if isinstance(event.payload, Health):
+                    self._tally.on_health(event.payload, event.ts)
+
+    def _fills_before(self, seq: int | None) -> None:
+        """Book the fills that name an earlier tick than `seq`; all without one."""
+        while True:
+            if self._next_fill is None:
+                line = self._fills.next()
+                if line is None:
+                    return
+                event = self._context.codec.decode("fills", line.json)
+                if not isinstance(event.payload, Fill):
+                    continue
+                self._next_fill = (event.tick_seq or 0, event.payload, event.ts)
+            tick_seq, fill, ts = self._next_fill
+            if seq is not None and tick_seq >= seq:
+                return
+            self._performance.on_fill(fill, ts)
+            self._next_fill = None
+
+    # --- writing ------------------------------------------------------------------------------
+
+    def _figures(self) -> JsonObject:
+        counts = {queue: reader.head().lines for queue, reader in self._heads.items()}
+        return {
+            "schema": "minibot.metrics",
+            "run_id": self._context.run_id,
+            "market_ms": self._context.clock.now_ms(),
+            "lines": counts,
+            "market_ticks": dict(sorted(self._types.items())),
+            "performance": self._performance.to_json(),
+            "stop": stop_share(self._context),
+            **self._tally.to_json(),
         }
-        write_hashed(
-            var.metrics / "metrics.json", {"run_id": self._context.run_id, "lines": counts}
-        )
+
+    def _write(self, name: str) -> None:
+        write_hashed(self._context.var.metrics / name, self._figures())
+
+    def _snapshot(self) -> None:
+        name = f"{self._context.run_id}-{wall_ms()}.json"
+        self._write(name)
+        kept = sorted(self._context.var.metrics.glob(f"{self._context.run_id}-*.json"))
+        for path in kept[:-SNAPSHOTS_KEPT]:
+            path.unlink()
+
+
+def stop_share(context: RoleContext) -> JsonObject:
+    """Return how many of all runs here were stopped, and why (N-79)."""
+    runs = sum(1 for _ in context.var.runs.glob("*/manifest.json"))
+    reasons: Counter[str] = Counter()
+    stopped: set[str] = set()
+    for envelope in read_stops(context.var.root):
+        if envelope["payload"]["kind"] == STOP_KIND and envelope["run_id"] not in stopped:
+            stopped.add(envelope["run_id"])
+            reasons[envelope["payload"]["reason_code"]] += 1
+    return {
+        "runs": runs,
+        "stopped": len(stopped),
+        "share": ratio_text(len(stopped), runs),
+        "reasons": dict(sorted(reasons.items())),
+    }

@@ -1,0 +1,101 @@
+"""What a night earned and risked, from its opening, its ticks and its fills; exact.
+
+One definition for the live metrics and the morning report. Equity is cash plus open quantity at
+the mid of the last touch, looked at after every tick; a fill counts right after the tick that it
+names. A round trip goes from flat to flat in one symbol and is net of its fees.
+"""
+
+from __future__ import annotations
+
+from minibot.events.model import BUY, Fill, JsonObject, MarketTick, RunOpening
+from minibot.events.money import amount_text, parse_amount
+from minibot.events.numbers import div_up, format_fixed
+from minibot.events.portfolio import Portfolio
+
+BPS = 10_000
+RATIO_PLACES = 4
+
+
+def ratio_text(numerator: int, denominator: int) -> str | None:
+    """Return a ratio with four places, rounded down, or None without a denominator."""
+    if denominator == 0:
+        return None
+    return format_fixed(numerator * 10**RATIO_PLACES // denominator, RATIO_PLACES)
+
+
+class Performance:
+    """Equity, drawdown and round trips of one run; feed it in the order of the module's rule."""
+
+    def __init__(self, opening: RunOpening, quote_asset: str) -> None:
+        self.portfolio = Portfolio.from_opening(opening)
+        self.quote_asset = quote_asset
+        self._marks: dict[str, int] = {}
+        self._trip: dict[str, int] = {}
+        self.trips: list[int] = []
+        # What was carried in counts at its first mark: losses before belong to the night before.
+        self.equity_start = self.equity = self.high_water_mark = self._equity()
+        self._unmarked = set(self.portfolio.symbols())
+        self.drawdown_max = 0
+        self.drawdown_bps_max = 0
+
+    def on_tick(self, tick: MarketTick) -> None:
+        """Mark the symbol at its mid and look at equity."""
+        bid, ask = parse_amount(tick.bid), parse_amount(tick.ask)
+        if bid <= 0 or ask < bid:
+            return
+        if self._marks.get(tick.symbol) == (bid + ask) // 2:
+            return
+        before = self._equity()
+        self._marks[tick.symbol] = (bid + ask) // 2
+        if tick.symbol in self._unmarked:
+            self._unmarked.discard(tick.symbol)
+            difference = self._equity() - before
+            self.equity_start += difference
+            self.high_water_mark += difference
+        self._look()
+
+    def on_fill(self, fill: Fill, ts: int) -> None:
+        """Book a fill; a sale that leaves the symbol flat ends its round trip."""
+        self.portfolio.apply(fill, ts)
+        notional = parse_amount(fill.qty) * parse_amount(fill.price) // 10**8
+        flow = -notional if fill.side == BUY else notional
+        self._trip[fill.symbol] = self._trip.get(fill.symbol, 0) + flow - parse_amount(fill.fee)
+        if not self.portfolio.position_qty(fill.symbol):
+            self.trips.append(self._trip.pop(fill.symbol))
+        self._look()
+
+    def _equity(self) -> int:
+        return self.portfolio.equity(self.quote_asset, self._marks)
+
+    def _look(self) -> None:
+        self.equity = self._equity()
+        self.high_water_mark = max(self.high_water_mark, self.equity)
+        drawdown = self.high_water_mark - self.equity
+        if drawdown > self.drawdown_max:
+            self.drawdown_max = drawdown
+        if self.high_water_mark > 0:
+            bps = div_up(drawdown * BPS * 10**RATIO_PLACES, self.high_water_mark)
+            self.drawdown_bps_max = max(self.drawdown_bps_max, bps)
+
+    def to_json(self) -> JsonObject:
+        """Return the figures: money and ratios as decimal strings, None where nothing closed."""
+        wins = [trip for trip in self.trips if trip > 0]
+        losses = [-trip for trip in self.trips if trip < 0]
+        mean_win = sum(wins) * len(losses)
+        mean_loss = sum(losses) * len(wins)
+        return {
+            "equity_start": amount_text(self.equity_start),
+            "equity": amount_text(self.equity),
+            "cash": amount_text(self.portfolio.cash(self.quote_asset)),
+            "pnl": amount_text(self.equity - self.equity_start),
+            "realised_pnl": amount_text(self.portfolio.realised_pnl),
+            "fees": amount_text(self.portfolio.fees),
+            "drawdown_max": amount_text(self.drawdown_max),
+            "drawdown_bps_max": format_fixed(self.drawdown_bps_max, RATIO_PLACES),
+            "round_trips": len(self.trips),
+            "wins": len(wins),
+            "losses": len(losses),
+            "win_rate": ratio_text(len(wins), len(self.trips)),
+            "reward_risk": ratio_text(mean_win, mean_loss) if wins and losses else None,
+            "open_positions": self.portfolio.open_positions(),
+        }

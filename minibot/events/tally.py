@@ -1,0 +1,84 @@
+"""Counts, latencies and uptimes of a run out of its `health` events (N-75..N-77).
+
+The watchdog keeps one while the run lives, the report recounts one from the sealed queues; both
+must agree to the last unit.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+from minibot.events.model import Health, JsonObject
+
+
+def percentile(values: Sequence[int], percent: int) -> int | None:
+    """Return the nearest-rank percentile of values, or None without any."""
+    if not values:
+        return None
+    ordered = sorted(values)
+    return ordered[max(1, -(-len(ordered) * percent // 100)) - 1]
+
+
+class HealthTally:
+    """What the roles said of themselves."""
+
+    def __init__(self) -> None:
+        self.latencies_us: list[int] = []
+        self.latency_errors = 0
+        self.states: dict[str, Counter[str]] = {}
+        self._uptime_s: dict[str, int] = {}
+        self._ended_s: dict[str, int] = {}
+        self._last: dict[str, Health] = {}
+        self._rss: dict[str, list[tuple[int, int]]] = {}
+
+    def on_health(self, health: Health, ts: int) -> None:
+        """Take one event of a role, in the order of that role's part."""
+        role = health.role
+        uptime = self._uptime_s.get(role, 0)
+        if health.uptime_s < uptime:  # A restarted process counts anew.
+            self._ended_s[role] = self._ended_s.get(role, 0) + uptime
+        self._uptime_s[role] = health.uptime_s
+        self.states.setdefault(role, Counter())[health.state] += 1
+        self._last[role] = health
+        if health.rss_bytes is not None:
+            self._rss.setdefault(role, []).append((ts, health.rss_bytes))
+        if health.endpoint is not None:
+            if health.ok and health.latency_us is not None:
+                self.latencies_us.append(health.latency_us)
+            elif not health.ok:
+                self.latency_errors += 1
+
+    def rss(self, role: str) -> list[tuple[int, int]]:
+        """Return (ts, resident bytes) of a role, in order."""
+        return self._rss.get(role, [])
+
+    def to_json(self) -> JsonObject:
+        """Return uptimes, link latency and the processes' last figures."""
+        return {
+            "uptime_s": {
+                role: self._ended_s.get(role, 0) + uptime
+                for role, uptime in sorted(self._uptime_s.items())
+            },
+            "latency_us": {
+                "n": len(self.latencies_us),
+                "errors": self.latency_errors,
+                "p50": percentile(self.latencies_us, 50),
+                "p95": percentile(self.latencies_us, 95),
+                "p99": percentile(self.latencies_us, 99),
+            },
+            "processes": {
+                role: {
+                    "rss_bytes": health.rss_bytes,
+                    "cpu_ms": health.cpu_ms,
+                    "open_files": health.open_files,
+                    "threads": health.threads,
+                }
+                for role, health in sorted(self._last.items())
+            },
+            "decision": self._decision(),
+        }
+
+    def _decision(self) -> JsonObject:
+        health = self._last.get("execution_role")
+        return dict(health.counters or {}) if health is not None else {}
