@@ -188,18 +188,27 @@ def read_whole(path: StrPath, *, files: Files = FILES, size_max: int = HASHED_BY
     return data
 
 
-def write_atomic(path: StrPath, data: bytes, *, files: Files = FILES) -> None:
+def write_atomic(
+    path: StrPath, data: bytes, *, is_durable: bool = True, files: Files = FILES
+) -> None:
     """Put a whole new content in place: temp file, sync, replace, sync of the folder.
 
     Readers and a crash at any moment see the old content or the new one.
 
+    Args:
+        path: Where it goes.
+        data: The whole content.
+        is_durable: False leaves the syncs out, for a content whose loss with the machine's power
+            would mean nothing; readers still never see a part of it.
+        files: The seam to the system.
+
     Raises:
         RunStop: IO_ENOSPC, IO_EIO, IO_READONLY, IO_FSYNC or IO_RENAME; the old content stands.
     """
-    _put(path, (data,), files)
+    _put(path, (data,), is_durable, files)
 
 
-def _put(path: StrPath, chunks: Iterable[bytes], files: Files) -> None:
+def _put(path: StrPath, chunks: Iterable[bytes], is_durable: bool, files: Files) -> None:
     target = Path(path)
     refuse_linked_folder(target.parent, files=files)
     temp = target.with_name(f"{target.name}.{os.getpid()}-{next(_temp_numbers)}{TEMP_SUFFIX}")
@@ -213,7 +222,8 @@ def _put(path: StrPath, chunks: Iterable[bytes], files: Files) -> None:
             for chunk in chunks:
                 write_all(files, fd, chunk, at, temp)
                 at += len(chunk)
-            sync(lambda: files.sync(fd), temp)
+            if is_durable:
+                sync(lambda: files.sync(fd), temp)
         finally:
             files.close(fd)
         _replace(files, temp, target)
@@ -221,7 +231,8 @@ def _put(path: StrPath, chunks: Iterable[bytes], files: Files) -> None:
         with suppress(OSError):
             files.unlink(temp)
         raise
-    sync_folder(files, target.parent)
+    if is_durable:
+        sync_folder(files, target.parent)
 
 
 def _replace(files: Files, source: Path, target: Path) -> None:
@@ -273,7 +284,7 @@ def chunks_of(path: StrPath, *, files: Files = FILES) -> Iterator[bytes]:
 
 def copy_atomic(source: StrPath, target: StrPath, *, files: Files = FILES) -> None:
     """Put a copy of a file in place as `write_atomic` does, in bounded memory."""
-    _put(target, chunks_of(source, files=files), files)
+    _put(target, chunks_of(source, files=files), True, files)
 
 
 def remove_temps(path: StrPath, *, files: Files = FILES) -> None:

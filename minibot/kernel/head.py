@@ -103,6 +103,12 @@ def boot_number(files: Files) -> int:
     return int.from_bytes(sha256(boot_id.encode()).digest()[:8], "big") | 1 if boot_id else 0
 
 
+def create_head(path: Path, position: Position, *, files: Files = FILES) -> None:
+    """Make the head of a new journal; its writer makes it durable before the first line."""
+    data = pack_slot(position, 2) + pack_slot(position, 1)
+    write_atomic(path, data, is_durable=False, files=files)
+
+
 class HeadWriter:
     """The writer's side of a head; one for each journal, under the writer's lock."""
 

@@ -17,6 +17,7 @@ from minibot.kernel import segments as names
 from minibot.kernel.errors import ContractError, IntegrityError, InvariantError, RunStop
 from minibot.kernel.files import (
     FILES,
+    Access,
     Files,
     StrPath,
     io_stop,
@@ -25,7 +26,7 @@ from minibot.kernel.files import (
     sync_folder,
     write_all,
 )
-from minibot.kernel.head import Head, HeadWriter, head_path
+from minibot.kernel.head import Head, HeadWriter, create_head, head_path
 from minibot.kernel.line import JSON_AT
 from minibot.kernel.lock import WriterLock
 from minibot.kernel.position import ZERO, Line, Position
@@ -78,6 +79,11 @@ class JournalWriter:
         line_bytes_max: Longer lines are refused.
         batch_bytes_max: Longer batches are written in several steps.
         files: The seam to the system.
+
+    Attributes:
+        recovered: What had to be kept, cut and set aside at the start.
+        sync_started_ns: Machine time at which the sync in flight began; 0 when none is.
+        rotations_postponed: How often a foreign program held the file that should be sealed.
 
     Raises:
         IntegrityError: What stands there is damaged; see `recovery`.
@@ -344,10 +350,17 @@ class JournalWriter:
 
 
 def create_journal(folder: StrPath, stem: str, *, files: Files = FILES) -> None:
-    """Make an empty journal with its head, unless it stands already."""
+    """Make an empty journal with its head, unless it stands already.
+
+    Nothing is synced: without a line there is nothing to lose, and the writer syncs names and
+    files before it publishes the first one.
+    """
     path = Path(folder) / names.active_name(stem)
-    if files.stat(path) is None and files.stat(head_path(Path(folder), stem)) is None:
-        files.close(create_file(path, files))
-        head = HeadWriter(head_path(Path(folder), stem), False, files=files)
-        head.open(ZERO)
-        head.close()
+    head = head_path(Path(folder), stem)
+    if files.stat(path) is not None or files.stat(head) is not None:
+        return
+    try:
+        files.close(files.open(path, Access.CREATE))
+    except OSError as error:
+        raise io_stop(error, "create", path) from error
+    create_head(head, ZERO, files=files)

@@ -114,6 +114,8 @@ def recover(
         )
     fd = _open_active(folder, stem, start, bounds, files)
     try:
+        # The names may be as new as the files; a published line must not hang on either.
+        sync_folder(files, folder)
         position, recovery = _judge(
             folder, stem, fd, start, bounds, batch_bytes_max=batch_bytes_max, files=files
         )
