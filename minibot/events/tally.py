@@ -12,6 +12,9 @@ from collections.abc import Sequence
 from minibot.events.model import Health, JsonObject
 
 
+EXECUTION = "execution_role"
+
+
 def percentile(values: Sequence[int], percent: int) -> int | None:
     """Return the nearest-rank percentile of values, or None without any."""
     if not values:
@@ -30,6 +33,7 @@ class HealthTally:
         self._uptime_s: dict[str, int] = {}
         self._ended_s: dict[str, int] = {}
         self._last: dict[str, Health] = {}
+        self._decision: JsonObject = {}
         self._rss: dict[str, list[tuple[int, int]]] = {}
 
     def on_health(self, health: Health, ts: int) -> None:
@@ -41,6 +45,8 @@ class HealthTally:
         self._uptime_s[role] = health.uptime_s
         self.states.setdefault(role, Counter())[health.state] += 1
         self._last[role] = health
+        if role == EXECUTION and health.counters:
+            self._decision = dict(health.counters)
         if health.rss_bytes is not None:
             self._rss.setdefault(role, []).append((ts, health.rss_bytes))
         if health.endpoint is not None:
@@ -76,9 +82,5 @@ class HealthTally:
                 }
                 for role, health in sorted(self._last.items())
             },
-            "decision": self._decision(),
+            "decision": self._decision,
         }
-
-    def _decision(self) -> JsonObject:
-        health = self._last.get("execution_role")
-        return dict(health.counters or {}) if health is not None else {}
