@@ -14,7 +14,6 @@ from minibot.exchanges.base import Diff, FrameInvalid, Quote, Snapshot
 from minibot.exchanges.binance.book import (
     APPLIED,
     GAP,
-    SYNCED,
     TOO_OLD,
     BookKeeper,
     Level,
@@ -36,7 +35,7 @@ Top = tuple[str, str, str, str]
 
 
 class Change(NamedTuple):
-    """What a message did to the book: nothing (""), SYNCED, or lost for `why`."""
+    """What a message did to the book: nothing (""), or lost for `why`."""
 
     kind: str
     why: str = ""
@@ -116,7 +115,6 @@ class SymbolDepth:
         self.resyncs = 0
         self.failures = 0
         self.diff_ms: int | None = None
-        self.lost_ms: int | None = None
         self.is_asked = False
         self._is_new = False
         self._due_ms = 0
@@ -181,8 +179,6 @@ class SymbolDepth:
         """The stream is gone, and the book with it."""
         self.keeper.reset()
         self.check.forget()
-        if self.lost_ms is None and self.diff_ms is not None:
-            self.lost_ms = now_ms
         self.diff_ms = None
         self._owes_resync = False
         self.failures, self._due_ms = 0, now_ms
@@ -201,20 +197,16 @@ class SymbolDepth:
     def _lost(self, now_ms: int, why: str) -> Change:
         self.check.forget()
         self._owes_resync = False
-        if self.lost_ms is None:
-            self.lost_ms = now_ms
         self.failures, self._due_ms = 0, now_ms
         return Change(LOST, why)
 
     def _synced(self, now_ms: int, *, was_valid: bool) -> Change:
         self.failures = 0
         self._refreshed_ms = now_ms
-        if was_valid:
-            return NOTHING
-        self.resyncs += 1
-        self._owes_resync = True
-        self.check.forget()
-        return Change(SYNCED)
+        if not was_valid:
+            self._owes_resync = True
+            self.check.forget()
+        return NOTHING
 
     # --- now and then -------------------------------------------------------------------------
 
@@ -232,20 +224,17 @@ class SymbolDepth:
         return True
 
     def written(self, now_ms: int, age_ms_max: int) -> Book | None:
-        """Return the book to write this second; None without a valid and fresh one.
-
-        The first one after each sync is a RESYNC.
-        """
+        """Return the book to write this second; None without a valid and fresh one."""
         book = self.keeper.book
-        if book is None or self.diff_ms is None or now_ms - self.diff_ms > age_ms_max:
+        if book is None or self._owes_resync:
             return None
-        why = RESYNC if self._owes_resync else INTERVAL
-        self._owes_resync = False
+        if self.diff_ms is None or now_ms - self.diff_ms > age_ms_max:
+            return None
         bids, asks = book.bids.top(self.levels), book.asks.top(self.levels)
         if now_ms - self._refreshed_ms >= REFRESH_MS and book.is_beyond_edge(bids, asks):
             self._refreshed_ms = now_ms
             self.keeper.refresh()
-        return _book(self.symbol, bids, asks, book.book_id, why)
+        return _book(self.symbol, bids, asks, book.book_id, INTERVAL)
 
     def written_resync(self) -> Book | None:
         """Return the first book after a sync, once, as soon as the stream has met it."""
@@ -253,6 +242,7 @@ class SymbolDepth:
         if not self._owes_resync or book is None or self.diff_ms is None:
             return None
         self._owes_resync = False
+        self.resyncs += 1
         bids, asks = book.bids.top(self.levels), book.asks.top(self.levels)
         return _book(self.symbol, bids, asks, book.book_id, RESYNC)
 

@@ -104,6 +104,17 @@ class Feed:
             self.board.add(ts, FRAME_INVALID, f"{error}: {data[:120]!r}")
             return INVALID if error.is_readable else UNREADABLE
 
+    def is_unreadable(self, data: bytes, ts: int) -> bool:
+        """Return whether a frame that is not used any more is no JSON; counted if so."""
+        try:
+            parse_frame(data)
+        except FrameInvalid as error:
+            if not error.is_readable:
+                self.counters["frames_invalid"] += 1
+                self.board.add(ts, FRAME_INVALID, f"{error}: {data[:120]!r}")
+                return True
+        return False
+
     def _on_message(self, message: Message, ts: int, recv_mono_ns: int) -> str:
         if isinstance(message, Trade):
             self._emit(

@@ -112,8 +112,11 @@ class Link:
         wait = self._backoff.next()
         if self.breaker == HALF_OPEN or self.failures >= FAILURES_TO_OPEN:
             self.breaker = OPEN
-        free = self._attempts.free_at_ms(now_ms, self.limits.reconnects_max)
-        return max(now_ms + wait.wait_ms, free), wait
+        # Sleeping through the rest of the time that an outage may last would turn a short one
+        # into a STOP, so at most half of it is waited away at once.
+        rest_ms = self.limits.outage_stop_ms - self.data_age_ms(now_ms)
+        wait_ms = min(wait.wait_ms, max(rest_ms // 2, self.limits.backoff_min_ms))
+        return max(now_ms + wait_ms, self.attempt_free_at_ms(now_ms)), wait
 
     def on_successor_lost(self, now_ms: int) -> tuple[int, Wait]:
         """A planned successor failed while the connection stands; return when to try again."""
@@ -141,9 +144,15 @@ class Link:
     # --- requests and frames ------------------------------------------------------------------
 
     def on_sample(self, now_ms: int, *, ok: bool) -> None:
-        """A scheduled measurement was answered, or not."""
+        """A scheduled measurement was answered, or not.
+
+        While no data come either, the whole exchange is out of reach, and the limit for that is
+        another one: such failures say nothing of its error rate.
+        """
         self.last_sample_ok = ok
-        self._samples.add(now_ms, ok=ok)
+        is_fed = self.is_connected and self.data_age_ms(now_ms) <= self.limits.tick_stale_ms
+        if ok or is_fed:
+            self._samples.add(now_ms, ok=ok)
 
     def on_invalid(self, now_ms: int) -> None:
         """A frame or a price was refused.

@@ -116,7 +116,7 @@ class Session:
         )
         self.courier = courier
         self.state = STARTING
-        self._frame_ns = world.machine_ns()
+        self._frame_ns = self._gave_up_ns = world.machine_ns()
         self._ping_due = self._instruments_due = self._health_due = now_ms
 
     # --- the loop -----------------------------------------------------------------------------
@@ -185,9 +185,12 @@ class Session:
             self.connections.on_lost(item.connection, item.why, self.pace.now_ms())
 
     def _on_frame(self, frame: Frame) -> None:
-        if not self.connections.is_current(frame.connection):
-            return
         ts = self.clock.at_machine_ns(frame.recv_mono_ns)
+        if not self.connections.is_current(frame.connection):
+            # Given up, but a flood of nonsense counts to its last frame.
+            if self.feed.is_unreadable(frame.data, ts):
+                self.link.on_invalid(ts)
+            return
         kind = self.feed.on_frame(frame.data, ts, frame.recv_mono_ns)
         if kind == DATA:
             self._frame_ns = frame.recv_mono_ns
@@ -227,18 +230,21 @@ class Session:
         return due_ms + ((now_ms - due_ms) // every_ms + 1) * every_ms
 
     def _give_up_silent(self, now_ms: int) -> None:
-        if self.link.is_silent(now_ms) and self._is_quiet():
-            self._frame_ns = self.world.machine_ns()
+        if self.link.is_silent(now_ms) and self._is_quiet_since(self._gave_up_ns):
+            self._gave_up_ns = self.world.machine_ns()
             self.connections.give_up_silent(now_ms)
+            # A symbol that is halted is silent too, and then the rules say so.
+            self.requests.check_instruments()
 
-    def _is_quiet(self) -> bool:
-        return self.world.machine_ns() - self._frame_ns >= SILENCE_NS_MIN
+    def _is_quiet_since(self, moment_ns: int) -> bool:
+        since = max(self._frame_ns, moment_ns)
+        return self.world.machine_ns() - since >= SILENCE_NS_MIN
 
     def _set_state(self, now_ms: int) -> None:
         link = self.link
-        is_stale = link.data_age_ms(now_ms) > self.config.link.tick_stale_ms and self._is_quiet()
+        is_old = link.data_age_ms(now_ms) > self.config.link.tick_stale_ms
         is_good = self.connections.is_open and link.breaker == CLOSED and link.last_sample_ok
-        state = READY if is_good and not is_stale else DEGRADED
+        state = READY if is_good and not (is_old and self._is_quiet_since(0)) else DEGRADED
         if state != self.state:
             self.state = state
             self.health()

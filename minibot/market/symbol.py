@@ -18,7 +18,6 @@ from minibot.exchanges.base import (
     Snapshot,
     Trade,
 )
-from minibot.exchanges.binance.book import SYNCED
 from minibot.market.bars import Hole
 from minibot.market.depth import LOST, Change, SymbolDepth
 from minibot.market.lanes import BarLane
@@ -93,9 +92,9 @@ class SymbolFeed:
         """
         if trade.trade_ts - exchange_ts > TRADE_AHEAD_MS_MAX:
             raise FrameInvalid(f"trade time {trade.trade_ts} is ahead of the exchange's clock")
-        passed = self.order.take(trade, recv_mono_ns, now_ms)
+        payloads = self._pass(self.order.take(trade, recv_mono_ns, now_ms), now_ms)
         self._seen(TRADE, now_ms)
-        return self._pass(passed, now_ms)
+        return payloads
 
     def on_quote(self, quote: Quote, recv_mono_ns: int, now_ms: int) -> Payloads:
         """Take one best quote.
@@ -108,18 +107,19 @@ class SymbolFeed:
         payloads = self._end_gap(QUOTE, now_ms)
         payloads += self.ticks.on_quote(quote, recv_mono_ns)
         self._seen(QUOTE, now_ms)
-        return payloads + self._book_changed(self.depth.on_quote(quote, now_ms), now_ms)
+        self._note(self.depth.on_quote(quote, now_ms), now_ms)
+        return payloads
 
     def on_diff(self, diff: Diff, now_ms: int) -> Payloads:
         """Take one diff of the book."""
         self._seen(DEPTH, now_ms)
-        payloads = self._book_changed(self.depth.on_diff(diff, now_ms), now_ms)
-        return payloads + self._resynced(now_ms)
+        self._note(self.depth.on_diff(diff, now_ms), now_ms)
+        return self._resynced(now_ms)
 
     def on_snapshot(self, snapshot: Snapshot, now_ms: int) -> Payloads:
         """Take a snapshot that was asked for."""
-        payloads = self._book_changed(self.depth.on_snapshot(snapshot, now_ms), now_ms)
-        return payloads + self._resynced(now_ms)
+        self._note(self.depth.on_snapshot(snapshot, now_ms), now_ms)
+        return self._resynced(now_ms)
 
     def _seen(self, stream: str, now_ms: int) -> None:
         self.data_ms = self._seen_ms[stream] = now_ms
@@ -229,18 +229,19 @@ class SymbolFeed:
 
     # --- book ---------------------------------------------------------------------------------
 
-    def _book_changed(self, change: Change, now_ms: int) -> Payloads:
+    def _note(self, change: Change, now_ms: int) -> None:
         if change.kind == LOST:
             self._gap_from.setdefault(DEPTH, now_ms)
             self._gap_why = change.why
             self._board.add(now_ms, BOOK_LOST, f"{self.symbol}: {change.why}")
-        elif change.kind == SYNCED and self.depth.resyncs > 1:
-            self._board.add(now_ms, BOOK_RESYNC, f"{self.symbol}: book valid again")
-        return []
 
     def _resynced(self, now_ms: int) -> Payloads:
         book = self.depth.written_resync()
-        return [] if book is None else [*self._end_gap(DEPTH, now_ms), book]
+        if book is None:
+            return []
+        if self.depth.resyncs > 1:
+            self._board.add(now_ms, BOOK_RESYNC, f"{self.symbol}: book valid again")
+        return [*self._end_gap(DEPTH, now_ms), book]
 
     # --- time ---------------------------------------------------------------------------------
 

@@ -213,8 +213,17 @@ class BinanceRest:
         if self._deadline.expired or isinstance(error, requests.Timeout | TimeoutError):
             return RestError(TIMEOUT, f"{path}: no whole answer within {self._timeouts[1]} s")
         if isinstance(error, requests.ConnectionError | HTTPError | OSError):
-            return RestError(UNREACHABLE, f"{path}: {error}")
-        return RestError(MALFORMED, f"{path}: {error}")
+            return RestError(UNREACHABLE, f"{path}: {_root(error)}")
+        return RestError(MALFORMED, f"{path}: {_root(error)}")
+
+
+def _root(error: BaseException) -> str:
+    """Return the words of the innermost error; the outer ones are the libraries' own layers."""
+    while True:
+        inner = error.__cause__ or error.__context__
+        if inner is None:
+            return str(error) or type(error).__name__
+        error = inner
 
 
 def judge(path: str, status: int, headers: Mapping[str, str], content: bytes) -> Any:
