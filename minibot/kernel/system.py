@@ -74,10 +74,12 @@ class Files:
             RunStop: PERMISSIONS_UNSAFE, a link or not a file, or one that others may write.
             OSError: The system's own answer.
         """
-        if sys.platform == "win32":
-            fd = open_shared(os.fspath(path), access is not Access.READ, access is Access.CREATE)
-        else:
-            fd = _open_posix(path, access)
+        try:
+            fd = _open(path, access)
+        except OSError as error:
+            if error.errno == errno.ELOOP:
+                raise unsafe(path, "a link, which is never followed") from error
+            raise
         try:
             self._refuse_unsafe(fd, path, access)
         except BaseException:
@@ -230,7 +232,19 @@ def unsafe(path: StrPath, why: str) -> RunStop:
     return RunStop("kernel.files", "PERMISSIONS_UNSAFE", f"{os.fspath(path)}: {why}")
 
 
-if sys.platform != "win32":
+if sys.platform == "win32":
+
+    def _open(path: StrPath, access: Access) -> int:
+        return open_shared(os.fspath(path), access is not Access.READ, access is Access.CREATE)
+
+    def _is_link(status: os.stat_result) -> bool:
+        # A junction says that it is a folder; other reparse points (cloud files) are no links.
+        return status.st_reparse_tag in (
+            modes.IO_REPARSE_TAG_SYMLINK,
+            modes.IO_REPARSE_TAG_MOUNT_POINT,
+        )
+
+else:
     # O_NONBLOCK keeps a planted FIFO from holding the open call for ever.
     _FLAGS: Final = os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
     _ACCESS_FLAGS: Final = {
@@ -239,22 +253,21 @@ if sys.platform != "win32":
         Access.CREATE: os.O_RDWR | os.O_CREAT | os.O_EXCL,
     }
 
-    def _open_posix(path: StrPath, access: Access) -> int:
-        try:
-            return os.open(path, _ACCESS_FLAGS[access] | _FLAGS, FILE_MODE)
-        except OSError as error:
-            if error.errno == errno.ELOOP:
-                raise unsafe(path, "a symbolic link") from error
-            raise
+    def _open(path: StrPath, access: Access) -> int:
+        return os.open(path, _ACCESS_FLAGS[access] | _FLAGS, FILE_MODE)
+
+    def _is_link(status: os.stat_result) -> bool:
+        return modes.S_ISLNK(status.st_mode)
 
 
 def _stat(status: os.stat_result) -> Stat:
+    is_link = _is_link(status)
     return Stat(
         status.st_size,
         status.st_dev,
         status.st_ino,
-        modes.S_ISREG(status.st_mode),
-        modes.S_ISDIR(status.st_mode),
+        modes.S_ISREG(status.st_mode) and not is_link,
+        modes.S_ISDIR(status.st_mode) and not is_link,
     )
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from minibot.kernel.errors import MinibotError
-from minibot.kernel.files import StrPath
+from minibot.kernel.files import FILES, StrPath
 from minibot.kernel.head import PUBLISHED_BYTES, read_head_bytes
 
 POLL_MIN_S: Final = 0.0005
@@ -77,14 +77,14 @@ class _Poll:
         self._seen = [read_head_bytes(path)[:PUBLISHED_BYTES] for path in paths]
 
     def wait(self, timeout_s: float) -> bool:
-        deadline = time.monotonic() + timeout_s
+        deadline_ns = FILES.monotonic_ns() + int(timeout_s * 1e9)
         pause = POLL_MIN_S
         while True:
             seen = [read_head_bytes(path)[:PUBLISHED_BYTES] for path in self._paths]
             if seen != self._seen:
                 self._seen = seen
                 return True
-            left = deadline - time.monotonic()
+            left = (deadline_ns - FILES.monotonic_ns()) / 1e9
             if left <= 0:
                 return False
             if self._pause(min(pause, left)):

@@ -10,6 +10,7 @@ import sys
 
 if sys.platform == "win32":
     import ctypes
+    import errno
     import msvcrt
     import os
     from ctypes import wintypes
@@ -24,7 +25,6 @@ if sys.platform == "win32":
     _FLAG_OPEN_REPARSE_POINT: Final = 0x00200000
     _ATTRIBUTE_REPARSE_POINT: Final = 0x400
     _INVALID_HANDLE: Final = wintypes.HANDLE(-1).value
-    _ELOOP: Final = 40
 
     _kernel32 = ctypes.WinDLL("kernel32", use_last_error=True)
     _create_file = _kernel32.CreateFileW
@@ -66,5 +66,5 @@ if sys.platform == "win32":
             raise
         if os.fstat(fd).st_file_attributes & _ATTRIBUTE_REPARSE_POINT:
             os.close(fd)
-            raise OSError(_ELOOP, "a link or junction, which is never followed", path)
+            raise OSError(errno.ELOOP, "a link or junction, which is never followed", path)
         return fd
