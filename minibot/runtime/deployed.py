@@ -68,13 +68,13 @@ def read_deployed(project: Path) -> dict[str, str]:
     Raises:
         Refusal: There is no list yet, or it is damaged.
     """
-    try:
-        files = read_hashed(project / DEPLOYED)["files"]
-    except FileNotFoundError:
+    if not (project / DEPLOYED).exists():
         raise Refusal(
             f"{DEPLOYED} does not stand yet: nobody has said which code is deployed.",
-            "Look at the tree, then run `minibot stage adopt`.",
-        ) from None
+            "Look at the tree, then run: minibot stage adopt --reason ...",
+        )
+    try:
+        files = read_hashed(project / DEPLOYED)["files"]
     except IntegrityError as error:
         raise Refusal(
             f"{DEPLOYED} is damaged: {error.detail}",

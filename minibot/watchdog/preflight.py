@@ -164,13 +164,9 @@ def _code(config: Config) -> CheckResult:
     required = config.code.require_manifest
     try:
         differing = compare(PROJECT)
-    except (RunStop, Refusal) as error:
-        return CheckResult(
-            "code",
-            not required,
-            f"not compared with staging/deployed.json: {error}",
-            "Adopt this tree with: minibot stage adopt --reason ..." if required else "",
-        )
+    except Refusal as error:
+        remedy = error.remedy if required else ""
+        return CheckResult("code", not required, error.message, remedy)
     if not differing:
         return CheckResult("code", True, "equals staging/deployed.json")
     return CheckResult(
