@@ -44,7 +44,7 @@ class Misbehaviour:
 
     def _flood(self) -> None:
         while True:
-            self._write(b'{"ask":1,"t":"pass","why":"flood"}\n' * 100)
+            self._write(b'{"n":1,"t":"pong"}\n' * 100)
 
     def _huge_line(self) -> None:
         while True:

@@ -153,13 +153,29 @@ class Stage:
 
     # --- the role -----------------------------------------------------------------------------
 
-    def start(self) -> Popen[bytes]:
-        """Start `ai_role` as the launcher would."""
+    def start(self, before: str = "") -> Popen[bytes]:
+        """Start `ai_role` as the launcher would; `before` is Python to run in it first."""
         with (self.var.logs / "ai_role.err.log").open("ab") as errors:
             self.process = spawn_role(
-                self.argv("ai_role"), child_environ(os.environ), errors.fileno()
+                self.argv("ai_role") if not before else self._patched(before),
+                child_environ(os.environ),
+                errors.fileno(),
             )
         return self.process
+
+    def _patched(self, before: str) -> list[str]:
+        code = f"{before}; import sys; from minibot.runtime.role import main; sys.exit(main())"
+        return [sys.executable, "-c", code, "ai_role", "--run", str(self.run_dir)]
+
+    def start_ready(self) -> None:
+        """Start the role and return once its worker has shown its jail."""
+        said = self.ready_count()
+        self.start()
+        wait_for(lambda: self.ready_count() > said, f"ready: {self.detail()}")
+
+    def ready_count(self) -> int:
+        """Return how often the role's health has named the isolation of a ready worker."""
+        return sum(str(item.detail).startswith("isolation") for item in self.health())
 
     def drain(self) -> int:
         """Tell the role to drain and return its exit code."""

@@ -1,0 +1,357 @@
+"""The real `ai_role` process on a run's own queues: what it writes, survives, and stops for."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from minibot.ai.activation import Activation
+from minibot.ai.collect import collect
+from minibot.ai.proof import prove
+from minibot.ai.settings import ai_settings
+from minibot.events.model import Ack, ModelActive
+from minibot.kernel.errors import IntegrityError, Refusal, RunStop
+from minibot.kernel.journal import JournalReader
+from minibot.kernel.line import decode_line
+from minibot.kernel.seal import seal_run
+from tests.ai.ai_stage import RUN_ID, START_TS, SYMBOL, Stage, history, market, signal, wait_for
+from tests.ai.test_ai_models import passed
+
+FAST = {
+    "drafts_per_s_max": 1000,
+    "isolation_min": {"linux": "jail", "win32": "advisory", "darwin": "off"},
+}
+
+
+def wave(second: int) -> float:
+    """Return a price that swings 30 bps up and down every two minutes: something to learn."""
+    return 60_000.0 + 200.0 * math.sin(second / 20.0)
+
+
+@pytest.fixture
+def stage(tmp_path: Path) -> Iterator[Callable[..., Stage]]:
+    """Makes stages and ends them."""
+    made: list[Stage] = []
+
+    def make(ai: dict[str, Any] | None = None, chaos: Any = None) -> Stage:
+        made.append(Stage(tmp_path / "var", {**FAST, **(ai or {})}, chaos))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.end()
+
+
+def started(one: Stage, seconds: int = 40) -> Stage:
+    """Start the role on a market with history and wait for its first words."""
+    one.feed(history(wave))
+    one.start_ready()
+    one.feed(market(0, seconds, prices=wave))
+    return one
+
+
+def paced(one: Stage, first: int, last: int, done: Callable[[], bool]) -> int:
+    """Feed seconds until a condition holds; return the second after the last that was fed."""
+    second = first
+
+    def more() -> bool:
+        nonlocal second
+        if done():
+            return True
+        if second < last:
+            one.feed(market(second, min(last, second + 5), prices=wave))
+            second = min(last, second + 5)
+        return False
+
+    wait_for(more, "the condition while the market goes on")
+    return second
+
+
+@pytest.mark.row("N-03", "N-34", "N-16")
+def test_role_recommends_collects_patterns_and_writes_nothing_else(
+    stage: Callable[..., Stage],
+) -> None:
+    """Recommendations per interval, a pattern per signal; only its own files and event types."""
+    one = started(stage({"train": False}))
+    cause = one.events("market_ticks")[-1].id
+    one.write("signals", signal(), START_TS + 39_000, cause_ids=(cause,), tick_seq=one.tick_seq)
+    paced(one, 40, 200, lambda: len(one.events("recommendations")) >= 4)
+    paced(one, 200, 300, lambda: bool(list(one.var.ai.rglob("patterns/*/*.jsonl"))))
+    before = {path for path in one.var.root.rglob("*") if path.is_file()}
+    assert one.drain() == 0
+
+    events = one.events("recommendations")
+    assert {event.type for event in events} == {"recommendation"}
+    assert all(event.payload.symbol == SYMBOL for event in events)  # type: ignore[attr-defined]
+    assert {event.source for event in events} == {"ai_role"}
+    ticks = {event.id: seq for seq, event in enumerate(one.events("market_ticks"), start=1)}
+    assert all(ticks[event.cause_ids[0]] == event.tick_seq for event in events if event.cause_ids)
+    written = {
+        path.relative_to(one.var.root).parts[0] for path in before if "writer.lock" not in path.name
+    }
+    assert written <= {"ai", "queues", "logs", "stop", "runs", "requests"}
+    assert not list(one.var.requests.iterdir())
+    for queue in ("order_intents", "order_results", "fills", "risk_actions", "signals", "control"):
+        assert not [event for event in one.events(queue) if event.source == "ai_role"]
+
+
+def test_role_pattern_holds_window_recommendation_and_what_followed(
+    stage: Callable[..., Stage],
+) -> None:
+    """A line of the patterns is verified like a queue's and tells the whole story of a signal."""
+    one = started(stage({"train": False}))
+    cause = one.events("market_ticks")[-1].id
+    sent = one.write(
+        "signals", signal(), START_TS + 39_000, cause_ids=(cause,), tick_seq=one.tick_seq
+    )
+    paced(one, 40, 300, lambda: bool(list(one.var.ai.rglob("patterns/*/*.jsonl"))))
+
+    (path,) = sorted(one.var.ai.rglob("patterns/*/*.jsonl"))[:1]
+    line = path.read_bytes().splitlines(keepends=True)[0]
+    pattern = json.loads(decode_line(line)[1])
+
+    assert pattern["signal_id"] == sent.id
+    assert len(pattern["features"]) == 19
+    assert pattern["recommendation"]["model_id"] == "baseline-v1"
+    assert pattern["outcome"]["after_ms"] >= 30_000
+    # The wave's own move over that time, measured at the mid.
+    moved = (wave(39 + pattern["outcome"]["after_ms"] // 1000) - wave(39)) / wave(39) * 10_000
+    assert abs(float(pattern["outcome"]["return_bps"]) - moved) < 3.0
+
+
+@pytest.mark.row("N-17", "N-21", "N-73")
+def test_role_trains_activates_and_uses_its_model_when_told(stage: Callable[..., Stage]) -> None:
+    """Rows, a training beside the run, a gate passed, a request, `model_active`, a new voice."""
+    one = started(stage({"interval_market_ms": 1000, "train_interval_market_ms": 10_000_000}))
+    second = paced(one, 40, 1000, lambda: (one.var.ai / "active.json").exists())
+    model_id = Activation(one.var.ai).read().model_id
+    wait_for(lambda: bool(list(one.var.requests.glob("model_active-*.json"))), "the request")
+    (request,) = one.var.requests.glob("model_active-*.json")
+    assert json.loads(request.read_text("ascii"))["model_id"] == model_id
+    assert {event.payload.model_id for event in one.events("recommendations")} == {  # type: ignore[attr-defined]
+        "baseline-v1"
+    }
+
+    one.write("control", ModelActive("watchdog_role", "request", model_id), START_TS)
+    paced(
+        one,
+        second,
+        second + 300,
+        lambda: one.events("recommendations")[-1].payload.model_id == model_id,  # type: ignore[attr-defined]
+    )
+
+    last = one.events("recommendations")[-1].payload
+    assert last.baseline is False  # type: ignore[attr-defined]
+    assert list((one.var.ai / "packs").iterdir())
+    assert one.drain() == 0
+
+
+def test_role_starts_with_the_active_model_and_without_a_damaged_one(
+    stage: Callable[..., Stage],
+) -> None:
+    """The model that is active on disk speaks from the start; a damaged one is the baseline."""
+    one = stage({"train": False, "interval_market_ms": 1000})
+    model_id = passed(one.var.ai, 1)
+    Activation(one.var.ai).activate(model_id, "test")
+    started(one)
+    paced(one, 40, 100, lambda: bool(one.events("recommendations")))
+    assert f"model {model_id}" in one.detail()
+    assert one.drain() == 0
+    count = len(one.events("recommendations"))
+
+    (one.var.ai / "snapshots" / model_id / "model.txt").write_bytes(b"tree\n")
+    one.start_ready()
+    assert "model refused" in one.detail()
+    paced(one, 200, 300, lambda: len(one.events("recommendations")) > count)
+    assert one.events("recommendations")[-1].payload.model_id == "baseline-v1"  # type: ignore[attr-defined]
+
+
+@pytest.mark.row("N-101")
+def test_role_stops_the_run_when_its_worker_drafts_an_order(stage: Callable[..., Stage]) -> None:
+    """A dead letter with the line, STOP(AI_ISOLATION_BREACH), the flag, exit code 10, no order."""
+    one = stage(chaos={"ai_worker": "order_intent"})
+    process = one.start()
+    assert process.wait(30) == 10
+
+    (stop,) = one.stops()
+    assert (stop.kind, stop.reason_code) == ("STOP", "AI_ISOLATION_BREACH")
+    (letter,) = one.dead_letters()
+    assert letter.reason_code == "ai_draft_forbidden"
+    assert "order_intent" in letter.line
+    assert one.var.flag.exists()
+    assert one.events("order_intents") == []
+    assert one.events("recommendations") == []
+
+
+@pytest.mark.parametrize("how", ["nan", "garbage"])
+def test_role_sets_a_malformed_draft_aside_and_goes_on(
+    stage: Callable[..., Stage], how: str
+) -> None:
+    """A dead letter names the line; recommendations go on."""
+    one = started(stage({"train": False}, chaos={"ai_worker": how}))
+    wait_for(lambda: len(one.dead_letters()) == 1, "the dead letter")
+    paced(one, 40, 200, lambda: bool(one.events("recommendations")))
+    assert one.dead_letters()[0].reason_code == "ai_draft_invalid"
+    assert one.stops() == []
+    assert one.drain() == 0
+
+
+@pytest.mark.row("N-68")
+def test_role_goes_on_without_its_worker_when_the_budget_is_spent(
+    stage: Callable[..., Stage],
+) -> None:
+    """A worker that floods at every start: AI off, DEGRADED, inputs still taken, never a STOP."""
+    one = stage({"train": False, "restarts_max": 1}, chaos={"ai_worker": "flood"})
+    one.feed(history(wave))
+    one.start()
+    wait_for(lambda: one.detail().startswith("DEGRADED: AI off"), f"off: {one.detail()}")
+    one.feed(market(0, 30, prices=wave))
+    assert one.drain() == 0
+
+    assert one.stops() == []
+    assert not one.var.flag.exists()
+    assert taken_seq(one) == one.tick_seq
+
+
+def taken_seq(one: Stage) -> int:
+    """Return the last market_ticks line in the order log, checking that none is left out."""
+    folder = one.var.queues / "market_ticks" / "readers" / "ai_role"
+    next_n, next_seq = 1, 1
+    for line in JournalReader(folder, "acks").read(100_000):
+        ack = one.codec.decode("market_ticks/acks", line.json).payload
+        assert isinstance(ack, Ack)
+        assert ack.n == next_n
+        next_n += ack.to_seq - ack.from_seq + 1
+        if ack.queue == "market_ticks":
+            assert ack.from_seq == next_seq
+            next_seq = ack.to_seq + 1
+    return next_seq - 1
+
+
+@pytest.mark.parametrize(("required", "code"), [(True, 10), (False, 0)])
+def test_role_without_a_jail_is_off_or_stops_as_the_profile_says(
+    stage: Callable[..., Stage], required: bool, code: int
+) -> None:
+    """Below the least isolation: a STOP where the AI is required, else off and marked."""
+    one = stage({"required": required})
+    one.feed(history(wave))
+    process = one.start(
+        "import minibot.ai.settings as settings; settings.level_min_here = lambda _: 'unreachable'"
+    )
+    if required:
+        assert process.wait(30) == code
+        assert one.stops()[0].reason_code == "AI_ISOLATION_UNAVAILABLE"
+    else:
+        wait_for(lambda: one.detail().startswith("DEGRADED: AI off"), "off")
+        assert one.drain() == code
+        assert one.stops() == []
+
+
+@pytest.mark.row("N-68")
+def test_role_killed_and_started_again_takes_each_line_once(stage: Callable[..., Stage]) -> None:
+    """`kill -9` of the clerk: the order log goes on without a hole, the worker is warm at once."""
+    one = started(stage({"train": False, "interval_market_ms": 1000}))
+    paced(one, 40, 200, lambda: len(one.events("recommendations")) > 3)
+    assert one.process is not None
+    workers = psutil.Process(one.process.pid).children()
+    one.process.kill()
+    one.process.wait()
+    count = len(one.events("recommendations"))
+    assert psutil.wait_procs(workers, 10)[1] == []
+
+    one.start_ready()
+    one.feed(market(300, 301, prices=wave))
+    paced(one, 301, 500, lambda: len(one.events("recommendations")) > count)
+    assert one.drain() == 0
+
+    assert taken_seq(one) == one.tick_seq
+    ids = [event.id for event in one.events("recommendations")]
+    assert len(ids) == len(set(ids))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs Linux: /proc")
+def test_role_and_worker_stay_small(stage: Callable[..., Stage]) -> None:
+    """Clerk and worker with LightGBM loaded stay under 150 MB together."""
+    one = started(stage({"train": False}))
+    paced(one, 40, 200, lambda: bool(one.events("recommendations")))
+    assert one.process is not None
+    clerk = psutil.Process(one.process.pid)
+    family = [clerk, *clerk.children()]
+    assert len(family) == 2
+    assert sum(process.memory_info().rss for process in family) < 150 << 20
+    assert os.getpriority(os.PRIO_PROCESS, family[1].pid) >= 10
+
+
+# --- finished runs ------------------------------------------------------------------------------
+
+
+def sealed(one: Stage) -> Path:
+    """Play a short run, seal it and return its folder."""
+    started(one, 60)
+    paced(one, 60, 200, lambda: len(one.events("recommendations")) > 1)
+    assert one.drain() == 0
+    one.end()
+    seal_run(one.var.queues, one.run_dir)
+    return one.run_dir
+
+
+@pytest.mark.row("N-72")
+def test_collect_takes_verified_rows_of_own_sealed_runs_alone(stage: Callable[..., Stage]) -> None:
+    """Rows of a sealed run; an unsealed, foreign or edited one is refused."""
+    one = stage({"train": False})
+    settings = ai_settings(
+        one.manifest.config, run_id=RUN_ID, root=one.var.ai, symbols=one.manifest.symbols
+    )
+    with pytest.raises(Refusal, match="not sealed"):
+        collect([one.run_dir], one.var.runs, settings)
+    run_dir = sealed(one)
+    data = collect([run_dir], one.var.runs, settings)
+    assert len(data.rows) > 0
+    assert {source.queue for source in data.sources} <= {"market_ticks", "signals", "fills"}
+    with pytest.raises(Refusal, match="no run of"):
+        collect([run_dir], one.var.root, settings)
+
+    inbox = run_dir / "queues" / "market_ticks" / "inbox.jsonl"
+    whole = inbox.read_bytes()
+    at = whole.index(b'"close":"') + 9
+    inbox.write_bytes(whole[:at] + b"9" + whole[at + 1 :])
+    with pytest.raises(RunStop):
+        collect([run_dir], one.var.runs, settings)
+
+
+@pytest.mark.row("N-17")
+def test_proof_tells_an_independent_replay_from_one_that_listens(
+    stage: Callable[..., Stage], tmp_path: Path
+) -> None:
+    """A replay that ignores the AI proves; one that reads its queue, however, does not."""
+    one = stage({"train": False})
+    run_dir = sealed(one)
+
+    def deaf(folder: Path) -> dict[str, str]:
+        inbox = folder / "queues" / "market_ticks" / "inbox.jsonl"
+        return {"order_intents": str(len(inbox.read_bytes()))}
+
+    def listening(folder: Path) -> dict[str, str]:
+        inbox = folder / "queues" / "recommendations" / "inbox.jsonl"
+        return {"order_intents": str(len(inbox.read_bytes()) if inbox.exists() else 0)}
+
+    def demanding(folder: Path) -> dict[str, str]:
+        if not (folder / "queues" / "recommendations" / "inbox.jsonl").exists():
+            raise IntegrityError("replay", "CURSOR_AHEAD", "recommendations: logged line 1")
+        return {"order_intents": "same"}
+
+    proof = prove(run_dir, deaf, tmp_path / "scratch")
+    assert proof.holds
+    assert proof.recommendations > 1
+    assert not prove(run_dir, listening, tmp_path / "scratch").holds
+    assert not prove(run_dir, demanding, tmp_path / "scratch").holds
+    assert not prove(run_dir, lambda folder: {}, tmp_path / "scratch").holds
+    assert (run_dir / "queues" / "recommendations" / "inbox.jsonl").exists()

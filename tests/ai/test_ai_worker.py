@@ -1,0 +1,348 @@
+"""The real worker behind its keeper: answering, misbehaving, hanging, ending."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from minibot.ai.child import Child
+from minibot.ai.drafts import Answer, Ask, Expected
+from minibot.ai.frames import DRAFT_BYTES_MAX, RESULT_BYTES_MAX, LineSplitter
+from minibot.ai.keeper import OFF, READY, SILENCE_MS_MAX, Keeper, KeeperLimits, Turn
+from minibot.ai.nore_ai_worker_v1 import command
+from minibot.ai.rows import Row, row_of
+from tests.ai.ai_rows import model_text
+from tests.ai.ai_stage import LEVEL_HERE, SYMBOL, history, market, wait_for
+
+BASELINE = Expected(frozenset({"baseline-v1"}), "baseline-v1", 60_000)
+
+
+class Bench:
+    """A keeper with real workers, and a machine clock that the test can push forward."""
+
+    def __init__(self, folder: Path, *, restarts_max: int = 0, misbehave: str = "") -> None:
+        self.folder = folder
+        self.misbehave = misbehave
+        self.pushed_ns = 0
+        self.started: list[Child] = []
+        self.seen = Turn()
+        limits = KeeperLimits(LEVEL_HERE, restarts_max, 100)
+        self.keeper = Keeper(
+            limits, self.start_child, self.introduce, BASELINE, lambda: self.clock_ns()
+        )
+
+    def clock_ns(self) -> int:
+        """Return the machine clock, plus what the test pushed."""
+        return time.monotonic_ns() + self.pushed_ns
+
+    def start_child(self) -> Child:
+        """Start a jailed worker."""
+        child = Child(
+            command(sys.executable, self.folder / "ai", 256, "infer"),
+            self.folder / "ai" / "work",
+            line_bytes_max=DRAFT_BYTES_MAX,
+        )
+        self.started.append(child)
+        return child
+
+    def introduce(self) -> None:
+        """Tell a ready worker about a market, then make it misbehave when that is wanted."""
+        self.keeper.say(
+            {
+                "t": "open",
+                "symbols": [SYMBOL],
+                "bar_interval": "1s",
+                "trend_interval": "1m",
+                "horizon_ms": 60_000,
+            }
+        )
+        if self.misbehave:
+            self.keeper.say({"t": "misbehave", "how": self.misbehave})
+
+    def turn(self) -> None:
+        """Look at the worker once and keep what came."""
+        turn = self.keeper.turn()
+        self.seen.answers += turn.answers
+        self.seen.invalid += turn.invalid
+        self.seen.forbidden += turn.forbidden
+
+    def until(self, condition: Callable[[], bool], what: str) -> None:
+        """Turn until a condition holds."""
+
+        def turned() -> bool:
+            self.turn()
+            return condition()
+
+        wait_for(turned, f"{what}; {self.keeper.state} {self.keeper.warnings}")
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Iterator[Callable[..., Bench]]:
+    """Makes benches, started, and ends them."""
+    made: list[Bench] = []
+
+    def make(**options: object) -> Bench:
+        made.append(Bench(tmp_path, **options))  # type: ignore[arg-type]
+        made[-1].keeper.start()
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.keeper.end()
+
+
+def rows() -> list[Row]:
+    """Return the rows of a minute of a market with its history."""
+    batches = [
+        *history(lambda second: 60_000.0 + second),
+        *market(0, 40, prices=lambda s: 60_000.0 + s),
+    ]
+    listed = [row_of(payload) for batch in batches for payload, _ in batch]
+    return [row for row in listed if row is not None]
+
+
+def ask(bench: Bench, number: int) -> Answer:
+    """Ask once and return the answer."""
+    bench.seen.answers.clear()
+    assert bench.keeper.ask(Ask(number, SYMBOL, number, "cause", 0))
+    bench.until(lambda: bool(bench.seen.answers), "an answer")
+    return bench.seen.answers[0]
+
+
+def test_worker_passes_until_warm_then_recommends_by_baseline(bench: Callable[..., Bench]) -> None:
+    """Without bars it says nothing; with them it answers, marked as baseline."""
+    one = bench()
+    one.until(lambda: one.keeper.state == READY, "ready")
+    assert ask(one, 1).recommendation is None
+
+    one.keeper.tell(rows())
+    answer = ask(one, 2)
+
+    assert answer.recommendation is not None
+    assert answer.recommendation.baseline is True
+    assert len(answer.features) == 19
+
+
+def test_worker_recommends_by_its_model_and_goes_back_without(bench: Callable[..., Bench]) -> None:
+    """A model text is loaded inside the jail and named in every answer; none is the baseline."""
+    one = bench()
+    one.until(lambda: one.keeper.state == READY, "ready")
+    one.keeper.tell(rows())
+    one.keeper.expected = Expected(frozenset({"baseline-v1", "lgbm-x"}), "baseline-v1", 60_000)
+    one.keeper.say({"t": "model", "id": "lgbm-x", "text": model_text()})
+    answer = ask(one, 1)
+    assert answer.recommendation is not None
+    assert answer.recommendation.model_id == "lgbm-x"
+    assert answer.recommendation.baseline is False
+    assert answer.recommendation.top_features is not None
+    assert len(answer.recommendation.top_features) == 3
+
+    one.keeper.say({"t": "model", "id": "", "text": None})
+    answer = ask(one, 2)
+    assert answer.recommendation is not None
+    assert answer.recommendation.model_id == "baseline-v1"
+
+
+def test_worker_refuses_a_bad_model_and_answers_by_baseline(bench: Callable[..., Bench]) -> None:
+    """What the structural check refuses never reaches the native parser; the worker goes on."""
+    one = bench()
+    one.until(lambda: one.keeper.state == READY, "ready")
+    one.keeper.tell(rows())
+    one.keeper.say({"t": "model", "id": "lgbm-x", "text": "tree\nversion=v4\n"})
+    answer = ask(one, 1)
+    assert one.keeper.model_answer is not None
+    assert one.keeper.model_answer["ok"] is False
+    assert answer.recommendation is not None
+    assert answer.recommendation.baseline is True
+
+
+@pytest.mark.row("N-101")
+def test_worker_that_drafts_an_order_is_off_at_once_and_seen(bench: Callable[..., Bench]) -> None:
+    """The forbidden line is handed up, and nobody listens to that worker any more."""
+    one = bench(restarts_max=3, misbehave="order_intent")
+    one.until(lambda: one.keeper.state == OFF, "off")
+    assert "order_intent" in one.seen.forbidden[0][1]
+    assert len(one.started) == 1
+
+
+@pytest.mark.parametrize(
+    ("how", "why"),
+    [
+        ("flood", "floods"),
+        ("huge_line", "longer than"),
+        ("crash", "ended"),
+        ("eat_memory", "ended"),
+    ],
+)
+def test_worker_that_breaks_is_replaced_within_its_budget_then_off(
+    bench: Callable[..., Bench], how: str, why: str
+) -> None:
+    """Flood, endless line, crash, memory: killed, started again, and off after the budget."""
+    one = bench(restarts_max=1, misbehave=how)
+    one.until(lambda: one.keeper.state == OFF, "off")
+    assert len(one.started) == 2
+    assert why in one.keeper.off_reason
+    assert not any(child.is_alive for child in one.started)
+    assert one.seen.forbidden == []
+
+
+def test_worker_that_hangs_is_replaced_after_ten_silent_seconds(
+    bench: Callable[..., Bench],
+) -> None:
+    """A worker that answers no ping is killed; machine time decides."""
+    one = bench(restarts_max=1, misbehave="hang")
+    for number in (1, 2):
+        one.until(lambda: one.keeper.state == READY, "ready")
+        assert len(one.started) == number
+        one.turn()
+        assert one.keeper.state == READY
+        one.pushed_ns += (SILENCE_MS_MAX + 1000) * 1_000_000
+        one.turn()
+    assert one.keeper.state == OFF
+    assert "no answer" in one.keeper.off_reason
+
+
+def test_worker_that_answers_pings_is_left_alone_for_long(bench: Callable[..., Bench]) -> None:
+    """Silence is counted from the last answer, so an idle worker lives."""
+    one = bench()
+    one.until(lambda: one.keeper.state == READY, "ready")
+    for number in range(1, 6):
+        one.pushed_ns += (SILENCE_MS_MAX // 2) * 1_000_000
+        one.turn()
+        ask(one, number)
+    assert one.keeper.state == READY
+    assert len(one.started) == 1
+
+
+@pytest.mark.parametrize("how", ["nan", "garbage"])
+def test_worker_with_a_malformed_line_is_counted_and_kept(
+    bench: Callable[..., Bench], how: str
+) -> None:
+    """One bad line is set aside; the worker still answers."""
+    one = bench(misbehave=how)
+    one.until(lambda: bool(one.seen.invalid), "the malformed line")
+    assert ask(one, 1).recommendation is None
+    assert one.keeper.counters["ai_drafts_invalid"] == 1
+    assert one.keeper.state == READY
+
+
+@pytest.mark.row("N-68")
+def test_worker_killed_from_outside_is_started_again(bench: Callable[..., Bench]) -> None:
+    """`kill -9` of the worker costs a restart of it and nothing else."""
+    one = bench(restarts_max=1)
+    one.until(lambda: one.keeper.state == READY, "ready")
+    former = one.keeper.pid
+    one.started[0].kill()
+    one.until(lambda: one.keeper.state == READY and one.keeper.pid != former, "ready again")
+    assert one.keeper.counters["ai_worker_restarts"] == 1
+
+
+def test_isolation_below_the_minimum_is_off_without_a_second_try(
+    bench: Callable[..., Bench], tmp_path: Path
+) -> None:
+    """Where the jail does not reach what the profile wants, no worker is used at all."""
+    one = Bench(tmp_path, restarts_max=3)
+    one.keeper = Keeper(
+        KeeperLimits("unreachable", 3, 100),
+        one.start_child,
+        one.introduce,
+        BASELINE,
+        time.monotonic_ns,
+    )
+    one.keeper.start()
+    one.until(lambda: one.keeper.state == OFF, "off")
+    assert one.keeper.is_unavailable
+    assert len(one.started) == 1
+
+
+def test_rows_that_a_worker_does_not_take_are_dropped_not_waited_for(
+    bench: Callable[..., Bench],
+) -> None:
+    """A hung worker's pipe fills; the clerk drops rows, counts them and never waits."""
+    one = bench(misbehave="hang")
+    one.until(lambda: one.keeper.state == READY, "ready")
+    for _ in range(3000):
+        one.keeper.tell(rows()[:64])
+        if one.keeper.counters["ai_rows_dropped"] > 0:
+            break
+    assert one.keeper.counters["ai_rows_dropped"] > 0
+    assert one.keeper.state == READY
+
+
+def test_questions_are_bounded_by_rate_and_by_what_is_open(bench: Callable[..., Bench]) -> None:
+    """A worker that does not answer is not asked without end."""
+    one = bench(misbehave="hang")
+    one.until(lambda: one.keeper.state == READY, "ready")
+    asked = sum(one.keeper.ask(Ask(number, SYMBOL, 1, "cause", 0)) for number in range(1, 300))
+    assert asked <= 100
+    assert one.keeper.counters["ai_asks_skipped"] == 299 - asked
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs Linux: parent-death signal")
+def test_worker_ends_with_its_parent(tmp_path: Path) -> None:
+    """A clerk that is killed leaves no orphan behind, not even a hung one."""
+    script = (
+        "import os, signal, sys, time\n"
+        "from pathlib import Path\n"
+        "from minibot.ai.child import Child\n"
+        "from minibot.ai.nore_ai_worker_v1 import command\n"
+        "folder = Path(sys.argv[1])\n"
+        "child = Child(command(sys.executable, folder, 256, 'infer'), folder / 'work',\n"
+        "              line_bytes_max=65536)\n"
+        "child.receive(20)\n"
+        "child.send({'t': 'misbehave', 'how': 'hang'})\n"
+        "sleeping = b'230 ' if os.uname().machine == 'x86_64' else b'115 '\n"
+        "asleep = lambda: Path(f'/proc/{child.pid}/syscall').read_bytes().startswith(sleeping)\n"
+        "while not asleep():\n"
+        "    time.sleep(0.01)\n"
+        "print(child.pid, flush=True)\n"
+        "os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", script, str(tmp_path)],
+        capture_output=True,
+        timeout=60,
+        check=False,
+    )
+    pid = int(ended.stdout)
+    wait_for(lambda: not alive(pid), f"worker {pid} gone")
+
+
+def alive(pid: int) -> bool:
+    """Return whether a process runs, zombies not counted."""
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text("ascii").rsplit(")", 1)[1].split()[0]
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    return state != "Z"
+
+
+def test_lines_are_cut_the_same_however_they_arrive() -> None:
+    """Bytes one by one or at once: the same lines; a line over its bound is an error."""
+    data = b"one\n\ntwo\nthree"
+    whole, single = LineSplitter(10), LineSplitter(10)
+    assert whole.take(data) == [b"one", b"", b"two"]
+    assert [line for byte in data for line in single.take(bytes([byte]))] == [b"one", b"", b"two"]
+
+
+def test_child_that_cannot_be_started_is_off(tmp_path: Path) -> None:
+    """A missing interpreter is a reason to be off, not an error of the clerk."""
+
+    def start() -> Child:
+        return Child(
+            [str(tmp_path / "nothing")], tmp_path / "work", line_bytes_max=RESULT_BYTES_MAX
+        )
+
+    keeper = Keeper(
+        KeeperLimits(LEVEL_HERE, 3, 10), start, lambda: None, BASELINE, time.monotonic_ns
+    )
+    keeper.start()
+    assert keeper.state == OFF
+    assert "cannot be started" in keeper.off_reason
+    assert os.listdir(tmp_path / "work") == []
