@@ -17,7 +17,7 @@ from minibot.runtime.paths import Var
 from minibot.runtime.secrets import REDACTED, Redactor, load_secrets, names_secret, redact
 from minibot.watchdog.preflight import preflight
 
-KEY = "vmPUZE6mv9SD5VNHk4HlWFsOr6aKE2zvsw0MuIgwCIPy6utIco14y7Ju91duEh8A"
+KEY = "aB3d" * 16
 SHA256 = "b5bb9d8014a0f9b1d61e21e796d78dccdf1352f23cd32812f4850b878ae4944c"
 
 

@@ -176,6 +176,7 @@ def test_stage_apply_on_an_existing_target_needs_the_old_sha256(
         apply(tree)
 
     assert (tree / LIMITS).read_bytes() == OLD
+    assert not staging.is_under_way(tree)
 
 
 @pytest.mark.row("N-110")
