@@ -1,0 +1,137 @@
+"""The gate `ai_isolation` passes on the real thing and fails on each planted defect."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+from minibot.ai import child as child_module
+from minibot.ai.preflight import check_jail
+from minibot.gates import ai_isolation
+from minibot.gates.ai_isolation import Finding, GateResult, check_ai_isolation, check_sources
+from tests.ai.ai_stage import LEVEL_HERE
+
+linux_only = pytest.mark.skipif(sys.platform != "linux", reason="needs Linux: seccomp")
+
+
+def failed(result: GateResult) -> list[str]:
+    """Return the names of what did not hold."""
+    return [finding.name for finding in result.findings if not finding.passed]
+
+
+@linux_only
+@pytest.mark.row("N-100", "N-101", "N-16")
+def test_gate_passes_and_shows_that_an_order_ends_the_run(tmp_path: Path) -> None:
+    """Every probe is denied, nothing leaks, and a run whose worker drafts an order is stopped."""
+    result = check_ai_isolation(tmp_path / "lab", secrets=tmp_path / "no such secrets")
+    assert failed(result) == []
+    assert result.verdict == "passed"
+    names = {finding.name for finding in result.findings}
+    assert {"an order drafted by the worker", "environment is scrubbed", "descriptors"} <= names
+    assert "probe files: read secrets path" in names
+    assert len([name for name in names if name.startswith("probe ")]) > 80
+    assert result.lines()[-1] == "gate ai_isolation: passed, isolation jail"
+
+
+@linux_only
+def test_gate_fails_when_the_jail_is_only_claimed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A worker that says `jail` without closing one is found out by its own probes."""
+
+    def unjailed(python: str, root: Path, memory_mb: int, task: str) -> list[str]:
+        code = (
+            "import sys\n"
+            "import minibot.ai.nore_ai_worker_v1 as worker\n"
+            "from minibot.ai import probes\n"
+            "from minibot.ai.isolation import Isolation\n"
+            "worker.close_jail = lambda memory: Isolation('jail', ())\n"
+            "probes._processes = lambda: []\n"
+            "sys.exit(worker.main())\n"
+        )
+        return [python, "-c", code, "--root", str(root), "--task", task]
+
+    monkeypatch.setattr(ai_isolation, "command", unjailed)
+    result = check_ai_isolation(tmp_path / "lab", with_run=False)
+    assert not result.passed
+    assert {"probe files: read planted secrets", "probe network: tcp"} <= set(failed(result))
+
+
+@linux_only
+def test_gate_fails_when_the_environment_is_not_scrubbed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A secret of the parent that reaches the worker is seen."""
+    monkeypatch.setattr(child_module, "environment", dict)
+    result = check_ai_isolation(tmp_path / "lab", with_run=False)
+    assert not result.passed
+    assert "environment is scrubbed" in failed(result)
+
+
+@linux_only
+def test_gate_fails_when_a_layer_is_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A worker that reaches less than the profile's least isolation does not pass."""
+
+    def partial(python: str, root: Path, memory_mb: int, task: str) -> list[str]:
+        code = (
+            "import sys\n"
+            "from minibot.ai import jail_linux\n"
+            "import minibot.ai.nore_ai_worker_v1 as worker\n"
+            "def fail():\n"
+            "    raise OSError(38, 'forced')\n"
+            "jail_linux._no_new_privs = fail\n"
+            "sys.exit(worker.main())\n"
+        )
+        return [python, "-c", code, "--root", str(root), "--task", task]
+
+    monkeypatch.setattr(ai_isolation, "command", partial)
+    result = check_ai_isolation(tmp_path / "lab", with_run=False)
+    assert result.verdict == "failed"
+    assert result.level == "partial"
+    assert "layer no_new_privs" in failed(result)
+
+
+@pytest.mark.parametrize(
+    ("source", "name"),
+    [
+        ("from minibot.execution.core import Core\n", "imports of rooms"),
+        ("import minibot.exchanges.binance\n", "imports of rooms"),
+        ("def load():\n    import pickle\n", "imports of code-carrying formats"),
+        ("from joblib import load\n", "imports of code-carrying formats"),
+    ],
+)
+def test_gate_finds_a_forbidden_import(tmp_path: Path, source: str, name: str) -> None:
+    """An import of the trade or of a format that carries code, also inside a function."""
+    (tmp_path / "module.py").write_text(source)
+    assert [finding.name for finding in check_sources(tmp_path) if not finding.passed] == [name]
+
+
+def test_gate_on_a_system_that_advises_prints_open_probes_and_passes() -> None:
+    """Windows: what was not denied is printed; a leak or an accepted order still fails."""
+    probe = Finding("probe network: tcp", False, "succeeded")
+    leak = Finding("environment is scrubbed", False, "foreign: ['X']")
+    advised = GateResult("advisory", "advisory", (probe,))
+    assert advised.verdict == "advisory"
+    assert "OPEN probe network: tcp: succeeded" in advised.lines()
+    assert GateResult("advisory", "advisory", (leak,)).verdict == "failed"
+    assert GateResult("advisory", "jail", (probe,)).verdict == "failed"
+    assert GateResult("jail", "jail", (probe,)).verdict == "failed"
+
+
+def test_preflight_says_what_a_run_would_find(tmp_path: Path) -> None:
+    """The level that a worker reaches, and the problem where the profile wants more."""
+    found = check_jail(tmp_path / "ai", 256, LEVEL_HERE)
+    assert (found.level, found.problem) == (LEVEL_HERE, "")
+    assert found.lightgbm is True
+    assert "is needed" in check_jail(tmp_path / "ai", 256, "unreachable").problem
+
+
+def test_gate_leaves_its_bait_behind_nowhere(tmp_path: Path) -> None:
+    """The planted secret is gone from this process when the gate is done."""
+    check_ai_isolation(tmp_path / "lab", level_min=LEVEL_HERE, with_run=False)
+    assert "MINIBOT_GATE_SECRET" not in os.environ
