@@ -289,6 +289,20 @@ def test_thin_book_fills_in_parts_that_add_up_and_touch_is_consumed_once() -> No
     assert sum(Decimal(fill.qty) for fill in fills(desk.events("fills"))) == 1
 
 
+def test_thin_book_is_consumed_by_sales_too() -> None:
+    """The bid's size is taken once as well, whatever the ask does meanwhile."""
+    desk = executor()
+    desk.intent("SELL", "1")
+
+    first = desk.tick("99.99", "100.01", bid_qty="0.4")
+    unchanged = desk.tick("99.99", "100.05", bid_qty="0.4")
+    resized = desk.tick("99.99", "100.05", bid_qty="0.9")
+
+    assert [fill.qty for fill in fills(first)] == ["0.400"]
+    assert unchanged == []
+    assert [fill.qty for fill in fills(resized)] == ["0.600"]
+
+
 def test_two_orders_share_one_displayed_size_in_order_of_arrival() -> None:
     """The second order gets what the first leaves."""
     desk = executor()

@@ -95,6 +95,18 @@ def test_stop_does_not_move_with_the_atr_of_later_bars() -> None:
     assert actions(made.tick("94", "94")) == [("EXIT", "stop_loss")]
 
 
+def test_bar_that_comes_twice_counts_once() -> None:
+    """History that is fetched again over a gap does not make the ATR ready before its time."""
+    made = Desk(config(**ATR), first=opening("9000", (LOT,)))
+    made.instrument()
+    made.bar("90", "91", "89", "90")
+    made.take("market_ticks", made.events("market_ticks")[-1])
+
+    assert actions(made.tick("90", "90")) == []
+    made.bar("90", "91", "89", "90")
+    assert actions(made.tick("90", "90")) == [("EXIT", "stop_loss")]
+
+
 def test_carried_lot_is_guarded_as_soon_as_the_atr_is_known() -> None:
     """A position from the night before has no stop until bars came, then it has one."""
     made = Desk(config(**ATR), first=opening("9000", (LOT,)))

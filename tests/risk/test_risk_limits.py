@@ -69,6 +69,8 @@ def test_entry_is_sized_by_what_every_limit_leaves(
 
     assert actions(said) == [outcome]
     assert [intent.qty for intent in intents(said)] == ([] if qty is None else [qty])
+    checks = said[0].to_json()["payload"]["checks"]
+    assert all(check["passed"] for check in checks) == (outcome[0] == "ALLOW")
 
 
 @pytest.mark.row("D-02", "D-34")
@@ -109,11 +111,13 @@ def test_position_at_its_limit_blocks_further_entries_by_name() -> None:
 @pytest.mark.row("D-35")
 def test_orders_in_flight_use_exposure_cash_and_notional() -> None:
     """Two symbols at once: what the first may still buy is not there for the second."""
-    for change, reason in (
-        ({"risk__exposure_ratio_max_bps": 1500}, "exposure"),
-        ({"risk__night_notional_soft": "1500"}, "night_notional"),
-    ):
-        made = desk(**change)
+    cases: list[tuple[dict[str, Any], str, str]] = [
+        ({"risk__exposure_ratio_max_bps": 1500}, "10000", "exposure"),
+        ({"risk__night_notional_soft": "1500"}, "10000", "night_notional"),
+        ({}, "1500", "cash_with_fee"),
+    ]
+    for change, cash, reason in cases:
+        made = desk(opening(cash), **change)
         made.instrument(OTHER)
         made.tick(**FLAT, symbol=OTHER)
         first = made.signal("BUY")
@@ -296,6 +300,20 @@ def test_drawdown_is_counted_from_the_highest_equity_of_the_night() -> None:
 
     assert actions(made.tick("145", "145")) == []
     assert actions(made.tick("144.99", "144.99")) == [("STOP", "RISK_LIMIT")]
+
+
+@pytest.mark.row("N-65")
+def test_drawdown_of_a_carried_lot_is_counted_from_its_first_mark() -> None:
+    """Ten coins that cost 100 open the night at 50: equity 9,500 is where the night starts."""
+    made = Desk(
+        config(risk__drawdown_bps_soft=None, risk__drawdown_bps_hard=100),
+        first=opening("9000", (LOT,)),
+    )
+    made.instrument()
+
+    assert actions(made.tick("50", "50")) == []
+    assert actions(made.tick("40.50", "40.50")) == []
+    assert actions(made.tick("40.49", "40.49")) == [("STOP", "RISK_LIMIT")]
 
 
 def test_fee_of_a_fill_counts_as_loss_and_can_stop_the_run() -> None:
