@@ -22,6 +22,7 @@ from minibot.exchanges.base import (
     Snapshot,
     Trade,
 )
+from minibot.exchanges.binance.filters import TRADING
 from minibot.exchanges.binance.messages import parse_frame
 from minibot.market.bars import Hole
 from minibot.market.notices import (
@@ -164,6 +165,11 @@ class Feed:
             if before is not None:
                 detail = f"{instrument.symbol}: rules changed, status {instrument.status}"
                 self.board.add(now_ms, INSTRUMENT_CHANGED, detail)
+
+    @property
+    def is_trading(self) -> bool:
+        """True while every symbol is open for trading, as far as its rules were last read."""
+        return all(instrument.status == TRADING for instrument in self._instruments.values())
 
     def on_history(self, symbol: str, interval: str, candles: Iterable[Candle], ts: int) -> int:
         """Write the warm-up bars of one symbol and interval and return how many there were."""

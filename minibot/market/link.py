@@ -102,6 +102,10 @@ class Link:
             self.failures = 0
             self._backoff.reset()
 
+    def on_quiet(self, now_ms: int) -> None:
+        """The venue says that there was nothing to send: the silence is no fault."""
+        self.data_ms = max(self.data_ms, now_ms)
+
     def on_lost(self, now_ms: int) -> tuple[int, Wait]:
         """A connection or an attempt failed; return when to try next, and the wait drawn."""
         if self.is_connected:

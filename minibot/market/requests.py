@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 from minibot.events.model import Instrument
-from minibot.exchanges.base import BANNED, RATE_LIMITED, RestError
+from minibot.exchanges.base import BANNED, RATE_LIMITED, RestError, Snapshot
+from minibot.exchanges.binance.book import LocalBook
 from minibot.exchanges.binance.limits import (
     DEPTH,
     EXCHANGE_INFO,
@@ -44,6 +46,8 @@ from minibot.market.pace import MarketClock
 TIME_EVERY: Final = 30
 # Deep enough that a minute of a moving market stays inside, at a fifth of the largest weight.
 SNAPSHOT_LEVELS: Final = 1000
+# The update id alone is wanted, at the lowest weight.
+TOUCH_LEVELS: Final = 5
 
 
 @dataclass(slots=True)
@@ -60,7 +64,7 @@ class Requests:
     weight_used: int = 0
     _measurements: int = 0
     _is_measuring: bool = False
-    _is_skew_told: bool = False
+    _measured_skew_ms: int | None = None
 
     # --- what every answer tells --------------------------------------------------------------
 
@@ -121,13 +125,20 @@ class Requests:
         return Job(TIME, 1, lambda rest: rest.server_time(), take, is_measurement=True)
 
     def _take_time(self, answer: Answer) -> None:
+        """Take a measured skew; a jump is believed only when a second measurement confirms it.
+
+        The first one is taken as it is: a recording's clock may be seconds off, and bars need it.
+        """
         middle_ns = (answer.sent_ns + answer.received_ns) // 2
-        self.feed.skew_ms = answer.value - self.clock.at_machine_ns(middle_ns)
-        is_large = abs(self.feed.skew_ms) > self.skew_max_ms
-        if is_large and not self._is_skew_told:
-            detail = f"exchange's clock is {self.feed.skew_ms} ms ahead of the run's"
+        skew_ms = answer.value - self.clock.at_machine_ns(middle_ns)
+        before, self._measured_skew_ms = self._measured_skew_ms, skew_ms
+        has_jumped = before is not None and abs(skew_ms - self.feed.skew_ms) > self.skew_max_ms
+        if has_jumped or (before is None and abs(skew_ms) > self.skew_max_ms):
+            detail = f"the exchange's clock is {skew_ms} ms ahead, was {self.feed.skew_ms} ms"
             self.feed.board.add(self.clock.now_ms(), CLOCK_SKEW, detail)
-        self._is_skew_told = is_large
+        if has_jumped and before is not None and abs(skew_ms - before) > self.skew_max_ms:
+            return
+        self.feed.skew_ms = skew_ms
 
     # --- rules, klines, depth -----------------------------------------------------------------
 
@@ -204,6 +215,39 @@ class Requests:
                 lambda rest: rest.snapshot(symbol, SNAPSHOT_LEVELS),
                 take,
             )
+        )
+
+    def check_quiet(self, done: Callable[[bool], None]) -> None:
+        """Find out whether a silent stream is a quiet market: no book has moved since.
+
+        `done` gets True when every book of the venue stands at the update that ours stands at; so
+        nothing was missed. It gets False at any doubt.
+        """
+        books = {name: feed.depth.keeper.book for name, feed in self.feed.symbols.items()}
+        verdicts: list[bool] = []
+
+        def take(answer: Answer, book: LocalBook) -> None:
+            is_same = isinstance(answer.value, Snapshot) and (
+                answer.value.last_update_id == book.book_id
+            )
+            verdicts.append(is_same)
+            if len(verdicts) == len(books):
+                done(all(verdicts))
+
+        known = {name: book for name, book in books.items() if book is not None}
+        if len(known) < len(books):
+            done(False)
+            return
+        for name, book in known.items():
+            self.courier.send(self._touch(name, partial(take, book=book)))
+
+    def _touch(self, symbol: str, done: Callable[[Answer], None]) -> Job:
+        return Job(
+            DEPTH,
+            depth_weight(TOUCH_LEVELS),
+            lambda rest: rest.snapshot(symbol, TOUCH_LEVELS),
+            done,
+            is_measurement=True,
         )
 
     def send_wanted(self, now_ms: int) -> None:

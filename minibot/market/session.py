@@ -116,7 +116,8 @@ class Session:
         )
         self.courier = courier
         self.state = STARTING
-        self._frame_ns = self._gave_up_ns = world.machine_ns()
+        self._frame_ns = self._checked_ns = world.machine_ns()
+        self._is_checking = False
         self._ping_due = self._instruments_due = self._health_due = now_ms
 
     # --- the loop -----------------------------------------------------------------------------
@@ -219,7 +220,7 @@ class Session:
         if not len(self.inbox):
             # Only what has been looked at can be judged: a backlog of ours is no outage.
             self.link.judge(now_ms)
-            self._give_up_silent(now_ms)
+            self._watch_silence(now_ms)
         self._set_state(now_ms)
         if now_ms >= self._health_due:
             self.health()
@@ -229,12 +230,24 @@ class Session:
         """Return the next due time on the same grid that lies ahead."""
         return due_ms + ((now_ms - due_ms) // every_ms + 1) * every_ms
 
-    def _give_up_silent(self, now_ms: int) -> None:
-        if self.link.is_silent(now_ms) and self._is_quiet_since(self._gave_up_ns):
-            self._gave_up_ns = self.world.machine_ns()
+    def _watch_silence(self, now_ms: int) -> None:
+        if self._is_checking or not self.link.is_silent(now_ms):
+            return
+        if self._is_quiet_since(self._checked_ns):
+            self._is_checking = True
+            self.requests.check_quiet(self._on_checked)
+
+    def _on_checked(self, is_quiet: bool) -> None:
+        """Give the silent connection up, unless the venue says that nothing has happened."""
+        self._is_checking = False
+        self._checked_ns = self.world.machine_ns()
+        now_ms = self.clock.now_ms()
+        if is_quiet and self.feed.is_trading:
+            self.link.on_quiet(now_ms)
+        elif self.link.is_silent(now_ms):
             self.connections.give_up_silent(now_ms)
-            # A symbol that is halted is silent too, and then the rules say so.
-            self.requests.check_instruments()
+        # A symbol that is halted is silent too, and then its rules say so.
+        self.requests.check_instruments()
 
     def _is_quiet_since(self, moment_ns: int) -> bool:
         since = max(self._frame_ns, moment_ns)

@@ -9,8 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import orjson
-
+from minibot.kernel import canonical
 from minibot.kernel.journal import JournalReader
 from minibot.kernel.position import ZERO
 from minibot.kernel.segments import end_of, load_segments
@@ -54,7 +53,7 @@ def read_tail(folder: Path) -> Tail:
 
 
 def _note(tail: Tail, json: bytes) -> None:
-    event = orjson.loads(json)
+    event = canonical.decode(json)
     tail.last_ts = event["ts"]
     payload = event["payload"]
     if event["type"] == "market_tick" and "trade_id" in payload:
