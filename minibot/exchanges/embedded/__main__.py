@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import os
 import sys
 import threading
 from fractions import Fraction
@@ -29,6 +30,8 @@ from minibot.kernel.errors import ConfigError, Refusal
 REPORT_INTERVAL_S = 1.0
 # A made market of more messages than this a second would not be made in time at high speed.
 RATE_PER_S_MAX = 1000
+# A day in a second: beyond it nothing but the end of the source can be seen.
+SPEED_MAX = 100_000
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -99,9 +102,9 @@ def _speed(text: str) -> Fraction:
         speed = Fraction(text)
     except (ValueError, ZeroDivisionError):
         speed = Fraction(0)
-    if not 0 < speed <= 10_000:
+    if not 0 < speed <= SPEED_MAX:
         raise ConfigError(
-            f"embedded.speed: {text!r} is no speed.", ["a number above 0, at most 10000"]
+            f"embedded.speed: {text!r} is no speed.", [f"a number above 0, at most {SPEED_MAX}"]
         )
     return speed
 
@@ -208,7 +211,8 @@ async def _report(server: ExchangeServer) -> None:
 
 def _watch_stdin(loop: asyncio.AbstractEventLoop, done: asyncio.Event) -> None:
     def watch() -> None:
-        while sys.stdin.buffer.read(4096):
+        # Not sys.stdin: its lock, held by a thread that waits, aborts the interpreter at its end.
+        while os.read(sys.stdin.fileno(), 4096):
             pass
         loop.call_soon_threadsafe(done.set)
 

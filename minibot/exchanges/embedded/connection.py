@@ -29,6 +29,7 @@ LIFE_MS_MAX: Final = 24 * 3_600_000
 
 # The demo tape three times over; a client that is this far behind does not catch up.
 UNREAD_BYTES_MAX: Final = 32 << 20
+CLOSE_BYTES_MAX: Final = 1 << 16
 
 
 class Connection:
@@ -127,7 +128,10 @@ class Connection:
             self._queued.append(wire.close_frame(code, reason))
             self.flush()
             self.is_open = False
-            self._transport.close()
+            if self._transport.get_write_buffer_size() > CLOSE_BYTES_MAX:
+                self.reset()  # It does not read; a close would wait for that for ever.
+            else:
+                self._transport.close()
 
     def write_raw(self, parts: Iterable[bytes]) -> None:
         """Write bytes as they are, for faults."""

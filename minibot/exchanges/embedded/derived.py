@@ -8,7 +8,7 @@ a moment holds exactly the frames before it, so what is sent does not depend on 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 import orjson
@@ -26,7 +26,9 @@ CLOSE_GRACE_MS: Final = 200
 
 _KLINE: Final = re.compile(r"^([a-z0-9]+)@kline_(\w+)$")
 _PARTIAL: Final = re.compile(r"^([a-z0-9]+)@depth(5|10|20)(@100ms|@1000ms)?$")
-_PLAIN: Final = re.compile(r"^([a-z0-9]+)@(depth|miniTicker|ticker|avgPrice)$")
+_PLAIN: Final = re.compile(
+    r"^([a-z0-9]+)@(depth|miniTicker|ticker|ticker_1h|ticker_4h|ticker_1d|avgPrice)$"
+)
 
 Publish = Callable[[str, bytes], None]
 
@@ -118,6 +120,8 @@ class DerivedStreams:
             return mini_ticker(self._venue, symbol, now_ms)
         if kind == "ticker":
             return day_ticker(self._venue, symbol, now_ms)
+        if kind.startswith("ticker_"):
+            return rolling_ticker(self._venue, symbol, kind.removeprefix("ticker_"), now_ms)
         price, time_ms = tickers.average(self._venue, symbol)
         head = {"e": "avgPrice", "E": now_ms, "s": symbol, "i": f"{tickers.AVERAGE_MINUTES}m"}
         return {**head, "w": to_text(price), "T": time_ms}
@@ -226,16 +230,29 @@ def day_ticker(venue: Venue, symbol: str, now_ms: int) -> dict[str, Any]:
         "e": "24hrTicker",
         "E": now_ms,
         "s": symbol,
-        "p": rest["priceChange"],
-        "P": rest["priceChangePercent"],
-        "w": rest["weightedAvgPrice"],
+        **_window_fields(rest),
         "x": rest["prevClosePrice"],
-        "c": rest["lastPrice"],
         "Q": rest["lastQty"],
         "b": rest["bidPrice"],
         "B": rest["bidQty"],
         "a": rest["askPrice"],
         "A": rest["askQty"],
+    }
+
+
+def rolling_ticker(venue: Venue, symbol: str, window: str, now_ms: int) -> dict[str, Any]:
+    """Return the payload of `<symbol>@ticker_<window>`."""
+    rest = tickers.statistics(venue, symbol, INTERVALS[window], "FULL", is_day=False)
+    return {"e": f"{window}Ticker", "E": now_ms, "s": symbol, **_window_fields(rest)}
+
+
+def _window_fields(rest: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what all tickers say of their window, by their short names."""
+    return {
+        "p": rest["priceChange"],
+        "P": rest["priceChangePercent"],
+        "w": rest["weightedAvgPrice"],
+        "c": rest["lastPrice"],
         "o": rest["openPrice"],
         "h": rest["highPrice"],
         "l": rest["lowPrice"],

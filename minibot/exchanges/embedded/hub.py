@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Final
-
 import orjson
 
 from minibot.exchanges.embedded import wire
+from minibot.exchanges.embedded.clock import NS_PER_MS
 from minibot.exchanges.embedded.connection import Connection
 from minibot.exchanges.embedded.derived import GRID_MS, DerivedStreams
 from minibot.exchanges.embedded.faults import Faults
 from minibot.exchanges.embedded.frames import AGG_TRADE, DEPTH, TRADE, Frame
 from minibot.exchanges.embedded.venue import Venue
-
-NS_PER_MS: Final = 1_000_000
 
 
 class Hub:

@@ -109,9 +109,19 @@ class Injector:
         return [*self._actions, *FRAME_FAULTS]
 
     def due(self, now_ms: int) -> None:
-        """Put into force what the script says up to this market time."""
+        """Put into force what the script says up to this market time.
+
+        Raises:
+            ConfigError: A fault of the script has a wrong field.
+        """
         while self._script and self._script[0][0] <= now_ms:
-            self.inject(self._script.pop(0)[2])
+            item = self._script.pop(0)[2]
+            try:
+                self.inject(item)
+            except FaultUnknown as error:
+                raise ConfigError(
+                    f"The fault script cannot be played: {item['name']}.", [str(error)]
+                ) from error
 
     def check(self) -> None:
         """Refuse a script with an unknown name before anything plays.

@@ -91,14 +91,16 @@ def _places(text: str) -> int:
 
 
 def _interval(path: Path, opens: list[int]) -> str:
-    """Return the interval: the shortest step between rows, or what the name says of a lone row."""
-    gap_ms = min((later - former for former, later in pairwise(opens)), default=0)
+    """Return the interval: the shortest step between rows, else what the name says."""
+    gaps_ms = [later - former for former, later in pairwise(opens) if later > former]
+    gap_ms = min(gaps_ms, default=0)
     for name, length_ms in INTERVALS.items():
         if length_ms == gap_ms and gap_ms:
             return name
     named = re.search(r"-(\d+(?:mo|[smhdwM]))(?:[-.]|$)", path.name)
     name = named.group(1).replace("mo", "M") if named else ""
-    if name in INTERVALS and (name == "1M" or not gap_ms):
+    # A lone row, months, or so many holes that no two rows follow each other.
+    if name in INTERVALS and gap_ms % (INTERVALS[name] or 1) == 0:
         return name
     raise Refusal(
         f"{path}: rows {gap_ms} ms apart are no interval of the venue.",
@@ -120,7 +122,7 @@ def _rows(path: Path) -> Iterator[tuple[int, list[str]]]:
             yield number, _json_cells(path, number, text)
             continue
         cells = text.decode("ascii", "replace").split(",")
-        if number == 1 and not cells[0].isdigit():
+        if number == 1 and len(cells) == _COLUMNS and not cells[0].isdigit():
             continue  # A header.
         if len(cells) != _COLUMNS or not cells[0].isdigit():
             raise _refusal(path, number, "is not a kline of 12 columns")

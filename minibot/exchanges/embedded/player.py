@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Final
 
+from minibot.exchanges.embedded.clock import NS_PER_MS
 from minibot.exchanges.embedded.hub import Hub
 from minibot.exchanges.embedded.injector import Injector
 from minibot.exchanges.embedded.venue import Venue
@@ -50,14 +51,16 @@ class Player:
         frame = next(frames, None)
         while True:
             now_ns = clock.now_ns()
-            self._injector.due(now_ns // 1_000_000)
             played = 0
             while frame is not None and frame.at_ns <= now_ns and played < FRAMES_PER_TURN_MAX:
+                self._injector.due(frame.at_ns // NS_PER_MS)
                 self._hub.take(frame)
                 frame = next(frames, None)
                 played += 1
-            if played < FRAMES_PER_TURN_MAX and not self.has_ended:
-                self._hub.advance(now_ns)
+            if played < FRAMES_PER_TURN_MAX:
+                self._injector.due(now_ns // NS_PER_MS)
+                if not self.has_ended:
+                    self._hub.advance(now_ns)
             if frame is None:
                 self.ended.set()
             self._hub.keep_alive()

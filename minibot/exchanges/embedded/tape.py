@@ -190,9 +190,9 @@ class Tape:
 
     def _scan(self) -> _Scan:
         scan = _Scan()
-        scan.is_whole = self._path.stat().st_size <= SCAN_BYTES_MAX
         for number, line in enumerate(lines_of(self._path), 1):
-            if number > SCAN_LINES_MIN and not scan.is_whole:
+            if number == SCAN_LINES_MIN and self._path.stat().st_size > SCAN_BYTES_MAX:
+                scan.is_whole = False
                 break
             if not line.strip():
                 continue

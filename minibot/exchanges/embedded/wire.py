@@ -16,8 +16,8 @@ PING: Final = 0x9
 PONG: Final = 0xA
 
 _TIME_KEYS: Final = frozenset({"E", "T", "t", "O", "C"})
-# Keys that hold a time in some payloads and an id or a price in others.
-_NOT_TIMES: Final = {"trade": {"t"}, "24hrTicker": set(), "24hrMiniTicker": set()}
+# Keys that hold a time in other payloads and an id in these.
+_NOT_TIMES: Final = {"trade": {"t"}}
 
 
 def frame(opcode: int, payload: bytes) -> bytes:
