@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from minibot.cli.main import ALIASES, parser, verbs
+from tools import commands as reference
 
 LINK = re.compile(r"(?<!!)\[[^\]]+\]\(([^)\s]+)\)")
 SPAN = re.compile(r"`([^`\n]+)`")
@@ -133,6 +134,12 @@ def test_verbs_that_documents_mention_exist_with_their_flags(project: Path) -> N
                 ]
 
     assert wrong == []
+
+
+@pytest.mark.row("C-24")
+def test_reference_of_commands_is_what_the_parser_says() -> None:
+    """docs/reference/commands.md has every verb and flag (write it: python -m tools.commands)."""
+    assert reference.DOCUMENT.read_text(encoding="utf-8") == reference.document()
 
 
 def command_help(verb: str) -> str:
