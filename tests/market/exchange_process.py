@@ -1,0 +1,64 @@
+"""The embedded exchange as a process of a test, on a clock that the test starts."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import urllib.request
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+
+class ExchangeProcess:
+    """Plays a source on loopback; frames begin when `clock.json` stands in `run_dir`."""
+
+    def __init__(self, run_dir: Path, source: str, speed: str, *options: str) -> None:
+        command = [sys.executable, "-m", "minibot.exchanges.embedded", "--run", str(run_dir)]
+        command += ["--source", source, "--speed", speed, *options]
+        self._process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        assert self._process.stdout is not None
+        self.facts: dict[str, Any] = json.loads(self._process.stdout.readline())
+        self.port = int(self.facts["port"])
+        self.origin_ms = int(self.facts["origin_ms"])
+        self.symbols = tuple(self.facts["symbols"])
+
+    def __enter__(self) -> ExchangeProcess:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.close()
+        try:
+            self._process.wait(10)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self._process.stdout.close()
+
+    def fault(self, name: str, **fields: Any) -> None:
+        """Put a fault into force."""
+        body = json.dumps({"name": name, **fields}).encode()
+        request = urllib.request.Request(
+            f"http://127.0.0.1:{self.port}/minibot/fault",
+            body,
+            {"Content-Type": "application/json"},
+        )
+        with urllib.request.urlopen(request, timeout=10) as answer:
+            answer.read()
+
+    def status(self) -> dict[str, Any]:
+        """Return what the exchange has counted."""
+        url = f"http://127.0.0.1:{self.port}/minibot/status"
+        with urllib.request.urlopen(url, timeout=10) as answer:
+            found: dict[str, Any] = json.loads(answer.read())
+        return found

@@ -1,0 +1,384 @@
+"""Bars out of trades, against a brute-force reference and the venue's own klines."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from collections.abc import Sequence
+from decimal import Decimal
+from fractions import Fraction
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from minibot.events.model import Bar
+from minibot.exchanges.base import Candle, Snapshot, Trade
+from minibot.exchanges.binance.messages import parse_candles
+from minibot.exchanges.units import decimal, units
+from minibot.market.bars import BarBuilder, Hole
+from minibot.market.history import closed_candles, history_bar
+from minibot.market.intervals import DAY_MS, INTERVAL_MS, WEEK_MS, align
+from minibot.market.lanes import RETRY_MS, SETTLE_MS, TRIES_MAX, BarLane
+from tests.exchanges.binance.binance_recordings import tape_messages
+
+T0 = 1_723_161_255_000
+
+
+def trade(
+    ts: int, price: str = "100.00000000", qty: str = "1.00000000", side: str = "BUY"
+) -> Trade:
+    return Trade("BTCUSDT", 1, price, units(price), qty, units(qty), ts, side)
+
+
+def brute_force(trades: Sequence[Trade], interval_ms: int, end_ts: int) -> list[tuple[object, ...]]:
+    """Return the bars that close before `end_ts`, from the contract's words alone.
+
+    From the first trade on one for every interval, flat with volume 0 when nothing traded.
+    """
+    by_start: dict[int, list[Trade]] = {}
+    for item in trades:
+        by_start.setdefault(item.trade_ts // interval_ms * interval_ms, []).append(item)
+    bars: list[tuple[object, ...]] = []
+    close = Decimal(0)
+    for start in range(min(by_start), end_ts - interval_ms + 1, interval_ms):
+        inside = by_start.get(start, [])
+        prices = [Decimal(t.price) for t in inside] or [close]
+        close = prices[-1]
+        sums = [
+            sum((Decimal(t.qty) for t in inside), Decimal(0)),
+            sum((Decimal(t.qty) * Decimal(t.price) for t in inside), Decimal(0)),
+            sum((Decimal(t.qty) for t in inside if t.taker_side == "BUY"), Decimal(0)),
+        ]
+        bars.append((start, prices[0], max(prices), min(prices), close, *sums, len(inside)))
+    return bars
+
+
+def values(bars: Sequence[Bar]) -> list[tuple[object, ...]]:
+    return [
+        (
+            bar.open_ts,
+            Decimal(bar.open),
+            Decimal(bar.high),
+            Decimal(bar.low),
+            Decimal(bar.close),
+            Decimal(bar.volume),
+            Decimal(bar.quote_volume or "NaN"),
+            Decimal(bar.taker_buy_volume or "NaN"),
+            bar.trades,
+        )
+        for bar in bars
+    ]
+
+
+def at(step: Trade | int) -> int:
+    return step.trade_ts if isinstance(step, Trade) else step
+
+
+trades = st.lists(
+    st.builds(
+        trade,
+        st.integers(T0, T0 + 9_000),
+        st.sampled_from(["99.99000000", "100.00000000", "100.01000000", "123.45678901"]),
+        st.sampled_from(["0.00001000", "1.00000000", "0.33333333"]),
+        st.sampled_from(["BUY", "SELL"]),
+    ),
+    min_size=1,
+    max_size=30,
+).map(lambda found: sorted(found, key=lambda t: t.trade_ts))
+
+
+@given(trades, st.lists(st.integers(T0, T0 + 12_000), max_size=10))
+def test_bars_equal_brute_force_whenever_the_clock_is_asked(
+    found: list[Trade], looks: list[int]
+) -> None:
+    """Looking at the clock between trades changes when a bar is written, never what it says."""
+    builder = BarBuilder("BTCUSDT", "1s", grace_ms=500)
+    bars: list[Bar] = []
+    steps = sorted(
+        [(t.trade_ts, 1, t) for t in found] + [(ts, 0, None) for ts in looks], key=lambda s: s[:2]
+    )
+    for ts, _, item in steps:
+        bars += builder.on_clock(ts) if item is None else builder.on_trade(item)
+    bars += builder.on_clock(T0 + 15_500)
+
+    assert values(bars) == brute_force(found, 1000, T0 + 15_000)
+
+
+@pytest.mark.parametrize("interval", ["1s", "1m"])
+def test_bars_of_the_tape_equal_brute_force(shared_data: Path, interval: str) -> None:
+    """Twenty thousand real trades, many in one millisecond, give exactly the bars they make."""
+    found = [m for m in tape_messages(shared_data) if isinstance(m, Trade)]
+    builder = BarBuilder("BTCUSDT", interval, grace_ms=500)
+    bars = [bar for item in found for bar in builder.on_trade(item)]
+
+    end_ts = align(found[-1].trade_ts, INTERVAL_MS[interval])
+    assert len(bars) > 5
+    assert values(bars) == brute_force(found, INTERVAL_MS[interval], end_ts)
+
+
+def test_bar_without_trades_is_flat_with_volume_zero() -> None:
+    """As in the venue's klines: every price is the last close."""
+    builder = BarBuilder("BTCUSDT", "1s", 500)
+    builder.on_trade(trade(T0 + 10, "101.50000000"))
+
+    _, flat = builder.on_clock(T0 + 2_500)
+
+    assert flat == Bar(
+        symbol="BTCUSDT",
+        interval="1s",
+        open_ts=T0 + 1_000,
+        close_ts=T0 + 1_999,
+        open="101.50000000",
+        high="101.50000000",
+        low="101.50000000",
+        close="101.50000000",
+        volume="0.00000000",
+        is_history=False,
+        quote_volume="0.00000000",
+        taker_buy_volume="0.00000000",
+        trades=0,
+    )
+
+
+@pytest.mark.parametrize(("exchange_ts", "count"), [(T0 + 1_499, 0), (T0 + 1_500, 1)])
+def test_bar_closes_by_time_at_the_end_of_its_grace(exchange_ts: int, count: int) -> None:
+    """Not a millisecond before the grace is over, and not one later."""
+    builder = BarBuilder("BTCUSDT", "1s", 500)
+    builder.on_trade(trade(T0 + 999))
+
+    assert len(builder.on_clock(exchange_ts)) == count
+
+
+def test_late_trade_is_counted_and_not_merged() -> None:
+    """A bar that stands is never written again."""
+    builder = BarBuilder("BTCUSDT", "1s", 500)
+    builder.on_trade(trade(T0))
+    (bar,) = builder.on_clock(T0 + 1_500)
+
+    assert builder.on_trade(trade(T0 + 999, "500.00000000")) == []
+    assert builder.late == 1
+    assert bar.high == "100.00000000"
+
+
+def test_bar_closed_by_a_trade_carries_its_receipt() -> None:
+    """Latency is counted from the socket read of the trade that closed the bar."""
+    builder = BarBuilder("BTCUSDT", "1s", 500)
+    builder.on_trade(trade(T0), 11)
+    (by_trade,) = builder.on_trade(trade(T0 + 1_000), 22)
+    (by_clock,) = builder.on_clock(T0 + 2_500)
+
+    assert (by_trade.recv_mono_ns, by_clock.recv_mono_ns) == (22, None)
+
+
+@given(trades, st.integers(T0, T0 + 9_000), st.integers(0, 3_000))
+def test_bars_after_missed_trades_are_whole_or_a_hole(
+    found: list[Trade], cut: int, length: int
+) -> None:
+    """What lacks trades is never written; hole and bars together cover every interval once."""
+    builder = BarBuilder("BTCUSDT", "1s", 500)
+    bars: list[Bar] = []
+    holes: list[Hole] = []
+    seen = [t for t in found if not cut <= t.trade_ts < cut + length]
+    has_broken = False
+    for item in seen:
+        if item.trade_ts >= cut + length and not has_broken:
+            has_broken = True
+            builder.suspend()
+            bars += builder.resume_broken(cut + length)
+        bars += builder.on_trade(item)
+        hole = builder.take_hole()
+        holes += [hole] if hole else []
+    bars += builder.on_clock(T0 + 20_500)
+    hole = builder.take_hole()
+    holes += [hole] if hole else []
+    if not seen:
+        return
+
+    whole = {value[0]: value for value in brute_force(found, 1000, T0 + 20_000)}
+    assert all(whole[value[0]] == value for value in values(bars) if has_broken or value[8])
+    starts = [bar.open_ts for bar in bars]
+    for hole in holes:
+        starts += range(hole.from_ts, hole.to_ts, 1000)
+    first = align(seen[0].trade_ts, 1000)
+    assert sorted(starts) == list(range(first, T0 + 20_000, 1000))
+
+
+def test_suspended_builder_closes_nothing_by_time() -> None:
+    """While nobody knows whether trades are missing, no flat bar is invented."""
+    builder = BarBuilder("BTCUSDT", "1s", 500)
+    builder.on_trade(trade(T0))
+    builder.suspend()
+    assert builder.on_clock(T0 + 5_000) == []
+
+    builder.resume()
+
+    assert len(builder.on_clock(T0 + 5_500)) == 5
+    assert builder.take_hole() is None
+
+
+# --- lanes --------------------------------------------------------------------------------------
+
+
+def candle(open_ts: int, close: str = "100.00000000") -> Candle:
+    return Candle(
+        open_ts, open_ts + 999, close, close, close, close, "5.00000000", "500.0", 3, "2.00000000"
+    )
+
+
+def broken_lane() -> BarLane:
+    """Return a lane that misses the bars T0..T0+3 s, with a whole bar waiting behind them."""
+    lane = BarLane("BTCUSDT", "1s", 500)
+    lane.on_trade(trade(T0 + 100), 1)
+    lane.builder.suspend()
+    assert lane.resume_broken(T0 + 2_100) == []
+    assert lane.on_trade(trade(T0 + 2_200), 2) == []
+    assert lane.on_trade(trade(T0 + 3_100), 3) == []
+    assert lane.on_trade(trade(T0 + 4_100), 4) == []
+    return lane
+
+
+def test_hole_is_filled_before_younger_bars_are_written() -> None:
+    """Readers get history and live bars in the order of time, each once."""
+    lane = broken_lane()
+    assert lane.wanted(T0) is None
+    hole = lane.wanted(T0 + SETTLE_MS)
+    assert hole == Hole(T0, T0 + 3_000)
+
+    bars = lane.fill(hole, [candle(T0 + 1000 * n) for n in range(5)], T0 + 600)
+
+    assert [(bar.open_ts - T0, bar.is_history) for bar in bars] == [
+        (0, True),
+        (1_000, True),
+        (2_000, True),
+        (3_000, False),
+    ]
+    assert [bar.open_ts - T0 for bar in lane.on_trade(trade(T0 + 5_000), 5)] == [4_000]
+    assert lane.unfilled == 0
+
+
+def test_hole_that_nobody_fills_is_given_up_and_counted() -> None:
+    """After its tries the younger bars are written without it: late bars are worse than none."""
+    lane = broken_lane()
+    now, bars = T0 + SETTLE_MS, list[Bar]()
+    lane.wanted(T0)
+    for _ in range(TRIES_MAX):
+        assert bars == []
+        hole = lane.wanted(now)
+        assert hole is not None
+        bars = lane.fill(hole, [], now)
+        now += RETRY_MS
+
+    assert [bar.open_ts - T0 for bar in bars] == [3_000]
+    assert lane.unfilled == 3
+
+
+def test_hole_that_grows_while_asked_is_asked_for_again() -> None:
+    """An answer for a smaller hole is not taken for the whole."""
+    lane = broken_lane()
+    lane.wanted(T0)
+    hole = lane.wanted(T0 + SETTLE_MS)
+    assert hole is not None
+    lane.builder.suspend()
+    lane.resume_broken(T0 + 6_000)
+
+    assert lane.fill(hole, [candle(T0 + 1000 * n) for n in range(3)], T0 + 700) == []
+    lane.wanted(T0 + 700)
+    larger = lane.wanted(T0 + 700 + SETTLE_MS)
+    assert larger == Hole(T0, T0 + 6_000)
+    bars = lane.fill(larger, [candle(T0 + 1000 * n) for n in range(6)], T0 + 1_300)
+    assert [bar.open_ts - T0 for bar in bars] == [0, 1_000, 2_000, 3_000, 4_000, 5_000]
+    assert [bar.is_history for bar in bars] == [True, True, True, False, True, True]
+
+
+def test_bars_between_history_and_first_trade_are_filled() -> None:
+    """What closed between the klines of the start and the first trade comes by klines too."""
+    lane = BarLane("BTCUSDT", "1s", 500)
+    assert len(lane.take_history([candle(T0 - 2_000), candle(T0 - 1_000)])) == 2
+    lane.on_trade(trade(T0 + 2_500), 1)
+    lane.wanted(T0 + 3_000)
+
+    assert lane.wanted(T0 + 3_000 + SETTLE_MS) == Hole(T0, T0 + 2_000)
+
+
+def test_trade_of_a_bar_that_history_holds_is_late() -> None:
+    """A kline that was written as closed is never written again."""
+    lane = BarLane("BTCUSDT", "1s", 500)
+    lane.take_history([candle(T0)])
+
+    assert lane.on_trade(trade(T0 + 999), 1) == []
+    assert lane.builder.late == 1
+
+
+# --- klines -------------------------------------------------------------------------------------
+
+
+def test_history_of_recorded_klines_keeps_every_character(shared_data: Path) -> None:
+    """Closed klines become bars as the venue wrote them, odd close times included."""
+    path = shared_data / "binance-klines-rest" / "BTCUSDT-1h-to-2025-12-31.jsonl.gz"
+    with gzip.open(path, "rt") as file:
+        rows = [json.loads(line) for line in file][:2000]
+
+    bars = [history_bar("BTCUSDT", "1h", item) for item in parse_candles(rows)]
+
+    for bar, row in zip(bars, rows, strict=True):
+        assert [bar.open_ts, bar.open, bar.high, bar.low, bar.close, bar.volume] == row[:6]
+        assert [bar.close_ts, bar.quote_volume, bar.trades, bar.taker_buy_volume] == row[6:10]
+        assert bar.is_history
+
+
+def test_klines_of_one_minute_match_bars_of_their_values(shared_data: Path) -> None:
+    """A bar built from trades is formatted exactly as a real kline."""
+    path = shared_data / "message-fixtures/binance/nautilus/ADABTC-1m-2021-11-28.csv"
+    row = path.read_text().splitlines()[0].split(",")
+    opened, high, low, close, volume = row[1:6]
+    builder = BarBuilder("ADABTC", "1m", 500)
+    start = int(row[0])
+    rest = decimal(units(volume) - 3)
+    for ts, price, qty in (
+        (start, opened, "0.00000001"),
+        (start + 5, high, "0.00000001"),
+        (start + 6, low, "0.00000001"),
+        (start + 59_999, close, rest),
+    ):
+        builder.on_trade(trade(ts, price, qty))
+    (bar,) = builder.on_clock(start + 60_500)
+
+    assert [str(bar.open_ts), bar.open, bar.high, bar.low, bar.close, bar.volume] == row[:6]
+    assert str(bar.close_ts) == row[6]
+
+
+@given(st.integers(0, 100), st.integers(1, 20))
+def test_running_kline_is_never_history(offset_ms: int, count: int) -> None:
+    """REST's newest row is the unfinished one; only what the exchange's clock has left counts."""
+    candles = [candle(T0 + 1000 * n) for n in range(10)]
+    exchange_ts = T0 + 9_000 + offset_ms
+
+    closed = closed_candles(reversed(candles + candles), "1s", exchange_ts=exchange_ts, count=count)
+
+    assert [c.open_ts for c in closed] == [T0 + 1000 * n for n in range(9)][-count:]
+
+
+def test_weeks_begin_on_monday() -> None:
+    """1970-01-05 was the first Monday of Unix time."""
+    assert align(4 * DAY_MS, WEEK_MS) == 4 * DAY_MS
+    assert align(11 * DAY_MS - 1, WEEK_MS) == 4 * DAY_MS
+    assert align(1_723_161_255_342, 60_000) % 60_000 == 0
+
+
+@settings(max_examples=200)
+@given(st.integers(0, 10**30), st.integers(8, 16))
+def test_decimal_text_is_exact_with_at_least_eight_places(value: int, places: int) -> None:
+    """Volumes are never rounded, and look like the venue's."""
+    text = decimal(value, places)
+
+    assert Fraction(text) == Fraction(value, 10**places)
+    assert len(text.partition(".")[2]) >= 8
+
+
+def test_snapshot_of_the_tape_is_no_trade(shared_data: Path) -> None:
+    """The one unwrapped line of the tape is its depth snapshot."""
+    found = [m for m in tape_messages(shared_data) if isinstance(m, Snapshot)]
+
+    assert len(found) == 1
