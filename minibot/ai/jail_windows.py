@@ -127,17 +127,11 @@ if sys.platform == "win32":
                 job, _JOB_LIMITS_CLASS, ctypes.byref(limits), ctypes.sizeof(limits)
             )
         )
-        _checked(_kernel.AssignProcessToJobObject(job, _kernel.GetCurrentProcess()))
-        return f"one process, {memory_bytes_max >> 20} MB"
-
-    def _user_interface() -> str:
-        """Keep clipboard, desktop, other windows' handles and system parameters out of reach."""
-        job = _kernel.CreateJobObjectW(None, None)
-        _checked(job)
+        # Clipboard, desktop, handles of other windows and system parameters stay out of reach.
         restrictions = wintypes.DWORD(_UI_ALL)
         _checked(_kernel.SetInformationJobObject(job, _JOB_UI_CLASS, ctypes.byref(restrictions), 4))
         _checked(_kernel.AssignProcessToJobObject(job, _kernel.GetCurrentProcess()))
-        return "clipboard, desktop and foreign windows closed"
+        return f"one process, {memory_bytes_max >> 20} MB, no windows of others"
 
     def _token() -> Any:
         token = wintypes.HANDLE()
@@ -180,7 +174,6 @@ if sys.platform == "win32":
         """Enter the Job and lower the token; one that fails is reported and the rest goes on."""
         steps: tuple[tuple[str, Callable[[], str]], ...] = (
             ("job", lambda: _job(memory_bytes_max)),
-            ("user_interface", _user_interface),
             ("privileges", _privileges),
             ("integrity", _integrity),
         )

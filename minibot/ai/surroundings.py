@@ -21,8 +21,9 @@ _FIXED: Final = {
 # Without these Windows cannot load its own libraries.
 _WINDOWS_INHERITED: Final = ("SYSTEMROOT", "WINDIR")
 _ALLOWED: Final = frozenset({*_FIXED, *_WINDOWS_INHERITED})
-# Set by the C library or the interpreter of some systems inside a process, not inherited.
-_SELF_MADE: Final = frozenset({"LC_CTYPE", "__CF_USER_TEXT_ENCODING", "WINELOADERNOEXEC"})
+# Set by the system itself inside a process, not inherited: C library, macOS, Windows, Wine.
+_SELF_MADE: Final = frozenset({"LC_CTYPE", "__CF_USER_TEXT_ENCODING", "SYSTEMDRIVE"})
+_WINE: Final = "WINE"
 
 STANDARD_STREAMS: Final = (0, 1, 2)
 
@@ -37,9 +38,13 @@ def environment(environ: Mapping[str, str]) -> dict[str, str]:
 
 def foreign_variables(environ: Mapping[str, str]) -> list[str]:
     """Return the names of variables that are not on the allow list, sorted."""
-    return sorted(
-        name for name in environ if name.upper() not in _ALLOWED and name not in _SELF_MADE
-    )
+    return sorted(name for name in environ if not _is_allowed(name.upper()))
+
+
+def _is_allowed(name: str) -> bool:
+    if name in _ALLOWED or name in _SELF_MADE:
+        return True
+    return sys.platform == "win32" and name.startswith(_WINE)
 
 
 def open_descriptors() -> list[int] | None:
