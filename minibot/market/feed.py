@@ -118,10 +118,8 @@ class Feed:
 
     def _on_message(self, message: Message, ts: int, recv_mono_ns: int) -> str:
         if isinstance(message, Trade):
-            self._emit(
-                self._of(message.symbol).on_trade(message, recv_mono_ns, ts, ts + self.skew_ms), ts
-            )
-        elif isinstance(message, Quote):
+            return self._on_trade(message, ts, recv_mono_ns)
+        if isinstance(message, Quote):
             self._emit(self._of(message.symbol).on_quote(message, recv_mono_ns, ts), ts)
         elif isinstance(message, Diff):
             self._emit(self._of(message.symbol).on_diff(message, ts), ts)
@@ -131,6 +129,15 @@ class Feed:
             self.counters["frames_other"] += 1
             return OTHER
         return DATA
+
+    def _on_trade(self, trade: Trade, ts: int, recv_mono_ns: int) -> str:
+        feed = self._of(trade.symbol)
+        outliers = feed.outliers
+        self._emit(feed.on_trade(trade, recv_mono_ns, ts, ts + self.skew_ms), ts)
+        if feed.outliers == outliers:
+            return DATA
+        self.counters["frames_invalid"] += 1
+        return INVALID
 
     def _of(self, symbol: str) -> SymbolFeed:
         feed = self.symbols.get(symbol)

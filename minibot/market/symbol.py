@@ -103,7 +103,7 @@ class SymbolFeed:
             FrameInvalid: A price is out of the band.
         """
         if not (self.band.accepts(quote.bid_units) and self.band.accepts(quote.ask_units)):
-            self._outlier(now_ms, f"quote {quote.bid} / {quote.ask}")
+            raise FrameInvalid(self._outlier(now_ms, f"quote {quote.bid} / {quote.ask}"))
         payloads = self._end_gap(QUOTE, now_ms)
         payloads += self.ticks.on_quote(quote, recv_mono_ns)
         self._seen(QUOTE, now_ms)
@@ -124,17 +124,16 @@ class SymbolFeed:
     def _seen(self, stream: str, now_ms: int) -> None:
         self.data_ms = self._seen_ms[stream] = now_ms
 
-    def _outlier(self, now_ms: int, what: str) -> None:
+    def _outlier(self, now_ms: int, what: str) -> str:
         self.outliers += 1
         detail = f"{self.symbol} {what}: over {self.band.percent} % off the last accepted price"
         self._board.add(now_ms, PRICE_OUTLIER, detail)
-        raise FrameInvalid(detail)
+        return detail
 
     # --- trades -------------------------------------------------------------------------------
 
     def _pass(self, passed: Passed, now_ms: int) -> Payloads:
         payloads: Payloads = []
-        refused: FrameInvalid | None = None
         missing: Missing | None = None
         for item in passed:
             if isinstance(item, Missing):
@@ -144,10 +143,7 @@ class SymbolFeed:
             if not self.band.accepts(trade.price_units):
                 # The bar would lack this trade, so klines have to tell what the bar was.
                 missing = Missing(trade.trade_id, trade.trade_id)
-                try:
-                    self._outlier(now_ms, f"trade {trade.trade_id} at {trade.price}")
-                except FrameInvalid as error:
-                    refused = error
+                self._outlier(now_ms, f"trade {trade.trade_id} at {trade.price}")
                 continue
             payloads += self._resume(missing, trade.trade_ts, now_ms)
             missing = None
@@ -158,8 +154,6 @@ class SymbolFeed:
             payloads += self.ticks.on_trade(item)
         if missing is not None:
             payloads += self._resume(missing, passed_ts(passed), now_ms)
-        if refused is not None and not payloads:
-            raise refused
         return payloads
 
     def _resume(self, missing: Missing | None, trade_ts: int, now_ms: int) -> Payloads:

@@ -1,0 +1,423 @@
+"""The feed as a whole: real recordings in, root events out, and what breaks a stream."""
+
+from __future__ import annotations
+
+from collections import Counter
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+
+from minibot.events.model import Bar, Instrument, MarketTick, Payload
+from minibot.exchanges.base import Diff, Quote, Snapshot, Trade
+from minibot.exchanges.binance.messages import parse_frame, parse_snapshot
+from minibot.exchanges.units import units
+from minibot.market.depth import MISMATCHES_MAX, SymbolDepth, TopCheck
+from minibot.market.feed import DATA, INVALID, OTHER, SHUTDOWN, UNREADABLE, Feed, HoleWanted
+from minibot.market.lanes import SETTLE_MS
+from minibot.market.symbol import FeedConfig
+from tests.exchanges.binance.binance_recordings import tape_lines
+
+T0 = 1_700_000_000_000
+
+
+def new_feed(now_ms: int = T0, **changes: Any) -> Feed:
+    config = FeedConfig(("BTCUSDT",), ("1s",), T0, **changes)
+    feed = Feed(config, now_ms)
+    feed.on_connected(now_ms)
+    return feed
+
+
+def trade_frame(trade_id: int, ts: int, price: str = "100.00000000") -> bytes:
+    data = {"e": "trade", "s": "BTCUSDT", "t": trade_id, "p": price, "q": "1.00000000"}
+    return orjson.dumps({"stream": "x", "data": {**data, "T": ts, "m": False}})
+
+
+def quote_frame(update_id: int, bid: str = "99.00000000", ask: str = "101.00000000") -> bytes:
+    data = {"u": update_id, "s": "BTCUSDT", "b": bid, "B": "5.0", "a": ask, "A": "5.0"}
+    return orjson.dumps({"stream": "x", "data": data})
+
+
+def diff_frame(first: int, last: int, bids: list[list[str]]) -> bytes:
+    data = {"e": "depthUpdate", "s": "BTCUSDT", "U": first, "u": last, "b": bids, "a": []}
+    return orjson.dumps({"stream": "x", "data": data})
+
+
+BOOK = Snapshot(10, [["99.00000000", "5.0"]], [["101.00000000", "5.0"]], True)
+
+
+def of(feed: Feed, *kinds: str) -> list[Payload]:
+    """Return the payloads of the given types that the feed has ready."""
+    return [payload for payload, _ in feed.take() if payload.TYPE in kinds]
+
+
+# --- the tape -----------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def played(shared_data: Path) -> tuple[Feed, list[tuple[Payload, int]]]:
+    """The whole BTCUSDT tape through one feed, with the exchange's clock 1.27 s ahead."""
+    feed: Feed | None = None
+    out: list[tuple[Payload, int]] = []
+    for line in tape_lines(shared_data):
+        if feed is None:
+            feed = Feed(FeedConfig(("BTCUSDT",), ("1s", "1m"), line.ts), line.ts)
+            feed.skew_ms = 1_270
+            feed.on_connected(line.ts)
+        if line.is_snapshot:
+            feed.on_snapshot("BTCUSDT", parse_snapshot(orjson.loads(line.data), 1000), line.ts)
+        else:
+            assert feed.on_frame(line.data, line.ts, line.ts) == DATA
+        out += feed.take()
+    assert feed is not None
+    return feed, out
+
+
+@pytest.mark.row("N-30")
+def test_tape_gives_a_tick_for_every_trade_and_changed_quote(
+    shared_data: Path, played: tuple[Feed, list[tuple[Payload, int]]]
+) -> None:
+    """One tick for each of them, in their order, with the exchange's own characters."""
+    expected: list[tuple[object, ...]] = []
+    quote: Quote | None = None
+    for line in tape_lines(shared_data):
+        message = None if line.is_snapshot else parse_frame(line.data)
+        if isinstance(message, Quote):
+            if quote is None or quote[2:8] != message[2:8]:
+                expected.append(("quote", message.bid, message.bid_qty, message.ask))
+            quote = message
+        elif isinstance(message, Trade):
+            expected.append(("trade", message.trade_id, message.price, message.qty))
+
+    found = [
+        ("trade", tick.trade_id, tick.price, tick.qty)
+        if tick.kind == "trade"
+        else ("quote", tick.bid, tick.bid_qty, tick.ask)
+        for tick, _ in played[1]
+        if isinstance(tick, MarketTick)
+    ]
+    assert found == expected
+
+
+def test_tape_proves_its_own_book(played: tuple[Feed, list[tuple[Payload, int]]]) -> None:
+    """The continuous check finds the two known disagreements, and the book stays valid."""
+    feed, out = played
+    figures = feed.figures()
+
+    assert (figures["book_checks"], figures["book_mismatches"]) == (6491, 2)
+    assert figures["book_syncs"] == 1
+    books = Counter(payload.why for payload, _ in out if payload.TYPE == "book")  # type: ignore[attr-defined]
+    assert books["resync"] == 1
+    assert books["interval"] >= 645
+
+
+def test_tape_gives_time_that_never_goes_back(
+    played: tuple[Feed, list[tuple[Payload, int]]],
+) -> None:
+    """Times only grow, a beat comes every second, and each bar once in order."""
+    _, out = played
+
+    assert all(before <= after for (_, before), (_, after) in pairwise(out))
+    beats = [(payload, ts) for payload, ts in out if payload.TYPE == "beat"]
+    assert [payload.n for payload, _ in beats] == list(range(1, len(beats) + 1))  # type: ignore[attr-defined]
+    assert {after - before for (_, before), (_, after) in pairwise(beats)} == {1000}
+    for interval, step in (("1s", 1_000), ("1m", 60_000)):
+        bars = [p for p, _ in out if isinstance(p, Bar) and p.interval == interval]
+        assert {b.open_ts - a.open_ts for a, b in pairwise(bars)} == {step}
+
+
+def test_same_frames_give_the_same_events(shared_data: Path) -> None:
+    """Nothing but frames and their times decides: no clock, no chance."""
+    lines = [line for _, line in zip(range(3000), tape_lines(shared_data), strict=False)]
+
+    def play(batch: int) -> list[tuple[Payload, int]]:
+        feed = Feed(FeedConfig(("BTCUSDT",), ("1s",), lines[0].ts), lines[0].ts)
+        out: list[tuple[Payload, int]] = []
+        for index, line in enumerate(lines):
+            if not line.is_snapshot:
+                feed.on_frame(line.data, line.ts, line.ts)
+            if index % batch == 0:
+                out += feed.take()
+        return out + feed.take()
+
+    assert play(1) == play(97)
+
+
+# --- what a frame is ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("frame", "kind"),
+    [
+        (trade_frame(1, T0), DATA),
+        (b'{"result":null,"id":1}', OTHER),
+        (b'{"e":"serverShutdown","E":1}', SHUTDOWN),
+        (trade_frame(1, T0, "0.00000000"), INVALID),
+        (quote_frame(1, ask="98.0"), INVALID),
+        (b"garbage", UNREADABLE),
+    ],
+)
+def test_frame_is_told_for_what_it_is(frame: bytes, kind: str) -> None:
+    """The link judges by it."""
+    assert new_feed().on_frame(frame, T0, 0) == kind
+
+
+@pytest.mark.row("F118")
+def test_frame_of_a_symbol_that_was_not_asked_for_is_refused() -> None:
+    """A symbol off the universe never becomes an event."""
+    feed = new_feed()
+
+    assert feed.on_frame(trade_frame(1, T0).replace(b"BTCUSDT", b"ETHUSDT"), T0, 0) == INVALID
+    assert feed.take() == []
+
+
+@pytest.mark.row("F115")
+def test_outlier_price_never_reaches_a_tick_or_a_bar() -> None:
+    """A thousandfold price is refused and told; klines have to say what its bar was."""
+    feed = new_feed()
+    feed.on_frame(quote_frame(1), T0, 0)
+    feed.on_frame(trade_frame(1, T0), T0, 0)
+    feed.take()
+
+    assert feed.on_frame(trade_frame(2, T0 + 1, "100000.00000000"), T0 + 1, 0) == INVALID
+    assert feed.on_frame(quote_frame(2, "0.10000000", "0.20000000"), T0 + 2, 0) == INVALID
+    feed.on_frame(trade_frame(3, T0 + 2), T0 + 3, 0)
+    feed.advance(T0 + 2_600)
+
+    ticks = [tick for tick, _ in feed.take() if isinstance(tick, MarketTick)]
+    assert [tick.trade_id for tick in ticks] == [3]
+    assert {notice.kind for notice in feed.board.take_all()} >= {"price_outlier"}
+    assert feed.figures()["price_outliers"] == 2
+    assert feed.figures()["frames_invalid"] == 2
+
+
+@pytest.mark.parametrize("ts", [T0 + 61_001, T0 * 3])
+def test_trade_of_the_far_future_closes_no_bars(ts: int) -> None:
+    """A broken time would close every bar up to it."""
+    feed = new_feed()
+    feed.on_frame(trade_frame(1, T0), T0, 0)
+
+    assert feed.on_frame(trade_frame(2, ts), T0 + 1_000, 0) == INVALID
+    assert of(feed, "bar") == []
+
+
+# --- breaks -------------------------------------------------------------------------------------
+
+
+def broken(missed: int) -> Feed:
+    """Return a feed whose connection was lost for five seconds, with so many trades missed."""
+    feed = new_feed()
+    feed.on_frame(quote_frame(1), T0, 0)
+    feed.on_frame(trade_frame(1, T0 + 10), T0 + 10, 0)
+    feed.on_disconnected(T0 + 100, "connection lost")
+    feed.advance(T0 + 4_000)
+    feed.take()
+    feed.on_connected(T0 + 5_000)
+    feed.on_frame(quote_frame(5), T0 + 5_100, 0)
+    feed.on_frame(trade_frame(2 + missed, T0 + 5_150), T0 + 5_150, 0)
+    return feed
+
+
+@pytest.mark.row("F112")
+def test_outage_without_a_missed_trade_gives_flat_bars() -> None:
+    """The next id proves that nothing traded, so the flat bars are true; quotes are a gap."""
+    feed = broken(missed=0)
+    found = of(feed, "gap", "bar")
+
+    assert [(item.stream, item.from_ts) for item in found if item.TYPE == "gap"] == [  # type: ignore[attr-defined]
+        ("bookTicker", T0)
+    ]
+    assert [bar.volume for bar in found if isinstance(bar, Bar)] == [
+        "1.00000000",
+        *["0.00000000"] * 4,
+    ]
+    assert feed.holes_wanted(T0 + 10_000) == []
+
+
+@pytest.mark.row("F112")
+def test_outage_with_missed_trades_is_a_gap_that_klines_fill() -> None:
+    """No bar is invented: the gap is marked, and what it covers is asked for."""
+    feed = broken(missed=7)
+    gaps = {item.stream: item.why for item in of(feed, "gap")}  # type: ignore[attr-defined]
+    assert gaps == {"bookTicker": "connection lost", "trade": "trades missing"}
+
+    feed.on_frame(trade_frame(10, T0 + 6_100), T0 + 6_100, 0)
+    assert of(feed, "bar") == []
+    feed.holes_wanted(T0 + 6_100)
+    (wanted,) = feed.holes_wanted(T0 + 6_100 + SETTLE_MS)
+    assert (wanted.hole.from_ts, wanted.hole.to_ts) == (T0, T0 + 6_000)
+
+    feed.on_candles(wanted, None, T0 + 7_000)
+    assert of(feed, "bar") == []
+
+
+@pytest.mark.row("F117")
+def test_sequence_gap_invalidates_the_book_until_it_is_rebuilt() -> None:
+    """No book event between the gap and the next snapshot; then a gap event and a resync."""
+    feed = new_feed()
+    assert feed.snapshots_wanted(T0) == ["BTCUSDT"]
+    feed.on_snapshot("BTCUSDT", BOOK, T0)
+    feed.on_frame(diff_frame(11, 11, []), T0 + 10, 0)
+    feed.advance(T0 + 1_000)
+    assert [book.why for book in of(feed, "book")] == ["resync", "interval"]  # type: ignore[attr-defined]
+
+    feed.on_frame(diff_frame(13, 14, []), T0 + 1_100, 0)
+    feed.advance(T0 + 2_900)
+    assert of(feed, "book") == []
+    assert feed.snapshots_wanted(T0 + 2_900) == ["BTCUSDT"]
+    assert feed.snapshots_wanted(T0 + 2_900) == []
+
+    feed.on_snapshot("BTCUSDT", BOOK._replace(last_update_id=14), T0 + 2_950)
+    found = of(feed, "gap", "book")
+    assert [(item.TYPE, item.why) for item in found] == [  # type: ignore[attr-defined]
+        ("gap", "updates missing before 13"),
+        ("book", "resync"),
+    ]
+    assert {notice.kind for notice in feed.board.take_all()} == {"book_lost", "book_resync"}
+
+
+def test_book_that_gets_no_updates_is_not_written() -> None:
+    """A book older than its limit is no book, even while quotes go on."""
+    feed = new_feed()
+    feed.on_snapshot("BTCUSDT", BOOK, T0)
+    feed.on_frame(diff_frame(11, 11, []), T0, 0)
+    feed.take()
+    for second in range(1, 6):
+        feed.on_frame(quote_frame(second), T0 + 1_000 * second, 0)
+    feed.advance(T0 + 5_000)
+
+    assert len(of(feed, "book")) == 3
+
+
+def test_source_without_a_book_runs_on_and_says_so() -> None:
+    """Quotes and trades are enough to go on; one incident tells that there is no book."""
+    feed = new_feed()
+    assert feed.snapshots_wanted(T0) == ["BTCUSDT"]
+    feed.on_snapshot("BTCUSDT", Snapshot(0, [], [], True), T0)
+    for second in range(20):
+        now = T0 + 1_000 * second
+        feed.on_frame(quote_frame(second + 1, f"{90 + second % 9}.00000000"), now, 0)
+        assert feed.snapshots_wanted(now) == []
+    feed.advance(T0 + 20_000)
+
+    assert len(of(feed, "market_tick")) == 20
+    assert [notice.kind for notice in feed.board.take_all()] == ["book_unavailable"]
+
+
+def test_snapshot_that_fails_is_asked_for_ever_more_seldom() -> None:
+    """No storm of snapshots: a quarter of a second first, a minute in the end."""
+    feed = new_feed()
+    feed.on_frame(diff_frame(1, 2, []), T0, 0)
+    asked: list[int] = []
+    for now in range(T0, T0 + 300_000, 50):
+        if feed.snapshots_wanted(now):
+            asked.append(now)
+            feed.on_snapshot_failed("BTCUSDT", now, "HTTP 503")
+
+    waits = [after - before for before, after in pairwise(asked)]
+    assert waits == sorted(waits)
+    assert waits[0] <= 300
+    assert max(waits) == 60_000
+
+
+# --- the check of the book ----------------------------------------------------------------------
+
+
+def top(bid: str, qty: str = "5.0") -> tuple[str, str, str, str]:
+    return bid, qty, "101.0", "7.0"
+
+
+def best(update_id: int, bid: str, qty: str = "5.0") -> Quote:
+    return Quote("X", update_id, bid, units(bid), qty, "101.0", units("101.0"), "7.0", None)
+
+
+@pytest.mark.parametrize("quotes_first", [True, False])
+def test_check_compares_with_the_latest_quote_that_is_not_newer(quotes_first: bool) -> None:
+    """Whether quotes run ahead of diffs or behind, the same pairs are compared."""
+    check = TopCheck()
+    quotes = [best(5, "98.0"), best(9, "99.0"), best(12, "97.0")]
+    books = [(4, top("1.0")), (8, top("98.0")), (11, top("99.0")), (11, top("98.5"))]
+    for step in (1, 2) if quotes_first else (2, 1):
+        for quote in quotes if step == 1 else ():
+            check.on_quote(quote)
+        for book_id, touch in books if step == 2 else ():
+            check.on_book(book_id, touch)
+
+    assert (check.checks, check.mismatches, check.in_row) == (3, 1, 1)
+
+
+def test_book_that_disagrees_with_quotes_again_and_again_is_thrown_away() -> None:
+    """One disagreement happens in real data; several in a row mean that the book is wrong."""
+    depth = SymbolDepth("BTCUSDT", 20)
+    depth.on_connected(0)
+    assert depth.wants_snapshot(0)
+    depth.on_snapshot(BOOK, 0)
+    for number in range(11, 11 + MISMATCHES_MAX):
+        assert depth.is_valid
+        depth.on_diff(Diff("X", number, number, [], []), number)
+        depth.on_quote(best(number, "98.0"), number)
+    change = depth.on_quote(best(11 + MISMATCHES_MAX, "98.0"), 20)
+
+    assert "differs" in change.why
+    assert not depth.is_valid
+    assert depth.wants_snapshot(20)
+
+
+# --- start, restart -----------------------------------------------------------------------------
+
+
+def instrument(status: str = "TRADING") -> Instrument:
+    return Instrument(
+        symbol="BTCUSDT",
+        base_asset="BTC",
+        quote_asset="USDT",
+        status=status,
+        price_increment="0.01",
+        qty_increment="0.00001",
+        qty_min="0.00001",
+        qty_max="9000",
+        notional_min="5",
+        origin="exchange",
+    )
+
+
+@pytest.mark.row("F118")
+def test_instrument_is_written_at_the_start_and_on_change() -> None:
+    """Asking again says nothing new until something is."""
+    feed = new_feed()
+    for status in ("TRADING", "TRADING", "BREAK", "BREAK"):
+        feed.on_instruments([instrument(status)], T0)
+
+    assert [item.status for item in of(feed, "instrument")] == ["TRADING", "BREAK"]  # type: ignore[attr-defined]
+    assert not feed.is_trading
+    assert [notice.kind for notice in feed.board.take_all()] == ["instrument_changed"]
+
+
+def test_process_that_follows_another_marks_what_it_missed() -> None:
+    """After kill -9 bars go on where they stand, and what was missed is a gap and a hole."""
+    feed = new_feed(now_ms=T0 + 9_000)
+    feed.symbols["BTCUSDT"].resume_run(T0 + 5_300, 41, {"1s": T0 + 5_000})
+    feed.on_frame(quote_frame(1), T0 + 9_100, 0)
+    feed.on_frame(trade_frame(44, T0 + 9_200), T0 + 9_200, 0)
+    feed.on_frame(trade_frame(45, T0 + 10_200), T0 + 10_200, 0)
+    feed.on_frame(trade_frame(46, T0 + 11_200), T0 + 11_200, 0)
+
+    found = of(feed, "gap", "bar")
+    assert [(item.stream, item.from_ts, item.to_ts) for item in found] == [  # type: ignore[attr-defined]
+        ("bookTicker", T0 + 5_300, T0 + 9_100),
+        ("trade", T0 + 5_300, T0 + 9_200),
+    ]
+    feed.holes_wanted(T0 + 11_300)
+    (wanted,) = feed.holes_wanted(T0 + 11_300 + SETTLE_MS)
+    assert wanted == HoleWanted("BTCUSDT", "1s", wanted.hole)
+    assert (wanted.hole.from_ts, wanted.hole.to_ts) == (T0 + 5_000, T0 + 10_000)
+
+
+def test_pause_of_the_process_does_not_flood_the_queue() -> None:
+    """After an hour asleep there is not an hour of beats to catch up."""
+    feed = new_feed()
+    feed.advance(T0 + 3_600_000)
+
+    assert len(of(feed, "beat")) <= 121

@@ -1,0 +1,209 @@
+"""Ticks and trades of one symbol: order, duplicates, gaps, and the touch that each tick carries."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from minibot.exchanges.base import FrameInvalid, Quote, Trade
+from minibot.exchanges.units import units
+from minibot.market.ticks import WAITING_MAX, PriceBand, TickMaker
+from minibot.market.trades import (
+    HELD_MAX,
+    JUMP_MAX,
+    RESTART_MS,
+    WINDOW_MS,
+    Arrival,
+    Missing,
+    TradeOrder,
+)
+
+
+def trade(trade_id: int, price: str = "100.00000000", ts: int = 1_000) -> Trade:
+    return Trade("BTCUSDT", trade_id, price, units(price), "1.0", units("1.0"), ts, "BUY")
+
+
+def quote(update_id: int, bid: str = "99.0", ask: str = "101.0", qty: str = "5.0") -> Quote:
+    return Quote("BTCUSDT", update_id, bid, units(bid), qty, ask, units(ask), "7.0", None)
+
+
+def ids(passed: list[Arrival | Missing]) -> list[object]:
+    return [item if isinstance(item, Missing) else item.trade.trade_id for item in passed]
+
+
+# --- order of trades ----------------------------------------------------------------------------
+
+
+@pytest.mark.row("F116")
+@given(st.permutations(range(10, 30)), st.lists(st.integers(10, 29), max_size=10))
+def test_trades_in_any_order_pass_once_and_in_order(order: list[int], again: list[int]) -> None:
+    """Within the window everything is put right: no id twice, none missing, none out of place."""
+    trades = TradeOrder()
+    passed = trades.take(trade(9), 0, 0)
+    for trade_id in [*order, *again]:
+        passed += trades.take(trade(trade_id), 0, 0)
+
+    assert ids(passed) == list(range(9, 30))
+    assert trades.duplicates == len(again)
+
+
+@given(st.lists(st.integers(1, 200), min_size=1, max_size=80, unique=True))
+def test_missing_trades_are_named_exactly(found: list[int]) -> None:
+    """What passes and what is said to be missing cover every id from the first to the last once."""
+    trades = TradeOrder()
+    passed = []
+    for trade_id in sorted(found):
+        passed += trades.take(trade(trade_id), 0, 0)
+    passed += trades.flush()
+
+    covered: list[int] = []
+    for item in passed:
+        covered += (
+            range(item.from_id, item.to_id + 1)
+            if isinstance(item, Missing)
+            else [item.trade.trade_id]
+        )
+    assert covered == list(range(min(found), max(found) + 1))
+
+
+def test_trade_behind_a_missing_one_waits_for_its_window() -> None:
+    """It passes when the missing one comes, or when its time is over, and not before."""
+    trades = TradeOrder()
+    trades.take(trade(1), 0, 0)
+    assert trades.take(trade(3), 0, 1_000) == []
+    assert trades.due(1_000 + WINDOW_MS - 1) == []
+
+    assert ids(trades.due(1_000 + WINDOW_MS)) == [Missing(2, 2), 3]
+    assert trades.due_ms is None
+
+
+def test_first_trade_after_a_lost_connection_tells_at_once() -> None:
+    """Nothing missed is ever sent again, so nothing is waited for."""
+    trades = TradeOrder()
+    trades.take(trade(1), 0, 0)
+    trades.resume()
+
+    assert ids(trades.take(trade(5), 0, 0)) == [Missing(2, 4), 5]
+    assert trades.take(trade(7), 0, 0) == []
+
+
+def test_trades_that_wait_are_bounded() -> None:
+    """A hole that is never filled does not fill the memory."""
+    trades = TradeOrder()
+    trades.take(trade(1), 0, 0)
+    passed = []
+    for trade_id in range(3, 3 + HELD_MAX):
+        passed += trades.take(trade(trade_id), 0, 0)
+
+    assert ids(passed) == [Missing(2, 2), *range(3, 3 + HELD_MAX)]
+
+
+def test_id_that_cannot_be_one_is_refused_and_forgotten() -> None:
+    """A broken id must not make all later trades look old."""
+    trades = TradeOrder()
+    trades.take(trade(1), 0, 0)
+
+    with pytest.raises(FrameInvalid):
+        trades.take(trade(2 + JUMP_MAX), 0, 0)
+    assert ids(trades.take(trade(2), 0, 0)) == [2]
+
+
+def test_ids_that_start_anew_are_taken() -> None:
+    """Test networks are wiped now and then; a younger trade with a lower id is no duplicate."""
+    trades = TradeOrder()
+    trades.take(trade(1_000_000, ts=0), 0, 0)
+
+    assert trades.take(trade(5, ts=RESTART_MS - 1), 0, 0) == []
+    assert ids(trades.take(trade(6, ts=RESTART_MS), 0, 0)) == [Missing(6, 6), 6]
+    assert ids(trades.take(trade(7, ts=RESTART_MS), 0, 0)) == [7]
+
+
+# --- ticks --------------------------------------------------------------------------------------
+
+
+def test_quote_is_a_tick_only_when_price_or_size_of_the_touch_changes() -> None:
+    """Same touch, no tick; another size on one side, a tick."""
+    ticks = TickMaker("BTCUSDT")
+
+    assert len(ticks.on_quote(quote(1), 0)) == 1
+    assert ticks.on_quote(quote(2), 0) == []
+    assert len(ticks.on_quote(quote(3, qty="6.0"), 0)) == 1
+    assert len(ticks.on_quote(quote(4, bid="99.5", qty="6.0"), 0)) == 1
+
+
+def test_quote_that_is_not_newer_is_counted_and_dropped() -> None:
+    """Two connections of one stream overlap for a moment; the older quote must not win."""
+    ticks = TickMaker("BTCUSDT")
+    ticks.on_quote(quote(5), 0)
+
+    assert ticks.on_quote(quote(4, bid="98.0"), 0) == []
+    assert ticks.on_quote(quote(5, bid="98.0"), 0) == []
+    assert ticks.outdated == 2
+
+
+def test_price_of_a_quote_is_the_last_trades() -> None:
+    """Before the first trade it is the bid; characters are the exchange's own."""
+    ticks = TickMaker("BTCUSDT")
+    (first,) = ticks.on_quote(quote(1), 11)
+    (traded,) = ticks.on_trade(Arrival(trade(7, "100.50000000", ts=55), 22))
+    (second,) = ticks.on_quote(quote(2, qty="9.0"), 33)
+
+    assert (first.price, first.kind, first.recv_mono_ns) == ("99.0", "quote", 11)
+    assert (second.price, second.trade_id) == ("100.50000000", None)
+    assert (traded.price, traded.bid, traded.ask_qty) == ("100.50000000", "99.0", "7.0")
+    assert (traded.exchange_ts, traded.recv_mono_ns, traded.trade_id) == (55, 22, 7)
+
+
+def test_trades_before_the_first_quote_wait_for_it() -> None:
+    """A tick always carries a touch of its own time; none is lost by waiting for it."""
+    ticks = TickMaker("BTCUSDT")
+    assert ticks.on_trade(Arrival(trade(1), 1)) == []
+    assert ticks.on_trade(Arrival(trade(2), 2)) == []
+
+    found = ticks.on_quote(quote(1), 3)
+
+    assert [(tick.kind, tick.trade_id) for tick in found] == [
+        ("quote", None),
+        ("trade", 1),
+        ("trade", 2),
+    ]
+
+
+def test_touch_is_forgotten_with_its_connection() -> None:
+    """After an outage no trade is paired with a touch from before it."""
+    ticks = TickMaker("BTCUSDT")
+    ticks.on_quote(quote(9), 0)
+    ticks.forget_touch()
+
+    assert ticks.on_trade(Arrival(trade(1), 0)) == []
+    assert len(ticks.on_quote(quote(1), 0)) == 2
+
+
+def test_trades_without_any_quote_are_bounded_and_counted() -> None:
+    """A stream that never quotes costs bounded memory, and says what it dropped."""
+    ticks = TickMaker("BTCUSDT")
+    for trade_id in range(WAITING_MAX + 5):
+        ticks.on_trade(Arrival(trade(trade_id), 0))
+
+    assert ticks.dropped == 5
+    assert len(ticks.on_quote(quote(1), 0)) == WAITING_MAX + 1
+
+
+@pytest.mark.row("F115")
+@pytest.mark.parametrize(
+    ("price", "accepted"),
+    [
+        ("120.00000000", True),
+        ("120.00000001", False),
+        ("80.00000000", True),
+        ("79.99999999", False),
+    ],
+)
+def test_price_band_around_the_last_accepted_price(price: str, accepted: bool) -> None:
+    """Twenty percent is plausible, a hundred-millionth more is not, and does not move the band."""
+    band = PriceBand(20)
+    assert band.accepts(units("100"))
+
+    assert band.accepts(units(price)) is accepted
+    assert band.reference == (units(price) if accepted else units("100"))
