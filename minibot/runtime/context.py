@@ -236,21 +236,25 @@ class RoleContext:
     def stop(self, record: StopRecord) -> int:
         """Stop the run: flag, then event, then word to the launcher. Returns the exit code.
 
-        The flag comes first because it needs no space; where the event cannot be written, the
-        heartbeat line, standard error and the exit code still carry the reason.
+        The flag comes first because it needs no space. What cannot be written does not keep the
+        rest from being said: at least the exit code and standard error carry the reason.
         """
-        raise_flag(self.var.stop, self.var.flag, self.name)
-        release_reserve(self.var.stop, self.name)
-        event = Event(
-            ts=self.clock.now_ms(),
-            id=stop_id(self.run_id, self.name),
-            source=self.name,
-            run_id=self.run_id,
-            cmdline_hash=self.cmdline_hash,
-            payload=record.payload(),
-        )
         code = STOPPED
+        event = None
         try:
+            raise_flag(self.var.stop, self.var.flag, self.name)
+            release_reserve(self.var.stop, self.name)
+        except (OSError, RunStop) as error:
+            print(f"STOP.flag could not be raised: {error}", file=sys.stderr, flush=True)
+        try:
+            event = Event(
+                ts=self.clock.now_ms(),
+                id=stop_id(self.run_id, self.name),
+                source=self.name,
+                run_id=self.run_id,
+                cmdline_hash=self.cmdline_hash,
+                payload=record.payload(),
+            )
             self._stop_output.append([event])
         except (OSError, RunStop) as error:
             print(f"stop_journal could not be written: {error}", file=sys.stderr, flush=True)
@@ -265,10 +269,19 @@ class RoleContext:
         self._stop_output.append_roots([(record.payload(), self.clock.now_ms())])
 
     def close_outputs(self) -> None:
-        """Sync and close every queue and part that this role writes."""
-        self.sync_parts(now=True)
+        """Sync and close every queue and part that this role writes; one that fails, last.
+
+        Raises:
+            RunStop: The first that failed; all the others are closed all the same.
+        """
+        failure: RunStop | None = None
         for output in (*self._outputs.values(), *self._parts.values(), self._stop_output):
-            output.writer.close()
+            try:
+                output.writer.close()
+            except RunStop as error:
+                failure = failure or error
+        if failure is not None:
+            raise failure
 
     def close(self, state: str) -> None:
         """Journal the last state, sync and close what this role holds."""

@@ -41,9 +41,13 @@ def ignore_signals() -> None:
 
 
 def stop_record(role: str, error: BaseException) -> StopRecord | None:
-    """Return the STOP that an error means, or None for a crash that a restart may mend."""
+    """Return the STOP that an error means, or None for a crash that a restart may mend.
+
+    The component is the role, whichever part of its process found the error: who stopped is what
+    an operator asks first.
+    """
     if isinstance(error, RunStop):
-        return StopRecord(error.component or role, error.reason_code, error.detail)
+        return StopRecord(role, error.reason_code, error.detail)
     if isinstance(error, OSError) and error.errno in _OS_CODES:
         return StopRecord(role, _OS_CODES[error.errno], str(error))
     return None
@@ -73,11 +77,14 @@ def main() -> int:
     ignore_signals()
     try:
         context = open_context(arguments.name, arguments.run.resolve())
-    except RunStop as error:
+    except (RunStop, OSError) as error:
+        record = stop_record(arguments.name, error)
+        if record is None:
+            raise
         # No queue of ours is open: the launcher journals what this line says.
-        said = {"role": arguments.name, "stopped": error.reason_code, "detail": error.detail}
+        said = {"role": record.component, "stopped": record.reason_code, "detail": record.detail}
         print(canonical.encode(said).decode(), flush=True)
-        print(f"STOP {error.reason_code}: {error.detail}", file=sys.stderr, flush=True)
+        print(f"STOP {record.reason_code}: {record.detail}", file=sys.stderr, flush=True)
         return STOPPED
     return run_role(context)
 

@@ -79,6 +79,12 @@ def raise_flag(stop_folder: Path, flag: Path, role: str) -> None:
             write_atomic(flag, f"{role}\n".encode())
 
 
+def release_all_reserves(stop_folder: Path) -> None:
+    """Give back what every role reserved: they have ended, the merge and the seal need room."""
+    for path in stop_folder.glob("*.reserve"):
+        path.unlink(missing_ok=True)
+
+
 def release_reserve(stop_folder: Path, role: str) -> None:
     """Give the reserved space back, so that the STOP event fits on a full disk."""
     (stop_folder / f"{role}.reserve").unlink(missing_ok=True)

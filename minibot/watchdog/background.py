@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import threading
+import traceback
 
 from minibot.events.roles import Roles
-from minibot.kernel.errors import RunStop
 from minibot.runtime.clock import machine_ns
 from minibot.runtime.context import RoleContext
 from minibot.runtime.role import stop_record
@@ -49,10 +49,12 @@ class Background:
                 if machine_ns() - self._synced_ns > SYNC_NS:
                     self._synced_ns = machine_ns()
                     self._merger.sync()
-        except (RunStop, OSError) as error:
-            self.failure = stop_record(WATCHDOG, error) or StopRecord(
-                WATCHDOG, "IO_EIO", str(error)
-            )
+        except Exception as error:  # Without this thread nothing is merged: the run ends.
+            record = stop_record(WATCHDOG, error)
+            if record is None:
+                traceback.print_exc()
+                record = StopRecord(WATCHDOG, "INVARIANT_BROKEN", f"merge: {error!r}")
+            self.failure = record
 
     def stop(self) -> None:
         """End the thread."""

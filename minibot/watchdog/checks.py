@@ -13,7 +13,7 @@ import psutil
 
 from minibot.events.roles import Roles
 from minibot.kernel.cursor import Cursor
-from minibot.kernel.errors import IntegrityError
+from minibot.kernel.errors import RunStop
 from minibot.kernel.queue import open_reader, reader_folder
 from minibot.runtime.clock import machine_ns, suspend_ns, wall_ms
 from minibot.runtime.paths import PROJECT
@@ -92,7 +92,7 @@ class CursorCheck:
         for queue, cursor in self._cursors:
             try:
                 position = cursor.load()
-            except IntegrityError as error:
+            except RunStop as error:
                 return StopRecord(WATCHDOG, error.reason_code, error.detail)
             if position is None:
                 continue

@@ -22,6 +22,8 @@ from minibot.runtime.clock import machine_ns
 from minibot.watchdog.spawn import spawn_role
 
 NS_PER_MS = 1_000_000
+# The last words of a process that has ended are in its pipe: they are read within this time.
+LAST_WORDS_NS = 500_000_000
 
 
 class Child:
@@ -50,12 +52,15 @@ class Child:
         self._error_log = error_log
         self._environ = environ
         self._process: subprocess.Popen[bytes] | None = None
+        self._listener: threading.Thread | None = None
+        self._ended_ns = 0
 
     def start(self) -> None:
         """Start the process in a session or process group of its own."""
         self.started_ns = self.heard_ns = self.turned_ns = self.moved_ns = machine_ns()
         self.heartbeat = {}
         self.said_stop = None
+        self._ended_ns = 0
         descriptor = os.open(
             self._error_log,
             os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_CLOEXEC", 0),
@@ -68,9 +73,10 @@ class Child:
         stdin = self._process.stdin
         if stdin is not None and sys.platform != "win32":
             os.set_blocking(stdin.fileno(), False)
-        threading.Thread(
+        self._listener = threading.Thread(
             target=self._listen, args=(self._process.stdout,), name=f"hear-{self.name}", daemon=True
-        ).start()
+        )
+        self._listener.start()
 
     def _listen(self, stream: IO[bytes]) -> None:
         for line in stream:
@@ -116,6 +122,19 @@ class Child:
     def exit_code(self) -> int | None:
         """Return the exit code, or None while the process runs."""
         return None if self._process is None else self._process.poll()
+
+    def final_code(self) -> int | None:
+        """Return the exit code once the process's last words have been heard as well.
+
+        A role that stops says why on its way out; judged before that, its end would look like a
+        crash that a restart may mend.
+        """
+        code = self.exit_code()
+        if code is None or self._listener is None or not self._listener.is_alive():
+            return code
+        moment = machine_ns()
+        self._ended_ns = self._ended_ns or moment
+        return code if moment - self._ended_ns >= LAST_WORDS_NS else None
 
     @property
     def is_running(self) -> bool:

@@ -7,8 +7,10 @@ between.
 
 from __future__ import annotations
 
+import os
 import queue
 import threading
+import traceback
 
 from minibot.events.model import JsonObject, StopJournal
 from minibot.events.order import LineSource
@@ -17,9 +19,11 @@ from minibot.kernel.files import read_hashed
 from minibot.kernel.queue import open_reader
 from minibot.runtime.clock import machine_ns, write_clock
 from minibot.runtime.context import STOP_JOURNAL, Output, RoleContext
+from minibot.runtime.role import stop_record
 from minibot.runtime.stop import END_KIND, STOP_KIND, StopRecord
 from minibot.watchdog.background import Background
 from minibot.watchdog.checks import ClockCheck, CursorCheck, DiskCheck, PinnedCheck
+from minibot.watchdog.child import Child
 from minibot.watchdog.ending import Phase, PlannedEnd
 from minibot.watchdog.exchange import EmbeddedExchange
 from minibot.watchdog.feed import LiveFeed
@@ -30,6 +34,8 @@ from minibot.watchdog.supervisor import Supervisor
 TURN_S = 0.05
 SLOW_CHECK_NS = 1_000_000_000
 HEALTH_MARKET_MS = 10_000
+# A role raises the flag first and then appends its event, with a sync of some milliseconds.
+FLAG_EVENT_NS = 2_000_000_000
 
 
 class Desk:
@@ -56,6 +62,7 @@ class Desk:
         self._ended_by_hand = False
         self._slow_ns = 0
         self._health_ts = 0
+        self._flagged_ns = 0
         self._stops: dict[str, LineSource] = {}
         config = context.config
         self._checks = (
@@ -70,7 +77,7 @@ class Desk:
         pause = threading.Event()
         while self.end.phase is not Phase.DRAINED:
             self.context.heartbeat.turns += 1
-            found = self._look(background)
+            found = self._looked(background)
             if found is not None:
                 record, is_journaled = found
                 if not is_journaled:
@@ -79,14 +86,26 @@ class Desk:
             pause.wait(TURN_S)
         return None
 
+    def _looked(self, background: Background) -> tuple[StopRecord, bool] | None:
+        """Do one short turn; whatever goes wrong in it is a STOP, never the end of supervision."""
+        try:
+            return self._look(background)
+        except Exception as error:  # It ends the run: nobody would supervise it otherwise.
+            record = stop_record(WATCHDOG, error)
+            if record is None:
+                traceback.print_exc()
+                record = StopRecord(WATCHDOG, "INVARIANT_BROKEN", repr(error))
+            return record, False
+
     def _look(self, background: Background) -> tuple[StopRecord, bool] | None:
         """Do one short turn; return a STOP and whether its event stands in a part already."""
         self.supervisor.lease()
         journaled = self._journaled_stop()
         if journaled is not None:
             return journaled, True
-        if self.context.var.flag.exists():
-            return self._flagged(), False
+        if os.path.lexists(self.context.var.flag):
+            flagged = self._flagged()
+            return None if flagged is None else (flagged, False)
         record = (
             background.failure
             or self._interrupted()
@@ -115,18 +134,36 @@ class Desk:
                     return StopRecord(payload.component, payload.reason_code, payload.detail)
         return None
 
-    def _flagged(self) -> StopRecord:
-        """Return the STOP of a flag that no role's event explains: the operator's."""
-        detail = "STOP.flag was created"
+    def _flagged(self) -> StopRecord | None:
+        """Return the STOP of a flag that no role's event explains, usually the operator's.
+
+        None while a role has raised it and its event is still on its way: nobody else may be
+        named for a STOP of its.
+        """
         try:
             armed = read_hashed(self.context.var.flag)
-            who = str(armed.get("role", "somebody"))
-        except RunStop:
-            who = "somebody"
+        except (RunStop, OSError):
+            armed = {}
+        who = str(armed.get("role", "somebody"))
+        child = self.supervisor.children.get(who)
+        if child is not None and armed.get("run_id") == self.context.run_id:
+            return self._flagged_by(child)
+        detail = "STOP.flag was created"
         for request in take_requests(self.context.var.requests, self.context.run_id):
             if request.get("kind") == "kill":
                 detail = str(request.get("why", detail))
         return StopRecord(WATCHDOG, "OPERATOR_KILL", f"{who}: {detail}")
+
+    def _flagged_by(self, child: Child) -> StopRecord | None:
+        """Return the STOP of a role that raised the flag and has left no event, after a while."""
+        moment = machine_ns()
+        self._flagged_ns = self._flagged_ns or moment
+        if child.said_stop is not None and child.final_code() is not None:
+            return StopRecord(child.name, *child.said_stop)
+        if moment - self._flagged_ns < FLAG_EVENT_NS:
+            return None
+        said = child.said_stop or ("INVARIANT_BROKEN", "it raised STOP.flag and left no event")
+        return StopRecord(child.name, *said)
 
     def _interrupted(self) -> StopRecord | None:
         while not self._interrupts.empty():

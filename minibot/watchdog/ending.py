@@ -111,7 +111,7 @@ class PlannedEnd:
             self._drain_next()
             return None
         child = supervisor.children[self._draining]
-        code = child.exit_code()
+        code = child.final_code()
         if code == CLEAN or (code is not None and self._draining == AI):
             self._draining = ""
             return None

@@ -32,7 +32,8 @@ from minibot.runtime.config import Config
 from minibot.runtime.context import CLEAN, STOPPED, RoleContext
 from minibot.runtime.manifest import Manifest
 from minibot.runtime.paths import PROJECT
-from minibot.runtime.stop import END_KIND, StopRecord, arm
+from minibot.runtime.role import stop_record
+from minibot.runtime.stop import END_KIND, StopRecord, arm, release_all_reserves
 from minibot.watchdog.background import Background
 from minibot.watchdog.child import Child
 from minibot.watchdog.desk import Desk
@@ -253,22 +254,45 @@ class _Launch:
         if exchange is not None:
             exchange.end()
         background.stop()
+        if record is None and background.failure is not None:
+            record = background.failure
+            context.stop(record)
         if record is None:
             record = desk.end_record()
-            context.journal(record)
-        exit_code = CLEAN if record.kind == END_KIND else STOPPED
-        context.health("STOPPED")
-        context.sync_parts(now=True)
-        try:
-            background.finish()
-            copy_stops(self.var, context.codec)
-            context.close_outputs()
-        except (RunStop, OSError) as error:
-            print(f"the end of the run could not be written: {error}", file=sys.stderr)
-            exit_code = STOPPED
+        exit_code = self._write_end(record, context, background)
         self.feed.end()
         self._seal(context, record, exchange, desk)
         return Outcome(context.run_dir, exit_code, record.reason_code, record.detail, recovered)
+
+    def _write_end(self, record: StopRecord, context: RoleContext, background: Background) -> int:
+        """Write the end, complete the merge, close everything; return the run's exit code.
+
+        On a full disk some of it fails: the rest is done all the same, and an end that could not
+        be written is a STOP.
+        """
+        exit_code = CLEAN if record.kind == END_KIND else STOPPED
+        if exit_code == STOPPED:
+            release_all_reserves(self.var.stop)
+        steps: list[Callable[[], object]] = [
+            lambda: context.health("STOPPED"),
+            lambda: context.sync_parts(now=True),
+            background.finish,
+            lambda: copy_stops(self.var, context.codec),
+            context.close_outputs,
+        ]
+        if record.kind == END_KIND:
+            steps.insert(0, lambda: context.journal(record))
+        for step in steps:
+            try:
+                step()
+            except (RunStop, OSError) as error:
+                print(f"the end of the run could not be written: {error}", file=sys.stderr)
+                if exit_code == CLEAN:
+                    exit_code = STOPPED
+                    context.stop(
+                        stop_record(WATCHDOG, error) or StopRecord(WATCHDOG, "IO_EIO", str(error))
+                    )
+        return exit_code
 
     def _seal(
         self,

@@ -7,6 +7,7 @@ every range before it is copied, so a merge that was cut off is completed by who
 from __future__ import annotations
 
 from collections import Counter
+from contextlib import ExitStack
 from pathlib import Path
 
 from minibot.events.codec import Codec
@@ -158,9 +159,9 @@ class Merger:
             inbox.sync()
 
     def close(self) -> None:
-        """Copy the rest, sync and close."""
-        self.merge()
-        self._order.end()
-        for inbox in self._inboxes.values():
-            inbox.sync()
-            inbox.close()
+        """Copy the rest, sync and close; what cannot be copied does not keep files open."""
+        with ExitStack() as stack:
+            for inbox in self._inboxes.values():
+                stack.callback(inbox.close)
+            stack.callback(self._order.end)
+            self.merge()

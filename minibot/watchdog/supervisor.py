@@ -31,6 +31,7 @@ class Supervisor:
         self.epoch = 1
         self.ai_off = AI not in self.children
         self.drained: set[str] = set()
+        self._over_memory: dict[str, str] = {}
         self._leased_ns = 0
         self._limits = context.config.watchdog
 
@@ -58,7 +59,7 @@ class Supervisor:
         for name, child in self.children.items():
             if name in self.drained:
                 continue
-            code = child.exit_code()
+            code = child.final_code()
             record = self._ended(child, code) if code is not None else self._alive(child)
             if record is not None:
                 return record
@@ -74,9 +75,12 @@ class Supervisor:
             return StopRecord(
                 child.name, reason_code or "ROLE_CRASH_LOOP", detail or f"exit {code}"
             )
-        return self._restart(child, f"ended with exit code {code}")
+        over_memory = self._over_memory.pop(child.name, None)
+        if over_memory is not None:
+            return self._restart(child, over_memory, "ROLE_MEMORY")
+        return self._restart(child, f"ended with exit code {code}", "ROLE_CRASH_LOOP")
 
-    def _restart(self, child: Child, why: str) -> StopRecord | None:
+    def _restart(self, child: Child, why: str, reason_code: str) -> StopRecord | None:
         limits = self._limits
         if child.name == AI:
             if len(child.restarts_ns) >= self.context.config.ai.restarts_max:
@@ -84,8 +88,7 @@ class Supervisor:
                 return None
         elif not child.may_restart(limits.restarts_max_60s, limits.restarts_max_300s):
             detail = f"{child.name} {why}; {len(child.restarts_ns)} restarts in 300 s"
-            code = "ROLE_MEMORY" if "RSS" in why else "ROLE_CRASH_LOOP"
-            return StopRecord(WATCHDOG, code, detail)
+            return StopRecord(WATCHDOG, reason_code, detail)
         if child.name == AI:
             child.restarts_ns.append(machine_ns())
         self.context.incident("ROLE_RESTARTED", f"{child.name} {why}; restarted")
@@ -140,7 +143,8 @@ class Supervisor:
         for name, rss in rss_bytes.items():
             child = self.children.get(name)
             if child is not None and rss > limit and child.is_running:
-                self.context.incident("ROLE_MEMORY", f"{name}: RSS {rss} bytes, {limit} allowed")
+                self._over_memory[name] = f"held {rss} bytes of memory, {limit} allowed"
+                self.context.incident("ROLE_MEMORY", f"{name} {self._over_memory[name]}; killed")
                 child.kill()
 
     # --- ends ---------------------------------------------------------------------------------

@@ -1,0 +1,233 @@
+"""Chaos: each fault of the catalogue in a real short run, and whether it ended as it has to.
+
+A fault that this machine cannot have is skipped with the name of the missing feature; that is said
+and fails nothing. Whatever else goes wrong on the way is a failed fault, never a passed one.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass
+from typing import Final
+
+import filelock
+
+from minibot.gates.chaos_catalogue import BASE, FAULTS
+from minibot.gates.chaos_fault import REFUSE, STOP, SURVIVE, Fault, FeatureMissing
+from minibot.gates.chaos_judge import complaints, observed
+from minibot.gates.chaos_night import Night, NotInjected
+from minibot.kernel.errors import MinibotError
+from minibot.kernel.files import ensure_folder
+from minibot.runtime.paths import PROJECT, Var
+
+OK: Final = "ok"
+FAILED: Final = "FAILED"
+SKIPPED: Final = "skipped"
+# A run is mostly waiting: two cores carry three of them.
+JOBS: Final = 3
+DISK_S_MAX: Final = 180.0
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """How one fault ended."""
+
+    name: str
+    expected: str
+    observed: str
+    exit_code: int | None
+    seconds: str  # from the fault to the flag; empty where there is no STOP
+    verdict: str
+    complaints: tuple[str, ...] = ()
+    skipped_for: str = ""
+
+    def to_json(self) -> dict[str, object]:
+        """Return the result as one JSON object."""
+        return asdict(self)
+
+
+def run_fault(fault: Fault, var: Var) -> Result:
+    """Run one fault in its own lab below `var` and judge it."""
+    lab = var.lab_of(f"chaos-{fault.name}")
+    ensure_folder(lab.root)
+    try:
+        with ExitStack() as stack:
+            # One drill of a name at a time; `Night` refuses a var that a run is using.
+            lock = filelock.FileLock(str(lab.root.with_suffix(".lock")), timeout=0)
+            stack.enter_context(lock)
+            if fault.disk_mb and not lab.root.is_mount():
+                return _on_own_disk(fault, var, lab)
+            return _run(fault, lab)
+    except filelock.Timeout:
+        return _failed(fault, f"another drill is using {lab.root}")
+
+
+def run_faults(
+    faults: Iterable[Fault], var: Var, *, jobs: int = JOBS, tell: Callable[[Result], None]
+) -> list[Result]:
+    """Run faults, some at a time, each in its own lab; `tell` gets each result as it comes."""
+
+    def one(fault: Fault) -> Result:
+        result = run_fault(fault, var)
+        tell(result)
+        return result
+
+    with ThreadPoolExecutor(max_workers=max(1, jobs)) as pool:
+        return list(pool.map(one, faults))
+
+
+def _run(fault: Fault, lab: Var) -> Result:
+    night = None
+    try:
+        night = Night(
+            fault.name, lab, sets={**BASE, **fault.sets}, chaos=fault.chaos, shows=fault.shows
+        )
+        _drive(fault, night)
+        seen = observed(fault, night)
+        exit_code, seconds = night.exit_code, _seconds(fault, night)
+        wrong = complaints(fault, night)
+        return Result(
+            fault.name,
+            fault.outcome,
+            seen,
+            exit_code,
+            seconds,
+            FAILED if wrong else OK,
+            tuple(wrong),
+        )
+    except FeatureMissing as missing:
+        return Result(fault.name, fault.outcome, "", None, "", SKIPPED, (), str(missing))
+    except MinibotError as error:
+        said = "" if night is None else night.said().strip()[-500:]
+        return _failed(fault, str(error), *([f"the run said: {said}"] if said else []))
+    finally:
+        if night is not None:
+            night.clean_up()
+
+
+def _drive(fault: Fault, night: Night) -> None:
+    """Bring the run to where the fault belongs, put it in, and watch the run to its end."""
+    if fault.ready != "none":
+        night.start()
+    if fault.ready == "run":
+        night.wait_for_run()
+    elif fault.ready == "trading":
+        night.wait_for_trading()
+    fault.inject(night)
+    if fault.expect == SURVIVE:
+        night.wait_to_go_on()
+        night.ask_end()
+    night.watch_end()
+
+
+def _seconds(fault: Fault, night: Night) -> str:
+    if fault.expect not in (STOP, REFUSE) or not night.injected_ns:
+        return ""
+    if fault.expect == REFUSE or not night.flagged_ns:
+        return ""
+    return f"{max(0, night.flagged_ns - night.injected_ns) / 1e9:.1f}"
+
+
+def _failed(fault: Fault, *why: str) -> Result:
+    return Result(fault.name, fault.outcome, "", None, "", FAILED, why)
+
+
+# --- a small disk of its own --------------------------------------------------------------------
+
+
+def _on_own_disk(fault: Fault, var: Var, lab: Var) -> Result:
+    """Run the fault again in a name space of its own, where its lab is a small disk.
+
+    The disk goes with the last process that sees it, however this one ends.
+    """
+    words = _private_mount()
+    script = f'mount -t tmpfs -o size={fault.disk_mb}m,mode=700 minibot "$1" && shift && exec "$@"'
+    argv = [*words, "sh", "-c", script, "sh", str(lab.root), sys.executable, "-m", "minibot"]
+    argv += ["chaos", fault.name, "--var", str(var.root), "--json", "--on-own-disk"]
+    done = subprocess.run(argv, capture_output=True, cwd=PROJECT, timeout=DISK_S_MAX, check=False)
+    try:
+        entry = json.loads(done.stdout)["results"][0]
+    except (ValueError, KeyError, IndexError):
+        said = (done.stderr or done.stdout).decode("utf-8", "replace").strip()[-500:]
+        return _failed(fault, f"the drill on its own disk ended with {done.returncode}: {said}")
+    return Result(**{**entry, "complaints": tuple(entry["complaints"])})
+
+
+def _private_mount() -> list[str]:
+    """Return the command that gives a process mounts of its own.
+
+    Raises:
+        FeatureMissing: Not here, or not for this user.
+    """
+    missing = FeatureMissing("mounts of its own (unshare --mount with a tmpfs)")
+    if sys.platform != "linux" or shutil.which("unshare") is None:
+        raise missing
+    for words in (["unshare", "--mount"], ["unshare", "--user", "--map-root-user", "--mount"]):
+        probe = [*words, "sh", "-c", "mount -t tmpfs -o size=1m minibot /mnt"]
+        if subprocess.run(probe, capture_output=True, check=False).returncode == 0:
+            return words
+    raise missing
+
+
+# --- what is told -------------------------------------------------------------------------------
+
+
+def faults_named(names: Iterable[str]) -> list[Fault]:
+    """Return the faults of these names.
+
+    Raises:
+        NotInjected: One of them is not in the catalogue.
+    """
+    found = []
+    for name in names:
+        if name not in FAULTS:
+            raise NotInjected(f"{name} is no fault of the catalogue; see: minibot chaos --list")
+        found.append(FAULTS[name])
+    return found
+
+
+def is_passed(results: Iterable[Result]) -> bool:
+    """Return whether no fault failed; a skipped one is none."""
+    return all(result.verdict != FAILED for result in results)
+
+
+def table(results: list[Result]) -> Iterator[str]:
+    """Yield the table, the complaints, what was skipped, and the verdict as the last line."""
+    header = ("fault", "expected", "observed", "exit", "seconds to STOP", "verdict")
+    rows = [header, *(_row(result) for result in results)]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(header))]
+    for row in rows:
+        yield "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+    for result in results:
+        for complaint in result.complaints:
+            yield f"{FAILED} {result.name}: {complaint}"
+        if result.verdict == SKIPPED:
+            yield f"{SKIPPED} {result.name}: this machine has not {result.skipped_for}"
+    yield verdict(results)
+
+
+def _row(result: Result) -> tuple[str, ...]:
+    exit_code = "-" if result.exit_code is None else str(result.exit_code)
+    return (
+        result.name,
+        result.expected,
+        result.observed or "-",
+        exit_code,
+        result.seconds or "-",
+        result.verdict,
+    )
+
+
+def verdict(results: list[Result]) -> str:
+    """Return the last line: how many ended as catalogued, and what was skipped."""
+    run = [result for result in results if result.verdict != SKIPPED]
+    passed = sum(result.verdict == OK for result in run)
+    skipped = [result.name for result in results if result.verdict == SKIPPED]
+    said = f"{passed} of {len(run)} faults end as catalogued"
+    return f"{said}; skipped: {', '.join(skipped)}" if skipped else said

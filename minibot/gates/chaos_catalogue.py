@@ -1,0 +1,609 @@
+"""The catalogue of faults: each with what it is, how it is put in, and how the run has to end.
+
+Ids such as F63 stand in the project's fault list (docs/reference/faults.md), N-35 in the
+requirements. Every run is a real one: the smoke profile on the generator, every role a process.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from minibot.gates import chaos_files as files
+from minibot.gates import chaos_processes as processes
+from minibot.gates import chaos_venue as venue
+from minibot.gates.chaos_fault import (
+    AI,
+    ANY_ROLE,
+    END,
+    EXECUTION,
+    KILLED_EXIT,
+    MARKET,
+    REFUSE,
+    REFUSED_EXIT,
+    RISK,
+    STOP,
+    STOPPED_EXIT,
+    STRATEGY,
+    SURVIVE,
+    WATCHDOG,
+    Fault,
+    Inject,
+)
+
+# An hour of market time is three minutes here: longer than any drill, so that the drill ends it.
+BASE: Final[Mapping[str, object]] = {
+    "duration_ms": 3_600_000,
+    "embedded.speed": "20",
+    "ai.train": False,
+    "strategy.cooldown_ms": 1000,
+    "strategy.score_min": 20,
+    "strategy.confidence_min": 10,
+    "strategy.momentum_bps_min": "0.2",
+    "strategy.reversion_bps_min": "0.2",
+}
+# The fastest speed that the profile allows: an outage of 120 s of market time takes 2 s.
+FAST: Final[Mapping[str, object]] = {"embedded.speed": "60"}
+SIGNALS_READERS: Final = (*RISK, *AI)
+# Long enough after the launcher's start that the run trades, on a slow machine too.
+PLANT_AFTER_MS: Final = 8_000
+
+
+def _stop(
+    name: str,
+    ids: str,
+    what: str,
+    inject: Inject,
+    code: str,
+    components: tuple[str, ...],
+    **fields: object,
+) -> Fault:
+    return Fault(
+        name,
+        ids,
+        what,
+        STOP,
+        inject,
+        codes=(code,),
+        components=components,
+        exit_code=STOPPED_EXIT,
+        **fields,  # type: ignore[arg-type]
+    )
+
+
+def _survive(name: str, ids: str, what: str, inject: Inject, **fields: object) -> Fault:
+    return Fault(name, ids, what, SURVIVE, inject, **fields)  # type: ignore[arg-type]
+
+
+def _planted(
+    name: str, ids: str, what: str, code: str, *, writer: str, queue: str, readers: tuple[str, ...]
+) -> Fault:
+    """Return a fault whose writer breaks its contract in one event."""
+    return _stop(
+        name,
+        ids,
+        what,
+        processes.wait_for_stop,
+        code,
+        readers,
+        ready="run",
+        chaos={"plant": name, "role": writer, "queue": queue, "after": 2},
+        damaged=(queue,),
+        dead_letter=True,
+    )
+
+
+EVENTS: Final = (
+    _planted(
+        "bad_schema",
+        "F92 N-81",
+        "the strategy writes a signal with an empty payload",
+        "SCHEMA_INVALID",
+        writer="strategy_role",
+        queue="signals",
+        readers=SIGNALS_READERS,
+    ),
+    _planted(
+        "no_cmdline_hash",
+        "F97 N-87",
+        "risk writes an intent without cmdline_hash",
+        "CMDLINE_HASH_INVALID",
+        writer="risk_role",
+        queue="order_intents",
+        readers=EXECUTION,
+    ),
+    _planted(
+        "malformed_cmdline_hash",
+        "F97 N-87",
+        "risk writes an intent whose cmdline_hash is no hash",
+        "CMDLINE_HASH_INVALID",
+        writer="risk_role",
+        queue="order_intents",
+        readers=EXECUTION,
+    ),
+    _planted(
+        "foreign_cmdline_hash",
+        "F97 N-09",
+        "execution writes a result with the hash of an unknown process",
+        "CMDLINE_HASH_MISMATCH",
+        writer="execution_role",
+        queue="order_results",
+        readers=RISK,
+    ),
+    _planted(
+        "unknown_type",
+        "F94 N-81",
+        "execution writes a result of a type that no contract knows",
+        "TYPE_UNKNOWN",
+        writer="execution_role",
+        queue="order_results",
+        readers=RISK,
+    ),
+    _planted(
+        "wrong_version",
+        "F93 N-81",
+        "risk writes an intent of contract version 2",
+        "SCHEMA_VERSION",
+        writer="risk_role",
+        queue="order_intents",
+        readers=EXECUTION,
+    ),
+    _planted(
+        "wrong_run_id",
+        "F96 N-81",
+        "risk writes an intent of another run",
+        "RUN_ID_MISMATCH",
+        writer="risk_role",
+        queue="order_intents",
+        readers=EXECUTION,
+    ),
+    _planted(
+        "forbidden_source",
+        "F95 N-36",
+        "an intent appears that names ai_role as its writer",
+        "SOURCE_FORBIDDEN",
+        writer="risk_role",
+        queue="order_intents",
+        readers=EXECUTION,
+    ),
+)
+
+QUEUES: Final = (
+    _stop(
+        "bad_sha256",
+        "F11 N-82",
+        "a bit flips in a published line that a role has not read",
+        files.flip_byte,
+        "QUEUE_CORRUPT",
+        STRATEGY,
+        damaged=(files.TICKS,),
+    ),
+    _stop(
+        "line_edited",
+        "F18 N-82",
+        "a published line is replaced by another valid one",
+        files.edit_line,
+        "QUEUE_CHAIN",
+        STRATEGY,
+        damaged=(files.TICKS,),
+    ),
+    _stop(
+        "queue_truncated",
+        "F14",
+        "a queue is cut below its head",
+        files.truncate_queue,
+        "QUEUE_TRUNCATED",
+        ANY_ROLE,
+        damaged=(files.TICKS,),
+    ),
+    _stop(
+        "queue_foreign_write",
+        "F26",
+        "another program appends to a queue",
+        files.append_foreign,
+        "QUEUE_FOREIGN_WRITE",
+        MARKET,
+        damaged=(files.TICKS,),
+    ),
+    _stop(
+        "queue_missing",
+        "F19",
+        "a queue's file is deleted while it is written",
+        files.delete_queue,
+        "QUEUE_MISSING",
+        MARKET,
+        damaged=(files.TICKS,),
+    ),
+    _stop(
+        "queue_replaced",
+        "F20",
+        "a queue's file is replaced by a copy of itself",
+        files.replace_queue,
+        "QUEUE_REPLACED",
+        MARKET,
+        damaged=(files.TICKS,),
+    ),
+    _stop(
+        "torn_cursor",
+        "F43 N-83",
+        "a cursor is half written",
+        files.tear_cursor,
+        "ATOMICITY_VIOLATION",
+        (*WATCHDOG, *RISK),
+        damaged=("control",),
+    ),
+    _stop(
+        "cursor_ahead",
+        "F33 N-86",
+        "a cursor points beyond the end of its queue",
+        files.cursor_ahead,
+        "CURSOR_AHEAD",
+        WATCHDOG,
+        damaged=("control",),
+    ),
+    _stop(
+        "cursor_foreign_run",
+        "F37 N-86",
+        "a cursor of another run is put in place",
+        files.cursor_foreign_run,
+        "CURSOR_FOREIGN_RUN",
+        WATCHDOG,
+    ),
+    _stop(
+        "cursor_link",
+        "F143",
+        "a cursor is replaced by a symbolic link",
+        files.cursor_link,
+        "PERMISSIONS_UNSAFE",
+        (*WATCHDOG, *RISK),
+        damaged=("control", "seal.json"),  # A tree with a link in it is not sealed.
+    ),
+)
+
+PROCESSES: Final = (
+    _survive(
+        "role_kill",
+        "F62 N-20",
+        "market, strategy, risk and execution are killed in turn",
+        processes.kill_each_role,
+        evidence=("role_restarted",),
+    ),
+    _stop(
+        "role_hang",
+        "F63 N-35",
+        "the strategy is frozen",
+        processes.freeze_strategy,
+        "ROLE_HUNG",
+        WATCHDOG,
+    ),
+    _stop(
+        "executor_hang",
+        "F63 N-35",
+        "the executor is frozen",
+        processes.freeze_execution,
+        "ROLE_HUNG",
+        WATCHDOG,
+    ),
+    _stop(
+        "crash_loop",
+        "F65 N-35",
+        "a role dies as often as it is started",
+        processes.kill_again_and_again,
+        "ROLE_CRASH_LOOP",
+        WATCHDOG,
+    ),
+    _stop(
+        "role_memory",
+        "F57",
+        "roles need more memory than the profile allows",
+        processes.wait_for_stop,
+        "ROLE_MEMORY",
+        WATCHDOG,
+        ready="run",
+        sets={"watchdog.rss_mb_max": 24},
+    ),
+    _stop(
+        "lag",
+        "F76",
+        "the strategy gets so little time that it falls behind",
+        processes.slow_strategy,
+        "CONSUMER_LAG",
+        WATCHDOG,
+        sets={**FAST, "queues.backlog_max": 1000, "watchdog.hung_ms": 60_000},
+    ),
+    _survive(
+        "second_writer",
+        "F44",
+        "a second process of a running role is started",
+        processes.start_role_twice,
+    ),
+    Fault(
+        "watchdog_kill",
+        "F67 N-35",
+        "the launcher is killed; the next start recovers the run",
+        STOP,
+        processes.kill_launcher,
+        codes=("WATCHDOG_LOST",),
+        exit_code=KILLED_EXIT,
+        afterwards=processes.after_killed_launcher,
+    ),
+    _stop(
+        "watchdog_hang",
+        "F68 N-90",
+        "the launcher is frozen until execution has stopped",
+        processes.freeze_launcher,
+        "WATCHDOG_LOST",
+        EXECUTION,
+    ),
+    _survive(
+        "second_start", "F69", "a second run is started on the same var", processes.start_twice
+    ),
+    _survive(
+        "terminal_frozen",
+        "N-115",
+        "the live table is frozen for the rest of the run",
+        processes.freeze_table,
+        shows=True,
+    ),
+)
+
+OPERATOR: Final = (
+    _stop(
+        "stop_flag_by_hand",
+        "F71 N-89",
+        "STOP.flag is created by hand",
+        files.raise_flag_by_hand,
+        "OPERATOR_KILL",
+        WATCHDOG,
+    ),
+    Fault(
+        "operator_stop",
+        "F72",
+        "minibot stop",
+        END,
+        processes.operator_stop,
+        codes=("OPERATOR",),
+        components=WATCHDOG,
+    ),
+    _stop(
+        "operator_kill",
+        "F72 B-64",
+        "minibot kill",
+        processes.operator_kill,
+        "OPERATOR_KILL",
+        WATCHDOG,
+    ),
+    Fault(
+        "ctrl_c",
+        "F72",
+        "Ctrl-C once",
+        END,
+        processes.interrupt,
+        codes=("OPERATOR",),
+        components=WATCHDOG,
+    ),
+    _stop(
+        "ctrl_c_twice",
+        "F72",
+        "Ctrl-C a second time while the run is closing",
+        processes.interrupt_twice,
+        "OPERATOR_KILL",
+        WATCHDOG,
+    ),
+    Fault(
+        "start_with_flag",
+        "F70 N-89",
+        "a start while STOP.flag stands",
+        REFUSE,
+        processes.start_with_flag,
+        exit_code=REFUSED_EXIT,
+        ready="none",
+    ),
+    _stop(
+        "config_changed",
+        "F147 N-83",
+        "the profile changes during the run",
+        files.change_profile,
+        "CONFIG_INVALID",
+        WATCHDOG,
+    ),
+)
+
+MACHINE: Final = (
+    _stop(
+        "disk_low",
+        "F51",
+        "free space falls below the floor",
+        processes.wait_for_stop,
+        "DISK_LOW",
+        WATCHDOG,
+        chaos={"plant": "disk_low", "after_ms": PLANT_AFTER_MS, "amount": -(10**15)},
+    ),
+    _stop(
+        "disk_full",
+        "F04 F52",
+        "the disk is full to its last byte",
+        files.fill_disk,
+        "IO_ENOSPC",
+        ANY_ROLE,
+        sets={"watchdog.disk_free_min_mb": 1},
+        disk_mb=48,
+    ),
+    _stop(
+        "file_size_limit",
+        "F55",
+        "a quota refuses what the market role writes",
+        processes.limit_file_size,
+        "IO_EIO",
+        MARKET,
+    ),
+    _stop(
+        "descriptors",
+        "F56",
+        "the risk role has no file descriptors left",
+        processes.limit_descriptors,
+        "FD_EXHAUSTED",
+        RISK,
+    ),
+    _stop(
+        "clock_jump",
+        "F79",
+        "the wall clock jumps by an hour",
+        processes.wait_for_stop,
+        "CLOCK_JUMP",
+        WATCHDOG,
+        chaos={"plant": "clock_jump", "after_ms": PLANT_AFTER_MS, "amount": 3_600_000},
+    ),
+    _stop(
+        "suspend",
+        "F77 F81",
+        "the machine sleeps for an hour",
+        processes.wait_for_stop,
+        "CLOCK_JUMP",
+        WATCHDOG,
+        chaos={"plant": "suspend", "after_ms": PLANT_AFTER_MS, "amount": 3_600_000},
+    ),
+    _stop(
+        "risk_breach",
+        "F120 N-85",
+        "a hard limit of drawdown is reached",
+        processes.wait_for_stop,
+        "RISK_LIMIT",
+        RISK,
+        ready="run",
+        sets={"risk.drawdown_bps_soft": 1, "risk.drawdown_bps_hard": 1},
+    ),
+)
+
+EXCHANGE: Final = (
+    _stop(
+        "exchange_down",
+        "F103 N-84",
+        "the exchange refuses every connection",
+        venue.faulty("unreachable", ms=venue.FOREVER_MS),
+        "EXCHANGE_UNREACHABLE",
+        MARKET,
+        sets=FAST,
+    ),
+    _stop(
+        "exchange_killed",
+        "F103 N-84",
+        "the exchange's process dies",
+        venue.kill_exchange,
+        "EXCHANGE_UNREACHABLE",
+        MARKET,
+        sets=FAST,
+    ),
+    _stop(
+        "exchange_errors",
+        "F104 F107 N-84",
+        "every request is answered by HTTP 503",
+        venue.faulty("5xx", ms=venue.FOREVER_MS),
+        "EXCHANGE_ERROR_RATE",
+        MARKET,
+        sets=FAST,
+    ),
+    _stop(
+        "exchange_ban",
+        "F106",
+        "the exchange bans the address for three days",
+        venue.faulty("418", ban_ms=venue.THREE_DAYS_MS),
+        "EXCHANGE_BANNED",
+        MARKET,
+    ),
+    _stop(
+        "feed_stall",
+        "F108",
+        "connections stand, but no data comes",
+        venue.faulty("stall", ms=venue.FOREVER_MS),
+        "FEED_STALE",
+        MARKET,
+        sets=FAST,
+    ),
+    _stop(
+        "feed_garbage",
+        "F109",
+        "unreadable frames keep coming between the good ones",
+        venue.send_garbage,
+        "FEED_INVALID",
+        MARKET,
+    ),
+    _survive(
+        "rate_limit_429",
+        "F105",
+        "the exchange answers 429 with Retry-After",
+        venue.told("429", "rate_limited", retry_after=20),
+        evidence=("rate_limited",),
+    ),
+    _survive(
+        "exchange_drop",
+        "F102",
+        "the exchange drops the connection",
+        venue.told("drop", "connection_lost"),
+        evidence=("connection_lost",),
+    ),
+    _survive(
+        "sequence_gap",
+        "F117",
+        "updates of the book are missing",
+        venue.told("gap", "book_lost", n=3),
+        evidence=("book_lost",),
+    ),
+    _survive(
+        "exchange_shutdown",
+        "F112",
+        "the exchange announces a shutdown",
+        venue.told("shutdown", "server_shutdown", lead_ms=20_000),
+        evidence=("server_shutdown",),
+    ),
+    _survive(
+        "disconnect_24h",
+        "F112",
+        "the exchange ends a connection that is a day old",
+        venue.told("disconnect_24h", "connection_lost"),
+        evidence=("connection_lost",),
+    ),
+)
+
+ADVISER: Final = (
+    _stop(
+        "ai_order",
+        "F127 N-101",
+        "the AI worker sends an order",
+        venue.worker_sends_order,
+        "AI_ISOLATION_BREACH",
+        AI,
+        ready="run",
+        chaos={"ai_worker": "order_intent"},
+    ),
+    _survive(
+        "ai_killed",
+        "F135",
+        "the AI's worker and then its clerk are killed",
+        venue.kill_ai,
+        evidence=("role_restarted",),
+    ),
+    _survive(
+        "ai_flood",
+        "F132 F135",
+        "the AI worker floods its pipe",
+        venue.worker_goes_bad,
+        sets={"ai.restarts_max": 0},
+        chaos={"ai_worker": "flood"},
+    ),
+    _survive(
+        "ai_garbage",
+        "F142",
+        "the AI worker sends what is no draft",
+        venue.worker_goes_bad,
+        sets={"ai.restarts_max": 0},
+        chaos={"ai_worker": "huge_line"},
+    ),
+)
+
+FAULTS: Final[Mapping[str, Fault]] = {
+    fault.name: fault
+    for group in (EVENTS, QUEUES, PROCESSES, OPERATOR, MACHINE, EXCHANGE, ADVISER)
+    for fault in group
+}
+"""Every fault by name, in the order of the catalogue."""

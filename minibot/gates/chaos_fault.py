@@ -1,0 +1,84 @@
+"""What a fault of the catalogue is: how it gets into a run, and how that run has to end."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+from minibot.gates.chaos_night import TRADING_ROLES, Night
+from minibot.kernel.errors import MinibotError
+
+SURVIVE: Final = "SURVIVE"
+STOP: Final = "STOP"
+END: Final = "END"
+REFUSE: Final = "REFUSE"
+
+CLEAN_EXIT: Final = 0
+REFUSED_EXIT: Final = 2
+STOPPED_EXIT: Final = 10
+KILLED_EXIT: Final = 1 if sys.platform == "win32" else -9
+
+WATCHDOG: Final = ("watchdog_role",)
+MARKET: Final = ("market_role",)
+STRATEGY: Final = ("strategy_role",)
+RISK: Final = ("risk_role",)
+EXECUTION: Final = ("execution_role",)
+AI: Final = ("ai_role",)
+ANY_ROLE: Final = (*WATCHDOG, *TRADING_ROLES, *AI)
+
+Inject = Callable[[Night], None]
+
+
+class FeatureMissing(MinibotError):
+    """This machine cannot have the fault; the message names the feature."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One entry of the catalogue.
+
+    Attributes:
+        name: What `minibot chaos NAME` takes.
+        ids: The faults and rows that it stands for.
+        what: What happens, in one sentence.
+        expect: SURVIVE, STOP, END (asked for by the operator) or REFUSE.
+        inject: Puts it into a run that is as far as `ready` says; returns when it is in, for
+            SURVIVE when the run has dealt with it.
+        codes: Reason codes that the STOP or END may carry; the first is the catalogue's.
+        components: Whom the STOP may name.
+        exit_code: Of the launcher.
+        sets: Keys of the profile that differ.
+        chaos: What the profile plants.
+        ready: `trading`, `run` (its roles have started), or `none` (nothing is started).
+        damaged: Queues in which `verify` has to find something; none means clean.
+        evidence: Incidents that a survived fault has to leave, by kind.
+        dead_letter: Whether the reader has to set the bad line aside.
+        shows: Whether the live table runs.
+        disk_mb: Size of the small disk of its own that the fault needs; 0 for none.
+        afterwards: A look at what the next start makes of it; returns complaints.
+    """
+
+    name: str
+    ids: str
+    what: str
+    expect: str
+    inject: Inject
+    codes: tuple[str, ...] = ()
+    components: tuple[str, ...] = ANY_ROLE
+    exit_code: int = CLEAN_EXIT
+    sets: Mapping[str, object] = field(default_factory=dict)
+    chaos: Mapping[str, object] = field(default_factory=dict)
+    ready: str = "trading"
+    damaged: tuple[str, ...] = ()
+    evidence: tuple[str, ...] = ()
+    dead_letter: bool = False
+    shows: bool = False
+    disk_mb: int = 0
+    afterwards: Callable[[Night], list[str]] | None = None
+
+    @property
+    def outcome(self) -> str:
+        """The expected outcome as the table shows it."""
+        return f"{self.expect}({self.codes[0]})" if self.codes else self.expect

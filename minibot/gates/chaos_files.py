@@ -1,0 +1,188 @@
+"""What somebody else may do to the files of a running night: flip, cut, replace, forge.
+
+All through the seam of the kernel, whose calls are the system's own: the harm lies in who calls
+them. Bytes that a reader has not taken yet are reached by freezing it for a moment.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable
+from hashlib import sha256
+from pathlib import Path
+from typing import Final
+
+from minibot.gates.chaos_night import Night, NotInjected
+from minibot.kernel.files import FILES, Access, copy_atomic, read_hashed, write_atomic, write_hashed
+
+TICKS: Final = "market_ticks"
+UNREAD_ROLE: Final = "strategy_role"
+# Others read on while one role is frozen: the harmed line is behind them and before it.
+UNREAD_LINES: Final = 200
+HARMED_LINE: Final = 50
+FOREIGN_BYTES: Final = 64 * 1024
+FILL_BYTES: Final = 256 * 1024
+
+
+def inbox(night: Night, queue: str = TICKS) -> Path:
+    """Return the file of a queue."""
+    return night.var.queues / queue / "inbox.jsonl"
+
+
+def control_cursor(night: Night) -> Path:
+    """Return a cursor that its reader has saved and will not touch before the end of the run."""
+    path = night.var.queues / "control" / "cursor.json"
+    night.wait_for("a saved cursor", lambda: read_hashed(path)["seq"] > 0)
+    return path
+
+
+# --- lines below the head -----------------------------------------------------------------------
+
+
+def flip_byte(night: Night) -> None:
+    """Flip a bit of a published line that one role has not taken."""
+    _harm_unread_line(night, lambda line: line[:100] + bytes([line[100] ^ 1]) + line[101:])
+
+
+def edit_line(night: Night) -> None:
+    """Put another valid line in the place of a published one that one role has not taken."""
+    _harm_unread_line(night, _edited)
+
+
+def _edited(line: bytes) -> bytes:
+    json = line[72:-1]
+    match = re.search(rb'"ts":\d+(\d)', json)
+    if match is None:
+        raise NotInjected("the line has no ts")
+    at = match.end() - 1
+    digit = b"%d" % ((int(json[at : at + 1]) + 1) % 10)
+    json = json[:at] + digit + json[at + 1 :]
+    return b"sha256:" + sha256(json).hexdigest().encode() + b":" + json + b"\n"
+
+
+def _harm_unread_line(night: Night, harm: Callable[[bytes], bytes]) -> None:
+    with night.suspended(UNREAD_ROLE):
+        first = night.lines(TICKS)
+        night.wait_for("unread lines", lambda: night.lines(TICKS) >= first + UNREAD_LINES)
+        lines = inbox(night).read_bytes().split(b"\n")
+        number = first + HARMED_LINE
+        offset = sum(len(line) + 1 for line in lines[:number])
+        line = lines[number] + b"\n"
+        _overwrite(inbox(night), offset, harm(line))
+        night.mark()
+
+
+def _overwrite(path: Path, offset: int, data: bytes) -> None:
+    descriptor = FILES.open(path, Access.WRITE)
+    try:
+        FILES.pwrite(descriptor, data, offset)
+    finally:
+        FILES.close(descriptor)
+
+
+# --- whole files --------------------------------------------------------------------------------
+
+
+def truncate_queue(night: Night) -> None:
+    """Cut the end off a queue under its writer."""
+    _cut(inbox(night), lambda size: size - 10)
+    night.mark()
+
+
+def append_foreign(night: Night) -> None:
+    """Append bytes to a queue that its writer did not write."""
+    path = inbox(night)
+    _overwrite(path, path.stat().st_size, b"not a line of ours\n" * (FOREIGN_BYTES // 19))
+    night.mark()
+
+
+def delete_queue(night: Night) -> None:
+    """Delete a queue's file while its writer holds it."""
+    FILES.unlink(inbox(night))
+    night.mark()
+
+
+def replace_queue(night: Night) -> None:
+    """Put a copy of a queue's file in its place: the same bytes, another file."""
+    copy_atomic(inbox(night), inbox(night))
+    night.mark()
+
+
+def _cut(path: Path, size_of: Callable[[int], int]) -> None:
+    descriptor = FILES.open(path, Access.WRITE)
+    try:
+        FILES.truncate(descriptor, size_of(FILES.fstat(descriptor).size))
+    finally:
+        FILES.close(descriptor)
+
+
+# --- cursors ------------------------------------------------------------------------------------
+
+
+def tear_cursor(night: Night) -> None:
+    """Leave half of a cursor, as a program does that opens it with "w" and dies."""
+    _cut(control_cursor(night), lambda size: size // 2)
+    night.mark()
+
+
+def cursor_ahead(night: Night) -> None:
+    """Put a cursor beyond the end of its queue."""
+    _forge_cursor(night, seq=9999)
+
+
+def cursor_foreign_run(night: Night) -> None:
+    """Put the cursor of another run in place."""
+    _forge_cursor(night, run_id="20000101_000000")
+
+
+def _forge_cursor(night: Night, **fields: object) -> None:
+    path = control_cursor(night)
+    kept = {key: value for key, value in read_hashed(path).items() if key not in _OWN}
+    write_hashed(path, {**kept, **fields})
+    night.mark()
+
+
+_OWN: Final = ("generation", "sha256")
+
+
+def cursor_link(night: Night) -> None:
+    """Put a symbolic link in the place of a cursor."""
+    path = control_cursor(night)
+    target = night.var.root / "elsewhere.json"
+    write_atomic(target, path.read_bytes())
+    link = path.with_name("planted.link")
+    os.symlink(target, link)
+    os.replace(link, path)
+    night.mark()
+
+
+# --- other files of the run ---------------------------------------------------------------------
+
+
+def raise_flag_by_hand(night: Night) -> None:
+    """Create STOP.flag as a person would."""
+    write_atomic(night.var.flag, b"stop, says the operator\n")
+    night.mark()
+
+
+def change_profile(night: Night) -> None:
+    """Change the profile while the run that it was read for is going on."""
+    write_atomic(night.profile, night.profile.read_bytes() + b"\n")
+    night.mark()
+
+
+def fill_disk(night: Night) -> None:
+    """Fill the disk of the run to its last byte."""
+    descriptor = FILES.open(night.var.root / "filler", Access.CREATE)
+    size = FILL_BYTES
+    offset = 0
+    try:
+        while size:
+            try:
+                offset += FILES.pwrite(descriptor, bytes(size), offset)
+            except OSError:
+                size //= 2
+    finally:
+        FILES.close(descriptor)
+    night.mark()

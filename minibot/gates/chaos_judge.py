@@ -1,0 +1,227 @@
+"""Did the run end as catalogued? Judged from what stands on the disk, and from what was watched.
+
+Every check returns complaints; none means that the fault ended as it has to. Nothing is repaired.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Final
+
+from minibot.events.model import JsonObject
+from minibot.events.order import LineSource
+from minibot.gates.chaos_fault import END, REFUSE, STOP, SURVIVE, Fault
+from minibot.gates.chaos_night import EXECUTION_QUEUES, QUIET_NS, Night
+from minibot.kernel import canonical
+from minibot.kernel.errors import MinibotError, RunStop
+from minibot.kernel.journal import JournalReader
+from minibot.kernel.queue import open_reader, reader_folder
+from minibot.kernel.verify import Finding, verify_tree
+from minibot.replay.engine import Recorded, replay_role, replay_run
+from minibot.replay.lineage import verify_lineage
+from minibot.runtime.stop import END_KIND, STOP_KIND
+from minibot.watchdog.stoplog import read_stops
+
+STOP_JOURNAL: Final = "stop_journal"
+OPERATOR: Final = "OPERATOR"
+FINDINGS_SHOWN: Final = 3
+
+
+def complaints(fault: Fault, night: Night) -> list[str]:
+    """Return everything that is not as the catalogue says."""
+    found = list(night.complaints)
+    if night.exit_code != fault.exit_code:
+        found.append(
+            f"exit code {night.exit_code}, expected {fault.exit_code}: {_last_line(night)}"
+        )
+    found += _orphans(night)
+    found += _flag(fault, night)
+    run_dir = night.last_run
+    if fault.expect == REFUSE:
+        return [*found, *(["a run was started"] if run_dir is not None else [])]
+    if run_dir is None:
+        return [*found, "no run was started"]
+    if fault.afterwards is not None:
+        found += fault.afterwards(night)
+    recorded = Recorded.open(run_dir)
+    found += _journal(fault, night, recorded)
+    found += _silence(fault, night, recorded)
+    found += _evidence(fault, night, recorded)
+    found += _verify(fault, run_dir, recorded)
+    found += _replay(fault, run_dir, recorded)
+    return found
+
+
+def observed(fault: Fault, night: Night) -> str:
+    """Return in one word how the run ended, as the table shows it."""
+    run_dir = night.last_run
+    if run_dir is None:
+        return REFUSE if night.exit_code == fault.exit_code else "nothing ran"
+    try:
+        records = list(_records(Recorded.open(run_dir)))
+    except MinibotError as error:
+        return f"unreadable: {error}"
+    stops = [payload for payload in records if payload["kind"] == STOP_KIND]
+    if stops:
+        return f"{STOP}({stops[0]['reason_code']})"
+    ends = [payload["reason_code"] for payload in records if payload["kind"] == END_KIND]
+    if not ends:
+        return "SILENT"
+    return SURVIVE if fault.expect == SURVIVE else f"{END}({ends[0]})"
+
+
+# --- the end of the run -------------------------------------------------------------------------
+
+
+def _orphans(night: Night) -> list[str]:
+    return [f"still alive: {name}" for name in night.orphans()]
+
+
+def _flag(fault: Fault, night: Night) -> list[str]:
+    stands = night.var.flag.exists()
+    is_expected = fault.expect in (STOP, REFUSE)
+    if stands == is_expected:
+        return []
+    return ["STOP.flag is missing" if is_expected else "STOP.flag stands"]
+
+
+def _last_line(night: Night) -> str:
+    lines = night.said().strip().splitlines()
+    return lines[-1][:300] if lines else "it said nothing"
+
+
+def _records(recorded: Recorded) -> Iterator[JsonObject]:
+    """Yield every payload in the parts of `stop_journal`, oldest first."""
+    envelopes: list[JsonObject] = []
+    for role in recorded.roles.writers(STOP_JOURNAL):
+        envelopes += _envelopes(open_reader(recorded.queues, STOP_JOURNAL, part=role))
+    for envelope in sorted(envelopes, key=lambda envelope: int(envelope["ts"])):
+        yield envelope["payload"]
+
+
+def _envelopes(reader: JournalReader) -> list[JsonObject]:
+    source, found = LineSource(reader), []
+    while (line := source.next()) is not None:
+        found.append(canonical.decode(line.json))
+    return found
+
+
+def _journal(fault: Fault, night: Night, recorded: Recorded) -> list[str]:
+    """Each record in the parts, in the merged journal and in the operators' journal."""
+    found = []
+    inbox = _envelopes(open_reader(recorded.queues, STOP_JOURNAL))
+    operators = [
+        envelope
+        for envelope in read_stops(night.var.root)
+        if envelope["run_id"] == recorded.manifest.run_id
+    ]
+    places = {
+        "the parts of stop_journal": list(_records(recorded)),
+        "stop_journal/inbox.jsonl": [envelope["payload"] for envelope in inbox],
+        "var/stop_journal.jsonl": [envelope["payload"] for envelope in operators],
+    }
+    for place, payloads in places.items():
+        found += [f"{place}: {what}" for what in _wrong_records(fault, payloads)]
+    return found
+
+
+def _wrong_records(fault: Fault, payloads: list[JsonObject]) -> Iterable[str]:
+    kind = STOP_KIND if fault.expect == STOP else END_KIND
+    codes = fault.codes or (OPERATOR,)
+    if not any(payload["kind"] == kind for payload in payloads):
+        yield f"no {kind} stands there"
+    for payload in payloads:
+        said = f"{payload['kind']} {payload['reason_code']} by {payload['component']}"
+        if payload["kind"] == kind and payload["reason_code"] not in codes:
+            yield f"{said}, expected {codes[0]}: {payload['detail'][:200]}"
+        elif payload["kind"] == STOP_KIND and payload["component"] not in fault.components:
+            yield f"{said}, expected {' or '.join(fault.components)}"
+        elif payload["kind"] == STOP_KIND and kind != STOP_KIND:
+            yield f"{said}, expected none: {payload['detail'][:200]}"
+        elif not payload["detail"]:
+            yield f"{said} has no detail"
+
+
+# --- silence ------------------------------------------------------------------------------------
+
+
+def _silence(fault: Fault, night: Night, recorded: Recorded) -> list[str]:
+    """Nothing of execution follows its acked position of the STOP, or a second after the flag."""
+    if fault.expect != STOP:
+        return []
+    found = []
+    if night.quiet_lines is not None:
+        for queue in EXECUTION_QUEUES:
+            after = open_reader(recorded.queues, queue).head().lines - night.quiet_lines[queue]
+            if after:
+                found.append(f"{queue}: {after} lines later than {QUIET_NS // 10**9} s after STOP")
+    ranges = list(recorded.order_log(recorded.roles.roles["execution_role"]))
+    stops = [index for index, ack in enumerate(ranges) if ack.queue.startswith(STOP_JOURNAL)]
+    if stops and stops[0] != len(ranges) - 1:
+        found.append("execution took inputs after it had taken the STOP")
+    return found
+
+
+# --- evidence -----------------------------------------------------------------------------------
+
+
+def _evidence(fault: Fault, night: Night, recorded: Recorded) -> list[str]:
+    found = [f"no incident {kind}" for kind in fault.evidence if not night.incidents(kind)]
+    if fault.dead_letter and not _dead_letters(recorded, fault):
+        found.append(f"no dead letter {fault.codes[0]}")
+    return found
+
+
+def _dead_letters(recorded: Recorded, fault: Fault) -> list[JsonObject]:
+    found = []
+    for queue in fault.damaged:
+        for role in recorded.roles.readers(queue):
+            is_primary = recorded.roles.queues[queue].primary_reader == role
+            folder = reader_folder(recorded.queues, queue, role, is_primary)
+            if (folder / "deadletter.head").exists():
+                found += _envelopes(JournalReader(folder, "deadletter"))
+    return [one for one in found if one["payload"]["reason_code"] in fault.codes]
+
+
+def _verify(fault: Fault, run_dir: Path, recorded: Recorded) -> list[str]:
+    """The bytes and causes of the run: clean, or damaged exactly where the fault did it."""
+    findings = list(verify_tree(run_dir))
+    if not (findings and fault.damaged):
+        # Where bytes are damaged, causes cannot be followed: that says nothing new.
+        findings += _lineage(recorded, run_dir)
+    if not fault.damaged:
+        return [f"verify: {finding}" for finding in findings[:FINDINGS_SHOWN]]
+    if not findings:
+        return [f"verify finds nothing wrong, though {', '.join(fault.damaged)} is"]
+    elsewhere = [
+        finding
+        for finding in findings
+        if not any(queue in f"{finding.file} {finding.found}" for queue in fault.damaged)
+    ]
+    return [f"verify finds damage elsewhere: {finding}" for finding in elsewhere[:FINDINGS_SHOWN]]
+
+
+def _lineage(recorded: Recorded, run_dir: Path) -> list[Finding]:
+    try:
+        return list(verify_lineage(recorded))
+    except RunStop as error:
+        return [Finding(run_dir.name, 0, 0, error.reason_code, "a readable run", error.detail)]
+
+
+def _replay(fault: Fault, run_dir: Path, recorded: Recorded) -> list[str]:
+    """Identical for what survived; without a difference up to the STOP for what did not."""
+    if fault.damaged:
+        return []
+    try:
+        replay = replay_run(run_dir)
+    except RunStop as error:
+        return [f"replay: {error.reason_code}: {error.detail}"]
+    if replay.difference is not None:
+        return [f"replay differs at {replay.difference.queue}:{replay.difference.seq}"]
+    if fault.expect != STOP:
+        return [] if replay.is_identical else ["replay is not identical"]
+    execution = replay_role(recorded, "execution_role")
+    if execution.unproven:
+        return [f"{execution.unproven} lines of execution follow from no logged input"]
+    return []

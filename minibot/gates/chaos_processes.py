@@ -1,0 +1,222 @@
+"""What can happen to the processes of a running night: killed, frozen, starved, started twice."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import Final
+
+import psutil
+
+from minibot.gates.chaos_fault import FeatureMissing
+from minibot.gates.chaos_night import TRADING_ROLES, Night
+from minibot.kernel.files import read_hashed
+from minibot.runtime.stop import raise_flag
+from minibot.watchdog.making import role_argv
+
+REFUSED: Final = 2
+# A role that may run 2 ms of every 100 takes some hundred events a second and falls behind.
+AWAKE_S: Final = 0.002
+ASLEEP_S: Final = 0.098
+FILE_BYTES_MAX: Final = 4096
+
+
+def wait_for_stop(night: Night) -> None:
+    """Let the run meet what its profile plants."""
+    night.mark()
+
+
+# --- roles --------------------------------------------------------------------------------------
+
+
+def kill_each_role(night: Night) -> None:
+    """Kill each trading role in turn; the next one once the former is back at work."""
+    for role in TRADING_ROLES:
+        kill_role(night, role)
+
+
+def kill_role(night: Night, role: str) -> None:
+    """Kill a role and wait until it is back at work."""
+    count = len(night.incidents("role_restarted"))
+    pid = night.wait_for(role, lambda: night.role_pid(role))
+    night.kill(pid)
+    night.mark()
+    night.wait_for(f"the restart of {role}", lambda: _other(night.role_pid(role), pid))
+    night.wait_for("its record", lambda: len(night.incidents("role_restarted")) > count)
+    night.wait_to_go_on()
+
+
+def _other(pid: int | None, before: int) -> int | None:
+    return None if pid == before else pid
+
+
+def kill_again_and_again(night: Night) -> None:
+    """Kill a role as often as it is restarted."""
+    night.mark()
+    killed = 0
+    while not night.look() and not night.flagged_ns:
+        pid = night.role_pid("strategy_role")
+        if pid is not None and pid != killed:
+            night.kill(pid)
+            killed = pid
+        time.sleep(0.01)
+
+
+def freeze_strategy(night: Night) -> None:
+    """Freeze the strategy for good."""
+    _freeze(night, "strategy_role")
+
+
+def freeze_execution(night: Night) -> None:
+    """Freeze the executor for good."""
+    _freeze(night, "execution_role")
+
+
+def _freeze(night: Night, role: str) -> None:
+    pid = night.wait_for(role, lambda: night.role_pid(role))
+    night.suspend(pid)
+    night.mark()
+
+
+def slow_strategy(night: Night) -> None:
+    """Leave the strategy so little time that it falls behind more and more."""
+    pid = night.wait_for("strategy_role", lambda: night.role_pid("strategy_role"))
+    night.mark()
+    while not night.look() and not night.flagged_ns:
+        night.suspend(pid)
+        time.sleep(ASLEEP_S)
+        night.resume(pid)
+        time.sleep(AWAKE_S)
+
+
+def start_role_twice(night: Night) -> None:
+    """Start a second process of a role that runs: it has to be refused, the first goes on."""
+    argv = role_argv("strategy_role", night.run_dir)
+    process = night.spawn(argv, "second")
+    night.mark()
+    code = night.wait_for("the end of the second process", process.poll)
+    if code != 10 or "QUEUE_LOCKED" not in night.said("second"):
+        night.complaints.append(f"the second process ended with {code}, not with QUEUE_LOCKED")
+
+
+def limit_file_size(night: Night) -> None:
+    """Forbid the market role to write files of more than some bytes, as a quota does."""
+    _limit(night, "market_role", "RLIMIT_FSIZE", FILE_BYTES_MAX)
+
+
+def limit_descriptors(night: Night) -> None:
+    """Take all free descriptors from the risk role."""
+    _limit(night, "risk_role", "RLIMIT_NOFILE", 3)
+
+
+def _limit(night: Night, role: str, name: str, value: int) -> None:
+    pid = night.wait_for(role, lambda: night.role_pid(role))
+    if sys.platform != "linux":
+        raise FeatureMissing("limits of another process (prlimit, Linux)")
+    try:
+        psutil.Process(pid).rlimit(getattr(psutil, name), (value, value))
+    except (psutil.AccessDenied, OSError) as error:
+        raise FeatureMissing("limits of another process (prlimit)") from error
+    night.mark()
+
+
+# --- the launcher -------------------------------------------------------------------------------
+
+
+def kill_launcher(night: Night) -> None:
+    """Kill the launcher: nobody supervises any more."""
+    night.kill(night.launcher_pid)
+    night.mark()
+    night.wait_for("the roles' own STOP", lambda: night.flagged_ns or None, until_end=True)
+
+
+def after_killed_launcher(night: Night) -> list[str]:
+    """Start again: the dead run has to be recovered and sealed, the new one has to live."""
+    dead = night.run_dir
+    complaints = []
+    code = night.verb("night", "--config", str(night.profile), "--quiet", "--no-proof")
+    if code != REFUSED:
+        complaints.append(f"a start with the flag standing ended with {code}, not with {REFUSED}")
+    code = night.verb("clear-stop", "--reason", "chaos: the launcher was killed on purpose")
+    if code != 0:
+        return [*complaints, f"clear-stop ended with {code}: {night.said('clear-stop')[-200:]}"]
+    night.start()
+    night.wait_for("the next run", lambda: (night.var.root / "current.json").exists() or None)
+    night.wait_for("a new run id", lambda: (night.run_id != dead.name and night.run_dir) or None)
+    night.wait_for_trading()
+    night.ask_end()
+    night.watch_end()
+    if night.exit_code != 0:
+        complaints.append(f"the next run ended with {night.exit_code}: {night.said()[-200:]}")
+    seal = dead / "seal.json"
+    state = read_hashed(seal)["extra"]["state"] if seal.exists() else "not sealed"
+    if state != "interrupted":
+        complaints.append(f"the dead run is {state}, not sealed as interrupted")
+    return complaints
+
+
+def freeze_launcher(night: Night) -> None:
+    """Freeze the launcher until execution has stopped by itself, then let it wake."""
+    night.suspend(night.launcher_pid)
+    night.mark()
+    try:
+        night.wait_for("the executor's own STOP", lambda: night.flagged_ns or None)
+    finally:
+        night.resume(night.launcher_pid)
+
+
+def start_twice(night: Night) -> None:
+    """Start a second run on the same var: refused, and the first goes on."""
+    process = night.spawn(night.argv(), "second")
+    night.mark()
+    code = night.wait_for("the end of the second start", process.poll)
+    if code != REFUSED:
+        night.complaints.append(f"the second start ended with {code}, not with {REFUSED}")
+
+
+def freeze_table(night: Night) -> None:
+    """Freeze the live table for the rest of the run, as a terminal does that nobody reads."""
+    pid = night.wait_for("the live table", lambda: night.child_pid("minibot.cli.live"))
+    night.suspend(pid)
+    night.mark()
+
+
+# --- the operator -------------------------------------------------------------------------------
+
+
+def operator_stop(night: Night) -> None:
+    """End the run by `minibot stop`."""
+    _ordered(night, "stop", "--reason", "chaos")
+
+
+def operator_kill(night: Night) -> None:
+    """End the run by `minibot kill`."""
+    night.mark()
+    _ordered(night, "kill", "--reason", "chaos")
+
+
+def _ordered(night: Night, *words: str) -> None:
+    code = night.verb(*words)
+    if code != 0:
+        night.complaints.append(f"minibot {words[0]} ended with {code}")
+
+
+def interrupt(night: Night) -> None:
+    """Press Ctrl-C once."""
+    night.interrupt()
+    night.mark()
+
+
+def interrupt_twice(night: Night) -> None:
+    """Press Ctrl-C, and again while the run is closing."""
+    night.interrupt()
+    night.wait_for("the run to close", lambda: night.lines("control") > 1)
+    night.interrupt()
+    night.mark()
+
+
+def start_with_flag(night: Night) -> None:
+    """Start while the flag of a former run stands."""
+    raise_flag(night.var.stop, night.var.flag, "operator")
+    night.mark()
+    night.start()

@@ -1,0 +1,106 @@
+"""What the exchange, the network to it and the AI's worker may do to a running night."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Final
+
+from minibot.gates.chaos_fault import FeatureMissing
+from minibot.gates.chaos_night import Night, NotInjected
+from minibot.gates.chaos_processes import kill_role
+
+FOREVER_MS: Final = 10**9
+THREE_DAYS_MS: Final = 3 * 86_400_000
+JAIL: Final = "a jail for the AI worker"
+WORKER: Final = "nore_ai_worker"
+
+
+def faulty(name: str, **fields: object) -> Callable[[Night], None]:
+    """Return an injection that puts one fault of the exchange into force."""
+
+    def inject(night: Night) -> None:
+        night.exchange_fault(name, **fields)
+        night.mark()
+
+    return inject
+
+
+def told(name: str, incident: str, **fields: object) -> Callable[[Night], None]:
+    """Return an injection whose fault the market role has to put on record before we go on."""
+
+    def inject(night: Night) -> None:
+        count = len(night.incidents(incident))
+        night.exchange_fault(name, **fields)
+        night.mark()
+        night.wait_for(f"incident {incident}", lambda: len(night.incidents(incident)) > count)
+
+    return inject
+
+
+def kill_exchange(night: Night) -> None:
+    """Kill the process of the embedded exchange."""
+    pid = night.wait_for("the exchange", lambda: night.child_pid("minibot.exchanges.embedded"))
+    night.kill(pid)
+    night.mark()
+
+
+def send_garbage(night: Night) -> None:
+    """Put frames between the good ones that nobody can read, until the run has had enough."""
+    night.mark()
+    while not night.look() and not night.flagged_ns:
+        try:
+            night.exchange_fault("garbage", n=3)
+        except NotInjected:
+            return  # The exchange ended with the run; whether that is right the judge says.
+        time.sleep(0.02)
+
+
+# --- the AI -------------------------------------------------------------------------------------
+
+
+def wait_for_worker(night: Night) -> None:
+    """Wait until the jailed worker is at work.
+
+    Raises:
+        FeatureMissing: There is no jail on this machine.
+    """
+    said = night.wait_for("the AI", lambda: _worker_says(night), until_end=True)
+    if said.startswith("AI off: isolation"):
+        raise FeatureMissing(f"{JAIL} ({said[8:120]})")
+
+
+def _worker_says(night: Night) -> str | None:
+    if night.flagged_ns or night.exit_code is not None:
+        return "stopped"
+    states = [said for said in night.ai_states() if said != "AI worker is starting"]
+    return states[-1] if states else None
+
+
+def worker_sends_order(night: Night) -> None:
+    """Let the worker try to send an order."""
+    wait_for_worker(night)
+    night.mark()
+
+
+def worker_goes_bad(night: Night) -> None:
+    """Let the worker do what the profile tells it, until the AI is switched off."""
+    wait_for_worker(night)
+    night.mark()
+    night.wait_for(
+        "the AI to be off", lambda: any(said.startswith("AI off") for said in night.ai_states())
+    )
+
+
+def kill_ai(night: Night) -> None:
+    """Kill the jailed worker, then the clerk; both have to come back."""
+    wait_for_worker(night)
+    pid = night.wait_for("the AI worker", lambda: night.child_pid(WORKER))
+    night.kill(pid)
+    night.mark()
+    night.wait_for("another AI worker", lambda: _other(night.child_pid(WORKER), pid))
+    kill_role(night, "ai_role")
+
+
+def _other(pid: int | None, before: int) -> int | None:
+    return None if pid == before else pid
