@@ -438,7 +438,10 @@ def test_immediate_order_that_does_not_cross_expires_at_once(tif: str) -> None:
 
 
 @pytest.mark.row("B-53")
-@pytest.mark.parametrize(("price", "outcome"), [("110", "ACCEPTED"), ("110.01", "REJECTED")])
+@pytest.mark.parametrize(
+    ("price", "outcome"),
+    [("110", "ACCEPTED"), ("110.01", "REJECTED"), ("90", "ACCEPTED"), ("89.99", "REJECTED")],
+)
 def test_limit_price_at_the_band_passes_and_beyond_is_rejected(price: str, outcome: str) -> None:
     """The venue's percent band is counted from the mid, bounds included."""
     desk = executor()
@@ -463,6 +466,18 @@ def test_fees_of_zero_and_ten_bps_give_fills_that_differ_in_the_fee_alone() -> N
     assert free[0].pop("fee") == "0.00000000"
     assert paid[0].pop("fee") == "0.20002000"
     assert free == paid
+
+
+def test_money_is_rounded_against_the_bot_and_not_at_all_where_it_is_exact() -> None:
+    """What is paid goes up, what is received goes down, by less than a hundred-millionth."""
+    from minibot.events.money import cost_up, notional_paid_by, proceeds_down, qty_for
+
+    assert (cost_up(3, 50_000_000), proceeds_down(3, 50_000_000)) == (2, 1)
+    assert cost_up(2, 50_000_000) == proceeds_down(2, 50_000_000) == 1
+    # What 100 units pay at 10 %: 90 and 9 of fee, for 91 would need 91 and 10.
+    assert notional_paid_by(100, 10**7) == 90
+    assert notional_paid_by(-5, 10**7) == 0
+    assert qty_for(100, 30_000_000) == 333
 
 
 def test_fee_is_rounded_up_against_the_bot() -> None:
@@ -490,6 +505,7 @@ def test_run_ending_refuses_entries_lets_exits_through_and_expires_the_rest() ->
     assert results(desk.tick(bid_qty="0.4")) == [("PARTIALLY_FILLED", "partial")]
     assert desk.beat(after_ms=until - desk.ts - 1) == []
     assert results(desk.beat(after_ms=1)) == [("EXPIRED", "run_ending")]
+    desk.restarted()
     assert results(desk.intent("SELL", "1")) == [("EXPIRED", "run_ending")]
     assert desk.execution.facts()["open_orders"] == 0
 

@@ -104,6 +104,19 @@ def test_portfolio_impossible_fill_raises_and_changes_nothing(
     assert portfolio.to_json() == before, why
 
 
+@pytest.mark.row("D-02")
+def test_purchase_of_all_cash_is_booked_and_of_a_hundred_millionth_more_is_not() -> None:
+    """Zero is allowed, less is not."""
+    short = Portfolio.from_opening(RunOpening({"USDT": "99.99999999"}, (), {}))
+    with pytest.raises(InvariantError):
+        short.apply(fill("BUY", "1", "99", "1"), T0)
+
+    exact = Portfolio.from_opening(RunOpening({"USDT": "100"}, (), {}))
+    exact.apply(fill("BUY", "1", "99", "1"), T0)
+
+    assert exact.cash("USDT") == 0
+
+
 @pytest.mark.row("U-23")
 def test_opening_of_next_run_carries_cash_and_lots_without_loss() -> None:
     """What a run leaves is exactly what the next one starts with."""
