@@ -24,23 +24,25 @@ CHECK_FAILED, CANNOT_RUN, NOT_RUNNING, CONFIGURATION, TIMED_OUT, STOPPED = 1, 2,
 ALIASES = {"trade": "night", "backtesting": "backtest", "list-runs": "runs"}
 
 
-def verbs() -> dict[str, ModuleType]:
-    """Return every verb with its module, by name."""
+def verbs(only: str | None = None) -> dict[str, ModuleType]:
+    """Return every verb with its module, by name; with `only`, at most that one."""
     found = {}
     for entry in pkgutil.iter_modules(minibot.cli.__path__):
+        if only is not None and entry.name.replace("_", "-") != ALIASES.get(only, only):
+            continue
         module = importlib.import_module(f"minibot.cli.{entry.name}")
         if hasattr(module, "add_arguments"):
             found[entry.name.replace("_", "-")] = module
     return found
 
 
-def parser() -> argparse.ArgumentParser:
-    """Return the parser of the whole command line."""
+def parser(only: str | None = None) -> argparse.ArgumentParser:
+    """Return the parser of the whole command line, or of one verb of it."""
     top = argparse.ArgumentParser(
         prog="minibot", description="Paper trading through the night, with proof in the morning."
     )
     commands = top.add_subparsers(dest="verb", metavar="VERB", required=True)
-    for name, module in sorted(verbs().items()):
+    for name, module in sorted(verbs(only).items()):
         command = commands.add_parser(
             name,
             help=module.HELP,
@@ -63,7 +65,10 @@ def add_common(command: argparse.ArgumentParser) -> None:
 
 def run(argv: Sequence[str]) -> int:
     """Parse and run one verb."""
-    return guarded(parser().parse_args(argv))
+    # A verb starts without the others, which together import everything there is.
+    first = argv[0] if argv else None
+    known = verbs(first) if first is not None and not first.startswith("-") else {}
+    return guarded(parser(first if known else None).parse_args(argv))
 
 
 def guarded(arguments: argparse.Namespace) -> int:

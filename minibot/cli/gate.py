@@ -1,0 +1,107 @@
+"""minibot gate: what must hold before a night."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from minibot.cli.output import show
+from minibot.cli.selection import var_of
+from minibot.gates import ai_isolation, atomic_io, runtime_smoke, schema
+from minibot.gates.result import Finding, GateReport
+from minibot.gates.smoke_run import PROFILE
+from minibot.kernel.files import ensure_folder, write_hashed
+from minibot.runtime.clock import wall_ms
+from minibot.runtime.config import load_config
+
+HELP = "run a gate: runtime_smoke, schema, atomic_io, ai_isolation or all"
+EXAMPLE = "minibot gate all"
+
+
+def add_arguments(command: argparse.ArgumentParser) -> None:
+    """Add the flags of this verb."""
+    command.add_argument("name", choices=[*GATES, "all"], help="which gate")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run gates; 0 when all pass, 1 otherwise."""
+    lab = var_of(arguments).lab
+    names = list(GATES) if arguments.name == "all" else [arguments.name]
+    reports = []
+    for name in names:
+        report = GATES[name](lab)
+        _keep(lab, report)
+        reports.append(report)
+        if not arguments.json:
+            show(arguments, None, lines(report))
+    if arguments.json:
+        show(arguments, {report.gate: as_json(report) for report in reports}, [])
+    return 0 if all(report.passed for report in reports) else 1
+
+
+def _smoke(lab: Path) -> GateReport:
+    return runtime_smoke.check(lab / runtime_smoke.NAME)
+
+
+def _schema(lab: Path) -> GateReport:
+    """Judge the run that `runtime_smoke` left, or make one."""
+    folder = lab / runtime_smoke.NAME
+    found = sorted((folder / "runs").glob("*/seal.json"))
+    if not found:
+        runtime_smoke.check(folder)
+        found = sorted((folder / "runs").glob("*/seal.json"))
+    if not found:
+        return GateReport(schema.NAME, (Finding("a run", False, "the smoke run left none"),))
+    return schema.check(found[-1].parent)
+
+
+def _atomic_io(lab: Path) -> GateReport:
+    return atomic_io.check(lab / atomic_io.NAME)
+
+
+def _ai_isolation(lab: Path) -> GateReport:
+    level_min = load_config(PROFILE).ai.isolation_min.get(sys.platform, "jail")
+    result = ai_isolation.check_ai_isolation(lab / "ai_isolation", level_min=level_min)
+    findings = [Finding(found.name, found.passed, found.detail) for found in result.findings]
+    asked = f"{result.level}, at least {result.level_min} asked"
+    findings.append(Finding("level", result.passed, asked))
+    return GateReport("ai_isolation", tuple(findings), result.verdict, result.passed)
+
+
+GATES: dict[str, Callable[[Path], GateReport]] = {
+    "runtime_smoke": _smoke,
+    "schema": _schema,
+    "atomic_io": _atomic_io,
+    "ai_isolation": _ai_isolation,
+}
+
+
+def _keep(lab: Path, report: GateReport) -> None:
+    """Leave the verdict where `minibot ready` finds it."""
+    ensure_folder(lab / "gates")
+    write_hashed(lab / "gates" / f"{report.gate}.json", {"ts": wall_ms(), **as_json(report)})
+
+
+def as_json(report: GateReport) -> dict[str, object]:
+    """Return a report as one JSON object."""
+    return {
+        "passed": report.passed,
+        "level": report.level,
+        "findings": [
+            {"name": found.name, "passed": found.passed, "detail": found.detail}
+            for found in report.findings
+        ],
+    }
+
+
+def lines(report: GateReport) -> list[str]:
+    """Return a report in words, the verdict last."""
+    said = [
+        f"  {'ok  ' if found.passed else 'FAIL'} {found.name}: {found.detail}"
+        for found in report.findings
+    ]
+    verdict = "passes" if report.passed else "FAILS"
+    level = f" ({report.level})" if report.level else ""
+    return [*said, f"gate {report.gate}: {verdict}{level}"]

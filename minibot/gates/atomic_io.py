@@ -1,0 +1,153 @@
+"""The gate `atomic_io`: what is critical is written atomically, and nothing goes around the kernel.
+
+Two halves. Statically, no module outside `kernel` may open a file for writing or replace one in
+any other way (N-102). In fact, a writer killed at any moment leaves the old file or the new one,
+never a mixture (N-05).
+"""
+
+from __future__ import annotations
+
+import ast
+import multiprocessing
+import random
+import time
+from collections.abc import Iterator
+from multiprocessing.synchronize import Event
+from pathlib import Path
+
+from minibot.gates.result import Finding, GateReport
+from minibot.kernel.errors import IntegrityError
+from minibot.kernel.files import ensure_folder, read_hashed, write_hashed
+from minibot.runtime.paths import PROJECT
+
+NAME = "atomic_io"
+KILLS = 200
+SPAWNED_SHARE = 8
+BEGIN_S = 10.0
+BLOCK = 40_000
+WRITING_MODES = frozenset("wax+")
+WRITING_CALLS = frozenset({"write_text", "write_bytes"})
+WRITING_OS_CALLS = frozenset({"replace", "rename", "renames", "truncate", "mkfifo"})
+# Modules that write, and why what they write is not a run's truth.
+ALLOWED = {
+    "minibot/runtime/log.py": "text logs: bounded, losing a line is allowed (F60)",
+    "minibot/runtime/deploy.py": "the staging protocol: its own journal, files of the checkout",
+    "minibot/runtime/deployed.py": "the staging protocol",
+    "minibot/runtime/staging.py": "the staging protocol",
+    "minibot/ai/nore_ai_worker_v1.py": "the null device in place of inherited descriptors",
+    "minibot/ai/probes.py": "attempts inside the jail that have to fail",
+    "minibot/cli/main.py": "the null device in place of a closed standard output",
+    "minibot/watchdog/child.py": "standard error of a process goes to a log",
+    "minibot/watchdog/preflight.py": "measures the disk's own sync",
+    "minibot/watchdog/requests.py": "sets a foreign request aside by renaming it",
+}
+
+
+def check(lab: Path, tree: Path = PROJECT / "minibot", kills: int = KILLS) -> GateReport:
+    """Look for writers outside the kernel and kill writers of a critical file.
+
+    Args:
+        lab: A folder of the gate's own.
+        tree: The product's code.
+        kills: How many writers are killed in the middle.
+    """
+    planted = list(writers_outside(tree))
+    findings = [
+        Finding(
+            "only the kernel writes files",
+            not planted,
+            "; ".join(planted[:5]) if planted else f"no writer in {tree.name} goes around it",
+        ),
+        kill_writers(lab, kills),
+    ]
+    return GateReport(NAME, tuple(findings))
+
+
+def writers_outside(tree: Path) -> Iterator[str]:
+    """Yield `file:line: call` for every call outside `kernel` that writes a file by itself."""
+    for path in sorted(tree.rglob("*.py")):
+        name = f"minibot/{path.relative_to(tree).as_posix()}"
+        if name.startswith(("minibot/kernel/", "minibot/gates/chaos")) or name in ALLOWED:
+            continue
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.Call) and (call := _writing_call(node)):
+                yield f"{name}:{node.lineno}: {call}"
+
+
+def _writing_call(node: ast.Call) -> str | None:
+    function = node.func
+    if isinstance(function, ast.Name) and function.id == "open":
+        return "open" if _is_writing(node, 1) else None
+    if not isinstance(function, ast.Attribute):
+        return None
+    owner = function.value.id if isinstance(function.value, ast.Name) else ""
+    if function.attr == "open":
+        if owner == "os":
+            return "os.open for writing" if _has_flag(node) else None
+        return ".open for writing" if _is_writing(node, 0 if owner != "gzip" else 1) else None
+    if function.attr in WRITING_CALLS:
+        return f".{function.attr}"
+    if owner == "os" and function.attr in WRITING_OS_CALLS:
+        return f"os.{function.attr}"
+    return None
+
+
+def _is_writing(node: ast.Call, position: int) -> bool:
+    mode: ast.expr | None = node.args[position] if len(node.args) > position else None
+    for keyword in node.keywords:
+        if keyword.arg == "mode":
+            mode = keyword.value
+    if mode is None:
+        return False
+    if isinstance(mode, ast.Constant) and isinstance(mode.value, str):
+        return bool(WRITING_MODES & set(mode.value))
+    return False
+
+
+def _has_flag(node: ast.Call) -> bool:
+    flags = ast.unparse(node.args[1]) if len(node.args) > 1 else ""
+    return any(flag in flags for flag in ("O_WRONLY", "O_RDWR", "O_CREAT", "O_TRUNC", "O_APPEND"))
+
+
+def kill_writers(lab: Path, kills: int) -> Finding:
+    """Kill writers of one critical file at moments by chance; look at the file each time."""
+    ensure_folder(lab)
+    path = lab / "critical.json"
+    write_hashed(path, _content(0))
+    chance = random.Random(kills)
+    # A fresh interpreter for each kill would take a minute; where the system forks, it is seconds.
+    method = "fork" if "fork" in multiprocessing.get_all_start_methods() else "spawn"
+    context = multiprocessing.get_context(method)
+    for kill in range(kills if method == "fork" else max(1, kills // SPAWNED_SHARE)):
+        begun = context.Event()
+        writer = context.Process(target=_write_forever, args=(path, begun), daemon=True)
+        writer.start()
+        begun.wait(BEGIN_S)
+        time.sleep(chance.uniform(0.0, 0.004))
+        writer.kill()
+        writer.join()
+        problem = _problem(path)
+        if problem:
+            return Finding("killed writers", False, f"kill {kill + 1}: {problem}")
+    return Finding("killed writers", True, f"{kill + 1} kills: always the old file or the new one")
+
+
+def _content(number: int) -> dict[str, object]:
+    return {"number": number, "block": str(number % 10) * BLOCK}
+
+
+def _problem(path: Path) -> str | None:
+    try:
+        content = read_hashed(path)
+    except IntegrityError as error:
+        return error.detail
+    number = content["number"]
+    return None if content["block"] == str(number % 10) * BLOCK else "a mixture of two versions"
+
+
+def _write_forever(path: Path, begun: Event) -> None:
+    number = 0
+    while True:
+        number += 1
+        write_hashed(path, _content(number))
+        begun.set()

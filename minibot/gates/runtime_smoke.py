@@ -1,0 +1,78 @@
+"""The gate `runtime_smoke`: a short night leaves what a night must leave (N-94..98)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+
+from minibot.gates.result import Finding, GateReport
+from minibot.gates.smoke_run import SmokeRun, run_smoke
+from minibot.kernel.errors import RunStop
+from minibot.kernel.files import read_hashed
+from minibot.kernel.verify import verify_tree
+from minibot.replay.engine import Recorded
+from minibot.replay.lineage import verify_lineage
+
+NAME = "runtime_smoke"
+BASE_QUEUES = (
+    "market_ticks",
+    "signals",
+    "risk_actions",
+    "order_intents",
+    "order_results",
+    "fills",
+    "health",
+    "stop_journal",
+)
+# What must have happened at least once for the chain to be one (N-15, N-19, N-97).
+NEEDED = {
+    "market_ticks": "market_tick",
+    "signals": "signal",
+    "risk_actions": "risk_action",
+    "order_intents": "order_intent",
+    "order_results": "order_result",
+    "fills": "fill",
+    "health": "health",
+    "stop_journal": "stop_journal",
+}
+
+
+def check(lab: Path, sets: Sequence[str] = ()) -> GateReport:
+    """Run the smoke profile and judge what it left.
+
+    Args:
+        lab: The run's own `var`, emptied first.
+        sets: Further `--set` texts, such as a source that a test has prepared.
+    """
+    done = run_smoke(lab, sets)
+    findings = [_ended(done)]
+    if done.run_dir is not None:
+        try:
+            findings += list(_judge(done.run_dir))
+        except RunStop as error:
+            findings.append(Finding("readable", False, f"{error.reason_code}: {error.detail}"))
+    return GateReport(NAME, tuple(findings))
+
+
+def _ended(done: SmokeRun) -> Finding:
+    last = done.said.strip().splitlines()[-1] if done.said.strip() else "it said nothing"
+    return Finding("ends by itself", done.exit_code == 0, f"exit {done.exit_code}: {last}")
+
+
+def _judge(run_dir: Path) -> Iterator[Finding]:
+    recorded = Recorded.open(run_dir)
+    missing = [name for name in BASE_QUEUES if not (recorded.queues / name).is_dir()]
+    yield Finding(
+        "queues", not missing, f"missing: {missing}" if missing else ", ".join(BASE_QUEUES)
+    )
+    damaged = list(islice(verify_tree(run_dir), 5))
+    yield Finding("sha256 lines", not damaged, f"{len(damaged)} bad lines {damaged or ''}".strip())
+    foreign = list(islice(verify_lineage(recorded), 5))
+    yield Finding("contracts and causes", not foreign, f"{len(foreign)} findings {foreign or ''}")
+    for queue, kind in NEEDED.items():
+        count = sum(event.type == kind for _, event in recorded.events(queue))
+        yield Finding(f"{kind} events", count > 0, f"{count} in {queue}")
+    seal = read_hashed(run_dir / "seal.json")
+    calls = seal.get("extra", seal).get("order_calls")
+    yield Finding("no real orders", calls == 0, f"order endpoint hits = {calls}")

@@ -1,0 +1,85 @@
+"""The gate `schema`: every type has its contract, and every event of a run keeps it (N-93, N-99).
+
+The compiled validator judges every line; the reference one, which is slower, every so many. Both
+have to refuse each example once a required field is taken out of it or an envelope field added.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+from minibot.events.model import PAYLOAD_CLASSES, JsonObject
+from minibot.events.registry import Contracts
+from minibot.gates.result import Finding, GateReport
+from minibot.kernel import canonical
+from minibot.kernel.errors import MinibotError, Refusal
+from minibot.replay.engine import Recorded
+from minibot.runtime.paths import PROJECT
+
+NAME = "schema"
+ORACLE_EVERY = 97
+
+
+def check(run_dir: Path, contracts_dir: Path = PROJECT / "contracts") -> GateReport:
+    """Judge the contracts, and every event of a run by them.
+
+    Args:
+        run_dir: A recorded run, such as the one of `runtime_smoke`.
+        contracts_dir: Where the schemas stand.
+    """
+    try:
+        contracts = Contracts.load(contracts_dir, PROJECT / "config" / "contracts.v1.json")
+    except (Refusal, MinibotError) as error:
+        return GateReport(NAME, (Finding("contracts load", False, str(error)),))
+    unknown = sorted(name for name in PAYLOAD_CLASSES if name not in contracts)
+    findings = [
+        Finding("contracts load", True, f"pinned as {contracts.sha256[:16]}"),
+        Finding("every type has a contract", not unknown, f"without: {unknown or 'none'}"),
+    ]
+    findings += _events(Recorded.open(run_dir), contracts)
+    return GateReport(NAME, tuple(findings))
+
+
+def _lines(recorded: Recorded) -> Iterator[tuple[str, int, bytes]]:
+    for queue in recorded.roles.queues:
+        source = recorded.lines(queue)
+        while (line := source.next()) is not None:
+            yield queue, line.seq, line.json
+
+
+def _events(recorded: Recorded, contracts: Contracts) -> Iterator[Finding]:
+    examples: dict[str, JsonObject] = {}
+    counts: Counter[str] = Counter()
+    bad: list[str] = []
+    for queue, seq, json in _lines(recorded):
+        envelope = canonical.decode(json)
+        kind = str(envelope.get("type"))
+        counts[kind] += 1
+        examples.setdefault(kind, envelope)
+        if not _is_valid(contracts, envelope, with_oracle=counts[kind] % ORACLE_EVERY == 1):
+            bad.append(f"{queue}:{seq}")
+    total = sum(counts.values())
+    yield Finding(
+        "events keep their contracts", not bad and total > 0, f"{total} events, bad: {bad[:5]}"
+    )
+    for kind, envelope in sorted(examples.items()):
+        accepted = [name for name, broken in _broken(envelope) if _is_valid(contracts, broken)]
+        detail = f"accepted: {accepted}" if accepted else "refuses each field left out or added"
+        yield Finding(f"{kind} contract", not accepted, detail)
+
+
+def _is_valid(contracts: Contracts, envelope: JsonObject, *, with_oracle: bool = True) -> bool:
+    if envelope.get("type") not in contracts or not contracts.validate(envelope):
+        return False
+    return not with_oracle or not contracts.explain(envelope)
+
+
+def _broken(envelope: JsonObject) -> Iterator[tuple[str, JsonObject]]:
+    """Yield an event with each of its envelope fields left out, and with one too many."""
+    for name in envelope:
+        if name != "ts_iso":
+            yield f"without {name}", {key: item for key, item in envelope.items() if key != name}
+    yield "with a field too many", {**envelope, "note": "x"}
+    yield "with an empty payload", {**envelope, "payload": {}}

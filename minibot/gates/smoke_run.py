@@ -1,0 +1,55 @@
+"""A short real run in a lab folder, for gates: a fresh process by the launch command."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from minibot.runtime.paths import PROJECT
+
+PROFILE = "config/nore-smoke.v1.json"
+TIMEOUT_S = 300.0
+
+
+@dataclass(frozen=True, slots=True)
+class SmokeRun:
+    """A finished short run: its exit code, its words, its folder if it got one."""
+
+    exit_code: int
+    said: str
+    run_dir: Path | None
+
+
+def run_smoke(lab: Path, sets: Sequence[str] = (), profile: str = PROFILE) -> SmokeRun:
+    """Run a short profile in an emptied lab folder and wait for its end.
+
+    Args:
+        lab: The run's own `var`; emptied first.
+        sets: Further `--set` texts.
+        profile: The profile, relative to the project.
+    """
+    shutil.rmtree(lab, ignore_errors=True)
+    lab.mkdir(parents=True, mode=0o700)
+    argv = [sys.executable, "-m", "minibot.nore_run_v1", "--config", profile, "--var", str(lab)]
+    argv += ["--quiet", "--no-proof"]
+    for text in sets:
+        argv += ["--set", text]
+    try:
+        done = subprocess.run(
+            argv,
+            cwd=PROJECT,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=TIMEOUT_S,
+            check=False,
+        )
+        exit_code, said = done.returncode, done.stdout + done.stderr
+    except subprocess.TimeoutExpired:
+        exit_code, said = 5, f"did not end within {TIMEOUT_S:.0f} s"
+    found = sorted((lab / "runs").glob("*/manifest.json"))
+    return SmokeRun(exit_code, said, found[-1].parent if found else None)
