@@ -1,9 +1,8 @@
 """`ai-proof`: one recorded run, replayed with and without what the AI said; orders must be equal.
 
-Three views of the run are replayed: as recorded, with an empty `recommendations` queue, and with
-the queue gone. Whatever replays gives the digest of each derived queue; every one of them has to
-be equal in all views. The views are links to the run's own files in a scratch folder; the run is
-not touched.
+Two views of the run are replayed: as recorded, and with the `recommendations` queue gone. Whatever
+replays gives the digest of each derived queue; every one of them has to be equal in both. The
+second view is made of links to the run's own files in a scratch folder; the run is not touched.
 """
 
 from __future__ import annotations
@@ -16,10 +15,11 @@ from typing import Any, Final
 
 from minibot.kernel.errors import IntegrityError, Refusal
 from minibot.kernel.files import FILES, ensure_folder
-from minibot.kernel.queue import make_queue
 
 RECOMMENDATIONS: Final = "recommendations"
 INTENTS: Final = "order_intents"
+WITH: Final = "with AI"
+WITHOUT: Final = "without AI"
 
 Replay = Callable[[Path], Mapping[str, str]]
 """From a run's folder to the digest of every queue that the cores derive."""
@@ -51,12 +51,12 @@ class Proof:
 
 
 def prove(run_dir: Path, replay: Replay, scratch: Path) -> Proof:
-    """Return whether the recorded run's decisions are the same without the AI.
+    """Return whether the recorded run's decisions are the same with and without the AI.
 
     Args:
         run_dir: A sealed run.
         replay: Replays one folder; raises IntegrityError when a logged input is missing.
-        scratch: A folder for the views; it is made, and removed at the end.
+        scratch: A folder for the second view; it is made, and removed at the end.
 
     Raises:
         Refusal: The folder holds no sealed queues.
@@ -64,26 +64,23 @@ def prove(run_dir: Path, replay: Replay, scratch: Path) -> Proof:
     queues = run_dir / "queues"
     if not (queues / INTENTS).is_dir():
         raise Refusal(f"{run_dir} has no sealed queues.", "Prove a finished run.")
-    views: dict[str, Mapping[str, str]] = {"recorded": replay(run_dir)}
+    views: dict[str, Mapping[str, str]] = {WITH: replay(run_dir)}
     differences: list[str] = []
-    for name, keeps_queue in (("silent AI", True), ("no AI", False)):
-        view = _view(run_dir, scratch / name.replace(" ", "_"), keeps_queue)
-        try:
-            views[name] = replay(view)
-        except IntegrityError as error:
-            views[name] = {}
-            differences.append(f"{name}: a role took what the AI said: {error}")
-        finally:
-            shutil.rmtree(scratch / name.replace(" ", "_"))
-    recorded = views["recorded"]
+    try:
+        views[WITHOUT] = replay(_view(run_dir, scratch))
+    except IntegrityError as error:
+        views[WITHOUT] = {}
+        differences.append(f"{WITHOUT}: a role took what the AI said: {error}")
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+    recorded, silent = views[WITH], views[WITHOUT]
     if INTENTS not in recorded:
-        differences.append(f"recorded: the replay says nothing of {INTENTS}")
-    for name, digests in views.items():
-        differences += [
-            f"{name}: {queue} is {digests.get(queue)}, recorded {digest}"
-            for queue, digest in recorded.items()
-            if digests and digests.get(queue) != digest
-        ]
+        differences.append(f"{WITH}: the replay says nothing of {INTENTS}")
+    differences += [
+        f"{WITHOUT}: {queue} is {silent.get(queue)}, with it {digest}"
+        for queue, digest in recorded.items()
+        if silent and silent.get(queue) != digest
+    ]
     return Proof(run_dir.name, _lines(queues / RECOMMENDATIONS), views, tuple(differences))
 
 
@@ -91,7 +88,7 @@ def _lines(folder: Path) -> int:
     return sum(path.read_bytes().count(b"\n") for path in folder.glob("inbox*.jsonl"))
 
 
-def _view(run_dir: Path, scratch: Path, keeps_queue: bool) -> Path:
+def _view(run_dir: Path, scratch: Path) -> Path:
     """Return a run's folder that shares all files with the recorded one but the AI's queue."""
     view = scratch / "runs" / run_dir.name
     for path in sorted(run_dir.rglob("*")):
@@ -102,8 +99,6 @@ def _view(run_dir: Path, scratch: Path, keeps_queue: bool) -> Path:
             continue  # A seal speaks of all files; the view has fewer and is no run of its own.
         ensure_folder((view / inside).parent)
         _share(path, view / inside)
-    if keeps_queue:
-        make_queue(view / "queues", RECOMMENDATIONS, None)
     return view
 
 

@@ -1,0 +1,46 @@
+"""minibot ai-proof: one recorded run, replayed with and without the AI; orders must be equal."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping
+from pathlib import Path
+
+from minibot.ai.proof import INTENTS, Proof, prove
+from minibot.cli.output import show
+from minibot.cli.selection import add_run, run_dir_of, var_of
+from minibot.replay.engine import replay_run
+
+HELP = "replay a run with and without the AI: every order has to be the same"
+EXAMPLE = "minibot ai-proof latest"
+
+
+def add_arguments(command: argparse.ArgumentParser) -> None:
+    """Add the flags of this verb."""
+    add_run(command)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Prove a run; 0 when its orders do not depend on the AI, else 1."""
+    proof = prove(run_dir_of(arguments), digests, var_of(arguments).lab / "ai_proof")
+    show(arguments, proof.to_json(), lines(proof))
+    return 0 if proof.holds else 1
+
+
+def digests(run_dir: Path) -> Mapping[str, str]:
+    """Return the digest of every queue that a replay of the run derives."""
+    return {
+        queue: digest
+        for role in replay_run(run_dir).roles
+        for queue, digest in role.digests.items()
+    }
+
+
+def lines(proof: Proof) -> list[str]:
+    """Return the proof in words, the verdict last."""
+    said = [f"{view}: {INTENTS} {seen.get(INTENTS, '-')}" for view, seen in proof.views.items()]
+    said += proof.differences
+    verdict = "identical" if proof.holds else "DIFFERENT"
+    count = proof.recommendations
+    said.append(f"ai-proof {proof.run_id}: {verdict} with and without {count} recommendations")
+    return said

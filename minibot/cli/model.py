@@ -1,0 +1,58 @@
+"""minibot model: the snapshots of the AI, which one is active, and going back."""
+
+from __future__ import annotations
+
+import argparse
+
+from minibot.ai.activation import NO_MODEL, Active
+from minibot.ai.models import ModelLine, activate_model, list_models, rollback_model
+from minibot.cli.operator import running_run, who
+from minibot.cli.output import show
+from minibot.cli.selection import var_of
+from minibot.kernel.errors import Refusal
+
+HELP = "list the AI's models, activate one that passed its gate, or roll back"
+EXAMPLE = 'minibot model rollback --reason "the former one was better"'
+
+
+def add_arguments(command: argparse.ArgumentParser) -> None:
+    """Add the flags of this verb."""
+    command.add_argument("action", choices=["list", "activate", "rollback"])
+    command.add_argument("model_id", nargs="?", help="which snapshot, for activate")
+    command.add_argument("--reason", default="by hand", help="why; journaled during a run")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """List, activate or roll back; 2 when the snapshot may not be active."""
+    var = var_of(arguments)
+    if arguments.action == "list":
+        listed = list_models(var.ai)
+        show(arguments, [line.to_json() for line in listed], lines(listed))
+        return 0
+    why = f"{who()}: {arguments.reason}"
+    running = running_run(var)
+    if arguments.action == "rollback":
+        return _changed(arguments, rollback_model(var, why, running=running))
+    if not arguments.model_id:
+        raise Refusal("activate needs the id of a snapshot.", "See: minibot model list")
+    return _changed(arguments, activate_model(var, arguments.model_id, why, running=running))
+
+
+def _changed(arguments: argparse.Namespace, active: Active) -> int:
+    model_id = active.model_id or NO_MODEL
+    show(
+        arguments,
+        {"model_id": model_id, "former": list(active.former)},
+        [f"{model_id} is active now."],
+    )
+    return 0
+
+
+def lines(listed: list[ModelLine]) -> list[str]:
+    """Return the snapshots in words, oldest first."""
+    said = []
+    for line in listed:
+        mark = "*" if line.is_active else " "
+        state = "passed" if line.passed else "; ".join(line.reasons)
+        said.append(f"{mark} {line.model_id}  {line.rows} rows  {state}")
+    return said or ["no model has been trained here."]
