@@ -116,11 +116,11 @@ def kill_writers(lab: Path, kills: int) -> Finding:
     write_hashed(path, _content(0))
     chance = random.Random(kills)
     # A fresh interpreter for each kill would take a minute; where the system forks, it is seconds.
-    method = "fork" if "fork" in multiprocessing.get_all_start_methods() else "spawn"
-    context = multiprocessing.get_context(method)
-    for kill in range(kills if method == "fork" else max(1, kills // SPAWNED_SHARE)):
-        begun = context.Event()
-        writer = context.Process(target=_write_forever, args=(path, begun), daemon=True)
+    can_fork = "fork" in multiprocessing.get_all_start_methods()
+    multiprocessing.set_start_method("fork" if can_fork else "spawn", force=True)
+    for kill in range(kills if can_fork else max(1, kills // SPAWNED_SHARE)):
+        begun = multiprocessing.Event()
+        writer = multiprocessing.Process(target=_write_forever, args=(path, begun), daemon=True)
         writer.start()
         begun.wait(BEGIN_S)
         time.sleep(chance.uniform(0.0, 0.004))
