@@ -149,6 +149,11 @@ def _drop_first_entry(folder: Path) -> None:
     write_hashed(path, obj)
 
 
+def _drop_entry_and_file(folder: Path) -> None:
+    (folder / load_segments(folder, "inbox")[-1].name).unlink()
+    _drop_entry(folder)
+
+
 DAMAGES: list[Callable[[Path], Any]] = [
     lambda folder: (folder / "inbox.000002.jsonl").unlink(),
     lambda folder: change(folder / "inbox.000002.jsonl", 100),
@@ -159,6 +164,7 @@ DAMAGES: list[Callable[[Path], Any]] = [
     lambda folder: (folder / "segments.json").unlink(),
     _drop_entry,
     _drop_first_entry,
+    _drop_entry_and_file,
 ]
 
 
