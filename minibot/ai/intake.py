@@ -8,6 +8,7 @@ what the worker has to be told.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from typing import Any, Final
 
@@ -29,7 +30,6 @@ from minibot.kernel.errors import IntegrityError
 from minibot.kernel.files import read_hashed, write_hashed
 from minibot.kernel.journal import JournalReader, Line, Position
 from minibot.kernel.queue import open_side_writer, reader_folder
-from minibot.kernel.wakeup import Waiter
 from minibot.runtime.clock import machine_ns
 from minibot.runtime.context import RoleContext
 from minibot.runtime.deadletters import named_lines
@@ -154,7 +154,6 @@ class Intake:
             copies=writers,
             taken=self._taken,
         )
-        self._waiter = Waiter([context.head_path(queue) for queue in queues])
 
     def _decode(self, queue: str, line: Line) -> Event:
         return self.context.codec.decode(queue, line.json)
@@ -182,8 +181,12 @@ class Intake:
         self._order.close()
 
     def wait(self, timeout_s: float) -> None:
-        """Return when an input grew, or after the timeout."""
-        self._waiter.wait(timeout_s)
+        """Return after the timeout.
+
+        The AI is never in the way: being woken at every tick would take the processor from the
+        roles that decide, so it looks a few times a second.
+        """
+        time.sleep(timeout_s)
 
     def backlog(self) -> int:
         """Return how many published lines have not been taken."""
@@ -242,4 +245,3 @@ class Intake:
         """Write what is open and give the files back."""
         self._order.end()
         self._save_cursors()
-        self._waiter.close()
