@@ -8,7 +8,7 @@ import filelock
 
 from minibot.cli.operator import who
 from minibot.cli.output import show
-from minibot.cli.runs import var_of
+from minibot.cli.selection import var_of
 from minibot.kernel.errors import Refusal
 from minibot.watchdog.stoplog import clear_flag
 

@@ -6,7 +6,7 @@ import argparse
 
 from minibot.cli.operator import require_running, who
 from minibot.cli.output import show
-from minibot.cli.runs import var_of
+from minibot.cli.selection import var_of
 from minibot.runtime.stop import raise_flag
 from minibot.watchdog.requests import leave_request
 

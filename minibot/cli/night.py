@@ -10,6 +10,7 @@ from pathlib import Path
 
 from minibot.cli.main import add_common, guarded
 from minibot.cli.outcome import judge
+from minibot.cli.selection import var_of
 from minibot.runtime.config import load_config
 from minibot.runtime.paths import find
 from minibot.watchdog.launcher import Display, launch
@@ -28,6 +29,9 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
         metavar="SECTION.KEY=VALUE",
         help="override one key; stronger than MINIBOT__SECTION__KEY and the file",
     )
+    command.add_argument(
+        "--dry-run", action="store_true", default=True, help="always true: minibot trades on paper"
+    )
     command.add_argument("--quiet", action="store_true", help="show nothing while it runs")
     command.add_argument(
         "--no-proof", action="store_true", help="skip verify and replay at the end"
@@ -38,7 +42,7 @@ def run_parsed(arguments: argparse.Namespace) -> int:
     """Run one night from parsed arguments and return its exit code."""
     sets = list(arguments.set)
     if arguments.var is not None:
-        sets.append(f"paths.var={arguments.var}")
+        sets.append(f"paths.var={var_of(arguments).root}")
     config = load_config(arguments.config, sets, os.environ)
     outcome = launch(config, find(arguments.config), _display(arguments), _say)
     return judge(outcome, proof=not arguments.no_proof, as_json=arguments.json)
@@ -47,7 +51,9 @@ def run_parsed(arguments: argparse.Namespace) -> int:
 def _display(arguments: argparse.Namespace) -> Display:
     if arguments.quiet:
         return Display()
-    return Display((sys.executable, "-m", "minibot.cli.live"))
+    argv = (sys.executable, "-m", "minibot.cli.live")
+    # With --json standard output holds one document and nothing else.
+    return Display((*argv, "--stderr") if arguments.json else argv)
 
 
 def _say(line: str) -> None:

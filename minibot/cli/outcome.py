@@ -1,13 +1,232 @@
-"""What a trader reads when a run has ended: the summary, the verdicts, and where the files are."""
+"""What a trader reads when a run has ended: the summary, the verdicts, and where the files are.
+
+The figures are recounted from the sealed queues while `verify` and `replay` run as processes of
+their own; a run whose proof fails does not exit 0.
+"""
 
 from __future__ import annotations
 
+import json
+import subprocess
 import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
+from minibot.cli.output import show_json, show_rows, shown_path
+from minibot.events.reasons import REASONS
+from minibot.kernel.errors import MinibotError
+from minibot.report.figures import counted, plain_text
+from minibot.report.html import write_report
+from minibot.report.night import Night
+from minibot.report.summary import Row, summary_json, summary_rows
+from minibot.runtime.context import STOPPED
+from minibot.runtime.paths import Var
 from minibot.watchdog.launcher import Outcome
+
+FAILED = 1
+FINDINGS_SHOWN = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What one check of the finished run said; `document` is its JSON, empty when it broke off."""
+
+    name: str
+    passed: bool
+    text: str
+    document: dict[str, Any]
+    lines: tuple[str, ...] = ()
 
 
 def judge(outcome: Outcome, *, proof: bool, as_json: bool) -> int:
-    """Print how a run ended and return its exit code."""
-    print(f"{outcome.run_dir.name}: {outcome.reason_code} {outcome.detail}", file=sys.stderr)
-    return outcome.exit_code
+    """Print how a run ended and return its exit code.
+
+    Args:
+        outcome: What the launcher says.
+        proof: Whether to verify and replay the run.
+        as_json: One JSON document on standard output instead of lines.
+    """
+    run_dir = outcome.run_dir
+    checks = _start_checks(run_dir) if proof else []
+    night, trouble = _read(run_dir)
+    if not as_json:
+        rows = [Row(f"Run {run_dir.name}")] if night is None else summary_rows(night)
+        if trouble:
+            rows.append(Row("figures", f"cannot be recounted: {plain_text(trouble)}", "bad"))
+        show_rows([*rows, *stop_rows(outcome, night), *_recovered_rows(outcome)])
+    report = _write_report(night)
+    verdicts = _finish_checks(checks)
+    exit_code = outcome.exit_code
+    if exit_code == 0 and not all(verdict.passed for verdict in verdicts):
+        exit_code = FAILED
+    files = files_of(run_dir, report)
+    if as_json:
+        show_json(_document(outcome, night, trouble, verdicts, files, exit_code))
+    else:
+        show_rows([*_proof_rows(verdicts, night), *_file_rows(files), _last(outcome, verdicts)])
+    return exit_code
+
+
+def _read(run_dir: Path) -> tuple[Night | None, str]:
+    try:
+        return Night.open(run_dir), ""
+    except (MinibotError, OSError) as error:
+        return None, str(error)
+
+
+def _write_report(night: Night | None) -> Path | None:
+    if night is None:
+        return None
+    try:
+        return write_report(night)
+    except (MinibotError, OSError) as error:
+        print(f"the HTML report could not be written: {error}", file=sys.stderr)
+        return None
+
+
+# --- the proof --------------------------------------------------------------------------------
+
+
+def _start_checks(run_dir: Path) -> list[tuple[str, subprocess.Popen[str]]]:
+    checks = []
+    for name in ("verify", "replay"):
+        argv = [sys.executable, "-m", "minibot", name, str(run_dir), "--json"]
+        process = subprocess.Popen(
+            argv,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            encoding="utf-8",
+        )
+        checks.append((name, process))
+    return checks
+
+
+def _finish_checks(checks: list[tuple[str, subprocess.Popen[str]]]) -> list[Verdict]:
+    verdicts = []
+    try:
+        for name, process in checks:
+            said, complaint = process.communicate()
+            verdicts.append(_verdict(name, process.returncode, said, complaint))
+    except KeyboardInterrupt:
+        for name, process in checks[len(verdicts) :]:
+            process.kill()
+            process.wait()
+            verdicts.append(Verdict(name, False, f"interrupted; run: minibot {name}", {}))
+    return verdicts
+
+
+def _verdict(name: str, code: int, said: str, complaint: str) -> Verdict:
+    try:
+        document = json.loads(said)
+    except ValueError:
+        return Verdict(name, False, plain_text(complaint.strip() or f"exit {code}"), {})
+    if name == "verify":
+        findings = document["findings"]
+        text = "clean" if not findings else counted(len(findings), "finding")
+        lines = [
+            f"{item['code']} {item['file']}:{item['line']}: {item['found']}"
+            for item in findings[:FINDINGS_SHOWN]
+        ]
+        return Verdict(name, code == 0, text, document, tuple(map(plain_text, lines)))
+    difference = document["difference"]
+    verdict = "identical" if document["identical"] else "DIFFERENT"
+    events = sum(sum(role["outputs"].values()) for role in document["roles"])
+    text = f"{verdict}, {counted(events, 'decision event')}, digest {document['digest'][:16]}"
+    lines = difference["lines"] if difference else []
+    return Verdict(name, code == 0, text, document, tuple(map(plain_text, lines)))
+
+
+# --- rows -------------------------------------------------------------------------------------
+
+
+def stop_rows(outcome: Outcome, night: Night | None) -> list[Row]:
+    """Return why a run was stopped, what still stands and what to do; nothing for a planned end."""
+    if outcome.exit_code != STOPPED:
+        return []
+    reason = REASONS.get(outcome.reason_code)
+    var = Var(outcome.run_dir.parents[1])
+    rows = [
+        Row("STOPPED", tone="bad"),
+        Row("reason", f"{outcome.reason_code}: {plain_text(outcome.detail)}", "bad"),
+    ]
+    if reason is not None:
+        rows += [Row("meaning", reason.meaning), Row("what to do", reason.remedy)]
+    if night is not None:
+        positions = night.count.performance.portfolio.open_positions()
+        held = ", ".join(f"{item['qty']} {item['symbol']}" for item in positions) or "no position"
+        rows.append(Row("still stands", f"{held}; a STOP closes nothing"))
+    if var.flag.exists():
+        flag = shown_path(var.flag)
+        rows.append(Row("no new run", f"while {flag} stands. When the reason is understood:"))
+        rows.append(Row("", 'minibot clear-stop --reason "..."'))
+    return rows
+
+
+def _recovered_rows(outcome: Outcome) -> list[Row]:
+    recovered = outcome.recovered
+    if recovered is None:
+        return []
+    text = f"{recovered.run_id} had been interrupted; it was recovered and sealed at this start"
+    rows = [Row("former run", text)]
+    return rows + [Row("", plain_text(finding), "bad") for finding in recovered.findings]
+
+
+def _proof_rows(verdicts: list[Verdict], night: Night | None) -> list[Row]:
+    rows = []
+    for verdict in verdicts:
+        rows.append(Row(verdict.name, verdict.text, "good" if verdict.passed else "bad"))
+        rows += [Row("", line, "bad") for line in verdict.lines]
+    if night is not None and night.seal:
+        rows.append(Row("root", f"{night.seal['root']} (kept elsewhere, it pins the run)"))
+    return [Row("Proof"), *rows] if rows else []
+
+
+def files_of(run_dir: Path, report: Path | None) -> dict[str, str]:
+    """Return where the files of a run are, from the working folder."""
+    var = Var(run_dir.parents[1])
+    files = {"run": shown_path(run_dir)}
+    if report is not None:
+        files["report"] = shown_path(report)
+    files["metrics"] = shown_path(var.metrics / "metrics.json")
+    files["logs"] = shown_path(var.logs)
+    files["stops, ends"] = shown_path(var.stop_journal)
+    return files
+
+
+def _file_rows(files: dict[str, str]) -> list[Row]:
+    return [Row("Files"), *(Row(name, path) for name, path in files.items())]
+
+
+def _last(outcome: Outcome, verdicts: list[Verdict]) -> Row:
+    how = "STOPPED" if outcome.exit_code == STOPPED else "ended in order"
+    said = "".join(f", {verdict.name} {verdict.text.split(',')[0]}" for verdict in verdicts)
+    return Row(f"{outcome.run_dir.name} {how} by {outcome.reason_code}{said}")
+
+
+def _document(
+    outcome: Outcome,
+    night: Night | None,
+    trouble: str,
+    verdicts: list[Verdict],
+    files: dict[str, str],
+    exit_code: int,
+) -> dict[str, Any]:
+    reason = REASONS.get(outcome.reason_code)
+    return {
+        "run_id": outcome.run_dir.name,
+        "exit_code": exit_code,
+        "reason_code": outcome.reason_code,
+        "detail": outcome.detail,
+        "meaning": None if reason is None else reason.meaning,
+        "remedy": None if reason is None else reason.remedy,
+        "summary": None if night is None else summary_json(night),
+        "trouble": trouble or None,
+        **{
+            verdict.name: verdict.document or {"passed": verdict.passed, "text": verdict.text}
+            for verdict in verdicts
+        },
+        "files": files,
+    }

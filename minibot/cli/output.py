@@ -1,16 +1,92 @@
-"""How verbs speak: one JSON document on stdout with `--json`, lines for people without."""
+"""How verbs speak: one JSON document on stdout with `--json`, lines for people without.
+
+On a terminal, rows are wrapped to its width and coloured; in a pipe they stand as plain lines.
+Progress goes to standard error, and only where that is a terminal.
+"""
 
 from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Sequence
+import sys
+import textwrap
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.text import Text
+
+from minibot.report.summary import Row
+
+LABEL_WIDTH = 15
+STYLES = {"good": "green", "bad": "red", "dim": "dim", "": ""}
 
 
 def show(arguments: argparse.Namespace, document: object, lines: Sequence[str]) -> None:
     """Print the document or the lines."""
     if arguments.json:
-        print(json.dumps(document, indent=2, ensure_ascii=False))
+        show_json(document)
         return
     for line in lines:
         print(line)
+
+
+def show_json(document: object) -> None:
+    """Print one JSON document; letters outside ASCII stand escaped, for any pipe."""
+    print(json.dumps(document, indent=2))
+
+
+def show_rows(rows: Sequence[Row]) -> None:
+    """Print labelled rows; a row without text is a heading."""
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        for row in rows:
+            print(_plain(row))
+        sys.stdout.flush()
+        return
+    for row in rows:
+        if row.label and not row.text:
+            console.print(Text(f"\n{row.label}", style="bold"))
+            continue
+        console.print(Text(_wrapped(row, console.width), style=STYLES[row.tone]))
+
+
+def _plain(row: Row) -> str:
+    if row.label and not row.text:
+        return f"\n{row.label}"
+    return f"  {row.label:<{LABEL_WIDTH}}{row.text}".rstrip()
+
+
+def _wrapped(row: Row, width: int) -> str:
+    return textwrap.fill(
+        row.text,
+        width=max(40, width),
+        initial_indent=f"  {row.label:<{LABEL_WIDTH}}",
+        subsequent_indent=" " * (LABEL_WIDTH + 2),
+        break_on_hyphens=False,
+        drop_whitespace=True,
+        replace_whitespace=False,
+    )
+
+
+@contextmanager
+def progress_bar(title: str, total: int | None) -> Iterator[Callable[[int], None]]:
+    """Yield a function that takes how far the work is; draws on a terminal's stderr alone."""
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield lambda done: None
+        return
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=console, transient=True) as progress:
+        task = progress.add_task(title, total=total)
+        yield lambda done: progress.update(task, completed=done)
+
+
+def shown_path(path: Path) -> str:
+    """Return a path as it is shortest from the working folder."""
+    try:
+        return path.resolve().relative_to(Path.cwd()).as_posix()
+    except ValueError:
+        return str(path)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from minibot.cli.output import show
-from minibot.cli.runs import add_run, run_dir_of
+from minibot.cli.selection import add_run, run_dir_of
 from minibot.replay.compare import describe
 from minibot.replay.engine import Replay, replay_run
 

@@ -6,7 +6,7 @@ import argparse
 
 from minibot.cli.operator import require_running, who
 from minibot.cli.output import show
-from minibot.cli.runs import var_of
+from minibot.cli.selection import var_of
 from minibot.watchdog.requests import END, leave_request
 
 HELP = "end the running night in order: no new entries, exit, drain, seal"

@@ -1,22 +1,160 @@
-"""Every figure of a run counted again from its queues alone."""
+"""Every figure of a run counted again from its queues alone.
+
+One pass over each queue. `recount` gives the same object as `var/metrics/metrics.json` where both
+speak of the same thing; a `Recount` also keeps what the summary and the report show.
+"""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from minibot.events.model import (
     Event,
     Fill,
     Health,
+    Incident,
     JsonObject,
     MarketTick,
+    RiskAction,
     RunOpening,
+    Signal,
+    StopJournal,
 )
+from minibot.events.money import parse_amount
 from minibot.events.performance import Performance
 from minibot.events.tally import HealthTally
 from minibot.kernel.errors import IntegrityError
 from minibot.replay.engine import Recorded
+from minibot.report.curve import EquityCurve
+from minibot.report.trades import TradeLog
+
+AI = "ai_role"
+PROGRESS_EVERY = 4096
+Progress = Callable[[int], None]
+"""Told now and then how many lines have been read so far."""
+
+
+class Recount:
+    """A run counted again.
+
+    Args:
+        recorded: The run, sealed or not.
+        progress: Told how far it is.
+
+    Raises:
+        IntegrityError: A queue is damaged, or the run has no opening.
+    """
+
+    def __init__(self, recorded: Recorded, progress: Progress = lambda lines: None) -> None:
+        self.lines: dict[str, int] = {}
+        self.types: Counter[str] = Counter()
+        self.sides: Counter[str] = Counter()
+        self.hold_reasons: Counter[str] = Counter()
+        self.actions: Counter[str] = Counter()
+        self.block_reasons: Counter[str] = Counter()
+        self.results: Counter[str] = Counter()
+        self.incidents: list[tuple[int, Incident]] = []
+        self.stops: list[tuple[int, StopJournal]] = []
+        self.models: Counter[str] = Counter()
+        self.ai_detail = ""
+        self.market_from_ts = self.market_to_ts = 0
+        self.curve = EquityCurve()
+        self.tally = tally(recorded)
+        opening = _opening(recorded)
+        self.trades = TradeLog(_carried(opening))
+        quote_asset = recorded.manifest.config["portfolio"]["quote_asset"]
+        self.performance = Performance(opening, quote_asset)
+        self._recorded = recorded
+        self._progress = progress
+        self._read = 0
+        self._count_ticks()
+        for queue in recorded.roles.queues:
+            if queue != "market_ticks":
+                self._count(queue)
+
+    def metrics(self) -> JsonObject:
+        """Return the metrics of the run (N-75..N-78)."""
+        return {
+            "run_id": self._recorded.manifest.run_id,
+            "lines": {queue: self.lines[queue] for queue in self._recorded.roles.queues},
+            "market_ticks": dict(sorted(self.types.items())),
+            "performance": self.performance.to_json(),
+            **self.tally.to_json(),
+        }
+
+    # --- market data and fills ----------------------------------------------------------------
+
+    def _count_ticks(self) -> None:
+        """Look at equity after every tick; a fill counts right after the tick that it names."""
+        fills = self._events("fills")
+        waiting = next(fills, None)
+        seq = 0
+        for seq, event in self._events("market_ticks"):
+            self.types[event.type] += 1
+            while waiting is not None and (waiting[1].tick_seq or 0) < seq:
+                self._book(waiting[1])
+                waiting = next(fills, None)
+            if isinstance(event.payload, MarketTick):
+                self.performance.on_tick(event.payload)
+                self._look(event.ts)
+            self._note_time(event)
+        while waiting is not None:
+            self._book(waiting[1])
+            waiting = next(fills, None)
+        self.lines["market_ticks"] = seq
+
+    def _note_time(self, event: Event) -> None:
+        self.market_from_ts = self.market_from_ts or event.ts
+        self.market_to_ts = event.ts
+
+    def _book(self, event: Event) -> None:
+        if isinstance(event.payload, Fill):
+            self.performance.on_fill(event.payload, event.ts)
+            self.trades.on_fill(event)
+            self._look(max(event.ts, self.market_to_ts))
+
+    def _look(self, ts: int) -> None:
+        performance = self.performance
+        self.curve.add(ts, performance.equity, performance.high_water_mark)
+
+    # --- the other queues ---------------------------------------------------------------------
+
+    def _count(self, queue: str) -> None:
+        count = 0
+        for _, event in self._events(queue):
+            count += 1
+            self._take(event)
+        self.lines[queue] = count
+
+    def _take(self, event: Event) -> None:
+        payload = event.payload
+        if isinstance(payload, Signal):
+            self.sides[payload.side] += 1
+            if payload.side == "HOLD":
+                self.hold_reasons[payload.reason_code] += 1
+        elif isinstance(payload, RiskAction):
+            self.actions[payload.action] += 1
+            if payload.action == "BLOCK":
+                self.block_reasons[payload.reason_code] += 1
+        elif isinstance(payload, Incident):
+            self.incidents.append((event.ts, payload))
+        elif isinstance(payload, Health):
+            if payload.role == AI and payload.detail:
+                self.ai_detail = payload.detail
+        elif isinstance(payload, StopJournal):
+            self.stops.append((event.ts, payload))
+        elif event.type == "order_result":
+            self.results[str(payload.to_json()["result"])] += 1
+        elif event.type == "recommendation":
+            self.models[str(payload.to_json()["model_id"])] += 1
+
+    def _events(self, queue: str) -> Iterator[tuple[int, Event]]:
+        for seq, event in self._recorded.events(queue):
+            self._read += 1
+            if self._read % PROGRESS_EVERY == 0:
+                self._progress(self._read)
+            yield seq, event
 
 
 def recount(recorded: Recorded) -> JsonObject:
@@ -25,32 +163,7 @@ def recount(recorded: Recorded) -> JsonObject:
     Raises:
         IntegrityError: A queue is damaged, or the run has no opening.
     """
-    types: Counter[str] = Counter()
-    lines: dict[str, int] = {}
-    performance = _performance(recorded)
-    fills = _fills(recorded)
-    waiting = next(fills, None)
-    last_seq = 0
-    for seq, event in recorded.events("market_ticks"):
-        last_seq = seq
-        types[event.type] += 1
-        while waiting is not None and (waiting.tick_seq or 0) < seq:
-            _book(performance, waiting)
-            waiting = next(fills, None)
-        if isinstance(event.payload, MarketTick):
-            performance.on_tick(event.payload)
-    while waiting is not None:
-        _book(performance, waiting)
-        waiting = next(fills, None)
-    for queue in recorded.roles.queues:
-        lines[queue] = last_seq if queue == "market_ticks" else _count(recorded, queue)
-    return {
-        "run_id": recorded.manifest.run_id,
-        "lines": lines,
-        "market_ticks": dict(sorted(types.items())),
-        "performance": performance.to_json(),
-        **tally(recorded).to_json(),
-    }
+    return Recount(recorded).metrics()
 
 
 def tally(recorded: Recorded) -> HealthTally:
@@ -63,22 +176,16 @@ def tally(recorded: Recorded) -> HealthTally:
     return found
 
 
-def _performance(recorded: Recorded) -> Performance:
+def _opening(recorded: Recorded) -> RunOpening:
     first = next(recorded.events("control"), None)
     if first is None or not isinstance(first[1].payload, RunOpening):
         raise IntegrityError("report", "SCHEMA_INVALID", "control does not begin with run_opening")
-    return Performance(first[1].payload, recorded.manifest.config["portfolio"]["quote_asset"])
+    return first[1].payload
 
 
-def _fills(recorded: Recorded) -> Iterator[Event]:
-    for _, event in recorded.events("fills"):
-        yield event
-
-
-def _book(performance: Performance, event: Event) -> None:
-    if isinstance(event.payload, Fill):
-        performance.on_fill(event.payload, event.ts)
-
-
-def _count(recorded: Recorded, queue: str) -> int:
-    return sum(1 for _ in recorded.events(queue))
+def _carried(opening: RunOpening) -> dict[str, int]:
+    carried: dict[str, int] = {}
+    for lot in opening.lots:
+        symbol = str(lot["symbol"])
+        carried[symbol] = carried.get(symbol, 0) + parse_amount(str(lot["qty"]))
+    return carried

@@ -6,15 +6,18 @@ import argparse
 from pathlib import Path
 
 from minibot.kernel.errors import Refusal
-from minibot.runtime.paths import Var, resolve
+from minibot.runtime.paths import Var, plain, resolve
 
 LATEST = "latest"
 
 
 def var_of(arguments: argparse.Namespace) -> Var:
-    """Return the folders that a verb works on: `--var`, else `var` of the project."""
+    """Return the folders that a verb works on: `--var` from the working folder, else `var`.
+
+    A leading `minibot/` is taken as in every other path (X-16).
+    """
     if arguments.var is not None:
-        return Var(Path(arguments.var).resolve())
+        return Var(Path.cwd() / plain(arguments.var))
     return Var(resolve("var"))
 
 
