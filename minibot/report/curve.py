@@ -1,0 +1,72 @@
+"""The equity of a run over time in bounded memory: lowest and last value of each stretch of time.
+
+A night has millions of marks and a picture a few hundred points. Stretches grow with the run: when
+there are too many, two become one. The lowest value of each is kept, so that no fall is hidden.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from minibot.events.model import JsonObject
+from minibot.events.money import amount_text
+
+STRETCHES_MAX = 600
+STRETCH_MS_START = 100
+
+
+@dataclass(slots=True)
+class Point:
+    """One stretch: when it began, the lowest and the last equity, the highest drawdown in it."""
+
+    ts: int
+    low: int
+    last: int
+    drawdown: int
+
+
+class EquityCurve:
+    """Equity in hundred-millionths of quote over market time."""
+
+    def __init__(self) -> None:
+        self.points: list[Point] = []
+        self._width_ms = STRETCH_MS_START
+
+    def add(self, ts: int, equity: int, high_water_mark: int) -> None:
+        """Note the equity at a market time, which never goes back."""
+        start = ts - ts % self._width_ms
+        drawdown = high_water_mark - equity
+        last = self.points[-1] if self.points else None
+        if last is not None and start <= last.ts:
+            last.low = min(last.low, equity)
+            last.last = equity
+            last.drawdown = max(last.drawdown, drawdown)
+            return
+        self.points.append(Point(start, equity, equity, drawdown))
+        if len(self.points) > STRETCHES_MAX:
+            self._widen()
+
+    def _widen(self) -> None:
+        self._width_ms *= 2
+        wider: list[Point] = []
+        for point in self.points:
+            start = point.ts - point.ts % self._width_ms
+            if wider and wider[-1].ts == start:
+                wider[-1].low = min(wider[-1].low, point.low)
+                wider[-1].last = point.last
+                wider[-1].drawdown = max(wider[-1].drawdown, point.drawdown)
+            else:
+                wider.append(Point(start, point.low, point.last, point.drawdown))
+        self.points = wider
+
+    def to_json(self) -> list[JsonObject]:
+        """Return the stretches, oldest first, amounts as decimal strings."""
+        return [
+            {
+                "ts": point.ts,
+                "low": amount_text(point.low),
+                "last": amount_text(point.last),
+                "drawdown": amount_text(point.drawdown),
+            }
+            for point in self.points
+        ]

@@ -1,0 +1,107 @@
+"""Figures as a person reads them: money, times, counts; nothing here decides or rounds for others.
+
+Values stay exact everywhere else; a figure that is shown shorter is rounded half to even, and a
+loss never reads as zero.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from decimal import ROUND_HALF_EVEN, Decimal
+
+NONE = "-"
+
+
+def money(amount: str | None, places: int = 2) -> str:
+    """Return an amount with thousands separators; one that would read as zero keeps its digits.
+
+    Args:
+        amount: A decimal string, or None for a figure that there is none of.
+        places: How many places a person needs.
+    """
+    if amount is None:
+        return NONE
+    exact = Decimal(amount)
+    shown = exact.quantize(Decimal(1).scaleb(-places), ROUND_HALF_EVEN)
+    if not shown and exact:
+        return f"{exact.normalize():,f}"
+    return f"{abs(shown):,f}" if not shown else f"{shown:,f}"
+
+
+def signed(amount: str, places: int = 2) -> str:
+    """Return an amount with its sign, also a gain's."""
+    text = money(amount, places)
+    return f"+{text}" if Decimal(amount) > 0 else text
+
+
+def percent(ratio: str | None) -> str:
+    """Return a ratio between 0 and 1 in percent."""
+    return NONE if ratio is None else f"{Decimal(ratio) * 100:.0f} %"
+
+
+def milliseconds(microseconds: int | None) -> str:
+    """Return a time given in microseconds in milliseconds, with as many places as tell something.
+
+    None is a time that was never measured.
+    """
+    if microseconds is None:
+        return NONE
+    ms = microseconds / 1000
+    places = 2 if ms < 1 else 1 if ms < 100 else 0
+    return f"{ms:,.{places}f} ms"
+
+
+def megabytes(size: int | None) -> str:
+    """Return a size in bytes in whole mebibytes."""
+    return NONE if size is None else f"{size / 1024 / 1024:,.0f} MB"
+
+
+def duration(ms: int) -> str:
+    """Return a duration as hours, minutes and seconds, the two largest parts that are not zero."""
+    seconds, rest = divmod(max(0, ms), 1000)
+    if seconds < 60:
+        return f"{seconds}.{rest // 100} s"
+    hours, left = divmod(seconds, 3600)
+    minutes, seconds = divmod(left, 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {seconds} s"
+
+
+def clock(ms: int) -> str:
+    """Return a time in Unix milliseconds as hours, minutes and seconds in UTC."""
+    return _utc(ms).strftime("%H:%M:%S")
+
+
+def clock_ms(ms: int) -> str:
+    """Return a time in Unix milliseconds to the millisecond, in UTC."""
+    return f"{clock(ms)}.{ms % 1000:03d}"
+
+
+def date_clock(ms: int) -> str:
+    """Return a time in Unix milliseconds with its date, in UTC."""
+    return _utc(ms).strftime("%Y-%m-%d %H:%M:%S")
+
+
+def day(ms: int) -> str:
+    """Return the UTC date of a time in Unix milliseconds."""
+    return _utc(ms).strftime("%Y-%m-%d")
+
+
+def counted(number: int, one: str, many: str = "") -> str:
+    """Return a number with its noun: `1 fill`, `2 fills`."""
+    return f"{number:,} {one if number == 1 else many or one + 's'}"
+
+
+def listed(items: Iterable[str], none: str = "none") -> str:
+    """Return items with commas between them, or `none`."""
+    return ", ".join(items) or none
+
+
+def plain_text(text: str, length_max: int = 500) -> str:
+    """Return a text from outside, bounded, without characters that act on a terminal."""
+    shown = "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in text[:length_max])
+    return shown if len(text) <= length_max else shown + "..."
+
+
+def _utc(ms: int) -> datetime:
+    return datetime.fromtimestamp(ms / 1000, UTC)

@@ -1,0 +1,144 @@
+"""One night as its folder tells it: manifest, seal, and every figure recounted from its queues.
+
+What a night was (simulated, a drill, stopped, interrupted) is decided here once, for summary,
+report and acceptance alike.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from minibot.events.model import Incident, JsonObject, StopJournal
+from minibot.kernel.errors import Refusal, RunStop
+from minibot.kernel.files import read_hashed
+from minibot.replay.engine import Recorded
+from minibot.report.recount import Progress, Recount
+from minibot.runtime.manifest import Manifest
+from minibot.runtime.stop import END_KIND, STOP_KIND
+
+SEAL_FILE = "seal.json"
+INTERRUPTED = "interrupted"
+RESTARTED = "ROLE_RESTARTED"
+AI_OFF = "AI_OFF"
+
+
+@dataclass(frozen=True, slots=True)
+class Night:
+    """A run's folder, read to its end; `seal` is empty while the run is not sealed."""
+
+    recorded: Recorded
+    seal: JsonObject
+    count: Recount
+
+    @classmethod
+    def open(cls, run_dir: Path, progress: Progress = lambda lines: None) -> Night:
+        """Return a night.
+
+        Raises:
+            RunStop: Its queues cannot be read to their end; `minibot verify` says where.
+            Refusal: It has not written its opening yet.
+        """
+        recorded = Recorded.open(run_dir)
+        if next(recorded.events("control"), None) is None:
+            raise Refusal(f"{run_dir.name} has no event yet.", "Try again when it runs.")
+        return cls(recorded, read_seal(run_dir), Recount(recorded, progress))
+
+    @property
+    def manifest(self) -> Manifest:
+        """What the run was made of."""
+        return self.recorded.manifest
+
+    @property
+    def run_id(self) -> str:
+        """The run's id."""
+        return self.manifest.run_id
+
+    @property
+    def sealed(self) -> JsonObject:
+        """What the launcher added to the seal: state, times, lag, sync."""
+        extra: JsonObject = self.seal.get("extra", {})
+        return extra
+
+    @property
+    def drill(self) -> str:
+        """What was planted or injected on purpose, empty where nothing was."""
+        return drill_of(self.manifest)
+
+    @property
+    def is_interrupted(self) -> bool:
+        """Whether the run came to no end of its own, as after a loss of power."""
+        return self.sealed.get("state") == INTERRUPTED
+
+    @property
+    def stops(self) -> list[tuple[int, StopJournal]]:
+        """Every STOP of the run with its time, oldest first."""
+        return [(ts, stop) for ts, stop in self.count.stops if stop.kind == STOP_KIND]
+
+    @property
+    def end(self) -> StopJournal | None:
+        """What ended the run: the STOP that the seal names, else the first, else the END."""
+        stops = [stop for _, stop in self.stops]
+        named = [stop for stop in stops if stop.reason_code == self.sealed.get("reason_code")]
+        ends = [stop for _, stop in self.count.stops if stop.kind == END_KIND]
+        return next(iter([*named, *stops, *ends]), None)
+
+    @property
+    def wall_ms(self) -> int | None:
+        """Machine milliseconds from start to seal, or None for a run without an end."""
+        ended = self.sealed.get("ended_ms")
+        return None if ended is None else int(ended) - self.manifest.started_ms
+
+    @property
+    def market_ms(self) -> int:
+        """Market milliseconds from the run's origin to its last market event."""
+        return max(0, self.count.market_to_ts - self.manifest.clock_origin_ms)
+
+    @property
+    def restarts(self) -> Counter[str]:
+        """How often the watchdog brought a role back."""
+        return Counter(
+            incident.detail.partition(" ")[0]
+            for _, incident in self.count.incidents
+            if incident.kind == RESTARTED
+        )
+
+    @property
+    def ai_off(self) -> str:
+        """Why the AI was switched off, empty while it was not."""
+        for _, incident in self.count.incidents:
+            if incident.kind == AI_OFF:
+                return incident.detail
+        return ""
+
+    def incident_counts(self) -> list[tuple[Incident, int]]:
+        """Return each kind of incident once, the last of it, with how many there were."""
+        found: dict[tuple[str, str], tuple[Incident, int]] = {}
+        for _, incident in self.count.incidents:
+            key = (incident.component, incident.kind)
+            before = found.get(key, (incident, 0))[1]
+            found[key] = (incident, before + (incident.count or 1))
+        return list(found.values())
+
+
+def read_seal(run_dir: Path) -> JsonObject:
+    """Return the seal of a run, empty when it has none or a damaged one, which `verify` names."""
+    path = run_dir / SEAL_FILE
+    if not path.exists():
+        return {}
+    try:
+        return dict(read_hashed(path))
+    except RunStop:
+        return {}
+
+
+def drill_of(manifest: Manifest) -> str:
+    """Return what a run's profile injects on purpose, empty where it injects nothing."""
+    config: dict[str, Any] = manifest.config
+    planted = config.get("chaos") or {}
+    if planted:
+        return str(planted.get("drill") or "planted fault")
+    faults = (config.get("embedded") or {}).get("faults")
+    return f"faults {faults}" if faults else ""

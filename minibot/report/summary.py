@@ -1,0 +1,311 @@
+"""The summary of a night in words that a trader understands, and the same as one JSON object.
+
+It says what ran, what it did, what it earned and risked, how well it ran, and what is still open.
+Every figure comes from the queues; nothing is judged here (`acceptance` does) and nothing proven
+(`proof` does).
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from decimal import Decimal
+from typing import NamedTuple
+
+from minibot.events.model import JsonObject
+from minibot.events.reasons import REASONS
+from minibot.report.figures import (
+    counted,
+    date_clock,
+    duration,
+    listed,
+    megabytes,
+    milliseconds,
+    money,
+    percent,
+    plain_text,
+    signed,
+)
+from minibot.report.night import Night
+from minibot.runtime.stop import END_KIND
+
+INCIDENTS_SHOWN = 6
+
+
+class Row(NamedTuple):
+    """One line: a label (a heading has no text), its text, and how it sounds."""
+
+    label: str
+    text: str = ""
+    tone: str = ""  # "", "good", "bad", "dim"
+
+
+def summary_rows(night: Night) -> list[Row]:
+    """Return the summary, line by line."""
+    return [
+        *_what_ran(night),
+        *_what_it_did(night),
+        *_result(night),
+        *_how_it_ran(night),
+    ]
+
+
+def summary_json(night: Night) -> JsonObject:
+    """Return the summary as one JSON object."""
+    end, count, manifest = night.end, night.count, night.manifest
+    return {
+        "run_id": night.run_id,
+        "profile": manifest.profile,
+        "simulated": manifest.simulated,
+        "drill": night.drill,
+        "source": source_of(night),
+        "state": night.sealed.get("state", "running or unsealed"),
+        "reason_code": None if end is None else end.reason_code,
+        "detail": None if end is None else end.detail,
+        "stops": dict(Counter(stop.reason_code for _, stop in night.stops)),
+        "market_from_ms": manifest.clock_origin_ms,
+        "market_to_ms": count.market_to_ts,
+        "wall_ms": night.wall_ms,
+        "metrics": count.metrics(),
+        "signals": dict(count.sides),
+        "holds": dict(count.hold_reasons.most_common()),
+        "risk_actions": dict(count.actions),
+        "blocks": dict(count.block_reasons.most_common()),
+        "order_results": dict(count.results),
+        "trips": [trip.to_json() for trip in count.trades.trips],
+        "restarts": dict(night.restarts),
+        "ai": {
+            "off": night.ai_off,
+            "detail": count.ai_detail,
+            "recommendations": dict(count.models),
+        },
+        "incidents": [
+            {"component": item.component, "kind": item.kind, "detail": item.detail, "count": n}
+            for item, n in night.incident_counts()
+        ],
+        "sync_us_p50": night.sealed.get("sync_us_p50"),
+        "lag_market_ms_max": night.sealed.get("lag_market_ms_max"),
+        "order_calls": night.sealed.get("order_calls"),
+        "root": night.seal.get("root"),
+    }
+
+
+# --- what ran ---------------------------------------------------------------------------------
+
+
+def source_of(night: Night) -> str:
+    """Return where the market data came from."""
+    embedded = night.manifest.config.get("embedded")
+    if embedded is None:
+        return night.manifest.hosts[0] if night.manifest.hosts else "the exchange"
+    return str(embedded["source"])
+
+
+def _what_ran(night: Night) -> list[Row]:
+    manifest, count = night.manifest, night.count
+    symbols = listed(manifest.symbols)
+    if manifest.simulated:
+        speed = f"{manifest.clock_speed} times as fast"
+        data = f"{symbols}, {source_of(night)}, {speed}: simulated, never counts as a real night"
+    else:
+        data = f"{symbols}, live from {source_of(night)}"
+    wall = "not ended" if night.wall_ms is None else duration(night.wall_ms)
+    span = f"{date_clock(manifest.clock_origin_ms)} to {date_clock(count.market_to_ts)} UTC"
+    rows = [
+        Row(f"Run {night.run_id}, profile {manifest.profile}, paper"),
+        _ended_by(night),
+        Row("data", data),
+        Row("market time", f"{span}, {duration(night.market_ms)}; machine time {wall}"),
+    ]
+    if night.drill:
+        rows.append(Row("drill", f"{night.drill}: faults were injected on purpose", "bad"))
+    return rows
+
+
+def _ended_by(night: Night) -> Row:
+    end = night.end
+    if night.is_interrupted:
+        return Row("ended by", "nothing: the run was interrupted and recovered by a start", "bad")
+    if end is None:
+        return Row("ended by", "it has not ended", "dim")
+    reason = REASONS.get(end.reason_code)
+    meaning = reason.meaning if reason is not None else ""
+    if end.kind == END_KIND:
+        return Row("ended by", f"{end.reason_code}: {meaning}", "good")
+    return Row("STOPPED by", f"{end.reason_code}: {meaning}", "bad")
+
+
+# --- what it did ------------------------------------------------------------------------------
+
+
+def _what_it_did(night: Night) -> list[Row]:
+    count, tally = night.count, night.count.tally.to_json()
+    types, lines = count.types, count.lines
+    pings = tally["latency_us"]
+    ticks = counted(types["market_tick"], "tick")
+    return [
+        Row("What it did"),
+        Row(
+            "market",
+            f"{ticks}, {counted(types['bar'], 'bar')}, {counted(types['book'], 'book')};"
+            f" {counted(pings['n'] + pings['errors'], 'health check')} of the exchange",
+        ),
+        Row("signals", _split(lines["signals"], count.sides)),
+        Row("risk", _split(lines["risk_actions"], count.actions)),
+        Row(
+            "paper orders",
+            f"{counted(lines['order_intents'], 'intent')}"
+            f" ({_names(count.results)}), {counted(lines['fills'], 'fill')}",
+        ),
+        Row("journal", f"{sum(lines.values()):,} events, each line with its sha256"),
+    ]
+
+
+def _split(total: int, parts: Counter[str]) -> str:
+    return f"{total:,}" + (f" ({_names(parts)})" if parts else "")
+
+
+def _names(parts: Counter[str]) -> str:
+    named = (f"{number:,} {name.lower().replace('_', ' ')}" for name, number in parts.items())
+    return listed(named, "no result")
+
+
+# --- what it earned ---------------------------------------------------------------------------
+
+
+def _result(night: Night) -> list[Row]:
+    figures = night.count.performance.to_json()
+    asset = night.manifest.config["portfolio"]["quote_asset"]
+    pnl = Decimal(figures["pnl"])
+    before_fees = str(pnl + Decimal(figures["fees"]))
+    fallen = f"{money(figures['drawdown_max'])} ({money(figures['drawdown_bps_max'], 1)} bps)"
+    rows = [
+        Row(f"Result in {asset}, on paper"),
+        Row(
+            "result",
+            f"{signed(figures['pnl'])}: {signed(before_fees)} before fees, "
+            f"{money(figures['fees'])} paid in fees",
+            "good" if pnl > 0 else "bad" if pnl < 0 else "",
+        ),
+        Row("", _plainly(night, pnl, Decimal(before_fees))),
+        Row(
+            "equity",
+            f"{money(figures['equity_start'])} at the start, {money(figures['equity'])} at the "
+            f"end; largest fall from a high {fallen}",
+        ),
+    ]
+    if figures["round_trips"]:
+        rows.append(
+            Row(
+                "trades",
+                f"{counted(figures['round_trips'], 'round trip')}: {figures['wins']} won, "
+                f"{figures['losses']} lost; win rate {percent(figures['win_rate'])}, "
+                f"R:R {money(figures['reward_risk'])}",
+            )
+        )
+    rows.append(_open_row(night, figures))
+    return [row for row in rows if row.label or row.text]
+
+
+def _plainly(night: Night, pnl: Decimal, before_fees: Decimal) -> str:
+    """Return in one sentence what the figures mean, where they could be misread."""
+    if not night.count.lines["fills"]:
+        common = night.count.hold_reasons.most_common(1)
+        if not common:
+            return "It did not trade: the strategy said nothing but market data came."
+        code, number = common[0]
+        reason = REASONS.get(code)
+        why = reason.meaning if reason is not None else code
+        return f"It did not trade. Most often ({number} times): {why}"
+    if pnl >= 0:
+        return ""
+    fees = pnl - before_fees
+    if before_fees >= 0:
+        made = "made nothing" if not before_fees else f"made {money(str(before_fees))}"
+        return f"It only lost its fees: before {money(str(-fees))} of fees it {made}."
+    if -before_fees * 4 <= -fees:
+        return (
+            f"Nearly all of the loss is fees: it paid {money(str(-fees))}; "
+            f"before fees it lost {money(str(-before_fees))}."
+        )
+    return ""
+
+
+def _open_row(night: Night, figures: JsonObject) -> Row:
+    positions = figures["open_positions"]
+    if not positions:
+        return Row("still open", "nothing")
+    text = "; ".join(
+        f"{money(item['qty'], 8)} {item['symbol']} bought at {money(item['entry_price_avg'])}"
+        for item in positions
+    )
+    return Row("still open", f"{text} (nothing closes it; a run that carries takes it over)", "bad")
+
+
+# --- how it ran -------------------------------------------------------------------------------
+
+
+def _how_it_ran(night: Night) -> list[Row]:
+    rows = [Row("How it ran"), _decision_row(night), _exchange_row(night)]
+    rows += _role_rows(night)
+    rows.append(_ai_row(night))
+    incidents = night.incident_counts()
+    for item, number in incidents[:INCIDENTS_SHOWN]:
+        times = f" ({number} times)" if number > 1 else ""
+        text = f"{item.kind}{times}, {item.component}: {plain_text(item.detail, 200)}"
+        rows.append(Row("incident", text))
+    if len(incidents) > INCIDENTS_SHOWN:
+        rows.append(Row("", f"and {len(incidents) - INCIDENTS_SHOWN} more kinds"))
+    if not incidents:
+        rows.append(Row("incidents", "none"))
+    return rows
+
+
+def _decision_row(night: Night) -> Row:
+    decision = night.count.tally.to_json()["decision"]
+    sync = milliseconds(night.sealed.get("sync_us_p50"))
+    number = decision.get("tick_to_result_n", 0)
+    if not number:
+        return Row("decision", f"no order, so nothing to measure; a sync of this disk {sync} p50")
+    p50 = milliseconds(decision["tick_to_result_us_p50"])
+    p95 = milliseconds(decision["tick_to_result_us_p95"])
+    text = f"tick to result {p50} p50, {p95} p95 over {counted(number, 'order')}"
+    return Row("latency", f"{text}, with six syncs in it; this disk syncs in {sync} p50")
+
+
+def _exchange_row(night: Night) -> Row:
+    pings = night.count.tally.to_json()["latency_us"]
+    where = "exchange"
+    if not pings["n"]:
+        return Row(where, f"never answered; {pings['errors']} health checks failed", "bad")
+    text = f"answers in {milliseconds(pings['p50'])} p50, {milliseconds(pings['p95'])} p95"
+    lag = night.sealed.get("lag_market_ms_max")
+    if night.manifest.simulated and lag:
+        text += f"; greatest lag behind simulated time {duration(int(lag))}"
+    return Row(where, f"{text}; {pings['errors']} of {pings['n'] + pings['errors']} checks failed")
+
+
+def _role_rows(night: Night) -> list[Row]:
+    tally = night.count.tally.to_json()
+    restarts = night.restarts
+    rows: list[Row] = []
+    for role, uptime in tally["uptime_s"].items():
+        process = tally["processes"][role]
+        label = "roles" if not rows else ""
+        text = (
+            f"{role:<15} up {duration(uptime * 1000):>12}, "
+            f"{counted(restarts[role], 'restart'):>10}, {megabytes(process['rss_bytes']):>6}, "
+            f"cpu {duration(process['cpu_ms'] or 0)}"
+        )
+        rows.append(Row(label, text, "bad" if restarts[role] else ""))
+    return rows
+
+
+def _ai_row(night: Night) -> Row:
+    if night.ai_off:
+        return Row("AI", f"off: {plain_text(night.ai_off, 200)}", "bad")
+    said = sum(night.count.models.values())
+    if not said and "ai_role" not in night.manifest.processes:
+        return Row("AI", "off by profile")
+    models = listed(night.count.models)
+    detail = plain_text(night.count.ai_detail, 200)
+    return Row("AI", f"{counted(said, 'recommendation')} by {models}; {detail}")

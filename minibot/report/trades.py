@@ -1,0 +1,96 @@
+"""Round trips for people to read: each from flat to flat in one symbol, with what it earned.
+
+The figures of a run come from `events.performance`; this keeps beside them what a table shows. A
+test holds both together.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from minibot.events.model import BUY, Event, Fill, JsonObject
+from minibot.events.money import amount_text, parse_amount
+
+
+@dataclass(slots=True)
+class RoundTrip:
+    """What was bought and sold between flat and flat; amounts in hundred-millionths."""
+
+    symbol: str
+    opened_ts: int
+    closed_ts: int = 0
+    bought_qty: int = 0
+    sold_qty: int = 0
+    paid: int = 0
+    received: int = 0
+    fees: int = 0
+    fills: list[str] = field(default_factory=list)
+
+    @property
+    def net(self) -> int:
+        """What it earned after fees."""
+        return self.received - self.paid - self.fees
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether everything that was bought is sold."""
+        return self.closed_ts > 0
+
+    def to_json(self) -> JsonObject:
+        """Return the round trip with decimal strings; prices are averages."""
+        return {
+            "symbol": self.symbol,
+            "opened_ts": self.opened_ts,
+            "closed_ts": self.closed_ts if self.is_closed else None,
+            "qty": amount_text(self.bought_qty),
+            "entry_price": _average(self.paid, self.bought_qty),
+            "exit_price": _average(self.received, self.sold_qty),
+            "fees": amount_text(self.fees),
+            "net": amount_text(self.net) if self.is_closed else None,
+            "fills": list(self.fills),
+        }
+
+
+class TradeLog:
+    """The round trips of a run, fed with its fills in order.
+
+    What was carried in counts as bought before: a sale that leaves the symbol flat ends its trip.
+
+    Args:
+        carried: Quantity by symbol that the run started with.
+    """
+
+    def __init__(self, carried: dict[str, int]) -> None:
+        self._held = dict(carried)
+        self._open: dict[str, RoundTrip] = {}
+        self.trips: list[RoundTrip] = []
+
+    def on_fill(self, event: Event) -> None:
+        """Take one fill."""
+        fill = event.payload
+        if not isinstance(fill, Fill):
+            return
+        trip = self._open.get(fill.symbol)
+        if trip is None:
+            trip = self._open[fill.symbol] = RoundTrip(fill.symbol, event.ts)
+            self.trips.append(trip)
+        qty, price = parse_amount(fill.qty), parse_amount(fill.price)
+        notional = qty * price // 10**8
+        trip.fees += parse_amount(fill.fee)
+        trip.fills.append(event.id)
+        sign = 1 if fill.side == BUY else -1
+        if sign > 0:
+            trip.bought_qty += qty
+            trip.paid += notional
+        else:
+            trip.sold_qty += qty
+            trip.received += notional
+        self._held[fill.symbol] = self._held.get(fill.symbol, 0) + sign * qty
+        if not self._held[fill.symbol]:
+            trip.closed_ts = event.ts
+            del self._open[fill.symbol]
+
+
+def _average(notional: int, qty: int) -> str | None:
+    """Return the mean price, rounded down, or None where nothing changed hands."""
+    return None if not qty else amount_text(notional * 10**8 // qty)
