@@ -8,6 +8,7 @@ are the ordered quantity. Amounts are hundred-millionths (`events.money`).
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass, fields
 from enum import StrEnum
 from typing import Any, Final
 
@@ -58,82 +59,47 @@ NEXT_STATES: Final[Mapping[OrderState, frozenset[OrderState]]] = {
 }
 
 
+@dataclass(slots=True)
 class Order:
-    """One order of the paper executor."""
+    """One order of the paper executor; it starts as NEW with nothing filled.
 
-    __slots__ = (
-        "client_order_id",
-        "due_ts",
-        "expires_ts",
-        "filled",
-        "has_met_market",
-        "intent_id",
-        "intent_ts",
-        "limit",
-        "order_id",
-        "qty",
-        "qty_places",
-        "qty_step",
-        "reserve_price",
-        "side",
-        "state",
-        "symbol",
-        "time_in_force",
-    )
+    Args:
+        intent_id: The id of the `order_intent` event.
+        intent_ts: Its `ts`.
+        order_id: Derived from the intent.
+        client_order_id: As risk chose it.
+        symbol: What is traded.
+        side: BUY or SELL.
+        qty: Above zero.
+        qty_places: Places of the venue's quantity step, for texts.
+        qty_step: The venue's quantity step; every fill is a multiple of it.
+        reserve_price: At which price cash is set aside for what remains of a purchase.
+        limit: Limit price, or None for a market order.
+        time_in_force: GTC, IOC or FOK.
+        due_ts: Earliest `ts` of a tick that may fill it: the modelled latency has passed.
+        expires_ts: What is open at this time expires.
+        state: Where it stands; `move` and `fill` alone change it.
+        filled: The quantity that is executed.
+        has_met_market: Whether it met a tick; what rests after that is a maker.
+    """
 
-    def __init__(
-        self,
-        *,
-        intent_id: str,
-        intent_ts: int,
-        order_id: str,
-        client_order_id: str,
-        symbol: str,
-        side: str,
-        qty: int,
-        qty_places: int,
-        qty_step: int,
-        reserve_price: int,
-        limit: int | None,
-        time_in_force: str,
-        due_ts: int,
-        expires_ts: int,
-    ) -> None:
-        """Start as NEW, nothing filled.
-
-        Args:
-            intent_id: The id of the `order_intent` event.
-            intent_ts: Its `ts`.
-            order_id: Derived from the intent.
-            client_order_id: As risk chose it.
-            symbol: What is traded.
-            side: BUY or SELL.
-            qty: Above zero.
-            qty_places: Places of the venue's quantity step, for texts.
-            qty_step: The venue's quantity step; every fill is a multiple of it.
-            reserve_price: At which price cash is set aside for what remains of a purchase.
-            limit: Limit price, or None for a market order.
-            time_in_force: GTC, IOC or FOK.
-            due_ts: Earliest `ts` of a tick that may fill it: the modelled latency has passed.
-            expires_ts: What is open at this time expires.
-        """
-        self.intent_id = intent_id
-        self.intent_ts = intent_ts
-        self.order_id = order_id
-        self.client_order_id = client_order_id
-        self.symbol = symbol
-        self.side = side
-        self.qty = qty
-        self.qty_places = qty_places
-        self.qty_step = qty_step
-        self.reserve_price = reserve_price
-        self.limit = limit
-        self.time_in_force = time_in_force
-        self.due_ts = due_ts
-        self.expires_ts = expires_ts
-        self.state = OrderState.NEW
-        self.filled = 0
-        self.has_met_market = False
+    intent_id: str
+    intent_ts: int
+    order_id: str
+    client_order_id: str
+    symbol: str
+    side: str
+    qty: int
+    qty_places: int
+    qty_step: int
+    reserve_price: int
+    limit: int | None
+    time_in_force: str
+    due_ts: int
+    expires_ts: int
+    state: OrderState = OrderState.NEW
+    filled: int = 0
+    has_met_market: bool = False
 
     @property
     def remaining(self) -> int:
@@ -177,14 +143,11 @@ class Order:
 
     def to_json(self) -> JsonObject:
         """Return the order as canonical JSON values."""
-        return {name: getattr(self, name) for name in self.__slots__} | {"state": self.state.value}
+        data: JsonObject = {field.name: getattr(self, field.name) for field in fields(self)}
+        data["state"] = self.state.value
+        return data
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Order:
         """Return the order of `to_json`."""
-        later = {"state", "filled", "has_met_market"}
-        order = cls(**{name: data[name] for name in cls.__slots__ if name not in later})
-        order.state = OrderState(data["state"])
-        order.filled = data["filled"]
-        order.has_met_market = data["has_met_market"]
-        return order
+        return cls(**{**data, "state": OrderState(data["state"])})
