@@ -1,0 +1,508 @@
+"""The market role's session end to end against the embedded exchange, with its faults.
+
+Market time runs twenty times as fast as the machine's, so that minutes of trouble fit a test.
+"""
+
+from __future__ import annotations
+
+import gzip
+import re
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from minibot.events.model import Bar
+from minibot.market.session import SessionConfig
+from tests.market.exchange_process import ExchangeProcess
+from tests.market.market_desk import Desk, link_limits, session_config, wait_until
+
+pytestmark = pytest.mark.row("C-25", "B-49")
+
+SPEED = "20"
+GENERATOR = "generator:1"
+
+
+@contextmanager
+def exchange(
+    tmp_path: Path, source: str = GENERATOR, *options: str, speed: str = SPEED
+) -> Iterator[ExchangeProcess]:
+    """Run the embedded exchange on the clock of `tmp_path`."""
+    with ExchangeProcess(tmp_path, source, speed, *options) as running:
+        yield running
+
+
+def started(tmp_path: Path, running: ExchangeProcess, **changes: Any) -> Desk:
+    """Return a session that is ready and gets data."""
+    rest_timeout_s = changes.pop("rest_timeout_s", 5.0)
+    config: SessionConfig = session_config(running.symbols, running.origin_ms, **changes)
+    desk = Desk(tmp_path, config, running.port, speed=SPEED, rest_timeout_s=rest_timeout_s)
+    desk.start()
+    desk.start_clock()
+    wait_until(lambda: len(desk.world.of("market_tick")) > 50 or desk.has_ended, "ticks")
+    return desk
+
+
+def wait_for_notice(desk: Desk, kind: str) -> None:
+    """Wait until the session has written an incident of this kind."""
+    wait_until(lambda: kind in desk.world.kinds() or desk.has_ended, f"incident {kind}")
+    assert kind in desk.world.kinds()
+
+
+def wait_for_market_ms(desk: Desk, market_ms: int) -> None:
+    """Wait until so much market time has passed since the start of the clock."""
+    until = desk.origin_ms + market_ms
+    wait_until(lambda: desk.clock.now_ms() >= until or desk.has_ended, f"{market_ms} ms")
+
+
+def states(desk: Desk) -> list[str]:
+    """Return the states of all health events, repetitions left out."""
+    found = [state for state, _ in desk.world.healths]
+    return [state for before, state in pairwise(["", *found]) if before != state]
+
+
+def history_count(desk: Desk, interval: str) -> int:
+    """Return how many bars out of klines stand; sixty of them are the warm-up."""
+    return sum(bar.is_history and bar.interval == interval for bar in desk.world.of("bar"))
+
+
+def assert_whole(desk: Desk) -> None:
+    """Times never go back, every bar once and in order, every second bar there."""
+    times = [ts for _, ts in desk.world.lines]
+    assert times == sorted(times)
+    for interval, step in (("1s", 1_000), ("1m", 60_000)):
+        opens = [b.open_ts for b in desk.world.of("bar") if b.interval == interval]
+        assert {after - before for before, after in pairwise(opens)} <= {step}
+
+
+# --- start and end ------------------------------------------------------------------------------
+
+
+@pytest.mark.row("N-30", "S-24")
+def test_session_begins_with_rules_and_history_and_asks_for_nothing_else(tmp_path: Path) -> None:
+    """Rules, then sixty closed bars of each interval, then data; REST is for that alone."""
+    with exchange(tmp_path) as running:
+        desk = started(tmp_path, running)
+        before = [
+            payload.TYPE
+            for payload, _ in desk.world.lines
+            if payload.TYPE in ("instrument", "bar", "market_tick")
+        ][:122]
+        history = [bar for bar in desk.world.of("bar") if isinstance(bar, Bar) and bar.is_history]
+        desk.drain()
+        requests = running.status()["requests"]
+
+    assert desk.exit_code == 0
+    assert before[:121] == ["instrument", *["bar"] * 120]
+    assert [bar.interval for bar in history] == ["1s"] * 60 + ["1m"] * 60
+    assert all(bar.close_ts < desk.origin_ms + desk.session.feed.skew_ms for bar in history)
+    paths = {path for path in requests if path.startswith("/api")}
+    assert paths == {
+        "/api/v3/ping",
+        "/api/v3/time",
+        "/api/v3/exchangeInfo",
+        "/api/v3/klines",
+        "/api/v3/depth",
+    }
+    assert requests["/api/v3/exchangeInfo"] == 1
+    assert requests["/api/v3/klines"] == 2
+    assert_whole(desk)
+
+
+def test_session_is_ready_while_the_clock_still_stands(tmp_path: Path) -> None:
+    """A simulated clock starts only when the role is ready, so nothing may wait for it."""
+    with exchange(tmp_path) as running:
+        config = session_config(running.symbols, running.origin_ms)
+        desk = Desk(tmp_path, config, running.port, speed=SPEED)
+        desk.start()
+        wait_until(desk.world.is_ready.is_set, "ready")
+
+        assert not desk.clock.is_running
+        assert {ts for _, ts in desk.world.lines} == {running.origin_ms}
+        assert desk.world.of("beat") == []
+        desk.drain()
+
+    assert desk.exit_code == 0
+
+
+def test_session_that_drains_leaves_no_thread(tmp_path: Path) -> None:
+    """Streams and requests are over when the role says that it has ended."""
+    before = threading.active_count()
+    with exchange(tmp_path) as running:
+        desk = started(tmp_path, running)
+        desk.drain()
+
+        assert states(desk)[-1] == "DRAINING"
+    wait_until(lambda: threading.active_count() <= before, "threads gone")
+
+
+@pytest.mark.row("F118")
+@pytest.mark.parametrize("symbols", [("NOPEUSDT",), ("BTCUSDT", "NOPEUSDT")])
+def test_symbol_that_the_exchange_does_not_know_is_a_clear_stop(
+    tmp_path: Path, symbols: tuple[str, ...]
+) -> None:
+    """One wrong name fails the whole request at the venue; the message names the symbols."""
+    with exchange(tmp_path) as running:
+        config = session_config(symbols, running.origin_ms)
+        desk = Desk(tmp_path, config, running.port, speed=SPEED)
+        desk.start()
+        desk.join()
+
+    assert desk.stopped is not None
+    assert desk.stopped.reason_code == "CONFIG_INVALID"
+    assert "NOPEUSDT" in desk.stopped.detail
+
+
+@pytest.mark.row("F118")
+def test_symbol_that_does_not_trade_is_a_clear_stop(tmp_path: Path) -> None:
+    """A night on a halted symbol is not begun."""
+    with exchange(tmp_path) as running:
+        running.fault("symbol_break")
+        config = session_config(running.symbols, running.origin_ms)
+        desk = Desk(tmp_path, config, running.port, speed=SPEED)
+        desk.start()
+        desk.join()
+
+    assert desk.stopped is not None
+    assert "BREAK" in desk.stopped.detail
+
+
+def test_restricted_place_is_told_as_such(tmp_path: Path) -> None:
+    """HTTP 451 is no wrong symbol: the detail names the remedy."""
+    with exchange(tmp_path) as running:
+        running.fault("geo451", n=100)
+        config = session_config(running.symbols, running.origin_ms)
+        desk = Desk(tmp_path, config, running.port, speed=SPEED)
+        desk.start()
+        desk.join()
+
+    assert desk.stopped is not None
+    assert desk.stopped.reason_code == "EXCHANGE_UNREACHABLE"
+    assert "restricted" in desk.stopped.detail
+
+
+# --- measurements -------------------------------------------------------------------------------
+
+
+@pytest.mark.row("N-51", "N-52", "S-25")
+def test_latency_is_measured_every_interval_and_written(tmp_path: Path) -> None:
+    """Every five seconds for a minute: eleven to thirteen health events with a latency."""
+    with exchange(tmp_path) as running:
+        desk = started(tmp_path, running, ping_interval_ms=5_000)
+        wait_for_market_ms(desk, 60_000)
+        found = [fields for _, fields in desk.world.healths if "latency_us" in fields]
+        desk.drain()
+
+    assert 11 <= len(found) - 2 <= 13  # Two more belong to the start.
+    assert all(item["ok"] and item["latency_us"] > 0 for item in found)
+    assert {item["endpoint"] for item in found} == {"/api/v3/ping", "/api/v3/time"}
+    assert any(item["weight_used"] > 0 for item in found)
+
+
+@pytest.mark.row("B-54", "F107")
+def test_two_server_errors_are_survived_and_told(tmp_path: Path) -> None:
+    """Degraded while it lasts, ready again after it, one incident for each and one for the end."""
+    with exchange(tmp_path) as running:
+        desk = started(tmp_path, running)
+        running.fault("5xx", n=2)
+        wait_for_notice(desk, "rest_recovered")
+        wait_until(lambda: desk.world.healths[-1][0] == "READY", "ready again")
+        desk.drain()
+
+    assert desk.exit_code == 0
+    assert states(desk) == ["STARTING", "READY", "DEGRADED", "READY", "DRAINING"]
+    assert desk.world.kinds().count("rest_errors") == 2
+
+
+def test_server_errors_at_the_start_are_tried_again(tmp_path: Path) -> None:
+    """Three refused requests delay the start, with backoff, and do not end it."""
+    with exchange(tmp_path) as running:
+        running.fault("5xx", n=3)
+        desk = started(tmp_path, running)
+        desk.drain()
+
+    assert desk.exit_code == 0
+    assert len(desk.world.of("instrument")) == 1
+
+
+@pytest.mark.row("F104", "N-53")
+def test_errors_that_go_on_end_the_run(tmp_path: Path) -> None:
+    """Data still flows, but an exchange that fails every request is none to trade on."""
+    with exchange(tmp_path) as running:
+        desk = started(tmp_path, running, ping_interval_ms=2_000)
+        running.fault("5xx", ms=10_000_000)
+        desk.join()
+
+    assert desk.stopped is not None
+    assert desk.stopped.reason_code == "EXCHANGE_ERROR_RATE"
+
+
+@pytest.mark.row("S-46", "S-47", "F105")
+def test_429_silences_all_requests_for_as_long_as_told(tmp_path: Path) -> None:
+    """One request meets the limit, none goes before its time, data go on."""
+    with exchange(tmp_path) as running:
+        desk = started(tmp_path, running, ping_interval_ms=2_000)
+        running.fault("429", retry_after=30)
+        wait_for_notice(desk, "rest_recovered")
+        counters = running.status()["counters"]
+        desk.drain()
+
+    assert counters["answered_429"] == 1
+    assert desk.world.kinds().count("rate_limited") == 1
+    assert desk.session.link.reconnects == 0
+    assert_whole(desk)
+
+
+@pytest.mark.row("S-47", "F106")
+def test_short_ban_is_waited_for_and_long_ban_ends_the_run(tmp_path: Path) -> None:
+    """Not one request during the ban; a ban longer than an outage may last is the end."""
+    with exchange(tmp_path) as running:
+        desk = started(tmp_path, running, ping_interval_ms=2_000)
+        running.fault("418", ban_ms=20_000)
+        wait_for_notice(desk, "rest_recovered")
+        assert running.status()["counters"]["answered_418"] == 1
+        running.fault("418", ban_ms=600_000)
+        desk.join()
+
+    assert desk.world.kinds().count("banned") >= 1
+    assert desk.stopped is not None
+    assert desk.stopped.reason_code == "EXCHANGE_BANNED"
+
+
+@pytest.mark.row("S-11", "F111")
+def test_dead_requests_do_not_delay_the_stream(tmp_path: Path) -> None:
+    """While every REST answer hangs, ticks, beats and books come as ever."""
+    with exchange(tmp_path) as running:
+        desk = started(tmp_path, running, ping_interval_ms=2_000, rest_timeout_s=0.5)
+        running.fault("slow", ms=60_000, delay_ms=20_000)
+        mark = len(desk.world.lines)
+        wait_for_notice(desk, "rest_errors")
+        wait_for_market_ms(desk, 40_000)
+        desk.drain()
+
+    beats = [ts for payload, ts in desk.world.lines[mark:] if payload.TYPE == "beat"]
+    assert {after - before for before, after in pairwise(beats)} == {1_000}
+    assert len(desk.world.of("market_tick")) > 400
+    assert desk.session.link.reconnects == 0
+
+
+# --- the stream ---------------------------------------------------------------------------------
+
+
+@pytest.mark.row("F112")
+@pytest.mark.parametrize("fault", ["drop", "disconnect_24h", "close_1008"])
+def test_lost_connection_is_built_again_and_told(tmp_path: Path, fault: str) -> None:
+    """Degraded, connected again, the gap marked, the book rebuilt, no bar missing."""
+    with exchange(tmp_path) as running:
+        desk = started(tmp_path, running)
+        running.fault(fault)
+        wait_for_notice(desk, "book_resync")
+        wait_until(lambda: desk.world.healths[-1][0] == "READY", "ready again")
+        desk.drain()
+
+    assert states(desk) == ["STARTING", "READY", "DEGRADED", "READY", "DRAINING"]
+    kinds = [kind for kind in desk.world.kinds() if kind != "sequence_gap"]
+    assert kinds == ["connection_lost", "connected", "book_resync"]
+    assert {gap.stream for gap in desk.world.of("gap")} >= {"bookTicker", "depth"}
+    assert [book.why for book in desk.world.of("book")].count("resync") == 2
+    assert_whole(desk)
+
+
+@pytest.mark.row("S-21")
+def test_six_drops_wait_ever_longer(tmp_path: Path) -> None:
+    """The recorded ceilings double, and what is drawn lies below them."""
+    with exchange(tmp_path) as running:
+        desk = started(
+            tmp_path, running, link=link_limits(backoff_min_ms=100, outage_stop_ms=300_000)
+        )
+        for count in range(1, 7):
+            wait_until(lambda: desk.session.link.has_data or desk.has_ended, "data")
+            running.fault("drop")
+            wait_until(
+                lambda count=count: desk.world.kinds().count("connection_lost") >= count,  # type: ignore[misc]
+                f"loss {count}",
+            )
+            wait_until(lambda: desk.session.connections.is_open, "connected")
+            wait_until(lambda: desk.session.link.has_data, "data")
+        desk.drain()
+
+    details = [n.detail for n in desk.world.notices if n.kind == "connection_lost"]
+    drawn = [tuple(map(int, re.findall(r"drawn (\d+) of (\d+)", text)[0])) for text in details]
+    assert [ceiling for _, ceiling in drawn] == [100, 200, 400, 800, 1_600, 3_200]
+    assert all(wait <= ceiling for wait, ceiling in drawn)
+
+
+@pytest.mark.row("F112")
+def test_announced_shutdown_is_followed_without_a_break(tmp_path: Path) -> None:
+    """A second connection takes over: no gap, no degraded state, nothing twice."""
+    with exchange(tmp_path) as running:
+        desk = started(tmp_path, running)
+        running.fault("shutdown", lead_ms=5_000)
+        wait_for_notice(desk, "server_shutdown")
+        wait_until(lambda: desk.session.link.reconnects == 1, "taken over")
+        wait_for_market_ms(desk, 30_000)
+        desk.drain()
+
+    assert states(desk) == ["STARTING", "READY", "DRAINING"]
+    assert desk.world.of("gap") == []
+    ids = [tick.trade_id for tick in desk.world.of("market_tick") if tick.kind == "trade"]
+    assert ids == list(range(ids[0], ids[0] + len(ids)))
+    assert desk.session.feed.figures()["book_syncs"] == 1
+    assert_whole(desk)
+
+
+@pytest.mark.row("F108", "S-17")
+def test_silent_socket_is_given_up_and_what_was_missed_is_filled(tmp_path: Path) -> None:
+    """Connected and answering pings, but no data: degraded, reconnected, bars from klines."""
+    with exchange(tmp_path) as running:
+        desk = started(tmp_path, running)
+        running.fault("stall", ms=30_000)
+        wait_for_notice(desk, "book_resync")
+        wait_until(
+            lambda: history_count(desk, "1s") > 60,
+            "bars out of klines",
+        )
+        wait_until(lambda: desk.world.healths[-1][0] == "READY", "ready again")
+        desk.drain()
+
+    assert "DEGRADED" in states(desk)
+    assert any("no data" in n.detail for n in desk.world.notices)
+    assert {gap.stream for gap in desk.world.of("gap")} == {"bookTicker", "trade", "depth"}
+    assert desk.session.feed.figures()["bars_unfilled"] == 0
+    assert_whole(desk)
+
+
+@pytest.mark.row("F108")
+def test_silence_that_goes_on_ends_the_run(tmp_path: Path) -> None:
+    """Reconnecting helps nothing, so the feed is stale and the run stops."""
+    with exchange(tmp_path) as running:
+        desk = started(tmp_path, running, link=link_limits(outage_stop_ms=30_000))
+        running.fault("stall", ms=10_000_000)
+        desk.join()
+
+    assert desk.stopped is not None
+    assert desk.stopped.reason_code == "FEED_STALE"
+    assert "READY" not in states(desk)[states(desk).index("DEGRADED") :]
+
+
+@pytest.mark.row("F103", "S-22", "S-23")
+def test_exchange_out_of_reach_ends_the_run_within_the_cap_of_attempts(tmp_path: Path) -> None:
+    """The breaker opens and is seen in health; attempts stay under their cap."""
+    limits = link_limits(outage_stop_ms=30_000, reconnects_max=12)
+    with exchange(tmp_path) as running:
+        desk = started(tmp_path, running, link=limits)
+        running.fault("unreachable", ms=10_000_000)
+        desk.join()
+
+    assert desk.stopped is not None
+    assert desk.stopped.reason_code == "EXCHANGE_UNREACHABLE"
+    assert desk.world.kinds().count("connection_lost") <= 12
+    assert "open" in {fields["breaker"] for _, fields in desk.world.healths}
+
+
+@pytest.mark.row("F102")
+def test_short_outage_is_survived(tmp_path: Path) -> None:
+    """Below the limit the run goes on, however many pings failed in between."""
+    with exchange(tmp_path) as running:
+        desk = started(tmp_path, running, link=link_limits(backoff_max_ms=4_000))
+        running.fault("unreachable", ms=15_000)
+        wait_for_notice(desk, "book_resync")
+        wait_until(lambda: desk.world.healths[-1][0] == "READY", "ready again")
+        desk.drain()
+
+    assert desk.exit_code == 0
+    assert "open" in {fields["breaker"] for _, fields in desk.world.healths}
+    assert desk.world.healths[-1][1]["breaker"] == "closed"
+
+
+@pytest.mark.row("F117")
+def test_gap_in_the_updates_rebuilds_the_book(tmp_path: Path) -> None:
+    """Told, marked, synced again; quotes and trades never stop."""
+    with exchange(tmp_path) as running:
+        desk = started(tmp_path, running)
+        running.fault("gap")
+        wait_for_notice(desk, "book_resync")
+        desk.drain()
+
+    assert desk.world.kinds() == ["book_lost", "book_resync"]
+    assert [gap.stream for gap in desk.world.of("gap")] == ["depth"]
+    assert desk.session.link.reconnects == 0
+
+
+@pytest.mark.row("F109")
+def test_single_garbage_frame_is_refused_and_a_flood_ends_the_run(tmp_path: Path) -> None:
+    """One broken frame is counted; a hundred and one stop the run."""
+    with exchange(tmp_path) as running:
+        desk = started(tmp_path, running)
+        running.fault("garbage", kind="partial_json")
+        wait_for_notice(desk, "frame_invalid")
+        assert desk.session.link.reconnects == 0
+        running.fault("garbage", kind="text", n=400)
+        desk.join()
+
+    assert desk.stopped is not None
+    assert desk.stopped.reason_code == "FEED_INVALID"
+
+
+@pytest.mark.row("F109", "F115")
+@pytest.mark.parametrize(
+    "fault", ["zero_price", "outlier_price", "zero_quote", "outlier_quote", "crossed_book"]
+)
+def test_senseless_prices_end_the_run_and_reach_nobody(tmp_path: Path, fault: str) -> None:
+    """Refused one by one, and too many of them end the run."""
+    with exchange(tmp_path) as running:
+        desk = started(tmp_path, running, link=link_limits(feed_invalid_max=20))
+        running.fault(fault, n=1000)
+        desk.join()
+
+    assert desk.stopped is not None
+    assert desk.stopped.reason_code == "FEED_INVALID"
+    prices = [float(tick.price) for tick in desk.world.of("market_tick")]
+    assert max(prices) < 1.2 * min(prices)
+    assert all(float(tick.bid) < float(tick.ask) for tick in desk.world.of("market_tick"))
+
+
+@pytest.mark.row("F116")
+def test_duplicate_and_missing_trades_are_told_apart(tmp_path: Path) -> None:
+    """Duplicates are dropped; missing ones are a gap whose bars come from klines."""
+    with exchange(tmp_path) as running:
+        desk = started(tmp_path, running)
+        running.fault("duplicate_trades", n=5)
+        wait_until(lambda: desk.session.feed.figures()["duplicate_trades"] == 5, "five duplicates")
+        assert desk.world.of("gap") == []
+        running.fault("missing_trades", n=3)
+        wait_for_notice(desk, "sequence_gap")
+        wait_until(
+            lambda: history_count(desk, "1s") > 60,
+            "bars out of klines",
+        )
+        desk.drain()
+
+    ids = [tick.trade_id for tick in desk.world.of("market_tick") if tick.kind == "trade"]
+    assert len(ids) == len(set(ids))
+    assert {gap.stream for gap in desk.world.of("gap")} == {"trade"}
+    assert_whole(desk)
+
+
+def test_tape_without_a_book_runs_on_quotes_and_trades(tmp_path: Path, shared_data: Path) -> None:
+    """No depth line in the tape: no book event, one incident, everything else as ever."""
+    tape = tmp_path / "quotes.gz"
+    with gzip.open(shared_data / "binance-ws-hft" / "btcusdt_20240808.gz") as whole:
+        lines = [line for _, line in zip(range(4000), whole, strict=False) if b"@depth" not in line]
+    with gzip.open(tape, "wb") as file:
+        file.writelines(line for line in lines if b'{"lastUpdateId"' not in line)
+
+    with exchange(tmp_path, f"tape:{tape}") as running:
+        assert not running.facts["has_depth"]
+        desk = started(tmp_path, running)
+        wait_for_notice(desk, "book_unavailable")
+        desk.drain()
+
+    assert desk.exit_code == 0
+    assert desk.world.of("book") == []
+    assert {tick.kind for tick in desk.world.of("market_tick")} == {"quote", "trade"}
+    assert len(desk.world.of("bar")) > 3
