@@ -43,7 +43,13 @@ def run(arguments: argparse.Namespace) -> int:
     if not names:
         raise Refusal("no fault is named.", "Name one, or --all; see: minibot chaos --list")
     faults = faults_named(names)
-    results = run_faults(faults, var_of(arguments), jobs=arguments.jobs, tell=_tell)
+    results = run_faults(
+        faults,
+        var_of(arguments),
+        jobs=arguments.jobs,
+        tell=_tell,
+        on_own_disk=arguments.on_own_disk,
+    )
     document = {
         "results": [result.to_json() for result in results],
         "passed": is_passed(results),

@@ -12,7 +12,6 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from typing import Final
 
@@ -52,29 +51,37 @@ class Result:
         return asdict(self)
 
 
-def run_fault(fault: Fault, var: Var) -> Result:
-    """Run one fault in its own lab below `var` and judge it."""
+def run_fault(fault: Fault, var: Var, *, on_own_disk: bool = False) -> Result:
+    """Run one fault in its own lab below `var` and judge it.
+
+    `on_own_disk` says that the lab is the small disk already that the fault needs.
+    """
     lab = var.lab_of(f"chaos-{fault.name}")
     ensure_folder(lab.root)
+    if on_own_disk:
+        return _run(fault, lab)
     try:
-        with ExitStack() as stack:
-            # One drill of a name at a time; `Night` refuses a var that a run is using.
-            lock = filelock.FileLock(str(lab.root.with_suffix(".lock")), timeout=0)
-            stack.enter_context(lock)
-            if fault.disk_mb and not lab.root.is_mount():
-                return _on_own_disk(fault, var, lab)
-            return _run(fault, lab)
+        # One drill of a name at a time; `Night` refuses a var that a run is using.
+        with filelock.FileLock(str(lab.root.with_suffix(".lock")), timeout=0):
+            return _on_own_disk(fault, var, lab) if fault.disk_mb else _run(fault, lab)
     except filelock.Timeout:
         return _failed(fault, f"another drill is using {lab.root}")
+    except FeatureMissing as missing:
+        return _skipped(fault, missing)
 
 
 def run_faults(
-    faults: Iterable[Fault], var: Var, *, jobs: int = JOBS, tell: Callable[[Result], None]
+    faults: Iterable[Fault],
+    var: Var,
+    *,
+    jobs: int = JOBS,
+    tell: Callable[[Result], None],
+    on_own_disk: bool = False,
 ) -> list[Result]:
     """Run faults, some at a time, each in its own lab; `tell` gets each result as it comes."""
 
     def one(fault: Fault) -> Result:
-        result = run_fault(fault, var)
+        result = run_fault(fault, var, on_own_disk=on_own_disk)
         tell(result)
         return result
 
@@ -102,7 +109,7 @@ def _run(fault: Fault, lab: Var) -> Result:
             tuple(wrong),
         )
     except FeatureMissing as missing:
-        return Result(fault.name, fault.outcome, "", None, "", SKIPPED, (), str(missing))
+        return _skipped(fault, missing)
     except MinibotError as error:
         said = "" if night is None else night.said().strip()[-500:]
         return _failed(fault, str(error), *([f"the run said: {said}"] if said else []))
@@ -132,6 +139,10 @@ def _seconds(fault: Fault, night: Night) -> str:
     if fault.expect == REFUSE or not night.flagged_ns:
         return ""
     return f"{max(0, night.flagged_ns - night.injected_ns) / 1e9:.1f}"
+
+
+def _skipped(fault: Fault, missing: FeatureMissing) -> Result:
+    return Result(fault.name, fault.outcome, "", None, "", SKIPPED, (), str(missing))
 
 
 def _failed(fault: Fault, *why: str) -> Result:

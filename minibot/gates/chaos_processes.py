@@ -141,8 +141,7 @@ def after_killed_launcher(night: Night) -> list[str]:
     if code != 0:
         return [*complaints, f"clear-stop ended with {code}: {night.said('clear-stop')[-200:]}"]
     night.start()
-    night.wait_for("the next run", lambda: (night.var.root / "current.json").exists() or None)
-    night.wait_for("a new run id", lambda: (night.run_id != dead.name and night.run_dir) or None)
+    night.wait_for("the next run", lambda: night.last_run not in (None, dead))
     night.wait_for_trading()
     night.ask_end()
     night.watch_end()

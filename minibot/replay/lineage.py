@@ -82,6 +82,7 @@ def _read_derived(recorded: Recorded, queue: str, seen: _Seen) -> Iterator[Findi
             continue
         seq, event = item
         seen.derived[event.id] = event
+        yield from _judge_waiting(seen, event)  # A risk_action STOP may come of a fill.
         if not event.cause_ids:
             yield _finding(queue, seq, "NONDETERMINISM", "a cause", "none")
         for cause_id in event.cause_ids or ():
@@ -98,11 +99,15 @@ def _read_roots(recorded: Recorded, queue: str, seen: _Seen) -> Iterator[Finding
             yield item
             continue
         _, cause = item
-        if queue not in ROOT_QUEUES:
-            continue
-        for name, seq, event in seen.wanted.pop(cause.id, ()):
-            if cause.ts > event.ts:
-                yield _finding(name, seq, "NONDETERMINISM", f"ts >= {cause.ts}", str(event.ts))
+        if queue in ROOT_QUEUES:
+            yield from _judge_waiting(seen, cause)
+
+
+def _judge_waiting(seen: _Seen, cause: Event) -> Iterator[Finding]:
+    """Judge the events that were read before their cause."""
+    for name, seq, event in seen.wanted.pop(cause.id, ()):
+        if cause.ts > event.ts:
+            yield _finding(name, seq, "NONDETERMINISM", f"ts >= {cause.ts}", str(event.ts))
 
 
 def _judge_intents(seen: _Seen) -> Iterator[Finding]:

@@ -231,6 +231,12 @@ def _process_violations(raw: JsonObject, origin: Mapping[str, str]) -> Iterator[
         yield told(["processes", name], roles, words, origin)
 
 
+def _chaos_violations(raw: JsonObject, origin: Mapping[str, str]) -> Iterator[str]:
+    if raw["chaos"] is not None and raw["embedded"] is None:
+        words = "allowed: null, as faults are planted in front of an embedded exchange alone"
+        yield told(["chaos"], raw["chaos"], words, origin)
+
+
 def _absolute(text: str) -> str | None:
     if PurePosixPath(text).is_absolute() or PureWindowsPath(text).is_absolute():
         return "is absolute"
@@ -264,4 +270,5 @@ _RULES: Final[tuple[tuple[tuple[str, ...], Rule], ...]] = (
     (("secrets.path",), _secrets_violations),
     (("processes",), _process_violations),
     (("ai.enabled", "ai.required"), _ai_violations),
+    (("chaos", "embedded"), _chaos_violations),
 )

@@ -24,6 +24,7 @@ from minibot.watchdog.spawn import spawn_role
 NS_PER_MS = 1_000_000
 # The last words of a process that has ended are in its pipe: they are read within this time.
 LAST_WORDS_NS = 500_000_000
+STARTING = "STARTING"
 
 
 class Child:
@@ -94,9 +95,11 @@ class Child:
     def _hear(self, said: JsonObject) -> None:
         moment = machine_ns()
         before = self.heartbeat
-        if said["turns"] != before.get("turns"):
+        # A loop that has not begun cannot hang: the time of a start has a limit of its own.
+        is_begun = before.get("state", STARTING) != STARTING
+        if not is_begun or said["turns"] != before["turns"]:
             self.turned_ns = moment
-        if said["position"] != before.get("position") or not said["waiting"]:
+        if not is_begun or said["position"] != before["position"] or not said["waiting"]:
             self.moved_ns = moment
         self.heard_ns = moment
         self.heartbeat = said

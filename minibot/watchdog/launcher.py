@@ -15,12 +15,14 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
 import filelock
 
+from minibot.events.reasons import REASONS
 from minibot.events.registry import Contracts
 from minibot.events.roles import Roles
 from minibot.kernel.errors import MinibotError, Refusal, RunStop
@@ -49,7 +51,12 @@ from minibot.watchdog.preflight import (
     refuse_failed,
     sync_us_p50,
 )
-from minibot.watchdog.recovery import Recovered, clear_former_run, note_current
+from minibot.watchdog.recovery import (
+    Recovered,
+    clear_former_run,
+    note_current,
+    recover_queues,
+)
 from minibot.watchdog.stoplog import copy_stops
 from minibot.watchdog.supervisor import Supervisor
 
@@ -97,6 +104,10 @@ def launch(config: Config, profile: Path, display: Display, say: Callable[[str],
         ) from error
     try:
         return _Launch(config, profile, display, say).run()
+    except RunStop as error:
+        # Once roles run, everything that goes wrong ends in an Outcome: nothing has started yet.
+        remedy = REASONS[error.reason_code].remedy if error.reason_code in REASONS else ""
+        raise Refusal(f"{error.reason_code}: {error.detail}.", remedy) from error
     finally:
         lock.release()
 
@@ -137,7 +148,7 @@ class _Launch:
                     )
                 )
             return self._run_in(run_dir, run_id, exchange, recovered)
-        except Refusal:
+        except BaseException:
             _remove_empty_run(run_dir)
             raise
         finally:
@@ -176,8 +187,8 @@ class _Launch:
             contracts_sha256=self.contracts.sha256,
             opening=opening.to_json(),
         )
+        note_current(self.var, run_id)  # First: an interrupted start is found by the next one.
         manifest.write(run_dir)
-        note_current(self.var, run_id)
         for name, entry in self.roles.queues.items():
             make_queue(
                 self.var.queues,
@@ -259,19 +270,21 @@ class _Launch:
             context.stop(record)
         if record is None:
             record = desk.end_record()
-        exit_code = self._write_end(record, context, background)
+        record = self._write_end(record, context, background)
         self.feed.end()
         self._seal(context, record, exchange, desk)
+        exit_code = CLEAN if record.kind == END_KIND else STOPPED
         return Outcome(context.run_dir, exit_code, record.reason_code, record.detail, recovered)
 
-    def _write_end(self, record: StopRecord, context: RoleContext, background: Background) -> int:
-        """Write the end, complete the merge, close everything; return the run's exit code.
+    def _write_end(
+        self, record: StopRecord, context: RoleContext, background: Background
+    ) -> StopRecord:
+        """Write the end, complete the merge, close everything; return how the run has ended.
 
         On a full disk some of it fails: the rest is done all the same, and an end that could not
         be written is a STOP.
         """
-        exit_code = CLEAN if record.kind == END_KIND else STOPPED
-        if exit_code == STOPPED:
+        if record.kind != END_KIND:
             release_all_reserves(self.var.stop)
         steps: list[Callable[[], object]] = [
             lambda: context.health("STOPPED"),
@@ -281,18 +294,18 @@ class _Launch:
             context.close_outputs,
         ]
         if record.kind == END_KIND:
-            steps.insert(0, lambda: context.journal(record))
+            steps.insert(0, partial(context.journal, record))
         for step in steps:
             try:
                 step()
             except (RunStop, OSError) as error:
                 print(f"the end of the run could not be written: {error}", file=sys.stderr)
-                if exit_code == CLEAN:
-                    exit_code = STOPPED
-                    context.stop(
-                        stop_record(WATCHDOG, error) or StopRecord(WATCHDOG, "IO_EIO", str(error))
+                if record.kind == END_KIND:
+                    record = stop_record(WATCHDOG, error) or StopRecord(
+                        WATCHDOG, "IO_EIO", str(error)
                     )
-        return exit_code
+                    context.stop(record)
+        return record
 
     def _seal(
         self,
@@ -302,6 +315,7 @@ class _Launch:
         desk: Desk,
     ) -> None:
         manifest = context.manifest
+        repaired, findings = self._recover_after(record)
         try:
             seal_run(
                 self.var.queues,
@@ -309,6 +323,8 @@ class _Launch:
                 extra={
                     "state": "sealed" if record.kind == END_KIND else "stopped",
                     "reason_code": record.reason_code,
+                    "repaired": repaired,
+                    "findings": findings,
                     "config_sha256": manifest.config_sha256,
                     "contracts_sha256": manifest.contracts_sha256,
                     "code_sha256": manifest.code_sha256,
@@ -323,6 +339,15 @@ class _Launch:
             )
         except (MinibotError, OSError) as error:
             print(f"the run could not be sealed: {error}; the next start does", file=sys.stderr)
+
+    def _recover_after(self, record: StopRecord) -> tuple[list[str], list[str]]:
+        """Set aside what killed roles or a full disk left half written above the heads.
+
+        Where the queues themselves are in doubt nothing is touched: they are the evidence.
+        """
+        if record.kind == END_KIND or record.reason_code.startswith("QUEUE_"):
+            return [], []
+        return recover_queues(self.var, self.roles)
 
 
 def _remove_empty_run(run_dir: Path) -> None:

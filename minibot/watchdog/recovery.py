@@ -6,7 +6,9 @@ queues (each writer's own recovery), its merge and its seal, and says so.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from minibot.events.codec import Codec
@@ -14,6 +16,7 @@ from minibot.events.registry import Contracts
 from minibot.events.roles import Roles
 from minibot.kernel.errors import RunStop
 from minibot.kernel.files import read_hashed, write_hashed
+from minibot.kernel.journal import JournalWriter
 from minibot.kernel.queue import open_side_writer, open_writer, queue_folder, reader_folder
 from minibot.kernel.seal import release, seal_run
 from minibot.runtime.clock import RunClock
@@ -60,17 +63,51 @@ def clear_former_run(var: Var, contracts: Contracts, roles: Roles) -> Recovered 
     return recovered
 
 
+def recover_queues(var: Var, roles: Roles) -> tuple[list[str], list[str]]:
+    """Let every journal of the run recover: whole lines are kept, torn rests set aside.
+
+    Nobody may be writing any more. A role that was killed, or a disk that was full, leaves a batch
+    half written above its head.
+
+    Returns:
+        What was set aside, and what could not be recovered; one sentence each.
+    """
+    repaired: list[str] = []
+    findings: list[str] = []
+    for name, opened in _journals(var, roles):
+        try:
+            writer = opened()
+            cut = writer.recovered.cut_bytes
+            writer.close()
+        except RunStop as error:
+            findings.append(f"{error.reason_code}: {error.detail}")
+            continue
+        if cut:
+            repaired.append(f"{name}: {cut} bytes above the head set aside in quarantine")
+    return repaired, findings
+
+
+def _journals(var: Var, roles: Roles) -> Iterator[tuple[str, Callable[[], JournalWriter]]]:
+    """Yield the name of every journal under the queues, and how its writer is opened."""
+    for queue, entry in roles.queues.items():
+        yield queue, partial(open_writer, var.queues, queue)
+        for part in roles.writers(queue) if entry.parts else ():
+            yield f"{queue}/parts/{part}", partial(open_writer, var.queues, queue, part)
+        folders = {queue_folder(var.queues, queue)}
+        for reader in roles.readers(queue):
+            is_primary = entry.primary_reader == reader
+            folders.add(reader_folder(var.queues, queue, reader, is_primary))
+        for folder in sorted(folders):
+            for stem in ("acks", "deadletter"):
+                if (folder / f"{stem}.head").exists():
+                    name = f"{folder.relative_to(var.queues).as_posix()}/{stem}"
+                    yield name, partial(open_side_writer, folder, stem, sync=True)
+
+
 def _recover(var: Var, run_dir: Path, contracts: Contracts, roles: Roles) -> Recovered:
     manifest = Manifest.load(run_dir)
     codec = Codec(contracts, roles, manifest.run_id, manifest.cmdline_hashes())
-    findings: list[str] = []
-    for name, entry in roles.queues.items():
-        for part in roles.writers(name) if entry.parts else (None,):
-            try:
-                open_writer(var.queues, name, part=part).close()
-            except RunStop as error:
-                findings.append(f"{error.reason_code}: {error.detail}")
-        _recover_sides(var, roles, name, findings)
+    repaired, findings = recover_queues(var, roles)
     try:
         merger = Merger(
             root=var.queues,
@@ -91,24 +128,10 @@ def _recover(var: Var, run_dir: Path, contracts: Contracts, roles: Roles) -> Rec
         extra={
             "state": "interrupted",
             "findings": findings,
+            "repaired": repaired,
             "config_sha256": manifest.config_sha256,
             "contracts_sha256": manifest.contracts_sha256,
             "code_sha256": manifest.code_sha256,
         },
     )
     return Recovered(manifest.run_id, root, tuple(findings))
-
-
-def _recover_sides(var: Var, roles: Roles, queue: str, findings: list[str]) -> None:
-    folders = {queue_folder(var.queues, queue)}
-    for reader in roles.readers(queue):
-        is_primary = roles.queues[queue].primary_reader == reader
-        folders.add(reader_folder(var.queues, queue, reader, is_primary))
-    for folder in sorted(folders):
-        for stem in ("acks", "deadletter"):
-            if not (folder / f"{stem}.head").exists():
-                continue
-            try:
-                open_side_writer(folder, stem, sync=True).close()
-            except RunStop as error:
-                findings.append(f"{error.reason_code}: {error.detail}")
