@@ -1,7 +1,8 @@
 """The live table of a running night: a process of its own, which may block or die.
 
 It reads one status per line on standard input. On a terminal it redraws a table; elsewhere it
-prints a line every few seconds. Run by the launcher, not by people.
+prints a sentence every few seconds. Started by the launcher, not by people. `--stderr` keeps
+standard output free for the one JSON document of `--json`.
 """
 
 from __future__ import annotations
@@ -9,19 +10,190 @@ from __future__ import annotations
 import signal
 import sys
 import time
-from datetime import UTC, datetime
+from collections.abc import Sequence
 from typing import Any
 
-from rich.console import Console
+from rich.console import Console, Group
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
 from minibot.kernel import canonical
+from minibot.report.figures import clock, counted, duration, milliseconds, money, plain_text
 
-LINE_EVERY_S = 3.0
+SENTENCE_EVERY_S = 3.0
 ROLES = ("market_role", "strategy_role", "risk_role", "execution_role", "ai_role")
+STATE_STYLES = {"READY": "green", "DEGRADED": "yellow", "STARTING": "yellow"}
+BAR_WIDTH = 20
+# A terminal that shows less than this shows no process ids and no restarts that did not happen.
+WIDE_COLUMNS = 100
+DECISION_LINES = 2
 Status = dict[str, Any]
+
+
+class View:
+    """What the table says of one status."""
+
+    def __init__(self, status: Status) -> None:
+        self.status = status
+        self.market = facts(status, "market_role")
+        self.strategy = facts(status, "strategy_role")
+        self.risk = facts(status, "risk_role")
+        self.execution = facts(status, "execution_role")
+        self.ai = facts(status, "ai_role")
+
+    # --- one sentence -------------------------------------------------------------------------
+
+    def sentence(self) -> str:
+        """Return one line that says how the night stands."""
+        parts = [
+            f"{clock(self.status['now_ms'])} {self._progress()}",
+            counted(self.market.get("ticks", 0), "tick"),
+            counted(self.strategy.get("signals", 0), "signal"),
+            counted(self.execution.get("fills", 0), "fill"),
+            f"equity {money(self.risk.get('equity'))}",
+            f"drawdown {money(self.risk.get('drawdown_bps'), 1)} bps",
+        ]
+        troubles = self.troubles()
+        return " | ".join([*parts, *troubles, self.decision()])
+
+    def decision(self) -> str:
+        """Return the last decision with its reason."""
+        return plain_text(str(self.strategy.get("reason", "no decision yet")), 300)
+
+    def troubles(self) -> list[str]:
+        """Return what an operator should see at once: restarts, an AI that is off, a halt."""
+        found = []
+        for role, entry in self.status["roles"].items():
+            if entry["restarts"]:
+                found.append(f"{role} restarted {counted(entry['restarts'], 'time')}")
+        if self.status["ai_off"] and "ai_role" in self.status["roles"]:
+            found.append("AI off")
+        if self.risk.get("is_halted"):
+            found.append("halted: no new entries")
+        return found
+
+    def _progress(self) -> str:
+        planned = self.status.get("planned_ms")
+        origin = self.status["origin_ms"]
+        passed = max(0, self.status["now_ms"] - origin)
+        if not planned:
+            return duration(passed)
+        return f"{self.percent()} % of {duration(planned - origin)}"
+
+    def percent(self) -> int:
+        """Return how much of the planned time has passed."""
+        planned, origin = self.status.get("planned_ms"), self.status["origin_ms"]
+        if not planned or planned <= origin:
+            return 0
+        passed = max(0, self.status["now_ms"] - origin)
+        return min(100, int(passed * 100 // (planned - origin)))
+
+    # --- the table ----------------------------------------------------------------------------
+
+    def table(self, width: int) -> Group:
+        """Return the whole table for a terminal of a width; it needs 16 lines."""
+        return Group(self._head(), self._time(), Text(), self._roles(width), Text(), *self._words())
+
+    def _head(self) -> Text:
+        status = self.status
+        kind = "simulated data" if status["simulated"] else "real market data"
+        head = Text(no_wrap=True, overflow="ellipsis")
+        head.append(f"minibot {status['profile']}", style="bold")
+        head.append(f"  run {status['run_id']}  {kind}, paper  ")
+        head.append(status["phase"].upper(), style="green" if status["phase"] == "running" else "")
+        return head
+
+    def _time(self) -> Text:
+        done = self.percent() * BAR_WIDTH // 100
+        bar = "#" * done + "." * (BAR_WIDTH - done)
+        planned = f"[{bar}] " if self.status.get("planned_ms") else ""
+        text = f"{clock(self.status['now_ms'])} UTC  {planned}{self._progress()}"
+        return Text(text, no_wrap=True, overflow="ellipsis")
+
+    def _roles(self, width: int) -> Table:
+        is_wide = width >= WIDE_COLUMNS
+        has_restarts = any(entry["restarts"] for entry in self.status["roles"].values())
+        view = Table(box=None, pad_edge=False, expand=True, header_style="dim")
+        names = ["role", "state", "taken", "waiting"]
+        names += ["pid"] if is_wide else []
+        names += ["restarts"] if is_wide or has_restarts else []
+        for name in names:
+            is_text = name in ("role", "state")
+            view.add_column(name, justify="left" if is_text else "right", no_wrap=True)
+        view.add_column("now", no_wrap=True, overflow="ellipsis", ratio=1)
+        for role in ROLES:
+            entry = self.status["roles"].get(role)
+            if entry is not None:
+                cells = self._cells(role, entry)
+                view.add_row(*(cells[name] for name in names), cells["now"])
+        return view
+
+    def _cells(self, role: str, entry: dict[str, Any]) -> dict[str, Text | str]:
+        heartbeat = entry["heartbeat"]
+        restarts = entry["restarts"]
+        return {
+            "role": role.removesuffix("_role"),
+            "state": self._state(role, entry, heartbeat),
+            "taken": f"{heartbeat.get('position', 0):,}",
+            "waiting": f"{heartbeat.get('waiting', 0):,}",
+            "pid": str(entry["pid"]),
+            "restarts": Text(str(restarts), style="yellow" if restarts else ""),
+            "now": self._now(role),
+        }
+
+    def _state(self, role: str, entry: dict[str, Any], heartbeat: dict[str, Any]) -> Text:
+        if role == "ai_role" and self.status["ai_off"]:
+            return Text("OFF", style="yellow")
+        if not entry["running"]:
+            return Text("ended", style="dim")
+        state = str(heartbeat.get("state", "STARTING"))
+        return Text(state, style=STATE_STYLES.get(state, ""))
+
+    def _now(self, role: str) -> str:
+        if role == "market_role":
+            ping = milliseconds(self.market.get("latency_us") or None)
+            return f"{counted(self.market.get('ticks', 0), 'tick')}, exchange answers in {ping}"
+        if role == "strategy_role":
+            return counted(self.strategy.get("signals", 0), "signal")
+        if role == "risk_role":
+            orders = self.risk.get("orders_per_minute", 0)
+            return f"{counted(orders, 'order')} in the last minute"
+        if role == "execution_role":
+            number = self.execution.get("tick_to_result_n", 0)
+            fills = counted(self.execution.get("fills", 0), "fill")
+            if not number:
+                return fills
+            p50 = milliseconds(self.execution["tick_to_result_us_p50"])
+            p95 = milliseconds(self.execution["tick_to_result_us_p95"])
+            return f"{fills}, tick to result {p50} p50, {p95} p95"
+        return plain_text(str(self.ai.get("detail", "")), 300)
+
+    def _words(self) -> list[Text]:
+        risk, execution = self.risk, self.execution
+        positions = execution.get("open_positions") or []
+        held = ", ".join(f"{money(item['qty'], 8)} {item['symbol']}" for item in positions)
+        rows = [
+            (
+                "money",
+                f"equity {money(risk.get('equity'))}  closed gain {money(risk.get('realised_pnl'))}"
+                f"  fees {money(risk.get('fees'))}  drawdown "
+                f"{money(risk.get('drawdown_bps'), 1)} bps",
+            ),
+            (
+                "open",
+                f"{held or 'no position'}, {counted(execution.get('open_orders', 0), 'order')}",
+            ),
+            ("decision", self.decision()),
+            *(("note", trouble) for trouble in self.troubles()),
+        ]
+        return [_labelled(label, text) for label, text in rows]
+
+
+def _labelled(label: str, text: str) -> Text:
+    shown = Text(f"{label:<9} ", style="dim")
+    shown.append(text, style="yellow" if label == "note" else "not dim")
+    return shown
 
 
 def facts(status: Status, role: str) -> dict[str, Any]:
@@ -31,119 +203,38 @@ def facts(status: Status, role: str) -> dict[str, Any]:
     return found
 
 
-def clock(ms: int) -> str:
-    """Return a market time as UTC hours, minutes and seconds."""
-    return datetime.fromtimestamp(ms / 1000, UTC).strftime("%H:%M:%S")
-
-
-def progress(status: Status) -> str:
-    """Return how much of the planned time has passed, and what remains of it."""
-    planned = status.get("planned_ms")
-    passed = max(0, status["now_ms"] - status["origin_ms"])
-    if not planned:
-        return f"{passed // 1000} s"
-    whole = max(1, planned - status["origin_ms"])
-    return f"{min(100, passed * 100 // whole)} % of {whole // 1000} s"
-
-
-def sentence(status: Status) -> str:
-    """Return one line that says how the night stands."""
-    market, strategy = facts(status, "market_role"), facts(status, "strategy_role")
-    risk, execution = facts(status, "risk_role"), facts(status, "execution_role")
-    return (
-        f"{clock(status['now_ms'])} {progress(status)} | ticks {market.get('ticks', 0)}"
-        f" | signals {strategy.get('signals', 0)} | fills {execution.get('fills', 0)}"
-        f" | equity {risk.get('equity', '-')} | drawdown {risk.get('drawdown_bps', '-')} bps"
-        f" | {strategy.get('reason', 'no decision yet')}"
-    )
-
-
-def table(status: Status) -> Table:
-    """Return the table: a row for each role, and below it what the night made so far."""
-    kind = "simulated" if status["simulated"] else "real market data"
-    title = (
-        f"minibot {status['profile']}  {status['run_id']}  ({kind}, paper)  "
-        f"{clock(status['now_ms'])} UTC  {progress(status)}  {status['phase']}"
-    )
-    view = Table(title=title, title_justify="left", expand=True)
-    for name in ("role", "pid", "state", "taken", "waiting", "restarts", "now"):
-        view.add_column(name, justify="left" if name in ("role", "state", "now") else "right")
-    for role in ROLES:
-        entry = status["roles"].get(role)
-        if entry is None:
-            continue
-        heartbeat = entry["heartbeat"]
-        view.add_row(
-            role,
-            str(entry["pid"]),
-            _state(entry, heartbeat, is_off=role == "ai_role" and status["ai_off"]),
-            f"{heartbeat.get('position', 0):,}",
-            f"{heartbeat.get('waiting', 0):,}",
-            str(entry["restarts"]),
-            _now(status, role),
-        )
-    view.caption = sentence(status)
-    view.caption_justify = "left"
-    return view
-
-
-def _state(entry: dict[str, Any], heartbeat: dict[str, Any], *, is_off: bool) -> Text:
-    if is_off:
-        return Text("OFF", style="yellow")
-    if not entry["running"]:
-        return Text("ended", style="dim")
-    state = str(heartbeat.get("state", "STARTING"))
-    return Text(state, style={"READY": "green", "DEGRADED": "yellow"}.get(state, ""))
-
-
-def _now(status: Status, role: str) -> str:
-    said = facts(status, role)
-    if role == "market_role":
-        return f"{said.get('ticks', 0):,} ticks, ping {_ms(said.get('latency_us'))}"
-    if role == "strategy_role":
-        return f"{said.get('signals', 0)} signals; {said.get('reason', '')}"
-    if role == "risk_role":
-        return f"equity {said.get('equity', '-')}, drawdown {said.get('drawdown_bps', '-')} bps"
-    if role == "execution_role":
-        latency = _ms(said.get("tick_to_result_us_p50"))
-        return f"{said.get('fills', 0)} fills, tick to result p50 {latency}"
-    return str(said.get("reason", ""))
-
-
-def _ms(microseconds: int | None) -> str:
-    return "-" if not microseconds else f"{microseconds / 1000:.1f} ms"
-
-
 def draw(console: Console) -> None:
     """Redraw the table at each status."""
-    with Live(console=console, auto_refresh=False, transient=False) as live:
+    with Live(console=console, auto_refresh=False, vertical_overflow="crop") as live:
         for line in sys.stdin.buffer:
-            live.update(table(canonical.decode(line.rstrip(b"\r\n"))), refresh=True)
+            view = View(canonical.decode(line.rstrip(b"\r\n")))
+            live.update(view.table(console.width), refresh=True)
 
 
-def speak() -> None:
+def speak(console: Console) -> None:
     """Print one sentence every few seconds."""
-    said = -LINE_EVERY_S
+    said = -SENTENCE_EVERY_S
     for line in sys.stdin.buffer:
-        if time.monotonic() - said >= LINE_EVERY_S:
+        if time.monotonic() - said >= SENTENCE_EVERY_S:
             said = time.monotonic()
-            print(sentence(canonical.decode(line.rstrip(b"\r\n"))), flush=True)
+            view = View(canonical.decode(line.rstrip(b"\r\n")))
+            print(view.sentence(), file=console.file, flush=True)
 
 
-def main() -> int:
+def main(argv: Sequence[str]) -> int:
     """Show statuses until standard input ends."""
     # Ctrl-C is the launcher's business; the table shows how it ends.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    console = Console()
+    console = Console(stderr="--stderr" in argv, highlight=False)
     try:
         if console.is_terminal:
             draw(console)
         else:
-            speak()
+            speak(console)
     except BrokenPipeError:
         return 0
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

@@ -180,7 +180,8 @@ def _proof_rows(verdicts: list[Verdict], night: Night | None) -> list[Row]:
         rows.append(Row(verdict.name, verdict.text, "good" if verdict.passed else "bad"))
         rows += [Row("", line, "bad") for line in verdict.lines]
     if night is not None and night.seal:
-        rows.append(Row("root", f"{night.seal['root']} (kept elsewhere, it pins the run)"))
+        rows.append(Row("root", night.seal["root"]))
+        rows.append(Row("", "Keep this line elsewhere: it pins the whole run."))
     return [Row("Proof"), *rows] if rows else []
 
 

@@ -20,7 +20,7 @@ from rich.text import Text
 
 from minibot.report.summary import Row
 
-LABEL_WIDTH = 15
+LABEL_WIDTH = 14
 STYLES = {"good": "green", "bad": "red", "dim": "dim", "": ""}
 
 

@@ -29,6 +29,7 @@ from minibot.report.night import Night
 from minibot.runtime.stop import END_KIND
 
 INCIDENTS_SHOWN = 6
+AI_DETAILS_SHOWN = 3
 
 
 class Row(NamedTuple):
@@ -307,5 +308,5 @@ def _ai_row(night: Night) -> Row:
     if not said and "ai_role" not in night.manifest.processes:
         return Row("AI", "off by profile")
     models = listed(night.count.models)
-    detail = plain_text(night.count.ai_detail, 200)
+    detail = plain_text("; ".join(night.count.ai_detail.split("; ")[:AI_DETAILS_SHOWN]), 200)
     return Row("AI", f"{counted(said, 'recommendation')} by {models}; {detail}")
