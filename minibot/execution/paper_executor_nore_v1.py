@@ -43,12 +43,12 @@ from minibot.events.reasons import (
     INVARIANT_BROKEN,
     PARTIAL,
     RUN_ENDING,
-    SHORT_SALE,
     UNFILLED_FOK,
     UNFILLED_IOC,
 )
-from minibot.execution.fees import TAKER, FeeRates
+from minibot.execution.fees import FeeRates
 from minibot.execution.fills import Match, Touch, match
+from minibot.execution.funds import funds_refusal
 from minibot.execution.intake import (
     ENTRY,
     Wish,
@@ -188,36 +188,13 @@ class PaperExecutorNoreV1:
         if refusal is None and rules is not None and touch is not None:
             refusal = filter_refusal(intent, wish, rules, touch)
             if refusal is None:
-                refusal = self._funds_refusal(intent, wish, rules, touch)
+                price = touch.price(intent.side) if wish.limit is None else wish.limit
+                refusal = funds_refusal(
+                    self.portfolio, self._orders, self._fees, rules, intent.side, wish.qty, price
+                )
         if refusal is not None:
             return OrderState.REJECTED, refusal
         return OrderState.ACCEPTED, ACCEPTED
-
-    def _funds_refusal(
-        self, intent: OrderIntent, wish: Wish, rules: OrderRules, touch: Touch
-    ) -> str | None:
-        """Return why cash or position does not cover the order on top of what is open."""
-        if intent.side == BUY:
-            price = touch.price(BUY) if wish.limit is None else wish.limit
-            need = self._cost_with_fee(wish.qty, price)
-            reserved = sum(
-                self._cost_with_fee(order.remaining, order.reserve_price)
-                for order in self._orders
-                if order.side == BUY
-            )
-            cash = self.portfolio.cash(rules.quote_asset)
-            return INSUFFICIENT_CASH if need + reserved > cash else None
-        promised = sum(
-            order.remaining
-            for order in self._orders
-            if order.side != BUY and order.symbol == intent.symbol
-        )
-        held = self.portfolio.position_qty(intent.symbol)
-        return SHORT_SALE if wish.qty + promised > held else None
-
-    def _cost_with_fee(self, qty: int, price: int) -> int:
-        notional = cost_up(qty, price)
-        return notional + self._fees.fee(notional, TAKER)
 
     def _order(
         self, intent: OrderIntent, wish: Wish, event: Event, order_id: str, expires_ts: int

@@ -1,0 +1,53 @@
+"""Whether cash or position covers an order on top of what open orders may still take."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from minibot.events.model import BUY
+from minibot.events.money import cost_up
+from minibot.events.order_rules import OrderRules
+from minibot.events.portfolio import Portfolio
+from minibot.events.reasons import INSUFFICIENT_CASH, SHORT_SALE
+from minibot.execution.fees import TAKER, FeeRates
+from minibot.execution.orders import Order
+
+
+def funds_refusal(
+    portfolio: Portfolio,
+    orders: Sequence[Order],
+    fees: FeeRates,
+    rules: OrderRules,
+    side: str,
+    qty: int,
+    price: int,
+) -> str | None:
+    """Return why an order is not covered, or None; what it needs exactly is enough.
+
+    Args:
+        portfolio: What is held.
+        orders: The open orders, of all symbols.
+        fees: A purchase sets the taker's fee aside too.
+        rules: The symbol's; it names the quote asset that pays.
+        side: BUY or SELL.
+        qty: Ordered quantity.
+        price: The limit, or the touch for a market order.
+    """
+    if side == BUY:
+        reserved = sum(
+            cost_with_fee(fees, order.remaining, order.reserve_price)
+            for order in orders
+            if order.side == BUY
+        )
+        cash = portfolio.cash(rules.quote_asset)
+        return INSUFFICIENT_CASH if cost_with_fee(fees, qty, price) + reserved > cash else None
+    promised = sum(
+        order.remaining for order in orders if order.side != BUY and order.symbol == rules.symbol
+    )
+    return SHORT_SALE if qty + promised > portfolio.position_qty(rules.symbol) else None
+
+
+def cost_with_fee(fees: FeeRates, qty: int, price: int) -> int:
+    """Return what a purchase costs with the fee of a taker, rounded up."""
+    notional = cost_up(qty, price)
+    return notional + fees.fee(notional, TAKER)
