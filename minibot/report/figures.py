@@ -72,10 +72,6 @@ def clock(ms: int) -> str:
     return _utc(ms).strftime("%H:%M:%S")
 
 
-def clock_ms(ms: int) -> str:
-    """Return a time in Unix milliseconds to the millisecond, in UTC."""
-    return f"{clock(ms)}.{ms % 1000:03d}"
-
 
 def date_clock(ms: int) -> str:
     """Return a time in Unix milliseconds with its date, in UTC."""

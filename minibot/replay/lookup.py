@@ -1,0 +1,56 @@
+"""Finding single lines of a recorded queue: by number, skipping whole segments, or by id."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+
+from minibot.events.model import Event
+from minibot.kernel.journal import Line, Position
+from minibot.kernel.position import ZERO
+from minibot.kernel.queue import INBOX, open_reader, queue_folder
+from minibot.kernel.segments import load_segments
+from minibot.replay.engine import Recorded
+
+BATCH = 1024
+
+
+def lines_from(recorded: Recorded, queue: str, seq: int) -> Iterator[Line]:
+    """Yield the lines of a queue from a number on; sealed segments before it are not read."""
+    reader = open_reader(recorded.queues, queue, _start(recorded, queue, seq))
+    try:
+        while lines := reader.read(BATCH):
+            for line in lines:
+                if line.seq >= seq:
+                    yield line
+    finally:
+        reader.close()
+
+
+def event_at(recorded: Recorded, queue: str, seq: int) -> Event | None:
+    """Return the event with a number, or None when the queue is shorter."""
+    line = next(lines_from(recorded, queue, seq), None)
+    return None if line is None or line.seq != seq else recorded.decode(queue, line)
+
+
+def events_with_ids(
+    recorded: Recorded, queue: str, ids: Collection[str]
+) -> Iterator[tuple[int, Event]]:
+    """Yield (seq, event) of the events with these ids; reads the whole queue, decodes little."""
+    wanted = {event_id.encode(): event_id for event_id in ids}
+    for line in lines_from(recorded, queue, 1):
+        if wanted and any(event_id in line.json for event_id in wanted):
+            event = recorded.decode(queue, line)
+            if wanted.pop(event.id.encode(), None) is not None:
+                yield line.seq, event
+
+
+def _start(recorded: Recorded, queue: str, seq: int) -> Position:
+    """Return the beginning of the segment that holds a line."""
+    lines, number, chain = 0, ZERO.segment, ZERO.chain
+    for segment in load_segments(queue_folder(recorded.queues, queue), INBOX):
+        if lines + segment.lines >= seq:
+            break
+        lines += segment.lines
+        number += 1
+        chain = segment.chain_after
+    return Position(lines, number, 0, chain)
