@@ -13,7 +13,7 @@ from itertools import groupby
 from operator import itemgetter
 from pathlib import Path
 
-from minibot.events.model import Ack, Draft, Event, JsonObject, RiskAction
+from minibot.events.model import Ack, Check, Draft, Event, JsonObject, RiskAction
 from minibot.events.order import (
     TICKS,
     Core,
@@ -342,13 +342,25 @@ class Shell:
             batch = [event for _, event in group]
             self.outputs[queue].append(batch)
             self.latency.on_published(batch)
+        self._log_decision(taken, events)
         return self._stop_by_decision(events)
+
+    def _log_decision(self, taken: Taken, events: list[tuple[str, Event]]) -> None:
+        """Log what was decided because of what, so that text logs can be joined by ids (S-45)."""
+        log = self.context.log
+        log.info("decided", event=taken.event, queue=taken.queue, seq=taken.seq)
+        for queue, event in events:
+            log.info(event.type, event=event, queue=queue)
 
     def _stop_by_decision(self, events: list[tuple[str, Event]]) -> bool:
         for _, event in events:
             payload = event.payload
             if isinstance(payload, RiskAction) and payload.action == "STOP":
-                failed = [str(check) for check in payload.checks or ()]
+                failed = [
+                    f"{check.name} {check.value} beyond {check.threshold}"
+                    for check in payload.checks or ()
+                    if isinstance(check, Check) and not check.passed
+                ]
                 self.order.end()
                 self.context.stop(
                     StopRecord(
