@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -56,7 +55,7 @@ def test_lock_of_a_killed_process_is_free_and_its_file_means_nothing(var_dir: Pa
     """The kernel frees the lock of the dead; a file left behind keeps nobody out."""
     path = var_dir / "writer.lock"
     holder = start_holder(path)
-    os.kill(holder.pid, signal.SIGKILL)
+    holder.kill()
     holder.communicate()
 
     assert path.exists()

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
 import subprocess
 import sys
 import time
@@ -92,7 +90,7 @@ def test_writer_killed_again_and_again_loses_nothing_it_acknowledged(
         writer = start(ENDLESS_WRITER, str(var_dir), mode)
         for _ in range(3 + 7 * round_):
             acknowledged = int(next_line(writer))
-        os.kill(writer.pid, signal.SIGKILL)
+        writer.kill()
         rest, _ = writer.communicate()
         acknowledged = int(([str(acknowledged), *rest.split()])[-1])
         seen += ids_of(drain(reader))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import re
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -133,6 +134,36 @@ CHANGING = frozenset(
     {"open", "pwrite", "truncate", "datasync", "sync", "replace", "link", "unlink", "mkdir",
      "rmdir", "sync_folder"}
 )  # fmt: skip
+
+
+def test_rotation_makes_each_step_durable_before_the_next(var_dir: Path) -> None:
+    """A power loss must not leave a manifest without the name that it lists."""
+    files = FaultFiles()
+    writer = open_journal(var_dir, segment_bytes=SEGMENT, files=files)
+    writer.append(lines_of(1, 4))
+    files.calls.clear()
+    writer.append(lines_of(5, 1))
+    writer.close()
+    steps = [
+        re.sub(r"\.[0-9-]+\.tmp$", ".tmp", call)
+        for call in files.calls
+        if call.split(" ")[0] in CHANGING
+    ]
+
+    assert steps[: steps.index("datasync inbox.jsonl")] == [
+        "replace inbox.000001.jsonl",
+        "sync_folder var",
+        "open segments.json.tmp",
+        "pwrite segments.json.tmp",
+        "sync segments.json.tmp",
+        "replace segments.json",
+        "sync_folder var",
+        "open inbox.jsonl",
+        "sync inbox.jsonl",
+        "sync_folder var",
+        "pwrite inbox.head",
+        "pwrite inbox.jsonl",
+    ]
 
 
 def _drop_entry(folder: Path) -> None:
