@@ -32,7 +32,7 @@ class BarLane:
         self.unfilled = 0
         self._hole: Hole | None = None
         self._waiting: list[Bar] = []
-        self._history_end: int | None = None
+        self.history_end: int | None = None
         self._is_asked = False
         self._due_ms: int | None = None
         self._tries = 0
@@ -41,7 +41,7 @@ class BarLane:
 
     def take_history(self, candles: Iterable[Candle]) -> list[Bar]:
         """Return the bars of the warm-up that do not stand yet; live bars start behind them."""
-        end = self._history_end or 0
+        end = self.history_end or 0
         bars = [history_bar(self.symbol, self.interval, c) for c in candles if c.open_ts >= end]
         if bars:
             self.end_history(bars[-1].open_ts + self.builder.interval_ms)
@@ -49,7 +49,7 @@ class BarLane:
 
     def end_history(self, ts: int) -> None:
         """Bars that open before `ts` stand already."""
-        self._history_end = ts
+        self.history_end = ts
         self.builder.start_after(ts)
 
     # --- live ---------------------------------------------------------------------------------
@@ -72,7 +72,7 @@ class BarLane:
 
     def _join_history(self) -> None:
         """Between the last kline of the warm-up and the first trade some bars may have closed."""
-        first, end = self.builder.open_ts, self._history_end
+        first, end = self.builder.open_ts, self.history_end
         if first is None or end is None or end >= first:
             return
         count = (first - end) // self.builder.interval_ms

@@ -18,6 +18,7 @@ from minibot.kernel.errors import FeedLost, RunStop
 from minibot.market.backoff import Backoff
 from minibot.market.courier import Answer, Job
 from minibot.market.history import closed_candles
+from minibot.market.intervals import INTERVAL_MS
 from minibot.market.notices import BARS_MISSING
 from minibot.market.requests import is_refusal
 from minibot.market.session import Session
@@ -85,17 +86,31 @@ class Opening:
 
     def _take_history(self) -> None:
         session = self._session
-        bars = session.config.warmup_bars
         for symbol in session.config.feed.symbols:
             for interval in session.config.feed.intervals:
-                candles = self._history(symbol, interval, bars)
-                exchange_ts = session.clock.now_ms() + session.feed.skew_ms
-                closed = closed_candles(candles, interval, exchange_ts=exchange_ts, count=bars)
-                count = session.feed.on_history(symbol, interval, closed, session.clock.now_ms())
-                if count < bars and not self._is_restart:
-                    detail = f"{symbol} {interval}: {count} of {bars} bars of history"
-                    session.feed.board.add(session.clock.now_ms(), BARS_MISSING, detail)
+                self._take_bars(symbol, interval, self._bars_wanted(symbol, interval))
                 session.write()
+
+    def _bars_wanted(self, symbol: str, interval: str) -> int:
+        """Return how many bars to ask for: the warm-up, or what a former process left open."""
+        session = self._session
+        end = session.feed.symbols[symbol].lanes[interval].history_end
+        warmup = session.config.warmup_bars
+        if end is None:
+            return warmup
+        exchange_ts = session.clock.now_ms() + session.feed.skew_ms
+        return max(warmup, (exchange_ts - end) // INTERVAL_MS[interval] + 1)
+
+    def _take_bars(self, symbol: str, interval: str, bars: int) -> None:
+        session = self._session
+        candles = self._history(symbol, interval, bars)
+        now_ms = session.clock.now_ms()
+        exchange_ts = now_ms + session.feed.skew_ms
+        closed = closed_candles(candles, interval, exchange_ts=exchange_ts, count=bars)
+        count = session.feed.on_history(symbol, interval, closed, now_ms)
+        if count < bars and not self._is_restart:
+            detail = f"{symbol} {interval}: {count} of {bars} bars of history"
+            session.feed.board.add(now_ms, BARS_MISSING, detail)
 
     def _history(self, symbol: str, interval: str, bars: int) -> list[Any]:
         """Return the newest closed klines; none where the venue does not have the interval."""

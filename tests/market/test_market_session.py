@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import gzip
 import re
+import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,10 +15,12 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import orjson
 import pytest
 
 from minibot.events.model import Bar
 from minibot.market.session import SessionConfig
+from tests.exchanges.binance.loopback import Loopback, accept, answer
 from tests.market.exchange_process import ExchangeProcess
 from tests.market.market_desk import Desk, link_limits, session_config, wait_until
 
@@ -506,3 +509,86 @@ def test_tape_without_a_book_runs_on_quotes_and_trades(tmp_path: Path, shared_da
     assert desk.world.of("book") == []
     assert {tick.kind for tick in desk.world.of("market_tick")} == {"quote", "trade"}
     assert len(desk.world.of("bar")) > 3
+
+
+# --- a quiet market -----------------------------------------------------------------------------
+
+BINANCE_TIME = 1_700_000_000_000
+
+
+class QuietVenue:
+    """A venue whose stream says nothing, and whose book stands at `update_id`."""
+
+    def __init__(self) -> None:
+        self.update_id = 7
+        self.connections = 0
+        self._info = orjson.dumps(
+            {
+                "symbols": [
+                    {
+                        "symbol": "BTCUSDT",
+                        "status": "TRADING",
+                        "baseAsset": "BTC",
+                        "quoteAsset": "USDT",
+                        "filters": [
+                            {"filterType": "PRICE_FILTER", "tickSize": "0.01"},
+                            {
+                                "filterType": "LOT_SIZE",
+                                "minQty": "0.00001",
+                                "maxQty": "9000",
+                                "stepSize": "0.00001",
+                            },
+                        ],
+                    }
+                ]
+            }
+        )
+
+    def talk(self, sock: socket.socket, request: bytes) -> None:
+        """Answer like a venue."""
+        path = request.split(b" ")[1].partition(b"?")[0]
+        if path == b"/stream":
+            self.connections += 1
+            accept(sock, request)
+            sock.recv(1000)
+            return
+        depth = {"lastUpdateId": self.update_id, "bids": [["99", "1"]], "asks": [["101", "1"]]}
+        bodies = {
+            b"/api/v3/ping": b"{}",
+            b"/api/v3/time": orjson.dumps({"serverTime": BINANCE_TIME}),
+            b"/api/v3/exchangeInfo": self._info,
+            b"/api/v3/klines": b"[]",
+            b"/api/v3/depth": orjson.dumps(depth),
+        }
+        sock.sendall(answer(bodies[path]))
+
+
+@pytest.mark.row("F108")
+def test_quiet_market_is_no_dead_socket(tmp_path: Path) -> None:
+    """While the venue's own book stands where ours stands nothing was missed; then it has moved."""
+    venue = QuietVenue()
+    with Loopback(venue.talk) as server:
+        config = session_config(
+            ("BTCUSDT",), BINANCE_TIME, link=link_limits(tick_stale_ms=200, outage_stop_ms=3_000)
+        )
+        desk = Desk(tmp_path, config, server.port)
+        desk.start()
+        desk.start_clock()
+        asked = len(server.requests)
+        wait_until(
+            lambda: (
+                (
+                    sum(b"limit=5 " in request for request in server.requests[asked:]) >= 2
+                    and desk.session.link.data_age_ms(desk.clock.now_ms()) < 3_000
+                )
+                or desk.has_ended
+            ),
+            "asked twice whether the market is quiet",
+        )
+        assert venue.connections == 1
+        assert not desk.has_ended
+        venue.update_id += 1
+        wait_until(lambda: venue.connections == 2, "given up and connected again")
+        desk.drain()
+
+    assert desk.exit_code == 0
