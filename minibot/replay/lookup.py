@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterator
 from minibot.events.model import Event
 from minibot.kernel.journal import Line, Position
 from minibot.kernel.position import ZERO
-from minibot.kernel.queue import INBOX, open_reader, queue_folder
+from minibot.kernel.queue import INBOX, PARTS, open_reader, queue_folder
 from minibot.kernel.segments import load_segments
 from minibot.replay.engine import Recorded
 
@@ -16,7 +16,7 @@ BATCH = 1024
 
 def lines_from(recorded: Recorded, queue: str, seq: int) -> Iterator[Line]:
     """Yield the lines of a queue from a number on; sealed segments before it are not read."""
-    reader = open_reader(recorded.queues, queue, _start(recorded, queue, seq))
+    reader = open_reader(recorded.queues, queue, start_of(recorded, queue, seq))
     try:
         while lines := reader.read(BATCH):
             for line in lines:
@@ -44,10 +44,15 @@ def events_with_ids(
                 yield line.seq, event
 
 
-def _start(recorded: Recorded, queue: str, seq: int) -> Position:
-    """Return the beginning of the segment that holds a line."""
+def start_of(recorded: Recorded, queue: str, seq: int) -> Position:
+    """Return the beginning of the segment that holds a line, or would hold it.
+
+    The queue may be one part of another, as `<queue>/parts/<role>`.
+    """
+    name, _, part = queue.partition("/parts/")
+    folder = queue_folder(recorded.queues, name)
     lines, number, chain = 0, ZERO.segment, ZERO.chain
-    for segment in load_segments(queue_folder(recorded.queues, queue), INBOX):
+    for segment in load_segments(folder / PARTS if part else folder, part or INBOX):
         if lines + segment.lines >= seq:
             break
         lines += segment.lines

@@ -72,7 +72,6 @@ def clock(ms: int) -> str:
     return _utc(ms).strftime("%H:%M:%S")
 
 
-
 def date_clock(ms: int) -> str:
     """Return a time in Unix milliseconds with its date, in UTC."""
     return _utc(ms).strftime("%Y-%m-%d %H:%M:%S")

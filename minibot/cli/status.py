@@ -1,0 +1,184 @@
+"""minibot status: is a run running, how are its roles, what ended the last one."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from pathlib import Path
+from typing import Any
+
+from minibot.cli.operator import running_run
+from minibot.cli.output import show_json, show_rows, shown_path
+from minibot.cli.selection import var_of
+from minibot.events.model import Health, JsonObject, StopJournal
+from minibot.events.reasons import REASONS
+from minibot.kernel.errors import RunStop
+from minibot.kernel.queue import open_reader
+from minibot.replay.engine import Recorded
+from minibot.report.figures import clock, counted, date_clock, duration, megabytes, plain_text
+from minibot.report.records import RunRecord, read_record, read_records
+from minibot.report.summary import Row
+from minibot.runtime.clock import RunClock
+from minibot.runtime.paths import Var
+from minibot.runtime.stop import STOP_KIND
+from minibot.watchdog.stoplog import read_stops
+
+HELP = "what runs now, what ran last, whether STOP.flag stands"
+EXAMPLE = "minibot status"
+RUNNING, STALE, NOT_RUNNING, FLAGGED = 0, 1, 3, 10
+BATCH = 1024
+
+
+def add_arguments(command: argparse.ArgumentParser) -> None:
+    """Add the flags of this verb."""
+    command.add_argument(
+        "--max-age",
+        type=int,
+        metavar="SECONDS",
+        help="exit 1 when a running role has said nothing for longer (for health checks)",
+    )
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Show how things stand; 0 running, 3 not running, 10 while STOP.flag stands."""
+    var = var_of(arguments)
+    run_id = running_run(var)
+    document: dict[str, Any] = {"var": str(var.root), "running": run_id}
+    rows = [Row(f"minibot on {shown_path(var.root)}")]
+    roles: list[JsonObject] = []
+    if run_id is None:
+        rows.append(Row("running", "nothing"))
+    else:
+        roles = _roles(var, var.run(run_id))
+        document["roles"] = roles
+        rows += _running_rows(var.run(run_id), roles)
+    last = _last_ended(var, run_id)
+    if last is not None:
+        document["last"] = last.to_json()
+        rows.append(_last_row(last))
+    flag = _flag(var)
+    document["flag"] = flag
+    rows += _flag_rows(var, flag)
+    if arguments.json:
+        show_json(document)
+    else:
+        show_rows(rows)
+    return _exit_code(run_id, flag, roles, arguments.max_age)
+
+
+def _exit_code(
+    run_id: str | None, flag: JsonObject | None, roles: list[JsonObject], max_age_s: int | None
+) -> int:
+    if flag is not None:
+        return FLAGGED
+    if run_id is None:
+        return NOT_RUNNING
+    if max_age_s is not None and any(role["age_s"] > max_age_s for role in roles):
+        return STALE
+    return RUNNING
+
+
+# --- the running run --------------------------------------------------------------------------
+
+
+def _roles(var: Var, run_dir: Path) -> list[JsonObject]:
+    """Return what each role last said of itself, and how many machine seconds ago."""
+    try:
+        recorded = Recorded.open(run_dir)
+    except RunStop:
+        return []
+    found = []
+    for role in recorded.roles.writers("health"):
+        path = var.queues / "health" / "parts" / f"{role}.head"
+        if not path.exists():
+            continue
+        health = _last_health(recorded, var, role)
+        if health is not None:
+            age_s = max(0, round(time.time() - path.stat().st_mtime))
+            found.append({**health.to_json(), "age_s": age_s})
+    return found
+
+
+def _last_health(recorded: Recorded, var: Var, role: str) -> Health | None:
+    reader = open_reader(var.queues, "health", part=role)
+    last = None
+    while lines := reader.read(BATCH):
+        last = lines[-1]
+    reader.close()
+    payload = None if last is None else recorded.decode(f"health/parts/{role}", last).payload
+    return payload if isinstance(payload, Health) else None
+
+
+def _running_rows(run_dir: Path, roles: list[JsonObject]) -> list[Row]:
+    record = read_record(run_dir)
+    manifest = record.manifest
+    if manifest is None:
+        return [Row("running", f"{run_dir.name}, starting")]
+    kind = "simulated data" if manifest.simulated else "real market data"
+    since = duration(int(time.time() * 1000) - manifest.started_ms)
+    now_ms = RunClock(run_dir, manifest.clock_origin_ms, manifest.clock_speed).now_ms()
+    rows = [
+        Row("running", f"{manifest.run_id}, profile {manifest.profile}, {kind}, paper", "good"),
+        Row("since", f"{date_clock(manifest.started_ms)} UTC, {since} ago"),
+        Row("market time", f"{clock(now_ms)} UTC"),
+    ]
+    for role in roles:
+        text = (
+            f"{role['role']:<15} {role['state']:<9} up {duration(role['uptime_s'] * 1000):>12}, "
+            f"{megabytes(role.get('rss_bytes')):>6}, heard {role['age_s']} s ago"
+        )
+        rows.append(Row("roles" if role is roles[0] else "", text))
+    reason = next((role["reason"] for role in roles if role["role"] == "strategy_role"), "")
+    if reason:
+        rows.append(Row("decision", plain_text(reason)))
+    return rows
+
+
+# --- what stands ------------------------------------------------------------------------------
+
+
+def _last_ended(var: Var, running: str | None) -> RunRecord | None:
+    ended = [record for record in read_records(var) if record.run_id != running]
+    return ended[-1] if ended else None
+
+
+def _last_row(record: RunRecord) -> Row:
+    wall = "" if record.wall_ms is None else f" after {duration(record.wall_ms)}"
+    state = "ended in order" if record.state == "sealed" else record.state
+    tone = "" if record.state == "sealed" else "bad"
+    code = f" by {record.reason_code}" if record.reason_code else ""
+    return Row("last run", f"{record.run_id} {state}{code}{wall}", tone)
+
+
+def _flag(var: Var) -> JsonObject | None:
+    """Return the flag with the last STOP on record, or None where no flag stands."""
+    if not var.flag.exists():
+        return None
+    found: JsonObject = {"file": str(var.flag), "run_id": None}
+    try:
+        envelopes = read_stops(var.root)
+    except RunStop as error:
+        return {**found, "trouble": str(error)}
+    stops = [item for item in envelopes if item["payload"]["kind"] == STOP_KIND]
+    if stops:
+        payload = StopJournal.from_json(stops[-1]["payload"]).to_json()
+        found |= {"run_id": stops[-1]["run_id"], **payload}
+    return found
+
+
+def _flag_rows(var: Var, flag: JsonObject | None) -> list[Row]:
+    if flag is None:
+        return [Row("STOP.flag", "none: a run may start", "good")]
+    rows = [Row("STOP.flag", f"{shown_path(var.flag)} stands: no run starts", "bad")]
+    code = flag.get("reason_code")
+    if code is None:
+        why = flag.get("trouble") or "no STOP is on record yet: its run has not come to its end"
+        return [*rows, Row("reason", plain_text(why))]
+    reason = REASONS.get(str(code))
+    rows.append(Row("reason", f"{code} in {flag['run_id']}: {plain_text(flag['detail'])}", "bad"))
+    if reason is not None:
+        rows += [Row("meaning", reason.meaning), Row("what to do", reason.remedy)]
+    positions = flag.get("open_positions") or []
+    if positions:
+        rows.append(Row("open", f"{counted(len(positions), 'position')} at that time"))
+    return [*rows, Row("then", 'minibot clear-stop --reason "..."')]

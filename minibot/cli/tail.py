@@ -1,0 +1,131 @@
+"""minibot tail: the events of a queue, as they stand or as they come."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from minibot.cli.operator import running_run
+from minibot.cli.selection import find_run, var_of
+from minibot.kernel.errors import ContractError, Refusal
+from minibot.kernel.journal import JournalReader, Line
+from minibot.kernel.position import Position
+from minibot.kernel.queue import open_reader
+from minibot.kernel.wakeup import Waiter
+from minibot.replay.engine import Recorded
+from minibot.replay.lines import event_line, plain
+from minibot.replay.lookup import start_of
+from minibot.runtime.paths import Var
+
+HELP = "show the events of a queue; --follow goes on as they come, also over rotation"
+EXAMPLE = "minibot tail signals --follow"
+BATCH = 512
+WAIT_S = 1.0
+
+
+def add_arguments(command: argparse.ArgumentParser) -> None:
+    """Add the flags of this verb."""
+    command.add_argument("queue", help="a queue, or one role's part: health/parts/market_role")
+    command.add_argument(
+        "-f", "--follow", action="store_true", help="go on as events come; Ctrl-C ends it"
+    )
+    command.add_argument("-n", "--lines", type=int, default=10, help="how many of the last")
+    command.add_argument(
+        "--run", dest="of_run", metavar="RUN", help="of this run instead of the newest"
+    )
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Print events, with --json each as its JSON on a line; 0 also when interrupted."""
+    var = var_of(arguments)
+    followed = Followed(_recorded(var, arguments.of_run), arguments.queue, arguments.lines)
+    try:
+        _print(followed.read(), followed, as_json=arguments.json)
+        while arguments.follow:
+            followed = _reopened(var, followed, arguments)
+            followed.wait()
+            _print(followed.read(), followed, as_json=arguments.json)
+    except KeyboardInterrupt:
+        return 0
+    return 0
+
+
+class Followed:
+    """One queue of one run, read from its last lines on."""
+
+    def __init__(self, recorded: Recorded, queue: str, lines: int) -> None:
+        name, _, part = queue.partition("/parts/")
+        if name not in recorded.roles.queues:
+            known = ", ".join(recorded.roles.queues)
+            raise Refusal(f"there is no queue {plain(queue)!r}.", f"Queues: {known}.")
+        if part and not recorded.roles.queues[name].parts:
+            raise Refusal(f"{name} has no parts.", f"Try: minibot tail {name}")
+        self.recorded = recorded
+        self.queue = queue
+        self.is_of_sealed_run = recorded.queues == recorded.run_dir / "queues"
+        root = recorded.queues
+        self._part = part or None
+        total = open_reader(root, name, part=self._part).head().lines
+        self._first = max(1, total - lines + 1)
+        start = start_of(recorded, queue, self._first)
+        self._reader = self._open(name, start)
+        self._waiter = Waiter([_head_path(root, name, self._part)])
+
+    def _open(self, name: str, start: Position) -> JournalReader:
+        return open_reader(self.recorded.queues, name, start, part=self._part)
+
+    def read(self) -> Iterator[Line]:
+        """Yield what has come since the last call."""
+        while lines := self._reader.read(BATCH):
+            for line in lines:
+                if line.seq >= self._first:
+                    yield line
+
+    def wait(self) -> None:
+        """Wait until something may have come."""
+        if not self._reader.backlog():
+            self._waiter.wait(WAIT_S)
+
+    def close(self) -> None:
+        """Give everything back."""
+        self._reader.close()
+        self._waiter.close()
+
+
+def _recorded(var: Var, name: str | None) -> Recorded:
+    if name is None:
+        name = running_run(var) or "latest"
+    return Recorded.open(find_run(name, var))
+
+
+def _reopened(var: Var, followed: Followed, arguments: argparse.Namespace) -> Followed:
+    """Return the same queue of a run that began meanwhile, from its first event on."""
+    run_id = running_run(var)
+    if arguments.of_run is not None or run_id in (None, followed.recorded.manifest.run_id):
+        return followed
+    if not (var.run(str(run_id)) / "manifest.json").exists():
+        return followed
+    rest = list(followed.read())
+    _print(iter(rest), followed, as_json=arguments.json)
+    followed.close()
+    print(f"{run_id} begins", file=sys.stderr)
+    return Followed(_recorded(var, run_id), followed.queue, sys.maxsize)
+
+
+def _head_path(root: Path, name: str, part: str | None) -> Path:
+    return root / name / "parts" / f"{part}.head" if part else root / name / "inbox.head"
+
+
+def _print(lines: Iterator[Line], followed: Followed, *, as_json: bool) -> None:
+    for line in lines:
+        if as_json:
+            sys.stdout.write(line.json.decode("ascii", "backslashreplace") + "\n")
+            continue
+        try:
+            text = event_line(line.seq, followed.recorded.decode(followed.queue, line))
+        except ContractError as error:
+            text = f"{line.seq:>7}  {error.reason_code}: {plain(error.detail)}"
+        print(text)
+    sys.stdout.flush()

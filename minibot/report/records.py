@@ -1,0 +1,103 @@
+"""The runs of one `var` as their manifests and seals tell them, without reading a single queue."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from minibot.events.model import JsonObject
+from minibot.kernel.errors import RunStop
+from minibot.kernel.files import read_hashed
+from minibot.report.night import drill_of, read_seal
+from minibot.runtime.manifest import Manifest
+from minibot.runtime.paths import Var
+
+ACCEPTANCE_FILE = "acceptance.json"
+
+
+@dataclass(frozen=True, slots=True)
+class RunRecord:
+    """One run at a glance; `trouble` says why its manifest cannot be read."""
+
+    run_dir: Path
+    manifest: Manifest | None
+    seal: JsonObject
+    acceptance: JsonObject | None
+    trouble: str = ""
+
+    @property
+    def run_id(self) -> str:
+        """The run's id, which names its folder."""
+        return self.run_dir.name
+
+    @property
+    def state(self) -> str:
+        """How it ended: sealed, stopped, interrupted, damaged; `unsealed` while it runs."""
+        if self.manifest is None:
+            return "damaged"
+        return str(self.seal.get("extra", {}).get("state", "unsealed"))
+
+    @property
+    def reason_code(self) -> str:
+        """What ended it, empty where nothing did."""
+        return str(self.seal.get("extra", {}).get("reason_code", ""))
+
+    @property
+    def is_real(self) -> bool:
+        """Whether it ran on real market data in real time with nothing injected."""
+        manifest = self.manifest
+        return manifest is not None and not manifest.simulated and not drill_of(manifest)
+
+    @property
+    def wall_ms(self) -> int | None:
+        """Machine milliseconds from start to seal, None without an end."""
+        ended = self.seal.get("extra", {}).get("ended_ms")
+        if ended is None or self.manifest is None:
+            return None
+        return int(ended) - self.manifest.started_ms
+
+    def to_json(self) -> JsonObject:
+        """Return the record as one JSON object."""
+        manifest = self.manifest
+        return {
+            "run_id": self.run_id,
+            "folder": str(self.run_dir),
+            "profile": None if manifest is None else manifest.profile,
+            "simulated": None if manifest is None else manifest.simulated,
+            "drill": None if manifest is None else drill_of(manifest),
+            "started_ms": None if manifest is None else manifest.started_ms,
+            "wall_ms": self.wall_ms,
+            "state": self.state,
+            "reason_code": self.reason_code or None,
+            "root": self.seal.get("root"),
+            "acceptance": None if self.acceptance is None else self.acceptance["verdict"],
+            "trouble": self.trouble or None,
+        }
+
+
+def read_record(run_dir: Path) -> RunRecord:
+    """Return one run at a glance."""
+    seal = read_seal(run_dir)
+    try:
+        manifest = Manifest.load(run_dir)
+    except RunStop as error:
+        return RunRecord(run_dir, None, seal, None, error.detail)
+    return RunRecord(run_dir, manifest, seal, _acceptance(run_dir, seal))
+
+
+def read_records(var: Var) -> list[RunRecord]:
+    """Return every run of a `var`, oldest first."""
+    folders = sorted(path.parent for path in var.runs.glob("*/manifest.json"))
+    return [read_record(folder) for folder in folders]
+
+
+def _acceptance(run_dir: Path, seal: JsonObject) -> JsonObject | None:
+    """Return the verdict of `minibot accept`; one about another root counts as none."""
+    path = run_dir / "report" / ACCEPTANCE_FILE
+    if not path.exists():
+        return None
+    try:
+        verdict = dict(read_hashed(path))
+    except RunStop:
+        return None
+    return verdict if verdict.get("root") == seal.get("root") and "verdict" in verdict else None
