@@ -322,7 +322,8 @@ class Night:
             words = process.info["cmdline"] or []
             if process.info["status"] == psutil.STATUS_ZOMBIE or process.pid == os.getpid():
                 continue
-            if any(root in word for word in words[1:]) or _session(process.pid) in self._sessions:
+            is_ours = any(word == root or word.startswith(root + os.sep) for word in words[1:])
+            if is_ours or _session(process.pid) in self._sessions:
                 found.append(process)
         return found
 

@@ -315,7 +315,11 @@ class Shell:
             self.context.heartbeat.waiting = 0
             return 0
         took = 0
-        while took < BATCH_MAX and (taken := self.inputs.next()) is not None:
+        # Once a STOP has been taken nothing more is, not even the rest of the batch.
+        while took < BATCH_MAX and not self._is_ahead:
+            taken = self.inputs.next()
+            if taken is None:
+                break
             took += 1
             if not self._apply(taken):
                 return None
