@@ -1,0 +1,103 @@
+"""A real night for tests: the launcher as a process, its roles by name, its end."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import psutil
+
+from minibot.kernel.queue import open_reader
+
+PROJECT = Path(__file__).resolve().parents[2]
+PROFILE = "config/nore-demo.v1.json"
+DEADLINE_S = 120.0
+
+
+def wait_until(is_true: Callable[[], bool], what: str, deadline_s: float = DEADLINE_S) -> None:
+    """Look until something is true; fail with its name when it never becomes so."""
+    end = time.monotonic() + deadline_s
+    while not is_true():
+        if time.monotonic() > end:
+            raise AssertionError(f"never happened: {what}")
+        time.sleep(0.02)
+
+
+class Night:
+    """One launcher process on its own `var`."""
+
+    def __init__(
+        self, var: Path, sets: Sequence[str] = (), source: str = "generator:1", speed: str = "20"
+    ) -> None:
+        self.var = var
+        argv = [sys.executable, "-m", "minibot.nore_run_v1", "--config", PROFILE]
+        argv += ["--var", str(var), "--quiet", "--no-proof"]
+        for text in (f"embedded.source={source}", f"embedded.speed={speed}", *sets):
+            argv += ["--set", text]
+        self.process = subprocess.Popen(
+            argv,
+            cwd=PROJECT,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+
+    def lines(self, queue: str) -> int:
+        """Return how many lines of a queue are published."""
+        return open_reader(self.var / "queues", queue).head().lines
+
+    def role(self, name: str) -> psutil.Process | None:
+        """Return the running process of a role, a child of this launcher."""
+        try:
+            children = psutil.Process(self.process.pid).children()
+        except psutil.NoSuchProcess:
+            return None
+        for child in children:
+            try:
+                if name in child.cmdline():
+                    return child
+            except psutil.Error:
+                continue
+        return None
+
+    def is_trading(self) -> bool:
+        """Return whether every role runs and ticks are being taken."""
+        return self.lines("market_ticks") > 200 and self.lines("signals") > 0
+
+    def await_trading(self) -> None:
+        """Wait until the chain works, or fail with what the launcher said."""
+        wait_until(lambda: self.is_trading() or self.process.poll() is not None, "the chain works")
+        if self.process.poll() is not None:
+            raise AssertionError(f"ended early: {self.end()}")
+
+    def interrupt(self) -> None:
+        """Send the launcher what Ctrl-C sends."""
+        self.process.send_signal(signal.SIGINT)
+
+    def end(self) -> tuple[int, str]:
+        """Wait for the end; return the exit code and what was said."""
+        said, _ = self.process.communicate(timeout=DEADLINE_S)
+        return self.process.returncode, said
+
+    def run_dirs(self) -> list[Path]:
+        """Return the folders of all runs here, oldest first."""
+        return sorted(path.parent for path in (self.var / "runs").glob("*/manifest.json"))
+
+
+def refused(*arguments: str) -> tuple[int, str]:
+    """Run the launch command with arguments that have to be refused; exit code and words."""
+    done = subprocess.run(
+        [sys.executable, "-m", "minibot.nore_run_v1", *arguments],
+        cwd=PROJECT,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE_S,
+        check=False,
+    )
+    return done.returncode, done.stdout + done.stderr

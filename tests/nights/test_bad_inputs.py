@@ -1,0 +1,128 @@
+"""What a person can get wrong before a night: one clear message, no run left."""
+
+from __future__ import annotations
+
+import gzip
+import socket
+from pathlib import Path
+
+import pytest
+
+from tests.nights.night import Night, refused, wait_until
+
+DEMO = "config/nore-demo.v1.json"
+
+
+def demo(var: Path, *sets: str) -> tuple[int, str]:
+    """Run the demo profile with changes that have to be refused."""
+    arguments = ["--config", DEMO, "--var", str(var)]
+    for text in sets:
+        arguments += ["--set", text]
+    return refused(*arguments)
+
+
+def assert_refused(result: tuple[int, str], codes: set[int], word: str, var: Path) -> None:
+    """Judge a refusal: code, named thing, no traceback, no run folder."""
+    code, said = result
+    assert code in codes, said
+    assert word in said
+    assert "Traceback" not in said
+    assert not list(var.glob("runs/*"))
+
+
+@pytest.mark.parametrize(
+    ("text", "codes", "word"),
+    [
+        ("mode=LIVE", {4}, "mode"),
+        ("risk.max_drawdwn=3", {4}, "risk"),
+        ("duration_ms=-5", {4}, "duration_ms"),
+        ("embedded.speed=fast", {4}, "speed"),
+        ("embedded.speed=120", {4}, "speed"),
+        ("embedded.source=tape:missing.gz", {2, 4}, "missing.gz"),
+        ("binance.api_key=x", {4}, "api_key"),
+        ('processes.clerk=["ai_role","risk_role"]', {4}, "ai_role"),
+    ],
+)
+@pytest.mark.row("N-22", "N-36", "N-92")
+def test_setting_that_may_not_be_is_refused_by_name(
+    tmp_path: Path, text: str, codes: set[int], word: str
+) -> None:
+    """One message that names the key or file, and nothing is started."""
+    assert_refused(demo(tmp_path / "var", text), codes, word, tmp_path / "var")
+
+
+def test_file_that_is_no_tape_is_refused_by_name(tmp_path: Path) -> None:
+    """Random bytes, a truncated recording and a recording of something else."""
+    junk = tmp_path / "junk.gz"
+    junk.write_bytes(bytes(range(256)) * 12)
+    whole = gzip.compress(b'1723161254087896568 {"stream":"btcusdt@trade","data":{}}\n' * 500)
+    cut = tmp_path / "cut.gz"
+    cut.write_bytes(whole[: len(whole) // 2])
+    other = tmp_path / "other.gz"
+    other.write_bytes(gzip.compress(b"once upon a time\n" * 100))
+
+    for path in (junk, cut, other):
+        result = demo(tmp_path / "var", f"embedded.source=tape:{path}")
+        assert_refused(result, {2, 4}, path.name, tmp_path / "var")
+
+
+def test_port_in_use_is_refused_by_number(tmp_path: Path) -> None:
+    """The embedded exchange cannot have a port that somebody holds."""
+    with socket.socket() as holder:
+        holder.bind(("127.0.0.1", 0))
+        holder.listen()
+        port = holder.getsockname()[1]
+        result = demo(tmp_path / "var", f"embedded.port={port}")
+
+    assert_refused(result, {2, 4}, str(port), tmp_path / "var")
+
+
+def test_var_that_cannot_be_written_is_refused_by_name(tmp_path: Path) -> None:
+    """A file stands where `var` should be."""
+    (tmp_path / "var").write_text("not a folder")
+
+    code, said = demo(tmp_path / "var")
+    assert code == 2, said
+    assert "var" in said
+    assert "Traceback" not in said
+
+
+@pytest.mark.row("N-89")
+def test_start_while_the_flag_stands_is_refused(tmp_path: Path) -> None:
+    """A stopped installation does not start again by itself (F70)."""
+    (tmp_path / "var").mkdir(mode=0o700)
+    (tmp_path / "var" / "STOP.flag").touch()
+
+    assert_refused(demo(tmp_path / "var"), {2}, "STOP", tmp_path / "var")
+
+
+def test_second_start_on_the_same_var_is_refused_and_the_first_goes_on(tmp_path: Path) -> None:
+    """Two runs never share a `var` (F69); Ctrl-C then ends the first one in order."""
+    night = Night(tmp_path / "var")
+    night.await_trading()
+
+    code, said = demo(tmp_path / "var")
+    assert code == 2, said
+    assert "another run" in said
+    before = night.lines("market_ticks")
+    night.interrupt()
+    code, said = night.end()
+    assert code == 0, said
+    assert not (tmp_path / "var" / "STOP.flag").exists()
+    assert night.run_dirs()[0].joinpath("queues").exists()
+    assert before > 0
+
+
+def test_second_interrupt_stops_at_once(tmp_path: Path) -> None:
+    """The second Ctrl-C is OPERATOR_KILL: exit 10, flag raised."""
+    night = Night(tmp_path / "var", speed="1")
+    night.await_trading()
+    night.interrupt()
+    # Two signals at the same moment are one: the second comes once the end is announced.
+    wait_until(lambda: night.lines("control") == 2, "the end is announced")
+    night.interrupt()
+    code, said = night.end()
+
+    assert code == 10, said
+    assert "OPERATOR_KILL" in said
+    assert (tmp_path / "var" / "STOP.flag").exists()

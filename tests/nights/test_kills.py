@@ -1,0 +1,111 @@
+"""SIGKILL of roles and of the launcher in real nights: nothing lost, nothing doubled."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter
+from pathlib import Path
+
+import psutil
+import pytest
+
+from minibot.kernel.verify import verify_tree
+from minibot.replay.engine import Recorded, replay_run
+from minibot.replay.lineage import verify_lineage
+from tests.nights.night import Night, wait_until
+
+ROLES = ("strategy_role", "risk_role", "execution_role", "market_role", "ai_role")
+
+
+def await_restart(night: Night, name: str, pid: int) -> None:
+    """Wait until a role has another process."""
+    wait_until(
+        lambda: (again := night.role(name)) is not None and again.pid != pid,
+        f"{name} is started again",
+    )
+
+
+def await_ticks(night: Night, before: int) -> None:
+    """Wait until ticks go on."""
+    wait_until(lambda: night.lines("market_ticks") > before, "ticks go on")
+
+
+@pytest.mark.row("N-20", "N-02", "N-121", "N-103")
+def test_night_with_each_role_killed_once_ends_well_and_replays_identical(tmp_path: Path) -> None:
+    """Each role is killed in turn; it comes back within its budget and its outputs are exact."""
+    night = Night(tmp_path / "var", ["duration_ms=420000"])
+    night.await_trading()
+    for name in ROLES:
+        victim = night.role(name)
+        assert victim is not None, name
+        before = night.lines("market_ticks")
+        victim.kill()
+        await_restart(night, name, victim.pid)
+        await_ticks(night, before)
+    code, said = night.end()
+
+    assert code == 0, said
+    run_dir = night.run_dirs()[-1]
+    assert list(verify_tree(run_dir)) == []
+    recorded = Recorded.open(run_dir)
+    assert list(verify_lineage(recorded)) == []
+    replay = replay_run(run_dir)
+    assert replay.is_identical
+    assert sum(role.missing + role.unproven for role in replay.roles) == 0
+    restarts = Counter(event.payload.to_json()["kind"] for _, event in recorded.events("incidents"))
+    assert restarts["ROLE_RESTARTED"] == len(ROLES)
+    client_orders = [
+        event.payload.to_json()["client_order_id"] for _, event in recorded.events("order_intents")
+    ]
+    assert len(client_orders) == len(set(client_orders))
+
+
+@pytest.mark.row("N-89", "N-35")
+def test_killed_launcher_leaves_no_orphan_and_the_next_start_seals_its_run(tmp_path: Path) -> None:
+    """Every role sees that the launcher is gone; the next start recovers and says so (F67)."""
+    night = Night(tmp_path / "var")
+    night.await_trading()
+    roles = psutil.Process(night.process.pid).children()
+    night.process.kill()
+    night.end()
+    _, alive = psutil.wait_procs(roles, timeout=15)
+    assert not alive, [process.cmdline() for process in alive]
+    (tmp_path / "var" / "STOP.flag").unlink(missing_ok=True)
+
+    again = Night(tmp_path / "var", ["duration_ms=40000"])
+    code, said = again.end()
+
+    assert code == 0, said
+    assert "interrupted" in said
+    former = night.run_dirs()[0]
+    assert json.loads((former / "seal.json").read_bytes())["extra"]["state"] == "interrupted"
+    assert list(verify_tree(former)) == []
+    assert replay_run(former).difference is None
+
+
+@pytest.mark.row("N-82", "N-105")
+def test_byte_changed_between_runs_is_sealed_as_found_and_named(tmp_path: Path) -> None:
+    """A queue damaged after a crash is not repaired: the next start goes on and verify names it."""
+    night = Night(tmp_path / "var")
+    night.await_trading()
+    children = psutil.Process(night.process.pid).children()
+    night.process.kill()
+    night.end()
+    psutil.wait_procs(children, timeout=15)
+    (tmp_path / "var" / "STOP.flag").unlink(missing_ok=True)
+    inbox = tmp_path / "var" / "queues" / "signals" / "inbox.jsonl"
+    data = bytearray(inbox.read_bytes())
+    data[90] ^= 1
+    inbox.write_bytes(data)
+    digest = hashlib.sha256(data).hexdigest()
+
+    again = Night(tmp_path / "var", ["duration_ms=40000"])
+    code, said = again.end()
+
+    assert code == 0, said
+    former = night.run_dirs()[0]
+    findings = list(verify_tree(former))
+    assert any("signals" in finding.file for finding in findings)
+    sealed = (former / "queues" / "signals" / "inbox.jsonl").read_bytes()
+    assert hashlib.sha256(sealed).hexdigest() == digest
