@@ -195,6 +195,8 @@ class Files:
         except portalocker.AlreadyLocked:
             return False
         except portalocker.LockException as error:
+            if sys.platform == "win32" and getattr(error.__cause__, "errno", None) == 0:
+                return False  # Wine's C library refuses a lock that is held without saying why.
             raise OSError(errno.ENOLCK, f"the file system gives no lock: {error}") from error
         return True
 

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Final
 
 from minibot.kernel.errors import MinibotError
-from minibot.kernel.files import FILES, StrPath
-from minibot.kernel.head import PUBLISHED_BYTES, read_head_bytes
+from minibot.kernel.files import FILES, Access, StrPath, io_stop
+from minibot.kernel.head import PUBLISHED_BYTES
 
 POLL_MIN_S: Final = 0.0005
 POLL_MAX_S: Final = 0.010
@@ -69,18 +69,23 @@ class Waiter:
 
 
 class _Poll:
-    """Looks at the heads again and again, less often the longer nothing comes."""
+    """Looks at the heads again and again, less often the longer nothing comes.
+
+    A head is written in place for the whole life of its journal, so that it is opened once: on
+    Windows opening a file costs many times what reading it does.
+    """
 
     def __init__(self, paths: Sequence[Path], handles: Sequence[int]) -> None:
         self._paths = paths
         self._handles = list(handles) if sys.platform != "win32" else []
-        self._seen = [read_head_bytes(path)[:PUBLISHED_BYTES] for path in paths]
+        self._fds: dict[Path, int] = {}
+        self._seen = [self._look(path) for path in paths]
 
     def wait(self, timeout_s: float) -> bool:
         deadline_ns = FILES.monotonic_ns() + int(timeout_s * 1e9)
         pause = POLL_MIN_S
         while True:
-            seen = [read_head_bytes(path)[:PUBLISHED_BYTES] for path in self._paths]
+            seen = [self._look(path) for path in self._paths]
             if seen != self._seen:
                 self._seen = seen
                 return True
@@ -92,7 +97,20 @@ class _Poll:
             pause = min(2 * pause, POLL_MAX_S)
 
     def close(self) -> None:
-        pass
+        for fd in self._fds.values():
+            FILES.close(fd)
+        self._fds.clear()
+
+    def _look(self, path: Path) -> bytes:
+        fd = self._fds.get(path)
+        try:
+            if fd is None:
+                fd = self._fds[path] = FILES.open(path, Access.READ)
+            return FILES.pread(fd, PUBLISHED_BYTES, 0)
+        except FileNotFoundError:
+            return b""
+        except OSError as error:
+            raise io_stop(error, "read", path) from error
 
     def _pause(self, seconds: float) -> bool:
         if not self._handles:
