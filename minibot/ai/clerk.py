@@ -81,7 +81,7 @@ class Clerk:
         self._asked_ts: dict[str, int] = {}
         self._ask_number = 0
         self._tick_seq = 0
-        self._signals: dict[str, Event] = {}
+        self._signals: dict[str, tuple[Event, float]] = {}  # With the mid at the signal.
         self._trained_ts = 0
         self._first_ts = 0
         self._notes: list[str] = []
@@ -154,10 +154,11 @@ class Clerk:
                 self._asked_ts[symbol] = now
 
     def _ask_for_signal(self, signal: Signal, event: Event, now: int) -> None:
-        if len(self._signals) >= _SIGNALS_OPEN_MAX:
+        mid = self._mid(signal.symbol)
+        if mid is None or len(self._signals) >= _SIGNALS_OPEN_MAX:
             self.patterns.lost += 1
         elif self._ask(signal.symbol, event, now, signal_id=event.id):
-            self._signals[event.id] = event
+            self._signals[event.id] = (event, mid)
 
     def _ask(self, symbol: str, event: Event, now: int, signal_id: str = "") -> bool:
         if self.keeper.state != READY:
@@ -223,7 +224,7 @@ class Clerk:
         for answer in turn.answers:
             self._on_answer(answer, outcome)
         self._on_model_answer()
-        self.patterns.flush_when_due(now)
+        self.patterns.files.write_when_due(now)
         self._train_when_due(now)
         self._fetch_training(outcome)
         outcome.notes, self._notes = self._notes, []
@@ -236,10 +237,10 @@ class Clerk:
             if answer.recommendation is not None:
                 outcome.publish.append((answer.recommendation, ask))
             return
-        event = self._signals.pop(ask.signal_id, None)
-        mid = self._mid(ask.symbol)
-        if event is not None and isinstance(event.payload, Signal) and mid is not None:
-            self.patterns.open(event.payload, event, answer, mid)
+        waiting = self._signals.pop(ask.signal_id, None)
+        if waiting is not None and isinstance(waiting[0].payload, Signal):
+            event, mid = waiting
+            self.patterns.open(waiting[0].payload, event, answer, mid)
 
     def _on_model_answer(self) -> None:
         answer, self.keeper.model_answer = self.keeper.model_answer, None
@@ -319,7 +320,7 @@ class Clerk:
         return {
             **self.keeper.counters,
             "ai_dataset_rows": len(self.rows),
-            "ai_patterns": self.patterns.written,
+            "ai_patterns": self.patterns.files.written,
             "ai_patterns_lost": self.patterns.lost,
         }
 

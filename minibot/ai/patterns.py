@@ -13,14 +13,13 @@ from pathlib import Path
 from typing import Any, Final
 
 from minibot.ai.drafts import Answer
+from minibot.ai.line_files import LineFiles
 from minibot.ai.vector import FEATURES_VERSION
 from minibot.events.model import Event, Signal
 from minibot.kernel import canonical
-from minibot.kernel.files import ensure_folder, write_atomic
 from minibot.kernel.line import encode_line
 
 OPEN_MAX: Final = 1_000
-LINES_PER_FILE: Final = 500
 _BPS: Final = 10_000.0
 
 
@@ -46,15 +45,11 @@ class Patterns:
     """
 
     def __init__(self, ai_root: Path, run_id: str, horizon_ms: int) -> None:
-        self.written = 0
         self.lost = 0
-        self._folder = ai_root / "patterns" / run_id
+        self.files = LineFiles(ai_root / "patterns" / run_id, horizon_ms)
         self._run_id = run_id
         self._horizon_ms = horizon_ms
         self._open: deque[_Open] = deque()
-        self._lines: list[bytes] = []
-        self._flushed_ts = 0
-        self._number = _last_number(self._folder)
 
     def open(self, signal: Signal, event: Event, answer: Answer, mid: float) -> None:
         """Begin a pattern: a signal, and the worker's answer to it."""
@@ -106,37 +101,15 @@ class Patterns:
                 "low_bps": _bps_text(pattern.low, pattern.mid),
             },
         }
-        self._lines.append(encode_line(canonical.encode(record)))
-
-    def flush_when_due(self, ts: int) -> None:
-        """Write a file once there is one's worth, or a horizon of market time has passed."""
-        is_due = ts - self._flushed_ts >= self._horizon_ms
-        if len(self._lines) >= LINES_PER_FILE or (self._lines and is_due):
-            self._write(ts)
+        self.files.add(encode_line(canonical.encode(record)))
 
     def end(self, ts: int) -> None:
         """Write what is complete and, marked by a null outcome, what is still open."""
         for pattern in self._open:
             record = {**pattern.record, "outcome": None}
-            self._lines.append(encode_line(canonical.encode(record)))
+            self.files.add(encode_line(canonical.encode(record)))
         self._open.clear()
-        if self._lines:
-            self._write(ts)
-
-    def _write(self, ts: int) -> None:
-        ensure_folder(self._folder)
-        self._number += 1
-        write_atomic(self._folder / f"{self._number:06d}.jsonl", b"".join(self._lines))
-        self.written += len(self._lines)
-        self._lines.clear()
-        self._flushed_ts = ts
-
-
-def _last_number(folder: Path) -> int:
-    """Return the number of the last file, so that a restarted clerk writes behind it."""
-    if not folder.is_dir():
-        return 0
-    return max((int(path.stem) for path in folder.glob("[0-9]*.jsonl")), default=0)
+        self.files.write(ts)
 
 
 def _bps_text(value: float, start: float) -> str:

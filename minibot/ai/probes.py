@@ -16,6 +16,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -166,7 +167,9 @@ if sys.platform != "win32":
         child = os.fork()
         if child == 0:
             os._exit(0)
-        os.waitpid(child, 0)
+        # That it could be started is the finding, whatever becomes of waiting for it.
+        with suppress(OSError):
+            os.waitpid(child, 0)
         return child
 
     def _executable_memory() -> object:

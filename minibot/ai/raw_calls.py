@@ -13,6 +13,8 @@ if sys.platform == "linux":
     import ctypes
     import os
     import platform
+    import resource
+    import signal
     from typing import Final
 
     _MACHINES: Final = ("x86_64", "aarch64")
@@ -66,7 +68,13 @@ if sys.platform == "linux":
         "sched_setscheduler": (144, 119),
         "personality": (135, 92),
         "init_module": (175, 105),
+        # Allowed with other arguments than these:
+        "clone": (56, 220),
+        "tgkill": (234, 131),
+        "fcntl": (72, 25),
+        "prlimit64": (302, 261),
     }
+    _F_SETOWN: Final = 8
     _PTRACE_SEIZE: Final = 0x4206  # Attaches without stopping; the end of this process detaches.
 
     def raw_calls() -> list[tuple[str, Callable[[], object]]]:
@@ -78,7 +86,13 @@ if sys.platform == "linux":
         library = ctypes.CDLL(None, use_errno=True)
         library.syscall.restype = ctypes.c_long
         parent = os.getppid()
+        seconds = resource.getrlimit(resource.RLIMIT_CPU)
+        limit = (ctypes.c_uint64 * 2)(*(value & (2**64 - 1) for value in seconds))
         first_arguments = {
+            "clone": (int(signal.SIGCHLD),),
+            "tgkill": (parent, parent),
+            "fcntl": (2, _F_SETOWN, os.getpid()),
+            "prlimit64": (0, resource.RLIMIT_CPU, ctypes.addressof(limit)),
             "ptrace": (_PTRACE_SEIZE, parent),
             "tkill": (parent,),
             "pidfd_open": (parent,),
@@ -96,7 +110,9 @@ if sys.platform == "linux":
                 if result < 0:
                     number = ctypes.get_errno()
                     raise OSError(number, os.strerror(number))
-                return result
+                if name == "clone" and result == 0:
+                    os._exit(0)  # The child of a fork that should not have been possible.
+                return limit if name == "prlimit64" else result
 
             return attempt
 

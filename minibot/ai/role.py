@@ -18,6 +18,7 @@ from minibot.ai.clerk import Clerk, Outcome
 from minibot.ai.drafts import Ask
 from minibot.ai.frames import DRAFT_BYTES_MAX
 from minibot.ai.intake import Intake
+from minibot.ai.line_files import LineFiles
 from minibot.ai.nore_ai_worker_v1 import command
 from minibot.ai.requests import request_model_active
 from minibot.ai.settings import AiSettings, ai_settings
@@ -26,6 +27,7 @@ from minibot.events import reasons
 from minibot.events.ids import position_id
 from minibot.events.model import DeadLetter, Event, Recommendation
 from minibot.events.order import TICKS
+from minibot.kernel import canonical
 from minibot.kernel.files import ensure_folder
 from minibot.kernel.line import encode_line
 from minibot.kernel.queue import open_side_writer
@@ -73,6 +75,9 @@ class AiRole:
         self._clerk = Clerk(self.settings, lambda: start_worker(self.settings), machine_ns)
         self._intake = Intake(context)
         self._output = context.open_output(RECOMMENDATIONS)
+        self._said = LineFiles(
+            self.settings.root / RECOMMENDATIONS / context.run_id, _HEALTH_MARKET_MS
+        )
         self._gate = Gate(context)
         self._told = ("", "")
         self._health_ts = 0
@@ -146,21 +151,22 @@ class AiRole:
         context = self.context
         first = self._output.writer.position.seq + 1
         ts = context.clock.now_ms()
-        self._output.append(
-            [
-                Event(
-                    ts=ts,
-                    id=position_id(context.run_id, context.name, RECOMMENDATIONS, first + at),
-                    source=context.name,
-                    run_id=context.run_id,
-                    cmdline_hash=context.cmdline_hash,
-                    payload=recommendation,
-                    cause_ids=(ask.cause_id,),
-                    tick_seq=ask.tick_seq,
-                )
-                for at, (recommendation, ask) in enumerate(answers)
-            ]
-        )
+        events = [
+            Event(
+                ts=ts,
+                id=position_id(context.run_id, context.name, RECOMMENDATIONS, first + at),
+                source=context.name,
+                run_id=context.run_id,
+                cmdline_hash=context.cmdline_hash,
+                payload=recommendation,
+                cause_ids=(ask.cause_id,),
+                tick_seq=ask.tick_seq,
+            )
+            for at, (recommendation, ask) in enumerate(answers)
+        ]
+        self._output.append(events)
+        for event in events:
+            self._said.add(encode_line(canonical.encode(event.to_json())))
 
     def _dead_letter(self, line: bytes, reason_code: str, why: str) -> None:
         """Keep what the worker sent, beside the clerk's order log; it names no line of a queue."""
@@ -194,6 +200,7 @@ class AiRole:
 
     def _leave(self, code: int) -> int:
         self._clerk.end(self._intake.now)
+        self._said.write(self._intake.now)
         self._intake.end()
         if code != ORPHANED:
             self.context.close("STOPPED")
@@ -208,6 +215,7 @@ class AiRole:
         context.heartbeat.waiting = self._intake.backlog() if took else 0
         context.heartbeat.facts = self._clerk.facts()
         self._intake.housekeep(self._clerk.recent.state)
+        self._said.write_when_due(self._intake.now)
         moment = machine_ns()
         if moment - self._synced_ns >= _SYNC_NS:
             self._synced_ns = moment

@@ -66,6 +66,29 @@ def test_jail_every_attempt_to_break_out_is_denied(prober: Child, tmp_path: Path
 
 
 @linux_only
+def test_jail_by_seccomp_alone_denies_every_attempt_too(tmp_path: Path) -> None:
+    """A kernel without Landlock: the filter by itself denies all that the two deny together."""
+    code = (
+        "import sys\n"
+        "from minibot.ai import jail_linux\n"
+        "import minibot.ai.nore_ai_worker_v1 as worker\n"
+        "jail_linux.landlock_abi = lambda: 0\n"
+        "sys.exit(worker.main())\n"
+    )
+    argv = [sys.executable, "-I", "-c", code, "--root", str(tmp_path), "--task", "probe"]
+    child = Child(argv, tmp_path / "work", line_bytes_max=RESULT_BYTES_MAX)
+    try:
+        assert answer(child)["isolation"]["level"] == "jail"
+        child.send({"t": "probe", "targets": {}})
+        results = answer(child)["results"]
+    finally:
+        child.kill()
+
+    assert len(results) > 75
+    assert [item for item in results if not item["passed"]] == []
+
+
+@linux_only
 def test_probes_without_a_jail_would_be_open(tmp_path: Path) -> None:
     """The probes can tell: outside the jail the same attempts succeed or fail otherwise."""
     secret = tmp_path / "secret.json"
@@ -84,6 +107,7 @@ def test_probes_without_a_jail_would_be_open(tmp_path: Path) -> None:
     open_ones = {item["name"] for item in results if not item["passed"]}
     assert {"tcp", "udp", "unix", "dns", "read secret", "write secret", "create"} <= open_ones
     assert {"list /", "symlink", "memfd_create", "openat", "ioctl", "prctl"} <= open_ones
+    assert {"clone", "tgkill", "fcntl", "prlimit64"} <= open_ones
 
 
 def python(script: str, folder: Path, environ: dict[str, str] | None = None) -> Any:
@@ -188,6 +212,7 @@ def test_jail_with_a_second_thread_is_not_a_jail(tmp_path: Path) -> None:
 def test_jail_memory_ends_at_its_limit(tmp_path: Path) -> None:
     """A process that eats memory meets the limit inside itself, not the machine's."""
     script = """
+        import resource
         from minibot.ai.jail import close_jail
         close_jail(128 << 20)
         eaten = []
@@ -197,9 +222,11 @@ def test_jail_memory_ends_at_its_limit(tmp_path: Path) -> None:
         except MemoryError:
             count = len(eaten)
             eaten.clear()
-            print(count < 128)
+            limits = [resource.getrlimit(getattr(resource, f"RLIMIT_{name}"))[1]
+                      for name in ("DATA", "CORE", "NOFILE", "FSIZE")]
+            print(count < 128, limits)
     """
-    assert python(script, tmp_path).stdout.strip() == "True"
+    assert python(script, tmp_path).stdout.strip() == f"True {[128 << 20, 0, 16, 1 << 20]}"
 
 
 def test_worker_inherits_nothing_but_its_pipes(

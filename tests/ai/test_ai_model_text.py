@@ -100,6 +100,14 @@ def test_model_with_a_value_too_many_is_refused(name: str) -> None:
     assert f"{name}: expected" in refusal(resized(replaced(f"{name}=", f"{name}=1 ")))
 
 
+def test_model_with_more_trees_than_it_declares_is_refused() -> None:
+    """Declared sizes have to cover the whole body, to the last byte."""
+    sizes = re.search(r"tree_sizes=(\d+ \d+ \d+)", good())
+    assert sizes is not None
+    text = re.sub(r"tree_sizes=[^\n]+", f"tree_sizes={sizes[1]}", good())
+    assert "declared" in refusal(text)
+
+
 def test_model_with_an_extra_line_is_refused() -> None:
     """A block holds its fixed lines and nothing else."""
     assert "extra" in refusal(resized(replaced("shrinkage=1", "shrinkage=1\nextra=1")))

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import sys
 from collections.abc import Callable, Iterator
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from minibot.kernel.errors import IntegrityError, Refusal, RunStop
 from minibot.kernel.journal import JournalReader
 from minibot.kernel.line import decode_line
 from minibot.kernel.seal import seal_run
+from minibot.runtime.paths import PROJECT
 from tests.ai.ai_stage import RUN_ID, START_TS, SYMBOL, Stage, history, market, signal, wait_for
 from tests.ai.test_ai_models import passed
 
@@ -75,11 +76,22 @@ def paced(one: Stage, first: int, last: int, done: Callable[[], bool]) -> int:
     return second
 
 
-@pytest.mark.row("N-03", "N-34", "N-16")
+def core_digest() -> str:
+    """Return one hash over the code of the cores and the configuration."""
+    paths = [
+        path
+        for folder in ("minibot/strategies", "minibot/risk", "minibot/execution", "config")
+        for path in sorted((PROJECT / folder).glob("*.*"))
+    ]
+    return sha256(b"".join(path.read_bytes() for path in paths)).hexdigest()
+
+
+@pytest.mark.row("N-03", "N-34", "N-16", "N-69", "N-70")
 def test_role_recommends_collects_patterns_and_writes_nothing_else(
     stage: Callable[..., Stage],
 ) -> None:
     """Recommendations per interval, a pattern per signal; only its own files and event types."""
+    core = core_digest()
     one = started(stage({"train": False}))
     cause = one.events("market_ticks")[-1].id
     one.write("signals", signal(), START_TS + 39_000, cause_ids=(cause,), tick_seq=one.tick_seq)
@@ -88,7 +100,10 @@ def test_role_recommends_collects_patterns_and_writes_nothing_else(
     before = {path for path in one.var.root.rglob("*") if path.is_file()}
     assert one.drain() == 0
 
+    assert core_digest() == core
     events = one.events("recommendations")
+    log = b"".join(path.read_bytes() for path in sorted(one.var.ai.rglob("recommendations/*/*")))
+    assert log == (one.var.queues / "recommendations" / "inbox.jsonl").read_bytes()
     assert {event.type for event in events} == {"recommendation"}
     assert all(event.payload.symbol == SYMBOL for event in events)  # type: ignore[attr-defined]
     assert {event.source for event in events} == {"ai_role"}
@@ -277,7 +292,8 @@ def test_role_killed_and_started_again_takes_each_line_once(stage: Callable[...,
     assert len(ids) == len(set(ids))
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="needs Linux: /proc")
+@pytest.mark.row("N-113", "N-68")
+@pytest.mark.skipif(sys.platform != "linux", reason="needs Linux: niceness")
 def test_role_and_worker_stay_small(stage: Callable[..., Stage]) -> None:
     """Clerk and worker with LightGBM loaded stay under 150 MB together."""
     one = started(stage({"train": False}))
@@ -286,8 +302,9 @@ def test_role_and_worker_stay_small(stage: Callable[..., Stage]) -> None:
     clerk = psutil.Process(one.process.pid)
     family = [clerk, *clerk.children()]
     assert len(family) == 2
+    assert "minibot.ai.nore_ai_worker_v1" in family[1].cmdline()
     assert sum(process.memory_info().rss for process in family) < 150 << 20
-    assert os.getpriority(os.PRIO_PROCESS, family[1].pid) >= 10
+    assert family[1].nice() >= 10
 
 
 # --- finished runs ------------------------------------------------------------------------------
