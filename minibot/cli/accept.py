@@ -1,0 +1,41 @@
+"""minibot accept: was it a night? N-103 to N-107, each with its threshold and what was found."""
+
+from __future__ import annotations
+
+import argparse
+
+from minibot.cli.output import progress_bar, show
+from minibot.cli.selection import add_run, run_dir_of
+from minibot.report.acceptance import Acceptance, accept, keep
+from minibot.report.night import Night
+from minibot.runtime.paths import Var
+
+HELP = "judge a finished night against its acceptance criteria, thresholds quoted"
+EXAMPLE = "minibot accept latest"
+
+
+def add_arguments(command: argparse.ArgumentParser) -> None:
+    """Add the flags of this verb."""
+    add_run(command)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Judge a run; 0 when it passes, also as a drill that does not count, else 1."""
+    run_dir = run_dir_of(arguments)
+    with progress_bar(f"judging {run_dir.name}", None) as progress:
+        night = Night.open(run_dir, progress)
+        acceptance = accept(night, Var(run_dir.parents[1]))
+    if night.seal:
+        keep(acceptance, run_dir)
+    show(arguments, acceptance.to_json(), lines(acceptance))
+    return 0 if acceptance.passed else 1
+
+
+def lines(acceptance: Acceptance) -> list[str]:
+    """Return the judgement in words, the verdict last."""
+    said = [
+        f"{item.verdict:<10}  {item.row:<5}  {item.name}: {item.found}  [{item.threshold}]"
+        for item in acceptance.criteria
+    ]
+    said.append(f"root {acceptance.root or 'none: the run is not sealed'}")
+    return [*said, f"accept {acceptance.run_id}: {acceptance.verdict}"]

@@ -1,0 +1,35 @@
+"""minibot ready: what is still missing before anything beyond paper is thought of."""
+
+from __future__ import annotations
+
+import argparse
+
+from minibot.cli.output import show
+from minibot.cli.selection import var_of
+from minibot.report.readiness import Need, needs
+from minibot.runtime.paths import PROJECT
+from minibot.watchdog.preflight import code_sha256
+
+HELP = "what is missing for the next step: gates, a real night, 30 days, no limit passed"
+EXAMPLE = "minibot ready"
+
+
+def add_arguments(command: argparse.ArgumentParser) -> None:
+    """Take no flags but the common ones."""
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """List what is needed; 0 ready, 1 while anything is missing."""
+    found = needs(var_of(arguments), code_sha256(PROJECT))
+    is_ready = all(need.is_met for need in found)
+    document = {"ready": is_ready, "needs": [need.to_json() for need in found]}
+    missing = sum(not need.is_met for need in found)
+    verdict = "READY" if is_ready else f"NOT READY: {missing} of {len(found)} missing"
+    show(arguments, document, [*map(_line, found), verdict])
+    return 0 if is_ready else 1
+
+
+def _line(need: Need) -> str:
+    mark = "ok     " if need.is_met else "MISSING"
+    remedy = "" if need.is_met or not need.remedy else f" -> {need.remedy}"
+    return f"{mark}  {need.row}  {need.name}: {need.found}{remedy}"

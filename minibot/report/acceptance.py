@@ -1,0 +1,330 @@
+"""Was it a night? The acceptance of a finished run by N-103..N-107, with the thresholds of U-06.
+
+Every criterion quotes its threshold and what was found. Simulated time never counts as a real
+night, nor does a run into which faults were injected: at best such a run passes as a drill. A
+losing night passes; what it earned only has to be counted correctly.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Final
+
+from minibot.events.model import DeadLetter, JsonObject
+from minibot.events.reasons import END_GROUP, REASONS
+from minibot.kernel.errors import RunStop
+from minibot.kernel.files import ensure_folder, read_hashed, write_hashed
+from minibot.kernel.journal import JournalReader
+from minibot.kernel.queue import reader_folder
+from minibot.report.audit import limit_violations, unallowed_intents
+from minibot.report.figures import counted, duration, listed, milliseconds, plain_text
+from minibot.report.memory import slope_bytes_per_hour
+from minibot.report.night import Night
+from minibot.report.proof import finding_line, findings_of
+from minibot.report.records import ACCEPTANCE_FILE
+from minibot.runtime.paths import Var
+
+NIGHT_MS: Final = 25_200_000
+# U-06: conservative values, decided for the specification's open numbers.
+LATENCY_P95_MS_MAX: Final = 1_000
+LATENCY_P99_MS_MAX: Final = 3_000
+FEED_ERRORS_PERCENT_MAX: Final = 5
+# A role may be away while it starts and while others drain; a restart may take as long as STARTING.
+AWAY_S_MAX: Final = 60
+# A day of it is 240 MB for a role, a quarter of what watchdog.rss_mb_max allows one.
+MEMORY_MB_PER_HOUR_MAX: Final = 10
+FINDINGS_MAX: Final = 1000
+SHOWN: Final = 3
+FEED_ERRORS: Final = ("frame_invalid", "price_outlier")
+
+PASS, FAIL, OPEN = "PASS", "FAIL", "not judged"
+NOT_A_NIGHT: Final = "NOT A NIGHT"
+DRILL: Final = "PASS (drill, does not count)"
+
+
+@dataclass(frozen=True, slots=True)
+class Criterion:
+    """One line of the judgement."""
+
+    row: str
+    name: str
+    threshold: str
+    found: str
+    verdict: str
+
+    def to_json(self) -> JsonObject:
+        """Return the criterion as one JSON object."""
+        return {
+            "row": self.row,
+            "name": self.name,
+            "threshold": self.threshold,
+            "found": self.found,
+            "verdict": self.verdict,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Acceptance:
+    """The judgement of one run."""
+
+    run_id: str
+    root: str
+    verdict: str
+    counts_as_night: bool
+    violations: int
+    criteria: tuple[Criterion, ...]
+
+    @property
+    def passed(self) -> bool:
+        """Whether nothing fell short; a drill may pass without counting."""
+        return self.verdict in (PASS, DRILL)
+
+    def to_json(self) -> JsonObject:
+        """Return the judgement as one JSON object."""
+        return {
+            "schema": "minibot.acceptance",
+            "run_id": self.run_id,
+            "root": self.root,
+            "verdict": self.verdict,
+            "counts_as_night": self.counts_as_night,
+            "risk_violations": self.violations,
+            "criteria": [criterion.to_json() for criterion in self.criteria],
+        }
+
+
+def accept(night: Night, var: Var) -> Acceptance:
+    """Return the judgement of a run.
+
+    Args:
+        night: The run, recounted.
+        var: Where its metrics and logs are.
+    """
+    violations = [
+        *limit_violations(night.recorded, night.count.performance),
+        *unallowed_intents(night.recorded),
+    ]
+    lasted = _duration(night)
+    criteria = [
+        _end(night),
+        lasted,
+        *_roles(night),
+        *_latency(night),
+        *_feed_errors(night),
+        _verified(night),
+        _dead_letters(night),
+        _figures(night, var),
+        _stops(night),
+        _limits(violations),
+        _rotation(night, var),
+        *_memory(night),
+    ]
+    verdict = _verdict(night, criteria)
+    return Acceptance(
+        run_id=night.run_id,
+        root=str(night.seal.get("root", "")),
+        verdict=verdict,
+        counts_as_night=verdict == PASS,
+        violations=len(violations),
+        criteria=tuple(criteria),
+    )
+
+
+def keep(acceptance: Acceptance, run_dir: Path) -> Path:
+    """Leave the judgement in the run's `report/`, where `minibot ready` finds it."""
+    folder = run_dir / "report"
+    ensure_folder(folder)
+    path = folder / ACCEPTANCE_FILE
+    write_hashed(path, acceptance.to_json())
+    return path
+
+
+def _verdict(night: Night, criteria: list[Criterion]) -> str:
+    is_long = next(item.verdict == PASS for item in criteria if item.name == "duration")
+    if any(item.verdict == FAIL for item in criteria if item.name != "duration"):
+        return FAIL
+    if not is_long:
+        return NOT_A_NIGHT
+    if night.manifest.simulated or night.drill:
+        return DRILL
+    # A real night has to be judged in full.
+    return PASS if all(item.verdict == PASS for item in criteria) else FAIL
+
+
+def _judged(row: str, name: str, threshold: str, found: str, holds: bool) -> Criterion:
+    return Criterion(row, name, threshold, found, PASS if holds else FAIL)
+
+
+# --- the run itself ---------------------------------------------------------------------------
+
+
+def _end(night: Night) -> Criterion:
+    end = night.end
+    code = "interrupted" if night.is_interrupted or end is None else end.reason_code
+    reason = REASONS.get(code)
+    is_planned = reason is not None and reason.group == END_GROUP
+    holds = bool(night.seal) and (is_planned or bool(night.drill and night.stops))
+    sealed = "sealed" if night.seal else "not sealed"
+    return _judged("N-18", "end", "a planned end, sealed", f"{code}, {sealed}", holds)
+
+
+def _duration(night: Night) -> Criterion:
+    kind = ""
+    lasted = night.market_ms
+    if night.manifest.simulated:
+        kind = " of simulated time, which never counts as a real night"
+    elif night.wall_ms is not None:
+        lasted = min(lasted, night.wall_ms)
+    found = f"{duration(lasted)}{kind}"
+    return _judged("N-18", "duration", f"at least {duration(NIGHT_MS)}", found, lasted >= NIGHT_MS)
+
+
+def _roles(night: Night) -> Iterator[Criterion]:
+    """Yield for each role whether it was there all the time, or came back as it should."""
+    threshold = f"there all the time but for {AWAY_S_MAX} s at start and end and per restart"
+    uptimes = night.count.tally.to_json()["uptime_s"]
+    for role in night.manifest.processes:
+        restarts = night.restarts[role]
+        if role == "ai_role" and night.ai_off:
+            yield Criterion("N-103", role, threshold, plain_text(night.ai_off, 200), FAIL)
+            continue
+        uptime_s = uptimes.get(role, 0)
+        if night.wall_ms is None:
+            yield Criterion("N-103", role, threshold, "the run has no end", FAIL)
+            continue
+        away_s = max(0, night.wall_ms // 1000 - uptime_s)
+        found = f"up {duration(uptime_s * 1000)}, away {away_s} s, {counted(restarts, 'restart')}"
+        holds = uptime_s > 0 and away_s <= AWAY_S_MAX * (1 + restarts)
+        yield _judged("N-103", role, threshold, found, holds)
+
+
+# --- the link ---------------------------------------------------------------------------------
+
+
+def _latency(night: Night) -> Iterator[Criterion]:
+    pings = night.count.tally.to_json()["latency_us"]
+    for name, limit_ms in (("p95", LATENCY_P95_MS_MAX), ("p99", LATENCY_P99_MS_MAX)):
+        measured = pings[name]
+        found = f"{milliseconds(measured)} over {counted(pings['n'], 'measurement')}"
+        holds = measured is not None and measured <= limit_ms * 1000
+        yield _judged("N-104", f"latency {name}", f"at most {limit_ms:,} ms", found, holds)
+
+
+def _feed_errors(night: Night) -> Iterator[Criterion]:
+    pings = night.count.tally.to_json()["latency_us"]
+    asked = pings["n"] + pings["errors"]
+    yield _share("failed health checks", pings["errors"], asked)
+    bad = sum(
+        incident.count or 1 for _, incident in night.count.incidents if incident.kind in FEED_ERRORS
+    )
+    yield _share("invalid market messages", bad, bad + night.count.lines["market_ticks"])
+
+
+def _share(name: str, bad: int, total: int) -> Criterion:
+    percent = 100 * bad / total if total else 100.0
+    return _judged(
+        "N-104",
+        name,
+        f"at most {FEED_ERRORS_PERCENT_MAX} %",
+        f"{bad:,} of {total:,}, {percent:.2f} %",
+        percent <= FEED_ERRORS_PERCENT_MAX,
+    )
+
+
+# --- the record -------------------------------------------------------------------------------
+
+
+def _verified(night: Night) -> Criterion:
+    try:
+        findings = list(islice(findings_of(night.recorded.run_dir), FINDINGS_MAX))
+    except RunStop as error:
+        return Criterion("N-105", "verify", "0 findings", plain_text(str(error)), FAIL)
+    shown = "; ".join(plain_text(finding_line(item), 200) for item in findings[:SHOWN])
+    found = f"{len(findings)}: {shown}" if findings else "0"
+    return _judged("N-105", "verify", "0 findings", found, not findings)
+
+
+def _dead_letters(night: Night) -> Criterion:
+    number, shown = 0, ""
+    for letter in dead_letters(night):
+        number += 1
+        shown = shown or f": {letter.reason_code} in {letter.queue}:{letter.seq}"
+    return _judged("N-105", "dead letters", "0", f"{number}{shown}", number == 0)
+
+
+def dead_letters(night: Night) -> Iterator[DeadLetter]:
+    """Yield every line that a role could not use."""
+    recorded = night.recorded
+    for queue, spec in recorded.roles.queues.items():
+        for role in recorded.roles.readers(queue):
+            folder = reader_folder(recorded.queues, queue, role, spec.primary_reader == role)
+            if not (folder / "deadletter.head").exists():
+                continue
+            for line in JournalReader(folder, "deadletter").read(FINDINGS_MAX):
+                payload = recorded.codec.decode(f"{queue}/deadletter", line.json).payload
+                if isinstance(payload, DeadLetter):
+                    yield payload
+
+
+def _figures(night: Night, var: Var) -> Criterion:
+    """Judge whether what was shown while it ran is what the queues give again."""
+    threshold = "the metrics written at its end equal a recount from the queues"
+    try:
+        written = _last_metrics(night.run_id, var)
+    except RunStop as error:
+        return Criterion("N-106", "figures", threshold, plain_text(str(error)), FAIL)
+    if written is None:
+        where = f"no metrics of this run under {var.metrics}"
+        return Criterion("N-106", "figures", threshold, where, FAIL)
+    again = night.count.metrics()
+    differing = [name for name, value in again.items() if written.get(name) != value]
+    found = "equal" if not differing else f"different: {listed(differing)}"
+    return _judged("N-106", "figures", threshold, found, not differing)
+
+
+def _last_metrics(run_id: str, var: Var) -> JsonObject | None:
+    """Return the last metrics of a run: its newest snapshot, which keeps them for later runs."""
+    snapshots = sorted(var.metrics.glob(f"{run_id}-*.json"))
+    return dict(read_hashed(snapshots[-1])) if snapshots else None
+
+
+def _stops(night: Night) -> Criterion:
+    codes = Counter(stop.reason_code for _, stop in night.stops)
+    threshold = "no STOP but those of injected faults"
+    if not codes:
+        return Criterion("N-107", "stops", threshold, "0 real, 0 injected", PASS)
+    named = listed(f"{code} {number}" for code, number in sorted(codes.items()))
+    if night.drill:
+        found = f"0 real, {sum(codes.values())} injected by {night.drill}: {named}"
+        return Criterion("N-107", "stops", threshold, found, PASS)
+    return Criterion("N-107", "stops", threshold, f"{sum(codes.values())} real: {named}", FAIL)
+
+
+def _limits(violations: list[str]) -> Criterion:
+    found = "0" if not violations else f"{len(violations)}: {violations[0]}"
+    return _judged("B-75", "risk limits passed", "0", found, not violations)
+
+
+def _rotation(night: Night, var: Var) -> Criterion:
+    segments = sum(1 for _ in night.recorded.queues.rglob("*.[0-9]*.jsonl"))
+    logs = sum(1 for _ in var.logs.glob("*.[0-9]*.jsonl"))
+    found = f"{counted(segments, 'sealed segment')}, {counted(logs, 'rotated log')}"
+    verdict = PASS if segments + logs else FAIL if night.market_ms >= NIGHT_MS else OPEN
+    return Criterion("N-18", "rotation", "logs or queues were rotated", found, verdict)
+
+
+def _memory(night: Night) -> Iterator[Criterion]:
+    threshold = f"grows by at most {MEMORY_MB_PER_HOUR_MAX} MB an hour"
+    for role in night.manifest.processes:
+        slope = slope_bytes_per_hour(night.count.tally.rss(role))
+        name = f"memory of {role}"
+        if slope is None:
+            found = "needs an hour of market time after the first half hour"
+            yield Criterion("U-06", name, threshold, found, OPEN)
+            continue
+        mb = slope / 1024 / 1024
+        found = f"{mb:+.1f} MB an hour"
+        yield _judged("U-06", name, threshold, found, mb <= MEMORY_MB_PER_HOUR_MAX)

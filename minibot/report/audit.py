@@ -1,0 +1,140 @@
+"""Were the risk limits kept? An audit of a finished run that shares no code with `risk` (B-75).
+
+Looks at intents and fills alone, in plain decimals. A limit on what has happened (notional, loss,
+drawdown) may be passed by the event that breaches it: then the run has to have stopped; passed
+without a STOP it is a violation. Limits on what is asked for (orders per minute, positions, the
+size of one) may never be passed.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+from decimal import Decimal
+from typing import Any
+
+from minibot.events.model import BUY, Event, Fill, OrderIntent, RiskAction, RunOpening
+from minibot.events.performance import Performance
+from minibot.replay.engine import Recorded
+
+MINUTE_MS = 60_000
+BPS = 10_000
+
+
+def limit_violations(recorded: Recorded, performance: Performance) -> list[str]:
+    """Return one sentence for each limit that was passed; empty when all were kept.
+
+    Args:
+        recorded: The run.
+        performance: Its equity and drawdown, recounted.
+    """
+    limits = recorded.manifest.config["risk"]
+    intents = [event for _, event in recorded.events("order_intents")]
+    fills = [event for _, event in recorded.events("fills")]
+    was_stopped = any(
+        isinstance(event.payload, RiskAction) and event.payload.action == "STOP"
+        for _, event in recorded.events("risk_actions")
+    )
+    found = [*_order_rate(intents, limits), *_positions(fills, limits, _carried(recorded))]
+    if not was_stopped:
+        found += _budgets(fills, limits, performance)
+    return found
+
+
+def _order_rate(intents: list[Event], limits: dict[str, Any]) -> Iterator[str]:
+    allowed = limits["orders_per_minute_hard"]
+    last: deque[int] = deque()
+    for event in intents:
+        last.append(event.ts)
+        while last[0] <= event.ts - MINUTE_MS:
+            last.popleft()
+        if len(last) > allowed:
+            yield f"{len(last)} orders within a minute at intent {event.id}, {allowed} allowed"
+
+
+def _positions(
+    fills: list[Event], limits: dict[str, Any], carried: dict[str, Decimal]
+) -> Iterator[str]:
+    """Yield where more was held than allowed, or more sold than held."""
+    # What a market order costs is known when it fills; so far may the price have moved.
+    slack = Decimal(limits["reference_deviation_bps_max"]) / BPS
+    cost_max = Decimal(limits["position_notional_max"]) * (1 + slack)
+    held = dict(carried)
+    cost: dict[str, Decimal] = {}
+    for event in fills:
+        fill = event.payload
+        if not isinstance(fill, Fill):
+            continue
+        before = held.get(fill.symbol, Decimal(0))
+        if fill.side == BUY:
+            held[fill.symbol] = before + Decimal(fill.qty)
+            spent = cost.get(fill.symbol, Decimal(0)) + Decimal(fill.qty) * Decimal(fill.price)
+            cost[fill.symbol] = spent
+            if spent > cost_max:
+                yield f"position of {spent} in {fill.symbol} at fill {event.id}, {cost_max} allowed"
+        else:
+            held[fill.symbol] = before - Decimal(fill.qty)
+            cost[fill.symbol] = _rest(cost.get(fill.symbol, Decimal(0)), before, held[fill.symbol])
+            if held[fill.symbol] < 0:
+                yield f"more {fill.symbol} sold than held at fill {event.id}"
+        number = sum(1 for qty in held.values() if qty > 0)
+        if number > max(limits["positions_max"], len(carried)):
+            yield f"{number} positions at fill {event.id}, {limits['positions_max']} allowed"
+
+
+def _carried(recorded: Recorded) -> dict[str, Decimal]:
+    """Return what the run started with, by symbol."""
+    held: dict[str, Decimal] = {}
+    for _, event in recorded.events("control"):
+        if isinstance(event.payload, RunOpening):
+            for lot in event.payload.lots:
+                symbol = str(lot["symbol"])
+                held[symbol] = held.get(symbol, Decimal(0)) + Decimal(str(lot["qty"]))
+        break
+    return held
+
+
+def _rest(cost: Decimal, before: Decimal, after: Decimal) -> Decimal:
+    """Return what is left of a position's cost after a part of it was sold."""
+    return cost * after / before if before > 0 else Decimal(0)
+
+
+def _budgets(fills: list[Event], limits: dict[str, Any], performance: Performance) -> Iterator[str]:
+    bought = sum(
+        (
+            Decimal(event.payload.qty) * Decimal(event.payload.price)
+            for event in fills
+            if isinstance(event.payload, Fill) and event.payload.side == BUY
+        ),
+        Decimal(0),
+    )
+    if bought > Decimal(limits["night_notional_hard"]):
+        yield f"bought for {bought}, night_notional_hard is {limits['night_notional_hard']}"
+    figures = performance.to_json()
+    loss = -Decimal(figures["pnl"])
+    if loss > Decimal(limits["night_loss_hard"]):
+        yield f"lost {loss}, night_loss_hard is {limits['night_loss_hard']}"
+    fallen = Decimal(figures["drawdown_bps_max"])
+    if fallen > limits["drawdown_bps_hard"]:
+        yield f"fell {fallen} bps, drawdown_bps_hard is {limits['drawdown_bps_hard']}"
+
+
+def unallowed_intents(recorded: Recorded) -> list[str]:
+    """Return one sentence for each intent whose allowing action has a check that failed."""
+    actions = {
+        event.id: event.payload
+        for _, event in recorded.events("risk_actions")
+        if isinstance(event.payload, RiskAction)
+    }
+    found = []
+    for _, event in recorded.events("order_intents"):
+        if not isinstance(event.payload, OrderIntent) or event.payload.purpose != "ENTRY":
+            continue
+        for cause_id in event.cause_ids or ():
+            action = actions.get(cause_id)
+            if action is None or action.action != "ALLOW":
+                continue
+            failed = [check["name"] for check in action.checks or () if not check["passed"]]
+            if failed:
+                found.append(f"intent {event.id} was allowed although {', '.join(failed)} failed")
+    return found

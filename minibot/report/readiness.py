@@ -1,0 +1,143 @@
+"""Is minibot ready for anything beyond paper? What is missing, with the runs that prove the rest.
+
+Ready takes all gates passed by this code, a real seven-hour night that passes (N-120), thirty days
+of paper on real market data (B-74) and not one passed risk limit (B-75). Simulated runs and drills
+prove the machinery and count for none of these.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from minibot.events.model import JsonObject
+from minibot.kernel.errors import RunStop
+from minibot.kernel.files import read_hashed
+from minibot.report.figures import counted, date_clock, day, listed
+from minibot.report.records import RunRecord, read_records
+from minibot.runtime.paths import Var
+
+GATES: Final = ("runtime_smoke", "schema", "atomic_io", "ai_isolation")
+REAL_DAYS_MIN: Final = 30
+DAY_MS: Final = 86_400_000
+SHOWN: Final = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Need:
+    """One thing that readiness takes: whether it is there, what was found, what to do if not."""
+
+    row: str
+    name: str
+    is_met: bool
+    found: str
+    remedy: str = ""
+
+    def to_json(self) -> JsonObject:
+        """Return the need as one JSON object."""
+        return {
+            "row": self.row,
+            "name": self.name,
+            "met": self.is_met,
+            "found": self.found,
+            "remedy": self.remedy or None,
+        }
+
+
+def needs(var: Var, code_sha256: str) -> list[Need]:
+    """Return everything that readiness takes, met or not.
+
+    Args:
+        var: Where the runs and the gates' results are.
+        code_sha256: Of the code as it stands; a gate that other code passed does not count.
+    """
+    real = [record for record in read_records(var) if record.is_real]
+    return [*_gates(var, code_sha256), _night(real), _days(real), _limits(real), _flag(var)]
+
+
+def _gates(var: Var, code_sha256: str) -> Iterator[Need]:
+    for gate in GATES:
+        name, remedy = f"gate {gate}", f"minibot gate {gate}"
+        path = var.lab / "gates" / f"{gate}.json"
+        if not path.exists():
+            yield Need("N-120", name, False, "never run here", remedy)
+            continue
+        try:
+            result = read_hashed(path)
+        except RunStop as error:
+            yield Need("N-120", name, False, error.detail, remedy)
+            continue
+        when = f"at {date_clock(int(result['ts']))} UTC"
+        if not result["passed"]:
+            yield Need("N-120", name, False, f"failed {when}", remedy)
+        elif result.get("code_sha256") != code_sha256:
+            yield Need("N-120", name, False, f"passed {when} by other code than this", remedy)
+        else:
+            yield Need("N-120", name, True, f"passed {when}")
+
+
+def _night(real: list[RunRecord]) -> Need:
+    passed = [
+        record.run_id
+        for record in real
+        if record.acceptance is not None and record.acceptance["counts_as_night"]
+    ]
+    if passed:
+        return Need("N-120", "a real night of seven hours", True, f"passed: {listed(passed)}")
+    open_runs = _unjudged(real)
+    remedy = "minibot night --config config/nore.v1.json, then minibot accept latest"
+    if open_runs:
+        remedy = f"minibot accept {open_runs[-1]}"
+    found = f"none among {counted(len(real), 'real run')}"
+    return Need("N-120", "a real night of seven hours", False, found, remedy)
+
+
+def _days(real: list[RunRecord]) -> Need:
+    """Count the UTC days on which a real run came to its planned end."""
+    days: set[str] = set()
+    for record in real:
+        manifest, wall_ms = record.manifest, record.wall_ms
+        if record.state != "sealed" or manifest is None or wall_ms is None:
+            continue
+        first = manifest.started_ms // DAY_MS
+        last = (manifest.started_ms + wall_ms) // DAY_MS
+        days |= {day(number * DAY_MS) for number in range(first, last + 1)}
+    return Need(
+        "B-74",
+        f"{REAL_DAYS_MIN} days of paper on real market data",
+        len(days) >= REAL_DAYS_MIN,
+        counted(len(days), "day"),
+        f"{REAL_DAYS_MIN - len(days)} more",
+    )
+
+
+def _limits(real: list[RunRecord]) -> Need:
+    name = "no risk limit passed in any real run"
+    guilty = [
+        record.run_id
+        for record in real
+        if record.acceptance is not None and record.acceptance["risk_violations"]
+    ]
+    if guilty:
+        remedy = f"minibot accept {guilty[0]} says which"
+        return Need("B-75", name, False, f"passed in {listed(guilty)}", remedy)
+    unjudged = _unjudged(real)
+    if unjudged:
+        shown = listed(unjudged[:SHOWN])
+        found = f"{counted(len(unjudged), 'real run')} not judged: {shown}"
+        return Need("B-75", name, False, found, f"minibot accept {unjudged[0]}")
+    if not real:
+        return Need("B-75", name, False, "no real run yet", "run nights first")
+    return Need("B-75", name, True, f"0 in {counted(len(real), 'real run')}")
+
+
+def _flag(var: Var) -> Need:
+    name = "no STOP stands"
+    if var.flag.exists():
+        return Need("N-120", name, False, f"{var.flag} stands", "minibot status says why")
+    return Need("N-120", name, True, "no STOP.flag")
+
+
+def _unjudged(real: list[RunRecord]) -> list[str]:
+    return [record.run_id for record in real if record.acceptance is None and record.seal]
