@@ -212,9 +212,8 @@ class Injector:
         def close() -> None:
             # Whoever came after the announcement is on the new server.
             for connection in told:
-                if connection.is_open:
-                    connection.close(1001, "going away")
-                    self._hub.drop(connection)
+                connection.close(1001, "going away")
+                self._hub.drop(connection)
 
         self._gate.later(fields.get("lead_ms", 5_000), close)
 

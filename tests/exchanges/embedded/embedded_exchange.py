@@ -52,14 +52,19 @@ class Exchange:
         assert self.ready.get("ready"), self.process.communicate()
         return self
 
+    def hang_up(self) -> None:
+        """Drop every stream connection, without a word."""
+        for socket in self._sockets:
+            socket.shutdown()  # type: ignore[no-untyped-call]
+        self._sockets = []
+
     def __exit__(
         self,
         kind: type[BaseException] | None,
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        for socket in self._sockets:
-            socket.shutdown()  # type: ignore[no-untyped-call]
+        self.hang_up()
         self.session.close()
         if self.process.poll() is not None:
             return

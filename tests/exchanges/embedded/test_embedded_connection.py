@@ -95,6 +95,20 @@ def test_connection_dies_a_minute_after_the_first_unanswered_ping() -> None:
     assert not client.ping_if_due(deadline_ms + PING_INTERVAL_MS, 0)
 
 
+def test_pong_answers_the_pings_before_it_too() -> None:
+    """A client that was busy need not answer each of them."""
+    client, transport = connection()
+    first, second, third = (ping(client, transport, n * PING_INTERVAL_MS) for n in (1, 2, 3))
+
+    assert first
+    assert second
+    assert third
+    assert client.is_answer(second)
+    assert not client.is_answer(first)
+    # The third has been waiting since its own time alone.
+    assert client.ping_if_due(3 * PING_INTERVAL_MS + PONG_TIMEOUT_MS - 1, 0)
+
+
 def test_pong_timeout_has_a_floor_of_machine_time() -> None:
     """At high speed a minute is too short for any client."""
     client, transport = connection(speed=1000)

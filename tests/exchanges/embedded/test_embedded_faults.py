@@ -29,11 +29,20 @@ from tests.exchanges.embedded.embedded_exchange import (
 ALL = ("btcusdt@trade", "btcusdt@bookTicker", "btcusdt@depth@100ms")
 
 
+@pytest.fixture(scope="module")
+def running() -> Iterator[Exchange]:
+    """A made market that goes on for as long as the tests need it."""
+    with Exchange("generator:1", "--start", "now", speed="60") as exchange:
+        yield exchange
+
+
 @pytest.fixture
-def exchange() -> Iterator[Exchange]:
-    """A made market that goes on for as long as a test needs it."""
-    with Exchange("generator:1", "--start", "now", speed="60") as running:
-        yield running
+def exchange(running: Exchange) -> Iterator[Exchange]:
+    """The running exchange without faults and connections."""
+    running.fault("clear")
+    yield running
+    running.hang_up()
+    until(lambda: running.status()["clients"] == 0, "nobody is connected")
 
 
 @pytest.mark.row("C-101")
@@ -64,7 +73,7 @@ def test_stall_is_silent_but_pings_go_on_and_data_is_lost(exchange: Exchange) ->
 
     after = json.loads(frame.data)["data"]["t"]
     assert after - before > 100
-    assert opcodes.count(websocket.ABNF.OPCODE_PING) >= 2
+    assert websocket.ABNF.OPCODE_PING in opcodes
 
 
 @pytest.mark.row("C-101")
@@ -87,13 +96,13 @@ def test_429_and_418_say_how_long_to_wait(exchange: Exchange) -> None:
 
 @pytest.mark.row("C-101")
 def test_429_passes_after_its_time(exchange: Exchange) -> None:
-    """Ten seconds of market time are a sixth of a second at this speed."""
-    exchange.fault("429", retry_after=10)
+    """A minute of market time is a second at this speed."""
+    exchange.fault("429", retry_after=60)
 
     assert exchange.get("ping").status_code == 429
     # Waits without asking: who asks on is banned.
     start_ms = exchange.status()["now_ms"]
-    until(lambda: bool(exchange.status()["now_ms"] > start_ms + 10_500), "the wait is over")
+    until(lambda: bool(exchange.status()["now_ms"] > start_ms + 60_500), "the wait is over")
     assert exchange.get("ping").status_code == 200
 
 
@@ -124,7 +133,7 @@ def test_wrong_answer_comes_so_often_and_then_the_right_one(
 @pytest.mark.row("C-101")
 def test_5xx_for_a_while_ends_by_itself(exchange: Exchange) -> None:
     """Counted in market time."""
-    exchange.fault("5xx", ms=5_000)
+    exchange.fault("5xx", ms=60_000)
 
     assert exchange.get("time").status_code == 503
     until(lambda: exchange.get("time").status_code == 200, "it passes")
@@ -179,7 +188,7 @@ def test_unreachable_refuses_connections_and_comes_back_on_its_port(exchange: Ex
     """REST and streams alike, kept-alive connections too; then all is as before."""
     socket = exchange.stream("btcusdt@trade")
     before = take(socket, 1)[0]["data"]["t"]
-    exchange.fault("unreachable", ms=20_000)
+    exchange.fault("unreachable", ms=90_000)
 
     with pytest.raises((OSError, websocket.WebSocketException)):
         for _ in messages(socket):
@@ -215,20 +224,21 @@ def test_clock_skew_shifts_the_time_alone(exchange: Exchange) -> None:
     def ahead_ms() -> int:
         return int(exchange.json("time")["serverTime"] - exchange.status()["now_ms"])
 
-    exchange.fault("clock_skew", skew_ms=90_000_000, ms=20_000)
+    exchange.fault("clock_skew", skew_ms=90_000_000, ms=60_000)
 
     assert 80_000_000 < ahead_ms() <= 90_000_000
     until(lambda: ahead_ms() < 9_000_000, "the clock is right again")
 
 
 def test_symbol_in_break_is_listed_so_and_silent() -> None:
-    """One of two symbols halts; the other one trades on."""
-    with Exchange("generator:1:BTCUSDT,ETHUSDT", "--start", "now", speed="40") as exchange:
-        exchange.fault("symbol_break", symbol="ETHUSDT", ms=40_000)
+    """One of two symbols halts; the other one trades on, until both do."""
+    with Exchange("generator:1:BTCUSDT,ETHUSDT", "--start", "now", speed="20") as exchange:
+        exchange.fault("symbol_break", symbol="ETHUSDT")
         infos = {info["symbol"]: info for info in exchange.json("exchangeInfo")["symbols"]}
         resting = exchange.json("exchangeInfo", symbolStatus="BREAK")["symbols"]
         socket = exchange.stream("ethusdt@trade", "btcusdt@trade")
         streams = [message["stream"] for message in take(socket, 20)]
+        exchange.fault("symbol_break", symbol="ETHUSDT", status="TRADING")
         until(
             lambda: next(messages(socket))["stream"] == "ethusdt@trade", "the symbol trades again"
         )

@@ -157,6 +157,13 @@ def test_trades_of_a_bar_make_the_bar_again(
         assert bar.open_ms <= times[0] <= times[-1] < bar.end_ms
 
 
+def test_volume_finer_than_the_step_is_not_lost() -> None:
+    """The last trade takes what the steps leave."""
+    bar = Bar(0, 60_000, 100, 110, 90, 105, 123_456_789)
+
+    assert sum(qty for _, _, qty in trades_of(bar, 7, 1, 1000)) == bar.volume
+
+
 def test_played_klines_come_out_as_they_went_in(shared_data: Path, tmp_path: Path) -> None:
     """Real bars, a flash crash among them, come back from the venue's own klines."""
     source = shared_data / "binance-klines-rest" / "DOGEUSDT-15m-to-2025-12-31.jsonl.gz"
