@@ -21,7 +21,13 @@ from minibot.kernel.errors import ConfigError, MinibotError, Refusal, RunStop
 
 CHECK_FAILED, CANNOT_RUN, NOT_RUNNING, CONFIGURATION, TIMED_OUT, STOPPED = 1, 2, 3, 4, 5, 10
 # What other bots call it, so that hands find their way.
-ALIASES = {"trade": "night", "backtesting": "backtest", "list-runs": "runs"}
+ALIASES = {
+    "trade": "night",
+    "backtesting": "backtest",
+    "list-runs": "runs",
+    "show-config": "config",
+    "profit": "report",
+}
 
 
 def verbs(only: str | None = None) -> dict[str, ModuleType]:

@@ -17,7 +17,7 @@ EXAMPLE = 'minibot model rollback --reason "the former one was better"'
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
     """Add the flags of this verb."""
-    command.add_argument("action", choices=["list", "activate", "rollback"])
+    command.add_argument("action", choices=["list", "activate", "rollback"], help="what to do")
     command.add_argument("model_id", nargs="?", help="which snapshot, for activate")
     command.add_argument("--reason", default="by hand", help="why; journaled during a run")
 

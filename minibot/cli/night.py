@@ -6,11 +6,10 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
 from minibot.cli.main import add_common, guarded
 from minibot.cli.outcome import judge
-from minibot.cli.selection import var_of
+from minibot.cli.selection import add_profile, var_of
 from minibot.runtime.config import load_config
 from minibot.runtime.paths import find
 from minibot.watchdog.launcher import Display, launch
@@ -21,14 +20,7 @@ EXAMPLE = "minibot night --config config/nore-demo.v1.json"
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
     """Add the flags of the night run."""
-    command.add_argument("-c", "--config", required=True, type=Path, help="the run profile")
-    command.add_argument(
-        "--set",
-        action="append",
-        default=[],
-        metavar="SECTION.KEY=VALUE",
-        help="override one key; stronger than MINIBOT__SECTION__KEY and the file",
-    )
+    add_profile(command)
     command.add_argument(
         "--dry-run", action="store_true", default=True, help="always true: minibot trades on paper"
     )

@@ -54,3 +54,23 @@ def find_run(name: str, var: Var) -> Path:
         if (path / "manifest.json").exists():
             return path.resolve()
     raise Refusal(f"{name} is no run id under {var.runs} and no run's folder.", "See: minibot runs")
+
+
+def add_profile(command: argparse.ArgumentParser, default: Path | None = None) -> None:
+    """Add `--config` and `--set`, the same for every verb that takes a profile."""
+    shown = f" (default: {default.as_posix()})" if default is not None else ""
+    command.add_argument(
+        "-c",
+        "--config",
+        required=default is None,
+        default=default,
+        type=Path,
+        help=f"the run profile{shown}",
+    )
+    command.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="SECTION.KEY=VALUE",
+        help="override one key; stronger than MINIBOT__SECTION__KEY and the file",
+    )

@@ -42,8 +42,12 @@ class CheckResult:
     remedy: str = ""
 
 
-def preflight(config: Config, var: Var) -> list[CheckResult]:
-    """Return the result of every check that needs no exchange, cheap ones first."""
+def preflight(config: Config, var: Var, *, whole: bool = False) -> list[CheckResult]:
+    """Return the result of every check that needs no exchange, cheap ones first.
+
+    The first failure is the last result, unless the whole list is asked for; behind a `var` that
+    cannot be written nothing can be looked at.
+    """
     checks: Sequence[Callable[[], CheckResult]] = (
         lambda: _flag(var),
         lambda: _secrets(config),
@@ -56,7 +60,7 @@ def preflight(config: Config, var: Var) -> list[CheckResult]:
     results = []
     for check in checks:
         results.append(check())
-        if not results[-1].passed:
+        if not results[-1].passed and not (whole and results[-1].name != "var"):
             break
     return results
 

@@ -1,0 +1,56 @@
+"""minibot config (also show-config): is a profile valid, and what does it come to?"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from minibot.cli.output import show
+from minibot.cli.selection import add_profile
+from minibot.runtime.config import load_config
+
+HELP = "check a profile, or show what file, environment and --set come to"
+EXAMPLE = "minibot config show --config config/nore-demo.v1.json --origin"
+
+
+def add_arguments(command: argparse.ArgumentParser) -> None:
+    """Add the flags of this verb."""
+    command.add_argument("action", choices=("check", "show"), help="check it, or show all of it")
+    add_profile(command, default=Path("config/nore.v1.json"))
+    command.add_argument(
+        "--origin", action="store_true", help="beside each value: file, variable or --set"
+    )
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Check or show; 0 valid, 4 with every violation."""
+    config = load_config(arguments.config, arguments.set, os.environ)
+    document: dict[str, Any] = {"profile": config.profile, "sha256": config.sha256}
+    if arguments.action == "check":
+        line = f"{arguments.config} is valid: profile {config.profile}, sha256 {config.sha256}"
+        show(arguments, {**document, "valid": True}, [line])
+        return 0
+    values = dict(_leaves("", config.raw))
+    width = max(len(key) for key in values)
+    lines = []
+    for key, value in values.items():
+        shown = json.dumps(value)
+        origin = f"  [{config.origin.get(key, 'file')}]" if arguments.origin else ""
+        lines.append(f"{key:<{width}}  {shown}{origin}")
+    document["config"] = config.raw
+    if arguments.origin:
+        document["origin"] = dict(config.origin)
+    show(arguments, document, [*lines, f"sha256 {config.sha256}"])
+    return 0
+
+
+def _leaves(prefix: str, value: Any) -> Iterator[tuple[str, Any]]:
+    if isinstance(value, dict) and value:
+        for key, child in value.items():
+            yield from _leaves(f"{prefix}.{key}" if prefix else key, child)
+    else:
+        yield prefix, value

@@ -1,0 +1,170 @@
+"""minibot doctor: can this machine run a profile? Names what is missing or unreachable."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import re
+import sys
+from collections.abc import Iterator
+from importlib import metadata
+from pathlib import Path
+
+from minibot.ai.preflight import check_jail
+from minibot.cli.output import show_json, show_rows
+from minibot.cli.selection import add_profile, var_of
+from minibot.exchanges.base import StreamLost
+from minibot.exchanges.binance.streams import BinanceStream, stream_url
+from minibot.exchanges.embedded.sources import open_source
+from minibot.kernel.errors import MinibotError
+from minibot.report.summary import Row
+from minibot.runtime.config import Config, load_config
+from minibot.runtime.paths import PROJECT, Var
+from minibot.watchdog.preflight import CheckResult, exchange_checks, preflight
+
+HELP = "can this machine run a profile? names what is missing or unreachable"
+EXAMPLE = "minibot doctor --config config/nore.v1.json"
+PYTHON_MIN = (3, 11)
+CANNOT_RUN = 2
+SET_UP = "Set up again: python3 tools/with_env.py -m minibot doctor"
+# A name and a pinned version at the beginning of a line of the lock file.
+PINNED = re.compile(r"^([A-Za-z0-9._-]+)==([^\s;]+)(?:\s*;\s*([^\\]+?))?\s*\\?$", re.MULTILINE)
+
+
+def add_arguments(command: argparse.ArgumentParser) -> None:
+    """Add the flags of this verb."""
+    add_profile(command, default=Path("config/nore.v1.json"))
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Look at everything that a start looks at; 0 when nothing is missing, else 2."""
+    sets = list(arguments.set)
+    if arguments.var is not None:
+        sets.append(f"paths.var={var_of(arguments).root}")
+    config = load_config(arguments.config, sets, os.environ)
+    results = list(examine(config, config.var))
+    failed = [result for result in results if not result.passed]
+    if arguments.json:
+        show_json({"profile": config.profile, "ok": not failed, "checks": _json(results)})
+    else:
+        show_rows([Row(f"minibot doctor, profile {config.profile}"), *_rows(results)])
+        print(f"\n{_verdict(config.profile, failed)}")
+    return CANNOT_RUN if failed else 0
+
+
+def examine(config: Config, var: Var) -> Iterator[CheckResult]:
+    """Yield every check: set-up, this machine, the AI's jail, the exchange."""
+    yield _python()
+    yield _packages()
+    yield from preflight(config, var, whole=True)
+    if config.ai.enabled:
+        yield _ai(config, var)
+    yield from _market_data(config)
+
+
+def _python() -> CheckResult:
+    found = f"{platform.python_implementation()} {platform.python_version()}, {sys.executable}"
+    is_new = sys.version_info[:2] >= PYTHON_MIN
+    return CheckResult("python", is_new, found, "" if is_new else "Install Python 3.11 or later.")
+
+
+def _packages() -> CheckResult:
+    """Compare what is installed with the lock file."""
+    lock = PROJECT / "requirements.lock"
+    if not lock.exists():
+        return CheckResult("packages", False, "requirements.lock is missing", "Clone again.")
+    wrong = []
+    pins = PINNED.findall(lock.read_text(encoding="utf-8"))
+    for name, version, marker in pins:
+        try:
+            found = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            if not marker:  # Only on some systems, and this may be another.
+                wrong.append(f"{name} is missing")
+            continue
+        if found != version and not marker:
+            wrong.append(f"{name} is {found}, {version} is locked")
+    text = f"{len(pins)} as locked" if not wrong else "; ".join(wrong[:5])
+    return CheckResult("packages", not wrong, text, SET_UP if wrong else "")
+
+
+def _ai(config: Config, var: Var) -> CheckResult:
+    """Start a jailed worker once, as a run would."""
+    level_min = config.ai.isolation_min.get(sys.platform, "jail")
+    try:
+        found = check_jail(var.lab_of("doctor").root / "ai", config.ai.memory_mb_max, level_min)
+    except (MinibotError, OSError) as error:
+        return CheckResult("AI jail", not config.ai.required, f"not looked at: {error}")
+    if found.problem:
+        # Where the AI is not required a run goes on without it, marked.
+        remedy = "Set ai.required to false, or ai.enabled." if config.ai.required else ""
+        text = f"{found.problem}; the AI would be off"
+        return CheckResult("AI jail", not config.ai.required, text, remedy)
+    missing = found.lightgbm_missing
+    model = "LightGBM loads" if found.lightgbm else f"baseline only, LightGBM: {missing}"
+    return CheckResult("AI jail", True, f"{found.level}, at least {level_min} asked; {model}")
+
+
+def _market_data(config: Config) -> Iterator[CheckResult]:
+    if config.embedded is not None:
+        yield _source(config)
+        return
+    binance = config.binance
+    yield from exchange_checks(binance.rest_url, binance.rest_timeout_ms, binance.clock_skew_max_ms)
+    yield _stream(config)
+
+
+def _source(config: Config) -> CheckResult:
+    if config.embedded is None:
+        return CheckResult("market data", True, "from the exchange")
+    word = config.embedded.source
+    try:
+        facts = open_source(word, config.embedded.rate_per_s).facts
+    except (MinibotError, OSError) as error:
+        remedy = "Name another source with --set embedded.source=..."
+        return CheckResult("market data", False, f"{word}: {error}", remedy)
+    symbols = ", ".join(facts.symbols)
+    return CheckResult("market data", True, f"{word}: {symbols}, from the embedded exchange")
+
+
+def _stream(config: Config) -> CheckResult:
+    """Open the combined stream once and close it."""
+    binance = config.binance
+    stream = BinanceStream(
+        stream_url(binance.stream_url, binance.symbols),
+        connect_timeout_s=binance.connect_timeout_ms / 1000,
+    )
+    try:
+        stream.open()
+    except StreamLost as error:
+        remedy = "Check the network, a proxy, and whether the host is blocked where you are."
+        return CheckResult("stream", False, f"{binance.stream_url}: {error}", remedy)
+    finally:
+        stream.close()
+    return CheckResult("stream", True, f"{binance.stream_url} opens")
+
+
+def _rows(results: list[CheckResult]) -> Iterator[Row]:
+    for result in results:
+        yield Row(result.name, result.found, "" if result.passed else "bad")
+        if not result.passed:
+            yield Row("", f"missing: {result.remedy or 'see above'}", "bad")
+
+
+def _json(results: list[CheckResult]) -> list[dict[str, object]]:
+    return [
+        {
+            "name": result.name,
+            "passed": result.passed,
+            "found": result.found,
+            "remedy": result.remedy or None,
+        }
+        for result in results
+    ]
+
+
+def _verdict(profile: str, failed: list[CheckResult]) -> str:
+    if not failed:
+        return f"{profile} can run here"
+    return f"{profile} cannot run here: {', '.join(result.name for result in failed)}"
