@@ -27,6 +27,8 @@ ALIASES = {
     "list-runs": "runs",
     "show-config": "config",
     "profit": "report",
+    "stopentry": "halt",
+    "forceexit": "exit-position",
 }
 
 

@@ -1,0 +1,20 @@
+"""minibot halt (also stopentry): no new entries until `minibot resume`; exits go on."""
+
+from __future__ import annotations
+
+import argparse
+
+from minibot.cli.request import ask
+
+HELP = "no new entries in the running night until `minibot resume`; exits go on"
+EXAMPLE = 'minibot halt --reason "news at 14:00"'
+
+
+def add_arguments(command: argparse.ArgumentParser) -> None:
+    """Add the flags of this verb."""
+    command.add_argument("--reason", required=True, help="why; journaled")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Leave the request; 3 when nothing runs."""
+    return ask(arguments, "halt", "no new entries from now on")

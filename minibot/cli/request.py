@@ -1,0 +1,41 @@
+"""Shared by the verbs that change a running night: the request, which the launcher journals."""
+
+from __future__ import annotations
+
+import argparse
+
+from minibot.cli.operator import require_running, who
+from minibot.cli.output import show
+from minibot.cli.selection import var_of
+from minibot.kernel.errors import Refusal
+from minibot.runtime.manifest import Manifest
+from minibot.runtime.paths import Var
+from minibot.watchdog.requests import leave_request
+
+
+def ask(arguments: argparse.Namespace, kind: str, said: str, **fields: object) -> int:
+    """Leave a request for the running run and say what was asked for.
+
+    Raises:
+        Refusal: No run is running (exit 3).
+    """
+    var = var_of(arguments)
+    run_id = require_running(var)
+    leave_request(var.requests, run_id, kind, who=who(), why=arguments.reason, **fields)
+    document = {"run_id": run_id, "asked": kind, **fields}
+    show(arguments, document, [f"{run_id}: {said}; journaled in control."])
+    return 0
+
+
+def traded_symbol(var: Var, name: str) -> str:
+    """Return the symbol of the running run that a person names, as `BTCUSDT` or `BTC/USDT`.
+
+    Raises:
+        Refusal: No run is running (exit 3), or it does not trade this symbol.
+    """
+    manifest = Manifest.load(var.run(require_running(var)))
+    symbol = name.replace("/", "").upper()
+    if symbol not in manifest.symbols:
+        traded = ", ".join(manifest.symbols)
+        raise Refusal(f"{manifest.run_id} does not trade {symbol[:40]!r}.", f"It trades: {traded}.")
+    return symbol
