@@ -1,0 +1,203 @@
+"""`minibot chaos`: faults in real short runs, and a judge that finds what is not as catalogued."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from minibot.cli.main import run
+from minibot.events.reasons import REASONS, STOP_GROUP
+from minibot.gates.chaos import (
+    FAILED,
+    OK,
+    SKIPPED,
+    Result,
+    faults_named,
+    is_passed,
+    run_faults,
+    table,
+    verdict,
+)
+from minibot.gates.chaos_catalogue import BASE, FAULTS
+from minibot.gates.chaos_fault import STOP, SURVIVE
+from minibot.gates.chaos_judge import complaints
+from minibot.gates.chaos_night import Night, NotInjected
+from minibot.runtime.paths import Var
+
+# The faults that the requirements name; `minibot chaos --all` runs the others in CI.
+NAMED = {
+    "bad_schema": "N-81",
+    "bad_sha256": "N-82",
+    "torn_cursor": "N-83",
+    "exchange_down": "N-84",
+    "risk_breach": "N-85",
+    "cursor_ahead": "N-86",
+    "no_cmdline_hash": "N-87",
+}
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Result]:
+    """The named faults, each run once, three at a time."""
+    var = Var(tmp_path_factory.mktemp("chaos") / "var")
+    var.root.mkdir(mode=0o700)
+    found = run_faults(faults_named(NAMED), var, tell=lambda result: None)
+    return {result.name: result for result in found}
+
+
+@pytest.mark.row("N-88", "N-89", "N-90")
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.row(row)) for name, row in NAMED.items()]
+)
+def test_fault_in_a_real_run_ends_as_catalogued(results: dict[str, Result], name: str) -> None:
+    """Exit code, journals, flag, silence of execution, no orphan, verify and replay: all right."""
+    result = results[name]
+
+    assert result.complaints == ()
+    assert (result.verdict, result.observed) == (OK, result.expected)
+
+
+# --- the judge ----------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def hung(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Night]:
+    """A night whose strategy was frozen: it has stopped with ROLE_HUNG."""
+    root = tmp_path_factory.mktemp("judge") / "var"
+    night = Night("role_hang", Var(root), sets=BASE, chaos={})
+    night.start()
+    night.wait_for_trading()
+    FAULTS["role_hang"].inject(night)
+    night.watch_end()
+    yield night
+    night.clean_up()
+
+
+@pytest.mark.row("N-35", "N-88")
+def test_hung_role_stops_the_run_in_the_name_of_the_watchdog(hung: Night) -> None:
+    """The STOP names watchdog_role as its component, in every journal."""
+    assert complaints(FAULTS["role_hang"], hung) == []
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"exit_code": 0}, "exit code 10, expected 0"),
+        ({"codes": ("RISK_LIMIT",)}, "expected RISK_LIMIT"),
+        ({"components": ("risk_role",)}, "expected risk_role"),
+        ({"expect": SURVIVE, "codes": ()}, "STOP.flag stands"),
+        ({"damaged": ("signals",)}, "verify finds nothing wrong"),
+        ({"evidence": ("role_restarted",)}, "no incident role_restarted"),
+        ({"dead_letter": True, "damaged": ("signals",)}, "no dead letter ROLE_HUNG"),
+    ],
+)
+def test_judge_finds_an_end_other_than_the_expected_one(
+    hung: Night, change: dict[str, object], told: str
+) -> None:
+    """Each claim of a catalogue entry is checked: a false one is complained of."""
+    fault = replace(FAULTS["role_hang"], **change)  # type: ignore[arg-type]
+
+    assert any(told in complaint for complaint in complaints(fault, hung))
+
+
+@pytest.mark.row("N-90")
+def test_judge_finds_execution_that_goes_on_after_a_stop(hung: Night) -> None:
+    """Lines that came later than a second after the flag are complained of."""
+    watched = hung.quiet_lines
+    hung.quiet_lines = {"order_results": -1, "fills": 0}
+    try:
+        found = complaints(FAULTS["role_hang"], hung)
+    finally:
+        hung.quiet_lines = watched
+
+    assert any("order_results" in complaint and "after STOP" in complaint for complaint in found)
+
+
+@pytest.mark.row("N-89")
+def test_judge_finds_a_missing_flag(hung: Night) -> None:
+    """A STOP without its flag is none."""
+    aside = hung.var.root / "aside"
+    hung.var.flag.rename(aside)
+    try:
+        found = complaints(FAULTS["role_hang"], hung)
+    finally:
+        aside.rename(hung.var.flag)
+
+    assert found == ["STOP.flag is missing"]
+
+
+@pytest.mark.row("N-88")
+def test_judge_finds_a_stop_that_the_operators_journal_lacks(hung: Night) -> None:
+    """The file that operators tail has to hold every STOP."""
+    head = hung.var.root / "stop_journal.head"
+    aside = hung.var.root / "aside"
+    head.rename(aside)
+    try:
+        found = complaints(FAULTS["role_hang"], hung)
+    finally:
+        aside.rename(head)
+
+    assert found == ["var/stop_journal.jsonl: no STOP stands there"]
+
+
+# --- the catalogue and the verb -----------------------------------------------------------------
+
+
+def test_catalogue_names_known_codes_and_tells_every_stop_apart() -> None:
+    """Each entry has an outcome, and each STOP a code that the contract knows."""
+    assert len(FAULTS) >= 40
+    for fault in FAULTS.values():
+        assert fault.what
+        assert fault.ids
+        if fault.expect == STOP:
+            assert REASONS[fault.codes[0]].group == STOP_GROUP
+
+
+def test_list_prints_one_line_per_fault_and_runs_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`--list` shows name and expected outcome of each fault."""
+    assert run(["chaos", "--list", "--var", str(tmp_path / "var")]) == 0
+
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines] == list(FAULTS)
+    assert not (tmp_path / "var").exists()
+
+
+@pytest.mark.parametrize("words", [["no_such_fault"], []])
+def test_unknown_fault_or_none_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], words: list[str]
+) -> None:
+    """A name that is not in the catalogue is a refusal that says where to look."""
+    assert run(["chaos", *words, "--var", str(tmp_path / "var")]) == 2
+    assert "minibot chaos --list" in capsys.readouterr().err
+
+
+def test_skipped_fault_is_told_with_its_missing_feature_and_fails_nothing() -> None:
+    """A machine that cannot have a fault says so; a failed one is another matter."""
+    good = Result("role_hang", "STOP(ROLE_HUNG)", "STOP(ROLE_HUNG)", 10, "4.0", OK)
+    skipped = Result("disk_full", "STOP(IO_ENOSPC)", "", None, "", SKIPPED, (), "own mounts")
+    bad = Result("ctrl_c", "END(OPERATOR)", "SILENT", 0, "", FAILED, ("it was silent",))
+
+    assert is_passed([good, skipped])
+    assert not is_passed([good, bad])
+    assert verdict([good, skipped]) == "1 of 1 faults end as catalogued; skipped: disk_full"
+    lines = list(table([good, skipped, bad]))
+    assert "skipped disk_full: this machine has not own mounts" in lines
+    assert "FAILED ctrl_c: it was silent" in lines
+    assert lines[-1].startswith("1 of 2 faults end as catalogued")
+
+
+def test_lab_that_a_run_is_using_is_left_alone(tmp_path: Path, hung: Night) -> None:
+    """A drill empties its own lab, but never one with a run in it."""
+    night = Night("second", Var(tmp_path / "var"), sets=BASE, chaos={})
+    night.start()
+    try:
+        night.wait_for("the run's lock", lambda: night.last_run)
+        with pytest.raises(NotInjected, match="another run is using"):
+            Night("second", Var(tmp_path / "var"), sets=BASE, chaos={})
+    finally:
+        night.clean_up()

@@ -1,0 +1,363 @@
+"""What ends a run: requests, flags, checks and planned ends, without a market."""
+
+from __future__ import annotations
+
+import os
+import queue
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+
+from minibot.events.model import Halt, RunEnding
+from minibot.kernel.cursor import cursor_json
+from minibot.kernel.files import read_hashed, write_hashed
+from minibot.kernel.position import Position
+from minibot.runtime.context import Output, RoleContext
+from minibot.runtime.planted import Planted
+from minibot.runtime.stop import StopRecord, arm, raise_flag
+from minibot.watchdog.background import Background
+from minibot.watchdog.checks import ClockCheck, CursorCheck, DiskCheck, PinnedCheck
+from minibot.watchdog.desk import Desk
+from minibot.watchdog.ending import Phase, PlannedEnd
+from minibot.watchdog.feed import LiveFeed
+from minibot.watchdog.requests import END, control_payload, leave_request, take_requests
+from minibot.watchdog.supervisor import Supervisor
+from tests.watchdog.watchdog_stage import RUN_ID, START_TS, Stage
+
+SHORT = ("portfolio.close_market_ms=1000",)
+
+
+class Calm:
+    """Stands for the second thread where a test needs none."""
+
+    failure: StopRecord | None = None
+
+
+class Scene:
+    """A desk over actors, with everything but a market."""
+
+    def __init__(self, root: Path, hows: dict[str, str], planned_ts: int | None = None) -> None:
+        self.stage = Stage(root, SHORT)
+        self.context: RoleContext = self.stage.context()
+        self.control: Output = self.context.open_output("control")
+        self.interrupts: queue.SimpleQueue[str] = queue.SimpleQueue()
+        self.supervisor = Supervisor(self.context, self.stage.actors(hows))
+        self.end = PlannedEnd(
+            self.context, self.control, self.supervisor, planned_ts, "DURATION_REACHED"
+        )
+        self.desk = Desk(
+            self.context,
+            self.supervisor,
+            self.end,
+            self.control,
+            None,
+            LiveFeed(()),
+            self.interrupts,
+        )
+        self.calm = Calm()
+        self.supervisor.start()
+
+    def supervise(self) -> StopRecord | None:
+        """Sit at the desk until the run has ended."""
+        return self.desk.supervise(cast(Background, self.calm))
+
+    def close(self) -> None:
+        """End what the scene started."""
+        for child in self.supervisor.children.values():
+            child.kill()
+            child.wait(5.0)
+        self.context.close_outputs()
+
+
+@pytest.fixture
+def scenes() -> Iterator[list[Scene]]:
+    """Scenes made by a test; their processes end with it."""
+    made: list[Scene] = []
+    yield made
+    for scene in made:
+        scene.close()
+
+
+def staged(
+    scenes: list[Scene], root: Path, hows: dict[str, str] | None = None, **kept: Any
+) -> Scene:
+    """Return a scene that is closed after the test."""
+    scenes.append(Scene(root, hows or {}, **kept))
+    return scenes[-1]
+
+
+# --- ends ---------------------------------------------------------------------------------------
+
+
+def test_planned_end_is_announced_ahead_and_drains_upstream_first(
+    tmp_path: Path, scenes: list[Scene]
+) -> None:
+    """`run_ending` names the planned moment, ahead of it; then all roles drain, market first."""
+    scene = staged(scenes, tmp_path / "var", planned_ts=START_TS + 2500)
+
+    assert scene.supervise() is None
+
+    ending = scene.stage.envelopes("control")[0]
+    assert ending["type"] == RunEnding.TYPE
+    assert ending["payload"]["why"] == "DURATION_REACHED"
+    assert ending["payload"]["until_ts"] == START_TS + 2500
+    assert ending["ts"] < START_TS + 2500
+    assert scene.end.phase is Phase.DRAINED
+    assert {child.exit_code() for child in scene.supervisor.children.values()} == {0}
+
+
+def test_operator_ends_a_run_that_holds_nothing_before_the_time_is_up(
+    tmp_path: Path, scenes: list[Scene]
+) -> None:
+    """A first Ctrl-C is a planned end with the operator's code."""
+    scene = staged(scenes, tmp_path / "var")
+    scene.interrupts.put("SIGINT")
+
+    assert scene.supervise() is None
+    assert (scene.end.reason_code, scene.end.detail) == ("OPERATOR", "SIGINT")
+
+
+def test_role_that_does_not_drain_is_hung(tmp_path: Path, scenes: list[Scene]) -> None:
+    """An end in order has its limit too: a role that stays is a STOP."""
+    scene = staged(scenes, tmp_path / "var", {"risk_role": "undrainable"})
+    object.__setattr__(scene.context.config.watchdog, "drain_ms_max", 300)
+    scene.interrupts.put("SIGTERM")
+
+    record = scene.supervise()
+
+    assert record is not None
+    assert (record.reason_code, record.detail) == ("ROLE_HUNG", "risk_role does not drain")
+
+
+@pytest.mark.row("N-88")
+def test_second_interrupt_is_a_kill_on_record(tmp_path: Path, scenes: list[Scene]) -> None:
+    """Who presses twice means it."""
+    scene = staged(scenes, tmp_path / "var")
+    scene.interrupts.put("SIGINT")
+    scene.interrupts.put("SIGINT")
+
+    record = scene.supervise()
+
+    assert record is not None
+    assert record.reason_code == "OPERATOR_KILL"
+    assert scene.stage.var.flag.exists()
+    stops = scene.stage.envelopes("stop_journal", "watchdog_role")
+    assert [stop["payload"]["reason_code"] for stop in stops] == ["OPERATOR_KILL"]
+
+
+# --- flags --------------------------------------------------------------------------------------
+
+
+@pytest.mark.row("N-88", "N-89")
+def test_flag_of_a_role_waits_for_the_event_that_explains_it(
+    tmp_path: Path, scenes: list[Scene]
+) -> None:
+    """A role raises the flag before its event stands: nobody else is named for its STOP."""
+    scene = staged(scenes, tmp_path / "var")
+    var = scene.stage.var
+    arm(var.stop, RUN_ID, "risk_role")
+    raise_flag(var.stop, var.flag, "risk_role")
+    for _ in range(5):
+        assert scene.desk._look(cast(Background, scene.calm)) is None
+    scene.stage.leave_stop("risk_role", "RISK_LIMIT")
+
+    record = scene.supervise()
+
+    assert record is not None
+    assert (record.component, record.reason_code) == ("risk_role", "RISK_LIMIT")
+    assert scene.stage.envelopes("stop_journal", "watchdog_role") == []
+
+
+@pytest.mark.row("N-88", "N-89")
+def test_flag_of_a_role_that_leaves_no_event_still_stops_the_run(
+    tmp_path: Path, scenes: list[Scene]
+) -> None:
+    """A role that died between flag and event: the launcher journals for it after a while."""
+    scene = staged(scenes, tmp_path / "var")
+    var = scene.stage.var
+    arm(var.stop, RUN_ID, "risk_role")
+    raise_flag(var.stop, var.flag, "risk_role")
+
+    record = scene.supervise()
+
+    assert record is not None
+    assert (record.component, record.reason_code) == ("risk_role", "INVARIANT_BROKEN")
+    assert scene.stage.envelopes("stop_journal", "watchdog_role")
+
+
+@pytest.mark.row("N-89")
+def test_flag_made_by_hand_is_the_operators_stop(tmp_path: Path, scenes: list[Scene]) -> None:
+    """Whatever stands in it: a flag ends the run. The reason of `minibot kill` comes with it."""
+    scene = staged(scenes, tmp_path / "var")
+    leave_request(scene.stage.var.requests, RUN_ID, "kill", who="anna", why="odd prices")
+    scene.stage.var.flag.write_bytes(b"\x00\xff not json")
+
+    record = scene.supervise()
+
+    assert record is not None
+    assert record.reason_code == "OPERATOR_KILL"
+    assert "odd prices" in record.detail
+
+
+def test_flag_left_by_a_dead_link_stops_as_well(tmp_path: Path, scenes: list[Scene]) -> None:
+    """A link to nowhere is a flag too: in doubt the run stops."""
+    scene = staged(scenes, tmp_path / "var")
+    os.symlink(tmp_path / "nowhere", scene.stage.var.flag)
+
+    record = scene.supervise()
+
+    assert record is not None
+    assert record.reason_code == "OPERATOR_KILL"
+
+
+# --- what goes wrong in supervision itself ------------------------------------------------------
+
+
+@pytest.mark.row("N-35")
+def test_failure_of_the_second_thread_stops_the_run(tmp_path: Path, scenes: list[Scene]) -> None:
+    """Without merging nothing reaches the operators: its end is the run's."""
+    scene = staged(scenes, tmp_path / "var")
+    scene.calm.failure = StopRecord("watchdog_role", "IO_ENOSPC", "the disk is full")
+
+    assert scene.supervise() == scene.calm.failure
+
+
+@pytest.mark.row("N-35")
+def test_error_in_a_turn_of_supervision_is_a_stop_and_not_its_end(
+    tmp_path: Path, scenes: list[Scene]
+) -> None:
+    """Roles without a supervisor would trade on: whatever fails there stops the run."""
+    scene = staged(scenes, tmp_path / "var")
+    scene.supervisor.lease = lambda: [][1]  # type: ignore[method-assign]
+
+    record = scene.supervise()
+
+    assert record is not None
+    assert record.reason_code == "INVARIANT_BROKEN"
+    assert scene.stage.var.flag.exists()
+
+
+# --- checks -------------------------------------------------------------------------------------
+
+
+def planted(name: str, amount: int) -> Planted:
+    """Return an instrument that is wrong from the beginning."""
+    found = Planted.of({"plant": name, "amount": amount})
+    assert found is not None
+    return found
+
+
+def test_disk_at_its_floor_is_fine_and_below_it_a_stop(tmp_path: Path) -> None:
+    """The boundary: as many megabytes as needed are enough."""
+    free_mb = 10**7
+    enough = DiskCheck(tmp_path, free_mb, planted("disk_low", 10**15))
+    short = DiskCheck(tmp_path, free_mb, planted("disk_low", -(10**15)))
+
+    assert enough.check() is None
+    record = short.check()
+    assert record is not None
+    assert record.reason_code == "DISK_LOW"
+
+
+@pytest.mark.parametrize(("step_ms", "code"), [(-3_600_000, "CLOCK_JUMP"), (500, None)])
+def test_wall_clock_may_step_a_little_and_not_by_an_hour(step_ms: int, code: str | None) -> None:
+    """A step within the limit is survived; timers run on machine time anyway."""
+    sick = Planted("clock_jump", "", "", 0, 0, 0, 0)
+    check = ClockCheck(2000, sick)
+    sick.amount = step_ms
+
+    record = check.check()
+
+    assert (None if record is None else record.reason_code) == code
+
+
+@pytest.mark.row("N-83", "N-86")
+def test_cursor_is_judged_against_its_own_hash_its_run_and_its_queue(tmp_path: Path) -> None:
+    """Torn, foreign and ahead: each is a STOP with its own code; a right one is none."""
+    stage = Stage(tmp_path / "var")
+    check = CursorCheck(stage.var.queues, stage.roles, RUN_ID)
+    path = stage.var.queues / "signals" / "cursor.json"
+
+    def put(run_id: str, seq: int) -> None:
+        path.unlink()
+        chain = bytes(32) if seq == 0 else b"\x01" * 32
+        write_hashed(path, cursor_json(run_id, "signals", "risk_role", Position(seq, 1, 0, chain)))
+
+    assert check.check() is None
+    put(RUN_ID, 7)
+    assert _code(check.check()) == "CURSOR_AHEAD"
+    put("20000101_000000", 7)
+    assert _code(check.check()) == "CURSOR_FOREIGN_RUN"
+    path.write_bytes(path.read_bytes()[:40])
+    assert _code(check.check()) == "ATOMICITY_VIOLATION"
+    path.unlink()
+    path.symlink_to(tmp_path / "elsewhere")
+    assert _code(check.check()) == "PERMISSIONS_UNSAFE"
+
+
+def _code(record: StopRecord | None) -> str | None:
+    return None if record is None else record.reason_code
+
+
+@pytest.mark.row("N-83")
+def test_pinned_file_that_changes_or_goes_is_a_stop(tmp_path: Path) -> None:
+    """A profile is read once: a changed one means that somebody is at work here."""
+    path = tmp_path / "profile.json"
+    path.write_bytes(b"{}")
+    pins = {str(path): "44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a"}
+    check = PinnedCheck(pins)
+
+    assert check.check() is None
+    path.write_bytes(b"{ }")
+    assert _code(check.check()) == "CONFIG_INVALID"
+    path.unlink()
+    assert _code(check.check()) == "CONFIG_INVALID"
+
+
+# --- requests -----------------------------------------------------------------------------------
+
+
+def test_requests_are_taken_once_oldest_first_and_only_for_this_run(tmp_path: Path) -> None:
+    """What is for another run, or damaged, is set aside and never applied."""
+    for number in range(3):
+        path = leave_request(tmp_path, RUN_ID, "halt", who="anna", why=str(number))
+        os.utime(path, ns=(number, number))
+    leave_request(tmp_path, "20000101_000000", END, who="anna", why="old")
+    (tmp_path / "halt-torn.json").write_bytes(b'{"kind":"ha')
+
+    taken = [request["why"] for request in take_requests(tmp_path, RUN_ID)]
+
+    assert taken == ["0", "1", "2"]
+    assert list(take_requests(tmp_path, RUN_ID)) == []
+    assert len(list(tmp_path.glob("*.aside"))) == 2
+
+
+def test_request_becomes_a_control_event_only_if_it_is_one(tmp_path: Path) -> None:
+    """A request that is no `control` payload, or lacks a field, changes nothing."""
+    good = read_hashed(leave_request(tmp_path, RUN_ID, "halt", who="anna", why="thin book"))
+
+    assert control_payload(good) == Halt(who="anna", why="thin book")
+    assert control_payload({**good, "kind": "order_intent"}) is None
+    assert control_payload({"kind": "halt"}) is None
+
+
+# --- the live table -----------------------------------------------------------------------------
+
+
+@pytest.mark.row("N-115")
+def test_table_that_reads_nothing_never_makes_supervision_wait(tmp_path: Path) -> None:
+    """A frozen terminal: statuses are dropped, offering one costs nothing, the end comes."""
+    feed = LiveFeed([sys.executable, "-S", "-E", "-c", "import time; time.sleep(600)"])
+    feed.start({})
+    process = feed._process
+    assert process is not None
+    status = {"text": "x" * 50_000}
+
+    for _ in range(50):
+        feed.show(status)
+    feed.end()
+
+    assert process.poll() not in (None, 0)

@@ -1,0 +1,237 @@
+"""The journals that the launcher keeps: merged parts, the stop journal, recovered runs."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from minibot.kernel.errors import RunStop
+from minibot.kernel.files import FILES, Access, read_hashed
+from minibot.kernel.verify import verify_tree
+from minibot.runtime.clock import RunClock
+from minibot.watchdog.merge import Merger
+from minibot.watchdog.recovery import clear_former_run, note_current
+from minibot.watchdog.stoplog import append_stop, clear_flag, copy_stops, read_stops
+from tests.watchdog.watchdog_stage import RUN_ID, START_TS, WATCHDOG, Stage
+
+SEGMENT_BYTES = 1 << 20
+
+
+def merger(stage: Stage) -> Merger:
+    """Return a merger as the launcher opens it."""
+    return Merger(
+        root=stage.var.queues,
+        roles=stage.roles,
+        codec=stage.codec,
+        clock=RunClock(stage.run_dir, START_TS, "1"),
+        run_id=RUN_ID,
+        cmdline_hash=stage.manifest.processes[WATCHDOG].cmdline_hash,
+        segment_bytes=SEGMENT_BYTES,
+    )
+
+
+def append_raw(path: Path, data: bytes) -> None:
+    """Leave bytes behind the end of a file, as a writer does that dies in the middle."""
+    descriptor = FILES.open(path, Access.WRITE)
+    FILES.pwrite(descriptor, data, path.stat().st_size)
+    FILES.close(descriptor)
+
+
+# --- merge --------------------------------------------------------------------------------------
+
+
+@settings(
+    max_examples=10,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+@given(
+    steps=st.lists(
+        st.tuples(
+            st.sampled_from(["market_role", "risk_role", "strategy_role", "merge", "die"]),
+            st.integers(1, 5),
+        ),
+        max_size=12,
+    )
+)
+def test_merge_keeps_every_line_of_every_part_in_order(
+    tmp_path_factory: pytest.TempPathFactory, steps: list[tuple[str, int]]
+) -> None:
+    """However writing, merging and the launcher's death interleave: each line once, in order."""
+    stage = Stage(tmp_path_factory.mktemp("merge") / "var")
+    merging = merger(stage)
+    for what, count in steps:
+        if what == "merge":
+            merging.merge()
+        elif what == "die":
+            merging.close()
+            merging = merger(stage)
+        else:
+            stage.leave_incidents(what, count)
+    merging.close()
+
+    inbox = stage.envelopes("incidents")
+    for role in ("market_role", "risk_role", "strategy_role"):
+        part = stage.envelopes("incidents", role)
+        assert [one for one in inbox if one["source"] == role] == part
+    assert len(inbox) == sum(count for what, count in steps if what.endswith("_role"))
+    assert list(verify_tree(stage.var.queues / "incidents")) == []
+
+
+def test_merge_completes_what_was_logged_and_not_copied(tmp_path: Path) -> None:
+    """The order log comes first: whoever opens the merge next copies what it names."""
+    stage = Stage(tmp_path / "var")
+    merging = merger(stage)
+    stage.leave_incidents("risk_role", 3)
+    merging._inboxes["incidents"].append = _die  # type: ignore[method-assign]
+    with pytest.raises(Killed):
+        merging.merge()
+    assert stage.envelopes("incidents") == []
+    merging._order.sync()
+    for inbox in merging._inboxes.values():
+        inbox.close()
+    merging._order.end()
+
+    merger(stage).close()
+
+    assert stage.envelopes("incidents") == stage.envelopes("incidents", "risk_role")
+    acks = [
+        (ack["payload"]["from_seq"], ack["payload"]["to_seq"])
+        for ack in stage.acks("health")
+        if ack["payload"]["queue"] == "incidents/parts/risk_role"
+    ]
+    assert acks[0][0] == 1
+    assert acks[-1][1] == 3
+    assert all(before[1] + 1 == after[0] for before, after in pairwise(acks))
+
+
+class Killed(Exception):
+    """The launcher dies here."""
+
+
+def _die(lines: object) -> int:
+    raise Killed
+
+
+# --- the operators' stop journal ----------------------------------------------------------------
+
+
+@pytest.mark.row("N-88")
+def test_stops_of_all_parts_reach_the_operators_journal_once(tmp_path: Path) -> None:
+    """Copying twice, as after a crash in between, adds nothing."""
+    stage = Stage(tmp_path / "var")
+    stops = [stage.leave_stop(role, "WATCHDOG_LOST") for role in ("risk_role", "execution_role")]
+
+    copy_stops(stage.var, stage.codec)
+    copy_stops(stage.var, stage.codec)
+
+    found = read_stops(stage.var.root)
+    assert {envelope["id"] for envelope in found} == {stop.id for stop in stops}
+    assert len(found) == 2
+    assert list(verify_tree(stage.var.stop_journal)) == []
+
+
+@pytest.mark.row("N-89")
+def test_flag_is_cleared_on_record_with_who_why_and_which_run(tmp_path: Path) -> None:
+    """A flag that is gone without a record would be a silent continue."""
+    stage = Stage(tmp_path / "var")
+    stage.leave_stop("risk_role", "RISK_LIMIT")
+    copy_stops(stage.var, stage.codec)
+    stage.var.flag.write_bytes(b"flag")
+
+    assert clear_flag(stage.var, "anna", "limits reviewed") == RUN_ID
+
+    last = read_stops(stage.var.root)[-1]["payload"]
+    assert (last["kind"], last["who"], last["why"]) == ("CLEAR", "anna", "limits reviewed")
+    assert last["stopped_run"] == RUN_ID
+    assert not stage.var.flag.exists()
+
+
+def test_flag_whose_record_cannot_be_written_stays(tmp_path: Path) -> None:
+    """The record comes first: where it fails, the flag still stands."""
+    stage = Stage(tmp_path / "var")
+    stage.leave_stop("risk_role", "RISK_LIMIT")
+    copy_stops(stage.var, stage.codec)
+    stage.var.flag.write_bytes(b"flag")
+    append_raw(stage.var.stop_journal, b"x" * 8_000_000)
+
+    with pytest.raises(RunStop, match="QUEUE_TAIL_TOO_LONG"):
+        clear_flag(stage.var, "anna", "limits reviewed")
+
+    assert stage.var.flag.exists()
+
+
+def test_operators_journal_refuses_to_grow_over_damage(tmp_path: Path) -> None:
+    """A damaged line of a former night is found, never written over."""
+    stage = Stage(tmp_path / "var")
+    stage.leave_stop("risk_role", "RISK_LIMIT")
+    copy_stops(stage.var, stage.codec)
+    data = bytearray(stage.var.stop_journal.read_bytes())
+    data[90] ^= 1
+    stage.var.stop_journal.write_bytes(bytes(data))
+
+    with pytest.raises(RunStop, match="QUEUE_CORRUPT"):
+        append_stop(stage.var, b'{"id":"other"}')
+
+
+# --- the run before -----------------------------------------------------------------------------
+
+
+@pytest.mark.row("N-06", "N-88")
+def test_interrupted_run_is_recovered_merged_and_sealed_by_the_next_start(tmp_path: Path) -> None:
+    """Torn rests are set aside, parts are merged, STOPs reach the operators; then it is sealed."""
+    stage = Stage(tmp_path / "var")
+    note_current(stage.var, RUN_ID)
+    stage.leave_stop("execution_role", "WATCHDOG_LOST")
+    stage.leave_incidents("market_role", 4)
+    torn = stage.var.queues / "market_ticks" / "inbox.jsonl"
+    append_raw(torn, b"sha256:half a li")
+
+    recovered = clear_former_run(stage.var, stage.contracts, stage.roles)
+
+    assert recovered is not None
+    assert (recovered.run_id, recovered.findings) == (RUN_ID, ())
+    seal = read_hashed(stage.run_dir / "seal.json")
+    assert seal["extra"]["state"] == "interrupted"
+    assert seal["extra"]["repaired"] == [
+        "market_ticks: 16 bytes above the head set aside in quarantine"
+    ]
+    assert list(verify_tree(stage.run_dir)) == []
+    assert [stop["payload"]["reason_code"] for stop in read_stops(stage.var.root)] == [
+        "WATCHDOG_LOST"
+    ]
+    assert not torn.exists()
+    assert clear_former_run(stage.var, stage.contracts, stage.roles) is None
+
+
+def test_damage_below_the_head_is_sealed_as_found_and_named(tmp_path: Path) -> None:
+    """Recovery repairs nothing that was published: it names it, and the seal keeps it."""
+    stage = Stage(tmp_path / "var")
+    note_current(stage.var, RUN_ID)
+    stage.leave_incidents("market_role", 4)
+    part = stage.var.queues / "incidents" / "parts" / "market_role.jsonl"
+    data = bytearray(part.read_bytes())
+    data[100] ^= 1
+    part.write_bytes(bytes(data))
+
+    recovered = clear_former_run(stage.var, stage.contracts, stage.roles)
+
+    assert recovered is not None
+    assert any(finding.startswith("QUEUE_CORRUPT") for finding in recovered.findings)
+    sealed = stage.run_dir / "queues" / "incidents" / "parts" / "market_role.jsonl"
+    assert sealed.read_bytes() == bytes(data)
+    assert any(finding.code == "QUEUE_CORRUPT" for finding in verify_tree(stage.run_dir))
+
+
+def test_start_that_was_cut_off_before_its_manifest_leaves_nothing_behind(tmp_path: Path) -> None:
+    """The marker is written first; a run without a manifest has done nothing yet."""
+    stage = Stage(tmp_path / "var")
+    (stage.run_dir / "manifest.json").unlink()
+    note_current(stage.var, RUN_ID)
+
+    assert clear_former_run(stage.var, stage.contracts, stage.roles) is None
+    assert not (stage.var.root / "current.json").exists()

@@ -1,0 +1,211 @@
+"""What the behaviour of a role means for the run: real processes that spin, hang, lag or die."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import psutil
+import pytest
+
+from minibot.runtime.context import RoleContext
+from minibot.runtime.stop import StopRecord
+from minibot.watchdog.supervisor import Supervisor
+from tests.watchdog.watchdog_stage import Stage, wait_for
+
+FAST = ("watchdog.heartbeat_interval_ms=200", "watchdog.hung_ms=1000", "watchdog.lease_ms=1000")
+QUICK = (*FAST, "watchdog.hung_execution_ms=1000")
+
+
+class Watch:
+    """A supervisor over five actors, one of which behaves as the test says."""
+
+    def __init__(self, root: Path, hows: dict[str, str], sets: Sequence[str] = QUICK) -> None:
+        self.stage = Stage(root, sets)
+        self.context: RoleContext = self.stage.context()
+        self.supervisor = Supervisor(self.context, self.stage.actors(hows))
+        self.supervisor.start()
+
+    def stop(self) -> StopRecord:
+        """Return the STOP that supervision comes to."""
+        return wait_for(self.supervisor.check, "a STOP")
+
+    def incidents(self) -> list[str]:
+        """Return what supervision put on record."""
+        self.context.sync_parts(now=True)
+        found = self.stage.envelopes("incidents", "watchdog_role")
+        return [envelope["payload"]["kind"] for envelope in found]
+
+    def end(self) -> None:
+        """End every process and give the journals back."""
+        for child in self.supervisor.children.values():
+            child.kill()
+            child.wait(5.0)
+        self.context.close_outputs()
+
+
+@pytest.fixture
+def watches() -> Iterator[list[Watch]]:
+    """Watches made by a test; all their processes end with it."""
+    made: list[Watch] = []
+    yield made
+    for watch in made:
+        watch.end()
+
+
+@pytest.mark.row("N-35")
+@pytest.mark.parametrize(
+    ("how", "code"),
+    [("spinning", "ROLE_HUNG"), ("stuck", "ROLE_HUNG"), ("behind", "CONSUMER_LAG")],
+)
+def test_role_that_beats_without_progress_stops_the_run(
+    tmp_path: Path, watches: list[Watch], how: str, code: str
+) -> None:
+    """A heartbeat proves nothing: the loop has to turn and the position has to move."""
+    watch = Watch(tmp_path / "var", {"strategy_role": how})
+    watches.append(watch)
+
+    record = watch.stop()
+
+    assert (record.component, record.reason_code) == ("watchdog_role", code)
+    assert "strategy_role" in record.detail
+
+
+@pytest.mark.row("N-35")
+def test_role_that_never_gets_beyond_starting_stops_the_run(
+    tmp_path: Path, watches: list[Watch]
+) -> None:
+    """A start has a limit of its own; until then a missing turn means nothing."""
+    watch = Watch(
+        tmp_path / "var", {"risk_role": "starting"}, (*QUICK, "watchdog.starting_ms_max=2000")
+    )
+    watches.append(watch)
+
+    record = watch.stop()
+
+    assert record.reason_code == "ROLE_HUNG"
+    assert "risk_role is still starting" in record.detail
+
+
+def test_sync_that_takes_too_long_is_lag_and_no_hang(tmp_path: Path, watches: list[Watch]) -> None:
+    """A loop that waits for the disk is not hung; a disk that slow stops the run as lag."""
+    watch = Watch(tmp_path / "var", {"market_role": "syncing"})
+    watches.append(watch)
+
+    record = watch.stop()
+
+    assert record.reason_code == "CONSUMER_LAG"
+    assert "a sync takes" in record.detail
+
+
+@pytest.mark.row("N-20", "N-103")
+def test_role_that_crashes_is_restarted_until_its_budget_is_spent(
+    tmp_path: Path, watches: list[Watch]
+) -> None:
+    """Three restarts within a minute stand in the incidents; the fourth crash is a crash loop."""
+    watch = Watch(tmp_path / "var", {"execution_role": "dead"})
+    watches.append(watch)
+
+    record = watch.stop()
+
+    assert record.reason_code == "ROLE_CRASH_LOOP"
+    assert watch.incidents() == ["ROLE_RESTARTED"] * 3
+
+
+@pytest.mark.row("N-20", "N-02")
+def test_role_killed_once_is_restarted_with_the_same_command_line(
+    tmp_path: Path, watches: list[Watch]
+) -> None:
+    """One crash is survived: another process of the same command line takes its place."""
+    watch = Watch(tmp_path / "var", {})
+    watches.append(watch)
+    child = watch.supervisor.children["market_role"]
+    before, argv = child.pid, psutil.Process(child.pid).cmdline()
+
+    child.kill()
+    wait_for(
+        lambda: watch.supervisor.check() is None and child.pid != before and child.heartbeat,
+        "another process",
+    )
+
+    assert psutil.Process(child.pid).cmdline() == argv
+    assert watch.incidents() == ["ROLE_RESTARTED"]
+
+
+@pytest.mark.row("N-35", "N-88")
+def test_role_that_says_why_it_stops_is_taken_at_its_word(
+    tmp_path: Path, watches: list[Watch]
+) -> None:
+    """The last words of a role give component, code and detail; it is not restarted."""
+    watch = Watch(tmp_path / "var", {"risk_role": "stopped"})
+    watches.append(watch)
+
+    record = watch.stop()
+
+    assert (record.component, record.reason_code) == ("risk_role", "QUEUE_CORRUPT")
+    assert record.detail == "line 7"
+    assert watch.incidents() == []
+
+
+def test_ai_that_hangs_or_dies_is_switched_off_and_never_stops_the_run(
+    tmp_path: Path, watches: list[Watch]
+) -> None:
+    """Trading by rules needs no AI: over its budget it is off, on record."""
+    watch = Watch(tmp_path / "var", {"ai_role": "dead"}, (*QUICK, "ai.restarts_max=1"))
+    watches.append(watch)
+
+    wait_for(lambda: watch.supervisor.check() is None and watch.supervisor.ai_off, "AI off")
+
+    assert watch.supervisor.check() is None
+    assert watch.incidents() == ["ROLE_RESTARTED", "AI_OFF"]
+
+
+@pytest.mark.row("N-35")
+def test_role_over_its_memory_is_killed_and_counts_as_memory(
+    tmp_path: Path, watches: list[Watch]
+) -> None:
+    """Each time over the limit is a kill on record; over the budget the STOP says memory."""
+    watch = Watch(tmp_path / "var", {}, (*QUICK, "watchdog.restarts_max_60s=0"))
+    watches.append(watch)
+
+    watch.supervisor.kill_over_memory({"risk_role": 10**12, "market_role": 1})
+    record = watch.stop()
+
+    assert record.reason_code == "ROLE_MEMORY"
+    assert watch.incidents() == ["ROLE_MEMORY"]
+    assert watch.supervisor.children["market_role"].is_running
+
+
+@pytest.mark.row("N-90")
+def test_stop_ends_execution_first_and_kills_what_is_deaf(
+    tmp_path: Path, watches: list[Watch]
+) -> None:
+    """No role outlives a STOP: one that does not answer is killed by its own handle."""
+    watch = Watch(tmp_path / "var", {"market_role": "deaf"})
+    watches.append(watch)
+    children = watch.supervisor.children
+    wait_for(lambda: all(child.heartbeat for child in children.values()), "heartbeats")
+
+    watch.supervisor.stop_all()
+
+    assert not watch.supervisor.running()
+    assert children["execution_role"].exit_code() == 10
+    assert children["market_role"].exit_code() not in (0, 10, None)
+    assert watch.supervisor.epoch == 2
+
+
+def test_lease_goes_to_every_role_once_a_second(tmp_path: Path, watches: list[Watch]) -> None:
+    """A full or closed control channel is the child's trouble: sending never raises or waits."""
+    watch = Watch(tmp_path / "var", {"strategy_role": "silent"})
+    watches.append(watch)
+    child = watch.supervisor.children["strategy_role"]
+    psutil.Process(child.pid).suspend()
+
+    for _ in range(3000):
+        child.send("x" * 100)
+    watch.supervisor.lease()
+    child.kill()
+    child.wait(5.0)
+    child.send("lease 1 1")
+
+    assert not child.is_running

@@ -1,0 +1,219 @@
+"""A stage for the watchdog's parts: a run's folders and queues, and small actors for its roles.
+
+Queues, codec, contexts and processes are real; an actor speaks the channels of a role and does
+nothing else, so that a test can have a role that spins, hangs, falls behind or dies.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+from minibot.events.codec import Codec
+from minibot.events.model import Event, Incident, JsonObject, Payload, StopJournal
+from minibot.events.order import LineSource
+from minibot.events.registry import Contracts
+from minibot.events.roles import Roles
+from minibot.kernel.journal import JournalReader
+from minibot.kernel.queue import make_queue, open_reader, open_writer
+from minibot.runtime.channels import Control, SilentHeartbeat
+from minibot.runtime.clock import write_clock
+from minibot.runtime.cmdline import cmdline, cmdline_hash
+from minibot.runtime.config import load_config
+from minibot.runtime.context import Output, RoleContext
+from minibot.runtime.manifest import Manifest, Process
+from minibot.runtime.paths import PROJECT, Var
+from minibot.watchdog.child import Child
+from minibot.watchdog.making import child_environ, role_argv
+
+RUN_ID = "20251120_000000"
+START_TS = 1_763_596_800_000
+DEADLINE_S = 20.0
+WATCHDOG = "watchdog_role"
+ROLES = ("execution_role", "risk_role", "strategy_role", "ai_role", "market_role")
+
+ACTOR = """
+import json, sys, threading, time
+name, how = sys.argv[1], sys.argv[2]
+turns = position = 0
+last = threading.Event()
+def say(**fields):
+    fields = {"role": name, "state": "READY", "turns": turns, "position": position, "waiting": 0,
+              "sync_ns": 0, "market_ready": False, "facts": {}, **fields}
+    print(json.dumps(fields, sort_keys=True, separators=(",", ":")), flush=True)
+def listen():
+    for line in sys.stdin:
+        if line.startswith("stop") and how != "deaf":
+            last.code = 10
+            last.set()
+        if line.startswith("drain") and how != "undrainable":
+            last.code = 0
+            last.set()
+    last.code = 12
+    last.set()
+last.code = 0
+threading.Thread(target=listen, daemon=True).start()
+if how == "dead":
+    sys.exit(11)
+if how == "stopped":
+    say(stopped="QUEUE_CORRUPT", detail="line 7")
+    sys.exit(10)
+while not last.wait(0.05):
+    if how == "starting":
+        say(state="STARTING")
+    elif how == "silent":
+        pass
+    elif how == "spinning":
+        say()
+    elif how == "stuck":
+        turns += 1
+        say(waiting=5)
+    elif how == "behind":
+        turns += 1
+        position += 1
+        say(waiting=10**9)
+    elif how == "syncing":
+        say(sync_ns=1)
+    else:
+        turns += 1
+        position += 1
+        say()
+sys.exit(last.code)
+"""
+
+Found = TypeVar("Found")
+
+
+def wait_for(
+    condition: Callable[[], Found | None], what: str, deadline_s: float = DEADLINE_S
+) -> Found:
+    """Return what the condition gives once it is neither None nor False."""
+    until = time.monotonic() + deadline_s
+    while True:
+        found = condition()
+        if found is not None and found is not False:
+            return found
+        if time.monotonic() > until:
+            raise AssertionError(f"not in {deadline_s:.0f} s: {what}")
+        time.sleep(0.01)
+
+
+class Stage:
+    """One run's `var` with empty queues, and the launcher's own context on it."""
+
+    def __init__(self, root: Path, sets: Sequence[str] = ()) -> None:
+        self.var = Var(root)
+        self.run_dir = self.var.run(RUN_ID)
+        self.run_dir.mkdir(parents=True, mode=0o700)
+        for folder in (self.var.stop, self.var.requests, self.var.logs, self.var.metrics):
+            folder.mkdir(mode=0o700)
+        self.config = load_config(PROJECT / "config" / "nore-smoke.v1.json", sets, {})
+        self.roles = Roles.load(PROJECT / "config" / "roles.v1.json")
+        self.contracts = Contracts.load(
+            PROJECT / "contracts", PROJECT / "config" / "contracts.v1.json"
+        )
+        self.manifest = self._manifest()
+        self.manifest.write(self.run_dir)
+        write_clock(self.run_dir, START_TS, "1")
+        for name, entry in self.roles.queues.items():
+            parts = self.roles.writers(name) if entry.parts else ()
+            make_queue(self.var.queues, name, entry.primary_reader, parts=parts)
+        self.codec = Codec(self.contracts, self.roles, RUN_ID, self.manifest.cmdline_hashes())
+
+    def _manifest(self) -> Manifest:
+        processes = {}
+        for name in self.roles.roles:
+            argv = role_argv(name, self.run_dir)
+            processes[name] = Process(tuple(argv), cmdline(argv), cmdline_hash(argv))
+        return Manifest(
+            run_id=RUN_ID,
+            profile="test",
+            config=self.config.raw,
+            config_sha256="0" * 64,
+            contracts_sha256="0" * 64,
+            code_sha256="0" * 64,
+            lock_sha256="0" * 64,
+            python="",
+            platform="",
+            versions={},
+            seed=1,
+            clock_kind="simulated",
+            clock_origin_ms=START_TS,
+            clock_speed="1",
+            started_ms=START_TS,
+            symbols=("BTCUSDT",),
+            processes=processes,
+            hosts=(),
+            embedded=None,
+            simulated=True,
+            pinned={},
+            opening={},
+        )
+
+    def context(self) -> RoleContext:
+        """Return the launcher's context; it holds the locks of its parts until closed."""
+        context = RoleContext(WATCHDOG, self.run_dir, Control(), SilentHeartbeat(WATCHDOG))
+        context.syncs_parts = False
+        return context
+
+    def part(self, queue: str, role: str, *, sync: bool = True) -> Output:
+        """Return a role's own part of a shared queue, open for writing."""
+        writer = open_writer(self.var.queues, queue, part=role, sync=sync)
+        hash_ = self.manifest.processes[role].cmdline_hash
+        return Output(queue, role, RUN_ID, hash_, self.codec, writer)
+
+    def leave_stop(
+        self, role: str, reason_code: str, detail: str = "because", **kind: str
+    ) -> Event:
+        """Let a role journal a STOP in its own part."""
+        output = self.part("stop_journal", role)
+        payload = StopJournal(
+            component=role, reason_code=reason_code, detail=detail, kind=kind.get("kind", "STOP")
+        )
+        events = output.roots([(payload, START_TS)])
+        output.append(events)
+        output.writer.close()
+        return events[0]
+
+    def leave_incidents(self, role: str, count: int) -> None:
+        """Let a role journal incidents in its own part."""
+        output = self.part("incidents", role)
+        payloads: list[tuple[Payload, int]] = [
+            (Incident(component=role, kind="tested", detail=f"number {n}"), START_TS + n)
+            for n in range(count)
+        ]
+        output.append_roots(payloads)
+        output.writer.close()
+
+    def envelopes(self, queue: str, part: str | None = None) -> list[JsonObject]:
+        """Return every envelope of a queue, or of a role's part of it."""
+        source = LineSource(open_reader(self.var.queues, queue, part=part))
+        found = []
+        while (line := source.next()) is not None:
+            found.append(self.codec.decode(queue, line.json).to_json())
+        return found
+
+    def acks(self, queue: str) -> list[JsonObject]:
+        """Return every range in the order log beside a queue."""
+        source = LineSource(JournalReader(self.var.queues / queue, "acks"))
+        found = []
+        while (line := source.next()) is not None:
+            found.append(self.codec.decode(f"{queue}/acks", line.json).to_json())
+        return found
+
+    def actors(self, hows: Mapping[str, str]) -> dict[str, Child]:
+        """Return a child per role, well unless `hows` says otherwise; none is started."""
+        script = self.var.root / "actor.py"
+        script.write_text(ACTOR)
+        return {
+            name: Child(
+                name,
+                [sys.executable, "-S", "-E", str(script), name, hows.get(name, "well")],
+                self.var.logs / f"{name}.err.log",
+                child_environ({}),
+            )
+            for name in ROLES
+        }
