@@ -326,7 +326,13 @@ class Clerk:
 
     def facts(self) -> dict[str, Any]:
         """Return a few values for the live table."""
-        return {"ai": self.keeper.state, "model": self.model_id, "detail": self.detail()}
+        detail = self.detail()
+        return {
+            "ai": self.keeper.state,
+            "model": self.model_id,
+            "detail": detail,
+            "trouble": detail if self.is_off else "",
+        }
 
     def end(self, now: int) -> None:
         """End the worker and the workshop and write what is complete."""

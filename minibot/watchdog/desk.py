@@ -29,7 +29,7 @@ from minibot.watchdog.exchange import EmbeddedExchange
 from minibot.watchdog.feed import LiveFeed
 from minibot.watchdog.merge import WATCHDOG
 from minibot.watchdog.requests import END, control_payload, take_requests
-from minibot.watchdog.supervisor import Supervisor
+from minibot.watchdog.supervisor import AI, Supervisor
 
 TURN_S = 0.05
 SLOW_CHECK_NS = 1_000_000_000
@@ -62,6 +62,7 @@ class Desk:
         self._ended_by_hand = False
         self._slow_ns = 0
         self._health_ts = 0
+        self._ai_trouble = ""
         self._flagged_ns = 0
         self._stops: dict[str, LineSource] = {}
         config = context.config
@@ -186,6 +187,7 @@ class Desk:
         self._take_requests()
         self._watch_exchange()
         self._note_lag()
+        self._note_ai()
         self._health()
         self.feed.show(self._status())
         return None
@@ -206,6 +208,14 @@ class Desk:
         exchange = self.exchange
         if exchange is not None and exchange.has_died():
             self.context.incident("EXCHANGE_PROCESS_ENDED", "the embedded exchange ended by itself")
+
+    def _note_ai(self) -> None:
+        """Journal what befalls the AI: its clerk may write no incidents of its own."""
+        child = self.supervisor.children.get(AI)
+        said = "" if child is None else str(child.heartbeat.get("facts", {}).get("trouble", ""))
+        if said and said != self._ai_trouble:
+            self.context.incident("AI_DEGRADED", f"ai_role: {said}")
+        self._ai_trouble = said
 
     def _note_lag(self) -> None:
         facts = self.supervisor.children["market_role"].heartbeat.get("facts", {})

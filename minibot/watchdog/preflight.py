@@ -9,6 +9,8 @@ from __future__ import annotations
 import hashlib
 import os
 import statistics
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -27,6 +29,7 @@ from minibot.runtime.secrets import load_secrets
 from minibot.runtime.staging import compare
 
 SYNC_SAMPLES = 20
+AI_JAIL_S_MAX = 30.0
 SYNC_BYTES = 400
 # A disk that needs longer than this for one small sync cannot keep a night's queues.
 SYNC_US_MAX = 500_000
@@ -56,6 +59,7 @@ def preflight(config: Config, var: Var, *, whole: bool = False) -> list[CheckRes
         lambda: _lock(var),
         lambda: _sync(var),
         lambda: _code(config),
+        lambda: _ai_jail(config, var),
     )
     results = []
     for check in checks:
@@ -178,6 +182,36 @@ def _code(config: Config) -> CheckResult:
         not required,
         f"differs from staging/deployed.json: {', '.join(differing[:5])}",
         "Deploy it with: minibot stage status" if required else "",
+    )
+
+
+def _ai_jail(config: Config, var: Var) -> CheckResult:
+    """Try the AI's jail in a process of its own; only a profile that requires the AI is refused."""
+    level_min = config.ai.isolation_min.get(sys.platform, "jail")
+    if not config.ai.enabled or level_min == "off":
+        return CheckResult("ai jail", True, "the AI is off")
+    argv = [sys.executable, "-m", "minibot.ai.preflight", "--root", str(var.ai.resolve())]
+    argv += ["--memory-mb", str(config.ai.memory_mb_max), "--level-min", level_min]
+    try:
+        done = subprocess.run(
+            argv, capture_output=True, text=True, timeout=AI_JAIL_S_MAX, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return _no_jail(config, str(error))
+    if done.returncode == 0:
+        return CheckResult("ai jail", True, f"{level_min} or better stands")
+    return _no_jail(config, (done.stdout or done.stderr).strip()[-500:])
+
+
+def _no_jail(config: Config, why: str) -> CheckResult:
+    required = config.ai.required
+    return CheckResult(
+        "ai jail",
+        not required,
+        f"AI_ISOLATION_UNAVAILABLE: {why}",
+        "Run on a kernel with seccomp and Landlock, or set ai.required to false."
+        if required
+        else "",
     )
 
 
