@@ -195,6 +195,19 @@ def test_manifest_rewritten_with_a_right_hash_is_found_by_the_seal(run: Path) ->
     assert codes(run) == {"SEAL_MISMATCH"}
 
 
+@pytest.mark.row("N-08")
+@pytest.mark.parametrize("field", ["sha256", "size", "lines", "chain_after"])
+def test_segment_that_is_not_as_its_manifest_says_is_found(run: Path, field: str) -> None:
+    """Each thing the manifest says of a sealed segment is compared with the segment."""
+    path = run / "queues" / "fills" / "segments.json"
+    obj = read_hashed(path)
+    value = obj["segments"][-1][field]
+    obj["segments"][-1][field] = value + 1 if isinstance(value, int) else "ab" * 32
+    write_hashed(path, obj)
+
+    assert codes(run / "queues") & {"QUEUE_MANIFEST", "QUEUE_CHAIN"}
+
+
 @pytest.mark.parametrize(
     ("fields", "code"),
     [
