@@ -169,7 +169,7 @@ def _feather_rows(path: Path) -> Iterator[tuple[int, list[str]]]:
         # The file holds binary floats; their shortest form is what the venue had written.
         cells = [f"{columns[name][number - 1]:.8f}" for name in names]
         open_ms = round(date.timestamp() * 1000)
-        yield number, [str(open_ms), *cells, "0", "0", "-1", "0", "0", "0"]
+        yield number, [str(open_ms), *cells, "0", "0", "0", "0", "0", "0"]
 
 
 def _time_ms(path: Path, number: int, text: str) -> int:
@@ -191,7 +191,6 @@ def _bar(path: Path, number: int, row: list[str], interval: str) -> Bar:
         raise _refusal(path, number, f"has no number ({error})") from error
     if not 0 < low <= min(open_, close) <= max(open_, close) <= high or volume < 0:
         raise _refusal(path, number, "has prices that do not lie between its low and its high")
-    # A file that does not know its trades says -1; some are needed to make the bar from.
     return Bar(
         *(open_ms, next_open(interval, open_ms), open_, high, low, close, volume),
         *(quote * SCALE, trades, taker, taker_quote * SCALE),
