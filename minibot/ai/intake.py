@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any, Final
 
-from minibot.events.model import Ack, Event
+from minibot.events.model import Event
 from minibot.events.order import (
     TICKS,
     Inputs,
@@ -24,16 +24,17 @@ from minibot.events.order import (
     logged_steps,
     position_from_json,
     position_to_json,
+    read_ranges,
 )
 from minibot.kernel.cursor import Cursor
 from minibot.kernel.errors import IntegrityError
 from minibot.kernel.files import read_hashed, write_hashed
-from minibot.kernel.journal import JournalReader, Line, Position
-from minibot.kernel.queue import open_side_writer, reader_folder
+from minibot.kernel.journal import ZERO, Line, Position
+from minibot.kernel.queue import reader_folder
 from minibot.runtime.clock import machine_ns
 from minibot.runtime.context import RoleContext
 from minibot.runtime.deadletters import named_lines
-from minibot.runtime.orderlog import OrderLog
+from minibot.runtime.orderlog import open_order_log
 
 HINT_FILE: Final = "snapshot.json"
 HOUSEKEEPING_NS: Final = 1_000_000_000
@@ -98,7 +99,9 @@ class Intake:
         sources: dict[str, LineSource] = {}
         named = named_lines(self.folders, context.codec)
         for step in logged_steps(
-            self._ranges(),
+            read_ranges(
+                self.folders[TICKS], TICKS, context.codec.decode, self._order_start or ZERO
+            ),
             lambda queue: sources.setdefault(queue, open_source(queue)),
             self._decode,
             self._known,
@@ -112,15 +115,6 @@ class Intake:
                 self._tick_seq = step.taken.seq
             yield step
         self._starts.update({queue: source.position for queue, source in sources.items()})
-
-    def _ranges(self) -> Iterator[Ack]:
-        folder, start = self.folders[TICKS], self._order_start
-        reader = JournalReader(folder, "acks", start) if start else JournalReader(folder, "acks")
-        source = LineSource(reader)
-        while (line := source.next()) is not None:
-            payload = self.context.codec.decode(f"{TICKS}/acks", line.json).payload
-            if isinstance(payload, Ack):
-                yield payload
 
     def start(self) -> None:
         """Open the live side where the logged side ended."""
@@ -139,21 +133,7 @@ class Intake:
             queue: Cursor(folder / "cursor.json", context.run_id, queue, context.name)
             for queue, folder in self.folders.items()
         }
-        writers = {
-            queue: open_side_writer(folder, "acks", sync=False)
-            for queue, folder in self.folders.items()
-        }
-        self._order = OrderLog(
-            role=context.name,
-            run_id=context.run_id,
-            cmdline_hash=context.cmdline_hash,
-            order_queue=TICKS,
-            codec=context.codec,
-            clock=context.clock,
-            writer=writers.pop(TICKS),
-            copies=writers,
-            taken=self._taken,
-        )
+        self._order = open_order_log(context, self.folders, self._taken)
 
     def _decode(self, queue: str, line: Line) -> Event:
         return self.context.codec.decode(queue, line.json)

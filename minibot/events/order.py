@@ -12,12 +12,13 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final, Protocol
 
 from minibot.events.ids import derive_id
 from minibot.events.model import Ack, Draft, Event, JsonObject, RunOpening
 from minibot.kernel.errors import IntegrityError, InvariantError
-from minibot.kernel.journal import JournalReader, Line, Position
+from minibot.kernel.journal import ZERO, JournalReader, Line, Position
 
 TICKS: Final = "market_ticks"
 CONTROL: Final = "control"
@@ -302,3 +303,21 @@ def position_to_json(position: Position) -> JsonObject:
 def position_from_json(data: JsonObject) -> Position:
     """Return the journal position of `position_to_json`."""
     return Position(data["seq"], data["segment"], data["offset"], bytes.fromhex(data["chain"]))
+
+
+def read_ranges(
+    folder: Path, queue: str, judge: Callable[[str, bytes], Event], start: Position = ZERO
+) -> Iterator[Ack]:
+    """Yield the ranges of the order log in a reader's folder, from a position on.
+
+    Args:
+        folder: Where the reader's `acks.jsonl` stands; none there yet means no ranges.
+        queue: The queue whose acks are the order log.
+        judge: `Codec.decode`.
+        start: Where to begin; a snapshot's place.
+    """
+    source = LineSource(JournalReader(folder, "acks", start))
+    while (line := source.next()) is not None:
+        payload = judge(f"{queue}/acks", line.json).payload
+        if isinstance(payload, Ack):
+            yield payload

@@ -24,11 +24,12 @@ from minibot.events.order import (
     Now,
     finish,
     logged_steps,
+    read_ranges,
 )
 from minibot.events.registry import Contracts
 from minibot.events.roles import Roles, RoleSpec
 from minibot.kernel.errors import IntegrityError
-from minibot.kernel.journal import JournalReader, Line
+from minibot.kernel.journal import Line
 from minibot.kernel.queue import open_reader, reader_folder
 from minibot.runtime.manifest import Manifest
 from minibot.runtime.paths import PROJECT
@@ -118,11 +119,7 @@ class Recorded:
         folder = reader_folder(self.queues, queue, role.name, is_primary)
         if not (folder / "acks.head").exists():
             return
-        source = LineSource(JournalReader(folder, "acks"))
-        while (line := source.next()) is not None:
-            payload = self.codec.decode(f"{queue}/acks", line.json).payload
-            if isinstance(payload, Ack):
-                yield payload
+        yield from read_ranges(folder, queue, self.codec.decode)
 
     def steps(self, role: RoleSpec) -> Iterator[LoggedStep]:
         """Yield the inputs of a role in logged order."""

@@ -9,13 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from minibot.events.codec import Codec
 from minibot.events.ids import position_id
 from minibot.events.model import Ack, Event
 from minibot.kernel.journal import JournalWriter
 from minibot.kernel.line import encode_line
+from minibot.kernel.queue import open_side_writer
 from minibot.runtime.clock import RunClock, machine_ns
+from minibot.runtime.context import RoleContext
 
 RANGE_MARKET_MS_MAX = 100
 
@@ -132,3 +135,28 @@ class OrderLog:
         self._writer.close()
         for copy in self._copies.values():
             copy.close()
+
+
+def open_order_log(context: RoleContext, folders: Mapping[str, Path], taken: int) -> OrderLog:
+    """Return the order log of a role and the acks that repeat it, open for writing.
+
+    Args:
+        context: The role.
+        folders: By input queue, where this reader keeps its files.
+        taken: How many inputs were logged before.
+    """
+    order_queue = context.spec.order_log or ""
+    writers = {
+        queue: open_side_writer(folder, "acks", sync=False) for queue, folder in folders.items()
+    }
+    return OrderLog(
+        role=context.name,
+        run_id=context.run_id,
+        cmdline_hash=context.cmdline_hash,
+        order_queue=order_queue,
+        codec=context.codec,
+        clock=context.clock,
+        writer=writers.pop(order_queue),
+        copies=writers,
+        taken=taken,
+    )

@@ -7,13 +7,13 @@ are missing are appended; a difference is STOP(NONDETERMINISM).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import groupby
 from operator import itemgetter
 from pathlib import Path
 
-from minibot.events.model import Ack, Check, Draft, Event, JsonObject, RiskAction
+from minibot.events.model import Check, Draft, Event, JsonObject, RiskAction
 from minibot.events.order import (
     TICKS,
     Core,
@@ -26,20 +26,21 @@ from minibot.events.order import (
     logged_steps,
     position_from_json,
     position_to_json,
+    read_ranges,
 )
 from minibot.kernel.cursor import Cursor
 from minibot.kernel.errors import ContractError, IntegrityError
 from minibot.kernel.files import read_hashed, write_hashed
-from minibot.kernel.journal import JournalReader, Line, Position
+from minibot.kernel.journal import ZERO, JournalReader, Line, Position
 from minibot.kernel.line import encode_line
-from minibot.kernel.queue import open_reader, open_side_writer, reader_folder
+from minibot.kernel.queue import open_reader, reader_folder
 from minibot.kernel.wakeup import Waiter
 from minibot.runtime.clock import machine_ns
 from minibot.runtime.context import CLEAN, ORPHANED, STOPPED, RoleContext
 from minibot.runtime.deadletters import named_lines, write_dead_letter
 from minibot.runtime.gate import ExecutionGate, Gate
 from minibot.runtime.latency import DecisionLatency
-from minibot.runtime.orderlog import OrderLog
+from minibot.runtime.orderlog import open_order_log
 from minibot.runtime.stop import StopRecord
 
 CoreFromConfig = Callable[[JsonObject], Core]
@@ -143,7 +144,9 @@ class Shell:
 
         named = named_lines(self._folders, context.codec)
         steps = logged_steps(
-            self._ranges(at),
+            read_ranges(
+                self._folders[self._primary], self._primary, context.codec.decode, at.order or ZERO
+            ),
             open_source,
             self._decode,
             at.known,
@@ -180,17 +183,6 @@ class Shell:
             name, _, part = queue.split("/")
             return open_reader(self.context.var.queues, name, part=part)
         return self.context.open_input(queue, start)
-
-    def _ranges(self, at: _Restored) -> Iterator[Ack]:
-        folder = self._folders[self._primary]
-        reader = (
-            JournalReader(folder, "acks", at.order) if at.order else JournalReader(folder, "acks")
-        )
-        source = LineSource(reader)
-        while (line := source.next()) is not None:
-            payload = self.context.codec.decode(f"{self._primary}/acks", line.json).payload
-            if isinstance(payload, Ack):
-                yield payload
 
     def _compare(self, events: list[tuple[str, Event]], produced: dict[str, LineSource]) -> None:
         for queue, event in events:
@@ -257,31 +249,13 @@ class Shell:
             queue: Cursor(folder / "cursor.json", context.run_id, queue, context.name)
             for queue, folder in self._folders.items()
         }
-        self.order = self._open_order_log(at.taken)
+        self.order = open_order_log(context, self._folders, at.taken)
         self._snapshot_n = at.taken
         if context.name == "execution_role":
             self.gate = ExecutionGate(context, self.order)
         names = [context.head_path(queue) for queue in context.spec.inputs]
         self._waiter = Waiter([*names, *self.gate.watched()])
         context.heartbeat.sync_started_ns = self._sync_started_ns
-
-    def _open_order_log(self, taken: int) -> OrderLog:
-        context = self.context
-        writers = {
-            queue: open_side_writer(folder, "acks", sync=False)
-            for queue, folder in self._folders.items()
-        }
-        return OrderLog(
-            role=context.name,
-            run_id=context.run_id,
-            cmdline_hash=context.cmdline_hash,
-            order_queue=self._primary,
-            codec=context.codec,
-            clock=context.clock,
-            writer=writers.pop(self._primary),
-            copies=writers,
-            taken=taken,
-        )
 
     def _sync_started_ns(self) -> int:
         started = [output.writer.sync_started_ns for output in self.outputs.values()]

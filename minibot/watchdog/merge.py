@@ -12,10 +12,10 @@ from pathlib import Path
 
 from minibot.events.codec import Codec
 from minibot.events.model import Ack
-from minibot.events.order import LineSource
+from minibot.events.order import LineSource, read_ranges
 from minibot.events.roles import Roles
 from minibot.kernel.errors import IntegrityError
-from minibot.kernel.journal import JournalReader, JournalWriter, Line
+from minibot.kernel.journal import JournalWriter, Line
 from minibot.kernel.line import encode_line
 from minibot.kernel.queue import open_reader, open_side_writer, open_writer, queue_folder
 from minibot.runtime.clock import RunClock
@@ -87,11 +87,7 @@ class Merger:
         folder = queue_folder(self._root, ORDER_QUEUE)
         ranges: list[Ack] = []
         if (folder / "acks.head").exists():
-            source = LineSource(JournalReader(folder, "acks"))
-            while (line := source.next()) is not None:
-                payload = self._codec.decode(f"{ORDER_QUEUE}/acks", line.json).payload
-                if isinstance(payload, Ack):
-                    ranges.append(payload)
+            ranges += read_ranges(folder, ORDER_QUEUE, self._codec.decode)
         last = ranges[-1] if ranges else None
         return (0 if last is None else last.n + last.to_seq - last.from_seq), ranges
 
