@@ -154,20 +154,20 @@ def _what_it_did(night: Night) -> list[Row]:
         Row("risk", _split(lines["risk_actions"], count.actions)),
         Row(
             "paper orders",
-            f"{counted(lines['order_intents'], 'intent')}"
-            f" ({_names(count.results)}), {counted(lines['fills'], 'fill')}",
+            f"{counted(lines['order_intents'], 'intent')}{_bracketed(count.results)}, "
+            f"{counted(lines['fills'], 'fill')}",
         ),
         Row("journal", f"{sum(lines.values()):,} events, each line with its sha256"),
     ]
 
 
 def _split(total: int, parts: Counter[str]) -> str:
-    return f"{total:,}" + (f" ({_names(parts)})" if parts else "")
+    return f"{total:,}{_bracketed(parts)}"
 
 
-def _names(parts: Counter[str]) -> str:
+def _bracketed(parts: Counter[str]) -> str:
     named = (f"{number:,} {name.lower().replace('_', ' ')}" for name, number in parts.items())
-    return listed(named, "no result")
+    return f" ({listed(named)})" if parts else ""
 
 
 # --- what it earned ---------------------------------------------------------------------------
@@ -210,13 +210,7 @@ def _result(night: Night) -> list[Row]:
 def _plainly(night: Night, pnl: Decimal, before_fees: Decimal) -> str:
     """Return in one sentence what the figures mean, where they could be misread."""
     if not night.count.lines["fills"]:
-        common = night.count.hold_reasons.most_common(1)
-        if not common:
-            return "It did not trade: the strategy said nothing but market data came."
-        code, number = common[0]
-        reason = REASONS.get(code)
-        why = reason.meaning if reason is not None else code
-        return f"It did not trade. Most often ({number} times): {why}"
+        return _why_no_trade(night)
     if pnl >= 0:
         return ""
     fees = pnl - before_fees
@@ -229,6 +223,19 @@ def _plainly(night: Night, pnl: Decimal, before_fees: Decimal) -> str:
             f"before fees it lost {money(str(-before_fees))}."
         )
     return ""
+
+
+def _why_no_trade(night: Night) -> str:
+    """Return what kept a night from trading most often: risk's refusals, else the strategy's."""
+    refused = night.count.block_reasons.most_common(1)
+    held = night.count.hold_reasons.most_common(1)
+    if not refused and not held:
+        return "It did not trade: no signal came."
+    by = "Risk refused its signals" if refused else "The strategy held"
+    code, number = (refused or held)[0]
+    reason = REASONS.get(code)
+    why = reason.meaning if reason is not None else code
+    return f"It did not trade. {by}, most often ({number} times): {why}"
 
 
 def _open_row(night: Night, figures: JsonObject) -> Row:
@@ -266,7 +273,7 @@ def _decision_row(night: Night) -> Row:
     sync = milliseconds(night.sealed.get("sync_us_p50"))
     number = decision.get("tick_to_result_n", 0)
     if not number:
-        return Row("decision", f"no order, so nothing to measure; a sync of this disk {sync} p50")
+        return Row("latency", f"no order, so nothing to measure; a sync of this disk {sync} p50")
     p50 = milliseconds(decision["tick_to_result_us_p50"])
     p95 = milliseconds(decision["tick_to_result_us_p95"])
     text = f"tick to result {p50} p50, {p95} p95 over {counted(number, 'order')}"
