@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.runs import ShortRun, make_run
+
 PROJECT = Path(__file__).resolve().parent.parent
 
 
@@ -35,3 +37,13 @@ def var_dir(tmp_path: Path) -> Path:
     folder = tmp_path / "var"
     folder.mkdir(mode=0o700)
     return folder
+
+
+@pytest.fixture(scope="session")
+def short_run(tmp_path_factory: pytest.TempPathFactory) -> ShortRun:
+    """One finished night on the made market, shared by all tests that only look at it."""
+    folder = tmp_path_factory.mktemp("short_run", numbered=False) / "var"
+    folder.mkdir(mode=0o700)
+    run = make_run(folder, "--json")
+    assert run.said.code == 0, run.said.err
+    return run

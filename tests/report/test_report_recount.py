@@ -1,0 +1,188 @@
+"""The figures of a night: live, recounted, and counted a third time by the standard library."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections import Counter
+from decimal import Decimal, getcontext
+from typing import Any
+
+import pytest
+
+from minibot.replay.engine import Recorded
+from minibot.report.recount import Recount, recount
+from tests.runs import ShortRun, raw_events
+
+TOLERANCE = Decimal("1e-9")
+getcontext().prec = 60
+
+
+@pytest.fixture(scope="module")
+def live(short_run: ShortRun) -> dict[str, Any]:
+    """What the watchdog wrote while the run lived."""
+    found: dict[str, Any] = json.loads((short_run.var / "metrics" / "metrics.json").read_bytes())
+    return found
+
+
+@pytest.fixture(scope="module")
+def again(short_run: ShortRun) -> dict[str, Any]:
+    """What the queues say."""
+    return recount(Recorded.open(short_run.run_dir))
+
+
+@pytest.mark.row("N-77", "N-80", "N-121")
+def test_metrics_written_live_equal_a_recount_from_the_queues(
+    live: dict[str, Any], again: dict[str, Any]
+) -> None:
+    """Every figure that both have is the same to the last character."""
+    assert {name: live[name] for name in again} == again
+
+
+@pytest.mark.row("N-77")
+def test_counts_equal_the_lines_of_the_inboxes(short_run: ShortRun, live: dict[str, Any]) -> None:
+    """One line more or less in any queue would show."""
+    for queue, number in live["lines"].items():
+        assert number == len(raw_events(short_run.run_dir, queue)), queue
+    types = Counter(event["type"] for event in raw_events(short_run.run_dir, "market_ticks"))
+
+    assert live["market_ticks"] == types
+    assert live["lines"]["fills"] >= 4
+
+
+@pytest.mark.row("N-76")
+def test_link_latency_equals_an_independent_percentile(
+    short_run: ShortRun, live: dict[str, Any]
+) -> None:
+    """Nearest rank over the successful measurements of the health events."""
+    health = [event["payload"] for event in raw_events(short_run.run_dir, "health")]
+    pings = sorted(p["latency_us"] for p in health if p.get("endpoint") and p["ok"])
+    failed = sum(1 for p in health if p.get("endpoint") and not p["ok"])
+
+    def rank(percent: int) -> int:
+        return int(pings[math.ceil(len(pings) * percent / 100) - 1])
+
+    assert live["latency_us"]["n"] == len(pings) >= 5
+    assert live["latency_us"]["errors"] == failed
+    assert live["latency_us"]["p50"] == rank(50)
+    assert live["latency_us"]["p95"] == rank(95)
+
+
+@pytest.mark.row("N-75")
+def test_uptime_is_there_for_every_role(short_run: ShortRun, live: dict[str, Any]) -> None:
+    """The last word of each role about its own age, for all six."""
+    last = {}
+    for event in raw_events(short_run.run_dir, "health"):
+        last[event["payload"]["role"]] = event["payload"]["uptime_s"]
+
+    assert live["uptime_s"] == last
+    assert len(last) == 6
+
+
+def third_count(short_run: ShortRun) -> dict[str, Decimal]:
+    """Profit, drawdown, win rate and R:R from raw lines in plain decimals, without the product."""
+    manifest = json.loads((short_run.run_dir / "manifest.json").read_bytes())
+    cash = Decimal(manifest["opening"]["cash"]["USDT"])
+    fills = [event["payload"] for event in raw_events(short_run.run_dir, "fills")]
+    held, mid, fees = Decimal(0), Decimal(0), Decimal(0)
+    start = equity = peak = cash
+    deepest = deepest_ratio = trip = Decimal(0)
+    trips: list[Decimal] = []
+
+    def look() -> None:
+        nonlocal equity, peak, deepest, deepest_ratio
+        equity = cash + held * mid
+        peak = max(peak, equity)
+        deepest = max(deepest, peak - equity)
+        deepest_ratio = max(deepest_ratio, (peak - equity) / peak)
+
+    for seq, event in enumerate(raw_events(short_run.run_dir, "market_ticks"), 1):
+        while fills and fills[0]["tick_seq"] < seq:
+            fill = fills.pop(0)
+            qty, price, fee = (Decimal(fill[name]) for name in ("qty", "price", "fee"))
+            sign = 1 if fill["side"] == "BUY" else -1
+            cash -= sign * qty * price + fee
+            held += sign * qty
+            trip -= sign * qty * price + fee
+            fees += fee
+            if not held:
+                trips.append(trip)
+                trip = Decimal(0)
+            look()
+        if event["type"] == "market_tick":
+            mid = (Decimal(event["payload"]["bid"]) + Decimal(event["payload"]["ask"])) / 2
+            look()
+    assert not fills
+    wins = [trip for trip in trips if trip > 0]
+    losses = [-trip for trip in trips if trip < 0]
+    ratios = {"win_rate": Decimal(len(wins)) / len(trips)}
+    if wins and losses:
+        mean_win = sum(wins, Decimal(0)) / len(wins)
+        ratios["reward_risk"] = mean_win / (sum(losses, Decimal(0)) / len(losses))
+    return {
+        "pnl": equity - start,
+        "equity": equity,
+        "fees": fees,
+        "drawdown_max": deepest,
+        "drawdown_bps_max": deepest_ratio * 10_000,
+        "round_trips": Decimal(len(trips)),
+        **ratios,
+    }
+
+
+@pytest.mark.row("N-78", "N-106")
+def test_profit_and_drawdown_equal_a_third_count_in_plain_decimals(
+    short_run: ShortRun, live: dict[str, Any]
+) -> None:
+    """Money to 1e-9; ratios, which are written with four places, to half of the last."""
+    figures = live["performance"]
+
+    counted = third_count(short_run)
+
+    assert counted["round_trips"] >= 2
+    for name, value in counted.items():
+        allowed = TOLERANCE
+        if name in ("win_rate", "reward_risk", "drawdown_bps_max"):
+            allowed = Decimal("0.0001")
+        assert abs(Decimal(figures[name]) - value) <= allowed, name
+
+
+@pytest.mark.row("N-80")
+def test_metrics_have_timed_snapshots_and_carry_their_own_hash(short_run: ShortRun) -> None:
+    """What operators copy away can be checked by itself, and names its run and time."""
+    folder = short_run.var / "metrics"
+    snapshots = sorted(folder.glob(f"{short_run.run_id}-*.json"))
+
+    assert snapshots
+    for path in (folder / "metrics.json", *snapshots):
+        document = json.loads(path.read_bytes())
+        assert document["run_id"] == short_run.run_id
+        assert len(document["sha256"]) == 64
+
+
+@pytest.mark.row("N-79")
+def test_share_of_stops_and_their_reasons_stand_in_the_metrics(live: dict[str, Any]) -> None:
+    """A first run that ended as planned: none of one."""
+    assert live["stop"] == {"runs": 1, "stopped": 0, "share": "0.0000", "reasons": {}}
+
+
+def test_round_trips_of_the_table_are_those_of_the_figures(short_run: ShortRun) -> None:
+    """The table that people read adds up to the result that they read above it."""
+    count = Recount(Recorded.open(short_run.run_dir))
+
+    nets = [trip.net for trip in count.trades.trips]
+
+    assert nets == count.performance.trips
+    assert sum(trip.fees for trip in count.trades.trips) == count.performance.portfolio.fees
+    assert all(trip.is_closed for trip in count.trades.trips)
+
+
+def test_equity_curve_ends_at_the_equity_and_hides_no_fall(short_run: ShortRun) -> None:
+    """However many points are drawn, the deepest fall and the last value are among them."""
+    count = Recount(Recorded.open(short_run.run_dir))
+
+    points = count.curve.points
+
+    assert points[-1].last == count.performance.equity
+    assert max(point.drawdown for point in points) == count.performance.drawdown_max
+    assert [point.ts for point in points] == sorted({point.ts for point in points})

@@ -1,0 +1,102 @@
+"""Real short nights for tests: the product as a user starts it, on a `var` of the test's own."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+PROJECT = Path(__file__).resolve().parent.parent
+# Trades five round trips in a hundred seconds of made market, on every machine.
+SOURCE = "generator:2"
+RUN_S_MAX = 90
+LINE_PREFIX = len("sha256:") + 64 + 1
+
+
+@dataclass(frozen=True)
+class Said:
+    """What a command answered."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def document(self) -> Any:
+        """The one JSON document on standard output."""
+        return json.loads(self.out)
+
+
+@dataclass(frozen=True)
+class ShortRun:
+    """A finished night: where it wrote, its folder, and what the command printed."""
+
+    var: Path
+    run_dir: Path
+    said: Said
+
+    @property
+    def run_id(self) -> str:
+        """The run's id."""
+        return self.run_dir.name
+
+
+def run_command(argv: Sequence[str], **environ: str) -> Said:
+    """Run a Python module of the product to its end, without a terminal."""
+    done = subprocess.run(
+        [sys.executable, "-m", *argv],
+        cwd=PROJECT,
+        env=clean_environ() | environ,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        timeout=RUN_S_MAX,
+        check=False,
+    )
+    return Said(done.returncode, done.stdout, done.stderr)
+
+
+def verb(var: Path, *words: str) -> Said:
+    """Run `minibot VERB` on a `var` in a process of its own."""
+    return run_command(["minibot", *words, "--var", str(var)])
+
+
+def clean_environ() -> dict[str, str]:
+    """The environment without what steers a run."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("MINIBOT_")}
+
+
+def night_argv(var: Path, sets: Mapping[str, str], *flags: str) -> list[str]:
+    """The command line of a short night on the made market."""
+    values = {"embedded.source": SOURCE, "embedded.speed": "20", "duration_ms": "100000"}
+    argv = ["minibot.nore_run_v1", "--config", "config/nore-smoke.v1.json", "--var", str(var)]
+    for key, value in (values | dict(sets)).items():
+        argv += ["--set", f"{key}={value}"]
+    return [*argv, *flags]
+
+
+def make_run(var: Path, *flags: str, **sets: str) -> ShortRun:
+    """Run a short night to its end; `section__key=value` changes its profile."""
+    dotted = {name.replace("__", "."): value for name, value in sets.items()}
+    said = run_command(night_argv(var, dotted, *flags))
+    folders = sorted(path.parent for path in (var / "runs").glob("*/manifest.json"))
+    assert folders, said.err
+    return ShortRun(var, folders[-1], said)
+
+
+def raw_events(run_dir: Path, queue: str, stem: str = "inbox") -> list[dict[str, Any]]:
+    """Every event of a queue by the standard library alone, in order over all segments."""
+    folder = run_dir / "queues" / queue
+    paths = [*sorted(folder.glob(f"{stem}.[0-9]*.jsonl")), folder / f"{stem}.jsonl"]
+    return [
+        json.loads(line[LINE_PREFIX:])
+        for path in paths
+        if path.exists()
+        for line in path.read_bytes().splitlines()
+    ]
