@@ -13,11 +13,12 @@ from minibot.events.numbers import div_up, format_fixed
 from minibot.events.portfolio import Portfolio
 
 BPS = 10_000
-RATIO_PLACES = 4
+# A separate script has to find the same ratios to 1e-9.
+RATIO_PLACES = 10
 
 
 def ratio_text(numerator: int, denominator: int) -> str | None:
-    """Return a ratio with four places, rounded down, or None without a denominator."""
+    """Return a ratio with ten places, rounded down, or None without a denominator."""
     if denominator == 0:
         return None
     return format_fixed(numerator * 10**RATIO_PLACES // denominator, RATIO_PLACES)

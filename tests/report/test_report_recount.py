@@ -134,17 +134,14 @@ def third_count(short_run: ShortRun) -> dict[str, Decimal]:
 def test_profit_and_drawdown_equal_a_third_count_in_plain_decimals(
     short_run: ShortRun, live: dict[str, Any]
 ) -> None:
-    """Money to 1e-9; ratios, which are written with four places, to half of the last."""
+    """Money and ratios alike to 1e-9."""
     figures = live["performance"]
 
     counted = third_count(short_run)
 
     assert counted["round_trips"] >= 2
     for name, value in counted.items():
-        allowed = TOLERANCE
-        if name in ("win_rate", "reward_risk", "drawdown_bps_max"):
-            allowed = Decimal("0.0001")
-        assert abs(Decimal(figures[name]) - value) <= allowed, name
+        assert abs(Decimal(figures[name]) - value) <= TOLERANCE, name
 
 
 @pytest.mark.row("N-80")
@@ -163,7 +160,7 @@ def test_metrics_have_timed_snapshots_and_carry_their_own_hash(short_run: ShortR
 @pytest.mark.row("N-79")
 def test_share_of_stops_and_their_reasons_stand_in_the_metrics(live: dict[str, Any]) -> None:
     """A first run that ended as planned: none of one."""
-    assert live["stop"] == {"runs": 1, "stopped": 0, "share": "0.0000", "reasons": {}}
+    assert live["stop"] == {"runs": 1, "stopped": 0, "share": "0.0000000000", "reasons": {}}
 
 
 def test_round_trips_of_the_table_are_those_of_the_figures(short_run: ShortRun) -> None:
