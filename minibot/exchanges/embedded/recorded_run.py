@@ -1,10 +1,11 @@
 """A recorded run of minibot as a source: its `market_ticks` queue turned back into messages.
 
-Trades and quotes come back as they were, at the run clock's time of their receipt. The `book`
-events, once a second, become one depth diff each, so the book holds the recorded levels and no
-more. Ids of quotes and diffs were not recorded and are counted anew. The closed bars of the run's
-own warm-up answer for the time before, its `instrument` events are the exchangeInfo. Every line's
-hash is checked; replaying byte for byte is not this source's business but that of `minibot replay`.
+Trades and quotes come back as they were, at the run clock's time of their receipt. The book holds
+the levels of the last `book` event, once a second, with the newest quote on top, and no more; its
+changes go out as depth diffs. Ids of quotes and diffs were not recorded and are counted anew. The
+closed bars of the run's own warm-up answer for the time before, its `instrument` events are the
+exchangeInfo. Every line's hash is checked; replaying byte for byte is not this source's business
+but that of `minibot replay`.
 """
 
 from __future__ import annotations
@@ -13,7 +14,6 @@ import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from statistics import median
 from typing import Any, Final
 
 import orjson
@@ -29,6 +29,7 @@ QUEUE: Final = "market_ticks"
 HEAD_TICKS: Final = 400
 HEAD_MS: Final = 10_000
 FIRST_UPDATE_ID: Final = 1000
+DIFF_INTERVAL_MS: Final = 100
 _TAIL_BYTES: Final = 1 << 20
 _LINE_HEAD: Final = len(b"sha256:") + 64 + 1
 
@@ -45,6 +46,16 @@ class _Head:
     bars: dict[tuple[str, str], list[Bar]] = field(default_factory=dict)
     books: dict[str, dict[str, Any]] = field(default_factory=dict)
     skews_ms: list[int] = field(default_factory=list)
+
+    @property
+    def skew_ms(self) -> int:
+        """Exchange time minus the run clock.
+
+        The quickest message shows it best: at high speed the way of the others took long in
+        market time. And at the origin the last bar of the warm-up had been closed.
+        """
+        ends_ms = [bars[-1].end_ms - (self.origin_ms or 0) for bars in self.bars.values()]
+        return max(self.skews_ms + ends_ms, default=0)
 
     @property
     def is_enough(self) -> bool:
@@ -87,7 +98,7 @@ class RecordedRun:
                 for symbol in symbols
                 for kind in (TRADE, BOOK_TICKER, *(("depth@100ms",) if head.books else ()))
             ),
-            skew_ms=round(median(head.skews_ms)) if head.skews_ms else 0,
+            skew_ms=head.skew_ms,
             opening_books=head.books,
             symbol_infos={symbol: _info(payload) for symbol, payload in head.infos.items()},
             notes=[] if head.books else [f"{run_dir.name}: no book events: no depth"],
@@ -115,13 +126,7 @@ class RecordedRun:
             writer = writers.get(payload.get("symbol", ""))
             if writer is None:
                 continue
-            at_ms = event["ts"]
-            if event["type"] == "market_tick":
-                yield writer.tick(at_ms, payload)
-            elif event["type"] == "book":
-                frame = writer.book(at_ms, payload)
-                if frame is not None:
-                    yield frame
+            yield from writer.write(event)
 
     def _events(self) -> Iterator[dict[str, Any]]:
         for path in self._files:
@@ -220,26 +225,71 @@ def _info(payload: Mapping[str, Any]) -> dict[str, Any]:
     return entry(payload["symbol"], rules, payload["origin"])
 
 
+class _Book:
+    """The recorded levels with the newest quote on top, and what clients have been told of them."""
+
+    def __init__(self, body: Mapping[str, Any] | None) -> None:
+        self.bids: dict[str, str] = {} if body is None else dict(body["bids"])
+        self.asks: dict[str, str] = {} if body is None else dict(body["asks"])
+        self._told_bids, self._told_asks = dict(self.bids), dict(self.asks)
+        self._quote: Mapping[str, Any] | None = None
+
+    def take_levels(self, payload: Mapping[str, Any]) -> None:
+        """Take a `book` event; the quote, which travels faster than diffs, stays on top."""
+        self.bids, self.asks = dict(payload["bids"]), dict(payload["asks"])
+        if self._quote is not None:
+            self.take_quote(self._quote)
+
+    def take_quote(self, payload: Mapping[str, Any]) -> None:
+        """Put the touch of a quote on top; levels that it has passed go."""
+        self._quote = payload
+        bid, ask = to_units(payload["bid"]), to_units(payload["ask"])
+        self.bids = {price: qty for price, qty in self.bids.items() if to_units(price) < bid}
+        self.asks = {price: qty for price, qty in self.asks.items() if to_units(price) > ask}
+        self.bids[payload["bid"]] = payload["bid_qty"]
+        self.asks[payload["ask"]] = payload["ask_qty"]
+
+    def changes(self) -> tuple[list[list[str]], list[list[str]]]:
+        """Return what has changed on both sides since the last call."""
+        changed = _changes(self._told_bids, self.bids), _changes(self._told_asks, self.asks)
+        self._told_bids, self._told_asks = dict(self.bids), dict(self.asks)
+        return changed
+
+
+def _changes(before: Mapping[str, str], after: Mapping[str, str]) -> list[list[str]]:
+    gone = [[price, "0.00000000"] for price in before if price not in after]
+    return gone + [[price, qty] for price, qty in after.items() if before.get(price) != qty]
+
+
 class _Writer:
     """Writes the events of one symbol as the venue's messages, with running ids."""
 
-    def __init__(self, symbol: str, book: Mapping[str, Any] | None, skew_ms: int) -> None:
+    def __init__(self, symbol: str, body: Mapping[str, Any] | None, skew_ms: int) -> None:
         self._symbol, self._stem = symbol, symbol.lower()
         self._skew_ms = skew_ms
         self._update_id = FIRST_UPDATE_ID
         self._told_id = FIRST_UPDATE_ID
         self._trade_id = 0
-        self._bids, self._asks = (
-            ({}, {}) if book is None else (dict(book["bids"]), dict(book["asks"]))
-        )
+        self._book = None if body is None else _Book(body)
+        self._diff_ms = 0
+
+    def write(self, event: Mapping[str, Any]) -> Iterator[Frame]:
+        """Yield the messages of one event of the queue."""
+        at_ms, payload = event["ts"], event["payload"]
+        if event["type"] == "book" and self._book is not None:
+            self._book.take_levels(payload)
+            self._update_id += 1
+            yield from self._diff(at_ms)
+        elif event["type"] == "market_tick" and payload["kind"] == "trade":
+            yield self._trade(at_ms, payload)
+        elif event["type"] == "market_tick":
+            yield from self._quote(at_ms, payload)
 
     def _frame(self, kind: str, stream: str, at_ms: int, data: Mapping[str, Any]) -> Frame:
         body = orjson.dumps(data)
         return Frame(at_ms * 1_000_000, self._symbol, kind, f"{self._stem}@{stream}", body)
 
-    def tick(self, at_ms: int, payload: Mapping[str, Any]) -> Frame:
-        if payload["kind"] == "trade":
-            return self._trade(at_ms, payload)
+    def _quote(self, at_ms: int, payload: Mapping[str, Any]) -> Iterator[Frame]:
         self._update_id += 1
         data = {
             "u": self._update_id,
@@ -249,7 +299,11 @@ class _Writer:
             "a": payload["ask"],
             "A": payload["ask_qty"],
         }
-        return self._frame(BOOK_TICKER, BOOK_TICKER, at_ms, data)
+        yield self._frame(BOOK_TICKER, BOOK_TICKER, at_ms, data)
+        if self._book is not None:
+            self._book.take_quote(payload)
+            if at_ms - self._diff_ms >= DIFF_INTERVAL_MS:
+                yield from self._diff(at_ms)
 
     def _trade(self, at_ms: int, payload: Mapping[str, Any]) -> Frame:
         time_ms = payload.get("exchange_ts")
@@ -269,13 +323,13 @@ class _Writer:
         }
         return self._frame(TRADE, TRADE, at_ms, data)
 
-    def book(self, at_ms: int, payload: Mapping[str, Any]) -> Frame | None:
-        bids, asks = dict(payload["bids"]), dict(payload["asks"])
-        changed_bids, changed_asks = _changes(self._bids, bids), _changes(self._asks, asks)
-        self._bids, self._asks = bids, asks
-        if not changed_bids and not changed_asks:
-            return None
-        self._update_id += len(changed_bids) + len(changed_asks)
+    def _diff(self, at_ms: int) -> Iterator[Frame]:
+        if self._book is None:
+            return
+        bids, asks = self._book.changes()
+        self._diff_ms = at_ms
+        if not bids and not asks:
+            return
         first_id, self._told_id = self._told_id + 1, self._update_id
         data = {
             "e": "depthUpdate",
@@ -283,12 +337,7 @@ class _Writer:
             "s": self._symbol,
             "U": first_id,
             "u": self._update_id,
-            "b": changed_bids,
-            "a": changed_asks,
+            "b": bids,
+            "a": asks,
         }
-        return self._frame(DEPTH, "depth@100ms", at_ms, data)
-
-
-def _changes(before: Mapping[str, str], after: Mapping[str, str]) -> list[list[str]]:
-    gone = [[price, "0.00000000"] for price in before if price not in after]
-    return gone + [[price, qty] for price, qty in after.items() if before.get(price) != qty]
+        yield self._frame(DEPTH, "depth@100ms", at_ms, data)

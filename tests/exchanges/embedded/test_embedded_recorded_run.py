@@ -86,6 +86,21 @@ def test_recorded_run_says_what_it_is(tmp_path: Path) -> None:
     assert facts.symbol_infos["BTCUSDT"]["origin"] == "exchange"
 
 
+def test_warm_up_of_a_recorded_run_is_closed_at_its_origin(tmp_path: Path) -> None:
+    """Slow messages make the exchange look late; its last closed bar shows that it was not."""
+    start_ms = START_MS + 40_000  # A whole minute.
+    bar = Bar(*("BTCUSDT", "1m", start_ms - 60_000, start_ms - 1, "1", "2", "1", "2", "5"), True)
+    ticks = [tick("quote", n, exchange_ts=start_ms + n * 100 - 40 - n) for n in range(9)]
+    events: list[tuple[int, Payload]] = [(start_ms, bar)]
+    events += [(start_ms + n * 100, payload) for n, payload in enumerate(ticks)]
+
+    source = RecordedRun(write_run(tmp_path / "run", [events]), "run")
+    bars = venue_of(source).bars("BTCUSDT", "1m", None, None, 10)
+
+    assert source.facts.skew_ms == 0
+    assert [bar.open_ms for bar in bars] == [start_ms - 60_000]
+
+
 def test_recorded_ticks_come_back_in_order_and_unchanged(tmp_path: Path) -> None:
     """Each trade and quote is the message that made the tick, at the tick's time."""
     events = recorded()
@@ -117,12 +132,22 @@ def test_recorded_books_become_diffs_that_bridge(tmp_path: Path) -> None:
     source = RecordedRun(write_run(tmp_path / "run", [recorded()]), "run")
     venue = venue_of(source)
     client = Client(venue.depth("BTCUSDT", 100))
+    quotes: dict[int, Any] = {}
     for frame in source.frames():
         venue.take(frame)
+        data = json.loads(frame.data)
+        if frame.kind == BOOK_TICKER:
+            quotes[data["u"]] = data
         if frame.kind == DEPTH:
-            client.apply(json.loads(frame.data))
+            client.apply(data)
+            # A diff never lags behind the quotes: its top is that of the newest one.
+            quote = quotes[max(quotes)]
+            assert client.best() == (quote["b"], quote["a"])
+            assert client.sides["asks"][quote["a"]] == quote["A"]
 
-    assert client.sides["bids"] == dict(book(15).bids)
+    # The levels of the last book, the sizes of the last quote.
+    assert client.sides["bids"] == {"99.00": "1.0", "75.00": "2.0"}
+    assert client.sides["asks"] == {"101.00": "20.0"}
     assert client.sides == Client(venue.depth("BTCUSDT", 100)).sides
 
 
