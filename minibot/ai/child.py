@@ -20,6 +20,7 @@ from typing import Final
 from minibot.ai.frames import READ_BYTES, Frame, FrameError, LineSplitter, encode_frame
 from minibot.ai.surroundings import environment
 from minibot.kernel.files import ensure_folder
+from minibot.runtime.interpreter import program_environ
 
 BUFFER_BYTES_MAX: Final = 1 << 20
 LINES_MAX: Final = 256
@@ -80,7 +81,7 @@ class Child:
             stderr=subprocess.PIPE,
             bufsize=0,
             cwd=folder,
-            env=environment(os.environ),
+            env={**environment(os.environ), **program_environ()},
             close_fds=True,
             start_new_session=sys.platform != "win32",
             creationflags=flags,

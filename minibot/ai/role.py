@@ -8,7 +8,6 @@ STOP(AI_ISOLATION_UNAVAILABLE) where the profile requires the AI, else the AI is
 
 from __future__ import annotations
 
-import sys
 from hashlib import sha256
 from typing import Any, Final
 
@@ -34,6 +33,7 @@ from minibot.kernel.queue import open_side_writer
 from minibot.runtime.clock import machine_ns
 from minibot.runtime.context import CLEAN, ORPHANED, RoleContext
 from minibot.runtime.gate import Gate
+from minibot.runtime.interpreter import program
 from minibot.runtime.stop import StopRecord
 
 READY: Final = "READY"
@@ -54,7 +54,7 @@ def main(context: RoleContext) -> int:
 def start_worker(settings: AiSettings) -> Child:
     """Start a jailed worker with the same command line at every start."""
     return Child(
-        command(sys.executable, settings.root, settings.memory_mb, "infer"),
+        command(program(), settings.root, settings.memory_mb, "infer"),
         settings.root / "work",
         line_bytes_max=DRAFT_BYTES_MAX,
     )

@@ -7,7 +7,6 @@ the files. It decides nothing: activation is another step.
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -31,6 +30,7 @@ from minibot.ai.nore_ai_worker_v1 import command
 from minibot.ai.packs import write_pack
 from minibot.ai.probabilities import Probabilities
 from minibot.ai.snapshots import SnapshotRefused
+from minibot.runtime.interpreter import program
 
 ROUNDS: Final = 60
 # Rows of a whole night take a jailed trainer a few seconds; at idle priority on a busy machine
@@ -197,7 +197,7 @@ class Tasks:
     def _run(self, task: str, frames: Sequence[Frame], answer: str) -> Frame:
         settings = self._settings
         child = Child(
-            command(sys.executable, self._root, settings.memory_mb, task),
+            command(program(), self._root, settings.memory_mb, task),
             self._root / "work",
             line_bytes_max=RESULT_BYTES_MAX,
             buffer_bytes_max=_BUFFER_BYTES,

@@ -11,6 +11,7 @@ from minibot.cli.main import add_common, guarded
 from minibot.cli.outcome import judge
 from minibot.cli.selection import add_profile, var_of
 from minibot.runtime.config import load_config
+from minibot.runtime.interpreter import program
 from minibot.runtime.paths import find
 from minibot.watchdog.launcher import Display, launch
 
@@ -43,7 +44,7 @@ def run_parsed(arguments: argparse.Namespace) -> int:
 def _display(arguments: argparse.Namespace) -> Display:
     if arguments.quiet:
         return Display()
-    argv = (sys.executable, "-m", "minibot.cli.live")
+    argv = (program(), "-m", "minibot.cli.live")
     # With --json standard output holds one document and nothing else.
     return Display((*argv, "--stderr") if arguments.json else argv)
 

@@ -31,6 +31,7 @@ from minibot.kernel.files import ensure_folder, read_hashed, write_atomic
 from minibot.kernel.journal import JournalReader
 from minibot.kernel.queue import open_reader, reader_folder
 from minibot.runtime.clock import machine_ns
+from minibot.runtime.interpreter import program, program_environ
 from minibot.runtime.manifest import Manifest
 from minibot.runtime.paths import PROJECT, Var
 from minibot.watchdog.requests import END, leave_request
@@ -94,7 +95,7 @@ class Night:
 
     def argv(self) -> list[str]:
         """Return the command line of the run."""
-        argv = [sys.executable, "-m", "minibot.nore_run_v1", "--config", str(self.profile)]
+        argv = [program(), "-m", "minibot.nore_run_v1", "--config", str(self.profile)]
         argv += ["--var", str(self.var.root), "--no-proof"]
         if not self.shows:
             argv.append("--quiet")
@@ -113,6 +114,7 @@ class Night:
         path = self.var.root / f"{log}.out"
         descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
         environ = {key: value for key, value in os.environ.items() if not _steers(key)}
+        environ |= program_environ()
         try:
             return subprocess.Popen(
                 argv,
@@ -129,7 +131,7 @@ class Night:
 
     def verb(self, *words: str) -> int:
         """Run `minibot VERB` on this var to its end and return its exit code."""
-        argv = [sys.executable, "-m", "minibot", *words, "--var", str(self.var.root)]
+        argv = [program(), "-m", "minibot", *words, "--var", str(self.var.root)]
         process = self.spawn(argv, words[0])
         try:
             return process.wait(WAIT_S)

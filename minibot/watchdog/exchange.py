@@ -8,6 +8,7 @@ from minibot.events.model import JsonObject
 from minibot.kernel.errors import Refusal
 from minibot.runtime.clock import machine_ns
 from minibot.runtime.config import Config
+from minibot.runtime.interpreter import program
 from minibot.runtime.paths import Var
 from minibot.watchdog.child import Child
 
@@ -86,12 +87,10 @@ class EmbeddedExchange:
 
 def exchange_argv(config: Config, run_dir: Path) -> list[str]:
     """Return the command line of the embedded exchange for a run."""
-    import sys
-
     embedded = config.embedded
     if embedded is None:
         raise Refusal("this profile has no embedded exchange.", "Use config/nore-demo.v1.json.")
-    argv = [sys.executable, "-m", "minibot.exchanges.embedded", "--run", str(run_dir)]
+    argv = [program(), "-m", "minibot.exchanges.embedded", "--run", str(run_dir)]
     argv += ["--source", embedded.source, "--speed", str(embedded.speed)]
     argv += ["--port", str(embedded.port), "--rate", str(embedded.rate_per_s)]
     for flag, value in (("--history", embedded.history), ("--faults", embedded.faults)):

@@ -13,6 +13,7 @@ from minibot.events.model import JsonObject
 from minibot.runtime.clock import wall_ms
 from minibot.runtime.cmdline import cmdline, cmdline_hash, own_cmdline, own_cmdline_hash
 from minibot.runtime.config import Config
+from minibot.runtime.interpreter import program, program_environ
 from minibot.runtime.manifest import Manifest, Process
 from minibot.runtime.paths import PROJECT
 from minibot.watchdog.exchange import EmbeddedExchange
@@ -85,7 +86,7 @@ def make_manifest(
 
 def role_argv(name: str, run_dir: Path) -> list[str]:
     """Return the command line of a role, the same at every start."""
-    return [sys.executable, "-m", "minibot.runtime.role", name, "--run", str(run_dir)]
+    return [program(), "-m", "minibot.runtime.role", name, "--run", str(run_dir)]
 
 
 def child_environ(environ: Mapping[str, str]) -> dict[str, str]:
@@ -93,6 +94,7 @@ def child_environ(environ: Mapping[str, str]) -> dict[str, str]:
     kept = {name: environ[name] for name in ENVIRON_KEPT if name in environ}
     return {
         **kept,
+        **program_environ(),
         "PYTHONUNBUFFERED": "1",
         "PYTHONUTF8": "1",
         "OMP_NUM_THREADS": "1",
