@@ -268,6 +268,17 @@ PROCESSES: Final = (
         processes.kill_each_role,
         evidence=("role_restarted",),
     ),
+    Fault(
+        "drain_kill",
+        "F62",
+        "the executor is killed while the run drains",
+        END,
+        processes.kill_while_draining,
+        codes=("OPERATOR",),
+        components=WATCHDOG,
+        sets={"watchdog.hung_execution_ms": 60_000},
+        evidence=("role_restarted",),
+    ),
     _stop(
         "role_hang",
         "F63 N-35",

@@ -50,6 +50,16 @@ def _other(pid: int | None, before: int) -> int | None:
     return None if pid == before else pid
 
 
+def kill_while_draining(night: Night) -> None:
+    """Kill the executor when it has been told to drain: it has to come back and finish."""
+    pid = night.wait_for("execution_role", lambda: night.role_pid("execution_role"))
+    night.suspend(pid)
+    night.ask_end()
+    night.wait_for("risk to have drained", lambda: night.role_pid("risk_role") is None)
+    night.kill(pid)
+    night.mark()
+
+
 def kill_again_and_again(night: Night) -> None:
     """Kill a role as often as it is restarted."""
     night.mark()

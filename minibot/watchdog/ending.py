@@ -116,8 +116,11 @@ class PlannedEnd:
             self._draining = ""
             return None
         if code is not None:
-            reason, detail = child.said_stop or ("ROLE_CRASH_LOOP", f"exit {code} while draining")
-            return StopRecord(self._draining, reason, detail)
+            record = supervisor.ended(child, code)
+            if record is None:
+                # A crash with queues intact: started again, it drains what it had left.
+                supervisor.begin_drain(self._draining)
+            return record
         waited_ms = (machine_ns() - self._drain_started_ns) // NS_PER_MS
         if waited_ms <= self._context.config.watchdog.drain_ms_max:
             return None

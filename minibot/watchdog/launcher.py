@@ -108,6 +108,8 @@ def launch(config: Config, profile: Path, display: Display, say: Callable[[str],
         # Once roles run, everything that goes wrong ends in an Outcome: nothing has started yet.
         remedy = REASONS[error.reason_code].remedy if error.reason_code in REASONS else ""
         raise Refusal(f"{error.reason_code}: {error.detail}.", remedy) from error
+    except KeyboardInterrupt as error:
+        raise Refusal("interrupted before the run had started.", "Start it again.") from error
     finally:
         lock.release()
 
@@ -207,16 +209,17 @@ class _Launch:
         desk = Desk(context, supervisor, end, control, exchange, self.feed, self.interrupts)
         background = Background(context, self.roles)
         previous = self._take_signals()
-        context.health("READY")
-        supervisor.start()
-        background.start()
-        self.feed.start(child_environ(os.environ))
         try:
+            context.health("READY")
+            supervisor.start()
+            background.start()
+            self.feed.start(child_environ(os.environ))
             record = desk.supervise(background)
+            # What ends a run is not interrupted either: merge and seal are on their way.
+            return self._end(record, context, supervisor, background, desk, recovered, exchange)
         finally:
             for number, handler in previous.items():
                 signal.signal(number, handler)
-        return self._end(record, context, supervisor, background, desk, recovered, exchange)
 
     def _take_signals(self) -> dict[int, Any]:
         """First interrupt ends the run in order, a second one stops it."""

@@ -60,12 +60,13 @@ class Supervisor:
             if name in self.drained:
                 continue
             code = child.final_code()
-            record = self._ended(child, code) if code is not None else self._alive(child)
+            record = self.ended(child, code) if code is not None else self._alive(child)
             if record is not None:
                 return record
         return None
 
-    def _ended(self, child: Child, code: int) -> StopRecord | None:
+    def ended(self, child: Child, code: int) -> StopRecord | None:
+        """Judge the end of a role: restart it after a crash, or return the STOP that it means."""
         if child.name == AI and self.ai_off:
             return None
         if code == CLEAN and child.name in self.drained:

@@ -29,13 +29,13 @@ from minibot.runtime.paths import Var
 
 # The faults that the requirements name; `minibot chaos --all` runs the others in CI.
 NAMED = {
-    "bad_schema": "N-81",
-    "bad_sha256": "N-82",
-    "torn_cursor": "N-83",
-    "exchange_down": "N-84",
-    "risk_breach": "N-85",
-    "cursor_ahead": "N-86",
-    "no_cmdline_hash": "N-87",
+    "bad_schema": ("N-81", "F92"),
+    "bad_sha256": ("N-82", "F11"),
+    "torn_cursor": ("N-83", "F43"),
+    "exchange_down": ("N-84", "F103"),
+    "risk_breach": ("N-85", "F120"),
+    "cursor_ahead": ("N-86", "F33"),
+    "no_cmdline_hash": ("N-87", "F97"),
 }
 
 
@@ -50,7 +50,7 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Result]:
 
 @pytest.mark.row("N-88", "N-89", "N-90")
 @pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=pytest.mark.row(row)) for name, row in NAMED.items()]
+    "name", [pytest.param(name, marks=pytest.mark.row(*rows)) for name, rows in NAMED.items()]
 )
 def test_fault_in_a_real_run_ends_as_catalogued(results: dict[str, Result], name: str) -> None:
     """Exit code, journals, flag, silence of execution, no orphan, verify and replay: all right."""
@@ -76,7 +76,7 @@ def hung(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Night]:
     night.clean_up()
 
 
-@pytest.mark.row("N-35", "N-88")
+@pytest.mark.row("N-35", "N-88", "F63")
 def test_hung_role_stops_the_run_in_the_name_of_the_watchdog(hung: Night) -> None:
     """The STOP names watchdog_role as its component, in every journal."""
     assert complaints(FAULTS["role_hang"], hung) == []

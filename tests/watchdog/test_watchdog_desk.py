@@ -132,7 +132,21 @@ def test_role_that_does_not_drain_is_hung(tmp_path: Path, scenes: list[Scene]) -
     assert (record.reason_code, record.detail) == ("ROLE_HUNG", "risk_role does not drain")
 
 
-@pytest.mark.row("N-88")
+@pytest.mark.row("N-20", "F62")
+def test_role_that_crashes_while_draining_comes_back_and_drains(
+    tmp_path: Path, scenes: list[Scene]
+) -> None:
+    """A crash with queues intact is survived at the end of a night as well."""
+    scene = staged(scenes, tmp_path / "var", {"execution_role": "dies_once"})
+    scene.interrupts.put("SIGINT")
+
+    assert scene.supervise() is None
+
+    execution = scene.supervisor.children["execution_role"]
+    assert (execution.exit_code(), len(execution.restarts_ns)) == (0, 1)
+
+
+@pytest.mark.row("N-88", "F72")
 def test_second_interrupt_is_a_kill_on_record(tmp_path: Path, scenes: list[Scene]) -> None:
     """Who presses twice means it."""
     scene = staged(scenes, tmp_path / "var")
@@ -151,7 +165,7 @@ def test_second_interrupt_is_a_kill_on_record(tmp_path: Path, scenes: list[Scene
 # --- flags --------------------------------------------------------------------------------------
 
 
-@pytest.mark.row("N-88", "N-89")
+@pytest.mark.row("N-88", "N-89", "F71")
 def test_flag_of_a_role_waits_for_the_event_that_explains_it(
     tmp_path: Path, scenes: list[Scene]
 ) -> None:
@@ -188,7 +202,7 @@ def test_flag_of_a_role_that_leaves_no_event_still_stops_the_run(
     assert scene.stage.envelopes("stop_journal", "watchdog_role")
 
 
-@pytest.mark.row("N-89")
+@pytest.mark.row("N-89", "F71")
 def test_flag_made_by_hand_is_the_operators_stop(tmp_path: Path, scenes: list[Scene]) -> None:
     """Whatever stands in it: a flag ends the run. The reason of `minibot kill` comes with it."""
     scene = staged(scenes, tmp_path / "var")
@@ -250,6 +264,7 @@ def planted(name: str, amount: int) -> Planted:
     return found
 
 
+@pytest.mark.row("F51")
 def test_disk_at_its_floor_is_fine_and_below_it_a_stop(tmp_path: Path) -> None:
     """The boundary: as many megabytes as needed are enough."""
     free_mb = 10**7
@@ -262,6 +277,7 @@ def test_disk_at_its_floor_is_fine_and_below_it_a_stop(tmp_path: Path) -> None:
     assert record.reason_code == "DISK_LOW"
 
 
+@pytest.mark.row("F78", "F79")
 @pytest.mark.parametrize(("step_ms", "code"), [(-3_600_000, "CLOCK_JUMP"), (500, None)])
 def test_wall_clock_may_step_a_little_and_not_by_an_hour(step_ms: int, code: str | None) -> None:
     """A step within the limit is survived; timers run on machine time anyway."""
@@ -274,7 +290,7 @@ def test_wall_clock_may_step_a_little_and_not_by_an_hour(step_ms: int, code: str
     assert (None if record is None else record.reason_code) == code
 
 
-@pytest.mark.row("N-83", "N-86")
+@pytest.mark.row("N-83", "N-86", "F33", "F37", "F43")
 def test_cursor_is_judged_against_its_own_hash_its_run_and_its_queue(tmp_path: Path) -> None:
     """Torn, foreign and ahead: each is a STOP with its own code; a right one is none."""
     stage = Stage(tmp_path / "var")
@@ -302,7 +318,7 @@ def _code(record: StopRecord | None) -> str | None:
     return None if record is None else record.reason_code
 
 
-@pytest.mark.row("N-83")
+@pytest.mark.row("N-83", "F147")
 def test_pinned_file_that_changes_or_goes_is_a_stop(tmp_path: Path) -> None:
     """A profile is read once: a changed one means that somebody is at work here."""
     path = tmp_path / "profile.json"

@@ -53,7 +53,7 @@ def watches() -> Iterator[list[Watch]]:
         watch.end()
 
 
-@pytest.mark.row("N-35")
+@pytest.mark.row("N-35", "F63", "F64", "F76")
 @pytest.mark.parametrize(
     ("how", "code"),
     [("spinning", "ROLE_HUNG"), ("stuck", "ROLE_HUNG"), ("behind", "CONSUMER_LAG")],
@@ -87,6 +87,7 @@ def test_role_that_never_gets_beyond_starting_stops_the_run(
     assert "risk_role is still starting" in record.detail
 
 
+@pytest.mark.row("F59")
 def test_sync_that_takes_too_long_is_lag_and_no_hang(tmp_path: Path, watches: list[Watch]) -> None:
     """A loop that waits for the disk is not hung; a disk that slow stops the run as lag."""
     watch = Watch(tmp_path / "var", {"market_role": "syncing"})
@@ -98,7 +99,7 @@ def test_sync_that_takes_too_long_is_lag_and_no_hang(tmp_path: Path, watches: li
     assert "a sync takes" in record.detail
 
 
-@pytest.mark.row("N-20", "N-103")
+@pytest.mark.row("N-20", "N-103", "F65")
 def test_role_that_crashes_is_restarted_until_its_budget_is_spent(
     tmp_path: Path, watches: list[Watch]
 ) -> None:
@@ -147,6 +148,7 @@ def test_role_that_says_why_it_stops_is_taken_at_its_word(
     assert watch.incidents() == []
 
 
+@pytest.mark.row("F135")
 def test_ai_that_hangs_or_dies_is_switched_off_and_never_stops_the_run(
     tmp_path: Path, watches: list[Watch]
 ) -> None:
@@ -160,7 +162,7 @@ def test_ai_that_hangs_or_dies_is_switched_off_and_never_stops_the_run(
     assert watch.incidents() == ["ROLE_RESTARTED", "AI_OFF"]
 
 
-@pytest.mark.row("N-35")
+@pytest.mark.row("N-35", "F57")
 def test_role_over_its_memory_is_killed_and_counts_as_memory(
     tmp_path: Path, watches: list[Watch]
 ) -> None:

@@ -36,7 +36,7 @@ WATCHDOG = "watchdog_role"
 ROLES = ("execution_role", "risk_role", "strategy_role", "ai_role", "market_role")
 
 ACTOR = """
-import json, sys, threading, time
+import json, os, sys, threading, time
 name, how = sys.argv[1], sys.argv[2]
 turns = position = 0
 last = threading.Event()
@@ -49,6 +49,9 @@ def listen():
         if line.startswith("stop") and how != "deaf":
             last.code = 10
             last.set()
+        if line.startswith("drain") and how == "dies_once" and not os.path.exists(sys.argv[3]):
+            open(sys.argv[3], "x").close()
+            os._exit(11)
         if line.startswith("drain") and how != "undrainable":
             last.code = 0
             last.set()
@@ -211,7 +214,10 @@ class Stage:
         return {
             name: Child(
                 name,
-                [sys.executable, "-S", "-E", str(script), name, hows.get(name, "well")],
+                [
+                    *(sys.executable, "-S", "-E", str(script), name),
+                    *(hows.get(name, "well"), str(self.var.root / f"{name}.died")),
+                ],
                 self.var.logs / f"{name}.err.log",
                 child_environ({}),
             )

@@ -1,0 +1,51 @@
+"""A start that is interrupted at any moment leaves nothing behind that hinders the next one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from minibot.gates.chaos_catalogue import BASE
+from minibot.gates.chaos_night import Night
+from minibot.kernel.verify import verify_tree
+from minibot.runtime.paths import Var
+
+MOMENTS: dict[str, Callable[[Night], object]] = {
+    "the lock": lambda night: night.var.lock.exists() or None,
+    "the exchange": lambda night: night.child_pid("minibot.exchanges.embedded"),
+    "the manifest": lambda night: night.last_run,
+}
+
+
+@pytest.mark.row("F72")
+@pytest.mark.parametrize("moment", MOMENTS)
+def test_start_interrupted_at_any_moment_leaves_no_process_and_the_next_start_works(
+    tmp_path: Path, moment: str
+) -> None:
+    """Before its roles run a start is refused with exit 2; from then on it ends in order, 0."""
+    night = Night("interrupted", Var(tmp_path / "var"), sets=BASE, chaos={})
+    night.start()
+    try:
+        night.wait_for(moment, lambda: MOMENTS[moment](night))
+        night.interrupt()
+        night.watch_end()
+
+        assert night.exit_code in (0, 2), night.said()
+        assert night.orphans() == []
+        assert not night.var.flag.exists()
+        assert "Traceback" not in night.said()
+
+        before = night.last_run
+        night.start()
+        night.wait_for("the next run", lambda: night.last_run not in (None, before))
+        night.wait_for_run()
+        night.interrupt()
+        night.watch_end()
+
+        assert night.exit_code == 0, night.said()
+    finally:
+        night.clean_up()
+    runs = [path.parent for path in night.var.runs.glob("*/manifest.json")]
+    assert [finding for run in runs for finding in verify_tree(run)] == []
