@@ -421,3 +421,31 @@ def test_pause_of_the_process_does_not_flood_the_queue() -> None:
     feed.advance(T0 + 3_600_000)
 
     assert len(of(feed, "beat")) <= 121
+
+
+def test_frame_read_before_a_beat_but_taken_after_it_does_not_turn_time_back() -> None:
+    """Root events carry the time of their receipt, but never less than the line before."""
+    feed = new_feed()
+    feed.advance(T0 + 1_000)
+    feed.on_frame(quote_frame(1), T0 + 990, 0)
+    feed.on_frame(quote_frame(2, "98.00000000"), T0 + 1_010, 0)
+
+    assert [(payload.TYPE, ts - T0) for payload, ts in feed.take()] == [
+        ("beat", 1_000),
+        ("market_tick", 1_000),
+        ("market_tick", 1_010),
+    ]
+
+
+def test_first_snapshot_that_does_not_meet_the_stream_is_no_lost_book() -> None:
+    """Asked for before the first diff it may be too old; nobody has seen that book, so no gap."""
+    feed = new_feed()
+    assert feed.snapshots_wanted(T0) == ["BTCUSDT"]
+    feed.on_snapshot("BTCUSDT", BOOK, T0)
+    feed.on_frame(diff_frame(15, 16, []), T0 + 10, 0)
+    assert feed.snapshots_wanted(T0 + 10) == ["BTCUSDT"]
+    feed.on_snapshot("BTCUSDT", BOOK._replace(last_update_id=15), T0 + 20)
+
+    assert [(item.TYPE, item.why) for item in of(feed, "book", "gap")] == [("book", "resync")]  # type: ignore[attr-defined]
+    assert feed.board.take_all() == []
+    assert feed.figures()["book_syncs"] == 1

@@ -52,6 +52,10 @@ def sends(*frames: bytes) -> Talk:
 def opened(port: int) -> BinanceStream:
     stream = BinanceStream(stream_url(f"ws://127.0.0.1:{port}", ["BTCUSDT"]), connect_timeout_s=2.0)
     stream.open()
+    # A broken bound would wait for ever; the test fails by itself instead.
+    guard = threading.Timer(10, stream.abort)
+    guard.daemon = True
+    guard.start()
     return stream
 
 
