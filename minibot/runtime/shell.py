@@ -223,6 +223,8 @@ class Shell:
             )
         except (IntegrityError, KeyError, ValueError, TypeError) as error:
             self.context.log.warning("snapshot_unusable", detail=repr(error))
+            # A hint that cannot be read would stand in the way of the next one.
+            path.unlink()
             return None
 
     def _snapshot_path(self) -> Path:
