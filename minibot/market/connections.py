@@ -137,9 +137,10 @@ class Connections:
         if connection.unreadable >= UNREADABLE_MAX:
             self.on_lost(number, f"{UNREADABLE_MAX} unreadable frames in a row", now_ms)
 
-    def on_shutdown(self, now_ms: int) -> None:
-        """The venue says that it will close the connection."""
-        if not self._has_successor:
+    def on_shutdown(self, number: int, now_ms: int) -> None:
+        """The venue says that it will close this connection."""
+        active = self._active
+        if active is not None and active.reader.number == number and not self._has_successor:
             self._replace(now_ms, SERVER_SHUTDOWN, "the exchange announced a shutdown")
 
     def on_lost(self, number: int, why: str, now_ms: int) -> None:

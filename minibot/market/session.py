@@ -199,7 +199,7 @@ class Session:
         elif kind in (INVALID, UNREADABLE):
             self.link.on_invalid(ts)
         elif kind == SHUTDOWN:
-            self.connections.on_shutdown(ts)
+            self.connections.on_shutdown(frame.connection, ts)
         self.connections.on_frame(frame.connection, kind, ts)
 
     def _measured(self, answer: Answer) -> None:
