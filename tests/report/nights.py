@@ -1,0 +1,104 @@
+"""Nights for the judges: the short run's own record, with single facts of it changed."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from minibot.events.model import Health, Incident, StopJournal
+from minibot.events.tally import HealthTally
+from minibot.kernel.files import write_hashed
+from minibot.report.acceptance import NIGHT_MS
+from minibot.report.night import Night
+from minibot.runtime.paths import Var
+from tests.runs import ShortRun
+
+ROLES = (
+    "watchdog_role",
+    "market_role",
+    "strategy_role",
+    "risk_role",
+    "execution_role",
+    "ai_role",
+)
+MINUTE_MS = 60_000
+MEGABYTE = 1024 * 1024
+Change = Callable[[Night], Night]
+
+
+def opened(run: ShortRun) -> Night:
+    """The short run as it is."""
+    return Night.open(run.run_dir)
+
+
+def seven_hours(run: ShortRun, tmp_path: Path) -> tuple[Night, Var]:
+    """The short run as if it had been a real night: seven hours, nothing simulated, logs rotated.
+
+    Only what says when and where it ran is changed; queues and seal are the short run's.
+    """
+    var = Var(tmp_path / "var")
+    var.logs.mkdir(parents=True)
+    (var.logs / "market_role.1.jsonl").write_bytes(b"")
+    night = opened(run)
+    manifest = replace(night.manifest, simulated=False, config=copy.deepcopy(night.manifest.config))
+    night = replace(night, recorded=replace(night.recorded, manifest=manifest))
+    night.count.market_to_ts = manifest.clock_origin_ms + NIGHT_MS
+    night = sealed(night, ended_ms=manifest.started_ms + NIGHT_MS + MINUTE_MS // 2)
+    night.count.tally = tally()
+    keep_metrics(night, var)
+    return night, var
+
+
+def sealed(night: Night, **extra: Any) -> Night:
+    """The night with other facts in its seal."""
+    seal = copy.deepcopy(night.seal)
+    seal["extra"].update(extra)
+    return replace(night, seal=seal)
+
+
+def keep_metrics(night: Night, var: Var, **changes: Any) -> None:
+    """Write the metrics of a night as its watchdog would have."""
+    var.metrics.mkdir(parents=True, exist_ok=True)
+    figures = night.count.metrics() | changes
+    write_hashed(var.metrics / f"{night.run_id}-1.json", figures)
+
+
+def tally(
+    latencies_us: Iterable[int] = (5_000,) * 100,
+    errors: int = 0,
+    uptimes_s: dict[str, int] | None = None,
+    growth_mb_per_hour: float = 0.0,
+) -> HealthTally:
+    """What six roles said of themselves in seven hours, a word each minute."""
+    found = HealthTally()
+    uptimes = dict.fromkeys(ROLES, NIGHT_MS // 1000) | (uptimes_s or {})
+    for minute in range(NIGHT_MS // MINUTE_MS + 1):
+        rss = int(50 * MEGABYTE + growth_mb_per_hour * minute / 60 * MEGABYTE)
+        for role in ROLES:
+            uptime_s = uptimes[role] * minute * MINUTE_MS // NIGHT_MS
+            found.on_health(
+                Health(role, "READY", uptime_s, minute, rss_bytes=rss), minute * MINUTE_MS
+            )
+    market = Health("market_role", "READY", uptimes["market_role"], 0, endpoint="ping")
+    for latency_us in latencies_us:
+        found.on_health(replace(market, ok=True, latency_us=latency_us), NIGHT_MS)
+    for _ in range(errors):
+        found.on_health(replace(market, ok=False), NIGHT_MS)
+    return found
+
+
+def with_incident(night: Night, kind: str, detail: str, count: int | None = None) -> Night:
+    """The night with one more incident."""
+    incident = Incident("watchdog_role", kind, detail, count)
+    night.count.incidents.append((night.count.market_to_ts, incident))
+    return night
+
+
+def with_stop(night: Night, code: str) -> Night:
+    """The night stopped by a code instead of its planned end."""
+    stop = StopJournal("watchdog_role", code, "a test said so", "STOP")
+    night.count.stops[:] = [(night.count.market_to_ts, stop)]
+    return sealed(night, state="stopped", reason_code=code)

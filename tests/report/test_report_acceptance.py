@@ -1,0 +1,345 @@
+"""Acceptance: what passes as a night, what as a drill, and which criterion names the rest."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from minibot.report.acceptance import (
+    DRILL,
+    FAIL,
+    NOT_A_NIGHT,
+    OPEN,
+    PASS,
+    Acceptance,
+    Criterion,
+    accept,
+    keep,
+)
+from minibot.report.memory import slope_bytes_per_hour
+from minibot.report.night import Night
+from minibot.report.records import read_record
+from minibot.runtime.paths import Var
+from tests.report.nights import (
+    MEGABYTE,
+    MINUTE_MS,
+    keep_metrics,
+    opened,
+    sealed,
+    seven_hours,
+    tally,
+    with_incident,
+    with_stop,
+)
+from tests.runs import ShortRun, verb
+
+HOUR_MS = 60 * MINUTE_MS
+
+
+def failed(acceptance: Acceptance) -> list[str]:
+    """The names of the criteria that fell short."""
+    return [item.name for item in acceptance.criteria if item.verdict == FAIL]
+
+
+def criterion(acceptance: Acceptance, name: str) -> Criterion:
+    """One criterion by name."""
+    (found,) = [item for item in acceptance.criteria if item.name == name]
+    return found
+
+
+@pytest.mark.row("N-103", "N-104", "N-105", "N-106", "N-107", "N-18")
+def test_real_night_of_seven_hours_passes_although_it_lost_money(
+    short_run: ShortRun, tmp_path: Path
+) -> None:
+    """Every criterion is judged and holds; what it earned is not one of them."""
+    night, var = seven_hours(short_run, tmp_path)
+
+    acceptance = accept(night, var)
+
+    assert [(item.name, item.found) for item in acceptance.criteria if item.verdict != PASS] == []
+    assert acceptance.verdict == PASS
+    assert acceptance.counts_as_night
+    assert float(night.count.performance.to_json()["pnl"]) < 0
+
+
+@pytest.mark.row("N-104")
+def test_thresholds_are_quoted_beside_what_was_found(short_run: ShortRun, tmp_path: Path) -> None:
+    """A reader sees the number of U-06 and the measured one in the same line."""
+    night, var = seven_hours(short_run, tmp_path)
+
+    acceptance = accept(night, var)
+
+    assert criterion(acceptance, "latency p95").threshold == "at most 1,000 ms"
+    assert criterion(acceptance, "latency p99").threshold == "at most 3,000 ms"
+    assert criterion(acceptance, "failed health checks").threshold == "at most 5 %"
+    assert "5.0 ms over 100 measurements" in criterion(acceptance, "latency p95").found
+
+
+@pytest.mark.row("N-103")
+def test_simulated_seven_hours_pass_as_a_drill_that_does_not_count(
+    short_run: ShortRun, tmp_path: Path
+) -> None:
+    """The same facts on the simulated clock prove the machinery and are no night."""
+    night, var = seven_hours(short_run, tmp_path)
+    manifest = replace(night.manifest, simulated=True)
+    night = replace(night, recorded=replace(night.recorded, manifest=manifest))
+
+    acceptance = accept(night, var)
+
+    assert acceptance.verdict == DRILL
+    assert acceptance.passed
+    assert not acceptance.counts_as_night
+
+
+def test_short_run_is_not_a_night_and_says_how_short(short_run: ShortRun) -> None:
+    """Everything else holds, so the verdict is about its length alone."""
+    acceptance = accept(opened(short_run), Var(short_run.var))
+
+    assert acceptance.verdict == NOT_A_NIGHT
+    assert not acceptance.passed
+    assert failed(acceptance) == ["duration"]
+    assert "never counts as a real night" in criterion(acceptance, "duration").found
+
+
+@pytest.mark.parametrize(("lacking_ms", "verdict"), [(0, PASS), (1, NOT_A_NIGHT)])
+def test_night_a_millisecond_short_is_none(
+    lacking_ms: int, verdict: str, short_run: ShortRun, tmp_path: Path
+) -> None:
+    """Seven hours are 25,200,000 ms; one less is no night."""
+    night, var = seven_hours(short_run, tmp_path)
+    night.count.market_to_ts -= lacking_ms
+
+    assert accept(night, var).verdict == verdict
+
+
+@pytest.mark.row("N-104")
+@pytest.mark.parametrize(
+    ("latencies_us", "errors", "short"),
+    [
+        ([1_000_000] * 100, 0, []),
+        ([1_000] * 94 + [1_000_001] * 6, 0, ["latency p95"]),
+        ([1_000] * 98 + [3_000_000] * 2, 0, []),
+        ([1_000] * 98 + [3_000_001] * 2, 0, ["latency p99"]),
+        ([1_000] * 95, 5, []),
+        ([1_000] * 94, 6, ["failed health checks"]),
+        ([], 3, ["latency p95", "latency p99", "failed health checks"]),
+    ],
+)
+def test_link_around_its_thresholds_fails_only_beyond_them(
+    latencies_us: list[int], errors: int, short: list[str], short_run: ShortRun, tmp_path: Path
+) -> None:
+    """A value at the threshold passes, the next one fails, no measurement at all fails."""
+    night, var = seven_hours(short_run, tmp_path)
+    night.count.tally = tally(latencies_us, errors)
+    keep_metrics(night, var)
+
+    assert failed(accept(night, var)) == short
+
+
+@pytest.mark.row("N-104")
+def test_share_of_invalid_messages_over_five_percent_fails(
+    short_run: ShortRun, tmp_path: Path
+) -> None:
+    """One incident may stand for many messages; its count is what counts."""
+    night, var = seven_hours(short_run, tmp_path)
+    ticks = night.count.lines["market_ticks"]
+    with_incident(night, "frame_invalid", "no JSON", count=ticks // 19)
+    assert failed(accept(night, var)) == []
+    with_incident(night, "price_outlier", "far off", count=ticks // 100)
+
+    assert failed(accept(night, var)) == ["invalid market messages"]
+
+
+@pytest.mark.row("N-103")
+@pytest.mark.parametrize(
+    ("away_s", "restarts", "holds"), [(30, 0, True), (45, 0, False), (45, 1, True)]
+)
+def test_role_away_for_too_long_fails_unless_the_watchdog_brought_it_back(
+    away_s: int, restarts: int, holds: bool, short_run: ShortRun, tmp_path: Path
+) -> None:
+    """A minute for start and end, and a minute for each restart on record."""
+    night, var = seven_hours(short_run, tmp_path)
+    night.count.tally = tally(uptimes_s={"risk_role": 25_200 - away_s})
+    keep_metrics(night, var)
+    for _ in range(restarts):
+        with_incident(night, "ROLE_RESTARTED", "risk_role ended with exit code -9; restarted")
+
+    acceptance = accept(night, var)
+
+    assert failed(acceptance) == ([] if holds else ["risk_role"])
+
+
+@pytest.mark.row("N-103")
+def test_night_without_its_ai_fails_and_names_it(short_run: ShortRun, tmp_path: Path) -> None:
+    """The AI is never a reason to stop, but a night without it was not the whole chain."""
+    night, var = seven_hours(short_run, tmp_path)
+    with_incident(night, "AI_OFF", "ai_role is hung; the night goes on without it")
+
+    assert failed(accept(night, var)) == ["ai_role"]
+
+
+@pytest.mark.row("N-107")
+def test_real_stop_fails_and_an_injected_one_passes_as_a_drill(
+    short_run: ShortRun, tmp_path: Path
+) -> None:
+    """The report keeps both apart; a run with injections never counts as a night."""
+    night, var = seven_hours(short_run, tmp_path)
+    real = accept(with_stop(night, "RISK_LIMIT"), var)
+    night.manifest.config["chaos"] = {"drill": "risk_limit"}
+    injected = accept(with_stop(night, "RISK_LIMIT"), var)
+
+    assert set(failed(real)) == {"end", "stops"}
+    assert criterion(real, "stops").found == "1 real: RISK_LIMIT 1"
+    assert injected.verdict == DRILL
+    assert "0 real, 1 injected by risk_limit" in criterion(injected, "stops").found
+
+
+@pytest.mark.row("N-105")
+def test_changed_byte_in_a_queue_fails_the_night(short_run: ShortRun, tmp_path: Path) -> None:
+    """The byte stands in an event that nothing else looks at: the hash alone can tell."""
+    copied = tmp_path / "runs" / short_run.run_id
+    shutil.copytree(short_run.run_dir, copied)
+    night, var = seven_hours(short_run, tmp_path)
+    path = copied / "queues" / "recommendations" / "inbox.jsonl"
+    data = bytearray(path.read_bytes())
+    at = data.index(b'"p_buy":"0.') + len(b'"p_buy":"0.')
+    data[at] = ord("9") if data[at] != ord("9") else ord("8")
+    path.write_bytes(data)
+    night = replace(night, recorded=replace(night.recorded, run_dir=copied))
+
+    acceptance = accept(night, var)
+
+    assert "verify" in failed(acceptance)
+    assert "recommendations/inbox.jsonl" in criterion(acceptance, "verify").found
+
+
+@pytest.mark.row("N-106")
+def test_figures_that_do_not_recompute_fail_the_night(short_run: ShortRun, tmp_path: Path) -> None:
+    """Profit is no criterion; a profit that the queues do not give again is one."""
+    night, var = seven_hours(short_run, tmp_path)
+    better = night.count.performance.to_json() | {"pnl": "1.00000000"}
+    keep_metrics(night, var, performance=better)
+
+    acceptance = accept(night, var)
+
+    assert failed(acceptance) == ["figures"]
+    assert criterion(acceptance, "figures").found == "different: performance"
+
+
+def test_night_without_metrics_fails(short_run: ShortRun, tmp_path: Path) -> None:
+    """What was never written cannot have been right."""
+    night, var = seven_hours(short_run, tmp_path)
+    shutil.rmtree(var.metrics)
+
+    assert failed(accept(night, var)) == ["figures"]
+
+
+def test_night_without_a_rotated_file_fails(short_run: ShortRun, tmp_path: Path) -> None:
+    """Seven hours that rotated nothing did not show that rotation works."""
+    night, var = seven_hours(short_run, tmp_path)
+    shutil.rmtree(var.logs)
+
+    assert failed(accept(night, var)) == ["rotation"]
+
+
+@pytest.mark.parametrize(
+    ("change", "short"),
+    [
+        (lambda night: replace(night, seal={}), "end"),
+        (lambda night: sealed(night, state="interrupted"), "end"),
+    ],
+)
+def test_night_without_an_end_of_its_own_fails(
+    change: Callable[[Night], Night], short: str, short_run: ShortRun, tmp_path: Path
+) -> None:
+    """Not sealed, or recovered after a loss of power: nobody can say that it was whole."""
+    night, var = seven_hours(short_run, tmp_path)
+
+    acceptance = accept(change(night), var)
+
+    assert acceptance.verdict == FAIL
+    assert short in failed(acceptance)
+
+
+@pytest.mark.parametrize(("mb_per_hour", "holds"), [(9.9, True), (10.1, False)])
+def test_growing_memory_fails_the_night(
+    mb_per_hour: float, holds: bool, short_run: ShortRun, tmp_path: Path
+) -> None:
+    """Ten megabytes an hour are allowed to a role."""
+    night, var = seven_hours(short_run, tmp_path)
+    night.count.tally = tally(growth_mb_per_hour=mb_per_hour)
+    keep_metrics(night, var)
+
+    memory = [item for item in accept(night, var).criteria if item.name.startswith("memory of")]
+
+    assert len(memory) == 6
+    assert {item.verdict for item in memory} == {PASS if holds else FAIL}
+
+
+def test_short_run_leaves_memory_open(short_run: ShortRun) -> None:
+    """A minute says nothing about growth, and a guess would be worse than none."""
+    acceptance = accept(opened(short_run), Var(short_run.var))
+
+    memory = [item for item in acceptance.criteria if item.name.startswith("memory of")]
+    assert {item.verdict for item in memory} == {OPEN}
+
+
+@given(
+    slope=st.integers(-50, 50),
+    start=st.integers(0, 10**13),
+    noise=st.lists(st.integers(-1000, 1000), min_size=150, max_size=150),
+)
+def test_slope_of_a_line_is_found_whatever_the_time_and_the_noise(
+    slope: int, start: int, noise: list[int]
+) -> None:
+    """Three hours of minutes with a known growth; noise of a kilobyte moves it little."""
+    samples = [
+        (start + minute * MINUTE_MS, 10**9 + slope * MEGABYTE * minute // 60 + extra)
+        for minute, extra in zip(range(30, 180), noise, strict=True)
+    ]
+    # The warm-up grows wildly and is left out.
+    samples = [(start + minute * MINUTE_MS, minute * 10**7) for minute in range(30)] + samples
+
+    found = slope_bytes_per_hour(samples)
+
+    assert found is not None
+    assert abs(found - slope * MEGABYTE) < 0.01 * MEGABYTE
+
+
+@pytest.mark.parametrize("samples", [[], [(0, 1)], [(n * MINUTE_MS, 1) for n in range(60)]])
+def test_slope_of_too_little_is_none(samples: list[tuple[int, int]]) -> None:
+    """Less than an hour behind the warm-up is not judged."""
+    assert slope_bytes_per_hour(samples) is None
+
+
+@pytest.mark.row("N-103", "N-107")
+def test_accept_prints_uptimes_thresholds_and_verdict_and_keeps_it(short_run: ShortRun) -> None:
+    """The verb exits 1 for what is no night, and `ready` finds the verdict in the run's folder."""
+    said = verb(short_run.var, "accept", short_run.run_id)
+
+    assert said.code == 1
+    assert said.out.splitlines()[-1] == f"accept {short_run.run_id}: NOT A NIGHT"
+    for role in ("market_role", "strategy_role", "risk_role", "execution_role", "ai_role"):
+        assert f"N-103  {role}: up " in said.out
+    assert "stops: 0 real, 0 injected" in said.out
+    kept = read_record(short_run.run_dir).acceptance
+    assert kept is not None
+    assert kept["verdict"] == NOT_A_NIGHT
+    assert verb(short_run.var, "verify", short_run.run_id).code == 0
+
+
+def test_verdict_about_another_root_does_not_count(short_run: ShortRun, tmp_path: Path) -> None:
+    """A judgement pins what it judged: in another run's folder it is worth nothing."""
+    copied = tmp_path / short_run.run_id
+    shutil.copytree(short_run.run_dir, copied)
+    acceptance = accept(opened(short_run), Var(short_run.var))
+
+    keep(replace(acceptance, root="0" * 64, verdict=PASS, counts_as_night=True), copied)
+
+    assert read_record(copied).acceptance is None

@@ -1,0 +1,202 @@
+"""Readiness: what counts, what does not, and that each missing thing is named with its remedy."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from minibot.kernel.files import write_hashed
+from minibot.report.readiness import GATES, Need, needs
+from minibot.runtime.manifest import Manifest
+from minibot.runtime.paths import Var
+from tests.runs import ShortRun, verb
+
+CODE = "c" * 64
+DAY_MS = 86_400_000
+# 2026-01-05 20:00 UTC.
+EVENING_MS = 1_767_643_200_000
+HOURS_7_MS = 25_200_000
+ROOT = "d" * 64
+
+
+class Past:
+    """A `var` with runs and gates behind it."""
+
+    def __init__(self, root: Path, manifest: Manifest) -> None:
+        self.var = Var(root)
+        self._manifest = manifest
+        for gate in GATES:
+            self.gate(gate)
+
+    def gate(self, name: str, **changes: Any) -> None:
+        """A gate's last result."""
+        folder = self.var.lab / "gates"
+        folder.mkdir(parents=True, exist_ok=True)
+        result = {"ts": EVENING_MS, "passed": True, "code_sha256": CODE} | changes
+        write_hashed(folder / f"{name}.json", result)
+
+    def night(
+        self,
+        number: int,
+        *,
+        verdict: str | None = "PASS",
+        violations: int = 0,
+        state: str = "sealed",
+        **changes: Any,
+    ) -> None:
+        """A night that began on the evening of a day, judged or not."""
+        run_id = f"2026{number // 28 + 1:02d}{number % 28 + 1:02d}_200000"
+        run_dir = self.var.runs / run_id
+        (run_dir / "report").mkdir(parents=True)
+        started_ms = EVENING_MS + number * DAY_MS
+        facts: dict[str, Any] = {"run_id": run_id, "simulated": False}
+        facts |= {"started_ms": started_ms} | changes
+        replace(self._manifest, **facts).write(run_dir)
+        extra = {"state": state, "ended_ms": started_ms + HOURS_7_MS}
+        write_hashed(run_dir / "seal.json", {"root": ROOT, "extra": extra})
+        if verdict is not None:
+            judged = {
+                "root": ROOT,
+                "verdict": verdict,
+                "counts_as_night": verdict == "PASS",
+                "risk_violations": violations,
+            }
+            write_hashed(run_dir / "report" / "acceptance.json", judged)
+
+    def missing(self, code: str = CODE) -> list[str]:
+        """The names of what is not there."""
+        return [need.name for need in self.needs(code) if not need.is_met]
+
+    def needs(self, code: str = CODE) -> list[Need]:
+        """Everything that readiness takes."""
+        return needs(self.var, code)
+
+
+@pytest.fixture
+def past(short_run: ShortRun, tmp_path: Path) -> Past:
+    """All gates passed, no run yet."""
+    return Past(tmp_path / "var", Manifest.load(short_run.run_dir))
+
+
+NIGHT = "a real night of seven hours"
+DAYS = "30 days of paper on real market data"
+LIMITS = "no risk limit passed in any real run"
+
+
+@pytest.mark.row("N-120", "B-74", "B-75")
+def test_ready_takes_gates_a_passed_night_thirty_days_and_no_limit_passed(past: Past) -> None:
+    """Fifteen nights over midnight are sixteen days; thirty are thirty-one."""
+    for number in range(28):
+        past.night(number)
+    assert past.missing() == [DAYS]
+
+    past.night(28)
+
+    assert past.missing() == []
+    night = next(need for need in past.needs() if need.name == NIGHT)
+    assert "20260101_200000" in night.found
+
+
+@pytest.mark.row("B-74")
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"simulated": True},
+        {"state": "stopped"},
+        {"state": "interrupted"},
+        {"config": {"chaos": {"drill": "kill_role"}, "embedded": None}},
+    ],
+)
+def test_simulated_stopped_and_disturbed_runs_make_no_days(
+    changes: dict[str, Any], past: Past
+) -> None:
+    """Only what ran on real data and came to its planned end is paper trading that is stable."""
+    past.night(0, **changes)
+
+    days = next(need for need in past.needs() if need.name == DAYS)
+
+    assert days.found == "0 days"
+    assert not days.is_met
+
+
+def test_two_runs_on_one_day_are_one_day(past: Past) -> None:
+    """Days are distinct UTC dates, and a night over midnight has two."""
+    past.night(0)
+    past.night(1)
+
+    days = next(need for need in past.needs() if need.name == DAYS)
+
+    assert days.found == "3 days"
+
+
+@pytest.mark.row("N-120")
+@pytest.mark.parametrize(
+    ("spoil", "word"),
+    [
+        (lambda past: past.gate("schema", passed=False), "failed"),
+        (lambda past: past.gate("schema", code_sha256="e" * 64), "other code"),
+        (lambda past: (past.var.lab / "gates" / "schema.json").unlink(), "never run"),
+        (lambda past: (past.var.lab / "gates" / "schema.json").write_bytes(b"{}"), ""),
+    ],
+)
+def test_gate_that_failed_or_belongs_to_other_code_is_missing(
+    spoil: Callable[[Past], None], word: str, past: Past
+) -> None:
+    """Each names the gate and the command that runs it."""
+    spoil(past)
+
+    need = next(need for need in past.needs() if need.name == "gate schema")
+
+    assert not need.is_met
+    assert word in need.found
+    assert need.remedy == "minibot gate schema"
+
+
+@pytest.mark.row("N-120")
+@pytest.mark.parametrize("verdict", ["FAIL", "NOT A NIGHT", "PASS (drill, does not count)", None])
+def test_night_that_did_not_pass_does_not_make_ready(verdict: str | None, past: Past) -> None:
+    """Also one that nobody has judged: its judgement is the remedy."""
+    past.night(0, verdict=verdict)
+
+    need = next(need for need in past.needs() if need.name == NIGHT)
+
+    assert not need.is_met
+    if verdict is None:
+        assert need.remedy == "minibot accept 20260101_200000"
+
+
+@pytest.mark.row("B-75")
+def test_limit_passed_in_one_night_of_many_is_missing_for_ever(past: Past) -> None:
+    """The run is named."""
+    past.night(0)
+    past.night(1, violations=1)
+
+    need = next(need for need in past.needs() if need.name == LIMITS)
+
+    assert not need.is_met
+    assert "20260102_200000" in need.found
+
+
+def test_standing_stop_is_missing(past: Past) -> None:
+    """Nothing is ready while a run stands stopped."""
+    past.var.flag.write_bytes(b"stopped\n")
+
+    assert "no STOP stands" in past.missing()
+
+
+@pytest.mark.row("N-120")
+def test_ready_verb_exits_1_and_says_what_is_missing(short_run: ShortRun) -> None:
+    """A simulated run alone makes nothing ready."""
+    said = verb(short_run.var, "ready", "--json")
+
+    document = json.loads(said.out)
+    assert said.code == 1
+    assert document["ready"] is False
+    missing = {need["name"] for need in document["needs"] if not need["met"]}
+    assert {NIGHT, DAYS, LIMITS} <= missing
+    assert all(need["remedy"] for need in document["needs"] if not need["met"])
