@@ -15,6 +15,8 @@ from minibot.gates.smoke_run import PROFILE
 from minibot.kernel.files import ensure_folder, write_hashed
 from minibot.runtime.clock import wall_ms
 from minibot.runtime.config import load_config
+from minibot.runtime.paths import PROJECT
+from minibot.watchdog.preflight import code_sha256
 
 HELP = "run a gate: runtime_smoke, schema, atomic_io, ai_isolation or all"
 EXAMPLE = "minibot gate all"
@@ -79,9 +81,10 @@ GATES: dict[str, Callable[[Path], GateReport]] = {
 
 
 def _keep(lab: Path, report: GateReport) -> None:
-    """Leave the verdict where `minibot ready` finds it."""
+    """Leave the verdict where `minibot ready` finds it, and which code it is about."""
     ensure_folder(lab / "gates")
-    write_hashed(lab / "gates" / f"{report.gate}.json", {"ts": wall_ms(), **as_json(report)})
+    about = {"ts": wall_ms(), "code_sha256": code_sha256(PROJECT)}
+    write_hashed(lab / "gates" / f"{report.gate}.json", {**about, **as_json(report)})
 
 
 def as_json(report: GateReport) -> dict[str, object]:
