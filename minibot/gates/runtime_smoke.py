@@ -49,7 +49,7 @@ def check(lab: Path, sets: Sequence[str] = ()) -> GateReport:
     findings = [_ended(done)]
     if done.run_dir is not None:
         try:
-            findings += list(_judge(done.run_dir))
+            findings += list(judge(done.run_dir))
         except RunStop as error:
             findings.append(Finding("readable", False, f"{error.reason_code}: {error.detail}"))
     return GateReport(NAME, tuple(findings))
@@ -60,7 +60,8 @@ def _ended(done: SmokeRun) -> Finding:
     return Finding("ends by itself", done.exit_code == 0, f"exit {done.exit_code}: {last}")
 
 
-def _judge(run_dir: Path) -> Iterator[Finding]:
+def judge(run_dir: Path) -> Iterator[Finding]:
+    """Yield what has to hold of a finished short run, whether it does or not."""
     recorded = Recorded.open(run_dir)
     missing = [name for name in BASE_QUEUES if not (recorded.queues / name).is_dir()]
     yield Finding(
@@ -68,6 +69,8 @@ def _judge(run_dir: Path) -> Iterator[Finding]:
     )
     damaged = list(islice(verify_tree(run_dir), 5))
     yield Finding("sha256 lines", not damaged, f"{len(damaged)} bad lines {damaged or ''}".strip())
+    if damaged:
+        return  # Nothing more can be said of lines that are not what was written.
     foreign = list(islice(verify_lineage(recorded), 5))
     yield Finding("contracts and causes", not foreign, f"{len(foreign)} findings {foreign or ''}")
     for queue, kind in NEEDED.items():

@@ -1,0 +1,139 @@
+"""Each gate passes on what is whole and fails when what it guards is broken."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from minibot.gates import atomic_io, runtime_smoke, schema
+from minibot.gates.result import Finding, GateReport
+from minibot.replay.engine import Recorded
+from minibot.replay.lineage import verify_lineage
+from tests.runs import ShortRun
+
+PROJECT = Path(__file__).resolve().parents[2]
+
+
+def failed(report: GateReport) -> list[str]:
+    """Return the names of the findings that did not hold."""
+    return [finding.name for finding in report.findings if not finding.passed]
+
+
+def test_gate_that_looked_at_nothing_does_not_pass() -> None:
+    """A gate without findings has proven nothing."""
+    assert not GateReport("g", ()).passed
+    assert GateReport("g", (Finding("a", True, ""),)).passed
+    assert not GateReport("g", (Finding("a", True, ""), Finding("b", False, ""))).passed
+
+
+@pytest.mark.row("N-94", "N-95", "N-96", "N-97", "N-98", "N-19", "N-15")
+def test_runtime_smoke_names_the_queues_and_counts_what_happened(tmp_path: Path) -> None:
+    """A short night passes; the gate names the eight queues and finds every kind of event."""
+    report = runtime_smoke.check(tmp_path / "lab")
+
+    assert report.passed, report
+    found = {finding.name: finding.detail for finding in report.findings}
+    assert all(queue in found["queues"] for queue in runtime_smoke.BASE_QUEUES)
+    assert found["no real orders"] == "order endpoint hits = 0"
+
+
+@pytest.mark.row("N-97")
+def test_runtime_smoke_without_ticks_fails(tmp_path: Path) -> None:
+    """An exchange that is out of reach from the start gives no tick, and the gate says so."""
+    faults = json.dumps([{"at_ms": 0, "name": "stall", "ms": 600_000}])
+    report = runtime_smoke.check(
+        tmp_path / "lab", [f"embedded.faults={faults}", "duration_ms=60000"]
+    )
+
+    assert not report.passed
+    assert "market_tick events" in failed(report) or "ends by itself" in failed(report)
+
+
+def damaged_copy(run: ShortRun, tmp_path: Path, queue: str, old: bytes, new: bytes) -> Path:
+    """Return a copy of the short run with one text of a queue replaced, hashes left alone."""
+    copy = tmp_path / "run"
+    shutil.copytree(run.run_dir, copy)
+    inbox = copy / "queues" / queue / "inbox.jsonl"
+    data = inbox.read_bytes()
+    assert old in data
+    inbox.write_bytes(data.replace(old, new, 1))
+    return copy
+
+
+@pytest.mark.row("N-96", "N-123", "N-105")
+def test_run_with_one_changed_byte_is_found_by_what_the_smoke_gate_asks(
+    short_run: ShortRun, tmp_path: Path
+) -> None:
+    """The gate's judgement over a damaged run names the damage."""
+    copy = damaged_copy(short_run, tmp_path, "fills", b'"price":"', b'"price":"9')
+    findings = [finding for finding in runtime_smoke.judge(copy) if not finding.passed]
+
+    assert "sha256 lines" in [finding.name for finding in findings]
+
+
+@pytest.mark.row("N-99", "N-93", "N-42")
+def test_schema_gate_passes_on_a_run_and_fails_without_a_contract(
+    short_run: ShortRun, tmp_path: Path
+) -> None:
+    """Every event of the run keeps its contract; a contract that allows too much is found."""
+    assert schema.check(short_run.run_dir).passed
+
+    contracts = tmp_path / "contracts"
+    shutil.copytree(PROJECT / "contracts", contracts)
+    (contracts / "fill.v1.schema.json").unlink()
+    assert not schema.check(short_run.run_dir, contracts).passed
+
+
+@pytest.mark.row("N-102", "N-05", "N-69")
+def test_atomic_io_gate_passes_here_and_fails_on_a_planted_plain_write(tmp_path: Path) -> None:
+    """A plain `open(..., "w")` in the tree makes the gate fail by file and line."""
+    assert atomic_io.check(tmp_path / "lab", kills=20).passed
+
+    tree = tmp_path / "minibot"
+    shutil.copytree(
+        PROJECT / "minibot", tree, ignore=shutil.ignore_patterns("__pycache__", "tapes")
+    )
+    planted = tree / "risk" / "planted.py"
+    for text in (
+        'open("x", "w")',
+        'open("x", mode="a")',
+        'from pathlib import Path\n\nPath("x").write_text("y")',
+        'import os\n\nos.replace("x", "y")',
+        'import os\n\nos.open("x", os.O_WRONLY | os.O_CREAT)',
+    ):
+        planted.write_text(text + "\n")
+        found = list(atomic_io.writers_outside(tree))
+        assert len(found) == 1, text
+        assert found[0].startswith("minibot/risk/planted.py:")
+
+
+@pytest.mark.row("N-05")
+def test_writer_that_is_not_atomic_is_caught_by_the_kills(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With a writer that writes in place, a kill leaves a file that fails its own hash."""
+
+    def in_place(path: Path, content: dict[str, object]) -> int:
+        with open(path, "w") as file:
+            for _ in range(400):
+                file.write("x" * 1000)
+                file.flush()
+        return 1
+
+    monkeypatch.setattr(atomic_io, "write_hashed", in_place)
+    assert not atomic_io.kill_writers(tmp_path / "lab", 5).passed
+
+
+@pytest.mark.row("N-04", "N-29")
+def test_every_event_of_a_run_has_one_run_id_and_an_allowed_cause(short_run: ShortRun) -> None:
+    """Lineage over a whole run: no finding, and one run id in every queue."""
+    recorded = Recorded.open(short_run.run_dir)
+
+    assert list(verify_lineage(recorded)) == []
+    run_ids = {
+        event.run_id for queue in recorded.roles.queues for _, event in recorded.events(queue)
+    }
+    assert run_ids == {recorded.manifest.run_id}
