@@ -22,7 +22,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Judge a run; 0 when it passes, also as a drill that does not count, else 1."""
     run_dir = run_dir_of(arguments)
-    with progress_bar(f"judging {run_dir.name}", None) as progress:
+    with progress_bar(f"judging {run_dir.name}") as progress:
         night = Night.open(run_dir, progress)
         acceptance = accept(night, Var(run_dir.parents[1]))
     if night.seal:

@@ -10,9 +10,10 @@ import argparse
 import json
 import sys
 import textwrap
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Protocol
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
@@ -71,17 +72,24 @@ def _wrapped(row: Row, width: int) -> str:
     )
 
 
+class Bar(Protocol):
+    """Takes how much of how much is done; 0 for a whole that nobody knows."""
+
+    def __call__(self, done: int, whole: int = 0) -> None:
+        """Draw."""
+
+
 @contextmanager
-def progress_bar(title: str, total: int | None) -> Iterator[Callable[[int], None]]:
+def progress_bar(title: str) -> Iterator[Bar]:
     """Yield a function that takes how far the work is; draws on a terminal's stderr alone."""
     console = Console(stderr=True)
     if not console.is_terminal:
-        yield lambda done: None
+        yield lambda done, whole=0: None
         return
     columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
     with Progress(*columns, console=console, transient=True) as progress:
-        task = progress.add_task(title, total=total)
-        yield lambda done: progress.update(task, completed=done)
+        task = progress.add_task(title, total=None)
+        yield lambda done, whole=0: progress.update(task, completed=done, total=whole or None)
 
 
 def shown_path(path: Path) -> str:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import argparse
 
-from minibot.cli.output import show
+from minibot.cli.output import progress_bar, show
 from minibot.cli.selection import add_run, run_dir_of
 from minibot.replay.compare import describe
-from minibot.replay.engine import Replay, replay_run
+from minibot.replay.engine import CORE_ROLES, Replay, replay_run
 
 HELP = "re-run every decision of a run and compare each derived event byte for byte"
 EXAMPLE = "minibot replay latest"
@@ -16,11 +16,16 @@ EXAMPLE = "minibot replay latest"
 def add_arguments(command: argparse.ArgumentParser) -> None:
     """Add the flags of this verb."""
     add_run(command)
+    command.add_argument(
+        "--role", choices=CORE_ROLES, action="append", help="this role alone (may be repeated)"
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Replay a run; 0 identical, 1 with the first differing event."""
-    replay = replay_run(run_dir_of(arguments))
+    run_dir = run_dir_of(arguments)
+    with progress_bar(f"replaying {run_dir.name}") as show_progress:
+        replay = replay_run(run_dir, arguments.role or CORE_ROLES, show_progress)
     show(arguments, as_json(replay), lines(replay))
     return 0 if replay.is_identical else 1
 

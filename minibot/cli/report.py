@@ -25,7 +25,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Print the summary; reads nothing but the run's folder."""
     run_dir = run_dir_of(arguments)
-    with progress_bar(f"reading {run_dir.name}", None) as progress:
+    with progress_bar(f"reading {run_dir.name}") as progress:
         night = Night.open(run_dir, progress)
     report = write_report(night) if arguments.html else run_dir / "report" / "report.html"
     path = str(report) if report.exists() else None

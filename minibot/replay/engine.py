@@ -31,10 +31,12 @@ from minibot.events.roles import Roles, RoleSpec
 from minibot.kernel.errors import IntegrityError
 from minibot.kernel.journal import Line
 from minibot.kernel.queue import open_reader, reader_folder
+from minibot.runtime.deadletters import named_lines
 from minibot.runtime.manifest import Manifest
 from minibot.runtime.paths import PROJECT
 
 CORE_ROLES: Final = ("strategy_role", "risk_role", "execution_role")
+PROGRESS_EVERY: Final = 4096
 CORE_MODULES: Final = {
     "strategy_role": "minibot.strategies.core",
     "risk_role": "minibot.risk.core",
@@ -122,8 +124,26 @@ class Recorded:
         yield from read_ranges(folder, queue, self.codec.decode)
 
     def steps(self, role: RoleSpec) -> Iterator[LoggedStep]:
-        """Yield the inputs of a role in logged order."""
-        return logged_steps(self.order_log(role), self.lines, self.decode, KnownIds(), Now())
+        """Yield the inputs of a role in logged order, less what its dead letters name."""
+        folders = {
+            queue: reader_folder(
+                self.queues, queue, role.name, self.roles.queues[queue].primary_reader == role.name
+            )
+            for queue in role.inputs
+        }
+        named = named_lines(folders, self.codec)
+        return logged_steps(
+            self.order_log(role),
+            self.lines,
+            self.decode,
+            KnownIds(),
+            Now(),
+            skip=lambda queue, seq: (queue, seq) in named,
+        )
+
+    def published(self, role: RoleSpec) -> int:
+        """Return how many lines the queues that a role reads have together."""
+        return sum(open_reader(self.queues, queue).head().lines for queue in role.inputs)
 
 
 def core_of(role: str, config: JsonObject) -> Core:
@@ -254,17 +274,35 @@ class Replay:
         return total.hexdigest()
 
 
-def replay_run(run_dir: Path) -> Replay:
-    """Replay strategy, risk and execution of a recorded run.
+def replay_run(
+    run_dir: Path,
+    roles: Sequence[str] = CORE_ROLES,
+    progress: Callable[[int, int], None] = lambda done, whole: None,
+) -> Replay:
+    """Replay strategy, risk and execution of a recorded run, up to the first that differs.
+
+    Args:
+        run_dir: The run's folder.
+        roles: Some of `CORE_ROLES`.
+        progress: Told now and then how many of how many inputs have been taken.
 
     Raises:
         IntegrityError: A recorded line fails its own hash or chain; `verify` names them all.
     """
     recorded = Recorded.open(run_dir)
     was_stopped = is_stopped(recorded)
+    whole = sum(recorded.published(recorded.roles.roles[name]) for name in roles)
+    done = 0
     results = []
-    for name in CORE_ROLES:
-        results.append(replay_role(recorded, name))
+
+    def count(step: LoggedStep, core: Core, events: Sequence[tuple[str, Event]]) -> None:
+        nonlocal done
+        done += 1
+        if done % PROGRESS_EVERY == 0:
+            progress(done, whole)
+
+    for name in roles:
+        results.append(replay_role(recorded, name, on_step=count))
         if results[-1].difference is not None:
             break
     return Replay(recorded.manifest.run_id, tuple(results), was_stopped)
