@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
-from typing import Final, NoReturn
+from typing import Final, NoReturn, TypeVar
 
 from minibot.kernel import canonical
 from minibot.kernel.canonical import JsonObject
@@ -53,10 +53,12 @@ TEMP_SUFFIX: Final = ".tmp"
 CHUNK_BYTES: Final = 1 << 20
 HASHED_BYTES_MAX: Final = 64 * 1024 * 1024
 
-# A scanner or an indexer on Windows lets go of a file within moments; after a second it is
-# somebody who will keep it.
-REPLACE_TRIES: Final = 20
-REPLACE_PAUSE_S: Final = 0.05
+# On Windows a file that is open cannot be replaced, and one that is being replaced cannot be
+# opened. Our own readers and writers let go within a millisecond, a scanner or an indexer within
+# moments; after a second it is somebody who will keep it.
+HELD_TRIES: Final = 25
+HELD_PAUSE_MIN_S: Final = 0.001
+HELD_PAUSE_MAX_S: Final = 0.05
 # A regular file never answers EAGAIN twice; the bound only keeps a broken driver from spinning.
 INTERRUPTED_TRIES: Final = 100
 
@@ -70,6 +72,8 @@ _CODES: Final = {
 }
 _SHARING_VIOLATIONS: Final = frozenset({5, 32, 33})  # Access denied, sharing, lock violation.
 _temp_numbers = itertools.count()
+
+Result = TypeVar("Result")
 
 
 def io_stop(error: OSError, doing: str, path: StrPath) -> RunStop:
@@ -173,12 +177,7 @@ def read_whole(path: StrPath, *, files: Files = FILES, size_max: int = HASHED_BY
         FileNotFoundError: Nothing stands there.
         RunStop: The system's error, or more than `size_max` bytes.
     """
-    try:
-        fd = files.open(path, Access.READ)
-    except FileNotFoundError:
-        raise
-    except OSError as error:
-        raise io_stop(error, "open", path) from error
+    fd = _open_to_read(files, path)
     try:
         data = read_range(files, fd, min(files.fstat(fd).size, size_max) + 1, 0, path)
     finally:
@@ -236,16 +235,34 @@ def _put(path: StrPath, chunks: Iterable[bytes], is_durable: bool, files: Files)
 
 
 def _replace(files: Files, source: Path, target: Path) -> None:
-    for left in range(REPLACE_TRIES - 1, -1, -1):
+    try:
+        _while_held(files, lambda: files.replace(source, target))
+    except OSError as error:
+        detail = f"replace of {target}: {error.strerror or error}"
+        raise RunStop(COMPONENT, "IO_RENAME", detail) from error
+
+
+def _open_to_read(files: Files, path: StrPath) -> int:
+    try:
+        return _while_held(files, lambda: files.open(path, Access.READ))
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise io_stop(error, "open", path) from error
+
+
+def _while_held(files: Files, call: Callable[[], Result]) -> Result:
+    """Return what a call gives, tried again for a second while the system says "it is held"."""
+    pause = HELD_PAUSE_MIN_S
+    for _ in range(HELD_TRIES - 1):
         try:
-            return files.replace(source, target)
+            return call()
         except OSError as error:
-            if left and is_sharing_violation(error):
-                files.sleep(REPLACE_PAUSE_S)
-                continue
-            detail = f"replace of {target}: {error.strerror or error}"
-            raise RunStop(COMPONENT, "IO_RENAME", detail) from error
-    return None
+            if not is_sharing_violation(error):
+                raise
+        files.sleep(pause)
+        pause = min(2 * pause, HELD_PAUSE_MAX_S)
+    return call()
 
 
 def is_sharing_violation(error: OSError) -> bool:
@@ -270,8 +287,8 @@ def hash_file(path: StrPath, *, files: Files = FILES) -> tuple[int, str]:
 def chunks_of(path: StrPath, *, files: Files = FILES) -> Iterator[bytes]:
     """Yield the content of a file in pieces of at most `CHUNK_BYTES`."""
     try:
-        fd = files.open(path, Access.READ)
-    except OSError as error:
+        fd = _open_to_read(files, path)
+    except FileNotFoundError as error:
         raise io_stop(error, "open", path) from error
     try:
         at = 0

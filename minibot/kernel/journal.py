@@ -299,10 +299,10 @@ class JournalWriter:
         number = at.segment
         sealed = self.folder / names.sealed_name(self.stem, number)
         before = names.end_of(self._segments)
-        digest = hash_segment(files, self._fd, self._path, at.offset)
         if not self._rename(sealed):
             return False
         sync_folder(files, self.folder)
+        digest = hash_segment(files, self._fd, sealed, at.offset)
         lines = at.seq - before.seq
         entry = Segment(sealed.name, at.offset, lines, digest, before.chain, at.chain)
         self._segments.append(entry)
