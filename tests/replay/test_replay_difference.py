@@ -1,0 +1,192 @@
+"""Replay says where a run and its record part: the first event, field by field, and exits 1."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from minibot.kernel import canonical
+from minibot.kernel.journal import JournalReader, JournalWriter
+from minibot.kernel.line import encode_line
+from minibot.kernel.lock import WriterLock
+from minibot.replay.compare import describe
+from minibot.replay.engine import Recorded, core_of, replay_role, replay_run
+from tests.runs import ShortRun, verb
+
+Event = dict[str, Any]
+
+
+def edited(
+    run: ShortRun, target: Path, queue: str, seq: int, edit: Callable[[Event], None]
+) -> Path:
+    """A copy of the run in which one event of a queue says something else, all hashes in order."""
+    copied = target / run.run_id
+    shutil.copytree(run.run_dir, copied)
+    folder = copied / "queues" / queue
+    lines = JournalReader(folder, "inbox").read(100_000)
+    for path in folder.glob("inbox.*"):
+        path.unlink()
+    writer = JournalWriter(folder, "inbox", lock=WriterLock(folder / "writer.lock"))
+    for line in lines:
+        event = canonical.decode(line.json)
+        if line.seq == seq:
+            edit(event)
+        writer.append([encode_line(canonical.encode(event))])
+    writer.close()
+    return copied
+
+
+def last_seq(run: ShortRun, queue: str) -> int:
+    """The number of the last line of a queue."""
+    return JournalReader(run.run_dir / "queues" / queue, "inbox").head().lines
+
+
+@pytest.mark.row("N-02", "N-121", "S-50")
+def test_replay_of_a_run_twice_gives_the_same_digest_over_all_derived_queues(
+    short_run: ShortRun,
+) -> None:
+    """Nothing but the recorded inputs enters a decision."""
+    first, second = replay_run(short_run.run_dir), replay_run(short_run.run_dir)
+
+    assert first.is_identical
+    assert first.digest == second.digest
+    outputs = {queue: n for role in first.roles for queue, n in role.outputs.items()}
+    assert set(outputs) == {"signals", "risk_actions", "order_intents", "order_results", "fills"}
+    assert all(outputs.values())
+
+
+def price_up(event: Event) -> None:
+    """A fill a cent dearer than it was."""
+    whole, _, cents = event["payload"]["price"].partition(".")
+    event["payload"]["price"] = f"{int(whole) + 1}.{cents}"
+
+
+def other_reason(event: Event) -> None:
+    """A reason that the strategy did not give."""
+    event["payload"]["reason"] += " or so"
+
+
+@pytest.mark.row("N-02", "S-50")
+@pytest.mark.parametrize(
+    ("queue", "role", "field", "edit"),
+    [
+        ("fills", "execution_role", "payload.price", price_up),
+        ("signals", "strategy_role", "payload.reason", other_reason),
+    ],
+)
+def test_replay_of_an_edited_event_names_it_with_its_field_and_both_values(
+    queue: str,
+    role: str,
+    field: str,
+    edit: Callable[[Event], None],
+    short_run: ShortRun,
+    tmp_path: Path,
+) -> None:
+    """A cheat who keeps every hash in order is found by making the decision again."""
+    seq = last_seq(short_run, queue)
+    copied = edited(short_run, tmp_path, queue, seq, edit)
+
+    result = replay_role(Recorded.open(copied), role)
+
+    assert result.difference is not None
+    told = describe(result.difference)
+    assert (told["queue"], told["seq"]) == (queue, seq)
+    assert list(told["fields"]) == [field]
+    assert told["fields"][field]["replay"] != told["fields"][field]["recorded"]
+    assert told["state_before"]
+
+
+@pytest.mark.row("S-50")
+def test_replay_verb_of_an_edited_run_exits_1_and_prints_the_first_difference(
+    short_run: ShortRun, tmp_path: Path
+) -> None:
+    """The line says queue, number, role and field."""
+    copied = edited(short_run, tmp_path, "fills", 1, price_up)
+
+    said = verb(tmp_path, "replay", str(copied), "--role", "execution_role")
+
+    assert said.code == 1
+    assert "first difference: fills:1, input " in said.out
+    assert "payload.price: replay " in said.out
+    assert f"replay {short_run.run_id}: DIFFERENT" in said.out.splitlines()[-1]
+
+
+def test_replay_with_another_constant_differs_from_the_first_signal_that_it_moves(
+    short_run: ShortRun,
+) -> None:
+    """A strategy that would ask for a higher score did not make this record."""
+    recorded = Recorded.open(short_run.run_dir)
+    config = {**recorded.manifest.config}
+    config["strategy"] = {**config["strategy"], "score_min": 109}
+
+    result = replay_role(recorded, "strategy_role", core=core_of("strategy_role", config))
+
+    assert result.difference is not None
+    assert result.difference.queue == "signals"
+    fields = describe(result.difference)["fields"]
+    assert any(name.startswith("payload.") for name in fields)
+
+
+def cut(run_dir: Path, queue: str) -> None:
+    """Take the last event of a queue away, with its hashes in order."""
+    folder = run_dir / "queues" / queue
+    lines = JournalReader(folder, "inbox").read(100_000)
+    for path in folder.glob("inbox.*"):
+        path.unlink()
+    writer = JournalWriter(folder, "inbox", lock=WriterLock(folder / "writer.lock"))
+    writer.append([encode_line(line.json) for line in lines[:-1]])
+    writer.close()
+
+
+def test_replay_without_the_last_outputs_is_identical_for_a_stopped_run_alone(
+    short_run: ShortRun, tmp_path: Path
+) -> None:
+    """A planned end owes every output; a run that was stopped may lack its last ones, counted."""
+    copied = tmp_path / short_run.run_id
+    shutil.copytree(short_run.run_dir, copied)
+    cut(copied, "fills")
+    cut(copied, "order_results")
+
+    replay = replay_run(copied, ["execution_role"])
+
+    assert replay.roles[0].missing == 2
+    assert not replay.is_identical
+    assert replace(replay, was_stopped=True).is_identical
+
+
+def test_replay_without_an_output_before_the_last_differs_also_for_a_stopped_run(
+    short_run: ShortRun, tmp_path: Path
+) -> None:
+    """A fill that is gone while its order's result stands was taken away."""
+    copied = tmp_path / short_run.run_id
+    shutil.copytree(short_run.run_dir, copied)
+    cut(copied, "fills")
+
+    replay = replay_run(copied, ["execution_role"])
+
+    assert not replace(replay, was_stopped=True).is_identical
+
+
+def test_replay_verb_of_one_role_leaves_the_others_alone(short_run: ShortRun) -> None:
+    """--role takes one of the three; its queues alone stand in the answer."""
+    said = verb(short_run.var, "replay", "--role", "risk_role", "--json")
+
+    assert said.code == 0
+    assert [role["role"] for role in said.document["roles"]] == ["risk_role"]
+    assert said.document["identical"] is True
+
+
+def test_replay_tells_its_progress_up_to_the_published_lines(short_run: ShortRun) -> None:
+    """What it has done never goes back and never passes the whole."""
+    told: list[tuple[int, int]] = []
+
+    replay_run(short_run.run_dir, progress=lambda done, whole: told.append((done, whole)))
+
+    assert told
+    assert [done for done, _ in told] == sorted({done for done, _ in told})
+    assert all(done <= whole for done, whole in told)
