@@ -15,11 +15,11 @@ from minibot.events.reasons import CONFIG_INVALID, EXCHANGE_UNREACHABLE
 from minibot.exchanges.base import RestError
 from minibot.exchanges.binance.filters import TRADING
 from minibot.kernel.errors import FeedLost, RunStop
-from minibot.market.backoff import Backoff
+from minibot.market.backoff import Backoff, Wait
 from minibot.market.courier import Answer, Job
 from minibot.market.history import closed_candles
 from minibot.market.intervals import INTERVAL_MS
-from minibot.market.notices import BARS_MISSING
+from minibot.market.notices import BARS_MISSING, REST_RETRY
 from minibot.market.requests import is_refusal
 from minibot.market.session import Session
 
@@ -160,7 +160,7 @@ class Opening:
                     if may_refuse and _status(answer) != RESTRICTED:
                         return answer
                     self._refuse(answer)
-            self._wait(self._backoff.next().wait_ms)
+            self._wait(self._backoff.next())
 
     def _refuse(self, answer: Answer) -> None:
         if _status(answer) == RESTRICTED:
@@ -175,8 +175,13 @@ class Opening:
             "market_role", CONFIG_INVALID, f"the exchange refuses {symbols}: {answer.error}"
         )
 
-    def _wait(self, wait_ms: int) -> None:
-        until_ns = self._in(wait_ms / 1000)
+    def _wait(self, wait: Wait) -> None:
+        detail = (
+            f"{self._last_error}; attempt {wait.attempt + 1} after {wait.wait_ms} ms "
+            f"(drawn {wait.wait_ms} of {wait.ceiling_ms} ms)"
+        )
+        self._session.feed.board.add(self._session.pace.now_ms(), REST_RETRY, detail)
+        until_ns = self._in(wait.wait_ms / 1000)
         while self._session.world.machine_ns() < until_ns:
             self._pump(self._last_error)
 

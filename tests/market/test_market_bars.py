@@ -10,7 +10,7 @@ from fractions import Fraction
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from minibot.events.model import Bar
@@ -22,6 +22,9 @@ from minibot.market.history import closed_candles, history_bar
 from minibot.market.intervals import DAY_MS, INTERVAL_MS, WEEK_MS, align
 from minibot.market.lanes import RETRY_MS, SETTLE_MS, TRIES_MAX, BarLane
 from tests.exchanges.binance.binance_recordings import tape_messages
+
+# How long an example takes says something about the machine, nothing about the product.
+untimed = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 T0 = 1_723_161_255_000
 
@@ -89,6 +92,7 @@ trades = st.lists(
 ).map(lambda found: sorted(found, key=lambda t: t.trade_ts))
 
 
+@untimed
 @given(trades, st.lists(st.integers(T0, T0 + 12_000), max_size=10))
 def test_bars_equal_brute_force_whenever_the_clock_is_asked(
     found: list[Trade], looks: list[int]
@@ -172,6 +176,7 @@ def test_bar_closed_by_a_trade_carries_its_receipt() -> None:
     assert (by_trade.recv_mono_ns, by_clock.recv_mono_ns) == (22, None)
 
 
+@untimed
 @given(trades, st.integers(T0, T0 + 9_000), st.integers(0, 3_000))
 def test_bars_after_missed_trades_are_whole_or_a_hole(
     found: list[Trade], cut: int, length: int
@@ -349,6 +354,7 @@ def test_klines_of_one_minute_match_bars_of_their_values(shared_data: Path) -> N
     assert str(bar.close_ts) == row[6]
 
 
+@untimed
 @given(st.integers(0, 100), st.integers(1, 20))
 def test_running_kline_is_never_history(offset_ms: int, count: int) -> None:
     """REST's newest row is the unfinished one; only what the exchange's clock has left counts."""
@@ -367,7 +373,7 @@ def test_weeks_begin_on_monday() -> None:
     assert align(1_723_161_255_342, 60_000) % 60_000 == 0
 
 
-@settings(max_examples=200)
+@untimed
 @given(st.integers(0, 10**30), st.integers(8, 16))
 def test_decimal_text_is_exact_with_at_least_eight_places(value: int, places: int) -> None:
     """Volumes are never rounded, and look like the venue's."""

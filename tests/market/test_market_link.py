@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import pairwise
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from minibot.kernel.errors import FeedLost
@@ -14,6 +14,9 @@ from minibot.market.link import CLOSED, HALF_OPEN, OPEN, Link
 from minibot.market.notices import GATHER_MS, RATE_LIMITED, REST_ERRORS, NoticeBoard
 from minibot.market.windows import Window
 from tests.market.market_desk import link_limits
+
+# How long an example takes says something about the machine, nothing about the product.
+untimed = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 def reason_of(link: Link, now_ms: int) -> str:
@@ -53,6 +56,7 @@ def test_waits_begin_anew_after_a_reset() -> None:
     assert backoff.next().ceiling_ms == 500
 
 
+@untimed
 @given(st.lists(st.integers(0, 500), max_size=60), st.integers(1, 300), st.integers(1, 5))
 def test_window_counts_like_a_list(pauses: list[int], span: int, limit: int) -> None:
     """A sliding window holds what happened within its span, and says when it has room again."""
@@ -69,6 +73,7 @@ def test_window_counts_like_a_list(pauses: list[int], span: int, limit: int) -> 
 
 
 @pytest.mark.row("S-22")
+@untimed
 @given(st.integers(0, 1000), st.lists(st.integers(0, 400), min_size=40, max_size=80))
 def test_attempts_in_any_window_stay_at_the_cap(seed: int, lives: list[int]) -> None:
     """Whatever fails however fast, no window of five minutes holds more attempts than allowed."""
@@ -264,6 +269,7 @@ def test_every_429_is_an_incident_of_its_own() -> None:
     assert [notice.until_ms for notice in board.take(3)] == [1000, 1001, 1002]
 
 
+@untimed
 @given(st.lists(st.integers(0, 3_000), min_size=1, max_size=60))
 def test_gathered_notices_are_few_and_none_is_lost(pauses: list[int]) -> None:
     """A burst is a line every ten seconds, and the counts add up to what happened."""

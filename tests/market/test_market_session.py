@@ -221,15 +221,18 @@ def test_two_server_errors_are_survived_and_told(tmp_path: Path) -> None:
     assert desk.world.kinds().count("rest_errors") == 2
 
 
+@pytest.mark.row("B-54")
 def test_server_errors_at_the_start_are_tried_again(tmp_path: Path) -> None:
-    """Three refused requests delay the start, with backoff, and do not end it."""
+    """Two refused requests delay the start by recorded waits, and do not end it."""
     with exchange(tmp_path) as running:
-        running.fault("5xx", n=3)
+        running.fault("5xx", n=2)
         desk = started(tmp_path, running)
         desk.drain()
 
     assert desk.exit_code == 0
     assert len(desk.world.of("instrument")) == 1
+    details = [notice.detail for notice in desk.world.notices if notice.kind == "rest_retry"]
+    assert [re.findall(r"of (\d+) ms", detail) for detail in details] == [["500"], ["1000"]]
 
 
 @pytest.mark.row("F104", "N-53")
@@ -356,6 +359,21 @@ def test_announced_shutdown_is_followed_without_a_break(tmp_path: Path) -> None:
     assert ids == list(range(ids[0], ids[0] + len(ids)))
     assert desk.session.feed.figures()["book_syncs"] == 1
     assert_whole(desk)
+
+
+@pytest.mark.row("F112")
+def test_old_connection_is_renewed_without_a_break(tmp_path: Path) -> None:
+    """Before the exchange's 24 hours are over a second connection takes over, again and again."""
+    with exchange(tmp_path) as running:
+        desk = started(tmp_path, running, link=link_limits(renew_after_ms=10_000))
+        wait_until(lambda: desk.session.link.reconnects >= 2 or desk.has_ended, "two renewals")
+        desk.drain()
+
+    assert desk.world.kinds().count("renewal") >= 2
+    assert desk.world.of("gap") == []
+    ids = [tick.trade_id for tick in desk.world.of("market_tick") if tick.kind == "trade"]
+    assert ids == list(range(ids[0], ids[0] + len(ids)))
+    assert states(desk) == ["STARTING", "READY", "DRAINING"]
 
 
 @pytest.mark.row("F108", "S-17")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from minibot.exchanges.base import FrameInvalid, Quote, Trade
@@ -18,6 +18,9 @@ from minibot.market.trades import (
     Missing,
     TradeOrder,
 )
+
+# How long an example takes says something about the machine, nothing about the product.
+untimed = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 def trade(trade_id: int, price: str = "100.00000000", ts: int = 1_000) -> Trade:
@@ -36,6 +39,7 @@ def ids(passed: list[Arrival | Missing]) -> list[object]:
 
 
 @pytest.mark.row("F116")
+@untimed
 @given(st.permutations(range(10, 30)), st.lists(st.integers(10, 29), max_size=10))
 def test_trades_in_any_order_pass_once_and_in_order(order: list[int], again: list[int]) -> None:
     """Within the window everything is put right: no id twice, none missing, none out of place."""
@@ -48,6 +52,7 @@ def test_trades_in_any_order_pass_once_and_in_order(order: list[int], again: lis
     assert trades.duplicates == len(again)
 
 
+@untimed
 @given(st.lists(st.integers(1, 200), min_size=1, max_size=80, unique=True))
 def test_missing_trades_are_named_exactly(found: list[int]) -> None:
     """What passes and what is said to be missing cover every id from the first to the last once."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from minibot.exchanges.base import Diff, FrameInvalid, Quote, Snapshot
@@ -121,7 +121,7 @@ def state(keeper: BookKeeper) -> object:
 
 
 @pytest.mark.row("F117")
-@settings(max_examples=300)
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(diffs(4) | snapshots, max_size=8))
 def test_keeper_agrees_with_the_naive_rule(steps: list[list[Diff] | Snapshot]) -> None:
     """Whatever comes in whatever order, book and validity equal the documented procedure's."""
@@ -139,7 +139,7 @@ def test_keeper_agrees_with_the_naive_rule(steps: list[list[Diff] | Snapshot]) -
             assert state(keeper) == naive.state()
 
 
-@settings(max_examples=100)
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(st.tuples(rows(BID_PRICES), rows(ASK_PRICES)), min_size=1, max_size=8), st.data())
 def test_refresh_replaces_a_book_without_changing_it(
     changes: list[tuple[list[list[str]], list[list[str]]]], data: st.DataObject
@@ -234,7 +234,7 @@ def test_row_that_is_no_level_invalidates_the_book(row: object) -> None:
     assert keeper.book is None
 
 
-@settings(max_examples=50)
+@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(st.tuples(st.integers(1, 400), st.booleans()), max_size=400), st.booleans())
 def test_best_price_after_any_changes_is_the_extreme(
     changes: list[tuple[int, bool]], is_bid: bool

@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import pairwise
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from minibot.exchanges.binance.limits import (
@@ -20,6 +20,9 @@ from minibot.exchanges.binance.limits import (
     weight_of,
 )
 from minibot.kernel.errors import RunStop
+
+# How long an example takes says something about the machine, nothing about the product.
+untimed = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 @pytest.mark.parametrize(
@@ -62,6 +65,7 @@ def test_path_off_the_list_stops_the_run(path: str) -> None:
 
 
 @pytest.mark.row("S-46")
+@untimed
 @given(
     st.lists(
         st.tuples(st.integers(0, 20_000), st.sampled_from([1, 2, 5, 20, 50, 250])), max_size=60

@@ -7,11 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from minibot.exchanges.base import Diff, FrameInvalid, Ignored, Quote, Shutdown, Trade
 from minibot.exchanges.binance.messages import parse_candles, parse_frame, parse_snapshot
+
+# How long an example takes says something about the machine, nothing about the product.
+untimed = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 TRADE: dict[str, Any] = {
     "e": "trade",
@@ -186,6 +189,7 @@ def test_frame_that_is_no_json_is_unreadable(body: bytes) -> None:
 
 
 @pytest.mark.row("F109")
+@untimed
 @given(st.binary(max_size=300))
 def test_any_bytes_give_a_message_or_a_refusal(body: bytes) -> None:
     """No input makes the parser fail in any other way."""
@@ -202,6 +206,7 @@ json_values = st.recursive(
 )
 
 
+@untimed
 @given(
     st.sampled_from([TRADE, QUOTE, DIFF]),
     st.dictionaries(st.sampled_from(list("eEstpqTmbBaAuU")), json_values, max_size=4),
