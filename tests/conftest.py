@@ -47,3 +47,14 @@ def short_run(tmp_path_factory: pytest.TempPathFactory) -> ShortRun:
     run = make_run(folder, "--json")
     assert run.said.code == 0, run.said.err
     return run
+
+
+@pytest.fixture(scope="session")
+def stopped_run(tmp_path_factory: pytest.TempPathFactory) -> ShortRun:
+    """A night that its first loss stopped: a hard limit of half a unit of quote."""
+    folder = tmp_path_factory.mktemp("stopped_run", numbered=False) / "var"
+    folder.mkdir(mode=0o700)
+    limits = {"risk__night_loss_soft": "0.4", "risk__night_loss_hard": "0.5"}
+    run = make_run(folder, "--quiet", **limits)
+    assert run.said.code == 10, run.said.err
+    return run

@@ -182,7 +182,8 @@ def _proof_rows(verdicts: list[Verdict], night: Night | None) -> list[Row]:
     if night is not None and night.seal:
         rows.append(Row("root", night.seal["root"]))
         rows.append(Row("", "Keep this line elsewhere: it pins the whole run."))
-    return [Row("Proof"), *rows] if rows else []
+    heading = "Proof" if verdicts else "Seal"
+    return [Row(heading), *rows] if rows else []
 
 
 def files_of(run_dir: Path, report: Path | None) -> dict[str, str]:

@@ -1,0 +1,213 @@
+"""The end of a run as a trader reads it: what happened, what is proven, what to do."""
+
+from __future__ import annotations
+
+import argparse
+import re
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from minibot.cli import night
+from minibot.cli.outcome import judge
+from minibot.cli.selection import var_of
+from minibot.events.reasons import REASONS
+from minibot.watchdog.launcher import Outcome
+from tests.runs import ShortRun, night_argv, run_command, verb
+
+
+def outcome(run_dir: Path, exit_code: int = 0, code: str = "DURATION_REACHED") -> Outcome:
+    """What the launcher would say of a run."""
+    return Outcome(run_dir, exit_code, code, "a test said so", None)
+
+
+@pytest.fixture(scope="module")
+def document(short_run: ShortRun) -> dict[str, Any]:
+    """What the night of the short run printed with --json."""
+    found: dict[str, Any] = short_run.said.document
+    return found
+
+
+@pytest.fixture(scope="module")
+def text(short_run: ShortRun) -> str:
+    """The summary in words."""
+    return verb(short_run.var, "report").out
+
+
+def test_night_with_json_prints_one_document_and_its_progress_elsewhere(
+    short_run: ShortRun, document: dict[str, Any]
+) -> None:
+    """Standard output is the document alone; a person still sees how it goes on."""
+    assert document["exit_code"] == 0
+    assert document["run_id"] == short_run.run_id
+    assert re.search(r"^\d\d:\d\d:\d\d \d+ % of .* ticks \| ", short_run.said.err, re.MULTILINE)
+
+
+@pytest.mark.row("N-105", "N-121", "N-02")
+def test_night_ends_with_the_verdicts_of_verify_and_replay(document: dict[str, Any]) -> None:
+    """Both are the verbs' own documents, not a summary of them."""
+    assert document["verify"] == {
+        "target": document["run_id"],
+        "clean": True,
+        "findings": [],
+    }
+    assert document["replay"]["identical"] is True
+    assert len(document["replay"]["digest"]) == 64
+
+
+def test_night_says_where_its_files_are(document: dict[str, Any], short_run: ShortRun) -> None:
+    """Every named file or folder stands there."""
+    files = document["files"]
+
+    assert Path(files["run"]) == short_run.run_dir
+    assert all(Path(path).exists() for path in files.values())
+
+
+@pytest.mark.row("N-19")
+def test_summary_lists_ingestion_checks_execution_risk_and_journal_with_their_counts(
+    text: str, document: dict[str, Any]
+) -> None:
+    """The five things that have to work each show a number above zero."""
+    for pattern in (
+        r"market +([\d,]+) ticks",
+        r"; ([\d,]+) health checks of the exchange",
+        r"paper orders +[^\n]*?([\d,]+) fills",
+        r"risk +([\d,]+) \(",
+        r"journal +([\d,]+) events, each line with its sha256",
+    ):
+        found = re.search(pattern, text)
+        assert found is not None, pattern
+        assert int(found[1].replace(",", "")) > 0, pattern
+    assert document["summary"]["metrics"]["lines"]["risk_actions"] > 0
+
+
+def test_summary_says_plainly_that_fees_were_the_loss(text: str, document: dict[str, Any]) -> None:
+    """The made market moves less than two fees, so the sentence has to be there, with figures."""
+    figures = document["summary"]["metrics"]["performance"]
+    fees, pnl = float(figures["fees"]), float(figures["pnl"])
+
+    assert pnl < 0
+    assert f"{fees:.2f} paid in fees" in text
+    assert "fees" in text.split("paid in fees\n")[1].splitlines()[0]
+    assert f"{pnl + fees:+.2f} before fees" in text
+
+
+def test_summary_sets_latency_beside_the_disk_that_made_it(text: str) -> None:
+    """Tick to result, the sync of this disk, and the exchange's answer each with their unit."""
+    assert re.search(r"tick to result [\d.]+ ms p50, [\d,.]+ ms p95 over \d+ orders?", text)
+    assert re.search(r"this disk syncs in [\d.]+ ms p50", text)
+    assert re.search(r"answers in [\d.]+ ms p50, [\d.]+ ms p95", text)
+
+
+def test_summary_in_a_pipe_has_neither_colours_nor_wrapped_lines(text: str) -> None:
+    """What a program or a log reads is plain ASCII, one thing a line."""
+    assert "\x1b" not in text
+    assert text.isascii()
+    assert any(len(line) > 100 for line in text.splitlines())
+
+
+@pytest.mark.row("N-79", "N-82")
+def test_stopped_night_says_why_what_stands_and_how_to_go_on(stopped_run: ShortRun) -> None:
+    """Reason code with meaning and remedy, the flag, and the command that clears it; exit 10."""
+    said = stopped_run.said
+    reason = REASONS["RISK_LIMIT"]
+
+    assert said.code == 10
+    assert f"reason        {reason.code}: " in said.out
+    assert f"meaning       {reason.meaning}" in said.out
+    assert f"what to do    {reason.remedy}" in said.out
+    assert "a STOP closes nothing" in said.out
+    assert 'minibot clear-stop --reason "..."' in said.out
+    assert (stopped_run.var / "STOP.flag").exists()
+    assert "verify        clean" in said.out
+    assert re.search(r"replay        identical, \d+ decision events, digest ", said.out)
+    assert said.out.splitlines()[-1].startswith(f"{stopped_run.run_id} STOPPED by RISK_LIMIT")
+
+
+def test_failed_verify_turns_a_good_end_into_exit_1_and_names_the_place(
+    short_run: ShortRun, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A night whose record does not hold did not end well."""
+    var = tmp_path / "var"
+    copied = var / "runs" / short_run.run_id
+    shutil.copytree(short_run.run_dir, copied)
+    path = copied / "queues" / "fills" / "inbox.jsonl"
+    data = bytearray(path.read_bytes())
+    data[200] ^= 1
+    path.write_bytes(data)
+
+    code = judge(outcome(copied), proof=True, as_json=False)
+
+    out = capsys.readouterr().out
+    assert code == 1
+    assert "fills/inbox.jsonl:1" in out
+    assert "figures       cannot be recounted" in out
+    assert "verify clean" not in out
+
+
+def test_proof_may_be_left_out_and_is_then_not_claimed(
+    short_run: ShortRun, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """No verdict stands where none was made."""
+    code = judge(outcome(short_run.run_dir), proof=False, as_json=False)
+
+    out = capsys.readouterr().out
+    assert code == 0
+    assert "verify" not in out.splitlines()[-1]
+    assert "\nProof" not in out
+
+
+def test_stopped_night_keeps_its_exit_code_whatever_the_proof_says(
+    short_run: ShortRun, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """10 is the stronger word."""
+    copied = tmp_path / "var" / "runs" / short_run.run_id
+    shutil.copytree(short_run.run_dir, copied)
+    (copied / "seal.json").unlink()
+
+    assert judge(outcome(copied, 10, "RISK_LIMIT"), proof=True, as_json=True) == 10
+    assert '"clean": false' in capsys.readouterr().out
+
+
+def test_night_while_the_flag_stands_is_refused_and_leaves_no_run(stopped_run: ShortRun) -> None:
+    """Exit 2, one message that names the flag and the way on."""
+    before = sorted((stopped_run.var / "runs").iterdir())
+
+    said = run_command(night_argv(stopped_run.var, {}))
+
+    assert said.code == 2
+    assert "STOP.flag" in said.err
+    assert "clear-stop" in said.err
+    assert sorted((stopped_run.var / "runs").iterdir()) == before
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [
+        ("here/var", "here/var"),
+        ("minibot/var", "var"),
+        ("./minibot/var/lab", "var/lab"),
+        ("minibot/data", "minibot/data"),
+    ],
+)
+def test_var_of_a_person_is_meant_from_the_working_folder(
+    typed: str, meant: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Relative paths are the shell's; the specification's own root may stand before ours (X-16)."""
+    monkeypatch.chdir(tmp_path)
+
+    assert var_of(argparse.Namespace(var=typed)).root == tmp_path / meant
+    assert var_of(argparse.Namespace(var=str(tmp_path / "x"))).root == tmp_path / "x"
+
+
+def test_night_takes_dry_run_for_granted() -> None:
+    """Whoever types the flag of another bot gets what it always is here; there is no other mode."""
+    command = argparse.ArgumentParser()
+    night.add_arguments(command)
+
+    for words in (["-c", "x.json"], ["-c", "x.json", "--dry-run"]):
+        assert command.parse_args(words).dry_run is True
+    with pytest.raises(SystemExit):
+        command.parse_args(["-c", "x.json", "--no-dry-run"])

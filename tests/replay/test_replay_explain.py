@@ -1,0 +1,206 @@
+"""Explain: from a fill back to the tick, every line cited, nothing that is not in the queues."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+
+from minibot.kernel.errors import Refusal
+from minibot.replay.engine import Recorded
+from minibot.replay.explain import Explainer, Explanation, explanation_lines, notes_of
+from minibot.replay.lookup import event_at, events_with_ids
+from tests.runs import ShortRun, raw_events, verb
+
+PLACE = re.compile(r"^([a-z_]+):([0-9]+)  \d\d:\d\d:\d\d\.\d{3}  [a-z_]+$", re.MULTILINE)
+
+
+@pytest.fixture(scope="module")
+def explainer(short_run: ShortRun) -> Explainer:
+    """Of the short run."""
+    return Explainer(Recorded.open(short_run.run_dir))
+
+
+def types(explanation: Explanation) -> list[str]:
+    """What kinds of events an explanation goes through."""
+    return [step.event.type for step in explanation.steps]
+
+
+def all_fills(short_run: ShortRun) -> list[dict[str, Any]]:
+    """Every fill of the short run."""
+    return raw_events(short_run.run_dir, "fills")
+
+
+def test_every_fill_is_explained_back_to_the_tick_with_every_reason_on_the_way(
+    short_run: ShortRun, explainer: Explainer
+) -> None:
+    """Fill, results, intent, action, signal and the market data that both go back to."""
+    for fill in all_fills(short_run):
+        explanation = explainer.fill(fill["id"])
+
+        found = types(explanation)
+        assert found[0] == "fill"
+        assert {"order_result", "order_intent", "risk_action"} <= set(found)
+        assert found[-1] in ("market_tick", "bar")
+        assert explanation.missing == []
+        entry = explanation.steps[0].event.payload.to_json()["side"] == "BUY"
+        assert ("signal" in found) or not entry
+        # An effect stands before its cause, so that the story reads backwards.
+        order = ["fill", "order_intent", "risk_action"]
+        assert [kind for kind in found if kind in order] == order
+
+
+def test_every_cited_place_holds_exactly_what_is_said_of_it(
+    short_run: ShortRun, explainer: Explainer
+) -> None:
+    """Whoever opens the file at the cited line finds the cited event."""
+    explanation = explainer.last_fill()
+    cited = PLACE.findall("\n".join(explanation_lines(explanation)))
+
+    assert len(cited) == len(explanation.steps) >= 6
+    for (queue, seq), step in zip(cited, explanation.steps, strict=True):
+        standing = raw_events(short_run.run_dir, queue)[int(seq) - 1]
+        assert standing == step.event.to_json()
+
+
+def test_values_stand_against_their_thresholds(explainer: Explainer) -> None:
+    """A trader can check each decision: value, threshold, and whether it held."""
+    explanation = explainer.last_fill()
+    for step in explanation.steps:
+        checks = step.event.payload.to_json().get("checks") or []
+        for check in checks:
+            line = next(note for note in step.notes if f" {check['name']} " in note)
+            assert check["value"] in line
+            assert line.endswith(f"against {check['threshold']}"[-len(line) :])
+            assert line.startswith("ok" if check["passed"] else "FAIL")
+    assert any(step.event.payload.to_json().get("checks") for step in explanation.steps)
+
+
+def test_ids_may_be_abbreviated_but_not_guessed(short_run: ShortRun, explainer: Explainer) -> None:
+    """Four characters are enough where they name one; unknown and too short ones are refused."""
+    fill = all_fills(short_run)[0]
+
+    assert explainer.fill(fill["id"][:8]).subject == f"fill {fill['id']}"
+    for wrong in ("zzzzzzzz", fill["id"][:3], ""):
+        with pytest.raises(Refusal):
+            explainer.fill(wrong)
+
+
+def test_order_is_found_by_any_of_its_ids(short_run: ShortRun, explainer: Explainer) -> None:
+    """Its own, the client's, and the intent's lead to the same story."""
+    intent = raw_events(short_run.run_dir, "order_intents")[0]
+    client_id = intent["payload"]["client_order_id"]
+    result = next(
+        event
+        for event in raw_events(short_run.run_dir, "order_results")
+        if event["payload"]["client_order_id"] == client_id
+    )
+
+    stories = [
+        [step.place for step in explainer.order(order_id).steps]
+        for order_id in (intent["id"], client_id, result["payload"]["order_id"])
+    ]
+
+    assert stories[0] == stories[1] == stories[2]
+    assert {"fill", "order_result", "order_intent"} <= set(types(explainer.order(client_id)))
+
+
+def test_signal_that_was_traded_shows_what_came_of_it(
+    short_run: ShortRun, explainer: Explainer
+) -> None:
+    """From the fill forward to nothing, from the signal forward to the fill."""
+    bought = next(
+        event
+        for event in raw_events(short_run.run_dir, "risk_actions")
+        if event["payload"]["action"] == "ALLOW"
+    )
+
+    explanation = explainer.signal(bought["payload"]["signal_id"])
+
+    assert {"fill", "order_result", "order_intent", "risk_action", "signal"} <= set(
+        types(explanation)
+    )
+
+
+def test_hold_says_that_nothing_came_of_it_and_why(
+    short_run: ShortRun, explainer: Explainer
+) -> None:
+    """The reason stands in the signal; that risk has no event is said, not left to wonder."""
+    hold = next(
+        event
+        for event in raw_events(short_run.run_dir, "signals")
+        if event["payload"]["side"] == "HOLD"
+    )
+
+    explanation = explainer.signal(hold["id"])
+
+    assert hold["payload"]["reason_code"] in "".join(notes_of(explanation.steps[0].event))
+    assert any("HOLD asks for nothing" in note for note in explanation.notes)
+
+
+def test_time_finds_the_last_signal_at_or_before_it(
+    short_run: ShortRun, explainer: Explainer
+) -> None:
+    """For every signal: asked at its own time it is the answer, a millisecond before it is not."""
+    signals = raw_events(short_run.run_dir, "signals")
+    for event in signals[1:]:
+        same_time = [other["id"] for other in signals if other["ts"] == event["ts"]]
+
+        assert explainer.at(event["ts"], "BTCUSDT").subject == f"signal {same_time[-1]}"
+        assert explainer.at(event["ts"] - 1, None).subject != f"signal {event['id']}"
+    with pytest.raises(Refusal):
+        explainer.at(signals[0]["ts"] - 1, None)
+    with pytest.raises(Refusal):
+        explainer.at(signals[-1]["ts"], "ETHUSDT")
+
+
+def test_run_without_a_stop_is_told_so(explainer: Explainer) -> None:
+    """There is no story of a stop that never was."""
+    with pytest.raises(Refusal):
+        explainer.stop()
+
+
+def test_lookup_by_number_and_by_id_agree_with_the_file(short_run: ShortRun) -> None:
+    """First, last, and beyond; an id that is not there is not found."""
+    recorded = Recorded.open(short_run.run_dir)
+    ticks = raw_events(short_run.run_dir, "market_ticks")
+    for seq in (1, 2, len(ticks) // 2, len(ticks)):
+        event = event_at(recorded, "market_ticks", seq)
+        assert event is not None
+        assert event.to_json() == ticks[seq - 1]
+    assert event_at(recorded, "market_ticks", len(ticks) + 1) is None
+    wanted = {ticks[0]["id"], ticks[-1]["id"], "00000000-0000-4000-8000-000000000000"}
+
+    found = dict(events_with_ids(recorded, "market_ticks", wanted))
+
+    assert sorted(found) == [1, len(ticks)]
+
+
+def test_explain_verb_takes_the_last_fill_by_itself(short_run: ShortRun) -> None:
+    """Without a question it tells of the last fill; --json has the same places."""
+    last = all_fills(short_run)[-1]
+
+    said = verb(short_run.var, "explain")
+    document = verb(short_run.var, "explain", "--fill", last["id"][:12], "--json").document
+
+    assert said.code == 0
+    assert said.out.splitlines()[0] == f"fill {last['id']}"
+    assert [step["place"] for step in document["steps"]] == [
+        f"{queue}:{seq}" for queue, seq in PLACE.findall(said.out)
+    ]
+
+
+@pytest.mark.parametrize(
+    "question", [("--fill", "nope"), ("--order", "nope"), ("--at", "25:00"), ("--stop",)]
+)
+def test_explain_verb_refuses_what_it_cannot_find_with_a_remedy(
+    question: tuple[str, ...], short_run: ShortRun
+) -> None:
+    """Exit 2, one line, nothing on standard output."""
+    said = verb(short_run.var, "explain", *question)
+
+    assert said.code == 2
+    assert said.err.startswith("refused: ")
+    assert len(said.err.splitlines()) == 1
+    assert said.out == ""
