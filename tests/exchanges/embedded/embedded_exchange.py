@@ -109,10 +109,24 @@ class Exchange:
         return self.connect("/stream?streams=" + "/".join(names))
 
 
+def texts(socket: websocket.WebSocket) -> Iterator[bytes]:
+    """Yield text messages as they come; fail when none comes, however many pings do."""
+    last_s = time.monotonic()
+    while True:
+        # `recv` alone would answer pings for ever.
+        opcode, frame = socket.recv_data_frame(True)
+        if opcode == websocket.ABNF.OPCODE_CLOSE:
+            raise websocket.WebSocketConnectionClosedException("closed by the exchange")
+        if opcode in (websocket.ABNF.OPCODE_TEXT, websocket.ABNF.OPCODE_BINARY):
+            last_s = time.monotonic()
+            yield frame.data
+        elif time.monotonic() - last_s > DEADLINE_S:
+            raise AssertionError("no message came, only pings")
+
+
 def messages(socket: websocket.WebSocket) -> Iterator[Message]:
     """Yield JSON messages as they come."""
-    while True:
-        yield json.loads(socket.recv())
+    return map(json.loads, texts(socket))
 
 
 def take(socket: websocket.WebSocket, count: int) -> list[Message]:

@@ -19,6 +19,7 @@ from tests.exchanges.embedded.embedded_exchange import (
     market,
     quote,
     snapshot,
+    take,
     trade,
     write_tape,
 )
@@ -157,7 +158,7 @@ def test_tape_without_snapshot_plays_without_depth(tmp_path: Path) -> None:
 
     with Exchange(f"tape:{path}", speed="50") as exchange:
         socket = exchange.stream("btcusdt@trade", "btcusdt@bookTicker", "btcusdt@depth@100ms")
-        kinds = {socket.recv()[11:30] for _ in range(20)}
+        kinds = {message["stream"] for message in take(socket, 20)}
         depth = exchange.json("depth", symbol="BTCUSDT")
 
     assert exchange.ready["has_depth"] is False
