@@ -74,6 +74,7 @@ class Child:
         flags = 0
         if sys.platform == "win32":
             flags = subprocess.CREATE_NEW_PROCESS_GROUP | subprocess.BELOW_NORMAL_PRIORITY_CLASS
+            flags |= subprocess.DETACHED_PROCESS  # As the clerk: without it a window would open.
         return subprocess.Popen(
             self.argv,
             stdin=subprocess.PIPE,

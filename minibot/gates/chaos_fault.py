@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from minibot.gates.chaos_night import TRADING_ROLES, Night
-from minibot.kernel.errors import MinibotError
 
 SURVIVE: Final = "SURVIVE"
 STOP: Final = "STOP"
@@ -29,10 +28,6 @@ AI: Final = ("ai_role",)
 ANY_ROLE: Final = (*WATCHDOG, *TRADING_ROLES, *AI)
 
 Inject = Callable[[Night], None]
-
-
-class FeatureMissing(MinibotError):
-    """This machine cannot have the fault; the message names the feature."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ what execution had written a second later.
 
 from __future__ import annotations
 
+import ctypes
 import json
 import os
 import shutil
@@ -48,6 +49,10 @@ QUIET_NS: Final = 1_000_000_000
 GOES_ON_LINES: Final = 300
 
 Found = TypeVar("Found")
+
+
+class FeatureMissing(MinibotError):
+    """This machine cannot have the fault; the message names the feature."""
 
 
 class NotInjected(MinibotError):
@@ -150,13 +155,14 @@ class Night:
         return 0 if self.launcher is None else self.launcher.pid
 
     def interrupt(self) -> None:
-        """Do to the launcher what Ctrl-C does."""
+        """Do to the launcher what Ctrl-C does.
+
+        Raises:
+            FeatureMissing: This Windows has no console that would tell it.
+        """
         if self.launcher is None:
             return
-        if sys.platform == "win32":
-            self.launcher.send_signal(signal.CTRL_BREAK_EVENT)
-        else:
-            self.launcher.send_signal(signal.SIGINT)
+        _interrupted(self.launcher)
 
     def ask_end(self) -> None:
         """Leave the request that `minibot stop` leaves."""
@@ -453,11 +459,20 @@ def _signalled(pid: int, act: Callable[[psutil.Process], object]) -> None:
 if sys.platform == "win32":
     _OWN_GROUP: Final = subprocess.CREATE_NEW_PROCESS_GROUP
 
+    def _interrupted(process: subprocess.Popen[bytes]) -> None:
+        # Not by `send_signal`: where the call fails, Python 3.11 kills the process instead.
+        told = ctypes.windll.kernel32.GenerateConsoleCtrlEvent(signal.CTRL_BREAK_EVENT, process.pid)
+        if not told:
+            raise FeatureMissing("a console that tells its processes of Ctrl-Break")
+
     def _session(pid: int) -> int:
         return 0
 
 else:
     _OWN_GROUP: Final = 0
+
+    def _interrupted(process: subprocess.Popen[bytes]) -> None:
+        process.send_signal(signal.SIGINT)
 
     def _session(pid: int) -> int:
         try:

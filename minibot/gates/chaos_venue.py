@@ -6,8 +6,7 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-from minibot.gates.chaos_fault import FeatureMissing
-from minibot.gates.chaos_night import Night, NotInjected
+from minibot.gates.chaos_night import FeatureMissing, Night, NotInjected
 from minibot.gates.chaos_processes import kill_role
 
 FOREVER_MS: Final = 10**9

@@ -14,7 +14,7 @@ if sys.platform == "win32":
 
     def program() -> str:
         """Return the path of the Python that runs a process of ours."""
-        return sys._base_executable or sys.executable
+        return getattr(sys, "_base_executable", "") or sys.executable
 
     def program_environ() -> dict[str, str]:
         """Return what the program has to find in its environment; it takes it out itself."""

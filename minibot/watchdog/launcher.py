@@ -38,6 +38,7 @@ from minibot.runtime.role import stop_record
 from minibot.runtime.stop import END_KIND, StopRecord, arm, release_all_reserves
 from minibot.watchdog.background import Background
 from minibot.watchdog.child import Child
+from minibot.watchdog.console import console_events
 from minibot.watchdog.desk import Desk
 from minibot.watchdog.ending import PlannedEnd
 from minibot.watchdog.exchange import EmbeddedExchange
@@ -103,7 +104,9 @@ def launch(config: Config, profile: Path, display: Display, say: Callable[[str],
             f"another run uses {var.root}.", "Wait for its end, stop it, or choose --var DIR."
         ) from error
     try:
-        return _Launch(config, profile, display, say).run()
+        run = _Launch(config, profile, display, say)
+        with console_events(run.interrupts):
+            return run.run()
     except RunStop as error:
         # Once roles run, everything that goes wrong ends in an Outcome: nothing has started yet.
         remedy = REASONS[error.reason_code].remedy if error.reason_code in REASONS else ""

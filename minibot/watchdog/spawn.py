@@ -1,4 +1,8 @@
-"""Starting processes so that the terminal's signals reach the launcher alone."""
+"""Starting processes so that the terminal's signals reach the launcher alone.
+
+On Windows a role has no console at all: it would be told of its end, and ended, before the launcher
+could end the run.
+"""
 
 from __future__ import annotations
 
@@ -11,14 +15,14 @@ if sys.platform == "win32":
     def spawn_role(
         argv: Sequence[str], environ: Mapping[str, str], error_fd: int
     ) -> subprocess.Popen[bytes]:
-        """Start a role with pipes for control and heartbeat, in a process group of its own."""
+        """Start a role with pipes for control and heartbeat, without the launcher's console."""
         return subprocess.Popen(
             argv,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=error_fd,
             env=environ,
-            creationflags=subprocess.CREATE_NEW_PROCESS_GROUP,
+            creationflags=subprocess.CREATE_NEW_PROCESS_GROUP | subprocess.DETACHED_PROCESS,
         )
 
     def spawn_table(argv: Sequence[str], environ: Mapping[str, str]) -> subprocess.Popen[bytes]:
