@@ -64,8 +64,12 @@ def start_control(on_orphaned: Callable[[], None]) -> Control:
     control = Control()
 
     def listen() -> None:
-        for line in sys.stdin:
-            control.take(line)
+        # Not through `sys.stdin`: a thread that waits inside its lock aborts the interpreter's end.
+        descriptor, rest = sys.stdin.fileno(), b""
+        while chunk := os.read(descriptor, 4096):
+            *lines, rest = (rest + chunk).split(b"\n")
+            for line in lines:
+                control.take(line.decode("ascii", "replace"))
         control.orphaned = True
         on_orphaned()
 
