@@ -34,6 +34,7 @@ DERIVED: Final = ("signals", "risk_actions", "order_intents", "order_results", "
 # What led to a STOP is rarely older than this.
 BEFORE_STOP_MS: Final = 10_000
 ID_LENGTH_MIN: Final = 4
+EXECUTION: Final = "execution_role"
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,7 +187,7 @@ class Explainer:
         ]
         self._walk(explanation, [*stops, *actions])
         explanation.steps += self._incidents_before(stops[0][2].ts)
-        explanation.notes.append(_silence(stop_position(self._recorded)))
+        explanation.notes += self._silence(stops[0][2])
         return explanation
 
     # --- walking ------------------------------------------------------------------------------
@@ -253,6 +254,19 @@ class Explainer:
             for seq, event in self._recorded.events("incidents")
             if isinstance(event.payload, Incident) and 0 <= ts - event.ts <= BEFORE_STOP_MS
         ]
+
+    def _silence(self, stop: Event) -> list[str]:
+        """Return what execution did with a STOP, and whether anything of it is later."""
+        own = [item for item in self._known.values() if item[2].source == EXECUTION]
+        later = [f"{queue}:{seq}" for queue, seq, event in own if event.ts > stop.ts]
+        notes = [_taken(stop_position(self._recorded))]
+        if later:
+            return [*notes, f"execution wrote after the STOP: {', '.join(sorted(later))}"]
+        last = max(own, key=lambda item: (item[2].ts, item[0], item[1]), default=None)
+        said = "it wrote nothing at all"
+        if last is not None:
+            said = f"its last event is {last[0]}:{last[1]} of {clock_ms(last[2].ts)}"
+        return [*notes, f"nothing that execution wrote is later than the STOP: {said}"]
 
     # --- finding ------------------------------------------------------------------------------
 
@@ -348,13 +362,11 @@ def _why_nothing(signal: Event) -> str:
     return "no risk_action names this signal: it is newer than the last input that risk took"
 
 
-def _silence(ack: Ack | None) -> str:
+def _taken(ack: Ack | None) -> str:
     if ack is None:
-        return "execution took no STOP event: it had ended before, or the run never got to it"
-    return (
-        f"execution took the STOP at {clock_ms(ack.taken_ts)} as its input {ack.n} "
-        f"({ack.queue}:{ack.from_seq}); nothing it wrote comes after"
-    )
+        return "execution was told by the flag or its launcher before it came to the STOP event"
+    where = f"{ack.queue}:{ack.from_seq}"
+    return f"execution took {where} at {clock_ms(ack.taken_ts)} as its last input {ack.n}"
 
 
 def _client_id(event: Event) -> str:

@@ -1,0 +1,218 @@
+"""Verbs on a running night: what they see of it, what they ask of it, and `tail` over rotation."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from minibot.replay.engine import Recorded
+from minibot.replay.lookup import lines_from
+from tests.runs import PROJECT, clean_environ, night_argv, raw_events, verb
+
+WAIT_S = 60
+SEGMENT = "65536"
+WIN = sys.platform == "win32"
+
+
+def wait_for(condition: Callable[[], object], what: str) -> None:
+    """Wait for a condition with a deadline."""
+    deadline = time.monotonic() + WAIT_S
+    while not condition():
+        assert time.monotonic() < deadline, f"no {what} within {WAIT_S} s"
+        time.sleep(0.02)
+
+
+def spawn(*argv: str) -> subprocess.Popen[str]:
+    """Start a module of the product."""
+    return subprocess.Popen(
+        [sys.executable, "-m", *argv],
+        cwd=PROJECT,
+        env=clean_environ(),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        encoding="utf-8",
+    )
+
+
+class RunningNight:
+    """A night that goes on in the background, with a `tail --follow` beside it."""
+
+    def __init__(self, var: Path) -> None:
+        self.var = var
+        sets = {"duration_ms": "25200000", "queues.segment_bytes": SEGMENT}
+        self.night = spawn(*night_argv(var, sets, "--quiet", "--no-proof"))
+        wait_for(lambda: list((var / "runs").glob("*/clock.json")), "running night")
+        self.tail = spawn(
+            "minibot", "tail", "market_ticks", "-f", "-n", "100000", "--json", "--var", str(var)
+        )
+        self.followed: list[dict[str, Any]] = []
+        self._reader = threading.Thread(target=self._follow, daemon=True)
+        self._reader.start()
+
+    def _follow(self) -> None:
+        assert self.tail.stdout is not None
+        for line in self.tail.stdout:
+            self.followed.append(json.loads(line))
+
+    @property
+    def run_dir(self) -> Path:
+        """The folder of the run."""
+        return sorted(path.parent for path in (self.var / "runs").glob("*/manifest.json"))[-1]
+
+    def end(self) -> None:
+        """End what is still there, by its own handle."""
+        for process in (self.tail, self.night):
+            if process.poll() is None:
+                process.kill()
+            process.wait()
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningNight]:
+    """One running night for all tests here; the last one ends it."""
+    var = tmp_path_factory.mktemp("running") / "var"
+    var.mkdir(mode=0o700)
+    night = RunningNight(var)
+    yield night
+    night.end()
+
+
+def control(night: RunningNight) -> list[dict[str, Any]]:
+    """What stands in the control queue now."""
+    said = verb(night.var, "tail", "control", "-n", "100", "--json")
+    return [json.loads(line) for line in said.out.splitlines()]
+
+
+def test_status_of_a_running_night_names_it_and_its_roles_and_exits_0(
+    running: RunningNight,
+) -> None:
+    """Run, profile and the six roles with how long ago each was heard."""
+
+    def heard() -> set[str]:
+        document = verb(running.var, "status", "--json").document
+        return {role["role"] for role in document["roles"]}
+
+    wait_for(lambda: len(heard()) == 6, "word of six roles")
+
+    said = verb(running.var, "status", "--json")
+    words = verb(running.var, "status", "--max-age", "600")
+    stale = verb(running.var, "status", "--max-age", "-1")
+
+    assert said.code == 0
+    assert said.document["running"] == running.run_dir.name
+    assert said.document["flag"] is None
+    assert words.code == 0
+    assert f"running       {running.run_dir.name}, profile nore-smoke, simulated data" in words.out
+    assert stale.code == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "kind", "fields"),
+    [
+        (("halt", "--reason", "a test"), "halt", {"why": "a test"}),
+        (("resume", "--reason", "over"), "resume", {"why": "over"}),
+        (("exit-position", "BTC/USDT", "--reason", "x"), "exit_position", {"symbol": "BTCUSDT"}),
+        (("lock-symbol", "btcusdt", "--reason", "x"), "lock_symbol", {"symbol": "BTCUSDT"}),
+    ],
+)
+def test_request_of_an_operator_stands_in_control_with_who_and_why(
+    words: tuple[str, ...], kind: str, fields: dict[str, str], running: RunningNight
+) -> None:
+    """The verb asks; the launcher journals; replay will see the same."""
+    said = verb(running.var, *words)
+
+    def journaled() -> list[dict[str, Any]]:
+        return [event["payload"] for event in control(running) if event["type"] == kind]
+
+    wait_for(journaled, f"{kind} in control")
+    assert said.code == 0
+    assert fields.items() <= journaled()[-1].items()
+    assert journaled()[-1]["who"]
+
+
+def test_lock_for_minutes_ends_in_market_time(running: RunningNight) -> None:
+    """Two minutes of a clock that runs twenty times as fast."""
+    before = len(control(running))
+    verb(running.var, "lock-symbol", "BTCUSDT", "--minutes", "2", "--reason", "x")
+    wait_for(lambda: len(control(running)) > before, "lock in control")
+
+    event = control(running)[-1]
+
+    assert 0 < event["payload"]["until_ts"] - event["ts"] <= 120_000
+
+
+def test_symbol_that_is_not_traded_is_refused_and_leaves_no_request(
+    running: RunningNight,
+) -> None:
+    """A typing error closes nothing."""
+    said = verb(running.var, "exit-position", "ETH/USDT", "--reason", "x")
+
+    assert said.code == 2
+    assert "It trades: BTCUSDT" in said.err
+    assert not list((running.var / "requests").glob("exit_position*"))
+
+
+def test_metrics_of_a_running_night_are_shown_as_last_written(running: RunningNight) -> None:
+    """--live reads the file that the watchdog replaces."""
+    wait_for((running.var / "metrics" / "metrics.json").exists, "metrics")
+
+    said = verb(running.var, "metrics", "--live", "--json")
+
+    assert said.document["run_id"] == running.run_dir.name
+
+
+def test_tail_follows_by_name_through_rotation_until_the_end(running: RunningNight) -> None:
+    """Every line of every segment once, in order; Ctrl-C ends it with exit 0."""
+    folder = running.var / "queues" / "market_ticks"
+    wait_for(lambda: len(list(folder.glob("inbox.0*.jsonl"))) >= 3, "third segment")
+    assert verb(running.var, "stop", "--reason", "enough").code == 0
+    running.night.communicate(timeout=WAIT_S)
+    whole = [event["id"] for event in raw_events(running.run_dir, "market_ticks")]
+    wait_for(lambda: len(running.followed) >= len(whole), "last followed line")
+    running.tail.send_signal(signal.SIGINT)
+
+    code = running.tail.wait(WAIT_S)
+
+    assert running.night.returncode == 0
+    assert code == 0 or WIN
+    assert [event["id"] for event in running.followed] == whole
+
+
+def test_tail_and_lookup_of_a_segmented_queue_count_over_all_segments(
+    running: RunningNight,
+) -> None:
+    """Line numbers go on from segment to segment; whole segments are skipped, not miscounted."""
+    recorded = Recorded.open(running.run_dir)
+    whole = raw_events(running.run_dir, "market_ticks")
+    sealed = running.run_dir / "queues" / "market_ticks"
+    assert len(list(sealed.glob("inbox.0*.jsonl"))) >= 3
+    for seq in (1, len(whole) // 2, len(whole)):
+        line = next(lines_from(recorded, "market_ticks", seq))
+        assert line.seq == seq
+        assert recorded.decode("market_ticks", line).id == whole[seq - 1]["id"]
+
+    said = verb(running.var, "tail", "market_ticks", "-n", "3")
+
+    assert [line.split()[0] for line in said.out.splitlines()] == [
+        str(len(whole) - 2),
+        str(len(whole) - 1),
+        str(len(whole)),
+    ]
+
+
+def test_night_ended_by_an_operator_is_accepted_as_ended_in_order(running: RunningNight) -> None:
+    """What was asked for during the night replays like everything else."""
+    assert verb(running.var, "status").code == 3
+    assert verb(running.var, "replay").code == 0
+    assert "ended by      OPERATOR" in verb(running.var, "report").out

@@ -1,0 +1,227 @@
+"""Verbs on finished runs and on no run at all: answers, exit codes, one document with --json."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+
+from minibot.cli.main import ALIASES, verbs
+from tests.runs import ShortRun, raw_events, run_command, verb
+
+NEVER_RAN = ["stop", "kill", "halt", "resume", "exit-position", "lock-symbol"]
+
+
+@pytest.mark.parametrize("name", NEVER_RAN)
+def test_verb_for_a_running_night_exits_3_without_one_and_leaves_no_request(
+    name: str, tmp_path: Path
+) -> None:
+    """A request that nobody takes would wait for the next night."""
+    symbol = ["BTCUSDT"] if name in ("exit-position", "lock-symbol") else []
+
+    said = verb(tmp_path / "var", name, *symbol, "--reason", "x")
+
+    assert said.code == 3
+    assert said.err.startswith("refused: no run is running")
+    assert not list((tmp_path).rglob("*.json"))
+
+
+@pytest.mark.parametrize("name", ["verify", "replay", "report", "explain", "accept", "metrics"])
+def test_verb_for_a_run_exits_2_without_one_and_says_how_to_start(
+    name: str, tmp_path: Path
+) -> None:
+    """An empty var is no failure of anything."""
+    said = verb(tmp_path / "var", name)
+
+    assert said.code == 2
+    assert "there is no run" in said.err
+    assert "minibot night" in said.err
+    assert said.out == ""
+
+
+def test_status_without_anything_exits_3(tmp_path: Path) -> None:
+    """Nothing runs, nothing ran, nothing stands."""
+    said = verb(tmp_path / "var", "status", "--json")
+
+    assert said.code == 3
+    assert said.document["running"] is None
+    assert "last" not in said.document
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("status",),
+        ("runs",),
+        ("report",),
+        ("metrics",),
+        ("explain",),
+        ("verify",),
+        ("replay", "--role", "risk_role"),
+        ("accept",),
+        ("ready",),
+        ("config", "check"),
+        ("config", "show", "--origin"),
+        ("probe",),
+        ("doctor", "-c", "config/nore-demo.v1.json"),
+    ],
+    ids=" ".join,
+)
+def test_json_of_every_verb_is_one_document_and_messages_go_elsewhere(
+    words: tuple[str, ...], short_run: ShortRun
+) -> None:
+    """A program reads standard output as it is."""
+    said = verb(short_run.var, *words, "--json")
+
+    assert said.code in (0, 1, 3)
+    assert isinstance(said.document, dict)
+    assert "Traceback" not in said.err
+
+
+def test_status_after_a_stop_shows_reason_and_remedy_and_exits_10_until_it_is_cleared(
+    stopped_run: ShortRun, tmp_path: Path
+) -> None:
+    """The flag wins over `not running`; clearing is on record and needs a reason."""
+    var = tmp_path / "var"
+    shutil.copytree(stopped_run.var, var)
+    before = verb(var, "status")
+    flag = verb(var, "status", "--json").document["flag"]
+    explained = verb(var, "explain", "--stop")
+    accepted = verb(var, "accept")
+    verb(var, "clear-stop", "--reason", "a test is over")
+    after = verb(var, "status")
+
+    assert before.code == 10
+    assert "RISK_LIMIT" in before.out
+    assert "minibot clear-stop" in before.out
+    assert flag["run_id"] == stopped_run.run_id
+    assert flag["reason_code"] == "RISK_LIMIT"
+    assert explained.code == 0
+    assert re.search(r"^risk_actions:\d+ .*risk_action$", explained.out, re.MULTILINE)
+    assert "FAIL night_loss_hard" in explained.out
+    assert "nothing that execution wrote is later than the STOP" in explained.out
+    assert accepted.code == 1
+    assert "stops: 1 real: RISK_LIMIT 1" in accepted.out
+    assert after.code == 3
+    assert verb(var, "clear-stop", "--reason", "again").code == 3
+
+
+def test_runs_lists_how_each_ended(short_run: ShortRun, stopped_run: ShortRun) -> None:
+    """Under its own name and under the one that others use."""
+    (listed,) = verb(short_run.var, "runs", "--json").document["runs"]
+    alias = verb(stopped_run.var, "list-runs").out
+
+    assert (listed["run_id"], listed["state"]) == (short_run.run_id, "sealed")
+    assert listed["simulated"] is True
+    assert stopped_run.run_id in alias
+    assert "stopped RISK_LIMIT" in alias
+
+
+@pytest.mark.parametrize("queue", ["signals", "fills", "health/parts/ai_role", "control"])
+def test_tail_shows_the_last_events_in_a_line_each(queue: str, short_run: ShortRun) -> None:
+    """With --json they stand as they were written."""
+    name, _, part = queue.partition("/parts/")
+    whole = raw_events(short_run.run_dir, name if not part else f"{name}/parts", part or "inbox")
+
+    plain = verb(short_run.var, "tail", queue, "-n", "2")
+    exact = verb(short_run.var, "tail", queue, "-n", "2", "--json")
+
+    assert [line.split()[0] for line in plain.out.splitlines()] == [
+        str(number) for number in range(len(whole) + 1)[-2:]
+    ]
+    assert [json.loads(line) for line in exact.out.splitlines()] == whole[-2:]
+
+
+@pytest.mark.parametrize("queue", ["nope", "../secrets", "signals/parts/market_role"])
+def test_tail_of_what_is_no_queue_is_refused_with_the_names(
+    queue: str, short_run: ShortRun
+) -> None:
+    """Also a path that leads elsewhere."""
+    said = verb(short_run.var, "tail", queue)
+
+    assert said.code == 2
+    assert said.out == ""
+
+
+@pytest.mark.row("N-78", "N-80")
+def test_metrics_verb_counts_again_what_the_file_says(short_run: ShortRun) -> None:
+    """The two are the same figures."""
+    again = verb(short_run.var, "metrics", "--json").document
+    live = verb(short_run.var, "metrics", "--live", "--json").document
+
+    assert {name: live[name] for name in again} == again
+
+
+def test_doctor_of_a_profile_that_can_run_here_exits_0(short_run: ShortRun) -> None:
+    """Each thing that a start looks at has its line."""
+    said = verb(short_run.var, "doctor", "-c", "config/nore-demo.v1.json")
+
+    assert said.code == 0, said.out
+    for name in ("python", "packages", "STOP.flag", "secrets", "var", "disk", "locks", "sync"):
+        assert re.search(rf"^  {name} ", said.out, re.MULTILINE), name
+    assert said.out.rstrip().endswith("nore-demo can run here")
+
+
+def test_doctor_names_every_host_that_is_unreachable(short_run: ShortRun) -> None:
+    """Both hosts are looked at, though the first does not answer; the run is refused the same."""
+    nowhere = ["--set", "binance.rest_url=http://127.0.0.1:9"]
+    nowhere += ["--set", "binance.stream_url=ws://127.0.0.1:9"]
+    said = verb(short_run.var, "doctor", "-c", "config/nore.v1.json", *nowhere, "--json")
+
+    checks = {check["name"]: check for check in said.document["checks"]}
+    assert said.code == 2
+    assert said.document["ok"] is False
+    for name, address in (("exchange", "http://127.0.0.1:9"), ("stream", "ws://127.0.0.1:9")):
+        assert not checks[name]["passed"]
+        assert address in checks[name]["found"]
+        assert checks[name]["remedy"]
+
+
+def test_doctor_looks_at_everything_although_a_flag_stands(tmp_path: Path) -> None:
+    """One finding does not hide the next."""
+    var = tmp_path / "var"
+    var.mkdir()
+    (var / "STOP.flag").write_bytes(b"stopped\n")
+    said = verb(var, "doctor", "-c", "config/nore-demo.v1.json", "--json")
+
+    checks = {check["name"]: check["passed"] for check in said.document["checks"]}
+    assert said.code == 2
+    assert checks["STOP.flag"] is False
+    assert checks["sync"] is True
+    assert "market data" in checks
+
+
+@pytest.mark.row("C-24")
+def test_config_shows_each_value_with_where_it_came_from(tmp_path: Path) -> None:
+    """--set is stronger than the environment, and that than the file."""
+    said = run_command(
+        ["minibot", "show-config", "show", "--origin", "--set", "seed=7"],
+        MINIBOT__SEED="5",
+        MINIBOT__RISK__POSITIONS_MAX="2",
+    )
+
+    assert re.search(r"^seed +7  \[--set", said.out, re.MULTILINE)
+    assert re.search(r"^risk\.positions_max +2  \[MINIBOT__RISK__POSITIONS_MAX", said.out, re.M)
+    assert re.search(r'^mode +"NORE"  \[nore\.v1\.json', said.out, re.MULTILINE)
+
+
+def test_config_check_exits_4_with_every_violation(tmp_path: Path) -> None:
+    """Both wrong keys are told at once."""
+    words = ["--set", "risk.max_drawdwn=3", "--set", "mode=LIVE"]
+
+    said = run_command(["minibot", "config", "check", *words])
+
+    assert said.code == 4
+    assert "risk.max_drawdwn" in said.err
+    assert "mode" in said.err
+
+
+def test_aliases_lead_to_verbs_that_exist_or_are_to_come() -> None:
+    """Hands that know another bot find the same thing under the same word."""
+    known = set(verbs())
+
+    assert {verb for alias, verb in ALIASES.items() if alias != "backtesting"} <= known
+    assert not set(ALIASES) & known
