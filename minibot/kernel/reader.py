@@ -97,6 +97,10 @@ class JournalReader:
         self._head.close()
         self._close_segment()
 
+    def __del__(self) -> None:
+        # Windows keeps the name of a removed file for as long as anybody holds it.
+        self.close()
+
     # --- getting more -------------------------------------------------------------------------
 
     def _fill(self) -> bool:

@@ -7,7 +7,7 @@ every range before it is copied, so a merge that was cut off is completed by who
 from __future__ import annotations
 
 from collections import Counter
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 from minibot.events.codec import Codec
@@ -44,11 +44,20 @@ class Merger:
         self._roles = roles
         self._codec = codec
         self.queues = [name for name, entry in roles.queues.items() if entry.parts]
-        self._inboxes: dict[str, JournalWriter] = {
-            queue: open_writer(root, queue, sync=False, segment_bytes=segment_bytes)
-            for queue in self.queues
-        }
         self._sources: dict[tuple[str, str], LineSource] = {}
+        with ExitStack() as opened:
+            self._inboxes: dict[str, JournalWriter] = {
+                queue: opened.enter_context(
+                    closing(open_writer(root, queue, sync=False, segment_bytes=segment_bytes))
+                )
+                for queue in self.queues
+            }
+            self._open_order(clock, run_id, cmdline_hash)
+            opened.pop_all()
+
+    def _open_order(self, clock: RunClock, run_id: str, cmdline_hash: str) -> None:
+        """Take up the order log where it ends, and complete the merge that it names."""
+        root, roles, codec = self._root, self._roles, self._codec
         self._merged = {queue: self._merged_of(queue) for queue in self.queues}
         logged, ranges = self._logged()
         acks = {
@@ -160,4 +169,6 @@ class Merger:
             for inbox in self._inboxes.values():
                 stack.callback(inbox.close)
             stack.callback(self._order.end)
+            for source in self._sources.values():
+                stack.callback(source.reader.close)
             self.merge()
