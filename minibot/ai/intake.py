@@ -37,7 +37,7 @@ from minibot.runtime.deadletters import named_lines
 from minibot.runtime.orderlog import open_order_log
 
 HINT_FILE: Final = "snapshot.json"
-HOUSEKEEPING_NS: Final = 1_000_000_000
+HOUSEKEEPING_NS: Final = 5_000_000_000
 
 
 class Intake:
@@ -185,13 +185,14 @@ class Intake:
         }
 
     def housekeep(self, recent: Callable[[], list[Any]]) -> None:
-        """Once a second sync the order log and save cursors; now and then write a hint."""
+        """Now and then sync the order log, save cursors and write a hint."""
         self._order.close_when_due()
         moment = machine_ns()
         if moment - self._housekept_ns < HOUSEKEEPING_NS:
             return
         self._housekept_ns = moment
         self._order.sync()
+        self._order.sync_copies()
         self._save_cursors()
         interval_ns = self.context.config.watchdog.snapshot_interval_ms * 1_000_000
         if moment - self._hinted_ns >= interval_ns:

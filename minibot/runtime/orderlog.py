@@ -125,6 +125,9 @@ class OrderLog:
     def sync(self) -> None:
         """Make the log durable."""
         self._writer.sync()
+
+    def sync_copies(self) -> None:
+        """Make the acks that repeat the log durable; they can be made again from it."""
         for copy in self._copies.values():
             copy.sync()
 
@@ -132,6 +135,7 @@ class OrderLog:
         """Write what is open, sync and close the files."""
         self.close()
         self.sync()
+        self.sync_copies()
         self._writer.close()
         for copy in self._copies.values():
             copy.close()

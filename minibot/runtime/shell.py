@@ -49,6 +49,8 @@ Keep = Callable[[Core], None]
 
 WAIT_S = 0.1
 HOUSEKEEPING_NS = 1_000_000_000
+# Each atomic file is a commit of the file system, for which the syncs of decisions wait.
+HINTS_NS = 5_000_000_000
 HEALTH_MARKET_MS = 10_000
 SNAPSHOT_FILE = "snapshot.json"
 # Housekeeping and the gate come between batches; a batch of ticks takes some milliseconds.
@@ -119,7 +121,7 @@ class Shell:
             if not context.roles.queues[queue].parts
         }
         self.gate: Gate = Gate(context)
-        self._housekept_ns = 0
+        self._housekept_ns = self._hinted_ns = 0
         self._health_ts = 0
         self._snapshot_ns = machine_ns()
         self._snapshot_n = 0
@@ -408,7 +410,10 @@ class Shell:
         self._housekept_ns = moment
         context.heartbeat.facts = {**self.core.facts(), **self.latency.counters()}
         self.order.sync()
-        self._save_cursors()
+        if moment - self._hinted_ns >= HINTS_NS:
+            self._hinted_ns = moment
+            self.order.sync_copies()
+            self._save_cursors()
         if not self._is_ahead:
             self._keep(self.core)
         self._snapshot_when_due(moment)

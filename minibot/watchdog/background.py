@@ -14,7 +14,8 @@ from minibot.watchdog.merge import WATCHDOG, Merger
 from minibot.watchdog.metrics import MetricsKeeper
 
 MERGE_S = 0.2
-SYNC_NS = 1_000_000_000
+# Inboxes can be made again from their parts, which their writers sync.
+SYNC_NS = 5_000_000_000
 
 
 class Background:
