@@ -17,7 +17,8 @@ REFUSE: Final = "REFUSE"
 CLEAN_EXIT: Final = 0
 REFUSED_EXIT: Final = 2
 STOPPED_EXIT: Final = 10
-KILLED_EXIT: Final = 1 if sys.platform == "win32" else -9
+# psutil ends a process of Windows with the number of SIGTERM.
+KILLED_EXIT: Final = 15 if sys.platform == "win32" else -9
 
 WATCHDOG: Final = ("watchdog_role",)
 MARKET: Final = ("market_role",)

@@ -466,7 +466,11 @@ if sys.platform == "win32":
             raise FeatureMissing("a console that tells its processes of Ctrl-Break")
 
     def _session(pid: int) -> int:
-        return 0
+        # No sessions of this kind here: whom the launcher started is of the run.
+        try:
+            return psutil.Process(pid).ppid()
+        except psutil.Error:
+            return 0
 
 else:
     _OWN_GROUP: Final = 0
