@@ -16,7 +16,7 @@ from typing import Any
 
 from minibot.events.model import JsonObject
 from minibot.kernel import canonical
-from minibot.runtime.clock import machine_ns, suspend_ns
+from minibot.runtime.clock import awake_ns, suspend_ns
 
 LEASE = "lease"
 DRAIN = "drain"
@@ -33,7 +33,7 @@ class Control:
     stop_code: str = ""
     epoch: int = 0
     _issued_ns: int = 0
-    _received_ns: int = field(default_factory=machine_ns)
+    _received_ns: int = field(default_factory=awake_ns)
 
     def lease_age_ms(self) -> int:
         """Return how long ago the last lease was issued, on a clock that runs through suspend."""
@@ -41,7 +41,7 @@ class Control:
 
     def silence_ms(self) -> int:
         """Return how long, awake, no lease has arrived."""
-        return (machine_ns() - self._received_ns) // 1_000_000
+        return (awake_ns() - self._received_ns) // 1_000_000
 
     def take(self, line: str) -> None:
         """Apply one control line; what is not understood changes nothing."""
@@ -51,7 +51,7 @@ class Control:
         if words[0] == LEASE and len(words) == 3:
             issued, epoch = int(words[1]), int(words[2])
             if epoch >= self.epoch:
-                self.epoch, self._issued_ns, self._received_ns = epoch, issued, machine_ns()
+                self.epoch, self._issued_ns, self._received_ns = epoch, issued, awake_ns()
         elif words[0] == DRAIN:
             self.draining = True
         elif words[0] == STOP:

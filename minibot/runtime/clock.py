@@ -19,6 +19,7 @@ from minibot.kernel.files import read_hashed, write_hashed
 CLOCK_FILE = "clock.json"
 
 if sys.platform == "win32":
+    import ctypes
 
     def machine_ns() -> int:
         """Return machine time in nanoseconds; `time.monotonic` steps by 15.6 ms on Windows."""
@@ -27,6 +28,12 @@ if sys.platform == "win32":
     def suspend_ns() -> int:
         """Return nanoseconds on a clock that runs through suspend."""
         return time.perf_counter_ns()
+
+    def awake_ns() -> int:
+        """Return nanoseconds on a clock that stands while the machine sleeps, in steps of ms."""
+        ticks = ctypes.c_uint64()
+        ctypes.windll.kernel32.QueryUnbiasedInterruptTime(ctypes.byref(ticks))
+        return 100 * ticks.value
 
 else:
 
@@ -39,6 +46,10 @@ else:
     def suspend_ns() -> int:
         """Return nanoseconds on a clock that runs through suspend."""
         return time.clock_gettime_ns(_SUSPEND_CLOCK)
+
+    def awake_ns() -> int:
+        """Return nanoseconds on a clock that stands while the machine sleeps."""
+        return time.monotonic_ns()
 
 
 def wall_ms() -> int:

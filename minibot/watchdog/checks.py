@@ -15,7 +15,7 @@ from minibot.events.roles import Roles
 from minibot.kernel.cursor import Cursor
 from minibot.kernel.errors import RunStop
 from minibot.kernel.queue import open_reader, reader_folder
-from minibot.runtime.clock import machine_ns, suspend_ns, wall_ms
+from minibot.runtime.clock import awake_ns, suspend_ns, wall_ms
 from minibot.runtime.paths import PROJECT
 from minibot.runtime.planted import Planted
 from minibot.runtime.stop import StopRecord
@@ -55,7 +55,7 @@ class ClockCheck:
         if self._planted is not None:
             wall = self._planted.reading("clock_jump", wall)
             suspend = self._planted.reading("suspend", suspend)
-        return wall, machine_ns() // 1_000_000, suspend
+        return wall, awake_ns() // 1_000_000, suspend
 
     def check(self) -> StopRecord | None:
         """Return STOP(CLOCK_JUMP) when a clock stepped by more than the limit since last time."""

@@ -18,7 +18,7 @@ import psutil
 
 from minibot.events.model import JsonObject
 from minibot.kernel import canonical
-from minibot.runtime.clock import machine_ns
+from minibot.runtime.clock import awake_ns
 from minibot.watchdog.spawn import spawn_role
 
 NS_PER_MS = 1_000_000
@@ -58,7 +58,7 @@ class Child:
 
     def start(self) -> None:
         """Start the process in a session or process group of its own."""
-        self.started_ns = self.heard_ns = self.turned_ns = self.moved_ns = machine_ns()
+        self.started_ns = self.heard_ns = self.turned_ns = self.moved_ns = awake_ns()
         self.heartbeat = {}
         self.said_stop = None
         self._ended_ns = 0
@@ -93,7 +93,7 @@ class Child:
                 self.lines.append(said)
 
     def _hear(self, said: JsonObject) -> None:
-        moment = machine_ns()
+        moment = awake_ns()
         before = self.heartbeat
         # A loop that has not begun cannot hang: the time of a start has a limit of its own.
         is_begun = before.get("state", STARTING) != STARTING
@@ -135,7 +135,7 @@ class Child:
         code = self.exit_code()
         if code is None or self._listener is None or not self._listener.is_alive():
             return code
-        moment = machine_ns()
+        moment = awake_ns()
         self._ended_ns = self._ended_ns or moment
         return code if moment - self._ended_ns >= LAST_WORDS_NS else None
 
@@ -175,19 +175,19 @@ class Child:
 
     def quiet_ms(self) -> int:
         """Return machine milliseconds since the loop of the child last turned."""
-        return (machine_ns() - self.turned_ns) // NS_PER_MS
+        return (awake_ns() - self.turned_ns) // NS_PER_MS
 
     def stuck_ms(self) -> int:
         """Return machine milliseconds for which inputs wait and the position has not moved."""
-        return (machine_ns() - self.moved_ns) // NS_PER_MS
+        return (awake_ns() - self.moved_ns) // NS_PER_MS
 
     def age_ms(self) -> int:
         """Return machine milliseconds since this start."""
-        return (machine_ns() - self.started_ns) // NS_PER_MS
+        return (awake_ns() - self.started_ns) // NS_PER_MS
 
     def may_restart(self, max_60s: int, max_300s: int) -> bool:
         """Count a restart; False when the budget is spent."""
-        moment = machine_ns()
+        moment = awake_ns()
         self.restarts_ns = [at for at in self.restarts_ns if moment - at < 300_000 * NS_PER_MS]
         self.restarts_ns.append(moment)
         last_60s = sum(moment - at < 60_000 * NS_PER_MS for at in self.restarts_ns)

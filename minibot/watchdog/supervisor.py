@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from minibot.runtime.channels import DRAIN, LEASE, STOP
-from minibot.runtime.clock import machine_ns, suspend_ns
+from minibot.runtime.clock import awake_ns, machine_ns, suspend_ns
 from minibot.runtime.context import CLEAN, STOPPED, RoleContext
 from minibot.runtime.stop import StopRecord
 from minibot.watchdog.child import NS_PER_MS, Child
@@ -91,7 +91,7 @@ class Supervisor:
             detail = f"{child.name} {why}; {len(child.restarts_ns)} restarts in 300 s"
             return StopRecord(WATCHDOG, reason_code, detail)
         if child.name == AI:
-            child.restarts_ns.append(machine_ns())
+            child.restarts_ns.append(awake_ns())
         self.context.incident("ROLE_RESTARTED", f"{child.name} {why}; restarted")
         try:
             child.start()
