@@ -217,7 +217,7 @@ QUEUES: Final = (
     _stop(
         "queue_replaced",
         "F20",
-        "a queue's file is replaced by a copy of itself",
+        "a queue's file is replaced by another file",
         files.replace_queue,
         "QUEUE_REPLACED",
         MARKET,

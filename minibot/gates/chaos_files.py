@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from minibot.gates.chaos_night import Night, NotInjected
-from minibot.kernel.files import FILES, Access, copy_atomic, read_hashed, write_atomic, write_hashed
+from minibot.kernel.files import FILES, Access, read_hashed, write_atomic, write_hashed
 
 TICKS: Final = "market_ticks"
 UNREAD_ROLE: Final = "strategy_role"
@@ -104,8 +104,8 @@ def delete_queue(night: Night) -> None:
 
 
 def replace_queue(night: Night) -> None:
-    """Put a copy of a queue's file in its place: the same bytes, another file."""
-    copy_atomic(inbox(night), inbox(night))
+    """Put another file in the place of a queue's, as programs do that save by replacing."""
+    write_atomic(inbox(night), b"")
     night.mark()
 
 

@@ -8,6 +8,7 @@ on. The primary reader's `acks.jsonl` holds all ranges; acks of other inputs rep
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -132,13 +133,13 @@ class OrderLog:
             copy.sync()
 
     def end(self) -> None:
-        """Write what is open, sync and close the files."""
-        self.close()
-        self.sync()
-        self.sync_copies()
-        self._writer.close()
-        for copy in self._copies.values():
-            copy.close()
+        """Write what is open, sync and close the files, also those beside one that fails."""
+        with ExitStack() as stack:
+            for writer in (self._writer, *self._copies.values()):
+                stack.callback(writer.close)
+            self.close()
+            self.sync()
+            self.sync_copies()
 
 
 def open_order_log(context: RoleContext, folders: Mapping[str, Path], taken: int) -> OrderLog:

@@ -55,6 +55,7 @@ from minibot.watchdog.preflight import (
 from minibot.watchdog.recovery import (
     Recovered,
     clear_former_run,
+    complete_merge,
     note_current,
     recover_queues,
 )
@@ -321,7 +322,7 @@ class _Launch:
         desk: Desk,
     ) -> None:
         manifest = context.manifest
-        repaired, findings = self._recover_after(record)
+        repaired, findings = self._recover_after(record, context)
         try:
             seal_run(
                 self.var.queues,
@@ -346,14 +347,19 @@ class _Launch:
         except (MinibotError, OSError) as error:
             print(f"the run could not be sealed: {error}; the next start does", file=sys.stderr)
 
-    def _recover_after(self, record: StopRecord) -> tuple[list[str], list[str]]:
-        """Set aside what killed roles or a full disk left half written above the heads.
+    def _recover_after(
+        self, record: StopRecord, context: RoleContext
+    ) -> tuple[list[str], list[str]]:
+        """Set aside what killed roles or a full disk left half written, and complete the merge.
 
         Where the queues themselves are in doubt nothing is touched: they are the evidence.
         """
         if record.kind == END_KIND or record.reason_code.startswith("QUEUE_"):
             return [], []
-        return recover_queues(self.var, self.roles)
+        repaired, findings = recover_queues(self.var, self.roles)
+        # A full disk ends the merge of the second thread; by now there is room for the rest.
+        findings += complete_merge(self.var, context.run_dir, context.manifest, context.codec)
+        return repaired, findings
 
 
 def _remove_empty_run(run_dir: Path) -> None:

@@ -104,14 +104,15 @@ def _journals(var: Var, roles: Roles) -> Iterator[tuple[str, Callable[[], Journa
                     yield name, partial(open_side_writer, folder, stem, sync=True)
 
 
-def _recover(var: Var, run_dir: Path, contracts: Contracts, roles: Roles) -> Recovered:
-    manifest = Manifest.load(run_dir)
-    codec = Codec(contracts, roles, manifest.run_id, manifest.cmdline_hashes())
-    repaired, findings = recover_queues(var, roles)
+def complete_merge(var: Var, run_dir: Path, manifest: Manifest, codec: Codec) -> list[str]:
+    """Merge what stands in the parts and not yet in the inboxes, and tell the operators' journal.
+
+    Needs recovered queues that nobody writes. Returns what could not be done; empty as a rule.
+    """
     try:
         merger = Merger(
             root=var.queues,
-            roles=roles,
+            roles=codec.roles,
             codec=codec,
             clock=RunClock(run_dir, manifest.clock_origin_ms, manifest.clock_speed),
             run_id=manifest.run_id,
@@ -121,7 +122,15 @@ def _recover(var: Var, run_dir: Path, contracts: Contracts, roles: Roles) -> Rec
         merger.close()
         copy_stops(var, codec)
     except RunStop as error:
-        findings.append(f"{error.reason_code}: {error.detail}")
+        return [f"{error.reason_code}: {error.detail}"]
+    return []
+
+
+def _recover(var: Var, run_dir: Path, contracts: Contracts, roles: Roles) -> Recovered:
+    manifest = Manifest.load(run_dir)
+    codec = Codec(contracts, roles, manifest.run_id, manifest.cmdline_hashes())
+    repaired, findings = recover_queues(var, roles)
+    findings += complete_merge(var, run_dir, manifest, codec)
     root = seal_run(
         var.queues,
         run_dir,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import queue
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, cast
@@ -25,7 +26,7 @@ from minibot.watchdog.ending import Phase, PlannedEnd
 from minibot.watchdog.feed import LiveFeed
 from minibot.watchdog.requests import END, control_payload, leave_request, take_requests
 from minibot.watchdog.supervisor import Supervisor
-from tests.watchdog.watchdog_stage import RUN_ID, START_TS, Stage
+from tests.watchdog.watchdog_stage import DEADLINE_S, RUN_ID, START_TS, Stage
 
 SHORT = ("portfolio.close_market_ms=1000",)
 
@@ -61,8 +62,15 @@ class Scene:
         self.supervisor.start()
 
     def supervise(self) -> StopRecord | None:
-        """Sit at the desk until the run has ended."""
-        return self.desk.supervise(cast(Background, self.calm))
+        """Sit at the desk until the run has ended; one that never does ends as that."""
+        late = StopRecord("test", "INVARIANT_BROKEN", "the run never ended")
+        alarm = threading.Timer(DEADLINE_S, lambda: setattr(self.calm, "failure", late))
+        alarm.daemon = True
+        alarm.start()
+        try:
+            return self.desk.supervise(cast(Background, self.calm))
+        finally:
+            alarm.cancel()
 
     def close(self) -> None:
         """End what the scene started."""

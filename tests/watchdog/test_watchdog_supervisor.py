@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import IO
 
 import psutil
 import pytest
 
 from minibot.runtime.context import RoleContext
 from minibot.runtime.stop import StopRecord
+from minibot.watchdog import child as child_module
+from minibot.watchdog.child import Child
 from minibot.watchdog.supervisor import Supervisor
-from tests.watchdog.watchdog_stage import Stage, wait_for
+from tests.watchdog.watchdog_stage import DEADLINE_S, Stage, wait_for
 
 FAST = ("watchdog.heartbeat_interval_ms=200", "watchdog.hung_ms=1000", "watchdog.lease_ms=1000")
 QUICK = (*FAST, "watchdog.hung_execution_ms=1000")
@@ -121,15 +125,13 @@ def test_role_killed_once_is_restarted_with_the_same_command_line(
     watch = Watch(tmp_path / "var", {})
     watches.append(watch)
     child = watch.supervisor.children["market_role"]
-    before, argv = child.pid, psutil.Process(child.pid).cmdline()
+    before = child.pid
 
     child.kill()
-    wait_for(
-        lambda: watch.supervisor.check() is None and child.pid != before and child.heartbeat,
-        "another process",
-    )
+    wait_for(lambda: watch.supervisor.check() is None and child.pid != before, "another process")
+    wait_for(lambda: bool(child.heartbeat), "its heartbeat")
 
-    assert psutil.Process(child.pid).cmdline() == argv
+    assert psutil.Process(child.pid).cmdline() == child.argv
     assert watch.incidents() == ["ROLE_RESTARTED"]
 
 
@@ -203,11 +205,55 @@ def test_lease_goes_to_every_role_once_a_second(tmp_path: Path, watches: list[Wa
     child = watch.supervisor.children["strategy_role"]
     psutil.Process(child.pid).suspend()
 
-    for _ in range(3000):
-        child.send("x" * 100)
-    watch.supervisor.lease()
-    child.kill()
-    child.wait(5.0)
-    child.send("lease 1 1")
+    def send_much() -> None:
+        for _ in range(3000):
+            child.send("x" * 100)
+        watch.supervisor.lease()
+        child.kill()
+        child.wait(5.0)
+        child.send("lease 1 1")
 
+    sender = threading.Thread(target=send_much, daemon=True)
+    sender.start()
+    sender.join(DEADLINE_S)
+
+    assert not sender.is_alive()
     assert not child.is_running
+
+
+def test_end_of_a_role_is_judged_only_after_its_last_words(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A process that stopped and said why must not look like one that crashed."""
+    heard = threading.Event()
+    listen = Child._listen
+
+    def listen_late(self: Child, stream: IO[bytes]) -> None:
+        heard.wait(DEADLINE_S)
+        listen(self, stream)
+
+    monkeypatch.setattr(Child, "_listen", listen_late)
+    monkeypatch.setattr(child_module, "LAST_WORDS_NS", 10**18)
+    child = Stage(tmp_path / "var").actors({"risk_role": "stopped"})["risk_role"]
+    child.start()
+    assert child.wait(DEADLINE_S)
+
+    assert child.final_code() is None
+    heard.set()
+    assert wait_for(child.final_code, "the last words") == 10
+    assert child.said_stop == ("QUEUE_CORRUPT", "line 7")
+
+
+def test_end_of_a_role_is_not_hidden_by_a_pipe_that_somebody_else_holds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A child of the role may keep its output open: after a moment the exit code counts."""
+    held = threading.Event()
+    monkeypatch.setattr(Child, "_listen", lambda self, stream: held.wait(DEADLINE_S))
+    monkeypatch.setattr(child_module, "LAST_WORDS_NS", 0)
+    child = Stage(tmp_path / "var").actors({"risk_role": "dead"})["risk_role"]
+    child.start()
+    assert child.wait(DEADLINE_S)
+
+    assert child.final_code() == 11
+    held.set()

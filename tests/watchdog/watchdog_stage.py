@@ -93,7 +93,7 @@ Found = TypeVar("Found")
 def wait_for(
     condition: Callable[[], Found | None], what: str, deadline_s: float = DEADLINE_S
 ) -> Found:
-    """Return what the condition gives once it is neither None nor False."""
+    """Return what the condition gives once it is neither None nor False (an empty dict counts)."""
     until = time.monotonic() + deadline_s
     while True:
         found = condition()
