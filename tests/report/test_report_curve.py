@@ -1,0 +1,122 @@
+"""Figures and the equity curve: short for people, and never hiding a loss."""
+
+from __future__ import annotations
+
+import re
+from decimal import Decimal
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from minibot.events.money import amount_text
+from minibot.report.chart import equity_chart
+from minibot.report.curve import STRETCHES_MAX, EquityCurve
+from minibot.report.figures import duration, money, percent, plain_text, signed
+from minibot.report.trades import RoundTrip
+
+AMOUNTS = st.integers(-(10**16), 10**16)
+STEPS = st.lists(
+    st.tuples(st.integers(0, 5_000), st.integers(-(10**9), 10**9)), min_size=1, max_size=3000
+)
+
+
+@given(AMOUNTS)
+def test_money_is_within_half_a_cent_and_never_zero_for_something(value: int) -> None:
+    """A hundred-millionth of a loss is shown with its digits instead of as nothing."""
+    text = money(amount_text(value))
+    shown = Decimal(text.replace(",", ""))
+
+    exact = Decimal(value) / 10**8
+    assert abs(shown - exact) <= Decimal("0.005")
+    assert (shown == 0) == (value == 0)
+    assert not text.startswith("-0.00") or value != 0
+
+
+@given(AMOUNTS)
+def test_signed_money_says_which_way(value: int) -> None:
+    """A gain has its plus, a loss its minus, nothing has neither."""
+    text = signed(amount_text(value))
+
+    assert text[0] == ("+" if value > 0 else "-" if value < 0 else "0")
+
+
+@given(st.integers(0, 10**9))
+def test_duration_names_its_units_and_is_right_to_the_second_or_minute(ms: int) -> None:
+    """Read back, it is the same time, less what it leaves out."""
+    units = {"h": 3_600_000, "min": 60_000, "s": 1_000}
+    parts = re.findall(r"([\d.]+) (h|min|s)", duration(ms))
+
+    back = sum(Decimal(number) * units[unit] for number, unit in parts)
+
+    left_out = 60_000 if "h" in duration(ms) else 1_000 if "min" in duration(ms) else 100
+    assert 0 <= ms - back < left_out
+
+
+@given(st.text(), st.integers(1, 50))
+def test_text_from_outside_acts_on_no_terminal_and_is_bounded(text: str, length: int) -> None:
+    """Escapes make it longer, by four characters each at most."""
+    shown = plain_text(text, length)
+
+    assert shown.isprintable()
+    assert len(shown) <= 10 * length + 3
+
+
+def test_percent_of_nothing_is_no_number() -> None:
+    """No trade has no win rate, and 0 % would say that all were lost."""
+    assert percent(None) == "-"
+    assert percent("0.0000000000") == "0 %"
+    assert percent("0.6666666666") == "67 %"
+
+
+@given(STEPS)
+def test_curve_keeps_lowest_deepest_and_last_in_bounded_memory(
+    steps: list[tuple[int, int]],
+) -> None:
+    """Whatever is merged, the low, the deepest fall and the end are still there, in order."""
+    curve = EquityCurve()
+    ts, equity, peak = 1_700_000_000_000, 10**12, 10**12
+    lows, falls = [], []
+    for wait, change in steps:
+        ts, equity = ts + wait, equity + change
+        peak = max(peak, equity)
+        curve.add(ts, equity, peak)
+        lows.append(equity)
+        falls.append(peak - equity)
+
+    points = curve.points
+
+    assert len(points) <= STRETCHES_MAX
+    assert min(point.low for point in points) == min(lows)
+    assert max(point.drawdown for point in points) == max(falls)
+    assert points[-1].last == equity
+    assert [point.ts for point in points] == sorted({point.ts for point in points})
+    assert points[-1].ts <= ts
+
+
+def test_curve_of_a_whole_night_stays_small() -> None:
+    """Seven hours of ten marks a second need no more points than a minute."""
+    curve = EquityCurve()
+    for number in range(252_000):
+        curve.add(1_700_000_000_000 + number * 100, 10**12 - number % 100, 10**12)
+
+    assert STRETCHES_MAX // 2 <= len(curve.points) <= STRETCHES_MAX
+    assert {point.drawdown for point in curve.points[:-1]} == {99}
+
+
+@given(STEPS)
+def test_chart_of_any_curve_stays_in_its_frame(steps: list[tuple[int, int]]) -> None:
+    """Every point of both lines lies inside of the picture, and no value is `nan`."""
+    curve = EquityCurve()
+    ts, equity, peak = 1_700_000_000_000, 10**12, 10**12
+    for wait, change in steps:
+        ts, equity = ts + wait, equity + change
+        peak = max(peak, equity)
+        curve.add(ts, equity, peak)
+    trip = RoundTrip("BTCUSDT", ts, closed_ts=ts, received=5, paid=7)
+
+    picture = equity_chart(curve.points, [trip], "USDT")
+
+    numbers = re.findall(r"[ML](-?[\d.]+) (-?[\d.]+)", picture)
+    assert bool(numbers) == (len(curve.points) > 1)
+    assert all(0 <= float(x) <= 960 and 0 <= float(y) <= 400 for x, y in numbers)
+    assert "nan" not in picture

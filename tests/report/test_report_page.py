@@ -1,0 +1,114 @@
+"""The HTML report: all of the night, nothing from outside, nothing that runs."""
+
+from __future__ import annotations
+
+import re
+from html.parser import HTMLParser
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from minibot.report.html import page
+from minibot.report.night import Night
+from tests.report.nights import opened, with_incident, with_stop
+from tests.runs import ShortRun, verb
+
+VOID = {"meta", "line", "circle", "path", "br", "img", "link"}
+
+
+class Balance(HTMLParser):
+    """Checks that what is opened is closed, and notes tags, attributes and text."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.stack: list[str] = []
+        self.tags: list[str] = []
+        self.attributes: list[tuple[str, str | None]] = []
+        self.text: list[str] = []
+        self.feed(text)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.attributes += attrs
+        if tag not in VOID:
+            self.stack.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag not in VOID:
+            assert self.stack.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.text.append(data)
+
+
+@pytest.fixture
+def night(short_run: ShortRun) -> Night:
+    """The short run, opened anew for each test, which may change it."""
+    return opened(short_run)
+
+
+def test_page_is_whole_and_needs_nothing_beside_itself(night: Night) -> None:
+    """No script, no address that a browser would fetch, every tag closed."""
+    text = page(night)
+    parsed = Balance(text)
+
+    assert parsed.stack == []
+    assert not {"script", "link", "img", "iframe", "object"} & set(parsed.tags)
+    names = {name for name, _ in parsed.attributes}
+    assert not {"src", "href", "srcset", "onclick", "onload", "style"} & names
+    assert "url(" not in text
+    assert "@import" not in text
+    assert "default-src 'none'" in text
+
+
+def test_page_shows_result_curve_trades_roles_incidents_and_root(night: Night) -> None:
+    """What a person wants to archive of a night is in it."""
+    with_incident(night, "connection_lost", "closed by the server: 1008")
+    text = page(night)
+    figures = night.count.performance.to_json()
+
+    assert "<svg" in text
+    assert str(night.seal["root"]) in text
+    assert night.manifest.config_sha256 in text
+    assert "simulated, not a real night" in text
+    assert "connection_lost" in text
+    assert text.count("<circle") == figures["round_trips"]
+    trips = text.split("<h2>Round trips</h2>")[1].split("</section>")[0]
+    assert trips.count("<tr>") == figures["round_trips"] + 1
+    for role in night.manifest.processes:
+        assert role in text
+
+
+def test_page_of_a_stopped_night_says_so_first(night: Night) -> None:
+    """The code stands in the head of the page."""
+    text = page(with_stop(night, "RISK_LIMIT"))
+
+    assert "STOP RISK_LIMIT" in text.split("<section>")[0]
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=30)
+@given(detail=st.text(max_size=200))
+def test_page_shows_whatever_an_exchange_said_as_text(detail: str, night: Night) -> None:
+    """Words from outside can open no tag."""
+    night.count.incidents.clear()
+    tags = Balance(page(with_incident(night, "frame_invalid", "x"))).tags
+    night.count.incidents.clear()
+
+    parsed = Balance(page(with_incident(night, "frame_invalid", f"<script>{detail}</b>")))
+
+    assert parsed.tags == tags
+    assert any("<script>" in text for text in parsed.text)
+
+
+def test_report_verb_writes_the_page_beside_the_seal_and_verify_stays_clean(
+    short_run: ShortRun,
+) -> None:
+    """The seal is about what was recorded; what is written of it later stands outside."""
+    said = verb(short_run.var, "report", "--html", "--json")
+
+    path = short_run.run_dir / "report" / "report.html"
+    assert said.document["html"] == str(path)
+    assert re.match(r"<!DOCTYPE html>", path.read_text(encoding="utf-8"))
+    assert verb(short_run.var, "verify").code == 0

@@ -1,0 +1,192 @@
+"""The words of the summary: what a trader has to read, in each kind of night."""
+
+from __future__ import annotations
+
+import copy
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import replace
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from minibot.events.model import Fill, RunOpening
+from minibot.events.performance import Performance
+from minibot.report.night import Night
+from minibot.report.summary import Row, summary_json, summary_rows
+from tests.report.nights import opened, sealed, tally, with_incident, with_stop
+from tests.runs import ShortRun
+
+
+@pytest.fixture
+def night(short_run: ShortRun) -> Night:
+    """The short run, opened anew for each test, which may change it."""
+    return opened(short_run)
+
+
+def row(night: Night, label: str) -> str:
+    """The text beside a label."""
+    return next(item.text for item in summary_rows(night) if item.label == label)
+
+
+def words(night: Night) -> str:
+    """The whole summary."""
+    return "\n".join(f"{item.label}: {item.text}" for item in summary_rows(night))
+
+
+def traded(night: Night, *trades: tuple[str, str, str], held: str = "0") -> Night:
+    """The night with other trades: (bought at, sold at, fee of each side), a coin each."""
+    performance = Performance(RunOpening({"USDT": "100000"}, (), {}), "USDT")
+    number = 0
+
+    def book(side: str, price: str, fee: str, qty: str = "1") -> None:
+        nonlocal number
+        number += 1
+        fill = Fill(f"o{number}", f"c{number}", "BTCUSDT", side, qty, price, fee, "USDT", "TAKER")
+        performance.on_fill(fill, number)
+
+    for bought, sold, fee in trades:
+        book("BUY", bought, fee)
+        book("SELL", sold, fee)
+    if held != "0":
+        book("BUY", "100", "0", held)
+    night.count.performance = performance
+    night.count.lines["fills"] = number
+    return night
+
+
+@pytest.mark.parametrize(
+    ("trades", "said"),
+    [
+        ([("100", "101", "1")], "It only lost its fees: before 2.00 of fees it made 1.00."),
+        ([("100", "100", "1")], "It only lost its fees: before 2.00 of fees it made nothing."),
+        (
+            [("100", "99.5", "1")],
+            "Nearly all of the loss is fees: it paid 2.00; before fees it lost 0.50.",
+        ),
+    ],
+)
+def test_summary_of_a_loss_by_fees_says_so_in_a_sentence(
+    trades: list[tuple[str, str, str]], said: str, night: Night
+) -> None:
+    """Where fees are the loss, a reader must not take it for bad trades."""
+    assert said in words(traded(night, *trades))
+
+
+@pytest.mark.parametrize("trade", [("100", "90", "1"), ("100", "110", "1")])
+def test_summary_of_a_real_loss_or_a_gain_blames_no_fees(
+    trade: tuple[str, str, str], night: Night
+) -> None:
+    """Ten lost before two of fees is a loss of trades."""
+    text = words(traded(night, trade))
+
+    assert "lost its fees" not in text
+    assert "Nearly all" not in text
+
+
+def test_summary_adds_up(night: Night) -> None:
+    """Result, before fees and fees are the same sum, as shown."""
+    text = row(traded(night, ("100", "108", "1"), ("100", "95", "1")), "result")
+
+    assert text == "-1.00: +3.00 before fees, 4.00 paid in fees"
+    assert "2 round trips: 1 won, 1 lost; win rate 50 %, R:R 0.86" in words(night)
+
+
+def test_summary_lists_what_is_still_open(night: Night) -> None:
+    """Nothing is closed silently, and nothing open is left unsaid."""
+    assert row(night, "still open") == "nothing"
+
+    text = row(traded(night, held="0.5"), "still open")
+
+    assert "0.50000000 BTCUSDT bought at 100.00" in text
+
+
+@pytest.mark.parametrize(
+    ("blocks", "said"),
+    [
+        ({}, "It did not trade. The strategy held, most often (7 times): "),
+        ({"halted": 3}, "It did not trade. Risk refused its signals, most often (3 times): "),
+    ],
+)
+def test_summary_of_a_night_without_a_trade_says_what_kept_it(
+    blocks: dict[str, int], said: str, night: Night
+) -> None:
+    """A refusal of risk is nearer to the trade than a hold of the strategy."""
+    traded(night)
+    night.count.hold_reasons = Counter({"warmup": 7, "no_setup": 2})
+    night.count.block_reasons = Counter(blocks)
+
+    assert said in words(night)
+
+
+@pytest.mark.parametrize(
+    ("change", "label", "said"),
+    [
+        (lambda night: with_stop(night, "RISK_LIMIT"), "STOPPED by", "RISK_LIMIT: "),
+        (lambda night: sealed(night, state="interrupted"), "ended by", "interrupted"),
+        (lambda night: with_incident(night, "AI_OFF", "ai_role is hung"), "AI", "off: ai_role"),
+    ],
+)
+def test_summary_says_how_it_ended_and_what_went_off(
+    change: Callable[[Night], Night], label: str, said: str, night: Night
+) -> None:
+    """Each of these is in a row of its own, marked."""
+    changed = change(night)
+
+    assert said in row(changed, label)
+    tone = next(item.tone for item in summary_rows(changed) if item.label == label)
+    assert tone == "bad"
+
+
+def test_summary_gathers_incidents_by_kind_and_counts_them(night: Night) -> None:
+    """A hundred lost connections are one row that says a hundred."""
+    for _ in range(100):
+        with_incident(night, "connection_lost", "closed\x1b[2J by the server")
+
+    text = words(night)
+
+    assert "connection_lost (100 times), watchdog_role: closed\\x1b[2J by the server" in text
+    assert "\x1b" not in text
+
+
+def test_summary_counts_the_restarts_of_each_role(night: Night) -> None:
+    """Who was brought back, and how often."""
+    for _ in range(2):
+        with_incident(night, "ROLE_RESTARTED", "risk_role ended with exit code -9; restarted")
+
+    rows = [item for item in summary_rows(night) if item.text.startswith("risk_role ")]
+
+    assert "2 restarts" in rows[0].text
+    assert rows[0].tone == "bad"
+
+
+def test_summary_of_an_exchange_that_never_answered_shows_no_latency(night: Night) -> None:
+    """No measurement is no number."""
+    night.count.tally = tally([], errors=4)
+
+    assert row(night, "exchange") == "never answered; 4 health checks failed"
+
+
+def test_summary_of_real_data_names_the_host_and_not_the_simulation(night: Night) -> None:
+    """Whoever reads it knows whether it was a real night."""
+    assert "never counts as a real night" in row(night, "data")
+    config = copy.deepcopy(night.manifest.config)
+    config["embedded"] = None
+    facts: dict[str, Any] = {"simulated": False, "hosts": ("https://host.example",)}
+    manifest = replace(night.manifest, config=config, **facts)
+    night = replace(night, recorded=replace(night.recorded, manifest=manifest))
+
+    assert row(night, "data") == "BTCUSDT, live from https://host.example"
+
+
+def test_summary_as_json_has_the_figures_that_the_words_show(night: Night) -> None:
+    """One source for both."""
+    document = summary_json(night)
+
+    assert document["metrics"]["performance"] == night.count.performance.to_json()
+    nets = [Decimal(trip["net"]) for trip in document["trips"]]
+    pnl = Decimal(document["metrics"]["performance"]["pnl"])
+    assert sum(nets) == pnl
+    assert document["root"] == night.seal["root"]
+    assert isinstance(summary_rows(night)[0], Row)
