@@ -11,7 +11,6 @@ from collections.abc import Sequence
 
 from minibot.events.model import Health, JsonObject
 
-
 EXECUTION = "execution_role"
 
 

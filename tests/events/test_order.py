@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -185,7 +186,7 @@ def test_logged_steps_give_back_what_was_taken_and_when(
 
     assert [step.taken.seq for step in steps] == list(range(1, total + 1))
     assert [step.n for step in steps] == list(range(1, total + 1))
-    assert all(one.now <= two.now for one, two in zip(steps, steps[1:], strict=False))
+    assert all(one.now <= two.now for one, two in pairwise(steps))
     assert all(step.now >= step.taken.event.ts for step in steps)
 
 
