@@ -52,16 +52,20 @@ class Merger:
                 )
                 for queue in self.queues
             }
-            self._open_order(clock, run_id, cmdline_hash)
+            self._open_order(opened, clock, run_id, cmdline_hash)
             opened.pop_all()
 
-    def _open_order(self, clock: RunClock, run_id: str, cmdline_hash: str) -> None:
+    def _open_order(
+        self, opened: ExitStack, clock: RunClock, run_id: str, cmdline_hash: str
+    ) -> None:
         """Take up the order log where it ends, and complete the merge that it names."""
         root, roles, codec = self._root, self._roles, self._codec
         self._merged = {queue: self._merged_of(queue) for queue in self.queues}
         logged, ranges = self._logged()
         acks = {
-            queue: open_side_writer(queue_folder(root, queue), "acks", sync=False)
+            queue: opened.enter_context(
+                closing(open_side_writer(queue_folder(root, queue), "acks", sync=False))
+            )
             for queue in self.queues
         }
         copies = {

@@ -99,7 +99,8 @@ def _journals(var: Var, roles: Roles) -> Iterator[tuple[str, Callable[[], Journa
             folders.add(reader_folder(var.queues, queue, reader, is_primary))
         for folder in sorted(folders):
             for stem in ("acks", "deadletter"):
-                if (folder / f"{stem}.head").exists():
+                # A start that was cut off may have left the one without the other.
+                if any((folder / f"{stem}{end}").exists() for end in (".head", ".jsonl")):
                     name = f"{folder.relative_to(var.queues).as_posix()}/{stem}"
                     yield name, partial(open_side_writer, folder, stem, sync=True)
 

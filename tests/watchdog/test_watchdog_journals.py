@@ -227,6 +227,43 @@ def test_damage_below_the_head_is_sealed_as_found_and_named(tmp_path: Path) -> N
     assert any(finding.code == "QUEUE_CORRUPT" for finding in verify_tree(stage.run_dir))
 
 
+@pytest.mark.parametrize("stem", ["inbox", "acks"])
+def test_damage_in_what_the_launcher_writes_keeps_no_run_from_being_sealed(
+    tmp_path: Path, stem: str
+) -> None:
+    """A merge that cannot be completed holds no lock: the run is sealed as found."""
+    stage = Stage(tmp_path / "var")
+    note_current(stage.var, RUN_ID)
+    stage.leave_stop("risk_role", "RISK_LIMIT")
+    merger(stage).close()
+    damaged = stage.var.queues / ("stop_journal" if stem == "inbox" else "health") / f"{stem}.jsonl"
+    data = bytearray(damaged.read_bytes())
+    data[100] ^= 1
+    damaged.write_bytes(bytes(data))
+
+    recovered = clear_former_run(stage.var, stage.contracts, stage.roles)
+
+    assert recovered is not None
+    assert any(finding.startswith("QUEUE_CORRUPT") for finding in recovered.findings)
+    assert any(finding.code == "QUEUE_CORRUPT" for finding in verify_tree(stage.run_dir))
+
+
+@pytest.mark.parametrize("lost", ["acks.head", "acks.jsonl", "inbox.head", "inbox.jsonl"])
+def test_start_that_was_cut_off_while_making_queues_is_sealed_clean(
+    tmp_path: Path, lost: str
+) -> None:
+    """A queue of which half the files stand, and none holds anything, is an empty queue."""
+    stage = Stage(tmp_path / "var")
+    note_current(stage.var, RUN_ID)
+    (stage.var.queues / "market_ticks" / lost).unlink()
+
+    recovered = clear_former_run(stage.var, stage.contracts, stage.roles)
+
+    assert recovered is not None
+    assert recovered.findings == ()
+    assert list(verify_tree(stage.run_dir)) == []
+
+
 def test_start_that_was_cut_off_before_its_manifest_leaves_nothing_behind(tmp_path: Path) -> None:
     """The marker is written first; a run without a manifest has done nothing yet."""
     stage = Stage(tmp_path / "var")
