@@ -6,7 +6,8 @@ import argparse
 
 from minibot.cli.output import progress_bar, show
 from minibot.cli.selection import add_run, run_dir_of
-from minibot.report.acceptance import Acceptance, accept, keep
+from minibot.kernel.errors import RunStop
+from minibot.report.acceptance import Acceptance, accept, keep, unreadable
 from minibot.report.night import Night
 from minibot.runtime.paths import Var
 
@@ -23,9 +24,12 @@ def run(arguments: argparse.Namespace) -> int:
     """Judge a run; 0 when it passes, also as a drill that does not count, else 1."""
     run_dir = run_dir_of(arguments)
     with progress_bar(f"judging {run_dir.name}") as progress:
-        night = Night.open(run_dir, progress)
-        acceptance = accept(night, Var(run_dir.parents[1]))
-    if night.seal:
+        try:
+            night = Night.open(run_dir, progress)
+            acceptance = accept(night, Var(run_dir.parents[1]))
+        except RunStop as error:
+            acceptance = unreadable(run_dir, str(error))
+    if acceptance.root:
         keep(acceptance, run_dir)
     show(arguments, acceptance.to_json(), lines(acceptance))
     return 0 if acceptance.passed else 1

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from minibot.cli.output import show_json, show_rows, shown_path
+from minibot.cli.output import progress_bar, show_json, show_rows, shown_path
 from minibot.events.reasons import REASONS
 from minibot.kernel.errors import MinibotError
 from minibot.report.figures import counted, plain_text
@@ -70,7 +70,8 @@ def judge(outcome: Outcome, *, proof: bool, as_json: bool) -> int:
 
 def _read(run_dir: Path) -> tuple[Night | None, str]:
     try:
-        return Night.open(run_dir), ""
+        with progress_bar(f"counting {run_dir.name} again") as progress:
+            return Night.open(run_dir, progress), ""
     except (MinibotError, OSError) as error:
         return None, str(error)
 
@@ -105,11 +106,12 @@ def _start_checks(run_dir: Path) -> list[tuple[str, subprocess.Popen[str]]]:
 
 
 def _finish_checks(checks: list[tuple[str, subprocess.Popen[str]]]) -> list[Verdict]:
-    verdicts = []
+    verdicts: list[Verdict] = []
     try:
-        for name, process in checks:
-            said, complaint = process.communicate()
-            verdicts.append(_verdict(name, process.returncode, said, complaint))
+        with progress_bar("verify and replay"):
+            for name, process in checks:
+                said, complaint = process.communicate()
+                verdicts.append(_verdict(name, process.returncode, said, complaint))
     except KeyboardInterrupt:
         for name, process in checks[len(verdicts) :]:
             process.kill()

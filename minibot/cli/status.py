@@ -16,7 +16,7 @@ from minibot.kernel.errors import RunStop
 from minibot.kernel.queue import open_reader
 from minibot.replay.engine import Recorded
 from minibot.report.figures import clock, counted, date_clock, duration, megabytes, plain_text
-from minibot.report.records import RunRecord, read_record, read_records
+from minibot.report.records import UNSEALED, RunRecord, read_record, read_records
 from minibot.report.summary import Row
 from minibot.runtime.clock import RunClock
 from minibot.runtime.paths import Var
@@ -143,6 +143,9 @@ def _last_ended(var: Var, running: str | None) -> RunRecord | None:
 
 
 def _last_row(record: RunRecord) -> Row:
+    if record.state == UNSEALED:
+        text = f"{record.run_id} came to no end; the next start recovers and seals it"
+        return Row("last run", text, "bad")
     wall = "" if record.wall_ms is None else f" after {duration(record.wall_ms)}"
     state = "ended in order" if record.state == "sealed" else record.state
     tone = "" if record.state == "sealed" else "bad"

@@ -23,7 +23,7 @@ from minibot.kernel.queue import reader_folder
 from minibot.report.audit import limit_violations, unallowed_intents
 from minibot.report.figures import counted, duration, listed, milliseconds, plain_text
 from minibot.report.memory import slope_bytes_per_hour
-from minibot.report.night import Night
+from minibot.report.night import Night, read_seal
 from minibot.report.proof import finding_line, findings_of
 from minibot.report.records import ACCEPTANCE_FILE
 from minibot.runtime.paths import Var
@@ -131,6 +131,13 @@ def accept(night: Night, var: Var) -> Acceptance:
         violations=len(violations),
         criteria=tuple(criteria),
     )
+
+
+def unreadable(run_dir: Path, trouble: str) -> Acceptance:
+    """Return the judgement of a run whose queues cannot be read to their end."""
+    criterion = Criterion("N-105", "verify", "0 findings", plain_text(trouble), FAIL)
+    root = str(read_seal(run_dir).get("root", ""))
+    return Acceptance(run_dir.name, root, FAIL, False, 0, (criterion,))
 
 
 def keep(acceptance: Acceptance, run_dir: Path) -> Path:

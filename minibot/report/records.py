@@ -13,6 +13,7 @@ from minibot.runtime.manifest import Manifest
 from minibot.runtime.paths import Var
 
 ACCEPTANCE_FILE = "acceptance.json"
+UNSEALED = "unsealed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +36,7 @@ class RunRecord:
         """How it ended: sealed, stopped, interrupted, damaged; `unsealed` while it runs."""
         if self.manifest is None:
             return "damaged"
-        return str(self.seal.get("extra", {}).get("state", "unsealed"))
+        return str(self.seal.get("extra", {}).get("state", UNSEALED))
 
     @property
     def reason_code(self) -> str:

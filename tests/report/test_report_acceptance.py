@@ -343,3 +343,23 @@ def test_verdict_about_another_root_does_not_count(short_run: ShortRun, tmp_path
     keep(replace(acceptance, root="0" * 64, verdict=PASS, counts_as_night=True), copied)
 
     assert read_record(copied).acceptance is None
+
+
+@pytest.mark.row("N-105")
+def test_accept_of_a_run_that_cannot_be_read_fails_with_the_place(
+    short_run: ShortRun, tmp_path: Path
+) -> None:
+    """A damaged line is a verdict, not a crash; nothing that failed can pass for judged."""
+    copied = tmp_path / "var" / "runs" / short_run.run_id
+    shutil.copytree(short_run.run_dir, copied)
+    path = copied / "queues" / "fills" / "inbox.jsonl"
+    data = bytearray(path.read_bytes())
+    data[100] ^= 1
+    path.write_bytes(data)
+
+    said = verb(tmp_path / "var", "accept", "--json")
+
+    assert said.code == 1
+    assert said.document["verdict"] == FAIL
+    assert "fills/inbox.jsonl, line 1" in said.document["criteria"][0]["found"]
+    assert said.document["counts_as_night"] is False
