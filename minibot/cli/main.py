@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import io
 import os
 import pkgutil
 import sys
@@ -81,6 +82,9 @@ def run(argv: Sequence[str]) -> int:
 
 def guarded(arguments: argparse.Namespace) -> int:
     """Run a parsed verb; turn every expected error into one message and its exit code."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # A letter that a pipe of Windows has no code for must not end a night.
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         code: int = arguments.run(arguments)
         return code
