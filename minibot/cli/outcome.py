@@ -6,17 +6,15 @@ their own; a run whose proof fails does not exit 0.
 
 from __future__ import annotations
 
-import json
-import subprocess
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from minibot.cli.output import progress_bar, show_json, show_rows, shown_path
+from minibot.cli.proving import Proving, Verdict
 from minibot.events.reasons import REASONS
 from minibot.kernel.errors import MinibotError
-from minibot.report.figures import counted, plain_text
+from minibot.report.figures import plain_text
 from minibot.report.html import write_report
 from minibot.report.night import Night
 from minibot.report.summary import Row, summary_json, summary_rows
@@ -25,18 +23,6 @@ from minibot.runtime.paths import Var
 from minibot.watchdog.launcher import Outcome
 
 FAILED = 1
-FINDINGS_SHOWN = 5
-
-
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """What one check of the finished run said; `document` is its JSON, empty when it broke off."""
-
-    name: str
-    passed: bool
-    text: str
-    document: dict[str, Any]
-    lines: tuple[str, ...] = ()
 
 
 def judge(outcome: Outcome, *, proof: bool, as_json: bool) -> int:
@@ -47,8 +33,20 @@ def judge(outcome: Outcome, *, proof: bool, as_json: bool) -> int:
         proof: Whether to verify and replay the run.
         as_json: One JSON document on standard output instead of lines.
     """
+    proving = Proving(outcome.run_dir if proof else None)
+    try:
+        return _tell(outcome, proving, as_json=as_json)
+    except KeyboardInterrupt:
+        proving.kill()
+        run_id = outcome.run_dir.name
+        text = f"interrupted before {run_id} was proven: minibot verify {run_id}, then replay"
+        print(text, file=sys.stderr)
+        return outcome.exit_code or FAILED
+
+
+def _tell(outcome: Outcome, proving: Proving, *, as_json: bool) -> int:
+    """Print figures as soon as they are counted, then the verdicts when they are there."""
     run_dir = outcome.run_dir
-    checks = _start_checks(run_dir) if proof else []
     night, trouble = _read(run_dir)
     if not as_json:
         rows = [Row(f"Run {run_dir.name}")] if night is None else summary_rows(night)
@@ -56,7 +54,8 @@ def judge(outcome: Outcome, *, proof: bool, as_json: bool) -> int:
             rows.append(Row("figures", f"cannot be recounted: {plain_text(trouble)}", "bad"))
         show_rows([*rows, *stop_rows(outcome, night), *_recovered_rows(outcome)])
     report = _write_report(night)
-    verdicts = _finish_checks(checks)
+    with progress_bar("verify and replay"):
+        verdicts = proving.verdicts()
     exit_code = outcome.exit_code
     if exit_code == 0 and not all(verdict.passed for verdict in verdicts):
         exit_code = FAILED
@@ -84,61 +83,6 @@ def _write_report(night: Night | None) -> Path | None:
     except (MinibotError, OSError) as error:
         print(f"the HTML report could not be written: {error}", file=sys.stderr)
         return None
-
-
-# --- the proof --------------------------------------------------------------------------------
-
-
-def _start_checks(run_dir: Path) -> list[tuple[str, subprocess.Popen[str]]]:
-    checks = []
-    for name in ("verify", "replay"):
-        argv = [sys.executable, "-m", "minibot", name, str(run_dir), "--json"]
-        process = subprocess.Popen(
-            argv,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            encoding="utf-8",
-        )
-        checks.append((name, process))
-    return checks
-
-
-def _finish_checks(checks: list[tuple[str, subprocess.Popen[str]]]) -> list[Verdict]:
-    verdicts: list[Verdict] = []
-    try:
-        with progress_bar("verify and replay"):
-            for name, process in checks:
-                said, complaint = process.communicate()
-                verdicts.append(_verdict(name, process.returncode, said, complaint))
-    except KeyboardInterrupt:
-        for name, process in checks[len(verdicts) :]:
-            process.kill()
-            process.wait()
-            verdicts.append(Verdict(name, False, f"interrupted; run: minibot {name}", {}))
-    return verdicts
-
-
-def _verdict(name: str, code: int, said: str, complaint: str) -> Verdict:
-    try:
-        document = json.loads(said)
-    except ValueError:
-        return Verdict(name, False, plain_text(complaint.strip() or f"exit {code}"), {})
-    if name == "verify":
-        findings = document["findings"]
-        text = "clean" if not findings else counted(len(findings), "finding")
-        lines = [
-            f"{item['code']} {item['file']}:{item['line']}: {item['found']}"
-            for item in findings[:FINDINGS_SHOWN]
-        ]
-        return Verdict(name, code == 0, text, document, tuple(map(plain_text, lines)))
-    difference = document["difference"]
-    verdict = "identical" if document["identical"] else "DIFFERENT"
-    events = sum(sum(role["outputs"].values()) for role in document["roles"])
-    text = f"{verdict}, {counted(events, 'decision event')}, digest {document['digest'][:16]}"
-    lines = difference["lines"] if difference else []
-    return Verdict(name, code == 0, text, document, tuple(map(plain_text, lines)))
 
 
 # --- rows -------------------------------------------------------------------------------------

@@ -235,7 +235,7 @@ def _why_no_trade(night: Night) -> str:
     code, number = (refused or held)[0]
     reason = REASONS.get(code)
     why = reason.meaning if reason is not None else code
-    return f"It did not trade. {by}, most often ({number} times): {why}"
+    return f"It did not trade. {by}, most often ({counted(number, 'time')}): {why}"
 
 
 def _open_row(night: Night, figures: JsonObject) -> Row:

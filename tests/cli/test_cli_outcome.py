@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import os
 import re
 import shutil
+import signal
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -169,6 +173,42 @@ def test_stopped_night_keeps_its_exit_code_whatever_the_proof_says(
 
     assert judge(outcome(copied, 10, "RISK_LIMIT"), proof=True, as_json=True) == 10
     assert '"clean": false' in capsys.readouterr().out
+
+
+JUDGE = """
+import sys
+from pathlib import Path
+from minibot.cli.outcome import judge
+from minibot.watchdog.launcher import Outcome
+outcome = Outcome(Path(sys.argv[1]), 0, "DURATION_REACHED", "", None)
+sys.exit(judge(outcome, proof=True, as_json=False))
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a process cannot be sent Ctrl-C there alone")
+def test_ctrl_c_before_the_proof_says_what_is_not_proven_and_leaves_no_process(
+    short_run: ShortRun,
+) -> None:
+    """The run is sealed by then; the reader learns how to prove it later, and exit 0 is not told."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", JUDGE, str(short_run.run_dir)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    assert process.stdout is not None
+    line = next(line for line in process.stdout if line.startswith("How it ran"))
+    os.killpg(process.pid, signal.SIGINT)
+
+    err = process.communicate(timeout=60)[1]
+
+    assert line
+    if process.returncode:  # On a fast machine the proof may have been there already.
+        assert process.returncode == 1
+        assert f"minibot verify {short_run.run_id}" in err
+    with pytest.raises(ProcessLookupError):
+        os.killpg(process.pid, 0)
 
 
 def test_night_while_the_flag_stands_is_refused_and_leaves_no_run(stopped_run: ShortRun) -> None:

@@ -1,0 +1,80 @@
+"""The proof of a finished run by processes of its own: `verify` and `replay` side by side."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from minibot.report.figures import counted, plain_text
+
+FINDINGS_SHOWN = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What one check of the finished run said; `document` is its JSON, empty when it broke off."""
+
+    name: str
+    passed: bool
+    text: str
+    document: dict[str, Any]
+    lines: tuple[str, ...] = ()
+
+
+class Proving:
+    """Two checks that run while the figures are counted; none without a run."""
+
+    def __init__(self, run_dir: Path | None) -> None:
+        names = () if run_dir is None else ("verify", "replay")
+        self._processes = {name: _start(name, str(run_dir)) for name in names}
+
+    def verdicts(self) -> list[Verdict]:
+        """Wait for both and return what they said."""
+        found = []
+        for name, process in self._processes.items():
+            said, complaint = process.communicate()
+            found.append(_verdict(name, process.returncode, said, complaint))
+        return found
+
+    def kill(self) -> None:
+        """End what still runs."""
+        for process in self._processes.values():
+            if process.poll() is None:
+                process.kill()
+                process.wait()
+
+
+def _start(name: str, run: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "minibot", name, run, "--json"],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        encoding="utf-8",
+    )
+
+
+def _verdict(name: str, code: int, said: str, complaint: str) -> Verdict:
+    try:
+        document = json.loads(said)
+    except ValueError:
+        return Verdict(name, False, plain_text(complaint.strip() or f"exit {code}"), {})
+    if name == "verify":
+        findings = document["findings"]
+        text = "clean" if not findings else counted(len(findings), "finding")
+        lines = [
+            f"{item['code']} {item['file']}:{item['line']}: {item['found']}"
+            for item in findings[:FINDINGS_SHOWN]
+        ]
+        return Verdict(name, code == 0, text, document, tuple(map(plain_text, lines)))
+    difference = document["difference"]
+    verdict = "identical" if document["identical"] else "DIFFERENT"
+    events = sum(sum(role["outputs"].values()) for role in document["roles"])
+    text = f"{verdict}, {counted(events, 'decision event')}, digest {document['digest'][:16]}"
+    lines = difference["lines"] if difference else []
+    return Verdict(name, code == 0, text, document, tuple(map(plain_text, lines)))
