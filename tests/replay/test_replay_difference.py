@@ -6,39 +6,14 @@ import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from minibot.kernel import canonical
-from minibot.kernel.journal import JournalReader, JournalWriter
-from minibot.kernel.line import encode_line
-from minibot.kernel.lock import WriterLock
+from minibot.kernel.journal import JournalReader
 from minibot.replay.compare import describe
 from minibot.replay.engine import Recorded, core_of, replay_role, replay_run
+from tests.replay.forged import Event, cut, edited
 from tests.runs import ShortRun, verb
-
-Event = dict[str, Any]
-
-
-def edited(
-    run: ShortRun, target: Path, queue: str, seq: int, edit: Callable[[Event], None]
-) -> Path:
-    """A copy of the run in which one event of a queue says something else, all hashes in order."""
-    copied = target / run.run_id
-    shutil.copytree(run.run_dir, copied)
-    folder = copied / "queues" / queue
-    lines = JournalReader(folder, "inbox").read(100_000)
-    for path in folder.glob("inbox.*"):
-        path.unlink()
-    writer = JournalWriter(folder, "inbox", lock=WriterLock(folder / "writer.lock"))
-    for line in lines:
-        event = canonical.decode(line.json)
-        if line.seq == seq:
-            edit(event)
-        writer.append([encode_line(canonical.encode(event))])
-    writer.close()
-    return copied
 
 
 def last_seq(run: ShortRun, queue: str) -> int:
@@ -130,17 +105,6 @@ def test_replay_with_another_constant_differs_from_the_first_signal_that_it_move
     assert result.difference.queue == "signals"
     fields = describe(result.difference)["fields"]
     assert any(name.startswith("payload.") for name in fields)
-
-
-def cut(run_dir: Path, queue: str) -> None:
-    """Take the last event of a queue away, with its hashes in order."""
-    folder = run_dir / "queues" / queue
-    lines = JournalReader(folder, "inbox").read(100_000)
-    for path in folder.glob("inbox.*"):
-        path.unlink()
-    writer = JournalWriter(folder, "inbox", lock=WriterLock(folder / "writer.lock"))
-    writer.append([encode_line(line.json) for line in lines[:-1]])
-    writer.close()
 
 
 def test_replay_without_the_last_outputs_is_identical_for_a_stopped_run_alone(

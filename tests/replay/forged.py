@@ -1,0 +1,47 @@
+"""Runs that say something else than they did, with every hash in order: what a cheat would make."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from minibot.kernel import canonical
+from minibot.kernel.journal import JournalReader, JournalWriter
+from minibot.kernel.line import encode_line
+from minibot.kernel.lock import WriterLock
+from tests.runs import ShortRun
+
+Event = dict[str, Any]
+
+
+def edited(
+    run: ShortRun, target: Path, queue: str, seq: int, edit: Callable[[Event], None]
+) -> Path:
+    """A copy of the run in which one event of a queue says something else, all hashes in order."""
+    copied = target / run.run_id
+    shutil.copytree(run.run_dir, copied)
+    folder = copied / "queues" / queue
+    lines = JournalReader(folder, "inbox").read(100_000)
+    for path in folder.glob("inbox.*"):
+        path.unlink()
+    writer = JournalWriter(folder, "inbox", lock=WriterLock(folder / "writer.lock"))
+    for line in lines:
+        event = canonical.decode(line.json)
+        if line.seq == seq:
+            edit(event)
+        writer.append([encode_line(canonical.encode(event))])
+    writer.close()
+    return copied
+
+
+def cut(run_dir: Path, queue: str) -> None:
+    """Take the last event of a queue away, with its hashes in order."""
+    folder = run_dir / "queues" / queue
+    lines = JournalReader(folder, "inbox").read(100_000)
+    for path in folder.glob("inbox.*"):
+        path.unlink()
+    writer = JournalWriter(folder, "inbox", lock=WriterLock(folder / "writer.lock"))
+    writer.append([encode_line(line.json) for line in lines[:-1]])
+    writer.close()
