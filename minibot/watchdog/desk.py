@@ -12,9 +12,9 @@ import queue
 import threading
 import traceback
 
-from minibot.events.model import JsonObject, StopJournal
+from minibot.events.model import JsonObject, Payload, StopJournal
 from minibot.events.order import LineSource
-from minibot.kernel.errors import RunStop
+from minibot.kernel.errors import ContractError, RunStop
 from minibot.kernel.files import read_hashed
 from minibot.kernel.queue import open_reader
 from minibot.runtime.clock import machine_ns, write_clock
@@ -202,7 +202,14 @@ class Desk:
             if payload is None:
                 self.context.incident("REQUEST_REFUSED", f"not a request: {request.get('kind')}")
             else:
-                self._control.append_roots([(payload, self.context.clock.now_ms())])
+                self._journal_request(payload)
+
+    def _journal_request(self, payload: Payload) -> None:
+        """Journal what an operator asked for; a request against its contract is refused."""
+        try:
+            self._control.append_roots([(payload, self.context.clock.now_ms())])
+        except ContractError as error:
+            self.context.incident("REQUEST_REFUSED", error.detail)
 
     def _watch_exchange(self) -> None:
         exchange = self.exchange
