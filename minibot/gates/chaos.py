@@ -110,7 +110,7 @@ def _run(fault: Fault, lab: Var) -> Result:
         )
     except FeatureMissing as missing:
         return _skipped(fault, missing)
-    except MinibotError as error:
+    except (MinibotError, OSError) as error:
         said = "" if night is None else night.said().strip()[-500:]
         return _failed(fault, str(error), *([f"the run said: {said}"] if said else []))
     finally:

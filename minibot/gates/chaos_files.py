@@ -13,7 +13,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Final
 
-from minibot.gates.chaos_night import Night, NotInjected
+from minibot.gates.chaos_night import FeatureMissing, Night, NotInjected
 from minibot.kernel.files import FILES, Access, read_hashed, write_atomic, write_hashed
 
 TICKS: Final = "market_ticks"
@@ -152,7 +152,12 @@ def cursor_link(night: Night) -> None:
     target = night.var.root / "elsewhere.json"
     write_atomic(target, path.read_bytes())
     link = path.with_name("planted.link")
-    os.symlink(target, link)
+    try:
+        os.symlink(target, link)
+    except OSError as error:
+        raise FeatureMissing(f"symbolic links for this user ({error.strerror})") from error
+    if not link.is_symlink():
+        raise FeatureMissing("symbolic links")
     os.replace(link, path)
     night.mark()
 

@@ -107,5 +107,6 @@ def test_lock_file_is_private_and_empty_whatever_the_umask(var_dir: Path) -> Non
     status = (var_dir / "deep" / "writer.lock").stat()
 
     assert status.st_size == 0
-    assert status.st_mode & 0o777 == 0o600
+    if sys.platform != "win32":  # Rights there are the folder's own, not a mode.
+        assert status.st_mode & 0o777 == 0o600
     assert (var_dir / "deep").stat().st_mode & 0o777 == 0o700
