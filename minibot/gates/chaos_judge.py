@@ -12,7 +12,7 @@ from typing import Final
 from minibot.events.model import JsonObject
 from minibot.events.order import LineSource
 from minibot.gates.chaos_fault import END, REFUSE, STOP, SURVIVE, Fault
-from minibot.gates.chaos_night import EXECUTION_QUEUES, QUIET_NS, Night
+from minibot.gates.chaos_night import EXECUTION_QUEUES, QUIET_NS, Night, inbox_bytes
 from minibot.kernel import canonical
 from minibot.kernel.errors import MinibotError, RunStop
 from minibot.kernel.journal import JournalReader
@@ -151,11 +151,11 @@ def _silence(fault: Fault, night: Night, recorded: Recorded) -> list[str]:
     if fault.expect != STOP:
         return []
     found = []
-    if night.quiet_lines is not None:
+    if night.quiet_bytes is not None:
         for queue in EXECUTION_QUEUES:
-            after = open_reader(recorded.queues, queue).head().lines - night.quiet_lines[queue]
-            if after:
-                found.append(f"{queue}: {after} lines later than {QUIET_NS // 10**9} s after STOP")
+            after = inbox_bytes(recorded.queues, queue) - night.quiet_bytes[queue]
+            if after > 0:
+                found.append(f"{queue}: {after} bytes later than {QUIET_NS // 10**9} s after STOP")
     ranges = list(recorded.order_log(recorded.roles.roles["execution_role"]))
     stops = [index for index, ack in enumerate(ranges) if ack.queue.startswith(STOP_JOURNAL)]
     if stops and stops[0] != len(ranges) - 1:

@@ -89,7 +89,7 @@ class Night:
         self.injected_ns = 0
         self.flagged_ns = 0
         self.ended_ns = 0
-        self.quiet_lines: dict[str, int] | None = None
+        self.quiet_bytes: dict[str, int] | None = None
         self.complaints: list[str] = []
         self.launcher: subprocess.Popen[bytes] | None = None
         self._sessions: set[int] = set()
@@ -110,7 +110,7 @@ class Night:
         """Start the run; it is up when `wait_for_trading` returns."""
         self.exit_code = None
         self.flagged_ns = self.ended_ns = 0
-        self.quiet_lines = None
+        self.quiet_bytes = None
         self.launcher = self.spawn(self.argv(), "launcher")
         self._sessions.add(self.launcher.pid)
 
@@ -185,8 +185,10 @@ class Night:
         moment = machine_ns()
         if not self.flagged_ns and os.path.lexists(self.var.flag):
             self.flagged_ns = moment
-        if self.flagged_ns and self.quiet_lines is None and moment - self.flagged_ns >= QUIET_NS:
-            self.quiet_lines = {queue: self.lines(queue) for queue in EXECUTION_QUEUES}
+        if self.flagged_ns and self.quiet_bytes is None and moment - self.flagged_ns >= QUIET_NS:
+            self.quiet_bytes = {
+                queue: inbox_bytes(self.var.queues, queue) for queue in EXECUTION_QUEUES
+            }
         if self.exit_code is None and self.launcher is not None:
             self.exit_code = self.launcher.poll()
             if self.exit_code is not None:
@@ -409,6 +411,14 @@ def empty(var: Var) -> None:
             shutil.rmtree(path)
         else:
             path.unlink()
+
+
+def inbox_bytes(queues: Path, queue: str) -> int:
+    """Return how many bytes a queue's file holds, published or not.
+
+    Counted in bytes because recovery may publish later what was written before a STOP.
+    """
+    return (queues / queue / "inbox.jsonl").stat().st_size
 
 
 def _lines(reader: JournalReader) -> int:

@@ -177,6 +177,10 @@ class Child:
         """Return machine milliseconds since the loop of the child last turned."""
         return (awake_ns() - self.turned_ns) // NS_PER_MS
 
+    def silent_ms(self) -> int:
+        """Return machine milliseconds since the last heartbeat."""
+        return (awake_ns() - self.heard_ns) // NS_PER_MS
+
     def stuck_ms(self) -> int:
         """Return machine milliseconds for which inputs wait and the position has not moved."""
         return (awake_ns() - self.moved_ns) // NS_PER_MS

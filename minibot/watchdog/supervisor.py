@@ -114,6 +114,11 @@ class Supervisor:
             if child.age_ms() <= limits.starting_ms_max:
                 return None
             return self._hung(child, f"is still starting after {child.age_ms()} ms")
+        hung_ms = limits.hung_execution_ms if child.name == EXECUTION else limits.hung_ms
+        if child.silent_ms() > hung_ms:
+            # Heartbeats come from a thread that no disk can block: what is silent is frozen, also
+            # when the last that it said was that a sync had begun.
+            return self._hung(child, f"has not been heard for {child.silent_ms()} ms")
         sync_ns = heartbeat["sync_ns"]
         if sync_ns:
             synced_ms = (machine_ns() - sync_ns) // NS_PER_MS
@@ -121,7 +126,6 @@ class Supervisor:
                 detail = f"{child.name}: a sync takes {synced_ms} ms"
                 return StopRecord(WATCHDOG, "CONSUMER_LAG", detail)
             return None
-        hung_ms = limits.hung_execution_ms if child.name == EXECUTION else limits.hung_ms
         if child.quiet_ms() > hung_ms:
             return self._hung(child, f"has not turned its loop for {child.quiet_ms()} ms")
         if heartbeat["waiting"] and child.stuck_ms() > hung_ms:

@@ -105,13 +105,14 @@ def test_judge_finds_an_end_other_than_the_expected_one(
 
 @pytest.mark.row("N-90")
 def test_judge_finds_execution_that_goes_on_after_a_stop(hung: Night) -> None:
-    """Lines that came later than a second after the flag are complained of."""
-    watched = hung.quiet_lines
-    hung.quiet_lines = {"order_results": -1, "fills": 0}
+    """What came later than a second after the flag is complained of."""
+    watched = hung.quiet_bytes
+    assert watched is not None
+    hung.quiet_bytes = {**watched, "order_results": watched["order_results"] - 1}
     try:
         found = complaints(FAULTS["role_hang"], hung)
     finally:
-        hung.quiet_lines = watched
+        hung.quiet_bytes = watched
 
     assert any("order_results" in complaint and "after STOP" in complaint for complaint in found)
 

@@ -103,6 +103,18 @@ def test_sync_that_takes_too_long_is_lag_and_no_hang(tmp_path: Path, watches: li
     assert "a sync takes" in record.detail
 
 
+@pytest.mark.row("N-35", "F63")
+def test_role_frozen_in_the_middle_of_a_sync_is_hung(tmp_path: Path, watches: list[Watch]) -> None:
+    """No disk blocks heartbeats: one that stops beating is frozen, whatever it said last."""
+    watch = Watch(tmp_path / "var", {"execution_role": "frozen_in_sync"})
+    watches.append(watch)
+
+    record = watch.stop()
+
+    assert record.reason_code == "ROLE_HUNG"
+    assert "execution_role has not been heard" in record.detail
+
+
 @pytest.mark.row("N-20", "N-103", "F65")
 def test_role_that_crashes_is_restarted_until_its_budget_is_spent(
     tmp_path: Path, watches: list[Watch]

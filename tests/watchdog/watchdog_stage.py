@@ -80,6 +80,10 @@ while not last.wait(0.05):
         say(waiting=10**9)
     elif how == "syncing":
         say(sync_ns=1)
+    elif how == "frozen_in_sync":
+        if not turns:
+            turns = 1
+            say(sync_ns=time.monotonic_ns())
     else:
         turns += 1
         position += 1
