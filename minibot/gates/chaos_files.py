@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 from collections.abc import Callable
 from hashlib import sha256
 from pathlib import Path
 from typing import Final
 
 from minibot.gates.chaos_night import FeatureMissing, Night, NotInjected
+from minibot.kernel.errors import RunStop
 from minibot.kernel.files import FILES, Access, read_hashed, write_atomic, write_hashed
 
 TICKS: Final = "market_ticks"
@@ -100,12 +102,19 @@ def append_foreign(night: Night) -> None:
 def delete_queue(night: Night) -> None:
     """Delete a queue's file while its writer holds it."""
     FILES.unlink(inbox(night))
+    if inbox(night).exists():
+        raise FeatureMissing("the removal of a file that is held (Wine waits for its holders)")
     night.mark()
 
 
 def replace_queue(night: Night) -> None:
     """Put another file in the place of a queue's, as programs do that save by replacing."""
-    write_atomic(inbox(night), b"")
+    try:
+        write_atomic(inbox(night), b"")
+    except RunStop as error:
+        if sys.platform == "win32" and error.reason_code == "IO_RENAME":
+            raise FeatureMissing("the replacement of a file that is held (Windows)") from error
+        raise
     night.mark()
 
 
