@@ -48,6 +48,7 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Result]:
     return {result.name: result for result in found}
 
 
+@pytest.mark.row("N-01", "N-81", "N-82", "N-83", "N-84", "N-85", "N-86", "N-87")
 @pytest.mark.row("N-88", "N-89", "N-90")
 @pytest.mark.parametrize(
     "name", [pytest.param(name, marks=pytest.mark.row(*rows)) for name, rows in NAMED.items()]

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import gzip
+import json
 import socket
 from pathlib import Path
 
 import pytest
 
 from tests.nights.night import Night, refused, wait_until
+from tests.runs import verb
 
 DEMO = "config/nore-demo.v1.json"
 
@@ -126,3 +128,27 @@ def test_second_interrupt_stops_at_once(tmp_path: Path) -> None:
     assert code == 10, said
     assert "OPERATOR_KILL" in said
     assert (tmp_path / "var" / "STOP.flag").exists()
+
+
+@pytest.mark.row("B-64", "N-89", "N-90")
+def test_kill_switch_stops_at_once_and_clear_stop_lets_the_next_night_start(
+    tmp_path: Path,
+) -> None:
+    """`minibot kill` ends a night with its reason on record; the flag goes only on record too."""
+    var = tmp_path / "var"
+    night = Night(var)
+    night.await_trading()
+
+    assert verb(var, "kill", "--reason", "I saw smoke").code == 0
+    code, said = night.end()
+    assert code == 10, said
+    stops = [json.loads(line[72:]) for line in (var / "stop_journal.jsonl").open("rb")]
+    assert [stop["payload"]["reason_code"] for stop in stops] == ["OPERATOR_KILL"]
+    assert "I saw smoke" in stops[0]["payload"]["detail"]
+    assert_refused(demo(var), {2}, "STOP", tmp_path / "none")
+
+    assert verb(var, "clear-stop", "--reason", "only toast").code == 0
+    assert not (var / "STOP.flag").exists()
+    last = [json.loads(line[72:]) for line in (var / "stop_journal.jsonl").open("rb")][-1]
+    assert last["payload"]["kind"] == "CLEAR"
+    assert last["payload"]["why"] == "only toast"

@@ -31,7 +31,7 @@ def await_ticks(night: Night, before: int) -> None:
     wait_until(lambda: night.lines("market_ticks") > before, "ticks go on")
 
 
-@pytest.mark.row("N-20", "N-02", "N-121", "N-103")
+@pytest.mark.row("N-14", "N-20", "N-02", "N-121", "N-103", "D-60", "B-70")
 def test_night_with_each_role_killed_once_ends_well_and_replays_identical(tmp_path: Path) -> None:
     """Each role is killed in turn; it comes back within its budget and its outputs are exact."""
     night = Night(tmp_path / "var", ["duration_ms=420000"])
