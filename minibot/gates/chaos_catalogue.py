@@ -44,6 +44,7 @@ BASE: Final[Mapping[str, object]] = {
 }
 # The fastest speed that the profile allows: an outage of 120 s of market time takes 2 s.
 FAST: Final[Mapping[str, object]] = {"embedded.speed": "60"}
+PLANT_AFTER_LINES: Final = 2
 SIGNALS_READERS: Final = (*RISK, *AI)
 # Long enough after the launcher's start that the run trades, on a slow machine too.
 PLANT_AFTER_MS: Final = 8_000
@@ -83,11 +84,11 @@ def _planted(
         name,
         ids,
         what,
-        processes.wait_for_stop,
+        processes.planted_line(queue, PLANT_AFTER_LINES + 1),
         code,
         readers,
         ready="run",
-        chaos={"plant": name, "role": writer, "queue": queue, "after": 2},
+        chaos={"plant": name, "role": writer, "queue": queue, "after": PLANT_AFTER_LINES},
         damaged=(queue,),
         dead_letter=True,
     )
@@ -513,6 +514,15 @@ EXCHANGE: Final = (
         "EXCHANGE_ERROR_RATE",
         MARKET,
         sets=FAST,
+    ),
+    _stop(
+        "exchange_flapping",
+        "F104 N-84",
+        "the exchange drops every connection again",
+        venue.drop_again_and_again,
+        "EXCHANGE_ERROR_RATE",
+        MARKET,
+        sets={**FAST, "binance.reconnects_max": 5},
     ),
     _stop(
         "exchange_ban",

@@ -418,7 +418,8 @@ def inbox_bytes(queues: Path, queue: str) -> int:
 
     Counted in bytes because recovery may publish later what was written before a STOP.
     """
-    return (queues / queue / "inbox.jsonl").stat().st_size
+    path = queues / queue / "inbox.jsonl"
+    return path.stat().st_size if path.exists() else 0
 
 
 def _lines(reader: JournalReader) -> int:

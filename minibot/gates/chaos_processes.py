@@ -8,6 +8,7 @@ from typing import Final
 
 import psutil
 
+from minibot.gates.chaos_fault import Inject
 from minibot.gates.chaos_night import TRADING_ROLES, FeatureMissing, Night
 from minibot.kernel.files import read_hashed
 from minibot.runtime.stop import raise_flag
@@ -21,8 +22,21 @@ FILE_BYTES_MAX: Final = 4096
 
 
 def wait_for_stop(night: Night) -> None:
-    """Let the run meet what its profile plants."""
-    night.mark()
+    """Let the run meet what its profile plants; from when it does nobody can say."""
+
+
+def planted_line(queue: str, number: int) -> Inject:
+    """Return an injection that waits for the line that its writer spoils."""
+
+    def inject(night: Night) -> None:
+        night.wait_for(
+            f"line {number} of {queue}",
+            lambda: night.lines(queue) >= number or night.flagged_ns or night.look() or None,
+            until_end=True,
+        )
+        night.mark()
+
+    return inject
 
 
 # --- roles --------------------------------------------------------------------------------------

@@ -46,13 +46,22 @@ def kill_exchange(night: Night) -> None:
 
 def send_garbage(night: Night) -> None:
     """Put frames between the good ones that nobody can read, until the run has had enough."""
+    _until_stop(night, 0.02, "garbage", n=3)
+
+
+def drop_again_and_again(night: Night) -> None:
+    """Drop each connection soon after it stands, until the run has had enough."""
+    _until_stop(night, 0.1, "drop")
+
+
+def _until_stop(night: Night, pause_s: float, name: str, **fields: object) -> None:
     night.mark()
     while not night.look() and not night.flagged_ns:
         try:
-            night.exchange_fault("garbage", n=3)
+            night.exchange_fault(name, **fields)
         except NotInjected:
             return  # The exchange ended with the run; whether that is right the judge says.
-        time.sleep(0.02)
+        time.sleep(pause_s)
 
 
 # --- the AI -------------------------------------------------------------------------------------
