@@ -301,6 +301,7 @@ def test_pyproject_asks_for_strict_types_and_a_python_that_is_tested(project: Pa
         "minibot verify",
         "minibot replay",
         "tools/independent_check.py",
+        "tools.windows_check",
     ],
 )
 def test_ci_runs_every_check_whole(project: Path, command: str) -> None:

@@ -1,0 +1,98 @@
+"""tools/windows_check.py: it says what is missing, and a step that goes wrong is no success."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from tools import windows_check
+from tools.windows_check import Failed, Wine
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="needs Linux: Wine")
+
+PYTHON = """#!/bin/sh
+echo "$@" >> "$(dirname "$0")/asked"
+echo "replay 20261120_090400: identical, digest {digest}"
+echo "gate schema: {gate}"
+exit {code}
+"""
+
+
+def stand_in(folder: Path, *, code: int = 0, gate: str = "passes", digest: str = "a" * 64) -> Wine:
+    """Return a Windows Python that says always the same, whatever it is asked."""
+    folder.mkdir(exist_ok=True)
+    script = folder / "python"
+    script.write_text(PYTHON.format(code=code, gate=gate, digest=digest))
+    script.chmod(0o755)
+    return Wine(folder)
+
+
+@pytest.mark.row("N-124")
+def test_check_without_the_builder_names_it_and_is_no_failure(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A clone without the folder beside it cannot build a Windows Python."""
+    monkeypatch.setattr(windows_check, "BUILDER", tmp_path / "make-windows-python")
+
+    assert windows_check.main(["--folder", str(tmp_path / "windows")]) == 0
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert last.startswith("SKIPPED: ")
+    assert "make-windows-python" in last
+
+
+@pytest.mark.row("N-124")
+def test_check_without_wine_names_the_packages_and_is_no_failure(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Nobody's machine is changed unless they ask for it."""
+    builder = tmp_path / "make-windows-python"
+    builder.write_text("exit 3\n")
+    monkeypatch.setattr(windows_check, "BUILDER", builder)
+    monkeypatch.setattr(windows_check, "PROGRAMS", ("wine-that-nobody-has",))
+
+    assert windows_check.main(["--folder", str(tmp_path / "windows")]) == 0
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert last.startswith("SKIPPED: ")
+    assert "wine-that-nobody-has" in last
+    assert "wine64" in last
+
+
+def test_check_with_a_builder_that_fails_is_a_failure(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What is there and does not work is not the same as what is missing."""
+    builder = tmp_path / "make-windows-python"
+    builder.write_text("echo no wheel for orjson; exit 3\n")
+    monkeypatch.setattr(windows_check, "BUILDER", builder)
+    monkeypatch.setattr(windows_check, "PROGRAMS", ())
+
+    assert windows_check.main(["--folder", str(tmp_path / "windows")]) == 1
+    assert "no wheel for orjson" in capsys.readouterr().out
+
+
+def test_step_with_another_exit_code_fails_with_its_last_words(tmp_path: Path) -> None:
+    """No step is fine because it printed something."""
+    with pytest.raises(Failed, match="exit code 10"):
+        windows_check.verify(stand_in(tmp_path, code=10))
+
+
+def test_gate_that_fails_or_says_nothing_fails_its_step(tmp_path: Path) -> None:
+    """The step reads every verdict."""
+    assert windows_check.gates(stand_in(tmp_path)) == "schema: passes"
+    with pytest.raises(Failed, match="gate schema: fails"):
+        windows_check.gates(stand_in(tmp_path, code=1, gate="fails"))
+
+
+def test_digest_that_differs_fails_its_step(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run is the same run on both systems, or the step is red."""
+    said = "replay 20261120_090400: identical, digest " + "a" * 64
+    monkeypatch.setattr(windows_check, "_here", lambda *_words: said)
+    (tmp_path / "run" / "runs" / "20261120_090400").mkdir(parents=True)
+
+    assert "a" * 64 in windows_check.replay(stand_in(tmp_path))
+    with pytest.raises(Failed, match="b" * 64):
+        windows_check.replay(stand_in(tmp_path, digest="b" * 64))
