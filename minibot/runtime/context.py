@@ -127,6 +127,7 @@ class RoleContext:
         )
         self._started_ns = machine_ns()
         self._process = psutil.Process()
+        self._postponed: set[str] = set()
         self._outputs: dict[str, Output] = {}
         self._recoveries: list[tuple[str, int, int]] = []
         self._part_synced_ns = 0
@@ -183,6 +184,16 @@ class RoleContext:
                 f"{queue}: kept {kept} whole lines, set {cut} bytes aside in quarantine",
             )
 
+    def _report_postponed(self) -> None:
+        """Journal once for each queue that another program keeps it from being rotated."""
+        for queue, output in (*self._outputs.items(), *self._parts.items()):
+            if output.writer.rotations_postponed and queue not in self._postponed:
+                self._postponed.add(queue)
+                self.incident(
+                    "ROTATION_POSTPONED",
+                    f"{queue}: another program holds the file; its segment grows meanwhile",
+                )
+
     def uptime_s(self) -> int:
         """Return whole machine seconds since this process started its role."""
         return (machine_ns() - self._started_ns) // 1_000_000_000
@@ -190,6 +201,7 @@ class RoleContext:
     def health(self, state: str, **fields: Any) -> None:
         """Append one `health` event of this role with its process figures."""
         self.heartbeat.state = state
+        self._report_postponed()
         output = self._parts[HEALTH]
         payload = Health(
             role=self.name,

@@ -157,3 +157,20 @@ def test_role_that_starts_slowly_is_not_taken_for_hung(tmp_path: Path) -> None:
 
     # Both times count from the first word after STARTING, which came 0.6 s after the others.
     assert child.turned_ns == child.moved_ns == child.heard_ns
+
+
+@pytest.mark.row("N-124")
+def test_file_that_a_foreign_program_keeps_from_rotation_is_an_incident_once(stage: Stage) -> None:
+    """Appends go on in a longer segment, and the operator is told whose file it is."""
+    context = stage.context()
+    output = context.open_output("control")
+    context.health("READY")
+    assert stage.envelopes("incidents", "watchdog_role") == []
+    output.writer.rotations_postponed = 3
+    context.health("READY")
+    context.health("READY")
+    context.close_outputs()
+
+    (incident,) = stage.envelopes("incidents", "watchdog_role")
+    assert incident["payload"]["kind"] == "ROTATION_POSTPONED"
+    assert incident["payload"]["detail"].startswith("control: ")
