@@ -234,7 +234,7 @@ def gates(wine: Wine) -> str:
 
 def chaos(wine: Wine) -> str:
     """Put some faults into real short runs: each ends as catalogued."""
-    return _last(wine.minibot("chaos", *FAULTS, "--jobs", "1"))
+    return _last(wine.minibot("chaos", *FAULTS, "--jobs", "2"))
 
 
 STEPS: Final[tuple[Callable[[Wine], str], ...]] = (

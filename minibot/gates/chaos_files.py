@@ -14,7 +14,8 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Final
 
-from minibot.gates.chaos_night import FeatureMissing, Night, NotInjected
+from minibot.gates.chaos_crew import FeatureMissing
+from minibot.gates.chaos_night import Night, NotInjected
 from minibot.kernel.errors import RunStop
 from minibot.kernel.files import FILES, Access, read_hashed, write_atomic, write_hashed
 

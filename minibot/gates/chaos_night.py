@@ -7,13 +7,10 @@ what execution had written a second later.
 
 from __future__ import annotations
 
-import ctypes
 import json
 import os
 import shutil
-import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -21,11 +18,11 @@ from pathlib import Path
 from typing import Final, TypeVar
 
 import filelock
-import psutil
 import requests
 
 from minibot.events.model import JsonObject
 from minibot.events.order import LineSource
+from minibot.gates.chaos_crew import OWN_GROUP, Crew, interrupted, named, signalled
 from minibot.kernel import canonical
 from minibot.kernel.errors import MinibotError, RunStop
 from minibot.kernel.files import ensure_folder, read_hashed, write_atomic
@@ -49,10 +46,6 @@ QUIET_NS: Final = 1_000_000_000
 GOES_ON_LINES: Final = 300
 
 Found = TypeVar("Found")
-
-
-class FeatureMissing(MinibotError):
-    """This machine cannot have the fault; the message names the feature."""
 
 
 class NotInjected(MinibotError):
@@ -92,7 +85,7 @@ class Night:
         self.quiet_bytes: dict[str, int] | None = None
         self.complaints: list[str] = []
         self.launcher: subprocess.Popen[bytes] | None = None
-        self._sessions: set[int] = set()
+        self.crew = Crew(var.root)
         empty(var)
         write_atomic(self.profile, _profile(self.sets))
 
@@ -112,7 +105,7 @@ class Night:
         self.flagged_ns = self.ended_ns = 0
         self.quiet_bytes = None
         self.launcher = self.spawn(self.argv(), "launcher")
-        self._sessions.add(self.launcher.pid)
+        self.crew.sessions.add(self.launcher.pid)
 
     def spawn(self, argv: Sequence[str], log: str) -> subprocess.Popen[bytes]:
         """Start a process of the drill, its words in a file of their own."""
@@ -129,7 +122,7 @@ class Night:
                 env=environ,
                 cwd=PROJECT,
                 start_new_session=True,
-                creationflags=_OWN_GROUP,
+                creationflags=OWN_GROUP,
             )
         finally:
             os.close(descriptor)
@@ -162,7 +155,7 @@ class Night:
         """
         if self.launcher is None:
             return
-        _interrupted(self.launcher)
+        interrupted(self.launcher)
 
     def ask_end(self) -> None:
         """Leave the request that `minibot stop` leaves."""
@@ -311,43 +304,11 @@ class Night:
 
     def role_pid(self, role: str) -> int | None:
         """Return the process id of a role of this run, None while it has none."""
-        wanted = ["minibot.runtime.role", role]
-        for process in self.processes():
-            if _holds(process, wanted):
-                return process.pid
-        return None
+        return self.crew.pid("minibot.runtime.role", role)
 
     def child_pid(self, *words: str) -> int | None:
         """Return the process id of another process of this run by words of its command line."""
-        for process in self.processes():
-            if _holds(process, words):
-                return process.pid
-        return None
-
-    def processes(self) -> list[psutil.Process]:
-        """Return every living process of the run, the launcher among them."""
-        root = str(self.var.root)
-        found = []
-        for process in psutil.process_iter(["cmdline", "status"]):
-            words = process.info["cmdline"] or []
-            if process.info["status"] == psutil.STATUS_ZOMBIE or process.pid == os.getpid():
-                continue
-            is_ours = any(word == root or word.startswith(root + os.sep) for word in words[1:])
-            if is_ours or _session(process.pid) in self._sessions:
-                found.append(process)
-        return found
-
-    def kill(self, pid: int) -> None:
-        """End a process of the run at once."""
-        _signalled(pid, lambda process: process.kill())
-
-    def suspend(self, pid: int) -> None:
-        """Freeze a process of the run."""
-        _signalled(pid, lambda process: process.suspend())
-
-    def resume(self, pid: int) -> None:
-        """Let a frozen process go on."""
-        _signalled(pid, lambda process: process.resume())
+        return self.crew.pid(*words)
 
     @contextmanager
     def suspended(self, role: str) -> Iterator[None]:
@@ -357,20 +318,31 @@ class Night:
         try:
             yield
         finally:
-            if psutil.pid_exists(pid):
-                self.resume(pid)
+            self.resume(pid)
+
+    def kill(self, pid: int) -> None:
+        """End a process of the run at once."""
+        signalled(pid, lambda process: process.kill())
+
+    def suspend(self, pid: int) -> None:
+        """Freeze a process of the run."""
+        signalled(pid, lambda process: process.suspend())
+
+    def resume(self, pid: int) -> None:
+        """Let a frozen process go on."""
+        signalled(pid, lambda process: process.resume())
 
     def orphans(self) -> list[str]:
         """Return the processes that still live after the time in which they had to end."""
         deadline = machine_ns() + int(ORPHAN_S * 1e9)
-        while (found := self.processes()) and machine_ns() < deadline:
+        while (found := self.crew.members()) and machine_ns() < deadline:
             time.sleep(POLL_S)
-        return [_named(process) for process in found]
+        return [named(process) for process in found]
 
     def clean_up(self) -> None:
         """End whatever of this run still lives."""
-        for process in self.processes():
-            _signalled(process.pid, lambda victim: victim.kill())
+        for process in self.crew.members():
+            self.kill(process.pid)
         if self.launcher is not None:
             self.launcher.wait(WAIT_S)
 
@@ -443,54 +415,3 @@ def _profile(sets: Mapping[str, object]) -> bytes:
 def _steers(name: str) -> bool:
     """Return whether an environment variable would change the drill's profile."""
     return name.upper().startswith("MINIBOT__")
-
-
-def _holds(process: psutil.Process, words: Sequence[str]) -> bool:
-    try:
-        cmdline = process.cmdline()
-    except psutil.Error:
-        return False
-    return all(any(word in part for part in cmdline) for word in words)
-
-
-def _named(process: psutil.Process) -> str:
-    try:
-        return f"{process.pid} {' '.join(process.cmdline())[:120]}"
-    except psutil.Error:
-        return f"{process.pid}"
-
-
-def _signalled(pid: int, act: Callable[[psutil.Process], object]) -> None:
-    try:
-        act(psutil.Process(pid))
-    except psutil.NoSuchProcess:
-        return
-
-
-if sys.platform == "win32":
-    _OWN_GROUP: Final = subprocess.CREATE_NEW_PROCESS_GROUP
-
-    def _interrupted(process: subprocess.Popen[bytes]) -> None:
-        # Not by `send_signal`: where the call fails, Python 3.11 kills the process instead.
-        told = ctypes.windll.kernel32.GenerateConsoleCtrlEvent(signal.CTRL_BREAK_EVENT, process.pid)
-        if not told:
-            raise FeatureMissing("a console that tells its processes of Ctrl-Break")
-
-    def _session(pid: int) -> int:
-        # No sessions of this kind here: whom the launcher started is of the run.
-        try:
-            return psutil.Process(pid).ppid()
-        except psutil.Error:
-            return 0
-
-else:
-    _OWN_GROUP: Final = 0
-
-    def _interrupted(process: subprocess.Popen[bytes]) -> None:
-        process.send_signal(signal.SIGINT)
-
-    def _session(pid: int) -> int:
-        try:
-            return os.getsid(pid)
-        except OSError:
-            return 0

@@ -8,8 +8,9 @@ from typing import Final
 
 import psutil
 
+from minibot.gates.chaos_crew import FeatureMissing
 from minibot.gates.chaos_fault import Inject
-from minibot.gates.chaos_night import TRADING_ROLES, FeatureMissing, Night
+from minibot.gates.chaos_night import TRADING_ROLES, Night
 from minibot.kernel.files import read_hashed
 from minibot.runtime.stop import raise_flag
 from minibot.watchdog.making import role_argv

@@ -6,7 +6,8 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-from minibot.gates.chaos_night import FeatureMissing, Night, NotInjected
+from minibot.gates.chaos_crew import FeatureMissing
+from minibot.gates.chaos_night import Night, NotInjected
 from minibot.gates.chaos_processes import kill_role
 
 FOREVER_MS: Final = 10**9
