@@ -1,0 +1,68 @@
+"""Cases that read: a prepared journal through the reader, and through `verify`."""
+
+from __future__ import annotations
+
+import resource
+import time
+from pathlib import Path
+from typing import Final
+
+from minibot.kernel.line import encode_line
+from minibot.kernel.queue import open_reader, open_writer
+from minibot.kernel.verify import verify_tree
+from tools.bench import workload
+from tools.bench.worker import Answer
+
+# As many as a role takes at once, see runtime.shell.
+READ_LINES: Final = 256
+PREPARE_LINES: Final = 4096
+
+
+def prepare(root: str, lines: int, is_real: bool = False) -> Answer:
+    """Make a queue of many events, unless it stands already with so many."""
+    codec = workload.codec()
+    reader = open_reader(root, workload.QUEUE)
+    standing = reader.head().lines
+    reader.close()
+    if standing == lines:
+        return {"lines": lines}
+    writer = open_writer(root, workload.QUEUE, sync=False)
+    events = workload.ticks(workload.EVENTS, is_real)
+    ready = [encode_line(codec.encode(workload.QUEUE, event)) for event in events]
+    at = writer.position.seq
+    while at < lines:
+        first = at % len(ready)
+        batch = ready[first : first + min(PREPARE_LINES, lines - at)]
+        writer.append(batch)
+        at += len(batch)
+    writer.close()
+    return {"lines": writer.position.seq}
+
+
+def read(root: str, is_decoded: bool = True) -> Answer:
+    """Read a queue from its beginning to its end, each event decoded and validated."""
+    codec = workload.codec()
+    decode = codec.decode
+    reader = open_reader(root, workload.QUEUE)
+    count = 0
+    begin, begin_cpu = time.perf_counter(), time.process_time()
+    while lines := reader.read(READ_LINES):
+        if is_decoded:
+            for line in lines:
+                decode(workload.QUEUE, line.json)
+        count += len(lines)
+    seconds, cpu = time.perf_counter() - begin, time.process_time() - begin_cpu
+    reader.close()
+    return {"events": count, "seconds": seconds, "cpu": cpu, "rss_mb": rss_mb()}
+
+
+def verify(root: str) -> Answer:
+    """Verify a folder of queues and count what was found."""
+    begin = time.perf_counter()
+    findings = [f"{finding}" for finding in verify_tree(Path(root))]
+    return {"findings": findings, "seconds": time.perf_counter() - begin, "rss_mb": rss_mb()}
+
+
+def rss_mb() -> float:
+    """Return the most memory that this process has held, in MB."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
