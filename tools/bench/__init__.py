@@ -1,4 +1,4 @@
 """Benchmarks as commands: what is measured, against which figures, with all samples.
 
-    python -m tools.bench journal [--peers] [--json] [--only J4 ...]
+The command is `python -m tools.bench journal [--peers] [--json] [--only J4 ...]`.
 """

@@ -3,6 +3,8 @@
     python -m tools.bench journal                    all measures, without peers
     python -m tools.bench journal --peers            and the peers beside them, set up on demand
     python -m tools.bench journal --only J4 J7 --json
+
+Every report names machine, disk and load; a figure is worth what else the machine had to do.
 """
 
 from __future__ import annotations
@@ -40,9 +42,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parser().parse_args(given)
     command = shlex.join(["python", "-m", "tools.bench", *given])
     head: Json = {"bench": arguments.bench, "command": command, **machine.describe()}
-    plan = journal.Plan(
-        repeats=arguments.repeats, is_real=arguments.real, is_full=arguments.full
-    )
+    plan = journal.Plan(repeats=arguments.repeats, is_real=arguments.real, is_full=arguments.full)
     measures: list[Measure] = []
     for id_ in arguments.only or journal.MEASURES:
         print(f"{id_} ...", file=sys.stderr, flush=True)
