@@ -10,6 +10,16 @@ import pytest
 from tests.runs import ShortRun, make_run
 
 PROJECT = Path(__file__).resolve().parent.parent
+MARKS = (
+    "fault(*ids, by, ends): faults that the test injects, how, and what they end in (tools/faults)",
+    "real_injection: the system itself fails; needs features that tests/kernel/injection.py names",
+)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Register the marks of faults."""
+    for mark in MARKS:
+        config.addinivalue_line("markers", mark)
 
 
 @pytest.fixture(scope="session")

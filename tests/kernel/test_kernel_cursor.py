@@ -45,6 +45,10 @@ def test_cursor_of_a_new_queue_is_none_yet(var_dir: Path) -> None:
     assert Cursor(var_dir / QUEUE / "cursor.json", RUN, QUEUE, ROLE).load() == AT
 
 
+@pytest.mark.row("F37")
+@pytest.mark.fault(
+    "F37", by="a cursor of another run, queue or reader", ends="STOP(CURSOR_FOREIGN_RUN)"
+)
 @pytest.mark.parametrize(
     ("run_id", "queue", "reader"),
     [("20261120_074601", QUEUE, ROLE), (RUN, "signals", ROLE), (RUN, QUEUE, "ai_role")],
@@ -60,7 +64,10 @@ def test_cursor_of_another_run_queue_or_reader_stops(
     assert caught.value.reason_code == "CURSOR_FOREIGN_RUN"
 
 
-@pytest.mark.row("U-18", "N-83")
+@pytest.mark.row("U-18", "N-83", "F36", "F43")
+@pytest.mark.fault(
+    "F36", "F43", by="every byte of a cursor changed", ends="STOP(ATOMICITY_VIOLATION)"
+)
 def test_cursor_with_any_byte_changed_is_a_violation(var_dir: Path) -> None:
     """F36, F43: it fails its own hash."""
     cursor(var_dir).save(AT)
@@ -73,6 +80,10 @@ def test_cursor_with_any_byte_changed_is_a_violation(var_dir: Path) -> None:
         change(path, offset, 0x01)
 
 
+@pytest.mark.row("F36")
+@pytest.mark.fault(
+    "F36", by="well-hashed nonsense: wrong types, negative, missing", ends="STOP(CURSOR_CORRUPT)"
+)
 @pytest.mark.parametrize(
     ("key", "value"),
     [
@@ -100,6 +111,10 @@ def test_cursor_that_is_hashed_and_makes_no_sense_is_corrupt(
     assert caught.value.reason_code == "CURSOR_CORRUPT"
 
 
+@pytest.mark.row("F43")
+@pytest.mark.fault(
+    "F43", by="a generation that its owner did not write", ends="STOP(ATOMICITY_VIOLATION)"
+)
 def test_cursor_written_by_somebody_else_meanwhile_is_a_violation(var_dir: Path) -> None:
     """F43: its generation is not the one that this reader left."""
     ours = cursor(var_dir)
@@ -135,6 +150,8 @@ def test_cursor_deleted_under_its_reader_is_written_again(var_dir: Path) -> None
     assert cursor(var_dir).load() == LATER
 
 
+@pytest.mark.row("F39")
+@pytest.mark.fault("F39", by="a temp file left beside the cursor", ends="SURVIVE")
 def test_cursor_temp_file_of_a_killed_process_is_removed(var_dir: Path) -> None:
     """F39: leftovers mean nothing and go."""
     cursor(var_dir).save(AT)

@@ -34,7 +34,8 @@ while True:
 """
 
 
-@pytest.mark.row("N-05", "N-102")
+@pytest.mark.row("N-05", "N-102", "F40")
+@pytest.mark.fault("F40", by="seam: crash before and after every call", ends="SURVIVE")
 @pytest.mark.parametrize("is_after", [False, True])
 def test_write_atomic_crashing_at_any_call_leaves_old_or_new(var_dir: Path, is_after: bool) -> None:
     """Wherever the process dies, the file is whole, and the next write succeeds."""
@@ -59,7 +60,8 @@ def test_write_atomic_crashing_at_any_call_leaves_old_or_new(var_dir: Path, is_a
     assert seen == {OLD, NEW}
 
 
-@pytest.mark.row("N-05", "N-102")
+@pytest.mark.row("N-05", "N-102", "F40")
+@pytest.mark.fault("F40", by="30 SIGKILLs of a process that replaces one file", ends="SURVIVE")
 def test_write_hashed_by_a_process_killed_at_random_is_always_whole(var_dir: Path) -> None:
     """Thirty SIGKILLs into a busy writer: the file verifies each time and never goes back."""
     path = var_dir / "cursor.json"
@@ -112,6 +114,8 @@ def test_write_atomic_on_a_failing_disk_keeps_the_old_content(
     assert os.listdir(var_dir) == ["state.json"]
 
 
+@pytest.mark.row("F42")
+@pytest.mark.fault("F42", by="seam: fsync of the folder gives EIO", ends="STOP(IO_FSYNC)")
 def test_write_atomic_with_a_failing_folder_sync_stops(var_dir: Path) -> None:
     """A name that may not be durable is an error, however good the file is."""
     files = FaultFiles()
@@ -122,6 +126,13 @@ def test_write_atomic_with_a_failing_folder_sync_stops(var_dir: Path) -> None:
     assert caught.value.reason_code == "IO_FSYNC"
 
 
+@pytest.mark.row("F41")
+@pytest.mark.fault(
+    "F41", by="seam: a sharing violation, three times and for ever", ends="STOP(IO_RENAME)"
+)
+@pytest.mark.fault(
+    "F41", by="seam: a sharing violation that passes", ends="tried again within bounds"
+)
 @pytest.mark.parametrize(("times", "is_written"), [(3, True), (10_000, False)])
 def test_write_atomic_on_a_sharing_violation_tries_again_within_bounds(
     var_dir: Path, times: int, is_written: bool
@@ -265,7 +276,8 @@ def test_hashed_file_with_any_bit_flipped_is_a_violation(var_dir: Path) -> None:
     read_hashed(path)
 
 
-@pytest.mark.row("U-18", "N-83")
+@pytest.mark.row("U-18", "N-83", "F43")
+@pytest.mark.fault("F43", by="a critical file cut at every byte", ends="STOP(ATOMICITY_VIOLATION)")
 def test_hashed_file_cut_at_any_byte_is_a_violation(var_dir: Path) -> None:
     """Partial content never passes for a file, nor does an empty one or none."""
     path = var_dir / "cursor.json"

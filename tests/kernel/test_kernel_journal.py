@@ -73,6 +73,8 @@ def test_reader_at_the_end_costs_one_look_at_the_head(var_dir: Path) -> None:
     writer.close()
 
 
+@pytest.mark.row("F02")
+@pytest.mark.fault("F02", by="seam: each write takes 1, 13 or 1,000 bytes", ends="SURVIVE")
 @pytest.mark.parametrize("size_max", [1, 13, 1000])
 def test_append_with_short_writes_writes_every_byte_before_the_head(
     var_dir: Path, size_max: int
@@ -96,6 +98,8 @@ def _no_line_yet(folder: Path, _name: str) -> None:
     assert read_all(folder) == []
 
 
+@pytest.mark.row("F03")
+@pytest.mark.fault("F03", by="seam: EINTR and EAGAIN", ends="SURVIVE")
 @pytest.mark.parametrize("error", [InterruptedError(errno.EINTR, ""), BlockingIOError(11, "")])
 def test_append_interrupted_writes_no_byte_twice(var_dir: Path, error: OSError) -> None:
     """F03: EINTR and EAGAIN are gone on from."""
@@ -116,6 +120,10 @@ def test_append_interrupted_writes_no_byte_twice(var_dir: Path, error: OSError) 
     assert (var_dir / "inbox.jsonl").read_bytes() == b"".join(lines_of(1, 4))
 
 
+@pytest.mark.row("F04", "F05", "F55")
+@pytest.mark.fault("F04", by="seam: ENOSPC after none or some bytes", ends="STOP(IO_ENOSPC)")
+@pytest.mark.fault("F05", by="seam: EIO after none or some bytes", ends="STOP(IO_EIO)")
+@pytest.mark.fault("F55", by="seam: EFBIG", ends="STOP(IO_EIO)")
 @pytest.mark.parametrize(
     ("code", "reason"),
     [
@@ -161,6 +169,11 @@ def test_append_on_a_failing_disk_stops_and_loses_nothing_published(
     writer.close()
 
 
+@pytest.mark.row("F06", "F07")
+@pytest.mark.fault(
+    "F06", by="seam: fdatasync gives EIO once", ends="STOP(IO_FSYNC) at the first error"
+)
+@pytest.mark.fault("F07", by="seam: fdatasync gives ENOSPC once", ends="STOP(IO_FSYNC)")
 @pytest.mark.parametrize("code", [errno.EIO, errno.ENOSPC])
 @pytest.mark.parametrize("is_eager", [True, False])
 def test_sync_that_fails_once_is_never_repeated(var_dir: Path, code: int, is_eager: bool) -> None:
@@ -203,6 +216,11 @@ def _replace(path: Path) -> None:
     path.chmod(0o600)
 
 
+@pytest.mark.row("F19", "F20", "F26", "F14")
+@pytest.mark.fault("F19", by="inbox.jsonl deleted under its writer", ends="STOP(QUEUE_MISSING)")
+@pytest.mark.fault("F20", by="inbox.jsonl replaced under its writer", ends="STOP(QUEUE_REPLACED)")
+@pytest.mark.fault("F26", by="bytes of another program appended", ends="STOP(QUEUE_FOREIGN_WRITE)")
+@pytest.mark.fault("F14", by="cut under its writer", ends="STOP(QUEUE_TRUNCATED)")
 @pytest.mark.parametrize(
     ("name", "act", "reason"),
     [
@@ -270,7 +288,10 @@ def test_append_beyond_one_batch_is_written_in_steps(var_dir: Path) -> None:
     assert ids_of(read_all(var_dir)) == list(range(1, 41))
 
 
-@pytest.mark.row("N-06")
+@pytest.mark.row("N-06", "F44")
+@pytest.mark.fault(
+    "F44", by="a second writer of inbox and part in one process", ends="STOP(QUEUE_LOCKED)"
+)
 def test_second_writer_of_a_queue_is_refused_and_the_first_goes_on(var_dir: Path) -> None:
     """F44: one writer for each inbox and for each part."""
     make_queue(var_dir, "health", "watchdog_role")
@@ -435,6 +456,8 @@ def test_head_alternates_its_slots_and_the_newer_one_counts(var_dir: Path, count
     writer.close()
 
 
+@pytest.mark.row("F56")
+@pytest.mark.fault("F56", by="seam: EMFILE at open", ends="STOP(FD_EXHAUSTED)")
 def test_descriptors_all_gone_is_told_as_such(var_dir: Path) -> None:
     """F56: too many open files stop the run by their own code."""
     files = FaultFiles()

@@ -35,7 +35,8 @@ def start_holder(path: Path) -> subprocess.Popen[str]:
     return holder
 
 
-@pytest.mark.row("N-06")
+@pytest.mark.row("N-06", "F44")
+@pytest.mark.fault("F44", by="a second process takes the lock", ends="STOP(QUEUE_LOCKED)")
 def test_lock_held_by_another_process_is_busy(var_dir: Path) -> None:
     """A second process cannot take the lock while the first one lives."""
     path = var_dir / "writer.lock"
@@ -50,7 +51,9 @@ def test_lock_held_by_another_process_is_busy(var_dir: Path) -> None:
     WriterLock(path).close()
 
 
-@pytest.mark.row("N-06")
+@pytest.mark.row("N-06", "F45", "F46")
+@pytest.mark.fault("F45", by="SIGKILL of the holder", ends="SURVIVE")
+@pytest.mark.fault("F46", by="the lock file of a dead process", ends="SURVIVE")
 def test_lock_of_a_killed_process_is_free_and_its_file_means_nothing(var_dir: Path) -> None:
     """The kernel frees the lock of the dead; a file left behind keeps nobody out."""
     path = var_dir / "writer.lock"
@@ -64,6 +67,12 @@ def test_lock_of_a_killed_process_is_free_and_its_file_means_nothing(var_dir: Pa
     lock.close()
 
 
+@pytest.mark.row("F47")
+@pytest.mark.fault(
+    "F47",
+    by="another descriptor of the lock file opened and closed",
+    ends="cannot happen: the lock belongs to the open file",
+)
 def test_lock_survives_closing_another_descriptor_of_its_file(var_dir: Path) -> None:
     """The trap of POSIX record locks: here another descriptor's end releases nothing."""
     path = var_dir / "writer.lock"
@@ -88,6 +97,8 @@ def test_lock_in_the_same_process_is_busy(var_dir: Path) -> None:
     lock.close()
 
 
+@pytest.mark.row("F48")
+@pytest.mark.fault("F48", by="seam: a lock call that always succeeds", ends="REFUSE")
 def test_lock_on_a_file_system_without_exclusion_is_refused(var_dir: Path) -> None:
     """A network file system that grants a lock twice is found out before anything is written."""
     files = FaultFiles()

@@ -48,7 +48,10 @@ def stop_of(folder: Path, start: Position = ZERO) -> IntegrityError:
     raise AssertionError("no damage was found")
 
 
-@pytest.mark.row("N-39", "N-40", "N-82")
+@pytest.mark.row("N-39", "N-40", "N-82", "F11", "F12", "F13")
+@pytest.mark.fault(
+    "F11", "F12", "F13", by="every bit of a log flipped under a reader", ends="STOP(QUEUE_CORRUPT)"
+)
 def test_reader_finds_every_bit_flipped_below_the_head(var_dir: Path) -> None:
     """F11-F13: no flip is read as another event; the STOP names line, offset and both values."""
     end = fill(var_dir, 3)
@@ -142,6 +145,8 @@ def test_reader_of_a_journal_that_is_not_there_yet_waits_for_it(var_dir: Path) -
     assert caught.value.reason_code == "QUEUE_MISSING"
 
 
+@pytest.mark.row("F19")
+@pytest.mark.fault("F19", by="inbox.jsonl deleted under a reader", ends="STOP(QUEUE_MISSING)")
 def test_inbox_deleted_below_a_reader_is_missing(var_dir: Path) -> None:
     """F19: a head without its file is no empty queue."""
     fill(var_dir)
@@ -219,6 +224,12 @@ def test_reader_at_the_end_with_another_chain_stops_at_once(var_dir: Path) -> No
     assert stop_of(var_dir, end._replace(chain=b"\1" * 32)).reason_code == "QUEUE_CHAIN"
 
 
+@pytest.mark.row("F27")
+@pytest.mark.fault(
+    "F27",
+    by="data and head of an earlier moment put back under a reader",
+    ends="STOP(CURSOR_AHEAD)",
+)
 def test_head_that_goes_back_under_a_reader_stops(var_dir: Path) -> None:
     """F27: an old snapshot of the folder was put back while somebody had read further."""
     writer = open_journal(var_dir)

@@ -51,7 +51,8 @@ def stop_code(folder: Path, **options: Any) -> str:
     return caught.value.reason_code
 
 
-@pytest.mark.row("N-05")
+@pytest.mark.row("N-05", "F01")
+@pytest.mark.fault("F01", by="every prefix of a batch left above the head", ends="SURVIVE")
 def test_torn_tail_at_every_prefix_of_a_batch_is_repaired(var_dir: Path) -> None:
     """F01: whole lines of the torn batch are published, the torn one is quarantined and cut."""
     fill(var_dir)
@@ -78,6 +79,8 @@ def test_torn_tail_at_every_prefix_of_a_batch_is_repaired(var_dir: Path) -> None
             assert writer.recovered.quarantined is None
 
 
+@pytest.mark.row("F09")
+@pytest.mark.fault("F09", by="NUL runs, holes and torn pages left above the head", ends="SURVIVE")
 @pytest.mark.parametrize(
     "rest",
     [
@@ -104,6 +107,12 @@ def test_damaged_rest_above_the_head_is_cut_whatever_it_is(var_dir: Path, rest: 
     assert ids_of(read_all(var_dir)) == [*range(1, 7 + kept), 50]
 
 
+@pytest.mark.row("F10")
+@pytest.mark.fault(
+    "F10",
+    by="one byte more than a batch of NUL bytes above the head",
+    ends="STOP(QUEUE_TAIL_TOO_LONG)",
+)
 def test_damage_above_the_head_longer_than_a_batch_stops_and_cuts_nothing(var_dir: Path) -> None:
     """F10: more than was in flight cannot be a torn batch. At the limit it still is one."""
     limit = 1000
@@ -118,6 +127,10 @@ def test_damage_above_the_head_longer_than_a_batch_stops_and_cuts_nothing(var_di
     writer.close()
 
 
+@pytest.mark.row("F25")
+@pytest.mark.fault(
+    "F25", by="the head of 40 batches ago, and a torn line at the end", ends="SURVIVE"
+)
 def test_stale_head_many_batches_behind_loses_no_line(var_dir: Path) -> None:
     """F25: the head may lag after a power loss; only the damaged part is measured."""
     fill(var_dir, 3)
@@ -136,6 +149,14 @@ def test_stale_head_many_batches_behind_loses_no_line(var_dir: Path) -> None:
     assert ids_of(read_all(var_dir)) == list(range(1, 204))
 
 
+@pytest.mark.row("F11", "F12", "F13")
+@pytest.mark.fault(
+    "F11",
+    "F12",
+    "F13",
+    by="every bit of a small log flipped, then a writer's start",
+    ends="STOP(QUEUE_CORRUPT)",
+)
 def test_any_bit_flipped_below_the_head_stops_the_writer(var_dir: Path) -> None:
     """F11, F12, F13: what was published is never repaired, the last line included."""
     end = fill(var_dir, 3)
@@ -154,6 +175,12 @@ def test_any_bit_flipped_below_the_head_stops_the_writer(var_dir: Path) -> None:
     open_journal(var_dir).close()
 
 
+@pytest.mark.row("F14")
+@pytest.mark.fault(
+    "F14",
+    by="cut to every length below the head, then a writer's start",
+    ends="STOP(QUEUE_TRUNCATED)",
+)
 def test_file_shorter_than_the_head_stops(var_dir: Path) -> None:
     """F14: wherever it was cut, between lines or within one."""
     end = fill(var_dir)
@@ -172,6 +199,14 @@ def _edited_longer(lines: list[bytes]) -> list[bytes]:
     return [*lines[:2], line_of(77, 90), *lines[3:]]
 
 
+@pytest.mark.row("F15", "F16", "F18")
+@pytest.mark.fault(
+    "F15",
+    "F16",
+    "F18",
+    by="lines doubled, swapped, edited with right hashes, then a writer's start",
+    ends="STOP(QUEUE_CHAIN)",
+)
 @pytest.mark.parametrize(
     "trick",
     [
@@ -194,6 +229,11 @@ def test_lines_exchanged_below_the_head_stop_the_writer_by_the_chain(
     assert stop_code(var_dir) == "QUEUE_CHAIN"
 
 
+@pytest.mark.row("F17")
+@pytest.mark.fault(
+    "F17", by="each line removed in turn, then a writer's start", ends="STOP(QUEUE_CHAIN)"
+)
+@pytest.mark.fault("F17", by="the last line removed", ends="STOP(QUEUE_TRUNCATED)")
 def test_line_removed_below_the_head_stops(var_dir: Path) -> None:
     """F17: lines are missing, whichever one it was."""
     fill(var_dir)
@@ -204,6 +244,12 @@ def test_line_removed_below_the_head_stops(var_dir: Path) -> None:
         assert stop_code(var_dir) in ("QUEUE_TRUNCATED", "QUEUE_CHAIN")
 
 
+@pytest.mark.row("F21")
+@pytest.mark.fault(
+    "F21",
+    by="inbox.jsonl deleted under a head, and under a cursor without a head",
+    ends="STOP(QUEUE_MISSING)",
+)
 def test_inbox_missing_though_something_was_published_stops(var_dir: Path) -> None:
     """F21: a new log is never begun in silence; where nothing ever was, it is."""
     end = fill(var_dir)
@@ -218,6 +264,8 @@ def test_inbox_missing_though_something_was_published_stops(var_dir: Path) -> No
     writer.close()
 
 
+@pytest.mark.row("F22")
+@pytest.mark.fault("F22", by="nothing there; empty files as made", ends="SURVIVE")
 def test_first_start_is_no_fault(var_dir: Path) -> None:
     """F22: nothing there, or empty files as `make_queue` leaves them."""
     open_journal(var_dir, "one").close()
@@ -229,6 +277,8 @@ def test_first_start_is_no_fault(var_dir: Path) -> None:
     writer.close()
 
 
+@pytest.mark.row("F23")
+@pytest.mark.fault("F23", by="one byte of either slot changed", ends="SURVIVE")
 @pytest.mark.parametrize("slot", [0, 1])
 @pytest.mark.parametrize("count", [1, 2])
 def test_one_bad_head_slot_is_survived(var_dir: Path, slot: int, count: int) -> None:
@@ -251,6 +301,17 @@ def test_one_bad_head_slot_is_survived(var_dir: Path, slot: int, count: int) -> 
     assert raw != read_head_bytes(head_path(var_dir, "inbox"))
 
 
+@pytest.mark.row("F24")
+@pytest.mark.fault(
+    "F24",
+    by="both slots bad, head deleted, head empty; with and without damage",
+    ends="STOP(QUEUE_CORRUPT)",
+)
+@pytest.mark.fault(
+    "F24",
+    by="both slots bad over whole lines",
+    ends="rebuilt where everything above the highest cursor is whole",
+)
 @pytest.mark.parametrize("ruin", ["slots", "deleted", "empty"])
 def test_without_a_good_head_whole_lines_go_on_and_damage_stops(var_dir: Path, ruin: str) -> None:
     """F24: nobody knows what was published, so nothing may be cut."""
@@ -286,6 +347,13 @@ def test_readers_refuse_a_head_with_both_slots_bad(var_dir: Path) -> None:
     assert caught.value.reason_code == "QUEUE_CORRUPT"
 
 
+@pytest.mark.row("F27", "F33")
+@pytest.mark.fault(
+    "F27",
+    "F33",
+    by="data and head of an earlier moment put back, the cursor kept",
+    ends="STOP(CURSOR_AHEAD)",
+)
 def test_cursor_further_than_the_data_stops(var_dir: Path) -> None:
     """F08, F27, F33: somebody was further, so data and head were rolled back together."""
     fill(var_dir, 4)
@@ -299,6 +367,10 @@ def test_cursor_further_than_the_data_stops(var_dir: Path) -> None:
     assert stop_code(var_dir, floor=writer.position) == "CURSOR_AHEAD"
 
 
+@pytest.mark.row("F38")
+@pytest.mark.fault(
+    "F38", by="a cursor with another chain as the writer's floor", ends="STOP(QUEUE_CHAIN)"
+)
 def test_cursor_of_another_history_stops_by_the_chain(var_dir: Path) -> None:
     """F38: same place, other lines before it."""
     end = fill(var_dir, 4)
@@ -307,6 +379,8 @@ def test_cursor_of_another_history_stops_by_the_chain(var_dir: Path) -> None:
     open_journal(var_dir, floor=end).close()
 
 
+@pytest.mark.row("F160")
+@pytest.mark.fault("F160", by="crash before and after every call of a tail repair", ends="SURVIVE")
 @pytest.mark.parametrize("is_after", [False, True])
 def test_crash_at_any_step_of_a_repair_ends_in_the_same_journal(
     var_dir: Path, is_after: bool

@@ -82,6 +82,10 @@ def test_readers_start_anywhere_and_follow_over_segments(var_dir: Path) -> None:
         late.close()
 
 
+@pytest.mark.row("F28")
+@pytest.mark.fault(
+    "F28", by="seam: crash before and after every call of a rotation", ends="SURVIVE"
+)
 @pytest.mark.parametrize("is_after", [False, True])
 def test_crash_at_any_step_of_a_rotation_keeps_every_line_once(
     var_dir: Path, is_after: bool
@@ -212,6 +216,12 @@ def test_damaged_sealed_segment_or_manifest_stops_the_reader(
     assert caught.value.reason_code in ("QUEUE_MANIFEST", "QUEUE_MISSING")
 
 
+@pytest.mark.row("F29")
+@pytest.mark.fault(
+    "F29",
+    by="sealed segment or manifest changed, cut, removed; a writer's start",
+    ends="STOP(QUEUE_MANIFEST)",
+)
 @pytest.mark.parametrize("damage", [DAMAGES[0], *DAMAGES[2:]])
 def test_damaged_manifest_or_size_of_a_segment_stops_the_writer(
     var_dir: Path, damage: Callable[[Path], Any]
@@ -263,6 +273,8 @@ def test_foreign_program_that_holds_the_file_puts_rotation_off(var_dir: Path) ->
     assert ids_of(read_all(var_dir)) == list(range(1, 13))
 
 
+@pytest.mark.row("F41")
+@pytest.mark.fault("F41", by="seam: the rename of a rotation gives EIO", ends="STOP(IO_RENAME)")
 def test_rename_that_fails_stops_with_the_old_layout(var_dir: Path) -> None:
     """F41: the segment keeps its name and every line."""
     files = FaultFiles()
