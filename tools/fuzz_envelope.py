@@ -7,6 +7,7 @@ bytes; whatever they refuse, it has to refuse with the same reason code, and to 
 
 from __future__ import annotations
 
+import inspect
 import json
 from pathlib import Path
 from random import Random
