@@ -6,7 +6,8 @@ from typing import Final
 
 from minibot.events.codec import Codec
 from minibot.events.ids import position_id
-from minibot.events.model import Event, MarketTick
+from minibot.events.model import Event as Event
+from minibot.events.model import MarketTick
 from minibot.events.registry import Contracts
 from minibot.events.roles import Roles
 from minibot.runtime.paths import PROJECT

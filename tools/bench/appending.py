@@ -1,0 +1,117 @@
+"""Cases that append: events through validator, codec and a store, for a while."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Final
+
+from minibot.kernel.line import encode_line
+from minibot.kernel.queue import open_writer
+from tools.bench import workload
+from tools.bench.stores import STORES
+from tools.bench.worker import Answer
+
+WARM_EVENTS: Final = 4_096
+SINGLE_WARM: Final = 50
+
+
+def append(store: str, folder: str, batch: int, seconds: float, is_real: bool = False) -> Answer:
+    """Append event objects to a store in batches for so long; return how many and how fast.
+
+    Validation, encoding and hashing are inside the timed part; the objects are made before.
+    """
+    root = _fresh(folder)
+    events = workload.ticks(max(workload.EVENTS, 2 * batch), is_real)
+    encode = workload.codec().encode
+    target = STORES[store](root)
+    warm = events[: max(batch, WARM_EVENTS)]
+    for first in range(0, len(warm), batch):
+        target.append([encode(workload.QUEUE, event) for event in warm[first : first + batch]])
+    before = target.count()
+    clock = _Batches(events, batch, seconds)
+    begin = time.perf_counter()
+    target.append_all([encode(workload.QUEUE, event) for event in part] for part in clock)
+    took = time.perf_counter() - begin
+    stored = target.count() - before
+    target.close()
+    shutil.rmtree(root)
+    if stored != clock.given:
+        raise RuntimeError(f"{store} holds {stored} of {clock.given} events")
+    return {"events": stored, "seconds": took}
+
+
+class _Batches:
+    """Slices of the same events, again and again, until the time is over."""
+
+    def __init__(self, events: Sequence[workload.Event], batch: int, seconds: float) -> None:
+        self._events = events
+        self._batch = batch
+        self._seconds = seconds
+        self.given = 0
+
+    def __iter__(self) -> Iterator[Sequence[workload.Event]]:
+        until = time.perf_counter() + self._seconds
+        last = len(self._events) - self._batch
+        at = 0
+        while time.perf_counter() < until:
+            yield self._events[at : at + self._batch]
+            self.given += self._batch
+            at = at + self._batch if at + self._batch <= last else 0
+
+
+def single(folder: str, count: int) -> Answer:
+    """Append events one by one, each beside a raw write and fdatasync of the same bytes.
+
+    The two take turns, so that both meet the same disk; encoding is outside of both.
+    """
+    root = _fresh(folder)
+    encode = workload.codec().encode
+    lines = [encode_line(encode(workload.QUEUE, event)) for event in workload.ticks(count)]
+    writer = open_writer(root, workload.QUEUE)
+    fd = os.open(root / "raw", os.O_WRONLY | os.O_CREAT, 0o600)
+    ours: list[float] = []
+    raw: list[float] = []
+    clock = time.perf_counter_ns
+    offset = 0
+    for line in lines:
+        begin = clock()
+        writer.append([line])
+        middle = clock()
+        os.pwrite(fd, line, offset)
+        os.fdatasync(fd)
+        end = clock()
+        offset += len(line)
+        ours.append((middle - begin) / 1000)
+        raw.append((end - middle) / 1000)
+    os.close(fd)
+    writer.close()
+    shutil.rmtree(root)
+    return {"ours_us": ours[SINGLE_WARM:], "raw_us": raw[SINGLE_WARM:]}
+
+
+def fleet_writer(folder: str, queue: str, batch: int, seconds: float) -> Answer:
+    """Append to one of several queues; begins when told through standard input."""
+    encode = workload.codec().encode
+    events = workload.ticks(max(workload.EVENTS // 4, 2 * batch))
+    writer = open_writer(folder, queue)
+    clock = _Batches(events, batch, seconds)
+    print("ready", flush=True)
+    sys.stdin.readline()
+    begin = time.perf_counter()
+    for part in clock:
+        writer.append([encode_line(encode(workload.QUEUE, event)) for event in part])
+    took = time.perf_counter() - begin
+    writer.close()
+    return {"events": clock.given, "lines": writer.position.seq, "seconds": took}
+
+
+def _fresh(folder: str) -> Path:
+    root = Path(folder)
+    shutil.rmtree(root, ignore_errors=True)
+    root.mkdir(parents=True)
+    return root
