@@ -7,12 +7,14 @@ from pathlib import Path
 
 import pytest
 
+from tests.kernel.injection import need
 from tests.runs import ShortRun, make_run
 
 PROJECT = Path(__file__).resolve().parent.parent
 MARKS = (
     "fault(*ids, by, ends): faults that the test injects, how, and what they end in (tools/faults)",
-    "real_injection: the system itself fails; needs features that tests/kernel/injection.py names",
+    "real_injection(*features): the system itself fails; skipped by the name of a feature of "
+    "tests/kernel/injection.py that this machine does not offer",
 )
 
 
@@ -20,6 +22,12 @@ def pytest_configure(config: pytest.Config) -> None:
     """Register the marks of faults."""
     for mark in MARKS:
         config.addinivalue_line("markers", mark)
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip a test whose real faults this machine cannot have, naming what is missing."""
+    for mark in item.iter_markers("real_injection"):
+        need(*mark.args)
 
 
 @pytest.fixture(scope="session")

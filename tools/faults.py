@@ -164,8 +164,9 @@ def _texts(call: ast.AST) -> list[str]:
 
 
 def _text(node: ast.AST | None) -> str:
-    is_text = isinstance(node, ast.Constant) and isinstance(node.value, str)
-    return node.value if is_text else ""  # type: ignore[union-attr, return-value]
+    if isinstance(node, ast.Constant) and isinstance(node.value, str):
+        return node.value
+    return ""
 
 
 def _pytestmarks(tree: ast.Module) -> Iterator[ast.AST]:

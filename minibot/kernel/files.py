@@ -70,6 +70,7 @@ _CODES: Final = {
     errno.EMFILE: "FD_EXHAUSTED",
     errno.ENFILE: "FD_EXHAUSTED",
 }
+_NO_DESCRIPTOR: Final = frozenset({errno.EMFILE, errno.ENFILE})
 _SHARING_VIOLATIONS: Final = frozenset({5, 32, 33})  # Access denied, sharing, lock violation.
 _temp_numbers = itertools.count()
 
@@ -137,8 +138,18 @@ def sync(call: Callable[[], None], path: StrPath) -> None:
 
 
 def sync_folder(files: Files, folder: StrPath) -> None:
-    """Return when the names in a folder are durable."""
-    sync(lambda: files.sync_folder(folder), folder)
+    """Return when the names in a folder are durable.
+
+    Raises:
+        RunStop: IO_FSYNC; FD_EXHAUSTED where the folder could not even be opened for it.
+    """
+    try:
+        sync(lambda: files.sync_folder(folder), folder)
+    except RunStop as stop:
+        cause = stop.__cause__
+        if isinstance(cause, OSError) and cause.errno in _NO_DESCRIPTOR:
+            raise io_stop(cause, "open", folder) from cause
+        raise
 
 
 def ensure_folder(path: StrPath, *, files: Files = FILES) -> None:

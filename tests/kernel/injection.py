@@ -1,0 +1,306 @@
+"""What this machine lets a test break for real, and the tools to do it.
+
+Each feature is probed once, by using it. A test that needs one which is not there is skipped with
+its name (`need`). Mounts live in a mount namespace whose only process waits for its standard input
+to close: however a test ends, namespace, mounts and loop devices end with it.
+"""
+
+from __future__ import annotations
+
+import atexit
+import functools
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final, NamedTuple
+
+import pytest
+
+from minibot.kernel import canonical
+
+PROJECT: Final = Path(__file__).resolve().parents[2]
+SHIM_SOURCE: Final = Path(__file__).with_name("shim.c")
+DEADLINE_S: Final = 60
+MIB: Final = 1024 * 1024
+
+
+class Said(NamedTuple):
+    """How a process ended, and what it said.
+
+    Attributes:
+        code: Its exit code; negative, the signal that killed it.
+        out: Lines of standard output.
+        err: Standard error.
+    """
+
+    code: int
+    out: list[str]
+    err: str
+
+    def last(self, word: str) -> int:
+        """Return the number behind the last line that begins with a word; 0 without one."""
+        numbers = [int(line.split()[1]) for line in self.out if line.split()[0] == word]
+        return numbers[-1] if numbers else 0
+
+    @property
+    def reason(self) -> str:
+        """The reason code of the STOP on standard error; empty without one."""
+        for line in self.err.splitlines():
+            if line.startswith("STOP "):
+                return line.removeprefix("STOP ").partition(":")[0]
+        return ""
+
+
+def run(
+    argv: Sequence[str], *, environ: Mapping[str, str] | None = None, input_text: str | None = None
+) -> Said:
+    """Run a command to its end."""
+    done = subprocess.run(
+        argv,
+        cwd=PROJECT,
+        env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1", **(environ or {})},
+        input=input_text,
+        stdin=subprocess.DEVNULL if input_text is None else None,
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE_S,
+        check=False,
+    )
+    return Said(done.returncode, done.stdout.splitlines(), done.stderr)
+
+
+def victim_argv(do: str, folder: Path, **task: Any) -> list[str]:
+    """Return the command line of a victim."""
+    text = canonical.encode({"do": do, "folder": str(folder), **task}).decode()
+    return [sys.executable, "-m", "tests.kernel.victim", text]
+
+
+def run_victim(
+    do: str,
+    folder: Path,
+    *,
+    wrap: Sequence[str] = (),
+    environ: Mapping[str, str] | None = None,
+    **task: Any,
+) -> Said:
+    """Run a victim to its end, behind a wrapping command such as strace or prlimit."""
+    return run([*wrap, *victim_argv(do, folder, **task)], environ=environ)
+
+
+# --- strace and the shim ------------------------------------------------------------------------
+
+
+def strace(call: str, how: str) -> list[str]:
+    """Return the command that injects a fault into system calls of what follows it."""
+    # A signal cannot be injected where seccomp stops the call; a plain trace only is slower.
+    fast = [] if "signal=" in how else ["--seccomp-bpf"]
+    return [
+        *("strace", "-f", "-qqq", *fast, "-o", "/dev/null"),
+        *("-e", f"trace={call}", "-e", f"inject={call}:{how}"),
+    ]
+
+
+@functools.cache
+def shim() -> dict[str, str]:
+    """Return the environment that loads the shim, compiled once for this session."""
+    folder = Path(tempfile.mkdtemp(prefix="minibot-shim-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    target = folder / "shim.so"
+    subprocess.run(
+        ["cc", "-shared", "-fPIC", "-O1", "-o", str(target), str(SHIM_SOURCE), "-ldl"], check=True
+    )
+    return {"LD_PRELOAD": str(target)}
+
+
+# --- file systems of our own --------------------------------------------------------------------
+
+
+def is_superuser() -> bool:
+    """Return whether this process may mount without a user namespace."""
+    return sys.platform != "win32" and os.geteuid() == 0
+
+
+class Space:
+    """A folder with mounts that nobody else sees.
+
+    Args:
+        folder: Where things are mounted; made when missing.
+        script: Shell commands that mount them, with `$1` for the folder.
+    """
+
+    def __init__(self, folder: Path, script: str) -> None:
+        folder.mkdir(mode=0o700, exist_ok=True)
+        self.folder = folder
+        is_root = is_superuser()
+        self._enter = [] if is_root else ["-U", "--preserve-credentials"]
+        self._keeper = subprocess.Popen(
+            [
+                *("unshare", *([] if is_root else ["-Ur"]), "-m", "--propagation", "private"),
+                *("sh", "-ec", f"{script}\necho ready\nexec cat", "sh", str(folder)),
+            ],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        assert self._keeper.stdout is not None
+        if self._keeper.stdout.readline() != "ready\n":
+            _, said = self._keeper.communicate()
+            raise OSError(f"no mounts: {said}")
+
+    @property
+    def seen(self) -> Path:
+        """The folder as it is inside, from outside."""
+        return Path(f"/proc/{self._keeper.pid}/root{self.folder}")
+
+    @property
+    def wrap(self) -> list[str]:
+        """The command that runs what follows it inside."""
+        return ["nsenter", "-t", str(self._keeper.pid), *self._enter, "-m", f"--wd={PROJECT}"]
+
+    def sh(self, script: str) -> Said:
+        """Run shell commands inside, with `$1` for the folder; fail when they fail."""
+        said = run([*self.wrap, "sh", "-ec", script, "sh", str(self.folder)])
+        assert said.code == 0, said.err
+        return said
+
+    def close(self) -> None:
+        """End the keeper, and with it every mount."""
+        if self._keeper.stdin is not None:
+            self._keeper.stdin.close()
+        self._keeper.wait(DEADLINE_S)
+        for pipe in (self._keeper.stdout, self._keeper.stderr):
+            if pipe is not None:
+                pipe.close()
+
+    def __enter__(self) -> Space:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+def tmpfs(options: str) -> str:
+    """Return the script that mounts a tmpfs with options such as `size=64k`."""
+    return f'mount -t tmpfs -o {options},mode=0700 tmpfs "$1"'
+
+
+def image(kind: str, size_mib: int = 0, *, make: str = "") -> str:
+    """Return the script that mounts a fresh ext4 or xfs on a loop device.
+
+    The image lies in a tmpfs below the folder's name, so that it goes with the namespace.
+    """
+    size = size_mib or (300 if kind == "xfs" else 16)
+    quiet = {"ext4": "-q -F -O ^metadata_csum", "xfs": "-q -f"}[kind]
+    return (
+        'mkdir -p "$1.image"; mount -t tmpfs -o size=512m tmpfs "$1.image"\n'
+        f'truncate -s {size}M "$1.image/disk"\n'
+        f'mkfs.{kind} {quiet} {make} "$1.image/disk" >/dev/null 2>&1\n'
+        f'mount -t {kind} -o loop "$1.image/disk" "$1"; chmod 700 "$1"'
+    )
+
+
+# Data and journal of the file system stop here: what was not synced never reaches the device.
+POWER_OFF: Final = (
+    "import fcntl, os, struct, sys\n"
+    "fd = os.open(sys.argv[1], os.O_RDONLY)\n"
+    "fcntl.ioctl(fd, 0x8004587D, struct.pack('I', 2))\n"
+)
+
+
+def cut_power(space: Space) -> None:
+    """Shut the file system of a space down as a power loss would, and mount it again."""
+    said = run([*space.wrap, sys.executable, "-I", "-c", POWER_OFF, str(space.folder)])
+    assert said.code == 0, said.err
+    space.sh('umount "$1"; mount -o loop "$1.image/disk" "$1"')
+
+
+# --- what there is ------------------------------------------------------------------------------
+
+
+def _has(*commands: str) -> str:
+    missing = [command for command in commands if shutil.which(command) is None]
+    return f"no {', '.join(missing)}" if missing else ""
+
+
+def _linux() -> str:
+    return "" if sys.platform == "linux" else "no Linux"
+
+
+def _root() -> str:
+    return _linux() or ("" if is_superuser() else "no root")
+
+
+def _strace() -> str:
+    missing = _linux() or _has("strace")
+    if missing:
+        return missing
+    script = "import os; os.fsync(os.open('/', os.O_RDONLY))"
+    said = run([*strace("fsync", "error=EIO"), sys.executable, "-I", "-c", script])
+    return "" if "Input/output error" in said.err else f"no strace injection: {said.err[-80:]!r}"
+
+
+def _cc() -> str:
+    missing = _linux() or _has("cc")
+    if missing:
+        return missing
+    try:
+        shim()
+    except subprocess.CalledProcessError:
+        return "no working C compiler"
+    return ""
+
+
+def _mounting(script: str, *commands: str) -> Callable[[], str]:
+    def probe() -> str:
+        missing = _linux() or _has("unshare", "nsenter", *commands)
+        if missing:
+            return missing
+        folder = Path(tempfile.mkdtemp(prefix="minibot-probe-"))
+        try:
+            Space(folder, script).close()
+        except OSError as error:
+            return f"no such mount: {str(error).strip()[-80:]!r}"
+        finally:
+            for left in (folder, folder.with_name(folder.name + ".image")):
+                if left.exists():
+                    left.rmdir()
+        return ""
+
+    return probe
+
+
+FEATURES: Final[dict[str, Callable[[], str]]] = {
+    "linux": _linux,
+    "root": _root,
+    "strace": _strace,
+    "cc": _cc,
+    "prlimit": lambda: _linux() or _has("prlimit"),
+    "chattr": lambda: _root() or _has("chattr"),
+    "tmpfs": _mounting(tmpfs("size=64k")),
+    "ext4": _mounting(image("ext4"), "mkfs.ext4"),
+    "xfs": _mounting(image("xfs"), "mkfs.xfs"),
+}
+
+
+@functools.cache
+def missing(feature: str) -> str:
+    """Return what keeps a feature from being used here; empty when it works."""
+    return FEATURES[feature]()
+
+
+def need(*features: str) -> None:
+    """Skip the test, naming each feature that this machine does not offer."""
+    lacking = [f"{feature} ({missing(feature)})" for feature in features if missing(feature)]
+    if lacking:
+        pytest.skip(f"this machine does not offer: {', '.join(lacking)}")
