@@ -34,6 +34,7 @@ from minibot.kernel.merge import merge_findings
 from minibot.kernel.recovery import QUARANTINE
 from minibot.kernel.scan import raw_lines
 from minibot.kernel.seal import LOCK_SUFFIX, QUEUES, SEAL_FILE, SUMS_FILE, root_of, sums_of
+from minibot.kernel.signature import signature_findings
 
 __all__ = ["Finding", "LineCheck", "verify_tree"]
 
@@ -43,7 +44,11 @@ _REST: Final = re.compile(r".+\.[0-9]{6}\.[0-9]+\.(?P<sha256>[0-9a-f]{64})\.rest
 
 
 def verify_tree(
-    run_dir: StrPath, on_line: LineCheck | None = None, *, files: Files = FILES
+    run_dir: StrPath,
+    on_line: LineCheck | None = None,
+    *,
+    public_key: str | None = None,
+    files: Files = FILES,
 ) -> Iterator[Finding]:
     """Yield every finding in a run's folder, a folder of queues, one queue, or one file.
 
@@ -51,6 +56,7 @@ def verify_tree(
         run_dir: What is verified. A folder with `queues/` in it is a finished run, which has to
             be sealed; other folders may be written meanwhile.
         on_line: A further check of every whole line: (file, line, offset, json) -> findings.
+        public_key: The key that has to have signed the seal of a run, if any.
         files: The seam to the system.
 
     Raises:
@@ -64,7 +70,7 @@ def verify_tree(
     if status.is_file:
         yield from _single_file(root, on_line, files)
     elif _is_run(root, files):
-        yield from _seal(root, files)
+        yield from _seal(root, public_key, files)
         if files.stat(root / QUEUES) is not None:
             yield from _Tree(root, on_line, True, files).findings(root / QUEUES)
     else:
@@ -184,7 +190,7 @@ def journal_stems(entries: list[str]) -> list[str]:
 # --- the seal ---------------------------------------------------------------------------------
 
 
-def _seal(root: Path, files: Files) -> Iterator[Finding]:
+def _seal(root: Path, public_key: str | None, files: Files) -> Iterator[Finding]:
     """Yield where a run's files are not what its seal says."""
     if files.stat(root / SEAL_FILE) is None:
         yield Finding(SEAL_FILE, 0, 0, "SEAL_MISSING", "a sealed run", "no seal")
@@ -202,6 +208,7 @@ def _seal(root: Path, files: Files) -> Iterator[Finding]:
         return
     if seal.get("root") != wanted:
         yield Finding(SEAL_FILE, 0, 0, "SEAL_MISMATCH", wanted, str(seal.get("root")))
+    yield from signature_findings(root, wanted, public_key, files=files)
     yield from _sums(root, seal, files)
     for name, (size, digest) in sorted(sizes.items()):
         yield from _sealed_file(root, name, size, digest, files)
@@ -268,7 +275,7 @@ def _single_file(path: Path, on_line: LineCheck | None, files: Files) -> Iterato
     folder = path.parent
     is_final = _is_in_sealed(path, files)
     if name == SEAL_FILE:
-        yield from _seal(folder, files)
+        yield from _seal(folder, None, files)
     elif name.endswith(".json"):
         try:
             read_hashed(path, files=files)

@@ -30,9 +30,10 @@ class Code:
 
 @dataclass(frozen=True, slots=True)
 class Secrets:
-    """Where secrets are: a path outside the project, or None."""
+    """Where secrets are, a path outside the project, and the key by which seals are signed."""
 
     path: str | None
+    seal_public_key: str | None
 
 
 @dataclass(frozen=True, slots=True)

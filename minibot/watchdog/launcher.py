@@ -35,6 +35,7 @@ from minibot.runtime.context import CLEAN, STOPPED, RoleContext
 from minibot.runtime.manifest import Manifest
 from minibot.runtime.paths import PROJECT
 from minibot.runtime.role import stop_record
+from minibot.runtime.signing import sign_if_pinned
 from minibot.runtime.stop import END_KIND, StopRecord, arm, release_all_reserves
 from minibot.watchdog.background import Background
 from minibot.watchdog.child import Child
@@ -344,6 +345,7 @@ class _Launch:
                     "order_calls": 0 if exchange is None else exchange.order_calls,
                 },
             )
+            sign_if_pinned(context.run_dir, manifest.config, os.environ)
         except (MinibotError, OSError) as error:
             print(f"the run could not be sealed: {error}; the next start does", file=sys.stderr)
 

@@ -26,6 +26,7 @@ from minibot.runtime.clock import machine_ns
 from minibot.runtime.config import Config
 from minibot.runtime.paths import PROJECT, Var
 from minibot.runtime.secrets import load_secrets
+from minibot.runtime.signing import private_key
 from minibot.runtime.staging import compare
 
 SYNC_SAMPLES = 20
@@ -97,9 +98,13 @@ def _flag(var: Var) -> CheckResult:
 def _secrets(config: Config) -> CheckResult:
     try:
         secrets = load_secrets(config.secrets.path, PROJECT, os.environ)
+        if config.secrets.seal_public_key is not None:
+            private_key(config.secrets.seal_public_key, secrets)
     except Refusal as error:
         return CheckResult("secrets", False, error.message, error.remedy)
     found = "none" if secrets.path is None else f"{len(secrets.names)} in {secrets.path}"
+    if config.secrets.seal_public_key is not None:
+        found += f"; seals are signed for {config.secrets.seal_public_key}"
     return CheckResult("secrets", True, found)
 
 

@@ -6,6 +6,7 @@ queues (each writer's own recovery), its merge and its seal, and says so.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -14,7 +15,7 @@ from pathlib import Path
 from minibot.events.codec import Codec
 from minibot.events.registry import Contracts
 from minibot.events.roles import Roles
-from minibot.kernel.errors import RunStop
+from minibot.kernel.errors import Refusal, RunStop
 from minibot.kernel.files import read_hashed, write_hashed
 from minibot.kernel.journal import JournalWriter
 from minibot.kernel.queue import open_side_writer, open_writer, queue_folder, reader_folder
@@ -22,6 +23,7 @@ from minibot.kernel.seal import release, seal_run
 from minibot.runtime.clock import RunClock
 from minibot.runtime.manifest import Manifest
 from minibot.runtime.paths import Var
+from minibot.runtime.signing import sign_if_pinned
 from minibot.watchdog.merge import WATCHDOG, Merger
 from minibot.watchdog.stoplog import copy_stops
 
@@ -144,4 +146,8 @@ def _recover(var: Var, run_dir: Path, contracts: Contracts, roles: Roles) -> Rec
             "code_sha256": manifest.code_sha256,
         },
     )
+    try:
+        sign_if_pinned(run_dir, manifest.config, os.environ)
+    except Refusal as error:
+        findings.append(str(error))  # Nothing is lost by it; verify says that it is not signed.
     return Recovered(manifest.run_id, root, tuple(findings))

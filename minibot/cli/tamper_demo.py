@@ -1,0 +1,102 @@
+"""minibot tamper-demo: a cheat's tricks on a copy of a run, and what finds each of them."""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import sys
+from pathlib import Path
+
+from minibot.cli.output import show
+from minibot.cli.selection import LATEST, add_run, find_run, var_of
+from minibot.cli.verify import finding_json
+from minibot.gates.tamper import Outcome, demonstrate, digest_of, is_usable, small_run
+from minibot.kernel.errors import Refusal
+from minibot.runtime.paths import Var
+
+HELP = "play a cheat's tricks on a copy of a run and show what finds each, and what nothing finds"
+EXAMPLE = "minibot tamper-demo latest"
+LAB = "tamper-demo"
+
+
+def add_arguments(command: argparse.ArgumentParser) -> None:
+    """Add the flags of this verb."""
+    add_run(command)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Play every trick; 0 when each that has to be found was found, 1 otherwise."""
+    var = var_of(arguments)
+    lab = var.lab_of(LAB).root
+    run_dir = _run_dir(str(arguments.run_name), var, lab)
+    before = digest_of(run_dir)
+    outcomes = []
+    for outcome in demonstrate(run_dir, lab):
+        outcomes.append(outcome)
+        if not arguments.json:
+            print("\n".join(lines(len(outcomes), outcome)), flush=True)
+    is_untouched = digest_of(run_dir) == before
+    shutil.rmtree(lab / "copy", ignore_errors=True)
+    missed = [outcome.trick.name for outcome in outcomes if not outcome.is_found]
+    verdict = f"{len(outcomes) - len(missed)} of {len(outcomes)} tricks found as they have to be"
+    document = {
+        "run": run_dir.name,
+        "untouched": is_untouched,
+        "found": not missed,
+        "tricks": [as_json(outcome) for outcome in outcomes],
+    }
+    said = [
+        "",
+        "What nothing on this machine finds: a whole night written anew, every hash included, "
+        "before its root was published or signed elsewhere.",
+        "So publish the root in the morning (it stands in seal.json and in the summary), or set "
+        "secrets.seal_public_key (minibot seal-key).",
+        f"the run itself: {'not touched' if is_untouched else 'CHANGED'}",
+        f"tamper-demo {run_dir.name}: {verdict}",
+    ]
+    show(arguments, document, said)
+    return 0 if is_untouched and not missed else 1
+
+
+def _run_dir(name: str, var: Var, lab: Path) -> Path:
+    """Return the run that is named; where none is and the latest does not serve, a small one."""
+    try:
+        run_dir = find_run(name, var)
+    except Refusal as error:
+        if name != LATEST:
+            raise
+        why = error.message
+    else:
+        why = is_usable(run_dir)
+        if not why:
+            return run_dir
+        if name != LATEST:
+            raise Refusal(f"{name} cannot serve: {why}.", "Name a finished run that traded.")
+    print(f"{why}: a small run is made for the tricks", file=sys.stderr)
+    return small_run(lab / "run")
+
+
+def lines(number: int, outcome: Outcome) -> list[str]:
+    """Return a trick and how it was found, in words."""
+    trick = outcome.trick
+    said = [f"{number}. {trick.name}: {trick.words}"]
+    for check, text in outcome.said.items():
+        if text:
+            said.append(f"   found by {check}: {text}")
+        elif check in trick.found_by:
+            said.append(f"   NOT FOUND by {check}")
+        else:
+            said.append(f"   not found by {check}")
+    return said
+
+
+def as_json(outcome: Outcome) -> dict[str, object]:
+    """Return a trick and how it was found as one JSON object."""
+    return {
+        "name": outcome.trick.name,
+        "words": outcome.trick.words,
+        "has_to_be_found_by": list(outcome.trick.found_by),
+        "found": outcome.is_found,
+        "said": outcome.said,
+        "finding": None if outcome.finding is None else finding_json(outcome.finding),
+    }

@@ -1,0 +1,394 @@
+"""A cheat's tricks on a copy of a run, and how each is found, or is not.
+
+Three things find them: `verify` (bytes, chains, seal, causes), `replay` (every decision made
+again), and the root of the seal where it was published before. The fourth, a signature, finds
+what a cheat makes wholly anew, as long as the key is not the cheat's.
+"""
+
+from __future__ import annotations
+
+import itertools
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, Final
+
+from minibot.gates.smoke_run import run_smoke
+from minibot.gates.tamper_forge import Forgery, forge_manifest, reseal
+from minibot.kernel.errors import Refusal, RunStop
+from minibot.kernel.files import ensure_folder, hash_file, read_hashed
+from minibot.kernel.seal import SEAL_FILE
+from minibot.kernel.signature import new_keys, sign_run
+from minibot.kernel.verify import Finding
+from minibot.replay.compare import describe
+from minibot.replay.engine import Recorded, replay_run
+from minibot.report.proof import finding_line, findings_of
+
+FINDINGS_MAX: Final = 200
+FILLS: Final = "fills"
+FILLS_MIN: Final = 3
+VERIFY, REPLAY, ROOT, SIGNATURE = "verify", "replay", "published root", "signature"
+# Trades five round trips in a hundred seconds of made market, on every machine.
+SMALL_RUN: Final = ("embedded.source=generator:2", "embedded.speed=20", "duration_ms=100000")
+COPIED_BYTES_MAX: Final = 4 << 30
+
+
+@dataclass(frozen=True, slots=True)
+class Trick:
+    """One trick.
+
+    Attributes:
+        name: Short, for programs.
+        words: What the cheat does.
+        act: Does it to the copy.
+        found_by: By which checks it has to be found.
+        missed_by: Which checks, as the words say, do not find it; not a failure if they do.
+    """
+
+    name: str
+    words: str
+    act: Callable[[Path], None]
+    found_by: tuple[str, ...]
+    missed_by: tuple[str, ...] = ()
+
+
+@dataclass(slots=True)
+class Outcome:
+    """How a trick went: what each check that was asked said."""
+
+    trick: Trick
+    said: dict[str, str] = field(default_factory=dict)
+    """Check -> its first finding; empty where it found nothing."""
+    finding: Finding | None = None
+
+    @property
+    def is_found(self) -> bool:
+        """Whether every check found it that has to."""
+        return all(self.said.get(check) for check in self.trick.found_by)
+
+
+def small_run(lab: Path) -> Path:
+    """Make a short run for the tricks and return its folder.
+
+    Raises:
+        Refusal: It did not end well.
+    """
+    made = run_smoke(lab, SMALL_RUN)
+    if made.exit_code or made.run_dir is None:
+        raise Refusal(
+            f"the small run ended with {made.exit_code}: {made.said[-500:]}",
+            "See `minibot doctor`, or name a finished run.",
+        )
+    return made.run_dir
+
+
+def is_usable(run_dir: Path) -> str:
+    """Return why a run cannot serve for the tricks; empty when it can."""
+    if not (run_dir / SEAL_FILE).exists():
+        return "it is not sealed"
+    count = Forgery.of(run_dir, FILLS).count if (run_dir / "queues" / FILLS).exists() else 0
+    if count < FILLS_MIN:
+        return f"it has {count} fills, {FILLS_MIN} are needed"
+    size = sum(path.stat().st_size for path in _files(run_dir))
+    if size > COPIED_BYTES_MAX:
+        return f"its {size >> 20} MB would have to be copied, at most {COPIED_BYTES_MAX >> 20}"
+    return ""
+
+
+def digest_of(run_dir: Path) -> str:
+    """Return one hash over names and contents of a folder, to show that it was not touched."""
+    total = sha256()
+    for path in _files(run_dir):
+        size, digest = hash_file(path)
+        total.update(f"{path.relative_to(run_dir).as_posix()} {size} {digest}\n".encode())
+    return total.hexdigest()
+
+
+def demonstrate(run_dir: Path, lab: Path) -> Iterator[Outcome]:
+    """Play every trick on a fresh copy of a run and yield how it was found.
+
+    Args:
+        run_dir: A finished run; it is read and never written.
+        lab: An own folder, emptied first.
+
+    Raises:
+        Refusal: The run does not verify before anybody touches it.
+    """
+    copy = lab / "copy"
+    _copy(run_dir, copy)
+    clean = list(itertools.islice(findings_of(copy), 1))
+    if clean:
+        raise Refusal(
+            f"the run does not verify as it is: {finding_line(clean[0])}",
+            "See `minibot verify`; name a run that is whole.",
+        )
+    published = _root(copy)
+    private, public = new_keys()
+    for trick in tricks(Recorded.open(run_dir).manifest.run_id):
+        is_signed = SIGNATURE in trick.found_by
+        _copy(run_dir, copy)
+        if is_signed:
+            sign_run(copy, private)
+        trick.act(copy)
+        yield judged(trick, copy, published, public if is_signed else None)
+
+
+def judged(trick: Trick, copy: Path, published: str, public_key: str | None) -> Outcome:
+    """Ask each check that the trick names what it says of the copy."""
+    outcome = Outcome(trick)
+    asked = {*trick.found_by, *trick.missed_by}
+    found = _found(copy, public_key=public_key, lineage=False)
+    if not found and VERIFY in asked:
+        found = _found(copy, public_key=public_key, bytes_too=False)
+    signed = [finding for finding in found if finding.code == "SEAL_SIGNATURE"]
+    if SIGNATURE in asked:
+        outcome.said[SIGNATURE] = finding_line(signed[0]) if signed else ""
+    rest = [finding for finding in found if finding not in signed]
+    outcome.finding = _first(rest or signed)
+    if VERIFY in asked or rest:
+        outcome.said[VERIFY] = _in_words(rest)
+    if REPLAY in asked:
+        outcome.said[REPLAY] = _replayed(copy)
+    if ROOT in asked:
+        root = _root(copy)
+        outcome.said[ROOT] = "" if root == published else f"{published} was published, not {root}"
+    return outcome
+
+
+def tricks(run_id: str) -> tuple[Trick, ...]:
+    """Return all tricks, from a child's to the one that nothing on the machine can find."""
+    return (
+        Trick("edit", "the price of a fill is changed in the file", _edit, (VERIFY,)),
+        Trick(
+            "edit_hash",
+            "the same, and the line's own sha256 made anew",
+            _edit_hash,
+            (VERIFY,),
+        ),
+        Trick(
+            "edit_chain",
+            "the same, and chain, head, list of segments and cursors made anew",
+            _edit_chain,
+            (VERIFY,),
+        ),
+        Trick(
+            "edit_seal",
+            "the same, and the seal with its root made anew: every hash fits",
+            _edit_seal,
+            (REPLAY, ROOT),
+            (VERIFY,),
+        ),
+        Trick("delete", "a fill is deleted", _delete, (VERIFY,)),
+        Trick(
+            "delete_seal",
+            "a fill is deleted and every hash made anew",
+            _delete_seal,
+            (REPLAY, ROOT),
+        ),
+        Trick("swap", "two fills change places", _swap, (VERIFY,)),
+        Trick(
+            "splice",
+            "a fill of another run is put in the place of one, every hash made anew",
+            lambda copy: _splice(copy, run_id),
+            (VERIFY, ROOT),
+        ),
+        Trick(
+            "manifest",
+            "the fee is lowered in the run's manifest, whose own hash is made anew",
+            _lower_fee,
+            (VERIFY,),
+        ),
+        Trick(
+            "manifest_seal",
+            "the same, and the seal made anew",
+            _lower_fee_seal,
+            (REPLAY, ROOT),
+        ),
+        Trick(
+            "rewrite",
+            "something that no decision hangs on is changed (when a tick was received), and every "
+            "hash made anew: a whole night written anew in full would look the same",
+            _rewrite,
+            (ROOT,),
+            (VERIFY, REPLAY),
+        ),
+        Trick(
+            "rewrite_signed",
+            "the same on a run with a signed seal",
+            _rewrite,
+            (SIGNATURE, ROOT),
+        ),
+        Trick(
+            "rewrite_own_key",
+            "the same, signed anew by a key of the cheat's own",
+            _rewrite_own_key,
+            (SIGNATURE, ROOT),
+        ),
+    )
+
+
+# --- what the cheat does ----------------------------------------------------------------------
+
+
+def _cheaper(event: dict[str, Any]) -> None:
+    """Buy a tenth cheaper than it was."""
+    price = event["payload"]["price"]
+    whole, _, rest = price.partition(".")
+    event["payload"]["price"] = f"{int(whole) * 9 // 10}.{rest}" if rest else f"{int(whole) - 1}"
+
+
+def _forged(copy: Path, *, rehash: bool) -> Forgery:
+    fills = Forgery.of(copy, FILLS)
+    fills.edit(_middle(fills), _cheaper, rehash=rehash)
+    return fills
+
+
+def _middle(journal: Forgery) -> int:
+    return (journal.count + 1) // 2
+
+
+def _edit(copy: Path) -> None:
+    _forged(copy, rehash=False).write()
+
+
+def _edit_hash(copy: Path) -> None:
+    _forged(copy, rehash=True).write()
+
+
+def _edit_chain(copy: Path) -> None:
+    _forged(copy, rehash=True).write_chain()
+
+
+def _edit_seal(copy: Path) -> None:
+    _edit_chain(copy)
+    reseal(copy)
+
+
+def _without_one(copy: Path) -> Forgery:
+    fills = Forgery.of(copy, FILLS)
+    at, index = fills.place(_middle(fills))
+    del fills.lines[at][index]
+    return fills
+
+
+def _delete(copy: Path) -> None:
+    _without_one(copy).write()
+
+
+def _delete_seal(copy: Path) -> None:
+    _without_one(copy).write_chain()
+    reseal(copy)
+
+
+def _swap(copy: Path) -> None:
+    fills = Forgery.of(copy, FILLS)
+    (one, first), (two, second) = (fills.place(number) for number in (1, 2))
+    lines = fills.lines
+    lines[one][first], lines[two][second] = lines[two][second], lines[one][first]
+    fills.write()
+
+
+def _splice(copy: Path, run_id: str) -> None:
+    """Put a line in as the night before would have had it: its run, its ids."""
+    other = f"{int(run_id[:8]) - 1:08d}{run_id[8:]}"
+
+    def of_other(event: dict[str, Any]) -> None:
+        event["run_id"] = other
+        event["id"] = event["id"][7::-1] + event["id"][8:]
+
+    fills = Forgery.of(copy, FILLS)
+    fills.edit(_middle(fills), of_other, rehash=True)
+    fills.write_chain()
+    reseal(copy)
+
+
+def _lower_fee(copy: Path) -> None:
+    def lower(manifest: dict[str, Any]) -> None:
+        manifest["config"]["execution"]["taker_fee_bps"] = "1"
+
+    forge_manifest(copy, lower)
+
+
+def _lower_fee_seal(copy: Path) -> None:
+    _lower_fee(copy)
+    reseal(copy)
+
+
+def _rewrite(copy: Path) -> None:
+    def sooner(event: dict[str, Any]) -> None:
+        event["payload"]["recv_mono_ns"] -= 1
+
+    ticks = Forgery.of(copy, "market_ticks")
+    for number in range(ticks.count, 0, -1):
+        at, index = ticks.place(number)
+        if b'"type":"market_tick"' in ticks.lines[at][index]:
+            ticks.edit(number, sooner, rehash=True)
+            break
+    ticks.write_chain()
+    reseal(copy)
+
+
+def _rewrite_own_key(copy: Path) -> None:
+    _rewrite(copy)
+    sign_run(copy, new_keys()[0])
+
+
+# --- who finds it -----------------------------------------------------------------------------
+
+
+def _found(copy: Path, **options: Any) -> list[Finding]:
+    return list(itertools.islice(findings_of(copy, **options), FINDINGS_MAX))
+
+
+def _replayed(copy: Path) -> str:
+    try:
+        replay = replay_run(copy)
+    except RunStop as error:
+        return f"{error.reason_code}: {error.detail}"
+    if replay.difference is None:
+        return ""
+    return "; ".join(line.strip() for line in describe(replay.difference)["lines"][:4])
+
+
+def _in_words(findings: Sequence[Finding]) -> str:
+    first = _first(findings)
+    if first is None:
+        return ""
+    more = f" (and {len(findings) - 1} more)" if len(findings) > 1 else ""
+    return finding_line(first) + more
+
+
+def _first(findings: Sequence[Finding]) -> Finding | None:
+    """Return the most telling finding: of a line rather than of a file, of it or of the seal."""
+    return max(
+        findings,
+        key=lambda finding: (finding.line > 0, not finding.code.startswith("SEAL")),
+        default=None,
+    )
+
+
+def _root(run_dir: Path) -> str:
+    return str(read_hashed(run_dir / SEAL_FILE)["root"])
+
+
+def _files(run_dir: Path) -> list[Path]:
+    return sorted(path for path in run_dir.rglob("*") if path.is_file())
+
+
+def _copy(run_dir: Path, copy: Path) -> None:
+    """Make the copy equal to the run again; a file that is equal already stays."""
+    ensure_folder(copy)
+    wanted = {path.relative_to(run_dir) for path in _files(run_dir)}
+    for path in _files(copy):
+        if path.relative_to(copy) not in wanted:
+            path.unlink()
+    for name in sorted(wanted):
+        source, target = run_dir / name, copy / name
+        if target.exists() and hash_file(target) == hash_file(source):
+            continue
+        ensure_folder(target.parent)
+        target.unlink(missing_ok=True)
+        shutil.copyfile(source, target)
+        target.chmod(0o600)
