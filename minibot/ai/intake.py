@@ -127,8 +127,9 @@ class Intake:
             self._known,
             is_opened=self._is_opened,
             tick_seq=self._tick_seq,
+            decode_many=context.codec.decode_many,
         )
-        self._saved = dict(self._inputs.positions)
+        self._saved = self._inputs.positions
         self._cursors = {
             queue: Cursor(folder / "cursor.json", context.run_id, queue, context.name)
             for queue, folder in self.folders.items()
@@ -201,7 +202,7 @@ class Intake:
 
     def _save_cursors(self) -> None:
         for queue, cursor in self._cursors.items():
-            position = self._inputs.positions[queue]
+            position = self._inputs.readers[queue].position
             if position != self._saved[queue]:
                 cursor.save(position)
                 self._saved[queue] = position

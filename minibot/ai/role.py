@@ -8,6 +8,8 @@ STOP(AI_ISOLATION_UNAVAILABLE) where the profile requires the AI, else the AI is
 
 from __future__ import annotations
 
+import os
+import sys
 from hashlib import sha256
 from typing import Any, Final
 
@@ -41,6 +43,7 @@ DEGRADED: Final = "DEGRADED"
 RECOMMENDATIONS: Final = "recommendations"
 _BATCH_MAX: Final = 512
 _WAIT_S: Final = 0.1
+NICENESS: Final = 5
 _HEALTH_MARKET_MS: Final = 10_000
 _SYNC_NS: Final = 1_000_000_000
 _LINE_CHARS_MAX: Final = 4096
@@ -48,6 +51,8 @@ _LINE_CHARS_MAX: Final = 4096
 
 def main(context: RoleContext) -> int:
     """Run the clerk until it is drained or the run stops; return the exit code."""
+    if sys.platform != "win32":
+        os.nice(NICENESS)  # Who advises waits for who decides.
     return AiRole(context).run()
 
 

@@ -6,12 +6,13 @@ again, as if a stranger had written it. A refusal names the fault catalogue's re
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from typing import Final
 
 from minibot.events import reasons
 from minibot.events.model import Event, JsonObject
+from minibot.events.quick import Quick
 from minibot.events.registry import Contracts
 from minibot.events.roles import Roles
 from minibot.kernel import canonical
@@ -46,6 +47,7 @@ class Codec:
         self.run_id = run_id
         self.component = component
         self._hashes = {role: frozenset(hashes) for role, hashes in cmdline_hashes.items()}
+        self._quick = Quick(contracts, roles, run_id, self._hashes)
 
     def encode(self, queue: str, event: Event) -> bytes:
         """Return the canonical JSON of an event that may be written to a queue.
@@ -53,6 +55,9 @@ class Codec:
         Raises:
             ContractError: The event breaks its contract or its writer may not write it here.
         """
+        json = self._quick.encode(queue, event)
+        if json is not None:
+            return json
         envelope = event.to_json()
         try:
             self._judge(queue, envelope)
@@ -69,12 +74,23 @@ class Codec:
                 SCHEMA_VERSION, TYPE_UNKNOWN, SOURCE_FORBIDDEN, RUN_ID_MISMATCH,
                 CMDLINE_HASH_INVALID or CMDLINE_HASH_MISMATCH.
         """
+        event = self._quick.decode(queue, json)
+        if event is not None:
+            return event
         try:
             envelope = canonical.decode(json)
         except ValueError as error:
             raise self._error(reasons.SCHEMA_INVALID, f"{queue}: {error}") from error
         self._judge(queue, envelope)
         return Event.from_json(envelope)
+
+    def decode_many(self, queue: str, jsons: Sequence[bytes]) -> list[Event] | None:
+        """Return what `decode` returns for each line; None where that has to be asked for.
+
+        Many times quicker than one by one where all lines are of one type from one writer, as
+        they are in `market_ticks`. None says nothing of the lines.
+        """
+        return self._quick.decode_many(queue, jsons)
 
     def _judge(self, queue: str, envelope: JsonObject) -> None:
         type_ = envelope.get("type")

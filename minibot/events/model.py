@@ -1,4 +1,4 @@
-"""The events of minibot as frozen, concretely typed classes.
+"""The events of minibot as frozen, concretely typed classes (msgspec structs).
 
 One payload class per contract (`contracts/<type>.v1.schema.json`); optional fields are `None`
 and are left out of the JSON. Lineage (`cause_ids`, `tick_seq`) stands in the payload on disk and
@@ -11,8 +11,9 @@ This module holds no validation: `events.codec` validates on both sides of a que
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import MISSING, dataclass, fields
-from typing import Any, ClassVar, Final
+from typing import Annotated, Any, ClassVar, Final, Literal, NamedTuple
+
+from msgspec import Meta, Struct
 
 JsonObject = dict[str, Any]
 """A JSON object as decoded: str keys; str, int, bool, None, list and dict values; never float."""
@@ -21,9 +22,17 @@ BUY: Final = "BUY"
 SELL: Final = "SELL"
 HOLD: Final = "HOLD"
 
+Side = Literal["BUY", "SELL"]
+TickKind = Literal["trade", "quote"]
 
-@dataclass(frozen=True, slots=True)
-class Payload:
+# The bounds of the contracts, for the types of `events.quick`; it compares both when it starts.
+Ms = Annotated[int, Meta(ge=0, le=9_999_999_999_999)]
+MonoNs = Annotated[int, Meta(ge=0, le=2**63 - 1)]
+Count = Annotated[int, Meta(ge=0, le=2**53 - 1)]
+Seq = Annotated[int, Meta(ge=1, le=2**53 - 1)]
+
+
+class Payload(Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
     """The domain part of an event; subclasses add fields."""
 
     TYPE: ClassVar[str] = ""
@@ -51,8 +60,7 @@ class Payload:
         return cls(**values)
 
 
-@dataclass(frozen=True, slots=True)
-class _Shape:
+class _Shape(NamedTuple):
     """The fields of a payload class; required ones come first, as dataclasses demand."""
 
     required: tuple[str, ...]
@@ -67,10 +75,10 @@ _SHAPES: dict[type[Payload], _Shape] = {}
 def _shape(cls: type[Payload]) -> _Shape:
     shape = _SHAPES.get(cls)
     if shape is None:
-        required = tuple(field.name for field in fields(cls) if field.default is MISSING)
-        optional = tuple(field.name for field in fields(cls) if field.default is not MISSING)
-        tuples = tuple(f.name for f in fields(cls) if str(f.type).startswith("tuple["))
-        shape = _SHAPES[cls] = _Shape(required, optional, required + optional, tuples)
+        names = cls.__struct_fields__
+        first_optional = len(names) - len(cls.__struct_defaults__)
+        tuples = tuple(name for name in names if cls.__annotations__[name].startswith("tuple["))
+        shape = _SHAPES[cls] = _Shape(names[:first_optional], names[first_optional:], names, tuples)
     return shape
 
 
@@ -86,8 +94,7 @@ def _plain(value: Any) -> Any:
     return value
 
 
-@dataclass(frozen=True, slots=True)
-class Check:
+class Check(Struct, frozen=True):
     """One named value against one named threshold, as a trader would check it."""
 
     name: str
@@ -108,34 +115,32 @@ class Check:
 # --- market_ticks, by market_role -------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class MarketTick(Payload):
+class MarketTick(Payload, frozen=True, gc=False):
     """A trade, or a quote that changed price or size of the touch."""
 
     TYPE: ClassVar[str] = "market_tick"
     symbol: str
     price: str
-    kind: str  # "trade" or "quote"
+    kind: TickKind
     bid: str
     bid_qty: str
     ask: str
     ask_qty: str
-    recv_mono_ns: int
-    exchange_ts: int | None = None
+    recv_mono_ns: MonoNs
+    exchange_ts: Ms | None = None
     qty: str | None = None
-    taker_side: str | None = None
-    trade_id: int | None = None
+    taker_side: Side | None = None
+    trade_id: Count | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Bar(Payload):
+class Bar(Payload, frozen=True, gc=False):
     """A closed bar, aligned in exchange time."""
 
     TYPE: ClassVar[str] = "bar"
     symbol: str
     interval: str
-    open_ts: int
-    close_ts: int
+    open_ts: Ms
+    close_ts: Ms
     open: str
     high: str
     low: str
@@ -144,12 +149,11 @@ class Bar(Payload):
     is_history: bool
     quote_volume: str | None = None
     taker_buy_volume: str | None = None
-    trades: int | None = None
-    recv_mono_ns: int | None = None  # machine time of the socket read that closed it
+    trades: Count | None = None
+    recv_mono_ns: MonoNs | None = None  # machine time of the socket read that closed it
 
 
-@dataclass(frozen=True, slots=True)
-class Book(Payload):
+class Book(Payload, frozen=True):
     """The best levels of the local book, best first; a level is (price, qty)."""
 
     TYPE: ClassVar[str] = "book"
@@ -160,8 +164,7 @@ class Book(Payload):
     why: str  # "interval" or "resync"
 
 
-@dataclass(frozen=True, slots=True)
-class Instrument(Payload):
+class Instrument(Payload, frozen=True):
     """The rules of a symbol; at start and on change."""
 
     TYPE: ClassVar[str] = "instrument"
@@ -183,8 +186,7 @@ class Instrument(Payload):
     ask_percent_down: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Beat(Payload):
+class Beat(Payload, frozen=True):
     """A second of market time has passed; `data_age_ms` by symbol."""
 
     TYPE: ClassVar[str] = "beat"
@@ -192,8 +194,7 @@ class Beat(Payload):
     data_age_ms: Mapping[str, int]
 
 
-@dataclass(frozen=True, slots=True)
-class Gap(Payload):
+class Gap(Payload, frozen=True):
     """Market data is missing between two times."""
 
     TYPE: ClassVar[str] = "gap"
@@ -207,8 +208,7 @@ class Gap(Payload):
 # --- decisions --------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class Signal(Payload):
+class Signal(Payload, frozen=True):
     """What the strategy thinks of a symbol now, and why, in values against thresholds."""
 
     TYPE: ClassVar[str] = "signal"
@@ -224,8 +224,7 @@ class Signal(Payload):
     params_hash: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class RiskAction(Payload):
+class RiskAction(Payload, frozen=True):
     """What risk decided: ALLOW, BLOCK, REDUCE, EXIT or STOP."""
 
     TYPE: ClassVar[str] = "risk_action"
@@ -238,8 +237,7 @@ class RiskAction(Payload):
     headroom: Mapping[str, str] | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class OrderIntent(Payload):
+class OrderIntent(Payload, frozen=True):
     """A wish that risk allowed; `limit_price`, `time_in_force` and `expires_ts` as they apply."""
 
     TYPE: ClassVar[str] = "order_intent"
@@ -254,8 +252,7 @@ class OrderIntent(Payload):
     expires_ts: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class OrderResult(Payload):
+class OrderResult(Payload, frozen=True):
     """One change of state of an order."""
 
     TYPE: ClassVar[str] = "order_result"
@@ -268,8 +265,7 @@ class OrderResult(Payload):
     remaining_qty: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Fill(Payload):
+class Fill(Payload, frozen=True):
     """An execution with its evidence: the touch it met and the modelled latency."""
 
     TYPE: ClassVar[str] = "fill"
@@ -291,8 +287,7 @@ class Fill(Payload):
 # --- run and world ----------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class RunOpening(Payload):
+class RunOpening(Payload, frozen=True):
     """What the run starts with; always its first event.
 
     `cash` maps asset to decimal string; a lot is {symbol, qty, price, ts}; `budgets_used` maps
@@ -307,8 +302,7 @@ class RunOpening(Payload):
     from_root: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class RunEnding(Payload):
+class RunEnding(Payload, frozen=True):
     """No entries from now on; what is open expires on the first beat at or after `until_ts`."""
 
     TYPE: ClassVar[str] = "run_ending"
@@ -317,8 +311,7 @@ class RunEnding(Payload):
     until_ts: int
 
 
-@dataclass(frozen=True, slots=True)
-class Halt(Payload):
+class Halt(Payload, frozen=True):
     """No new entries until `resume`."""
 
     TYPE: ClassVar[str] = "halt"
@@ -326,8 +319,7 @@ class Halt(Payload):
     why: str
 
 
-@dataclass(frozen=True, slots=True)
-class Resume(Payload):
+class Resume(Payload, frozen=True):
     """Entries are allowed again."""
 
     TYPE: ClassVar[str] = "resume"
@@ -335,8 +327,7 @@ class Resume(Payload):
     why: str
 
 
-@dataclass(frozen=True, slots=True)
-class ExitPosition(Payload):
+class ExitPosition(Payload, frozen=True):
     """Close the position in a symbol."""
 
     TYPE: ClassVar[str] = "exit_position"
@@ -345,8 +336,7 @@ class ExitPosition(Payload):
     symbol: str
 
 
-@dataclass(frozen=True, slots=True)
-class LockSymbol(Payload):
+class LockSymbol(Payload, frozen=True):
     """No entries in a symbol until `until_ts`."""
 
     TYPE: ClassVar[str] = "lock_symbol"
@@ -356,8 +346,7 @@ class LockSymbol(Payload):
     until_ts: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class ModelActive(Payload):
+class ModelActive(Payload, frozen=True):
     """A model snapshot passed its gate and is the active one, or was rolled back."""
 
     TYPE: ClassVar[str] = "model_active"
@@ -366,8 +355,7 @@ class ModelActive(Payload):
     model_id: str
 
 
-@dataclass(frozen=True, slots=True)
-class Health(Payload):
+class Health(Payload, frozen=True):
     """How a role is; which optional fields are present depends on the role."""
 
     TYPE: ClassVar[str] = "health"
@@ -397,8 +385,7 @@ class Health(Payload):
     counters: Mapping[str, int] | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Incident(Payload):
+class Incident(Payload, frozen=True):
     """Something that the run survived and an operator should know."""
 
     TYPE: ClassVar[str] = "incident"
@@ -409,8 +396,7 @@ class Incident(Payload):
     until_ts: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class StopJournal(Payload):
+class StopJournal(Payload, frozen=True):
     """A STOP, a planned END, or a CLEAR of the flag."""
 
     TYPE: ClassVar[str] = "stop_journal"
@@ -424,8 +410,7 @@ class StopJournal(Payload):
     stopped_run: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Recommendation(Payload):
+class Recommendation(Payload, frozen=True):
     """What the model thinks; probabilities are decimal strings with six places, one in sum."""
 
     TYPE: ClassVar[str] = "recommendation"
@@ -439,22 +424,20 @@ class Recommendation(Payload):
     top_features: tuple[Any, ...] | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Ack(Payload):
+class Ack(Payload, frozen=True, gc=False):
     """A range of lines that a reader took: lines from_seq..to_seq of `queue`, at `taken_ts`."""
 
     TYPE: ClassVar[str] = "ack"
     reader: str
     queue: str
-    from_seq: int
-    to_seq: int
-    n: int  # running number of the reader's first input in this range, from 1
-    taken_ts: int
-    took_us: int | None = None
+    from_seq: Seq
+    to_seq: Seq
+    n: Seq  # running number of the reader's first input in this range, from 1
+    taken_ts: Ms
+    took_us: Count | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class DeadLetter(Payload):
+class DeadLetter(Payload, frozen=True):
     """A line that could not be used at all."""
 
     TYPE: ClassVar[str] = "dead_letter"
@@ -498,8 +481,7 @@ PAYLOAD_CLASSES: Final[Mapping[str, type[Payload]]] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Event:
+class Event(Struct, frozen=True):
     """An envelope with its typed payload and its lineage."""
 
     ts: int
@@ -553,8 +535,7 @@ class Event:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Draft:
+class Draft(Struct, frozen=True):
     """An event without envelope, as a core returns it; the shell adds id, source, run and hash.
 
     `cause_ids` holds ids of events, or integers: the ordinal of an earlier draft of the same step.

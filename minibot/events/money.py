@@ -9,6 +9,7 @@ what it pays up, what it receives down.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Final
 
 from minibot.events.numbers import div_down, div_up, format_fixed, parse_fixed
@@ -22,6 +23,7 @@ RATE_UNIT: Final[int] = 10**RATE_PLACES * 10_000
 """A rate of 100 %: rates are ten-thousandths of a basis point."""
 
 
+@lru_cache(maxsize=1 << 14)
 def parse_amount(text: str) -> int:
     """Return a price, quantity or sum of money; refuses more than eight places.
 

@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Final, NamedTuple, Protocol
 
 from minibot.events.ids import derive_id
 from minibot.events.model import Ack, Draft, Event, JsonObject, RunOpening
@@ -26,7 +26,11 @@ CONTROL: Final = "control"
 # Two restarts of a writer can repeat at most one batch; a window of four batches is ample.
 KNOWN_IDS_MAX: Final = 4096
 
+# So many lines may be decoded before they are taken.
+AHEAD_MAX: Final = 256
+
 Decode = Callable[[str, Line], Event]
+DecodeMany = Callable[[str, Sequence[bytes]], list[Event] | None]
 
 
 class Core(Protocol):
@@ -45,8 +49,7 @@ class Core(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class Taken:
+class Taken(NamedTuple):
     """One input as a role took it; a known id is counted, not applied."""
 
     queue: str
@@ -99,19 +102,14 @@ class LineSource:
         return lines[0] if lines else None
 
 
-@dataclass(frozen=True, slots=True)
-class _Waiting:
-    line: Line
-    event: Event
-    after: Position
-
-
 class Inputs:
     """What a live role may take next.
 
     Args:
         readers: By queue, in order of priority; `market_ticks` comes last whatever its place.
         decode: From a queue's name and one of its lines to an event; raises `ContractError`.
+        decode_many: From a queue's name and several lines to the events of the first ones, where
+            that is quicker; None where each has to be asked for.
     """
 
     def __init__(
@@ -122,39 +120,47 @@ class Inputs:
         *,
         is_opened: bool,
         tick_seq: int,
+        decode_many: DecodeMany = lambda queue, jsons: None,
     ) -> None:
         self.readers = dict(readers)
         self.is_opened = is_opened
         self.tick_seq = tick_seq
-        self.positions = {name: reader.position for name, reader in readers.items()}
         self._decode = decode
+        self._decode_many = decode_many
         self._known = known
-        self._waiting: dict[str, _Waiting | None] = dict.fromkeys(readers)
+        self._ahead: dict[str, deque[tuple[Line, Event]]] = {name: deque() for name in readers}
         self._priority = [name for name in readers if name != TICKS]
+
+    @property
+    def positions(self) -> dict[str, Position]:
+        """By queue, the place behind the last event that was taken."""
+        return {name: reader.position for name, reader in self.readers.items()}
 
     def poll(self) -> bool:
         """Look for the next event of each queue; return whether any waits."""
-        for name, waiting in self._waiting.items():
-            if waiting is None:
-                self._refill(name)
-        return any(self._waiting.values())
+        for name, ahead in self._ahead.items():
+            if not ahead:
+                self._look(name)
+        return any(self._ahead.values())
 
-    def _refill(self, name: str) -> None:
-        reader = self.readers[name]
-        lines = reader.read(1)
-        self._waiting[name] = (
-            _Waiting(lines[0], self._decode(name, lines[0]), reader.position) if lines else None
-        )
+    def _look(self, name: str) -> None:
+        """Decode what waits, as far as that goes in one; it is taken one by one."""
+        lines = self.readers[name].look(AHEAD_MAX)
+        if not lines:
+            return
+        events = self._decode_many(name, [line.json for line in lines]) if lines[1:] else None
+        if events is None:
+            events = [self._decode(name, lines[0])]
+        self._ahead[name].extend(zip(lines, events, strict=False))
 
     def next(self) -> Taken | None:
         """Return the next event by the taking rule, or None when nothing may be taken now."""
         for name in self._priority:
-            waiting = self._waiting[name]
-            if waiting is not None and self._may_take(name, waiting.event):
-                return self._take(name, waiting)
-        ticks = self._waiting.get(TICKS)
-        if self.is_opened and ticks is not None:
-            return self._take(TICKS, ticks)
+            ahead = self._ahead[name]
+            if ahead and self._may_take(name, ahead[0][1]):
+                return self._take(name)
+        if self.is_opened and self._ahead.get(TICKS):
+            return self._take(TICKS)
         return None
 
     def _may_take(self, name: str, event: Event) -> bool:
@@ -162,10 +168,12 @@ class Inputs:
             return name == CONTROL
         return event.tick_seq is None or event.tick_seq <= self.tick_seq
 
-    def _take(self, name: str, waiting: _Waiting) -> Taken:
-        line, event = waiting.line, waiting.event
-        self.positions[name] = waiting.after
-        self._refill(name)
+    def _take(self, name: str) -> Taken:
+        ahead = self._ahead[name]
+        line, event = ahead.popleft()
+        self.readers[name].take(1)
+        if not ahead:
+            self._look(name)
         if name == TICKS:
             self.tick_seq = line.seq
         elif not self.is_opened:
@@ -177,10 +185,7 @@ class Inputs:
 
     def backlog(self) -> int:
         """Return how many published lines have not been taken."""
-        return sum(
-            max(0, reader.head().lines - self.positions[name].seq)
-            for name, reader in self.readers.items()
-        )
+        return sum(reader.backlog() for reader in self.readers.values())
 
 
 class Now:

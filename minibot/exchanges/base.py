@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final, NamedTuple, Protocol
 
-from minibot.events.model import Instrument
+from minibot.events.model import Instrument, Side
 from minibot.kernel.errors import Transient
 
 TRADE: Final = "trade"
@@ -32,7 +32,7 @@ class Trade(NamedTuple):
     qty: str
     qty_units: int
     trade_ts: int
-    taker_side: str  # BUY or SELL
+    taker_side: Side
 
 
 class Quote(NamedTuple):

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+from binascii import hexlify
 from hashlib import sha256
+from itertools import count
 from pathlib import Path
 from typing import Final, NoReturn
 
@@ -53,9 +55,11 @@ class JournalReader:
         self._first_seq = 0  # Lines before the current segment.
         self._first_seq_of = ZERO.segment  # The segment that this counts up to.
         self._at = start  # How far lines have been verified.
-        self._taken = start  # How far they have been handed out.
+        self._before = start  # Where the lines below begin.
+        self._segment = start.segment  # Where they stand.
         self._lines: list[Line] = []
-        self._afters: list[tuple[int, bytes]] = []  # Offset and chain after each of them.
+        self._offsets: list[int] = []  # Of each of them, and behind the last one.
+        self._chains: list[bytes] = []  # After each of them.
         self._next = 0
         self._is_checked = False
 
@@ -68,20 +72,32 @@ class JournalReader:
             IntegrityError: QUEUE_CORRUPT, QUEUE_CHAIN, QUEUE_TRUNCATED, QUEUE_MISSING,
                 QUEUE_MANIFEST, CURSOR_AHEAD or CURSOR_CORRUPT, with the place.
         """
+        lines = self.look(lines_max)
+        self.take(len(lines))
+        return lines
+
+    def look(self, lines_max: int) -> list[Line]:
+        """Return the next lines as `read` does, and leave them to be taken; see `read`."""
         if self._next >= len(self._lines) and not self._fill():
             return []
-        first = self._next
-        lines = self._lines[first : first + lines_max]
-        if lines:
-            self._next = first + len(lines)
-            offset, chain = self._afters[self._next - 1]
-            self._taken = Position(lines[-1].seq, self._at.segment, offset, chain)
-        return lines
+        return self._lines[self._next : self._next + lines_max]
+
+    def take(self, lines: int) -> None:
+        """Step over lines that `look` has returned."""
+        self._next += lines
 
     @property
     def position(self) -> Position:
         """Where the reader stands: behind the last line it has handed out."""
-        return self._taken
+        taken = self._next
+        if not taken:
+            return self._before
+        return Position(
+            self._lines[taken - 1].seq,
+            self._segment,
+            self._offsets[taken],
+            self._chains[taken - 1],
+        )
 
     def head(self) -> Head:
         """Return how far the journal is published now."""
@@ -90,7 +106,7 @@ class JournalReader:
 
     def backlog(self) -> int:
         """Return how many published lines have not been handed out yet."""
-        return max(0, self.head().lines - self._taken.seq)
+        return max(0, self.head().lines - self._before.seq - self._next)
 
     def close(self) -> None:
         """Give the descriptors back."""
@@ -211,25 +227,28 @@ class JournalReader:
         seq, segment, _, chain = self._at
         if b"\r" in data:
             self._find_damage(data, start)  # Canonical JSON has none.
-        lines: list[Line] = []
-        afters: list[tuple[int, bytes]] = []
+        raws = data.split(b"\n")
+        raws.pop()
+        jsons = [raw[JSON_AT:] for raw in raws]
+        digests = [sha256(json).digest() for json in jsons]
+        offsets = [start]
+        chains = []
         offset = start
-        for raw in data.split(b"\n")[:-1]:
-            json = raw[JSON_AT:]
-            digest = sha256(json)
+        for raw, json, digest in zip(raws, jsons, digests, strict=True):
             if (
-                raw[:JSON_AT] != b"sha256:" + digest.hexdigest().encode() + b":"
+                raw[:JSON_AT] != b"sha256:" + hexlify(digest) + b":"
                 or json[:1] != b"{"
                 or json[-1:] != b"}"
             ):
                 self._find_damage(data, start)
-            seq += 1
-            chain = sha256(chain + digest.digest()).digest()
-            lines.append(Line(seq, offset, json))
+            chain = sha256(chain + digest).digest()
+            chains.append(chain)
             offset += len(raw) + 1
-            afters.append((offset, chain))
-        self._lines, self._afters, self._next = lines, afters, 0
-        self._at = Position(seq, segment, offset, chain)
+            offsets.append(offset)
+        self._before, self._segment = self.position, segment
+        self._lines = list(map(Line, count(seq + 1), offsets, jsons))
+        self._offsets, self._chains, self._next = offsets, chains, 0
+        self._at = Position(seq + len(raws), segment, offset, chain)
 
     def _find_damage(self, data: bytes, start: int) -> NoReturn:
         """Raise for the first damaged line, judged by the strict decoder."""

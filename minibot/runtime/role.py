@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import errno
 import faulthandler
+import gc
 import importlib
 import signal
 import sys
@@ -57,6 +58,9 @@ def run_role(context: RoleContext) -> int:
     """Run the role's module to its end and return the exit code of the process."""
     try:
         module = importlib.import_module(context.spec.module)
+        # What stands now stands to the end: the collector need not look at it again and again.
+        gc.collect()
+        gc.freeze()
         code: int = module.main(context)
         return code
     except BaseException as error:  # The one broad handler of the runtime: it ends the process.

@@ -247,8 +247,9 @@ class Shell:
             at.known,
             is_opened=at.is_opened,
             tick_seq=at.tick_seq,
+            decode_many=context.codec.decode_many,
         )
-        self._saved = dict(self.inputs.positions)
+        self._saved = self.inputs.positions
         self._cursors = {
             queue: Cursor(folder / "cursor.json", context.run_id, queue, context.name)
             for queue, folder in self._folders.items()
@@ -422,7 +423,7 @@ class Shell:
         facts = self.core.facts()
         fields: JsonObject = {
             "inputs": {
-                queue: {"position": self.inputs.positions[queue].seq, "backlog": reader.backlog()}
+                queue: {"position": reader.position.seq, "backlog": reader.backlog()}
                 for queue, reader in self.inputs.readers.items()
             },
             "dup_dropped": self.dup_dropped,
@@ -437,7 +438,7 @@ class Shell:
 
     def _save_cursors(self) -> None:
         for queue, cursor in self._cursors.items():
-            position = self.inputs.positions[queue]
+            position = self.inputs.readers[queue].position
             if position != self._saved[queue]:
                 cursor.save(position)
                 self._saved[queue] = position

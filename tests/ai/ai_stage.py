@@ -10,10 +10,11 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import replace
 from pathlib import Path
 from subprocess import Popen
 from typing import Any
+
+from msgspec.structs import replace
 
 from minibot.events.codec import Codec
 from minibot.events.model import (

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import json
 from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec import structs
 
 from minibot.events.codec import Codec
 from minibot.events.model import PAYLOAD_CLASSES, Event
@@ -145,8 +145,8 @@ def test_payload_minimum_covers_what_the_specification_asks(
 def test_contract_and_class_name_the_same_fields(type_: str, contracts: Contracts) -> None:
     """A class has exactly the fields of its schema, required where the schema requires them."""
     schema = contracts.payloads[type_]
-    fields = dataclasses.fields(PAYLOAD_CLASSES[type_])
-    required = {field.name for field in fields if field.default is dataclasses.MISSING}
+    fields = structs.fields(PAYLOAD_CLASSES[type_])
+    required = {field.name for field in fields if field.required}
 
     assert {field.name for field in fields} == set(schema["properties"]) - LINEAGE
     assert required == set(schema["required"])

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec import structs
 
 from minibot.events.model import Fill, RunOpening
 from minibot.events.money import amount_text, parse_amount
@@ -99,7 +100,7 @@ def test_portfolio_impossible_fill_raises_and_changes_nothing(
     before = portfolio.to_json()
 
     with pytest.raises(InvariantError):
-        portfolio.apply(replace(fill("SELL", "1", "100"), **change), T0 + 3)
+        portfolio.apply(structs.replace(fill("SELL", "1", "100"), **change), T0 + 3)
 
     assert portfolio.to_json() == before, why
 

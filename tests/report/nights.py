@@ -8,6 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from msgspec import structs
+
 from minibot.events.model import Health, Incident, StopJournal
 from minibot.events.tally import HealthTally
 from minibot.kernel.files import write_hashed
@@ -84,9 +86,9 @@ def tally(
             )
     market = Health("market_role", "READY", uptimes["market_role"], 0, endpoint="ping")
     for latency_us in latencies_us:
-        found.on_health(replace(market, ok=True, latency_us=latency_us), NIGHT_MS)
+        found.on_health(structs.replace(market, ok=True, latency_us=latency_us), NIGHT_MS)
     for _ in range(errors):
-        found.on_health(replace(market, ok=False), NIGHT_MS)
+        found.on_health(structs.replace(market, ok=False), NIGHT_MS)
     return found
 
 

@@ -8,13 +8,13 @@ import os
 import subprocess
 import sys
 from collections import deque
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from minibot.events.model import HOLD, Bar, Draft, Event, JsonObject, Signal
 from minibot.events.reasons import REASONS
@@ -508,7 +508,7 @@ def test_signals_satisfy_their_contract(project: Path) -> None:
 
 
 def _fields(written: Event) -> dict[str, Any]:
-    return {name: getattr(written, name) for name in Event.__dataclass_fields__}
+    return {name: getattr(written, name) for name in Event.__struct_fields__}
 
 
 @pytest.mark.row("N-61")

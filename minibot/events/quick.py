@@ -1,0 +1,333 @@
+"""The quick way through the codec for the types that make nearly all lines.
+
+A line of one of these types is decoded straight into its class, checked against the same
+contract, and written again: only the same bytes are accepted. Whatever this way does not accept,
+for whatever reason, the codec judges by the schemas; so it may refuse too much, never too little.
+Bounds of numbers and closed lists stand in the classes and are compared with the schemas here;
+patterns of texts are taken from the schemas.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from itertools import chain
+from operator import attrgetter
+from typing import Any, Final
+
+import msgspec
+from msgspec.inspect import (
+    BoolType,
+    IntType,
+    LiteralType,
+    NoneType,
+    StrType,
+    StructType,
+    Type,
+    UnionType,
+    type_info,
+)
+
+from minibot.events.model import Ack, Bar, Event, JsonObject, MarketTick, Payload
+from minibot.events.registry import Contracts, lean_schema
+from minibot.events.roles import Roles
+from minibot.kernel.errors import InvariantError
+
+QUICK_CLASSES: Final = (MarketTick, Bar, Ack)
+
+# Prices come again and again, quantities now and then; beyond this the memory begins anew.
+KNOWN_MAX: Final = 16_384
+# So many last bytes of a line tell its type; keys are sorted, and `type` is the last but one.
+TAIL_BYTES: Final = 16
+
+# Where things stand in a line of a known writer: `{"cmdline_hash":"<64>","id":"<36>","payload":`.
+_ID_AT: Final = 89
+_ID_END: Final = _ID_AT + 36
+_PAYLOAD_AT: Final = _ID_END + 12
+_PAYLOAD_KEY: Final = b'","payload":'
+_TS_DIGITS: Final = 13  # Unix milliseconds from 2001 to 2286.
+
+_HEX_TO_X: Final = bytes(
+    ord("x") if code in b"0123456789abcdef" else ord("-") if code == ord("-") else ord("?")
+    for code in range(256)
+)
+_ID_SHAPE: Final = b"xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx"
+
+
+class Quick:
+    """The quick encoder and decoder of one run.
+
+    Args:
+        contracts: The registered schemas.
+        roles: The role x type table.
+        run_id: The only run whose events are accepted.
+        hashes: Per role the command line hashes that the manifest lists.
+    """
+
+    def __init__(
+        self,
+        contracts: Contracts,
+        roles: Roles,
+        run_id: str,
+        hashes: Mapping[str, AbstractSet[str]],
+    ) -> None:
+        self._roles = roles
+        self._run_id = run_id
+        self._hashes = hashes
+        self._kinds = {cls.TYPE: _Kind(contracts, cls) for cls in QUICK_CLASSES}
+        self._by_tail = {kind.tail[-TAIL_BYTES:]: kind for kind in self._kinds.values()}
+        self._frames: dict[tuple[str, str], list[_Frame]] = {}
+
+    def encode(self, queue: str, event: Event) -> bytes | None:
+        """Return the canonical JSON of an event that may be written to a queue, if this way can."""
+        kind = self._kinds.get(event.payload.TYPE)
+        if kind is None or event.cause_ids is not None or event.tick_seq is not None:
+            return None
+        if event.run_id != self._run_id:
+            return None
+        for frame in self._frames_of(queue, kind):
+            if frame.source == event.source and frame.cmdline_hash == event.cmdline_hash:
+                json = frame.line(event)
+                # Judged by the way it will be read.
+                return json if json and self.decode(queue, json) is not None else None
+        return None
+
+    def decode(self, queue: str, json: bytes) -> Event | None:
+        """Return the typed event of a line of a queue, if this way can."""
+        kind = self._by_tail.get(json[-TAIL_BYTES:])
+        if kind is None:
+            return None
+        for frame in self._frames_of(queue, kind):
+            if json.startswith(frame.head):
+                return frame.event(json)
+        return None
+
+    def decode_many(self, queue: str, jsons: Sequence[bytes]) -> list[Event] | None:
+        """Return the events of the first lines of a queue, all that are of one type and writer."""
+        tail = jsons[0][-TAIL_BYTES:]
+        kind = self._by_tail.get(tail)
+        if kind is None:
+            return None
+        others = (n for n, json in enumerate(jsons) if json[-TAIL_BYTES:] != tail)
+        jsons = jsons[: next(others, len(jsons))]
+        for frame in self._frames_of(queue, kind):
+            if jsons[0].startswith(frame.head):
+                return frame.events(jsons)
+        return None
+
+    def _frames_of(self, queue: str, kind: _Kind) -> list[_Frame]:
+        frames = self._frames.get((queue, kind.type))
+        if frames is None:
+            frames = self._frames[queue, kind.type] = [
+                _Frame(kind, self._run_id, source, cmdline_hash)
+                for source, hashes in self._hashes.items()
+                for cmdline_hash in sorted(hashes)
+                if self._roles.allows(queue, kind.type, source)
+            ]
+        return frames
+
+
+class _Kind:
+    """One type: how its payloads are decoded, and which texts its contract admits."""
+
+    def __init__(self, contracts: Contracts, cls: type[Payload]) -> None:
+        self.type = cls.TYPE
+        self.tail = f',"type":"{cls.TYPE}","v":1}}'.encode()
+        self.decode: Callable[[bytes], Any] = msgspec.json.Decoder(cls).decode
+        self._decode_many: Callable[[bytes], Any] = msgspec.json.Decoder(list[cls]).decode  # type: ignore[valid-type]
+        self.encode: Callable[[Any], bytes] = msgspec.json.Encoder(order="sorted").encode
+        whole = contracts.schemas[cls.TYPE]
+        schema = lean_schema(whole, whole["$defs"])["properties"]["payload"]
+        self._texts = [_Texts(rule, names) for rule, names in _text_rules(cls, schema)]
+
+    def payload(self, json: bytes) -> Payload | None:
+        """Return the payload of these bytes; None for another one than these bytes would hold."""
+        try:
+            payload: Payload = self.decode(json)
+        except (msgspec.MsgspecError, ValueError):
+            return None
+        for texts in self._texts:
+            if not texts.admit(texts.of(payload)):
+                return None
+        return payload if self.encode(payload) == json else None
+
+    def payloads(self, jsons: Sequence[bytes]) -> list[Payload] | None:
+        """Return the payloads of many such pieces of bytes; None where `payload` has one None."""
+        whole = b"[" + b",".join(jsons) + b"]"
+        try:
+            payloads: list[Payload] = self._decode_many(whole)
+        except (msgspec.MsgspecError, ValueError):
+            return None
+        # A piece that is no whole value could only be one together with its neighbours.
+        if len(payloads) != len(jsons) or self.encode(payloads) != whole:
+            return None
+        for texts in self._texts:
+            if not texts.admit(chain.from_iterable(map(texts.of, payloads))):
+                return None
+        return payloads
+
+
+class _Frame:
+    """The envelope of one type from one writer: constant but for id, payload and time."""
+
+    def __init__(self, kind: _Kind, run_id: str, source: str, cmdline_hash: str) -> None:
+        self.source = source
+        self.cmdline_hash = cmdline_hash
+        self.head = f'{{"cmdline_hash":"{cmdline_hash}","id":"'.encode()
+        self._kind = kind
+        self._run_id = run_id
+        self._rest = (
+            f',"run_id":"{run_id}","schema":"minibot.{kind.type}","source":"{source}","ts":'
+        ).encode()
+        self._tail = kind.tail
+        # Counted from the end of a line.
+        self._ts_end = -len(self._tail)
+        self._ts_at = self._ts_end - _TS_DIGITS
+        self._payload_end = self._ts_at - len(self._rest)
+
+    def line(self, event: Event) -> bytes | None:
+        """Return the line of an event, yet to be judged; None where it cannot be told."""
+        try:
+            payload = self._kind.encode(event.payload)
+            id_ = event.id.encode()
+        except (TypeError, ValueError, OverflowError, AttributeError):
+            return None
+        return b"".join(
+            (self.head, id_, _PAYLOAD_KEY, payload, self._rest, str(event.ts).encode(), self._tail)
+        )
+
+    def event(self, json: bytes) -> Event | None:
+        """Return the event of a line that begins with the head."""
+        id_ = json[_ID_AT:_ID_END]
+        ts = json[self._ts_at : self._ts_end]
+        if (
+            json[_ID_END:_PAYLOAD_AT] != _PAYLOAD_KEY
+            or json[self._payload_end : self._ts_at] != self._rest
+            or not json.endswith(self._tail)
+            or not ts.isdigit()
+            or ts[0] == 48  # A leading zero.
+            or id_.translate(_HEX_TO_X) != _ID_SHAPE
+            or id_[14] != 52  # Version 4.
+            or id_[19] not in b"89ab"
+        ):
+            return None
+        payload = self._kind.payload(json[_PAYLOAD_AT : self._payload_end])
+        if payload is None:
+            return None
+        return Event(int(ts), id_.decode(), self.source, self._run_id, self.cmdline_hash, payload)
+
+    def events(self, jsons: Sequence[bytes]) -> list[Event] | None:
+        """Return the events of many lines, judged together; None where `event` has one None."""
+        n = len(jsons)
+        ids = b"".join([json[_ID_AT:_ID_END] for json in jsons])
+        ts = [json[self._ts_at : self._ts_end] for json in jsons]
+        digits = b"".join(ts)
+        if (
+            {json[:_ID_AT] for json in jsons} != {self.head}
+            or {json[_ID_END:_PAYLOAD_AT] for json in jsons} != {_PAYLOAD_KEY}
+            or {json[self._payload_end : self._ts_at] for json in jsons} != {self._rest}
+            or {json[self._ts_end :] for json in jsons} != {self._tail}
+            or len(digits) != _TS_DIGITS * n
+            or not digits.isdigit()
+            or b"0" in digits[::_TS_DIGITS]
+            or ids.translate(_HEX_TO_X) != _ID_SHAPE * n
+            or ids[14::36].strip(b"4")
+            or ids[19::36].strip(b"89ab")
+        ):
+            return None
+        payloads = self._kind.payloads([json[_PAYLOAD_AT : self._payload_end] for json in jsons])
+        if payloads is None:
+            return None
+        text = ids.decode()
+        return [
+            Event(
+                int(moment), text[at : at + 36], self.source, self._run_id, self.cmdline_hash, one
+            )
+            for moment, at, one in zip(ts, range(0, 36 * n, 36), payloads, strict=True)
+        ]
+
+
+class _Texts:
+    """Fields of one class that follow one rule, and the texts that were found to follow it.
+
+    Attributes:
+        of: From a payload to the texts of these fields; None where one is absent.
+    """
+
+    def __init__(self, rule: JsonObject, names: Sequence[str]) -> None:
+        # A single name twice: `attrgetter` of one name gives no tuple.
+        self.of: Callable[[Any], tuple[str | None, ...]] = attrgetter(*names, names[0])
+        self._known: set[str | None] = {None}
+        self._fits = re.compile(rule["pattern"]).fullmatch
+        self._chars_max = rule["maxLength"]
+
+    def admit(self, texts: Iterable[str | None]) -> bool:
+        """Return whether all texts follow the rule."""
+        new = set(texts)
+        new -= self._known
+        for text in new:
+            if text is None or not self._fits(text) or len(text) > self._chars_max:
+                return False
+        if len(self._known) > KNOWN_MAX:
+            self._known = {None}
+        self._known |= new
+        return True
+
+
+def _text_rules(cls: type[Payload], schema: JsonObject) -> list[tuple[JsonObject, list[str]]]:
+    """Compare a class with its contract and return what is left to check: rules of texts.
+
+    Raises:
+        InvariantError: The class would accept what the contract refuses.
+    """
+    info = type_info(cls)
+    rules: list[tuple[JsonObject, list[str]]] = []
+    if not isinstance(info, StructType) or not info.forbid_unknown_fields:
+        raise _differs(cls, "*", "it takes fields that it does not know")
+    required = {field.name for field in info.fields if field.required}
+    if required != set(schema["required"]):
+        raise _differs(cls, "*", "it requires other fields")
+    for field in info.fields:
+        rule = schema["properties"].get(field.name, {})
+        kinds = field.type.types if isinstance(field.type, UnionType) else (field.type,)
+        for kind in kinds:
+            if isinstance(kind, NoneType):
+                continue  # Absent; an explicit null is not written again, so it is refused.
+            if isinstance(kind, StrType):
+                _add(rules, cls, field.name, rule)
+            elif not _is_within(kind, rule):
+                raise _differs(cls, field.name, f"{kind} against {rule}")
+    return rules
+
+
+def _add(
+    rules: list[tuple[JsonObject, list[str]]], cls: type[Payload], name: str, rule: JsonObject
+) -> None:
+    if not set(rule) <= {"type", "pattern", "maxLength"} or "pattern" not in rule:
+        raise _differs(cls, name, f"a rule of another kind: {rule}")
+    for known, names in rules:
+        if known == rule:
+            names.append(name)
+            return
+    rules.append((rule, [name]))
+
+
+def _is_within(kind: Type, rule: JsonObject) -> bool:
+    """Return whether a class accepts no number, flag or listed text beyond its rule."""
+    allowed = rule.get("type", [])
+    types = set(allowed) if isinstance(allowed, list) else {allowed}
+    if isinstance(kind, IntType):
+        bounds = (rule.get("minimum"), rule.get("maximum"))
+        is_known = set(rule) <= {"type", "minimum", "maximum"}
+        return "integer" in types and is_known and bounds == (kind.ge, kind.le)
+    if isinstance(kind, BoolType):
+        return rule == {"type": "boolean"}
+    if isinstance(kind, LiteralType):
+        return set(rule) == {"enum"} and set(kind.values) <= set(rule["enum"])
+    return False
+
+
+def _differs(cls: type[Payload], name: str, why: str) -> InvariantError:
+    detail = f"{cls.__name__}.{name} differs from its contract: {why}"
+    return InvariantError("events.quick", "SCHEMA_INVALID", detail)

@@ -1,0 +1,139 @@
+"""The quick way through the codec: it may refuse what is right, it never takes what is wrong."""
+
+from __future__ import annotations
+
+import json
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+
+import hypothesis.strategies as st
+import pytest
+from hypothesis import given, settings
+
+from minibot.events.model import Event
+from minibot.events.quick import QUICK_CLASSES, Quick
+from minibot.events.registry import Contracts
+from minibot.events.roles import Roles
+from minibot.kernel import canonical
+from minibot.kernel.errors import InvariantError
+
+PROJECT = Path(__file__).resolve().parents[2]
+CONTRACTS = Contracts.load(PROJECT / "contracts", PROJECT / "config" / "contracts.v1.json")
+ROLES = Roles.load(PROJECT / "config" / "roles.v1.json")
+QUEUES = {"market_tick": "market_ticks", "bar": "market_ticks", "ack": "signals/acks"}
+VALID = {
+    cls.TYPE: json.loads(
+        (PROJECT / "tests/fixtures/contracts" / f"{cls.TYPE}.json").read_text(encoding="utf-8")
+    )["valid"]
+    for cls in QUICK_CLASSES
+}
+TYPES = sorted(VALID)
+VALUES: st.SearchStrategy[Any] = st.sampled_from(
+    [
+        *(None, True, False, [], {}, 0, -1, 1, 2**53, 2**63, 2**64, "", "x", "BUY", "quote"),
+        *("0", "-1", "1.5", "00.1", "1e5", "0." + "9" * 18, "0." + "9" * 19, "9" * 20, "9" * 21),
+    ]
+)
+
+
+def quick_of(type_: str) -> Quick:
+    event = VALID[type_]
+    hashes = {event["source"]: frozenset({event["cmdline_hash"], "f" * 64})}
+    return Quick(CONTRACTS, ROLES, event["run_id"], hashes)
+
+
+QUICK = {type_: quick_of(type_) for type_ in TYPES}
+
+
+@st.composite
+def lines(draw: st.DrawFn) -> tuple[str, bytes]:
+    """A recorded line with a few values or bytes changed, left out or added."""
+    type_ = draw(st.sampled_from(TYPES))
+    event = deepcopy(VALID[type_])
+    for _ in range(draw(st.integers(0, 2))):
+        node = draw(st.sampled_from([event, event["payload"]]))
+        name = draw(st.sampled_from([*sorted(node), "ts_iso", "note", "cause_ids", "tick_seq"]))
+        if name == "payload":
+            continue
+        if draw(st.booleans()):
+            node[name] = draw(VALUES)
+        else:
+            node.pop(name, None)
+    line = json.dumps(event, separators=(",", ":"), sort_keys=draw(st.integers(0, 9)) > 0).encode()
+    for _ in range(draw(st.integers(0, 2))):
+        at = draw(st.integers(0, len(line)))
+        width = draw(st.integers(0, 3))
+        piece = draw(
+            st.sampled_from([b"", b" ", b"0", b"\n", b"}", b'"', b",", b"A", b"\xff", b"9"])
+        )
+        line = line[:at] + piece + line[at + width :]
+    return type_, line
+
+
+@pytest.mark.row("N-26", "N-27", "N-42", "S-57")
+@settings(max_examples=3000, deadline=None)
+@given(lines())
+def test_quick_takes_only_what_contract_and_canonical_form_take(given_: tuple[str, bytes]) -> None:
+    """What it takes is canonical, valid by the oracle, and the same event as the long way gives."""
+    type_, line = given_
+    quick = QUICK[type_]
+    event = quick.decode(QUEUES[type_], line)
+
+    assert (quick.decode_many(QUEUES[type_], [line, line]) is None) == (event is None)
+    if event is not None:
+        envelope = canonical.decode(line)
+        assert CONTRACTS.oracle(type_).is_valid(envelope)
+        assert envelope["run_id"] == VALID[type_]["run_id"]
+        assert envelope["source"] == VALID[type_]["source"]
+        assert Event.from_json(envelope) == event
+
+
+@pytest.mark.parametrize("type_", TYPES)
+def test_quick_takes_recorded_lines_and_writes_the_same_bytes(type_: str) -> None:
+    """Nearly all lines go this way, both directions, and none of them changes on it."""
+    line = canonical.encode(VALID[type_])
+    event = QUICK[type_].decode(QUEUES[type_], line)
+
+    assert event == Event.from_json(VALID[type_])
+    assert QUICK[type_].encode(QUEUES[type_], event) == line
+    assert QUICK[type_].decode_many(QUEUES[type_], [line] * 3) == [event] * 3
+
+
+@pytest.mark.row("N-27")
+@settings(max_examples=300, deadline=None)
+@given(lines(), st.integers(0, 4))
+def test_quick_of_many_takes_none_when_it_would_not_take_each(
+    given_: tuple[str, bytes], at: int
+) -> None:
+    """One bad line among good ones sends all of them the long way, which finds it."""
+    type_, odd = given_
+    good = canonical.encode(VALID[type_])
+    batch = [good] * at + [odd] + [good] * (4 - at)
+    singly = [QUICK[type_].decode(QUEUES[type_], line) for line in batch]
+
+    many = QUICK[type_].decode_many(QUEUES[type_], batch)
+
+    if many is not None:
+        assert many == singly[: len(many)]
+    if odd == good:
+        assert many == singly
+
+
+@pytest.mark.row("N-26")
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"recv_mono_ns": {"type": "integer", "minimum": 1, "maximum": 2**63 - 1}},
+        {"recv_mono_ns": {"type": "string", "pattern": "^x$", "maxLength": 1}},
+        {"symbol": {"type": "string", "pattern": "^x$", "maxLength": 1, "minLength": 1}},
+        {"kind": {"enum": ["trade"]}},
+    ],
+)
+def test_quick_refuses_to_start_when_class_and_contract_differ(change: dict[str, Any]) -> None:
+    """A class that would take what its contract refuses is found before the first line."""
+    payloads = deepcopy(dict(CONTRACTS.payloads))
+    payloads["market_tick"]["properties"].update(change)
+
+    with pytest.raises(InvariantError, match="MarketTick"):
+        Quick(Contracts(CONTRACTS.envelope, payloads), ROLES, "20240808_235413", {})
