@@ -219,9 +219,13 @@ POWER_OFF: Final = (
 
 
 def cut_power(space: Space) -> None:
-    """Shut the file system of a space down as a power loss would, and mount it again."""
+    """Shut the file system of a space down as a power loss would; nothing reaches it any more."""
     said = run([*space.wrap, sys.executable, "-I", "-c", POWER_OFF, str(space.folder)])
     assert said.code == 0, said.err
+
+
+def restore_power(space: Space) -> None:
+    """Mount a file system again whose power was cut, once nobody holds it."""
     space.sh('umount "$1"; mount -o loop "$1.image/disk" "$1"')
 
 

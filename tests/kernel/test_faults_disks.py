@@ -1,0 +1,318 @@
+"""Disks that fill up, lose what was not synced, or refuse: real file systems of the test's own.
+
+Each is mounted in a namespace that ends with the test (tests/kernel/injection.py). Power is cut by
+the file system's own shutdown call, which drops whatever was not synced.
+"""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from minibot.kernel.errors import RunStop
+from minibot.kernel.system import Files
+from minibot.watchdog.checks import DiskCheck
+from tests.kernel.independent import assert_kept, everything, published
+from tests.kernel.injection import (
+    DEADLINE_S,
+    Said,
+    Space,
+    cut_power,
+    image,
+    restore_power,
+    run_victim,
+    shim,
+    tmpfs,
+    victim_argv,
+)
+from tests.kernel.kernel_support import json_of, line_of, open_journal
+
+SIZE = 200
+MakeSpace = Callable[[str], Space]
+
+
+@pytest.fixture
+def spaces(tmp_path: Path) -> Iterator[MakeSpace]:
+    """A maker of file systems; all of them are gone when the test ends."""
+    made: list[Space] = []
+
+    def make(script: str) -> Space:
+        made.append(Space(tmp_path / f"disk{len(made)}", script))
+        return made[-1]
+
+    yield make
+    for space in made:
+        space.close()
+
+
+class AfterPowerLoss(Files):
+    """Real files after the machine has been down."""
+
+    def boot_id(self) -> str:
+        """Another start of the machine than the writer's."""
+        return "the next one"
+
+
+def recovered(folder: Path, acknowledged: int, **options: Any) -> list[bytes]:
+    """Let the next writer start and append a line; assert I1 to I3; return what is published."""
+    writer = open_journal(folder, **options)
+    writer.append([line_of(writer.position.seq + 1, SIZE)])
+    writer.close()
+    tried = [json_of(number, SIZE) for number in range(1, writer.position.seq + 1)]
+    return assert_kept(folder, tried[:acknowledged], tried)
+
+
+# --- full ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.real_injection("tmpfs")
+@pytest.mark.row("F04")
+@pytest.mark.fault(
+    "F04", by="a tmpfs of 64 KiB: a short write, then ENOSPC", ends="STOP(IO_ENOSPC)"
+)
+@pytest.mark.parametrize("is_eager", [True, False])
+def test_disk_that_fills_up_stops_and_loses_nothing_acknowledged(
+    spaces: MakeSpace, is_eager: bool
+) -> None:
+    """Whole lines of the refused batch are kept, the torn one is cut at the next start."""
+    space = spaces(tmpfs("size=64k"))
+    said = run_victim(
+        "append", space.folder, wrap=space.wrap, size=SIZE, batches=500, sync=is_eager
+    )
+    assert (said.code, said.reason) == (10, "IO_ENOSPC")
+    head_lines = len(published(space.seen))
+    assert head_lines == said.last("ack") > 50
+    space.sh('mount -o remount,size=1m "$1"')
+
+    assert len(recovered(space.seen, said.last("ack"))) > head_lines
+
+
+@pytest.mark.real_injection("ext4")
+@pytest.mark.row("F06", "F07")
+@pytest.mark.fault(
+    "F06",
+    "F07",
+    by="ext4 on a thin device that fills up: delayed allocation",
+    ends="STOP(IO_FSYNC)",
+)
+def test_sync_on_a_thin_device_that_is_full_ends_the_file(spaces: MakeSpace) -> None:
+    """Writes succeed, the sync tells the truth once; the head never moved past what was synced."""
+    space = spaces(image("ext4", 64).replace("size=512m", "size=3m"))
+    said = run_victim("append", space.folder, wrap=space.wrap, size=20_000, lines=8, batches=200)
+
+    assert (said.code, said.reason) == (10, "IO_FSYNC")
+    assert len(published(space.seen)) == said.last("ack")
+    space.sh('mount -o remount,size=512m "$1.image"')
+    with pytest.raises(RunStop) as caught:
+        open_journal(space.seen)
+    assert caught.value.reason_code in ("IO_FSYNC", "IO_READONLY")
+
+
+@pytest.mark.real_injection("prlimit")
+@pytest.mark.row("F55")
+@pytest.mark.fault("F55", by="prlimit --fsize of 20,000 bytes", ends="STOP(IO_EIO)")
+def test_file_over_its_limit_is_an_error_and_no_signal(var_dir: Path) -> None:
+    """SIGXFSZ is ignored, a short write comes before the error, and nothing of it is published."""
+    said = run_victim("append", var_dir, wrap=["prlimit", "--fsize=20000"], size=SIZE, batches=500)
+
+    assert (said.code, said.reason) == (10, "IO_EIO")
+    assert (var_dir / "inbox.jsonl").stat().st_size == 20_000
+    assert len(published(var_dir)) == said.last("ack")
+    recovered(var_dir, said.last("ack"))
+
+
+@pytest.mark.real_injection("prlimit")
+@pytest.mark.row("F56")
+@pytest.mark.fault("F56", by="prlimit --nofile of 5", ends="STOP(FD_EXHAUSTED)")
+def test_process_without_descriptors_stops_by_that_name(var_dir: Path) -> None:
+    """Whichever file could not be opened; what stood before is as it was."""
+    run_victim("append", var_dir, size=SIZE)
+    before = (var_dir / "inbox.jsonl").read_bytes()
+    said = run_victim("append", var_dir, wrap=["prlimit", "--nofile=5"], size=SIZE)
+
+    assert (said.code, said.reason) == (10, "FD_EXHAUSTED"), said
+    assert (var_dir / "inbox.jsonl").read_bytes()[: len(before)] == before
+    recovered(var_dir, 15)
+
+
+@pytest.mark.real_injection("ext4")
+@pytest.mark.row("F53")
+@pytest.mark.fault("F53", by="ext4 without a free inode", ends="STOP(IO_ENOSPC)")
+def test_disk_without_inodes_is_a_full_disk(spaces: MakeSpace) -> None:
+    """A rotation needs a new file: it stops, and every line stands under one of two names."""
+    space = spaces(image("ext4", make="-N 32"))
+    first = run_victim("append", space.folder, wrap=space.wrap, size=SIZE)
+    space.sh('i=0; while touch "$1/fill.$i" 2>/dev/null; do i=$((i+1)); done')
+    said = run_victim(
+        "append", space.folder, wrap=space.wrap, size=SIZE, segment_bytes=5000, batches=50
+    )
+
+    assert first.last("closed") == 15
+    assert (said.code, said.reason) == (10, "IO_ENOSPC")
+    space.sh('rm "$1"/fill.*')
+    recovered(space.seen, said.last("ack"), segment_bytes=5000)
+
+
+@pytest.mark.real_injection("tmpfs")
+@pytest.mark.row("F51")
+@pytest.mark.fault("F51", by="a tmpfs of 16 MiB under a floor of 17", ends="STOP(DISK_LOW)")
+def test_floor_of_free_space_is_measured_where_the_run_writes(spaces: MakeSpace) -> None:
+    """Not on the disk of the project: on the one that would fill up."""
+    space = spaces(tmpfs("size=16m"))
+
+    assert DiskCheck(space.seen, 15, None).check() is None
+    record = DiskCheck(space.seen, 17, None).check()
+    assert record is not None
+    assert record.reason_code == "DISK_LOW"
+
+
+# --- read-only ----------------------------------------------------------------------------------
+
+
+@pytest.mark.real_injection("ext4")
+@pytest.mark.row("F54")
+@pytest.mark.fault("F54", by="ext4 that aborts and turns read-only", ends="STOP(IO_READONLY)")
+def test_disk_that_turns_read_only_under_a_writer_stops_it(spaces: MakeSpace) -> None:
+    """Exit code and standard error say it, as nothing can be written."""
+    space = spaces(image("ext4"))
+    victim = Victim(space, size=SIZE, batches=100_000)
+    victim.await_acks(30)
+    space.sh('mount -o remount,abort "$1"')
+    said = victim.end()
+
+    assert said.code == 10
+    assert said.reason in ("IO_READONLY", "IO_FSYNC")
+    again = run_victim("append", space.folder, wrap=space.wrap, size=SIZE)
+    assert (again.code, again.reason) == (10, "IO_READONLY")
+    restore_power(space)
+    recovered_after_power_loss(space, said)
+
+
+@pytest.mark.real_injection("tmpfs")
+@pytest.mark.row("F54")
+@pytest.mark.fault("F54", by="a tmpfs remounted read-only", ends="STOP(IO_READONLY)")
+def test_start_on_a_read_only_disk_stops_and_changes_nothing(spaces: MakeSpace) -> None:
+    """The journal is as it was, and goes on once the disk may be written again."""
+    space = spaces(tmpfs("size=1m"))
+    run_victim("append", space.folder, wrap=space.wrap, size=SIZE)
+    before = everything(space.seen)
+    space.sh('mount -o remount,ro "$1"')
+    said = run_victim("append", space.folder, wrap=space.wrap, size=SIZE)
+
+    assert (said.code, said.reason) == (10, "IO_READONLY")
+    assert everything(space.seen) == before
+    space.sh('mount -o remount,rw "$1"')
+    assert len(recovered(space.seen, 15)) == 16
+
+
+@pytest.mark.real_injection("chattr", "ext4")
+@pytest.mark.row("F54")
+@pytest.mark.fault("F54", by="chattr +i and +a on the journal", ends="STOP(IO_READONLY)")
+@pytest.mark.parametrize("flag", ["i", "a"])
+def test_journal_made_immutable_stops_its_writer(spaces: MakeSpace, flag: str) -> None:
+    """What the owner of the machine has frozen is not written around."""
+    space = spaces(image("ext4"))
+    run_victim("append", space.folder, wrap=space.wrap, size=SIZE)
+    before = everything(space.seen)
+    space.sh(f'chattr +{flag} "$1/inbox.jsonl"')
+    said = run_victim("append", space.folder, wrap=space.wrap, size=SIZE)
+
+    assert (said.code, said.reason) == (10, "IO_READONLY")
+    assert everything(space.seen) == before
+    space.sh(f'chattr -{flag} "$1/inbox.jsonl"')
+    assert len(recovered(space.seen, 15)) == 16
+
+
+# --- power --------------------------------------------------------------------------------------
+
+
+class Victim:
+    """A writer in a space, running until the disk is taken from it."""
+
+    def __init__(self, space: Space, environ: dict[str, str] | None = None, **task: Any) -> None:
+        command = [*space.wrap, "env", *(f"{k}={v}" for k, v in (environ or {}).items())]
+        self._out: list[str] = []
+        self._process = subprocess.Popen(
+            [*command, *victim_argv("append", space.folder, **task)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def await_acks(self, lines: int) -> None:
+        """Return once so many lines are acknowledged."""
+        assert self._process.stdout is not None
+        while Said(0, self._out, "").last("ack") < lines:
+            line = self._process.stdout.readline()
+            assert line, self._process.communicate()[1]
+            self._out.append(line.strip())
+
+    def end(self) -> Said:
+        """Wait for its end."""
+        out, err = self._process.communicate(timeout=DEADLINE_S)
+        return Said(self._process.returncode, [*self._out, *out.splitlines()], err)
+
+
+def recovered_after_power_loss(space: Space, said: Said, *, is_eager: bool = True) -> int:
+    """Recover with a new start of the machine; return how many lines stand then."""
+    options: dict[str, Any] = {"files": AfterPowerLoss(), "sync": is_eager}
+    return len(recovered(space.seen, said.last("ack") if is_eager else 0, **options))
+
+
+@pytest.mark.real_injection("ext4")
+@pytest.mark.row("F09")
+@pytest.mark.fault("F09", by="ext4: the power is cut under a writer, five times", ends="SURVIVE")
+@pytest.mark.parametrize("is_eager", [True, False])
+def test_power_cut_on_ext4_takes_nothing_that_was_synced(spaces: MakeSpace, is_eager: bool) -> None:
+    """Each time the next writer goes on; lazily synced lines may be gone, but none is false."""
+    cut_again_and_again(spaces(image("ext4")), is_eager)
+
+
+@pytest.mark.real_injection("xfs")
+@pytest.mark.row("F09")
+@pytest.mark.fault("F09", by="xfs: the power is cut under a writer, five times", ends="SURVIVE")
+@pytest.mark.parametrize("is_eager", [True, False])
+def test_power_cut_on_xfs_takes_nothing_that_was_synced(spaces: MakeSpace, is_eager: bool) -> None:
+    """The same on the other file system, which fills lost pages with NUL bytes."""
+    cut_again_and_again(spaces(image("xfs")), is_eager)
+
+
+def cut_again_and_again(space: Space, is_eager: bool) -> None:
+    """Cut the power at several moments of one journal's life."""
+    for round_ in range(5):
+        victim = Victim(space, size=SIZE, batches=100_000, lines=1 + round_, sync=is_eager)
+        victim.await_acks(1 + 7 * round_)
+        cut_power(space)
+        said = victim.end()
+        restore_power(space)
+        assert said.code == 10
+        recovered_after_power_loss(space, said, is_eager=is_eager)
+
+
+@pytest.mark.real_injection("ext4", "cc")
+@pytest.mark.row("F08")
+@pytest.mark.fault(
+    "F08", by="ext4 and a shim whose syncs lie; then the power is cut", ends="STOP(QUEUE_TRUNCATED)"
+)
+def test_disk_that_lies_about_syncs_is_found_out_after_the_power_loss(spaces: MakeSpace) -> None:
+    """What was acknowledged is gone and cannot be had back; it is never gone in silence."""
+    space = spaces(image("ext4"))
+    honest = run_victim("append", space.folder, wrap=space.wrap, size=SIZE)
+    lying = {**shim(), "SHIM_HOW": "lie"}
+    said = run_victim("append", space.folder, wrap=space.wrap, environ=lying, size=SIZE, batches=9)
+    assert (honest.last("closed"), said.last("closed")) == (15, 42)
+    space.sh(
+        'python3 -c "import os, sys; os.fsync(os.open(sys.argv[1], os.O_RDWR))" "$1/inbox.head"'
+    )
+    cut_power(space)
+    restore_power(space)
+    before = everything(space.seen)
+
+    with pytest.raises(RunStop) as caught:
+        open_journal(space.seen, files=AfterPowerLoss())
+    assert caught.value.reason_code == "QUEUE_TRUNCATED"
+    assert everything(space.seen) == before
