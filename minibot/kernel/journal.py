@@ -8,6 +8,7 @@ error the writer is dead: what it did not publish is cut or kept by the next sta
 from __future__ import annotations
 
 import threading
+from binascii import hexlify
 from collections.abc import Iterator, Sequence
 from hashlib import sha256
 from pathlib import Path
@@ -27,7 +28,7 @@ from minibot.kernel.files import (
     write_all,
 )
 from minibot.kernel.head import Head, HeadWriter, create_head, head_path
-from minibot.kernel.line import JSON_AT
+from minibot.kernel.line import JSON_AT, PREFIX
 from minibot.kernel.lock import WriterLock
 from minibot.kernel.position import ZERO, Line, Position
 from minibot.kernel.reader import JournalReader
@@ -57,6 +58,11 @@ LINE_BYTES_MAX: Final = 256 * 1024
 # A crash can damage no more than was in flight: one batch. So this is also the longest rest that
 # recovery may cut, and the most that a lazily synced journal leaves unsynced.
 BATCH_BYTES_MAX: Final = 4 * 1024 * 1024
+LINE: Final = PREFIX + b"%b:%b\n"
+# What a line adds to its JSON: prefix, hash, colon and newline.
+LINE_EXTRA_BYTES: Final = JSON_AT + 1
+_OPENING: Final = {ord("{")}
+_CLOSING: Final = {ord("}")}
 
 
 class _Batch(NamedTuple):
@@ -151,19 +157,18 @@ class JournalWriter:
             RunStop: IO_ENOSPC, IO_EIO, IO_READONLY, IO_FSYNC; the writer is dead from then on.
         """
         with self._guard:
-            first = self._at.seq + 1
-            if self._failure is not None:
-                raise self._failure
-            batches = list(self._batches(lines))
-            try:
-                for batch in batches:
-                    self._append(batch)
-            except RunStop as error:
-                self._failure = error
-                raise
-            except BaseException as error:
-                self._failure = InvariantError(COMPONENT, "IO_EIO", f"append ended by {error!r}")
-                raise
+            first = self._ready()
+            self._append_all(self._batches_of_lines(lines))
+            return first
+
+    def append_json(self, jsons: Sequence[bytes]) -> int:
+        """Append events given as canonical JSON, otherwise as `append` does.
+
+        For who has just encoded them: the lines are made here and hashed once.
+        """
+        with self._guard:
+            first = self._ready()
+            self._append_all(self._batches(jsons))
             return first
 
     def sync(self) -> None:
@@ -201,31 +206,85 @@ class JournalWriter:
 
     # --- one batch ----------------------------------------------------------------------------
 
-    def _batches(self, lines: Sequence[bytes]) -> Iterator[_Batch]:
-        """Yield what is written at once, every line verified and the chain carried over it."""
+    def _ready(self) -> int:
+        """Return the number of the next line; a dead writer raises what it died of."""
+        if self._failure is not None:
+            raise self._failure
+        return self._at.seq + 1
+
+    def _batches(self, jsons: Sequence[bytes]) -> list[_Batch]:
+        """Return what is written at once: each event hashed, the chain carried over all."""
+        batches: list[_Batch] = []
         chain = self._at.chain
-        size = start = 0
-        for number, line in enumerate(lines):
-            if len(line) > self._line_bytes_max:
-                raise ContractError(
-                    COMPONENT,
-                    "SCHEMA_INVALID",
-                    f"{self._path}: a line of {len(line)} bytes, at most {self._line_bytes_max}",
-                )
-            if size + len(line) > self._batch_bytes_max:
-                yield _Batch(b"".join(lines[start:number]), number - start, chain)
-                size, start = 0, number
-            digest = sha256(line[JSON_AT:-1])
-            if line[:JSON_AT] != b"sha256:" + digest.hexdigest().encode() + b":" or (
-                line[-2:] != b"}\n" or line[JSON_AT : JSON_AT + 1] != b"{"
-            ):
-                raise InvariantError(
-                    COMPONENT, "SCHEMA_INVALID", f"{self._path}: no line: {line[:80]!r}"
-                )
-            chain = sha256(chain + digest.digest()).digest()
-            size += len(line)
-        if size:
-            yield _Batch(b"".join(lines[start:]), len(lines) - start, chain)
+        for part in self._parts(jsons):
+            batches.append(self._batch(part, chain))
+            chain = batches[-1].chain
+        return batches
+
+    def _batches_of_lines(self, lines: Sequence[bytes]) -> list[_Batch]:
+        """Return the same for lines: made here again, they have to come out as they are."""
+        for line in lines:
+            if len(line) <= LINE_EXTRA_BYTES:
+                self._refuse(line)
+        batches = self._batches([line[JSON_AT:-1] for line in lines])
+        if b"".join([batch.data for batch in batches]) != b"".join(lines):
+            self._refuse(next(line for line in lines if not _is_line(line)))
+        return batches
+
+    def _parts(self, jsons: Sequence[bytes]) -> Iterator[Sequence[bytes]]:
+        """Yield as many events at a time as one batch may hold."""
+        sizes = [len(json) + LINE_EXTRA_BYTES for json in jsons]
+        longest = max(sizes, default=0)
+        if longest > self._line_bytes_max:
+            raise ContractError(
+                COMPONENT,
+                "SCHEMA_INVALID",
+                f"{self._path}: a line of {longest} bytes, at most {self._line_bytes_max}",
+            )
+        if min(sizes, default=LINE_EXTRA_BYTES + 1) == LINE_EXTRA_BYTES:
+            self._refuse(b"")
+        if sum(sizes) <= self._batch_bytes_max:
+            if jsons:
+                yield jsons
+            return
+        start = size = 0
+        for number, more in enumerate(sizes):
+            if size + more > self._batch_bytes_max:
+                yield jsons[start:number]
+                start, size = number, 0
+            size += more
+        yield jsons[start:]
+
+    def _batch(self, jsons: Sequence[bytes], chain: bytes) -> _Batch:
+        """Return the lines of some events: the hot path, one pass for each thing to be done."""
+        digests = [sha256(json).digest() for json in jsons]
+        data = b"".join(
+            [LINE % (hexlify(digest), json) for digest, json in zip(digests, jsons, strict=True)]
+        )
+        for digest in digests:
+            chain = sha256(chain + digest).digest()
+        if (
+            {json[0] for json in jsons} != _OPENING
+            or {json[-1] for json in jsons} != _CLOSING
+            or data.count(b"\n") != len(jsons)
+            or b"\r" in data
+        ):
+            self._refuse(next(json for json in jsons if not _is_one_object(json)))
+        return _Batch(data, len(jsons), chain)
+
+    def _refuse(self, line: bytes) -> NoReturn:
+        raise InvariantError(COMPONENT, "SCHEMA_INVALID", f"{self._path}: no line: {line[:80]!r}")
+
+    def _append_all(self, batches: Sequence[_Batch]) -> None:
+        try:
+            for batch in batches:
+                self._append(batch)
+        except RunStop as error:
+            self._failure = error
+            raise
+        except BaseException as error:
+            self._failure = InvariantError(COMPONENT, "IO_EIO", f"append ended by {error!r}")
+            raise
 
     def _append(self, batch: _Batch) -> None:
         at = self._at
@@ -347,6 +406,16 @@ class JournalWriter:
             expected=str(expected),
             found=str(found),
         )
+
+
+def _is_one_object(json: bytes) -> bool:
+    ends = json[:1] + json[-1:]
+    return len(json) > 1 and ends == b"{}" and b"\n" not in json and b"\r" not in json
+
+
+def _is_line(line: bytes) -> bool:
+    json = line[JSON_AT:-1]
+    return line == LINE % (sha256(json).hexdigest().encode(), json)
 
 
 def create_journal(folder: StrPath, stem: str, *, files: Files = FILES) -> None:

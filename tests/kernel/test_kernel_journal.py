@@ -276,6 +276,59 @@ def test_append_of_what_is_no_line_writes_nothing(var_dir: Path, line: bytes) ->
     assert (var_dir / "inbox.jsonl").read_bytes() == b""
 
 
+@pytest.mark.row("N-39")
+def test_append_json_writes_the_same_bytes_as_append_of_its_lines(tmp_path: Path) -> None:
+    """Two ways in, one file: lines made by the writer are those of the line format."""
+    jsons = [json_of(number) for number in range(1, 30)]
+    inboxes = []
+    for name in ("lines", "jsons"):
+        (tmp_path / name).mkdir()
+        writer = open_journal(tmp_path / name, line_bytes_max=200, batch_bytes_max=700)
+        firsts = []
+        for first, last in ((0, 1), (1, 9), (9, 9), (9, 29)):
+            part = jsons[first:last]
+            firsts.append(
+                writer.append_json(part)
+                if name == "jsons"
+                else writer.append([encode_line(json) for json in part])
+            )
+        assert firsts == [1, 2, 10, 10]
+        inboxes.append(((tmp_path / name / "inbox.jsonl").read_bytes(), writer.position))
+        writer.close()
+
+    assert inboxes[0] == inboxes[1]
+    assert [line.json for line in read_all(tmp_path / "jsons")] == jsons
+
+
+@pytest.mark.parametrize(
+    "json", [b"", b"{", b"[]", b"{}}x", b" {}", b'{"a":\n1}', b'{"a":\r1}', b"{}\n", line_of(1)]
+)
+def test_append_json_of_what_is_no_object_on_one_line_writes_nothing(
+    var_dir: Path, json: bytes
+) -> None:
+    """Our own bug never reaches the disk, wherever it stands in a batch; the writer lives on."""
+    writer = open_journal(var_dir)
+    for batch in ([json], [json_of(1), json], [json, json_of(1)]):
+        with pytest.raises(InvariantError):
+            writer.append_json(batch)
+
+    assert (var_dir / "inbox.jsonl").read_bytes() == b""
+    assert writer.append_json([json_of(1)]) == 1
+    writer.close()
+
+
+def test_append_json_over_the_limit_writes_nothing(var_dir: Path) -> None:
+    """The limit is one of lines, whoever makes them."""
+    limit = len(line_of(7, 200))
+    writer = open_journal(var_dir, line_bytes_max=limit)
+    with pytest.raises(ContractError) as caught:
+        writer.append_json([json_of(1), json_of(8, 200)])
+
+    assert caught.value.reason_code == "SCHEMA_INVALID"
+    assert writer.append_json([json_of(7, 200)]) == 1
+    writer.close()
+
+
 def test_append_beyond_one_batch_is_written_in_steps(var_dir: Path) -> None:
     """No more than one batch is ever in flight, which is what recovery may cut."""
     files = FaultFiles()

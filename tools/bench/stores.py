@@ -14,7 +14,6 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Final, Protocol
 
-from minibot.kernel.line import encode_line
 from minibot.kernel.queue import open_reader, open_writer
 from tools.bench import workload
 
@@ -57,7 +56,7 @@ class Journal(OneByOne):
 
     def append(self, batch: Sequence[bytes]) -> None:
         """Append and publish."""
-        self._writer.append([encode_line(json) for json in batch])
+        self._writer.append_json(batch)
 
     def count(self) -> int:
         """Return the lines that a reader can read."""
