@@ -33,6 +33,7 @@ from minibot.kernel.files import read_hashed, write_atomic
 from minibot.kernel.queue import open_reader
 from minibot.replay.engine import Recorded
 from minibot.runtime.paths import PROJECT, Var
+from tools.bench import machine
 from tools.soak_faults import FAULTS, SoakFault, survive
 from tools.soak_samples import Samples, slope_mb_per_h
 
@@ -165,6 +166,8 @@ class Soak:
             f"soak of run {self.night.run_id}: {self.elapsed_s / 3600:.2f} of {self.hours:.2f} h",
             f"seed {self.seed}, generator at speed 1, a fault every "
             f"{self.pause_s[0]:.0f} to {self.pause_s[1]:.0f} s",
+            *(f"{name:<10}{value}" for name, value in machine.describe().items()),
+            f"versions  {_pairs(machine.versions())}",
             "",
             *self._memory(),
             "",

@@ -19,7 +19,8 @@ from minibot.kernel.files import FILES, Access
 from minibot.watchdog.making import role_argv
 
 POLL_S: Final = 0.5
-FAULT_S_MAX: Final = 60.0
+# The profile lets an outage last 120 s before it is a STOP.
+FAULT_S_MAX: Final = 150.0
 GOES_ON_LINES: Final = 100
 PRESSURE_BYTES: Final = 64 * 1024 * 1024
 PIECE_BYTES: Final = 1024 * 1024
