@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 from typing import Final, NamedTuple, Protocol
 
@@ -25,6 +26,7 @@ CONTROL: Final = "control"
 
 # Two restarts of a writer can repeat at most one batch; a window of four batches is ample.
 KNOWN_IDS_MAX: Final = 4096
+DIGEST_BYTES: Final = 32
 
 # So many lines may be decoded before they are taken.
 AHEAD_MAX: Final = 256
@@ -59,30 +61,57 @@ class Taken(NamedTuple):
 
 
 class KnownIds:
-    """The last ids of each queue, to drop what a restarted writer says twice."""
+    """The last events of each queue, to drop what a restarted writer says twice.
 
-    def __init__(self, ids: Mapping[str, Sequence[str]] | None = None) -> None:
+    Args:
+        known: What `state` returned, by queue: id and sha256 of each event's JSON, oldest first.
+    """
+
+    def __init__(self, known: Mapping[str, Sequence[Sequence[str]]] | None = None) -> None:
         self._order: dict[str, deque[str]] = {}
-        self._known: dict[str, set[str]] = {}
-        for queue, listed in (ids or {}).items():
-            self._order[queue] = deque(listed)
-            self._known[queue] = set(listed)
+        # The JSON itself, or its digest where a snapshot gave it: an id twice is rare, so that
+        # nothing is hashed before it happens.
+        self._known: dict[str, dict[str, bytes]] = {}
+        for queue, listed in (known or {}).items():
+            self._known[queue] = {event_id: bytes.fromhex(digest) for event_id, digest in listed}
+            self._order[queue] = deque(self._known[queue])
 
-    def admit(self, queue: str, event_id: str) -> bool:
-        """Return False for an id that was seen in this queue; remember it otherwise."""
-        known = self._known.setdefault(queue, set())
-        if event_id in known:
-            return False
-        order = self._order.setdefault(queue, deque())
-        known.add(event_id)
-        order.append(event_id)
-        if len(order) > KNOWN_IDS_MAX:
-            known.discard(order.popleft())
-        return True
+    def admit(self, queue: str, event_id: str, json: bytes) -> bool:
+        """Return False for an event that was seen in this queue; remember it otherwise.
 
-    def state(self) -> dict[str, list[str]]:
-        """Return the ids by queue, oldest first."""
-        return {queue: list(order) for queue, order in sorted(self._order.items())}
+        Raises:
+            IntegrityError: EVENT_ID_CONFLICT, the id is known with another content.
+        """
+        known = self._known.setdefault(queue, {})
+        before = known.get(event_id)
+        if before is None:
+            order = self._order.setdefault(queue, deque())
+            known[event_id] = json
+            order.append(event_id)
+            if len(order) > KNOWN_IDS_MAX:
+                del known[order.popleft()]
+            return True
+        if before != json and _digest(before) != _digest(json):
+            raise IntegrityError(
+                "runtime",
+                "EVENT_ID_CONFLICT",
+                f"{queue}: two events with the id {event_id}",
+                expected=_digest(before).hex(),
+                found=_digest(json).hex(),
+            )
+        return False
+
+    def state(self) -> dict[str, list[list[str]]]:
+        """Return id and sha256 of the known events by queue, oldest first."""
+        return {
+            queue: [[event_id, _digest(self._known[queue][event_id]).hex()] for event_id in order]
+            for queue, order in sorted(self._order.items())
+        }
+
+
+def _digest(known: bytes) -> bytes:
+    """Return the sha256 of an event's JSON, which is never as short as a digest."""
+    return known if len(known) == DIGEST_BYTES else sha256(known).digest()
 
 
 class LineSource:
@@ -181,7 +210,7 @@ class Inputs:
                 detail = f"control:1: expected run_opening, found {event.type}"
                 raise IntegrityError("runtime", "SCHEMA_INVALID", detail)
             self.is_opened = True
-        return Taken(name, line.seq, event, not self._known.admit(name, event.id))
+        return Taken(name, line.seq, event, not self._known.admit(name, event.id, line.json))
 
     def backlog(self) -> int:
         """Return how many published lines have not been taken."""
@@ -254,7 +283,7 @@ def logged_steps(
             if skip(ack.queue, seq):
                 continue
             event = decode(ack.queue, line)
-            is_known = not known.admit(ack.queue, event.id)
+            is_known = not known.admit(ack.queue, event.id, line.json)
             taken = Taken(ack.queue, seq, event, is_known)
             yield LoggedStep(n, taken, now.of(ack.taken_ts, event))
 
@@ -320,9 +349,23 @@ def read_ranges(
         queue: The queue whose acks are the order log.
         judge: `Codec.decode`.
         start: Where to begin; a snapshot's place.
+
+    Raises:
+        IntegrityError: The acks are damaged; CURSOR_CORRUPT where the cursor that they could
+            replace is missing too, so that nobody knows any more what was taken.
     """
     source = LineSource(JournalReader(folder, "acks", start))
-    while (line := source.next()) is not None:
+    while (line := _next_range(source, folder)) is not None:
         payload = judge(f"{queue}/acks", line.json).payload
         if isinstance(payload, Ack):
             yield payload
+
+
+def _next_range(source: LineSource, folder: Path) -> Line | None:
+    try:
+        return source.next()
+    except IntegrityError as error:
+        if (folder / "cursor.json").exists():
+            raise
+        detail = f"{folder}: the cursor is missing and its acks are damaged: {error.detail}"
+        raise IntegrityError("runtime", "CURSOR_CORRUPT", detail) from error

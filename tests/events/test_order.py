@@ -14,6 +14,7 @@ from minibot.events.ids import derive_id
 from minibot.events.model import Ack, Beat, Draft, Event, Halt, Payload, RunOpening
 from minibot.events.order import (
     CONTROL,
+    KNOWN_IDS_MAX,
     TICKS,
     Inputs,
     KnownIds,
@@ -230,13 +231,37 @@ def test_finish_resolves_earlier_drafts_and_refuses_later_ones() -> None:
             )
 
 
+@pytest.mark.row("F30", "F31")
+@pytest.mark.fault(
+    "F30",
+    by="an id seen before, over a snapshot",
+    ends="SURVIVE: the second is dropped and counted",
+)
+@pytest.mark.fault("F31", by="a known id with another content", ends="STOP(EVENT_ID_CONFLICT)")
+def test_known_id_with_another_content_is_a_conflict() -> None:
+    """Said twice is dropped; the same id over something else is a forgery or a fault of ours."""
+    known = KnownIds()
+    assert known.admit("q", "one", b'{"a":1}')
+    for again in (known, KnownIds(known.state())):
+        assert not again.admit("q", "one", b'{"a":1}')
+        assert again.admit("elsewhere", "one", b'{"a":2}')
+        with pytest.raises(IntegrityError) as caught:
+            again.admit("q", "one", b'{"a":2}')
+        assert caught.value.reason_code == "EVENT_ID_CONFLICT"
+        assert caught.value.expected != caught.value.found
+
+
 def test_known_ids_forget_only_what_is_far_back() -> None:
     """The window survives a snapshot and keeps its order."""
     known = KnownIds()
-    assert known.admit("q", "one")
-    assert not known.admit("q", "one")
-    assert known.admit("other", "one")
+    assert known.admit("q", "one", b"{1}")
+    assert not known.admit("q", "one", b"{1}")
+    assert known.admit("other", "one", b"{2}")
 
     again = KnownIds(known.state())
-    assert not again.admit("q", "one")
-    assert again.admit("q", "two")
+    assert not again.admit("q", "one", b"{1}")
+    assert again.admit("q", "two", b"{1}")
+    for number in range(KNOWN_IDS_MAX):
+        assert again.admit("q", str(number), b"{3}")
+    assert not again.admit("q", "0", b"{3}")
+    assert again.admit("q", "one", b"{4}")
