@@ -15,7 +15,7 @@ import shlex
 import sys
 from collections.abc import Sequence
 
-from tools.bench import journal, machine
+from tools.bench import journal, machine, peers
 from tools.bench.frame import Json, Measure, lines
 
 
@@ -29,6 +29,7 @@ def parser() -> argparse.ArgumentParser:
     benches = command.add_subparsers(dest="bench", required=True, metavar="NAME")
     bench = benches.add_parser("journal", help=journal.HELP)
     bench.add_argument("--only", nargs="+", metavar="ID", choices=list(journal.MEASURES))
+    bench.add_argument("--peers", action="store_true", help="the peers beside, set up on demand")
     bench.add_argument("--repeats", type=int, default=5, help="repetitions of each case")
     bench.add_argument("--real", action="store_true", help="events of 446 bytes, as BTCUSDT's")
     bench.add_argument("--full", action="store_true", help="J6 over all 25 million lines")
@@ -42,7 +43,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parser().parse_args(given)
     command = shlex.join(["python", "-m", "tools.bench", *given])
     head: Json = {"bench": arguments.bench, "command": command, **machine.describe()}
-    plan = journal.Plan(repeats=arguments.repeats, is_real=arguments.real, is_full=arguments.full)
+    plan = journal.Plan(
+        peers=peers.set_up() if arguments.peers else None,
+        repeats=arguments.repeats,
+        is_real=arguments.real,
+        is_full=arguments.full,
+    )
     measures: list[Measure] = []
     for id_ in arguments.only or journal.MEASURES:
         print(f"{id_} ...", file=sys.stderr, flush=True)

@@ -13,6 +13,7 @@ from typing import Final
 from minibot.kernel.line import encode_line
 from minibot.kernel.queue import open_writer
 from tools.bench import workload
+from tools.bench.peer_stores import PEER_STORES
 from tools.bench.stores import STORES
 from tools.bench.worker import Answer
 
@@ -28,7 +29,7 @@ def append(store: str, folder: str, batch: int, seconds: float, is_real: bool = 
     root = _fresh(folder)
     events = workload.ticks(max(workload.EVENTS, 2 * batch), is_real)
     encode = workload.codec().encode
-    target = STORES[store](root)
+    target = {**STORES, **PEER_STORES}[store](root)
     warm = events[: max(batch, WARM_EVENTS)]
     for first in range(0, len(warm), batch):
         target.append([encode(workload.QUEUE, event) for event in warm[first : first + batch]])
@@ -71,16 +72,17 @@ def single(folder: str, count: int) -> Answer:
     """
     root = _fresh(folder)
     encode = workload.codec().encode
-    lines = [encode_line(encode(workload.QUEUE, event)) for event in workload.ticks(count)]
+    jsons = [encode(workload.QUEUE, event) for event in workload.ticks(count)]
+    lines = [encode_line(json) for json in jsons]
     writer = open_writer(root, workload.QUEUE)
     fd = os.open(root / "raw", os.O_WRONLY | os.O_CREAT, 0o600)
     ours: list[float] = []
     raw: list[float] = []
     clock = time.perf_counter_ns
     offset = 0
-    for line in lines:
+    for json, line in zip(jsons, lines, strict=True):
         begin = clock()
-        writer.append([line])
+        writer.append_json([json])
         middle = clock()
         os.pwrite(fd, line, offset)
         os.fdatasync(fd)
@@ -104,7 +106,7 @@ def fleet_writer(folder: str, queue: str, batch: int, seconds: float) -> Answer:
     sys.stdin.readline()
     begin = time.perf_counter()
     for part in clock:
-        writer.append([encode_line(encode(workload.QUEUE, event)) for event in part])
+        writer.append_json([encode(workload.QUEUE, event) for event in part])
     took = time.perf_counter() - begin
     writer.close()
     return {"events": clock.given, "lines": writer.position.seq, "seconds": took}

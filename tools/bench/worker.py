@@ -39,7 +39,10 @@ class WorkerFailed(Exception):
 
 
 def start(
-    case: str, arguments: Mapping[str, object], python: Path | None = None
+    case: str,
+    arguments: Mapping[str, object],
+    python: Path | None = None,
+    environ: Mapping[str, str] | None = None,
 ) -> subprocess.Popen[str]:
     """Start a case; its answer is its last line on standard output."""
     interpreter = str(python or sys.executable)
@@ -51,18 +54,36 @@ def start(
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        env={**os.environ, "PYTHONHASHSEED": "0"},
+        env={**os.environ, "PYTHONHASHSEED": "0", **(environ or {})},
     )
 
 
-def answer(process: subprocess.Popen[str], feed: str | None = None) -> Answer:
+def ready(process: subprocess.Popen[str]) -> None:
+    """Wait until a started case says that it is ready.
+
+    Raises:
+        WorkerFailed: It ended instead.
+    """
+    if process.stdout is None or process.stdout.readline() != "ready\n":
+        answer(process)
+        raise WorkerFailed("it ended before it was ready")
+
+
+def go(process: subprocess.Popen[str]) -> None:
+    """Let a ready case begin."""
+    if process.stdin is not None:
+        process.stdin.write("go\n")
+        process.stdin.flush()
+
+
+def answer(process: subprocess.Popen[str]) -> Answer:
     """Return what a started case says at its end.
 
     Raises:
         WorkerFailed: It ended with an error.
     """
     try:
-        out, errors = process.communicate(feed, timeout=SECONDS_MAX)
+        out, errors = process.communicate(timeout=SECONDS_MAX)
     except subprocess.TimeoutExpired as error:
         process.kill()
         process.communicate()
@@ -74,13 +95,18 @@ def answer(process: subprocess.Popen[str], feed: str | None = None) -> Answer:
     return found
 
 
-def call(case: str, arguments: Mapping[str, object], python: Path | None = None) -> Answer:
+def call(
+    case: str,
+    arguments: Mapping[str, object],
+    python: Path | None = None,
+    environ: Mapping[str, str] | None = None,
+) -> Answer:
     """Run a case to its end and return its answer.
 
     Raises:
         WorkerFailed: It ended with an error.
     """
-    return answer(start(case, arguments, python))
+    return answer(start(case, arguments, python, environ))
 
 
 def main(argv: list[str]) -> int:
