@@ -143,6 +143,9 @@ class HeadWriter:
         self._fd = self._open()
         for at in range(0, len(data), SLOT_BYTES):
             write_all(self._files, self._fd, data[at : at + SLOT_BYTES], at, self.path)
+        if len(old) > len(data):
+            # Marks tell that the slots may promise too much: they go when these slots are durable.
+            self.sync()
         try:
             self._files.truncate(self._fd, len(data))
         except OSError as error:

@@ -1,0 +1,179 @@
+"""Scenarios: which journals stand where, and the programs of steps that are run over them."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+from minibot.kernel import segments as names
+from tools.crash_sim.disk import ROOT
+from tools.crash_sim.images import RULES
+
+RUN_ID: Final = "20261120_074600"
+QUEUES: Final = Path(ROOT) / "queues"
+RUN: Final = Path(ROOT) / "runs" / RUN_ID
+QUEUE: Final = QUEUES / "q"
+CURSOR: Final = QUEUE / "cursor.json"
+NOTE: Final = QUEUE / "note.json"
+READER: Final = "risk_role"
+
+
+class Journal(NamedTuple):
+    """One journal of a scenario.
+
+    Attributes:
+        name: How steps call it.
+        folder: Where it stands.
+        stem: Its files' first name.
+        is_lazy: Published before it is synced.
+        has_floor: The cursor in its folder stands in it.
+    """
+
+    name: str
+    folder: Path
+    stem: str
+    is_lazy: bool
+    has_floor: bool = False
+
+    @property
+    def lock(self) -> Path:
+        """The writer's lock."""
+        is_main = self.stem == names.MAIN_STEM
+        return self.folder / ("writer.lock" if is_main else f"{self.stem}.lock")
+
+
+_INBOX: Final = Journal("inbox", QUEUE, "inbox", False, True)
+_ACKS: Final = Journal("acks", QUEUE, "acks", True)
+_LETTERS: Final = Journal("letters", QUEUE, "deadletter", False)
+_OUT: Final = Journal("out", QUEUES / "out", "inbox", False)
+
+KINDS: Final[dict[str, tuple[Journal, ...]]] = {
+    "eager": (_INBOX,),
+    # A cursor is no floor of what may be lost: only synced lines are.
+    "lazy": (_INBOX._replace(is_lazy=True, has_floor=False),),
+    "role": (_INBOX, _ACKS, _LETTERS, _OUT),
+    "merge": (
+        Journal("market_role", QUEUE / "parts", "market_role", False),
+        Journal("risk_role", QUEUE / "parts", "risk_role", False),
+        _INBOX._replace(is_lazy=True, has_floor=False),
+        _ACKS,
+    ),
+    "seal": (_INBOX, _ACKS),
+}
+# In turn, so that every few programs have all of them.
+_TURNS: Final = ("eager", "role", "lazy", "seal", "merge", "eager", "lazy", "role")
+
+Step = list[Any]
+
+
+class Program(NamedTuple):
+    """A scenario and its steps; the same program does the same calls each time.
+
+    Attributes:
+        kind: Key of `KINDS`.
+        rules: What a crash may take: `ext4`, `xfs` or `posix`.
+        page_bytes: Data reaches the disk in pages of this size.
+        segment_bytes: Journals rotate beyond this.
+        steps: What is done, in order.
+    """
+
+    kind: str
+    rules: str
+    page_bytes: int
+    segment_bytes: int
+    steps: tuple[Step, ...]
+
+    @property
+    def journals(self) -> tuple[Journal, ...]:
+        """The journals of its scenario."""
+        return KINDS[self.kind]
+
+    @property
+    def is_ordered(self) -> bool:
+        """Whether operations on names reach the disk in order."""
+        return self.rules != "posix"
+
+
+def draw_program(rng: random.Random, number: int) -> Program:
+    """Return a random program; its kind and rules follow from its number in the campaign."""
+    kind = _TURNS[number % len(_TURNS)]
+    count = rng.randint(3, 8) if kind == "seal" else rng.randint(8, 16)
+    steps = [_STEPS[kind](rng) for _ in range(count)]
+    if kind == "seal":
+        steps.append(["seal"])
+    return Program(
+        kind,
+        RULES[number % len(RULES)],
+        rng.choice((512, 512, 4096)),
+        rng.choice((400, 700, 1500, 1 << 20)),
+        tuple(steps),
+    )
+
+
+def _one_of(rng: random.Random, choices: list[tuple[int, Step]]) -> Step:
+    return rng.choices([step for _, step in choices], [weight for weight, _ in choices])[0]
+
+
+def _append(rng: random.Random, journal: str) -> Step:
+    return ["append", journal, rng.choice((1, 1, 2, 3, 5)), rng.choice((0, 40, 200, 600))]
+
+
+def _eager_step(rng: random.Random) -> Step:
+    return _one_of(
+        rng,
+        [
+            (10, _append(rng, "inbox")),
+            (2, ["cursor", rng.randint(1, 4)]),
+            (2, ["note"]),
+            (1, ["restart", "inbox"]),
+            (2, ["crash", rng.getrandbits(32)]),
+        ],
+    )
+
+
+def _lazy_step(rng: random.Random) -> Step:
+    return _one_of(rng, [(12, _eager_step(rng)), (3, ["sync", "inbox"]), (2, ["change", "inbox"])])
+
+
+def _role_step(rng: random.Random) -> Step:
+    return _one_of(
+        rng,
+        [
+            (6, _append(rng, "inbox")),
+            (8, ["take", rng.randint(1, 4)]),
+            (3, ["hint"]),
+            (1, ["sync", "acks"]),
+            (1, ["restart", rng.choice(("inbox", "acks", "out", "letters"))]),
+            (1, ["crash", rng.getrandbits(32)]),
+        ],
+    )
+
+
+def _merge_step(rng: random.Random) -> Step:
+    return _one_of(
+        rng,
+        [
+            (6, _append(rng, rng.choice(("market_role", "risk_role")))),
+            (4, ["merge"]),
+            (2, ["sync", "inbox"]),
+            (2, ["sync", "acks"]),
+            (1, ["crash", rng.getrandbits(32)]),
+        ],
+    )
+
+
+def _seal_step(rng: random.Random) -> Step:
+    return _one_of(
+        rng,
+        [(5, _append(rng, "inbox")), (3, _append(rng, "acks")), (2, ["cursor", 2])],
+    )
+
+
+_STEPS: Final = {
+    "eager": _eager_step,
+    "lazy": _lazy_step,
+    "role": _role_step,
+    "merge": _merge_step,
+    "seal": _seal_step,
+}
