@@ -22,6 +22,7 @@ from minibot.kernel.line import LineError, decode_line, encode_line
 from minibot.kernel.position import ZERO, Position
 from minibot.kernel.seal import root_of, sums_of
 from minibot.kernel.segments import load_segments
+from minibot.kernel.sweep import Job, sweep
 from minibot.kernel.verify import verify_tree
 from tools import fuzz_json as shapes
 from tools import fuzz_reference as reference
@@ -33,6 +34,13 @@ READER: Final = "risk_role"
 FOLDER: Final = "queues/fills"
 # Absolute, so that it is the same when links are resolved; nothing stands there.
 RUN_FOLDER: Final = "/fuzzed-run"
+# One of each kind of value.
+RICH: Final[dict[str, Any]] = {
+    "a": [1, -1, 0, True, None, "x", [[]], {}],
+    "id": "9493a350-5fb2-4b45-8ff2-d65dfa147891",
+    "n": {"big": 2**64 - 1, "least": -(2**63), "text": '\u00e9\u2028\U0001f600"\\\t\x7f'},
+    "ts": 1723161254087,
+}
 _FOLDER_STAT: Final = Stat(0, 1, 1, False, True)
 
 
@@ -183,6 +191,11 @@ class LineTarget:
                 line = shapes.change_bytes(rnd, line, rnd.choice(self._lines))
             return line
         json = shapes.change_bytes(rnd, line[72:-1], rnd.choice(self._lines)[72:-1])
+        if rnd.random() < 0.6:
+            node = shapes.tree_of(RICH)
+            shapes.change_value(rnd, node, {}, {})
+            shapes.change_form(rnd, node)
+            json = shapes.data_of(node)
         digest = sha256(json).hexdigest().encode()
         if rnd.random() < 0.1:
             digest = rnd.choice((digest.upper(), digest[:-1], digest + b"0", b" " + digest[1:]))
@@ -202,10 +215,34 @@ class LineTarget:
         label = f"{'good' if wanted is not None else 'bad'} {why}"
         if found != wanted:
             return Verdict(label, f"line: expected {wanted!r}, found {found!r} {why}")
+        wrong = self._swept_otherwise(data)
+        if wrong:
+            return Verdict(label, wrong)
         # In the place of the tenth line: a reader must not hand out what was not written.
         name = f"{FOLDER}/inbox.000001.jsonl"
         changed = b"".join([*self._lines[:9], data, *self._lines[10:15]])
         return Verdict(label, self._queue.misread({name: changed}))
+
+    def _swept_otherwise(self, data: bytes) -> str:
+        """Return where the fast sweep of a file and the strict reader part."""
+        jsons = []
+        try:
+            for line in data.splitlines(keepends=True) if b"\r" not in data else [data]:
+                jsons.append(reference.strict_line(line))
+                reference.strict_json(jsons[-1])
+            is_right = True
+        except reference.Unreadable:
+            is_right = False
+        files = MemoryFiles({"alone.jsonl": data})
+        swept = sweep(Job("alone.jsonl", ZERO, len(data), (1,)), files)
+        if (swept is not None) != is_right:
+            return f"sweep: expected {is_right}, found {swept}"
+        chain = bytes(32)
+        for json in jsons if swept is not None else ():
+            chain = sha256(chain + sha256(json).digest()).digest()
+        if swept is not None and (swept.end.chain, swept.end.seq) != (chain, len(jsons)):
+            return f"sweep: expected {len(jsons)} lines to {chain.hex()}, found {swept}"
+        return ""
 
 
 class HeadTarget:

@@ -3,42 +3,83 @@
 from __future__ import annotations
 
 import argparse
-import itertools
+import json
+import os
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from minibot.cli.output import show
 from minibot.cli.selection import add_run, find_run, var_of
-from minibot.kernel.verify import Finding
-from minibot.report.proof import finding_line, findings_of
+from minibot.kernel.signature import parse_public_key
+from minibot.kernel.verify import Finding, verify_quick
+from minibot.report.proof import finding_line, findings_of, pinned_key
 
-HELP = "check every byte and every cause of a run; all findings, with their places"
+HELP = "check every byte and every cause of a run, a queue or a file; all findings with places"
 EXAMPLE = "minibot verify latest"
-FINDINGS_MAX = 1000
 
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
     """Add the flags of this verb."""
     add_run(command)
+    command.add_argument(
+        "--quick",
+        action="store_true",
+        help="sizes and sha256 against the seal and the lists of segments; no line is read",
+    )
     command.add_argument("--lineage", action="store_true", help="causes and permissions alone")
     command.add_argument(
         "--append-only", action="store_true", help="bytes, hashes and chains alone"
+    )
+    command.add_argument(
+        "--public-key",
+        metavar="HEX",
+        help="the key that has to have signed the run's seal (default: the run's own profile's)",
+    )
+    command.add_argument(
+        "--jobs", type=int, default=os.cpu_count() or 1, help="processes (default: all cores)"
     )
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Verify a run, a queue or a file; 0 clean, 1 with findings."""
     path = _target(arguments)
-    found = findings_of(path, bytes_too=not arguments.lineage, lineage=not arguments.append_only)
-    findings = list(itertools.islice(found, FINDINGS_MAX))
-    document = {
-        "target": path.name,
-        "clean": not findings,
-        "findings": [finding_json(finding) for finding in findings],
-    }
-    lines = [finding_line(finding) for finding in findings]
-    verdict = "clean" if not findings else f"{len(findings)} findings"
-    show(arguments, document, [*lines, f"verify {path.name}: {verdict}"])
-    return 1 if findings else 0
+    found = _findings(path, arguments)
+    count = _show_json(path, found) if arguments.json else _show_lines(path, found)
+    return 1 if count else 0
+
+
+def _findings(path: Path, arguments: argparse.Namespace) -> Iterator[Finding]:
+    key = parse_public_key(arguments.public_key) if arguments.public_key else None
+    if arguments.quick:
+        return verify_quick(path, public_key=key or pinned_key(path))
+    return findings_of(
+        path,
+        bytes_too=not arguments.lineage,
+        lineage=not arguments.append_only,
+        public_key=key,
+        jobs=arguments.jobs,
+    )
+
+
+def _show_lines(path: Path, found: Iterable[Finding]) -> int:
+    """Print each finding when it is found, and the verdict; return how many there were."""
+    count = 0
+    for finding in found:
+        count += 1
+        print(finding_line(finding))
+    print(f"verify {path.name}: {f'{count} findings' if count else 'clean'}")
+    return count
+
+
+def _show_json(path: Path, found: Iterable[Finding]) -> int:
+    """Print one JSON document, piece by piece, so that any number of findings fits."""
+    count = 0
+    print(f'{{\n  "target": {json.dumps(path.name)},\n  "findings": [', end="")
+    for finding in found:
+        print("," if count else "", f"    {json.dumps(finding_json(finding))}", sep="\n", end="")
+        count += 1
+    end = "\n  " if count else ""
+    print(f'{end}],\n  "count": {count},\n  "clean": {json.dumps(not count)}\n}}')
+    return count
 
 
 def _target(arguments: argparse.Namespace) -> Path:

@@ -14,12 +14,13 @@ from typing import Final, NamedTuple
 from minibot.kernel import canonical
 from minibot.kernel import segments as names
 from minibot.kernel.errors import IntegrityError
-from minibot.kernel.files import Access, Files, io_stop
+from minibot.kernel.files import Access, Files, hash_file, io_stop
 from minibot.kernel.head import Head, head_path, newest, read_head_bytes, slots
 from minibot.kernel.line import LineError, chain_next, decode_line
 from minibot.kernel.position import Position
 from minibot.kernel.scan import raw_lines
 from minibot.kernel.segments import Segment
+from minibot.kernel.sweep import Job, Sweeper, Swept
 
 # A live writer changes head and manifest between two looks; a few looks find them in step.
 LOOKS_MAX: Final = 50
@@ -58,6 +59,11 @@ class Mark(NamedTuple):
     position: Position
 
 
+def wanted_of(marks: Sequence[Mark]) -> tuple[int, ...]:
+    """Return the lines behind which somebody stands, by seq."""
+    return tuple(sorted({mark.position.seq for mark in marks}))
+
+
 class JournalAudit:
     """Everything there is to check about one journal.
 
@@ -68,6 +74,7 @@ class JournalAudit:
         is_final: Nobody writes any more, so nothing may stand above the head.
         marks: Cursors in this journal.
         on_line: A further check of each whole line.
+        sweeper: Proves files right without walking over them here.
         files: The seam to the system.
     """
 
@@ -80,6 +87,7 @@ class JournalAudit:
         is_final: bool,
         marks: Sequence[Mark] = (),
         on_line: LineCheck | None = None,
+        sweeper: Sweeper | None = None,
         files: Files,
     ) -> None:
         self._folder = folder
@@ -87,8 +95,10 @@ class JournalAudit:
         self._name = name
         self._is_final = is_final
         self._marks = sorted(marks, key=lambda mark: mark.position.seq)
+        self._wanted = wanted_of(marks)
         self._on_line = on_line
         self._files = files
+        self._sweeper = sweeper or Sweeper(files=files)
         self._seq = 0
         self._chain: bytes | None = names.end_of(()).chain
 
@@ -108,6 +118,27 @@ class JournalAudit:
             yield Finding(
                 mark.file, 0, 0, "CURSOR_AHEAD", f"at most line {self._seq}", _shown(mark.position)
             )
+
+    def quick_findings(self) -> Iterator[Finding]:
+        """Yield what sizes and the sha256 of sealed segments show, without looking at lines."""
+        head, segments, notes = self._frame()
+        yield from notes
+        for segment in segments:
+            path = self._folder / segment.name
+            status = self._files.stat(path)
+            if status is None or status.size != segment.size:
+                found = "nothing" if status is None else f"{status.size}"
+                yield self._whole(path, "QUEUE_MANIFEST", f"{segment.size} bytes", found)
+                continue
+            _, digest = hash_file(path, files=self._files)
+            if digest != segment.sha256:
+                yield self._whole(path, "QUEUE_MANIFEST", segment.sha256, digest)
+        path = self._folder / names.active_name(self._stem)
+        status = self._files.stat(path)
+        if status is None:
+            yield self._whole(path, "QUEUE_MISSING", "the active segment", "nothing")
+        elif head is not None and head.segment == len(segments) + 1 and status.size < head.offset:
+            yield self._whole(path, "QUEUE_TRUNCATED", f"{head.offset} bytes", f"{status.size}")
 
     # --- head and manifest --------------------------------------------------------------------
 
@@ -163,6 +194,8 @@ class JournalAudit:
     def _sealed(self, number: int, segment: Segment) -> Iterator[Finding]:
         path = self._folder / segment.name
         status = self._files.stat(path)
+        if status is not None and self._is_sealed_clean(number, segment, status.size):
+            return
         if status is None:
             yield self._whole(path, "QUEUE_MANIFEST", f"{segment.size} bytes", "nothing")
             self._chain = None
@@ -205,6 +238,8 @@ class JournalAudit:
                 else:
                     end = head.offset
         start = Position(self._seq, number, 0, self._chain or b"")
+        if self._is_active_clean(path, start, end, status.size, head):
+            return
         yield from self._lines(path, start, end)
         if head is None or head.segment != number or self._chain is None:
             return
@@ -215,6 +250,49 @@ class JournalAudit:
                 f"{head.lines} lines with chain {head.chain.hex()}",
                 f"{self._seq} lines with chain {self._chain.hex()}",
             )
+
+    # --- files without a finding --------------------------------------------------------------
+
+    def _is_sealed_clean(self, number: int, segment: Segment, size: int) -> bool:
+        """Return whether a sealed segment is all that its manifest says, and take it as read."""
+        if self._chain != segment.chain_before or size != segment.size:
+            return False
+        start = Position(self._seq, number, 0, segment.chain_before)
+        swept = self._swept(self._folder / segment.name, start, size)
+        after = Position(self._seq + segment.lines, number, size, segment.chain_after)
+        if swept is None or swept.end != after or swept.sha256 != segment.sha256:
+            return False
+        return self._is_taken(swept)
+
+    def _is_active_clean(
+        self, path: Path, start: Position, end: int, size: int, head: Head | None
+    ) -> bool:
+        """Return whether the active segment is all that the head says, and take it as read."""
+        if head is None or self._chain is None or end > size or end != head.offset:
+            return False
+        swept = self._swept(path, start, end)
+        if swept is None or swept.end != head.position:
+            return False
+        return self._is_taken(swept)
+
+    def _swept(self, path: Path, start: Position, end: int) -> Swept | None:
+        if self._on_line is not None:
+            return None
+        return self._sweeper.swept(Job(str(path), start, end, self._wanted))
+
+    def _is_taken(self, swept: Swept) -> bool:
+        """Take a swept file as read, unless a cursor in it is elsewhere than it says."""
+        end = swept.end
+        marks = [mark for mark in self._marks if mark.position.seq <= end.seq]
+        for mark in marks:
+            place = swept.places.get(mark.position.seq)
+            if place is None or place.chain != mark.position.chain:
+                return False
+            if mark.position.segment == end.segment and mark.position.offset != place.offset:
+                return False
+        self._marks = self._marks[len(marks) :]
+        self._seq, self._chain = end.seq, end.chain
+        return True
 
     def _lines(
         self,

@@ -8,13 +8,14 @@ the seal: size and sha256 of each file, and no file more or less.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from hashlib import sha256
 from pathlib import Path
 from typing import Final
 
 from minibot.kernel import segments as names
-from minibot.kernel.audit import SEALED, Finding, JournalAudit, LineCheck, Mark
+from minibot.kernel.audit import SEALED, Finding, JournalAudit, LineCheck, Mark, wanted_of
 from minibot.kernel.canonical import JsonObject
 from minibot.kernel.cursor import position_of
 from minibot.kernel.errors import IntegrityError, Refusal
@@ -29,17 +30,20 @@ from minibot.kernel.files import (
     read_hashed,
     read_whole,
 )
+from minibot.kernel.head import head_path, newest, read_head_bytes
 from minibot.kernel.line import LineError, decode_line
 from minibot.kernel.merge import merge_findings
 from minibot.kernel.recovery import QUARANTINE
 from minibot.kernel.scan import raw_lines
 from minibot.kernel.seal import LOCK_SUFFIX, QUEUES, SEAL_FILE, SUMS_FILE, root_of, sums_of
-from minibot.kernel.signature import signature_findings
+from minibot.kernel.signature import SIGNATURE_FILE, signature_findings
+from minibot.kernel.sweep import Job, Sweeper
 
-__all__ = ["Finding", "LineCheck", "verify_tree"]
+__all__ = ["Finding", "LineCheck", "verify_quick", "verify_tree"]
 
 CURSOR_FILE: Final = "cursor.json"
 MANIFEST_FILE: Final = "manifest.json"
+HASHERS: Final = 2
 _REST: Final = re.compile(r".+\.[0-9]{6}\.[0-9]+\.(?P<sha256>[0-9a-f]{64})\.rest")
 
 
@@ -48,6 +52,7 @@ def verify_tree(
     on_line: LineCheck | None = None,
     *,
     public_key: str | None = None,
+    jobs: int = 1,
     files: Files = FILES,
 ) -> Iterator[Finding]:
     """Yield every finding in a run's folder, a folder of queues, one queue, or one file.
@@ -57,6 +62,7 @@ def verify_tree(
             be sealed; other folders may be written meanwhile.
         on_line: A further check of every whole line: (file, line, offset, json) -> findings.
         public_key: The key that has to have signed the seal of a run, if any.
+        jobs: How many processes may read at once.
         files: The seam to the system.
 
     Raises:
@@ -69,12 +75,46 @@ def verify_tree(
         raise Refusal(f"{root} does not exist.", "Name a run, a queue's folder or a file.")
     if status.is_file:
         yield from _single_file(root, on_line, files)
-    elif _is_run(root, files):
-        yield from _seal(root, public_key, files)
-        if files.stat(root / QUEUES) is not None:
-            yield from _Tree(root, on_line, True, files).findings(root / QUEUES)
-    else:
-        yield from _Tree(root, on_line, _is_in_sealed(root, files), files).findings(root)
+        return
+    is_run = _is_run(root, files)
+    with Sweeper(jobs, files=files) as sweeper:
+        tree = _Tree(root, on_line, is_run or _is_in_sealed(root, files), sweeper, files)
+        top = root / QUEUES if is_run else root
+        if on_line is None and files.stat(top) is not None:
+            sweeper.plan(tree.jobs(top))
+        if is_run:
+            yield from _seal(root, public_key, sweeper, files)
+        if files.stat(top) is not None:
+            yield from tree.findings(top)
+
+
+def verify_quick(
+    run_dir: StrPath, *, public_key: str | None = None, files: Files = FILES
+) -> Iterator[Finding]:
+    """Yield where files are not what was sealed: sizes and sha256, without looking at a line.
+
+    A run is compared with its seal; a queue, or a folder of queues, with its lists of sealed
+    segments and its heads. What stands in no seal and no list is not looked at.
+
+    Args:
+        run_dir: A run's folder, a folder of queues, or one queue.
+        public_key: The key that has to have signed the seal of a run, if any.
+        files: The seam to the system.
+
+    Raises:
+        Refusal: There is nothing that can be verified so.
+        RunStop: The disk cannot be read.
+    """
+    root = Path(run_dir)
+    status = files.stat(root.resolve())
+    if status is None or not status.is_folder:
+        raise Refusal(f"{root} is no folder.", "Name a run or a queue's folder.")
+    with Sweeper(files=files) as sweeper:
+        if _is_run(root, files):
+            yield from _seal(root, public_key, sweeper, files)
+        else:
+            is_final = _is_in_sealed(root, files)
+            yield from _Tree(root, None, is_final, sweeper, files).quick_findings(root)
 
 
 def _is_run(root: Path, files: Files) -> bool:
@@ -89,11 +129,60 @@ def _is_in_sealed(path: Path, files: Files) -> bool:
 class _Tree:
     """All journals below a folder."""
 
-    def __init__(self, root: Path, on_line: LineCheck | None, is_final: bool, files: Files) -> None:
+    def __init__(
+        self,
+        root: Path,
+        on_line: LineCheck | None,
+        is_final: bool,
+        sweeper: Sweeper,
+        files: Files,
+    ) -> None:
         self._root = root
         self._on_line = on_line
         self._is_final = is_final
+        self._sweeper = sweeper
         self._files = files
+
+    def jobs(self, folder: Path) -> Iterator[Job]:
+        """Yield what will have to be swept below a folder, where its lists can be read."""
+        entries = self._files.listdir(folder)
+        stems = journal_stems(entries) if folder.name != QUARANTINE else []
+        for stem in stems:
+            yield from self._jobs_of(folder, stem, names.MAIN_STEM in stems)
+        for name in entries:
+            status = self._files.stat(folder / name)
+            if status is not None and status.is_folder:
+                yield from self.jobs(folder / name)
+
+    def _jobs_of(self, folder: Path, stem: str, is_queue: bool) -> Iterator[Job]:
+        marks: list[Mark] = []
+        if is_queue and stem == names.MAIN_STEM:
+            for path in self._cursor_paths(folder):
+                list(self._cursor(path, folder.name, marks))
+        wanted = wanted_of(marks)
+        try:
+            segments = names.load_segments(folder, stem, files=self._files)
+        except IntegrityError:
+            return  # The journal's own audit tells.
+        for number, segment in enumerate(segments):
+            start = names.end_of(segments[:number])._replace(chain=segment.chain_before)
+            yield Job(str(folder / segment.name), start, segment.size, wanted)
+        head = newest(read_head_bytes(head_path(folder, stem), files=self._files))
+        path = folder / names.active_name(stem)
+        if head is not None and self._files.stat(path) is not None:
+            yield Job(str(path), names.end_of(segments), head.offset, wanted)
+
+    def quick_findings(self, folder: Path) -> Iterator[Finding]:
+        """Yield sealed segments that differ from their list, and active ones below their head."""
+        entries = self._files.listdir(folder)
+        if folder.name == QUARANTINE:
+            return
+        for stem in journal_stems(entries):
+            yield from self._audit(folder, stem, ()).quick_findings()
+        for name in entries:
+            status = self._files.stat(folder / name)
+            if status is not None and status.is_folder:
+                yield from self.quick_findings(folder / name)
 
     def findings(self, folder: Path) -> Iterator[Finding]:
         """Yield the findings of a folder and of all below it."""
@@ -119,21 +208,25 @@ class _Tree:
             for path in self._cursor_paths(folder):
                 yield from self._cursor(path, folder.name, marks)
         for stem in stems:
-            audit = JournalAudit(
-                folder,
-                stem,
-                name=self._name,
-                is_final=self._is_final,
-                marks=marks if stem == names.MAIN_STEM else (),
-                on_line=self._on_line,
-                files=self._files,
-            )
-            yield from audit.findings()
+            own = marks if stem == names.MAIN_STEM else ()
+            yield from self._audit(folder, stem, own).findings()
         parts = folder / "parts"
         if names.MAIN_STEM in stems and self._files.stat(parts) is not None:
             yield from merge_findings(
                 folder, parts, name=self._name, is_final=self._is_final, files=self._files
             )
+
+    def _audit(self, folder: Path, stem: str, marks: Sequence[Mark]) -> JournalAudit:
+        return JournalAudit(
+            folder,
+            stem,
+            name=self._name,
+            is_final=self._is_final,
+            marks=marks,
+            on_line=self._on_line,
+            sweeper=self._sweeper,
+            files=self._files,
+        )
 
     def _cursor_paths(self, folder: Path) -> list[Path]:
         paths = [folder / CURSOR_FILE]
@@ -190,7 +283,7 @@ def journal_stems(entries: list[str]) -> list[str]:
 # --- the seal ---------------------------------------------------------------------------------
 
 
-def _seal(root: Path, public_key: str | None, files: Files) -> Iterator[Finding]:
+def _seal(root: Path, public_key: str | None, sweeper: Sweeper, files: Files) -> Iterator[Finding]:
     """Yield where a run's files are not what its seal says."""
     if files.stat(root / SEAL_FILE) is None:
         yield Finding(SEAL_FILE, 0, 0, "SEAL_MISSING", "a sealed run", "no seal")
@@ -210,8 +303,12 @@ def _seal(root: Path, public_key: str | None, files: Files) -> Iterator[Finding]
         yield Finding(SEAL_FILE, 0, 0, "SEAL_MISMATCH", wanted, str(seal.get("root")))
     yield from signature_findings(root, wanted, public_key, files=files)
     yield from _sums(root, seal, files)
-    for name, (size, digest) in sorted(sizes.items()):
-        yield from _sealed_file(root, name, size, digest, files)
+    with ThreadPoolExecutor(HASHERS) as pool:  # Hashing lets other threads run.
+        found = {
+            name: pool.submit(_measured, root / name, sweeper, files) for name in sorted(sizes)
+        }
+        for name, future in found.items():
+            yield from _sealed_file(name, *sizes[name], future.result())
     present = _present(root / QUEUES, files)
     for path in present:
         name = path.relative_to(root).as_posix()
@@ -220,17 +317,27 @@ def _seal(root: Path, public_key: str | None, files: Files) -> Iterator[Finding]
     yield from _manifest(root, files)
 
 
-def _sealed_file(root: Path, name: str, size: int, digest: str, files: Files) -> Iterator[Finding]:
-    path = root / name
+def _measured(path: Path, sweeper: Sweeper, files: Files) -> tuple[int, str] | None:
+    """Return size and sha256 of a file, None where there is none."""
     status = files.stat(path)
     if status is None or not status.is_file:
+        return None
+    known = sweeper.digest(path)
+    # A sweep goes up to the head; what stands above it belongs to the file as well.
+    if known is not None and known[0] == status.size:
+        return known
+    return hash_file(path, files=files)
+
+
+def _sealed_file(
+    name: str, size: int, digest: str, found: tuple[int, str] | None
+) -> Iterator[Finding]:
+    if found is None:
         yield Finding(name, 0, 0, "SEAL_MISMATCH", f"{size} bytes", "no file")
-        return
-    found_size, found = hash_file(path, files=files)
-    if found_size != size:
-        yield Finding(name, 0, 0, "SEAL_MISMATCH", f"{size} bytes", f"{found_size} bytes")
-    elif found != digest:
-        yield Finding(name, 0, 0, "SEAL_MISMATCH", digest, found)
+    elif found[0] != size:
+        yield Finding(name, 0, 0, "SEAL_MISMATCH", f"{size} bytes", f"{found[0]} bytes")
+    elif found[1] != digest:
+        yield Finding(name, 0, 0, "SEAL_MISMATCH", digest, found[1])
 
 
 def _sums(root: Path, seal: JsonObject, files: Files) -> Iterator[Finding]:
@@ -275,8 +382,9 @@ def _single_file(path: Path, on_line: LineCheck | None, files: Files) -> Iterato
     folder = path.parent
     is_final = _is_in_sealed(path, files)
     if name == SEAL_FILE:
-        yield from _seal(folder, None, files)
-    elif name.endswith(".json"):
+        with Sweeper(files=files) as sweeper:
+            yield from _seal(folder, None, sweeper, files)
+    elif name.endswith(".json") or name == SIGNATURE_FILE:
         try:
             read_hashed(path, files=files)
         except IntegrityError as error:

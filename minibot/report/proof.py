@@ -15,7 +15,12 @@ from minibot.runtime.signing import public_key_of
 
 
 def findings_of(
-    path: Path, *, bytes_too: bool = True, lineage: bool = True, public_key: str | None = None
+    path: Path,
+    *,
+    bytes_too: bool = True,
+    lineage: bool = True,
+    public_key: str | None = None,
+    jobs: int = 1,
 ) -> Iterator[Finding]:
     """Return what is wrong with a run, a queue or a file; empty when nothing is.
 
@@ -25,10 +30,11 @@ def findings_of(
         lineage: Judge contracts, causes and permissions, where the path is a run.
         public_key: The key that has to have signed a run's seal; by default the one that the
             profile in its manifest pins, if any.
+        jobs: How many processes may read bytes at once.
     """
     parts: list[Iterable[Finding]] = []
     if bytes_too:
-        parts.append(verify_tree(path, public_key=public_key or pinned_key(path)))
+        parts.append(verify_tree(path, public_key=public_key or pinned_key(path), jobs=jobs))
     if lineage and (path / "manifest.json").exists():
         parts.append(_lineage(path))
     return itertools.chain(*parts)
@@ -56,5 +62,6 @@ def _lineage(path: Path) -> Iterator[Finding]:
 
 def finding_line(finding: Finding) -> str:
     """Return a finding in one line: code, place, what was expected and what is there."""
-    place = f"{finding.file}:{finding.line}" if finding.line else finding.file
+    line = f"{finding.file}:{finding.line} (byte {finding.offset})"
+    place = line if finding.line else finding.file
     return f"{finding.code} {place}: expected {finding.expected}, found {finding.found}"

@@ -1,0 +1,39 @@
+"""Verify a finished run with nothing but Python: python3 docs/verify_by_hand.py var/runs/RUN."""
+
+import hashlib
+import json
+import pathlib
+import sys
+
+run = pathlib.Path(sys.argv[1])
+seal = json.loads((run / "seal.json").read_bytes())
+covered = {key: seal[key] for key in ("files", "run_files", "extra")}
+text = json.dumps(covered, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+bad = [] if seal["root"] == hashlib.sha256(text.encode()).hexdigest() else ["seal.json: its root"]
+
+files = {**seal["files"], **seal["run_files"]}
+there = {path.relative_to(run).as_posix() for path in (run / "queues").rglob("*.*")}
+bad += [f"{name}: not in the seal" for name in sorted(there - files.keys())]
+for name, entry in files.items():
+    digest = hashlib.sha256((run / name).read_bytes() if (run / name).is_file() else b"gone")
+    bad += [f"{name}: not what was sealed"] if digest.hexdigest() != entry["sha256"] else []
+
+for head in sorted((run / "queues").rglob("*.head")):
+    chain, count = bytes(32), 0  # A line is sha256:<hex>:<json>; a chain runs over all digests.
+    sealed = sorted(head.parent.glob(head.stem + ".[0-9]*.jsonl"))
+    for path in [*sealed, head.with_suffix(".jsonl")]:
+        for number, line in enumerate(path.open("rb") if path.is_file() else [], 1):
+            digest = hashlib.sha256(line[72:-1])
+            if line[:72] != b"sha256:%b:" % digest.hexdigest().encode() or line[-1:] != b"\n":
+                bad += [f"{path.relative_to(run)}:{number}: not as it was written"]
+            chain, count = hashlib.sha256(chain + digest.digest()).digest(), count + 1
+    slots = head.read_bytes()  # Two of segment 4, offset 8, lines 8, chain 32, sequence 8, crc 4.
+    newest = max(slots[:64], slots[64:128], key=lambda slot: slot[52:60])
+    if newest[12:52] != count.to_bytes(8, "big") + chain:
+        bad += [f"{head.relative_to(run)}: its lines lead elsewhere"]
+
+for finding in bad:
+    print("WRONG", finding)
+print("clean" if not bad else f"{len(bad)} findings", "- compare the root with the published one:")
+print(seal["root"])
+sys.exit(1 if bad else 0)

@@ -1,0 +1,198 @@
+"""Proving fast that a file of lines is right: every hash, the chain, the form of each line.
+
+A sweep says only yes or nothing. Yes means that the slow walk of `audit` would find nothing; after
+anything else that walk goes over the file again and names each place. Files are swept in several
+processes: a sealed segment's beginning stands in its manifest, so none waits for another.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+from binascii import hexlify
+from collections.abc import Iterable
+from concurrent.futures import Future, ProcessPoolExecutor
+from hashlib import sha256
+from pathlib import Path
+from types import TracebackType
+from typing import Final, NamedTuple, NoReturn
+
+import msgspec
+import orjson
+
+from minibot.kernel import canonical
+from minibot.kernel.files import FILES, Access, Files, io_stop
+from minibot.kernel.line import JSON_AT, PREFIX
+from minibot.kernel.position import Position
+from minibot.kernel.scan import LINE_BYTES_CAP
+
+# Small enough that its lines stay in the processor's own memory.
+CHUNK_BYTES: Final = 1 << 18
+# Starting processes takes a moment; less than this is swept sooner by one alone.
+POOLED_BYTES_MIN: Final = 32 << 20
+
+
+class Swept(NamedTuple):
+    """What a sweep proved of a file, from its beginning to an offset.
+
+    Attributes:
+        size: Bytes.
+        sha256: Of these bytes, hex.
+        end: The position behind the last line.
+        places: Position after each line that was asked for by its seq.
+    """
+
+    size: int
+    sha256: str
+    end: Position
+    places: dict[int, Position]
+
+
+class Job(NamedTuple):
+    """One file to be swept: where it begins, up to which offset, and which places are wanted."""
+
+    path: str
+    start: Position
+    end: int
+    wanted: tuple[int, ...]
+
+
+def sweep(job: Job, files: Files = FILES) -> Swept | None:
+    """Return what a file holds when all of it is right; None where anything is not.
+
+    Raises:
+        RunStop: The disk cannot be read.
+    """
+    path = Path(job.path)
+    try:
+        fd = files.open(path, Access.READ)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise io_stop(error, "open", path) from error
+    try:
+        return _sweep(job, fd, files)
+    finally:
+        files.close(fd)
+
+
+def _sweep(job: Job, fd: int, files: Files) -> Swept | None:
+    digest = sha256()
+    position = job.start
+    places: dict[int, Position] = {}
+    rest = b""
+    at = 0
+    while at < job.end:
+        try:
+            chunk = files.pread(fd, min(CHUNK_BYTES, job.end - at), at)
+        except OSError as error:
+            raise io_stop(error, "read", job.path) from error
+        if not chunk or len(rest) > LINE_BYTES_CAP:
+            return None
+        at += len(chunk)
+        digest.update(chunk)
+        lines = (rest + chunk).split(b"\n")
+        rest = lines.pop()
+        chains = _chains(lines, position.chain)
+        if chains is None:
+            return None
+        for seq in job.wanted:
+            if position.seq < seq <= position.seq + len(lines):
+                places[seq] = _after(position, lines, chains, seq - position.seq)
+        position = _after(position, lines, chains, len(lines))
+    return None if rest else Swept(at, digest.hexdigest(), position, places)
+
+
+def _after(position: Position, lines: list[bytes], chains: list[bytes], count: int) -> Position:
+    """Return the position behind some of the lines of a chunk."""
+    if not count:
+        return position
+    offset = position.offset + sum(map(len, lines[:count])) + count
+    return Position(position.seq + count, position.segment, offset, chains[count - 1])
+
+
+def _chains(lines: list[bytes], chain: bytes) -> list[bytes] | None:
+    """Return the chain after each line; None when one of them is not as written.
+
+    What is read and written again as the same bytes is in the one form. The one decoder refuses
+    floats, the encoder integers of more than 64 bits; objects and depth are looked at here. Of
+    what these doubt the strict decoder has the last word.
+    """
+    chains = []
+    for raw in lines:
+        json = raw[JSON_AT:]
+        digest = sha256(json).digest()
+        if raw[:JSON_AT] != PREFIX + hexlify(digest) + b":":
+            return None
+        try:
+            if (
+                json.count(b"{") + json.count(b"[") > canonical.DEPTH_MAX
+                or orjson.dumps(_decoded(json), None, orjson.OPT_SORT_KEYS) != json
+                or json[:1] != b"{"
+            ):
+                canonical.decode(json)
+        except (ValueError, TypeError, RecursionError):  # Every error of the three among them.
+            return None
+        chain = sha256(chain + digest).digest()
+        chains.append(chain)
+    return chains
+
+
+def _no_float(text: str) -> NoReturn:
+    raise ValueError(f"a float: {text}")
+
+
+_decoded: Final = msgspec.json.Decoder(float_hook=_no_float).decode
+
+
+class Sweeper:
+    """Sweeps files in other processes, ahead of who asks for them.
+
+    Args:
+        jobs: How many processes; 1 sweeps here, when asked.
+        files: The seam to the system; other ones than the real are swept here.
+    """
+
+    def __init__(self, jobs: int = 1, *, files: Files = FILES) -> None:
+        self._jobs = jobs if files is FILES else 1
+        self._files = files
+        self._pool: ProcessPoolExecutor | None = None
+        self._known: dict[Job, Future[Swept | None]] = {}
+        self._by_path: dict[str, Job] = {}
+
+    def __enter__(self) -> Sweeper:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._pool is not None:
+            self._pool.shutdown(cancel_futures=True)
+
+    def plan(self, jobs: Iterable[Job]) -> None:
+        """Begin with files that will be asked for; the largest first."""
+        planned = sorted(jobs, key=lambda job: -job.end)
+        if self._jobs < 2 or sum(job.end for job in planned) < POOLED_BYTES_MIN:
+            return
+        self._pool = ProcessPoolExecutor(self._jobs, multiprocessing.get_context("spawn"))
+        for job in planned:
+            self._known[job] = self._pool.submit(sweep, job)
+            self._by_path[job.path] = job
+
+    def swept(self, job: Job) -> Swept | None:
+        """Return what a file holds when all of it is right; None where anything is not.
+
+        Raises:
+            RunStop: The disk cannot be read.
+        """
+        future = self._known.get(job)
+        return sweep(job, self._files) if future is None else future.result()
+
+    def digest(self, path: Path) -> tuple[int, str] | None:
+        """Return size and sha256 of a file that was planned and is right; None otherwise."""
+        job = self._by_path.get(os.fspath(path))
+        swept = None if job is None else self.swept(job)
+        return None if swept is None else (swept.size, swept.sha256)

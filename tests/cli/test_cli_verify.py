@@ -1,0 +1,78 @@
+"""minibot verify: a run, a queue, a file; findings as they come; by the seal alone."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from minibot.kernel.signature import new_keys, sign_run
+from tests.kernel.kernel_run import sealed_run
+from tests.kernel.kernel_support import change
+from tests.runs import verb
+
+
+@pytest.fixture
+def run(var_dir: Path) -> Path:
+    """A small sealed run."""
+    return sealed_run(var_dir)
+
+
+@pytest.mark.row("N-39", "N-40")
+@pytest.mark.parametrize("flag", [[], ["--quick"], ["--append-only"]])
+def test_verify_of_a_run_a_folder_and_a_queue_is_clean(run: Path, flag: list[str]) -> None:
+    """Whatever part of it is named; lineage needs a real run."""
+    words = flag or ["--append-only"]
+    for target in (run, run / "queues", run / "queues" / "fills"):
+        said = verb(run.parents[1], "verify", str(target), *words)
+        assert (said.code, said.out.split()[-1]) == (0, "clean"), said
+
+
+def test_verify_of_a_file_names_line_and_byte(run: Path) -> None:
+    """One file of a queue, with its place; every finding in the document, exit code 1."""
+    path = run / "queues" / "fills" / "inbox.jsonl"
+    size = path.stat().st_size
+    change(path, size - 5)
+    plain = verb(run.parents[1], "verify", str(path))
+    document = verb(run.parents[1], "verify", str(path), "--json")
+
+    assert plain.code == document.code == 1
+    finding = document.document["findings"][0]
+    assert finding["code"] == "QUEUE_CORRUPT"
+    assert f"{finding['file']}:{finding['line']} (byte {finding['offset']})" in plain.out
+    assert document.document["count"] == len(document.document["findings"])
+    assert not document.document["clean"]
+
+
+def test_verify_tells_every_finding_however_many(run: Path, tmp_path: Path) -> None:
+    """Three thousand damaged lines are three thousand findings, in one document."""
+    folder = tmp_path / "loose"
+    shutil.copytree(run / "queues" / "fills", folder)
+    (folder / "many.jsonl").write_bytes(b"not a line\n" * 3000)
+    said = verb(run.parents[1], "verify", str(folder / "many.jsonl"), "--json")
+
+    assert said.code == 1
+    assert [finding["line"] for finding in said.document["findings"]] == list(range(1, 3001))
+
+
+def test_quick_verify_says_what_a_full_one_says_of_a_changed_file(run: Path) -> None:
+    """Without reading a line it cannot name one."""
+    change(run / "queues" / "fills" / "inbox.000001.jsonl", 90)
+    said = verb(run.parents[1], "verify", str(run), "--quick", "--json")
+
+    assert said.code == 1
+    assert [(f["file"], f["line"]) for f in said.document["findings"]] == [
+        ("queues/fills/inbox.000001.jsonl", 0)
+    ]
+
+
+def test_verify_with_a_public_key_wants_a_signature_by_it(run: Path) -> None:
+    """From whoever keeps the key; 64 hex digits or a refusal."""
+    private, public = new_keys()
+    words = ["verify", str(run), "--append-only", "--public-key"]
+
+    assert verb(run.parents[1], *words, public).code == 1
+    sign_run(run, private)
+    assert verb(run.parents[1], *words, public).code == 0
+    assert verb(run.parents[1], *words, "key").code == 2

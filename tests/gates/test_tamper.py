@@ -1,0 +1,109 @@
+"""minibot tamper-demo: each trick is found as it has to be, and the run stays as it is."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from minibot.cli import tamper_demo
+from minibot.gates import tamper
+from minibot.gates.tamper import Outcome, demonstrate, digest_of, is_usable
+from minibot.kernel.errors import Refusal
+from tests.kernel.kernel_run import sealed_run
+from tests.kernel.kernel_support import change
+from tests.runs import ShortRun
+
+
+@pytest.fixture(scope="module")
+def outcomes(short_run: ShortRun, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Outcome]:
+    """Every trick, played once on a copy of a real night."""
+    before = digest_of(short_run.run_dir)
+    found = list(demonstrate(short_run.run_dir, tmp_path_factory.mktemp("tamper") / "lab"))
+    assert digest_of(short_run.run_dir) == before
+    return {outcome.trick.name: outcome for outcome in found}
+
+
+@pytest.mark.row("N-40", "N-82")
+def test_every_trick_is_found_by_what_has_to_find_it(outcomes: dict[str, Outcome]) -> None:
+    """Edits, deletions, swaps, foreign lines, manifests, at every depth of forged hashes."""
+    assert set(outcomes) >= {"edit", "delete", "swap", "splice", "manifest", "rewrite_signed"}
+    assert [name for name, outcome in outcomes.items() if not outcome.is_found] == []
+
+
+@pytest.mark.parametrize(
+    ("name", "code", "file"),
+    [
+        ("edit", "QUEUE_CORRUPT", "queues/fills/inbox.jsonl"),
+        ("splice", "RUN_ID_MISMATCH", "fills/inbox.jsonl"),
+        ("manifest", "SEAL_MISMATCH", "manifest.json"),
+        ("rewrite_signed", "SEAL_SIGNATURE", "seal.sig"),
+    ],
+)
+def test_trick_is_shown_with_its_place(
+    outcomes: dict[str, Outcome], name: str, code: str, file: str
+) -> None:
+    """The code, the file, and of a line its number."""
+    finding = outcomes[name].finding
+    assert finding is not None
+
+    assert (finding.code, finding.file) == (code, file)
+    assert (finding.line > 0) == (name in ("edit", "splice"))
+
+
+def test_what_nothing_on_the_machine_finds_is_said(outcomes: dict[str, Outcome]) -> None:
+    """A whole rewrite passes verify and replay; the published root and a signature tell."""
+    said = outcomes["rewrite"].said
+
+    assert said["verify"] == said["replay"] == ""
+    assert said["published root"]
+    assert "not found by verify" in "\n".join(tamper_demo.lines(1, outcomes["rewrite"]))
+
+
+def test_run_that_is_damaged_already_is_refused(tmp_path: Path, short_run: ShortRun) -> None:
+    """A demonstration on a spoiled run would prove nothing."""
+    copy = tmp_path / "run"
+    tamper._copy(short_run.run_dir, copy)
+    change(copy / "queues" / "fills" / "inbox.jsonl", 90)
+    with pytest.raises(Refusal, match="does not verify as it is"):
+        list(demonstrate(copy, tmp_path / "lab"))
+
+
+def test_run_without_fills_or_seal_cannot_serve(var_dir: Path, short_run: ShortRun) -> None:
+    """The verb says why, and makes a small run of its own where none was named."""
+    run = sealed_run(var_dir)
+    (run / "queues" / "fills").rename(run / "queues" / "filled")
+    assert "fills" in is_usable(run)
+    (run / "seal.json").unlink()
+    assert is_usable(run) == "it is not sealed"
+    assert is_usable(short_run.run_dir) == ""
+
+
+@pytest.mark.parametrize("is_missed", [False, True])
+def test_verb_exits_1_where_a_trick_was_missed(
+    short_run: ShortRun,
+    outcomes: dict[str, Outcome],
+    is_missed: bool,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """0 when each was found; the document names them all."""
+
+    def played(_run: Path, _lab: Path) -> Iterator[Outcome]:
+        yield outcomes["edit"]
+        if is_missed:
+            yield Outcome(outcomes["edit"].trick, {"verify": ""})
+
+    monkeypatch.setattr(tamper_demo, "demonstrate", played)
+    arguments = argparse.Namespace(
+        run_name=str(short_run.run_dir), var=str(short_run.var), json=True, debug=False
+    )
+
+    assert tamper_demo.run(arguments) == int(is_missed)
+    document = json.loads(capsys.readouterr().out)
+    assert document["found"] is not is_missed
+    assert document["untouched"]
+    assert document["tricks"][0]["finding"]["code"] == "QUEUE_CORRUPT"

@@ -1,0 +1,126 @@
+"""A signed seal: what only the private key can make, and what is found without it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from minibot.kernel.errors import IntegrityError, Refusal
+from minibot.kernel.files import read_hashed, write_hashed
+from minibot.kernel.seal import measure, root_of, sums_of
+from minibot.kernel.signature import (
+    SIGNATURE_FILE,
+    new_keys,
+    parse_public_key,
+    public_of,
+    sign_run,
+)
+from minibot.kernel.system import FILES
+from minibot.kernel.verify import verify_quick, verify_tree
+from tests.kernel.kernel_run import make_run, sealed_run
+from tests.kernel.kernel_support import change
+
+
+@pytest.fixture
+def signed(var_dir: Path) -> tuple[Path, str]:
+    """A sealed and signed run, and the key by which it verifies."""
+    run = sealed_run(var_dir)
+    private, public = new_keys()
+    assert sign_run(run, private) == public == public_of(private)
+    return run, public
+
+
+def rewrite_all(run: Path) -> None:
+    """Change the run's manifest and make every hash anew, as who owns the disk can."""
+    write_hashed(run / "manifest.json", {**read_hashed(run / "manifest.json"), "run_id": "x"})
+    seal = read_hashed(run / "seal.json")
+    seal["run_files"]["manifest.json"] = measure(run / "manifest.json", FILES)
+    seal["root"] = root_of(seal)
+    write_hashed(run / "seal.json", seal)
+    (run / "SHA256SUMS").write_bytes(sums_of(seal))
+
+
+def codes(run: Path, public: str | None) -> list[str]:
+    """Return the codes of all findings, the same by either way of verifying."""
+    found = [finding.code for finding in verify_tree(run, public_key=public)]
+    assert [finding.code for finding in verify_quick(run, public_key=public)] == found
+    return found
+
+
+@pytest.mark.row("N-40")
+def test_signed_run_verifies_by_its_key_and_by_no_other(signed: tuple[Path, str]) -> None:
+    """Also without a key: then the signature only has to fit itself."""
+    run, public = signed
+
+    assert codes(run, public) == []
+    assert codes(run, None) == []
+    assert codes(run, new_keys()[1]) == ["SEAL_SIGNATURE"]
+
+
+def test_rewrite_of_every_hash_is_found_by_the_signature_alone(signed: tuple[Path, str]) -> None:
+    """Nothing else on the disk could tell; a cheat's own key does not help."""
+    run, public = signed
+    rewrite_all(run)
+    assert codes(run, public) == ["SEAL_SIGNATURE"]
+    sign_run(run, new_keys()[0])
+    assert codes(run, public) == ["SEAL_SIGNATURE"]
+    assert codes(run, None) == []
+    (run / SIGNATURE_FILE).unlink()
+    assert codes(run, public) == ["SEAL_SIGNATURE"]
+    assert codes(run, None) == []
+
+
+def test_any_changed_byte_of_the_signature_is_found(signed: tuple[Path, str]) -> None:
+    """Each bit of the file, by its own hash; and each field under a hash made anew."""
+    run, public = signed
+    path = run / SIGNATURE_FILE
+    for offset in range(path.stat().st_size):
+        change(path, offset, 1 << offset % 8)
+        found = list(verify_quick(run, public_key=public))
+        assert [(finding.file, finding.code) for finding in found] == [
+            (SIGNATURE_FILE, "SEAL_SIGNATURE")
+        ]
+        change(path, offset, 1 << offset % 8)
+    good = read_hashed(path)
+    for field, value in (
+        ("root", "ab" * 32),
+        ("public_key", "cd" * 32),
+        ("signature", "ef" * 64),
+        ("signature", "no hex"),
+        ("signature", None),
+        ("public_key", 7),
+    ):
+        write_hashed(path, {**good, field: value})
+        assert codes(run, public) == ["SEAL_SIGNATURE"], field
+
+
+def test_run_without_a_seal_cannot_be_signed(var_dir: Path) -> None:
+    """There is no root yet."""
+    run = make_run(var_dir)
+    with pytest.raises(IntegrityError):
+        sign_run(run, new_keys()[0])
+
+
+@pytest.mark.parametrize("text", ["", "ab", "zz" * 32, "ab" * 33, "a b" * 32])
+def test_public_key_that_is_none_is_refused(text: str) -> None:
+    """A mistyped key must not pass for "not signed"."""
+    with pytest.raises(Refusal):
+        parse_public_key(text)
+
+
+def test_public_key_is_taken_in_either_case() -> None:
+    """As people copy it."""
+    public = new_keys()[1]
+
+    assert parse_public_key(f" {public.upper()}\n") == public
+
+
+def test_kernel_without_a_key_never_loads_the_package() -> None:
+    """A night that signs nothing pays nothing for it."""
+    code = "import sys, minibot.watchdog.launcher; print('cryptography' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+
+    assert done.stdout.strip() == "False"

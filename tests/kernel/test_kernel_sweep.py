@@ -1,0 +1,183 @@
+"""The fast proof of a file says yes exactly where the slow walk finds nothing."""
+
+from __future__ import annotations
+
+import random
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from minibot.kernel import sweep as sweeping
+from minibot.kernel.errors import Refusal
+from minibot.kernel.line import encode_line
+from minibot.kernel.position import ZERO
+from minibot.kernel.queue import open_writer
+from minibot.kernel.sweep import Job, Sweeper, sweep
+from minibot.kernel.verify import Finding, verify_quick, verify_tree
+from tests.kernel.kernel_run import make_run, sealed_run
+from tests.kernel.kernel_support import change, line_of
+
+
+@pytest.fixture(scope="module")
+def clean(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A sealed run that nobody has touched."""
+    var = tmp_path_factory.mktemp("sweep") / "var"
+    var.mkdir(mode=0o700)
+    return sealed_run(var)
+
+
+@pytest.fixture
+def run(clean: Path, tmp_path: Path) -> Path:
+    """A copy of it to hurt."""
+    copy = tmp_path / "hurt"
+    shutil.copytree(clean, copy)
+    return copy
+
+
+def slow(path: Path) -> list[Finding]:
+    """Return every finding of the walk over each line; a further check keeps the sweep out."""
+
+    def on_line(_file: str, _line: int, _offset: int, _json: bytes) -> Iterator[Finding]:
+        return iter(())
+
+    return list(verify_tree(path, on_line))
+
+
+@pytest.mark.row("N-25", "N-40")
+def test_sweep_and_walk_find_the_same_in_a_damaged_run(run: Path) -> None:
+    """Random bits in random files: the findings are equal, with and without the sweep."""
+    rnd = random.Random(11)
+    files = sorted(path for path in run.rglob("*") if path.is_file() and path.stat().st_size)
+    assert list(verify_tree(run)) == slow(run) == []
+    for _ in range(120):
+        path = rnd.choice(files)
+        offset, mask = rnd.randrange(path.stat().st_size), 1 << rnd.randrange(8)
+        change(path, offset, mask)
+        fast = list(verify_tree(run))
+        assert fast == slow(run), f"{path} at {offset}"
+        assert fast
+        change(path, offset, mask)
+
+
+def test_several_processes_find_what_one_finds(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Segments swept elsewhere are joined: the same findings in the same order, or none."""
+    monkeypatch.setattr(sweeping, "POOLED_BYTES_MIN", 0)
+    assert list(verify_tree(run, jobs=2)) == []
+    segment = run / "queues" / "fills" / "inbox.000001.jsonl"
+    change(segment, 100)
+    change(run / "queues" / "health" / "parts" / "risk_role.jsonl", 200)
+    change(run / "queues" / "fills" / "cursor.json", 20)
+    found = list(verify_tree(run, jobs=2))
+
+    assert found == slow(run)
+    assert {finding.line for finding in found} >= {1, 3}
+
+
+@pytest.mark.parametrize(
+    "hurt",
+    [
+        lambda line: line[:-1],
+        lambda line: b" " + line,
+        lambda line: line.upper(),
+        lambda line: line + b"\n",
+        lambda line: encode_line(b'{"a":1.5}'),
+        lambda line: encode_line(b'{"a": 1}'),
+        lambda line: encode_line(b'{"b":1,"a":1}'),
+        lambda line: encode_line(b'{"a":1,"a":1}'),
+        lambda line: encode_line(b'{"a":18446744073709551616}'),
+        lambda line: encode_line(b'{"a":' + b"[" * 17 + b"]" * 17 + b"}"),
+        lambda line: encode_line(b'{"a":"\\u0041"}'),
+        lambda line: encode_line(b'{"a":"\xff"}'),
+    ],
+)
+def test_line_in_any_other_form_is_not_swept(
+    tmp_path: Path, hurt: Callable[[bytes], bytes]
+) -> None:
+    """A hash that fits is not enough: the JSON has to be in its one form."""
+    path = tmp_path / "inbox.jsonl"
+    path.write_bytes(line_of(1) + hurt(line_of(2)) + line_of(3))
+
+    assert sweep(Job(str(path), ZERO, path.stat().st_size, ())) is None
+    path.write_bytes(line_of(1) + line_of(2) + line_of(3))
+    swept = sweep(Job(str(path), ZERO, path.stat().st_size, (2,)))
+    assert swept is not None
+    assert swept.end.seq == 3
+    assert swept.places[2].offset == len(line_of(1) + line_of(2))
+
+
+def test_line_over_the_border_of_two_pieces_is_swept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Wherever a piece ends, the same is proven of the file."""
+    path = tmp_path / "inbox.jsonl"
+    path.write_bytes(b"".join(map(line_of, range(9))))
+    job = Job(str(path), ZERO, path.stat().st_size, (1, 4, 9))
+    whole = sweep(job)
+    assert whole is not None
+    for size in (1, 2, 7, 100, 113, 114, 500):
+        monkeypatch.setattr(sweeping, "CHUNK_BYTES", size)
+        assert sweep(job) == whole
+
+
+def test_file_that_is_gone_or_shorter_is_not_swept(tmp_path: Path) -> None:
+    """The slow walk tells what is wrong."""
+    path = tmp_path / "inbox.jsonl"
+    assert sweep(Job(str(path), ZERO, 10, ())) is None
+    path.write_bytes(line_of(1))
+    assert sweep(Job(str(path), ZERO, 1000, ())) is None
+    with Sweeper() as sweeper:
+        assert sweeper.digest(path) is None
+
+
+# --- verify --quick ---------------------------------------------------------------------------
+
+
+@pytest.mark.row("N-40")
+def test_quick_verify_finds_any_changed_byte_of_a_sealed_run(run: Path) -> None:
+    """By the seal alone, without a look at lines."""
+    assert list(verify_quick(run)) == []
+    rnd = random.Random(5)
+    files = sorted(path for path in run.rglob("*") if path.is_file() and path.stat().st_size)
+    for path in files:
+        data = path.read_bytes()
+        change(path, rnd.randrange(len(data)), 1 << rnd.randrange(8))
+        assert list(verify_quick(run)), path
+        path.write_bytes(data[:-1])
+        assert list(verify_quick(run)), path
+        path.write_bytes(data)
+
+
+def test_quick_verify_of_a_queue_compares_its_sealed_segments(run: Path) -> None:
+    """Size and sha256 of each segment, and the size that the head says; no line of the rest."""
+    folder = run / "queues" / "fills"
+    assert list(verify_quick(folder)) == []
+    change(folder / "inbox.jsonl", 80)
+    assert list(verify_quick(folder)) == []
+    change(folder / "inbox.000002.jsonl", 80)
+    assert [(f.file, f.code) for f in verify_quick(folder)] == [
+        ("inbox.000002.jsonl", "QUEUE_MANIFEST")
+    ]
+    active = folder / "inbox.jsonl"
+    active.write_bytes(active.read_bytes()[:-1])
+    assert {finding.code for finding in verify_quick(folder)} == {
+        "QUEUE_MANIFEST",
+        "QUEUE_TRUNCATED",
+    }
+
+
+def test_quick_verify_of_a_live_queue_lets_its_writer_be(var_dir: Path) -> None:
+    """What stands above the head is nobody's business yet."""
+    make_run(var_dir)
+    writer = open_writer(var_dir / "queues", "fills", segment_bytes=1000)
+    writer.append([line_of(70)])
+
+    assert list(verify_quick(var_dir / "queues")) == []
+    writer.close()
+
+
+def test_quick_verify_of_a_file_is_refused(run: Path) -> None:
+    """A file alone has no seal and no list."""
+    with pytest.raises(Refusal):
+        list(verify_quick(run / "queues" / "fills" / "inbox.jsonl"))
