@@ -6,6 +6,7 @@ standard output is read by a thread per child, standard error goes to a log file
 
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 import sys
@@ -57,7 +58,11 @@ class Child:
         self._ended_ns = 0
 
     def start(self) -> None:
-        """Start the process in a session or process group of its own."""
+        """Start the process in a session or process group of its own.
+
+        Raises:
+            OSError: The system gives no further process, thread or descriptor.
+        """
         self.started_ns = self.heard_ns = self.turned_ns = self.moved_ns = awake_ns()
         self.heartbeat = {}
         self.said_stop = None
@@ -77,7 +82,14 @@ class Child:
         self._listener = threading.Thread(
             target=self._listen, args=(self._process.stdout,), name=f"hear-{self.name}", daemon=True
         )
-        self._listener.start()
+        try:
+            self._listener.start()
+        except RuntimeError as error:
+            # The system gives no further thread: the process is there, and nobody would hear it.
+            self._listener = None
+            self._process.kill()
+            self._process.wait()
+            raise OSError(errno.EAGAIN, os.strerror(errno.EAGAIN)) from error
 
     def _listen(self, stream: IO[bytes]) -> None:
         for line in stream:

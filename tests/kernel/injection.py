@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import atexit
 import functools
+import itertools
 import os
 import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -26,7 +28,7 @@ from minibot.kernel import canonical
 PROJECT: Final = Path(__file__).resolve().parents[2]
 SHIM_SOURCE: Final = Path(__file__).with_name("shim.c")
 DEADLINE_S: Final = 60
-MIB: Final = 1024 * 1024
+_numbers = itertools.count()
 
 
 class Said(NamedTuple):
@@ -229,6 +231,62 @@ def restore_power(space: Space) -> None:
     space.sh('umount "$1"; mount -o loop "$1.image/disk" "$1"')
 
 
+# --- groups of processes ------------------------------------------------------------------------
+
+CGROUPS: Final = Path("/sys/fs/cgroup")
+LIMITS: Final = {
+    "pids": ("pids.max", "pids.max"),
+    "memory": ("memory.limit_in_bytes", "memory.max"),
+}
+
+
+class Group:
+    """A control group with a limit; removed when nobody is left in it.
+
+    Args:
+        controller: `pids` or `memory`.
+        limit: How many processes and threads, or how many bytes; None for no limit yet.
+
+    Raises:
+        OSError: No such controller may be used here.
+    """
+
+    def __init__(self, controller: str, limit: int | None = None) -> None:
+        is_old = (CGROUPS / controller).is_dir()
+        self._limit_file = LIMITS[controller][0 if is_old else 1]
+        root = CGROUPS / controller if is_old else CGROUPS
+        self.folder = root / f"minibot-test-{os.getpid()}-{next(_numbers)}"
+        self.folder.mkdir()
+        try:
+            if limit is not None:
+                self.limit(limit)
+            elif not (self.folder / self._limit_file).exists():
+                raise OSError(f"no controller {controller}")
+        except OSError:
+            self.folder.rmdir()
+            raise
+
+    def limit(self, count: int) -> None:
+        """Set the limit."""
+        (self.folder / self._limit_file).write_text(str(count))
+
+    @property
+    def wrap(self) -> list[str]:
+        """The command that runs what follows it in this group."""
+        return ["sh", "-ec", f'echo $$ > {self.folder}/cgroup.procs; exec "$@"', "sh"]
+
+    def close(self) -> None:
+        """Remove the group; those in it have ended, or are about to."""
+        deadline = time.monotonic() + DEADLINE_S
+        while True:
+            try:
+                return self.folder.rmdir()
+            except OSError:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.01)
+
+
 # --- what there is ------------------------------------------------------------------------------
 
 
@@ -284,6 +342,20 @@ def _mounting(script: str, *commands: str) -> Callable[[], str]:
     return probe
 
 
+def _group(controller: str) -> Callable[[], str]:
+    def probe() -> str:
+        lacking = _root()
+        if lacking:
+            return lacking
+        try:
+            Group(controller).close()
+        except OSError as error:
+            return f"no control group: {error}"
+        return ""
+
+    return probe
+
+
 FEATURES: Final[dict[str, Callable[[], str]]] = {
     "linux": _linux,
     "root": _root,
@@ -294,6 +366,8 @@ FEATURES: Final[dict[str, Callable[[], str]]] = {
     "tmpfs": _mounting(tmpfs("size=64k")),
     "ext4": _mounting(image("ext4"), "mkfs.ext4"),
     "xfs": _mounting(image("xfs"), "mkfs.xfs"),
+    "pids": _group("pids"),
+    "memory": _group("memory"),
 }
 
 

@@ -11,7 +11,7 @@ import errno
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -272,14 +272,6 @@ def test_writer_killed_at_any_call_of_appends_and_a_rotation_loses_nothing(
         recovered(folder, said, segment_bytes=SEGMENT)
 
 
-ERRORS: Sequence[tuple[int, set[str]]] = [
-    (errno.EIO, {"IO_EIO", "IO_FSYNC", "IO_RENAME"}),
-    (errno.ENOSPC, {"IO_ENOSPC", "IO_FSYNC", "IO_RENAME"}),
-    (errno.EROFS, {"IO_READONLY", "IO_FSYNC", "IO_RENAME"}),
-    (errno.EMFILE, {"FD_EXHAUSTED", "IO_FSYNC", "IO_RENAME"}),
-]
-
-
 @pytest.mark.real_injection("cc")
 @pytest.mark.row("F04", "F05", "F06", "F07", "F41", "F42", "F56")
 @pytest.mark.fault("F04", by="shim: each call gives ENOSPC", ends="STOP(IO_ENOSPC)")
@@ -287,7 +279,15 @@ ERRORS: Sequence[tuple[int, set[str]]] = [
 @pytest.mark.fault("F06", "F07", "F42", by="shim: each sync fails", ends="STOP(IO_FSYNC)")
 @pytest.mark.fault("F41", by="shim: each rename fails", ends="STOP(IO_RENAME)")
 @pytest.mark.fault("F56", by="shim: each call gives EMFILE", ends="STOP(FD_EXHAUSTED)")
-@pytest.mark.parametrize(("number", "codes"), ERRORS)
+@pytest.mark.parametrize(
+    ("number", "codes"),
+    [
+        (errno.EIO, {"IO_EIO", "IO_FSYNC", "IO_RENAME"}),
+        (errno.ENOSPC, {"IO_ENOSPC", "IO_FSYNC", "IO_RENAME"}),
+        (errno.EROFS, {"IO_READONLY", "IO_FSYNC", "IO_RENAME"}),
+        (errno.EMFILE, {"FD_EXHAUSTED", "IO_FSYNC", "IO_RENAME"}),
+    ],
+)
 def test_any_call_of_appends_and_a_rotation_that_fails_is_a_stop_with_its_code(
     ram_dir: Path, number: int, codes: set[str]
 ) -> None:

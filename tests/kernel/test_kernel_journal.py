@@ -392,6 +392,8 @@ def test_lazy_writer_leaves_no_more_than_one_batch_unsynced(var_dir: Path) -> No
     writer.close()
 
 
+@pytest.mark.row("F59")
+@pytest.mark.fault("F59", by="a sync that waits for another thread", ends="SURVIVE")
 def test_sync_in_flight_is_seen_from_another_thread(var_dir: Path) -> None:
     """The heartbeat tells a slow disk from a hung role by the time the sync began."""
     files = FaultFiles()

@@ -87,6 +87,25 @@ def _be_child(root: Path, number: int, folder: Path, task: Task, shim: ctypes.CD
     os._exit(guarded(inner))
 
 
+def restart(task: Task) -> None:
+    """Supervise a role that dies, in a group that holds no further process; say the STOP."""
+    # Late, so that the other victims start quickly.
+    from minibot.watchdog.supervisor import Supervisor
+    from tests.watchdog.watchdog_stage import Stage, wait_for
+
+    stage = Stage(Path(task["folder"]), ("watchdog.heartbeat_interval_ms=200",))
+    context = stage.context()
+    children = {"risk_role": stage.actors({"risk_role": "dead"})["risk_role"]}
+    supervisor = Supervisor(context, children)
+    supervisor.start()
+    group = Path(task["group"])
+    (group / "cgroup.procs").write_text(str(os.getpid()))
+    (group / "pids.max").write_text((group / "pids.current").read_text())
+    record = wait_for(supervisor.check, "a STOP")
+    say("STOP", record.reason_code, record.detail)
+    context.close_outputs()
+
+
 def say(*words: object) -> None:
     """Print one line at once; below Python's buffers, as the shim may kill at any moment."""
     os.write(1, (" ".join(map(str, words)) + "\n").encode())
@@ -108,6 +127,7 @@ def guarded(task: Task) -> int:
 ACTS: Final[dict[str, Callable[[Task], None]]] = {
     "append": append,
     "replace": replace,
+    "restart": restart,
     "sweep": sweep,
 }
 

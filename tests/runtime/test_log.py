@@ -71,7 +71,8 @@ def test_log_below_its_level_writes_nothing(tmp_path: Path, level: str, written:
     assert len(lines(log)) == written
 
 
-@pytest.mark.row("N-18", "B-59")
+@pytest.mark.row("N-18", "B-59", "F60")
+@pytest.mark.fault("F60", by="a log over its size", ends="SURVIVE")
 def test_log_over_its_size_rotates_and_keeps_the_newest(tmp_path: Path) -> None:
     """No file passes the limit, no more files stand than allowed, the newest line is the last."""
     log = make_log(tmp_path, file_bytes_max=1_000, files_max=3)
@@ -186,6 +187,8 @@ def test_log_of_something_huge_stays_within_its_bound(tmp_path: Path) -> None:
     assert [line["kind"] for line in lines(log)] == ["huge", "wide"]
 
 
+@pytest.mark.row("F60")
+@pytest.mark.fault("F60", by="writes of a log give ENOSPC", ends="SURVIVE")
 def test_log_on_a_full_disk_loses_lines_and_says_how_many(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

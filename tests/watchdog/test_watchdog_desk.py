@@ -273,6 +273,9 @@ def planted(name: str, amount: int) -> Planted:
 
 
 @pytest.mark.row("F51")
+@pytest.mark.fault(
+    "F51", by="an instrument that reads too little free space", ends="STOP(DISK_LOW)"
+)
 def test_disk_at_its_floor_is_fine_and_below_it_a_stop(tmp_path: Path) -> None:
     """The boundary: as many megabytes as needed are enough."""
     free_mb = 10**7
@@ -299,6 +302,15 @@ def test_wall_clock_may_step_a_little_and_not_by_an_hour(step_ms: int, code: str
 
 
 @pytest.mark.row("N-83", "N-86", "F33", "F37", "F43")
+@pytest.mark.fault(
+    "F33", by="the watchdog meets a cursor ahead of its queue", ends="STOP(CURSOR_AHEAD)"
+)
+@pytest.mark.fault(
+    "F37", by="the watchdog meets a cursor of another run", ends="STOP(CURSOR_FOREIGN_RUN)"
+)
+@pytest.mark.fault(
+    "F43", by="the watchdog meets a cursor cut short", ends="STOP(ATOMICITY_VIOLATION)"
+)
 def test_cursor_is_judged_against_its_own_hash_its_run_and_its_queue(tmp_path: Path) -> None:
     """Torn, foreign and ahead: each is a STOP with its own code; a right one is none."""
     stage = Stage(tmp_path / "var")

@@ -92,6 +92,9 @@ def test_role_that_never_gets_beyond_starting_stops_the_run(
 
 
 @pytest.mark.row("F59")
+@pytest.mark.fault(
+    "F59", by="a role whose sync began long ago and goes on", ends="STOP(CONSUMER_LAG)"
+)
 def test_sync_that_takes_too_long_is_lag_and_no_hang(tmp_path: Path, watches: list[Watch]) -> None:
     """A loop that waits for the disk is not hung; a disk that slow stops the run as lag."""
     watch = Watch(tmp_path / "var", {"market_role": "syncing"})
@@ -177,6 +180,7 @@ def test_ai_that_hangs_or_dies_is_switched_off_and_never_stops_the_run(
 
 
 @pytest.mark.row("N-35", "F57")
+@pytest.mark.fault("F57", by="a reading over the limit, no restart left", ends="STOP(ROLE_MEMORY)")
 def test_role_over_its_memory_is_killed_and_counts_as_memory(
     tmp_path: Path, watches: list[Watch]
 ) -> None:

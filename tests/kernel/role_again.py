@@ -1,0 +1,157 @@
+"""A role of a finished night, started again on a copy of its queues, as after a crash.
+
+The role is the real process with its real channels. What it may not do is known exactly: whatever
+stood in its outputs when the night ended is what they have to hold again, byte for byte.
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from pathlib import Path
+from tempfile import TemporaryFile
+from typing import Any, Final
+
+from minibot.kernel import canonical
+from minibot.kernel.cursor import cursor_json
+from minibot.kernel.files import write_hashed
+from minibot.kernel.line import encode_line
+from minibot.kernel.position import ZERO
+from minibot.kernel.queue import open_side_writer, open_writer
+from minibot.runtime.clock import suspend_ns
+from tests.kernel.independent import published
+from tests.kernel.injection import DEADLINE_S, PROJECT, Said
+from tests.runs import ShortRun, clean_environ
+
+LEASE_S: Final = 0.2
+Json = dict[str, Any]
+
+
+class Again:
+    """A copy of a night's queues on which its roles can be started again.
+
+    Args:
+        folder: Where the copy goes.
+        night: The finished night.
+        inside: How the roles see that folder, where they run in a namespace of their own.
+    """
+
+    def __init__(self, folder: Path, night: ShortRun, inside: Path | None = None) -> None:
+        self.var = folder
+        self.queues = folder / "queues"
+        self.run_dir = folder / "runs" / night.run_id
+        self.inside = inside or folder
+        for path in (folder, folder / "runs", self.run_dir):
+            path.mkdir(mode=0o700, exist_ok=True)
+        for name in ("stop", "logs", "metrics", "requests", "ai"):
+            (folder / name).mkdir(mode=0o700)
+        for name in ("manifest.json", "clock.json"):
+            shutil.copy2(night.run_dir / name, self.run_dir / name)
+        shutil.copytree(night.run_dir / "queues", self.queues)
+
+    def start(
+        self,
+        role: str,
+        *,
+        wrap: Sequence[str] = (),
+        code: str = "",
+        until: Callable[[], bool] = lambda: True,
+    ) -> Said:
+        """Start a role, let it take what waits, and return how it ended.
+
+        Args:
+            role: Its name.
+            wrap: A command in front of it.
+            code: Python that runs in its process first.
+            until: What has to be true before it is told to end.
+        """
+        main = f"import sys; from minibot.runtime.role import main\n{code}\nsys.exit(main())"
+        how = ["-c", main] if code else ["-m", "minibot.runtime.role"]
+        argv = [
+            *wrap,
+            sys.executable,
+            *how,
+            role,
+            "--run",
+            str(self.inside / "runs" / self.run_dir.name),
+        ]
+        with TemporaryFile("w+") as out, TemporaryFile("w+") as err:
+            process = subprocess.Popen(
+                argv,
+                cwd=PROJECT,
+                env=clean_environ(),
+                bufsize=0,
+                stdin=subprocess.PIPE,
+                stdout=out,
+                stderr=err,
+            )
+            _drain(process, until)
+            for said in (out, err):
+                said.seek(0)
+            return Said(process.returncode, out.read().splitlines(), err.read())
+
+    def lines(self, queue: str, stem: str = "inbox") -> list[bytes]:
+        """Return the JSON of every published line, read independently."""
+        return published(self.queues / queue, stem)
+
+    def stops(self, role: str) -> list[tuple[str, str]]:
+        """Return kind and reason code of what a role wrote into `stop_journal`."""
+        events = map(canonical.decode, published(self.queues / "stop_journal" / "parts", role))
+        return [(event["payload"]["kind"], event["payload"]["reason_code"]) for event in events]
+
+    def incidents(self, role: str) -> list[Json]:
+        """Return the payloads of a role's incidents."""
+        parts = self.queues / "incidents" / "parts"
+        return [canonical.decode(json)["payload"] for json in published(parts, role)]
+
+    def rewrite(self, queue: str, change: Callable[[list[Json]], list[Json]]) -> None:
+        """Put another history into a queue, as sound as the first: lines, chain and head."""
+        events = change([canonical.decode(json) for json in self.lines(queue)])
+        for path in (self.queues / queue).glob("inbox*"):
+            path.unlink()
+        writer = open_writer(self.queues, queue)
+        writer.append([encode_line(canonical.encode(event)) for event in events])
+        writer.close()
+
+    def say(self, queue: str, events: Sequence[Json]) -> None:
+        """Append events to a queue, as its writer would."""
+        writer = open_writer(self.queues, queue)
+        writer.append([encode_line(canonical.encode(event)) for event in events])
+        writer.close()
+
+    def cut_acks(self, folder: Path, keep: int) -> None:
+        """Leave only the first ranges in the acks of a folder, soundly."""
+        kept = published(folder, "acks")[:keep]
+        for path in folder.glob("acks*"):
+            path.unlink()
+        writer = open_side_writer(folder, "acks", sync=True)
+        writer.append([encode_line(json) for json in kept])
+        writer.close()
+
+    def restore_cursor(self, path: Path, reader: str) -> None:
+        """Put a cursor of the run's beginning in the place of a reader's cursor."""
+        path.unlink()
+        obj = cursor_json(self.run_dir.name, path.parent.name, reader, ZERO)
+        write_hashed(path, obj)
+
+
+def _drain(process: subprocess.Popen[bytes], until: Callable[[], bool]) -> None:
+    """Speak for the launcher: leases, and in time that the role shall take what waits and end."""
+    assert process.stdin is not None
+    deadline = time.monotonic() + DEADLINE_S
+    try:
+        while process.poll() is None and time.monotonic() < deadline:
+            with suppress(BrokenPipeError):
+                process.stdin.write(b"lease %d 1\n" % suspend_ns())
+                if until():
+                    process.stdin.write(b"drain\n")
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(LEASE_S)
+    finally:
+        process.kill()
+        process.wait()
+        process.stdin.close()

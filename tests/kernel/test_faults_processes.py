@@ -1,0 +1,164 @@
+"""Processes that cannot be started, or take too much: what supervision makes of it."""
+
+from __future__ import annotations
+
+import errno
+import sys
+import threading
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import pytest
+
+from minibot.runtime.context import RoleContext
+from minibot.runtime.stop import StopRecord
+from minibot.watchdog import child as child_module
+from minibot.watchdog.child import Child
+from minibot.watchdog.making import child_environ
+from minibot.watchdog.supervisor import Supervisor
+from tests.kernel.injection import Group, run_victim
+from tests.watchdog.watchdog_stage import Stage, wait_for
+
+SETS = (
+    "watchdog.heartbeat_interval_ms=200",
+    "watchdog.restarts_max_60s=1",
+    "watchdog.rss_mb_max=128",
+)
+MIB = 2**20
+GREEDY = """
+import json, sys, time
+held = bytearray(b"x") * {size}
+turns = 0
+while True:
+    turns += 1
+    said = {{"role": "risk_role", "state": "READY", "turns": turns, "position": turns,
+            "waiting": 0, "sync_ns": 0, "market_ready": False, "facts": {{}}}}
+    print(json.dumps(said, sort_keys=True, separators=(",", ":")), flush=True)
+    time.sleep(0.05)
+"""
+
+
+class NoThread(threading.Thread):
+    """A thread that the system does not give."""
+
+    def start(self) -> None:
+        """Fail as the interpreter does."""
+        raise RuntimeError("can't start new thread")
+
+
+class Watch:
+    """A supervisor over a few actors."""
+
+    def __init__(self, root: Path, hows: Mapping[str, str]) -> None:
+        self.stage = Stage(root, SETS)
+        self.context: RoleContext = self.stage.context()
+        children = {name: child for name, child in self.stage.actors(hows).items() if name in hows}
+        self.supervisor = Supervisor(self.context, children)
+
+    def incidents(self) -> list[str]:
+        """Return what supervision put on record."""
+        self.context.sync_parts(now=True)
+        found = self.stage.envelopes("incidents", "watchdog_role")
+        return [envelope["payload"]["kind"] for envelope in found]
+
+    def end(self) -> None:
+        """End every process and give the journals back."""
+        for child in self.supervisor.children.values():
+            child.kill()
+            child.wait(5.0)
+        self.context.close_outputs()
+
+
+@pytest.fixture
+def watches() -> Iterator[list[Watch]]:
+    """Watches made by a test; all their processes end with it."""
+    made: list[Watch] = []
+    yield made
+    for watch in made:
+        watch.end()
+
+
+@pytest.mark.row("F61")
+@pytest.mark.fault(
+    "F61",
+    by="seam: no further process (EAGAIN), no further thread",
+    ends="restart fails: STOP(ROLE_CRASH_LOOP)",
+)
+@pytest.mark.parametrize("what", ["process", "thread"])
+def test_role_that_cannot_be_restarted_stops_the_run(
+    tmp_path: Path, watches: list[Watch], monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    """A night goes on with all of its roles or not at all."""
+    watch = Watch(tmp_path / "var", {"risk_role": "dead", "market_role": "well"})
+    watches.append(watch)
+    watch.supervisor.start()
+
+    def no_more(*_: object) -> None:
+        raise BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable")
+
+    if what == "process":
+        monkeypatch.setattr(child_module, "spawn_role", no_more)
+    else:
+        monkeypatch.setattr(threading, "Thread", NoThread)
+    record = wait_for(watch.supervisor.check, "a STOP")
+
+    assert record.reason_code == "ROLE_CRASH_LOOP"
+    assert "risk_role: restart failed" in record.detail
+    assert watch.supervisor.children["market_role"].is_running
+    assert not watch.supervisor.children["risk_role"].is_running
+
+
+@pytest.fixture
+def few_processes() -> Iterator[Group]:
+    """A control group that will hold no further process."""
+    group = Group("pids")
+    yield group
+    group.close()
+
+
+@pytest.mark.real_injection("pids")
+@pytest.mark.row("F61")
+@pytest.mark.fault(
+    "F61", by="a pids group at its limit", ends="restart fails: STOP(ROLE_CRASH_LOOP)"
+)
+def test_launcher_at_its_limit_of_processes_stops_the_run(
+    tmp_path: Path, few_processes: Group
+) -> None:
+    """The system refuses the fork; nothing waits for it to change its mind."""
+    said = run_victim("restart", tmp_path / "var", group=str(few_processes.folder))
+
+    assert said.code == 0, said.err
+    assert said.out[-1].startswith("STOP ROLE_CRASH_LOOP risk_role: restart failed")
+    assert "Resource temporarily unavailable" in said.out[-1]
+
+
+@pytest.mark.row("F57")
+@pytest.mark.fault("F57", by="a process of 178 MiB under a limit of 128", ends="STOP(ROLE_MEMORY)")
+@pytest.mark.fault(
+    "F57", by="the same once", ends="role restarted; over the budget STOP(ROLE_MEMORY)"
+)
+def test_role_that_grows_is_killed_and_stops_the_run_when_it_grows_again(
+    tmp_path: Path, watches: list[Watch]
+) -> None:
+    """Measured by the system, killed by handle, restarted once, and then it is enough."""
+    watch = Watch(tmp_path / "var", {"risk_role": "well"})
+    watches.append(watch)
+    limit_mb = watch.context.config.watchdog.rss_mb_max
+    child = Child(
+        "risk_role",
+        [sys.executable, "-S", "-E", "-c", GREEDY.format(size=(limit_mb + 50) * MIB)],
+        watch.stage.var.logs / "risk_role.err.log",
+        child_environ({}),
+    )
+    supervisor = watch.supervisor = Supervisor(watch.context, {"risk_role": child})
+    supervisor.start()
+
+    def look() -> StopRecord | None:
+        rss = child.rss_bytes()
+        supervisor.kill_over_memory({"risk_role": rss} if rss is not None else {})
+        return supervisor.check()
+
+    record = wait_for(look, "a STOP")
+
+    assert record.reason_code == "ROLE_MEMORY"
+    assert watch.incidents() == ["ROLE_MEMORY", "ROLE_RESTARTED", "ROLE_MEMORY"]

@@ -1,0 +1,473 @@
+"""Faults as a role meets them: a real role of a finished night, started again on a copy of it.
+
+What its outputs have to hold is known to the byte, so that "nothing twice, nothing lost, nothing
+half" (I1, I2) is a comparison of files.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from minibot.kernel import canonical
+from minibot.kernel.cursor import Cursor
+from minibot.kernel.position import Position
+from tests.kernel.independent import assert_evidence
+from tests.kernel.injection import Group, Said, Space, image, strace, tmpfs
+from tests.kernel.kernel_support import change
+from tests.kernel.role_again import Again, Json
+from tests.runs import ShortRun
+
+EXECUTION = "execution_role"
+OUTPUTS = ("fills", "order_results")
+STOPPED, CRASHED = 10, 11
+FIRST = Position(0, 1, 0, bytes(32))
+
+
+@pytest.fixture
+def again(tmp_path: Path, short_run: ShortRun) -> Again:
+    """A copy of a finished night."""
+    return Again(tmp_path / "again", short_run)
+
+
+def outputs(again: Again) -> dict[str, bytes]:
+    """Return what execution has written."""
+    return {name: (again.queues / name / "inbox.jsonl").read_bytes() for name in OUTPUTS}
+
+
+def acks_of(again: Again) -> Path:
+    """Return the folder of execution's order log."""
+    return again.queues / "order_intents"
+
+
+def forget_outputs(again: Again, fills: int = 1, results: int = 2) -> None:
+    """Leave only the first outputs, as a crash between the order log and them does."""
+    again.rewrite("fills", lambda events: events[:fills])
+    again.rewrite("order_results", lambda events: events[:results])
+
+
+def assert_stopped(again: Again, said: Said, code: str) -> None:
+    """Assert I5: exit code, standard error, journal and flag say the same."""
+    assert (said.code, said.reason) == (STOPPED, code), said.err
+    assert ("STOP", code) in again.stops(EXECUTION)
+    assert (again.var / "STOP.flag").exists()
+    assert canonical.decode(said.out[-1].encode())["stopped"] == code
+
+
+# --- ids ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.row("F30")
+@pytest.mark.fault(
+    "F30",
+    by="an order intent twice in its queue",
+    ends="SURVIVE: the second is dropped and counted",
+)
+def test_intent_that_stands_twice_is_executed_once(again: Again) -> None:
+    """The second one is counted in health, and no result speaks of it."""
+    before = outputs(again)
+    again.say("order_intents", [canonical.decode(again.lines("order_intents")[-1])])
+
+    def is_counted() -> bool:
+        health = (canonical.decode(json) for json in again.lines("health/parts", EXECUTION))
+        return any(event["payload"].get("dup_dropped") == 1 for event in health)
+
+    said = again.start(EXECUTION, until=is_counted)
+
+    assert said.code == 0
+    assert is_counted()
+    assert outputs(again) == before
+
+
+@pytest.mark.row("F31")
+@pytest.mark.fault(
+    "F31", by="an order intent's id over another quantity", ends="STOP(EVENT_ID_CONFLICT)"
+)
+def test_intent_with_the_id_of_another_stops(again: Again) -> None:
+    """It is not executed (I4), and the one that stood first stays executed once."""
+    before = outputs(again)
+    event = canonical.decode(again.lines("order_intents")[-1])
+    event["payload"]["qty"] = "9.00000"
+    again.say("order_intents", [event])
+    said = again.start(EXECUTION)
+
+    assert_stopped(again, said, "EVENT_ID_CONFLICT")
+    assert outputs(again) == before
+
+
+@pytest.mark.row("F27")
+@pytest.mark.fault(
+    "F27", by="a queue exchanged for the one of another run", ends="STOP(RUN_ID_MISMATCH)"
+)
+def test_queue_of_another_run_stops_whoever_reads_it(again: Again) -> None:
+    """Lines, chain and head are sound; only the run is not this one."""
+    before = outputs(again)
+
+    def other(events: list[Json]) -> list[Json]:
+        return [event | {"run_id": "20200101_000000"} for event in events]
+
+    again.rewrite("order_intents", other)
+    said = again.start(EXECUTION)
+
+    assert_stopped(again, said, "RUN_ID_MISMATCH")
+    assert outputs(again) == before
+
+
+# --- cursor and acks ----------------------------------------------------------------------------
+
+
+@pytest.mark.row("F34")
+@pytest.mark.fault("F34", by="the cursor of the run's beginning put back", ends="SURVIVE")
+@pytest.mark.parametrize("role", [EXECUTION, "risk_role", "strategy_role"])
+def test_cursor_put_back_applies_nothing_twice(again: Again, role: str) -> None:
+    """What was taken stands in the acks; outputs that stand are not appended again."""
+    before = {path: path.read_bytes() for path in again.queues.glob("*/inbox.jsonl")}
+    cursors = [
+        path for path in again.queues.rglob("cursor.json") if f'"{role}"' in path.read_text()
+    ]
+    assert cursors
+    for path in cursors:
+        queue = path.relative_to(again.queues).parts[0]
+        path.unlink()
+        Cursor(path, again.run_dir.name, queue, role).save(FIRST)
+    said = again.start(role)
+
+    assert said.code == 0, said.err
+    assert {path: path.read_bytes() for path in before} == before
+
+
+@pytest.mark.row("F34")
+@pytest.mark.fault(
+    "F34", by="a crash before outputs: the order log stands, they do not", ends="SURVIVE"
+)
+@pytest.mark.parametrize(("fills", "results"), [(1, 2), (4, 8), (9, 20)])
+def test_missing_outputs_are_finished_byte_for_byte(again: Again, fills: int, results: int) -> None:
+    """The logged inputs give the same outputs again, in their order, each once."""
+    before = outputs(again)
+    forget_outputs(again, fills, results)
+    said = again.start(EXECUTION)
+
+    assert said.code == 0, said.err
+    assert outputs(again) == before
+
+
+@pytest.mark.row("F35")
+@pytest.mark.fault("F35", by="the cursor deleted", ends="rebuild from acks if their chain verifies")
+def test_missing_cursor_is_rebuilt_from_acks(again: Again) -> None:
+    """Nothing is executed again, and the next cursor stands where the lost one stood."""
+    before = outputs(again)
+    path = acks_of(again) / "cursor.json"
+    lost = canonical.decode(path.read_bytes()[:-1])
+    path.unlink()
+    again.say("order_intents", [canonical.decode(again.lines("order_intents")[-1])])
+    said = again.start(EXECUTION)
+    made = canonical.decode(path.read_bytes()[:-1])
+
+    assert said.code == 0, said.err
+    assert outputs(again) == before
+    assert made["seq"] == lost["seq"] + 1
+
+
+@pytest.mark.row("F35")
+@pytest.mark.fault(
+    "F35", by="the cursor deleted and a bit of the acks flipped", ends="STOP(CURSOR_CORRUPT)"
+)
+def test_missing_cursor_beside_damaged_acks_stops(again: Again) -> None:
+    """Nobody knows what was taken, so execution does not begin anew."""
+    before = outputs(again)
+    (acks_of(again) / "cursor.json").unlink()
+    change(acks_of(again) / "acks.jsonl", 200)
+    said = again.start(EXECUTION)
+
+    assert_stopped(again, said, "CURSOR_CORRUPT")
+    assert outputs(again) == before
+
+
+@pytest.mark.row("F49", "F01")
+@pytest.mark.fault("F49", by="a half line at the end of execution's acks", ends="SURVIVE")
+def test_torn_acks_are_repaired_and_nothing_is_executed_again(again: Again) -> None:
+    """The torn range was never the base of an output; its bytes are kept aside."""
+    before = outputs(again)
+    path = acks_of(again) / "acks.jsonl"
+    torn = path.read_bytes() + path.read_bytes()[:90]
+    path.write_bytes(torn)
+    said = again.start(EXECUTION)
+
+    assert said.code == 0, said.err
+    assert outputs(again) == before
+    assert_evidence(acks_of(again), torn, "acks")
+
+
+@pytest.mark.row("F33")
+@pytest.mark.fault(
+    "F33", by="acks of lines that the queue no longer has", ends="STOP(CURSOR_AHEAD)"
+)
+def test_ack_without_its_event_stops(again: Again) -> None:
+    """Execution took more than there is: somebody put an older queue back."""
+    before = outputs(again)
+    again.rewrite("order_intents", lambda events: events[:-1])
+    said = again.start(EXECUTION)
+
+    assert_stopped(again, said, "CURSOR_AHEAD")
+    assert outputs(again) == before
+
+
+@pytest.mark.row("F01")
+@pytest.mark.fault("F01", by="half a line at the end of a role's output", ends="SURVIVE")
+def test_torn_output_of_a_role_is_repaired_on_record(again: Again) -> None:
+    """The repair is an incident, and the torn event is written whole in its place."""
+    before = outputs(again)
+    path = again.queues / "fills" / "inbox.jsonl"
+    last = before["fills"].splitlines(keepends=True)[-1]
+    forget_outputs(again, 9, 20)
+    path.write_bytes(path.read_bytes() + last[:100])
+    said = again.start(EXECUTION)
+
+    assert said.code == 0, said.err
+    assert outputs(again) == before
+    assert "QUEUE_TAIL_REPAIRED" in [found["kind"] for found in again.incidents(EXECUTION)]
+
+
+# --- dead letters -------------------------------------------------------------------------------
+
+
+def poison(again: Again) -> None:
+    """Append an intent against its contract."""
+    event = canonical.decode(again.lines("order_intents")[-1])
+    event["id"] = event["id"][:-4] + "0000"
+    event["payload"] = {"nothing": "here"}
+    again.say("order_intents", [event])
+
+
+@pytest.mark.real_injection("strace")
+@pytest.mark.row("F50")
+@pytest.mark.fault(
+    "F50", by="strace: pwrite64 to deadletter.jsonl gives ENOSPC", ends="STOP(IO_ENOSPC)"
+)
+@pytest.mark.fault("F50", by="strace: pwrite64 to deadletter.jsonl gives EIO", ends="STOP(IO_EIO)")
+@pytest.mark.parametrize(("error", "code"), [("ENOSPC", "IO_ENOSPC"), ("EIO", "IO_EIO")])
+def test_dead_letter_that_cannot_be_written_stops(again: Again, error: str, code: str) -> None:
+    """The event stands in its queue still, not taken: it has not vanished."""
+    before = outputs(again)
+    poison(again)
+    intents = again.lines("order_intents")
+    path = again.queues / "order_intents" / "deadletter.jsonl"
+    wrap = [*strace("pwrite64", f"error={error}"), "-P", str(path)]
+    said = again.start(EXECUTION, wrap=wrap)
+    cursor = canonical.decode((acks_of(again) / "cursor.json").read_bytes()[:-1])
+
+    assert_stopped(again, said, code)
+    assert outputs(again) == before
+    assert again.lines("order_intents") == intents
+    assert cursor["seq"] < len(intents)
+
+
+@pytest.mark.row("F91", "F92")
+def test_event_against_its_contract_is_a_dead_letter_and_a_stop(again: Again) -> None:
+    """The same without the fault: the letter names the line, and the STOP its reason."""
+    poison(again)
+    said = again.start(EXECUTION)
+    letters = [canonical.decode(json) for json in again.lines("order_intents", "deadletter")]
+
+    assert_stopped(again, said, "SCHEMA_INVALID")
+    assert [letter["payload"]["reason_code"] for letter in letters] == ["SCHEMA_INVALID"]
+
+
+# --- memory -------------------------------------------------------------------------------------
+
+# The fourth step finds no memory: for real, as the address space ends there.
+GREEDY = """
+import resource
+from minibot.execution.paper_executor_nore_v1 import PaperExecutorNoreV1 as Core
+step, left = Core.step, [{left}]
+def greedy(self, queue, seq, event, now):
+    drafts = step(self, queue, seq, event, now)
+    if queue == "order_intents":
+        left[0] -= 1
+        if left[0] == 0:
+            size = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
+            resource.setrlimit(resource.RLIMIT_AS, (size + 2**26, -1))
+            bytearray(2**30)
+    return drafts
+Core.step = greedy
+"""
+
+
+@pytest.mark.real_injection("linux")
+@pytest.mark.row("F57", "F58")
+@pytest.mark.fault(
+    "F58",
+    by="RLIMIT_AS: the core's step finds no memory",
+    ends="role exits, never continues with half state",
+)
+@pytest.mark.fault(
+    "F57", by="RLIMIT_AS: exit as crashed, then started again", ends="role restarted"
+)
+@pytest.mark.parametrize("left", [1, 4])
+def test_role_without_memory_exits_and_its_successor_finishes_the_step(
+    again: Again, left: int
+) -> None:
+    """No STOP and no half step: a crash, and the next process writes what was missing."""
+    before = outputs(again)
+    forget_outputs(again)
+    said = again.start(EXECUTION, code=GREEDY.format(left=left))
+
+    assert said.code == CRASHED
+    assert "MemoryError" in said.err
+    assert again.stops(EXECUTION) == []
+    for name, data in outputs(again).items():
+        assert before[name].startswith(data)
+    assert again.start(EXECUTION).code == 0
+    assert outputs(again) == before
+
+
+HUNGRY = """
+from minibot.execution.paper_executor_nore_v1 import PaperExecutorNoreV1 as Core
+step, eaten = Core.step, []
+def hungry(self, queue, seq, event, now):
+    drafts = step(self, queue, seq, event, now)
+    while queue == "order_intents" and seq == 4:
+        eaten.append(bytearray(b"x") * 2**20)
+    return drafts
+Core.step = hungry
+"""
+
+
+@pytest.fixture
+def small_memory() -> Iterator[Group]:
+    """A control group of 96 MiB: twice what a role needs."""
+    group = Group("memory", 96 * 2**20)
+    yield group
+    group.close()
+
+
+@pytest.mark.real_injection("memory")
+@pytest.mark.row("F57")
+@pytest.mark.fault("F57", by="a memory group of 96 MiB: the kernel kills", ends="role restarted")
+def test_role_killed_for_its_memory_is_finished_by_its_successor(
+    again: Again, small_memory: Group
+) -> None:
+    """SIGKILL in the middle of a step; what stands is a prefix, and the rest follows."""
+    before = outputs(again)
+    forget_outputs(again)
+    said = again.start(EXECUTION, wrap=small_memory.wrap, code=HUNGRY)
+
+    assert said.code in (-9, 137)
+    for name, data in outputs(again).items():
+        assert before[name].startswith(data)
+    assert again.start(EXECUTION).code == 0
+    assert outputs(again) == before
+
+
+# --- disks --------------------------------------------------------------------------------------
+
+# After the role has opened everything, and before it writes, the disk is spoiled.
+SPOIL = """
+import os, pathlib, subprocess
+from minibot.runtime.shell import Shell
+restore, var = Shell.restore, pathlib.Path(sys.argv[-1]).parents[1]
+def spoiled(self):
+    {spoil}
+    restore(self)
+Shell.restore = spoiled
+"""
+FILL = """
+    fd = os.open(var / "fill", os.O_CREAT | os.O_WRONLY)
+    for size in (1 << 20, 4096, 1):
+        try:
+            while os.write(fd, bytes(size)):
+                pass
+        except OSError:
+            pass
+"""
+FILL_INODES = """
+    number = 0
+    try:
+        while True:
+            os.close(os.open(var / f"fill{number}", os.O_CREAT | os.O_WRONLY))
+            number += 1
+    except OSError:
+        pass
+"""
+ABORT = """
+    subprocess.run(["mount", "-o", "remount,abort", str(var.parent)], check=True)
+"""
+MakeAgain = Callable[[str], Again]
+
+
+@pytest.fixture
+def again_on(
+    tmp_path: Path, short_run: ShortRun
+) -> Iterator[Callable[[str], tuple[Again, Sequence[str]]]]:
+    """A maker of copies of the night on a file system of their own, with how to run there."""
+    spaces: list[Space] = []
+
+    def make(script: str) -> tuple[Again, Sequence[str]]:
+        space = Space(tmp_path / "disk", script)
+        spaces.append(space)
+        again = Again(space.seen / "var", short_run, space.folder / "var")
+        return again, space.wrap
+
+    yield make
+    for space in spaces:
+        space.close()
+
+
+@pytest.mark.real_injection("ext4")
+@pytest.mark.row("F52", "F53", "F04")
+@pytest.mark.fault(
+    "F52",
+    by="ext4 filled to the last byte under a role",
+    ends="the STOP still lands: flag by link, line from a reserve",
+)
+@pytest.mark.fault("F53", by="ext4 without a free inode under a role", ends="STOP(IO_ENOSPC)")
+@pytest.mark.parametrize("spoil", [FILL, FILL_INODES], ids=["bytes", "inodes"])
+def test_stop_of_a_role_lands_on_a_disk_that_is_full(again_on: Any, spoil: str) -> None:
+    """Flag and journal are there, and what was written before is a prefix of what should be."""
+    again, wrap = again_on(image("ext4", 48, make="-N 400"))
+    before = outputs(again)
+    forget_outputs(again)
+    said = again.start(EXECUTION, wrap=wrap, code=SPOIL.format(spoil=spoil.strip("\n").lstrip()))
+
+    assert_stopped(again, said, "IO_ENOSPC")
+    for name, data in outputs(again).items():
+        whole = data[: data.rfind(b"\n") + 1]
+        assert before[name].startswith(whole)
+
+
+@pytest.mark.real_injection("ext4")
+@pytest.mark.row("F54")
+@pytest.mark.fault(
+    "F54",
+    by="ext4 that turns read-only under a role",
+    ends="STOP(IO_READONLY) by exit code, stderr and watchdog signal",
+)
+def test_stop_of_a_role_is_said_where_nothing_can_be_written(again_on: Any) -> None:
+    """Exit code, standard error and the last heartbeat carry the reason to the launcher."""
+    again, wrap = again_on(image("ext4", 48))
+    forget_outputs(again)
+    before = outputs(again)
+    said = again.start(EXECUTION, wrap=wrap, code=SPOIL.format(spoil=ABORT.strip()))
+
+    assert said.code in (STOPPED, CRASHED)
+    assert said.reason == "IO_READONLY"
+    assert canonical.decode(said.out[-1].encode())["stopped"] == "IO_READONLY"
+    assert outputs(again) == before
+
+
+@pytest.mark.real_injection("tmpfs")
+@pytest.mark.row("F60")
+@pytest.mark.fault("F60", by="a tmpfs of 4 KiB for the logs of a role", ends="SURVIVE")
+def test_logs_that_cannot_be_written_cost_no_event(again_on: Any) -> None:
+    """The disk of the logs is full: lines of the log are lost, events are not."""
+    again, wrap = again_on(tmpfs("size=32m"))
+    before = outputs(again)
+    forget_outputs(again)
+    script = f'mount -t tmpfs -o size=4k,mode=0700 tmpfs {again.inside}/logs; exec "$@"'
+    said = again.start(EXECUTION, wrap=[*wrap, "sh", "-ec", script, "sh"])
+
+    assert said.code == 0, said.err
+    assert outputs(again) == before
