@@ -13,7 +13,7 @@ does so and what the fault ends in, beside the row that it proves:
 Nothing is run: marks are read from the source. A stated outcome has to stand in the page, a reason
 code has to stand in the test as well, and every code that the page names has to be reached by some
 test. F01 to F61 (queues, cursors and locks, the disk) must each have a test; the further ones are
-listed with the tests whose row marks name them, or with none.
+listed with the tests whose row marks name them, the drills of `minibot gate chaos`, or nothing.
 """
 
 from __future__ import annotations
@@ -26,13 +26,15 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from tools.rows import marks
 
 PROJECT: Final = Path(__file__).resolve().parent.parent
 CATALOGUE: Final = "docs/reference/faults.md"
 PAGE: Final = "docs/FAULTS.md"
+DRILLS: Final = "minibot/gates/chaos_catalogue.py"
+REAL: Final = "real_injection"
 LAST_PROVEN: Final = 61  # Groups A, B and C: what queues, cursors, locks and disks do to a run.
 
 FAULT: Final = re.compile(r"^\| (F\d+) \| (.*?) \| (.*?) \|$")
@@ -80,7 +82,8 @@ class Proof:
         by: How.
         ends: What they end in.
         test: `tests/room/test_x.py::test_name`.
-        is_real: The system itself fails, not a seam or an edited file.
+        needs: Features of the machine that the system itself needs to fail; empty for a seam or
+            an edited file.
         rows: What the test's row marks name.
         text: The test's source without its fault marks.
     """
@@ -89,9 +92,19 @@ class Proof:
     by: str
     ends: str
     test: str
-    is_real: bool
+    needs: str
     rows: frozenset[str]
     text: str
+
+
+class Named(NamedTuple):
+    """Who names a fault without a fault mark."""
+
+    tests: tuple[str, ...]
+    drills: tuple[str, ...]
+
+
+NOBODY: Final = Named((), ())
 
 
 def read_catalogue(path: Path) -> list[Fault]:
@@ -124,10 +137,9 @@ def read_proofs(tests: Path, root: Path) -> tuple[list[Proof], list[str]]:
             continue
         name = path.relative_to(root).as_posix()
         tree = ast.parse(text, str(path))
-        is_real_module = any(_is_mark(node, "real_injection") for node in _pytestmarks(tree))
         for node in tree.body:
             if isinstance(node, ast.FunctionDef) and node.name.startswith("test"):
-                for proof in _proofs_of(node, f"{name}::{node.name}", is_real_module):
+                for proof in _proofs_of(node, f"{name}::{node.name}"):
                     if isinstance(proof, str):
                         wrong.append(proof)
                     else:
@@ -135,9 +147,9 @@ def read_proofs(tests: Path, root: Path) -> tuple[list[Proof], list[str]]:
     return proofs, wrong
 
 
-def _proofs_of(function: ast.FunctionDef, test: str, is_real_module: bool) -> Iterator[Proof | str]:
+def _proofs_of(function: ast.FunctionDef, test: str) -> Iterator[Proof | str]:
     decorators = [node for root in function.decorator_list for node in ast.walk(root)]
-    is_real = is_real_module or any(_is_mark(node, "real_injection") for node in decorators)
+    needs = [text for node in decorators if _is_mark(node, REAL) for text in _texts(node)]
     rows = frozenset(text for node in decorators if _is_mark(node, "row") for text in _texts(node))
     faults = [node for node in function.decorator_list if _is_mark(node, "fault")]
     shown = [node for node in function.decorator_list if node not in faults]
@@ -150,7 +162,7 @@ def _proofs_of(function: ast.FunctionDef, test: str, is_real_module: bool) -> It
         if not ids or not by or not ends or len(ids) != len(mark.args):
             yield f"{test}: a fault mark needs ids, by= and ends=, as plain texts"
         else:
-            yield Proof(ids, by, ends, test, is_real, rows, text)
+            yield Proof(ids, by, ends, test, ", ".join(needs), rows, text)
 
 
 def _is_mark(node: ast.AST, name: str) -> bool:
@@ -169,12 +181,21 @@ def _text(node: ast.AST | None) -> str:
     return ""
 
 
-def _pytestmarks(tree: ast.Module) -> Iterator[ast.AST]:
-    for node in tree.body:
-        if isinstance(node, ast.Assign) and any(
-            isinstance(target, ast.Name) and target.id == "pytestmark" for target in node.targets
-        ):
-            yield from ast.walk(node.value)
+def read_drills(path: Path) -> dict[str, tuple[str, ...]]:
+    """Return fault -> the drills of `minibot gate chaos` that put it into a real run.
+
+    A drill is a call whose first two plain texts are its name and the ids that it is about.
+    """
+    found: dict[str, list[str]] = defaultdict(list)
+    if not path.exists():
+        return {}
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"), str(path))):
+        if isinstance(node, ast.Call) and len(node.args) > 1:
+            name, ids = _text(node.args[0]), _text(node.args[1])
+            if name and re.fullmatch(r"[FN][-\d]+( [A-Z]-?\d+)*", ids):
+                for fault_id in ids.split(" "):
+                    found[fault_id].append(name)
+    return {fault_id: tuple(names) for fault_id, names in found.items()}
 
 
 def agrees(ends: str, fault: Fault) -> bool:
@@ -189,7 +210,7 @@ def agrees(ends: str, fault: Fault) -> bool:
 
 
 def complaints(
-    faults: Sequence[Fault], proofs: Sequence[Proof], marked: Mapping[str, Sequence[str]]
+    faults: Sequence[Fault], proofs: Sequence[Proof], named: Mapping[str, Named]
 ) -> list[str]:
     """Return where faults, tests and outcomes disagree, one sentence each."""
     found: list[str] = []
@@ -218,7 +239,8 @@ def complaints(
         if not fault.must_be_proven:
             continue
         if fault.id not in reached:
-            by_row = f"; {marked[fault.id][0]} only names its row" if fault.id in marked else ""
+            tests = named.get(fault.id, NOBODY).tests
+            by_row = f"; {tests[0]} only names its row" if tests else ""
             found.append(f"{fault.id}: no test injects it ({fault.what}){by_row}")
             continue
         ends = " ".join(reached[fault.id])
@@ -231,34 +253,34 @@ def complaints(
     return found
 
 
-def page(
-    faults: Sequence[Fault], proofs: Sequence[Proof], marked: Mapping[str, Sequence[str]]
-) -> str:
+def page(faults: Sequence[Fault], proofs: Sequence[Proof], named: Mapping[str, Named]) -> str:
     """Return the text of the page."""
     by_fault: dict[str, list[Proof]] = defaultdict(list)
     for proof in proofs:
         for fault_id in proof.faults:
             by_fault[fault_id].append(proof)
-    lines = [_sums(faults, proofs, marked)]
+    lines = list(summary(faults, proofs, named))
     for group in dict.fromkeys(fault.group for fault in faults):
-        own = [fault for fault in faults if fault.group == group]
         lines += ["", f"## {group}", "", "| fault | injected by | ended in | test |"]
         lines.append("| --- | --- | --- | --- |")
-        for fault in own:
-            lines += _lines_of(fault, by_fault[fault.id], marked.get(fault.id, ()))
+        for fault in faults:
+            if fault.group == group:
+                lines += _lines_of(fault, by_fault[fault.id], named.get(fault.id, NOBODY))
     return HEAD + "\n".join(lines) + "\n"
 
 
-def _lines_of(fault: Fault, proofs: Sequence[Proof], named: Sequence[str]) -> Iterator[str]:
-    yield f"| **{fault.id}** {fault.what} | | {fault.ends} | |"
-    for proof in sorted(proofs, key=lambda proof: (proof.is_real, proof.test, proof.by)):
-        by = f"real: {proof.by}" if proof.is_real else proof.by
+def _lines_of(fault: Fault, proofs: Sequence[Proof], named: Named) -> Iterator[str]:
+    yield f"| **{fault.id}** {fault.what} | | **{fault.ends}** | |"
+    for proof in sorted(proofs, key=lambda proof: (proof.needs != "", proof.test, proof.by)):
+        by = f"{proof.by} (needs {proof.needs})" if proof.needs else proof.by
         yield f"| {fault.id} | {by} | {proof.ends} | {_link(proof.test)} |"
     told = {proof.test for proof in proofs}
-    for test in named:
+    for test in named.tests:
         if test not in told:
             yield f"| {fault.id} | | named by its row mark | {_link(test)} |"
-    if not proofs and not named:
+    for drill in named.drills:
+        yield f"| {fault.id} | drill `{drill}` in a whole run | judged by the drill | chaos gate |"
+    if not proofs and named == NOBODY:
         yield f"| {fault.id} | | no test names it yet | |"
 
 
@@ -267,20 +289,23 @@ def _link(test: str) -> str:
     return f"[{name}](../{path})"
 
 
-def _sums(
-    faults: Sequence[Fault], proofs: Sequence[Proof], marked: Mapping[str, Sequence[str]]
-) -> str:
-    injected = {fault_id for proof in proofs for fault_id in proof.faults}
-    real = {fault_id for proof in proofs if proof.is_real for fault_id in proof.faults}
+def summary(
+    faults: Sequence[Fault], proofs: Sequence[Proof], named: Mapping[str, Named]
+) -> Iterator[str]:
+    """Yield what a reader wants to know first: how many are proven how, and which are not."""
     ids = [fault.id for fault in faults]
-    by_row = [fault_id for fault_id in ids if fault_id in marked and fault_id not in injected]
-    bare = [fault_id for fault_id in ids if fault_id not in marked and fault_id not in injected]
+    injected = {fault_id for proof in proofs for fault_id in proof.faults} & set(ids)
+    real = {fault_id for proof in proofs if proof.needs for fault_id in proof.faults} & set(ids)
+    others = [fault_id for fault_id in ids if fault_id in named and fault_id not in injected]
+    bare = [fault_id for fault_id in ids if fault_id not in named and fault_id not in injected]
     tests = len({proof.test for proof in proofs})
-    return (
-        f"{len(faults)} faults: {len(injected & set(ids))} injected by {tests} tests with a fault "
-        f"mark ({len(real & set(ids))} of them also by the system itself), {len(by_row)} more "
-        f"named by row marks, {len(bare)} without a test."
-        + (f"\n\nWithout a test: {' '.join(bare)}." if bare else "")
+    if bare:
+        yield f"Without a test or drill: {' '.join(bare)}."
+        yield ""
+    yield (
+        f"{len(faults)} faults: {len(injected)} injected by {tests} tests with a fault mark "
+        f"({len(real)} of them also by the system itself), {len(others)} more named by row marks "
+        f"or drills, {len(bare)} by nothing."
     )
 
 
@@ -300,14 +325,19 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
     proofs, found = read_proofs(args.root / "tests", args.root)
     marked = marks(args.root / "tests", args.root)
-    found += complaints(faults, proofs, marked)
-    text = page(faults, proofs, marked)
+    drills = read_drills(args.root / DRILLS)
+    named = {
+        fault_id: Named(marked.get(fault_id, ()), drills.get(fault_id, ()))
+        for fault_id in {*marked, *drills}
+    }
+    found += complaints(faults, proofs, named)
+    text = page(faults, proofs, named)
     target = args.root / PAGE
     if args.write:
         target.write_text(text, encoding="utf-8")
     elif args.check and (not target.exists() or target.read_text(encoding="utf-8") != text):
         found.append(f"{PAGE} is not what the tests say (write it: python -m tools.faults --write)")
-    print("\n".join([*found, _sums(faults, proofs, marked).replace("\n\n", " ")]))
+    print("\n".join([*found, *filter(None, summary(faults, proofs, named))]))
     return 1 if found and (args.check or args.write) else 0
 
 

@@ -296,6 +296,7 @@ def test_pyproject_asks_for_strict_types_and_a_python_that_is_tested(project: Pa
         "mypy --platform",
         "lint_imports",
         "tools.rows --check",
+        "tools.faults --check",
         "pytest",
         "minibot gate all",
         "minibot verify",

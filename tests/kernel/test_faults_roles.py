@@ -201,9 +201,9 @@ def test_torn_acks_are_repaired_and_nothing_is_executed_again(again: Again) -> N
     assert_evidence(acks_of(again), torn, "acks")
 
 
-@pytest.mark.row("F33")
+@pytest.mark.row("F33", "F49")
 @pytest.mark.fault(
-    "F33", by="acks of lines that the queue no longer has", ends="STOP(CURSOR_AHEAD)"
+    "F33", "F49", by="acks of lines that the queue no longer has", ends="STOP(CURSOR_AHEAD)"
 )
 def test_ack_without_its_event_stops(again: Again) -> None:
     """Execution took more than there is: somebody put an older queue back."""
