@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from minibot.kernel.cursor import Cursor
 from minibot.kernel.errors import RunStop
-from minibot.kernel.files import Access, Files, Stat, StrPath, parse_hashed
+from minibot.kernel.files import parse_hashed
 from minibot.kernel.head import newest
 from minibot.kernel.journal import JournalReader
 from minibot.kernel.line import LineError, decode_line, encode_line
@@ -26,6 +26,7 @@ from minibot.kernel.sweep import Job, sweep
 from minibot.kernel.verify import verify_tree
 from tools import fuzz_json as shapes
 from tools import fuzz_reference as reference
+from tools.fuzz_memory import MemoryFiles
 from tools.fuzz_target import Verdict
 
 RUN_ID: Final = "20261120_074600"
@@ -41,53 +42,6 @@ RICH: Final[dict[str, Any]] = {
     "n": {"big": 2**64 - 1, "least": -(2**63), "text": '\u00e9\u2028\U0001f600"\\\t\x7f'},
     "ts": 1723161254087,
 }
-_FOLDER_STAT: Final = Stat(0, 1, 1, False, True)
-
-
-class MemoryFiles(Files):
-    """Files that stand in a dict, to be read alone; paths are relative."""
-
-    def __init__(self, content: dict[str, bytes]) -> None:
-        super().__init__()
-        self.content = content
-
-    def open(self, path: StrPath, access: Access) -> int:
-        """Return a number for a file."""
-        name = Path(path).as_posix()
-        if name not in self.content or access is not Access.READ:
-            raise FileNotFoundError(2, "no such file", name)
-        return list(self.content).index(name)
-
-    def close(self, fd: int) -> None:
-        """Do nothing."""
-
-    def pread(self, fd: int, size: int, offset: int) -> bytes:
-        """Return a part of a file."""
-        return self._data(fd)[offset : offset + size]
-
-    def fstat(self, fd: int) -> Stat:
-        """Return size and identity of a file."""
-        return Stat(len(self._data(fd)), 1, fd + 2, True, False)
-
-    def stat(self, path: StrPath) -> Stat | None:
-        """Return what stands at a path."""
-        name = Path(path).as_posix()
-        if name in self.content:
-            return Stat(len(self.content[name]), 1, 2, True, False)
-        return _FOLDER_STAT if any(key.startswith(name + "/") for key in self.content) else None
-
-    def listdir(self, path: StrPath) -> list[str]:
-        """Return the names in a folder."""
-        start = Path(path).as_posix() + "/"
-        return sorted(
-            {key[len(start) :].split("/")[0] for key in self.content if key[: len(start)] == start}
-        )
-
-    def sleep(self, seconds: float) -> None:
-        """Do not wait."""
-
-    def _data(self, fd: int) -> bytes:
-        return list(self.content.values())[fd]
 
 
 class Queue:

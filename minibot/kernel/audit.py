@@ -10,12 +10,13 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from hashlib import sha256
 from pathlib import Path
 from typing import Final, NamedTuple
+from zlib import crc32
 
 from minibot.kernel import canonical
 from minibot.kernel import segments as names
 from minibot.kernel.errors import IntegrityError
 from minibot.kernel.files import Access, Files, hash_file, io_stop
-from minibot.kernel.head import Head, head_path, newest, read_head_bytes, slots
+from minibot.kernel.head import SLOT_BYTES, Head, head_path, newest, read_head_bytes, slots
 from minibot.kernel.line import LineError, chain_next, decode_line
 from minibot.kernel.position import Position
 from minibot.kernel.scan import raw_lines
@@ -150,10 +151,7 @@ class JournalAudit:
             raw = read_head_bytes(head_path(self._folder, self._stem), files=self._files)
             head = newest(raw)
             head_file = self._name(head_path(self._folder, self._stem))
-            if any(slot is None for slot in slots(raw)):
-                notes.append(
-                    Finding(head_file, 0, 0, "QUEUE_CORRUPT", "good slots", _bad_slots(raw))
-                )
+            notes += [Finding(head_file, 0, *bad) for bad in _bad_slots(raw)]
             try:
                 segments = names.load_segments(self._folder, self._stem, files=self._files)
             except IntegrityError as error:
@@ -362,11 +360,14 @@ class JournalAudit:
         return Finding(self._name(path), 0, 0, code, expected, found)
 
 
-def _bad_slots(raw: bytes) -> str:
-    if not raw:
-        return "no head"
-    bad = [str(number) for number, slot in enumerate(slots(raw), 1) if slot is None]
-    return f"{len(raw)} bytes, slot {' and '.join(bad)} bad"
+def _bad_slots(raw: bytes) -> Iterator[tuple[int, str, str, str]]:
+    """Yield (offset, code, expected, found) of each slot of a head that says nothing."""
+    for number, slot in enumerate(slots(raw)):
+        if slot is None:
+            at = number * SLOT_BYTES
+            data = raw[at : at + SLOT_BYTES]
+            wanted = f"a whole slot, crc32 {crc32(data[:-4]):08x}"
+            yield at, "QUEUE_CORRUPT", wanted, data[-4:].hex() if data else "nothing"
 
 
 def _shown(position: Position) -> str:
