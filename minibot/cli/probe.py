@@ -1,115 +1,177 @@
-"""minibot probe: what this machine gives: cores, memory, disk, its sync, events a second."""
+"""minibot probe: what this machine and its disk sustain, and what follows for a profile."""
 
 from __future__ import annotations
 
 import argparse
 import os
 import platform
-import shutil
-import time
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
 
 from minibot.cli.output import show
-from minibot.cli.selection import var_of
-from minibot.events.codec import Codec
-from minibot.events.ids import position_id
-from minibot.events.model import Event, MarketTick
-from minibot.events.registry import Contracts
-from minibot.events.roles import Roles
+from minibot.cli.selection import add_profile, var_of
 from minibot.kernel.files import ensure_folder
-from minibot.kernel.line import encode_line
-from minibot.kernel.queue import open_reader, open_writer
 from minibot.report.figures import milliseconds
-from minibot.runtime.paths import PROJECT
-from minibot.watchdog.preflight import sync_us_p50
+from minibot.runtime.config import Config, load_config
+from minibot.watchdog.capacity import (
+    BATCH,
+    EVENT_BYTES,
+    Rates,
+    Spread,
+    disk_events_per_s,
+    queue_rates,
+    spread,
+    sync_times,
+    wakeups,
+)
 
-HELP = "what this machine gives: cores, memory, disk, sync, events a second"
-EXAMPLE = "minibot probe"
-EVENTS = 20_000
-BATCH = 200
-RUN_ID = "20200101_000000"
-HASH = "0" * 64
+HELP = "what this machine and disk sustain in ten seconds, and which limits of a profile follow"
+EXAMPLE = "minibot probe --config config/nore.v1.json"
+SYNC_BYTES = 400
+SYNC_SAMPLES = 1000
+BATCH_SAMPLES = 50
+SECONDS = 10.0
+# Of the whole time: three rates through a queue, two series of syncs, the wake-ups.
+RATE_SHARE = 0.15
+SYNC_SHARE = 0.15
+HOPS_PER_S = 100
+HOPS_MIN = 20
+# Of an order's way from its tick to its fill: each of five files is synced, four readers wake.
+SYNCS = 5
+WAKES = 4
+ROLES = 6
+GB = 1024**3
+MB = 1024**2
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """What was found."""
+
+    sync: Spread
+    disk_events_per_s: int
+    rates: Rates
+    wake: Spread
+    memory_free: int
+    disk_free: int
+
+
+@dataclass(frozen=True, slots=True)
+class Follows:
+    """A limit of the profile against what was found."""
+
+    key: str
+    asked: str
+    given: str
+    fits: bool
 
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
-    """Take no flags but the common ones."""
+    """Add the flags of this verb."""
+    add_profile(command, default=Path("config/nore.v1.json"))
+    command.add_argument(
+        "--seconds", type=float, default=SECONDS, help="about how long to measure (default: 10)"
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Measure for about two seconds; nothing is judged."""
+    """Measure for a while, then hold the profile against it; only a start refuses."""
+    config = load_config(arguments.config, list(arguments.set), os.environ)
     folder = var_of(arguments).lab_of("probe").root
     ensure_folder(folder)
-    memory = psutil.virtual_memory()
-    disk = psutil.disk_usage(str(folder))
-    sync_us = sync_us_p50(folder)
-    written, read = _queue_rates(folder / "queues")
-    document = {
+    measured = measure(folder, max(0.1, arguments.seconds))
+    follows = list(limits(config, measured))
+    show(arguments, _document(config, measured, follows), list(_lines(config, measured, follows)))
+    return 0
+
+
+def measure(folder: Path, seconds: float) -> Measured:
+    """Measure disk, queue and wake-up in a folder for about so long."""
+    sync_ms = int(SYNC_SHARE * seconds * 1000)
+    one = sync_times(folder, SYNC_BYTES, SYNC_SAMPLES, sync_ms)
+    batch = sync_times(folder, BATCH * EVENT_BYTES, BATCH_SAMPLES, sync_ms)
+    return Measured(
+        sync=spread(one),
+        disk_events_per_s=disk_events_per_s(spread(batch).p50_us),
+        rates=queue_rates(folder / "queues", RATE_SHARE * seconds),
+        wake=wakeups(folder / "hops", max(HOPS_MIN, int(HOPS_PER_S * seconds))),
+        memory_free=psutil.virtual_memory().available,
+        disk_free=psutil.disk_usage(str(folder)).free,
+    )
+
+
+def limits(config: Config, measured: Measured) -> Iterator[Follows]:
+    """Yield the limits of a profile that follow from what was measured."""
+    asked = config.queues.events_per_s_min
+    given = measured.disk_events_per_s
+    text = f"at most {given:,}, what the disk keeps"
+    yield Follows("queues.events_per_s_min", f"{asked:,}", text, asked <= given)
+    if config.embedded is not None:
+        made = round(config.embedded.rate_per_s * float(config.embedded.speed))
+        most = measured.rates.durable_by_batch // 2
+        text = f"at most {most:,} a second, half of what one process validates and syncs"
+        yield Follows("embedded.rate_per_s x speed", f"{made:,} a second", text, made <= most)
+    way_ms = (SYNCS * measured.sync.p99_us + WAKES * measured.wake.p99_us) // 1000
+    age_ms = config.raw["risk"]["signal_age_ms_max"]
+    text = f"above {way_ms} ms, the way of an order with every sync at its p99"
+    yield Follows("risk.signal_age_ms_max", f"{age_ms} ms", text, age_ms > way_ms)
+    least_ms = max(1000, measured.sync.p99_us // 10)
+    text = f"at least {least_ms} ms, a hundred syncs at their p99"
+    sync_ms = config.queues.sync_ms_max
+    yield Follows("queues.sync_ms_max", f"{sync_ms} ms", text, sync_ms >= least_ms)
+    rss_mb, free_mb = config.watchdog.rss_mb_max, measured.memory_free // MB
+    text = f"at most {free_mb // ROLES} MB for each of {ROLES} processes"
+    yield Follows("watchdog.rss_mb_max", f"{rss_mb} MB", text, rss_mb * ROLES <= free_mb)
+    spare = max(0, measured.disk_free - config.watchdog.disk_free_min_mb * MB)
+    hours = spare // EVENT_BYTES / 3600 / max(1, asked or 100)
+    need_h = config.duration_ms / float(config.speed) / 3_600_000
+    text = f"the disk holds {hours:,.0f} h of {asked or 100:,} events a second"
+    yield Follows("duration_ms", f"{need_h:.1f} h", text, need_h <= hours)
+
+
+def _document(config: Config, measured: Measured, follows: list[Follows]) -> dict[str, object]:
+    return {
         "system": platform.platform(),
         "python": platform.python_version(),
         "cores": os.cpu_count(),
         "load": round(psutil.getloadavg()[0], 2),
-        "memory_bytes": memory.total,
-        "memory_free_bytes": memory.available,
-        "disk_free_bytes": disk.free,
-        "sync_us_p50": sync_us,
-        "events_written_per_s": written,
-        "events_read_per_s": read,
+        "memory_bytes": psutil.virtual_memory().total,
+        "memory_free_bytes": measured.memory_free,
+        "disk_free_bytes": measured.disk_free,
+        "sync_us_p50": measured.sync.p50_us,
+        "sync_us_p99": measured.sync.p99_us,
+        "disk_events_per_s": measured.disk_events_per_s,
+        "durable_events_per_s_batch_1": measured.rates.durable_by_one,
+        f"durable_events_per_s_batch_{BATCH}": measured.rates.durable_by_batch,
+        "events_read_per_s": measured.rates.read,
+        "wake_us_p50": measured.wake.p50_us,
+        "wake_us_p99": measured.wake.p99_us,
+        "profile": config.profile,
+        "limits": [
+            {"key": row.key, "asked": row.asked, "given": row.given, "fits": row.fits}
+            for row in follows
+        ],
     }
-    gb = 1024**3
-    lines = [
-        f"system    {document['system']}, Python {document['python']}",
-        f"cores     {document['cores']}, load {document['load']}",
-        f"memory    {memory.total / gb:.1f} GB, {memory.available / gb:.1f} GB free",
-        f"disk      {disk.free / gb:.1f} GB free, one sync {milliseconds(sync_us)} p50",
-        f"queue     {written:,} events a second validated, hashed and written, synced each {BATCH}",
-        f"          {read:,} events a second read, hashes checked, validated and decoded",
-    ]
-    show(arguments, document, lines)
-    return 0
 
 
-def _queue_rates(root: Path) -> tuple[int, int]:
-    """Return events a second through one queue, written and read by one process."""
-    shutil.rmtree(root, ignore_errors=True)
-    contracts = Contracts.load(PROJECT / "contracts", PROJECT / "config" / "contracts.v1.json")
-    roles = Roles.load(PROJECT / "config" / "roles.v1.json")
-    codec = Codec(contracts, roles, RUN_ID, {"market_role": {HASH}}, "probe")
-    writer = open_writer(root, "market_ticks")
-    begin = time.perf_counter()
-    for first in range(0, EVENTS, BATCH):
-        batch = [_tick(number) for number in range(first, first + BATCH)]
-        writer.append([encode_line(codec.encode("market_ticks", event)) for event in batch])
-    written = EVENTS / (time.perf_counter() - begin)
-    writer.close()
-    reader = open_reader(root, "market_ticks")
-    begin = time.perf_counter()
-    while lines := reader.read(BATCH):
-        for line in lines:
-            codec.decode("market_ticks", line.json)
-    read = EVENTS / (time.perf_counter() - begin)
-    reader.close()
-    shutil.rmtree(root)
-    return round(written), round(read)
-
-
-def _tick(number: int) -> Event:
-    payload = MarketTick(
-        symbol="BTCUSDT",
-        price="61686.72000000",
-        kind="quote",
-        bid="61686.72000000",
-        bid_qty="2.74804000",
-        ask="61686.73000000",
-        ask_qty="1.29537000",
-        recv_mono_ns=number,
-    )
-    return Event(
-        ts=1_577_836_800_000 + number,
-        id=position_id(RUN_ID, "market_role", "market_ticks", number + 1),
-        source="market_role",
-        run_id=RUN_ID,
-        cmdline_hash=HASH,
-        payload=payload,
-    )
+def _lines(config: Config, measured: Measured, follows: list[Follows]) -> Iterator[str]:
+    sync, wake, rates = measured.sync, measured.wake, measured.rates
+    total = psutil.virtual_memory().total
+    yield f"system    {platform.platform()}, Python {platform.python_version()}"
+    yield f"cores     {os.cpu_count()}, load {psutil.getloadavg()[0]:.2f}"
+    yield f"memory    {total / GB:.1f} GB, {measured.memory_free / GB:.1f} GB free"
+    yield f"disk      {measured.disk_free / GB:.1f} GB free"
+    yield f"sync      {milliseconds(sync.p50_us)} p50, {milliseconds(sync.p99_us)} p99"
+    yield f"          {measured.disk_events_per_s:,} events a second, if the disk alone counted"
+    yield f"queue     {rates.durable_by_one:,} durable events a second one by one"
+    yield f"          {rates.durable_by_batch:,} in batches of {BATCH}, each batch synced"
+    yield f"          {rates.read:,} read, hashes checked, validated and decoded"
+    yield f"wake-up   {wake.p50_us} us p50, {wake.p99_us} us p99, to another process"
+    yield ""
+    yield f"{config.profile} on this machine"
+    for row in follows:
+        word = "fits" if row.fits else "TOO MUCH"
+        yield f"  {row.key:<29}{row.asked:<16}{word:<10}{row.given}"

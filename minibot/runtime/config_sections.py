@@ -98,6 +98,7 @@ class Queues:
     backlog_max: int
     sync_ms_max: int
     line_bytes_max: int
+    events_per_s_min: int
 
 
 @dataclass(frozen=True, slots=True)

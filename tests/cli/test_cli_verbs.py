@@ -65,7 +65,7 @@ def test_status_without_anything_exits_3(tmp_path: Path) -> None:
         ("ready",),
         ("config", "check"),
         ("config", "show", "--origin"),
-        ("probe",),
+        ("probe", "--seconds", "1"),
         ("doctor", "-c", "config/nore-demo.v1.json"),
     ],
     ids=" ".join,

@@ -14,7 +14,7 @@ from minibot.kernel.line import encode_line
 from minibot.kernel.queue import open_writer
 from tools.bench import workload
 from tools.bench.peer_stores import PEER_STORES
-from tools.bench.stores import STORES
+from tools.bench.stores import STORES, datasync
 from tools.bench.worker import Answer
 
 WARM_EVENTS: Final = 4_096
@@ -79,15 +79,13 @@ def single(folder: str, count: int) -> Answer:
     ours: list[float] = []
     raw: list[float] = []
     clock = time.perf_counter_ns
-    offset = 0
     for json, line in zip(jsons, lines, strict=True):
         begin = clock()
         writer.append_json([json])
         middle = clock()
-        os.pwrite(fd, line, offset)
-        os.fdatasync(fd)
+        os.write(fd, line)
+        datasync(fd)
         end = clock()
-        offset += len(line)
         ours.append((middle - begin) / 1000)
         raw.append((end - middle) / 1000)
     os.close(fd)

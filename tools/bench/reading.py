@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import resource
 import time
 from pathlib import Path
 from typing import Final
+
+import psutil
 
 from minibot.kernel.line import encode_line
 from minibot.kernel.queue import open_reader, open_writer
@@ -64,5 +65,5 @@ def verify(root: str) -> Answer:
 
 
 def rss_mb() -> float:
-    """Return the most memory that this process has held, in MB."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    """Return the memory that this process holds, in MB."""
+    return float(psutil.Process().memory_info().rss / 1024**2)

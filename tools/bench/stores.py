@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import sys
 from collections.abc import Callable, Iterable, Sequence
 from hashlib import sha256
 from pathlib import Path
@@ -16,6 +17,11 @@ from typing import Final, Protocol
 
 from minibot.kernel.queue import open_reader, open_writer
 from tools.bench import workload
+
+if sys.platform == "linux":
+    datasync = os.fdatasync
+else:
+    datasync = os.fsync
 
 
 class Store(Protocol):
@@ -84,7 +90,7 @@ class Floor(OneByOne):
             b"sha256:" + sha256(json).hexdigest().encode() + b":" + json + b"\n" for json in batch
         ]
         os.write(self._fd, b"".join(lines))
-        os.fdatasync(self._fd)
+        datasync(self._fd)
         self._count += len(batch)
 
     def count(self) -> int:

@@ -1,0 +1,227 @@
+"""What this machine and this disk sustain: syncs, durable events, wake-ups between processes.
+
+Measured with the queues' own writer, reader and waiter, so that the figures are those of a run.
+The preflight of a run asks for the disk's share alone, which takes milliseconds; `minibot probe`
+takes some ten seconds and shows all.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from minibot.events.codec import Codec
+from minibot.events.ids import position_id
+from minibot.events.model import Event, MarketTick
+from minibot.events.registry import Contracts
+from minibot.events.roles import Roles
+from minibot.kernel.errors import Refusal
+from minibot.kernel.files import FILES, Access, ensure_folder
+from minibot.kernel.queue import make_queue, open_reader, open_writer
+from minibot.kernel.system import Files
+from minibot.runtime.clock import machine_ns
+from minibot.runtime.interpreter import program, program_environ
+from minibot.runtime.paths import PROJECT
+
+QUEUE: Final = "market_ticks"
+SOURCE: Final = "market_role"
+RUN_ID: Final = "20200101_000000"
+HASH: Final = "0" * 64
+START_TS: Final = 1_577_836_800_000
+EVENTS: Final = 8_192
+# What a role takes and syncs at once when it has to catch up.
+BATCH: Final = 256
+READ_LINES: Final = 256
+# A tick of BTCUSDT as a line: what a disk has to hold for one event.
+EVENT_BYTES: Final = 520
+SLOT_BYTES: Final = 64
+HOP_PAUSE_S: Final = 0.001
+CHILD_S_MAX: Final = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Rates:
+    """Events a second through one queue, by one process, validated on both sides."""
+
+    durable_by_one: int
+    durable_by_batch: int
+    read: int
+
+
+@dataclass(frozen=True, slots=True)
+class Spread:
+    """Median and 99th percentile in microseconds."""
+
+    p50_us: int
+    p99_us: int
+
+
+def sync_times(folder: Path, size: int, samples: int, ms_max: int) -> list[int]:
+    """Return how long appends of some bytes took with their sync, in microseconds.
+
+    Args:
+        folder: On the disk that is measured.
+        size: Bytes of each append.
+        samples: How many; fewer where the time is up, at least one.
+        ms_max: After so many milliseconds no further append is begun.
+    """
+    path = folder / f"sync-{os.getpid()}"
+    path.unlink(missing_ok=True)
+    fd = FILES.open(path, Access.CREATE)
+    data = bytes(size)
+    found: list[int] = []
+    until = machine_ns() + ms_max * 1_000_000
+    try:
+        while len(found) < samples and (not found or machine_ns() < until):
+            begin = machine_ns()
+            FILES.pwrite(fd, data, len(found) * size)
+            FILES.datasync(fd)
+            found.append((machine_ns() - begin) // 1000)
+    finally:
+        FILES.close(fd)
+        path.unlink()
+    return found
+
+
+def spread(values: Sequence[int]) -> Spread:
+    """Return median and 99th percentile of microseconds."""
+    ordered = sorted(values)
+    return Spread(
+        ordered[len(ordered) // 2], ordered[min(len(ordered) - 1, len(ordered) * 99 // 100)]
+    )
+
+
+def disk_events_per_s(batch_us: int) -> int:
+    """Return the most events a second that a disk can keep which syncs a batch in so long."""
+    return BATCH * 1_000_000 // max(1, batch_us)
+
+
+# --- through a queue ----------------------------------------------------------------------------
+
+
+def queue_rates(root: Path, seconds: float) -> Rates:
+    """Return what one process sustains through one queue; each of three parts takes `seconds`."""
+    shutil.rmtree(root, ignore_errors=True)
+    ensure_folder(root)
+    codec = _codec()
+    events = [_tick(number) for number in range(EVENTS)]
+    writer = open_writer(root, QUEUE)
+    rates = []
+    for size in (1, BATCH):
+        count, begin = 0, machine_ns()
+        while (took := machine_ns() - begin) < seconds * 1e9:
+            first = count % (EVENTS - size)
+            batch = [codec.encode(QUEUE, event) for event in events[first : first + size]]
+            writer.append_json(batch)
+            count += size
+        rates.append(round(count * 1e9 / took))
+    writer.close()
+    rates.append(_read_rate(root, codec, seconds))
+    shutil.rmtree(root)
+    return Rates(*rates)
+
+
+def _read_rate(root: Path, codec: Codec, seconds: float) -> int:
+    count, begin = 0, machine_ns()
+    while (took := machine_ns() - begin) < seconds * 1e9:
+        reader = open_reader(root, QUEUE)
+        while lines := reader.read(READ_LINES):
+            for line in lines:
+                codec.decode(QUEUE, line.json)
+            count += len(lines)
+            if (took := machine_ns() - begin) >= seconds * 1e9:
+                break
+        reader.close()
+    return round(count * 1e9 / took)
+
+
+def _codec() -> Codec:
+    contracts = Contracts.load(PROJECT / "contracts", PROJECT / "config" / "contracts.v1.json")
+    roles = Roles.load(PROJECT / "config" / "roles.v1.json")
+    return Codec(contracts, roles, RUN_ID, {SOURCE: {HASH}}, "probe")
+
+
+def _tick(number: int) -> Event:
+    payload = MarketTick(
+        symbol="BTCUSDT",
+        price="61686.72000000",
+        kind="quote",
+        bid="61686.72000000",
+        bid_qty="2.74804000",
+        ask="61686.73000000",
+        ask_qty="1.29537000",
+        recv_mono_ns=machine_ns(),
+    )
+    return Event(
+        ts=START_TS + number,
+        id=position_id(RUN_ID, SOURCE, QUEUE, number + 1),
+        source=SOURCE,
+        run_id=RUN_ID,
+        cmdline_hash=HASH,
+        payload=payload,
+    )
+
+
+# --- between two processes ----------------------------------------------------------------------
+
+
+class _Stamping(Files):
+    """The system's files; notes when a slot of a head is about to be written."""
+
+    published_ns = 0
+
+    def pwrite(self, fd: int, data: bytes | memoryview, offset: int) -> int:
+        if len(data) == SLOT_BYTES:  # No line is so short.
+            self.published_ns = self.monotonic_ns()
+        return super().pwrite(fd, data, offset)
+
+
+def wakeups(root: Path, hops: int) -> Spread:
+    """Return how long a reader in another process takes to wake once a line is published.
+
+    Raises:
+        Refusal: The other process does not answer.
+    """
+    shutil.rmtree(root, ignore_errors=True)
+    ensure_folder(root)
+    make_queue(root, QUEUE, None)
+    argv = [program(), "-m", "minibot.watchdog.waker", str(root), str(hops)]
+    child = subprocess.Popen(
+        argv,
+        cwd=PROJECT,
+        env={**os.environ, **program_environ()},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        published = list(_published(root, hops, child))
+        out, _ = child.communicate(timeout=CHILD_S_MAX)
+        woke = json.loads(out)
+    except (OSError, ValueError, subprocess.TimeoutExpired) as error:
+        child.kill()
+        child.communicate()
+        raise Refusal(
+            f"the process that waits does not answer: {error}", "Try `minibot doctor`."
+        ) from error
+    shutil.rmtree(root)
+    return spread([(after - before) // 1000 for after, before in zip(woke, published, strict=True)])
+
+
+def _published(root: Path, hops: int, child: subprocess.Popen[str]) -> Iterator[int]:
+    """Append one event after the other; yield when each was published."""
+    codec, files = _codec(), _Stamping()
+    writer = open_writer(root, QUEUE, files=files)
+    if child.stdout is None or child.stdout.readline() != "ready\n":
+        raise OSError(f"it ended with {child.wait(CHILD_S_MAX)}")
+    for number in range(hops):
+        writer.append_json([codec.encode(QUEUE, _tick(number))])
+        yield files.published_ns
+        FILES.sleep(HOP_PAUSE_S)
+    writer.close()

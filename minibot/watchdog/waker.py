@@ -1,0 +1,42 @@
+"""The other process of `minibot probe`: waits for each line and says when it woke.
+
+`python -m minibot.watchdog.waker ROOT HOPS`; prints `ready`, and at the end the machine times in
+nanoseconds as one JSON list.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Final
+
+from minibot.kernel.files import FILES
+from minibot.kernel.head import head_path
+from minibot.kernel.queue import INBOX, open_reader, queue_folder
+from minibot.kernel.wakeup import Waiter
+
+QUEUE: Final = "market_ticks"
+WAIT_S: Final = 5.0
+
+
+def main(argv: list[str]) -> int:
+    """Wait for as many lines as were asked for; 1 when they stop coming."""
+    root, hops = Path(argv[0]), int(argv[1])
+    reader = open_reader(root, QUEUE)
+    waiter = Waiter([head_path(queue_folder(root, QUEUE), INBOX)])
+    woke: list[int] = []
+    print("ready", flush=True)
+    while len(woke) < hops:
+        if not waiter.wait(WAIT_S):
+            return 1
+        moment = FILES.monotonic_ns()
+        woke += [moment] * len(reader.read(hops))
+    waiter.close()
+    reader.close()
+    print(json.dumps(woke), flush=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
