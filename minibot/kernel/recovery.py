@@ -200,6 +200,8 @@ def _sealed(folder: Path, stem: str, bounds: Bounds, files: Files) -> list[Segme
     if files.stat(folder / names.active_name(stem)) is not None:
         raise _error("QUEUE_MANIFEST", path, "a sealed segment that the manifest does not list")
     segments.append(_read_segment(path, start, bounds, files))
+    # The writer died before it synced its rename; a manifest must not outlive what it lists.
+    sync_folder(files, folder)
     names.write_segments(folder, stem, segments, files=files)
     return segments
 

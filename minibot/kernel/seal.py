@@ -108,6 +108,10 @@ def release(queues_root: StrPath, run_dir: StrPath, *, files: Files = FILES) -> 
         for path in doomed:
             _unlink(path, files)
         _remove_empty(root, files)
+        # Whoever then forgets the run must not find its names again after a power loss.
+        for folder in sorted({path.parent for path in doomed}):
+            if files.stat(folder) is not None:
+                sync_folder(files, folder)
 
 
 def root_of(obj: JsonObject) -> str:

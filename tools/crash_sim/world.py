@@ -7,6 +7,7 @@ was acknowledged as durable. Whatever a crash leaves is judged against it.
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -16,16 +17,21 @@ from minibot.kernel.cursor import Cursor
 from minibot.kernel.files import read_hashed, write_hashed
 from minibot.kernel.head import newest
 from minibot.kernel.journal import JournalReader, JournalWriter
-from minibot.kernel.line import encode_line
+from minibot.kernel.line import JSON_AT, encode_line
 from minibot.kernel.lock import WriterLock
 from minibot.kernel.position import ZERO, Position
 from minibot.kernel.seal import release, seal_run
 from tools.crash_sim.disk import SimFiles
+from tools.crash_sim.images import NEVER
 from tools.crash_sim.plan import CURSOR, NOTE, QUEUES, READER, RUN, RUN_ID, Journal, Program
 
 LINE_BYTES_MAX: Final = 2048
 BATCH_BYTES_MAX: Final = 8192
 DEAD_EVERY: Final = 5
+
+
+class Killed(BaseException):
+    """The process dies here; nothing after it happens."""
 
 
 @dataclass(slots=True)
@@ -72,6 +78,7 @@ class World:
         self.outputs_taken_up = 0
         self.epoch = 0  # Grows with each crash: lines lost are not what comes after.
         self.is_sealing = False
+        self._calls_left = NEVER  # Until the process is killed.
         self._specs = {journal.name: journal for journal in program.journals}
         self._lazy = {journal.name: journal.is_lazy for journal in program.journals}
         self._writers: dict[str, JournalWriter] = {}
@@ -180,6 +187,16 @@ class World:
         seal_run(QUEUES, RUN, files=self.files)
         release(QUEUES, RUN, files=self.files)
 
+    def _do_kill(self, name: str, count: int, size: int, calls: int) -> None:
+        """The process dies in the middle of an append, and the next one takes up."""
+        self._calls_left = calls
+        with suppress(Killed):
+            self._do_append(name, count, size)
+        self._calls_left = NEVER
+        self.files.kill()
+        self._writers.clear()
+        self.take_up()
+
     def _do_crash(self, salt: int) -> None:
         """The machine goes down between two steps, and this program goes on with what is left."""
         self._writers.clear()
@@ -206,7 +223,7 @@ class World:
 
     def take_up(self) -> None:
         """Recover every journal, and owe from now on what it has."""
-        self.epoch += 1
+        self.epoch += 1  # For the crashes of the recovery itself ...
         for name, journal in self._specs.items():
             count = self._writer(name).position.seq
             if journal.is_lazy and name == "inbox":
@@ -222,6 +239,7 @@ class World:
         self.saved = [] if found is None else [found.seq]
         self.saved_for_sure = len(self.saved)
         self.notes_for_sure = self.notes = generation_of(self.files)
+        self.epoch += 1  # ... and for what comes in the place of the lines that were lost.
 
     def finish(self) -> None:
         """Bring everything to its end, as a run does that drains."""
@@ -251,6 +269,10 @@ class World:
                 if not self._lazy[name]:
                     debt.durable = debt.seen  # What an eager writer shows is on the disk.
         self._at_call(self)
+        if self._calls_left > 0:
+            self._calls_left -= 1
+            if not self._calls_left:
+                raise Killed
 
     def _writer(self, name: str) -> JournalWriter:
         if name not in self._writers:
@@ -266,7 +288,10 @@ class World:
         writer = self._writer(name)
         debt = self.debts[name]
         debt.lines += lines
-        writer.append(lines)
+        if len(lines) % 2:
+            writer.append_json([line[JSON_AT:-1] for line in lines])
+        else:
+            writer.append(lines)
         debt.seen = len(debt.lines)
         if not self._lazy[name]:
             debt.durable = len(debt.lines)
