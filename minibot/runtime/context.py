@@ -22,7 +22,6 @@ from minibot.events.registry import Contracts
 from minibot.events.roles import Roles, RoleSpec
 from minibot.kernel.errors import RunStop
 from minibot.kernel.journal import JournalReader, JournalWriter, Position
-from minibot.kernel.line import encode_line
 from minibot.kernel.queue import open_reader, open_writer
 from minibot.runtime.channels import Control, Heartbeat, start_control
 from minibot.runtime.clock import RunClock, machine_ns
@@ -72,7 +71,7 @@ class Output:
         written = [encode(queue, event) for event in events]
         if self.planted is not None:
             written = [self.planted.written(self.role, queue, json) for json in written]
-        return self.writer.append([encode_line(json) for json in written])
+        return self.writer.append_json(written)
 
     def roots(self, payloads: Sequence[tuple[Payload, int]]) -> list[Event]:
         """Return events without an input for (payload, ts): ids from queue name and position."""
