@@ -66,6 +66,7 @@ class OrderLog:
         self._writer = writer
         self._copies = copies
         self._range: _Range | None = None
+        self._uncopied: list[tuple[str, bytes]] = []
 
     @property
     def position_writer(self) -> JournalWriter:
@@ -88,10 +89,11 @@ class OrderLog:
         return taken_ts
 
     def close_when_due(self) -> None:
-        """Close the open range once market time is 100 ms past its `taken_ts`."""
+        """Close the open range once market time is 100 ms past its `taken_ts`; write the copies."""
         current = self._range
         if current is not None and self._clock.now_ms() - current.taken_ts > RANGE_MARKET_MS_MAX:
             self.close()
+        self.copy()
 
     def close(self) -> None:
         """Write the open range, if any; called before the first output of its events."""
@@ -119,9 +121,14 @@ class OrderLog:
         )
         line = encode_line(self._codec.encode(log_name, event))
         self._writer.append([line])
-        copy = self._copies.get(current.queue)
-        if copy is not None:
-            copy.append([line])
+        if current.queue in self._copies:
+            self._uncopied.append((current.queue, line))
+
+    def copy(self) -> None:
+        """Write the acks that repeat ranges of the log; called after the outputs have left."""
+        uncopied, self._uncopied = self._uncopied, []
+        for queue, line in uncopied:
+            self._copies[queue].append([line])
 
     def sync(self) -> None:
         """Make the log durable."""
@@ -129,6 +136,7 @@ class OrderLog:
 
     def sync_copies(self) -> None:
         """Make the acks that repeat the log durable; they can be made again from it."""
+        self.copy()
         for copy in self._copies.values():
             copy.sync()
 
