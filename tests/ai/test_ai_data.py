@@ -108,7 +108,7 @@ def test_rows_are_made_of_nothing_that_comes_later() -> None:
     assert early == [row.features for row in two.dataset().rows if row.ts < START_TS + 40_000]
 
 
-@pytest.mark.row("N-72")
+@pytest.mark.row("N-72", "F140")
 @pytest.mark.parametrize("queue", ["order_intents", "risk_actions", "health", "recommendations"])
 def test_dataset_refuses_a_queue_that_is_not_permitted(queue: str) -> None:
     """Both where the configuration names it and where an event of it turns up."""
@@ -120,6 +120,7 @@ def test_dataset_refuses_a_queue_that_is_not_permitted(queue: str) -> None:
         maker().take(queue, 1, event)
 
 
+@pytest.mark.row("F140")
 def test_dataset_refuses_events_of_another_run() -> None:
     """A copied line of another run is not learnt from."""
     event = events(market(0, 1, prices=rising), run_id="20990101_000000")[0]

@@ -44,7 +44,7 @@ def prober(tmp_path: Path) -> Iterator[Child]:
 
 
 @linux_only
-@pytest.mark.row("N-100", "N-16")
+@pytest.mark.row("N-100", "N-16", "F128", "F129", "F130", "F131")
 def test_jail_every_attempt_to_break_out_is_denied(prober: Child, tmp_path: Path) -> None:
     """Network, files, processes, signals and escapes: the kernel says no to each; threads work."""
     secret = tmp_path / "secret.json"
@@ -139,6 +139,7 @@ def test_jail_as_ordinary_user_is_whole(tmp_path: Path) -> None:
     assert python(script, tmp_path).stdout.strip() == "jail"
 
 
+@pytest.mark.row("F134")
 @linux_only
 @pytest.mark.parametrize("layer", ["_no_new_privs", "_limits", "_landlock", "_seccomp"])
 def test_jail_with_a_failing_layer_is_not_a_jail(tmp_path: Path, layer: str) -> None:
@@ -208,6 +209,7 @@ def test_jail_with_a_second_thread_is_not_a_jail(tmp_path: Path) -> None:
     assert python(script, tmp_path).stdout.strip() == "partial"
 
 
+@pytest.mark.row("F132")
 @linux_only
 def test_jail_memory_ends_at_its_limit(tmp_path: Path) -> None:
     """A process that eats memory meets the limit inside itself, not the machine's."""
@@ -229,6 +231,7 @@ def test_jail_memory_ends_at_its_limit(tmp_path: Path) -> None:
     assert python(script, tmp_path).stdout.strip() == f"True {[128 << 20, 0, 16, 1 << 20]}"
 
 
+@pytest.mark.row("F133")
 def test_worker_inherits_nothing_but_its_pipes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -59,6 +59,7 @@ def test_model_of_lightgbm_is_accepted_with_its_counts() -> None:
     assert shape.leaves == sum(int(count) for count in re.findall(r"num_leaves=(\d+)", good()))
 
 
+@pytest.mark.row("F137")
 @pytest.mark.parametrize(
     ("name", "value"),
     [
@@ -156,6 +157,7 @@ def test_tree_shapes_only_a_real_tree_is_accepted() -> None:
     assert "reached twice" in refusal(two_leaves("-1 -1", "-3 -2"))
 
 
+@pytest.mark.row("F136")
 def test_pickle_is_refused_and_never_loaded() -> None:
     """A pickle that would run code is just a text that does not begin like a model."""
     stream = io.BytesIO()

@@ -197,7 +197,7 @@ def test_score_is_best_for_the_truth(labels: list[int]) -> None:
 # --- snapshots ----------------------------------------------------------------------------------
 
 
-@pytest.mark.row("N-73", "N-71")
+@pytest.mark.row("N-73", "N-71", "F138")
 @settings(max_examples=60, deadline=None)
 @given(
     position=st.integers(0, 10**6), file=st.sampled_from(["model.txt", "manifest.json", "sha256"])
@@ -216,6 +216,7 @@ def test_snapshot_with_any_changed_byte_is_refused(
         Activation(root).load_passed(model_id)
 
 
+@pytest.mark.row("F138", "F139")
 @pytest.mark.parametrize("file", ["model.txt", "manifest.json", "sha256", "gate.json"])
 def test_snapshot_without_one_of_its_files_is_not_activated(root: Path, file: str) -> None:
     """No manifest, no sums, no verdict: no activation, and the former stays."""

@@ -85,7 +85,7 @@ CHANGES = [
 ]
 
 
-@pytest.mark.row("N-26", "N-42", "N-87")
+@pytest.mark.row("N-26", "N-42", "N-87", "F91", "F92", "F93", "F94", "F95", "F96", "F97", "F99")
 @pytest.mark.parametrize(("name", "value", "code"), CHANGES)
 def test_codec_refuses_a_changed_envelope_with_its_code(
     name: str, value: Any, code: str, codec: Codec
@@ -102,6 +102,7 @@ def test_codec_refuses_a_changed_envelope_with_its_code(
 LINE = canonical.encode(EVENT.to_json())
 
 
+@pytest.mark.row("F85", "F86", "F87", "F88", "F90")
 @pytest.mark.parametrize(
     "line",
     [

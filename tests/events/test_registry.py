@@ -205,6 +205,7 @@ def test_contracts_sha256_ignores_layout_and_notices_content(copied: Path) -> No
     assert load(copied).sha256 != CONTRACTS.sha256
 
 
+@pytest.mark.row("F101")
 def test_contracts_changed_without_their_pin_are_refused(copied: Path) -> None:
     """A schema that was edited, truncated or removed refuses the start by its name (F101)."""
     contracts = copied / "contracts"

@@ -36,7 +36,7 @@ def ending(desk: Desk, until_ts: int) -> None:
 # --- intents ----------------------------------------------------------------------------------
 
 
-@pytest.mark.row("N-54", "B-53", "N-33")
+@pytest.mark.row("N-54", "B-53", "N-33", "F123")
 @pytest.mark.parametrize(
     ("qty", "changes", "reason"),
     [
@@ -132,6 +132,7 @@ def test_purchases_in_flight_count_against_the_cash() -> None:
     assert results(second) == [("REJECTED", "insufficient_cash")]
 
 
+@pytest.mark.row("F121")
 def test_intent_at_its_expiry_is_expired_and_a_millisecond_before_is_accepted() -> None:
     """F121: `expires_ts` says not executed at or after this time."""
     desk = executor()
@@ -140,6 +141,7 @@ def test_intent_at_its_expiry_is_expired_and_a_millisecond_before_is_accepted() 
     assert results(desk.intent("BUY", "1", expires_ts=desk.ts))[0] == ("EXPIRED", "expired")
 
 
+@pytest.mark.row("F74")
 def test_intents_that_waited_while_risk_or_execution_was_down_are_expired() -> None:
     """F74: after a recovery an old wish is answered, and not traded."""
     desk = executor(execution__tick_age_ms_max=60000)
@@ -152,7 +154,7 @@ def test_intents_that_waited_while_risk_or_execution_was_down_are_expired() -> N
     assert results(desk.intent("BUY", "1", expires_ts=desk.ts + 5000))[0][0] == "ACCEPTED"
 
 
-@pytest.mark.row("N-04", "B-79")
+@pytest.mark.row("N-04", "B-79", "F122")
 @pytest.mark.parametrize("causes", [None, (), ("only",), ("same", "same")])
 def test_intent_without_risk_action_behind_it_stops_the_run(causes: tuple[str, ...] | None) -> None:
     """F122: whoever goes round risk ends the run."""

@@ -251,7 +251,7 @@ def test_open_positions_file_shows_what_is_held_with_its_average_price(var_dir: 
     ]
 
 
-@pytest.mark.row("N-56")
+@pytest.mark.row("N-56", "F124")
 def test_portfolio_file_that_contradicts_fills_stops_the_run(var_dir: Path) -> None:
     """F124: a file with other contents, or with more fills than were ever written, is a STOP."""
     _, portfolio, ledger = stored(var_dir, sales=1)

@@ -248,6 +248,7 @@ def test_append_to_a_file_that_somebody_touched_stops(
     assert not path.exists() or line_of(6) not in path.read_bytes()
 
 
+@pytest.mark.row("F84")
 def test_append_of_a_line_over_the_limit_writes_nothing(var_dir: Path) -> None:
     """The limit passes; one byte more refuses the whole append, and the writer lives on."""
     fits = line_of(7, 200)
@@ -464,6 +465,7 @@ def test_closed_writer_refuses_and_gives_its_lock_back(var_dir: Path) -> None:
     writer.close()
 
 
+@pytest.mark.row("F143", "F145")
 @pytest.mark.parametrize("plant", ["link", "folder", "others"])
 def test_writer_on_an_unsafe_file_is_refused(var_dir: Path, plant: str) -> None:
     """F143, F145: no link is followed, no file of others is appended to."""

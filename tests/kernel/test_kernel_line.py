@@ -40,7 +40,7 @@ def test_decode_line_returns_digest_and_json() -> None:
     assert decode_line(encode_line(json)) == (hashlib.sha256(json).digest(), json)
 
 
-@pytest.mark.row("N-40")
+@pytest.mark.row("N-40", "F100")
 def test_decode_line_with_any_bit_flipped_refuses() -> None:
     """No single bit of a line can change without notice."""
     line = line_of(3)

@@ -339,7 +339,7 @@ def test_trade_is_traced_back_by_ids_to_its_signals() -> None:
     assert trade.realised_pnl == parse_amount("-0.19998")
 
 
-@pytest.mark.row("N-90", "N-67")
+@pytest.mark.row("N-90", "N-67", "F126")
 def test_stop_between_intent_and_fill_leaves_a_whole_pair_or_nothing() -> None:
     """F126: at every point of a stream results and fills come in pairs, never half of one."""
     whole = start()

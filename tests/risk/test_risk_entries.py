@@ -70,7 +70,7 @@ def test_hold_leads_to_no_action() -> None:
     assert desk().signal("HOLD") == []
 
 
-@pytest.mark.row("N-32")
+@pytest.mark.row("N-32", "F121")
 @pytest.mark.parametrize(
     ("age_ms", "horizon_ms", "outcome"),
     [
@@ -87,6 +87,7 @@ def test_signal_older_than_limit_or_horizon_is_blocked(
     assert actions(desk().signal("BUY", age_ms=age_ms, horizon_ms=horizon_ms)) == [outcome]
 
 
+@pytest.mark.row("F74")
 def test_backlog_after_a_restart_is_old_and_treated_as_old() -> None:
     """F74: age is measured when risk takes the signal, not by what the signal says."""
     made = desk()

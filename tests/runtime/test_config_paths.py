@@ -39,6 +39,7 @@ def test_escape_of_a_plain_path_is_none(text: str) -> None:
     assert escape_reason(text) is None
 
 
+@pytest.mark.row("F144")
 @pytest.mark.parametrize("text", [text for text in ESCAPES if text and "\x00" not in text])
 @pytest.mark.parametrize("key", ["paths.var", "queues.base_dir", "ai.base_dir", "secrets.path"])
 def test_config_path_that_escapes_is_refused_with_its_code(key: str, text: str) -> None:

@@ -147,6 +147,7 @@ def test_log_cuts_no_secret_in_half(tmp_path: Path, length: int) -> None:
     assert "EDGE" not in log.path.read_text()
 
 
+@pytest.mark.row("F149")
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60)
 @given(
     kind=st.text(max_size=50),
