@@ -27,7 +27,7 @@ EXAMPLES: Final = PROJECT / "tests" / "fixtures" / "contracts"
 LINEAGE: Final = ("cause_ids", "tick_seq")
 SIDES: Final = {"ack": "acks", "dead_letter": "deadletter"}
 # The oracle is slow; the strict reader, which it confirms, judges every input.
-ORACLE_SHARE: Final = 32
+ORACLE_SHARE: Final = 64
 
 
 class EnvelopeTarget:
@@ -98,7 +98,9 @@ class EnvelopeTarget:
             wrong = self._oracle_differs(value)
             if wrong:
                 return Verdict("oracle", wrong)
-        verdict = self._compare(queue, content, value, code, value.get("type"))
+        kind = value.get("type")
+        why = kind if isinstance(kind, str) and kind in self._contracts else "no type"
+        verdict = self._compare(queue, content, value, code, why)
         return verdict if verdict.wrong else self._write(queue, value, verdict)
 
     # --- reading ------------------------------------------------------------------------------

@@ -1,0 +1,139 @@
+"""tools/fuzz.py: some thousand inputs on every run of the tests, and it sees a lenient reader."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from random import Random
+
+import pytest
+
+from minibot.events.codec import Codec
+from minibot.events.registry import Contracts
+from minibot.kernel.errors import ContractError
+from tests.contracts.make_fixtures import PROJECT
+from tools import fuzz, fuzz_files
+from tools import fuzz_json as shapes
+from tools import fuzz_reference as reference
+from tools.fuzz import TARGETS, Piece, judge_kept, judge_piece, target_of
+
+INPUTS = {"envelope": 2500, "line": 1500, "cursor": 700, "head": 700, "manifest": 700, "seal": 300}
+
+
+@pytest.mark.row("N-26", "N-40", "N-42", "S-57")
+@pytest.mark.parametrize("name", list(TARGETS))
+def test_broken_inputs_mean_the_same_to_product_and_strict_reader(name: str) -> None:
+    """What one accepts the other accepts as the same, what one refuses the other refuses."""
+    found = judge_piece(target_of(name), Piece(name, 20261120, 0, INPUTS[name]))
+
+    assert found.wrong == []
+    good = sum(count for label, count in found.outcomes.items() if label.startswith("good"))
+    assert 0 < good < INPUTS[name]
+
+
+@pytest.mark.parametrize("name", list(TARGETS))
+def test_inputs_that_were_kept_still_mean_the_same(name: str) -> None:
+    """One for each outcome that was ever met, and every recorded example."""
+    count, wrong = judge_kept([name])
+
+    assert wrong == []
+    assert count > len(target_of(name).seeds()) > 0
+
+
+@pytest.mark.parametrize("name", list(TARGETS))
+def test_input_comes_of_seed_and_number_alone(name: str) -> None:
+    """So a finding is repeated by two numbers, in any process."""
+    inputs = [fuzz.input_of(target_of(name), 5, number) for number in range(20)]
+
+    assert inputs == [fuzz.input_of(TARGETS[name][0](), 5, number) for number in range(20)]
+    assert len(set(inputs)) > 5
+
+
+# --- it sees what it is there to see ----------------------------------------------------------
+
+
+def _lenient_json(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fuzz_files, "decode_line", lambda raw: (b"", raw[72:-1]))
+
+
+def _head_without_check(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tools.fuzz_reference.zlib.crc32", lambda _: 0)
+
+
+def _seal_without_root(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fuzz_files, "verify_tree", lambda *_, **__: [])
+
+
+def _codec_without_contracts(monkeypatch: pytest.MonkeyPatch) -> None:
+    decode = Codec.decode
+
+    def lenient(self: Codec, queue: str, data: bytes) -> object:
+        try:
+            return decode(self, queue, data)
+        except ContractError as error:
+            raise ContractError("events", "SCHEMA_INVALID", error.detail) from error
+
+    monkeypatch.setattr(Codec, "decode", lenient)
+
+
+@pytest.mark.parametrize(
+    ("name", "bug"),
+    [
+        ("line", _lenient_json),
+        ("head", _head_without_check),
+        ("seal", _seal_without_root),
+        ("envelope", _codec_without_contracts),
+    ],
+)
+def test_fuzzer_sees_where_two_readers_part(
+    name: str, bug: Callable[[pytest.MonkeyPatch], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A lenient line, another checksum, a blind verify, a wrong code: each within 400 inputs."""
+    target = TARGETS[name][0]()
+    bug(monkeypatch)
+
+    assert judge_piece(target, Piece(name, 1, 0, 400)).wrong
+
+
+# --- the references ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"a":1.0}', '{"a":1e0}', '{"a":-0}', '{"a":18446744073709551616}', '{"b":1,"a":1}',
+        '{"a":1,"a":1}', '{"a": 1}', '{"a":1} ', '[1]', '"a"', "", "{}x", '{"a":NaN}',
+        '{"a":"\\u0041"}', '{"a":"\\/"}', '{"a":"\\ud800"}', '{"a":' + "[" * 16 + "]" * 16 + "}",
+        "\ufeff{}", '{"a":' + "[" * 5000 + "]" * 5000 + "}", '{"a":"\t"}', '{"a":01}',
+    ],
+)  # fmt: skip
+def test_strict_reader_refuses_every_other_form(text: str) -> None:
+    """There is one sequence of bytes for one object."""
+    with pytest.raises(reference.Unreadable):
+        reference.strict_json(text.encode("utf-8", "surrogatepass"))
+
+
+def test_strict_judge_of_contracts_agrees_with_the_oracle_on_every_example() -> None:
+    """Good ones and bad ones; and it knows each keyword that a contract uses."""
+    contracts = Contracts.load(PROJECT / "contracts", PROJECT / "config" / "contracts.v1.json")
+    for path in sorted((PROJECT / "tests" / "fixtures" / "contracts").glob("*.json")):
+        page = json.loads(path.read_text(encoding="utf-8"))
+        schema = contracts.schemas[path.stem]
+        for event in [page["valid"], *(case["event"] for case in page["invalid"])]:
+            strict = not list(reference.violations(schema, event, schema))
+            assert strict == contracts.oracle(path.stem).is_valid(event)
+    with pytest.raises(NotImplementedError):
+        list(reference.violations({"multipleOf": 2}, 3, {}))
+
+
+def test_values_made_by_a_contract_mostly_fit_it() -> None:
+    """Otherwise the fuzzer would throw nothing but what the first look refuses."""
+    contracts = Contracts.load(PROJECT / "contracts", PROJECT / "config" / "contracts.v1.json")
+    rnd = Random(3)
+    for kind, schema in contracts.schemas.items():
+        payload = schema["properties"]["payload"]
+        made = [shapes.made(rnd, payload, schema) for _ in range(40)]
+        fitting = [
+            value for value in made if not list(reference.violations(payload, value, schema))
+        ]
+        assert len(fitting) > 10, kind
