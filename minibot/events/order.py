@@ -55,9 +55,14 @@ class Taken(NamedTuple):
     """One input as a role took it; a known id is counted, not applied."""
 
     queue: str
-    seq: int
+    line: Line
     event: Event
     is_known: bool
+
+    @property
+    def seq(self) -> int:
+        """The number of its line in the queue."""
+        return self.line.seq
 
 
 class KnownIds:
@@ -210,7 +215,7 @@ class Inputs:
                 detail = f"control:1: expected run_opening, found {event.type}"
                 raise IntegrityError("runtime", "SCHEMA_INVALID", detail)
             self.is_opened = True
-        return Taken(name, line.seq, event, not self._known.admit(name, event.id, line.json))
+        return Taken(name, line, event, not self._known.admit(name, event.id, line.json))
 
     def backlog(self) -> int:
         """Return how many published lines have not been taken."""
@@ -284,7 +289,7 @@ def logged_steps(
                 continue
             event = decode(ack.queue, line)
             is_known = not known.admit(ack.queue, event.id, line.json)
-            taken = Taken(ack.queue, seq, event, is_known)
+            taken = Taken(ack.queue, line, event, is_known)
             yield LoggedStep(n, taken, now.of(ack.taken_ts, event))
 
 

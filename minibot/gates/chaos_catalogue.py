@@ -45,6 +45,7 @@ BASE: Final[Mapping[str, object]] = {
 # The fastest speed that the profile allows: an outage of 120 s of market time takes 2 s.
 FAST: Final[Mapping[str, object]] = {"embedded.speed": "60"}
 PLANT_AFTER_LINES: Final = 2
+POISON_LINE: Final = 3000
 SIGNALS_READERS: Final = (*RISK, *AI)
 # Long enough after the launcher's start that the run trades, on a slow machine too.
 PLANT_AFTER_MS: Final = 8_000
@@ -262,6 +263,35 @@ QUEUES: Final = (
 )
 
 PROCESSES: Final = (
+    _survive(
+        "poison_event",
+        "F66",
+        "one line of market data crashes risk whenever it takes it",
+        processes.poison,
+        ready="run",
+        chaos={
+            "plant": "poison_event",
+            "role": "risk_role",
+            "queue": "market_ticks",
+            "after": POISON_LINE,
+        },
+        evidence=("role_restarted", "poison_event"),
+    ),
+    _stop(
+        "poison_decision",
+        "F66 F65",
+        "one signal crashes risk whenever it takes it",
+        processes.wait_for_stop,
+        "ROLE_CRASH_LOOP",
+        WATCHDOG,
+        ready="run",
+        chaos={
+            "plant": "poison_event",
+            "role": "risk_role",
+            "queue": "signals",
+            "after": PLANT_AFTER_LINES,
+        },
+    ),
     _survive(
         "role_kill",
         "F62 N-20",

@@ -40,6 +40,13 @@ def planted_line(queue: str, number: int) -> Inject:
     return inject
 
 
+def poison(night: Night) -> None:
+    """Wait until the role has set the line aside at which it crashed, and has gone on."""
+    night.wait_for("the dead letter", lambda: night.incidents("poison_event") or None)
+    night.mark()
+    night.wait_to_go_on()
+
+
 # --- roles --------------------------------------------------------------------------------------
 
 

@@ -294,9 +294,9 @@ class RoleContext:
         if failure is not None:
             raise failure
 
-    def close(self, state: str) -> None:
+    def close(self, state: str, **fields: Any) -> None:
         """Journal the last state, sync and close what this role holds."""
-        self.health(state)
+        self.health(state, **fields)
         self.close_outputs()
         self.heartbeat.send()
         self.heartbeat.end()

@@ -89,6 +89,11 @@ class Planted:
             return json
         return canonical.encode(SPOILS[self.name](canonical.decode(json)))
 
+    def chokes(self, role: str, queue: str, seq: int) -> bool:
+        """Return whether a role's core shall crash at a line."""
+        place = (self.role, self.queue, self.after)
+        return self.name == "poison_event" and place == (role, queue, seq)
+
     def reading(self, name: str, value: int) -> int:
         """Return what a sick instrument shows in place of a value; the value itself as a rule."""
         if name != self.name or machine_ns() - self._started_ns < self.after_ms * 1_000_000:

@@ -13,6 +13,7 @@ from itertools import groupby
 from operator import itemgetter
 from pathlib import Path
 
+from minibot.events.business_codes import POISON_EVENT
 from minibot.events.model import Check, Draft, Event, JsonObject, RiskAction
 from minibot.events.order import (
     TICKS,
@@ -29,7 +30,7 @@ from minibot.events.order import (
     read_ranges,
 )
 from minibot.kernel.cursor import Cursor
-from minibot.kernel.errors import ContractError, IntegrityError
+from minibot.kernel.errors import ContractError, IntegrityError, RunStop
 from minibot.kernel.files import read_hashed, write_hashed
 from minibot.kernel.journal import ZERO, JournalReader, Line, Position
 from minibot.kernel.line import encode_line
@@ -42,6 +43,7 @@ from minibot.runtime.gate import ExecutionGate, Gate
 from minibot.runtime.latency import DecisionLatency
 from minibot.runtime.orderlog import open_order_log
 from minibot.runtime.stop import StopRecord
+from minibot.runtime.suspects import Suspects
 
 CoreFromConfig = Callable[[JsonObject], Core]
 CoreFromState = Callable[[JsonObject, JsonObject], Core]
@@ -126,6 +128,7 @@ class Shell:
         self._snapshot_ns = machine_ns()
         self._snapshot_n = 0
         self.dup_dropped = 0
+        self._suspects = Suspects(self._folders[self._primary], context.run_id)
 
     # --- restart ------------------------------------------------------------------------------
 
@@ -307,13 +310,23 @@ class Shell:
 
     def _apply(self, taken: Taken) -> bool:
         """Take one event; False when the run has been stopped."""
+        if self._suspects.has(taken.queue, taken.seq):
+            self._leave_out(taken)
+            return True
         now = self._now.of(self.order.take(taken.queue, taken.seq), taken.event)
         self.context.heartbeat.position += 1
         if taken.is_known:
             self.dup_dropped += 1
             return True
         self.latency.on_taken(taken)
-        drafts = self.core.step(taken.queue, taken.seq, taken.event, now)
+        try:
+            self._planted_crash(taken)
+            drafts = self.core.step(taken.queue, taken.seq, taken.event, now)
+        except RunStop:
+            raise
+        except Exception as error:
+            self._suspects.note(taken.queue, taken.seq, error)
+            raise
         if not drafts:
             return True
         self.order.close()
@@ -327,6 +340,19 @@ class Shell:
             self.latency.on_published(batch)
         self._log_decision(taken, events)
         return self._stop_by_decision(events)
+
+    def _leave_out(self, taken: Taken) -> None:
+        """Set aside a line that crashed the core twice; restore and replay leave it out as well."""
+        detail = f"{taken.queue}:{taken.seq} crashed {self.context.name}: {self._suspects.error}"
+        error = ContractError(self.context.name, POISON_EVENT, detail)
+        self._dead_letter(taken.queue, taken.line, error)
+        self.order.take(taken.queue, taken.seq)
+        self.context.incident(POISON_EVENT, detail)
+
+    def _planted_crash(self, taken: Taken) -> None:
+        planted = self.context.planted
+        if planted is not None and planted.chokes(self.context.name, taken.queue, taken.seq):
+            raise ValueError("a drill planted this crash")
 
     def _log_decision(self, taken: Taken, events: list[tuple[str, Event]]) -> None:
         """Log what was decided because of what, so that text logs can be joined by ids (S-45)."""
@@ -371,20 +397,24 @@ class Shell:
         try:
             return context.codec.decode(queue.partition("/")[0], line.json)
         except ContractError as error:
-            write_dead_letter(
-                self._folders[queue],
-                codec=context.codec,
-                role=context.name,
-                run_id=context.run_id,
-                cmdline_hash=context.cmdline_hash,
-                ts=context.clock.now_ms(),
-                queue=queue,
-                seq=line.seq,
-                offset=line.offset,
-                json=line.json,
-                error=error,
-            )
+            self._dead_letter(queue, line, error)
             raise
+
+    def _dead_letter(self, queue: str, line: Line, error: ContractError) -> None:
+        context = self.context
+        write_dead_letter(
+            self._folders[queue],
+            codec=context.codec,
+            role=context.name,
+            run_id=context.run_id,
+            cmdline_hash=context.cmdline_hash,
+            ts=context.clock.now_ms(),
+            queue=queue,
+            seq=line.seq,
+            offset=line.offset,
+            json=line.json,
+            error=error,
+        )
 
     def _leave(self, code: int) -> int:
         self.order.end()
@@ -393,7 +423,7 @@ class Shell:
             self._keep(self.core)
         if code == ORPHANED:
             return code
-        self.context.close("STOPPED")
+        self.context.close("STOPPED", **self._health_fields())
         return code
 
     # --- now and then -------------------------------------------------------------------------

@@ -36,6 +36,7 @@ NAMED = {
     "risk_breach": ("N-85", "F120"),
     "cursor_ahead": ("N-86", "F33"),
     "no_cmdline_hash": ("N-87", "F97"),
+    "poison_event": ("F66",),
 }
 
 
