@@ -42,6 +42,7 @@ __all__ = [
     "remove_temps",
     "sync",
     "sync_folder",
+    "sync_stop",
     "unsafe",
     "write_all",
     "write_atomic",
@@ -90,10 +91,9 @@ def write_all(files: Files, fd: int, data: bytes, offset: int, path: StrPath) ->
         RunStop: IO_ENOSPC, IO_EIO or IO_READONLY; what went before stays in the file.
     """
     done = interrupted = 0
-    view = memoryview(data)
     while done < len(data):
         try:
-            count = files.pwrite(fd, view[done:] if done else data, offset + done)
+            count = files.pwrite(fd, memoryview(data)[done:] if done else data, offset + done)
         except (InterruptedError, BlockingIOError) as error:
             interrupted += 1
             if interrupted > INTERRUPTED_TRIES:
@@ -133,8 +133,12 @@ def sync(call: Callable[[], None], path: StrPath) -> None:
     try:
         call()
     except OSError as error:
-        detail = f"sync of {os.fspath(path)}: {error.strerror or error}"
-        raise RunStop(COMPONENT, "IO_FSYNC", detail) from error
+        raise sync_stop(error, path) from error
+
+
+def sync_stop(error: OSError, path: StrPath) -> RunStop:
+    """Return the STOP that a failed sync means, whatever its error."""
+    return RunStop(COMPONENT, "IO_FSYNC", f"sync of {os.fspath(path)}: {error.strerror or error}")
 
 
 def sync_folder(files: Files, folder: StrPath) -> None:

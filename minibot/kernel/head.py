@@ -23,6 +23,7 @@ from minibot.kernel.position import Position
 
 COMPONENT: Final = "kernel.head"
 _SLOT: Final = struct.Struct(">IQQ32sQI")
+_BODY: Final = struct.Struct(">IQQ32sQ")
 SLOT_BYTES: Final = _SLOT.size
 PUBLISHED_BYTES: Final = 2 * SLOT_BYTES
 ALL_BYTES: Final = 4 * SLOT_BYTES
@@ -62,9 +63,8 @@ def head_path(folder: Path, stem: str) -> Path:
 
 def pack_slot(position: Position, sequence: int) -> bytes:
     """Return the 64 bytes of a slot."""
-    body = _SLOT.pack(position.segment, position.offset, position.seq, position.chain, sequence, 0)[
-        :-4
-    ]
+    seq, segment, offset, chain = position
+    body = _BODY.pack(segment, offset, seq, chain, sequence)
     return body + crc32(body).to_bytes(4, "big")
 
 

@@ -7,6 +7,7 @@ error the writer is dead: what it did not publish is cut or kept by the next sta
 
 from __future__ import annotations
 
+import os
 import threading
 from binascii import hexlify
 from collections.abc import Iterator, Sequence
@@ -20,11 +21,12 @@ from minibot.kernel.files import (
     FILES,
     Access,
     Files,
+    Stat,
     StrPath,
     io_stop,
     is_sharing_violation,
-    sync,
     sync_folder,
+    sync_stop,
     write_all,
 )
 from minibot.kernel.head import Head, HeadWriter, create_head, head_path
@@ -61,8 +63,8 @@ BATCH_BYTES_MAX: Final = 4 * 1024 * 1024
 LINE: Final = PREFIX + b"%b:%b\n"
 # What a line adds to its JSON: prefix, hash, colon and newline.
 LINE_EXTRA_BYTES: Final = JSON_AT + 1
-_OPENING: Final = {ord("{")}
-_CLOSING: Final = {ord("}")}
+OPENING: Final = ord("{")
+CLOSING: Final = ord("}")
 
 
 class _Batch(NamedTuple):
@@ -119,6 +121,7 @@ class JournalWriter:
         self._is_eager = sync
         self._segment_bytes = segment_bytes
         self._line_bytes_max = line_bytes_max
+        self._json_bytes_max = line_bytes_max - LINE_EXTRA_BYTES
         self._batch_bytes_max = max(batch_bytes_max, line_bytes_max)
         self._files = files
         self._guard = threading.Lock()
@@ -131,6 +134,8 @@ class JournalWriter:
         self._at = self._synced = found.position
         self._segments = found.segments
         self._head = HeadWriter(head_path(self.folder, stem), not sync, files=files)
+        # As text: a path makes its own each time that it is asked.
+        self._name, self._head_name = os.fspath(self._path), os.fspath(self._head.path)
         try:
             self._head.open(self._at)
             self._identity = files.fstat(self._fd).identity
@@ -214,8 +219,10 @@ class JournalWriter:
 
     def _batches(self, jsons: Sequence[bytes]) -> list[_Batch]:
         """Return what is written at once: each event hashed, the chain carried over all."""
-        batches: list[_Batch] = []
         chain = self._at.chain
+        if len(jsons) == 1 and 0 < len(jsons[0]) <= self._json_bytes_max:
+            return [self._batch_of_one(jsons[0], chain)]
+        batches: list[_Batch] = []
         for part in self._parts(jsons):
             batches.append(self._batch(part, chain))
             chain = batches[-1].chain
@@ -255,6 +262,13 @@ class JournalWriter:
             size += more
         yield jsons[start:]
 
+    def _batch_of_one(self, json: bytes, chain: bytes) -> _Batch:
+        """Return the line of one event: what a decision waits for."""
+        digest = sha256(json).digest()
+        if json[0] != OPENING or json[-1] != CLOSING or b"\n" in json or b"\r" in json:
+            self._refuse(json)
+        return _Batch(LINE % (hexlify(digest), json), 1, sha256(chain + digest).digest())
+
     def _batch(self, jsons: Sequence[bytes], chain: bytes) -> _Batch:
         """Return the lines of some events: the hot path, one pass for each thing to be done."""
         digests = [sha256(json).digest() for json in jsons]
@@ -264,8 +278,8 @@ class JournalWriter:
         for digest in digests:
             chain = sha256(chain + digest).digest()
         if (
-            {json[0] for json in jsons} != _OPENING
-            or {json[-1] for json in jsons} != _CLOSING
+            {json[0] for json in jsons} != {OPENING}
+            or {json[-1] for json in jsons} != {CLOSING}
             or data.count(b"\n") != len(jsons)
             or b"\r" in data
         ):
@@ -310,10 +324,22 @@ class JournalWriter:
         files, at = self._files, self._at
         try:
             size = files.fstat(self._fd).size
-            named = files.stat(self._path)
-            head = files.stat(self._head.path)
+            named = files.stat(self._name)
+            head = files.stat(self._head_name)
         except OSError as error:
             raise io_stop(error, "look at", self._path) from error
+        if (
+            size != at.offset
+            or named is None
+            or head is None
+            or named.identity != self._identity
+            or head.identity != self._head_identity
+        ):
+            self._refuse_files(size, named, head)
+
+    def _refuse_files(self, size: int, named: Stat | None, head: Stat | None) -> NoReturn:
+        """Say what somebody else has done to our files."""
+        at = self._at
         for path, status, identity in (
             (self._path, named, self._identity),
             (self._head.path, head, self._head_identity),
@@ -324,8 +350,7 @@ class JournalWriter:
                 self._fail("QUEUE_REPLACED", path, "another file", identity, status.identity)
         if size > at.offset:
             self._fail("QUEUE_FOREIGN_WRITE", self._path, "somebody else wrote", at.offset, size)
-        if size < at.offset:
-            self._fail("QUEUE_TRUNCATED", self._path, "cut under the writer", at.offset, size)
+        self._fail("QUEUE_TRUNCATED", self._path, "cut under the writer", at.offset, size)
 
     def _sync(self) -> None:
         at = self._at
@@ -337,10 +362,10 @@ class JournalWriter:
     def _datasync(self) -> None:
         self.sync_started_ns = self._files.monotonic_ns()
         try:
-            sync(lambda: self._files.datasync(self._fd), self._path)
-        except RunStop:
+            self._files.datasync(self._fd)
+        except OSError as error:
             mark_suspect(self.folder, self.stem, self._files)
-            raise
+            raise sync_stop(error, self._path) from error
         finally:
             self.sync_started_ns = 0
 

@@ -239,11 +239,18 @@ if sys.platform == "win32":
     def _open(path: StrPath, access: Access) -> int:
         return open_shared(os.fspath(path), access is not Access.READ, access is Access.CREATE)
 
-    def _is_link(status: os.stat_result) -> bool:
+    def _stat(status: os.stat_result) -> Stat:
         # A junction says that it is a folder; other reparse points (cloud files) are no links.
-        return status.st_reparse_tag in (
+        is_link = status.st_reparse_tag in (
             modes.IO_REPARSE_TAG_SYMLINK,
             modes.IO_REPARSE_TAG_MOUNT_POINT,
+        )
+        return Stat(
+            status.st_size,
+            status.st_dev,
+            status.st_ino,
+            modes.S_ISREG(status.st_mode) and not is_link,
+            modes.S_ISDIR(status.st_mode) and not is_link,
         )
 
 else:
@@ -258,19 +265,15 @@ else:
     def _open(path: StrPath, access: Access) -> int:
         return os.open(path, _ACCESS_FLAGS[access] | _FLAGS, FILE_MODE)
 
-    def _is_link(status: os.stat_result) -> bool:
-        return modes.S_ISLNK(status.st_mode)
-
-
-def _stat(status: os.stat_result) -> Stat:
-    is_link = _is_link(status)
-    return Stat(
-        status.st_size,
-        status.st_dev,
-        status.st_ino,
-        modes.S_ISREG(status.st_mode) and not is_link,
-        modes.S_ISDIR(status.st_mode) and not is_link,
-    )
+    def _stat(status: os.stat_result) -> Stat:
+        kind = modes.S_IFMT(status.st_mode)  # A link is of its own kind.
+        return Stat(
+            status.st_size,
+            status.st_dev,
+            status.st_ino,
+            kind == modes.S_IFREG,
+            kind == modes.S_IFDIR,
+        )
 
 
 FILES: Final = Files()

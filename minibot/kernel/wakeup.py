@@ -18,6 +18,8 @@ from minibot.kernel.head import PUBLISHED_BYTES
 
 POLL_MIN_S: Final = 0.0005
 POLL_MAX_S: Final = 0.010
+# Read at once; what is more, the next wait finds at once.
+EVENTS_BYTES: Final = 4096
 
 
 class _Unavailable(MinibotError):
@@ -151,7 +153,7 @@ if sys.platform == "linux":
             if not self._poll.poll(max(0.0, timeout_s) * 1000):
                 return False
             try:
-                os.read(self._fd, 65536)
+                os.read(self._fd, EVENTS_BYTES)
             except BlockingIOError:
                 return True  # A handle became readable, not a head.
             if self._missing:
