@@ -21,7 +21,7 @@ from minibot.kernel.errors import MinibotError
 from minibot.report.summary import Row
 from minibot.runtime.config import Config, load_config
 from minibot.runtime.paths import PROJECT, Var
-from minibot.watchdog.preflight import CheckResult, exchange_checks, preflight
+from minibot.watchdog.preflight import AI_JAIL, CheckResult, exchange_checks, preflight
 
 HELP = "can this machine run a profile? names what is missing or unreachable"
 EXAMPLE = "minibot doctor --config config/nore.v1.json"
@@ -57,7 +57,8 @@ def examine(config: Config, var: Var) -> Iterator[CheckResult]:
     """Yield every check: set-up, this machine, the AI's jail, the exchange."""
     yield _python()
     yield _packages()
-    yield from preflight(config, var, whole=True)
+    # The jail is looked at below, with what it lets the AI use.
+    yield from (found for found in preflight(config, var, whole=True) if found.name != AI_JAIL)
     if config.ai.enabled:
         yield _ai(config, var)
     yield from _market_data(config)

@@ -37,6 +37,7 @@ from minibot.watchdog.capacity import (
 SYNC_SAMPLES = 20
 BATCH_SAMPLES = 5
 SYNC_MS_MAX = 2_000
+AI_JAIL = "ai jail"
 AI_JAIL_S_MAX = 30.0
 SYNC_BYTES = 400
 # A disk that needs longer than this for one small sync cannot keep a night's queues.
@@ -200,7 +201,7 @@ def _ai_jail(config: Config, var: Var) -> CheckResult:
     """Try the AI's jail in a process of its own; only a profile that requires the AI is refused."""
     level_min = config.ai.isolation_min.get(sys.platform, "jail")
     if not config.ai.enabled or level_min == "off":
-        return CheckResult("ai jail", True, "the AI is off")
+        return CheckResult(AI_JAIL, True, "the AI is off")
     argv = [sys.executable, "-m", "minibot.ai.preflight", "--root", str(var.ai.resolve())]
     argv += ["--memory-mb", str(config.ai.memory_mb_max), "--level-min", level_min]
     try:
@@ -210,14 +211,14 @@ def _ai_jail(config: Config, var: Var) -> CheckResult:
     except (OSError, subprocess.TimeoutExpired) as error:
         return _no_jail(config, str(error))
     if done.returncode == 0:
-        return CheckResult("ai jail", True, f"{level_min} or better stands")
+        return CheckResult(AI_JAIL, True, f"{level_min} or better stands")
     return _no_jail(config, (done.stdout or done.stderr).strip()[-500:])
 
 
 def _no_jail(config: Config, why: str) -> CheckResult:
     required = config.ai.required
     return CheckResult(
-        "ai jail",
+        AI_JAIL,
         not required,
         f"AI_ISOLATION_UNAVAILABLE: {why}",
         "Run on a kernel with seccomp and Landlock, or set ai.required to false."
