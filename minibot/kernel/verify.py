@@ -9,41 +9,35 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from hashlib import sha256
 from pathlib import Path
 from typing import Final
 
 from minibot.kernel import segments as names
 from minibot.kernel.audit import SEALED, Finding, JournalAudit, LineCheck, Mark, wanted_of
-from minibot.kernel.canonical import JsonObject
 from minibot.kernel.cursor import position_of
 from minibot.kernel.errors import IntegrityError, Refusal
 from minibot.kernel.files import (
     FILES,
-    TEMP_SUFFIX,
     Access,
     Files,
     StrPath,
     hash_file,
     io_stop,
     read_hashed,
-    read_whole,
 )
 from minibot.kernel.head import head_path, newest, read_head_bytes
 from minibot.kernel.line import LineError, decode_line
 from minibot.kernel.merge import merge_findings
 from minibot.kernel.recovery import QUARANTINE
 from minibot.kernel.scan import raw_lines
-from minibot.kernel.seal import LOCK_SUFFIX, QUEUES, SEAL_FILE, SUMS_FILE, root_of, sums_of
-from minibot.kernel.signature import SIGNATURE_FILE, signature_findings
+from minibot.kernel.seal import QUEUES, SEAL_FILE
+from minibot.kernel.seal_audit import MANIFEST_FILE, seal_findings
+from minibot.kernel.signature import SIGNATURE_FILE
 from minibot.kernel.sweep import Job, Sweeper
 
 __all__ = ["Finding", "LineCheck", "verify_quick", "verify_tree"]
 
 CURSOR_FILE: Final = "cursor.json"
-MANIFEST_FILE: Final = "manifest.json"
-HASHERS: Final = 2
 _REST: Final = re.compile(r".+\.[0-9]{6}\.[0-9]+\.(?P<sha256>[0-9a-f]{64})\.rest")
 
 
@@ -83,7 +77,7 @@ def verify_tree(
         if on_line is None and files.stat(top) is not None:
             sweeper.plan(tree.jobs(top))
         if is_run:
-            yield from _seal(root, public_key, sweeper, files)
+            yield from seal_findings(root, public_key, sweeper, files)
         if files.stat(top) is not None:
             yield from tree.findings(top)
 
@@ -111,7 +105,7 @@ def verify_quick(
         raise Refusal(f"{root} is no folder.", "Name a run or a queue's folder.")
     with Sweeper(files=files) as sweeper:
         if _is_run(root, files):
-            yield from _seal(root, public_key, sweeper, files)
+            yield from seal_findings(root, public_key, sweeper, files)
         else:
             is_final = _is_in_sealed(root, files)
             yield from _Tree(root, None, is_final, sweeper, files).quick_findings(root)
@@ -280,100 +274,6 @@ def journal_stems(entries: list[str]) -> list[str]:
     return sorted(stems)
 
 
-# --- the seal ---------------------------------------------------------------------------------
-
-
-def _seal(root: Path, public_key: str | None, sweeper: Sweeper, files: Files) -> Iterator[Finding]:
-    """Yield where a run's files are not what its seal says."""
-    if files.stat(root / SEAL_FILE) is None:
-        yield Finding(SEAL_FILE, 0, 0, "SEAL_MISSING", "a sealed run", "no seal")
-        return
-    try:
-        seal = read_hashed(root / SEAL_FILE, files=files)
-        wanted = root_of(seal)
-        listed = {**seal["run_files"], **seal["files"]}
-        sizes = {name: (entry["size"], entry["sha256"]) for name, entry in listed.items()}
-    except IntegrityError as error:
-        yield Finding(SEAL_FILE, 0, 0, error.reason_code, error.expected or "whole", error.detail)
-        return
-    except (KeyError, TypeError, AttributeError) as error:
-        yield Finding(SEAL_FILE, 0, 0, "ATOMICITY_VIOLATION", "a seal", repr(error))
-        return
-    if seal.get("root") != wanted:
-        yield Finding(SEAL_FILE, 0, 0, "SEAL_MISMATCH", wanted, str(seal.get("root")))
-    yield from signature_findings(root, wanted, public_key, files=files)
-    yield from _sums(root, seal, files)
-    with ThreadPoolExecutor(HASHERS) as pool:  # Hashing lets other threads run.
-        found = {
-            name: pool.submit(_measured, root / name, sweeper, files) for name in sorted(sizes)
-        }
-        for name, future in found.items():
-            yield from _sealed_file(name, *sizes[name], future.result())
-    present = _present(root / QUEUES, files)
-    for path in present:
-        name = path.relative_to(root).as_posix()
-        if name not in sizes:
-            yield Finding(name, 0, 0, "SEAL_EXTRA_FILE", "no such file", "a file")
-    yield from _manifest(root, files)
-
-
-def _measured(path: Path, sweeper: Sweeper, files: Files) -> tuple[int, str] | None:
-    """Return size and sha256 of a file, None where there is none."""
-    status = files.stat(path)
-    if status is None or not status.is_file:
-        return None
-    known = sweeper.digest(path)
-    # A sweep goes up to the head; what stands above it belongs to the file as well.
-    if known is not None and known[0] == status.size:
-        return known
-    return hash_file(path, files=files)
-
-
-def _sealed_file(
-    name: str, size: int, digest: str, found: tuple[int, str] | None
-) -> Iterator[Finding]:
-    if found is None:
-        yield Finding(name, 0, 0, "SEAL_MISMATCH", f"{size} bytes", "no file")
-    elif found[0] != size:
-        yield Finding(name, 0, 0, "SEAL_MISMATCH", f"{size} bytes", f"{found[0]} bytes")
-    elif found[1] != digest:
-        yield Finding(name, 0, 0, "SEAL_MISMATCH", digest, found[1])
-
-
-def _sums(root: Path, seal: JsonObject, files: Files) -> Iterator[Finding]:
-    if files.stat(root / SUMS_FILE) is None:
-        yield Finding(SUMS_FILE, 0, 0, "SEAL_MISMATCH", "the sums of the seal", "nothing")
-    elif (found := read_whole(root / SUMS_FILE, files=files)) != sums_of(seal):
-        digests = sha256(sums_of(seal)).hexdigest(), sha256(found).hexdigest()
-        yield Finding(SUMS_FILE, 0, 0, "SEAL_MISMATCH", *digests)
-
-
-def _manifest(root: Path, files: Files) -> Iterator[Finding]:
-    """Yield a run's manifest that fails its own hash; the seal pins it besides."""
-    if files.stat(root / MANIFEST_FILE) is None:
-        yield Finding(MANIFEST_FILE, 0, 0, "QUEUE_MISSING", "the run's manifest", "nothing")
-        return
-    try:
-        read_hashed(root / MANIFEST_FILE, files=files)
-    except IntegrityError as error:
-        yield Finding(
-            MANIFEST_FILE, 0, 0, error.reason_code, error.expected or "whole", error.detail
-        )
-
-
-def _present(folder: Path, files: Files) -> Iterator[Path]:
-    status = files.stat(folder)
-    if status is None or not status.is_folder:
-        return
-    for name in files.listdir(folder):
-        path = folder / name
-        entry = files.stat(path)
-        if entry is not None and entry.is_folder:
-            yield from _present(path, files)
-        elif path.suffix not in (LOCK_SUFFIX, TEMP_SUFFIX):
-            yield path
-
-
 # --- one file ---------------------------------------------------------------------------------
 
 
@@ -383,7 +283,7 @@ def _single_file(path: Path, on_line: LineCheck | None, files: Files) -> Iterato
     is_final = _is_in_sealed(path, files)
     if name == SEAL_FILE:
         with Sweeper(files=files) as sweeper:
-            yield from _seal(folder, None, sweeper, files)
+            yield from seal_findings(folder, None, sweeper, files)
     elif name.endswith(".json") or name == SIGNATURE_FILE:
         try:
             read_hashed(path, files=files)

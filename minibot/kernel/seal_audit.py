@@ -1,0 +1,113 @@
+"""Comparing a run with its seal: sizes, sha256, sums, signature, and no file more or less."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from hashlib import sha256
+from pathlib import Path
+from typing import Final
+
+from minibot.kernel.audit import Finding
+from minibot.kernel.canonical import JsonObject
+from minibot.kernel.errors import IntegrityError
+from minibot.kernel.files import TEMP_SUFFIX, Files, hash_file, read_hashed, read_whole
+from minibot.kernel.seal import LOCK_SUFFIX, QUEUES, SEAL_FILE, SUMS_FILE, root_of, sums_of
+from minibot.kernel.signature import signature_findings
+from minibot.kernel.sweep import Sweeper
+
+MANIFEST_FILE: Final = "manifest.json"
+HASHERS: Final = 2
+
+
+def seal_findings(
+    root: Path, public_key: str | None, sweeper: Sweeper, files: Files
+) -> Iterator[Finding]:
+    """Yield where a run's files are not what its seal says."""
+    if files.stat(root / SEAL_FILE) is None:
+        yield Finding(SEAL_FILE, 0, 0, "SEAL_MISSING", "a sealed run", "no seal")
+        return
+    try:
+        seal = read_hashed(root / SEAL_FILE, files=files)
+        wanted = root_of(seal)
+        listed = {**seal["run_files"], **seal["files"]}
+        sizes = {name: (entry["size"], entry["sha256"]) for name, entry in listed.items()}
+    except IntegrityError as error:
+        yield Finding(SEAL_FILE, 0, 0, error.reason_code, error.expected or "whole", error.detail)
+        return
+    except (KeyError, TypeError, AttributeError) as error:
+        yield Finding(SEAL_FILE, 0, 0, "ATOMICITY_VIOLATION", "a seal", repr(error))
+        return
+    if seal.get("root") != wanted:
+        yield Finding(SEAL_FILE, 0, 0, "SEAL_MISMATCH", wanted, str(seal.get("root")))
+    yield from signature_findings(root, wanted, public_key, files=files)
+    yield from _sums(root, seal, files)
+    with ThreadPoolExecutor(HASHERS) as pool:  # Hashing lets other threads run.
+        found = {
+            name: pool.submit(_measured, root / name, sweeper, files) for name in sorted(sizes)
+        }
+        for name, future in found.items():
+            yield from _sealed_file(name, *sizes[name], future.result())
+    present = _present(root / QUEUES, files)
+    for path in present:
+        name = path.relative_to(root).as_posix()
+        if name not in sizes:
+            yield Finding(name, 0, 0, "SEAL_EXTRA_FILE", "no such file", "a file")
+    yield from _manifest(root, files)
+
+
+def _measured(path: Path, sweeper: Sweeper, files: Files) -> tuple[int, str] | None:
+    """Return size and sha256 of a file, None where there is none."""
+    status = files.stat(path)
+    if status is None or not status.is_file:
+        return None
+    known = sweeper.digest(path)
+    # A sweep goes up to the head; what stands above it belongs to the file as well.
+    if known is not None and known[0] == status.size:
+        return known
+    return hash_file(path, files=files)
+
+
+def _sealed_file(
+    name: str, size: int, digest: str, found: tuple[int, str] | None
+) -> Iterator[Finding]:
+    if found is None:
+        yield Finding(name, 0, 0, "SEAL_MISMATCH", f"{size} bytes", "no file")
+    elif found[0] != size:
+        yield Finding(name, 0, 0, "SEAL_MISMATCH", f"{size} bytes", f"{found[0]} bytes")
+    elif found[1] != digest:
+        yield Finding(name, 0, 0, "SEAL_MISMATCH", digest, found[1])
+
+
+def _sums(root: Path, seal: JsonObject, files: Files) -> Iterator[Finding]:
+    if files.stat(root / SUMS_FILE) is None:
+        yield Finding(SUMS_FILE, 0, 0, "SEAL_MISMATCH", "the sums of the seal", "nothing")
+    elif (found := read_whole(root / SUMS_FILE, files=files)) != sums_of(seal):
+        digests = sha256(sums_of(seal)).hexdigest(), sha256(found).hexdigest()
+        yield Finding(SUMS_FILE, 0, 0, "SEAL_MISMATCH", *digests)
+
+
+def _manifest(root: Path, files: Files) -> Iterator[Finding]:
+    """Yield a run's manifest that fails its own hash; the seal pins it besides."""
+    if files.stat(root / MANIFEST_FILE) is None:
+        yield Finding(MANIFEST_FILE, 0, 0, "QUEUE_MISSING", "the run's manifest", "nothing")
+        return
+    try:
+        read_hashed(root / MANIFEST_FILE, files=files)
+    except IntegrityError as error:
+        yield Finding(
+            MANIFEST_FILE, 0, 0, error.reason_code, error.expected or "whole", error.detail
+        )
+
+
+def _present(folder: Path, files: Files) -> Iterator[Path]:
+    status = files.stat(folder)
+    if status is None or not status.is_folder:
+        return
+    for name in files.listdir(folder):
+        path = folder / name
+        entry = files.stat(path)
+        if entry is not None and entry.is_folder:
+            yield from _present(path, files)
+        elif path.suffix not in (LOCK_SUFFIX, TEMP_SUFFIX):
+            yield path
