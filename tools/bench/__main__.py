@@ -14,6 +14,7 @@ import json
 import shlex
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from tools.bench import journal, machine, peers
 from tools.bench.frame import Json, Measure, lines
@@ -33,6 +34,9 @@ def parser() -> argparse.ArgumentParser:
     bench.add_argument("--repeats", type=int, default=5, help="repetitions of each case")
     bench.add_argument("--real", action="store_true", help="events of 446 bytes, as BTCUSDT's")
     bench.add_argument("--full", action="store_true", help="J6 over all 25 million lines")
+    bench.add_argument(
+        "--folder", type=Path, default=machine.FOLDER, help="on the disk to measure (var/bench)"
+    )
     bench.add_argument("--json", action="store_true", help="one JSON document with all samples")
     return command
 
@@ -42,12 +46,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     given = list(sys.argv[1:] if argv is None else argv)
     arguments = parser().parse_args(given)
     command = shlex.join(["python", "-m", "tools.bench", *given])
-    head: Json = {"bench": arguments.bench, "command": command, **machine.describe()}
+    head: Json = {
+        "bench": arguments.bench,
+        "command": command,
+        **machine.describe(arguments.folder),
+    }
     plan = journal.Plan(
         peers=peers.set_up() if arguments.peers else None,
         repeats=arguments.repeats,
         is_real=arguments.real,
         is_full=arguments.full,
+        folder=arguments.folder.resolve(),
     )
     measures: list[Measure] = []
     for id_ in arguments.only or journal.MEASURES:

@@ -21,14 +21,14 @@ PACKAGES = ("orjson", "jsonschema-rs", "msgspec", "portalocker")
 SYNC_SAMPLES = 200
 
 
-def describe() -> Json:
-    """Return what stands at the head of every report."""
+def describe(folder: Path = FOLDER) -> Json:
+    """Return what stands at the head of every report, for measures in a folder."""
     memory_gb = psutil.virtual_memory().total / 1024**3
     load = ", ".join(f"{value:.2f}" for value in psutil.getloadavg())
     return {
         "machine": f"{_processor()}, {os.cpu_count()} cores, {memory_gb:.0f} GB",
         "system": f"{platform.system()} {platform.release()}, load {load}",
-        "disk": disk(FOLDER),
+        "disk": disk(folder),
     }
 
 

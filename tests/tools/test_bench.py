@@ -1,0 +1,125 @@
+"""The benchmark's frame, and that every store is given the same work and holds it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tools.bench import journal, peers, worker, workload
+from tools.bench.__main__ import main
+from tools.bench.frame import Limit, Measure, lines
+from tools.bench.peer_stores import PEER_STORES
+from tools.bench.stores import STORES
+
+
+@pytest.mark.parametrize(
+    ("limit", "value", "verdict"),
+    [
+        (Limit(1.0, 1.5), 0.99, "NOT MET"),
+        (Limit(1.0, 1.5), 1.0, "must met"),
+        (Limit(1.0, 1.5), 1.5, "goal met"),
+        (Limit(60, 20, is_most=True), 60.1, "NOT MET"),
+        (Limit(60, 20, is_most=True), 60, "must met"),
+        (Limit(60, 20, is_most=True), 20, "goal met"),
+    ],
+)
+def test_limit_judges_a_figure_on_its_own_side(limit: Limit, value: float, verdict: str) -> None:
+    """A figure at the limit meets it, whichever direction is the better one."""
+    assert Measure("J0", "a", value, "x", limit).verdict == verdict
+
+
+def test_report_ends_with_what_was_missed_and_what_was_not_measured() -> None:
+    """The last line tells by itself how the benchmark ended."""
+    measures = [
+        Measure("J1", "a", 2.0, "x", Limit(1, 1.5)),
+        Measure("J2", "b", None, "x", Limit(1, 1.5), notes=["redis: no server"]),
+        Measure("J3", "c", 0.1, "x", Limit(1, 1.5), {"c": [0.1, 0.2]}),
+    ]
+    report = lines({"bench": "journal"}, measures)
+
+    assert report[-1] == "3 measures: 1 met, not met: J3, not measured: J2"
+    assert any("redis: no server" in line for line in report)
+    assert any("0.15 (0.1-0.2), 2 samples" in line for line in report)
+
+
+def test_events_of_the_benchmark_have_380_bytes_and_ids_of_their_own() -> None:
+    """The issue's figures are for events of 380 bytes; real ones are as long as BTCUSDT's."""
+    codec = workload.codec()
+    small = [codec.encode(workload.QUEUE, event) for event in workload.ticks(300)]
+    real = [codec.encode(workload.QUEUE, event) for event in workload.ticks(300, is_real=True)]
+
+    assert {len(event) for event in small} == {workload.EVENT_BYTES}
+    assert len(set(small)) == 300
+    assert {len(event) for event in real} == {447}
+
+
+@pytest.mark.parametrize("store", sorted(STORES))
+def test_each_store_of_our_own_holds_what_it_was_given(store: str, tmp_path: Path) -> None:
+    """A rate is worth nothing where events were lost; the case itself would refuse it."""
+    task = {"store": store, "folder": str(tmp_path / "at"), "batch": 16, "seconds": 0.05}
+    answer = worker.call("append", task)
+
+    assert answer["events"] > 0
+    assert answer["events"] % 16 == 0
+
+
+def test_journal_and_floor_write_the_same_bytes(tmp_path: Path) -> None:
+    """The floor is the same line without the protocol, so that a share of it means something."""
+    codec = workload.codec()
+    batch = [codec.encode(workload.QUEUE, event) for event in workload.ticks(20)]
+    for name in ("journal", "floor"):
+        (tmp_path / name).mkdir()
+        store = STORES[name](tmp_path / name)
+        store.append(batch)
+        assert store.count() == 20
+        store.close()
+    inbox = tmp_path / "journal" / workload.QUEUE / "inbox.jsonl"
+
+    assert inbox.read_bytes() == (tmp_path / "floor" / "floor.jsonl").read_bytes()
+
+
+def test_case_that_fails_tells_its_last_words(tmp_path: Path) -> None:
+    """A broken peer is named with its reason, so the reason has to come through."""
+    with pytest.raises(worker.WorkerFailed, match="no_such_store"):
+        worker.call(
+            "append", {"store": "no_such_store", "folder": str(tmp_path), "batch": 1, "seconds": 0}
+        )
+
+
+def test_peers_that_cannot_be_had_are_named_with_the_reason(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No network, no packages: nothing is silently left out of a comparison."""
+
+    def refuse(*_: object) -> None:
+        raise OSError("no network")
+
+    monkeypatch.setattr(peers, "HOME", tmp_path)
+    monkeypatch.setattr(peers, "_run", refuse)
+    monkeypatch.setattr("venv.create", lambda *_, **__: None)
+    found = peers.set_up()
+    plan = journal.Plan(peers=found)
+
+    assert not any(found.has(peer) for peer in PEER_STORES)
+    for rival in journal.RIVALS:
+        assert "no network" in journal._why_absent(plan, rival)
+
+
+def test_bench_of_one_measure_prints_a_document_with_all_samples(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The command's JSON holds machine, disk, versions and every sample; the exit code judges."""
+    monkeypatch.setattr(journal, "SINGLE_EVENTS", 80)
+    where = ["--folder", str(tmp_path)]
+    code = main(["journal", "--only", "J4", "--repeats", "2", "--json", *where])
+    document = json.loads(capsys.readouterr().out)
+    (measure,) = document["measures"]
+
+    assert {"bench", "command", "machine", "system", "disk", "versions"} <= document.keys()
+    assert "sync p50" in document["disk"]
+    assert measure["id"] == "J4"
+    assert len(measure["samples"]["ratio"]) == 2
+    assert measure["must"] == 1.5
+    assert code == (measure["verdict"] == "NOT MET")
