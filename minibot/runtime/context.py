@@ -259,7 +259,7 @@ class RoleContext:
             print(f"STOP.flag could not be raised: {error}", file=sys.stderr, flush=True)
         try:
             event = Event(
-                ts=self.clock.now_ms(),
+                ts=self._stop_ts(),
                 id=stop_id(self.run_id, self.name),
                 source=self.name,
                 run_id=self.run_id,
@@ -274,6 +274,16 @@ class RoleContext:
         print(f"STOP {record.reason_code}: {record.detail}", file=sys.stderr, flush=True)
         self.log.error("stop", event=event, reason_code=record.reason_code, detail=record.detail)
         return code
+
+    def _stop_ts(self) -> int:
+        """Return market time, or that of the run's beginning where the clock cannot be read.
+
+        The clock's file is read when it is first needed, which may be now, without a descriptor.
+        """
+        try:
+            return self.clock.now_ms()
+        except (OSError, RunStop):
+            return self.manifest.clock_origin_ms
 
     def journal(self, record: StopRecord) -> None:
         """Append a planned END to the own part of `stop_journal`."""

@@ -255,8 +255,10 @@ def sweep(folder: Path, how: str, inner: dict[str, Any], **task: Any) -> list[Sw
 
 
 @pytest.mark.real_injection("cc")
-@pytest.mark.row("F28", "F01", "F40")
-@pytest.mark.fault("F28", "F01", by="shim: SIGKILL after and within each call", ends="SURVIVE")
+@pytest.mark.row("F28", "F01", "F45", "F46")
+@pytest.mark.fault(
+    "F28", "F01", "F45", "F46", by="shim: SIGKILL after and within each call", ends="SURVIVE"
+)
 @pytest.mark.parametrize("how", ["killed", "half"])
 @pytest.mark.parametrize("is_eager", [True, False])
 def test_writer_killed_at_any_call_of_appends_and_a_rotation_loses_nothing(

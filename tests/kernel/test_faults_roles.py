@@ -14,9 +14,11 @@ import pytest
 
 from minibot.kernel import canonical
 from minibot.kernel.cursor import Cursor
+from minibot.kernel.line import encode_line
 from minibot.kernel.position import Position
+from minibot.kernel.queue import open_writer
 from tests.kernel.independent import assert_evidence
-from tests.kernel.injection import Group, Said, Space, image, strace, tmpfs
+from tests.kernel.injection import Group, Said, Space, image, shim, strace, tmpfs
 from tests.kernel.kernel_support import change
 from tests.kernel.role_again import Again, Json
 from tests.runs import ShortRun
@@ -231,6 +233,55 @@ def test_torn_output_of_a_role_is_repaired_on_record(again: Again) -> None:
     assert "QUEUE_TAIL_REPAIRED" in [found["kind"] for found in again.incidents(EXECUTION)]
 
 
+@pytest.mark.row("F35")
+def test_missing_cursor_and_acks_beside_outputs_stop(again: Again) -> None:
+    """Execution never begins again in silence where it had traded: its outputs contradict it."""
+    before = outputs(again)
+    for path in [acks_of(again) / "cursor.json", *acks_of(again).glob("acks.*")]:
+        path.unlink()
+    said = again.start(EXECUTION)
+
+    assert_stopped(again, said, "NONDETERMINISM")
+    assert outputs(again) == before
+
+
+@pytest.mark.row("F44")
+@pytest.mark.fault(
+    "F44", by="a role started while another process writes its queue", ends="STOP(QUEUE_LOCKED)"
+)
+@pytest.mark.parametrize("queue", OUTPUTS)
+def test_second_process_of_a_role_stops_and_the_first_goes_on(again: Again, queue: str) -> None:
+    """No line of the second stands anywhere, and the first appends its own."""
+    first = open_writer(again.queues, queue)
+    before = outputs(again)
+    said = again.start(EXECUTION)
+
+    assert (said.code, said.reason) == (STOPPED, "QUEUE_LOCKED")
+    assert outputs(again) == before
+    first.append([encode_line(again.lines(queue)[-1])])
+    first.close()
+
+
+@pytest.mark.real_injection("cc")
+@pytest.mark.row("F34", "F01", "F62")
+@pytest.mark.fault(
+    "F34", "F62", by="shim: SIGKILL within a write of a role, at nine of them", ends="SURVIVE"
+)
+@pytest.mark.parametrize("write", [0, 7, 14, 21, 28, 35, 42, 49, 56])
+def test_role_killed_within_a_write_is_finished_by_its_successor(again: Again, write: int) -> None:
+    """Order log, outputs, heads, health, cursor: wherever it died, nothing is there twice."""
+    before = outputs(again)
+    forget_outputs(again)
+    environ = [f"{name}={value}" for name, value in shim().items()]
+    said = again.start(EXECUTION, wrap=["env", *environ, f"SHIM_HOW=half:{write}"])
+    assert said.code in (-9, 0)  # 0: it ended before that write.
+    for name, data in outputs(again).items():
+        assert before[name].startswith(data[: data.rfind(b"\n") + 1])
+
+    assert again.start(EXECUTION).code == 0
+    assert outputs(again) == before
+
+
 # --- dead letters -------------------------------------------------------------------------------
 
 
@@ -362,6 +413,13 @@ def test_role_killed_for_its_memory_is_finished_by_its_successor(
     assert outputs(again) == before
 
 
+NO_DESCRIPTORS = """
+    import resource
+    count = len(os.listdir("/proc/self/fd"))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (count - 1, count - 1))
+"""
+
+
 # --- disks --------------------------------------------------------------------------------------
 
 # After the role has opened everything, and before it writes, the disk is spoiled.
@@ -470,4 +528,17 @@ def test_logs_that_cannot_be_written_cost_no_event(again_on: Any) -> None:
     said = again.start(EXECUTION, wrap=[*wrap, "sh", "-ec", script, "sh"])
 
     assert said.code == 0, said.err
+    assert outputs(again) == before
+
+
+@pytest.mark.real_injection("linux")
+@pytest.mark.row("F56")
+@pytest.mark.fault("F56", by="RLIMIT_NOFILE lowered under a role", ends="STOP(FD_EXHAUSTED)")
+def test_stop_of_a_role_without_descriptors_lands(again: Again) -> None:
+    """What STOP needs was opened at the start."""
+    forget_outputs(again)
+    before = outputs(again)
+    said = again.start(EXECUTION, code=SPOIL.format(spoil=NO_DESCRIPTORS.strip()))
+
+    assert_stopped(again, said, "FD_EXHAUSTED")
     assert outputs(again) == before

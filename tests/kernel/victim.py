@@ -1,8 +1,8 @@
 """What the tests of faults do in a process of its own: `python -m tests.kernel.victim TASK`.
 
 TASK is a JSON object; `do` names a function here. Progress goes to standard output as it happens,
-so that a test knows what was acknowledged before the process died. A `RunStop` ends the process
-as it ends a role: `STOP <code>: <detail>` on standard error, exit code 10.
+so that a test knows what was acknowledged before the process died. An error ends the process as it
+ends a role: `STOP <code>: <detail>` on standard error, exit code 10.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import Any, Final
 
 from minibot.kernel.errors import Refusal, RunStop
 from minibot.kernel.files import write_hashed
-from minibot.runtime.role import ignore_signals
+from minibot.runtime.role import ignore_signals, stop_record
 from tests.kernel.kernel_support import lines_of, open_journal
 
 STOPPED: Final = 10
@@ -115,12 +115,15 @@ def guarded(task: Task) -> int:
     """Run a task; return the exit code that a role would end with."""
     try:
         ACTS[task["do"]](task)
-    except RunStop as stop:
-        os.write(2, f"STOP {stop.reason_code}: {stop.detail}\n".encode())
-        return STOPPED
     except Refusal as refusal:
         os.write(2, f"REFUSE {refusal}\n".encode())
         return REFUSED
+    except (RunStop, OSError) as error:
+        record = stop_record("victim", error)
+        if record is None:
+            raise
+        os.write(2, f"STOP {record.reason_code}: {record.detail}\n".encode())
+        return STOPPED
     return 0
 
 
