@@ -43,7 +43,9 @@ RUN_ID: Final = "20261120_074600"
 SOURCE, OUTPUT, READER = "signals", "order_intents", "risk_role"
 SEGMENT_BYTES: Final = 16 * 1024
 ROUND_KILLS: Final = 250
-LIFE_S_MAX: Final = 0.015
+LIFE_S_MAX: Final = 0.01
+# A reader with nothing to read says nothing.
+SILENT_S: Final = 0.05
 STUCK_S: Final = 30.0
 FINDINGS_MAX: Final = 10
 _NOTE: Final = struct.Struct(">cQ")
@@ -82,9 +84,10 @@ class Child:
     pid: int
     pipe: int
     rest: bytes = b""
+    said: list[tuple[bytes, int]] = field(default_factory=list)
 
-    def notes(self) -> list[tuple[bytes, int]]:
-        """Return what it has said since; whole notes only."""
+    def hear(self) -> bool:
+        """Take in what it has said, whole notes only; return whether it has acknowledged."""
         while True:
             try:
                 more = os.read(self.pipe, 65536)
@@ -94,9 +97,9 @@ class Child:
             if not more:
                 break
         whole = len(self.rest) // _NOTE.size * _NOTE.size
-        said = list(_NOTE.iter_unpack(self.rest[:whole]))
+        self.said += _NOTE.iter_unpack(self.rest[:whole])
         self.rest = self.rest[whole:]
-        return said
+        return any(kind in (ACKNOWLEDGED, STOPPED) for kind, _ in self.said)
 
 
 # --- the children -----------------------------------------------------------------------------
@@ -188,7 +191,7 @@ class Round:
         try:
             for _ in range(kills):
                 name = self._rnd.choice(("writer", "writer", "reader"))
-                time.sleep(self._rnd.random() ** 2 * LIFE_S_MAX)
+                self._let_live(children[name])
                 self._end(children[name])
                 self._observe()
                 children[name] = self._start(name)
@@ -201,18 +204,26 @@ class Round:
     def _start(self, name: str) -> Child:
         return fork(name, write_on if name == "writer" else read_on, self._root, self._is_eager)
 
+    def _let_live(self, child: Child) -> None:
+        """Wait for a drawn moment: within its start, or after its first line, whatever the load."""
+        if self._rnd.random() < 0.7:
+            end = time.monotonic() + SILENT_S
+            while not child.hear() and time.monotonic() < end:
+                time.sleep(0.0002)
+        time.sleep(self._rnd.random() ** 2 * LIFE_S_MAX)
+
     def _end(self, child: Child, *, is_counted: bool = True) -> None:
         """Kill a child and hear what it had said before."""
         if sys.platform == "win32":
             raise Failed("this system has no SIGKILL")
         os.kill(child.pid, signal.SIGKILL)
         os.waitpid(child.pid, 0)
-        said = child.notes()
+        has_acknowledged = child.hear()
         os.close(child.pipe)
         if is_counted:
             self._tally.kills[child.name] += 1
-            self._tally.early += not any(kind == ACKNOWLEDGED for kind, _ in said)
-        for kind, number in said:
+            self._tally.early += not has_acknowledged
+        for kind, number in child.said:
             if kind == ACKNOWLEDGED:
                 self._acknowledged[child.name] = max(self._acknowledged[child.name], number)
             elif kind == KEPT:
