@@ -38,6 +38,7 @@ REAL: Final = "real_injection"
 LAST_PROVEN: Final = 61  # Groups A, B and C: what queues, cursors, locks and disks do to a run.
 
 FAULT: Final = re.compile(r"^\| (F\d+) \| (.*?) \| (.*?) \|$")
+INVARIANT: Final = re.compile(r"^\| (I\d+) \| (.*?) \|$", re.MULTILINE)
 GROUP: Final = re.compile(r"^## ([A-Z]\. .*)$")
 STOPS: Final = re.compile(r"STOP\(([A-Z_ /]+)\)")
 CODE: Final = re.compile(r"\b[A-Z]+(?:_[A-Z]+)+\b")
@@ -253,13 +254,26 @@ def complaints(
     return found
 
 
-def page(faults: Sequence[Fault], proofs: Sequence[Proof], named: Mapping[str, Named]) -> str:
+def page(
+    faults: Sequence[Fault],
+    proofs: Sequence[Proof],
+    named: Mapping[str, Named],
+    invariants: Mapping[str, str],
+) -> str:
     """Return the text of the page."""
     by_fault: dict[str, list[Proof]] = defaultdict(list)
     for proof in proofs:
         for fault_id in proof.faults:
             by_fault[fault_id].append(proof)
     lines = list(summary(faults, proofs, named))
+    lines += ["", "## What holds after every fault", "", "| id | invariant | asserted in |"]
+    lines.append("| --- | --- | --- |")
+    for invariant, what in invariants.items():
+        files = dict.fromkeys(
+            test.partition("::")[0] for test in named.get(invariant, NOBODY).tests
+        )
+        links = ", ".join(f"[{Path(file).stem}](../{file})" for file in files)
+        lines.append(f"| {invariant} | {what} | {links or 'no test names it yet'} |")
     for group in dict.fromkeys(fault.group for fault in faults):
         lines += ["", f"## {group}", "", "| fault | injected by | ended in | test |"]
         lines.append("| --- | --- | --- | --- |")
@@ -331,7 +345,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         for fault_id in {*marked, *drills}
     }
     found += complaints(faults, proofs, named)
-    text = page(faults, proofs, named)
+    invariants = dict(INVARIANT.findall((args.root / CATALOGUE).read_text(encoding="utf-8")))
+    text = page(faults, proofs, named, invariants)
     target = args.root / PAGE
     if args.write:
         target.write_text(text, encoding="utf-8")

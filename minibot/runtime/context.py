@@ -252,11 +252,7 @@ class RoleContext:
         """
         code = STOPPED
         event = None
-        try:
-            raise_flag(self.var.stop, self.var.flag, self.name)
-            release_reserve(self.var.stop, self.name)
-        except (OSError, RunStop) as error:
-            print(f"STOP.flag could not be raised: {error}", file=sys.stderr, flush=True)
+        self._raise_flag()
         try:
             event = Event(
                 ts=self._stop_ts(),
@@ -274,6 +270,26 @@ class RoleContext:
         print(f"STOP {record.reason_code}: {record.detail}", file=sys.stderr, flush=True)
         self.log.error("stop", event=event, reason_code=record.reason_code, detail=record.detail)
         return code
+
+    def _raise_flag(self) -> None:
+        """Raise the flag and give the reserve back, each whatever becomes of the other.
+
+        Where a name needs room too (a link costs a tmpfs an inode), the reserve gives it.
+        """
+        for is_last in (False, True):
+            failure: OSError | RunStop | None = None
+            try:
+                raise_flag(self.var.stop, self.var.flag, self.name)
+            except (OSError, RunStop) as error:
+                failure = error
+            try:
+                release_reserve(self.var.stop, self.name)
+            except OSError as error:
+                failure = failure or error
+            if failure is None:
+                return
+            if is_last:
+                print(f"STOP.flag could not be raised: {failure}", file=sys.stderr, flush=True)
 
     def _stop_ts(self) -> int:
         """Return market time, or that of the run's beginning where the clock cannot be read.

@@ -24,12 +24,12 @@ from minibot.runtime.stop import StopRecord
 # What an error of the operating system means for a run (fault catalogue, groups A and C).
 _OS_CODES = {
     errno.ENOSPC: "IO_ENOSPC",
-    errno.EDQUOT if hasattr(errno, "EDQUOT") else errno.ENOSPC: "IO_ENOSPC",
     errno.EROFS: "IO_READONLY",
     errno.EMFILE: "FD_EXHAUSTED",
     errno.ENFILE: "FD_EXHAUSTED",
     errno.EIO: "IO_EIO",
     errno.EFBIG: "IO_EIO",
+    getattr(errno, "EDQUOT", errno.EFBIG): "IO_EIO",
 }
 
 

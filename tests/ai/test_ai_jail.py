@@ -44,7 +44,7 @@ def prober(tmp_path: Path) -> Iterator[Child]:
 
 
 @linux_only
-@pytest.mark.row("N-100", "N-16", "F128", "F129", "F130", "F131")
+@pytest.mark.row("N-100", "N-16", "F128", "F129", "F130", "F131", "I9")
 def test_jail_every_attempt_to_break_out_is_denied(prober: Child, tmp_path: Path) -> None:
     """Network, files, processes, signals and escapes: the kernel says no to each; threads work."""
     secret = tmp_path / "secret.json"

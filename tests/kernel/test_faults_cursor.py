@@ -17,6 +17,8 @@ from minibot.kernel.queue import make_queue, open_reader, open_writer
 from tests.kernel.independent import assert_kept, everything
 from tests.kernel.kernel_support import json_of, lines_of
 
+# What the tests here hold after each fault, as far as it applies.
+pytestmark = pytest.mark.row("I1", "I3")
 RUN = "20261120_074600"
 QUEUE, READER = "signals", "risk_role"
 ALL = [json_of(number) for number in range(1, 13)]

@@ -23,6 +23,8 @@ from tests.kernel.kernel_support import change
 from tests.kernel.role_again import Again, Json
 from tests.runs import ShortRun
 
+# What the tests here hold after each fault, as far as it applies.
+pytestmark = pytest.mark.row("I1", "I2", "I4", "I5", "I10")
 EXECUTION = "execution_role"
 OUTPUTS = ("fills", "order_results")
 STOPPED, CRASHED = 10, 11
@@ -474,18 +476,25 @@ def again_on(
         space.close()
 
 
-@pytest.mark.real_injection("ext4")
-@pytest.mark.row("F52", "F53", "F04")
+@pytest.mark.real_injection("ext4", "tmpfs")
+@pytest.mark.row("F52", "F53")
 @pytest.mark.fault(
     "F52",
-    by="ext4 filled to the last byte under a role",
+    by="ext4 and tmpfs filled to the last byte under a role",
     ends="the STOP still lands: flag by link, line from a reserve",
 )
-@pytest.mark.fault("F53", by="ext4 without a free inode under a role", ends="STOP(IO_ENOSPC)")
+@pytest.mark.fault(
+    "F53", by="ext4 and tmpfs without a free inode under a role", ends="STOP(IO_ENOSPC)"
+)
+@pytest.mark.parametrize(
+    "disk",
+    [image("ext4", 48, make="-N 400"), tmpfs("size=24m,nr_inodes=300")],
+    ids=["ext4", "tmpfs"],
+)
 @pytest.mark.parametrize("spoil", [FILL, FILL_INODES], ids=["bytes", "inodes"])
-def test_stop_of_a_role_lands_on_a_disk_that_is_full(again_on: Any, spoil: str) -> None:
+def test_stop_of_a_role_lands_on_a_disk_that_is_full(again_on: Any, spoil: str, disk: str) -> None:
     """Flag and journal are there, and what was written before is a prefix of what should be."""
-    again, wrap = again_on(image("ext4", 48, make="-N 400"))
+    again, wrap = again_on(disk)
     before = outputs(again)
     forget_outputs(again)
     said = again.start(EXECUTION, wrap=wrap, code=SPOIL.format(spoil=spoil.strip("\n").lstrip()))

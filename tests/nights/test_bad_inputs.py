@@ -89,7 +89,7 @@ def test_var_that_cannot_be_written_is_refused_by_name(tmp_path: Path) -> None:
     assert "Traceback" not in said
 
 
-@pytest.mark.row("N-89")
+@pytest.mark.row("N-89", "F70")
 def test_start_while_the_flag_stands_is_refused(tmp_path: Path) -> None:
     """A stopped installation does not start again by itself (F70)."""
     (tmp_path / "var").mkdir(mode=0o700)
@@ -98,6 +98,7 @@ def test_start_while_the_flag_stands_is_refused(tmp_path: Path) -> None:
     assert_refused(demo(tmp_path / "var"), {2}, "STOP", tmp_path / "var")
 
 
+@pytest.mark.row("F69")
 def test_second_start_on_the_same_var_is_refused_and_the_first_goes_on(tmp_path: Path) -> None:
     """Two runs never share a `var` (F69); Ctrl-C then ends the first one in order."""
     night = Night(tmp_path / "var")

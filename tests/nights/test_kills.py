@@ -31,7 +31,7 @@ def await_ticks(night: Night, before: int) -> None:
     wait_until(lambda: night.lines("market_ticks") > before, "ticks go on")
 
 
-@pytest.mark.row("N-14", "N-20", "N-02", "N-121", "N-103", "D-60", "B-70")
+@pytest.mark.row("N-14", "N-20", "N-02", "N-121", "N-103", "D-60", "B-70", "I1", "I2", "I7", "F62")
 def test_night_with_each_role_killed_once_ends_well_and_replays_identical(tmp_path: Path) -> None:
     """Each role is killed in turn; it comes back within its budget and its outputs are exact."""
     night = Night(tmp_path / "var", ["duration_ms=420000"])
@@ -61,7 +61,7 @@ def test_night_with_each_role_killed_once_ends_well_and_replays_identical(tmp_pa
     assert len(client_orders) == len(set(client_orders))
 
 
-@pytest.mark.row("N-89", "N-35")
+@pytest.mark.row("N-89", "N-35", "F67")
 def test_killed_launcher_leaves_no_orphan_and_the_next_start_seals_its_run(tmp_path: Path) -> None:
     """Every role sees that the launcher is gone; the next start recovers and says so (F67)."""
     night = Night(tmp_path / "var")

@@ -107,7 +107,7 @@ def test_config_without_one_of_the_eight_keys_is_refused_by_its_name(
     assert [text.split(":")[0] for text in refused(path)] == [key]
 
 
-@pytest.mark.row("N-92")
+@pytest.mark.row("N-92", "F146")
 @pytest.mark.parametrize("key", sorted(set(leaves(RAW))))
 def test_config_without_any_single_key_is_refused_by_its_name(key: str, tmp_path: Path) -> None:
     """No key has a default that stands elsewhere: risk limits least of all."""
@@ -234,7 +234,7 @@ def test_config_is_frozen() -> None:
 # --- refusals ---------------------------------------------------------------------------------
 
 
-@pytest.mark.row("N-22")
+@pytest.mark.row("N-22", "F146")
 @pytest.mark.parametrize(
     ("text", "words"),
     [

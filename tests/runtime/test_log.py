@@ -115,7 +115,7 @@ def test_log_opened_again_goes_on_in_the_same_file(tmp_path: Path) -> None:
     assert [line["kind"] for line in lines(second)] == ["before", "after"]
 
 
-@pytest.mark.row("N-12")
+@pytest.mark.row("N-12", "I8")
 def test_log_never_shows_a_secret(tmp_path: Path) -> None:
     """Known values and named fields are taken out of kinds, texts, keys and nested values."""
     redact.learn(["marker-of-the-log-test"])

@@ -9,7 +9,9 @@ import pytest
 from tools import faults
 
 CATALOGUE = """
-| id | fault | ends in |
+| id | invariant |
+| --- | --- |
+| I1 | Nothing is lost. |
 ## A. Files
 | id | fault | ends in |
 | --- | --- | --- |
@@ -33,7 +35,7 @@ def test_torn(): ...
 @pytest.mark.parametrize("code", ["IO_ENOSPC", "IO_EIO"])
 def test_full(code): ...
 
-@pytest.mark.row("F62")
+@pytest.mark.row("F62", "I1")
 def test_killed(): ...
 """
 
@@ -77,6 +79,7 @@ def test_check_passes_when_every_fault_has_its_end(
         "| F02 | bad disk (needs strace) | STOP(IO_EIO) | [test_full](../tests/room/test_a.py) |"
         in page
     )
+    assert "| I1 | Nothing is lost. | [test_a](../tests/room/test_a.py) |" in page
     assert "| F62 | | named by its row mark | [test_killed](../tests/room/test_a.py) |" in page
     assert "drill `hang` in a whole run" in page
     assert "Without a test or drill: F64." in page
