@@ -49,8 +49,8 @@ def run(arguments: argparse.Namespace) -> int:
         "",
         "What nothing on this machine finds: a whole night written anew, every hash included, "
         "before its root was published or signed elsewhere.",
-        "So publish the root in the morning (it stands in seal.json and in the summary), or set "
-        "secrets.seal_public_key (minibot seal-key).",
+        "So publish the root in the morning (`minibot accept` says it), or have seals signed: "
+        "secrets.seal_public_key, `minibot seal-key`.",
         f"the run itself: {'not touched' if is_untouched else 'CHANGED'}",
         f"tamper-demo {run_dir.name}: {verdict}",
     ]

@@ -143,7 +143,7 @@ def judged(trick: Trick, copy: Path, published: str, public_key: str | None) -> 
     if not found and VERIFY in asked:
         found = _found(copy, public_key=public_key, bytes_too=False)
     signed = [finding for finding in found if finding.code == "SEAL_SIGNATURE"]
-    if SIGNATURE in asked:
+    if SIGNATURE in asked or signed:
         outcome.said[SIGNATURE] = finding_line(signed[0]) if signed else ""
     rest = [finding for finding in found if finding not in signed]
     outcome.finding = _first(rest or signed)
