@@ -42,7 +42,6 @@ __all__ = [
     "remove_temps",
     "sync",
     "sync_folder",
-    "sync_stop",
     "unsafe",
     "write_all",
     "write_atomic",
@@ -133,12 +132,8 @@ def sync(call: Callable[[], None], path: StrPath) -> None:
     try:
         call()
     except OSError as error:
-        raise sync_stop(error, path) from error
-
-
-def sync_stop(error: OSError, path: StrPath) -> RunStop:
-    """Return the STOP that a failed sync means, whatever its error."""
-    return RunStop(COMPONENT, "IO_FSYNC", f"sync of {os.fspath(path)}: {error.strerror or error}")
+        detail = f"sync of {os.fspath(path)}: {error.strerror or error}"
+        raise RunStop(COMPONENT, "IO_FSYNC", detail) from error
 
 
 def sync_folder(files: Files, folder: StrPath) -> None:

@@ -25,8 +25,8 @@ from minibot.kernel.files import (
     StrPath,
     io_stop,
     is_sharing_violation,
+    sync,
     sync_folder,
-    sync_stop,
     write_all,
 )
 from minibot.kernel.head import Head, HeadWriter, create_head, head_path
@@ -323,23 +323,22 @@ class JournalWriter:
         """Refuse to write into a file that is not ours alone, or no longer the one by that name."""
         files, at = self._files, self._at
         try:
-            size = files.fstat(self._fd).size
             named = files.stat(self._name)
             head = files.stat(self._head_name)
         except OSError as error:
             raise io_stop(error, "look at", self._path) from error
         if (
-            size != at.offset
-            or named is None
+            named is None
             or head is None
             or named.identity != self._identity
             or head.identity != self._head_identity
+            or named.size != at.offset
         ):
-            self._refuse_files(size, named, head)
+            self._refuse_files(named, head)
 
-    def _refuse_files(self, size: int, named: Stat | None, head: Stat | None) -> NoReturn:
+    def _refuse_files(self, named: Stat | None, head: Stat | None) -> NoReturn:
         """Say what somebody else has done to our files."""
-        at = self._at
+        at, size = self._at, 0 if named is None else named.size
         for path, status, identity in (
             (self._path, named, self._identity),
             (self._head.path, head, self._head_identity),
@@ -362,10 +361,10 @@ class JournalWriter:
     def _datasync(self) -> None:
         self.sync_started_ns = self._files.monotonic_ns()
         try:
-            self._files.datasync(self._fd)
-        except OSError as error:
+            sync(lambda: self._files.datasync(self._fd), self._path)
+        except RunStop:
             mark_suspect(self.folder, self.stem, self._files)
-            raise sync_stop(error, self._path) from error
+            raise
         finally:
             self.sync_started_ns = 0
 
