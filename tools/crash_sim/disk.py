@@ -103,6 +103,7 @@ class SimFiles(Files):
         pending: Operations on names that a crash may take, in order.
         before: Called before each change, and within long writes.
         short_bytes: The most that one write takes; None for all.
+        space_bytes: How much more may be written before the disk is full; None: never.
         kept: What observers worked out from the names; emptied when a name changes.
     """
 
@@ -124,6 +125,7 @@ class SimFiles(Files):
         self.pending: list[NameChange] = []
         self.before: Before | None = None
         self.short_bytes: int | None = None
+        self.space_bytes: int | None = None
         self.kept: dict[str, Any] = {}
         self._open: dict[int, tuple[Node, str]] = {}
         self._locked: dict[int, int] = {}
@@ -171,7 +173,7 @@ class SimFiles(Files):
         """Write into the cache; long writes may be seen in half by who crashes them."""
         node, name = self._open[fd]
         self._enter("pwrite", name)
-        count = len(data) if self.short_bytes is None else min(len(data), self.short_bytes)
+        count = self._room_for(len(data))
         if self.before is not None and count > ATOMIC_BYTES:
             # A process may die in the middle of a long write; of one as short as a head's slot, in
             # one page, no system makes two: the page is locked while it is copied.
@@ -319,6 +321,10 @@ class SimFiles(Files):
         self._open.clear()
         self._locked.clear()
 
+    def step_clock(self, nanoseconds: int) -> None:
+        """Let the machine's time jump, in either direction."""
+        self._now_ns += nanoseconds
+
     def settle(self) -> None:
         """Put everything on the disk, as time alone would."""
         for node in self.nodes():
@@ -353,6 +359,17 @@ class SimFiles(Files):
     def _enter(self, call: str, name: str) -> None:
         if self.before is not None:
             self.before(call, name)
+
+    def _room_for(self, count: int) -> int:
+        """Return how many bytes one write takes; a full disk takes the rest that fits, then none."""
+        if self.short_bytes is not None:
+            count = min(count, self.short_bytes)
+        if self.space_bytes is not None and count:
+            count = min(count, self.space_bytes)
+            if not count:
+                raise OSError(errno.ENOSPC, "no space left on device")
+            self.space_bytes -= count
+        return count
 
     def _put(self, node: Node, data: bytes | memoryview, offset: int) -> None:
         if not data:
