@@ -11,7 +11,8 @@ import multiprocessing
 import os
 from binascii import hexlify
 from collections.abc import Iterable
-from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures import BrokenExecutor, Future, ProcessPoolExecutor
+from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
 from types import TracebackType
@@ -178,9 +179,10 @@ class Sweeper:
         if self._jobs < 2 or sum(job.end for job in planned) < POOLED_BYTES_MIN:
             return
         self._pool = ProcessPoolExecutor(self._jobs, multiprocessing.get_context("spawn"))
-        for job in planned:
-            self._known[job] = self._pool.submit(sweep, job)
-            self._by_path[job.path] = job
+        with suppress(BrokenExecutor):
+            for job in planned:
+                self._known[job] = self._pool.submit(sweep, job)
+                self._by_path[job.path] = job
 
     def swept(self, job: Job) -> Swept | None:
         """Return what a file holds when all of it is right; None where anything is not.
@@ -189,7 +191,10 @@ class Sweeper:
             RunStop: The disk cannot be read.
         """
         future = self._known.get(job)
-        return sweep(job, self._files) if future is None else future.result()
+        if future is not None:
+            with suppress(BrokenExecutor):  # A process was killed: then it is swept here.
+                return future.result()
+        return sweep(job, self._files)
 
     def digest(self, path: Path) -> tuple[int, str] | None:
         """Return size and sha256 of a file that was planned and is right; None otherwise."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 import random
 import shutil
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
 import pytest
@@ -181,3 +183,26 @@ def test_quick_verify_of_a_file_is_refused(run: Path) -> None:
     """A file alone has no seal and no list."""
     with pytest.raises(Refusal):
         list(verify_quick(run / "queues" / "fills" / "inbox.jsonl"))
+
+
+def test_killed_process_of_a_sweep_changes_nothing(
+    run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What it would have swept is swept by who waits for it."""
+    change(run / "queues" / "fills" / "inbox.000002.jsonl", 100)
+    wanted = slow(run)
+
+    class Broken:
+        def __init__(self, *_: object) -> None: ...
+
+        def submit(self, *_: object) -> Future[None]:
+            future: Future[None] = Future()
+            future.set_exception(BrokenProcessPool("killed"))
+            return future
+
+        def shutdown(self, **_: object) -> None: ...
+
+    monkeypatch.setattr(sweeping, "POOLED_BYTES_MIN", 0)
+    monkeypatch.setattr(sweeping, "ProcessPoolExecutor", Broken)
+
+    assert list(verify_tree(run, jobs=2)) == wanted
