@@ -9,8 +9,9 @@ from typing import Final
 
 import psutil
 
-from minibot.kernel.line import encode_line
+from minibot.kernel.files import ensure_folder, write_hashed
 from minibot.kernel.queue import open_reader, open_writer
+from minibot.kernel.seal import seal_run
 from minibot.kernel.verify import verify_tree
 from tools.bench import workload
 from tools.bench.worker import Answer
@@ -30,12 +31,12 @@ def prepare(root: str, lines: int, is_real: bool = False) -> Answer:
         return {"lines": lines}
     writer = open_writer(root, workload.QUEUE, sync=False)
     events = workload.ticks(workload.EVENTS, is_real)
-    ready = [encode_line(codec.encode(workload.QUEUE, event)) for event in events]
+    ready = [codec.encode(workload.QUEUE, event) for event in events]
     at = writer.position.seq
     while at < lines:
         first = at % len(ready)
         batch = ready[first : first + min(PREPARE_LINES, lines - at)]
-        writer.append(batch)
+        writer.append_json(batch)
         at += len(batch)
     writer.close()
     return {"lines": writer.position.seq}
@@ -58,8 +59,17 @@ def read(root: str, is_decoded: bool = True) -> Answer:
     return {"events": count, "seconds": seconds, "cpu": cpu, "rss_mb": rss_mb()}
 
 
+def seal(root: str, run: str) -> Answer:
+    """Seal a folder of queues as a run, by hard links, unless it is."""
+    ensure_folder(run)
+    manifest = Path(run) / "manifest.json"
+    if not manifest.exists():
+        write_hashed(manifest, {"schema": "minibot.bench", "run_id": workload.RUN_ID})
+    return {"root": seal_run(root, run)}
+
+
 def verify(root: str) -> Answer:
-    """Verify a folder of queues on all cores, as `minibot verify` does."""
+    """Verify a run or a folder of queues on all cores, as `minibot verify` does."""
     begin = time.perf_counter()
     jobs = os.cpu_count() or 1
     findings = [f"{finding}" for finding in verify_tree(Path(root), jobs=jobs)]

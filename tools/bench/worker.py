@@ -25,6 +25,7 @@ CASES: Final = {
     "fleet_writer": "tools.bench.appending",
     "prepare": "tools.bench.reading",
     "read": "tools.bench.reading",
+    "seal": "tools.bench.reading",
     "verify": "tools.bench.reading",
     "hop_writer": "tools.bench.hops",
     "hop_reader": "tools.bench.hops",
