@@ -5,6 +5,8 @@ and are left out of the JSON. Lineage (`cause_ids`, `tick_seq`) stands in the pa
 in `Event` and `Draft` here, so that no payload class repeats it. Decimal values are strings with
 the exchange's own characters; times are integer Unix milliseconds.
 
+Nothing here can hold itself, so that the garbage collector need not look at it (`gc=False`).
+
 This module holds no validation: `events.codec` validates on both sides of a queue.
 """
 
@@ -32,7 +34,7 @@ Count = Annotated[int, Meta(ge=0, le=2**53 - 1)]
 Seq = Annotated[int, Meta(ge=1, le=2**53 - 1)]
 
 
-class Payload(Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
+class Payload(Struct, frozen=True, gc=False, omit_defaults=True, forbid_unknown_fields=True):
     """The domain part of an event; subclasses add fields."""
 
     TYPE: ClassVar[str] = ""
@@ -115,7 +117,7 @@ class Check(Struct, frozen=True):
 # --- market_ticks, by market_role -------------------------------------------------------------
 
 
-class MarketTick(Payload, frozen=True, gc=False):
+class MarketTick(Payload, frozen=True):
     """A trade, or a quote that changed price or size of the touch."""
 
     TYPE: ClassVar[str] = "market_tick"
@@ -133,7 +135,7 @@ class MarketTick(Payload, frozen=True, gc=False):
     trade_id: Count | None = None
 
 
-class Bar(Payload, frozen=True, gc=False):
+class Bar(Payload, frozen=True):
     """A closed bar, aligned in exchange time."""
 
     TYPE: ClassVar[str] = "bar"
@@ -424,7 +426,7 @@ class Recommendation(Payload, frozen=True):
     top_features: tuple[Any, ...] | None = None
 
 
-class Ack(Payload, frozen=True, gc=False):
+class Ack(Payload, frozen=True):
     """A range of lines that a reader took: lines from_seq..to_seq of `queue`, at `taken_ts`."""
 
     TYPE: ClassVar[str] = "ack"
@@ -481,7 +483,7 @@ PAYLOAD_CLASSES: Final[Mapping[str, type[Payload]]] = {
 }
 
 
-class Event(Struct, frozen=True):
+class Event(Struct, frozen=True, gc=False):
     """An envelope with its typed payload and its lineage."""
 
     ts: int

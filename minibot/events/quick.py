@@ -12,7 +12,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from itertools import chain
+from itertools import chain, repeat
 from operator import attrgetter
 from typing import Any, Final
 
@@ -109,8 +109,9 @@ class Quick:
         kind = self._by_tail.get(tail)
         if kind is None:
             return None
-        others = (n for n, json in enumerate(jsons) if json[-TAIL_BYTES:] != tail)
-        jsons = jsons[: next(others, len(jsons))]
+        if not jsons[-1].endswith(tail) or not all(map(bytes.endswith, jsons, repeat(tail))):
+            others = (n for n, json in enumerate(jsons) if not json.endswith(tail))
+            jsons = jsons[: next(others)]
         for frame in self._frames_of(queue, kind):
             if jsons[0].startswith(frame.head):
                 return frame.events(jsons)
@@ -224,10 +225,10 @@ class _Frame:
         ts = [json[self._ts_at : self._ts_end] for json in jsons]
         digits = b"".join(ts)
         if (
-            {json[:_ID_AT] for json in jsons} != {self.head}
-            or {json[_ID_END:_PAYLOAD_AT] for json in jsons} != {_PAYLOAD_KEY}
-            or {json[self._payload_end : self._ts_at] for json in jsons} != {self._rest}
-            or {json[self._ts_end :] for json in jsons} != {self._tail}
+            not all(map(bytes.startswith, jsons, repeat(self.head)))
+            or not all(map(bytes.startswith, jsons, repeat(_PAYLOAD_KEY), repeat(_ID_END)))
+            or not all(map(bytes.startswith, jsons, repeat(self._rest), repeat(self._payload_end)))
+            or not all(map(bytes.endswith, jsons, repeat(self._tail)))
             or len(digits) != _TS_DIGITS * n
             or not digits.isdigit()
             or b"0" in digits[::_TS_DIGITS]
@@ -240,12 +241,17 @@ class _Frame:
         if payloads is None:
             return None
         text = ids.decode()
-        return [
-            Event(
-                int(moment), text[at : at + 36], self.source, self._run_id, self.cmdline_hash, one
+        return list(
+            map(
+                Event,
+                map(int, ts),
+                [text[at : at + 36] for at in range(0, 36 * n, 36)],
+                repeat(self.source),
+                repeat(self._run_id),
+                repeat(self.cmdline_hash),
+                payloads,
             )
-            for moment, at, one in zip(ts, range(0, 36 * n, 36), payloads, strict=True)
-        ]
+        )
 
 
 class _Texts:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple
 
+from msgspec import Struct
+
 from minibot.kernel.line import CHAIN_START
 
 
@@ -23,7 +25,7 @@ class Position(NamedTuple):
     chain: bytes
 
 
-class Line(NamedTuple):
+class Line(Struct, frozen=True, gc=False):
     """One verified line.
 
     Attributes:

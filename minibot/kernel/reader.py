@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from binascii import hexlify
 from hashlib import sha256
-from itertools import count
+from itertools import accumulate, count
 from pathlib import Path
 from typing import Final, NoReturn
 
@@ -20,6 +20,8 @@ from minibot.kernel.segments import Segment
 
 COMPONENT: Final = "kernel.reader"
 CHUNK_BYTES: Final = 256 * 1024
+_OPENING: Final = set(b"{")
+_CLOSING: Final = set(b"}")
 
 # A rename between two looks hides a segment for one of them, never for more.
 OPEN_TRIES: Final = 5
@@ -231,24 +233,24 @@ class JournalReader:
         raws.pop()
         jsons = [raw[JSON_AT:] for raw in raws]
         digests = [sha256(json).digest() for json in jsons]
-        offsets = [start]
+        # All beginnings against all digests at once, in hexadecimal.
+        stated = b"".join([raw[:JSON_AT] for raw in raws])
+        wanted = b":sha256:".join(map(hexlify, digests))
+        if (
+            stated != b"sha256:" + wanted + b":"
+            or {json[0] for json in jsons} != _OPENING
+            or {json[-1] for json in jsons} != _CLOSING
+        ):
+            self._find_damage(data, start)
         chains = []
-        offset = start
-        for raw, json, digest in zip(raws, jsons, digests, strict=True):
-            if (
-                raw[:JSON_AT] != b"sha256:" + hexlify(digest) + b":"
-                or json[:1] != b"{"
-                or json[-1:] != b"}"
-            ):
-                self._find_damage(data, start)
+        for digest in digests:
             chain = sha256(chain + digest).digest()
             chains.append(chain)
-            offset += len(raw) + 1
-            offsets.append(offset)
+        offsets = list(accumulate([len(raw) + 1 for raw in raws], initial=start))
         self._before, self._segment = self.position, segment
         self._lines = list(map(Line, count(seq + 1), offsets, jsons))
         self._offsets, self._chains, self._next = offsets, chains, 0
-        self._at = Position(seq + len(raws), segment, offset, chain)
+        self._at = Position(seq + len(raws), segment, offsets[-1], chain)
 
     def _find_damage(self, data: bytes, start: int) -> NoReturn:
         """Raise for the first damaged line, judged by the strict decoder."""
