@@ -7,22 +7,13 @@ of the product's own functions, put in their place for the time of one check.
 
 from __future__ import annotations
 
-import inspect
-import shutil
-import tempfile
-import textwrap
-import types
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from functools import cache
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import pytest
 
 from minibot.kernel import files as kernel_files
 from minibot.kernel import head, recovery, seal, segments
-from minibot.kernel.errors import MinibotError
 from minibot.kernel.journal import JournalWriter
 from minibot.kernel.lock import WriterLock
 from minibot.kernel.reader import JournalReader
@@ -35,22 +26,8 @@ from tests.kernel import (
     test_kernel_recovery,
     test_kernel_rotation,
 )
-from tools.crash_sim.plan import Program
-from tools.crash_sim.tally import Judge
+from tests.kernel.seeding import Change, Check, named, seeded, simulated, verdict_of
 from tools.crash_sim.world import World
-
-Change = tuple[Callable[..., Any], str, str | Callable[..., Any]]
-"""A function, a piece of its source that stands there once, and what is put in its place.
-
-Where the piece is empty, another function takes the whole place.
-"""
-
-
-class Check(NamedTuple):
-    """Who notices: a test by its name, or the crash simulator on one program."""
-
-    name: str
-    run: Callable[[], None]
 
 
 class Control(NamedTuple):
@@ -59,32 +36,6 @@ class Control(NamedTuple):
     bug: str
     changes: tuple[Change, ...]
     check: Check
-
-
-def named(test: Callable[..., None], *arguments: Any) -> Check:
-    """Return an existing test as a check; it gets a fresh folder and these arguments."""
-
-    def run() -> None:
-        root = Path(tempfile.mkdtemp(prefix="minibot-control-"))
-        folder = root / "var"
-        folder.mkdir(mode=0o700)
-        try:
-            test(folder, *arguments)
-        finally:
-            shutil.rmtree(root)
-
-    shown = ", ".join(getattr(value, "__name__", repr(value)) for value in arguments)
-    return Check(f"{test.__module__.rpartition('.')[2]}::{test.__name__}[{shown}]", run)
-
-
-def simulated(name: str) -> Check:
-    """Return the crash simulator on one of the programs as a check."""
-
-    def run() -> None:
-        found = Judge(PROGRAMS[name], "control", nested=0.5).run().findings
-        assert [finding.text for finding in found] == []
-
-    return Check(f"tools.crash_sim, program {name!r}", run)
 
 
 def _sync_again(self: JournalWriter) -> None:
@@ -97,53 +48,6 @@ def _sync_again(self: JournalWriter) -> None:
 def _swapped(lines: list[bytes]) -> list[bytes]:
     return [lines[1], lines[0], *lines[2:]]
 
-
-PROGRAMS = {
-    "eager": Program(
-        "eager",
-        "posix",
-        512,
-        400,
-        (
-            ["append", "inbox", 2, 40],
-            ["append", "inbox", 3, 200],
-            ["cursor", 1],
-            ["append", "inbox", 1, 0],
-            ["cursor", 2],
-            ["note"],
-            ["note"],
-        ),
-    ),
-    "lazy": Program(
-        "lazy",
-        "xfs",
-        512,
-        1 << 20,
-        (["append", "inbox", 2, 40], ["sync", "inbox"], ["append", "inbox", 2, 200]),
-    ),
-    "role": Program(
-        "role",
-        "xfs",
-        512,
-        1 << 20,
-        (["append", "inbox", 3, 0], ["take", 1], ["hint"], ["take", 2], ["hint"]),
-    ),
-    "kept": Program(
-        "eager",
-        "xfs",
-        512,
-        1 << 20,
-        (["append", "inbox", 1, 40], ["kill", "inbox", 2, 40, 3], ["append", "inbox", 1, 0]),
-    ),
-    "rotated": Program(
-        "eager",
-        "posix",
-        4096,
-        400,
-        (["append", "inbox", 2, 200], ["kill", "inbox", 2, 200, 2], ["append", "inbox", 1, 0]),
-    ),
-    "seal": Program("seal", "posix", 512, 400, (["append", "inbox", 2, 200], ["seal"])),
-}
 
 CONTROLS = [
     Control(
@@ -423,7 +327,7 @@ def test_seeded_bug_is_caught_by_its_check(control: Control) -> None:
     assert _verdict(control.check.name) == "green", f"{control.check.name} is red by itself"
 
     with seeded(control.changes):
-        red = _run(control.check)
+        red = verdict_of(control.check)
 
     assert red != "green", f"{control.bug}: {control.check.name} does not notice"
 
@@ -450,43 +354,7 @@ def test_every_bug_of_the_list_has_a_control() -> None:
 @cache
 def _verdict(name: str) -> str:
     """Return how a check goes without a bug; many bugs share one."""
-    return _run(next(control.check for control in CONTROLS if control.check.name == name))
-
-
-def _run(check: Check) -> str:
-    try:
-        check.run()
-    except (AssertionError, pytest.fail.Exception, MinibotError, OSError) as error:
-        return f"{type(error).__name__}: {error}"
-    return "green"
-
-
-@contextmanager
-def seeded(changes: tuple[Change, ...]) -> Iterator[None]:
-    """Put changed copies in the place of functions, whoever has imported them."""
-    kept = [(function, function.__code__) for function, _, _ in changes]
-    try:
-        for function, old, new in changes:
-            function.__code__ = _changed(function, old, new)
-        yield
-    finally:
-        for function, code in kept:
-            function.__code__ = code
-
-
-def _changed(
-    function: Callable[..., Any], old: str, new: str | Callable[..., Any]
-) -> types.CodeType:
-    if not isinstance(new, str):
-        return new.__code__
-    source = inspect.getsource(function)
-    assert source.count(old) == 1, f"{function.__qualname__} has not one {old!r} any more"
-    changed: dict[str, Any] = {}
-    header = "from __future__ import annotations\n"
-    exec(header + textwrap.dedent(source.replace(old, new)), dict(function.__globals__), changed)
-    copy = changed[function.__name__]
-    assert isinstance(copy, types.FunctionType)
-    return copy.__code__
+    return verdict_of(next(control.check for control in CONTROLS if control.check.name == name))
 
 
 def test_seeding_ends_with_its_block() -> None:

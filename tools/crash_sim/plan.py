@@ -119,8 +119,8 @@ def _append(rng: random.Random, journal: str) -> Step:
     return ["append", journal, rng.choice((1, 1, 2, 3, 5)), rng.choice((0, 40, 200, 600))]
 
 
-def _kill(rng: random.Random, journal: str) -> Step:
-    return ["kill", *_append(rng, journal)[1:], rng.randint(1, 8)]
+def _kill(rng: random.Random, step: Step) -> Step:
+    return ["kill", rng.randint(1, 10), *step]
 
 
 def _eager_step(rng: random.Random) -> Step:
@@ -131,7 +131,8 @@ def _eager_step(rng: random.Random) -> Step:
             (2, ["cursor", rng.randint(1, 4)]),
             (2, ["note"]),
             (1, ["restart", "inbox"]),
-            (2, _kill(rng, "inbox")),
+            (2, _kill(rng, _append(rng, "inbox"))),
+            (1, _kill(rng, rng.choice((["cursor", 2], ["note"])))),
             (2, ["crash", rng.getrandbits(32)]),
         ],
     )
@@ -150,7 +151,8 @@ def _role_step(rng: random.Random) -> Step:
             (3, ["hint"]),
             (1, ["sync", "acks"]),
             (1, ["restart", rng.choice(("inbox", "acks", "out", "letters"))]),
-            (1, _kill(rng, "inbox")),
+            (1, _kill(rng, _append(rng, "inbox"))),
+            (2, _kill(rng, rng.choice((["take", 3], ["hint"])))),
             (1, ["crash", rng.getrandbits(32)]),
         ],
     )
@@ -164,7 +166,8 @@ def _merge_step(rng: random.Random) -> Step:
             (4, ["merge"]),
             (2, ["sync", "inbox"]),
             (2, ["sync", "acks"]),
-            (1, _kill(rng, rng.choice(("market_role", "risk_role")))),
+            (1, _kill(rng, _append(rng, "risk_role"))),
+            (1, _kill(rng, ["merge"])),
             (1, ["crash", rng.getrandbits(32)]),
         ],
     )

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from minibot.kernel.canonical import encode
 from minibot.kernel.cursor import Cursor
@@ -187,11 +187,11 @@ class World:
         seal_run(QUEUES, RUN, files=self.files)
         release(QUEUES, RUN, files=self.files)
 
-    def _do_kill(self, name: str, count: int, size: int, calls: int) -> None:
-        """The process dies in the middle of an append, and the next one takes up."""
+    def _do_kill(self, calls: int, verb: str, *arguments: Any) -> None:
+        """The process dies in the middle of another step, and the next one takes up."""
         self._calls_left = calls
         with suppress(Killed):
-            self._do_append(name, count, size)
+            getattr(self, f"_do_{verb}")(*arguments)
         self._calls_left = NEVER
         self.files.kill()
         self._writers.clear()
