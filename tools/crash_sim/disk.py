@@ -361,7 +361,7 @@ class SimFiles(Files):
             self.before(call, name)
 
     def _room_for(self, count: int) -> int:
-        """Return how many bytes one write takes; a full disk takes the rest that fits, then none."""
+        """Return how many bytes one write takes: on a full disk what still fits, then none."""
         if self.short_bytes is not None:
             count = min(count, self.short_bytes)
         if self.space_bytes is not None and count:
