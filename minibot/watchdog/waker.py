@@ -1,12 +1,11 @@
 """The other process of `minibot probe`: waits for each line and says when it woke.
 
 `python -m minibot.watchdog.waker ROOT HOPS`; prints `ready`, and at the end the machine times in
-nanoseconds as one JSON list.
+nanoseconds on one line.
 """
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 from typing import Final
@@ -34,7 +33,7 @@ def main(argv: list[str]) -> int:
         woke += [moment] * len(reader.read(hops))
     waiter.close()
     reader.close()
-    print(json.dumps(woke), flush=True)
+    print(*woke, flush=True)
     return 0
 
 
