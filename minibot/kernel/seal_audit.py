@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from hashlib import sha256
 from pathlib import Path
@@ -11,13 +11,15 @@ from typing import Final
 from minibot.kernel.audit import Finding
 from minibot.kernel.canonical import JsonObject
 from minibot.kernel.errors import IntegrityError
-from minibot.kernel.files import TEMP_SUFFIX, Files, hash_file, read_hashed, read_whole
+from minibot.kernel.files import TEMP_SUFFIX, Files, Stat, hash_file, read_hashed, read_whole
 from minibot.kernel.seal import LOCK_SUFFIX, QUEUES, SEAL_FILE, SUMS_FILE, root_of, sums_of
 from minibot.kernel.signature import signature_findings
 from minibot.kernel.sweep import Sweeper
 
 MANIFEST_FILE: Final = "manifest.json"
 HASHERS: Final = 2
+# Less is hashed sooner than threads are started.
+THREADED_BYTES_MIN: Final = 4 << 20
 
 
 def seal_findings(
@@ -42,12 +44,8 @@ def seal_findings(
         yield Finding(SEAL_FILE, 0, 0, "SEAL_MISMATCH", wanted, str(seal.get("root")))
     yield from signature_findings(root, wanted, public_key, files=files)
     yield from _sums(root, seal, files)
-    with ThreadPoolExecutor(HASHERS) as pool:  # Hashing lets other threads run.
-        found = {
-            name: pool.submit(_measured, root / name, sweeper, files) for name in sorted(sizes)
-        }
-        for name, future in found.items():
-            yield from _sealed_file(name, *sizes[name], future.result())
+    for name, found in _all_measured(root, sorted(sizes), sweeper, files):
+        yield from _sealed_file(name, *sizes[name], found)
     present = _present(root / QUEUES, files)
     for path in present:
         name = path.relative_to(root).as_posix()
@@ -56,9 +54,31 @@ def seal_findings(
     yield from _manifest(root, files)
 
 
+def _all_measured(
+    root: Path, names: Sequence[str], sweeper: Sweeper, files: Files
+) -> Iterator[tuple[str, tuple[int, str] | None]]:
+    """Yield (name, size and sha256) of files, in order, large runs by several threads."""
+    stats = (_stat(root / name, files) for name in names)
+    if sum(status.size for status in stats if status is not None) < THREADED_BYTES_MIN:
+        for name in names:
+            yield name, _measured(root / name, sweeper, files)
+        return
+    with ThreadPoolExecutor(HASHERS) as pool:  # Hashing lets other threads run.
+        futures = [pool.submit(_measured, root / name, sweeper, files) for name in names]
+        for name, future in zip(names, futures, strict=True):
+            yield name, future.result()
+
+
+def _stat(path: Path, files: Files) -> Stat | None:
+    try:
+        return files.stat(path)
+    except (OSError, ValueError):
+        return None  # A forged seal may name what no file can be called.
+
+
 def _measured(path: Path, sweeper: Sweeper, files: Files) -> tuple[int, str] | None:
     """Return size and sha256 of a file, None where there is none."""
-    status = files.stat(path)
+    status = _stat(path, files)
     if status is None or not status.is_file:
         return None
     known = sweeper.digest(path)

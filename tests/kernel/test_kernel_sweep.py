@@ -11,11 +11,14 @@ from pathlib import Path
 
 import pytest
 
+from minibot.kernel import seal_audit
 from minibot.kernel import sweep as sweeping
 from minibot.kernel.errors import Refusal
+from minibot.kernel.files import read_hashed, write_hashed
 from minibot.kernel.line import encode_line
 from minibot.kernel.position import ZERO
 from minibot.kernel.queue import open_writer
+from minibot.kernel.seal import root_of, sums_of
 from minibot.kernel.sweep import Job, Sweeper, sweep
 from minibot.kernel.verify import Finding, verify_quick, verify_tree
 from tests.kernel.kernel_run import make_run, sealed_run
@@ -206,3 +209,29 @@ def test_killed_process_of_a_sweep_changes_nothing(
     monkeypatch.setattr(sweeping, "ProcessPoolExecutor", Broken)
 
     assert list(verify_tree(run, jobs=2)) == wanted
+
+
+def test_large_run_is_hashed_by_threads_with_the_same_findings(
+    run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In the same order, whoever was done first."""
+    for name in ("fills/inbox.000001.jsonl", "fills/cursor.json", "health/inbox.head"):
+        change(run / "queues" / name, 30)
+    (run / "queues" / "fills" / "inbox.jsonl").unlink()
+    wanted = list(verify_quick(run))
+    monkeypatch.setattr(seal_audit, "THREADED_BYTES_MIN", 0)
+
+    assert list(verify_quick(run)) == wanted
+    assert len(wanted) == 4
+
+
+@pytest.mark.parametrize("name", ["queues/\0", "queues/" + "x" * 300, "../" * 40 + "dev/zero", "/"])
+def test_forged_seal_that_names_no_file_is_a_finding(run: Path, name: str) -> None:
+    """Whatever a seal names, verify answers with a place and not with a traceback."""
+    seal = read_hashed(run / "seal.json")
+    seal["files"][name] = {"size": 1, "sha256": "ab" * 32}
+    seal["root"] = root_of(seal)
+    write_hashed(run / "seal.json", seal)
+    (run / "SHA256SUMS").write_bytes(sums_of(seal))
+
+    assert [(f.file, f.code) for f in verify_quick(run)] == [(name, "SEAL_MISMATCH")]
