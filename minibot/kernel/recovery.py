@@ -240,6 +240,8 @@ def _open_active(folder: Path, stem: str, start: Position, bounds: Bounds, files
         raise _error(
             "QUEUE_MISSING", path, "the file is missing", f"{wanted - start.seq} lines", "nothing"
         )
+    # A writer that died in a rotation left names unsynced; the new file must not outlive them.
+    sync_folder(files, folder)
     return create_file(path, files)
 
 

@@ -112,6 +112,13 @@ PROGRAMS = {
             ["append", "inbox", 1, 0],
         ),
     ),
+    "listed": Program(
+        "eager",
+        "posix",
+        512,
+        400,
+        (["append", "inbox", 2, 200], ["kill", 8, "append", "inbox", 1, 200], ["note"]),
+    ),
     "seal": Program("seal", "posix", 512, 400, (["append", "inbox", 2, 200], ["seal"])),
 }
 

@@ -294,6 +294,11 @@ CONTROLS = [
         simulated("rotated"),
     ),
     Control(
+        "segment begun before the manifest's name is durable",
+        ((recovery._open_active, "    sync_folder(files, folder)\n", ""),),
+        simulated("listed"),
+    ),
+    Control(
         "sealed before the linked names are durable",
         ((seal.seal_run, "            sync_folder(files, folder)\n", "            pass\n"),),
         simulated("seal"),
