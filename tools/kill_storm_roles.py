@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from minibot.gates.chaos_night import TRADING_ROLES, Night, NotInjected
+from minibot.kernel.errors import RunStop
 from minibot.kernel.verify import verify_tree
 from minibot.replay.engine import Recorded, replay_run
 from minibot.replay.lineage import verify_lineage
@@ -87,16 +88,22 @@ def _judge(night: Night) -> tuple[str, list[str]]:
     wrong += [f"verify: {finding}" for finding in verify_tree(run_dir)]
     recorded = Recorded.open(run_dir)
     wrong += [f"lineage: {finding}" for finding in verify_lineage(recorded)]
-    replay = replay_run(run_dir)
-    if not replay.is_identical:
-        wrong.append(f"replay: {replay.difference}")
-    missing = sum(role.missing + role.unproven for role in replay.roles)
-    if missing:
-        wrong.append(f"replay: {missing} outputs missing or unproven")
+    digest = ""
+    try:
+        replay = replay_run(run_dir)
+    except RunStop as error:
+        wrong.append(f"replay: {error}")
+    else:
+        digest = replay.digest
+        if not replay.is_identical:
+            wrong.append(f"replay: {replay.difference}")
+        missing = sum(role.missing + role.unproven for role in replay.roles)
+        if missing:
+            wrong.append(f"replay: {missing} outputs missing or unproven")
     for queue in ("order_intents", "order_results", "fills"):
         doubled = [key for key, count in Counter(_keys(recorded, queue)).items() if count > 1]
         wrong += [f"{queue}: {key} stands twice" for key in doubled]
-    return replay.digest, wrong
+    return digest, wrong
 
 
 def _keys(recorded: Recorded, queue: str) -> Iterator[str]:
