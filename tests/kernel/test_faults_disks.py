@@ -19,7 +19,6 @@ from minibot.kernel.system import Files
 from minibot.watchdog.checks import DiskCheck
 from tests.kernel.independent import assert_kept, everything, published
 from tests.kernel.injection import (
-    DEADLINE_S,
     Said,
     Space,
     cut_power,
@@ -247,16 +246,24 @@ class Victim:
 
     def await_acks(self, lines: int) -> None:
         """Return once so many lines are acknowledged."""
-        assert self._process.stdout is not None
         while Said(0, self._out, "").last("ack") < lines:
-            line = self._process.stdout.readline()
-            assert line, self._process.communicate()[1]
-            self._out.append(line.strip())
+            assert self._read(), "the victim ended early"
 
     def end(self) -> Said:
-        """Wait for its end."""
-        out, err = self._process.communicate(timeout=DEADLINE_S)
-        return Said(self._process.returncode, [*self._out, *out.splitlines()], err)
+        """Wait for its end; return all that it said."""
+        while self._read():
+            pass
+        assert self._process.stderr is not None
+        with self._process:
+            err = self._process.stderr.read()
+        return Said(self._process.returncode, self._out, err)
+
+    def _read(self) -> bool:
+        # Never `communicate` after this: it passes over what stands in the buffer already.
+        assert self._process.stdout is not None
+        line = self._process.stdout.readline()
+        self._out += [line.strip()] if line else []
+        return bool(line)
 
 
 @pytest.mark.real_injection("ext4")
