@@ -18,6 +18,7 @@ from zlib import crc32
 from minibot.kernel import segments as names
 from minibot.kernel.errors import MinibotError
 from minibot.kernel.files import read_hashed
+from minibot.kernel.head import head_path, newest
 from minibot.kernel.line import JSON_AT
 from minibot.kernel.position import ZERO
 from minibot.kernel.recovery import QUARANTINE
@@ -32,6 +33,10 @@ NEXT_LINE: Final = line_of("next", 0, 30)
 
 class Broken(Exception):
     """An invariant does not hold."""
+
+
+# Whatever the kernel raises over an image is a finding, also what it should never raise.
+WRONG: Final = (Broken, MinibotError, OSError, ValueError, LookupError, TypeError)
 
 
 class Outcome(NamedTuple):
@@ -82,7 +87,14 @@ def part_of(image: Image, share: Share) -> Image:
     return Image(share.entries, tuple(image.contents[at] for at in share.contents), image.boot)
 
 
-def judge_journal(image: Image, journal: Journal, lines: list[bytes], program: Program) -> Outcome:
+def judge_journal(
+    image: Image,
+    journal: Journal,
+    lines: list[bytes],
+    program: Program,
+    *,
+    has_readers: bool = False,
+) -> Outcome:
     """Return what recovery makes of a journal's part of an image.
 
     Args:
@@ -90,13 +102,16 @@ def judge_journal(image: Image, journal: Journal, lines: list[bytes], program: P
         journal: Which one.
         lines: What was given to its writer.
         program: Whose rules hold.
+        has_readers: Only the writer died; readers go on before anybody recovers.
     """
     files = image.mount(program.page_bytes, is_ordered=program.is_ordered, is_tracking=False)
     is_lazy = opens_lazily(image, journal)
     try:
+        if has_readers:
+            _read_on(files, journal, lines)
         count = _recover(files, image, journal, lines, is_lazy)
         _again(files, journal, lines, count, is_lazy)
-    except (Broken, MinibotError, OSError) as error:
+    except WRONG as error:
         return Outcome(NEVER, f"{type(error).__name__}: {error}")
     return Outcome(count)
 
@@ -158,6 +173,24 @@ def recovery_crashed_at(
     return found[0]
 
 
+def _read_on(files: SimFiles, journal: Journal, lines: list[bytes]) -> None:
+    """Read beside a writer that died: everything published, whatever it was doing."""
+    head = newest(files.read(head_path(journal.folder, journal.stem)))
+    if head is None:
+        return
+    if _read_all(files, journal) != [line[JSON_AT:-1] for line in lines[: head.lines]]:
+        raise Broken(f"I1, I3: {journal.name}: readers of a dead writer see something else")
+
+
+def _read_all(files: SimFiles, journal: Journal) -> list[bytes]:
+    reader = open_reader(files, journal, ZERO)
+    read: list[bytes] = []
+    while batch := reader.read(1000):
+        read += [line.json for line in batch]
+    reader.close()
+    return read
+
+
 def _recover(
     files: SimFiles, image: Image, journal: Journal, lines: list[bytes], is_lazy: bool
 ) -> int:
@@ -187,12 +220,7 @@ def _again(
         raise Broken(f"{journal.name}: the second recovery changed something")
     if writer.append([NEXT_LINE]) != count + 1:
         raise Broken(f"{journal.name}: the next line has another number")
-    reader = open_reader(files, journal, ZERO)
-    read = []
-    while batch := reader.read(1000):
-        read += [line.json for line in batch]
-    reader.close()
-    if read != [line[JSON_AT:-1] for line in (*lines[:count], NEXT_LINE)]:
+    if _read_all(files, journal) != [line[JSON_AT:-1] for line in (*lines[:count], NEXT_LINE)]:
         raise Broken(f"I1, I3: {journal.name}: readers see something else")
     writer.close()
 
@@ -206,7 +234,7 @@ def judge_file(image: Image, path: Path, program: Program) -> Outcome:
             return Outcome(0 if position is None else position.seq)
         is_there = files.stat(path) is not None
         return Outcome(int(read_hashed(path, files=files)["generation"]) if is_there else 0)
-    except (MinibotError, OSError) as error:
+    except WRONG as error:
         return Outcome(NEVER, f"{type(error).__name__}: {error}")
 
 

@@ -6,11 +6,10 @@ everything is brought to its end, and the end has to be what it would be without
 
 from __future__ import annotations
 
-from minibot.kernel.errors import MinibotError
 from minibot.kernel.seal import QUEUES as SEALED
 from minibot.kernel.seal import SEAL_FILE, release, seal_run
 from minibot.kernel.verify import verify_tree
-from tools.crash_sim.check import Broken, Outcome, content_of
+from tools.crash_sim.check import WRONG, Broken, Outcome, content_of
 from tools.crash_sim.disk import SimFiles
 from tools.crash_sim.images import NEVER, Image, whole
 from tools.crash_sim.plan import QUEUES, RUN
@@ -29,7 +28,7 @@ def judge_ending(world: World, image: Image) -> Outcome:
             fork.take_up()
             fork.finish()
             _compare(fork, files)
-    except (Broken, MinibotError, OSError) as error:
+    except WRONG as error:
         return Outcome(NEVER, f"ending: {type(error).__name__}: {error}")
     return Outcome(0)
 

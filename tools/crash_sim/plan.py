@@ -116,7 +116,9 @@ def _one_of(rng: random.Random, choices: list[tuple[int, Step]]) -> Step:
 
 
 def _append(rng: random.Random, journal: str) -> Step:
-    return ["append", journal, rng.choice((1, 1, 2, 3, 5)), rng.choice((0, 40, 200, 600))]
+    # Five of the longest are more than one batch holds.
+    size = rng.choice((0, 0, 40, 40, 200, 200, 600, 1900))
+    return ["append", journal, rng.choice((1, 1, 2, 3, 5)), size]
 
 
 def _kill(rng: random.Random, step: Step) -> Step:

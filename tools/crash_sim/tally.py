@@ -199,7 +199,10 @@ class Judge:
             journal = self._journals.get(name)
             if journal is not None:
                 lines = world.debts[name].lines
-                outcome = check.judge_journal(part, journal, lines, self.program)
+                is_alive = part.boot == world.files.boot
+                outcome = check.judge_journal(
+                    part, journal, lines, self.program, has_readers=is_alive
+                )
             else:
                 path = CURSOR if name == "cursor" else NOTE
                 outcome = check.judge_file(part, path, self.program)
