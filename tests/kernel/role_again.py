@@ -103,6 +103,13 @@ class Again:
         events = map(canonical.decode, published(self.queues / "stop_journal" / "parts", role))
         return [(event["payload"]["kind"], event["payload"]["reason_code"]) for event in events]
 
+    def forget_stop(self, role: str) -> None:
+        """Take a role's STOP off the record, so that the same run can be gone on with."""
+        (self.var / "STOP.flag").unlink()
+        parts = self.queues / "stop_journal" / "parts"
+        for path in parts.glob(f"{role}.*"):
+            path.unlink()
+
     def incidents(self, role: str) -> list[Json]:
         """Return the payloads of a role's incidents."""
         parts = self.queues / "incidents" / "parts"

@@ -5,6 +5,7 @@
  *     SHIM_HOW=lie          fsync and fdatasync say yes and do nothing
  *     SHIM_HOW=nolock       flock always says yes
  *     SHIM_HOW=half:N       the N-th write (from 0) writes half and the process dies
+ *     SHIM_HOW=error:N:E    the N-th write fails with errno E, the next ones succeed
  * or by shim_arm(hit, n, how, value): call n (from 0) of all those below
  *     kill, killed          dies before it, or after it
  *     half                  as `kill`, but a write has written its first half
@@ -17,13 +18,14 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/types.h>
 #include <unistd.h>
 
-enum how { NONE, SHORT, LIE, NOLOCK, HALF_WRITE, KILL, KILLED, HALF, ERRNO };
+enum how { NONE, SHORT, LIE, NOLOCK, HALF_WRITE, ERROR_WRITE, KILL, KILLED, HALF, ERRNO };
 
 static enum how how = NONE;
 static long left = -1; /* Calls until the one that fails; -1: none does. */
@@ -53,6 +55,7 @@ __attribute__((constructor)) static void from_environment(void) {
     if (text == NULL) return;
     if (!strncmp(text, "short:", 6)) { how = SHORT; value = atol(text + 6); }
     if (!strncmp(text, "half:", 5)) { how = HALF_WRITE; left = atol(text + 5); }
+    if (sscanf(text, "error:%ld:%ld", &left, &value) == 2) how = ERROR_WRITE;
     if (!strcmp(text, "lie")) how = LIE;
     if (!strcmp(text, "nolock")) how = NOLOCK;
 }
@@ -77,6 +80,7 @@ static ssize_t write_at(int fd, const void *data, size_t size, off_t at) {
     ssize_t (*real_write)(int, const void *, size_t, off_t) = real("pwrite64");
     if (how == SHORT && size > (size_t)value) size = value;
     if (how == HALF_WRITE && left-- == 0) { real_write(fd, data, size / 2, at); die(); }
+    if (how == ERROR_WRITE && left-- == 0) { errno = value; return -1; }
     int mine = is_mine();
     if (mine && how == HALF) { real_write(fd, data, size / 2, at); die(); }
     if (mine && how == KILL) die();

@@ -6,6 +6,7 @@ half" (I1, I2) is a comparison of files.
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -280,6 +281,37 @@ def test_role_killed_within_a_write_is_finished_by_its_successor(again: Again, w
     for name, data in outputs(again).items():
         assert before[name].startswith(data[: data.rfind(b"\n") + 1])
 
+    assert again.start(EXECUTION).code == 0
+    assert outputs(again) == before
+
+
+@pytest.mark.real_injection("cc")
+@pytest.mark.row("F04", "F05")
+@pytest.mark.fault("F04", by="shim: one write of a role gives ENOSPC", ends="STOP(IO_ENOSPC)")
+@pytest.mark.fault("F05", by="shim: one write of a role gives EIO", ends="STOP(IO_EIO)")
+@pytest.mark.parametrize(("number", "code"), [(errno.EIO, "IO_EIO"), (errno.ENOSPC, "IO_ENOSPC")])
+@pytest.mark.parametrize("write", [2, 7, 13, 18, 20, 23, 34])
+def test_role_whose_write_fails_once_stops_on_record_and_is_finished_later(
+    again: Again, write: int, number: int, code: str
+) -> None:
+    """Only a line of the log may be lost (F60); any other write that fails is a STOP."""
+    before = outputs(again)
+    forget_outputs(again)
+    environ = [f"{name}={value}" for name, value in shim().items()]
+    wrap = ["env", *environ, f"SHIM_HOW=error:{write}:{number}"]
+    said = again.start(EXECUTION, wrap=wrap)
+    for name, data in outputs(again).items():
+        assert before[name].startswith(data[: data.rfind(b"\n") + 1])
+
+    if said.code == 0:
+        assert '"lost": 1' in (again.var / "logs" / f"{EXECUTION}.jsonl").read_text()
+    elif any(f"/{name}/" in said.err for name in ("stop", "stop_journal", "health", "incidents")):
+        # It failed before it was a role that could journal: the launcher does it for it.
+        assert (said.code, said.reason) == (STOPPED, code), said.err
+        assert canonical.decode(said.out[-1].encode())["stopped"] == code
+    else:
+        assert_stopped(again, said, code)
+        again.forget_stop(EXECUTION)
     assert again.start(EXECUTION).code == 0
     assert outputs(again) == before
 
