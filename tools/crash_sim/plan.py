@@ -125,6 +125,10 @@ def _kill(rng: random.Random, step: Step) -> Step:
     return ["kill", rng.randint(1, 10), *step]
 
 
+def _full(rng: random.Random, step: Step) -> Step:
+    return ["full", rng.choice((0, rng.randint(1, 400), rng.randint(400, 2000))), *step]
+
+
 def _eager_step(rng: random.Random) -> Step:
     return _one_of(
         rng,
@@ -135,6 +139,7 @@ def _eager_step(rng: random.Random) -> Step:
             (1, ["restart", "inbox"]),
             (2, _kill(rng, _append(rng, "inbox"))),
             (1, _kill(rng, rng.choice((["cursor", 2], ["note"])))),
+            (1, _full(rng, rng.choice((_append(rng, "inbox"), ["cursor", 2], ["note"])))),
             (2, ["crash", rng.getrandbits(32)]),
         ],
     )
@@ -155,6 +160,7 @@ def _role_step(rng: random.Random) -> Step:
             (1, ["restart", rng.choice(("inbox", "acks", "out", "letters"))]),
             (1, _kill(rng, _append(rng, "inbox"))),
             (2, _kill(rng, rng.choice((["take", 3], ["hint"])))),
+            (1, _full(rng, rng.choice((["take", 3], ["hint"])))),
             (1, ["crash", rng.getrandbits(32)]),
         ],
     )
@@ -170,6 +176,7 @@ def _merge_step(rng: random.Random) -> Step:
             (2, ["sync", "acks"]),
             (1, _kill(rng, _append(rng, "risk_role"))),
             (1, _kill(rng, ["merge"])),
+            (1, _full(rng, ["merge"])),
             (1, ["crash", rng.getrandbits(32)]),
         ],
     )

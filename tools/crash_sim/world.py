@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from minibot.kernel.canonical import encode
 from minibot.kernel.cursor import Cursor
+from minibot.kernel.errors import RunStop
 from minibot.kernel.files import read_hashed, write_hashed
 from minibot.kernel.head import newest
 from minibot.kernel.journal import JournalReader, JournalWriter
@@ -159,9 +160,10 @@ class World:
 
     def _do_hint(self) -> None:
         """The role's housekeeping: the order log is durable before a cursor builds on it."""
+        taken = self.acked_to[-1] if self.acked_to else 0
+        self._finish(taken)  # As every start does first: what was logged is brought to its end.
         self._do_sync("acks")
         reader = open_reader(self.files, self._specs["inbox"], ZERO)
-        taken = self.acked_to[-1] if self.acked_to else 0
         while reader.position.seq < taken:
             reader.read(taken - reader.position.seq)
         self._save(open_cursor(self.files), reader.position)
@@ -193,9 +195,15 @@ class World:
         with suppress(Killed):
             getattr(self, f"_do_{verb}")(*arguments)
         self._calls_left = NEVER
-        self.files.kill()
-        self._writers.clear()
-        self.take_up()
+        self._again()
+
+    def _do_full(self, space_bytes: int, verb: str, *arguments: Any) -> None:
+        """The disk is full in the middle of another step: the process stops; then there is room."""
+        self.files.space_bytes = space_bytes
+        with suppress(RunStop):
+            getattr(self, f"_do_{verb}")(*arguments)
+        self.files.space_bytes = None
+        self._again()
 
     def _do_crash(self, salt: int) -> None:
         """The machine goes down between two steps, and this program goes on with what is left."""
@@ -209,6 +217,12 @@ class World:
         files.before = self._called
 
     # --- after a crash ------------------------------------------------------------------------
+
+    def _again(self) -> None:
+        """The next process takes up what one left that died."""
+        self.files.kill()
+        self._writers.clear()
+        self.take_up()
 
     def fork(self, files: SimFiles) -> World:
         """Return the same world on another disk, where nobody watches."""
