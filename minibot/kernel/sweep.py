@@ -9,21 +9,19 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-from binascii import hexlify
 from collections.abc import Iterable
 from concurrent.futures import BrokenExecutor, Future, ProcessPoolExecutor
 from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
 from types import TracebackType
-from typing import Final, NamedTuple, NoReturn
+from typing import Annotated, Any, Final, NamedTuple, Union
 
 import msgspec
-import orjson
 
 from minibot.kernel import canonical
 from minibot.kernel.files import FILES, Access, Files, io_stop
-from minibot.kernel.line import JSON_AT, PREFIX
+from minibot.kernel.line import JSON_AT
 from minibot.kernel.position import Position
 from minibot.kernel.scan import LINE_BYTES_CAP
 
@@ -113,37 +111,54 @@ def _after(position: Position, lines: list[bytes], chains: list[bytes], count: i
 
 
 def _chains(lines: list[bytes], chain: bytes) -> list[bytes] | None:
-    """Return the chain after each line; None when one of them is not as written.
-
-    What is read and written again as the same bytes is in the one form. The one decoder refuses
-    floats, the encoder integers of more than 64 bits; objects and depth are looked at here. Of
-    what these doubt the strict decoder has the last word.
-    """
+    """Return the chain after each line; None when one of them is not as written."""
+    jsons = [raw[JSON_AT:] for raw in lines]
+    digests = [sha256(json).digest() for json in jsons]
+    # All beginnings as one text: sha256:<hex>:sha256:<hex>: and so on.
+    wanted = b"".join(digests).hex(":", 32).replace(":", ":sha256:")
+    found = b"".join([raw[:JSON_AT] for raw in lines])
+    if lines and found != f"sha256:{wanted}:".encode():
+        return None
+    if not _is_in_form(jsons):
+        return None
     chains = []
-    for raw in lines:
-        json = raw[JSON_AT:]
-        digest = sha256(json).digest()
-        if raw[:JSON_AT] != PREFIX + hexlify(digest) + b":":
-            return None
-        try:
-            if (
-                json.count(b"{") + json.count(b"[") > canonical.DEPTH_MAX
-                or orjson.dumps(_decoded(json), None, orjson.OPT_SORT_KEYS) != json
-                or json[:1] != b"{"
-            ):
-                canonical.decode(json)
-        except (ValueError, TypeError, RecursionError):  # Every error of the three among them.
-            return None
+    for digest in digests:
         chain = sha256(chain + digest).digest()
         chains.append(chain)
     return chains
 
 
-def _no_float(text: str) -> NoReturn:
-    raise ValueError(f"a float: {text}")
+def _is_in_form(jsons: list[bytes]) -> bool:
+    """Return whether every line holds canonical JSON of one object.
+
+    What is read and written again as the same bytes is in the one form. The decoder takes neither
+    floats nor integers of more than 64 bits nor deeper nests nor anything but an object. Where it
+    doubts, the strict decoder has the last word.
+    """
+    try:
+        if [_encoded(_decoded(json)) for json in jsons] == jsons:
+            return True
+    except (ValueError, RecursionError):  # Every error of the two among them.
+        pass
+    try:
+        for json in jsons:
+            canonical.decode(json)
+    except (ValueError, RecursionError):
+        return False
+    return True
 
 
-_decoded: Final = msgspec.json.Decoder(float_hook=_no_float).decode
+def _object() -> Any:
+    """Return the type of an object without floats, of at most `DEPTH_MAX` levels."""
+    whole = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
+    value: Any = str | whole | bool | None
+    for _ in range(canonical.DEPTH_MAX - 1):
+        value = Union[str, whole, bool, None, list[value], dict[str, value]]  # noqa: UP007
+    return dict[str, value]
+
+
+_decoded: Final = msgspec.json.Decoder(_object()).decode
+_encoded: Final = msgspec.json.Encoder(order="sorted").encode
 
 
 class Sweeper:

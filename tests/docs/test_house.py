@@ -36,7 +36,6 @@ KEY_EXCEPTIONS = {
 # Events pass through one codec; these read files that are no events.
 JSON_EXCEPTIONS = {
     "minibot.kernel.canonical": "the codec",
-    "minibot.kernel.sweep": "asks whether bytes are in the codec's form, and hands nothing on",
     "minibot.events.registry": "reads schemas",
     "minibot.events.roles": "reads the roles file",
     "minibot.events.schemas": "reads schemas",

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from minibot.kernel import seal_audit
+from minibot.kernel import canonical, seal_audit
 from minibot.kernel import sweep as sweeping
 from minibot.kernel.errors import Refusal
 from minibot.kernel.files import read_hashed, write_hashed
@@ -235,3 +235,18 @@ def test_forged_seal_that_names_no_file_is_a_finding(run: Path, name: str) -> No
     (run / "SHA256SUMS").write_bytes(sums_of(seal))
 
     assert [(f.file, f.code) for f in verify_quick(run)] == [(name, "SEAL_MISMATCH")]
+
+
+def test_form_of_a_sweep_is_that_of_the_codec_for_every_letter_and_number() -> None:
+    """Two packages write JSON; what the one takes for the one form the other has to."""
+    letters = "".join(chr(code) for code in range(0x110000) if not 0xD800 <= code < 0xE000)
+    for text in (letters, "a" + letters[::-1]):
+        assert sweeping._encoded({"a": text}) == canonical.encode({"a": text})
+    keys = {chr(code): 0 for code in (0, 9, 32, 65, 90, 97, 127, 0xE9, 0xD7FF, 0xFFFF, 0x1F600)}
+    assert sweeping._encoded(keys) == canonical.encode(keys)
+    for number in (2**63 - 1, 2**63, 2**64 - 1, 2**64, -(2**63), -(2**63) - 1, 10**30, -(10**30)):
+        fits = -(2**63) <= number < 2**64
+        assert sweeping._is_in_form([b'{"a":%d}' % number]) == fits
+    for depth in range(12, 20):
+        nested = b'{"a":' + b'[{"b":' * (depth // 2) + b"1" + b"}]" * (depth // 2) + b"}"
+        assert sweeping._is_in_form([nested]) == (1 + depth // 2 * 2 <= canonical.DEPTH_MAX)
