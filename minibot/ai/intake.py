@@ -108,6 +108,7 @@ class Intake:
             self._now,
             taken_before=self._taken,
             skip=lambda queue, seq: (queue, seq) in named,
+            decode_many=context.codec.decode_many,
         ):
             self._taken = step.n
             self._is_opened = True

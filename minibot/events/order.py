@@ -32,6 +32,7 @@ DIGEST_BYTES: Final = 32
 AHEAD_MAX: Final = 256
 
 Decode = Callable[[str, Line], Event]
+Skip = Callable[[str, int], bool]
 DecodeMany = Callable[[str, Sequence[bytes]], list[Event] | None]
 
 
@@ -136,6 +137,58 @@ class LineSource:
         return lines[0] if lines else None
 
 
+class _Ahead:
+    """The lines of one journal, decoded as many at a time as that goes, taken one by one."""
+
+    def __init__(
+        self,
+        queue: str,
+        reader: JournalReader,
+        decode: Decode,
+        decode_many: DecodeMany,
+        skip: Skip = lambda queue, seq: False,
+    ) -> None:
+        self._queue = queue
+        self._reader = reader
+        self._decode = decode
+        self._decode_many = decode_many
+        self._skip = skip
+        self._waiting: deque[tuple[Line, Event | None]] = deque()
+
+    def look(self) -> bool:
+        """Return whether a line waits."""
+        return bool(self._waiting) or self._fill()
+
+    def _fill(self) -> bool:
+        lines = self._reader.look(AHEAD_MAX)
+        if not lines:
+            return False
+        events: Sequence[Event | None] | None = None
+        if lines[1:]:
+            events = self._decode_many(self._queue, [line.json for line in lines])
+        if events is None:
+            line = lines[0]
+            is_left_out = self._skip(self._queue, line.seq)
+            events = [None if is_left_out else self._decode(self._queue, line)]
+        self._waiting.extend(zip(lines, events, strict=False))
+        return True
+
+    @property
+    def waits(self) -> bool:
+        """Whether the last look has left a line."""
+        return bool(self._waiting)
+
+    @property
+    def first(self) -> Event | None:
+        """The event that waits; None for one that is left out. Only after `look`."""
+        return self._waiting[0][1]
+
+    def take(self) -> tuple[Line, Event | None]:
+        """Return the line and event that wait, and step over them. Only after `look`."""
+        self._reader.take(1)
+        return self._waiting.popleft()
+
+
 class Inputs:
     """What a live role may take next.
 
@@ -159,10 +212,10 @@ class Inputs:
         self.readers = dict(readers)
         self.is_opened = is_opened
         self.tick_seq = tick_seq
-        self._decode = decode
-        self._decode_many = decode_many
         self._known = known
-        self._ahead: dict[str, deque[tuple[Line, Event]]] = {name: deque() for name in readers}
+        self._ahead = {
+            name: _Ahead(name, reader, decode, decode_many) for name, reader in readers.items()
+        }
         self._priority = [name for name in readers if name != TICKS]
 
     @property
@@ -172,42 +225,32 @@ class Inputs:
 
     def poll(self) -> bool:
         """Look for the next event of each queue; return whether any waits."""
-        for name, ahead in self._ahead.items():
-            if not ahead:
-                self._look(name)
-        return any(self._ahead.values())
-
-    def _look(self, name: str) -> None:
-        """Decode what waits, as far as that goes in one; it is taken one by one."""
-        lines = self.readers[name].look(AHEAD_MAX)
-        if not lines:
-            return
-        events = self._decode_many(name, [line.json for line in lines]) if lines[1:] else None
-        if events is None:
-            events = [self._decode(name, lines[0])]
-        self._ahead[name].extend(zip(lines, events, strict=False))
+        return any([ahead.look() for ahead in self._ahead.values()])
 
     def next(self) -> Taken | None:
-        """Return the next event by the taking rule, or None when nothing may be taken now."""
+        """Return the next event by the taking rule, or None when nothing may be taken now.
+
+        Sees what the last `poll` saw, and of a queue that it takes from also what came since.
+        """
         for name in self._priority:
             ahead = self._ahead[name]
-            if ahead and self._may_take(name, ahead[0][1]):
-                return self._take(name)
-        if self.is_opened and self._ahead.get(TICKS):
-            return self._take(TICKS)
+            if ahead.waits and self._may_take(name, ahead.first):
+                return self._take(name, ahead)
+        ticks = self._ahead.get(TICKS)
+        if self.is_opened and ticks is not None and ticks.waits:
+            return self._take(TICKS, ticks)
         return None
 
-    def _may_take(self, name: str, event: Event) -> bool:
+    def _may_take(self, name: str, event: Event | None) -> bool:
         if not self.is_opened:
             return name == CONTROL
-        return event.tick_seq is None or event.tick_seq <= self.tick_seq
+        return event is None or event.tick_seq is None or event.tick_seq <= self.tick_seq
 
-    def _take(self, name: str) -> Taken:
-        ahead = self._ahead[name]
-        line, event = ahead.popleft()
-        self.readers[name].take(1)
-        if not ahead:
-            self._look(name)
+    def _take(self, name: str, ahead: _Ahead) -> Taken:
+        line, event = ahead.take()
+        ahead.look()
+        if event is None:
+            raise InvariantError("runtime", "NONDETERMINISM", f"{name}:{line.seq} has no event")
         if name == TICKS:
             self.tick_seq = line.seq
         elif not self.is_opened:
@@ -251,7 +294,8 @@ def logged_steps(
     now: Now,
     *,
     taken_before: int = 0,
-    skip: Callable[[str, int], bool] = lambda queue, seq: False,
+    skip: Skip = lambda queue, seq: False,
+    decode_many: DecodeMany = lambda queue, jsons: None,
 ) -> Iterator[LoggedStep]:
     """Yield the inputs of a role in logged order.
 
@@ -263,11 +307,12 @@ def logged_steps(
         now: Market time at the start; kept up to date.
         taken_before: The running number of the last input before the first range.
         skip: True for a line that a dead letter of this order log names.
+        decode_many: As `Inputs` takes it.
 
     Raises:
         IntegrityError: A range does not follow the one before, or names a line that is not there.
     """
-    sources: dict[str, LineSource] = {}
+    sources: dict[str, _Ahead] = {}
     n = taken_before
     for ack in ranges:
         if ack.n != n + 1:
@@ -276,18 +321,18 @@ def logged_steps(
             )
         source = sources.get(ack.queue)
         if source is None:
-            source = sources[ack.queue] = open_source(ack.queue)
+            reader = open_source(ack.queue).reader
+            source = sources[ack.queue] = _Ahead(ack.queue, reader, decode, decode_many, skip)
         for seq in range(ack.from_seq, ack.to_seq + 1):
             n += 1
-            line = source.next()
+            line, event = source.take() if source.look() else (None, None)
             if line is None or line.seq != seq:
                 found = "nothing" if line is None else f"line {line.seq}"
                 raise IntegrityError(
                     "runtime", "CURSOR_AHEAD", f"{ack.queue}: logged line {seq}, found {found}"
                 )
-            if skip(ack.queue, seq):
+            if event is None or skip(ack.queue, seq):
                 continue
-            event = decode(ack.queue, line)
             is_known = not known.admit(ack.queue, event.id, line.json)
             taken = Taken(ack.queue, line, event, is_known)
             yield LoggedStep(n, taken, now.of(ack.taken_ts, event))

@@ -139,6 +139,7 @@ class Recorded:
             KnownIds(),
             Now(),
             skip=lambda queue, seq: (queue, seq) in named,
+            decode_many=self.codec.decode_many,
         )
 
     def published(self, role: RoleSpec) -> int:

@@ -158,6 +158,7 @@ class Shell:
             at.now,
             taken_before=at.taken,
             skip=lambda queue, seq: (queue, seq) in named,
+            decode_many=context.codec.decode_many,
         )
         for step in steps:
             at.taken = step.n
