@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import random
+import shutil
+import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -22,8 +24,10 @@ NIGHT_KILLS: Final = 15
 PAUSE_S_MAX: Final = 1.5
 # Every so-manieth kill meets a role that is only just starting again.
 AGAIN: Final = 4
+AI_RESTARTS: Final = 100
 SETS: Final = {
     "duration_ms": 7_200_000,
+    "ai.restarts_max": AI_RESTARTS,
     "embedded.source": "generator:2",
     "watchdog.restarts_max_60s": 100,
     "watchdog.restarts_max_300s": 500,
@@ -51,6 +55,10 @@ def kill_roles(folder: Path, kills: int, seed: int) -> int:
         finally:
             night.clean_up()
         wrong += [f"night {number}: {text}" for text in found]
+        if found:
+            kept = Path(tempfile.mkdtemp(prefix=f"kill-storm-{seed}-{number}-"))
+            shutil.move(folder / f"night{number}", kept)
+            wrong.append(f"night {number} is kept in {kept}")
         print(f"night {number}: {count} kills, replay {digest[:16] or 'none'}, {len(found)} wrong")
         left -= count
         number += 1
