@@ -10,7 +10,9 @@ from __future__ import annotations
 import os
 import threading
 from binascii import hexlify
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 from typing import Final, NamedTuple, NoReturn
@@ -32,6 +34,7 @@ from minibot.kernel.files import (
 from minibot.kernel.head import Head, HeadWriter, create_head, head_path
 from minibot.kernel.line import JSON_AT, PREFIX
 from minibot.kernel.lock import WriterLock
+from minibot.kernel.overlap import Overlap
 from minibot.kernel.position import ZERO, Line, Position
 from minibot.kernel.reader import JournalReader
 from minibot.kernel.recovery import (
@@ -71,6 +74,14 @@ class _Batch(NamedTuple):
     data: bytes
     lines: int
     chain: bytes
+
+
+@dataclass(slots=True)
+class _Flight:
+    """The batch that is written and being synced, if one is up."""
+
+    after: Position
+    is_up: bool = False
 
 
 class JournalWriter:
@@ -173,8 +184,35 @@ class JournalWriter:
         """
         with self._guard:
             first = self._ready()
-            self._append_all(self._batches(jsons))
+            self._append_all(self._batches(jsons, self._at.chain))
             return first
+
+    def append_all(self, batches: Iterable[Sequence[bytes]]) -> int:
+        """Append batches of events as they come; return how many events.
+
+        While a batch is synced, the next one is drawn and hashed. Each is synced before it is
+        published, and published before the next one is written, so that never more than one is in
+        flight. What the iterable raises, or an event that is refused, comes through once the batch
+        before it is published; the writer lives on then. The iterable must not use the writer.
+
+        Raises:
+            As `append_json`, for each batch.
+        """
+        with self._guard:
+            first = self._ready()
+            if not self._is_eager:
+                for jsons in batches:
+                    self._append_all(self._batches(jsons, self._at.chain))
+                return self._at.seq + 1 - first
+            with Overlap(self._datasync) as overlap:
+                flight = _Flight(self._at)
+                try:
+                    for jsons in batches:
+                        for batch in self._batches(jsons, flight.after.chain):
+                            self._take_off(batch, flight, overlap)
+                finally:
+                    self._land(flight, overlap)
+            return self._at.seq + 1 - first
 
     def sync(self) -> None:
         """Return when everything appended is on the disk.
@@ -217,9 +255,8 @@ class JournalWriter:
             raise self._failure
         return self._at.seq + 1
 
-    def _batches(self, jsons: Sequence[bytes]) -> list[_Batch]:
+    def _batches(self, jsons: Sequence[bytes], chain: bytes) -> list[_Batch]:
         """Return what is written at once: each event hashed, the chain carried over all."""
-        chain = self._at.chain
         if len(jsons) == 1 and 0 < len(jsons[0]) <= self._json_bytes_max:
             return [self._batch_of_one(jsons[0], chain)]
         batches: list[_Batch] = []
@@ -233,7 +270,7 @@ class JournalWriter:
         for line in lines:
             if len(line) <= LINE_EXTRA_BYTES:
                 self._refuse(line)
-        batches = self._batches([line[JSON_AT:-1] for line in lines])
+        batches = self._batches([line[JSON_AT:-1] for line in lines], self._at.chain)
         if b"".join([batch.data for batch in batches]) != b"".join(lines):
             self._refuse(next(line for line in lines if not _is_line(line)))
         return batches
@@ -293,14 +330,58 @@ class JournalWriter:
         try:
             for batch in batches:
                 self._append(batch)
-        except RunStop as error:
-            self._failure = error
-            raise
         except BaseException as error:
-            self._failure = InvariantError(COMPONENT, "IO_EIO", f"append ended by {error!r}")
+            self._die(error)
             raise
 
+    def _die(self, error: BaseException) -> None:
+        """Let nothing be appended any more: what stands in the file is for the next start."""
+        self._failure = (
+            error
+            if isinstance(error, RunStop)
+            else InvariantError(COMPONENT, "IO_EIO", f"append ended by {error!r}")
+        )
+
+    @contextmanager
+    def _dying(self) -> Iterator[None]:
+        """Let any error end the writer for good."""
+        try:
+            yield
+        except BaseException as error:
+            self._die(error)
+            raise
+
+    def _take_off(self, batch: _Batch, flight: _Flight, overlap: Overlap) -> None:
+        """Publish the batch in flight, then write this one and begin its sync."""
+        self._land(flight, overlap)
+        with self._dying():
+            after = self._write(batch)
+            overlap.begin()
+        flight.after, flight.is_up = after, True
+
+    def _land(self, flight: _Flight, overlap: Overlap) -> None:
+        """Wait for the sync of the batch in flight, if one is, and publish it."""
+        if not flight.is_up:
+            return
+        flight.is_up = False
+        with self._dying():
+            overlap.wait()
+            self._synced = flight.after
+            self._publish(flight.after)
+
     def _append(self, batch: _Batch) -> None:
+        after = self._write(batch)
+        if self._is_eager:
+            self._datasync()
+            self._synced = after
+        self._publish(after)
+
+    def _publish(self, after: Position) -> None:
+        self._head.publish(after)
+        self._at = after
+
+    def _write(self, batch: _Batch) -> Position:
+        """Write a batch behind the published lines; return where it ends."""
         at = self._at
         size = len(batch.data)
         self._check_files()
@@ -309,12 +390,7 @@ class JournalWriter:
         if not self._is_eager and at.offset + size - self._unsynced_from() > self._batch_bytes_max:
             self._sync()
         write_all(self._files, self._fd, batch.data, at.offset, self._path)
-        after = Position(at.seq + batch.lines, at.segment, at.offset + size, batch.chain)
-        if self._is_eager:
-            self._datasync()
-            self._synced = after
-        self._head.publish(after)
-        self._at = after
+        return Position(at.seq + batch.lines, at.segment, at.offset + size, batch.chain)
 
     def _unsynced_from(self) -> int:
         return self._synced.offset if self._synced.segment == self._at.segment else 0

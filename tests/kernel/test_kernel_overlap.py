@@ -1,0 +1,186 @@
+"""Batches that overlap with syncs: in the same order, published as late, refused as hard."""
+
+from __future__ import annotations
+
+import errno
+import threading
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import pytest
+
+from minibot.kernel.errors import InvariantError, RunStop
+from minibot.kernel.files import Files
+from minibot.kernel.head import SLOT_BYTES
+from tests.kernel.kernel_support import FaultFiles, failing, json_of, open_journal, read_all
+
+DEADLINE_S = 20.0
+EARLY_S = 0.1
+
+
+def _batches(*sizes: int) -> list[list[bytes]]:
+    numbers = iter(range(1, sum(sizes) + 1))
+    return [[json_of(next(numbers)) for _ in range(size)] for size in sizes]
+
+
+@pytest.mark.row("N-39")
+@pytest.mark.parametrize("is_eager", [True, False])
+def test_append_all_writes_the_same_file_as_one_append_after_the_other(
+    tmp_path: Path, is_eager: bool
+) -> None:
+    """Overlapping changes when things happen, never what stands in the file, rotation included."""
+    batches = _batches(3, 1, 0, 40, 2, 25, 30)
+    found = []
+    for name in ("one", "all"):
+        folder = tmp_path / name
+        folder.mkdir()
+        writer = open_journal(folder, sync=is_eager, segment_bytes=4000, batch_bytes_max=3000)
+        if name == "all":
+            assert writer.append_all(batches) == 101
+        else:
+            for batch in batches:
+                writer.append_json(batch)
+        assert writer.append_json([json_of(102)]) == 102
+        position = writer.position
+        writer.close()
+        files = sorted(path for path in folder.iterdir() if path.suffix == ".jsonl")
+        found.append((position, [(path.name, path.read_bytes()) for path in files]))
+
+    assert found[0] == found[1]
+    assert len(found[0][1]) > 1
+    assert [line.json for line in read_all(tmp_path / "all")][-1] == json_of(102)
+
+
+@pytest.mark.row("N-06")
+def test_append_all_publishes_each_batch_after_its_sync_and_before_the_next(var_dir: Path) -> None:
+    """Never more than one batch is in flight, and none is published before it is durable."""
+    files = FaultFiles()
+    writer = open_journal(var_dir, files=files)
+    files.calls.clear()
+    writer.append_all(_batches(2, 2, 2))
+    changes = [call for call in files.calls if call.split(" ")[0] in ("pwrite", "datasync")]
+
+    assert changes == ["pwrite inbox.jsonl", "datasync inbox.jsonl", "pwrite inbox.head"] * 3
+    writer.close()
+
+
+class _WaitingFiles(Files):
+    """The system's files; the first sync ends once the second batch has been drawn."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.drawn = threading.Event()
+        self.drawn.set()
+        self.was_drawn: list[bool] = []
+
+    def datasync(self, fd: int) -> None:
+        """Wait for the draw, then sync."""
+        self.was_drawn.append(self.drawn.wait(DEADLINE_S))
+        super().datasync(fd)
+
+
+def test_append_all_draws_the_next_batch_while_one_is_synced(var_dir: Path) -> None:
+    """A sync that ends only when the next batch is drawn would otherwise never end."""
+    files = _WaitingFiles()
+    writer = open_journal(var_dir, files=files)
+    files.drawn.clear()
+    files.was_drawn.clear()
+
+    def draw() -> Iterator[Sequence[bytes]]:
+        first, second = _batches(2, 2)
+        yield first
+        files.drawn.set()
+        yield second
+
+    assert writer.append_all(draw()) == 4
+    assert files.was_drawn == [True, True]
+    writer.close()
+
+
+class _SlowFiles(Files):
+    """The system's files; a sync takes a while, and a head written meanwhile is told."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.syncing = False
+        self.published_early = threading.Event()
+
+    def datasync(self, fd: int) -> None:
+        """Give whoever publishes too early the time to do it."""
+        self.syncing = True
+        self.published_early.wait(EARLY_S)
+        super().datasync(fd)
+        self.syncing = False
+
+    def pwrite(self, fd: int, data: bytes | memoryview, offset: int) -> int:
+        """Tell of a slot that is written while a sync is on."""
+        if len(data) == SLOT_BYTES and self.syncing:
+            self.published_early.set()
+        return super().pwrite(fd, data, offset)
+
+
+def test_append_all_publishes_nothing_while_its_sync_is_on(var_dir: Path) -> None:
+    """However slow the disk, the head waits for it."""
+    files = _SlowFiles()
+    writer = open_journal(var_dir, files=files)
+    writer.append_all(_batches(2, 2))
+
+    assert not files.published_early.is_set()
+    writer.close()
+
+
+@pytest.mark.row("F06")
+@pytest.mark.parametrize(
+    ("call", "code", "reason"),
+    [
+        ("datasync", errno.EIO, "IO_FSYNC"),
+        ("pwrite", errno.ENOSPC, "IO_ENOSPC"),
+    ],
+)
+def test_append_all_on_a_failing_disk_stops_and_publishes_nothing_of_that_batch(
+    var_dir: Path, call: str, code: int, reason: str
+) -> None:
+    """The error of another thread is the writer's: it is dead, what stood before is whole."""
+    files = FaultFiles()
+    writer = open_journal(var_dir, files=files)
+    writer.append_json([json_of(1)])
+
+    def draw() -> Iterator[Sequence[bytes]]:
+        yield [json_of(2)]
+        files.fault = failing(call, "inbox.jsonl", code)
+        yield [json_of(3)]
+        yield [json_of(4)]
+
+    with pytest.raises(RunStop) as caught:
+        writer.append_all(draw())
+    with pytest.raises(RunStop):
+        writer.append_json([json_of(5)])
+    published = [line.json for line in read_all(var_dir)]
+    writer.close()
+
+    assert caught.value.reason_code == reason
+    assert json_of(1) in published
+    assert json_of(4) not in published
+    assert published == [json_of(number) for number in range(1, len(published) + 1)]
+    assert all(thread.name != "sync" for thread in threading.enumerate())
+
+
+def test_append_all_of_an_iterable_that_raises_publishes_what_it_gave_and_lives_on(
+    var_dir: Path,
+) -> None:
+    """Whoever makes the batches may fail; the one in flight lands before the error shows."""
+    writer = open_journal(var_dir)
+
+    def draw() -> Iterator[Sequence[bytes]]:
+        yield [json_of(1)]
+        yield [json_of(2)]
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        writer.append_all(draw())
+    with pytest.raises(InvariantError):
+        writer.append_all([[json_of(3)], [json_of(4), b"no object"]])
+
+    assert writer.append_json([json_of(4)]) == 4
+    writer.close()
+    assert [line.json for line in read_all(var_dir)] == [json_of(n) for n in (1, 2, 3, 4)]
