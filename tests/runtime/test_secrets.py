@@ -273,6 +273,7 @@ def test_secrets_path_is_read_by_one_module_alone(project: Path) -> None:
         or "load_secrets(" in path.read_text(encoding="utf-8").replace("def load_secrets(", "")
     ]
 
-    # Preflight refuses a wrong file; a role's context teaches its log what to take out.
-    callers = {"minibot/watchdog/preflight.py", "minibot/runtime/context.py"}
-    assert set(readers) <= callers | {"minibot/runtime/secrets.py"}
+    # Preflight refuses a wrong file; a role's context teaches its log what to take out; the
+    # launcher signs its seals.
+    callers = {"watchdog/preflight.py", "runtime/context.py", "runtime/signing.py"}
+    assert set(readers) == {f"minibot/{name}" for name in callers | {"runtime/secrets.py"}}
