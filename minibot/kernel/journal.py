@@ -9,16 +9,15 @@ from __future__ import annotations
 
 import os
 import threading
-from binascii import hexlify
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from hashlib import sha256
 from pathlib import Path
-from typing import Final, NamedTuple, NoReturn
+from typing import Final, NoReturn
 
 from minibot.kernel import segments as names
-from minibot.kernel.errors import ContractError, IntegrityError, InvariantError, RunStop
+from minibot.kernel.batch import Batch, Batches
+from minibot.kernel.errors import IntegrityError, InvariantError, RunStop
 from minibot.kernel.files import (
     FILES,
     Access,
@@ -32,7 +31,6 @@ from minibot.kernel.files import (
     write_all,
 )
 from minibot.kernel.head import Head, HeadWriter, create_head, head_path
-from minibot.kernel.line import JSON_AT, PREFIX
 from minibot.kernel.lock import WriterLock
 from minibot.kernel.overlap import Overlap
 from minibot.kernel.position import ZERO, Line, Position
@@ -63,17 +61,6 @@ LINE_BYTES_MAX: Final = 256 * 1024
 # A crash can damage no more than was in flight: one batch. So this is also the longest rest that
 # recovery may cut, and the most that a lazily synced journal leaves unsynced.
 BATCH_BYTES_MAX: Final = 4 * 1024 * 1024
-LINE: Final = PREFIX + b"%b:%b\n"
-# What a line adds to its JSON: prefix, hash, colon and newline.
-LINE_EXTRA_BYTES: Final = JSON_AT + 1
-OPENING: Final = ord("{")
-CLOSING: Final = ord("}")
-
-
-class _Batch(NamedTuple):
-    data: bytes
-    lines: int
-    chain: bytes
 
 
 @dataclass(slots=True)
@@ -131,9 +118,8 @@ class JournalWriter:
         self._lock = lock
         self._is_eager = sync
         self._segment_bytes = segment_bytes
-        self._line_bytes_max = line_bytes_max
-        self._json_bytes_max = line_bytes_max - LINE_EXTRA_BYTES
         self._batch_bytes_max = max(batch_bytes_max, line_bytes_max)
+        self._batches = Batches(self._path, line_bytes_max, self._batch_bytes_max)
         self._files = files
         self._guard = threading.Lock()
         self._failure: RunStop | None = None
@@ -174,7 +160,7 @@ class JournalWriter:
         """
         with self._guard:
             first = self._ready()
-            self._append_all(self._batches_of_lines(lines))
+            self._append_all(self._batches.of_lines(lines, self._at.chain))
             return first
 
     def append_json(self, jsons: Sequence[bytes]) -> int:
@@ -184,7 +170,7 @@ class JournalWriter:
         """
         with self._guard:
             first = self._ready()
-            self._append_all(self._batches(jsons, self._at.chain))
+            self._append_all(self._batches.of_json(jsons, self._at.chain))
             return first
 
     def append_all(self, batches: Iterable[Sequence[bytes]]) -> int:
@@ -202,13 +188,13 @@ class JournalWriter:
             first = self._ready()
             if not self._is_eager:
                 for jsons in batches:
-                    self._append_all(self._batches(jsons, self._at.chain))
+                    self._append_all(self._batches.of_json(jsons, self._at.chain))
                 return self._at.seq + 1 - first
             with Overlap(self._datasync) as overlap:
                 flight = _Flight(self._at)
                 try:
                     for jsons in batches:
-                        for batch in self._batches(jsons, flight.after.chain):
+                        for batch in self._batches.of_json(jsons, flight.after.chain):
                             self._take_off(batch, flight, overlap)
                 finally:
                     self._land(flight, overlap)
@@ -255,78 +241,7 @@ class JournalWriter:
             raise self._failure
         return self._at.seq + 1
 
-    def _batches(self, jsons: Sequence[bytes], chain: bytes) -> list[_Batch]:
-        """Return what is written at once: each event hashed, the chain carried over all."""
-        if len(jsons) == 1 and 0 < len(jsons[0]) <= self._json_bytes_max:
-            return [self._batch_of_one(jsons[0], chain)]
-        batches: list[_Batch] = []
-        for part in self._parts(jsons):
-            batches.append(self._batch(part, chain))
-            chain = batches[-1].chain
-        return batches
-
-    def _batches_of_lines(self, lines: Sequence[bytes]) -> list[_Batch]:
-        """Return the same for lines: made here again, they have to come out as they are."""
-        for line in lines:
-            if len(line) <= LINE_EXTRA_BYTES:
-                self._refuse(line)
-        batches = self._batches([line[JSON_AT:-1] for line in lines], self._at.chain)
-        if b"".join([batch.data for batch in batches]) != b"".join(lines):
-            self._refuse(next(line for line in lines if not _is_line(line)))
-        return batches
-
-    def _parts(self, jsons: Sequence[bytes]) -> Iterator[Sequence[bytes]]:
-        """Yield as many events at a time as one batch may hold."""
-        sizes = [len(json) + LINE_EXTRA_BYTES for json in jsons]
-        longest = max(sizes, default=0)
-        if longest > self._line_bytes_max:
-            raise ContractError(
-                COMPONENT,
-                "SCHEMA_INVALID",
-                f"{self._path}: a line of {longest} bytes, at most {self._line_bytes_max}",
-            )
-        if min(sizes, default=LINE_EXTRA_BYTES + 1) == LINE_EXTRA_BYTES:
-            self._refuse(b"")
-        if sum(sizes) <= self._batch_bytes_max:
-            if jsons:
-                yield jsons
-            return
-        start = size = 0
-        for number, more in enumerate(sizes):
-            if size + more > self._batch_bytes_max:
-                yield jsons[start:number]
-                start, size = number, 0
-            size += more
-        yield jsons[start:]
-
-    def _batch_of_one(self, json: bytes, chain: bytes) -> _Batch:
-        """Return the line of one event: what a decision waits for."""
-        digest = sha256(json).digest()
-        if json[0] != OPENING or json[-1] != CLOSING or b"\n" in json or b"\r" in json:
-            self._refuse(json)
-        return _Batch(LINE % (hexlify(digest), json), 1, sha256(chain + digest).digest())
-
-    def _batch(self, jsons: Sequence[bytes], chain: bytes) -> _Batch:
-        """Return the lines of some events: the hot path, one pass for each thing to be done."""
-        digests = [sha256(json).digest() for json in jsons]
-        data = b"".join(
-            [LINE % (hexlify(digest), json) for digest, json in zip(digests, jsons, strict=True)]
-        )
-        for digest in digests:
-            chain = sha256(chain + digest).digest()
-        if (
-            {json[0] for json in jsons} != {OPENING}
-            or {json[-1] for json in jsons} != {CLOSING}
-            or data.count(b"\n") != len(jsons)
-            or b"\r" in data
-        ):
-            self._refuse(next(json for json in jsons if not _is_one_object(json)))
-        return _Batch(data, len(jsons), chain)
-
-    def _refuse(self, line: bytes) -> NoReturn:
-        raise InvariantError(COMPONENT, "SCHEMA_INVALID", f"{self._path}: no line: {line[:80]!r}")
-
-    def _append_all(self, batches: Sequence[_Batch]) -> None:
+    def _append_all(self, batches: Sequence[Batch]) -> None:
         try:
             for batch in batches:
                 self._append(batch)
@@ -351,7 +266,7 @@ class JournalWriter:
             self._die(error)
             raise
 
-    def _take_off(self, batch: _Batch, flight: _Flight, overlap: Overlap) -> None:
+    def _take_off(self, batch: Batch, flight: _Flight, overlap: Overlap) -> None:
         """Publish the batch in flight, then write this one and begin its sync."""
         self._land(flight, overlap)
         with self._dying():
@@ -369,7 +284,7 @@ class JournalWriter:
             self._synced = flight.after
             self._publish(flight.after)
 
-    def _append(self, batch: _Batch) -> None:
+    def _append(self, batch: Batch) -> None:
         after = self._write(batch)
         if self._is_eager:
             self._datasync()
@@ -380,7 +295,7 @@ class JournalWriter:
         self._head.publish(after)
         self._at = after
 
-    def _write(self, batch: _Batch) -> Position:
+    def _write(self, batch: Batch) -> Position:
         """Write a batch behind the published lines; return where it ends."""
         at = self._at
         size = len(batch.data)
@@ -506,16 +421,6 @@ class JournalWriter:
             expected=str(expected),
             found=str(found),
         )
-
-
-def _is_one_object(json: bytes) -> bool:
-    ends = json[:1] + json[-1:]
-    return len(json) > 1 and ends == b"{}" and b"\n" not in json and b"\r" not in json
-
-
-def _is_line(line: bytes) -> bool:
-    json = line[JSON_AT:-1]
-    return line == LINE % (sha256(json).hexdigest().encode(), json)
 
 
 def create_journal(folder: StrPath, stem: str, *, files: Files = FILES) -> None:

@@ -1,0 +1,130 @@
+"""What is written at once: the lines of some events, each hashed once, the chain over all."""
+
+from __future__ import annotations
+
+from binascii import hexlify
+from collections.abc import Iterator, Sequence
+from hashlib import sha256
+from pathlib import Path
+from typing import Final, NamedTuple, NoReturn
+
+from minibot.kernel.errors import ContractError, InvariantError
+from minibot.kernel.line import JSON_AT, PREFIX
+
+COMPONENT: Final = "kernel.journal"
+LINE: Final = PREFIX + b"%b:%b\n"
+# What a line adds to its JSON: prefix, hash, colon and newline.
+LINE_EXTRA_BYTES: Final = JSON_AT + 1
+OPENING: Final = ord("{")
+CLOSING: Final = ord("}")
+
+
+class Batch(NamedTuple):
+    """What is written, synced and published at once.
+
+    Attributes:
+        data: Whole lines.
+        lines: How many.
+        chain: Hash chain after the last of them.
+    """
+
+    data: bytes
+    lines: int
+    chain: bytes
+
+
+class Batches:
+    """Makes the batches of one journal.
+
+    Args:
+        path: The journal's file, for messages.
+        line_bytes_max: Longer lines are refused.
+        batch_bytes_max: Longer batches are made into several; not less than a line may have.
+    """
+
+    def __init__(self, path: Path, line_bytes_max: int, batch_bytes_max: int) -> None:
+        self._path = path
+        self._line_bytes_max = line_bytes_max
+        self._json_bytes_max = line_bytes_max - LINE_EXTRA_BYTES
+        self._batch_bytes_max = batch_bytes_max
+
+    def of_json(self, jsons: Sequence[bytes], chain: bytes) -> list[Batch]:
+        """Return what is written at once: each event hashed, the chain carried over all."""
+        if len(jsons) == 1 and 0 < len(jsons[0]) <= self._json_bytes_max:
+            return [self._batch_of_one(jsons[0], chain)]
+        batches: list[Batch] = []
+        for part in self._parts(jsons):
+            batches.append(self._batch(part, chain))
+            chain = batches[-1].chain
+        return batches
+
+    def of_lines(self, lines: Sequence[bytes], chain: bytes) -> list[Batch]:
+        """Return the same for lines: made here again, they have to come out as they are."""
+        for line in lines:
+            if len(line) <= LINE_EXTRA_BYTES:
+                self._refuse(line)
+        batches = self.of_json([line[JSON_AT:-1] for line in lines], chain)
+        if b"".join([batch.data for batch in batches]) != b"".join(lines):
+            self._refuse(next(line for line in lines if not _is_line(line)))
+        return batches
+
+    def _parts(self, jsons: Sequence[bytes]) -> Iterator[Sequence[bytes]]:
+        """Yield as many events at a time as one batch may hold."""
+        sizes = [len(json) + LINE_EXTRA_BYTES for json in jsons]
+        longest = max(sizes, default=0)
+        if longest > self._line_bytes_max:
+            raise ContractError(
+                COMPONENT,
+                "SCHEMA_INVALID",
+                f"{self._path}: a line of {longest} bytes, at most {self._line_bytes_max}",
+            )
+        if min(sizes, default=LINE_EXTRA_BYTES + 1) == LINE_EXTRA_BYTES:
+            self._refuse(b"")
+        if sum(sizes) <= self._batch_bytes_max:
+            if jsons:
+                yield jsons
+            return
+        start = size = 0
+        for number, more in enumerate(sizes):
+            if size + more > self._batch_bytes_max:
+                yield jsons[start:number]
+                start, size = number, 0
+            size += more
+        yield jsons[start:]
+
+    def _batch_of_one(self, json: bytes, chain: bytes) -> Batch:
+        """Return the line of one event: what a decision waits for."""
+        digest = sha256(json).digest()
+        if json[0] != OPENING or json[-1] != CLOSING or b"\n" in json or b"\r" in json:
+            self._refuse(json)
+        return Batch(LINE % (hexlify(digest), json), 1, sha256(chain + digest).digest())
+
+    def _batch(self, jsons: Sequence[bytes], chain: bytes) -> Batch:
+        """Return the lines of some events: the hot path, one pass for each thing to be done."""
+        digests = [sha256(json).digest() for json in jsons]
+        data = b"".join(
+            [LINE % (hexlify(digest), json) for digest, json in zip(digests, jsons, strict=True)]
+        )
+        for digest in digests:
+            chain = sha256(chain + digest).digest()
+        if (
+            {json[0] for json in jsons} != {OPENING}
+            or {json[-1] for json in jsons} != {CLOSING}
+            or data.count(b"\n") != len(jsons)
+            or b"\r" in data
+        ):
+            self._refuse(next(json for json in jsons if not _is_one_object(json)))
+        return Batch(data, len(jsons), chain)
+
+    def _refuse(self, line: bytes) -> NoReturn:
+        raise InvariantError(COMPONENT, "SCHEMA_INVALID", f"{self._path}: no line: {line[:80]!r}")
+
+
+def _is_one_object(json: bytes) -> bool:
+    ends = json[:1] + json[-1:]
+    return len(json) > 1 and ends == b"{}" and b"\n" not in json and b"\r" not in json
+
+
+def _is_line(line: bytes) -> bool:
+    json = line[JSON_AT:-1]
+    return line == LINE % (sha256(json).hexdigest().encode(), json)
