@@ -53,12 +53,18 @@ def replay(program: Program, place: Place) -> str:
         nonlocal calls
         calls += 1
         if calls == place.call:
-            raise _Met(_judge(judge, world, program, place))
+            found = _judge(judge, world, program, place)
+            if found or place.choice != PROCESS:
+                raise _Met(found)  # Else the next step itself may be what is refused.
 
     try:
         World(program, new_disk(program), at_call, crash).run()
     except _Met as met:
         return str(met)
+    except check.WRONG as error:
+        return f"the program: {type(error).__name__}: {error}"
+    if calls >= place.call:
+        return ""
     raise ValueError(f"the program has {calls} calls, the recipe names call {place.call}")
 
 

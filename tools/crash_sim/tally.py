@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
@@ -113,8 +112,14 @@ class Judge:
 
     def run(self) -> Tally:
         """Run the program and judge a crash at every call."""
-        with suppress(_Enough):
+        try:
             World(self.program, new_disk(self.program), self._at_call, crash).run()
+        except check.WRONG as error:
+            # A step of the program itself was refused: what it took up after a crash, mostly.
+            text = f"the program: {type(error).__name__}: {error}"
+            self.tally.findings.append(Finding(text, Place(self._call, PROCESS)))
+        except _Enough:
+            pass
         return self.tally
 
     def judge_once(self, world: World, choice: Choice, image: Image) -> str:
