@@ -15,7 +15,7 @@ from tools.bench.peer_stores import PEER_STORES
 
 HELP: Final = "the journal: append, read, verify, wake-up, memory (J1 to J9)"
 BATCHES: Final = (256, 4_096)
-APPEND_S: Final = 0.7
+APPEND_S: Final = 0.5
 OWN_STORES: Final = ("journal", "journal_in_turn", "floor", "sqlite_full")
 # Both sync what they acknowledge, as ours does.
 RIVALS: Final = ("redis_always", "jetstream_sync")
