@@ -299,10 +299,6 @@ def strict_cursor(data: bytes, run_id: str, queue: str, reader: str) -> tuple[An
         Unreadable: It is damaged, no position, or somebody else's.
     """
     value = strict_hashed(data)
-    if value.get("run_id") is None and type(value.get("seq")) is int and value["seq"] == 0:
-        return None
-    if (value.get("run_id"), value.get("queue"), value.get("reader")) != (run_id, queue, reader):
-        raise Unreadable("somebody else's")
     try:
         counts = [value[name] for name in ("seq", "segment", "offset")]
         chain = bytes.fromhex(value["chain"])
@@ -312,4 +308,8 @@ def strict_cursor(data: bytes, run_id: str, queue: str, reader: str) -> tuple[An
         raise Unreadable("no count")
     if len(chain) != 32 or (counts[0] == 0) != (chain == bytes(32)):
         raise Unreadable("no chain")
+    if value.get("run_id") is None and counts == [0, 1, 0]:
+        return None
+    if [value.get(key) for key in ("run_id", "queue", "reader")] != [run_id, queue, reader]:
+        raise Unreadable("somebody else's")
     return (*counts, chain)

@@ -47,7 +47,7 @@ class Cursor:
             return None
         obj = read_hashed(self.path, files=self._files)
         self._generation = obj["generation"]
-        if obj.get("run_id") is None and obj.get("seq") == 0:
+        if obj.get("run_id") is None and self._position(obj) == ZERO:
             return None  # As `make_queue` left it.
         mine = (self.run_id, self.queue, self.reader)
         found = (obj.get("run_id"), obj.get("queue"), obj.get("reader"))

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from minibot.kernel.cursor import Cursor
+from minibot.kernel.cursor import Cursor, cursor_json
 from minibot.kernel.errors import IntegrityError
 from minibot.kernel.files import read_hashed, write_hashed
-from minibot.kernel.position import Position
+from minibot.kernel.position import ZERO, Position
 from minibot.kernel.queue import make_queue
 from tests.kernel.kernel_support import change
 
@@ -159,3 +160,18 @@ def test_cursor_temp_file_of_a_killed_process_is_removed(var_dir: Path) -> None:
 
     assert cursor(var_dir).load() == AT
     assert [path.name for path in var_dir.iterdir()] == ["cursor.json"]
+
+
+@pytest.mark.parametrize("fields", [{"seq": False}, {"chain": "ab" * 32}, {"segment": 0}])
+def test_cursor_as_a_queue_is_made_with_has_to_be_exactly_that(
+    var_dir: Path, fields: dict[str, Any]
+) -> None:
+    """Found by the fuzzer: `false` was taken for line 0 of a cursor that nobody has saved."""
+    obj = cursor_json(None, "fills", "risk_role", ZERO)
+    write_hashed(var_dir / "cursor.json", obj)
+    assert cursor(var_dir).load() is None
+    write_hashed(var_dir / "cursor.json", {**obj, **fields})
+    with pytest.raises(IntegrityError) as caught:
+        cursor(var_dir).load()
+
+    assert caught.value.reason_code == "CURSOR_CORRUPT"
