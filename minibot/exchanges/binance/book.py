@@ -22,6 +22,9 @@ from minibot.exchanges.units import positive
 BUFFER_DIFFS_MAX: Final = 10_000
 # Removed levels stay in the heap until they surface; beyond this surplus the heap is made anew.
 HEAP_SURPLUS_MAX: Final = 4096
+# The most that the venue gives in a snapshot. Through a night of diffs a side would grow without
+# end: prices that the market has left are hardly ever removed.
+LEVELS_MAX: Final = 5000
 
 # The same prices come again and again; a hit costs a fifth of reading the digits.
 price_key = lru_cache(maxsize=32_768)(positive)
@@ -75,6 +78,16 @@ class BookSide:
         if len(heap) > 2 * len(levels) + HEAP_SURPLUS_MAX:
             self._heap = [sign * key for key in levels]
             heapq.heapify(self._heap)
+
+    def cut(self) -> int | None:
+        """Forget levels far from the touch where there are very many; return the last one kept."""
+        if len(self.levels) <= 2 * LEVELS_MAX:
+            return None
+        pick = heapq.nlargest if self._sign < 0 else heapq.nsmallest
+        kept = pick(LEVELS_MAX, self.levels)
+        self.levels = {key: self.levels[key] for key in kept}
+        self._heap = [self._sign * key for key in kept]  # In order, so a heap already.
+        return kept[-1]
 
     def best(self) -> int:
         """Return the best price in hundred-millionths, 0 when the side is empty."""
@@ -136,7 +149,16 @@ class LocalBook:
             return GAP
         self._set(diff.bids, diff.asks)
         self.book_id = diff.last_id
+        self._cut()
         return APPLIED
+
+    def _cut(self) -> None:
+        """Keep both sides small; what was forgotten is as unknown as what was never shown."""
+        bid, ask = self.bids.cut(), self.asks.cut()
+        if bid is not None:
+            self._bid_edge = max(self._bid_edge, bid)
+        if ask is not None:
+            self._ask_edge = min(self._ask_edge, ask)
 
     def touch(self) -> tuple[str, str, str, str] | None:
         """Return bid, its quantity, ask, its quantity; None while a side is empty."""

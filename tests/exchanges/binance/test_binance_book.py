@@ -16,6 +16,7 @@ from minibot.exchanges.binance.book import (
     BUFFERED,
     GAP,
     IGNORED,
+    LEVELS_MAX,
     SYNCED,
     TOO_OLD,
     BookKeeper,
@@ -260,6 +261,23 @@ def test_heap_of_removed_levels_stays_bounded() -> None:
 
     assert len(side._heap) < 6000
     assert side.best() == 1000 * 100_000_000
+
+
+def test_side_that_only_grows_stays_bounded_and_knows_its_new_end() -> None:
+    """A market that wanders off leaves levels behind: the far ones go, the near ones stay."""
+    book = LocalBook(Snapshot(1, [["1.00000000", "1"]], [["900000.00000000", "1"]], True))
+    for number in range(2, 4 * LEVELS_MAX):
+        bid, ask = [f"{number}.00000000", "1"], [f"{900_000 - number}.00000000", "1"]
+        assert book.apply(Diff("X", number, number, [bid], [ask])) == APPLIED
+        assert book.touch() == (bid[0], "1", ask[0], "1")
+
+    assert LEVELS_MAX <= len(book.bids.levels) <= 2 * LEVELS_MAX
+    assert LEVELS_MAX <= len(book.asks.levels) <= 2 * LEVELS_MAX
+    assert [row[0] for row in book.bids.top(2)] == [f"{number}.00000000", f"{number - 1}.00000000"]
+    bids, asks = book.bids.top(9), book.asks.top(9)
+    assert not book.is_beyond_edge(bids, asks)
+    assert book.is_beyond_edge([*bids, ("2.00000000", "1")], asks)
+    assert book.is_beyond_edge(bids, [*asks, ("899998.00000000", "1")])
 
 
 def test_cut_snapshot_says_where_its_knowledge_ends() -> None:
