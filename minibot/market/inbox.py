@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections import deque
 from typing import Final, Generic, TypeVar
 
@@ -31,21 +30,13 @@ class Inbox(Generic[T]):
             if self._is_awaited:
                 self._changed.notify_all()
 
-    def take(self, timeout_s: float, gather_s: float = 0.0) -> deque[T]:
-        """Return all items that wait, after at most `timeout_s` without any.
-
-        Args:
-            timeout_s: Longest wait for the first item, in seconds of machine time.
-            gather_s: How long further items may join the first one.
-        """
+    def take(self, timeout_s: float) -> deque[T]:
+        """Return all items that wait, after at most `timeout_s` without any."""
         with self._changed:
             if not self._items and timeout_s > 0:
                 self._is_awaited = True
                 self._changed.wait(timeout_s)
                 self._is_awaited = False
-        if gather_s > 0 and self._items:
-            time.sleep(gather_s)
-        with self._changed:
             was_full = len(self._items) >= WAITING_MAX
             items, self._items = self._items, deque()
             if was_full:

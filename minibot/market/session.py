@@ -1,8 +1,7 @@
 """The market role's one loop: take what waits, decide, write once, judge the link; again.
 
 Threads bring frames and answers into one inbox; all decisions fall here. What gathered while the
-last append was being synced, or within a moment of it, goes into the next one together; a frame
-after a pause is written at once.
+last append was being synced goes into the next one together; a single frame is written at once.
 """
 
 from __future__ import annotations
@@ -37,9 +36,6 @@ WAIT_S_MAX: Final = 0.2
 # However fast a simulated clock runs, a pause of this process is no silence of the venue.
 SILENCE_NS_MIN: Final = 1_000_000_000
 JOIN_S: Final = 2.0
-# In a burst frames gather this long for one write. Each write is a commit of the file system, for
-# which the syncs of decisions wait, and wakes every reader.
-WRITE_EVERY_NS: Final = 700_000
 
 Item = FromReader | Answer
 
@@ -122,7 +118,6 @@ class Session:
         self.state = STARTING
         self._frame_ns = self._checked_ns = world.machine_ns()
         self._is_checking = False
-        self._written_ns = 0
         self._ping_due = self._instruments_due = self._health_due = now_ms
 
     # --- the loop -----------------------------------------------------------------------------
@@ -146,8 +141,7 @@ class Session:
 
     def pump(self, timeout_s: float) -> None:
         """Take what waits, decide on all of it, and write it at once."""
-        gather_ns = self._written_ns + WRITE_EVERY_NS - self.world.machine_ns()
-        items = self.inbox.take(timeout_s, min(gather_ns, WRITE_EVERY_NS) / 1e9)
+        items = self.inbox.take(timeout_s)
         for item in items:
             self._dispatch(item)
         now_ms = self.clock.now_ms()
@@ -162,7 +156,6 @@ class Session:
         payloads = self.feed.take()
         if payloads:
             self.world.write(payloads)
-            self._written_ns = self.world.machine_ns()
         for notice in self.feed.board.take(self.pace.now_ms()):
             self.world.incident(notice)
 
