@@ -13,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from minibot.events.model import Bar
+from minibot.events.model import Bar, Side
 from minibot.exchanges.base import Candle, Snapshot, Trade
 from minibot.exchanges.binance.messages import parse_candles
 from minibot.exchanges.units import decimal, units
@@ -30,7 +30,7 @@ T0 = 1_723_161_255_000
 
 
 def trade(
-    ts: int, price: str = "100.00000000", qty: str = "1.00000000", side: str = "BUY"
+    ts: int, price: str = "100.00000000", qty: str = "1.00000000", side: Side = "BUY"
 ) -> Trade:
     return Trade("BTCUSDT", 1, price, units(price), qty, units(qty), ts, side)
 

@@ -27,6 +27,7 @@ from minibot.events.model import (
     RunEnding,
     RunOpening,
     Signal,
+    TickKind,
 )
 from minibot.kernel.canonical import encode
 from minibot.strategies.core import StrategyCore, core_from_config
@@ -270,6 +271,7 @@ def stairs(count: int, up_bps: float, down_bps: float, price: float = PRICE) -> 
 def recorded(tape: Path, *, with_bars: bool = True, lines_max: int = 10**9) -> Iterator[Event]:
     """The events of a recorded tape, with bars closed by the next trade of a later second."""
     number, bid, ask, last = 0, ("0", "0"), ("0", "0"), ""
+    kind: TickKind
     open_bars: dict[str, list[Any]] = {}
     with gzip.open(tape, "rt", encoding="utf-8") as lines:
         for index, line in enumerate(lines):
