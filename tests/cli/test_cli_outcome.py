@@ -55,6 +55,7 @@ def test_night_ends_with_the_verdicts_of_verify_and_replay(document: dict[str, A
     assert document["verify"] == {
         "target": document["run_id"],
         "clean": True,
+        "count": 0,
         "findings": [],
     }
     assert document["replay"]["identical"] is True
