@@ -39,8 +39,8 @@ FREE_MB_MIN: Final = 900
 PYTHON: Final = ".".join(str(part) for part in sys.version_info[:3])
 PYTHON_SHORT: Final = ".".join(str(part) for part in sys.version_info[:2])
 REQUIRED_IMPORTS: Final = (
-    "aiohttp, filelock, jsonschema, jsonschema_rs, numpy, orjson, portalocker, psutil, requests, "
-    "rich, websocket"
+    "aiohttp, cryptography, filelock, jsonschema, jsonschema_rs, msgspec, numpy, orjson, "
+    "portalocker, psutil, requests, rich, websocket"
 )
 NETWORK_SIGNS: Final = (
     "NewConnectionError",
