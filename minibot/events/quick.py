@@ -109,12 +109,13 @@ class Quick:
         kind = self._by_tail.get(tail)
         if kind is None:
             return None
-        if not jsons[-1].endswith(tail) or not all(map(bytes.endswith, jsons, repeat(tail))):
-            others = (n for n, json in enumerate(jsons) if not json.endswith(tail))
-            jsons = jsons[: next(others)]
         for frame in self._frames_of(queue, kind):
             if jsons[0].startswith(frame.head):
-                return frame.events(jsons)
+                events = frame.events(jsons)
+                others = (n for n, json in enumerate(jsons) if not json.endswith(tail))
+                if events is None and (first := next(others, None)):
+                    events = frame.events(jsons[:first])
+                return events
         return None
 
     def _frames_of(self, queue: str, kind: _Kind) -> list[_Frame]:
@@ -261,9 +262,10 @@ class _Texts:
         of: From a payload to the texts of these fields; None where one is absent.
     """
 
-    def __init__(self, rule: JsonObject, names: Sequence[str]) -> None:
+    def __init__(self, rule: JsonObject, names: list[str]) -> None:
         # A single name twice: `attrgetter` of one name gives no tuple.
-        self.of: Callable[[Any], tuple[str | None, ...]] = attrgetter(*names, names[0])
+        twice = names if len(names) > 1 else names * 2
+        self.of: Callable[[Any], tuple[str | None, ...]] = attrgetter(*twice)
         self._known: set[str | None] = {None}
         self._fits = re.compile(rule["pattern"]).fullmatch
         self._chars_max = rule["maxLength"]
