@@ -30,17 +30,14 @@ from minibot.gates.chaos_fault import (
     Fault,
     Inject,
 )
+from minibot.gates.smoke_run import EAGER
 
 # An hour of market time is three minutes here: longer than any drill, so that the drill ends it.
 BASE: Final[Mapping[str, object]] = {
     "duration_ms": 3_600_000,
     "embedded.speed": "20",
     "ai.train": False,
-    "strategy.cooldown_ms": 1000,
-    "strategy.score_min": 20,
-    "strategy.confidence_min": 10,
-    "strategy.momentum_bps_min": "0.2",
-    "strategy.reversion_bps_min": "0.2",
+    **EAGER,
 }
 # The fastest speed that the profile allows: an outage of 120 s of market time takes 2 s.
 FAST: Final[Mapping[str, object]] = {"embedded.speed": "60"}

@@ -5,14 +5,23 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from minibot.runtime.paths import PROJECT
 
 PROFILE = "config/nore-smoke.v1.json"
 TIMEOUT_S = 300.0
+# Thresholds at which a short run trades again and again, whatever the timing of the machine.
+EAGER: Final[Mapping[str, object]] = {
+    "strategy.cooldown_ms": 1000,
+    "strategy.score_min": 20,
+    "strategy.confidence_min": 10,
+    "strategy.momentum_bps_min": "0.2",
+    "strategy.reversion_bps_min": "0.2",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +34,7 @@ class SmokeRun:
 
 
 def run_smoke(lab: Path, sets: Sequence[str] = (), profile: str = PROFILE) -> SmokeRun:
-    """Run a short profile in an emptied lab folder and wait for its end.
+    """Run a short profile, eager to trade, in an emptied lab folder and wait for its end.
 
     Args:
         lab: The run's own `var`; emptied first.
@@ -36,7 +45,7 @@ def run_smoke(lab: Path, sets: Sequence[str] = (), profile: str = PROFILE) -> Sm
     lab.mkdir(parents=True, mode=0o700)
     argv = [sys.executable, "-m", "minibot.nore_run_v1", "--config", profile, "--var", str(lab)]
     argv += ["--quiet", "--no-proof"]
-    for text in sets:
+    for text in (*(f"{name}={value}" for name, value in EAGER.items()), *sets):
         argv += ["--set", text]
     try:
         done = subprocess.run(
