@@ -66,6 +66,15 @@ class Codec:
             # A value that JSON or its canonical form lacks: a float, bytes, a lone surrogate.
             raise self._error(reasons.SCHEMA_INVALID, f"{queue}: {error}") from error
 
+    def encode_all(self, queue: str, events: Sequence[Event]) -> list[bytes]:
+        """Return the canonical JSON of events that may be written to a queue; see `encode`.
+
+        Raises:
+            ContractError: As `encode`, for the first event that it refuses.
+        """
+        jsons = self._quick.encode_many(queue, events) if events[1:] else None
+        return [self.encode(queue, event) for event in events] if jsons is None else jsons
+
     def decode(self, queue: str, json: bytes) -> Event:
         """Return the typed event of a line of a queue.
 

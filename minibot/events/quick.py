@@ -93,6 +93,22 @@ class Quick:
                 return json if json and self.decode(queue, json) is not None else None
         return None
 
+    def encode_many(self, queue: str, events: Sequence[Event]) -> list[bytes] | None:
+        """Return what `encode` returns for each event, if this way can for all of them."""
+        first = events[0]
+        kind = self._kinds.get(first.payload.TYPE)
+        if kind is None:
+            return None
+        for frame in self._frames_of(queue, kind):
+            if frame.source == first.source and frame.cmdline_hash == first.cmdline_hash:
+                if not all(map(frame.holds, events)):
+                    return None
+                lines = [line for line in map(frame.line, events) if line is not None]
+                # Judged by the way they will be read.
+                are_sound = len(lines) == len(events) and frame.events(lines) is not None
+                return lines if are_sound else None
+        return None
+
     def decode(self, queue: str, json: bytes) -> Event | None:
         """Return the typed event of a line of a queue, if this way can."""
         kind = self._by_tail.get(json[-TAIL_BYTES:])
@@ -134,6 +150,7 @@ class _Kind:
     """One type: how its payloads are decoded, and which texts its contract admits."""
 
     def __init__(self, contracts: Contracts, cls: type[Payload]) -> None:
+        self.cls = cls
         self.type = cls.TYPE
         self.tail = f',"type":"{cls.TYPE}","v":1}}'.encode()
         self.decode: Callable[[bytes], Any] = msgspec.json.Decoder(cls).decode
@@ -187,6 +204,17 @@ class _Frame:
         self._ts_end = -len(self._tail)
         self._ts_at = self._ts_end - _TS_DIGITS
         self._payload_end = self._ts_at - len(self._rest)
+
+    def holds(self, event: Event) -> bool:
+        """Return whether an event is one of this type, writer and run, without lineage."""
+        return (
+            type(event.payload) is self._kind.cls
+            and event.cause_ids is None
+            and event.tick_seq is None
+            and event.run_id == self._run_id
+            and event.source == self.source
+            and event.cmdline_hash == self.cmdline_hash
+        )
 
     def line(self, event: Event) -> bytes | None:
         """Return the line of an event, yet to be judged; None where it cannot be told."""

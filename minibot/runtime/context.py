@@ -66,9 +66,8 @@ class Output:
 
     def append(self, events: Sequence[Event]) -> int:
         """Append events; durable and published on return. Returns the seq of the first."""
-        encode = self.codec.encode
         queue = self.queue
-        written = [encode(queue, event) for event in events]
+        written = self.codec.encode_all(queue, events)
         if self.planted is not None:
             written = [self.planted.written(self.role, queue, json) for json in written]
         return self.writer.append_json(written)

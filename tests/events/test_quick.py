@@ -10,6 +10,7 @@ from typing import Any
 import hypothesis.strategies as st
 import pytest
 from hypothesis import given, settings
+from msgspec.structs import replace
 
 from minibot.events.model import Event
 from minibot.events.quick import QUICK_CLASSES, Quick
@@ -118,6 +119,35 @@ def test_quick_of_many_takes_none_when_it_would_not_take_each(
         assert many == singly[: len(many)]
     if odd == good:
         assert many == singly
+
+
+@pytest.mark.parametrize("type_", TYPES)
+def test_quick_writes_many_as_it_writes_each_and_none_when_one_is_odd(type_: str) -> None:
+    """The same bytes as one by one; an event of another run, writer or shape sends all back."""
+    quick, queue = QUICK[type_], QUEUES[type_]
+    event = Event.from_json(VALID[type_])
+    later = replace(event, ts=event.ts + 1)
+    text = next(name for name in ("symbol", "reader") if hasattr(event.payload, name))
+    odd = [
+        replace(event, run_id="20000101_000000"),
+        replace(event, source="ai_role"),
+        replace(event, cmdline_hash="0" * 64),
+        replace(event, cause_ids=(event.id,)),
+        replace(event, tick_seq=1),
+        replace(event, id="no id"),
+        replace(event, ts=-1),
+        replace(event, payload=replace(event.payload, **{text: "not\none"})),
+        replace(event, payload=replace(event.payload, **{text: 1.5})),
+    ]
+
+    assert quick.encode_many(queue, [event, later]) == [
+        quick.encode(queue, event),
+        quick.encode(queue, later),
+    ]
+    for one in odd:
+        assert quick.encode(queue, one) is None
+        assert quick.encode_many(queue, [event, one]) is None
+        assert quick.encode_many(queue, [one, event]) is None
 
 
 @pytest.mark.row("N-26")

@@ -28,15 +28,15 @@ def append(store: str, folder: str, batch: int, seconds: float, is_real: bool = 
     """
     root = _fresh(folder)
     events = workload.ticks(max(workload.EVENTS, 2 * batch), is_real)
-    encode = workload.codec().encode
+    codec = workload.codec()
     target = {**STORES, **PEER_STORES}[store](root)
     warm = events[: max(batch, WARM_EVENTS)]
     for first in range(0, len(warm), batch):
-        target.append([encode(workload.QUEUE, event) for event in warm[first : first + batch]])
+        target.append(codec.encode_all(workload.QUEUE, warm[first : first + batch]))
     before = target.count()
     clock = _Batches(events, batch, seconds)
     begin = time.perf_counter()
-    target.append_all([encode(workload.QUEUE, event) for event in part] for part in clock)
+    target.append_all(codec.encode_all(workload.QUEUE, part) for part in clock)
     took = time.perf_counter() - begin
     stored = target.count() - before
     target.close()
@@ -71,8 +71,8 @@ def single(folder: str, count: int) -> Answer:
     The two take turns, so that both meet the same disk; encoding is outside of both.
     """
     root = _fresh(folder)
-    encode = workload.codec().encode
-    jsons = [encode(workload.QUEUE, event) for event in workload.ticks(count)]
+    codec = workload.codec()
+    jsons = codec.encode_all(workload.QUEUE, workload.ticks(count))
     lines = [encode_line(json) for json in jsons]
     writer = open_writer(root, workload.QUEUE)
     fd = os.open(root / "raw", os.O_WRONLY | os.O_CREAT, 0o600)
@@ -96,7 +96,7 @@ def single(folder: str, count: int) -> Answer:
 
 def fleet_writer(folder: str, queue: str, batch: int, seconds: float) -> Answer:
     """Append to one of several queues; begins when told through standard input."""
-    encode = workload.codec().encode
+    codec = workload.codec()
     events = workload.ticks(max(workload.EVENTS // 4, 2 * batch))
     writer = open_writer(folder, queue)
     clock = _Batches(events, batch, seconds)
@@ -104,7 +104,7 @@ def fleet_writer(folder: str, queue: str, batch: int, seconds: float) -> Answer:
     sys.stdin.readline()
     begin = time.perf_counter()
     for part in clock:
-        writer.append_json([encode(workload.QUEUE, event) for event in part])
+        writer.append_json(codec.encode_all(workload.QUEUE, part))
     took = time.perf_counter() - begin
     writer.close()
     return {"events": clock.given, "lines": writer.position.seq, "seconds": took}
