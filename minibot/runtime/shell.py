@@ -42,6 +42,7 @@ from minibot.runtime.deadletters import named_lines, write_dead_letter
 from minibot.runtime.gate import ExecutionGate, Gate
 from minibot.runtime.latency import DecisionLatency
 from minibot.runtime.orderlog import open_order_log
+from minibot.runtime.planted import Planted
 from minibot.runtime.stop import StopRecord
 from minibot.runtime.suspects import Suspects
 
@@ -128,6 +129,7 @@ class Shell:
         self._snapshot_ns = machine_ns()
         self._snapshot_n = 0
         self.dup_dropped = 0
+        self._planted = context.planted
         self._suspects = Suspects(self._folders[self._primary], context.run_id)
 
     # --- restart ------------------------------------------------------------------------------
@@ -311,7 +313,7 @@ class Shell:
 
     def _apply(self, taken: Taken) -> bool:
         """Take one event; False when the run has been stopped."""
-        if self._suspects.has(taken.queue, taken.seq):
+        if self._suspects.is_any and self._suspects.has(taken.queue, taken.seq):
             self._leave_out(taken)
             return True
         now = self._now.of(self.order.take(taken.queue, taken.seq), taken.event)
@@ -321,7 +323,8 @@ class Shell:
             return True
         self.latency.on_taken(taken)
         try:
-            self._planted_crash(taken)
+            if self._planted is not None:
+                self._planted_crash(self._planted, taken)
             drafts = self.core.step(taken.queue, taken.seq, taken.event, now)
         except RunStop:
             raise
@@ -350,9 +353,8 @@ class Shell:
         self.order.take(taken.queue, taken.seq)
         self.context.incident(POISON_EVENT, detail)
 
-    def _planted_crash(self, taken: Taken) -> None:
-        planted = self.context.planted
-        if planted is not None and planted.chokes(self.context.name, taken.queue, taken.seq):
+    def _planted_crash(self, planted: Planted, taken: Taken) -> None:
+        if planted.chokes(self.context.name, taken.queue, taken.seq):
             raise ValueError("a drill planted this crash")
 
     def _log_decision(self, taken: Taken, events: list[tuple[str, Event]]) -> None:

@@ -37,6 +37,11 @@ class Suspects:
                 self._place = (data["queue"], data["seq"])
                 self._crashes, self.error = data["crashes"], data["error"]
 
+    @property
+    def is_any(self) -> bool:
+        """Whether a line has crashed this role in this run: asked before each event."""
+        return self._crashes > 0
+
     def note(self, queue: str, seq: int, error: Exception) -> None:
         """Write down that the core crashed at a line; durable on return."""
         self._crashes = self._crashes + 1 if (queue, seq) == self._place else 1

@@ -31,7 +31,7 @@ from minibot.runtime.paths import PROJECT
 QUEUE: Final = "market_ticks"
 SOURCE: Final = "market_role"
 RUN_ID: Final = "20200101_000000"
-HASH: Final = "0" * 64
+HASH: Final = "0123456789abcdef" * 4
 START_TS: Final = 1_577_836_800_000
 EVENTS: Final = 8_192
 # What a role takes and syncs at once when it has to catch up.
@@ -108,16 +108,15 @@ def queue_rates(root: Path, seconds: float) -> Rates:
     """Return what one process sustains through one queue; each of three parts takes `seconds`."""
     shutil.rmtree(root, ignore_errors=True)
     ensure_folder(root)
-    codec = _codec()
-    events = [_tick(number) for number in range(EVENTS)]
+    codec = sample_codec()
+    events = [sample_tick(number) for number in range(EVENTS)]
     writer = open_writer(root, QUEUE)
     rates = []
     for size in (1, BATCH):
         count, begin = 0, machine_ns()
         while (took := machine_ns() - begin) < seconds * 1e9:
             first = count % (EVENTS - size)
-            batch = [codec.encode(QUEUE, event) for event in events[first : first + size]]
-            writer.append_json(batch)
+            writer.append_json(codec.encode_all(QUEUE, events[first : first + size]))
             count += size
         rates.append(round(count * 1e9 / took))
     writer.close()
@@ -131,8 +130,7 @@ def _read_rate(root: Path, codec: Codec, seconds: float) -> int:
     while (took := machine_ns() - begin) < seconds * 1e9:
         reader = open_reader(root, QUEUE)
         while lines := reader.read(READ_LINES):
-            for line in lines:
-                codec.decode(QUEUE, line.json)
+            codec.decode_all(QUEUE, [line.json for line in lines])
             count += len(lines)
             if (took := machine_ns() - begin) >= seconds * 1e9:
                 break
@@ -140,23 +138,32 @@ def _read_rate(root: Path, codec: Codec, seconds: float) -> int:
     return round(count * 1e9 / took)
 
 
-def _codec() -> Codec:
+def sample_codec(component: str = "probe") -> Codec:
+    """Return the codec of a run that measurements make up."""
     contracts = Contracts.load(PROJECT / "contracts", PROJECT / "config" / "contracts.v1.json")
     roles = Roles.load(PROJECT / "config" / "roles.v1.json")
-    return Codec(contracts, roles, RUN_ID, {SOURCE: {HASH}}, "probe")
+    return Codec(contracts, roles, RUN_ID, {SOURCE: {HASH}}, component)
 
 
-def _tick(number: int) -> Event:
-    payload = MarketTick(
-        symbol="BTCUSDT",
-        price="61686.72000000",
-        kind="quote",
-        bid="61686.72000000",
-        bid_qty="2.74804000",
-        ask="61686.73000000",
-        ask_qty="1.29537000",
-        recv_mono_ns=machine_ns(),
+def sample_tick(number: int) -> Event:
+    """Return a tick of that run, as long as those of BTCUSDT, with its own id, time and size."""
+    return sample_event(
+        number,
+        MarketTick(
+            symbol="BTCUSDT",
+            price="61686.72000000",
+            kind="quote",
+            bid="61686.72000000",
+            bid_qty=f"{number % 9}.74804000",
+            ask="61686.73000000",
+            ask_qty="1.29537000",
+            recv_mono_ns=11_506_870_151_822 + number,
+        ),
     )
+
+
+def sample_event(number: int, payload: MarketTick) -> Event:
+    """Return the event of that run with a number and a payload."""
     return Event(
         ts=START_TS + number,
         id=position_id(RUN_ID, SOURCE, QUEUE, number + 1),
@@ -215,12 +222,12 @@ def wakeups(root: Path, hops: int) -> Spread:
 
 def _published(root: Path, hops: int, child: subprocess.Popen[str]) -> Iterator[int]:
     """Append one event after the other; yield when each was published."""
-    codec, files = _codec(), _Stamping()
+    codec, files = sample_codec(), _Stamping()
     writer = open_writer(root, QUEUE, files=files)
     if child.stdout is None or child.stdout.readline() != "ready\n":
         raise OSError(f"it ended with {child.wait(CHILD_S_MAX)}")
     for number in range(hops):
-        writer.append_json([codec.encode(QUEUE, _tick(number))])
+        writer.append_json([codec.encode(QUEUE, sample_tick(number))])
         yield files.published_ns
         FILES.sleep(HOP_PAUSE_S)
     writer.close()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import shutil
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from concurrent.futures.process import BrokenProcessPool
@@ -21,24 +20,8 @@ from minibot.kernel.queue import open_writer
 from minibot.kernel.seal import root_of, sums_of
 from minibot.kernel.sweep import Job, Sweeper, sweep
 from minibot.kernel.verify import Finding, verify_quick, verify_tree
-from tests.kernel.kernel_run import make_run, sealed_run
+from tests.kernel.kernel_run import make_run
 from tests.kernel.kernel_support import change, line_of
-
-
-@pytest.fixture(scope="module")
-def clean(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A sealed run that nobody has touched."""
-    var = tmp_path_factory.mktemp("sweep") / "var"
-    var.mkdir(mode=0o700)
-    return sealed_run(var)
-
-
-@pytest.fixture
-def run(clean: Path, tmp_path: Path) -> Path:
-    """A copy of it to hurt."""
-    copy = tmp_path / "hurt"
-    shutil.copytree(clean, copy)
-    return copy
 
 
 def slow(path: Path) -> list[Finding]:

@@ -19,24 +19,8 @@ from minibot.kernel.queue import open_writer
 from minibot.kernel.seal import measure, root_of, sums_of
 from minibot.kernel.system import FILES
 from minibot.kernel.verify import Finding, verify_tree
-from tests.kernel.kernel_run import make_run, sealed_run
+from tests.kernel.kernel_run import make_run
 from tests.kernel.kernel_support import change, line_of, lines_of
-
-
-@pytest.fixture(scope="module")
-def clean(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A sealed run that nobody has touched."""
-    var = tmp_path_factory.mktemp("verify") / "var"
-    var.mkdir(mode=0o700)
-    return sealed_run(var)
-
-
-@pytest.fixture
-def run(clean: Path, tmp_path: Path) -> Path:
-    """A copy of it to hurt."""
-    copy = tmp_path / "hurt"
-    shutil.copytree(clean, copy)
-    return copy
 
 
 def codes(path: Path) -> set[str]:

@@ -3,58 +3,35 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import IO
 
 import psutil
 import pytest
 
-from minibot.runtime.context import RoleContext
 from minibot.runtime.stop import StopRecord
 from minibot.watchdog import child as child_module
 from minibot.watchdog.child import Child
 from minibot.watchdog.supervisor import Supervisor
-from tests.watchdog.watchdog_stage import DEADLINE_S, Stage, wait_for
+from tests.watchdog.watchdog_stage import DEADLINE_S, Stage, Watched, wait_for
 
 FAST = ("watchdog.heartbeat_interval_ms=200", "watchdog.hung_ms=1000", "watchdog.lease_ms=1000")
 QUICK = (*FAST, "watchdog.hung_execution_ms=1000")
 
 
-class Watch:
+class Watch(Watched):
     """A supervisor over five actors, one of which behaves as the test says."""
 
     def __init__(self, root: Path, hows: dict[str, str], sets: Sequence[str] = QUICK) -> None:
         self.stage = Stage(root, sets)
-        self.context: RoleContext = self.stage.context()
+        self.context = self.stage.context()
         self.supervisor = Supervisor(self.context, self.stage.actors(hows))
         self.supervisor.start()
 
     def stop(self) -> StopRecord:
         """Return the STOP that supervision comes to."""
         return wait_for(self.supervisor.check, "a STOP")
-
-    def incidents(self) -> list[str]:
-        """Return what supervision put on record."""
-        self.context.sync_parts(now=True)
-        found = self.stage.envelopes("incidents", "watchdog_role")
-        return [envelope["payload"]["kind"] for envelope in found]
-
-    def end(self) -> None:
-        """End every process and give the journals back."""
-        for child in self.supervisor.children.values():
-            child.kill()
-            child.wait(5.0)
-        self.context.close_outputs()
-
-
-@pytest.fixture
-def watches() -> Iterator[list[Watch]]:
-    """Watches made by a test; all their processes end with it."""
-    made: list[Watch] = []
-    yield made
-    for watch in made:
-        watch.end()
 
 
 @pytest.mark.row("N-35", "F63", "F64", "F76")
@@ -63,7 +40,7 @@ def watches() -> Iterator[list[Watch]]:
     [("spinning", "ROLE_HUNG"), ("stuck", "ROLE_HUNG"), ("behind", "CONSUMER_LAG")],
 )
 def test_role_that_beats_without_progress_stops_the_run(
-    tmp_path: Path, watches: list[Watch], how: str, code: str
+    tmp_path: Path, watches: list[Watched], how: str, code: str
 ) -> None:
     """A heartbeat proves nothing: the loop has to turn and the position has to move."""
     watch = Watch(tmp_path / "var", {"strategy_role": how})
@@ -77,7 +54,7 @@ def test_role_that_beats_without_progress_stops_the_run(
 
 @pytest.mark.row("N-35")
 def test_role_that_never_gets_beyond_starting_stops_the_run(
-    tmp_path: Path, watches: list[Watch]
+    tmp_path: Path, watches: list[Watched]
 ) -> None:
     """A start has a limit of its own; until then a missing turn means nothing."""
     watch = Watch(
@@ -95,7 +72,9 @@ def test_role_that_never_gets_beyond_starting_stops_the_run(
 @pytest.mark.fault(
     "F59", by="a role whose sync began long ago and goes on", ends="STOP(CONSUMER_LAG)"
 )
-def test_sync_that_takes_too_long_is_lag_and_no_hang(tmp_path: Path, watches: list[Watch]) -> None:
+def test_sync_that_takes_too_long_is_lag_and_no_hang(
+    tmp_path: Path, watches: list[Watched]
+) -> None:
     """A loop that waits for the disk is not hung; a disk that slow stops the run as lag."""
     watch = Watch(tmp_path / "var", {"market_role": "syncing"})
     watches.append(watch)
@@ -107,7 +86,9 @@ def test_sync_that_takes_too_long_is_lag_and_no_hang(tmp_path: Path, watches: li
 
 
 @pytest.mark.row("N-35", "F63")
-def test_role_frozen_in_the_middle_of_a_sync_is_hung(tmp_path: Path, watches: list[Watch]) -> None:
+def test_role_frozen_in_the_middle_of_a_sync_is_hung(
+    tmp_path: Path, watches: list[Watched]
+) -> None:
     """No disk blocks heartbeats: one that stops beating is frozen, whatever it said last."""
     watch = Watch(tmp_path / "var", {"execution_role": "frozen_in_sync"})
     watches.append(watch)
@@ -120,7 +101,7 @@ def test_role_frozen_in_the_middle_of_a_sync_is_hung(tmp_path: Path, watches: li
 
 @pytest.mark.row("N-20", "N-103", "F65")
 def test_role_that_crashes_is_restarted_until_its_budget_is_spent(
-    tmp_path: Path, watches: list[Watch]
+    tmp_path: Path, watches: list[Watched]
 ) -> None:
     """Three restarts within a minute stand in the incidents; the fourth crash is a crash loop."""
     watch = Watch(tmp_path / "var", {"execution_role": "dead"})
@@ -134,7 +115,7 @@ def test_role_that_crashes_is_restarted_until_its_budget_is_spent(
 
 @pytest.mark.row("N-20", "N-02")
 def test_role_killed_once_is_restarted_with_the_same_command_line(
-    tmp_path: Path, watches: list[Watch]
+    tmp_path: Path, watches: list[Watched]
 ) -> None:
     """One crash is survived: another process of the same command line takes its place."""
     watch = Watch(tmp_path / "var", {})
@@ -152,7 +133,7 @@ def test_role_killed_once_is_restarted_with_the_same_command_line(
 
 @pytest.mark.row("N-35", "N-88")
 def test_role_that_says_why_it_stops_is_taken_at_its_word(
-    tmp_path: Path, watches: list[Watch]
+    tmp_path: Path, watches: list[Watched]
 ) -> None:
     """The last words of a role give component, code and detail; it is not restarted."""
     watch = Watch(tmp_path / "var", {"risk_role": "stopped"})
@@ -167,7 +148,7 @@ def test_role_that_says_why_it_stops_is_taken_at_its_word(
 
 @pytest.mark.row("F135")
 def test_ai_that_hangs_or_dies_is_switched_off_and_never_stops_the_run(
-    tmp_path: Path, watches: list[Watch]
+    tmp_path: Path, watches: list[Watched]
 ) -> None:
     """Trading by rules needs no AI: over its budget it is off, on record."""
     watch = Watch(tmp_path / "var", {"ai_role": "dead"}, (*QUICK, "ai.restarts_max=1"))
@@ -182,7 +163,7 @@ def test_ai_that_hangs_or_dies_is_switched_off_and_never_stops_the_run(
 @pytest.mark.row("N-35", "F57")
 @pytest.mark.fault("F57", by="a reading over the limit, no restart left", ends="STOP(ROLE_MEMORY)")
 def test_role_over_its_memory_is_killed_and_counts_as_memory(
-    tmp_path: Path, watches: list[Watch]
+    tmp_path: Path, watches: list[Watched]
 ) -> None:
     """Each time over the limit is a kill on record; over the budget the STOP says memory."""
     watch = Watch(tmp_path / "var", {}, (*QUICK, "watchdog.restarts_max_60s=0"))
@@ -198,7 +179,7 @@ def test_role_over_its_memory_is_killed_and_counts_as_memory(
 
 @pytest.mark.row("N-90")
 def test_stop_ends_execution_first_and_kills_what_is_deaf(
-    tmp_path: Path, watches: list[Watch]
+    tmp_path: Path, watches: list[Watched]
 ) -> None:
     """No role outlives a STOP: one that does not answer is killed by its own handle."""
     watch = Watch(tmp_path / "var", {"market_role": "deaf"})
@@ -214,7 +195,7 @@ def test_stop_ends_execution_first_and_kills_what_is_deaf(
     assert watch.supervisor.epoch == 2
 
 
-def test_lease_goes_to_every_role_once_a_second(tmp_path: Path, watches: list[Watch]) -> None:
+def test_lease_goes_to_every_role_once_a_second(tmp_path: Path, watches: list[Watched]) -> None:
     """A full or closed control channel is the child's trouble: sending never raises or waits."""
     watch = Watch(tmp_path / "var", {"strategy_role": "silent"})
     watches.append(watch)

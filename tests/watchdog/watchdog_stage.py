@@ -28,6 +28,7 @@ from minibot.runtime.manifest import Manifest, Process
 from minibot.runtime.paths import PROJECT, Var
 from minibot.watchdog.child import Child
 from minibot.watchdog.making import child_environ, role_argv
+from minibot.watchdog.supervisor import Supervisor
 
 RUN_ID = "20251120_000000"
 START_TS = 1_763_596_800_000
@@ -227,3 +228,24 @@ class Stage:
             )
             for name in ROLES
         }
+
+
+class Watched:
+    """A supervisor over actors of a stage; who inherits makes the three."""
+
+    stage: Stage
+    context: RoleContext
+    supervisor: Supervisor
+
+    def incidents(self) -> list[str]:
+        """Return what supervision put on record."""
+        self.context.sync_parts(now=True)
+        found = self.stage.envelopes("incidents", "watchdog_role")
+        return [envelope["payload"]["kind"] for envelope in found]
+
+    def end(self) -> None:
+        """End every process and give the journals back."""
+        for child in self.supervisor.children.values():
+            child.kill()
+            child.wait(5.0)
+        self.context.close_outputs()

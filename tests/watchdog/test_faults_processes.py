@@ -10,14 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from minibot.runtime.context import RoleContext
 from minibot.runtime.stop import StopRecord
 from minibot.watchdog import child as child_module
 from minibot.watchdog.child import Child
 from minibot.watchdog.making import child_environ
 from minibot.watchdog.supervisor import Supervisor
 from tests.kernel.injection import Group, run_victim
-from tests.watchdog.watchdog_stage import Stage, wait_for
+from tests.watchdog.watchdog_stage import Stage, Watched, wait_for
 
 SETS = (
     "watchdog.heartbeat_interval_ms=200",
@@ -46,36 +45,14 @@ class NoThread(threading.Thread):
         raise RuntimeError("can't start new thread")
 
 
-class Watch:
+class Watch(Watched):
     """A supervisor over a few actors."""
 
     def __init__(self, root: Path, hows: Mapping[str, str]) -> None:
         self.stage = Stage(root, SETS)
-        self.context: RoleContext = self.stage.context()
+        self.context = self.stage.context()
         children = {name: child for name, child in self.stage.actors(hows).items() if name in hows}
         self.supervisor = Supervisor(self.context, children)
-
-    def incidents(self) -> list[str]:
-        """Return what supervision put on record."""
-        self.context.sync_parts(now=True)
-        found = self.stage.envelopes("incidents", "watchdog_role")
-        return [envelope["payload"]["kind"] for envelope in found]
-
-    def end(self) -> None:
-        """End every process and give the journals back."""
-        for child in self.supervisor.children.values():
-            child.kill()
-            child.wait(5.0)
-        self.context.close_outputs()
-
-
-@pytest.fixture
-def watches() -> Iterator[list[Watch]]:
-    """Watches made by a test; all their processes end with it."""
-    made: list[Watch] = []
-    yield made
-    for watch in made:
-        watch.end()
 
 
 @pytest.mark.row("F61")
@@ -86,7 +63,7 @@ def watches() -> Iterator[list[Watch]]:
 )
 @pytest.mark.parametrize("what", ["process", "thread"])
 def test_role_that_cannot_be_restarted_stops_the_run(
-    tmp_path: Path, watches: list[Watch], monkeypatch: pytest.MonkeyPatch, what: str
+    tmp_path: Path, watches: list[Watched], monkeypatch: pytest.MonkeyPatch, what: str
 ) -> None:
     """A night goes on with all of its roles or not at all."""
     watch = Watch(tmp_path / "var", {"risk_role": "dead", "market_role": "well"})
@@ -138,7 +115,7 @@ def test_launcher_at_its_limit_of_processes_stops_the_run(
     "F57", by="the same once", ends="role restarted; over the budget STOP(ROLE_MEMORY)"
 )
 def test_role_that_grows_is_killed_and_stops_the_run_when_it_grows_again(
-    tmp_path: Path, watches: list[Watch]
+    tmp_path: Path, watches: list[Watched]
 ) -> None:
     """Measured by the system, killed by handle, restarted once, and then it is enough."""
     watch = Watch(tmp_path / "var", {"risk_role": "well"})
