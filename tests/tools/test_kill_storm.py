@@ -17,7 +17,7 @@ def write_on(root, is_eager, say):
     writer = kill_storm.open_writer(root, kill_storm.SOURCE, segment_bytes=4096)
     number = writer.position.seq
     while True:
-        say(kill_storm.ACKNOWLEDGED, number + 50)
+        say(kill_storm.ACKNOWLEDGED, number + 1000)
         writer.append([kill_storm._line(number + step) for step in range(1, 51)])
         number += 50
 kill_storm.write_on = write_on
