@@ -14,17 +14,13 @@ from minibot.market.link import LinkLimits
 from minibot.market.notices import RESTARTED, Notice
 from minibot.market.opening import Opening
 from minibot.market.session import Session, SessionConfig
-from minibot.market.symbol import FeedConfig
+from minibot.market.settings import feed_config
 from minibot.market.tail import Tail, read_tail
 from minibot.runtime.clock import machine_ns
 from minibot.runtime.context import CLEAN, RoleContext
 from minibot.runtime.gate import Gate
 
 TICKS: Final = "market_ticks"
-
-# A bar that closes by time must outlast the ways of this machine, however fast a simulated clock
-# runs; at up to ten times the speed the profile's 500 ms are more.
-GRACE_MACHINE_MS_MIN: Final = 50
 
 
 def main(context: RoleContext) -> int:
@@ -77,19 +73,11 @@ def session_config(context: RoleContext) -> SessionConfig:
     """Return what the session needs of the run's profile."""
     binance, market = context.config.binance, context.config.market
     return SessionConfig(
-        feed=FeedConfig(
-            symbols=context.manifest.symbols,
-            intervals=market.bar_intervals,
-            origin_ms=context.manifest.clock_origin_ms,
-            grace_ms=max(
-                market.bar_grace_market_ms, int(GRACE_MACHINE_MS_MIN * context.clock.speed)
-            ),
-            beat_interval_ms=market.beat_interval_market_ms,
-            book_interval_ms=market.book_interval_market_ms,
-            book_levels=market.book_levels,
-            tick_stale_ms=binance.tick_stale_market_ms,
-            book_stale_ms=binance.book_stale_market_ms,
-            band_percent=binance.price_band_percent,
+        feed=feed_config(
+            context.config,
+            context.manifest.symbols,
+            context.manifest.clock_origin_ms,
+            context.clock.speed,
         ),
         link=LinkLimits(
             seed=context.config.seed,

@@ -1,0 +1,1 @@
+"""Backtests: the same cores on history, with no queue and no process."""

@@ -1,0 +1,71 @@
+"""What a backtest gives: every decision, and what is needed to judge and to draw it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from minibot.events.model import Event, JsonObject
+from minibot.events.performance import Performance
+
+
+class Derived(NamedTuple):
+    """One event that a core derived: the queue it belongs to, and its number there."""
+
+    queue: str
+    seq: int
+    event: Event
+
+
+class EquityPoint(NamedTuple):
+    """Equity at the end of a minute with a tick in it; hundred-millionths of quote."""
+
+    ts: int
+    equity: int
+
+
+@dataclass(slots=True)
+class PriceBar:
+    """One minute (or the source's own interval) of a symbol for the chart; floats for drawing."""
+
+    ts: int
+    open: float
+    high: float
+    low: float
+    close: float
+
+
+@dataclass(slots=True)
+class BacktestResult:
+    """One pass of the cores over a source.
+
+    Attributes:
+        config: The resolved profile.
+        sources: Their names.
+        from_ts, to_ts: Market time of the first and the last market event, Unix ms.
+        inputs: How many market events were taken, by type.
+        derived: Every signal, risk action, intent, result and fill, in the order they were made.
+        equity: Equity by minute; the last point is the end.
+        prices: By symbol, for the chart.
+        performance: Exact equity, drawdown and round trips, as in a night.
+        digest: The decision digest.
+        stop: Reason code where risk stopped the run, else empty.
+        elapsed_s: Machine time of the pass; no part of the digest.
+    """
+
+    config: JsonObject
+    sources: tuple[str, ...]
+    performance: Performance
+    from_ts: int = 0
+    to_ts: int = 0
+    inputs: dict[str, int] = field(default_factory=dict)
+    derived: list[Derived] = field(default_factory=list)
+    equity: list[EquityPoint] = field(default_factory=list)
+    prices: dict[str, list[PriceBar]] = field(default_factory=dict)
+    digest: str = ""
+    stop: str = ""
+    elapsed_s: float = 0.0
+
+    def of(self, queue: str) -> list[Event]:
+        """Return the derived events of one queue, in order."""
+        return [item.event for item in self.derived if item.queue == queue]

@@ -1,0 +1,48 @@
+"""The decision digest: what two different runs decided, without what has to differ between them.
+
+An event counts with its type and its payload less ids; causes count as ordinals, that is as
+(queue, number). Ids, `run_id`, `cmdline_hash` and `ts` are left out (`docs/ARCH.md`, section 4).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Final
+
+from minibot.events.model import Event, JsonObject
+from minibot.kernel import canonical
+
+# Ids are derived from the run's id, so that they differ between two runs that decide the same.
+_IDS: Final = frozenset({"client_order_id", "order_id", "signal_id"})
+
+
+class DecisionDigest:
+    """A sha256 over derived events, in the order in which they are told."""
+
+    def __init__(self) -> None:
+        self._total = hashlib.sha256()
+        self._ordinals: dict[str, str] = {}
+        self.events = 0
+
+    def note(self, queue: str, seq: int, event_id: str) -> None:
+        """Remember where an event stands that may become a cause."""
+        self._ordinals[event_id] = f"{queue}:{seq}"
+
+    def add(self, queue: str, seq: int, event: Event) -> None:
+        """Take the next derived event of a queue."""
+        self.note(queue, seq, event.id)
+        self._total.update(canonical.encode(self._said(queue, event)) + b"\n")
+        self.events += 1
+
+    def _said(self, queue: str, event: Event) -> JsonObject:
+        payload = {k: v for k, v in event.payload.to_json().items() if k not in _IDS}
+        causes = [
+            self._ordinals.get(cause, f"market_ticks:{event.tick_seq}")
+            for cause in event.cause_ids or ()
+        ]
+        return {"causes": causes, "payload": payload, "queue": queue, "type": event.type}
+
+    @property
+    def hex(self) -> str:
+        """The digest so far."""
+        return self._total.hexdigest()
