@@ -8,6 +8,7 @@ settled here: the clock is exact, nothing is late, no connection breaks.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from fractions import Fraction
 from typing import NamedTuple, Protocol
 
 from minibot.events.model import Payload
@@ -23,6 +24,7 @@ from minibot.runtime.config import Config
 # More levels than any recorded snapshot has.
 SNAPSHOT_LEVELS_MAX = 5000
 NS_PER_MS = 1_000_000
+REAL_TIME = Fraction(1)
 
 
 class Root(NamedTuple):
@@ -63,7 +65,7 @@ class FrameSource:
     def roots(self) -> Iterator[Root]:
         """Yield the feed's events."""
         facts, origin_ms = self._source.facts, self.origin_ms
-        feed = Feed(feed_config(self._config, self.symbols, origin_ms, 1), origin_ms)
+        feed = Feed(feed_config(self._config, self.symbols, origin_ms, REAL_TIME), origin_ms)
         feed.skew_ms = facts.skew_ms
         infos = symbol_infos(self.symbols, facts.symbol_infos, facts.first_trades)
         feed.on_instruments([parse_instrument(infos[symbol]) for symbol in self.symbols], origin_ms)

@@ -61,6 +61,7 @@ def lines(result: BacktestResult) -> list[str]:
     """Return the figures in words."""
     performance = result.performance
     events = sum(result.inputs.values())
+    verdict = f"STOPPED by {result.stop}" if result.stop else "done"
     return [
         f"source        {', '.join(result.sources)}",
         f"span          {date_clock(result.from_ts)} to {date_clock(result.to_ts)} UTC",
@@ -68,5 +69,5 @@ def lines(result: BacktestResult) -> list[str]:
         f"fills         {len(result.of('fills'))}, {len(performance.trips)} round trips",
         f"equity        {money(amount_text(performance.equity_start))} -> "
         f"{money(amount_text(performance.equity))}",
-        f"backtest {'STOPPED by ' + result.stop if result.stop else 'done'}, digest {result.digest}",
+        f"backtest {verdict}, digest {result.digest}",
     ]

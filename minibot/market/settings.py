@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
 from typing import Final
 
 from minibot.market.symbol import FeedConfig
@@ -13,7 +14,7 @@ GRACE_MACHINE_MS_MIN: Final = 50
 
 
 def feed_config(
-    config: Config, symbols: tuple[str, ...], origin_ms: int, speed: float
+    config: Config, symbols: tuple[str, ...], origin_ms: int, speed: Fraction
 ) -> FeedConfig:
     """Return the feed's part of a profile, for symbols and a clock that began at `origin_ms`."""
     binance, market = config.binance, config.market
