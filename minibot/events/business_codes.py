@@ -54,6 +54,16 @@ CONFLICTING = _business(
     "Momentum and reversion point in opposite directions, so neither is followed.",
     "Nothing to do; HOLD on doubt is the rule.",
 )
+OWN_RULE = _business(
+    "own_rule",
+    "A rule of the operator's own strategy spoke; its sentence says which.",
+    "Read the sentence and the checks of the signal, and the strategy's file.",
+)
+OWN_HOLD = _business(
+    "own_hold",
+    "The operator's own strategy does nothing; its sentence says why.",
+    "Read the sentence and the checks of the signal, and the strategy's file.",
+)
 NO_POSITION = _business(
     "no_position",
     "A sale was indicated, but there is nothing to sell.",
