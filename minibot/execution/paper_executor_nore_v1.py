@@ -58,7 +58,7 @@ from minibot.execution.intake import (
     require_lineage,
     side_refusal,
 )
-from minibot.execution.ledger import Ledger
+from minibot.events.ledger import Ledger
 from minibot.execution.orders import FOK, IOC, Order, OrderState
 from minibot.kernel.errors import InvariantError
 

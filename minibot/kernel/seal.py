@@ -44,7 +44,7 @@ LOCK_SUFFIX: Final = ".lock"
 # Five seconds, as a virus scanner may take over a large file.
 UNLINK_TRIES: Final = 50
 UNLINK_PAUSE_S: Final = 0.1
-PINNED: Final = ("manifest.json", "clock.json")
+PINNED: Final = ("manifest.json", "clock.json", "hourly_state.jsonl", "metrics.json")
 """Files of the run's folder itself that the seal covers as well."""
 
 

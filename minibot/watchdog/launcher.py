@@ -38,6 +38,7 @@ from minibot.runtime.role import stop_record
 from minibot.runtime.signing import sign_if_pinned
 from minibot.runtime.stop import END_KIND, StopRecord, arm, release_all_reserves
 from minibot.watchdog.background import Background
+from minibot.watchdog.books import leave_books
 from minibot.watchdog.child import Child
 from minibot.watchdog.console import console_events
 from minibot.watchdog.desk import Desk
@@ -324,6 +325,7 @@ class _Launch:
     ) -> None:
         manifest = context.manifest
         repaired, findings = self._recover_after(record, context)
+        findings += leave_books(self.var, context.run_dir, manifest, context.codec)
         try:
             seal_run(
                 self.var.queues,

@@ -24,6 +24,7 @@ from minibot.runtime.clock import RunClock
 from minibot.runtime.manifest import Manifest
 from minibot.runtime.paths import Var
 from minibot.runtime.signing import sign_if_pinned
+from minibot.watchdog.books import leave_books
 from minibot.watchdog.merge import WATCHDOG, Merger
 from minibot.watchdog.stoplog import copy_stops
 
@@ -134,6 +135,7 @@ def _recover(var: Var, run_dir: Path, contracts: Contracts, roles: Roles) -> Rec
     codec = Codec(contracts, roles, manifest.run_id, manifest.cmdline_hashes())
     repaired, findings = recover_queues(var, roles)
     findings += complete_merge(var, run_dir, manifest, codec)
+    findings += leave_books(var, run_dir, manifest, codec)
     root = seal_run(
         var.queues,
         run_dir,

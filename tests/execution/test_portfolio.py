@@ -14,7 +14,7 @@ from msgspec import structs
 from minibot.events.model import Fill, RunOpening
 from minibot.events.money import amount_text, parse_amount
 from minibot.events.portfolio import Portfolio
-from minibot.execution.ledger import HOUR_MS, Ledger
+from minibot.events.ledger import HOUR_MS, Ledger
 from minibot.execution.portfolio import (
     OPEN_POSITIONS_FILE,
     PORTFOLIO_FILE,

@@ -58,12 +58,18 @@ class Ledger:
             raise _broken(f"expected the booking of fill {self.fills + 1}, found {booking.fill_n}")
         if sum(entry.amount for entry in booking.entries):
             raise _broken(f"booking {booking.fill_n} does not add up to zero")
-        hour = self._hours.setdefault(booking.ts // HOUR_MS * HOUR_MS, {})
+        # An hour that a later booking has left takes nothing more.
+        hour_ts = max(booking.ts // HOUR_MS * HOUR_MS, max(self._hours, default=0))
+        hour = self._hours.setdefault(hour_ts, {})
         for entry in booking.entries:
             self._accounts[entry.account] = self.total(entry.account) + entry.amount
             if entry.account == f"{CASH}:{entry.asset}":
                 hour[entry.asset] = hour.get(entry.asset, 0) + entry.amount
         self.fills += 1
+
+    def totals(self) -> dict[str, int]:
+        """Return the sum of the entries of every account that has any, by name."""
+        return dict(sorted(self._accounts.items()))
 
     def total(self, account: str) -> int:
         """Return the sum of an account's entries."""
@@ -126,4 +132,4 @@ def _amounts(texts: Mapping[str, str]) -> dict[str, int]:
 
 
 def _broken(detail: str) -> InvariantError:
-    return InvariantError("execution.ledger", INVARIANT_BROKEN, detail)
+    return InvariantError("ledger", INVARIANT_BROKEN, detail)

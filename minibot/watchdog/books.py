@@ -1,0 +1,86 @@
+"""The books of a run that has ended, written beside its queues before the seal.
+
+`hourly_state.jsonl` holds one hash-chained state for every hour of the run, `metrics.json` the last
+figures that were kept while it lived; the seal covers both. They are projections: replay makes
+them again from the inputs and says where they differ.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from minibot.events.books import HOURLY_STATE_FILE, Books, states_bytes
+from minibot.events.codec import Codec
+from minibot.events.model import Event, Fill, RunOpening
+from minibot.events.order import LineSource
+from minibot.kernel.errors import IntegrityError, RunStop
+from minibot.kernel.files import copy_atomic, read_hashed, write_atomic
+from minibot.kernel.queue import INBOX, open_reader, queue_folder
+from minibot.kernel.segments import end_of, load_segments
+from minibot.runtime.manifest import Manifest
+from minibot.runtime.paths import Var
+
+TICKS, CONTROL, FILLS = "market_ticks", "control", "fills"
+METRICS_FILE = "metrics.json"
+BATCH = 1024
+
+
+def leave_books(var: Var, run_dir: Path, manifest: Manifest, codec: Codec) -> list[str]:
+    """Write the books of a run that has ended; return what could not be done, empty as a rule.
+
+    Needs queues that nobody writes any more. Books can be made again at any time, so nothing that
+    befalls them keeps a run from being sealed.
+    """
+    try:
+        write_hourly_states(var.queues, run_dir, manifest.run_id, codec)
+        _keep_metrics(var.metrics / METRICS_FILE, run_dir, manifest.run_id)
+    except RunStop as error:
+        return [f"books: {error.reason_code}: {error.detail}"]
+    return []
+
+
+def write_hourly_states(queues: Path, run_dir: Path, run_id: str, codec: Codec) -> None:
+    """Write `hourly_state.jsonl` of a run into its folder; nothing for a run without an event.
+
+    Raises:
+        RunStop: A queue is damaged, or the disk refuses.
+    """
+    opening = _next(LineSource(open_reader(queues, CONTROL)), CONTROL, codec)
+    if opening is None:
+        return
+    if not isinstance(opening.payload, RunOpening):
+        detail = "control does not begin with run_opening"
+        raise IntegrityError("watchdog_role", "SCHEMA_INVALID", detail)
+    books = Books(run_id, opening.payload, opening.ts)
+    fills = LineSource(open_reader(queues, FILLS))
+    while (event := _next(fills, FILLS, codec)) is not None:
+        if isinstance(event.payload, Fill):
+            books.on_fill(event.payload, event.ts)
+    last = _last_tick(queues, codec)
+    states = books.close(opening.ts if last is None else last.ts)
+    write_atomic(run_dir / HOURLY_STATE_FILE, states_bytes(states))
+
+
+def _keep_metrics(path: Path, run_dir: Path, run_id: str) -> None:
+    """Copy the last figures of a run into its folder; another run's are left."""
+    if path.exists() and read_hashed(path).get("run_id") == run_id:
+        copy_atomic(path, run_dir / METRICS_FILE)
+
+
+def _next(source: LineSource, queue: str, codec: Codec) -> Event | None:
+    line = source.next()
+    return None if line is None else codec.decode(queue, line.json)
+
+
+def _last_tick(queues: Path, codec: Codec) -> Event | None:
+    """Return the last event of the market, reading no more than the last segment with lines."""
+    segments = load_segments(queue_folder(queues, TICKS), INBOX)
+    for start in (end_of(segments), end_of(segments[:-1])):
+        reader = open_reader(queues, TICKS, start)
+        last = None
+        while lines := reader.read(BATCH):
+            last = lines[-1]
+        reader.close()
+        if last is not None:
+            return codec.decode(TICKS, last.json)
+    return None
