@@ -35,6 +35,7 @@ __all__ = [
     "io_stop",
     "is_sharing_violation",
     "parse_hashed",
+    "put_atomic",
     "read_hashed",
     "read_range",
     "read_whole",
@@ -214,10 +215,13 @@ def write_atomic(
     Raises:
         RunStop: IO_ENOSPC, IO_EIO, IO_READONLY, IO_FSYNC or IO_RENAME; the old content stands.
     """
-    _put(path, (data,), is_durable, files)
+    put_atomic(path, (data,), is_durable=is_durable, files=files)
 
 
-def _put(path: StrPath, chunks: Iterable[bytes], is_durable: bool, files: Files) -> None:
+def put_atomic(
+    path: StrPath, chunks: Iterable[bytes], *, is_durable: bool = True, files: Files = FILES
+) -> None:
+    """Put a whole new content in place as `write_atomic` does, piece by piece."""
     target = Path(path)
     refuse_linked_folder(target.parent, files=files)
     temp = target.with_name(f"{target.name}.{os.getpid()}-{next(_temp_numbers)}{TEMP_SUFFIX}")
@@ -311,7 +315,7 @@ def chunks_of(path: StrPath, *, files: Files = FILES) -> Iterator[bytes]:
 
 def copy_atomic(source: StrPath, target: StrPath, *, files: Files = FILES) -> None:
     """Put a copy of a file in place as `write_atomic` does, in bounded memory."""
-    _put(target, chunks_of(source, files=files), True, files)
+    put_atomic(target, chunks_of(source, files=files), files=files)
 
 
 def remove_temps(path: StrPath, *, files: Files = FILES) -> None:

@@ -1,31 +1,25 @@
-"""Files of klines: rows of the REST endpoint, CSV of data.binance.vision, and feather.
+"""Files of klines as a source: every row in order and in shape, or the file is refused.
 
-`.jsonl` and `.csv` may be packed as `.gz` (and CSV as the `.zip` it comes in). Archive times of
-2025 and later are microseconds; each row is told apart by its size. What a file does not say
-about itself is read from its name: `BTCUSDT-1m-2025-01-01.csv`, `BTC_USDT-1m.feather`.
+The forms are those of `kline_rows`. Archive times of 2025 and later are microseconds; each row is
+told apart by its size. What a file does not say about itself is read from its name:
+`BTCUSDT-1m-2025-01-01.csv`, `BTC_USDT-1m.feather`. To mend a file, `minibot data convert`.
 """
 
 from __future__ import annotations
 
-import importlib
 import re
-import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, Final
-
-import orjson
+from typing import Final
 
 from minibot.exchanges.embedded.bars import INTERVALS, Bar, next_open, open_of
 from minibot.exchanges.embedded.decimals import SCALE, to_units
-from minibot.exchanges.embedded.tape import lines_of
+from minibot.exchanges.embedded.kline_rows import BadRow, rows_of, time_of
 from minibot.kernel.errors import Refusal
 
 _NAME: Final = re.compile(r"^([A-Za-z0-9]+?)(?:_([A-Za-z0-9]+))?-")
-_MICROS_MIN: Final = 10**14
-_COLUMNS: Final = 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,74 +103,19 @@ def _interval(path: Path, opens: list[int]) -> str:
 
 
 def _rows(path: Path) -> Iterator[tuple[int, list[str]]]:
-    """Yield (row number, cells as text) without a header line."""
-    if path.suffix == ".feather":
-        yield from _feather_rows(path)
-        return
-    lines = _zip_lines(path) if path.suffix == ".zip" else lines_of(path)
-    for number, line in enumerate(lines, 1):
-        text = line.strip()
-        if not text:
-            continue
-        if text.startswith(b"["):
-            yield number, _json_cells(path, number, text)
-            continue
-        cells = text.decode("ascii", "replace").split(",")
-        if number == 1 and len(cells) == _COLUMNS and not cells[0].isdigit():
-            continue  # A header.
-        if len(cells) != _COLUMNS or not cells[0].isdigit():
-            raise _refusal(path, number, "is not a kline of 12 columns")
-        yield number, cells
-
-
-def _json_cells(path: Path, number: int, text: bytes) -> list[str]:
-    try:
-        cells = orjson.loads(text)
-    except orjson.JSONDecodeError as error:
-        raise _refusal(path, number, f"is not JSON ({error})") from error
-    if len(cells) != _COLUMNS or not all(isinstance(cell, str) for cell in cells[1:6]):
-        raise _refusal(path, number, "is not a kline of 12 elements")
-    return [str(cell) for cell in cells]
-
-
-def _zip_lines(path: Path) -> Iterator[bytes]:
-    try:
-        with zipfile.ZipFile(path) as archive:
-            names = archive.namelist()
-            if len(names) != 1:
-                raise Refusal(f"{path}: one CSV expected in it, found {len(names)} files.", "")
-            with archive.open(names[0]) as file:
-                yield from file
-    except (OSError, zipfile.BadZipFile) as error:
-        raise Refusal(f"{path}: cannot be read ({error}).", "Name a file that is whole.") from error
-
-
-def _feather_rows(path: Path) -> Iterator[tuple[int, list[str]]]:
-    """Yield rows of a feather file: date, open, high, low, close, volume."""
-    try:
-        feather: Any = importlib.import_module("pyarrow.feather")
-    except ImportError as error:
-        raise Refusal(
-            f"{path}: feather files need pyarrow, which is not installed.",
-            "pip install pyarrow, or give the klines as .jsonl or .csv.",
-        ) from error
-    try:
-        columns = feather.read_table(path).to_pydict()
-    except (OSError, ValueError) as error:
-        raise Refusal(f"{path}: cannot be read ({error}).", "Name a feather file.") from error
-    names = ("open", "high", "low", "close", "volume")
-    for number, date in enumerate(columns["date"], 1):
-        # The file holds binary floats; their shortest form is what the venue had written.
-        cells = [f"{columns[name][number - 1]:.8f}" for name in names]
-        open_ms = round(date.timestamp() * 1000)
-        yield number, [str(open_ms), *cells, "0", "0", "0", "0", "0", "0"]
+    """Yield (row number, cells as text); a row that is no kline ends it."""
+    for number, cells in rows_of(path):
+        if isinstance(cells, BadRow):
+            raise _refusal(path, number, cells.why)
+        # What a file does not tell of a bar counts as nothing.
+        yield number, [cell or "0" for cell in cells]
 
 
 def _time_ms(path: Path, number: int, text: str) -> int:
-    if not text.isdigit():
+    time = time_of(text)
+    if time is None:
         raise _refusal(path, number, f"has no open time but {text!r}")
-    value = int(text)
-    return value // 1000 if value >= _MICROS_MIN else value
+    return time[0]
 
 
 def _bar(path: Path, number: int, row: list[str], interval: str) -> Bar:

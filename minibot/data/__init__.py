@@ -1,0 +1,1 @@
+"""Historical data: files read, checked, converted and downloaded; it decides and trades nothing."""

@@ -1,0 +1,209 @@
+"""What is wrong with a data file, counted and placed, and what its reader was told to do about it.
+
+Nothing is mended by itself: each kind of trouble that a file has refuses the file, unless the
+`Treatment` says otherwise. What was done is counted in the report like what was found.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field, fields
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+from minibot.kernel.errors import ConfigError, Refusal
+
+REFUSE: Final = "refuse"
+PLACES_MAX: Final = 5
+
+# The kinds of trouble, in the order in which they are judged and shown.
+DAMAGED, ROWS, UNITS, ORDER, DUPLICATES, MISALIGNED, PRICES, ZERO_VOLUME, GAPS = (
+    *("damaged", "rows", "units", "order", "duplicates", "misaligned", "prices"),
+    *("zero_volume", "gaps"),
+)
+MEANINGS: Final = {
+    DAMAGED: "the file is cut short or damaged",
+    ROWS: "rows that are none: other columns, no number, finer than 8 places",
+    UNITS: "rows whose times are written in another unit than the first row's",
+    ORDER: "rows older than the row before",
+    DUPLICATES: "rows that say again what stands already, or say it otherwise",
+    MISALIGNED: "bars that do not open on a multiple of their interval",
+    PRICES: "prices of zero or less, or outside of their bar's low and high",
+    ZERO_VOLUME: "rows without volume",
+    GAPS: "bars or ids that are missing between two rows",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Treatment:
+    """What to do with each kind of trouble; `refuse` is the default of all.
+
+    `keep` leaves the rows in; `drop` leaves them out; `flat` puts a bar without volume at the
+    former close into each hole; `sort` puts rows into order; `first` and `last` say which of
+    several rows of one time counts.
+    """
+
+    gaps: str = REFUSE
+    duplicates: str = REFUSE
+    order: str = REFUSE
+    rows: str = REFUSE
+    units: str = REFUSE
+    misaligned: str = REFUSE
+    prices: str = REFUSE
+    zero_volume: str = REFUSE
+
+    def __post_init__(self) -> None:
+        wrong = [
+            f"{name}: {value!r}; allowed: {', '.join(CHOICES[name])}"
+            for name, value in asdict(self).items()
+            if value not in CHOICES[name]
+        ]
+        if wrong:
+            raise ConfigError("treatment of data: a word that is none.", wrong)
+
+    def of(self, code: str) -> str:
+        """Return what to do with a kind of trouble; damage is always refused."""
+        return REFUSE if code == DAMAGED else str(getattr(self, code))
+
+    def to_json(self) -> dict[str, str]:
+        """Return what differs from refusing."""
+        return {name: word for name, word in asdict(self).items() if word != REFUSE}
+
+
+CHOICES: Final[dict[str, tuple[str, ...]]] = {
+    GAPS: (REFUSE, "keep", "flat"),
+    DUPLICATES: (REFUSE, "first", "last"),
+    ORDER: (REFUSE, "sort"),
+    ROWS: (REFUSE, "drop"),
+    UNITS: (REFUSE, "keep"),
+    MISALIGNED: (REFUSE, "drop"),
+    PRICES: (REFUSE, "drop"),
+    ZERO_VOLUME: (REFUSE, "keep", "drop"),
+}
+"""What may be said of each kind of trouble."""
+
+KEEP_ALL: Final = Treatment(
+    *("keep", "last", "sort", "drop", "keep", "drop", "drop", "keep"),
+)
+"""For looking at a file: everything is counted, nothing refused but damage."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where trouble is: row number from 1, market time in ms (0 where none is known), what."""
+
+    row: int
+    ts: int
+    what: str
+
+    def text(self) -> str:
+        """Return the place in words."""
+        when = f", {clock_text(self.ts)}" if self.ts else ""
+        return f"row {self.row}{when}: {self.what}"
+
+
+@dataclass(slots=True)
+class Trouble:
+    """One kind of trouble: how often, and where first."""
+
+    code: str
+    count: int = 0
+    places: list[Place] = field(default_factory=list)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as JSON."""
+        return asdict(self)
+
+
+@dataclass(slots=True)
+class DataReport:
+    """What a data file holds and what is wrong with it."""
+
+    path: Path
+    kind: str
+    symbol: str = ""
+    interval: str = ""
+    rows: int = 0
+    first_ts: int = 0
+    end_ts: int = 0
+    price_increment: str = ""
+    qty_increment: str = ""
+    troubles: dict[str, Trouble] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+
+    def add(self, code: str, row: int, ts: int, what: str, count: int = 1) -> None:
+        """Count trouble at a place; only the first few places are kept."""
+        trouble = self.troubles.setdefault(code, Trouble(code))
+        trouble.count += count
+        if len(trouble.places) < PLACES_MAX:
+            trouble.places.append(Place(row, ts, what))
+
+    @property
+    def is_clean(self) -> bool:
+        """Whether nothing is wrong."""
+        return not self.troubles
+
+    def refused(self, treatment: Treatment) -> list[Trouble]:
+        """Return the kinds of trouble that the treatment refuses."""
+        return [
+            self.troubles[code]
+            for code in MEANINGS
+            if code in self.troubles and treatment.of(code) == REFUSE
+        ]
+
+    def judge(self, treatment: Treatment) -> None:
+        """Refuse the file for the trouble that the treatment does not settle.
+
+        Raises:
+            Refusal: With the counts, the first place of each kind, and the words that settle it.
+        """
+        refused = self.refused(treatment)
+        if not refused:
+            return
+        said = "; ".join(
+            f"{trouble.count} x {trouble.code} ({MEANINGS[trouble.code]}; first: "
+            f"{trouble.places[0].text()})"
+            for trouble in refused
+        )
+        raise Refusal(f"{self.path}: {said}.", _remedy([trouble.code for trouble in refused]))
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the report as JSON."""
+        known = {item.name: getattr(self, item.name) for item in fields(self)}
+        troubles = [self.troubles[code].to_json() for code in MEANINGS if code in self.troubles]
+        return {
+            **known,
+            "path": str(self.path),
+            "is_clean": self.is_clean,
+            "troubles": troubles,
+        }
+
+    def lines(self) -> list[str]:
+        """Return the report for a person."""
+        span = f"{clock_text(self.first_ts)} .. {clock_text(self.end_ts)}" if self.rows else "-"
+        what = f"{self.symbol} {self.interval}".strip()
+        steps = f"steps {self.price_increment or '-'} / {self.qty_increment or '-'}"
+        said = [f"{self.path}: {self.kind} {what}, {self.rows} rows, {span}, {steps}"]
+        for code in MEANINGS:
+            trouble = self.troubles.get(code)
+            if trouble is None:
+                continue
+            said.append(f"  {trouble.count:>8} {code:<12} {MEANINGS[code]}")
+            said += [f"           {'':<12} {place.text()}" for place in trouble.places]
+        said += [f"  {note}" for note in self.notes]
+        if self.is_clean:
+            said.append("  nothing is wrong with it")
+        return said
+
+
+def _remedy(codes: list[str]) -> str:
+    if DAMAGED in codes:
+        return "Fetch the file again and compare its sha256."
+    options = [f"--{code.replace('_', '-')} {'|'.join(CHOICES[code][1:])}" for code in codes]
+    return f"Say how to treat it ({', '.join(options)}), or name another file."
+
+
+def clock_text(ts: int) -> str:
+    """Return a time as `2025-06-01 17:20:00`, UTC, with milliseconds only where there are some."""
+    moment = datetime.fromtimestamp(ts // 1000, UTC).strftime("%Y-%m-%d %H:%M:%S")
+    return f"{moment}.{ts % 1000:03d}" if ts % 1000 else moment
