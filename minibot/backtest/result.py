@@ -47,6 +47,7 @@ class BacktestResult:
         derived: Every signal, risk action, intent, result and fill, in the order they were made.
         equity: Equity by minute; the last point is the end.
         prices: By symbol, for the chart.
+        carried: Quantity by symbol that it started with, hundred-millionths; empty from flat.
         performance: Exact equity, drawdown and round trips, as in a night.
         digest: The decision digest.
         stop: Reason code where risk stopped the run, else empty.
@@ -62,6 +63,7 @@ class BacktestResult:
     derived: list[Derived] = field(default_factory=list)
     equity: list[EquityPoint] = field(default_factory=list)
     prices: dict[str, list[PriceBar]] = field(default_factory=dict)
+    carried: dict[str, int] = field(default_factory=dict)
     digest: str = ""
     stop: str = ""
     elapsed_s: float = 0.0

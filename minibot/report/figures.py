@@ -40,6 +40,16 @@ def percent(ratio: str | None) -> str:
     return NONE if ratio is None else f"{Decimal(ratio) * 100:.0f} %"
 
 
+def share(ratio: str | None, places: int = 2) -> str:
+    """Return a ratio in percent with its places; one that would read as zero keeps its digits."""
+    return NONE if ratio is None else f"{money(str(Decimal(ratio) * 100), places)} %"
+
+
+def decimal(ratio: str | None, places: int = 2) -> str:
+    """Return a plain ratio, such as R:R."""
+    return money(ratio, places)
+
+
 def milliseconds(microseconds: int | None) -> str:
     """Return a time given in microseconds in milliseconds, with as many places as tell something.
 
@@ -65,6 +75,12 @@ def duration(ms: int) -> str:
     hours, left = divmod(seconds, 3600)
     minutes, seconds = divmod(left, 60)
     return f"{hours} h {minutes} min" if hours else f"{minutes} min {seconds} s"
+
+
+def long_duration(ms: int) -> str:
+    """Return a duration as `duration` does, but in days and hours from two days on."""
+    hours = max(0, ms) // 3_600_000
+    return f"{hours // 24} d {hours % 24} h" if hours >= 48 else duration(ms)
 
 
 def clock(ms: int) -> str:

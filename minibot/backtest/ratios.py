@@ -1,0 +1,115 @@
+"""The ratios that traders compare bots by, from returns and from results of trades.
+
+Pure functions on plain numbers; docs/BACKTEST.md has the formulas. Those on returns are what
+`quantstats` computes on the same returns; None stands where a denominator is zero, never infinity.
+Sums are exact (`math.fsum`), so that the order of equal inputs changes nothing.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Final
+
+PLACES: Final = 6
+
+
+def mean(values: Sequence[float]) -> float | None:
+    """Return the arithmetic mean, None of nothing."""
+    return math.fsum(values) / len(values) if values else None
+
+
+def deviation(values: Sequence[float]) -> float | None:
+    """Return the sample standard deviation (n - 1), None of fewer than two."""
+    centre = mean(values)
+    if centre is None or len(values) < 2:
+        return None
+    return math.sqrt(math.fsum((value - centre) ** 2 for value in values) / (len(values) - 1))
+
+
+def volatility(returns: Sequence[float], per_year: int) -> float | None:
+    """Return the standard deviation of returns, scaled to a year."""
+    spread = deviation(returns)
+    return None if spread is None else spread * math.sqrt(per_year)
+
+
+def sharpe(returns: Sequence[float], per_year: int) -> float | None:
+    """Return mean over standard deviation, scaled to a year; the risk-free rate is zero."""
+    return _over(mean(returns), deviation(returns), math.sqrt(per_year))
+
+
+def sortino(returns: Sequence[float], per_year: int) -> float | None:
+    """Return mean over downside deviation (all returns count in it), scaled to a year."""
+    if not returns:
+        return None
+    down = math.sqrt(math.fsum(value * value for value in returns if value < 0) / len(returns))
+    return _over(mean(returns), down, math.sqrt(per_year))
+
+
+def compounded(returns: Sequence[float]) -> float:
+    """Return what the returns make together."""
+    return math.prod(1 + value for value in returns) - 1
+
+
+def cagr(returns: Sequence[float], per_year: int) -> float | None:
+    """Return the yearly growth that would give the same end; None once all is lost."""
+    growth = 1 + compounded(returns)
+    if not returns or growth < 0:
+        return None
+    return float(growth ** (per_year / len(returns)) - 1)
+
+
+def drawdown(returns: Sequence[float]) -> float:
+    """Return the largest fall from a high over the ends of the periods, as a positive share."""
+    equity = high = 1.0
+    deepest = 0.0
+    for value in returns:
+        equity *= 1 + value
+        high = max(high, equity)
+        deepest = max(deepest, 1 - equity / high)
+    return deepest
+
+
+def calmar(returns: Sequence[float], per_year: int) -> float | None:
+    """Return yearly growth over the largest fall of the same returns."""
+    return _over(cagr(returns, per_year), drawdown(returns), 1.0)
+
+
+def win_rate(results: Sequence[int]) -> float | None:
+    """Return the share of trades that earned something after fees; one at zero is no win."""
+    return sum(result > 0 for result in results) / len(results) if results else None
+
+
+def reward_risk(results: Sequence[int]) -> float | None:
+    """Return the mean win over the mean loss."""
+    wins = [result for result in results if result > 0]
+    losses = [-result for result in results if result < 0]
+    if not wins or not losses:
+        return None
+    return (sum(wins) / len(wins)) / (sum(losses) / len(losses))
+
+
+def profit_factor(results: Sequence[int]) -> float | None:
+    """Return all wins over all losses."""
+    losses = -sum(result for result in results if result < 0)
+    return sum(result for result in results if result > 0) / losses if losses else None
+
+
+def expectancy_ratio(results: Sequence[int]) -> float | None:
+    """Return what a trade earns on average for each unit that a losing trade loses on average."""
+    losses = [-result for result in results if result < 0]
+    if not losses:
+        return None
+    return (sum(results) / len(results)) / (sum(losses) / len(losses))
+
+
+def text(value: float | None, places: int = PLACES) -> str | None:
+    """Return a ratio as a decimal string, rounded half to even; None stays None."""
+    if value is None or not math.isfinite(value):
+        return None
+    shown = f"{value:.{places}f}"
+    return shown.removeprefix("-") if not float(shown) else shown
+
+
+def _over(value: float | None, divisor: float | None, scale: float) -> float | None:
+    return None if value is None or not divisor else value / divisor * scale
