@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from tests.kernel.injection import need
 from tests.runs import ShortRun, make_run
@@ -16,6 +17,10 @@ MARKS = (
     "real_injection(*features): the system itself fails; skipped by the name of a feature of "
     "tests/kernel/injection.py that this machine does not offer",
 )
+
+# How long an example takes says how busy the machine is, nothing of the product.
+settings.register_profile("minibot", deadline=None)
+settings.load_profile("minibot")
 
 
 def pytest_configure(config: pytest.Config) -> None:

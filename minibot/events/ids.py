@@ -6,8 +6,9 @@ No part holds a newline, so joining by newlines is unambiguous.
 
 from __future__ import annotations
 
-from hashlib import sha256
 from typing import Final
+
+from minibot.kernel.line import digest_of
 
 _VARIANT: Final = "89ab"
 
@@ -35,6 +36,6 @@ def stop_id(run_id: str, role: str) -> str:
 
 
 def _uuid4_shaped(text: str) -> str:
-    digits = sha256(text.encode()).hexdigest()
+    digits = digest_of(text.encode()).hex()
     variant = _VARIANT[int(digits[16], 16) & 3]
     return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-{variant}{digits[17:20]}-{digits[20:32]}"

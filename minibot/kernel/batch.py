@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from binascii import hexlify
 from collections.abc import Iterator, Sequence
-from hashlib import sha256
 from pathlib import Path
 from typing import Final, NamedTuple, NoReturn
 
 from minibot.kernel.errors import ContractError, InvariantError
-from minibot.kernel.line import JSON_AT, PREFIX
+from minibot.kernel.line import JSON_AT, PREFIX, chain_next, chains_over, digest_of, digests_of
 
 COMPONENT: Final = "kernel.journal"
 LINE: Final = PREFIX + b"%b:%b\n"
@@ -94,19 +93,18 @@ class Batches:
 
     def _batch_of_one(self, json: bytes, chain: bytes) -> Batch:
         """Return the line of one event: what a decision waits for."""
-        digest = sha256(json).digest()
+        digest = digest_of(json)
         if json[0] != OPENING or json[-1] != CLOSING or b"\n" in json or b"\r" in json:
             self._refuse(json)
-        return Batch(LINE % (hexlify(digest), json), 1, sha256(chain + digest).digest())
+        return Batch(LINE % (hexlify(digest), json), 1, chain_next(chain, digest))
 
     def _batch(self, jsons: Sequence[bytes], chain: bytes) -> Batch:
         """Return the lines of some events: the hot path, one pass for each thing to be done."""
-        digests = [sha256(json).digest() for json in jsons]
+        digests = digests_of(jsons)
         data = b"".join(
             [LINE % (hexlify(digest), json) for digest, json in zip(digests, jsons, strict=True)]
         )
-        for digest in digests:
-            chain = sha256(chain + digest).digest()
+        chain = chains_over(chain, digests)[-1]
         if (
             {json[0] for json in jsons} != {OPENING}
             or {json[-1] for json in jsons} != {CLOSING}
@@ -127,4 +125,4 @@ def _is_one_object(json: bytes) -> bool:
 
 def _is_line(line: bytes) -> bool:
     json = line[JSON_AT:-1]
-    return line == LINE % (sha256(json).hexdigest().encode(), json)
+    return line == LINE % (hexlify(digest_of(json)), json)

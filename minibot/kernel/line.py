@@ -6,6 +6,7 @@ line was changed, left out, doubled or moved.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from hashlib import sha256
 from typing import Final
 
@@ -20,6 +21,10 @@ NO_END: Final = "line has no end"
 
 CHAIN_START: Final = bytes(32)
 """The chain of a queue without lines."""
+
+# A copy of an empty hash is made in half the time of a new one, for which OpenSSL 3 looks its
+# algorithm up again (Python 3.11: 0.35 against 0.70 us for 64 bytes).
+_fresh: Final = sha256().copy
 
 
 class LineError(MinibotError):
@@ -77,7 +82,35 @@ def decode_line(line: bytes) -> tuple[bytes, bytes]:
 
 def chain_next(chain: bytes, digest: bytes) -> bytes:
     """Return the chain after a line: sha256 over the chain before it and the line's digest."""
-    return sha256(chain + digest).digest()
+    return digest_of(chain + digest)
+
+
+def digest_of(data: bytes) -> bytes:
+    """Return the sha256 of some bytes."""
+    digest = _fresh()
+    digest.update(data)
+    return digest.digest()
+
+
+def digests_of(jsons: Iterable[bytes]) -> list[bytes]:
+    """Return the sha256 of each of many pieces of bytes."""
+    digests = []
+    for json in jsons:
+        digest = _fresh()
+        digest.update(json)
+        digests.append(digest.digest())
+    return digests
+
+
+def chains_over(chain: bytes, digests: Iterable[bytes]) -> list[bytes]:
+    """Return the chain after each of many lines."""
+    chains = []
+    for digest in digests:
+        link = _fresh()
+        link.update(chain + digest)
+        chain = link.digest()
+        chains.append(chain)
+    return chains
 
 
 def _shown(line: bytes) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from binascii import hexlify
-from hashlib import sha256
 from itertools import accumulate, count
 from pathlib import Path
 from typing import Final, NoReturn
@@ -13,7 +12,7 @@ from minibot.kernel import segments as names
 from minibot.kernel.errors import IntegrityError, InvariantError
 from minibot.kernel.files import FILES, Access, Files, StrPath, io_stop, read_range
 from minibot.kernel.head import Head, HeadReader, head_path
-from minibot.kernel.line import JSON_AT, NO_END, LineError, decode_line
+from minibot.kernel.line import JSON_AT, NO_END, LineError, chains_over, decode_line, digests_of
 from minibot.kernel.position import ZERO, Line, Position
 from minibot.kernel.scan import walk
 from minibot.kernel.segments import Segment
@@ -232,7 +231,7 @@ class JournalReader:
         raws = data.split(b"\n")
         raws.pop()
         jsons = [raw[JSON_AT:] for raw in raws]
-        digests = [sha256(json).digest() for json in jsons]
+        digests = digests_of(jsons)
         # All beginnings against all digests at once, in hexadecimal.
         stated = b"".join([raw[:JSON_AT] for raw in raws])
         wanted = b":sha256:".join(map(hexlify, digests))
@@ -242,15 +241,12 @@ class JournalReader:
             or {json[-1] for json in jsons} != _CLOSING
         ):
             self._find_damage(data, start)
-        chains = []
-        for digest in digests:
-            chain = sha256(chain + digest).digest()
-            chains.append(chain)
+        chains = chains_over(chain, digests)
         offsets = list(accumulate([len(raw) + 1 for raw in raws], initial=start))
         self._before, self._segment = self.position, segment
         self._lines = list(map(Line, count(seq + 1), offsets, jsons))
         self._offsets, self._chains, self._next = offsets, chains, 0
-        self._at = Position(seq + len(raws), segment, offsets[-1], chain)
+        self._at = Position(seq + len(raws), segment, offsets[-1], chains[-1])
 
     def _find_damage(self, data: bytes, start: int) -> NoReturn:
         """Raise for the first damaged line, judged by the strict decoder."""

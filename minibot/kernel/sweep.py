@@ -21,7 +21,7 @@ import msgspec
 
 from minibot.kernel import canonical
 from minibot.kernel.files import FILES, Access, Files, io_stop
-from minibot.kernel.line import JSON_AT
+from minibot.kernel.line import JSON_AT, chains_over, digests_of
 from minibot.kernel.position import Position
 from minibot.kernel.scan import LINE_BYTES_CAP
 
@@ -113,7 +113,7 @@ def _after(position: Position, lines: list[bytes], chains: list[bytes], count: i
 def _chains(lines: list[bytes], chain: bytes) -> list[bytes] | None:
     """Return the chain after each line; None when one of them is not as written."""
     jsons = [raw[JSON_AT:] for raw in lines]
-    digests = [sha256(json).digest() for json in jsons]
+    digests = digests_of(jsons)
     # All beginnings as one text: sha256:<hex>:sha256:<hex>: and so on.
     wanted = b"".join(digests).hex(":", 32).replace(":", ":sha256:")
     found = b"".join([raw[:JSON_AT] for raw in lines])
@@ -121,11 +121,7 @@ def _chains(lines: list[bytes], chain: bytes) -> list[bytes] | None:
         return None
     if not _is_in_form(jsons):
         return None
-    chains = []
-    for digest in digests:
-        chain = sha256(chain + digest).digest()
-        chains.append(chain)
-    return chains
+    return chains_over(chain, digests)
 
 
 def _is_in_form(jsons: list[bytes]) -> bool:
