@@ -324,9 +324,13 @@ def flat_bars(price: int, interval: str, from_ts: int, to_ts: int) -> Iterator[K
 
 def increment(amounts: Iterable[int]) -> str:
     """Return the finest power of ten that the amounts need, as decimal text: `0.01`."""
-    common = gcd(*amounts)
+    common = 0
+    for amount in amounts:
+        common = gcd(common, amount)
+        if common == 1:
+            break
     places = PLACES
-    while places and common % 10 == 0:
+    while places and common and common % 10 == 0:
         common, places = common // 10, places - 1
     return format_fixed(1, places)
 

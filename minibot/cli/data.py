@@ -1,0 +1,119 @@
+"""minibot data: check files of historical data, and convert them to our own columns."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator
+from pathlib import Path
+
+from minibot.backtest.sources import FrameSource
+from minibot.cli.output import progress_bar, show, show_json, shown_path
+from minibot.cli.selection import add_profile, find_run, var_of
+from minibot.cli.treatment import add_treatment, treatment_of
+from minibot.data.convert import Converted, check, convert, write_ticks
+from minibot.data.store import data_files
+from minibot.data.ticks import table_of_ticks
+from minibot.data.treatment import DataReport
+from minibot.events.model import MarketTick
+from minibot.events.order import TICKS as TICKS_QUEUE
+from minibot.exchanges.embedded.sources import open_source
+from minibot.kernel.errors import ConfigError
+from minibot.replay.recorded import Recorded
+from minibot.runtime.config import load_config
+from minibot.runtime.paths import PROJECT, find, resolve
+
+HELP = "check files of historical data, or convert them to columns that a backtest walks fast"
+EXAMPLE = "minibot data check BTCUSDT-1m-2025-01.zip; minibot data convert *.zip --out var/data"
+
+FINE, TROUBLE = 0, 1
+# Messages per second of market time, for sources that make their own.
+RATE_PER_S = 20
+Ticks = tuple[Path, tuple[str, ...], Iterator[tuple[MarketTick, int]]]
+
+
+def add_arguments(command: argparse.ArgumentParser) -> None:
+    """Add action, inputs and their options."""
+    command.add_argument(
+        "action",
+        choices=("check", "convert"),
+        help="check: say what is in each file and what is wrong with it; "
+        "convert: write one file of columns for each series",
+    )
+    command.add_argument(
+        "inputs",
+        nargs="+",
+        metavar="IN",
+        help="file of klines or trades, a folder of them, run:RUN or tape:FILE (ticks)",
+    )
+    command.add_argument("--out", type=Path, help="folder for what convert writes")
+    command.add_argument("--symbol", default="", help="whose data, where names do not say it")
+    command.add_argument(
+        "--interval", default="", help="length of a bar, where names do not say it"
+    )
+    add_profile(command, PROJECT.joinpath("config", "nore-demo.v1.json").relative_to(PROJECT))
+    add_treatment(command)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Check or convert; 1 when a checked file has trouble that the options do not settle."""
+    return _check(arguments) if arguments.action == "check" else _convert(arguments)
+
+
+def _check(arguments: argparse.Namespace) -> int:
+    treatment = treatment_of(arguments)
+    reports: list[DataReport] = []
+    with progress_bar("checking") as progress:
+        paths = [path for word in arguments.inputs for path in data_files(find(word))]
+        for number, path in enumerate(paths):
+            progress(number, len(paths))
+            reports.append(
+                check(path, treatment, symbol=arguments.symbol, interval=arguments.interval)
+            )
+    refused = [report for report in reports if report.refused(treatment)]
+    lines = [line for report in reports for line in report.lines()]
+    if refused:
+        lines.append(f"{len(refused)} of {len(reports)} files are refused as they are")
+    show(arguments, [report.to_json() for report in reports], lines)
+    return TROUBLE if refused else FINE
+
+
+def _convert(arguments: argparse.Namespace) -> int:
+    if arguments.out is None:
+        raise ConfigError("data convert: --out is missing.", ["--out DIR, where the files go"])
+    out, treatment = resolve(arguments.out, Path.cwd()), treatment_of(arguments)
+    words = [word for word in arguments.inputs if word.startswith(("run:", "tape:"))]
+    paths = [
+        path for word in arguments.inputs if word not in words for path in data_files(find(word))
+    ]
+    written: list[Converted] = []
+    with progress_bar("converting"):
+        if paths:
+            names = {"symbol": arguments.symbol, "interval": arguments.interval}
+            written += convert(paths, out, treatment, **names)
+        for word in words:
+            path, symbols, _ = _ticks(word, arguments)
+            for symbol in symbols:
+                table = table_of_ticks(path, symbol, _ticks(word, arguments)[2])
+                written.append(write_ticks(table, out, treatment))
+    if arguments.json:
+        show_json([each.to_json() for each in written])
+        return FINE
+    for each in written:
+        print("\n".join(each.report.lines()))
+        print(f"  written: {shown_path(each.path)}, sha256 {each.sha256}")
+    return FINE
+
+
+def _ticks(word: str, arguments: argparse.Namespace) -> Ticks:
+    """Return where ticks come from, whose they are, and the ticks with their times."""
+    kind, _, rest = word.partition(":")
+    if kind == "run":
+        recorded = Recorded.open(find_run(rest, var_of(arguments)))
+        events = (event for _, event in recorded.events(TICKS_QUEUE))
+        config = recorded.manifest.config
+        ticks = ((e.payload, e.ts) for e in events if isinstance(e.payload, MarketTick))
+        return recorded.run_dir / "manifest.json", tuple(config["binance"]["symbols"]), ticks
+    config_of = load_config(Path(arguments.config), arguments.set)
+    source = FrameSource(open_source(word, RATE_PER_S), config_of)
+    roots = ((r.payload, r.ts) for r in source.roots() if isinstance(r.payload, MarketTick))
+    return Path(rest), source.symbols, roots

@@ -1,0 +1,191 @@
+"""Data files of any form made into files of columns, and read back from them.
+
+One file for each series: `BTCUSDT-1m.columns` for klines, `BTCUSDT-trades.columns` for trades,
+`BTCUSDT-ticks.columns` for market ticks with their touch. Several inputs of one series become one
+file, in order of time; where they meet they are judged like the rows of one file.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from minibot.data.columns import PLACES, SUFFIX, Column, Columns, amounts, write_columns
+from minibot.data.klines import (
+    Kline,
+    KlineSet,
+    inspect_klines,
+    merged,
+    open_klines,
+)
+from minibot.data.ticks import (
+    AMOUNTS,
+    TickTable,
+    inspect_trades,
+    is_trades_file,
+    joined,
+    open_trades,
+)
+from minibot.data.treatment import DataReport, Treatment
+from minibot.kernel.errors import Refusal
+from minibot.kernel.files import hash_file
+
+KLINES, TRADES, TICKS = "klines", "trades", "ticks"
+_EXACT: Final = frozenset({"open_ts", "close_ts", "trades"})
+
+
+@dataclass(frozen=True, slots=True)
+class Converted:
+    """One file of columns that was written, what is in it, and what was found on the way."""
+
+    path: Path
+    sha256: str
+    report: DataReport
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as JSON."""
+        return {"path": str(self.path), "sha256": self.sha256, **self.report.to_json()}
+
+
+def convert(
+    paths: Sequence[Path],
+    out: Path,
+    treatment: Treatment | None = None,
+    *,
+    symbol: str = "",
+    interval: str = "",
+) -> list[Converted]:
+    """Write the klines and trades of data files as columns; return what was written.
+
+    Args:
+        paths: Files of klines or of trades, in any order.
+        out: The folder that the files go to.
+        treatment: What to do with what is wrong; refuses by default.
+        symbol: Whose they are, where names do not say it.
+        interval: How long a bar is, where rows and names do not say it.
+
+    Raises:
+        Refusal: A file cannot be used, or has trouble that the treatment refuses. Nothing of its
+            series is written then.
+    """
+    treatment = treatment or Treatment()
+    klines: dict[tuple[str, str], list[KlineSet]] = {}
+    trades: dict[str, list[TickTable]] = {}
+    for path in paths:
+        if is_trades_file(path):
+            table = open_trades(path, treatment, symbol=symbol)
+            trades.setdefault(table.symbol, []).append(table)
+        else:
+            found = open_klines(path, treatment, symbol=symbol, interval=interval)
+            klines.setdefault((found.symbol, found.interval), []).append(found)
+    written = [
+        write_klines(merged(sets, treatment), out, treatment, [each.report for each in sets])
+        for sets in klines.values()
+    ]
+    written += [
+        write_ticks(joined(tables, treatment), out, treatment, [each.report for each in tables])
+        for tables in trades.values()
+    ]
+    return written
+
+
+def write_klines(
+    found: KlineSet, out: Path, treatment: Treatment, sources: Sequence[DataReport]
+) -> Converted:
+    """Write klines as columns and return what was written."""
+    path = out / f"{found.symbol}-{found.interval}{SUFFIX}"
+    columns = []
+    for name, values in zip(Kline._fields, zip(*found.klines, strict=True), strict=True):
+        if name in _EXACT:
+            columns.append(Column(name, array("q", values)))
+        else:
+            columns.append(amounts(name, values))
+    about = _about(KLINES, found.report, treatment, sources)
+    return Converted(path, write_columns(path, about, columns), found.report)
+
+
+def write_ticks(
+    table: TickTable, out: Path, treatment: Treatment, sources: Sequence[DataReport] = ()
+) -> Converted:
+    """Write ticks or trades as columns and return what was written."""
+    kind = table.report.kind
+    path = out / f"{table.symbol}-{kind}{SUFFIX}"
+    columns = [
+        Column(name, values, PLACES if name in AMOUNTS else 0)
+        for name, values in table.columns.items()
+    ]
+    about = _about(kind, table.report, treatment, sources)
+    return Converted(path, write_columns(path, about, columns), table.report)
+
+
+def _about(
+    kind: str, report: DataReport, treatment: Treatment, sources: Sequence[DataReport]
+) -> dict[str, Any]:
+    files = []
+    for source in sources:
+        size, digest = hash_file(source.path)
+        name = source.path.name
+        files.append({"name": name, "bytes": size, "sha256": digest, "rows": source.rows})
+    return {
+        "kind": kind,
+        "symbol": report.symbol,
+        "interval": report.interval,
+        "first_ts": report.first_ts,
+        "end_ts": report.end_ts,
+        "price_increment": report.price_increment,
+        "qty_increment": report.qty_increment,
+        "sources": files,
+        "treatment": treatment.to_json(),
+    }
+
+
+# --- reading back ----------------------------------------------------------------------------
+
+
+def klines_of(columns: Columns) -> Iterator[Kline]:
+    """Yield the klines of a file of columns, all amounts in units of 10**-8.
+
+    Raises:
+        Refusal: It holds something else.
+    """
+    if columns.kind != KLINES:
+        raise Refusal(f"{columns.path}: holds {columns.kind}, not klines.", "Name another one.")
+    factors = [10 ** (PLACES - columns.places(name)) for name in Kline._fields[2:8]]
+    taker = [10 ** (PLACES - columns.places(name)) for name in Kline._fields[9:]]
+    factors_all = [1, 1, *factors, 1, *taker]
+    if set(factors_all) == {1}:
+        for row in columns.walk(Kline._fields):
+            yield Kline._make(row)
+        return
+    for row in columns.walk(Kline._fields):
+        yield Kline._make(value * factor for value, factor in zip(row, factors_all, strict=True))
+
+
+def report_of(columns: Columns) -> DataReport:
+    """Return what a file of columns says of itself."""
+    header = columns.header
+    report = DataReport(columns.path, columns.kind, columns.symbol, columns.interval, columns.rows)
+    report.first_ts, report.end_ts = int(header["first_ts"]), int(header["end_ts"])
+    report.price_increment = str(header["price_increment"])
+    report.qty_increment = str(header["qty_increment"])
+    if header["treatment"]:
+        said = ", ".join(f"{name} {word}" for name, word in header["treatment"].items())
+        report.notes.append(f"treated when it was converted: {said}")
+    return report
+
+
+def check(path: Path, treatment: Treatment, *, symbol: str = "", interval: str = "") -> DataReport:
+    """Return the report of a data file of any form; judging it is the caller's business.
+
+    Raises:
+        Refusal: It cannot be read at all, or a file of columns has been changed.
+    """
+    if path.suffix == SUFFIX:
+        with Columns(path) as columns:
+            return report_of(columns)
+    if is_trades_file(path):
+        return inspect_trades(path, treatment, symbol=symbol).report
+    return inspect_klines(path, treatment, symbol=symbol, interval=interval).report

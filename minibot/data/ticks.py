@@ -1,0 +1,263 @@
+"""Ticks by column: trades of the public archive, and what a market role had said of a market.
+
+Times are Unix milliseconds, prices and quantities units of 10**-8. A table of trades has no touch;
+a table of market ticks has the bid and ask of each tick as well. What is wrong with a file of
+trades is counted and settled like what is wrong with klines; gaps and duplicates are told by ids.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from operator import lt
+from pathlib import Path
+from typing import Final
+
+from minibot.data.klines import increment, symbol_of
+from minibot.data.treatment import (
+    DAMAGED,
+    DUPLICATES,
+    GAPS,
+    ORDER,
+    PRICES,
+    ROWS,
+    UNITS,
+    ZERO_VOLUME,
+    DataReport,
+    Treatment,
+    clock_text,
+)
+from minibot.events.model import MarketTick
+from minibot.exchanges.embedded.decimals import to_units
+from minibot.exchanges.embedded.kline_rows import time_of, zip_lines
+from minibot.exchanges.embedded.tape import lines_of
+from minibot.kernel.errors import Refusal
+
+IS_TRADE, IS_TAKER_SELL, HAS_EXCHANGE_TS = 1, 2, 4
+"""Bits of the column `flags`."""
+
+TRADE_COLUMNS: Final = ("ts", "price", "qty", "trade_id", "flags")
+TICK_COLUMNS: Final = (
+    *("ts", "price", "qty", "trade_id", "flags"),
+    *("bid", "bid_qty", "ask", "ask_qty", "exchange_ts"),
+)
+AMOUNTS: Final = frozenset({"price", "qty", "bid", "bid_qty", "ask", "ask_qty"})
+
+# Where id, price, quantity, time and "the buyer was the maker" stand, by the number of columns.
+_LAYOUTS: Final = {7: (0, 1, 2, 4, 5), 8: (0, 1, 2, 5, 6)}
+_TRUE: Final = frozenset({b"True", b"true", b"TRUE"})
+_FALSE: Final = frozenset({b"False", b"false", b"FALSE"})
+
+
+@dataclass(slots=True)
+class TickTable:
+    """Ticks of one symbol, oldest first, one array per column, and what was found in them."""
+
+    symbol: str
+    columns: dict[str, array[int]]
+    report: DataReport
+
+    def __len__(self) -> int:
+        return len(self.columns["ts"])
+
+    def rows(self) -> Iterator[tuple[int, ...]]:
+        """Yield the rows as tuples, in the order of the columns."""
+        return zip(*self.columns.values(), strict=True)
+
+
+def empty_columns(names: Sequence[str]) -> dict[str, array[int]]:
+    """Return an empty array for each column."""
+    return {name: array("B" if name == "flags" else "q") for name in names}
+
+
+def is_trades_file(path: Path) -> bool:
+    """Tell whether a file is, by its name, one of trades: `BTCUSDT-aggTrades-2025-01-01.zip`."""
+    return "-trades" in path.name or "-aggTrades" in path.name
+
+
+def open_trades(path: Path, treatment: Treatment | None = None, *, symbol: str = "") -> TickTable:
+    """Return the trades of an archive file, as CSV, `.gz` or `.zip`.
+
+    Raises:
+        Refusal: Missing, empty, no trades, or trouble that the treatment refuses.
+    """
+    treatment = treatment or Treatment()
+    table = inspect_trades(path, treatment, symbol=symbol)
+    table.report.judge(treatment)
+    if not len(table):
+        raise Refusal(f"{path}: a file of trades without any row.", "Name another one.")
+    return table
+
+
+def inspect_trades(path: Path, treatment: Treatment, *, symbol: str = "") -> TickTable:
+    """Return the trades of a file with its report, which has not been judged yet."""
+    report = DataReport(path, "trades", symbol or symbol_of(path))
+    columns = empty_columns(TRADE_COLUMNS)
+    _read(path, report, columns)
+    table = TickTable(report.symbol, columns, report)
+    _treat(table, treatment)
+    _sum_up(table)
+    return table
+
+
+def table_of_ticks(path: Path, symbol: str, ticks: Iterable[tuple[MarketTick, int]]) -> TickTable:
+    """Return market ticks of one symbol as a table; `ts` is the run clock's time of each.
+
+    Args:
+        path: Where they come from, for the report.
+        symbol: Whose; ticks of others are passed over.
+        ticks: Tick and time, as a market role or a source of a backtest gives them.
+    """
+    columns = empty_columns(TICK_COLUMNS)
+    appends = [columns[name].append for name in TICK_COLUMNS]
+    for tick, ts in ticks:
+        if tick.symbol == symbol:
+            for append, value in zip(appends, _values(tick, ts), strict=True):
+                append(value)
+    table = TickTable(symbol, columns, DataReport(path, "ticks", symbol))
+    _sum_up(table)
+    return table
+
+
+def _values(tick: MarketTick, ts: int) -> tuple[int, ...]:
+    flags = IS_TRADE if tick.kind == "trade" else 0
+    flags |= IS_TAKER_SELL if tick.taker_side == "SELL" else 0
+    flags |= HAS_EXCHANGE_TS if tick.exchange_ts is not None else 0
+    return (
+        *(ts, to_units(tick.price), to_units(tick.qty or "0"), tick.trade_id or 0, flags),
+        *(to_units(tick.bid), to_units(tick.bid_qty), to_units(tick.ask)),
+        *(to_units(tick.ask_qty), tick.exchange_ts or 0),
+    )
+
+
+# --- reading ---------------------------------------------------------------------------------
+
+
+def _read(path: Path, report: DataReport, columns: dict[str, array[int]]) -> None:
+    """Fill the columns with the rows that are trades; the others, and damage, are reported."""
+    lines = zip_lines(path) if path.suffix == ".zip" else lines_of(path)
+    appends = [columns[name].append for name in TRADE_COLUMNS]
+    number = blank = 0
+    first_unit = ""
+    try:
+        for number, line in enumerate(lines, 1):
+            row = _trade(line.split(b","))
+            if row is None:
+                if number > 1 or line[:1].isdigit():
+                    report.add(ROWS, number, 0, f"no trade of 7 or 8 columns: {line[:60]!r}")
+                continue
+            values, unit = row
+            first_unit = first_unit or unit
+            if unit != first_unit:
+                what = f"time in {unit}, the first row's in {first_unit}"
+                report.add(UNITS, number, values[0], what)
+            if values[1] == 0 and values[2] == 0:
+                blank += 1  # The venue blanked old duplicates instead of removing them.
+                continue
+            for append, value in zip(appends, values, strict=True):
+                append(value)
+    except Refusal as refusal:
+        if not number:
+            raise
+        report.add(DAMAGED, number, 0, f"last whole row; {refusal.message}")
+    if blank:
+        report.notes.append(f"{blank} rows that the venue blanked are left out")
+
+
+def _trade(cells: list[bytes]) -> tuple[tuple[int, ...], str] | None:
+    """Return the values of one row in the order of `TRADE_COLUMNS`, and its unit of time."""
+    layout = _LAYOUTS.get(len(cells))
+    if layout is None:
+        return None
+    trade_id, price, qty, time, maker = (cells[place] for place in layout)
+    at = time_of(time.decode("ascii", "replace"))
+    if at is None or not trade_id.isdigit() or (maker not in _TRUE and maker not in _FALSE):
+        return None
+    try:
+        units = to_units(price.decode("ascii")), to_units(qty.decode("ascii"))
+    except ValueError:
+        return None
+    # The buyer was the maker: the taker sold.
+    flags = IS_TRADE | HAS_EXCHANGE_TS | (IS_TAKER_SELL if maker in _TRUE else 0)
+    return (at[0], *units, int(trade_id), flags), at[1]
+
+
+# --- treating --------------------------------------------------------------------------------
+
+
+def _treat(table: TickTable, treatment: Treatment) -> None:
+    """Put the rows in order, each once; what was found is in the report."""
+    _sort(table)
+    report, columns = table.report, table.columns
+    dropped: set[int] = set()
+    last_id, last_row = 0, -1
+    walk = zip(columns["ts"], columns["price"], columns["qty"], columns["trade_id"], strict=True)
+    for row, (ts, price, qty, trade_id) in enumerate(walk):
+        if price <= 0:
+            report.add(PRICES, row + 1, ts, "a price of zero or less")
+            dropped |= {row} if treatment.prices == "drop" else set()
+        elif qty <= 0:
+            report.add(ZERO_VOLUME, row + 1, ts, "a quantity of zero or less")
+            dropped |= {row} if treatment.zero_volume == "drop" else set()
+        if last_row >= 0 and trade_id == last_id:
+            report.add(DUPLICATES, row + 1, ts, f"id {trade_id} stands already")
+            dropped.add(last_row if treatment.duplicates == "last" else row)
+        elif last_row >= 0 and trade_id > last_id + 1:
+            missing = trade_id - last_id - 1
+            what = f"{missing} ids missing after {last_id}"
+            report.add(GAPS, row + 1, ts, what, missing)
+        last_id, last_row = trade_id, row
+    if dropped:
+        _take(table, [row for row in range(len(table)) if row not in dropped])
+
+
+def _sort(table: TickTable) -> None:
+    """Report rows older than the one before; put all in order of time, then of id."""
+    times, ids = table.columns["ts"], table.columns["trade_id"]
+    if not any(map(lt, memoryview(times)[1:], times)) and not any(
+        map(lt, memoryview(ids)[1:], ids)
+    ):
+        return
+    for row in range(1, len(times)):
+        if (times[row], ids[row]) < (times[row - 1], ids[row - 1]):
+            what = f"after {clock_text(times[row - 1])}, id {ids[row - 1]}"
+            table.report.add(ORDER, row + 1, times[row], what)
+    _take(table, sorted(range(len(times)), key=lambda row: (times[row], ids[row])))
+
+
+def _take(table: TickTable, rows: list[int]) -> None:
+    for name, values in table.columns.items():
+        table.columns[name] = array(values.typecode, [values[row] for row in rows])
+
+
+def _sum_up(table: TickTable) -> None:
+    report, columns = table.report, table.columns
+    report.rows = len(table)
+    if not report.rows:
+        return
+    report.first_ts, report.end_ts = columns["ts"][0], columns["ts"][-1] + 1
+    report.price_increment = increment(columns["price"])
+    report.qty_increment = increment(columns["qty"])
+
+
+def joined(tables: Sequence[TickTable], treatment: Treatment) -> TickTable:
+    """Return tables of one symbol as one, judged again where they meet.
+
+    Raises:
+        Refusal: They meet with a gap or twice, and the treatment does not settle it.
+    """
+    if len(tables) == 1:
+        return tables[0]
+    ordered = sorted(tables, key=lambda table: table.columns["ts"][0])
+    first = ordered[0]
+    report = DataReport(first.report.path.parent, first.report.kind, first.symbol)
+    columns = empty_columns(tuple(first.columns))
+    for table in ordered:
+        for name, values in table.columns.items():
+            columns[name].extend(values)
+    whole = TickTable(first.symbol, columns, report)
+    _treat(whole, treatment)
+    report.judge(treatment)
+    _sum_up(whole)
+    return whole
