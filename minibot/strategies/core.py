@@ -1,23 +1,27 @@
 """The strategy's core: events in, signals out; pure and deterministic.
 
-It keeps a view of each symbol up to date and asks the strategy at each closed live bar of
-`strategy.bar_interval` (with `strategy.bars_from_ticks`: at each such bar that the trades
-themselves close; then live `bar` events are left out). BUY and SELL become signals at once. A HOLD
-becomes a signal only when its reason code differs from the last one written, at most once a second
-of market time per symbol; `facts` shows the current reason with its values always.
+It keeps a view of each symbol up to date and hands ticks and closed bars to the strategy of that
+symbol. BUY and SELL become signals at once. A HOLD becomes a signal only when its reason code
+differs from the last one written, at most once a second of market time per symbol; `facts` shows
+the current reason with its values always. With `strategy.bars_from_ticks` bars are closed by the
+trades themselves, and live `bar` events are left out.
 
-Bars of history feed indicators and nothing else. The position is known from `run_opening` and
+`step` takes events, live and in replay. It fills a `Tick` and calls `on_tick`, which whoever has
+ticks without events calls himself: there is one path.
+
+Bars of history feed the strategy and nothing else. The position is known from `run_opening` and
 `fills`, which the strategy therefore declares as inputs.
 """
 
 from __future__ import annotations
 
-from typing import Final, Protocol
+from typing import Final, final
 
 from minibot.events.model import (
     HOLD,
     Bar,
     Book,
+    Check,
     Draft,
     Event,
     Fill,
@@ -30,148 +34,271 @@ from minibot.events.model import (
     Signal,
 )
 from minibot.events.reasons import WARMUP
-from minibot.kernel.errors import RunStop
-from minibot.strategies import nore_strategy_v1
-from minibot.strategies.nore_strategy_v1 import Decision, NoreStrategyV1
-from minibot.strategies.parameters import StrategyParameters
-from minibot.strategies.symbol_view import SymbolView
+from minibot.strategies.bars import ClosedBar, TickBars
+from minibot.strategies.chosen import Chosen, choose
+from minibot.strategies.decision import Decision
+from minibot.strategies.protocol import Strategy
+from minibot.strategies.tick import Tick
+from minibot.strategies.view import NEVER, View
 
 SIGNALS: Final = "signals"
 HOLD_INTERVAL_MS: Final = 1_000
 WAITING: Final = "HOLD: waits for the first bar"
 
 
-class Strategy(Protocol):
-    """What a strategy has to offer; it keeps no state of its own."""
+@final
+class Watched:
+    """One symbol: its view, its strategy, its bars being built, and what was said last.
 
-    def decide(self, view: SymbolView, now: int, *, is_ending: bool) -> Decision:
-        """Return the decision about one symbol at market time `now` (ms)."""
-        ...
+    Attributes:
+        builders: Bars being made from trades, the deciding interval last; empty unless
+            `strategy.bars_from_ticks`.
+        said, said_ts: The last decision, also one that was not written, and its market time.
+        said_code, said_hold_ts: What stands in the journal: the last signal's reason code, and
+            the market time of the last HOLD.
+    """
+
+    __slots__ = ("builders", "said", "said_code", "said_hold_ts", "said_ts", "strategy", "view")
+
+    def __init__(self, symbol: str, chosen: Chosen) -> None:
+        """Start knowing nothing."""
+        self.view: View = View(symbol, chosen.needs)
+        self.strategy: Strategy = chosen.make(symbol)
+        intervals = chosen.needs.intervals if chosen.bars_from_ticks else ()
+        self.builders: list[TickBars] = [
+            TickBars(interval, chosen.needs.hole_bars_max) for interval in reversed(intervals)
+        ]
+        self.said: Decision | None = None
+        self.said_ts: int = -1
+        self.said_code: str = ""
+        self.said_hold_ts: int = NEVER
+
+    def state(self) -> JsonObject:
+        """Return the state as canonical JSON values."""
+        return {
+            **self.view.state(),
+            "builders": [builder.state() for builder in self.builders],
+            "said": None if self.said is None else _decision_state(self.said),
+            "said_code": self.said_code,
+            "said_hold_ts": self.said_hold_ts,
+            "said_ts": self.said_ts,
+            "strategy": self.strategy.state(),
+        }
+
+    def restore(self, state: JsonObject) -> None:
+        """Take over what `state` described."""
+        self.view.restore(state)
+        for builder, builder_state in zip(self.builders, state["builders"], strict=True):
+            builder.restore(builder_state)
+        self.said = None if state["said"] is None else _decision_from(state["said"])
+        self.said_code = state["said_code"]
+        self.said_hold_ts = state["said_hold_ts"]
+        self.said_ts = state["said_ts"]
+        self.strategy.restore(state["strategy"])
 
 
+@final
 class StrategyCore:
     """State plus one function from an event to drafts of signals."""
 
-    def __init__(self, parameters: StrategyParameters) -> None:
-        """Start before the first event.
+    __slots__ = ("_is_ending", "_last", "_signals", "_symbol", "_tick", "_watched", "chosen")
 
-        Raises:
-            RunStop: CONFIG_INVALID, for a strategy that does not exist.
-        """
-        self.parameters: StrategyParameters = parameters
-        self._strategy: Strategy = _strategy(parameters)
-        self._views: dict[str, SymbolView] = {}
+    def __init__(self, chosen: Chosen) -> None:
+        """Start before the first event."""
+        self.chosen: Chosen = chosen
+        self._watched: dict[str, Watched] = {}
         self._is_ending: bool = False
         self._signals: int = 0
-        self._said: JsonObject = {}
+        self._tick: Tick = Tick()
+        # Ticks of one symbol come in rows: the last one found is most often the next one.
+        self._symbol: str = ""
+        self._last: Watched | None = None
+
+    # --- the tick path ------------------------------------------------------------------------
+
+    def on_tick(self, tick: Tick, now: int) -> Decision | None:
+        """Take one tick at market time `now` (ms); return what is to be journaled, mostly None.
+
+        Nothing of `tick` is kept: it may be refilled for the next call. `drafts` makes the signal.
+        """
+        watched = self._last
+        if watched is None or tick.symbol != self._symbol:
+            watched = self._find(tick.symbol)
+        view = watched.view
+        view.now = now
+        view.tick_ts = tick.ts
+        view.price = tick.price
+        view.bid = tick.bid
+        view.bid_qty = tick.bid_qty
+        view.ask = tick.ask
+        view.ask_qty = tick.ask_qty
+        if watched.builders and tick.is_trade:
+            barred = self._build(watched, tick)
+            decision = watched.strategy.on_tick(tick, view)
+            if decision is None or (barred is not None and barred.side != HOLD):
+                decision = barred
+        else:
+            decision = watched.strategy.on_tick(tick, view)
+        if decision is None:
+            return None
+        return self._weighed(watched, decision, now)
+
+    def drafts(
+        self, symbol: str, decision: Decision, ts: int, cause_id: str, seq: int
+    ) -> list[Draft]:
+        """Return the signal of a decision that `on_tick` or `on_bar` returned.
+
+        Args:
+            symbol: The market.
+            decision: What was returned.
+            ts: Of the event that caused it.
+            cause_id: Its id.
+            seq: Its line in `market_ticks`.
+        """
+        chosen = self.chosen
+        signal = Signal(
+            symbol=symbol,
+            side=decision.side,
+            score=decision.score,
+            confidence=decision.confidence,
+            horizon_ms=chosen.horizon_ms,
+            reason=decision.reason,
+            reason_code=decision.reason_code,
+            checks=decision.checks,
+            strategy=chosen.name,
+            params_hash=chosen.params_hash,
+        )
+        return [Draft(SIGNALS, signal, ts, (cause_id,), seq)]
+
+    def on_bar(self, symbol: str, bar: ClosedBar, now: int) -> Decision | None:
+        """Take one closed bar at market time `now` (ms); return what is to be journaled."""
+        watched = self._find(symbol)
+        watched.view.now = now
+        decision = self._hand_bar(watched, bar)
+        return None if decision is None else self._weighed(watched, decision, now)
+
+    def _find(self, symbol: str) -> Watched:
+        watched = self._watched.get(symbol)
+        if watched is None:
+            watched = self._watched[symbol] = Watched(symbol, self.chosen)
+            watched.view.is_ending = self._is_ending
+        self._symbol = symbol
+        self._last = watched
+        return watched
+
+    def _build(self, watched: Watched, tick: Tick) -> Decision | None:
+        """Take a trade into the bars being made; return what the newest of them gave."""
+        decision: Decision | None = None
+        for builder in watched.builders:
+            for bar in builder.add(tick.exchange_ts, tick.price, tick.qty):
+                decision = self._hand_bar(watched, bar) or decision
+        return decision
+
+    def _hand_bar(self, watched: Watched, bar: ClosedBar) -> Decision | None:
+        if bar.interval not in self.chosen.needs.intervals or not watched.view.take_bar(bar):
+            return None
+        decision = watched.strategy.on_bar(bar, watched.view)
+        return decision if bar.is_live else None
+
+    def _weighed(self, watched: Watched, decision: Decision, now: int) -> Decision | None:
+        """Note a decision; return it unless it is a hold that says nothing new."""
+        watched.said = decision
+        watched.said_ts = now
+        if decision.side == HOLD:
+            if (
+                decision.reason_code == watched.said_code
+                or now - watched.said_hold_ts < HOLD_INTERVAL_MS
+            ):
+                return None
+            watched.said_hold_ts = now
+        else:
+            watched.view.take_said(decision.side, decision.reason_code, now)
+        watched.said_code = decision.reason_code
+        self._signals += 1
+        return decision
+
+    # --- events -------------------------------------------------------------------------------
 
     def step(self, queue: str, seq: int, event: Event, now: int) -> list[Draft]:
         """Take one event at market time `now` (ms); return the signals that follow from it."""
         payload = event.payload
         if isinstance(payload, MarketTick):
-            view = self._view(payload.symbol)
-            view.on_touch(payload, event.ts)
-            if (
-                self.parameters.bars_from_ticks
-                and payload.kind == "trade"
-                and view.on_trade(payload, event.ts)
-            ):
-                return self._decide(view, seq, event, now)
+            tick = self._tick
+            tick.fill(payload, event.ts)
+            decision = self.on_tick(tick, now)
+            symbol = payload.symbol
         elif isinstance(payload, Bar):
-            if self.parameters.bars_from_ticks and not payload.is_history:
+            if self.chosen.bars_from_ticks and not payload.is_history:
                 return []
-            view = self._view(payload.symbol)
-            if view.on_bar(payload) and not payload.is_history:
-                return self._decide(view, seq, event, now)
+            decision = self.on_bar(payload.symbol, ClosedBar.of_event(payload), now)
+            symbol = payload.symbol
         else:
             self._take_rare(event, now)
-        return []
+            return []
+        if decision is None:
+            return []
+        return self.drafts(symbol, decision, event.ts, event.id, seq)
 
     def _take_rare(self, event: Event, now: int) -> None:
         payload = event.payload
         if isinstance(payload, Book):
-            self._view(payload.symbol).on_book(payload)
+            if payload.bids and payload.asks:
+                self._find(payload.symbol).view.is_book_broken = False
         elif isinstance(payload, Gap):
             self._take_gap(payload, now)
         elif isinstance(payload, Instrument):
-            self._view(payload.symbol).on_instrument(payload)
+            self._find(payload.symbol).view.take_instrument(payload)
         elif isinstance(payload, Fill):
-            self._view(payload.symbol).on_fill(payload, now)
+            self._find(payload.symbol).view.take_fill(payload, now)
         elif isinstance(payload, RunOpening):
             for lot in payload.lots:
-                self._view(lot["symbol"]).position.add_lot(lot["qty"])
+                self._find(lot["symbol"]).view.held.add_lot(lot)
         elif isinstance(payload, RunEnding):
             self._is_ending = True
+            for watched in self._watched.values():
+                watched.view.is_ending = True
 
     def _take_gap(self, gap: Gap, now: int) -> None:
-        view = self._view(gap.symbol)
-        if not view.on_gap(gap, bars_from_ticks=self.parameters.bars_from_ticks):
+        """Tell the strategy; without the depth stream the book alone is unusable until the next.
+
+        A bar being made lost trades: that of the deciding interval is forgotten, a longer one
+        survives a gap that is shorter than itself.
+        """
+        watched = self._find(gap.symbol)
+        watched.view.now = now
+        if "depth" in gap.stream:
+            watched.view.is_book_broken = True
             return
+        watched.strategy.on_gap(gap, watched.view)
+        if "bookTicker" in gap.stream:
+            return
+        for builder in watched.builders:
+            if builder is watched.builders[-1] or gap.to_ts - gap.from_ts >= builder.length_ms:
+                builder.reset()
         # Until the next bar nobody decides, and the reason of the last one is no longer true.
-        self._said[gap.symbol] = {
-            "checks": {},
-            "confidence": 0,
-            "reason": f"HOLD: waits for fresh bars after a gap of {gap.to_ts - gap.from_ts} ms",
-            "reason_code": WARMUP,
-            "score": 0,
-            "side": HOLD,
-            "ts": now,
-        }
+        reason = f"HOLD: waits for fresh bars after a gap of {gap.to_ts - gap.from_ts} ms"
+        watched.said = Decision(HOLD, 0, 0, WARMUP, reason, ())
+        watched.said_ts = now
 
-    def _view(self, symbol: str) -> SymbolView:
-        view = self._views.get(symbol)
-        if view is None:
-            view = self._views[symbol] = SymbolView(symbol, self.parameters)
-        return view
-
-    def _decide(self, view: SymbolView, seq: int, event: Event, now: int) -> list[Draft]:
-        decision = self._strategy.decide(view, now, is_ending=self._is_ending)
-        self._said[view.symbol] = {
-            "checks": {check.name: check.value for check in decision.checks},
-            "confidence": decision.confidence,
-            "reason": decision.reason,
-            "reason_code": decision.reason_code,
-            "score": decision.score,
-            "side": decision.side,
-            "ts": now,
-        }
-        if decision.side == HOLD and (
-            decision.reason_code == view.said_code or now - view.said_hold_ts < HOLD_INTERVAL_MS
-        ):
-            return []
-        view.on_said(decision.side, decision.reason_code, now)
-        self._signals += 1
-        signal = Signal(
-            symbol=view.symbol,
-            side=decision.side,
-            score=decision.score,
-            confidence=decision.confidence,
-            horizon_ms=self.parameters.horizon_ms,
-            reason=decision.reason,
-            reason_code=decision.reason_code,
-            checks=decision.checks,
-            strategy=self.parameters.name,
-            params_hash=self.parameters.params_hash,
-        )
-        return [Draft(SIGNALS, signal, event.ts, (event.id,), seq)]
+    # --- state --------------------------------------------------------------------------------
 
     def state(self) -> JsonObject:
         """Return the whole state as canonical JSON values."""
         return {
             "is_ending": self._is_ending,
-            "said": {symbol: dict(said) for symbol, said in sorted(self._said.items())},
             "signals": self._signals,
-            "views": {symbol: view.state() for symbol, view in sorted(self._views.items())},
+            "symbols": {
+                symbol: watched.state() for symbol, watched in sorted(self._watched.items())
+            },
         }
 
     def restore(self, state: JsonObject) -> None:
         """Take over what `state` described."""
         self._is_ending = state["is_ending"]
         self._signals = state["signals"]
-        self._said = {symbol: dict(said) for symbol, said in state["said"].items()}
-        self._views = {}
-        for symbol, view_state in state["views"].items():
-            self._view(symbol).restore(view_state)
+        self._watched = {}
+        for symbol, watched_state in state["symbols"].items():
+            self._find(symbol).restore(watched_state)
 
     def facts(self) -> JsonObject:
         """Return the current reason (of the symbol decided on last) and all symbols' values.
@@ -180,11 +307,14 @@ class StrategyCore:
         score, confidence, reason, reason_code, ts and `checks` (name to value).
         """
         last: JsonObject = {"reason": WAITING, "reason_code": WARMUP, "ts": -1}
-        for symbol in sorted(self._said):
-            if self._said[symbol]["ts"] > last["ts"]:
-                last = self._said[symbol]
+        decisions: JsonObject = {}
+        for symbol, watched in sorted(self._watched.items()):
+            if watched.said is not None:
+                decisions[symbol] = _decision_facts(watched.said, watched.said_ts)
+                if watched.said_ts > last["ts"]:
+                    last = decisions[symbol]
         return {
-            "decisions": {symbol: dict(said) for symbol, said in sorted(self._said.items())},
+            "decisions": decisions,
             "reason": last["reason"],
             "reason_code": last["reason_code"],
             "signals": self._signals,
@@ -197,7 +327,7 @@ def core_from_config(config: JsonObject) -> StrategyCore:
     Raises:
         RunStop: CONFIG_INVALID, for an unknown strategy or contradicting parameters.
     """
-    return StrategyCore(StrategyParameters.from_config(config))
+    return StrategyCore(choose(config))
 
 
 def core_from_state(config: JsonObject, state: JsonObject) -> StrategyCore:
@@ -207,11 +337,35 @@ def core_from_state(config: JsonObject, state: JsonObject) -> StrategyCore:
     return core
 
 
-def _strategy(parameters: StrategyParameters) -> Strategy:
-    if parameters.name == nore_strategy_v1.NAME:
-        return NoreStrategyV1(parameters)
-    raise RunStop(
-        "strategy_role",
-        "CONFIG_INVALID",
-        f"strategy.name: expected {nore_strategy_v1.NAME}, found {parameters.name}",
+def _decision_facts(decision: Decision, ts: int) -> JsonObject:
+    return {
+        "checks": {check.name: check.value for check in decision.checks},
+        "confidence": decision.confidence,
+        "reason": decision.reason,
+        "reason_code": decision.reason_code,
+        "score": decision.score,
+        "side": decision.side,
+        "ts": ts,
+    }
+
+
+def _decision_state(decision: Decision) -> JsonObject:
+    return {
+        "checks": [check.to_json() for check in decision.checks],
+        "confidence": decision.confidence,
+        "reason": decision.reason,
+        "reason_code": decision.reason_code,
+        "score": decision.score,
+        "side": decision.side,
+    }
+
+
+def _decision_from(state: JsonObject) -> Decision:
+    return Decision(
+        side=state["side"],
+        score=state["score"],
+        confidence=state["confidence"],
+        reason_code=state["reason_code"],
+        reason=state["reason"],
+        checks=tuple(Check(**check) for check in state["checks"]),
     )

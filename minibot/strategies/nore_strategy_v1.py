@@ -39,9 +39,7 @@ refused, or 0 when there was none.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
-from minibot.events.model import BUY, HOLD, SELL, Check
+from minibot.events.model import BUY, HOLD, SELL, Gap, JsonObject
 from minibot.events.reasons import (
     BOOK_UNUSABLE,
     CONFIDENCE_TOO_LOW,
@@ -60,12 +58,19 @@ from minibot.events.reasons import (
     STALE_TICK,
     WARMUP,
 )
+from minibot.features.order_flow import OrderFlowImbalance
 from minibot.features.touch import spread_bps, touch_notional
+from minibot.strategies.bar_indicators import BarIndicators
+from minibot.strategies.bars import ClosedBar
 from minibot.strategies.checklist import Checklist, number_text
+from minibot.strategies.decision import Decision
+from minibot.strategies.declaration import Needs, Settings
 from minibot.strategies.parameters import StrategyParameters
+from minibot.strategies.protocol import Strategy
 from minibot.strategies.readings import Readings, read, trend_bps
 from minibot.strategies.rules import Opinion, opinion, reading_checks
-from minibot.strategies.symbol_view import SymbolView
+from minibot.strategies.tick import Tick
+from minibot.strategies.view import View
 
 NAME = "nore_strategy_v1"
 
@@ -77,44 +82,103 @@ QUALITY_POINTS = 20
 AMPLE_TOUCH = 4.0
 
 
-@dataclass(frozen=True, slots=True)
-class Decision:
-    """The strategy's answer about one symbol at one moment."""
+class NoreStrategyV1(Strategy):
+    """The rules and filters of this module for one symbol.
 
-    side: str
-    score: int
-    confidence: int
-    reason_code: str
-    reason: str
-    checks: tuple[Check, ...]
+    Attributes:
+        bars, trend: Indicators over `bar_interval` and `trend_interval`.
+        flow: Order flow at the touch.
+        is_after_gap: Trades were missing, and no live bar has found the indicators ready since.
+    """
 
+    def __init__(self, settings: Settings) -> None:
+        """Start with empty indicators.
 
-class NoreStrategyV1:
-    """The rules and filters of this module with one set of parameters; it keeps no state."""
-
-    __slots__ = ("parameters",)
-
-    def __init__(self, parameters: StrategyParameters) -> None:
-        """Take the parameters."""
+        Raises:
+            RunStop: CONFIG_INVALID, when parameters contradict each other.
+        """
+        parameters = StrategyParameters.from_config(settings.profile)
         self.parameters: StrategyParameters = parameters
+        self.flow: OrderFlowImbalance = OrderFlowImbalance(parameters.flow_touches)
+        self.bars: BarIndicators = BarIndicators(parameters.bar_interval, parameters)
+        self.trend: BarIndicators = BarIndicators(parameters.trend_interval, parameters)
+        self.is_after_gap: bool = False
 
-    def decide(self, view: SymbolView, now: int, *, is_ending: bool) -> Decision:
-        """Return the decision about a symbol at market time `now` (ms)."""
+    @staticmethod
+    def needs(settings: Settings) -> Needs:
+        """Return both intervals; the bars themselves live on in the indicators alone."""
+        parameters = StrategyParameters.from_config(settings.profile)
+        intervals = (parameters.bar_interval, parameters.trend_interval)
+        return Needs(intervals, history=0, hole_bars_max=parameters.ema_slow)
+
+    def on_tick(self, tick: Tick, view: View) -> Decision | None:
+        """Follow the order flow; only quotes count as changes of the touch."""
+        if not tick.is_trade:
+            self.flow.update(tick.bid, tick.bid_qty, tick.ask, tick.ask_qty)
+        return None
+
+    def on_bar(self, bar: ClosedBar, view: View) -> Decision | None:
+        """Feed the indicators; decide at each live bar of `bar_interval`."""
+        if bar.interval != self.bars.interval:
+            self.trend.feed(bar)
+            return None
+        if not self.bars.feed(bar, is_strict=self.is_after_gap) or not bar.is_live:
+            return None
+        if self.bars.is_ready:
+            self.is_after_gap = False
+        return self.decide(view)
+
+    def on_gap(self, gap: Gap, view: View) -> None:
+        """Distrust what a gap has touched.
+
+        In the quotes: order flow starts anew (the age of the tick guards the touch itself). In the
+        trades, or in a stream of another name: the next bars have to follow on the last one without
+        a hole, as they do when the market role fetched what was missing; else the indicators start
+        anew. Bars made from ticks have nobody to fetch them, so they start anew at once; the trend
+        then survives a gap that is shorter than one of its bars.
+        """
+        self.flow = OrderFlowImbalance(self.flow.period)
+        if "bookTicker" in gap.stream:
+            return
+        self.is_after_gap = True
+        if self.parameters.bars_from_ticks:
+            self.bars.reset()
+            if gap.to_ts - gap.from_ts >= self.trend.length_ms:
+                self.trend.reset()
+
+    def state(self) -> JsonObject:
+        """Return the state as canonical JSON values."""
+        return {
+            "bars": self.bars.state(),
+            "flow": self.flow.state(),
+            "is_after_gap": self.is_after_gap,
+            "trend": self.trend.state(),
+        }
+
+    def restore(self, state: JsonObject) -> None:
+        """Take over what `state` described."""
+        self.bars.restore(state["bars"])
+        self.flow = OrderFlowImbalance.from_state(state["flow"])
+        self.is_after_gap = state["is_after_gap"]
+        self.trend.restore(state["trend"])
+
+    def decide(self, view: View) -> Decision:
+        """Return the decision about the symbol at market time `view.now`."""
         checklist = Checklist()
         readings = self._prepare(view, checklist)
         if readings is None:
             return _hold(checklist)
         said = opinion(readings, self.parameters, is_long=view.is_long, entry_code=view.entry_code)
-        spread = self._filter_market(view, now, said, checklist)
+        spread = self._filter_market(view, said, checklist)
         self._note_readings(view, readings, said, checklist)
         if said is None or said.side == HOLD or spread is None:
             self._refuse_without_setup(said, readings, checklist)
             return _hold(checklist)
-        self._filter_state(view, now, said, is_ending, checklist)
+        self._filter_state(view, said, checklist)
         if said.side == BUY and self.parameters.cost_gate:
             self._filter_costs(readings, spread, checklist)
         score = self._score(view, said)
-        confidence = self._confidence(view, now, said, spread)
+        confidence = self._confidence(view, said, spread)
         self._filter_strength(score, confidence, checklist)
         if checklist.code:
             return _hold(checklist, score, confidence)
@@ -123,7 +187,7 @@ class NoreStrategyV1:
 
     # --- filters ------------------------------------------------------------------------------
 
-    def _prepare(self, view: SymbolView, checklist: Checklist) -> Readings | None:
+    def _prepare(self, view: View, checklist: Checklist) -> Readings | None:
         """Return the readings, or None when something is missing that all else needs."""
         status = view.status or "unknown"
         is_trading = checklist.require(
@@ -134,9 +198,9 @@ class NoreStrategyV1:
             if view.status
             else f"no instrument rules of {view.symbol} yet",
         )
-        bars = view.bars
+        bars = self.bars
         counted = f"{bars.count}/{bars.warmup} bars of {bars.interval}"
-        since = " since the gap" if view.is_after_gap else ""
+        since = " since the gap" if self.is_after_gap else ""
         is_warm = checklist.require(
             bars.is_ready,
             (f"bars_{bars.interval}", str(bars.count), f">= {bars.warmup}"),
@@ -156,11 +220,11 @@ class NoreStrategyV1:
         return readings
 
     def _filter_market(
-        self, view: SymbolView, now: int, said: Opinion | None, checklist: Checklist
+        self, view: View, said: Opinion | None, checklist: Checklist
     ) -> float | None:
         """Check age, touch, spread and liquidity; return the spread, None without a touch."""
         section = self.parameters.section
-        age = None if view.tick_ts is None else now - view.tick_ts
+        age = None if view.tick_ts < 0 else view.now - view.tick_ts
         checklist.require(
             age is not None and age <= self.parameters.tick_age_ms_max,
             (
@@ -196,13 +260,13 @@ class NoreStrategyV1:
         return spread
 
     def _note_readings(
-        self, view: SymbolView, readings: Readings, said: Opinion | None, checklist: Checklist
+        self, view: View, readings: Readings, said: Opinion | None, checklist: Checklist
     ) -> None:
         checklist.checks += reading_checks(readings, self.parameters, said)
-        trend = trend_bps(view.trend)
-        lacking = f"warmup {view.trend.count}/{view.trend.slow.warmup}"
+        trend = trend_bps(self.trend)
+        lacking = f"warmup {self.trend.count}/{self.trend.slow.warmup}"
         text = lacking if trend is None else number_text(trend, 2)
-        checklist.note(f"trend_{view.trend.interval}_bps", text, "optional")
+        checklist.note(f"trend_{self.trend.interval}_bps", text, "optional")
 
     def _refuse_without_setup(
         self, said: Opinion | None, readings: Readings, checklist: Checklist
@@ -225,10 +289,8 @@ class NoreStrategyV1:
             f"(+-{section['reversion_bps_min']})",
         )
 
-    def _filter_state(
-        self, view: SymbolView, now: int, said: Opinion, is_ending: bool, checklist: Checklist
-    ) -> None:
-        held = view.position.text if view.is_long else "flat"
+    def _filter_state(self, view: View, said: Opinion, checklist: Checklist) -> None:
+        held = view.held.text if view.is_long else "flat"
         is_buy = said.side == BUY
         checklist.require(
             view.is_long != is_buy,
@@ -240,12 +302,12 @@ class NoreStrategyV1:
         )
         if is_buy:
             checklist.require(
-                not is_ending,
-                ("run", "ending" if is_ending else "open", "open"),
+                not view.is_ending,
+                ("run", "ending" if view.is_ending else "open", "open"),
                 RUN_ENDING,
                 f"the run is ending, though {said.clause}",
             )
-        since = now - (max(view.buy_ts, view.sell_ts) if is_buy else view.sell_ts)
+        since = view.now - (max(view.buy_ts, view.sell_ts) if is_buy else view.sell_ts)
         cooldown = self.parameters.cooldown_ms
         is_cool = since >= cooldown
         checklist.require(
@@ -283,20 +345,20 @@ class NoreStrategyV1:
 
     # --- points -------------------------------------------------------------------------------
 
-    def _score(self, view: SymbolView, said: Opinion) -> int:
+    def _score(self, view: View, said: Opinion) -> int:
         points = said.strength + said.rsi_points
         if said.side == SELL:
             return EXIT_POINTS + points
-        trend = trend_bps(view.trend)
+        trend = trend_bps(self.trend)
         if trend is None or trend == 0.0:
             return ENTRY_POINTS + points
         return ENTRY_POINTS + points + (TREND_POINTS if trend > 0.0 else -TREND_POINTS)
 
-    def _confidence(self, view: SymbolView, now: int, said: Opinion, spread: float) -> int:
+    def _confidence(self, view: View, said: Opinion, spread: float) -> int:
         parameters = self.parameters
         _, notional = _touch(view, said)
-        age = parameters.tick_age_ms_max if view.tick_ts is None else now - view.tick_ts
-        imbalance = view.flow.value
+        age = parameters.tick_age_ms_max if view.tick_ts < 0 else view.now - view.tick_ts
+        imbalance = self.flow.value
         towards = 0.0 if imbalance is None else imbalance
         if said.side == SELL:
             towards = -towards
@@ -309,7 +371,7 @@ class NoreStrategyV1:
         )
 
 
-def _touch(view: SymbolView, said: Opinion | None) -> tuple[str, float]:
+def _touch(view: View, said: Opinion | None) -> tuple[str, float]:
     """Return the side of the touch that would be taken, and its notional."""
     bid = touch_notional(view.bid, view.bid_qty)
     ask = touch_notional(view.ask, view.ask_qty)

@@ -1,16 +1,13 @@
-"""The numbers of the strategy as the profile gives them, parsed once and hashed.
+"""The numbers of `nore_strategy_v1` as the profile gives them, parsed.
 
-Every signal carries `params_hash`, so that a signal can be traced to the numbers it was made with.
 Decimal strings become floats here and are kept as text for the sentences a person reads.
 """
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 
 from minibot.events.model import JsonObject
-from minibot.kernel.canonical import encode
 from minibot.kernel.errors import RunStop
 
 
@@ -21,8 +18,6 @@ class StrategyParameters:
     `section` keeps the values as the profile writes them, for sentences that a person reads.
     """
 
-    name: str
-    params_hash: str
     bar_interval: str
     trend_interval: str
     bars_from_ticks: bool
@@ -41,7 +36,6 @@ class StrategyParameters:
     tick_age_ms_max: int
     score_min: int
     confidence_min: int
-    horizon_ms: int
     cooldown_ms: int
     cost_gate: bool
     cost_gate_atr_mult: float
@@ -58,8 +52,6 @@ class StrategyParameters:
         """
         section: JsonObject = config["strategy"]
         parameters = cls(
-            name=section["name"],
-            params_hash=params_hash(section),
             bar_interval=section["bar_interval"],
             trend_interval=section["trend_interval"],
             bars_from_ticks=section["bars_from_ticks"],
@@ -78,7 +70,6 @@ class StrategyParameters:
             tick_age_ms_max=section["tick_age_ms_max"],
             score_min=section["score_min"],
             confidence_min=section["confidence_min"],
-            horizon_ms=section["horizon_ms"],
             cooldown_ms=section["cooldown_ms"],
             cost_gate=section["cost_gate"],
             cost_gate_atr_mult=float(section["cost_gate_atr_mult"]),
@@ -100,11 +91,6 @@ class StrategyParameters:
             )
         if self.bar_interval == self.trend_interval:
             raise _invalid("strategy.trend_interval: expected another interval than bar_interval")
-
-
-def params_hash(section: JsonObject) -> str:
-    """Return the sha256 (hex) of the strategy section as canonical JSON."""
-    return hashlib.sha256(encode(section)).hexdigest()
 
 
 def _invalid(detail: str) -> RunStop:

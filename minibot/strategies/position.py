@@ -1,33 +1,39 @@
 """What the strategy knows of its position: exactly what `run_opening` and `fills` say.
 
 Only long or flat matters to a spot strategy; the quantity is kept exactly, so that "flat" is
-never a matter of rounding. Money, fees in quote and lots are accounted for by the risk role.
+never a matter of rounding. A sale takes the oldest purchase first, as in docs/accounting.md, so
+that the average entry price is the portfolio's own. Money and fees in quote are risk's.
 """
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 from minibot.events.model import BUY, Fill, JsonObject
-from minibot.events.numbers import PLACES_MAX, format_fixed, parse_fixed
+from minibot.events.money import PLACES, amount_text, parse_amount
+from minibot.events.numbers import PLACES_MAX, div_down, div_up, format_fixed, parse_fixed
 from minibot.kernel.errors import InvariantError
 
-UNITS: Final = 10**PLACES_MAX
+UNITS: Final[int] = 10**PLACES_MAX
 
 
 class Position:
-    """The base amount held in one symbol, in units of 10**-18."""
+    """The base amount held in one symbol, in units of 10**-18, and what its lots cost."""
 
-    __slots__ = ("qty", "symbol")
+    __slots__ = ("_lots", "qty", "symbol")
 
     def __init__(self, symbol: str) -> None:
         """Start flat."""
         self.symbol: str = symbol
         self.qty: int = 0
+        self._lots: list[tuple[int, int]] = []  # (qty, cost in 10**-8 quote), oldest first
 
-    def add_lot(self, qty: str) -> None:
-        """Take over a lot of a former run."""
-        self.qty += parse_fixed(qty, PLACES_MAX)
+    def add_lot(self, lot: Any) -> None:
+        """Take over a lot of a former run, as `run_opening` says it."""
+        qty = parse_fixed(lot["qty"], PLACES_MAX)
+        cost = lot.get("cost")
+        price = parse_amount(lot["price"])
+        self._add(qty, div_up(qty * price, UNITS) if cost is None else parse_amount(cost))
 
     def apply(self, fill: Fill, base_asset: str) -> None:
         """Apply a fill; a fee taken in the base asset lessens what is held.
@@ -36,15 +42,32 @@ class Position:
             InvariantError: More was sold than is held.
         """
         qty = parse_fixed(fill.qty, PLACES_MAX)
-        self.qty += qty if fill.side == BUY else -qty
-        if fill.fee_asset == base_asset:
-            self.qty -= parse_fixed(fill.fee, PLACES_MAX)
+        fee = parse_fixed(fill.fee, PLACES_MAX) if fill.fee_asset == base_asset else 0
+        if fill.side == BUY:
+            self._add(qty, div_up(qty * parse_amount(fill.price), UNITS))
+            qty = 0
+        self.qty -= qty + fee
         if self.qty < 0:
             raise InvariantError(
                 "strategy_role",
                 "NONDETERMINISM",
                 f"{self.symbol}: fill {fill.order_id} makes the position {self.text}",
             )
+        self._take(qty + fee)
+
+    def _add(self, qty: int, cost: int) -> None:
+        self.qty += qty
+        self._lots.append((qty, cost))
+
+    def _take(self, qty: int) -> None:
+        while qty:
+            held, cost = self._lots[0]
+            if held <= qty:
+                del self._lots[0]
+                qty -= held
+                continue
+            self._lots[0] = (held - qty, cost - div_down(cost * qty, held))
+            qty = 0
 
     def is_long(self, qty_min: int, notional_min: float, bid: float) -> bool:
         """Whether something is held that the exchange would let us sell.
@@ -61,10 +84,20 @@ class Position:
         """The quantity as a decimal string without trailing zeros."""
         return format_fixed(self.qty, PLACES_MAX).rstrip("0").rstrip(".")
 
+    @property
+    def entry_price_avg_text(self) -> str:
+        """The average price of what is held as a decimal string, rounded up; empty when flat."""
+        if not self.qty:
+            return ""
+        cost = sum(cost for _, cost in self._lots)
+        return amount_text(div_up(cost * UNITS, self.qty), PLACES)
+
     def state(self) -> JsonObject:
         """Return the state as canonical JSON values."""
-        return {"qty": str(self.qty)}
+        lots = [[str(qty), str(cost)] for qty, cost in self._lots]
+        return {"lots": lots, "qty": str(self.qty)}
 
     def restore(self, state: JsonObject) -> None:
         """Take over what `state` described."""
         self.qty = int(state["qty"])
+        self._lots = [(int(qty), int(cost)) for qty, cost in state["lots"]]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from minibot.features.lossless import is_finite
-from minibot.strategies.bars import BarIndicators
+from minibot.strategies.bar_indicators import BarIndicators
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,148 @@
+"""Which strategy a profile chooses: a shipped one by name, or the operator's own by its source.
+
+An own strategy comes as text in `strategy.source` of the resolved profile (`runtime.own_source`
+puts it there), so that a run's manifest holds exactly what decided, and replay needs no file.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import Final
+
+from minibot.events.model import JsonObject
+from minibot.kernel.canonical import encode
+from minibot.kernel.errors import ConfigError, RunStop
+from minibot.strategies.declaration import Needs, Settings, parameter_violations, settings_of
+from minibot.strategies.examples.ema_cross import EmaCross
+from minibot.strategies.nore_strategy_v1 import NoreStrategyV1
+from minibot.strategies.own import own_strategy
+from minibot.strategies.protocol import Strategy
+
+SHIPPED: Final[dict[str, type[Strategy]]] = {
+    "ema_cross": EmaCross,
+    "nore_strategy_v1": NoreStrategyV1,
+}
+REMEDY: Final = "Correct these; the strategy's file declares what it takes."
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """A strategy with its values, ready to be made for each symbol.
+
+    Attributes:
+        name: As the profile says it; stands in every signal.
+        params_hash: sha256 of the section `strategy`, an own strategy's source included.
+        cls: The strategy's class.
+        settings: Values of its parameters.
+        needs: What it declared.
+        horizon_ms: How long a signal is meant to hold, market time.
+        bars_from_ticks: Live bars are made from trades instead of taken from `bar` events.
+    """
+
+    name: str
+    params_hash: str
+    cls: type[Strategy]
+    settings: Settings
+    needs: Needs
+    horizon_ms: int
+    bars_from_ticks: bool
+
+    def make(self, symbol: str) -> Strategy:
+        """Return the strategy of one symbol; one that says nothing where it wants none."""
+        symbols = self.needs.symbols
+        cls = Strategy if symbols and symbol not in symbols else self.cls
+        return cls(self.settings)
+
+
+def choose(config: JsonObject) -> Chosen:
+    """Return the strategy of a resolved profile.
+
+    Raises:
+        RunStop: CONFIG_INVALID, for one that does not exist, that its own check refuses, or whose
+            parameters are not what it declares.
+    """
+    section: JsonObject = config["strategy"]
+    cls = _class(section)
+    given = section.get("parameters", {})
+    wrong = parameter_violations(cls.PARAMETERS, given)
+    if wrong:
+        first = next(iter(wrong))
+        raise _invalid(f"strategy.parameters.{first} = {given[first]!r}: {wrong[first]}")
+    settings = settings_of(cls.PARAMETERS, given, config)
+    return Chosen(
+        name=section["name"],
+        params_hash=params_hash(section),
+        cls=cls,
+        settings=settings,
+        needs=cls.needs(settings),
+        horizon_ms=section["horizon_ms"],
+        bars_from_ticks=section["bars_from_ticks"],
+    )
+
+
+def judge(config: JsonObject) -> None:
+    """Refuse a profile whose strategy cannot run with it, before anything is started.
+
+    Raises:
+        ConfigError: With every violation.
+    """
+    section: JsonObject = config["strategy"]
+    try:
+        cls = _class(section)
+    except RunStop as error:
+        raise ConfigError(
+            f"strategy.name = {section['name']!r} is refused.", [error.detail], ""
+        ) from error
+    wrong = parameter_violations(cls.PARAMETERS, section.get("parameters", {}))
+    found = [
+        f"strategy.parameters.{name} = {section['parameters'][name]!r}: {words}"
+        for name, words in wrong.items()
+    ]
+    if not found:
+        found = needs_violations(choose(config).needs, config)
+    if found:
+        count = f"{len(found)} violation{'s' if len(found) > 1 else ''}"
+        raise ConfigError(f"strategy {section['name']}: {count}.", found, REMEDY)
+
+
+def needs_violations(needs: Needs, config: JsonObject) -> list[str]:
+    """Return what a strategy declares and the profile does not give."""
+    market, binance = config["market"], config["binance"]
+    found = []
+    for interval in needs.intervals:
+        if interval not in market["bar_intervals"]:
+            built = ", ".join(market["bar_intervals"])
+            found.append(
+                f"it needs bars of {interval}; market.bar_intervals has {built}: add {interval}"
+            )
+    if needs.intervals and needs.history > market["warmup_bars"]:
+        found.append(
+            f"it needs {needs.history} bars of history; market.warmup_bars is "
+            f"{market['warmup_bars']}: set market.warmup_bars={needs.history}"
+        )
+    return found + [
+        f"it trades {symbol}, which is not among binance.symbols: add it"
+        for symbol in needs.symbols
+        if symbol not in binance["symbols"]
+    ]
+
+
+def params_hash(section: JsonObject) -> str:
+    """Return the sha256 (hex) of the strategy section as canonical JSON."""
+    return hashlib.sha256(encode(section)).hexdigest()
+
+
+def _class(section: JsonObject) -> type[Strategy]:
+    source = section.get("source")
+    if source is not None:
+        return own_strategy(source["path"], source["text"], source["sha256"])
+    cls = SHIPPED.get(section["name"])
+    if cls is None:
+        known = ", ".join(SHIPPED)
+        raise _invalid(f"strategy.name: expected one of {known}, found {section['name']}")
+    return cls
+
+
+def _invalid(detail: str) -> RunStop:
+    return RunStop("strategy_role", "CONFIG_INVALID", detail)

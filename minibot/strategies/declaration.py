@@ -1,0 +1,163 @@
+"""What a strategy declares: which data it needs, and which parameters it takes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from difflib import get_close_matches
+from typing import Any, Final
+
+from minibot.events.model import JsonObject
+from minibot.events.numbers import DIGITS_MAX, NumberError, parse_fixed
+
+WHOLE: Final = "whole"
+NUMBER: Final = "number"
+FLAG: Final = "flag"
+CHOICE: Final = "choice"
+
+HISTORY_MAX: Final = 10_000
+HOLE_BARS_MAX: Final = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Needs:
+    """The data that a strategy is given.
+
+    Attributes:
+        intervals: Bars it takes, the one that it decides on first; none for one that lives on
+            ticks. Each has to stand in `market.bar_intervals`.
+        history: How many closed bars of each interval `view.bars` keeps; 0 for a strategy that
+            keeps them itself, which then gets bars as they come, also old and repeated ones.
+        symbols: The markets it trades; none means every market of the profile.
+        hole_bars_max: A hole of more missing bars than this empties `view.bars`; shorter ones are
+            passed over (bars from the exchange) or filled flat (bars made from ticks).
+    """
+
+    intervals: tuple[str, ...] = ()
+    history: int = 100
+    symbols: tuple[str, ...] = ()
+    hole_bars_max: int = HOLE_BARS_MAX
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """One parameter of a strategy; made by `whole`, `number`, `flag` and `choice`."""
+
+    name: str
+    kind: str
+    default: Any
+    what: str
+    low: str = ""
+    high: str = ""
+    options: tuple[str, ...] = ()
+
+    @property
+    def allowed(self) -> str:
+        """What may stand there, in words."""
+        if self.kind == FLAG:
+            return "true or false"
+        if self.kind == CHOICE:
+            return "one of " + ", ".join(f'"{option}"' for option in self.options)
+        word = "a whole number" if self.kind == WHOLE else 'a decimal number in quotes ("1.5")'
+        return f"{word} from {self.low} to {self.high}"
+
+    def admits(self, value: Any) -> bool:
+        """Return whether a value of the profile is of this kind and in range."""
+        if self.kind == FLAG:
+            return isinstance(value, bool)
+        if self.kind == CHOICE:
+            return value in self.options
+        if isinstance(value, bool):
+            return False
+        if self.kind == WHOLE:
+            return isinstance(value, int) and int(self.low) <= value <= int(self.high)
+        if isinstance(value, int):
+            value = str(value)
+        return isinstance(value, str) and self._is_in_range(value)
+
+    def _is_in_range(self, text: str) -> bool:
+        try:
+            parse_fixed(text, DIGITS_MAX)
+        except NumberError:
+            return False
+        return Decimal(self.low) <= Decimal(text) <= Decimal(self.high)
+
+
+def whole(name: str, default: int, *, low: int, high: int, what: str) -> Parameter:
+    """Declare a whole number."""
+    return Parameter(name, WHOLE, default, what, str(low), str(high))
+
+
+def number(name: str, default: str, *, low: str, high: str, what: str) -> Parameter:
+    """Declare a decimal number; written as text, so that no digit is lost on the way."""
+    return Parameter(name, NUMBER, default, what, low, high)
+
+
+def flag(name: str, default: bool, *, what: str) -> Parameter:
+    """Declare something that is on or off."""
+    return Parameter(name, FLAG, default, what)
+
+
+def choice(name: str, default: str, *, options: Sequence[str], what: str) -> Parameter:
+    """Declare one of several words."""
+    return Parameter(name, CHOICE, default, what, options=tuple(options))
+
+
+class Settings:
+    """The values of a strategy's parameters in one profile, by name and kind.
+
+    `profile` is the whole resolved profile.
+    """
+
+    __slots__ = ("_values", "profile")
+
+    def __init__(self, values: Mapping[str, Any], profile: JsonObject) -> None:
+        """Take values that were judged."""
+        self._values: dict[str, Any] = dict(values)
+        self.profile: JsonObject = profile
+
+    def whole(self, name: str) -> int:
+        """Return a whole number."""
+        return int(self._values[name])
+
+    def number(self, name: str) -> float:
+        """Return a decimal number as a float, for comparing with indicators."""
+        return float(self._values[name])
+
+    def exact(self, name: str) -> Decimal:
+        """Return a decimal number exactly."""
+        return Decimal(self._values[name])
+
+    def flag(self, name: str) -> bool:
+        """Return whether something is on."""
+        return bool(self._values[name])
+
+    def choice(self, name: str) -> str:
+        """Return the chosen word."""
+        return str(self._values[name])
+
+
+def settings_of(
+    parameters: Sequence[Parameter], given: Mapping[str, Any], profile: JsonObject
+) -> Settings:
+    """Return what a profile gives, with the defaults for what it leaves out; judged before."""
+    values = {parameter.name: parameter.default for parameter in parameters}
+    values.update(given)
+    return Settings(values, profile)
+
+
+def parameter_violations(
+    parameters: Sequence[Parameter], given: Mapping[str, Any]
+) -> dict[str, str]:
+    """Return what is wrong with the parameters that a profile gives, by name."""
+    known = {parameter.name: parameter for parameter in parameters}
+    found: dict[str, str] = {}
+    for name, value in sorted(given.items()):
+        if name not in known:
+            near = get_close_matches(name, list(known), 1, 0.0)
+            rest = f"nearest known parameter: {near[0]}" if near else "this strategy takes none"
+            found[name] = f"unknown parameter; {rest}"
+        elif not known[name].admits(value):
+            found[name] = f"allowed: {known[name].allowed}"
+    return found

@@ -1,0 +1,1 @@
+"""Strategies to read, to copy and to measure with."""

@@ -1,0 +1,69 @@
+"""EMA cross by ticks: long while the fast average of the trades is above the slow one, else flat.
+
+The smallest strategy that trades. It says nothing between two crosses; a cross that happens before
+both averages have their ticks is passed over.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from minibot.features.ema import Ema
+from minibot.strategies.protocol import (
+    Decision,
+    Gap,
+    Needs,
+    Parameter,
+    Settings,
+    Strategy,
+    Tick,
+    View,
+    buy,
+    check,
+    sell,
+    whole,
+)
+
+
+class EmaCross(Strategy):
+    """Long or flat by two averages over the prices of trades."""
+
+    PARAMETERS: ClassVar[tuple[Parameter, ...]] = (
+        whole("fast", 20, low=1, high=10_000, what="trades of the fast average"),
+        whole("slow", 100, low=2, high=100_000, what="trades of the slow average"),
+    )
+
+    def __init__(self, settings: Settings) -> None:
+        """Start with empty averages."""
+        self.fast: Ema = Ema(settings.whole("fast"))
+        self.slow: Ema = Ema(settings.whole("slow"))
+        self.is_above: bool = False
+
+    @staticmethod
+    def needs(settings: Settings) -> Needs:
+        """Return that trades are enough."""
+        return Needs()
+
+    def on_tick(self, tick: Tick, view: View) -> Decision | None:
+        """Follow the trades; say BUY where the fast average comes above the slow one."""
+        if not tick.is_trade:
+            return None
+        self.fast.update(tick.price)
+        self.slow.update(tick.price)
+        fast = self.fast.value
+        slow = self.slow.value
+        if fast is None or slow is None:
+            return None
+        is_above = fast > slow
+        if is_above == self.is_above:
+            return None
+        self.is_above = is_above
+        checks = (check("fast", f"{fast:.2f}", f"{'>' if is_above else '<='} {slow:.2f}"),)
+        if is_above:
+            return None if view.is_long else buy("the fast average came above the slow one", checks)
+        return sell("the fast average fell below the slow one", checks) if view.is_long else None
+
+    def on_gap(self, gap: Gap, view: View) -> None:
+        """Start anew: averages over a hole are not what they say."""
+        self.fast = Ema(self.fast.period)
+        self.slow = Ema(self.slow.period)

@@ -1,0 +1,86 @@
+"""What a strategy is: the class that every strategy derives from, and all that one needs.
+
+A strategy's file imports from here and from `minibot.features`. One object stands for one symbol:
+what it keeps in its attributes belongs to that symbol alone, is part of every snapshot, and comes
+back after a restart. It gets values and returns decisions; it touches nothing outside.
+
+The core calls, in this order for one event
+    on_bar    for each closed bar of a declared interval (longer ones first), history included:
+              so indicators warm up; what is returned for a bar that is not live is dropped
+    on_tick   for each trade and quote
+    on_gap    when market data is missing: what was reckoned over the hole is doubtful
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar
+
+from minibot.events.model import Check as Check
+from minibot.events.model import Gap as Gap
+from minibot.events.model import JsonObject
+from minibot.strategies.bars import ClosedBar as ClosedBar
+from minibot.strategies.decision import Decision as Decision
+from minibot.strategies.decision import buy as buy
+from minibot.strategies.decision import check as check
+from minibot.strategies.decision import hold as hold
+from minibot.strategies.decision import sell as sell
+from minibot.strategies.declaration import Needs as Needs
+from minibot.strategies.declaration import Parameter as Parameter
+from minibot.strategies.declaration import Settings as Settings
+from minibot.strategies.declaration import choice as choice
+from minibot.strategies.declaration import flag as flag
+from minibot.strategies.declaration import number as number
+from minibot.strategies.declaration import whole as whole
+from minibot.strategies.keeping import kept, put_back
+from minibot.strategies.tick import Tick as Tick
+from minibot.strategies.view import View as View
+
+if TYPE_CHECKING:
+    from mypy_extensions import mypyc_attr
+else:
+
+    def mypyc_attr(**options):
+        """Say to mypyc, which reads this word and does not call it, what a class allows."""
+        return lambda cls: cls
+
+
+@mypyc_attr(allow_interpreted_subclasses=True)
+class Strategy:
+    """One symbol's decisions; a strategy that says nothing.
+
+    Derive from it, keep what you need in attributes of `self`, and answer in `on_tick` or `on_bar`
+    with `buy`, `sell`, `hold` or None.
+    """
+
+    PARAMETERS: ClassVar[tuple[Parameter, ...]] = ()
+
+    def __init__(self, settings: Settings) -> None:
+        """Start for one symbol, with the values of `PARAMETERS`."""
+
+    @staticmethod
+    def needs(settings: Settings) -> Needs:
+        """Return the data that this strategy wants to be given."""
+        return Needs()
+
+    def on_tick(self, tick: Tick, view: View) -> Decision | None:
+        """Answer a trade or a quote; None says nothing."""
+        return None
+
+    def on_bar(self, bar: ClosedBar, view: View) -> Decision | None:
+        """Answer a closed bar; None says nothing."""
+        return None
+
+    def on_gap(self, gap: Gap, view: View) -> None:
+        """Forget what a hole in the data has made doubtful; nothing by default."""
+
+    def state(self) -> JsonObject:
+        """Return every attribute as canonical JSON values; see `minibot.strategies.keeping`."""
+        return kept(self)
+
+    def restore(self, state: JsonObject) -> None:
+        """Take over what `state` described."""
+        put_back(self, state)
+
+    def __repr__(self) -> str:
+        """Return the same text in every process, unlike an address."""
+        return f"<{type(self).__name__}>"

@@ -1,0 +1,186 @@
+"""What a strategy is shown of one symbol: the touch, the rules, the bars and its position.
+
+The core keeps it up to date; a strategy reads it and changes nothing in it.
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import final
+
+from minibot.events.model import BUY, SELL, Fill, Instrument, JsonObject
+from minibot.events.numbers import PLACES_MAX, parse_fixed
+from minibot.features.lossless import float_from, float_text, floats_from, floats_text
+from minibot.kernel.errors import InvariantError
+from minibot.strategies.bars import BarSeries, ClosedBar
+from minibot.strategies.declaration import Needs
+from minibot.strategies.position import Position
+
+NEVER = -(10**15)
+"""A market time so long ago that every cooldown has run out."""
+
+
+@final
+class View:
+    """The state of one symbol.
+
+    Attributes:
+        symbol: The exchange's name of the market, such as BTCUSDT.
+        now: Market time of this call, ms; never going back.
+        price: Of the last tick.
+        bid, bid_qty, ask, ask_qty: The touch of the last tick.
+        tick_ts: `ts` of the last tick, -1 before the first.
+        status: The instrument's status (`TRADING`), empty before the first `instrument` event.
+        is_book_broken: A gap in the depth stream has not been followed by a book yet.
+        is_ending: The run is ending; risk admits no purchase any more.
+        entry_code: Reason code of the last BUY.
+        buy_ts, sell_ts: Market time of the last BUY, and of the last SELL or sale.
+        held: The position as the core reckons it.
+    """
+
+    __slots__ = (
+        "_series",
+        "ask",
+        "ask_qty",
+        "base_asset",
+        "bid",
+        "bid_qty",
+        "buy_ts",
+        "entry_code",
+        "held",
+        "is_book_broken",
+        "is_ending",
+        "notional_min",
+        "now",
+        "price",
+        "qty_min",
+        "sell_ts",
+        "status",
+        "symbol",
+        "tick_ts",
+    )
+
+    def __init__(self, symbol: str, needs: Needs) -> None:
+        """Start knowing nothing."""
+        self.symbol: str = symbol
+        self.now: int = 0
+        self.price: float = 0.0
+        self.bid: float = 0.0
+        self.bid_qty: float = 0.0
+        self.ask: float = 0.0
+        self.ask_qty: float = 0.0
+        self.tick_ts: int = -1
+        self.status: str = ""
+        self.base_asset: str = ""
+        self.qty_min: int = 0
+        self.notional_min: float = 0.0
+        self.is_book_broken: bool = False
+        self.is_ending: bool = False
+        self.entry_code: str = ""
+        self.buy_ts: int = NEVER
+        self.sell_ts: int = NEVER
+        self.held: Position = Position(symbol)
+        self._series: dict[str, BarSeries] = {}
+        if needs.history:
+            for interval in needs.intervals:
+                self._series[interval] = BarSeries(interval, needs.history, needs.hole_bars_max)
+
+    # --- what a strategy asks -----------------------------------------------------------------
+
+    @property
+    def position(self) -> Decimal:
+        """The base amount that is held, exactly; 0 when flat."""
+        return Decimal(self.held.text)
+
+    @property
+    def entry_price_avg(self) -> Decimal | None:
+        """The average price of what is held, before fees; None when flat."""
+        text = self.held.entry_price_avg_text
+        return Decimal(text) if text else None
+
+    @property
+    def is_long(self) -> bool:
+        """Whether something is held that can be sold."""
+        held = self.held
+        return held.qty > 0 and held.is_long(self.qty_min, self.notional_min, self.bid)
+
+    def bars(self, interval: str) -> tuple[ClosedBar, ...]:
+        """Return the closed bars of an interval, oldest first, as many as were declared.
+
+        Raises:
+            InvariantError: The strategy has not declared them.
+        """
+        series = self._series.get(interval)
+        if series is None:
+            raise InvariantError(
+                "strategy_role",
+                "CONFIG_INVALID",
+                f"view.bars({interval!r}): not declared; add it to Needs(intervals=...)",
+            )
+        return series.bars
+
+    # --- what the core tells it ---------------------------------------------------------------
+
+    def take_bar(self, bar: ClosedBar) -> bool:
+        """Keep a closed bar; return whether the strategy is to see it."""
+        series = self._series.get(bar.interval)
+        return series is None or series.add(bar)
+
+    def take_instrument(self, instrument: Instrument) -> None:
+        """Take the rules of the symbol."""
+        self.status = instrument.status
+        self.base_asset = instrument.base_asset
+        self.qty_min = parse_fixed(instrument.qty_min, PLACES_MAX)
+        self.notional_min = float(instrument.notional_min)
+
+    def take_fill(self, fill: Fill, now: int) -> None:
+        """Apply a fill to the position; a sale starts the cooldown, whoever asked for it."""
+        self.held.apply(fill, self.base_asset)
+        if fill.side != BUY:
+            self.sell_ts = now
+
+    def take_said(self, side: str, reason_code: str, now: int) -> None:
+        """Remember a signal to trade."""
+        if side == BUY:
+            self.buy_ts = now
+            self.entry_code = reason_code
+        elif side == SELL:
+            self.sell_ts = now
+
+    def state(self) -> JsonObject:
+        """Return the state as canonical JSON values."""
+        return {
+            "base_asset": self.base_asset,
+            "buy_ts": self.buy_ts,
+            "entry_code": self.entry_code,
+            "is_book_broken": self.is_book_broken,
+            "is_ending": self.is_ending,
+            "notional_min": float_text(self.notional_min),
+            "now": self.now,
+            "position": self.held.state(),
+            "qty_min": str(self.qty_min),
+            "sell_ts": self.sell_ts,
+            "series": {name: series.state() for name, series in sorted(self._series.items())},
+            "status": self.status,
+            "tick_ts": self.tick_ts,
+            "touch": floats_text((self.price, self.bid, self.bid_qty, self.ask, self.ask_qty)),
+        }
+
+    def restore(self, state: JsonObject) -> None:
+        """Take over what `state` described."""
+        self.base_asset = state["base_asset"]
+        self.buy_ts = state["buy_ts"]
+        self.entry_code = state["entry_code"]
+        self.is_book_broken = state["is_book_broken"]
+        self.is_ending = state["is_ending"]
+        self.notional_min = float_from(state["notional_min"])
+        self.now = state["now"]
+        self.held.restore(state["position"])
+        self.qty_min = int(state["qty_min"])
+        self.sell_ts = state["sell_ts"]
+        for name, series in self._series.items():
+            series.restore(state["series"][name])
+        self.status = state["status"]
+        self.tick_ts = state["tick_ts"]
+        touch = floats_from(state["touch"])
+        self.price, self.bid, self.bid_qty, self.ask, self.ask_qty = touch
