@@ -6,10 +6,11 @@ import argparse
 
 from minibot.ai.activation import NO_MODEL, Active
 from minibot.ai.models import ModelLine, activate_model, list_models, rollback_model
-from minibot.cli.operator import running_run, who
+from minibot.cli.operator import who
 from minibot.cli.output import show
 from minibot.cli.selection import var_of
 from minibot.kernel.errors import Refusal
+from minibot.runtime.running import running_run
 
 HELP = "list the AI's models, activate one that passed its gate, or roll back"
 EXAMPLE = 'minibot model rollback --reason "the former one was better"'

@@ -4,27 +4,11 @@ from __future__ import annotations
 
 import getpass
 
-import filelock
-
 from minibot.kernel.errors import Refusal
-from minibot.kernel.files import read_hashed
 from minibot.runtime.paths import Var
+from minibot.runtime.running import running_run
 
 NOT_RUNNING = 3
-
-
-def running_run(var: Var) -> str | None:
-    """Return the id of the run that holds this `var/`, or None."""
-    if not var.lock.exists():
-        return None
-    lock = filelock.FileLock(str(var.lock), timeout=0)
-    try:
-        lock.acquire()
-    except filelock.Timeout:
-        marker = var.root / "current.json"
-        return str(read_hashed(marker)["run_id"]) if marker.exists() else None
-    lock.release()
-    return None
 
 
 def require_running(var: Var) -> str:

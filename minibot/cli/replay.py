@@ -5,12 +5,17 @@ from __future__ import annotations
 import argparse
 
 from minibot.cli.output import progress_bar, show
-from minibot.cli.selection import add_run, run_dir_of
+from minibot.cli.selection import add_run, add_zone, run_dir_of
+from minibot.kernel.errors import Refusal
 from minibot.replay.compare import describe
-from minibot.replay.engine import CORE_ROLES, Replay, replay_run
+from minibot.replay.condition import open_run
+from minibot.replay.engine import CORE_ROLES, WHOLE, RoleReplay, Window
+from minibot.replay.moments import Span
+from minibot.replay.proof import Proof, lost_line, prove, remedies
+from minibot.report.figures import counted
 
 HELP = "re-run every decision of a run and compare each derived event byte for byte"
-EXAMPLE = "minibot replay latest"
+EXAMPLE = "minibot replay latest --from 02:00 --to 03:00"
 
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
@@ -19,50 +24,123 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--role", choices=CORE_ROLES, action="append", help="this role alone (may be repeated)"
     )
+    command.add_argument(
+        "--from", dest="from_time", metavar="TIME", help="compare from this market time on"
+    )
+    end = command.add_mutually_exclusive_group()
+    end.add_argument(
+        "--to",
+        dest="to_time",
+        metavar="TIME",
+        help="compare up to this market time, it not included",
+    )
+    end.add_argument(
+        "--until", metavar="TIME", help="replay up to here and no further, as of a damaged run"
+    )
+    add_zone(command)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Replay a run; 0 identical, 1 with the first differing event."""
     run_dir = run_dir_of(arguments)
+    recorded, condition = open_run(run_dir)
+    span = Span.of(recorded, arguments.zone)
+    window = window_of(arguments, span)
     with progress_bar(f"replaying {run_dir.name}") as show_progress:
-        replay = replay_run(run_dir, arguments.role or CORE_ROLES, show_progress)
-    show(arguments, as_json(replay), lines(replay))
-    return 0 if replay.is_identical else 1
+        proof = prove(
+            recorded,
+            condition,
+            roles=arguments.role or CORE_ROLES,
+            window=window,
+            progress=show_progress,
+        )
+    show(arguments, proof.to_json(), lines(proof, span))
+    return 0 if proof.is_identical else 1
 
 
-def as_json(replay: Replay) -> dict[str, object]:
-    """Return the verdict as one JSON object."""
-    return {
-        "run_id": replay.run_id,
-        "identical": replay.is_identical,
-        "digest": replay.digest,
-        "roles": [
-            {
-                "role": role.role,
-                "inputs": role.inputs,
-                "outputs": role.outputs,
-                "missing": role.missing,
-                "unproven": role.unproven,
-                "digests": role.digests,
-            }
-            for role in replay.roles
-        ],
-        "difference": None if replay.difference is None else describe(replay.difference),
-    }
+def window_of(arguments: argparse.Namespace, span: Span) -> Window:
+    """Return what is to be compared.
+
+    Raises:
+        Refusal: A time is none of the run's.
+    """
+    begin = span.moment(arguments.from_time) if arguments.from_time else WHOLE.from_ms
+    last = arguments.to_time or arguments.until
+    end = span.moment(last) - 1 if last else WHOLE.to_ms
+    if end < begin:
+        raise Refusal(f"{last} is not after {arguments.from_time}.", f"The run: {span.text}.")
+    return Window(begin, end)
 
 
-def lines(replay: Replay) -> list[str]:
+def lines(proof: Proof, span: Span) -> list[str]:
     """Return the verdict in words, the verdict itself last."""
-    said = []
+    replay = proof.replay
+    said = [f"note: {notice}" for notice in proof.condition.notices]
+    said += [f"lost: {lost_line(lost, span)}" for lost in proof.condition.lost]
     for role in replay.roles:
-        outputs = ", ".join(f"{count} {queue}" for queue, count in role.outputs.items())
-        said.append(f"{role.role}: {role.inputs} inputs taken again, {outputs} equal")
-        if role.missing:
-            said.append(f"  {role.missing} outputs of the last logged range are missing")
-        if role.unproven:
-            said.append(f"  {role.unproven} events stand beyond the last logged input: unproven")
+        said += role_lines(role, is_whole=proof.window.is_whole)
+    said += _ledger_lines(proof) + _figure_lines(proof)
     if replay.difference is not None:
         said += describe(replay.difference)["lines"]
-    verdict = "identical" if replay.is_identical else "DIFFERENT"
-    said.append(f"replay {replay.run_id}: {verdict}, digest {replay.digest}")
+    if proof.broken is not None:
+        where = f"{proof.broken.role} after input {proof.broken.inputs:,}"
+        said.append(f"broken off: {where}: {proof.broken.reason_code}: {proof.broken.detail}")
+        said += [f"  {remedy}" for remedy in remedies(proof, span)]
+    verdict = "identical" if proof.is_identical else "DIFFERENT"
+    if proof.broken is not None:
+        verdict = f"NOT PROVEN beyond {span.clock(max(proof.broken.now, span.from_ms))}"
+    said.append(f"replay {replay.run_id}{_range(proof, span)}: {verdict}, digest {replay.digest}")
+    return said
+
+
+def _range(proof: Proof, span: Span) -> str:
+    begin, end = proof.window.from_ms, proof.window.to_ms
+    if proof.condition.is_running:
+        end = min(end, *(role.now for role in proof.replay.roles))
+    if proof.window.is_whole and not proof.condition.is_running:
+        return ""
+    return f" from {span.clock(max(begin, span.from_ms))} to {span.clock(min(end + 1, span.to_ms))}"
+
+
+def role_lines(role: RoleReplay, *, is_whole: bool) -> list[str]:
+    """Return what replaying one role gave."""
+    outputs = ", ".join(f"{count} {queue}" for queue, count in role.outputs.items())
+    compared = "" if is_whole else f", {role.compared} of them compared"
+    said = [f"{role.role}: {role.inputs} inputs taken again{compared}, {outputs} equal"]
+    if role.missing:
+        said.append(f"  {role.missing} outputs of the last logged range are missing")
+    if role.unproven:
+        said.append(f"  {role.unproven} events stand beyond the last logged input: unproven")
+    return said
+
+
+def _ledger_lines(proof: Proof) -> list[str]:
+    ledger = proof.ledger
+    if ledger is None:
+        return []
+    counts = (
+        f"{counted(ledger.lots, 'lot')}, {counted(ledger.trades, 'trade')}, "
+        f"{counted(ledger.entries, 'entry', 'entries')}, "
+        f"{counted(ledger.states, 'hourly state')}"
+    )
+    if ledger.difference:
+        return [f"ledger: DIFFERENT: {ledger.difference}"]
+    kept = "equal" if ledger.is_recorded else "reckoned; the run recorded no hourly states"
+    return [
+        f"ledger: {counts} {kept}; opening + entries = closing in every hour; "
+        f"chain {ledger.head[:16]}"
+    ]
+
+
+def _figure_lines(proof: Proof) -> list[str]:
+    figures = proof.figures
+    if figures is None:
+        return []
+    if not figures.is_recorded:
+        return [f"metrics: {figures.figures} figures counted again; the run recorded none"]
+    if not figures.differing:
+        return [f"metrics: {figures.figures} figures equal"]
+    said = [f"metrics: {counted(len(figures.differing), 'figure')} DIFFERENT"]
+    for name, (one, two) in figures.differing.items():
+        said.append(f"  {name}: replay {one!r}, recorded {two!r}")
     return said

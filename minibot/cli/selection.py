@@ -28,6 +28,13 @@ def add_run(command: argparse.ArgumentParser) -> None:
     )
 
 
+def add_zone(command: argparse.ArgumentParser) -> None:
+    """Add `--zone`, in which the times of a verb are given and shown."""
+    command.add_argument(
+        "--zone", metavar="ZONE", help="times in this zone: UTC (default), local, Europe/Berlin ..."
+    )
+
+
 def run_dir_of(arguments: argparse.Namespace) -> Path:
     """Return the folder of the run that a verb names.
 

@@ -7,7 +7,6 @@ import time
 from pathlib import Path
 from typing import Any
 
-from minibot.cli.operator import running_run
 from minibot.cli.output import show_json, show_rows, shown_path
 from minibot.cli.selection import var_of
 from minibot.events.model import Health, JsonObject, StopJournal
@@ -20,6 +19,7 @@ from minibot.report.records import UNSEALED, RunRecord, read_record, read_record
 from minibot.report.summary import Row
 from minibot.runtime.clock import RunClock
 from minibot.runtime.paths import Var
+from minibot.runtime.running import running_run
 from minibot.runtime.stop import STOP_KIND
 from minibot.watchdog.stoplog import read_stops
 

@@ -7,7 +7,6 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from minibot.cli.operator import running_run
 from minibot.cli.selection import find_run, var_of
 from minibot.kernel.errors import ContractError, Refusal
 from minibot.kernel.journal import JournalReader, Line
@@ -18,6 +17,7 @@ from minibot.replay.engine import Recorded
 from minibot.replay.lines import event_line, plain
 from minibot.replay.lookup import start_of
 from minibot.runtime.paths import Var
+from minibot.runtime.running import running_run
 
 HELP = "show the events of a queue; --follow goes on as they come, also over rotation"
 EXAMPLE = "minibot tail signals --follow"

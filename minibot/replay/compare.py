@@ -11,7 +11,7 @@ from minibot.replay.engine import Difference
 def describe(difference: Difference) -> dict[str, Any]:
     """Return where replay and record part, for people (`lines`) and for programs."""
     expected, found = _object(difference.expected), _object(difference.found)
-    fields = dict(_fields("", expected, found))
+    fields = differing_fields(expected, found)
     where = f"{difference.queue}:{difference.seq}"
     lines = [f"first difference: {where}, input {difference.n} of {difference.role}"]
     lines += [f"  caused by {difference.cause_id}"]
@@ -26,6 +26,11 @@ def describe(difference: Difference) -> dict[str, Any]:
         "state_before": difference.state,
         "lines": lines,
     }
+
+
+def differing_fields(one: Any, two: Any) -> dict[str, tuple[Any, Any]]:
+    """Return (one's, two's) value of every leaf in which two JSON values differ, by path."""
+    return dict(_fields("", one, two))
 
 
 def _object(json: bytes | None) -> dict[str, Any]:

@@ -3,37 +3,42 @@
 Each of strategy, risk and execution is fed its own logged inputs in its own logged order; what it
 derives must stand in its queues, event by event. Missing outputs are accepted only behind the
 last logged range of a run that was stopped, and counted.
+
+A `Window` narrows what is compared, never what is taken: every replay begins at the first input of
+the run, because a state is trusted only when it was reckoned here.
 """
 
 from __future__ import annotations
 
 import hashlib
 import importlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
-from minibot.events.codec import Codec
-from minibot.events.model import Ack, Event, JsonObject
-from minibot.events.order import (
-    Core,
-    KnownIds,
-    LineSource,
-    LoggedStep,
-    Now,
-    finish,
-    logged_steps,
-    read_ranges,
-)
-from minibot.events.registry import Contracts
-from minibot.events.roles import Roles, RoleSpec
+from minibot.events.ledger import HOUR_MS
+from minibot.events.model import Draft, Event, JsonObject
+from minibot.events.order import Core, LineSource, LoggedStep, finish
 from minibot.kernel.errors import IntegrityError
-from minibot.kernel.journal import Line
-from minibot.kernel.queue import open_reader, reader_folder
-from minibot.runtime.deadletters import named_lines
-from minibot.runtime.manifest import Manifest
-from minibot.runtime.paths import PROJECT
+from minibot.replay.recorded import Recorded
+
+__all__ = [
+    "CORE_MODULES",
+    "CORE_ROLES",
+    "WHOLE",
+    "Difference",
+    "HourReplay",
+    "Recorded",
+    "Replay",
+    "RoleReplay",
+    "Window",
+    "core_of",
+    "is_stopped",
+    "replay_role",
+    "replay_run",
+]
 
 CORE_ROLES: Final = ("strategy_role", "risk_role", "execution_role")
 PROGRESS_EVERY: Final = 4096
@@ -42,6 +47,33 @@ CORE_MODULES: Final = {
     "risk_role": "minibot.risk.core",
     "execution_role": "minibot.execution.core",
 }
+
+OnStep = Callable[[LoggedStep, Core, Sequence[tuple[str, Event]]], None]
+OnTaken = Callable[[LoggedStep], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """From when to when a replay compares, both in Unix ms of market time and both included.
+
+    The time of an input is market time when its role took it, which never goes back.
+    """
+
+    from_ms: int = 0
+    to_ms: int = 10**15
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether nothing is left out."""
+        return self == WHOLE
+
+    @classmethod
+    def hour(cls, hour_ts: int) -> Window:
+        """Return the window of one hour of market time."""
+        return cls(hour_ts, hour_ts + HOUR_MS - 1)
+
+
+WHOLE: Final = Window()
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,92 +91,31 @@ class Difference:
 
 
 @dataclass(slots=True)
+class HourReplay:
+    """What a role took and derived in one hour of market time; equal as far as it is counted."""
+
+    inputs: int = 0
+    outputs: Counter[str] = field(default_factory=Counter)
+    hash: hashlib._Hash = field(default_factory=hashlib.sha256)
+
+
+@dataclass(slots=True)
 class RoleReplay:
-    """What replaying one role gave."""
+    """What replaying one role gave; `inputs` are all it took, `compared` those in the window.
+
+    `now` is market time of the last input that it took, Unix ms.
+    """
 
     role: str
     inputs: int = 0
+    compared: int = 0
+    now: int = 0
     outputs: dict[str, int] = field(default_factory=dict)
     digests: dict[str, str] = field(default_factory=dict)
+    hours: dict[int, HourReplay] = field(default_factory=dict)
     missing: int = 0
     unproven: int = 0
     difference: Difference | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Recorded:
-    """A run's folder, opened for reading: its manifest, its queues and how to decode them."""
-
-    run_dir: Path
-    manifest: Manifest
-    roles: Roles
-    codec: Codec
-
-    @classmethod
-    def open(cls, run_dir: Path) -> Recorded:
-        """Return a recorded run, sealed or still under `var/queues`."""
-        manifest = Manifest.load(run_dir)
-        roles = Roles.load(PROJECT / "config" / "roles.v1.json")
-        contracts = Contracts.load(PROJECT / "contracts", PROJECT / "config" / "contracts.v1.json")
-        codec = Codec(contracts, roles, manifest.run_id, manifest.cmdline_hashes(), "replay")
-        return cls(run_dir, manifest, roles, codec)
-
-    @property
-    def queues(self) -> Path:
-        """Where the run's queues stand."""
-        sealed = self.run_dir / "queues"
-        return sealed if sealed.exists() else self.run_dir.parents[1] / "queues"
-
-    def decode(self, queue: str, line: Line) -> Event:
-        """Return the event of one line."""
-        return self.codec.decode(queue.partition("/")[0], line.json)
-
-    def lines(self, queue: str) -> LineSource:
-        """Return the lines of a queue, or of one part of it."""
-        name, _, part = queue.partition("/parts/")
-        if part:
-            return LineSource(open_reader(self.queues, name, part=part))
-        return LineSource(open_reader(self.queues, name))
-
-    def events(self, queue: str) -> Iterator[tuple[int, Event]]:
-        """Yield (seq, event) of a queue."""
-        source = self.lines(queue)
-        while (line := source.next()) is not None:
-            yield line.seq, self.decode(queue, line)
-
-    def order_log(self, role: RoleSpec) -> Iterator[Ack]:
-        """Yield the ranges of a role's order log."""
-        queue = role.order_log
-        if queue is None:
-            return
-        is_primary = self.roles.queues[queue].primary_reader == role.name
-        folder = reader_folder(self.queues, queue, role.name, is_primary)
-        if not (folder / "acks.head").exists():
-            return
-        yield from read_ranges(folder, queue, self.codec.decode)
-
-    def steps(self, role: RoleSpec) -> Iterator[LoggedStep]:
-        """Yield the inputs of a role in logged order, less what its dead letters name."""
-        folders = {
-            queue: reader_folder(
-                self.queues, queue, role.name, self.roles.queues[queue].primary_reader == role.name
-            )
-            for queue in role.inputs
-        }
-        named = named_lines(folders, self.codec)
-        return logged_steps(
-            self.order_log(role),
-            self.lines,
-            self.decode,
-            KnownIds(),
-            Now(),
-            skip=lambda queue, seq: (queue, seq) in named,
-            decode_many=self.codec.decode_many,
-        )
-
-    def published(self, role: RoleSpec) -> int:
-        """Return how many lines the queues that a role reads have together."""
-        return sum(open_reader(self.queues, queue).head().lines for queue in role.inputs)
 
 
 def core_of(role: str, config: JsonObject) -> Core:
@@ -159,7 +130,11 @@ def replay_role(
     name: str,
     *,
     core: Core | None = None,
-    on_step: Callable[[LoggedStep, Core, Sequence[tuple[str, Event]]], None] | None = None,
+    on_step: OnStep | None = None,
+    on_taken: OnTaken | None = None,
+    window: Window = WHOLE,
+    until: Mapping[str, int] | None = None,
+    result: RoleReplay | None = None,
 ) -> RoleReplay:
     """Replay one role and compare what it derives with what it recorded.
 
@@ -168,17 +143,24 @@ def replay_role(
         name: One of `CORE_ROLES`.
         core: Another core than the recorded profile's.
         on_step: Called after each input with the core and the events it derived.
+        on_taken: Called before each input, also for one that is a known double and not applied.
+        window: What is compared; nothing behind its end is taken.
+        until: By queue, the last line to take, for a run that is still going.
+        result: Filled as the replay goes, so that it stands also when the record breaks off.
     """
     role = recorded.roles.roles[name]
-    result = RoleReplay(name)
-    queues = [queue for queue in role.writes if not recorded.roles.queues[queue].parts]
-    found = {queue: recorded.lines(queue) for queue in queues}
-    digests = {queue: hashlib.sha256() for queue in queues}
-    result.outputs = dict.fromkeys(queues, 0)
+    result = RoleReplay(name) if result is None else result
+    comparison = _Comparison(recorded, result, window)
     stepped = core or core_of(name, recorded.manifest.config)
+    is_cut = False
     for step in recorded.steps(role):
-        result.inputs = step.n
         taken = step.taken
+        if step.now > window.to_ms or _is_beyond(until, taken.queue, taken.seq):
+            is_cut = True
+            break
+        comparison.count(step)
+        if on_taken is not None:
+            on_taken(step)
         if taken.is_known or taken.queue not in role.inputs:
             continue
         drafts = stepped.step(taken.queue, taken.seq, taken.event, step.now)
@@ -186,22 +168,23 @@ def replay_role(
         if on_step is not None:
             on_step(step, stepped, events)
         for queue, event in events:
-            difference = _compare(recorded, result, step, queue, event, found[queue], digests)
+            difference = comparison.take(step, queue, event)
             if difference is not None:
-                result.difference = _with_state(difference, stepped)
+                result.difference = replace(difference, state=stepped.state())
                 return result
-    for queue, source in found.items():
-        while source.next() is not None:
-            result.unproven += 1
-        result.digests[queue] = digests[queue].hexdigest()
+    comparison.end(is_cut=is_cut)
     return result
 
 
+def _is_beyond(until: Mapping[str, int] | None, queue: str, seq: int) -> bool:
+    return until is not None and seq > until.get(queue, seq)
+
+
 def _finish(
-    recorded: Recorded, name: str, drafts: Sequence[object], cause: Event
+    recorded: Recorded, name: str, drafts: Sequence[Draft], cause: Event
 ) -> list[tuple[str, Event]]:
     return finish(
-        drafts,  # type: ignore[arg-type]
+        drafts,
         cause,
         run_id=recorded.manifest.run_id,
         role=name,
@@ -209,45 +192,74 @@ def _finish(
     )
 
 
-def _compare(
-    recorded: Recorded,
-    result: RoleReplay,
-    step: LoggedStep,
-    queue: str,
-    event: Event,
-    source: LineSource,
-    digests: Mapping[str, hashlib._Hash],
-) -> Difference | None:
-    expected = recorded.codec.encode(queue, event)
-    line = source.next()
-    if line is None:
-        result.missing += 1
+class _Comparison:
+    """What one role derives beside what it recorded, line by line in each queue."""
+
+    def __init__(self, recorded: Recorded, result: RoleReplay, window: Window) -> None:
+        self._codec = recorded.codec
+        self._result = result
+        self._window = window
+        writes = recorded.roles.roles[result.role].writes
+        queues = [queue for queue in writes if not recorded.roles.queues[queue].parts]
+        self._found: dict[str, LineSource] = {queue: recorded.lines(queue) for queue in queues}
+        self._digests = {queue: hashlib.sha256() for queue in queues}
+        self._hour = HourReplay()
+        self._hour_end = 0
+        result.outputs = dict.fromkeys(queues, 0)
+
+    def count(self, step: LoggedStep) -> None:
+        """Note an input."""
+        result, now = self._result, step.now
+        result.inputs = step.n
+        result.now = now
+        if now < self._window.from_ms:
+            return
+        result.compared += 1
+        if now >= self._hour_end:
+            hour_ts = now // HOUR_MS * HOUR_MS
+            self._hour = result.hours.setdefault(hour_ts, HourReplay())
+            self._hour_end = hour_ts + HOUR_MS
+        self._hour.inputs += 1
+
+    def take(self, step: LoggedStep, queue: str, event: Event) -> Difference | None:
+        """Compare one derived event with the next recorded line of its queue.
+
+        Before the window only ids are compared: the line has to be that event's, whatever it says.
+        """
+        result = self._result
+        expected = self._codec.encode(queue, event)
+        line = self._found[queue].next()
+        if line is None:
+            result.missing += 1
+            return None
+        if step.now < self._window.from_ms:
+            is_equal = event.id.encode() in line.json
+        else:
+            is_equal = line.json == expected
+        if result.missing or not is_equal:
+            cause_id = step.taken.event.id
+            return Difference(
+                result.role, queue, line.seq, step.n, cause_id, expected, line.json, {}
+            )
+        if step.now >= self._window.from_ms:
+            result.outputs[queue] += 1
+            self._digests[queue].update(expected + b"\n")
+            self._hour.outputs[queue] += 1
+            self._hour.hash.update(f"{queue}:".encode() + expected + b"\n")
         return None
-    if result.missing or line.json != expected:
-        return Difference(
-            result.role, queue, line.seq, step.n, step.taken.event.id, expected, line.json, {}
-        )
-    result.outputs[queue] += 1
-    digests[queue].update(line.json + b"\n")
-    return None
 
-
-def _with_state(difference: Difference, core: Core) -> Difference:
-    return Difference(
-        difference.role,
-        difference.queue,
-        difference.seq,
-        difference.n,
-        difference.cause_id,
-        difference.expected,
-        difference.found,
-        core.state(),
-    )
+    def end(self, *, is_cut: bool) -> None:
+        """Count what stands beyond the last input; behind the end of a window that is nothing."""
+        result = self._result
+        for queue, source in self._found.items():
+            while not is_cut and source.next() is not None:
+                result.unproven += 1
+            result.digests[queue] = self._digests[queue].hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
 class Replay:
-    """The verdict over a whole run."""
+    """The verdict over a whole run, or over a window of it."""
 
     run_id: str
     roles: tuple[RoleReplay, ...]
@@ -291,22 +303,30 @@ def replay_run(
         IntegrityError: A recorded line fails its own hash or chain; `verify` names them all.
     """
     recorded = Recorded.open(run_dir)
-    was_stopped = is_stopped(recorded)
-    whole = sum(recorded.published(recorded.roles.roles[name]) for name in roles)
-    done = 0
+    count = Counting(recorded, roles, progress)
     results = []
-
-    def count(step: LoggedStep, core: Core, events: Sequence[tuple[str, Event]]) -> None:
-        nonlocal done
-        done += 1
-        if done % PROGRESS_EVERY == 0:
-            progress(done, whole)
-
     for name in roles:
-        results.append(replay_role(recorded, name, on_step=count))
+        results.append(replay_role(recorded, name, on_taken=count))
         if results[-1].difference is not None:
             break
-    return Replay(recorded.manifest.run_id, tuple(results), was_stopped)
+    return Replay(recorded.manifest.run_id, tuple(results), is_stopped(recorded))
+
+
+class Counting:
+    """Tells now and then how many of how many inputs have been taken."""
+
+    def __init__(
+        self, recorded: Recorded, roles: Sequence[str], progress: Callable[[int, int], None]
+    ) -> None:
+        self._whole = sum(recorded.published(recorded.roles.roles[name]) for name in roles)
+        self._done = 0
+        self._progress = progress
+
+    def __call__(self, step: LoggedStep) -> None:
+        """Count one input."""
+        self._done += 1
+        if self._done % PROGRESS_EVERY == 0:
+            self._progress(self._done, self._whole)
 
 
 def is_stopped(recorded: Recorded) -> bool:

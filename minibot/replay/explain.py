@@ -24,10 +24,10 @@ from minibot.events.model import (
 )
 from minibot.events.reasons import REASONS
 from minibot.kernel.errors import Refusal
-from minibot.replay.engine import Recorded
 from minibot.replay.lineage import stop_position
 from minibot.replay.lines import clock_ms, event_text, plain
 from minibot.replay.lookup import event_at, events_with_ids
+from minibot.replay.recorded import Recorded
 
 TICKS: Final = "market_ticks"
 DERIVED: Final = ("signals", "risk_actions", "order_intents", "order_results", "fills")

@@ -16,7 +16,7 @@ from typing import Final
 from minibot.events.model import Ack, Event, Fill, OrderIntent, RiskAction
 from minibot.kernel.errors import ContractError, RunStop
 from minibot.kernel.verify import Finding
-from minibot.replay.engine import Recorded
+from minibot.replay.recorded import Recorded
 
 ALLOWING: Final = frozenset({"ALLOW", "REDUCE", "EXIT"})
 ROOT_QUEUES: Final = ("control", "market_ticks")

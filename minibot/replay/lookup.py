@@ -9,7 +9,7 @@ from minibot.kernel.journal import Line, Position
 from minibot.kernel.position import ZERO
 from minibot.kernel.queue import INBOX, PARTS, open_reader, queue_folder
 from minibot.kernel.segments import load_segments
-from minibot.replay.engine import Recorded
+from minibot.replay.recorded import Recorded
 
 BATCH = 1024
 
@@ -59,3 +59,16 @@ def start_of(recorded: Recorded, queue: str, seq: int) -> Position:
         number += 1
         chain = segment.chain_after
     return Position(lines, number, 0, chain)
+
+
+def last_before(recorded: Recorded, queue: str, seq: int) -> Event | None:
+    """Return the event just before a number, or None for the first."""
+    return event_at(recorded, queue, seq - 1) if seq > 1 else None
+
+
+def last_event(recorded: Recorded, queue: str) -> Event | None:
+    """Return the last event of a queue, reading its last segment alone; None for an empty one."""
+    reader = open_reader(recorded.queues, queue)
+    lines = reader.head().lines
+    reader.close()
+    return event_at(recorded, queue, lines) if lines else None

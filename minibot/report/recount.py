@@ -23,8 +23,8 @@ from minibot.events.model import (
 )
 from minibot.events.money import parse_amount
 from minibot.events.performance import Performance
-from minibot.events.tally import HealthTally
 from minibot.kernel.errors import IntegrityError
+from minibot.replay.bookkeeping import tally
 from minibot.replay.engine import Recorded
 from minibot.report.curve import EquityCurve
 from minibot.report.trades import TradeLog
@@ -164,16 +164,6 @@ def recount(recorded: Recorded) -> JsonObject:
         IntegrityError: A queue is damaged, or the run has no opening.
     """
     return Recount(recorded).metrics()
-
-
-def tally(recorded: Recorded) -> HealthTally:
-    """Return what the roles said of themselves, from their own parts."""
-    found = HealthTally()
-    for role in recorded.roles.writers("health"):
-        for _, event in recorded.events(f"health/parts/{role}"):
-            if isinstance(event.payload, Health):
-                found.on_health(event.payload, event.ts)
-    return found
 
 
 def _opening(recorded: Recorded) -> RunOpening:

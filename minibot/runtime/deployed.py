@@ -34,6 +34,17 @@ def code_manifest(project: Path) -> dict[str, str]:
     return {path: _digest(project / path) for path in sorted(_code_paths(project))}
 
 
+def code_sha256(project: Path) -> str:
+    """Return one hash over all Python files and contracts of the product."""
+    digest = hashlib.sha256()
+    for folder in ("minibot", "contracts", "config"):
+        for path in sorted((project / folder).rglob("*")):
+            if path.suffix in (".py", ".json") and "__pycache__" not in path.parts:
+                digest.update(path.relative_to(project).as_posix().encode() + b"\0")
+                digest.update(hashlib.sha256(path.read_bytes()).digest())
+    return digest.hexdigest()
+
+
 def compare(project: Path) -> list[str]:
     """Return what differs from `staging/deployed.json`, one `path: how` each; empty when equal.
 

@@ -17,6 +17,8 @@ from minibot.kernel.errors import IntegrityError
 from minibot.kernel.files import read_hashed, write_hashed
 
 MANIFEST_FILE = "manifest.json"
+FORMAT = 1
+"""The format of a run; a run without a number is of the first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +65,7 @@ class Manifest:
         """Write `manifest.json` into the run's folder."""
         data = asdict(self)
         data["schema"] = "minibot.manifest"
+        data["v"] = FORMAT
         write_hashed(run_dir / MANIFEST_FILE, _listed(data))
 
     @classmethod

@@ -13,12 +13,12 @@ from minibot.events.model import JsonObject
 from minibot.runtime.clock import wall_ms
 from minibot.runtime.cmdline import cmdline, cmdline_hash, own_cmdline, own_cmdline_hash
 from minibot.runtime.config import Config
+from minibot.runtime.deployed import code_sha256
 from minibot.runtime.interpreter import program, program_environ
 from minibot.runtime.manifest import Manifest, Process
 from minibot.runtime.paths import PROJECT
 from minibot.watchdog.exchange import EmbeddedExchange
 from minibot.watchdog.merge import WATCHDOG
-from minibot.watchdog.preflight import code_sha256
 from minibot.watchdog.supervisor import AI, START_ORDER
 
 # What a role needs of the outside; everything else stays with the operator.

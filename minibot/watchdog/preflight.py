@@ -6,7 +6,6 @@ started then. The order is from cheap to slow.
 
 from __future__ import annotations
 
-import hashlib
 import os
 import subprocess
 import sys
@@ -254,14 +253,3 @@ def exchange_checks(rest_url: str, timeout_ms: int, skew_ms_max: int) -> list[Ch
             "" if abs(skew) <= skew_ms_max else "Set this machine's clock.",
         ),
     ]
-
-
-def code_sha256(project: Path) -> str:
-    """Return one hash over all Python files and contracts of the product."""
-    digest = hashlib.sha256()
-    for folder in ("minibot", "contracts", "config"):
-        for path in sorted((project / folder).rglob("*")):
-            if path.suffix in (".py", ".json") and "__pycache__" not in path.parts:
-                digest.update(path.relative_to(project).as_posix().encode() + b"\0")
-                digest.update(hashlib.sha256(path.read_bytes()).digest())
-    return digest.hexdigest()

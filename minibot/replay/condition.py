@@ -1,0 +1,178 @@
+"""What a run is in before it is replayed: whole, going on, interrupted, of another format or code.
+
+Each condition is one sentence with what can still be done. What forbids a replay is refused here;
+what only has to be known is a notice.
+"""
+
+from __future__ import annotations
+
+import platform
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from minibot.events.registry import Contracts
+from minibot.kernel.errors import IntegrityError, Refusal
+from minibot.kernel.files import read_hashed
+from minibot.kernel.queue import INBOX, queue_folder
+from minibot.kernel.segments import load_segments
+from minibot.replay.lookup import last_before
+from minibot.replay.recorded import Recorded
+from minibot.runtime.deployed import code_sha256
+from minibot.runtime.manifest import FORMAT, MANIFEST_FILE, Manifest
+from minibot.runtime.paths import PROJECT, Var
+from minibot.runtime.running import running_run
+
+SEAL_FILE: Final = "seal.json"
+RUNNING: Final = "running"
+INTERRUPTED: Final = "interrupted"
+SHORT: Final = 12
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """A sealed segment whose file is gone; what lies before it can still be read.
+
+    `last_ts` is the time of the last event before it, None where nothing lies before it.
+    """
+
+    queue: str
+    name: str
+    number: int
+    of: int
+    from_seq: int
+    to_seq: int
+    last_ts: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """How a run stands.
+
+    Attributes:
+        state: `sealed`, `stopped`, `interrupted` or `running`.
+        notices: What has to be known about a verdict over it, one sentence each.
+        lost: Segments that are gone.
+        is_other_code: Another code than this checkout's made it.
+    """
+
+    state: str
+    notices: tuple[str, ...]
+    lost: tuple[Lost, ...]
+    is_other_code: bool
+
+    @property
+    def is_running(self) -> bool:
+        """Whether roles may still be writing."""
+        return self.state == RUNNING
+
+
+def open_run(run_dir: Path) -> tuple[Recorded, Condition]:
+    """Return a run and how it stands.
+
+    Raises:
+        Refusal: It is of a format that this minibot does not read.
+        IntegrityError: Its manifest is damaged.
+    """
+    _require_format(run_dir)
+    recorded = Recorded.open(run_dir)
+    state = _state(run_dir)
+    notices = [*_state_notices(recorded.manifest.run_id, state), *_code_notices(recorded.manifest)]
+    lost = tuple(_lost(recorded))
+    is_other_code = recorded.manifest.code_sha256 != code_sha256(PROJECT)
+    return recorded, Condition(state, tuple(notices), lost, is_other_code)
+
+
+def _require_format(run_dir: Path) -> None:
+    data = read_hashed(run_dir / MANIFEST_FILE)
+    still = f"Its bytes can still be checked: minibot verify --append-only {run_dir.name}"
+    made = data.get("v", 1)
+    if data.get("schema") != "minibot.manifest" or type(made) is not int:
+        raise Refusal(f"{run_dir / MANIFEST_FILE} is no run's manifest.", "See: minibot runs")
+    if made > FORMAT:
+        raise Refusal(
+            f"{run_dir.name} was made by a newer minibot: its format is {made}, this one reads "
+            f"{FORMAT}.",
+            f"Replay it with the minibot that made it. {still}",
+        )
+    lacking = sorted(set(Manifest.__dataclass_fields__) - set(data))
+    if lacking:
+        raise Refusal(
+            f"{run_dir.name} was made by an older minibot: its manifest does not say "
+            f"{', '.join(lacking)}.",
+            f"Replay it with the minibot that made it. {still}",
+        )
+
+
+def _state(run_dir: Path) -> str:
+    path = run_dir / SEAL_FILE
+    if path.exists():
+        try:
+            return str(read_hashed(path).get("extra", {}).get("state", "sealed"))
+        except IntegrityError:
+            return "damaged seal"
+    root = run_dir.parent.parent
+    if root != run_dir and running_run(Var(root)) == run_dir.name:
+        return RUNNING
+    return INTERRUPTED
+
+
+def _state_notices(run_id: str, state: str) -> list[str]:
+    if state == RUNNING:
+        return [f"{run_id} is still going: it is replayed up to what its roles have finished."]
+    if state == INTERRUPTED:
+        return [
+            f"{run_id} was interrupted: it is proven up to its last logged inputs, and what stands "
+            "beyond them is counted as unproven."
+        ]
+    if state == "damaged seal":
+        return [f"the seal of {run_id} is damaged: minibot verify {run_id} says how."]
+    return []
+
+
+def _code_notices(manifest: Manifest) -> list[str]:
+    notices = []
+    here = code_sha256(PROJECT)
+    if manifest.code_sha256 != here:
+        notices.append(
+            f"made by other code ({manifest.code_sha256[:SHORT]} then, {here[:SHORT]} here): an "
+            "identical replay says that this code decides the same; a difference may be the code's."
+        )
+    contracts = Contracts.load(PROJECT / "contracts", PROJECT / "config" / "contracts.v1.json")
+    if manifest.contracts_sha256 != contracts.sha256:
+        notices.append(
+            f"made under other contracts ({manifest.contracts_sha256[:SHORT]} then, "
+            f"{contracts.sha256[:SHORT]} here)."
+        )
+    if manifest.python != platform.python_version():
+        notices.append(
+            f"made by Python {manifest.python}, replayed by {platform.python_version()}."
+        )
+    return notices
+
+
+def _lost(recorded: Recorded) -> list[Lost]:
+    found = []
+    for queue in recorded.roles.queues:
+        folder = queue_folder(recorded.queues, queue)
+        if not folder.exists():
+            continue
+        segments = load_segments(folder, INBOX)
+        before = 0
+        for number, segment in enumerate(segments, 1):
+            if not (folder / segment.name).exists():
+                last = last_before(recorded, queue, before + 1)
+                found.append(
+                    Lost(
+                        queue=queue,
+                        name=segment.name,
+                        number=number,
+                        of=len(segments) + 1,
+                        from_seq=before + 1,
+                        to_seq=before + segment.lines,
+                        last_ts=None if last is None else last.ts,
+                    )
+                )
+                break
+            before += segment.lines
+    return found

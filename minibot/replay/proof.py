@@ -1,0 +1,215 @@
+"""The proof of a run: every decision made again, and what it owned and counted, within a window.
+
+What stands in the way of a replay half-way (a damaged line, a state that cannot be) is part of the
+verdict: up to where the record was proven, what broke there, and what can still be done.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from minibot.events.model import JsonObject
+from minibot.events.order import LoggedStep
+from minibot.kernel.errors import RunStop
+from minibot.kernel.line import LineError
+from minibot.replay.bookkeeping import Bookkeeper, FiguresReplay, LedgerReplay
+from minibot.replay.compare import describe
+from minibot.replay.condition import Condition, Lost
+from minibot.replay.engine import (
+    CORE_ROLES,
+    WHOLE,
+    Counting,
+    Replay,
+    RoleReplay,
+    Window,
+    is_stopped,
+    replay_role,
+)
+from minibot.replay.moments import Span
+from minibot.replay.recorded import Recorded
+
+EXECUTION = "execution_role"
+
+
+@dataclass(frozen=True, slots=True)
+class Broken:
+    """Where a replay could not go on."""
+
+    role: str
+    inputs: int
+    now: int
+    reason_code: str
+    detail: str
+
+    def to_json(self) -> JsonObject:
+        """Return the break as one JSON object."""
+        return {
+            "role": self.role,
+            "inputs": self.inputs,
+            "proven_until_ms": self.now,
+            "reason_code": self.reason_code,
+            "detail": self.detail,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """The verdict over a run or a window of it."""
+
+    replay: Replay
+    condition: Condition
+    window: Window
+    ledger: LedgerReplay | None
+    figures: FiguresReplay | None
+    broken: Broken | None
+
+    @property
+    def is_identical(self) -> bool:
+        """True when everything that was compared stands as recorded."""
+        ledger, figures = self.ledger, self.figures
+        return (
+            self.broken is None
+            and self.replay.is_identical
+            and not (ledger is not None and ledger.difference)
+            and not (figures is not None and figures.differing)
+        )
+
+    def to_json(self) -> JsonObject:
+        """Return the verdict as one JSON object."""
+        replay, difference = self.replay, self.replay.difference
+        return {
+            "run_id": replay.run_id,
+            "identical": self.is_identical,
+            "digest": replay.digest,
+            "state": self.condition.state,
+            "notices": list(self.condition.notices),
+            "window": None
+            if self.window.is_whole
+            else {"from_ms": self.window.from_ms, "to_ms": self.window.to_ms},
+            "roles": [role_json(role) for role in replay.roles],
+            "ledger": None if self.ledger is None else self.ledger.to_json(),
+            "figures": None if self.figures is None else self.figures.to_json(),
+            "broken": None if self.broken is None else self.broken.to_json(),
+            "difference": None if difference is None else describe(difference),
+        }
+
+
+def prove(
+    recorded: Recorded,
+    condition: Condition,
+    *,
+    roles: Sequence[str] = CORE_ROLES,
+    window: Window = WHOLE,
+    progress: Callable[[int, int], None] = lambda done, whole: None,
+) -> Proof:
+    """Replay a run and compare decisions, books and figures, up to the first that differs.
+
+    Args:
+        recorded: The run.
+        condition: How it stands; of one that is still going only what its roles are done with is
+            taken.
+        roles: Some of `CORE_ROLES`; books and figures need the executor.
+        window: What is compared.
+        progress: Told now and then how many of how many inputs have been taken.
+    """
+    count = Counting(recorded, roles, progress)
+    results: list[RoleReplay] = []
+    keeper: Bookkeeper | None = None
+    broken: Broken | None = None
+    for name in roles:
+        result = RoleReplay(name)
+        results.append(result)
+        try:
+            made = _replay(recorded, condition, window, count, result)
+        except (RunStop, LineError) as error:
+            broken = _broken(result, error)
+            break
+        keeper = made or keeper
+        if result.difference is not None:
+            break
+    replay = Replay(recorded.manifest.run_id, tuple(results), is_stopped(recorded))
+    is_whole = window.is_whole and not condition.is_running
+    ledger = figures = None
+    if keeper is not None and broken is None and results[-1].difference is None:
+        try:
+            ledger = keeper.ledger(window, is_complete=is_whole)
+            figures = keeper.figures() if is_whole and condition.state == "sealed" else None
+        except (RunStop, LineError) as error:
+            broken = _broken(results[-1], error)
+    return Proof(replay, condition, window, ledger, figures, broken)
+
+
+def _replay(
+    recorded: Recorded, condition: Condition, window: Window, count: Counting, result: RoleReplay
+) -> Bookkeeper | None:
+    """Replay one role; return the books that the executor filled."""
+    role = recorded.roles.roles[result.role]
+    until = recorded.positions(role) if condition.is_running else None
+    if result.role != EXECUTION:
+        replay_role(
+            recorded, result.role, on_taken=count, window=window, until=until, result=result
+        )
+        return None
+    keeper = Bookkeeper(recorded)
+
+    def on_taken(step: LoggedStep) -> None:
+        count(step)
+        keeper.on_taken(step)
+
+    replay_role(
+        recorded,
+        result.role,
+        on_taken=on_taken,
+        on_step=keeper.on_step,
+        window=window,
+        until=until,
+        result=result,
+    )
+    return keeper
+
+
+def _broken(result: RoleReplay, error: RunStop | LineError) -> Broken:
+    if isinstance(error, RunStop):
+        return Broken(result.role, result.inputs, result.now, error.reason_code, error.detail)
+    return Broken(result.role, result.inputs, result.now, "QUEUE_CORRUPT", str(error))
+
+
+def role_json(role: RoleReplay) -> JsonObject:
+    """Return the replay of one role as one JSON object."""
+    return {
+        "role": role.role,
+        "inputs": role.inputs,
+        "compared": role.compared,
+        "outputs": role.outputs,
+        "missing": role.missing,
+        "unproven": role.unproven,
+        "digests": role.digests,
+    }
+
+
+def remedies(proof: Proof, span: Span) -> list[str]:
+    """Return what can still be done with a run whose replay broke off, one sentence each."""
+    broken = proof.broken
+    if broken is None:
+        return []
+    run_id = proof.replay.run_id
+    said = []
+    if broken.now >= span.from_ms:
+        # Up to, and without, the second of the break.
+        until = span.clock(broken.now // 1000 * 1000).partition(".")[0]
+        said.append(f"what lies before it can be proven: minibot replay {run_id} --until {until}")
+    said.append(f"all damage with its places: minibot verify {run_id}")
+    said.append(f"what depends on it: minibot replay {run_id} --graph")
+    return said
+
+
+def lost_line(lost: Lost, span: Span) -> str:
+    """Return in one sentence which segment is gone and up to where the run can be read."""
+    said = (
+        f"{lost.queue} lacks segment {lost.number} of {lost.of} ({lost.name}, lines "
+        f"{lost.from_seq:,} to {lost.to_seq:,})"
+    )
+    if lost.last_ts is None:
+        return f"{said}: nothing before it is left."
+    return f"{said}: what is before it ends at {span.clock(lost.last_ts)}."

@@ -1,0 +1,106 @@
+"""A recorded run, opened for reading: its manifest, its queues, and how its lines are decoded."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from minibot.events.codec import Codec
+from minibot.events.model import Ack, Event
+from minibot.events.order import KnownIds, LineSource, LoggedStep, Now, logged_steps, read_ranges
+from minibot.events.registry import Contracts
+from minibot.events.roles import Roles, RoleSpec
+from minibot.kernel.cursor import position_of
+from minibot.kernel.files import read_hashed
+from minibot.kernel.journal import Line
+from minibot.kernel.queue import CURSOR_FILE, open_reader, reader_folder
+from minibot.runtime.deadletters import named_lines
+from minibot.runtime.manifest import Manifest
+from minibot.runtime.paths import PROJECT
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """A run's folder, opened for reading: its manifest, its queues and how to decode them."""
+
+    run_dir: Path
+    manifest: Manifest
+    roles: Roles
+    codec: Codec
+
+    @classmethod
+    def open(cls, run_dir: Path) -> Recorded:
+        """Return a recorded run, sealed or still under `var/queues`."""
+        manifest = Manifest.load(run_dir)
+        roles = Roles.load(PROJECT / "config" / "roles.v1.json")
+        contracts = Contracts.load(PROJECT / "contracts", PROJECT / "config" / "contracts.v1.json")
+        codec = Codec(contracts, roles, manifest.run_id, manifest.cmdline_hashes(), "replay")
+        return cls(run_dir, manifest, roles, codec)
+
+    @property
+    def queues(self) -> Path:
+        """Where the run's queues stand."""
+        sealed = self.run_dir / "queues"
+        return sealed if sealed.exists() else self.run_dir.parents[1] / "queues"
+
+    def decode(self, queue: str, line: Line) -> Event:
+        """Return the event of one line."""
+        return self.codec.decode(queue.partition("/")[0], line.json)
+
+    def lines(self, queue: str) -> LineSource:
+        """Return the lines of a queue, or of one part of it."""
+        name, _, part = queue.partition("/parts/")
+        if part:
+            return LineSource(open_reader(self.queues, name, part=part))
+        return LineSource(open_reader(self.queues, name))
+
+    def events(self, queue: str) -> Iterator[tuple[int, Event]]:
+        """Yield (seq, event) of a queue."""
+        source = self.lines(queue)
+        while (line := source.next()) is not None:
+            yield line.seq, self.decode(queue, line)
+
+    def order_log(self, role: RoleSpec) -> Iterator[Ack]:
+        """Yield the ranges of a role's order log."""
+        queue = role.order_log
+        if queue is None:
+            return
+        folder = self._folder(role, queue)
+        if not (folder / "acks.head").exists():
+            return
+        yield from read_ranges(folder, queue, self.codec.decode)
+
+    def steps(self, role: RoleSpec) -> Iterator[LoggedStep]:
+        """Yield the inputs of a role in logged order, less what its dead letters name."""
+        folders = {queue: self._folder(role, queue) for queue in role.inputs}
+        named = named_lines(folders, self.codec)
+        return logged_steps(
+            self.order_log(role),
+            self.lines,
+            self.decode,
+            KnownIds(),
+            Now(),
+            skip=lambda queue, seq: (queue, seq) in named,
+            decode_many=self.codec.decode_many,
+        )
+
+    def published(self, role: RoleSpec) -> int:
+        """Return how many lines the queues that a role reads have together."""
+        return sum(open_reader(self.queues, queue).head().lines for queue in role.inputs)
+
+    def positions(self, role: RoleSpec) -> dict[str, int]:
+        """Return by queue how many lines a role has done with, by its cursors.
+
+        A cursor moves after the outputs of what lies before it are durable, so up to there a run
+        that is still going can be proven.
+        """
+        done = {}
+        for queue in role.inputs:
+            path = self._folder(role, queue) / CURSOR_FILE
+            done[queue] = position_of(read_hashed(path)).seq if path.exists() else 0
+        return done
+
+    def _folder(self, role: RoleSpec, queue: str) -> Path:
+        is_primary = self.roles.queues[queue].primary_reader == role.name
+        return reader_folder(self.queues, queue, role.name, is_primary)
