@@ -7,19 +7,27 @@ size last changed; the rest waits for a later tick. We move no price and nobody 
 limit order that crosses the touch when it first meets it is a taker at the touch; one that rests
 is filled as a maker at its own limit, never better, once the opposite touch reaches it. Nobody is
 queued before us.
+
+That is the fill model `touch`, class `FillModel`. `WorseFills` doubts the price: everything happens
+one price increment further away. `execution.queue_fills` doubts that nobody is queued before us.
+All three answer the one executor; which one is `execution.fill_model` of the configuration.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
-from minibot.events.model import BUY, JsonObject, MarketTick
+from minibot.events.model import BUY, Book, JsonObject, MarketTick
 from minibot.events.money import amount_text, parse_amount
 from minibot.events.numbers import round_down
 from minibot.execution.fees import MAKER, TAKER
 from minibot.execution.orders import FOK, Order
+
+TOUCH: Final = "touch"
+WORSE: Final = "worse"
+QUEUE: Final = "queue"
 
 
 class Touch:
@@ -93,25 +101,77 @@ class Touch:
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """What an order can get at the touch."""
+    """What an order can get now; `is_displayed` when it takes from the displayed size."""
 
     qty: int
     price: int
     liquidity: str
+    is_displayed: bool = True
 
 
-def match(order: Order, touch: Touch) -> Match | None:
-    """Return what the touch gives an order, before the question who pays it; None is nothing."""
-    price = touch.price(order.side)
-    if order.limit is not None and not _crosses(order.side, order.limit, price):
-        return None
-    qty = min(order.remaining, round_down(touch.available(order.side), order.qty_step))
-    if qty <= 0 or (order.time_in_force == FOK and qty < order.remaining):
-        return None
-    if order.limit is not None and order.has_met_market:
-        return Match(qty, order.limit, MAKER)
-    return Match(qty, price, TAKER)
+class FillModel:
+    """What an order gets of the market, before the question who pays it: the model `touch`."""
+
+    def begin(self, tick: MarketTick) -> None:
+        """Take the tick that open orders of its symbol are about to meet."""
+
+    def match(self, order: Order, touch: Touch, price_step: int) -> Match | None:
+        """Return what an order gets of the tick that began; None is nothing.
+
+        Args:
+            order: Open and due; `has_met_market` tells whether it rests.
+            touch: Of its symbol, usable.
+            price_step: The symbol's price increment.
+        """
+        price = self.price(order, touch, price_step)
+        if price <= 0 or (order.limit is not None and not crosses(order.side, order.limit, price)):
+            return None
+        qty = min(order.remaining, round_down(touch.available(order.side), order.qty_step))
+        if qty <= 0 or (order.time_in_force == FOK and qty < order.remaining):
+            return None
+        if order.limit is not None and order.has_met_market:
+            return Match(qty, order.limit, MAKER)
+        return Match(qty, price, TAKER)
+
+    def price(self, order: Order, touch: Touch, price_step: int) -> int:
+        """Return the price at which a taker trades, and which a limit has to reach."""
+        return touch.price(order.side)
+
+    def on_fill(self, order: Order, touch: Touch, found: Match) -> None:
+        """Remember what our own orders took of the market."""
+        if found.is_displayed:
+            touch.consume(order.side, found.qty)
+
+    def on_book(self, book: Book) -> None:
+        """Take the levels that the venue displays."""
+
+    def on_gap(self, symbol: str) -> None:
+        """Forget what was displayed before market data went missing."""
+
+    def keep(self, orders: list[Order]) -> None:
+        """Forget every order but these."""
+
+    def to_json(self) -> JsonObject:
+        """Return what the model remembers as canonical JSON values; empty for most."""
+        return {}
+
+    def restore(self, data: Mapping[str, Any]) -> None:
+        """Take over what `to_json` returned."""
 
 
-def _crosses(side: str, limit: int, price: int) -> bool:
+class WorseFills(FillModel):
+    """The model `worse`: one price increment against us, everywhere.
+
+    A taker pays one increment more, or gets one less, than the touch shows; a resting order fills
+    only once the opposite touch has gone one increment past its limit. A sale at the smallest
+    possible price gets nothing.
+    """
+
+    def price(self, order: Order, touch: Touch, price_step: int) -> int:
+        """Return the touch, one increment worse."""
+        return touch.ask + price_step if order.side == BUY else touch.bid - price_step
+
+
+def crosses(side: str, limit: int, price: int) -> bool:
+    """Return whether a price is as good as the limit of an order of that side, or better."""
     return price <= limit if side == BUY else price >= limit

@@ -1,9 +1,9 @@
 """The paper executor of the NORE night: intents in, results and fills out, no order anywhere else.
 
 It keeps its own portfolio and ledger from `run_opening` and its own fills, judges every intent
-again, and meets the market as `execution.fills` assumes. Results come in the order of the table in
-`execution.orders`; a fill stands before the result that tells of it. Nothing here can reach an
-exchange: it returns drafts.
+again, and meets the market as its fill model assumes (`execution.fills`). Results come in the
+order of the table in `execution.orders`; a fill stands before the result that tells of it. Nothing
+here can reach an exchange: it returns drafts.
 
 Invariants: quantities of an order add up; cash and positions never fall below zero; an intent ends
 in exactly one terminal result.
@@ -12,12 +12,15 @@ in exactly one terminal result.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from minibot.events.ids import derive_id
+from minibot.events.ledger import Ledger
 from minibot.events.model import (
     BUY,
     Beat,
+    Book,
     Draft,
     Event,
     Fill,
@@ -47,7 +50,8 @@ from minibot.events.reasons import (
     UNFILLED_IOC,
 )
 from minibot.execution.fees import FeeRates
-from minibot.execution.fills import Match, Touch, match
+from minibot.execution.fill_models import fill_model_of
+from minibot.execution.fills import Match, Touch
 from minibot.execution.funds import funds_refusal
 from minibot.execution.intake import (
     ENTRY,
@@ -58,7 +62,6 @@ from minibot.execution.intake import (
     require_lineage,
     side_refusal,
 )
-from minibot.events.ledger import Ledger
 from minibot.execution.orders import FOK, IOC, Order, OrderState
 from minibot.kernel.errors import InvariantError
 
@@ -78,6 +81,7 @@ class PaperExecutorNoreV1:
         self._tick_age_ms_max: int = execution["tick_age_ms_max"]
         self._order_ttl_ms: int = execution["order_ttl_market_ms"]
         self._fees = FeeRates.of(execution)
+        self._fill_model = fill_model_of(execution)
         self._quote_asset: str = config["portfolio"]["quote_asset"]
         self._portfolio: Portfolio | None = None
         self._ledger = Ledger({})
@@ -107,12 +111,15 @@ class PaperExecutorNoreV1:
             return self._on_intent(payload, event, now)
         if isinstance(payload, Beat):
             return self._on_beat(seq, event, now)
-        if isinstance(payload, Instrument):
+        if isinstance(payload, Book):
+            self._fill_model.on_book(payload)
+        elif isinstance(payload, Instrument):
             self._instruments[payload.symbol] = payload
             self._rules[payload.symbol] = OrderRules.of(payload)
         elif isinstance(payload, Gap):
             # What the touch was before the gap says nothing; the next tick of the symbol does.
             self._touches.pop(payload.symbol, None)
+            self._fill_model.on_gap(payload.symbol)
         elif isinstance(payload, RunOpening):
             self._portfolio = Portfolio.from_opening(payload)
             self._ledger = Ledger.from_opening(payload)
@@ -257,6 +264,7 @@ class PaperExecutorNoreV1:
         if not self._orders:
             return []
         drafts: list[Draft] = []
+        self._fill_model.begin(tick)
         is_fresh = touch.is_usable and now - event.ts <= self._tick_age_ms_max
         for order in self._orders:
             if order.symbol != tick.symbol:
@@ -284,15 +292,13 @@ class PaperExecutorNoreV1:
     def _meet(self, order: Order, touch: Touch, seq: int, event: Event) -> list[Draft]:
         """Fill what the touch and the cash allow; end what may not wait."""
         drafts: list[Draft] = []
-        found = match(order, touch)
+        found = self._fill_model.match(order, touch, self._rules[order.symbol].price_step)
         is_short = False
         if found is not None:
             qty = self._paid_qty(order, found)
             is_short = qty < found.qty
             if qty and not (is_short and order.time_in_force == FOK):
-                drafts = self._fill(
-                    order, touch, Match(qty, found.price, found.liquidity), seq, event
-                )
+                drafts = self._fill(order, touch, replace(found, qty=qty), seq, event)
         order.has_met_market = True
         if order.is_open and is_short:
             drafts.append(self._expire(order, INSUFFICIENT_CASH, seq, event))
@@ -330,7 +336,7 @@ class PaperExecutorNoreV1:
             displayed_qty=rules.qty_text(touch.displayed(order.side)),
             latency_market_ms=self._latency_ms,
         )
-        touch.consume(order.side, found.qty)
+        self._fill_model.on_fill(order, touch, found)
         order.fill(found.qty)
         ts = max(order.intent_ts, event.ts)
         self._ledger.append(self.portfolio.apply(payload, ts))
@@ -364,6 +370,7 @@ class PaperExecutorNoreV1:
 
     def _drop_closed(self) -> None:
         self._orders = [order for order in self._orders if order.is_open]
+        self._fill_model.keep(self._orders)
 
     # --- what others see ----------------------------------------------------------------------
 
@@ -392,6 +399,7 @@ class PaperExecutorNoreV1:
             "touches": {name: touch.to_json() for name, touch in self._touches.items()},
             "marks": {name: amount_text(mark) for name, mark in self._marks.items()},
             "orders": [order.to_json() for order in self._orders],
+            "fill_model": self._fill_model.to_json(),
             "client_order_ids": dict(self._client_order_ids),
             "ending_until": self._ending_until,
             "is_ended": self._is_ended,
@@ -410,6 +418,7 @@ class PaperExecutorNoreV1:
             core._rules[name] = OrderRules.of(instrument)
         core._touches = {name: Touch.from_json(data) for name, data in state["touches"].items()}
         core._marks = {name: parse_amount(text) for name, text in state["marks"].items()}
+        core._fill_model.restore(state["fill_model"])
         core._orders = [Order.from_json(data) for data in state["orders"]]
         core._client_order_ids = dict(state["client_order_ids"])
         core._ending_until = state["ending_until"]

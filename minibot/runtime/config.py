@@ -36,6 +36,9 @@ from minibot.runtime.config_sections import (
 )
 from minibot.runtime.paths import Var, find, resolve
 
+# Keys that runs of an earlier build lack in their manifests, and what they meant without them.
+LATER_KEYS: Mapping[str, JsonObject] = {"execution": {"fill_model": "touch"}}
+
 _REMEDY = "Correct these keys; config/config.v1.schema.json describes each."
 
 
@@ -108,10 +111,19 @@ def config_of_manifest(raw: JsonObject) -> Config:
     Raises:
         ConfigError: It is none of this build.
     """
-    violations = list(schema_violations(raw, {}).values())
+    violations = list(schema_violations(_with_later_keys(raw), {}).values())
     if violations:
         raise _refused("manifest.json: config", violations)
     return _config(raw, {})
+
+
+def _with_later_keys(raw: JsonObject) -> JsonObject:
+    """Return the profile of an older run with the keys that came after it, as it was run."""
+    filled = dict(raw)
+    for name, later in LATER_KEYS.items():
+        if isinstance(raw.get(name), dict):
+            filled[name] = later | raw[name]
+    return filled
 
 
 def _config(raw: JsonObject, origin: Mapping[str, str]) -> Config:

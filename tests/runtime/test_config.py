@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from copy import deepcopy
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -221,6 +222,17 @@ def test_config_of_manifest_gives_the_same_profile_and_judges_it_again() -> None
     raw["mode"] = "LIVE"
     with pytest.raises(ConfigError):
         config_of_manifest(raw)
+
+
+def test_config_of_manifest_of_a_run_before_a_key_came_is_still_read() -> None:
+    """An old run's manifest lacks `execution.fill_model`; its hash stays that of what it says."""
+    raw = canonical.decode(canonical.encode(load_config(DEMO).raw))
+    del raw["execution"]["fill_model"]
+
+    again = config_of_manifest(raw)
+
+    assert again.sha256 == sha256(canonical.encode(raw)).hexdigest()
+    assert "fill_model" not in again.raw["execution"]
 
 
 def test_config_is_frozen() -> None:

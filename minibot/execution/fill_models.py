@@ -1,0 +1,35 @@
+"""Which fill model answers the executor: `execution.fill_model` of the configuration."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from minibot.events.model import JsonObject
+from minibot.execution.fills import QUEUE, TOUCH, WORSE, FillModel, WorseFills
+from minibot.execution.queue_fills import QueueFills
+from minibot.kernel.errors import RunStop
+
+FILL_MODELS: Final = (TOUCH, WORSE, QUEUE)
+"""All names, the one that a profile without the key means first."""
+
+
+def fill_model_of(execution: JsonObject) -> FillModel:
+    """Return a fresh model for the section `execution`; `touch` where it names none.
+
+    Runs of before there was a choice name none, and are replayed as they were.
+
+    Raises:
+        RunStop: CONFIG_INVALID, for a model that does not exist.
+    """
+    name = execution.get("fill_model", TOUCH)
+    if name == TOUCH:
+        return FillModel()
+    if name == WORSE:
+        return WorseFills()
+    if name == QUEUE:
+        return QueueFills()
+    raise RunStop(
+        "execution_role",
+        "CONFIG_INVALID",
+        f"execution.fill_model: expected one of {', '.join(FILL_MODELS)}, found {name}",
+    )

@@ -1,0 +1,144 @@
+"""The fill model `queue`: a resting limit order waits behind what is displayed at its price.
+
+Assumptions. Orders that take at once (market orders, limits that cross when they first meet the
+market) trade as in the model `touch`. A limit order that rests joins the end of the queue: before
+it stands all that the venue displays at its price at that moment, as the touch says where the limit
+is the best price, else as the last recorded `book` event says; nobody where the limit betters the
+touch. From then on
+
+* a trade at its price by a taker of the other side first consumes the queue ahead, then fills us;
+* a trade through its price, or the opposite touch at its price, proves the queue gone: it fills us;
+* neither gives more than the trade's quantity or the displayed size, and always at the limit.
+
+Doubt counts against us. Whoever cancels was behind us. Where no book reaches down to the price the
+queue is unknown, and trades at the price fill nothing until touch or book show it; then all that
+they show is ahead. A gap in market data shortens no queue. A trade whose taker is not known counts
+for nobody.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from minibot.events.model import BUY, SELL, Book, JsonObject, MarketTick
+from minibot.events.money import amount_text, parse_amount
+from minibot.events.numbers import round_down
+from minibot.execution.fees import MAKER
+from minibot.execution.fills import FillModel, Match, Touch, crosses
+from minibot.execution.orders import Order
+
+
+class QueueFills(FillModel):
+    """Queues of our resting orders, and the last book of each symbol; see the module."""
+
+    def __init__(self) -> None:
+        """Start with no book and no order in a queue."""
+        self._books: dict[str, Book] = {}
+        self._ahead: dict[str, int | None] = {}
+        self._trade_price: int = 0
+        self._trade_left: int = 0
+        self._taker_side: str = ""
+
+    def begin(self, tick: MarketTick) -> None:
+        """Take the tick; a trade of it can be used up once by all our orders together."""
+        self._trade_left = 0
+        if tick.kind == "trade" and tick.qty is not None:
+            self._trade_price = parse_amount(tick.price)
+            self._trade_left = parse_amount(tick.qty)
+            self._taker_side = tick.taker_side or ""
+
+    def match(self, order: Order, touch: Touch, price_step: int) -> Match | None:
+        """Return what the touch gives, or the trade once the queue ahead is consumed."""
+        limit = order.limit
+        if limit is None or crosses(order.side, limit, touch.price(order.side)):
+            return super().match(order, touch, price_step)
+        if not order.has_met_market:
+            self._ahead[order.order_id] = self._displayed(order, limit, touch)
+            return None
+        if self._ahead.get(order.order_id) is None:
+            # Known from now on, or still not; this tick itself is older than what is known.
+            self._ahead[order.order_id] = self._displayed(order, limit, touch)
+            if not self._is_through(order.side, limit):
+                return None
+        qty = min(order.remaining, round_down(self._given(order, limit), order.qty_step))
+        return Match(qty, limit, MAKER, is_displayed=False) if qty > 0 else None
+
+    def _given(self, order: Order, limit: int) -> int:
+        """Return what the trade of this tick leaves for an order, and move its queue on."""
+        if self._trade_left <= 0:
+            return 0
+        if self._is_through(order.side, limit):
+            self._ahead[order.order_id] = 0
+            return self._trade_left
+        against = SELL if order.side == BUY else BUY
+        if self._trade_price != limit or self._taker_side != against:
+            return 0
+        ahead = self._ahead[order.order_id] or 0
+        self._ahead[order.order_id] = max(0, ahead - self._trade_left)
+        return max(0, self._trade_left - ahead)
+
+    def _is_through(self, side: str, limit: int) -> bool:
+        if self._trade_left <= 0:
+            return False
+        return self._trade_price < limit if side == BUY else self._trade_price > limit
+
+    def _displayed(self, order: Order, limit: int, touch: Touch) -> int | None:
+        """Return the size displayed at a limit that does not cross; None where nobody knows."""
+        is_buy = order.side == BUY
+        best, size = (touch.bid, touch.bid_qty) if is_buy else (touch.ask, touch.ask_qty)
+        if limit == best:
+            return size
+        if limit > best if is_buy else limit < best:
+            return 0
+        book = self._books.get(order.symbol)
+        if book is None:
+            return None
+        for price_text, qty_text in book.bids if is_buy else book.asks:
+            price = parse_amount(price_text)
+            if price == limit:
+                return parse_amount(qty_text)
+            if price < limit if is_buy else price > limit:
+                return 0
+        return None
+
+    def on_fill(self, order: Order, touch: Touch, found: Match) -> None:
+        """Take a fill out of the displayed size or out of the trade that gave it."""
+        super().on_fill(order, touch, found)
+        if not found.is_displayed:
+            self._trade_left -= found.qty
+
+    def on_book(self, book: Book) -> None:
+        """Keep the last levels of a symbol."""
+        self._books[book.symbol] = book
+
+    def on_gap(self, symbol: str) -> None:
+        """Forget the book; a queue whose trades may have been missed keeps its length."""
+        self._books.pop(symbol, None)
+
+    def keep(self, orders: list[Order]) -> None:
+        """Forget the queues of closed orders."""
+        if self._ahead:
+            kept = {order.order_id for order in orders}
+            self._ahead = {name: ahead for name, ahead in self._ahead.items() if name in kept}
+
+    def to_json(self) -> JsonObject:
+        """Return books and queues; what a tick left over does not outlive its step."""
+        return {
+            "books": {symbol: book.to_json() for symbol, book in self._books.items()},
+            "ahead": {
+                name: None if ahead is None else amount_text(ahead)
+                for name, ahead in self._ahead.items()
+            },
+        }
+
+    def restore(self, data: Mapping[str, Any]) -> None:
+        """Take over what `to_json` returned."""
+        for symbol, book in data["books"].items():
+            kept = Book.from_json(book)
+            if isinstance(kept, Book):
+                self._books[symbol] = kept
+        self._ahead = {
+            name: None if text is None else parse_amount(text)
+            for name, text in data["ahead"].items()
+        }

@@ -1,0 +1,338 @@
+"""The three fill assumptions of the one executor: touch, one increment worse, behind the queue."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+import pytest
+
+from minibot.events.model import BUY, Book, Event, Fill, Gap, MarketTick, OrderResult
+from minibot.events.money import parse_amount
+from minibot.execution.fill_models import FILL_MODELS, fill_model_of
+from minibot.kernel.errors import RunStop
+from tests.risk.desk import SYMBOL, Desk, config, fills, of, opening, results
+
+LOT = {"symbol": SYMBOL, "qty": "5", "price": "100", "ts": 1}
+
+
+def executor(model: str, **changes: Any) -> Desk:
+    """A desk without risk that holds five coins and meets the market as the model says."""
+    changes = {"execution__fill_model": model, "execution__order_ttl_market_ms": 600_000} | changes
+    return Desk(config(**changes), first=opening("10000", (LOT,)), with_risk=False).ready()
+
+
+def limit(desk: Desk, side: str, price: str, qty: str = "1", tif: str = "GTC") -> list[Event]:
+    return desk.intent(side, qty, order_type="LIMIT", limit_price=price, time_in_force=tif)
+
+
+def trade(desk: Desk, price: str, qty: str, taker: str | None = "SELL") -> list[Event]:
+    """A trade at a touch that stays as it was."""
+    desk.ts += 100
+    tick = MarketTick(
+        symbol=SYMBOL,
+        price=price,
+        kind="trade",
+        bid=desk.bid,
+        bid_qty="1000",
+        ask=desk.ask,
+        ask_qty="1000",
+        recv_mono_ns=desk.ts,
+        qty=qty,
+        taker_side=taker,  # type: ignore[arg-type]
+    )
+    return desk.put("market_ticks", tick)
+
+
+def book(desk: Desk, bids: list[tuple[str, str]], asks: list[tuple[str, str]]) -> list[Event]:
+    payload = Book(SYMBOL, tuple(bids), tuple(asks), last_update_id=1, why="interval")
+    return desk.put("market_ticks", payload)
+
+
+# --- the choice -------------------------------------------------------------------------------
+
+
+def test_profile_of_before_the_choice_means_touch_and_an_unknown_word_stops() -> None:
+    """Recorded runs name no model and are replayed as they were; nobody guesses another word."""
+    models = [type(fill_model_of({"fill_model": name})) for name in FILL_MODELS]
+
+    assert len(set(models)) == 3
+    assert type(fill_model_of({})) is models[FILL_MODELS.index("touch")]
+    with pytest.raises(RunStop, match="fill_model"):
+        fill_model_of({"fill_model": "lucky"})
+
+
+# --- worse ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("side", "price"), [("BUY", "100.02"), ("SELL", "99.98")])
+def test_worse_taker_trades_one_increment_past_the_touch(side: str, price: str) -> None:
+    """The touch is 99.99 to 100.01; the evidence in the fill still shows it."""
+    desk = executor("worse")
+    desk.intent(side, "1")
+
+    (fill,) = fills(desk.tick())
+
+    assert (fill.price, fill.bid, fill.ask) == (price, "99.99", "100.01")
+
+
+def test_worse_limit_is_never_passed_and_fills_once_the_touch_is_an_increment_through() -> None:
+    """A limit at the ask would pay more than its limit: it rests, and then pays its limit."""
+    desk = executor("worse")
+    limit(desk, "BUY", "100.01")
+
+    assert fills(desk.tick()) == []
+    assert fills(desk.tick("99.99", "100.01")) == []
+    (fill,) = fills(desk.tick("99.99", "100.00"))
+    assert (fill.price, fill.liquidity) == ("100.01", "MAKER")
+
+
+def test_worse_sale_at_the_smallest_price_gets_nothing() -> None:
+    """One increment below a cent is no price."""
+    desk = executor("worse")
+    desk.intent("SELL", "1")
+
+    assert fills(desk.tick("0.01", "0.02")) == []
+
+
+# --- queue ------------------------------------------------------------------------------------
+
+
+def test_queue_market_order_takes_the_touch() -> None:
+    """Who takes at once waits behind nobody."""
+    desk = executor("queue")
+    desk.intent("BUY", "1")
+
+    (fill,) = fills(desk.tick())
+
+    assert (fill.price, fill.liquidity) == ("100.01", "TAKER")
+
+
+def test_queue_ahead_at_the_touch_is_consumed_before_the_order_fills() -> None:
+    """Five stand at our bid: trades of four and two leave one of it for us, the next the rest."""
+    desk = executor("queue")
+    limit(desk, "BUY", "99.99", "2")
+    desk.tick(bid_qty="5")
+
+    assert fills(trade(desk, "99.99", "4")) == []
+    (first,) = fills(trade(desk, "99.99", "2"))
+    (second,) = fills(trade(desk, "99.99", "7"))
+
+    assert (first.qty, first.price, first.liquidity) == ("1.000", "99.99", "MAKER")
+    assert second.qty == "1.000"
+
+
+def test_queue_behind_the_touch_is_what_the_recorded_book_displays() -> None:
+    """Three stand two levels down; nobody stands between two levels that are displayed."""
+    desk = executor("queue")
+    levels = [("99.99", "1"), ("99.95", "3"), ("99.90", "8")]
+    book(desk, levels, [("100.01", "1")])
+    limit(desk, "BUY", "99.95", "1")
+    desk.tick()
+    desk.tick("99.95", "99.97")
+
+    assert fills(trade(desk, "99.95", "3")) == []
+    assert [fill.qty for fill in fills(trade(desk, "99.95", "0.4"))] == ["0.400"]
+
+
+def test_queue_between_two_displayed_levels_is_empty() -> None:
+    """A price that the book reaches and shows nothing at has nobody ahead."""
+    desk = executor("queue")
+    book(desk, [("99.99", "1"), ("99.95", "3")], [("100.01", "1")])
+    limit(desk, "BUY", "99.97")
+    desk.tick()
+    desk.tick("99.97", "99.98", bid_qty="900")
+
+    assert [fill.qty for fill in fills(trade(desk, "99.97", "0.3"))] == ["0.300"]
+
+
+@pytest.mark.parametrize("with_book", [False, True])
+def test_queue_of_unknown_length_gives_nothing_at_the_price_until_it_is_seen(
+    with_book: bool,
+) -> None:
+    """No book, or none that reaches down so far: trades at the price fill nothing at first."""
+    desk = executor("queue")
+    if with_book:
+        book(desk, [("99.99", "1")], [("100.01", "1")])
+    limit(desk, "BUY", "99.90")
+    desk.tick()
+
+    assert fills(trade(desk, "99.90", "500")) == []
+    desk.tick("99.90", "99.95", bid_qty="2")
+    assert fills(trade(desk, "99.90", "2")) == []
+    assert [fill.qty for fill in fills(trade(desk, "99.90", "1"))] == ["1.000"]
+
+
+def test_queue_trade_through_the_price_fills_without_a_known_queue() -> None:
+    """Below our bid somebody sold: whoever stood at our price is gone."""
+    desk = executor("queue")
+    limit(desk, "BUY", "99.90")
+    desk.tick()
+
+    (fill,) = fills(trade(desk, "99.89", "0.6"))
+
+    assert (fill.qty, fill.price, fill.liquidity) == ("0.600", "99.90", "MAKER")
+
+
+@pytest.mark.parametrize(("taker", "filled"), [("SELL", 1), ("BUY", 0), (None, 0)])
+def test_queue_moves_only_by_takers_of_the_other_side(taker: str | None, filled: int) -> None:
+    """A buyer at our bid is no seller, and who is not known counts for nobody."""
+    desk = executor("queue")
+    limit(desk, "BUY", "99.99")
+    desk.tick(bid_qty="1")
+
+    assert len(fills(trade(desk, "99.99", "3", taker))) == filled
+
+
+def test_queue_sale_mirrors_the_purchase() -> None:
+    """A limit above the market waits for buyers who take at it."""
+    desk = executor("queue")
+    limit(desk, "SELL", "100.01")
+    desk.tick(ask_qty="2")
+
+    assert fills(trade(desk, "100.01", "2", "BUY")) == []
+    (fill,) = fills(trade(desk, "100.01", "1", "BUY"))
+    assert (fill.price, fill.liquidity) == ("100.01", "MAKER")
+
+
+def test_queue_one_trade_is_given_once_to_all_our_orders() -> None:
+    """Two orders at one price share what a trade leaves beyond the queue."""
+    desk = executor("queue")
+    limit(desk, "BUY", "99.99")
+    limit(desk, "BUY", "99.99")
+    desk.tick(bid_qty="1")
+
+    said = fills(trade(desk, "99.99", "2.5"))
+
+    assert sum(parse_amount(fill.qty) for fill in said) <= parse_amount("1.5")
+    assert said[0].qty == "1.000"
+
+
+def test_queue_opposite_touch_at_the_limit_fills_by_its_displayed_size() -> None:
+    """A venue is never crossed: an ask at our bid has met everybody who bid there."""
+    desk = executor("queue")
+    limit(desk, "BUY", "99.99")
+    desk.tick(bid_qty="500")
+
+    (fill,) = fills(desk.tick("99.98", "99.99", ask_qty="0.25"))
+
+    assert (fill.qty, fill.price, fill.liquidity) == ("0.250", "99.99", "MAKER")
+
+
+def test_queue_gap_forgets_the_book_and_shortens_no_queue() -> None:
+    """What was displayed before a gap places no new order; one in a queue stays where it is."""
+    desk = executor("queue")
+    book(desk, [("99.99", "1"), ("99.95", "3")], [("100.01", "1")])
+    limit(desk, "BUY", "99.95")
+    desk.tick()
+    desk.put("market_ticks", Gap(SYMBOL, "trade", desk.ts - 10, desk.ts, "sequence"))
+    desk.tick()
+    limit(desk, "BUY", "99.95")
+    desk.tick()
+    desk.tick("99.95", "99.97")
+
+    # The first has three ahead; the second learns of a thousand when the touch comes to it.
+    said = trade(desk, "99.95", "6")
+
+    assert [fill.qty for fill in fills(said)] == ["1.000"]
+
+
+@pytest.mark.parametrize(("tif", "reason"), [("IOC", "unfilled_ioc"), ("FOK", "unfilled_fok")])
+def test_queue_order_that_may_not_wait_joins_no_queue(tif: str, reason: str) -> None:
+    """It meets the market once and ends."""
+    desk = executor("queue")
+    limit(desk, "BUY", "99.99", tif=tif)
+
+    assert results(desk.tick()) == [("EXPIRED", reason)]
+
+
+# --- all of them ------------------------------------------------------------------------------
+
+
+def thin_night(model: str, seed: int, *, restarts: bool) -> Desk:
+    """Two hundred random steps on a thin book, with orders that fill in parts."""
+    chance = random.Random(seed)
+    desk = executor(model, execution__order_ttl_market_ms=3000)
+    for _ in range(200):
+        cents = 9_990 + chance.randrange(12)
+        bid, ask = f"{cents / 100:.2f}", f"{(cents + chance.randrange(1, 3)) / 100:.2f}"
+        price = f"{(cents + chance.randrange(-3, 4)) / 100:.2f}"
+        side = chance.choice(("BUY", "SELL"))
+        qty = f"{chance.randrange(1, 900) / 1000:.3f}"
+        what = chance.randrange(5)
+        if what == 0:
+            desk.intent(side, qty)
+        elif what == 1:
+            limit(desk, side, price, qty, chance.choice(("GTC", "IOC", "FOK")))
+        elif what == 2:
+            trade(desk, price, qty, chance.choice(("BUY", "SELL", None)))
+        elif what == 3:
+            book(desk, [(bid, qty), ("99.80", "2")], [(ask, qty), ("100.40", "2")])
+        else:
+            desk.tick(bid, ask, bid_qty=qty, ask_qty=f"{chance.randrange(0, 400) / 1000:.3f}")
+        if chance.random() < 0.2 and restarts:
+            desk.restarted()
+    desk.beat(after_ms=10_000)
+    return desk
+
+
+@pytest.mark.row("D-49")
+@pytest.mark.parametrize("model", FILL_MODELS)
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_thin_book_partial_fills_sum_to_what_each_result_says_and_come_the_same_twice(
+    model: str, seed: int
+) -> None:
+    """Per order: fills sum to filled, filled and remaining to qty; twice the same bytes."""
+    desk = thin_night(model, seed, restarts=False)
+
+    filled: dict[str, int] = {}
+    ordered: dict[str, int] = {}
+    partial = 0
+    for event in desk.events("fills") + desk.events("order_results"):
+        payload = event.payload
+        if isinstance(payload, Fill):
+            filled[payload.order_id] = filled.get(payload.order_id, 0) + parse_amount(payload.qty)
+            partial += 1
+    for event in desk.events("order_results"):
+        (result,) = of([event], OrderResult)
+        if result.result in ("FILLED", "EXPIRED") and result.remaining_qty is not None:
+            ordered[result.order_id] = parse_amount(result.filled_qty) + parse_amount(
+                result.remaining_qty
+            )
+            assert parse_amount(result.filled_qty) == filled.get(result.order_id, 0)
+    assert partial > len(filled) > 3
+    assert all(qty <= ordered[order_id] for order_id, qty in filled.items())
+    assert thin_night(model, seed, restarts=False).log_bytes() == desk.log_bytes()
+
+
+@pytest.mark.parametrize("model", FILL_MODELS)
+def test_model_restored_anywhere_goes_on_to_the_same_bytes(model: str) -> None:
+    """Books and queues are part of the state."""
+    plain, restarted = (thin_night(model, 7, restarts=restarts) for restarts in (False, True))
+
+    assert len(plain.events("fills")) > 3
+    assert restarted.log_bytes() == plain.log_bytes()
+
+
+@pytest.mark.parametrize("model", FILL_MODELS)
+@pytest.mark.parametrize("seed", [4, 5])
+def test_no_fill_is_better_than_its_limit_or_than_the_market_of_its_moment(
+    model: str, seed: int
+) -> None:
+    """A taker never beats the touch that stands in the fill; a maker pays its own limit."""
+    desk = thin_night(model, seed, restarts=False)
+    limits = {
+        event.payload.client_order_id: event.payload.limit_price  # type: ignore[attr-defined]
+        for event in desk.events("order_intents")
+    }
+
+    for fill in of(desk.events("fills"), Fill):
+        price, bound = parse_amount(fill.price), limits[fill.client_order_id]
+        sign = 1 if fill.side == BUY else -1
+        if bound is not None:
+            assert sign * price <= sign * parse_amount(bound)
+        if fill.liquidity == "TAKER":
+            touch = fill.ask if fill.side == BUY else fill.bid
+            assert sign * price >= sign * parse_amount(touch)
+        else:
+            assert fill.price == bound
