@@ -6,7 +6,6 @@ Tables, page and kept files all read from here, so that none of them can say som
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
 
 from minibot.backtest.exposure import Exposure, exposure_of
 from minibot.backtest.groups import Group, Stretch, grouped, stretches
@@ -16,8 +15,6 @@ from minibot.backtest.statistics import figures_of
 from minibot.backtest.trades import Trade, trades_of
 from minibot.events.model import JsonObject, Signal
 from minibot.events.money import amount_text
-
-EXTREMES: Final = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,16 +76,6 @@ class Review:
     def by_exit(self) -> list[Group]:
         """Return the trades by exit reason."""
         return grouped(self.trades, lambda trade: trade.exit_reason)
-
-    def best(self) -> list[Trade]:
-        """Return the trades that earned most, the best first."""
-        won = [trade for trade in self.closed if trade.net > 0]
-        return sorted(won, key=lambda trade: (-trade.net, trade.number))[:EXTREMES]
-
-    def worst(self) -> list[Trade]:
-        """Return the trades that lost most, the worst first."""
-        lost = [trade for trade in self.closed if trade.net < 0]
-        return sorted(lost, key=lambda trade: (trade.net, trade.number))[:EXTREMES]
 
     def breakdown(self, kind: str) -> list[Stretch]:
         """Return the days, weeks or months."""

@@ -1,16 +1,17 @@
-"""A review as tables for a terminal of a hundred columns."""
+"""The document of a backtest as tables for a terminal of a hundred columns.
+
+They are made from the document alone, so that a kept result reads as it did when it was made.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Sequence
+from decimal import Decimal
 from itertools import zip_longest
 from typing import Final
 
-from minibot.backtest.groups import Group, Stretch
 from minibot.backtest.returns import MONTH
-from minibot.backtest.review import Review
 from minibot.backtest.statistics import GROUPS, KEY_FIGURES, Shown, figure_text
-from minibot.backtest.trades import Trade
 from minibot.events.model import JsonObject
 from minibot.report.columns import table_lines
 from minibot.report.figures import (
@@ -18,7 +19,6 @@ from minibot.report.figures import (
     counted,
     date_clock,
     day,
-    duration,
     long_duration,
     money,
     share,
@@ -26,63 +26,65 @@ from minibot.report.figures import (
 )
 
 NO_TRADE: Final = "It did not trade."
-# What is shown of each assumption side by side.
-BAND_KEYS: Final = ("pnl", "return", "drawdown_ratio_max", "trades", "win_rate", "fees", "sharpe")
-
+EXTREMES: Final = 5
+STRETCHES_SHOWN: Final = 60
+GROUPINGS: Final = (
+    ("by_symbol", "By symbol"),
+    ("by_entry_reason", "By entry reason"),
+    ("by_exit_reason", "By exit reason"),
+)
 GROUP_HEAD: Final = (
-    "trades", "won", "win rate", "net", "mean", "best", "worst", "factor", "fees", "held",
+    "", "trades", "won", "win rate", "net", "mean", "best", "worst", "factor", "fees", "held",
 )  # fmt: skip
 TRADE_HEAD: Final = (
     "no", "symbol", "opened", "held", "bought at", "sold at", "net", "%", "entry", "exit",
 )  # fmt: skip
 STRETCH_HEAD: Final = ("from", "trades", "won", "lost", "result", "return", "fees", "equity")
-LEFT_OUT: Final = 60
+# What is shown of each assumption side by side.
+BAND_KEYS: Final = ("pnl", "return", "drawdown_ratio_max", "trades", "win_rate", "fees", "sharpe")
+BAND: Final = tuple(shown for key in BAND_KEYS for shown in KEY_FIGURES if shown.key == key)
 
 
-def lines(
-    review: Review, breakdown: str | None = None, others: Mapping[str, Review] | None = None
-) -> list[str]:
+def lines(document: JsonObject, breakdown: str | None = None) -> list[str]:
     """Return the whole report as lines.
 
     Args:
-        review: The result that is reported.
+        document: What `documents.document_of` gives, fresh or kept.
         breakdown: day, week or month for a table of these.
-        others: Every fill assumption by name, the night's own first, for the band.
     """
-    sections: list[list[str]] = [head_lines(review), figure_lines(review.figures)]
-    if others is not None and len(others) > 1:
-        sections.append(["By fill assumption (the first is what a night assumes)", *band(others)])
-    for title, groups in (
-        ("By symbol", review.by_symbol()),
-        ("By entry reason", review.by_entry()),
-        ("By exit reason", review.by_exit()),
-    ):
-        sections.append([title, *group_lines(groups)])
-    if review.closed:
-        sections.append(["Best trades", *trade_lines(review.best(), "None earned anything.")])
-        sections.append(["Worst trades", *trade_lines(review.worst(), "None lost anything.")])
+    figures, trades = document["figures"], document["trades"]
+    sections: list[list[str]] = [head_lines(document), figure_lines(figures)]
+    if len(document["assumptions"]) > 1:
+        title = "By fill assumption (the first is what a night assumes)"
+        sections.append([title, *band_lines(document["assumptions"])])
+    for key, title in GROUPINGS:
+        sections.append([title, *group_lines(document[key])])
+    if figures["trades"]:
+        sections.append(["Best trades", *trade_lines(best(trades), "None earned anything.")])
+        sections.append(["Worst trades", *trade_lines(worst(trades), "None lost anything.")])
     if breakdown is not None:
-        sections.append([f"By {breakdown}", *stretch_lines(review.breakdown(breakdown), breakdown)])
+        found = document["breakdown"][breakdown]
+        sections.append([f"By {breakdown}", *stretch_lines(found, breakdown)])
     return [line for section in sections for line in [*section, ""]][:-1]
 
 
-def head_lines(review: Review) -> list[str]:
+def head_lines(document: JsonObject) -> list[str]:
     """Return what ran over what, and how it ended."""
-    result = review.result
-    span = f"{date_clock(result.from_ts)} to {date_clock(result.to_ts)} UTC"
+    from_ts, to_ts = document["from_ts"], document["to_ts"]
     market = ", ".join(
-        counted(number, kind.replace("_", " ")) for kind, number in result.inputs.items()
+        counted(number, kind.replace("_", " ")) for kind, number in document["inputs"].items()
     )
-    signals = ", ".join(f"{number:,} {side}" for side, number in review.signals.items())
-    ended = f"STOPPED by risk: {result.stop}" if result.stop else "the source's end"
+    signals = ", ".join(f"{number:,} {side}" for side, number in document["signals"].items())
+    stop = document["stop"]
     return [
-        f"Backtest of {review.profile} in {review.quote_asset}, on paper",
-        f"  source        {', '.join(result.sources)}",
-        f"  span          {span}, {long_duration(result.to_ts - result.from_ts)}",
+        f"Backtest of {document['profile']} in {document['quote_asset']}, on paper",
+        f"  source        {', '.join(document['sources'])}",
+        f"  span          {date_clock(from_ts)} to {date_clock(to_ts)} UTC, "
+        f"{long_duration(to_ts - from_ts)}",
         f"  market        {market or 'no event'}",
         f"  signals       {signals or 'none'}",
-        f"  ended by      {ended}",
-        *_still_open(review.figures),
+        f"  ended by      {f'STOPPED by risk: {stop}' if stop else 'the end of the source'}",
+        *_still_open(document["figures"]),
     ]
 
 
@@ -122,90 +124,91 @@ def _of_what(figures: JsonObject) -> list[str]:
     return [f"  Sharpe, Sortino, Calmar, CAGR and volatility from {by}{few}."]
 
 
-def group_lines(groups: Sequence[Group]) -> list[str]:
+def best(trades: Sequence[JsonObject]) -> list[JsonObject]:
+    """Return the trades that earned most, the best first."""
+    won = [trade for trade in trades if trade["net"] is not None and Decimal(trade["net"]) > 0]
+    return sorted(won, key=lambda trade: (-Decimal(trade["net"]), trade["number"]))[:EXTREMES]
+
+
+def worst(trades: Sequence[JsonObject]) -> list[JsonObject]:
+    """Return the trades that lost most, the worst first."""
+    lost = [trade for trade in trades if trade["net"] is not None and Decimal(trade["net"]) < 0]
+    return sorted(lost, key=lambda trade: (Decimal(trade["net"]), trade["number"]))[:EXTREMES]
+
+
+def group_lines(groups: Sequence[JsonObject]) -> list[str]:
     """Return a table of groups of trades."""
-    rows = [group_cells(group) for group in groups]
-    return table_lines(("", *GROUP_HEAD), rows, NO_TRADE)
+    return table_lines(GROUP_HEAD, [group_cells(group) for group in groups], NO_TRADE)
 
 
-def group_cells(group: Group) -> list[str]:
+def group_cells(group: JsonObject) -> list[str]:
     """Return a group as cells of a table."""
-    shown = group.to_json()
     return [
-        group.name,
-        f"{shown['trades']:,}",
-        f"{shown['wins']:,}",
-        share(shown["win_rate"], 0),
-        signed(shown["net"]),
-        figure_text("signed", shown["net_mean"]),
-        figure_text("signed", shown["net_max"]),
-        figure_text("signed", shown["net_min"]),
-        money(shown["profit_factor"]),
-        money(shown["fees"]),
-        NONE if group.held_ms_mean is None else _short(group.held_ms_mean),
+        group["name"],
+        f"{group['trades']:,}",
+        f"{group['wins']:,}",
+        share(group["win_rate"], 0),
+        signed(group["net"]),
+        *(figure_text("signed", group[key]) for key in ("net_mean", "net_max", "net_min")),
+        money(group["profit_factor"]),
+        money(group["fees"]),
+        figure_text("duration", group["held_ms_mean"]),
     ]
 
 
-def trade_lines(trades: Iterable[Trade], none: str = NO_TRADE) -> list[str]:
+def trade_lines(trades: Sequence[JsonObject], none: str = NO_TRADE) -> list[str]:
     """Return a table of trades."""
     return table_lines(TRADE_HEAD, [trade_cells(trade) for trade in trades], none, texts=(1, 8, 9))
 
 
-def trade_cells(trade: Trade) -> list[str]:
+def trade_cells(trade: JsonObject) -> list[str]:
     """Return a trade as cells of a table."""
-    shown = trade.to_json()
+    opened, closed = trade["opened_ts"], trade["closed_ts"]
+    ratio = trade["return"]
     return [
-        str(trade.number),
-        trade.symbol,
-        date_clock(trade.trip.opened_ts)[5:],
-        _short(trade.held_ms) if trade.is_closed else "open",
-        money(shown["entry_price"]),
-        money(shown["exit_price"]),
-        NONE if shown["net"] is None else signed(shown["net"]),
-        f"{trade.ratio * 100:+.2f}" if trade.is_closed else NONE,
-        trade.entry_reason,
-        trade.exit_reason,
+        str(trade["number"]),
+        trade["symbol"],
+        date_clock(opened)[2:],
+        "open" if closed is None else long_duration(closed - opened),
+        money(trade["entry_price"]),
+        money(trade["exit_price"]),
+        figure_text("signed", trade["net"]),
+        NONE if ratio is None else signed(str(Decimal(ratio) * 100)),
+        trade["entry_reason"],
+        trade["exit_reason"],
     ]
 
 
-def stretch_lines(found: Sequence[Stretch], kind: str) -> list[str]:
+def stretch_lines(found: Sequence[JsonObject], kind: str) -> list[str]:
     """Return a table of days, weeks or months; the newest where there are too many to read."""
-    rows = [stretch_cells(stretch, kind) for stretch in found[-LEFT_OUT:]]
+    rows = [stretch_cells(stretch, kind) for stretch in found[-STRETCHES_SHOWN:]]
     left = len(found) - len(rows)
     note = [f"  The first {left:,} are left out here; --json has them all."] if left else []
     return [*note, *table_lines(STRETCH_HEAD, rows, "No market data came.")]
 
 
-def stretch_cells(stretch: Stretch, kind: str) -> list[str]:
+def stretch_cells(stretch: JsonObject, kind: str) -> list[str]:
     """Return a day, week or month as cells of a table."""
-    shown = stretch.to_json()
-    name = day(stretch.period.ts)
+    name = day(stretch["ts"])
     return [
         name[:7] if kind == MONTH else name,
-        f"{shown['trades']:,}",
-        f"{shown['wins']:,}",
-        f"{shown['losses']:,}",
-        signed(shown["pnl"]),
-        share(shown["return"]),
-        money(shown["fees"]),
-        money(shown["equity"]),
+        f"{stretch['trades']:,}",
+        f"{stretch['wins']:,}",
+        f"{stretch['losses']:,}",
+        signed(stretch["pnl"]),
+        share(stretch["return"]),
+        money(stretch["fees"]),
+        money(stretch["equity"]),
     ]
 
 
-def band(reviews: Mapping[str, Review]) -> list[str]:
+def band_lines(assumptions: Sequence[JsonObject]) -> list[str]:
     """Return key figures by fill assumption, one line each."""
-    keys = {shown.key: shown for shown in KEY_FIGURES}
-    shown = [keys[key] for key in BAND_KEYS]
-    rows = [list(row) for row in band_rows(reviews, shown)]
-    return table_lines(["assumption", *(item.label for item in shown)], rows, "None was run.")
+    head = ("assumption", *(shown.label for shown in BAND))
+    return table_lines(head, [band_cells(each) for each in assumptions], "None was run.")
 
 
-def band_rows(reviews: Mapping[str, Review], shown: Sequence[Shown]) -> Iterator[list[str]]:
-    """Yield a row of key figures for each assumption."""
-    for name, review in reviews.items():
-        figures = review.figures
-        yield [name, *(figure_text(item.kind, figures.get(item.key)) for item in shown)]
-
-
-def _short(ms: int) -> str:
-    return long_duration(ms) if ms >= 172_800_000 else duration(ms)
+def band_cells(assumption: JsonObject) -> list[str]:
+    """Return the key figures under one assumption as cells of a table."""
+    figures = assumption["figures"]
+    return [assumption["name"], *(figure_text(item.kind, figures[item.key]) for item in BAND)]

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
+from minibot.backtest import ratios
 from minibot.backtest.result import BacktestResult
 from minibot.events.model import Event, Fill, JsonObject, OrderIntent, RiskAction, Signal
 from minibot.events.money import UNIT, parse_amount
@@ -70,6 +71,7 @@ class Trade:
             "exit_reason": self.exit_reason,
             "fills": len(self.trip.fills),
             **shown,
+            "return": ratios.text(self.ratio) if self.is_closed else None,
         }
 
 

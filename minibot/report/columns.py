@@ -19,6 +19,7 @@ def table_lines(
     none: str,
     *,
     texts: Sequence[int] = (0,),
+    whole: Sequence[int] = (),
     width: int = WIDTH,
 ) -> list[str]:
     """Return a table: its head, a rule, one line a row; `none` where there is no row.
@@ -28,12 +29,13 @@ def table_lines(
         rows: Cells as they are shown.
         none: The sentence that stands instead of an empty table.
         texts: Columns that are text and stand to the left.
+        whole: Columns that are never cut.
         width: How wide a line may be.
     """
     if not rows:
         return [f"  {none}"]
     widths = [max(len(row[at]) for row in (head, *rows)) for at in range(len(head))]
-    _narrow(widths, texts, width)
+    _narrow(widths, [at for at in texts if at not in whole], width)
     lines = [_line(row, widths, texts) for row in (head, *rows)]
     return [lines[0], f"{GAP}{'-' * _wide(widths)}", *lines[1:]]
 
@@ -44,7 +46,7 @@ def _wide(widths: Sequence[int]) -> int:
 
 def _narrow(widths: list[int], texts: Sequence[int], width: int) -> None:
     """Take from the widest column of text until a line fits or nothing more can be taken."""
-    while _wide(widths) + len(GAP) > width:
+    while texts and _wide(widths) + len(GAP) > width:
         widest = max(texts, key=lambda at: widths[at])
         if widths[widest] <= TEXT_MIN:
             return

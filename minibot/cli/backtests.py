@@ -1,0 +1,127 @@
+"""minibot backtests: what is kept of backtests; list, show, compare, prune."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from typing import Final
+
+from minibot.backtest import store, tables
+from minibot.backtest.comparison import compare, compare_lines
+from minibot.backtest.returns import BREAKDOWNS
+from minibot.cli.output import show, shown_path
+from minibot.cli.selection import var_of
+from minibot.events.model import JsonObject
+from minibot.kernel.errors import Refusal
+from minibot.report.columns import table_lines
+from minibot.report.figures import counted, share, signed
+
+HELP = "the backtests that were kept: list, show ID, compare A B, prune"
+EXAMPLE = "minibot backtests compare A B"
+
+LIST_HEAD: Final = ("id", "trades", "result", "return", "drawdown", "source")
+
+
+def add_arguments(command: argparse.ArgumentParser) -> None:
+    """Add the sub-verbs and their flags."""
+    command.add_argument(
+        "what",
+        nargs="?",
+        default="list",
+        choices=["list", "show", "compare", "prune"],
+        help="list them, newest last; show one again; compare two; prune all but the newest",
+    )
+    command.add_argument(
+        "ids", nargs="*", metavar="ID", help="id, its beginning or end, folder, or latest"
+    )
+    command.add_argument(
+        "--breakdown", choices=BREAKDOWNS, help="show: with a table of days, weeks or months"
+    )
+    command.add_argument(
+        "--keep",
+        type=int,
+        default=store.KEEP_DEFAULT,
+        metavar="N",
+        help=f"prune: how many of the newest stay (default: {store.KEEP_DEFAULT})",
+    )
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Do what is asked; 0 when it could be done."""
+    wanted, do = _DOING[arguments.what]
+    if len(arguments.ids) != wanted:
+        names = " ".join(["ID"] * wanted) or "no ID"
+        raise Refusal(f"backtests {arguments.what} takes {names}.", "See: minibot backtests list")
+    do(arguments)
+    return 0
+
+
+def _list(arguments: argparse.Namespace) -> None:
+    var = var_of(arguments)
+    found = store.kept(var)
+    lines = table_lines(
+        LIST_HEAD,
+        [_row(each) for each in found],
+        f"no backtest under {store.folder_of(var)}",
+        texts=(0, 5),
+        whole=(0,),
+    )
+    show(arguments, {"backtests": [_record(each) for each in found]}, lines)
+
+
+def _row(kept: store.Kept) -> list[str]:
+    if kept.trouble:
+        return [kept.name, *["-"] * 4, f"damaged: {kept.trouble}"]
+    document = kept.document
+    figures: JsonObject = document["figures"]
+    return [
+        kept.name,
+        f"{figures['trades']:,}",
+        signed(figures["pnl"]),
+        share(figures["return"]),
+        share(figures["drawdown_ratio_max"]),
+        ", ".join(document["sources"]),
+    ]
+
+
+def _record(kept: store.Kept) -> JsonObject:
+    names = ("profile", "sources", "from_ts", "to_ts", "stop", "digest", "figures")
+    return {
+        "id": kept.name,
+        "folder": str(kept.folder),
+        "trouble": kept.trouble or None,
+        **{name: kept.document.get(name) for name in names},
+    }
+
+
+def _show(arguments: argparse.Namespace) -> None:
+    kept = store.find_kept(arguments.ids[0], var_of(arguments))
+    lines = [
+        *tables.lines(kept.document, arguments.breakdown),
+        "",
+        f"digest {kept.document['digest']}",
+        f"page   {shown_path(kept.folder / store.PAGE_FILE)}",
+    ]
+    show(arguments, kept.document, lines)
+
+
+def _compare(arguments: argparse.Namespace) -> None:
+    var = var_of(arguments)
+    first, second = (store.find_kept(name, var).document for name in arguments.ids)
+    show(arguments, compare(first, second), compare_lines(first, second))
+
+
+def _prune(arguments: argparse.Namespace) -> None:
+    if arguments.keep < 0:
+        raise Refusal(f"--keep {arguments.keep} is less than nothing.", "Give 0 or more.")
+    gone = store.prune(var_of(arguments), arguments.keep)
+    lines = [f"removed {name}" for name in gone]
+    show(arguments, {"removed": gone}, [*lines, f"{counted(len(gone), 'backtest')} removed"])
+
+
+_DOING: Final[dict[str, tuple[int, Callable[[argparse.Namespace], None]]]] = {
+    "list": (0, _list),
+    "show": (1, _show),
+    "compare": (2, _compare),
+    "prune": (0, _prune),
+}
