@@ -2,6 +2,8 @@
 
 The parts are the truth. Lines are copied unchanged; the order log (`health/acks.jsonl`) names
 every range before it is copied, so a merge that was cut off is completed by whoever ends the run.
+Parts, inboxes and order log are synced one by one, so that after a loss of power an inbox may hold
+lines that its part or the order log has lost: they are published lines, and are put back from it.
 """
 
 from __future__ import annotations
@@ -86,6 +88,7 @@ class Merger:
             taken=logged,
         )
         self._complete(ranges)
+        self._log_unlogged(ranges)
 
     def _merged_of(self, queue: str) -> Counter[str]:
         """Return how many lines of each role's part the inbox holds already."""
@@ -113,6 +116,23 @@ class Merger:
                 continue
             lines = [self._next(queue, role) for _ in range(missing)]
             self._copy(queue, role, [line for line in lines if line is not None])
+
+    def _log_unlogged(self, ranges: list[Ack]) -> None:
+        """Log again what the inboxes hold and the order log has lost."""
+        logged = {ack.queue: ack.to_seq for ack in ranges}
+        for queue in self.queues:
+            parts = {role: f"{queue}/parts/{role}" for role in self._merged[queue]}
+            if all(logged.get(parts[role], 0) >= n for role, n in self._merged[queue].items()):
+                continue
+            seen: Counter[str] = Counter()
+            source = LineSource(open_reader(self._root, queue))
+            while (line := source.next()) is not None:
+                role = self._codec.decode(queue, line.json).source
+                seen[role] += 1
+                if seen[role] > logged.get(parts[role], 0):
+                    self._order.take(parts[role], seen[role])
+            source.reader.close()
+        self._order.close()
 
     def _source(self, queue: str, role: str) -> LineSource | None:
         key = (queue, role)
@@ -176,3 +196,29 @@ class Merger:
             for source in self._sources.values():
                 stack.callback(source.reader.close)
             self.merge()
+
+
+def restore_parts(root: Path, codec: Codec) -> list[str]:
+    """Put back into the parts what their inboxes hold beyond them; nobody may be writing.
+
+    Returns:
+        What was put back, one sentence for each part.
+
+    Raises:
+        RunStop: A journal cannot be read or written.
+    """
+    restored: list[str] = []
+    for queue in [name for name, entry in codec.roles.queues.items() if entry.parts]:
+        held: dict[str, list[bytes]] = {}
+        inbox = LineSource(open_reader(root, queue))
+        while (line := inbox.next()) is not None:
+            role = codec.decode(queue, line.json).source
+            held.setdefault(role, []).append(line.json)
+        inbox.reader.close()
+        for role, jsons in held.items():
+            with closing(open_writer(root, queue, role)) as part:
+                lost = jsons[part.position.seq :]
+                if lost:
+                    part.append_json(lost)
+                    restored.append(f"{queue}/parts/{role}: {len(lost)} lines put back from inbox")
+    return restored

@@ -25,7 +25,7 @@ from minibot.runtime.manifest import Manifest
 from minibot.runtime.paths import Var
 from minibot.runtime.signing import sign_if_pinned
 from minibot.watchdog.books import leave_books
-from minibot.watchdog.merge import WATCHDOG, Merger
+from minibot.watchdog.merge import WATCHDOG, Merger, restore_parts
 from minibot.watchdog.stoplog import copy_stops
 
 CURRENT_FILE = "current.json"
@@ -134,6 +134,10 @@ def _recover(var: Var, run_dir: Path, contracts: Contracts, roles: Roles) -> Rec
     manifest = Manifest.load(run_dir)
     codec = Codec(contracts, roles, manifest.run_id, manifest.cmdline_hashes())
     repaired, findings = recover_queues(var, roles)
+    try:
+        repaired += restore_parts(var.queues, codec)
+    except RunStop as error:
+        findings.append(f"{error.reason_code}: {error.detail}")
     findings += complete_merge(var, run_dir, manifest, codec)
     findings += leave_books(var, run_dir, manifest, codec)
     root = seal_run(

@@ -9,8 +9,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from minibot.events.model import JsonObject
+from minibot.kernel import canonical
 from minibot.kernel.errors import RunStop
 from minibot.kernel.files import FILES, Access, read_hashed
+from minibot.kernel.line import JSON_AT
 from minibot.kernel.verify import verify_tree
 from minibot.runtime.clock import RunClock
 from minibot.watchdog.merge import Merger
@@ -178,6 +181,11 @@ def test_operators_journal_refuses_to_grow_over_damage(tmp_path: Path) -> None:
         append_stop(stage.var, b'{"id":"other"}')
 
 
+def sealed_json(path: Path) -> list[JsonObject]:
+    """Return the events of a sealed file."""
+    return [canonical.decode(line[JSON_AT:]) for line in path.read_bytes().splitlines()]
+
+
 # --- the run before -----------------------------------------------------------------------------
 
 
@@ -206,6 +214,50 @@ def test_interrupted_run_is_recovered_merged_and_sealed_by_the_next_start(tmp_pa
     ]
     assert not torn.exists()
     assert clear_former_run(stage.var, stage.contracts, stage.roles) is None
+
+
+@pytest.mark.parametrize("lost", ["parts/risk_role", "acks", "both"])
+def test_lines_that_a_power_loss_took_from_a_part_come_back_from_the_inbox(
+    tmp_path: Path, lost: str
+) -> None:
+    """Part, order log and inbox are synced one by one; what was merged is put back."""
+    stage = Stage(tmp_path / "var")
+    note_current(stage.var, RUN_ID)
+    merging = merger(stage)
+    stage.leave_incidents("risk_role", 2)
+    merging.merge()
+    names = {"parts/risk_role": "incidents", "acks": "health"}
+    kept = {
+        path: path.read_bytes()
+        for name, queue in names.items()
+        if lost in (name, "both")
+        for path in (stage.var.queues / queue).glob(f"{name}.[jh]*")
+    }
+    stage.leave_incidents("market_role", 2)
+    stage.leave_incidents("risk_role", 3)
+    merging.close()
+    before = stage.envelopes("incidents")
+    for path, data in kept.items():
+        path.write_bytes(data)
+
+    recovered = clear_former_run(stage.var, stage.contracts, stage.roles)
+
+    assert recovered is not None
+    assert recovered.findings == ()
+    assert list(verify_tree(stage.run_dir)) == []
+    sealed = stage.run_dir / "queues"
+    assert sealed_json(sealed / "incidents" / "inbox.jsonl") == before
+    assert len(before) == 7
+    acks = [ack["payload"] for ack in sealed_json(sealed / "health" / "acks.jsonl")]
+    for role, count in (("risk_role", 5), ("market_role", 2)):
+        part = f"incidents/parts/{role}"
+        seqs = [
+            seq
+            for ack in acks
+            if ack["queue"] == part
+            for seq in range(ack["from_seq"], ack["to_seq"] + 1)
+        ]
+        assert seqs == list(range(1, count + 1))
 
 
 def test_damage_below_the_head_is_sealed_as_found_and_named(tmp_path: Path) -> None:
