@@ -6,7 +6,7 @@ what the queues say; its root hash pins the run that it speaks of.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from decimal import Decimal
 from html import escape
 from pathlib import Path
@@ -25,15 +25,13 @@ from minibot.report.figures import (
     plain_text,
     signed,
 )
+from minibot.report.markup import Tile, document, heading, section, table, tile_row
 from minibot.report.night import Night
-from minibot.report.style import STYLE
 from minibot.report.summary import Row, summary_rows
 
 REPORT_FILE = "report.html"
 TRIPS_SHOWN = 1000
 INCIDENTS_SHOWN = 200
-
-Cells = Sequence[str]
 
 
 def write_report(night: Night) -> Path:
@@ -49,28 +47,16 @@ def page(night: Night) -> str:
     """Return the whole page."""
     asset = night.manifest.config["portfolio"]["quote_asset"]
     sections = [
-        _section("Equity", equity_chart(night.count.curve.points, night.count.trades.trips, asset)),
-        _section("In words", _words(summary_rows(night))),
-        _section("Round trips", _trips(night)),
-        _section("Signals and refusals", _decisions(night)),
-        _section("Roles", _roles(night)),
-        _section("Latency", _latency(night)),
-        _section("Incidents", _incidents(night)),
-        _section("Proof", _proof(night)),
+        section("Equity", equity_chart(night.count.curve.points, night.count.trades.trips, asset)),
+        section("In words", _words(summary_rows(night))),
+        section("Round trips", _trips(night)),
+        section("Signals and refusals", _decisions(night)),
+        section("Roles", _roles(night)),
+        section("Latency", _latency(night)),
+        section("Incidents", _incidents(night)),
+        section("Proof", _proof(night)),
     ]
-    title = f"minibot {night.run_id}"
-    return (
-        '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        '<meta http-equiv="Content-Security-Policy" content="default-src \'none\'; '
-        "style-src 'unsafe-inline'\">\n"
-        f"<title>{escape(title)}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n"
-        f"{_head(night)}\n{_tiles(night, asset)}\n" + "\n".join(sections) + "\n</body>\n</html>\n"
-    )
-
-
-def _section(title: str, body: str) -> str:
-    return f"<section>\n<h2>{escape(title)}</h2>\n{body}\n</section>"
+    return document(f"minibot {night.run_id}", [_head(night), _tiles(night, asset), *sections])
 
 
 def _head(night: Night) -> str:
@@ -84,9 +70,7 @@ def _head(night: Night) -> str:
     elif end is not None:
         is_stop = end.kind == "STOP"
         badges.append((f"{'STOP ' if is_stop else ''}{end.reason_code}", "bad" if is_stop else ""))
-    shown = " ".join(f'<span class="badge {tone}">{escape(text)}</span>' for text, tone in badges)
-    title = f"{escape(night.run_id)} <small>{escape(manifest.profile)}</small>"
-    return f"<h1>{title}</h1>\n<p>{shown}</p>"
+    return heading(night.run_id, manifest.profile, badges)
 
 
 def _tiles(night: Night, asset: str) -> str:
@@ -94,20 +78,16 @@ def _tiles(night: Night, asset: str) -> str:
     before_fees = str(Decimal(figures["pnl"]) + Decimal(figures["fees"]))
     tone = "good" if Decimal(figures["pnl"]) > 0 else "bad" if Decimal(figures["pnl"]) < 0 else ""
     tiles = [
-        (f"result, {asset}", signed(figures["pnl"]), tone),
-        ("before fees", signed(before_fees), ""),
-        ("fees", money(figures["fees"]), ""),
-        ("equity at the end", money(figures["equity"]), ""),
-        ("largest drawdown", f"{money(figures['drawdown_bps_max'], 1)} bps", ""),
-        ("round trips", str(figures["round_trips"]), ""),
-        ("win rate", percent(figures["win_rate"]), ""),
-        ("R:R", money(figures["reward_risk"]), ""),
+        Tile(f"result, {asset}", signed(figures["pnl"]), tone),
+        Tile("before fees", signed(before_fees)),
+        Tile("fees", money(figures["fees"])),
+        Tile("equity at the end", money(figures["equity"])),
+        Tile("largest drawdown", f"{money(figures['drawdown_bps_max'], 1)} bps"),
+        Tile("round trips", str(figures["round_trips"])),
+        Tile("win rate", percent(figures["win_rate"])),
+        Tile("R:R", money(figures["reward_risk"])),
     ]
-    shown = "".join(
-        f'<div class="tile"><b class="{tone}">{escape(value)}</b><span>{escape(name)}</span></div>'
-        for name, value, tone in tiles
-    )
-    return f'<div class="tiles">{shown}</div>'
+    return tile_row(tiles)
 
 
 def _words(rows: Iterable[Row]) -> str:
@@ -119,17 +99,6 @@ def _words(rows: Iterable[Row]) -> str:
         cells = f"<td>{escape(row.label)}</td><td>{escape(row.text)}</td>"
         parts.append(f'<tr class="{row.tone}">{cells}</tr>')
     return f'<table class="words">{"".join(parts)}</table>'
-
-
-def _table(head: Cells, rows: Sequence[Cells], none: str) -> str:
-    """Return a table whose first column is text and whose other columns are figures."""
-    if not rows:
-        return f"<p>{escape(none)}</p>"
-    top = "".join(f"<th>{escape(name)}</th>" for name in head)
-    body = "".join(
-        "<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in rows
-    )
-    return f'<div class="wide"><table><tr>{top}</tr>{body}</table></div>'
 
 
 def _trips(night: Night) -> str:
@@ -155,7 +124,7 @@ def _trips(night: Night) -> str:
     head = ("symbol", "opened", "closed", "held", "qty", "bought at", "sold at", "fees", "net")
     left = len(trips) - len(rows)
     note = f"<p>The first {left:,} are left out here.</p>" if left > 0 else ""
-    return note + _table(head, rows, "It did not trade.")
+    return note + table(head, rows, "It did not trade.")
 
 
 def _decisions(night: Night) -> str:
@@ -164,7 +133,7 @@ def _decisions(night: Night) -> str:
     rows += [_reason("HOLD", code, n) for code, n in count.hold_reasons.most_common()]
     rows += [("risk", action, "", f"{number:,}") for action, number in count.actions.items()]
     rows += [_reason("BLOCK", code, n) for code, n in count.block_reasons.most_common()]
-    return _table(("by", "what", "meaning", "times"), rows, "Nothing was decided.")
+    return table(("by", "what", "meaning", "times"), rows, "Nothing was decided.")
 
 
 def _reason(by: str, code: str, number: int) -> tuple[str, str, str, str]:
@@ -188,7 +157,7 @@ def _roles(night: Night) -> str:
         for role, uptime in tally["uptime_s"].items()
     ]
     head = ("role", "uptime", "restarts", "memory", "cpu", "descriptors", "threads")
-    return _table(head, rows, "No role said anything.")
+    return table(head, rows, "No role said anything.")
 
 
 def _latency(night: Night) -> str:
@@ -209,7 +178,7 @@ def _latency(night: Night) -> str:
         ),
         ("one sync of this disk", "", milliseconds(night.sealed.get("sync_us_p50")), "-", "-"),
     ]
-    return _table(("machine time", "n", "p50", "p95", "p99"), rows, "")
+    return table(("machine time", "n", "p50", "p95", "p99"), rows, "")
 
 
 def _incidents(night: Night) -> str:
@@ -221,7 +190,7 @@ def _incidents(night: Night) -> str:
         (clock(ts), stop.component, f"STOP {stop.reason_code}", plain_text(stop.detail), "1")
         for ts, stop in night.stops
     ]
-    return _table(("at", "component", "kind", "detail", "times"), rows, "None.")
+    return table(("at", "component", "kind", "detail", "times"), rows, "None.")
 
 
 def _proof(night: Night) -> str:
@@ -242,4 +211,4 @@ def _proof(night: Night) -> str:
         "<code>sha256sum -c SHA256SUMS</code> in the run's folder. "
         "Whoever keeps the root elsewhere can prove that nothing was changed since.</p>"
     )
-    return _table(("sha256 of", "value"), rows, "") + how
+    return table(("sha256 of", "value"), rows, "") + how
