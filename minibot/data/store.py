@@ -8,24 +8,35 @@ names them, both atomically, so an interruption costs at most the file in hand.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field, replace
+from datetime import UTC, datetime
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final
 
+import orjson
+
 from minibot.data.columns import SUFFIX
+from minibot.data.treatment import GAPS, ZERO_VOLUME, DataReport
+from minibot.exchanges.embedded.bars import open_of
 from minibot.kernel.errors import IntegrityError, Refusal
 from minibot.kernel.files import ensure_folder, hash_file, read_hashed, write_atomic, write_hashed
+from minibot.kernel.lock import WriterLock
 
 MANIFEST: Final = "manifest.json"
+LOCK: Final = "download.lock"
 SCHEMA: Final = "minibot.data"
+REST: Final = ".rest.jsonl"
 FORMS: Final = (".zip", ".csv", ".csv.gz", ".jsonl", ".jsonl.gz", ".json", ".feather", SUFFIX)
 
 
 @dataclass(frozen=True, slots=True)
 class StoredFile:
-    """One file of a series: what it is called, what is in it, and where it came from.
+    """One file of a series: what it is called, where it came from, and what is in it.
 
-    `checksum` is `verified`, `missing` (the venue publishes none) or `none` (REST).
+    `first_ts` and `end_ts` are the period that it covers, whether or not the venue had a bar in
+    all of it. `checksum` is `verified`, or `none` for REST, which publishes none.
     """
 
     name: str
@@ -35,6 +46,18 @@ class StoredFile:
     first_ts: int
     end_ts: int
     checksum: str
+    gaps: int = 0
+    zero_volume: int = 0
+
+    def with_figures(self, report: DataReport) -> StoredFile:
+        """Return it with the figures of its report."""
+        counts = {code: trouble.count for code, trouble in report.troubles.items()}
+        return replace(
+            self,
+            rows=report.rows,
+            gaps=counts.get(GAPS, 0),
+            zero_volume=counts.get(ZERO_VOLUME, 0),
+        )
 
 
 @dataclass(slots=True)
@@ -54,64 +77,133 @@ class Series:
         Raises:
             Refusal: The manifest is damaged.
         """
-        series = cls(root / venue / symbol / interval, venue, symbol, interval)
-        if (series.folder / MANIFEST).exists():
-            manifest = _manifest(series.folder)
-            series.files = {item["name"]: StoredFile(**item) for item in manifest["files"]}
+        # Small and capital letters are one name on many disks; the archive's own word tells apart.
+        folder = root / venue / symbol / interval.replace("M", "mo")
+        series = cls(folder, venue, symbol, interval)
+        if (folder / MANIFEST).exists():
+            known = (StoredFile(**item) for item in _manifest(folder)["files"])
+            series.files = {file.name: file for file in known if (folder / file.name).is_file()}
         return series
 
-    def has(self, name: str) -> bool:
-        """Tell whether a file is stored and stands."""
-        return name in self.files and (self.folder / name).is_file()
+    def ordered(self) -> list[StoredFile]:
+        """Return the stored files, oldest first."""
+        return sorted(self.files.values(), key=lambda item: (item.first_ts, item.name))
 
-    def put(self, file: StoredFile, data: bytes) -> None:
-        """Store a file, then name it in the manifest.
+    def paths(self) -> list[Path]:
+        """Return the paths of the stored files, oldest first."""
+        return [self.folder / item.name for item in self.ordered()]
 
-        Raises:
-            RunStop: The disk refuses.
-        """
+    def missing(self, from_ts: int, to_ts: int) -> list[tuple[int, int]]:
+        """Return the spans within `from_ts` to `to_ts` that no stored file covers."""
+        spans = []
+        at = from_ts
+        for item in self.ordered():
+            if item.first_ts > at:
+                spans.append((at, min(item.first_ts, to_ts)))
+            at = max(at, item.end_ts)
+            if at >= to_ts:
+                break
+        if at < to_ts:
+            spans.append((at, to_ts))
+        return [(first, end) for first, end in spans if first < end]
+
+    def place(self, file: StoredFile, data: bytes) -> StoredFile:
+        """Write a file, which the manifest does not name yet; return it."""
         ensure_folder(self.folder)
         write_atomic(self.folder / file.name, data)
+        return file
+
+    def name(self, file: StoredFile) -> None:
+        """Name a file in the manifest: from now on it is part of the data."""
         self.files[file.name] = file
         self._save()
 
-    def drop(self, name: str) -> None:
-        """Take a file out of the manifest; what stands of it is left to be overwritten."""
-        if self.files.pop(name, None) is not None:
-            self._save()
+    def rest_file(self, from_ts: int) -> tuple[str, list[list[Any]]]:
+        """Return the file that REST rows from a time on belong to, and the rows it has already.
+
+        One that ends just there in the same month is continued; otherwise a new one begins.
+        """
+        for item in self.files.values():
+            is_same_month = open_of("1M", item.first_ts) == open_of("1M", from_ts)
+            if item.name.endswith(REST) and item.end_ts == from_ts and is_same_month:
+                return item.name, _rows(self.folder / item.name)
+        return self._rest_name(from_ts), []
+
+    def cut(self, from_ts: int, to_ts: int) -> None:
+        """Take a period out of what came by REST, because an archive file has it now."""
+        for item in [each for each in self.files.values() if each.name.endswith(REST)]:
+            if item.end_ts <= from_ts or item.first_ts >= to_ts:
+                continue
+            rows = _rows(self.folder / item.name)
+            del self.files[item.name]
+            self._keep(item, rows, item.first_ts, from_ts)
+            self._keep(item, rows, to_ts, item.end_ts)
+            if item.name not in self.files:
+                (self.folder / item.name).unlink()
+
+    def _keep(self, item: StoredFile, rows: list[list[Any]], first_ts: int, end_ts: int) -> None:
+        if first_ts >= end_ts:
+            return
+        kept = [row for row in rows if first_ts <= row[0] < end_ts]
+        data = b"".join(orjson.dumps(row) + b"\n" for row in kept)
+        part = replace(
+            item,
+            name=self._rest_name(first_ts),
+            sha256=sha256(data).hexdigest(),
+            rows=len(kept),
+            first_ts=first_ts,
+            end_ts=end_ts,
+        )
+        self.files[part.name] = self.place(part, data)
+
+    def _rest_name(self, first_ts: int) -> str:
+        moment = datetime.fromtimestamp(first_ts // 1000, UTC)
+        interval = self.interval.replace("M", "mo")
+        return f"{self.symbol}-{interval}-{moment:%Y-%m-%dT%H%M%S}{REST}"
 
     def _save(self) -> None:
-        ordered = sorted(self.files.values(), key=lambda item: (item.first_ts, item.name))
         body: dict[str, Any] = {
             "schema": SCHEMA,
             "v": 1,
             "venue": self.venue,
             "symbol": self.symbol,
             "interval": self.interval,
-            "files": [asdict(item) for item in ordered],
+            "files": [asdict(item) for item in self.ordered()],
         }
         write_hashed(self.folder / MANIFEST, body)
 
-    def paths(self) -> list[Path]:
-        """Return the stored files, oldest first."""
-        ordered = sorted(self.files.values(), key=lambda item: (item.first_ts, item.name))
-        return [self.folder / item.name for item in ordered]
-
     def changed(self) -> list[str]:
-        """Return the files that are missing or no longer what the manifest says."""
+        """Return the files that are no longer what the manifest says."""
         return [
             item.name
-            for item in self.files.values()
-            if not (self.folder / item.name).is_file()
-            or hash_file(self.folder / item.name)[1] != item.sha256
+            for item in self.ordered()
+            if hash_file(self.folder / item.name)[1] != item.sha256
         ]
+
+
+def _rows(path: Path) -> list[list[Any]]:
+    return [orjson.loads(line) for line in path.read_bytes().splitlines()]
+
+
+@contextmanager
+def locked(root: Path) -> Iterator[None]:
+    """Hold the data folder: one download at a time.
+
+    Raises:
+        LockBusy: Another one is under way.
+    """
+    lock = WriterLock(root / LOCK)
+    try:
+        yield
+    finally:
+        lock.close()
 
 
 def all_series(root: Path) -> Iterator[Series]:
     """Yield every downloaded series below a folder, by venue, symbol and interval."""
     for path in sorted(root.glob(f"*/*/*/{MANIFEST}")):
         venue, symbol, interval = path.parent.parts[-3:]
-        yield Series.open(root, venue, symbol, interval)
+        yield Series.open(root, venue, symbol, interval.replace("mo", "M"))
 
 
 def data_files(path: Path) -> list[Path]:
@@ -123,7 +215,7 @@ def data_files(path: Path) -> list[Path]:
     if not path.is_dir():
         return [path]
     if (path / MANIFEST).exists():
-        found = [path / str(item["name"]) for item in _manifest(path)["files"]]
+        found = [path / str(item["name"]) for item in _manifest(path)["files"] if item["rows"]]
     else:
         found = sorted(each for each in path.iterdir() if each.name.endswith(FORMS))
     if not found:

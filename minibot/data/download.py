@@ -1,0 +1,290 @@
+"""Klines downloaded into `var/data`: archive files where there are some, REST for the rest.
+
+What is stored already is not asked for again: only the spans that no stored file covers. Each file
+is checked before the manifest names it: against the sha256 that the archive publishes, and row by
+row. A file that fails is not stored and is named in the result; the others go on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, Final
+
+import orjson
+
+from minibot.data.klines import inspect_klines
+from minibot.data.patience import Patience
+from minibot.data.store import Series, StoredFile
+from minibot.data.treatment import KEEP_ALL, MISALIGNED, ORDER, PRICES, ROWS, UNITS, clock_text
+from minibot.exchanges.base import RestError
+from minibot.exchanges.binance.archive import (
+    DAY_MS,
+    MONTHLY_ONLY,
+    ArchiveFile,
+    ArchiveHost,
+    archive_files,
+    days_of,
+)
+from minibot.exchanges.binance.limits import KLINES, KLINES_LIMIT_MAX, WeightBudget, weight_of
+from minibot.exchanges.binance.messages import parse_candles
+from minibot.exchanges.binance.rest import BinanceRest
+from minibot.exchanges.embedded.bars import next_open, open_of
+from minibot.kernel.errors import Refusal
+
+VENUE: Final = "binance"
+VERIFIED, NONE = "verified", "none"
+# A month's file appears on the first Monday of the next; until then its days are asked for.
+MONTH_LATE_MS: Final = 10 * 86_400_000
+# What may not be in a file that a venue publishes; gaps and quiet bars are the market's own.
+_NEVER: Final = (ROWS, UNITS, ORDER, MISALIGNED, PRICES)
+# An interruption costs at most so many pages of a thousand rows.
+PAGES_A_WRITE: Final = 10
+
+Tell = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Which klines: a symbol, an interval, and from when to when (excluded), Unix ms."""
+
+    symbol: str
+    interval: str
+    from_ts: int
+    to_ts: int
+
+
+@dataclass(slots=True)
+class Fetched:
+    """What one call brought, and what it could not bring."""
+
+    wanted: Wanted
+    folder: Path
+    files: list[str] = field(default_factory=list)
+    rows: int = 0
+    bytes: int = 0
+    requests: int = 0
+    missing: list[tuple[int, int]] = field(default_factory=list)
+    troubles: list[str] = field(default_factory=list)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as JSON."""
+        return {
+            "symbol": self.wanted.symbol,
+            "interval": self.wanted.interval,
+            "folder": str(self.folder),
+            "files": self.files,
+            "rows": self.rows,
+            "bytes": self.bytes,
+            "requests": self.requests,
+            "missing": [list(span) for span in self.missing],
+            "troubles": self.troubles,
+        }
+
+
+class Download:
+    """Brings one series up to what is wanted.
+
+    Args:
+        root: `var/data`.
+        archive: The archive's host; None leaves it out.
+        rest: The venue's REST; None leaves it out.
+        budget: The request weight that REST may use.
+        patience: How often and how long a host is asked again.
+        tell: Takes one sentence for a person for each file.
+    """
+
+    def __init__(
+        self,
+        root: Path,
+        archive: ArchiveHost | None,
+        rest: BinanceRest | None,
+        budget: WeightBudget,
+        patience: Patience,
+        tell: Tell,
+    ) -> None:
+        self._root = root
+        self._archive = archive
+        self._rest = rest
+        self._budget = budget
+        self._patience = patience
+        self._clock = patience.clock
+        self._tell = tell
+
+    def fetch(self, wanted: Wanted) -> Fetched:
+        """Fetch what is not stored yet; return what came and what is still missing.
+
+        Raises:
+            Refusal: The host has banned this address, or what is stored is damaged.
+            RunStop: The disk refuses.
+        """
+        series = Series.open(self._root, VENUE, wanted.symbol, wanted.interval)
+        fetched = Fetched(wanted, series.folder)
+        if self._archive is not None:
+            self._from_archive(self._archive, series, wanted, fetched)
+        if self._rest is not None:
+            self._from_rest(self._rest, series, wanted, fetched)
+        fetched.missing = series.missing(wanted.from_ts, wanted.to_ts)
+        return fetched
+
+    # --- archive ------------------------------------------------------------------------------
+
+    def _from_archive(
+        self, host: ArchiveHost, series: Series, wanted: Wanted, fetched: Fetched
+    ) -> None:
+        spans = series.missing(wanted.from_ts, wanted.to_ts)
+        now_ts = self._clock.now_ms()
+        files = list(archive_files(wanted.symbol, wanted.interval, spans, now_ts))
+        while files:
+            file = files.pop(0)
+            is_month = "/monthly/" in file.path
+            is_there = self._take_file(host, series, file, fetched)
+            is_young = now_ts - file.end_ts < MONTH_LATE_MS
+            if is_there is None and is_month and is_young and wanted.interval not in MONTHLY_ONLY:
+                files = [*days_of(file, wanted.symbol, wanted.interval), *files]
+
+    def _take_file(
+        self, host: ArchiveHost, series: Series, file: ArchiveFile, fetched: Fetched
+    ) -> bool | None:
+        """Return whether a file was stored; None if the archive does not have it."""
+        try:
+            fetched.requests += 1
+            published = self._patience.ask(lambda: host.checksum(file.path))
+            data = None
+            if published is not None:
+                fetched.requests += 1
+                data = self._patience.ask(lambda: host.get(file.path))
+        except RestError as error:
+            fetched.troubles.append(f"{file.name}: {error}")
+            return False
+        if published is None or data is None:
+            self._tell(f"{file.name}: not in the archive")
+            return None
+        found = sha256(data).hexdigest()
+        if found != published:
+            fetched.troubles.append(
+                f"{file.name}: sha256 {found}, but the archive publishes {published}: not stored"
+            )
+            return False
+        return self._store(series, file, data, fetched)
+
+    def _store(self, series: Series, file: ArchiveFile, data: bytes, fetched: Fetched) -> bool:
+        stored = StoredFile(
+            *(file.name, file.path, sha256(data).hexdigest(), 0, file.first_ts, file.end_ts),
+            VERIFIED,
+        )
+        try:
+            stored = _examined(series, stored, data)
+        except Refusal as refusal:
+            fetched.troubles.append(f"{file.name}: {refusal.message} Not stored.")
+            return False
+        series.cut(file.first_ts, file.end_ts)
+        series.name(stored)
+        fetched.bytes += len(data)
+        self._count(fetched, stored, 0)
+        return True
+
+    def _count(self, fetched: Fetched, stored: StoredFile, had: int) -> None:
+        fetched.files.append(stored.name)
+        fetched.rows += stored.rows - had
+        span = f"{clock_text(stored.first_ts)} .. {clock_text(stored.end_ts)}"
+        self._tell(f"{stored.name}: {stored.rows} rows, {span}, checksum {stored.checksum}")
+
+    # --- REST ---------------------------------------------------------------------------------
+
+    def _from_rest(
+        self, rest: BinanceRest, series: Series, wanted: Wanted, fetched: Fetched
+    ) -> None:
+        try:
+            # What counts as closed is the venue's clock, not this machine's.
+            now_ts = self._patience.ask(rest.server_time)
+            closed_ts = open_of(wanted.interval, now_ts)
+            for from_ts, to_ts in series.missing(wanted.from_ts, min(wanted.to_ts, closed_ts)):
+                for first_ts, end_ts in _months(from_ts, to_ts):
+                    self._take_span(rest, series, wanted, (first_ts, end_ts), fetched)
+        except RestError as error:
+            fetched.troubles.append(f"{wanted.symbol} {wanted.interval} by REST: {error}")
+
+    def _take_span(
+        self,
+        rest: BinanceRest,
+        series: Series,
+        wanted: Wanted,
+        span: tuple[int, int],
+        fetched: Fetched,
+    ) -> None:
+        """Fetch a span within one month page by page, and store it now and then."""
+        at, end_ts = span
+        is_settled = end_ts <= self._clock.now_ms() - DAY_MS
+        name, rows = series.rest_file(at)
+        first_ts = series.files[name].first_ts if name in series.files else at
+        had = len(rows)
+        for page in range(1, 1 + (end_ts - at)):
+            body = self._page(rest, wanted, at, end_ts)
+            fetched.requests += 1
+            rows += body
+            is_last = len(body) < KLINES_LIMIT_MAX
+            at = next_open(wanted.interval, int(body[-1][0])) if body else at
+            # The newest bars may come late; what is a day old and not there, is a hole.
+            at = end_ts if is_last and is_settled else at
+            if is_last or at >= end_ts or page % PAGES_A_WRITE == 0:
+                self._write(series, name, rows, (first_ts, at))
+            if is_last or at >= end_ts:
+                break
+        self._count(fetched, series.files[name], had)
+
+    def _page(self, rest: BinanceRest, wanted: Wanted, from_ts: int, to_ts: int) -> list[list[Any]]:
+        params = {
+            "symbol": wanted.symbol,
+            "interval": wanted.interval,
+            "startTime": from_ts,
+            "endTime": to_ts - 1,
+            "limit": KLINES_LIMIT_MAX,
+        }
+        weight = weight_of(KLINES, params)
+
+        def request() -> list[list[Any]]:
+            wait_ms = self._budget.wait_ms(self._clock.now_ms(), weight)
+            if wait_ms:
+                self._tell(f"request weight is used up: waiting {wait_ms / 1000:.0f} s")
+                self._clock.wait_ms(wait_ms)
+            self._budget.sent(self._clock.now_ms(), weight)
+            body = rest.get(KLINES, params)
+            if rest.last.weight_used is not None:
+                self._budget.reported(self._clock.now_ms(), rest.last.weight_used)
+            parse_candles(body)
+            return [row for row in body if from_ts <= row[0] < to_ts]
+
+        return self._patience.ask(request)
+
+    def _write(
+        self, series: Series, name: str, rows: list[list[Any]], span: tuple[int, int]
+    ) -> None:
+        data = b"".join(orjson.dumps(row) + b"\n" for row in rows)
+        stored = StoredFile(name, KLINES, sha256(data).hexdigest(), 0, *span, NONE)
+        series.name(_examined(series, stored, data) if rows else series.place(stored, data))
+
+
+def _months(from_ts: int, to_ts: int) -> Iterator[tuple[int, int]]:
+    while from_ts < to_ts:
+        end_ts = min(to_ts, next_open("1M", open_of("1M", from_ts)))
+        yield from_ts, end_ts
+        from_ts = end_ts
+
+
+def _examined(series: Series, stored: StoredFile, data: bytes) -> StoredFile:
+    """Put a file in place and look at every row of it; return it with its figures.
+
+    Raises:
+        Refusal: It is not what it should be.
+    """
+    stored = series.place(stored, data)
+    path = series.folder / stored.name
+    report = inspect_klines(path, KEEP_ALL, symbol=series.symbol, interval=series.interval).report
+    wrong = {code: report.troubles[code] for code in _NEVER if code in report.troubles}
+    for trouble in wrong.values():
+        raise Refusal(f"{trouble.count} x {trouble.code}, {trouble.places[0].text()}.", "")
+    report.judge(KEEP_ALL)
+    return stored.with_figures(report)

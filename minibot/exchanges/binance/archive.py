@@ -1,0 +1,209 @@
+"""The public archive of Binance (data.binance.vision): which files there are, and getting them.
+
+A file is a zip of one CSV, for a day or a month, with its sha256 beside it as `.CHECKSUM`. Bodies
+come whole or not at all: bounded in time and size, counted against their length, and a redirect is
+followed only to a host on the list. Layout: `data/spot/{daily|monthly}/klines/SYMBOL/INTERVAL/`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterator, Mapping
+from datetime import UTC, datetime
+from typing import Final, NamedTuple
+from urllib.parse import urljoin, urlsplit
+
+import requests
+from requests.structures import CaseInsensitiveDict
+from urllib3.exceptions import HTTPError
+
+from minibot.exchanges.base import (
+    MALFORMED,
+    REDIRECT,
+    TIMEOUT,
+    UNREACHABLE,
+    RestError,
+)
+from minibot.exchanges.binance.deadline import Deadline, DeadlineAdapter
+from minibot.exchanges.binance.rest import CHUNK_BYTES, judge
+from minibot.exchanges.embedded.bars import next_open, open_of
+
+DAY_MS: Final = 86_400_000
+CHECKSUM: Final = ".CHECKSUM"
+# What files call the month: small and capital letters are one file on many disks.
+MONTH_NAME: Final = "1mo"
+MONTHLY_ONLY: Final = frozenset({"3d", "1w", "1M"})
+# A month of seconds is about 150 MB packed.
+BODY_BYTES_MAX: Final = 512 * 1024 * 1024
+REDIRECTS_MAX: Final = 3
+
+_CHECKSUM_LINE: Final = re.compile(r"([0-9a-fA-F]{64}) [ *](\S+)\s*")
+_SYMBOL: Final = re.compile(r"[A-Z0-9]{2,30}")
+
+
+class ArchiveFile(NamedTuple):
+    """One file of the archive: its path below the host, and the period it covers, in Unix ms."""
+
+    path: str
+    first_ts: int
+    end_ts: int
+
+    @property
+    def name(self) -> str:
+        """The file's own name."""
+        return self.path.rpartition("/")[2]
+
+
+def archive_file(symbol: str, interval: str, open_ts: int, *, is_monthly: bool) -> ArchiveFile:
+    """Return the file of klines of the day or month that a time falls into.
+
+    Raises:
+        ValueError: The symbol is none.
+    """
+    if not _SYMBOL.fullmatch(symbol):
+        raise ValueError(f"{symbol[:40]!r} is no symbol")
+    period = "1M" if is_monthly else "1d"
+    first_ts = open_of(period, open_ts)
+    moment = datetime.fromtimestamp(first_ts // 1000, UTC)
+    name = MONTH_NAME if interval == "1M" else interval
+    day = moment.strftime("%Y-%m" if is_monthly else "%Y-%m-%d")
+    folder = f"data/spot/{'monthly' if is_monthly else 'daily'}/klines/{symbol}/{name}"
+    return ArchiveFile(f"{folder}/{symbol}-{name}-{day}.zip", first_ts, next_open(period, first_ts))
+
+
+def archive_files(
+    symbol: str, interval: str, spans: Collection[tuple[int, int]], now_ts: int
+) -> Iterator[ArchiveFile]:
+    """Yield the files that cover the spans: a month where it is over and wholly wanted, else days.
+
+    Args:
+        symbol: Such as BTCUSDT.
+        interval: A name of `INTERVALS`.
+        spans: From and to (excluded), Unix ms, in order, apart from each other.
+        now_ts: Days that are not over yet have no file.
+    """
+    today = open_of("1d", now_ts)
+    for from_ts, to_ts in spans:
+        at = open_of("1M" if interval in MONTHLY_ONLY else "1d", from_ts)
+        while at < min(to_ts, today):
+            month = archive_file(symbol, interval, at, is_monthly=True)
+            is_whole = at == month.first_ts and month.end_ts <= min(to_ts, today)
+            if interval in MONTHLY_ONLY or is_whole:
+                if month.end_ts <= today:
+                    yield month
+                at = month.end_ts
+            else:
+                yield archive_file(symbol, interval, at, is_monthly=False)
+                at += DAY_MS
+
+
+def days_of(file: ArchiveFile, symbol: str, interval: str) -> Iterator[ArchiveFile]:
+    """Yield the files of the days of a month."""
+    for at in range(file.first_ts, file.end_ts, DAY_MS):
+        yield archive_file(symbol, interval, at, is_monthly=False)
+
+
+class ArchiveHost:
+    """Gets files of the archive, for one thread at a time.
+
+    Args:
+        base_url: Scheme, host and port, such as `https://data.binance.vision`.
+        hosts: Hosts (with their port, where one is named) to which a redirect may lead.
+        connect_timeout_s: Machine seconds for one connection attempt.
+        total_timeout_s: Machine seconds for a whole file.
+    """
+
+    def __init__(
+        self,
+        base_url: str,
+        *,
+        hosts: Collection[str],
+        connect_timeout_s: float,
+        total_timeout_s: float,
+    ) -> None:
+        parts = urlsplit(base_url)
+        if parts.scheme not in ("http", "https") or not parts.hostname or parts.username:
+            raise ValueError(f"archive address {base_url!r}: expected http(s)://host[:port]")
+        self._base = f"{parts.scheme}://{parts.netloc}/"
+        self._scheme = parts.scheme
+        self._hosts = frozenset(hosts) | {parts.netloc}
+        self._timeouts = (connect_timeout_s, total_timeout_s)
+        self._deadline = Deadline()
+        self._session = requests.Session()
+        self._session.trust_env = False
+        self._session.headers = CaseInsensitiveDict({"Accept-Encoding": "identity"})
+        adapter = DeadlineAdapter(self._deadline)
+        self._session.mount("http://", adapter)
+        self._session.mount("https://", adapter)
+
+    def close(self) -> None:
+        """End a request in flight and close all connections."""
+        self._deadline.expire()
+        self._session.close()
+
+    def get(self, path: str) -> bytes | None:
+        """Return the body of a file, None if the archive has no such file.
+
+        Raises:
+            RestError: No whole body: timeout, cut short, a redirect elsewhere, or the host's error.
+        """
+        try:
+            with self._deadline.within(self._timeouts[1]):
+                status, headers, content = self._follow(path)
+            if self._deadline.expired:
+                raise TimeoutError
+        except (requests.RequestException, HTTPError, OSError) as error:
+            raise self._no_answer(path, error) from error
+        if status == 404:
+            return None
+        if status != 200:
+            judge(path, status, headers, content)
+        return content
+
+    def checksum(self, path: str) -> str | None:
+        """Return the sha256 that the archive publishes for a file, None if it publishes none.
+
+        Raises:
+            RestError: No answer, or one that is no checksum of that file.
+        """
+        content = self.get(path + CHECKSUM)
+        if content is None:
+            return None
+        match = _CHECKSUM_LINE.fullmatch(content.decode("ascii", "replace"))
+        if match is None or match.group(2) != path.rpartition("/")[2]:
+            raise RestError(
+                MALFORMED, f"{path}{CHECKSUM}: no sha256 of that file: {content[:80]!r}"
+            )
+        return match.group(1).lower()
+
+    def _follow(self, path: str) -> tuple[int, Mapping[str, str], bytes]:
+        url = self._base + path
+        for _ in range(REDIRECTS_MAX + 1):
+            status, headers, content = self._exchange(url)
+            if not 300 <= status < 400:
+                return status, headers, content
+            url = urljoin(url, headers.get("location", ""))
+            parts = urlsplit(url)
+            if parts.netloc not in self._hosts or parts.scheme != self._scheme:
+                where = f"{parts.scheme}://{parts.netloc}"[:100]
+                raise RestError(
+                    REDIRECT, f"{path}: HTTP {status} to {where!r}, not on the list of hosts"
+                )
+        raise RestError(REDIRECT, f"{path}: more than {REDIRECTS_MAX} redirects")
+
+    def _exchange(self, url: str) -> tuple[int, Mapping[str, str], bytes]:
+        with self._session.get(
+            url, timeout=self._timeouts, allow_redirects=False, stream=True
+        ) as response:
+            content = bytearray()
+            for chunk in response.raw.stream(CHUNK_BYTES, decode_content=False):
+                content += chunk
+                if len(content) > BODY_BYTES_MAX:
+                    raise RestError(MALFORMED, f"{url}: more than {BODY_BYTES_MAX} bytes")
+            self._session.cookies.clear()
+            return response.status_code, response.headers, bytes(content)
+
+    def _no_answer(self, path: str, error: Exception) -> RestError:
+        if self._deadline.expired or isinstance(error, requests.Timeout | TimeoutError):
+            return RestError(TIMEOUT, f"{path}: not whole within {self._timeouts[1]} s")
+        return RestError(UNREACHABLE, f"{path}: {type(error).__name__}: {str(error)[:150]}")
