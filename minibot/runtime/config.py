@@ -8,6 +8,7 @@ brings it back in other processes without looking at files or environment again.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from copy import deepcopy
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -17,7 +18,7 @@ from typing import Any
 from minibot.events.model import JsonObject
 from minibot.kernel import canonical
 from minibot.kernel.errors import ConfigError
-from minibot.runtime.config_layers import printable, read_layers
+from minibot.runtime.config_layers import Layers, leaves, printable, read_layers
 from minibot.runtime.config_rules import rule_violations
 from minibot.runtime.config_schema import coerce_numbers, config_schema, schema_violations
 from minibot.runtime.config_sections import (
@@ -34,10 +35,14 @@ from minibot.runtime.config_sections import (
     Watchdog,
     section,
 )
+from minibot.runtime.own_source import take_own_source
 from minibot.runtime.paths import Var, find, resolve
 
 # Keys that runs of an earlier build lack in their manifests, and what they meant without them.
-LATER_KEYS: Mapping[str, JsonObject] = {"execution": {"fill_model": "touch"}}
+LATER_KEYS: Mapping[str, JsonObject] = {
+    "execution": {"fill_model": "touch"},
+    "strategy": {"folder": "strategies", "parameters": {}},
+}
 
 _REMEDY = "Correct these keys; config/config.v1.schema.json describes each."
 
@@ -87,6 +92,8 @@ def load_config(
 ) -> Config:
     """Return the profile of a file, changed by the environment and then by `--set` texts.
 
+    The file of an own strategy is read as well: its text becomes part of the profile.
+
     Args:
         path: As a person names it; a leading `minibot/` is accepted (X-16).
         sets: Texts `section.key=value`.
@@ -95,14 +102,7 @@ def load_config(
     Raises:
         ConfigError: With every violation: key, value, origin, what is allowed, the nearest key.
     """
-    layers = read_layers(find(path), sets, environ or {})
-    coerce_numbers(layers.raw, config_schema())
-    by_key = schema_violations(layers.raw, layers.origin)
-    rules = rule_violations(layers.raw, layers.origin, by_key)
-    violations = [*layers.violations, *by_key.values(), *rules, *_unwritable(layers.raw)]
-    if violations:
-        raise _refused(str(path), violations)
-    return _config(layers.raw, layers.origin)
+    return _judged(read_layers(find(path), sets, environ or {}), str(path))
 
 
 def config_of_manifest(raw: JsonObject) -> Config:
@@ -115,6 +115,28 @@ def config_of_manifest(raw: JsonObject) -> Config:
     if violations:
         raise _refused("manifest.json: config", violations)
     return _config(raw, {})
+
+
+def config_with(raw: JsonObject, sets: Iterable[str]) -> Config:
+    """Return the profile of a finished run, changed by `--set` texts.
+
+    Raises:
+        ConfigError: With every violation.
+    """
+    filled = deepcopy(_with_later_keys(raw))
+    layers = Layers(filled, dict.fromkeys(leaves(filled), "manifest.json"))
+    layers.put_texts(sets)
+    return _judged(layers, "the run's profile")
+
+
+def _judged(layers: Layers, name: str) -> Config:
+    coerce_numbers(layers.raw, config_schema())
+    by_key = schema_violations(layers.raw, layers.origin)
+    rules = rule_violations(layers.raw, layers.origin, by_key)
+    violations = [*layers.violations, *by_key.values(), *rules, *_unwritable(layers.raw)]
+    if violations:
+        raise _refused(name, violations)
+    return _config(layers.raw, layers.origin)
 
 
 def _with_later_keys(raw: JsonObject) -> JsonObject:

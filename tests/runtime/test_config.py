@@ -47,7 +47,7 @@ def one(*sets: str) -> str:
 def leaves(node: Any, path: str = "") -> Iterator[str]:
     for key, value in node.items():
         here = f"{path}.{key}" if path else key
-        if isinstance(value, dict):
+        if isinstance(value, dict) and value:  # An empty section is a value too.
             yield from leaves(value, here)
         else:
             yield here
