@@ -35,7 +35,7 @@ from minibot.runtime.config_sections import (
     Watchdog,
     section,
 )
-from minibot.runtime.own_source import take_own_source
+from minibot.runtime.own_source import MANIFEST, take_own_source
 from minibot.runtime.paths import Var, find, resolve
 
 # Keys that runs of an earlier build lack in their manifests, and what they meant without them.
@@ -102,7 +102,8 @@ def load_config(
     Raises:
         ConfigError: With every violation: key, value, origin, what is allowed, the nearest key.
     """
-    return _judged(read_layers(find(path), sets, environ or {}), str(path))
+    layers = read_layers(find(path), sets, environ or {})
+    return _judged(layers, str(path), reads_own_strategy=True)
 
 
 def config_of_manifest(raw: JsonObject) -> Config:
@@ -124,16 +125,19 @@ def config_with(raw: JsonObject, sets: Iterable[str]) -> Config:
         ConfigError: With every violation.
     """
     filled = deepcopy(_with_later_keys(raw))
-    layers = Layers(filled, dict.fromkeys(leaves(filled), "manifest.json"))
+    layers = Layers(filled, dict.fromkeys(leaves(filled), MANIFEST))
     layers.put_texts(sets)
     return _judged(layers, "the run's profile")
 
 
-def _judged(layers: Layers, name: str) -> Config:
+def _judged(layers: Layers, name: str, *, reads_own_strategy: bool = False) -> Config:
     coerce_numbers(layers.raw, config_schema())
     by_key = schema_violations(layers.raw, layers.origin)
     rules = rule_violations(layers.raw, layers.origin, by_key)
-    violations = [*layers.violations, *by_key.values(), *rules, *_unwritable(layers.raw)]
+    own: Iterable[str] = ()
+    if reads_own_strategy and not any(key.startswith("strategy") for key in by_key):
+        own = take_own_source(layers.raw, layers.origin)
+    violations = [*layers.violations, *by_key.values(), *rules, *own, *_unwritable(layers.raw)]
     if violations:
         raise _refused(name, violations)
     return _config(layers.raw, layers.origin)

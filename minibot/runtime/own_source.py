@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Final
 
 from minibot.events.model import JsonObject
@@ -20,6 +20,9 @@ from minibot.runtime.paths import PROJECT, escape_reason, is_within, resolve
 
 SHIPPED: Final = ("ema_cross", "nore_strategy_v1")
 """Strategies that the package brings; every other name is a file in `strategy.folder`."""
+
+MANIFEST: Final = "manifest.json"
+"""The origin of values that a finished run's manifest gives."""
 
 SOURCE_BYTES_MAX: Final = 200_000
 
@@ -32,8 +35,15 @@ def own_file(section: Mapping[str, str]) -> Path | None:
 
 
 def take_own_source(raw: JsonObject, origin: Mapping[str, str]) -> Iterator[str]:
-    """Put an own strategy's file into a profile; yield why that cannot be, if it cannot."""
+    """Put an own strategy's file into a profile; yield why that cannot be, if it cannot.
+
+    What a manifest holds stays as it is, unless another strategy is chosen now.
+    """
     section = raw["strategy"]
+    if "source" in section and _is_recorded(origin):
+        if PurePath(section["source"]["path"]).stem == section["name"]:
+            return
+        del section["source"]
     if "source" in section:
         words = "refused: minibot writes it from the file of strategy.name; remove the key"
         yield told(["strategy", "source"], "...", words, origin)
@@ -78,6 +88,11 @@ def change_since(raw: JsonObject) -> str:
         f"{source['path']} has changed since (sha256 {source['sha256'][:16]} then, {found[:16]} "
         "now); the text that the run recorded is used"
     )
+
+
+def _is_recorded(origin: Mapping[str, str]) -> bool:
+    keys = [key for key in origin if key.startswith("strategy.source")]
+    return all(origin[key] == MANIFEST for key in keys)
 
 
 def _unknown(section: Mapping[str, str]) -> str:
