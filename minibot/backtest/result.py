@@ -51,6 +51,7 @@ class BacktestResult:
         performance: Exact equity, drawdown and round trips, as in a night.
         digest: The decision digest.
         stop: Reason code where risk stopped the run, else empty.
+        assumptions: What the sources had to make up, one sentence each; stands in every report.
         elapsed_s: Machine time of the pass; no part of the digest.
     """
 
@@ -66,6 +67,7 @@ class BacktestResult:
     carried: dict[str, int] = field(default_factory=dict)
     digest: str = ""
     stop: str = ""
+    assumptions: tuple[str, ...] = ()
     elapsed_s: float = 0.0
 
     def of(self, queue: str) -> list[Event]:

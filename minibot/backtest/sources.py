@@ -7,68 +7,130 @@ settled here: the clock is exact, nothing is late, no connection breaks.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from fractions import Fraction
-from typing import NamedTuple, Protocol
+from typing import Final, NamedTuple, Protocol
 
 from minibot.events.model import Payload
+from minibot.events.order import TICKS
+from minibot.exchanges.base import Candle
 from minibot.exchanges.binance.filters import parse_instrument
 from minibot.exchanges.binance.messages import parse_snapshot
+from minibot.exchanges.embedded.bars import Bar, divides, gather
+from minibot.exchanges.embedded.decimals import product_text, to_text
 from minibot.exchanges.embedded.frames import Source
 from minibot.exchanges.embedded.instruments import symbol_infos
 from minibot.exchanges.embedded.wire import combined
 from minibot.market.feed import Feed
+from minibot.market.history import closed_candles
 from minibot.market.settings import feed_config
 from minibot.runtime.config import Config
 
 # More levels than any recorded snapshot has.
-SNAPSHOT_LEVELS_MAX = 5000
-NS_PER_MS = 1_000_000
-REAL_TIME = Fraction(1)
+SNAPSHOT_LEVELS_MAX: Final = 5000
+NS_PER_MS: Final = 1_000_000
+MINUTE_MS: Final = 60_000
+# A file has no ways of a machine to be outlasted.
+REAL_TIME: Final = Fraction(1)
+
+History = Mapping[str, tuple[str, list[Bar]]]
 
 
 class Root(NamedTuple):
-    """One market event before it has an id: what it says, and when (market time, Unix ms)."""
+    """One event of the world before it has an id: what it says, and when (market time, Unix ms).
+
+    `queue` is `market_ticks`, or `control` for what a recorded run was told.
+    """
 
     payload: Payload
     ts: int
+    queue: str = TICKS
+
+
+class Watch(Protocol):
+    """What a source may ask of the bot: only so much as a market without ticks needs to be fair.
+
+    A file of bars does not say what happened between a bar's four prices. Where the bot would act
+    in between, a tick is put there, as the price has passed that point.
+    """
+
+    def levels(self, symbol: str) -> Sequence[int]:
+        """Return the bids at which an open position is left, hundred-millionths."""
+        ...
+
+    def is_waiting(self, symbol: str) -> bool:
+        """Return whether an order of the symbol is on its way or open."""
+        ...
+
+
+class Nobody:
+    """Watches nothing: for whoever wants a market's events without a bot."""
+
+    def levels(self, symbol: str) -> Sequence[int]:
+        """Return nothing."""
+        return ()
+
+    def is_waiting(self, symbol: str) -> bool:
+        """Return False."""
+        return False
+
+
+NOBODY: Final = Nobody()
 
 
 class MarketSource(Protocol):
     """A market's history as events, in order of time.
 
-    `origin_ms` is when it begins; `end_ms` when it ends, None for a source that does not know.
+    Attributes:
+        name: The word that a person used.
+        symbols: Of which it tells.
+        origin_ms: When it begins.
+        end_ms: When it ends; None for one that does not know, or says itself (`run_ending`).
+        interval_ms: How far its prices lie apart at least; a minute for ticks.
+        assumptions: What it had to make up, one sentence each, for every report.
     """
 
     name: str
     symbols: tuple[str, ...]
     origin_ms: int
     end_ms: int | None
+    interval_ms: int
+    assumptions: tuple[str, ...]
 
-    def roots(self) -> Iterator[Root]:
+    def roots(self, watch: Watch = NOBODY) -> Iterator[Root]:
         """Yield the events from the beginning: rules, history, then the market."""
         ...
 
 
 class FrameSource:
-    """A tape, made market or played file: its frames through the market role's own feed."""
+    """A tape, made market or played file: its frames through the market role's own feed.
 
-    def __init__(self, source: Source, config: Config) -> None:
+    Args:
+        source: The frames.
+        config: Which intervals, how many bars of history, how old data may be.
+        history: Bars of the time before, by symbol with their interval, as `embedded.history`.
+    """
+
+    def __init__(self, source: Source, config: Config, history: History | None = None) -> None:
         facts = source.facts
         self.name = facts.name
         self.symbols = facts.symbols
         self.origin_ms = facts.origin_ms
         self.end_ms = facts.end_ms
+        self.interval_ms = MINUTE_MS
+        self.assumptions: tuple[str, ...] = ()
         self._source = source
         self._config = config
+        self._history = history or {}
 
-    def roots(self) -> Iterator[Root]:
+    def roots(self, watch: Watch = NOBODY) -> Iterator[Root]:
         """Yield the feed's events."""
         facts, origin_ms = self._source.facts, self.origin_ms
         feed = Feed(feed_config(self._config, self.symbols, origin_ms, REAL_TIME), origin_ms)
         feed.skew_ms = facts.skew_ms
         infos = symbol_infos(self.symbols, facts.symbol_infos, facts.first_trades)
         feed.on_instruments([parse_instrument(infos[symbol]) for symbol in self.symbols], origin_ms)
+        self._take_history(feed)
         feed.on_connected(origin_ms)
         for symbol in feed.snapshots_wanted(origin_ms):
             if symbol in facts.opening_books:
@@ -82,6 +144,37 @@ class FrameSource:
         if facts.end_ms is not None:
             feed.advance(facts.end_ms)
             yield from _taken(feed)
+
+    def _take_history(self, feed: Feed) -> None:
+        """Write the closed bars before the origin, as the market role does when it opens."""
+        count, exchange_ts = self._config.market.warmup_bars, self.origin_ms + feed.skew_ms
+        for symbol in self.symbols:
+            for interval in self._config.market.bar_intervals:
+                candles = [_candle(bar) for bar in self._past(symbol, interval)]
+                closed = closed_candles(candles, interval, exchange_ts=exchange_ts, count=count)
+                if count and closed:
+                    feed.on_history(symbol, interval, closed, self.origin_ms)
+
+    def _past(self, symbol: str, interval: str) -> list[Bar]:
+        if symbol not in self._history:
+            return self._source.past_bars(symbol, interval)
+        base, bars = self._history[symbol]
+        return gather(bars, interval) if divides(base, interval) else []
+
+
+def _candle(bar: Bar) -> Candle:
+    return Candle(
+        open_ts=bar.open_ms,
+        close_ts=bar.end_ms - 1,
+        open=to_text(bar.open),
+        high=to_text(bar.high),
+        low=to_text(bar.low),
+        close=to_text(bar.close),
+        volume=to_text(bar.volume),
+        quote_volume=product_text(bar.quote),
+        taker_buy_volume=to_text(bar.taker_volume),
+        trades=bar.trades,
+    )
 
 
 def _taken(feed: Feed) -> Iterator[Root]:

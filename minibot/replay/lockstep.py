@@ -11,10 +11,10 @@ say what was taken when. Here nothing overtakes: the next market event waits.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
-from minibot.events.model import Event, JsonObject
+from minibot.events.model import Draft, Event, JsonObject
 from minibot.events.order import CONTROL, TICKS, Core, finish
 from minibot.events.roles import Roles
 from minibot.replay.engine import CORE_ROLES, core_of
@@ -50,53 +50,75 @@ class Lockstep:
     ) -> None:
         self.cores = dict(cores)
         self.run_id = run_id
-        self._hashes = dict(cmdline_hashes)
         self._take = take
-        self._delays = {name: (delay_ms or {}).get(name, 0) for name in CORE_ROLES}
-        self._now = dict.fromkeys(CORE_ROLES, 0)
+        delays = delay_ms or {}
+        seats = {
+            name: _Seat(name, self.cores[name], delays.get(name, 0), cmdline_hashes[name])
+            for name in CORE_ROLES
+        }
         self._readers = {
-            queue: [name for name in CORE_ROLES if queue in roles.roles[name].inputs]
+            queue: [seat for name, seat in seats.items() if queue in roles.roles[name].inputs]
             for queue in QUEUE_ORDER
         }
         self._world = {
-            queue: [name for name in WORLD_ORDER if queue in roles.roles[name].inputs]
+            queue: [seats[name] for name in WORLD_ORDER if queue in roles.roles[name].inputs]
             for queue in (TICKS, CONTROL)
         }
         self._seqs: dict[str, int] = {}
         self._waiting: dict[str, deque[tuple[int, Event]]] = {
             queue: deque() for queue in QUEUE_ORDER
         }
+        self._has_waiting = False
 
     def feed(self, queue: str, seq: int, event: Event) -> None:
         """Take one event of `market_ticks` or `control`, and all that follows from it."""
-        for name in self._world[queue]:
-            self._step(name, queue, seq, event)
-        while self._deliver():
-            pass
+        ts = event.ts
+        for seat in self._world[queue]:
+            now = ts + seat.delay_ms
+            if now > seat.now:
+                seat.now = now
+            drafts = seat.step(queue, seq, event, seat.now)
+            if drafts:
+                self._finish(seat, drafts, event)
+        while self._has_waiting:
+            self._deliver()
 
-    def _deliver(self) -> bool:
+    def _deliver(self) -> None:
+        """Give the next derived event to its readers, by the order of the queues."""
         for queue in QUEUE_ORDER:
             waiting = self._waiting[queue]
             if waiting:
                 seq, event = waiting.popleft()
-                for name in self._readers[queue]:
-                    self._step(name, queue, seq, event)
-                return True
-        return False
+                for seat in self._readers[queue]:
+                    seat.now = max(seat.now, event.ts + seat.delay_ms)
+                    drafts = seat.step(queue, seq, event, seat.now)
+                    if drafts:
+                        self._finish(seat, drafts, event)
+                return
+        self._has_waiting = False
 
-    def _step(self, name: str, queue: str, seq: int, event: Event) -> None:
-        now = max(self._now[name], event.ts + self._delays[name])
-        self._now[name] = now
-        drafts = self.cores[name].step(queue, seq, event, now)
-        if not drafts:
-            return
+    def _finish(self, seat: _Seat, drafts: Sequence[Draft], cause: Event) -> None:
         for out, derived in finish(
-            drafts, event, run_id=self.run_id, role=name, cmdline_hash=self._hashes[name]
+            drafts, cause, run_id=self.run_id, role=seat.name, cmdline_hash=seat.cmdline_hash
         ):
             number = self._seqs[out] = self._seqs.get(out, 0) + 1
             self._take(out, number, derived)
             if out in self._waiting:
                 self._waiting[out].append((number, derived))
+                self._has_waiting = True
+
+
+class _Seat:
+    """One core at the table: what it is told, and its time, which never goes back."""
+
+    __slots__ = ("cmdline_hash", "delay_ms", "name", "now", "step")
+
+    def __init__(self, name: str, core: Core, delay_ms: int, cmdline_hash: str) -> None:
+        self.name = name
+        self.step = core.step
+        self.delay_ms = delay_ms
+        self.cmdline_hash = cmdline_hash
+        self.now = 0
 
 
 def fresh_cores(config: JsonObject) -> dict[str, Core]:

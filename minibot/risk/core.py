@@ -149,6 +149,19 @@ class RiskCore:
 
     # --- what others see ----------------------------------------------------------------------
 
+    def has_order(self, symbol: str) -> bool:
+        """Return whether an order of the symbol is not settled."""
+        return self._situation.positions.has_order(symbol)
+
+    def exit_levels(self, symbol: str) -> tuple[int, ...]:
+        """Return the bids at which the open position is left: stop and target, as far as set."""
+        positions = self._situation.positions
+        rules = positions.rules.get(symbol)
+        if rules is None or not positions.portfolio.lots(symbol):
+            return ()
+        entry = positions.portfolio.entry_price_avg(symbol)
+        return self._situation.exits.levels(symbol, entry, rules)
+
     def facts(self) -> JsonObject:
         """Return equity, drawdown, what is open and what is left, for health and the live table."""
         situation = self._situation

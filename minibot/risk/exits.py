@@ -159,6 +159,16 @@ class Exits:
                 return Trigger(TAKE_PROFIT, _price_check("target_price", bid, target))
         return self._time_trigger(portfolio.lots(symbol)[0].ts, now)
 
+    def levels(self, symbol: str, entry: int, rules: OrderRules) -> tuple[int, ...]:
+        """Return the bids of stop and target, as far as they are set."""
+        exits, step = self.of(symbol), rules.price_step
+        found = []
+        if exits.stop_distance is not None:
+            found.append(stop_price(entry, exits.stop_distance, step))
+        if exits.target_distance is not None:
+            found.append(target_price(entry, exits.target_distance, step))
+        return tuple(found)
+
     def _time_trigger(self, opened_ts: int, now: int) -> Trigger | None:
         held_max = self.rules.time_exit_ms
         if held_max is None or now - opened_ts < held_max:

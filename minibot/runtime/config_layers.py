@@ -49,6 +49,20 @@ class Layers:
             del self.origin[known]
         self.origin.update(dict.fromkeys(_leaves(value, path), origin))
 
+    def put_texts(self, sets: Iterable[str]) -> None:
+        """Set the values of `--set` texts; one of another form is a violation."""
+        for text in sets:
+            key, equals, value = text.partition("=")
+            if not equals or not all(key.strip().split(".")):
+                self.violations.append(f"{SET} {printable(text)}: expected section.key=value")
+            else:
+                self.put(key.strip().split("."), parse_value(value), SET)
+
+
+def leaves(raw: JsonObject) -> Iterator[str]:
+    """Yield the dotted key of every value."""
+    return _leaves(raw, "")
+
 
 def read_layers(path: Path, sets: Iterable[str], environ: Mapping[str, str]) -> Layers:
     """Return file, environment and sets merged.
@@ -57,17 +71,12 @@ def read_layers(path: Path, sets: Iterable[str], environ: Mapping[str, str]) -> 
         ConfigError: The file is missing, unreadable, or holds no JSON object.
     """
     raw = read_profile(path)
-    layers = Layers(raw, dict.fromkeys(_leaves(raw, ""), path.name))
+    layers = Layers(raw, dict.fromkeys(leaves(raw), path.name))
     for name in sorted(environ):
         if name.upper().startswith(ENV_PREFIX):
             keys = name[len(ENV_PREFIX) :].lower().split("__")
             layers.put(keys, parse_value(environ[name]), name)
-    for text in sets:
-        key, equals, value = text.partition("=")
-        if not equals or not all(key.strip().split(".")):
-            layers.violations.append(f"{SET} {printable(text)}: expected section.key=value")
-        else:
-            layers.put(key.strip().split("."), parse_value(value), SET)
+    layers.put_texts(sets)
     return layers
 
 

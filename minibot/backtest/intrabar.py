@@ -1,0 +1,135 @@
+"""What happened inside a bar, as little as keeps the result honest, and never ahead of time.
+
+A file of bars tells four prices. Each bar becomes four ticks and then the closed `bar`:
+
+* Open, just after the bar begins: as late as an order decided on the last bar's close needs to
+  arrive (`execution.latency_market_ms`). Such an order is filled here, never at that close.
+* Low, then high: the worse comes first. Where a stop and a target lie in one bar, the stop is
+  hit; the bot is long or flat, so low is the worse one for all it can hold.
+* Close, just before the bar ends. Only then comes the `bar` event: nobody knows a bar's high, low,
+  close or volume before. Sizes shown come from the bar before.
+
+Between these ticks the price passes every price on its way. Where a stop or a target of an open
+position lies on that way, a tick is put exactly there; and while an order is on its way, the touch
+stands still for its latency. So a stop is filled at its own price, or at the open when the market
+opened beyond it, and a target no better than where it stands.
+
+The price is the mid; bid and ask stand half a spread from it, rounded outwards.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from minibot.backtest.sources import NS_PER_MS, Root, Watch
+from minibot.events.model import MarketTick
+from minibot.events.numbers import div_up
+from minibot.events.order_rules import OrderRules
+
+# Of the bar's length: what the open comes late and the close comes early, at most.
+MARGIN_SHARE = 16
+MINUTE_MS = 60_000
+PERCENT = 100
+BPS = 10_000
+
+
+class Candle(NamedTuple):
+    """One bar in whole numbers: times in Unix ms, amounts in hundred-millionths."""
+
+    open_ts: int
+    end_ts: int
+    open: int
+    high: int
+    low: int
+    close: int
+    volume: int
+
+
+@dataclass(frozen=True, slots=True)
+class TouchModel:
+    """How wide and how deep the touch is assumed to be.
+
+    Attributes:
+        spread_bps: Ask less bid in hundredths of a basis point of the price; at least one price
+            increment.
+        size_percent: Size at either side, in percent of what the bar before traded a minute.
+        latency_ms: How long an order is on its way.
+    """
+
+    spread_bps: int
+    size_percent: int
+    latency_ms: int
+
+
+class Intrabar:
+    """Turns the bars of one symbol into ticks."""
+
+    def __init__(self, symbol: str, rules: OrderRules, model: TouchModel) -> None:
+        self._symbol = symbol
+        self._rules = rules
+        self._model = model
+        self._qty = rules.qty_text(max(rules.qty_step, rules.qty_min))
+        self._at = 0
+
+    def ticks(self, bar: Candle, watch: Watch) -> Iterator[Root]:
+        """Yield the ticks of a bar; the watch is asked before each of them."""
+        length = bar.end_ts - bar.open_ts
+        lag = max(1, min(self._model.latency_ms, length // MARGIN_SHARE))
+        opened, closed = bar.open_ts + lag, bar.end_ts - 1 - lag
+        before = self._touch(bar.open)
+        yield from self._shown(before, opened, lag, watch)
+        price = bar.open
+        for following, at in (
+            (bar.low, bar.open_ts + length // 4),
+            (bar.high, bar.open_ts + length // 2),
+            (bar.close, closed),
+        ):
+            if following == price and at < closed:
+                continue
+            touch = self._touch(following)
+            for level, passed in self._passed(before[0], touch[0], at, watch):
+                yield from self._shown((level, level + touch[1] - touch[0]), passed, lag, watch)
+            yield from self._shown(touch, at, lag, watch)
+            before, price = touch, following
+
+    def on_closed(self, bar: Candle) -> None:
+        """Take what the bar tells once it is over: how much is traded."""
+        minutes_ms = max(MINUTE_MS, bar.end_ts - bar.open_ts)
+        size = bar.volume * MINUTE_MS * self._model.size_percent // (minutes_ms * PERCENT)
+        step = self._rules.qty_step
+        self._qty = self._rules.qty_text(max(step, self._rules.qty_min, size // step * step))
+
+    def _touch(self, price: int) -> tuple[int, int]:
+        """Return bid and ask around a price."""
+        step = self._rules.price_step
+        spread = div_up(price * self._model.spread_bps, BPS * PERCENT)
+        spread = max(step, div_up(spread, step) * step)
+        bid = max(step, (price - spread // 2) // step * step)
+        return bid, bid + spread
+
+    def _passed(self, start: int, end: int, at: int, watch: Watch) -> list[tuple[int, int]]:
+        """Return the levels between two bids with their times, in the order of the way."""
+        low, high = min(start, end), max(start, end)
+        levels = [level for level in watch.levels(self._symbol) if low < level < high]
+        began, way = self._at, high - low
+        return [
+            (level, began + (at - began) * abs(level - start) // way)
+            for level in sorted(levels, reverse=end < start)
+        ]
+
+    def _shown(self, touch: tuple[int, int], at: int, lag: int, watch: Watch) -> Iterator[Root]:
+        """Yield a tick, and again the same for whoever has an order on its way because of it."""
+        yield self._tick(touch, at)
+        if watch.is_waiting(self._symbol):
+            yield self._tick(touch, self._at + lag)
+
+    def _tick(self, touch: tuple[int, int], at: int) -> Root:
+        self._at = at = max(at, self._at + 1)
+        text = self._rules.price_text
+        bid, ask = text(touch[0]), text(touch[1])
+        tick = MarketTick(
+            self._symbol, bid, "trade", bid, self._qty, ask, self._qty, at * NS_PER_MS, at
+        )
+        return Root(tick, at)

@@ -1,0 +1,118 @@
+"""Opens the market that the words of `--source` name: the words of `embedded.source`, and columns.
+
+A run is taken as it was recorded, not as it would be played again; klines as bars, not as made-up
+trades. What makes its own market without end runs for the profile's `duration_ms`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+from minibot.backtest.bars import BarSeries, BarSource
+from minibot.backtest.intrabar import Candle
+from minibot.backtest.portfolio import Merged
+from minibot.backtest.recorded_run import RunSource
+from minibot.backtest.sources import FrameSource, MarketSource
+from minibot.backtest.span import ALL, Part, Span
+from minibot.data.klines import KlineSet, open_klines
+from minibot.data.treatment import Treatment
+from minibot.exchanges.embedded.bars import next_open
+from minibot.exchanges.embedded.sources import find, open_history, open_source
+from minibot.kernel.errors import ConfigError, Refusal
+from minibot.replay.recorded import Recorded
+from minibot.runtime.config import Config
+
+# Messages per second of market time, for markets that are made, where the profile names none.
+RATE_PER_S: Final = 20
+ALLOWED: Final = "tape:FILE, tape:demo, klines:FILE, run:DIR or generator:SEED"
+KLINES: Final = "klines"
+RUN: Final = "run"
+
+
+def open_market(
+    words: Sequence[str], config: Config, span: Span = ALL, treatment: Treatment | None = None
+) -> MarketSource:
+    """Return the market that one or more words name; several are one portfolio.
+
+    Args:
+        words: As a person gave them.
+        config: The resolved profile.
+        span: The part of it that is traded.
+        treatment: What to do with what is wrong with files of bars; refuses by default.
+
+    Raises:
+        ConfigError: A word is none, or two of them do not go together.
+        Refusal: A source cannot be used, or has nothing in the span.
+    """
+    sources = [_open(word, config, span, treatment) for word in words]
+    if len(sources) == 1:
+        return sources[0]
+    if any(isinstance(source, RunSource) for source in sources):
+        raise ConfigError(
+            "--source: a run is a whole night with its own opening and ending.",
+            ["allowed: run:DIR alone, or several tapes, klines and made markets"],
+        )
+    return Merged(sources)
+
+
+def run_of(words: Sequence[str]) -> Recorded | None:
+    """Return the recorded run where it is the one source that is named."""
+    kind, _, rest = words[0].partition(":")
+    return Recorded.open(_run_dir(rest)) if len(words) == 1 and kind == RUN and rest else None
+
+
+def _open(word: str, config: Config, span: Span, treatment: Treatment | None) -> MarketSource:
+    kind, _, rest = word.partition(":")
+    if kind == KLINES and rest:
+        return BarSource(_series(word, open_klines(find(rest), treatment)), config, span)
+    if kind == RUN and rest:
+        return _part(RunSource(Recorded.open(_run_dir(rest)), word), span, config)
+    try:
+        frames = open_source(word, RATE_PER_S if config.embedded is None else _rate(config))
+    except ConfigError as error:
+        raise ConfigError(f"--source: {word!r} is no source.", [f"allowed: {ALLOWED}"]) from error
+    named = None if config.embedded is None else config.embedded.history
+    history = None if named is None else open_history(named, frames.facts)
+    source = FrameSource(frames, config, history)
+    if source.end_ms is None and span.to_ms is None:
+        start = max(source.origin_ms, span.from_ms or 0)
+        span = span._replace(to_ms=start + config.duration_ms)
+    return _part(source, span, config)
+
+
+def _part(source: MarketSource, span: Span, config: Config) -> MarketSource:
+    return source if span == ALL else Part(source, span, config.market.warmup_bars)
+
+
+def _rate(config: Config) -> int:
+    return RATE_PER_S if config.embedded is None else config.embedded.rate_per_s
+
+
+def _run_dir(text: str) -> Path:
+    path = find(text)
+    if not (path / "manifest.json").is_file():
+        raise Refusal(f"{path}: no run's folder: no manifest.json in it.", "See: minibot runs")
+    return path
+
+
+def _series(word: str, found: KlineSet) -> BarSeries:
+    klines = found.klines
+    return BarSeries(
+        name=word,
+        symbol=found.symbol,
+        interval=found.interval,
+        first_ts=klines[0].open_ts,
+        end_ts=next_open(found.interval, klines[-1].open_ts),
+        price_increment=found.report.price_increment,
+        qty_increment=found.report.qty_increment,
+        candles=lambda: (
+            Candle(
+                k.open_ts,
+                next_open(found.interval, k.open_ts),
+                *(k.open, k.high, k.low, k.close, k.volume),
+            )
+            for k in klines
+        ),
+    )
