@@ -10,14 +10,17 @@ from minibot.backtest.sources import FrameSource
 from minibot.cli.output import progress_bar, show, show_json, shown_path
 from minibot.cli.selection import add_profile, find_run, var_of
 from minibot.cli.treatment import add_treatment, treatment_of
-from minibot.data.convert import Converted, check, convert, write_ticks
+from minibot.data.convert import Converted, Origin, check, convert, write_ticks
 from minibot.data.store import data_files
 from minibot.data.ticks import table_of_ticks
 from minibot.data.treatment import DataReport
 from minibot.events.model import MarketTick
 from minibot.events.order import TICKS as TICKS_QUEUE
+from minibot.exchanges.embedded.sources import find as find_source
 from minibot.exchanges.embedded.sources import open_source
+from minibot.exchanges.embedded.tape import DEMO_TAPE
 from minibot.kernel.errors import ConfigError
+from minibot.kernel.files import hash_file, read_hashed
 from minibot.replay.recorded import Recorded
 from minibot.runtime.config import load_config
 from minibot.runtime.paths import PROJECT, find, resolve
@@ -28,7 +31,7 @@ EXAMPLE = "minibot data check BTCUSDT-1m-2025-01.zip; minibot data convert *.zip
 FINE, TROUBLE = 0, 1
 # Messages per second of market time, for sources that make their own.
 RATE_PER_S = 20
-Ticks = tuple[Path, tuple[str, ...], Iterator[tuple[MarketTick, int]]]
+Ticks = tuple[Origin, tuple[str, ...], Iterator[tuple[MarketTick, int]]]
 
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
@@ -91,10 +94,11 @@ def _convert(arguments: argparse.Namespace) -> int:
             names = {"symbol": arguments.symbol, "interval": arguments.interval}
             written += convert(paths, out, treatment, **names)
         for word in words:
-            path, symbols, _ = _ticks(word, arguments)
+            name, symbols, _ = _ticks(word, arguments)
             for symbol in symbols:
-                table = table_of_ticks(path, symbol, _ticks(word, arguments)[2])
-                written.append(write_ticks(table, out, treatment))
+                table = table_of_ticks(Path(word), symbol, _ticks(word, arguments)[2])
+                made_of = [name._replace(rows=len(table))]
+                written.append(write_ticks(table, out, treatment, made_of))
     if arguments.json:
         show_json([each.to_json() for each in written])
         return FINE
@@ -108,12 +112,16 @@ def _ticks(word: str, arguments: argparse.Namespace) -> Ticks:
     """Return where ticks come from, whose they are, and the ticks with their times."""
     kind, _, rest = word.partition(":")
     if kind == "run":
-        recorded = Recorded.open(find_run(rest, var_of(arguments)))
+        run_dir = find_run(rest, var_of(arguments))
+        recorded = Recorded.open(run_dir)
+        seal = run_dir / "seal.json"
+        root = str(read_hashed(seal)["root"]) if seal.exists() else ""
         events = (event for _, event in recorded.events(TICKS_QUEUE))
-        config = recorded.manifest.config
         ticks = ((e.payload, e.ts) for e in events if isinstance(e.payload, MarketTick))
-        return recorded.run_dir / "manifest.json", tuple(config["binance"]["symbols"]), ticks
-    config_of = load_config(Path(arguments.config), arguments.set)
-    source = FrameSource(open_source(word, RATE_PER_S), config_of)
+        symbols = tuple(recorded.manifest.config["binance"]["symbols"])
+        return Origin(run_dir.name, root, 0), symbols, ticks
+    profile = load_config(Path(arguments.config), arguments.set)
+    source = FrameSource(open_source(word, RATE_PER_S), profile)
+    digest = hash_file(DEMO_TAPE if rest == "demo" else find_source(rest))[1]
     roots = ((r.payload, r.ts) for r in source.roots() if isinstance(r.payload, MarketTick))
-    return Path(rest), source.symbols, roots
+    return Origin(rest, digest, 0), source.symbols, roots

@@ -8,18 +8,20 @@ file, in order of time; where they meet they are judged like the rows of one fil
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from minibot.data.columns import PLACES, SUFFIX, Column, Columns, amounts, write_columns
+from minibot.data.kline import Kline
 from minibot.data.klines import (
-    Kline,
+    KLINES,
     KlineSet,
     inspect_klines,
     merged,
     open_klines,
+    report_of,
 )
 from minibot.data.ticks import (
     AMOUNTS,
@@ -30,10 +32,8 @@ from minibot.data.ticks import (
     open_trades,
 )
 from minibot.data.treatment import DataReport, Treatment
-from minibot.kernel.errors import Refusal
 from minibot.kernel.files import hash_file
 
-KLINES, TRADES, TICKS = "klines", "trades", "ticks"
 _EXACT: Final = frozenset({"open_ts", "close_ts", "trades"})
 
 
@@ -48,6 +48,19 @@ class Converted:
     def to_json(self) -> dict[str, Any]:
         """Return it as JSON."""
         return {"path": str(self.path), "sha256": self.sha256, **self.report.to_json()}
+
+
+class Origin(NamedTuple):
+    """What a file of columns was made of: a file with its sha256, or a run with its seal's root."""
+
+    name: str
+    sha256: str
+    rows: int
+
+
+def origin(report: DataReport) -> Origin:
+    """Return the file that a report is about."""
+    return Origin(report.path.name, hash_file(report.path)[1], report.rows)
 
 
 def convert(
@@ -82,18 +95,22 @@ def convert(
             found = open_klines(path, treatment, symbol=symbol, interval=interval)
             klines.setdefault((found.symbol, found.interval), []).append(found)
     written = [
-        write_klines(merged(sets, treatment), out, treatment, [each.report for each in sets])
+        write_klines(
+            merged(sets, treatment), out, treatment, [origin(each.report) for each in sets]
+        )
         for sets in klines.values()
     ]
     written += [
-        write_ticks(joined(tables, treatment), out, treatment, [each.report for each in tables])
+        write_ticks(
+            joined(tables, treatment), out, treatment, [origin(each.report) for each in tables]
+        )
         for tables in trades.values()
     ]
     return written
 
 
 def write_klines(
-    found: KlineSet, out: Path, treatment: Treatment, sources: Sequence[DataReport]
+    found: KlineSet, out: Path, treatment: Treatment, sources: Sequence[Origin]
 ) -> Converted:
     """Write klines as columns and return what was written."""
     path = out / f"{found.symbol}-{found.interval}{SUFFIX}"
@@ -108,7 +125,7 @@ def write_klines(
 
 
 def write_ticks(
-    table: TickTable, out: Path, treatment: Treatment, sources: Sequence[DataReport] = ()
+    table: TickTable, out: Path, treatment: Treatment, sources: Sequence[Origin] = ()
 ) -> Converted:
     """Write ticks or trades as columns and return what was written."""
     kind = table.report.kind
@@ -122,13 +139,8 @@ def write_ticks(
 
 
 def _about(
-    kind: str, report: DataReport, treatment: Treatment, sources: Sequence[DataReport]
+    kind: str, report: DataReport, treatment: Treatment, sources: Sequence[Origin]
 ) -> dict[str, Any]:
-    files = []
-    for source in sources:
-        size, digest = hash_file(source.path)
-        name = source.path.name
-        files.append({"name": name, "bytes": size, "sha256": digest, "rows": source.rows})
     return {
         "kind": kind,
         "symbol": report.symbol,
@@ -137,44 +149,9 @@ def _about(
         "end_ts": report.end_ts,
         "price_increment": report.price_increment,
         "qty_increment": report.qty_increment,
-        "sources": files,
+        "sources": [source._asdict() for source in sources],
         "treatment": treatment.to_json(),
     }
-
-
-# --- reading back ----------------------------------------------------------------------------
-
-
-def klines_of(columns: Columns) -> Iterator[Kline]:
-    """Yield the klines of a file of columns, all amounts in units of 10**-8.
-
-    Raises:
-        Refusal: It holds something else.
-    """
-    if columns.kind != KLINES:
-        raise Refusal(f"{columns.path}: holds {columns.kind}, not klines.", "Name another one.")
-    factors = [10 ** (PLACES - columns.places(name)) for name in Kline._fields[2:8]]
-    taker = [10 ** (PLACES - columns.places(name)) for name in Kline._fields[9:]]
-    factors_all = [1, 1, *factors, 1, *taker]
-    if set(factors_all) == {1}:
-        for row in columns.walk(Kline._fields):
-            yield Kline._make(row)
-        return
-    for row in columns.walk(Kline._fields):
-        yield Kline._make(value * factor for value, factor in zip(row, factors_all, strict=True))
-
-
-def report_of(columns: Columns) -> DataReport:
-    """Return what a file of columns says of itself."""
-    header = columns.header
-    report = DataReport(columns.path, columns.kind, columns.symbol, columns.interval, columns.rows)
-    report.first_ts, report.end_ts = int(header["first_ts"]), int(header["end_ts"])
-    report.price_increment = str(header["price_increment"])
-    report.qty_increment = str(header["qty_increment"])
-    if header["treatment"]:
-        said = ", ".join(f"{name} {word}" for name, word in header["treatment"].items())
-        report.notes.append(f"treated when it was converted: {said}")
-    return report
 
 
 def check(path: Path, treatment: Treatment, *, symbol: str = "", interval: str = "") -> DataReport:

@@ -7,53 +7,25 @@ is wrong is in the report, and refuses the file unless the `Treatment` settles i
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from math import gcd
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final
 
-from minibot.data.treatment import (
-    DAMAGED,
-    DUPLICATES,
-    GAPS,
-    MISALIGNED,
-    ORDER,
-    PRICES,
-    ROWS,
-    UNITS,
-    ZERO_VOLUME,
-    DataReport,
-    Treatment,
-    clock_text,
-)
-from minibot.events.numbers import format_fixed
-from minibot.exchanges.embedded.bars import INTERVALS, next_open, open_of
-from minibot.exchanges.embedded.decimals import PLACES, to_units
-from minibot.exchanges.embedded.kline_rows import BadRow, Cells, rows_of, time_of
+from minibot.data.columns import PLACES, SUFFIX, Columns
+from minibot.data.kline import Kline, kline_of
+from minibot.data.mending import Numbered, treat
+from minibot.data.store import data_files
+from minibot.data.treatment import DAMAGED, ROWS, UNITS, ZERO_VOLUME, DataReport, Treatment
+from minibot.exchanges.embedded.bars import INTERVALS
+from minibot.exchanges.embedded.kline_rows import BadRow, rows_of
 from minibot.kernel.errors import Refusal
 
 _NAME: Final = re.compile(r"^([A-Za-z0-9]+?)(?:_([A-Za-z0-9]+))?-")
 _NAMED_INTERVAL: Final = re.compile(r"-(\d+(?:mo|[smhdwM]))(?:[-.]|$)")
-# A hole as long as this is no hole but another file, or an error of its times.
-FLAT_BARS_MAX: Final = 1_000_000
-
-
-class Kline(NamedTuple):
-    """One kline; `open_ts` and `close_ts` in Unix ms, all amounts in units of 10**-8."""
-
-    open_ts: int
-    close_ts: int
-    open: int
-    high: int
-    low: int
-    close: int
-    volume: int
-    quote_volume: int
-    trades: int
-    taker_volume: int
-    taker_quote: int
+KLINES: Final = "klines"
+"""What a file of columns says that holds klines."""
 
 
 @dataclass(slots=True)
@@ -72,16 +44,15 @@ class KlineSet:
         return len(self.klines)
 
 
-Numbered = tuple[int, Kline]
-
-
 def open_klines(
     path: Path, treatment: Treatment | None = None, *, symbol: str = "", interval: str = ""
 ) -> KlineSet:
-    """Return the klines of a file.
+    """Return the klines of a file, or of all files of a folder.
+
+    A file of columns was judged when it was converted; what was settled then is in its report.
 
     Args:
-        path: JSON rows, CSV, archive zip, or feather.
+        path: JSON rows, CSV, archive zip, feather, columns, or a folder of one series.
         treatment: What to do with what is wrong; refuses by default.
         symbol: Whose they are; by default what the file's name begins with.
         interval: How long a bar is; by default the shortest step between rows, else the name's.
@@ -90,7 +61,15 @@ def open_klines(
         Refusal: Missing, damaged, empty, no klines, or trouble that the treatment refuses.
     """
     treatment = treatment or Treatment()
-    found = inspect_klines(path, treatment, symbol=symbol, interval=interval)
+    names = {"symbol": symbol, "interval": interval}
+    if path.is_dir():
+        sets = [open_klines(each, treatment, **names) for each in data_files(path)]
+        return merged(sets, treatment)
+    if path.suffix == SUFFIX:
+        with Columns(path) as columns:
+            klines = list(klines_of(columns))
+            return KlineSet(columns.symbol, columns.interval, klines, report_of(columns))
+    found = inspect_klines(path, treatment, **names)
     found.report.judge(treatment)
     if not found.klines:
         raise Refusal(f"{path}: a kline file without any row.", "Name another one.")
@@ -105,7 +84,7 @@ def inspect_klines(
     Raises:
         Refusal: Missing, other columns altogether, or its symbol or interval cannot be told.
     """
-    report = DataReport(path, "klines", symbol or symbol_of(path))
+    report = DataReport(path, KLINES, symbol or symbol_of(path))
     rows = list(_read(path, report))
     if not rows and not report.troubles:
         raise Refusal(f"{path}: a kline file without any row.", "Name another one.")
@@ -180,161 +159,6 @@ def _read(path: Path, report: DataReport) -> Iterator[Numbered]:
         report.add(DAMAGED, number, 0, f"last whole row; {refusal.message}")
 
 
-def kline_of(cells: Cells | BadRow) -> tuple[Kline, str] | BadRow:
-    """Return the kline of twelve cells with the unit of its times, or what is wrong with them.
-
-    A file that tells no close time closes its bars a millisecond before the next one opens; what
-    else it does not tell is zero.
-    """
-    if isinstance(cells, BadRow):
-        return cells
-    opened = time_of(cells[0])
-    if opened is None:
-        return BadRow(f"has no open time but {cells[0][:40]!r}")
-    closed = time_of(cells[6]) if cells[6] not in ("", "0") else (0, opened[1])
-    if closed is None or closed[1] != opened[1]:
-        return BadRow(f"has no close time but {cells[6][:40]!r}")
-    try:
-        open_, high, low, close, volume = map(_units, cells[1:6])
-        quote, taker, taker_quote = (_units(cells[index] or "0") for index in (7, 9, 10))
-        trades = int(cells[8] or "0")
-    except ValueError as error:
-        return BadRow(f"has no number ({error})")
-    return (
-        Kline(
-            *(opened[0], closed[0], open_, high, low, close, volume),
-            *(quote, trades, taker, taker_quote),
-        ),
-        opened[1],
-    )
-
-
-def _units(text: str) -> int:
-    """Return a decimal string in units of 10**-8; a minus is taken, to be told apart later."""
-    if not text.replace(".", "", 1).removeprefix("-").isdigit() or not text.isascii():
-        raise ValueError(f"{text[:40]!r}")
-    return -to_units(text[1:]) if text[0] == "-" else to_units(text)
-
-
-# --- treating --------------------------------------------------------------------------------
-
-
-def treat(rows: list[Numbered], report: DataReport, treatment: Treatment) -> list[Kline]:
-    """Return the klines that the treatment leaves, in order; what was found is in the report."""
-    rows = _in_order(rows, report)
-    rows = _once(rows, report, treatment)
-    rows = [row for row in rows if _is_sound(row, report, treatment)]
-    klines = _without_holes(rows, report, treatment)
-    report.rows = len(klines)
-    if klines:
-        report.first_ts = klines[0].open_ts
-        report.end_ts = next_open(report.interval, klines[-1].open_ts)
-        report.price_increment = increment(
-            amount
-            for kline in klines
-            for amount in (kline.open, kline.high, kline.low, kline.close)
-        )
-        report.qty_increment = increment(kline.volume for kline in klines)
-    return klines
-
-
-def _in_order(rows: list[Numbered], report: DataReport) -> list[Numbered]:
-    is_sorted = True
-    for (_, former), (number, later) in pairwise(rows):
-        if later.open_ts < former.open_ts:
-            is_sorted = False
-            report.add(ORDER, number, later.open_ts, f"after {clock_text(former.open_ts)}")
-    return rows if is_sorted else sorted(rows, key=lambda row: row[1].open_ts)
-
-
-def _once(rows: list[Numbered], report: DataReport, treatment: Treatment) -> list[Numbered]:
-    kept: list[Numbered] = []
-    for number, kline in rows:
-        if not kept or kept[-1][1].open_ts != kline.open_ts:
-            kept.append((number, kline))
-            continue
-        former = kept[-1]
-        how = "the same again" if former[1] == kline else "otherwise"
-        report.add(DUPLICATES, number, kline.open_ts, f"{how}, row {former[0]} stands already")
-        if treatment.duplicates == "last":
-            kept[-1] = (number, kline)
-    return kept
-
-
-def _is_sound(row: Numbered, report: DataReport, treatment: Treatment) -> bool:
-    """Count what is wrong with one row; return whether it stays."""
-    number, kline = row
-    ts = kline.open_ts
-    if open_of(report.interval, ts) != ts:
-        report.add(MISALIGNED, number, ts, f"no multiple of {report.interval}")
-        return treatment.misaligned != "drop"
-    low, high = kline.low, kline.high
-    if not 0 < low <= min(kline.open, kline.close) <= max(kline.open, kline.close) <= high:
-        report.add(PRICES, number, ts, _prices_text(kline))
-        return treatment.prices != "drop"
-    if min(kline.volume, kline.quote_volume, kline.trades) < 0:
-        report.add(ROWS, number, ts, "a volume or a count below zero")
-        return treatment.rows != "drop"
-    if kline.volume == 0:
-        report.add(ZERO_VOLUME, number, ts, "no volume")
-        return treatment.zero_volume != "drop"
-    return True
-
-
-def _prices_text(kline: Kline) -> str:
-    names = ("open", "high", "low", "close")
-    return ", ".join(f"{name} {format_fixed(getattr(kline, name), PLACES)}" for name in names)
-
-
-def _without_holes(rows: list[Numbered], report: DataReport, treatment: Treatment) -> list[Kline]:
-    """Count the holes, fill them where wanted, and give each bar a close time."""
-    interval = report.interval
-    klines: list[Kline] = []
-    due = rows[0][1].open_ts if rows else 0
-    for number, kline in rows:
-        if kline.open_ts > due:
-            missing = bars_between(interval, due, kline.open_ts)
-            what = f"{missing} missing from {clock_text(due)}"
-            report.add(GAPS, number, kline.open_ts, what, missing)
-            if treatment.gaps == "flat" and missing <= FLAT_BARS_MAX:
-                klines += flat_bars(klines[-1].close, interval, due, kline.open_ts)
-        due = next_open(interval, kline.open_ts)
-        klines.append(kline if kline.close_ts else kline._replace(close_ts=due - 1))
-    return klines
-
-
-def bars_between(interval: str, from_ts: int, to_ts: int) -> int:
-    """Return how many bars open from `from_ts` on and before `to_ts`."""
-    length_ms = INTERVALS[interval]
-    if length_ms:
-        return -(-(to_ts - from_ts) // length_ms)
-    count = 0
-    while from_ts < to_ts:
-        from_ts, count = next_open(interval, from_ts), count + 1
-    return count
-
-
-def flat_bars(price: int, interval: str, from_ts: int, to_ts: int) -> Iterator[Kline]:
-    """Yield bars without volume at a price, for a hole."""
-    while from_ts < to_ts:
-        until = next_open(interval, from_ts)
-        yield Kline(from_ts, until - 1, price, price, price, price, 0, 0, 0, 0, 0)
-        from_ts = until
-
-
-def increment(amounts: Iterable[int]) -> str:
-    """Return the finest power of ten that the amounts need, as decimal text: `0.01`."""
-    common = 0
-    for amount in amounts:
-        common = gcd(common, amount)
-        if common == 1:
-            break
-    places = PLACES
-    while places and common and common % 10 == 0:
-        common, places = common // 10, places - 1
-    return format_fixed(1, places)
-
-
 def merged(sets: list[KlineSet], treatment: Treatment) -> KlineSet:
     """Return several sets of one symbol and interval as one, judged again where they meet.
 
@@ -354,3 +178,38 @@ def merged(sets: list[KlineSet], treatment: Treatment) -> KlineSet:
     report.troubles.pop(ZERO_VOLUME, None)  # Settled file by file.
     report.judge(treatment)
     return KlineSet(first.symbol, first.interval, klines, report)
+
+
+# --- columns ---------------------------------------------------------------------------------
+
+
+def klines_of(columns: Columns) -> Iterator[Kline]:
+    """Yield the klines of a file of columns, all amounts in units of 10**-8.
+
+    Raises:
+        Refusal: It holds something else.
+    """
+    if columns.kind != KLINES:
+        raise Refusal(f"{columns.path}: holds {columns.kind}, not klines.", "Name another one.")
+    factors = [10 ** (PLACES - columns.places(name)) for name in Kline._fields[2:8]]
+    taker = [10 ** (PLACES - columns.places(name)) for name in Kline._fields[9:]]
+    factors_all = [1, 1, *factors, 1, *taker]
+    if set(factors_all) == {1}:
+        for row in columns.walk(Kline._fields):
+            yield Kline._make(row)
+        return
+    for row in columns.walk(Kline._fields):
+        yield Kline._make(value * factor for value, factor in zip(row, factors_all, strict=True))
+
+
+def report_of(columns: Columns) -> DataReport:
+    """Return what a file of columns says of itself."""
+    header = columns.header
+    report = DataReport(columns.path, columns.kind, columns.symbol, columns.interval, columns.rows)
+    report.first_ts, report.end_ts = int(header["first_ts"]), int(header["end_ts"])
+    report.price_increment = str(header["price_increment"])
+    report.qty_increment = str(header["qty_increment"])
+    if header["treatment"]:
+        said = ", ".join(f"{name} {word}" for name, word in header["treatment"].items())
+        report.notes.append(f"treated when it was converted: {said}")
+    return report

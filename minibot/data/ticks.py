@@ -14,7 +14,8 @@ from operator import lt
 from pathlib import Path
 from typing import Final
 
-from minibot.data.klines import increment, symbol_of
+from minibot.data.kline import increment
+from minibot.data.klines import symbol_of
 from minibot.data.treatment import (
     DAMAGED,
     DUPLICATES,
@@ -36,6 +37,9 @@ from minibot.kernel.errors import Refusal
 
 IS_TRADE, IS_TAKER_SELL, HAS_EXCHANGE_TS = 1, 2, 4
 """Bits of the column `flags`."""
+
+TRADES, TICKS = "trades", "ticks"
+"""What a table holds: trades without a touch, or market ticks with theirs."""
 
 TRADE_COLUMNS: Final = ("ts", "price", "qty", "trade_id", "flags")
 TICK_COLUMNS: Final = (
@@ -92,7 +96,7 @@ def open_trades(path: Path, treatment: Treatment | None = None, *, symbol: str =
 
 def inspect_trades(path: Path, treatment: Treatment, *, symbol: str = "") -> TickTable:
     """Return the trades of a file with its report, which has not been judged yet."""
-    report = DataReport(path, "trades", symbol or symbol_of(path))
+    report = DataReport(path, TRADES, symbol or symbol_of(path))
     columns = empty_columns(TRADE_COLUMNS)
     _read(path, report, columns)
     table = TickTable(report.symbol, columns, report)
@@ -115,7 +119,7 @@ def table_of_ticks(path: Path, symbol: str, ticks: Iterable[tuple[MarketTick, in
         if tick.symbol == symbol:
             for append, value in zip(appends, _values(tick, ts), strict=True):
                 append(value)
-    table = TickTable(symbol, columns, DataReport(path, "ticks", symbol))
+    table = TickTable(symbol, columns, DataReport(path, TICKS, symbol))
     _sum_up(table)
     return table
 

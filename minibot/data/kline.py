@@ -1,0 +1,96 @@
+"""One kline in exact whole numbers, and what a row of cells, a hole or a price step mean in it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from math import gcd
+from typing import NamedTuple
+
+from minibot.events.numbers import format_fixed
+from minibot.exchanges.embedded.bars import INTERVALS, next_open
+from minibot.exchanges.embedded.decimals import PLACES, to_units
+from minibot.exchanges.embedded.kline_rows import BadRow, Cells, time_of
+
+
+class Kline(NamedTuple):
+    """One kline; `open_ts` and `close_ts` in Unix ms, all amounts in units of 10**-8."""
+
+    open_ts: int
+    close_ts: int
+    open: int
+    high: int
+    low: int
+    close: int
+    volume: int
+    quote_volume: int
+    trades: int
+    taker_volume: int
+    taker_quote: int
+
+
+def kline_of(cells: Cells | BadRow) -> tuple[Kline, str] | BadRow:
+    """Return the kline of twelve cells with the unit of its times, or what is wrong with them.
+
+    A file that tells no close time closes its bars a millisecond before the next one opens; what
+    else it does not tell is zero.
+    """
+    if isinstance(cells, BadRow):
+        return cells
+    opened = time_of(cells[0])
+    if opened is None:
+        return BadRow(f"has no open time but {cells[0][:40]!r}")
+    closed = time_of(cells[6]) if cells[6] not in ("", "0") else (0, opened[1])
+    if closed is None or closed[1] != opened[1]:
+        return BadRow(f"has no close time but {cells[6][:40]!r}")
+    try:
+        open_, high, low, close, volume = map(_units, cells[1:6])
+        quote, taker, taker_quote = (_units(cells[index] or "0") for index in (7, 9, 10))
+        trades = int(cells[8] or "0")
+    except ValueError as error:
+        return BadRow(f"has no number ({error})")
+    return (
+        Kline(
+            *(opened[0], closed[0], open_, high, low, close, volume),
+            *(quote, trades, taker, taker_quote),
+        ),
+        opened[1],
+    )
+
+
+def _units(text: str) -> int:
+    """Return a decimal string in units of 10**-8; a minus is taken, to be told apart later."""
+    if not text.replace(".", "", 1).removeprefix("-").isdigit() or not text.isascii():
+        raise ValueError(f"{text[:40]!r}")
+    return -to_units(text[1:]) if text[0] == "-" else to_units(text)
+
+
+def bars_between(interval: str, from_ts: int, to_ts: int) -> int:
+    """Return how many bars open from `from_ts` on and before `to_ts`."""
+    length_ms = INTERVALS[interval]
+    if length_ms:
+        return -(-(to_ts - from_ts) // length_ms)
+    count = 0
+    while from_ts < to_ts:
+        from_ts, count = next_open(interval, from_ts), count + 1
+    return count
+
+
+def flat_bars(price: int, interval: str, from_ts: int, to_ts: int) -> Iterator[Kline]:
+    """Yield bars without volume at a price, for a hole."""
+    while from_ts < to_ts:
+        until = next_open(interval, from_ts)
+        yield Kline(from_ts, until - 1, price, price, price, price, 0, 0, 0, 0, 0)
+        from_ts = until
+
+
+def increment(amounts: Iterable[int]) -> str:
+    """Return the finest power of ten that the amounts need, as decimal text: `0.01`."""
+    common = 0
+    for amount in amounts:
+        common = gcd(common, amount)
+        if common == 1:
+            break
+    places = PLACES
+    while places and common and common % 10 == 0:
+        common, places = common // 10, places - 1
+    return format_fixed(1, places)

@@ -1,0 +1,96 @@
+"""Stored data as a backtest takes it: the words `klines:` and `columns:`, and ticks as events.
+
+A source of a backtest yields events of a market role. Klines come as `KlineSet`; columns of ticks
+give back the very `market_tick` payloads that they were made of, but for `recv_mono_ns`, which is
+the time of the machine that recorded them and is set to the tick's own time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+from minibot.data.columns import SUFFIX, Columns
+from minibot.data.store import data_files
+from minibot.data.ticks import (
+    HAS_EXCHANGE_TS,
+    IS_TAKER_SELL,
+    IS_TRADE,
+    TICK_COLUMNS,
+    TICKS,
+    TRADE_COLUMNS,
+    TRADES,
+)
+from minibot.events.model import BUY, SELL, MarketTick
+from minibot.exchanges.embedded.decimals import to_text
+from minibot.kernel.errors import Refusal
+
+NS_PER_MS: Final = 1_000_000
+# Prices and sizes repeat; the texts of so many are kept.
+TEXTS_MAX: Final = 65_536
+
+
+class Texts(dict[int, str]):
+    """Amounts in units of 10**-8 as the venue writes them, remembered."""
+
+    def __missing__(self, units: int) -> str:
+        """Return the text of an amount that was not asked for yet."""
+        if len(self) >= TEXTS_MAX:
+            self.clear()
+        text = self[units] = to_text(units)
+        return text
+
+
+def column_files(path: Path) -> list[Columns]:
+    """Return the files of columns that a path names, open: one file, or all of a folder.
+
+    Raises:
+        Refusal: There is none, or one is damaged.
+    """
+    paths = [each for each in data_files(path) if each.name.endswith(SUFFIX)]
+    if not paths:
+        raise Refusal(f"{path}: no file of columns.", "Make some: minibot data convert.")
+    return [Columns(each) for each in paths]
+
+
+def ticks_of(columns: Columns, first: int = 0, last: int | None = None) -> Iterator[MarketTick]:
+    """Yield the market ticks of rows `first` to `last` (excluded); `ts` stands in the column.
+
+    Raises:
+        Refusal: The file holds no market ticks: trades alone have no touch.
+    """
+    if columns.kind != TICKS:
+        what = f"holds {columns.kind}, not ticks with their touch"
+        raise Refusal(f"{columns.path}: {what}.", "Convert a run or a tape.")
+    texts, symbol = Texts(), columns.symbol
+    for row in columns.walk(TICK_COLUMNS, first, last):
+        ts, price, qty, trade_id, flags, bid, bid_qty, ask, ask_qty, exchange_ts = row
+        is_trade = flags & IS_TRADE
+        yield MarketTick(
+            symbol,
+            texts[price],
+            "trade" if is_trade else "quote",
+            texts[bid],
+            texts[bid_qty],
+            texts[ask],
+            texts[ask_qty],
+            ts * NS_PER_MS,
+            exchange_ts if flags & HAS_EXCHANGE_TS else None,
+            texts[qty] if is_trade else None,
+            (SELL if flags & IS_TAKER_SELL else BUY) if is_trade else None,
+            trade_id if is_trade else None,
+        )
+
+
+def trade_rows(columns: Columns) -> Iterator[tuple[int, ...]]:
+    """Yield (ts, price, qty, trade_id, flags) of trades or of the trades among ticks.
+
+    Raises:
+        Refusal: The file holds klines.
+    """
+    if columns.kind not in (TICKS, TRADES):
+        raise Refusal(f"{columns.path}: holds {columns.kind}, not trades.", "Name another one.")
+    for row in columns.walk(TRADE_COLUMNS):
+        if row[4] & IS_TRADE:
+            yield row
