@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from decimal import ROUND_HALF_EVEN, Decimal
 
 NONE = "-"
+DAY_MS = 86_400_000
 
 
 def money(amount: str | None, places: int = 2) -> str:
@@ -91,6 +92,13 @@ def clock(ms: int) -> str:
 def date_clock(ms: int) -> str:
     """Return a time in Unix milliseconds with its date, in UTC."""
     return _utc(ms).strftime("%Y-%m-%d %H:%M:%S")
+
+
+def moment(ms: int, span_ms: int) -> str:
+    """Return a time as a picture of a span needs it: the clock, day and clock, or the date."""
+    if span_ms < 2 * DAY_MS:
+        return clock(ms)
+    return _utc(ms).strftime("%m-%d %H:%M" if span_ms < 30 * DAY_MS else "%Y-%m-%d")
 
 
 def day(ms: int) -> str:
