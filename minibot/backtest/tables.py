@@ -28,6 +28,8 @@ from minibot.report.figures import (
 NO_TRADE: Final = "It did not trade."
 EXTREMES: Final = 5
 STRETCHES_SHOWN: Final = 60
+# Fewer days than a quarter say little about a year.
+DAYS_ENOUGH: Final = 90
 GROUPINGS: Final = (
     ("by_symbol", "By symbol"),
     ("by_entry_reason", "By entry reason"),
@@ -105,7 +107,7 @@ def figure_lines(figures: JsonObject) -> list[str]:
             cells = [_figure(figures, shown) for shown in pair]
             found.append(f"  {cells[0]:<46}  {cells[1]}".rstrip())
         found.append("")
-    return [*found, *_of_what(figures)]
+    return [*found, f"  {of_what(figures)}"]
 
 
 def _figure(figures: JsonObject, shown: Shown | None) -> str:
@@ -114,14 +116,14 @@ def _figure(figures: JsonObject, shown: Shown | None) -> str:
     return f"{shown.label:<25}{figure_text(shown.kind, figures.get(shown.key)):>19}"
 
 
-def _of_what(figures: JsonObject) -> list[str]:
+def of_what(figures: JsonObject) -> str:
     """Say from which returns the figures of a year come, or why there are none."""
     kind, number = figures["returns_of"], figures["returns"]
     if kind is None:
-        return ["  Too short for figures of a year: they need ten hours of market time."]
+        return "Too short for figures of a year: they need ten hours of market time."
     by = counted(number, f"{'daily' if kind == 'day' else 'hourly'} return")
-    few = "" if kind == "day" and number >= 90 else "; few, so doubt them"
-    return [f"  Sharpe, Sortino, Calmar, CAGR and volatility from {by}{few}."]
+    few = "" if kind == "day" and number >= DAYS_ENOUGH else "; few, so doubt them"
+    return f"Sharpe, Sortino, Calmar, CAGR and volatility from {by}{few}."
 
 
 def best(trades: Sequence[JsonObject]) -> list[JsonObject]:
