@@ -7,10 +7,12 @@ from pathlib import Path
 from typing import Final
 
 from minibot.backtest.driver import run_backtest
+from minibot.backtest.jobs import Job
 from minibot.backtest.result import BacktestResult
 from minibot.backtest.span import ALL, parse_span
 from minibot.backtest.words import open_market, run_of
 from minibot.cli.output import progress_bar, show
+from minibot.cli.searching import add_flags, search
 from minibot.cli.selection import add_profile
 from minibot.events.money import amount_text
 from minibot.report.figures import counted, date_clock, money
@@ -38,6 +40,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
         metavar="FROM-TO",
         help="trade this part alone; what lies before warms up the indicators: 20250101-20250701",
     )
+    add_flags(command)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -45,6 +48,9 @@ def run(arguments: argparse.Namespace) -> int:
     words = arguments.source or [DEFAULT_SOURCE]
     config = profile_of(arguments, words)
     span = parse_span(arguments.timerange) if arguments.timerange else ALL
+    done = search(arguments, Job(tuple(words), config.raw, span=span))
+    if done is not None:
+        return done
     market = open_market(words, config, span)
     with progress_bar(f"backtest {market.name}") as show_progress:
         result = run_backtest(market, config, show_progress)

@@ -1,0 +1,81 @@
+"""What `minibot backtest` offers beside one pass: assumptions side by side, checks, sweeps."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Final
+
+from minibot.backtest.jobs import Job
+from minibot.backtest.sweep import (
+    SORTABLE,
+    keep_sweep,
+    parse_axis,
+    points_of,
+    run_sweep,
+    sweep_document,
+    sweep_lines,
+)
+from minibot.backtest.workers import default_jobs
+from minibot.cli.output import progress_bar, show, shown_path
+from minibot.cli.selection import var_of
+from minibot.execution.fill_models import FILL_MODELS
+from minibot.report.figures import counted
+
+ALL_FILLS: Final = "all"
+
+
+def add_flags(command: argparse.ArgumentParser) -> None:
+    """Add the flags of these."""
+    command.add_argument(
+        "--fills",
+        choices=(ALL_FILLS, *FILL_MODELS),
+        default=ALL_FILLS,
+        help="under which fill assumption: all three side by side (default), or one alone",
+    )
+    command.add_argument(
+        "--sweep",
+        action="append",
+        default=[],
+        metavar="SECTION.KEY=A,B,C",
+        help="one backtest for each value; several of these are a grid",
+    )
+    command.add_argument(
+        "--sort-by",
+        choices=SORTABLE,
+        default="pnl",
+        metavar="FIGURE",
+        help=f"the best of a sweep by this first: {', '.join(SORTABLE)} (default: pnl)",
+    )
+    command.add_argument(
+        "--jobs",
+        type=int,
+        default=default_jobs(),
+        metavar="N",
+        help="how many processes to use (default: one for each core)",
+    )
+
+
+def search(arguments: argparse.Namespace, job: Job) -> int | None:
+    """Do what was asked for instead of a plain backtest; None when nothing was."""
+    if arguments.sweep:
+        return sweep(arguments, job)
+    return None
+
+
+def sweep(arguments: argparse.Namespace, job: Job) -> int:
+    """Run a grid and keep it; 0, also where risk stopped single rows."""
+    axes = [parse_axis(text) for text in arguments.sweep]
+    points = points_of(job, axes)
+    with progress_bar(f"{counted(len(points), 'backtest')}") as show_progress:
+        rows = run_sweep(job, points, arguments.jobs, show_progress)
+    document = sweep_document(job, axes, rows, arguments.sort_by)
+    path = keep_sweep(document, var_of(arguments))
+    keys = ", ".join(axis.key for axis in axes)
+    lines = [
+        f"{counted(len(rows), 'backtest')} over {keys}, best by {arguments.sort_by} first",
+        *sweep_lines(rows, arguments.sort_by),
+        "The best of many is partly luck: see minibot optimise for figures out of sample.",
+        f"kept          {shown_path(path)}",
+    ]
+    show(arguments, document, lines)
+    return 0
