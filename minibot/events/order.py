@@ -260,6 +260,11 @@ class Inputs:
             self.is_opened = True
         return Taken(name, line, event, not self._known.admit(name, event.id, line.json))
 
+    @property
+    def waits(self) -> bool:
+        """Whether anything waits, as far as was looked; no file is read."""
+        return any([ahead.waits for ahead in self._ahead.values()])
+
     def backlog(self) -> int:
         """Return how many published lines have not been taken."""
         return sum(reader.backlog() for reader in self.readers.values())

@@ -308,7 +308,7 @@ class Shell:
             took += 1
             if not self._apply(taken):
                 return None
-        self.context.heartbeat.waiting = self.inputs.backlog()
+        self.context.heartbeat.waiting = self.inputs.backlog() if self.inputs.waits else 0
         return took
 
     def _apply(self, taken: Taken) -> bool:
