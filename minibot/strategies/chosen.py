@@ -16,7 +16,7 @@ from minibot.kernel.errors import ConfigError, RunStop
 from minibot.strategies.declaration import Needs, Settings, parameter_violations, settings_of
 from minibot.strategies.examples.ema_cross import EmaCross
 from minibot.strategies.nore_strategy_v1 import NoreStrategyV1
-from minibot.strategies.own import own_strategy
+from minibot.strategies.own import failure, own_strategy
 from minibot.strategies.protocol import Strategy
 
 SHIPPED: Final[dict[str, type[Strategy]]] = {
@@ -36,6 +36,7 @@ class Chosen:
         cls: The strategy's class.
         settings: Values of its parameters.
         needs: What it declared.
+        path: The file of an own strategy, else the name of a shipped one.
         horizon_ms: How long a signal is meant to hold, market time.
         bars_from_ticks: Live bars are made from trades instead of taken from `bar` events.
     """
@@ -45,14 +46,21 @@ class Chosen:
     cls: type[Strategy]
     settings: Settings
     needs: Needs
+    path: str
     horizon_ms: int
     bars_from_ticks: bool
 
     def make(self, symbol: str) -> Strategy:
         """Return the strategy of one symbol; one that says nothing where it wants none."""
         symbols = self.needs.symbols
-        cls = Strategy if symbols and symbol not in symbols else self.cls
-        return cls(self.settings)
+        if symbols and symbol not in symbols:
+            return Strategy(self.settings)
+        try:
+            return self.cls(self.settings)
+        except RunStop:
+            raise
+        except Exception as error:  # Whatever it was, nothing can be decided without it.
+            raise failure(error, self.path) from error
 
 
 def choose(config: JsonObject) -> Chosen:
@@ -70,12 +78,20 @@ def choose(config: JsonObject) -> Chosen:
         first = next(iter(wrong))
         raise _invalid(f"strategy.parameters.{first} = {given[first]!r}: {wrong[first]}")
     settings = settings_of(cls.PARAMETERS, given, config)
+    path = section["source"]["path"] if "source" in section else section["name"]
+    try:
+        needs = cls.needs(settings)
+    except RunStop:
+        raise
+    except Exception as error:  # Whatever it was, nothing can be decided with it.
+        raise failure(error, path) from error
     return Chosen(
         name=section["name"],
         params_hash=params_hash(section),
         cls=cls,
         settings=settings,
-        needs=cls.needs(settings),
+        needs=needs,
+        path=path,
         horizon_ms=section["horizon_ms"],
         bars_from_ticks=section["bars_from_ticks"],
     )

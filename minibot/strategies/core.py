@@ -34,9 +34,11 @@ from minibot.events.model import (
     Signal,
 )
 from minibot.events.reasons import WARMUP
+from minibot.kernel.errors import RunStop
 from minibot.strategies.bars import ClosedBar, TickBars
 from minibot.strategies.chosen import Chosen, choose
 from minibot.strategies.decision import Decision
+from minibot.strategies.own import failure
 from minibot.strategies.protocol import Strategy
 from minibot.strategies.tick import Tick
 from minibot.strategies.view import NEVER, View
@@ -132,16 +134,16 @@ class StrategyCore:
         view.bid_qty = tick.bid_qty
         view.ask = tick.ask
         view.ask_qty = tick.ask_qty
-        if watched.builders and tick.is_trade:
-            barred = self._build(watched, tick)
+        barred = self._build(watched, tick) if watched.builders and tick.is_trade else None
+        try:
             decision = watched.strategy.on_tick(tick, view)
-            if decision is None or (barred is not None and barred.side != HOLD):
-                decision = barred
-        else:
-            decision = watched.strategy.on_tick(tick, view)
-        if decision is None:
-            return None
-        return self._weighed(watched, decision, now)
+        except RunStop:
+            raise
+        except Exception as error:  # Stops the run: the same tick would raise it again.
+            raise failure(error, self.chosen.path) from error
+        if barred is not None and (decision is None or barred.side != HOLD):
+            decision = barred
+        return None if decision is None else self._weighed(watched, decision, now)
 
     def drafts(
         self, symbol: str, decision: Decision, ts: int, cause_id: str, seq: int
@@ -197,11 +199,19 @@ class StrategyCore:
     def _hand_bar(self, watched: Watched, bar: ClosedBar) -> Decision | None:
         if bar.interval not in self.chosen.needs.intervals or not watched.view.take_bar(bar):
             return None
-        decision = watched.strategy.on_bar(bar, watched.view)
+        try:
+            decision = watched.strategy.on_bar(bar, watched.view)
+        except RunStop:
+            raise
+        except Exception as error:  # Stops the run: the same bar would raise it again.
+            raise failure(error, self.chosen.path) from error
         return decision if bar.is_live else None
 
     def _weighed(self, watched: Watched, decision: Decision, now: int) -> Decision | None:
         """Note a decision; return it unless it is a hold that says nothing new."""
+        if not isinstance(decision, Decision):
+            what = f"expected a Decision of buy, sell or hold, or None, found {decision!r}"
+            raise RunStop("strategy_role", "INVARIANT_BROKEN", f"{self.chosen.path}: {what}")
         watched.said = decision
         watched.said_ts = now
         if decision.side == HOLD:
@@ -269,7 +279,12 @@ class StrategyCore:
         if "depth" in gap.stream:
             watched.view.is_book_broken = True
             return
-        watched.strategy.on_gap(gap, watched.view)
+        try:
+            watched.strategy.on_gap(gap, watched.view)
+        except RunStop:
+            raise
+        except Exception as error:  # Stops the run: the same gap would raise it again.
+            raise failure(error, self.chosen.path) from error
         if "bookTicker" in gap.stream:
             return
         for builder in watched.builders:

@@ -1,16 +1,32 @@
-"""The operator's own strategy: from the text of its file to its class."""
+"""The operator's own strategy: from the text of its file to its class, with what it may have.
+
+The text is checked by its lines, then run with a few builtins and an import that hands out the
+allowed names of allowed modules and nothing behind them. That finds what is reached by accident
+and most of what is reached on purpose; it is no sandbox against malice. Who runs a stranger's
+strategy runs a stranger's program.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import sys
+from collections.abc import Mapping, Sequence
+from importlib import import_module
 from types import ModuleType
-from typing import Any
+from typing import Any, Final
 
 from minibot.kernel.errors import RunStop
+from minibot.strategies.allowed import instead_of, names_of, safe_builtins
 from minibot.strategies.protocol import Strategy
+from minibot.strategies.source_check import source_findings
+
+TOLD_MAX: Final = 20
 
 _LOADED: dict[str, type[Strategy]] = {}
+
+
+class ForbiddenImport(ImportError):
+    """A strategy asked while it ran for something that it may not have."""
 
 
 def own_strategy(path: str, text: str, sha256: str) -> type[Strategy]:
@@ -22,22 +38,71 @@ def own_strategy(path: str, text: str, sha256: str) -> type[Strategy]:
         sha256: What the text has to hash to.
 
     Raises:
-        RunStop: CONFIG_INVALID, with the line, for a text that is refused or defines no strategy.
+        RunStop: CONFIG_INVALID, with the lines, for a text that is refused or defines no strategy.
     """
     found = hashlib.sha256(text.encode()).hexdigest()
     if found != sha256:
         raise _invalid(f"{path}: expected sha256 {sha256}, found {found}")
     if sha256 not in _LOADED:
+        findings = [finding.told(path) for finding in source_findings(text)]
+        if findings:
+            more = [f"and {len(findings) - TOLD_MAX} more"] if len(findings) > TOLD_MAX else []
+            raise _invalid("\n  ".join([*findings[:TOLD_MAX], *more]))
         _LOADED[sha256] = _class_of(path, _run(path, text, sha256))
     return _LOADED[sha256]
 
 
+def failure(error: Exception, path: str) -> RunStop:
+    """Return the STOP that an error of a strategy means: the same inputs would raise it again."""
+    return RunStop(
+        "strategy_role",
+        "INVARIANT_BROKEN",
+        f"{line_of(error, path)}: {type(error).__name__}: {error}",
+    )
+
+
+def line_of(error: BaseException, path: str) -> str:
+    """Return `path, line N` of the innermost line of a strategy's file in an error's traceback."""
+    line, trace = 0, error.__traceback__
+    while trace is not None:
+        if trace.tb_frame.f_code.co_filename == path:
+            line = trace.tb_lineno
+        trace = trace.tb_next
+    return f"{path}, line {line}" if line else path
+
+
 def _run(path: str, text: str, sha256: str) -> dict[str, Any]:
     module = ModuleType(f"minibot_own_{sha256[:16]}")
-    sys.modules[module.__name__] = module
     namespace = vars(module)
-    exec(compile(text, path, "exec", dont_inherit=True), namespace)
+    namespace["__builtins__"] = {**safe_builtins(), "__import__": _import}
+    sys.modules[module.__name__] = module  # Dataclasses look their module up.
+    try:
+        exec(compile(text, path, "exec", dont_inherit=True), namespace)
+    except Exception as error:  # Whatever it was: this text does not run here.
+        del sys.modules[module.__name__]
+        raise _invalid(f"{line_of(error, path)}: {type(error).__name__}: {error}") from error
     return namespace
+
+
+def _import(
+    name: str,
+    namespace: Mapping[str, Any] | None = None,
+    local: Mapping[str, Any] | None = None,
+    fromlist: Sequence[str] | None = (),
+    level: int = 0,
+) -> ModuleType:
+    """Return a module that holds the allowed names of the one asked for, and no more."""
+    names = names_of(name) if level == 0 else None
+    if names is None:
+        raise ForbiddenImport(f"imports {name or '.'}; {instead_of(name)}")
+    if "." in name and not fromlist:
+        raise ForbiddenImport(f"imports {name} whole; write: from {name} import ...")
+    real = import_module(name)
+    shown = ModuleType(name)
+    for allowed in names:
+        if hasattr(real, allowed):
+            setattr(shown, allowed, getattr(real, allowed))
+    return shown
 
 
 def _class_of(path: str, namespace: dict[str, Any]) -> type[Strategy]:

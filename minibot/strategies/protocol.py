@@ -13,7 +13,7 @@ The core calls, in this order for one event
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 from minibot.events.model import Check as Check
 from minibot.events.model import Gap as Gap
@@ -32,16 +32,9 @@ from minibot.strategies.declaration import flag as flag
 from minibot.strategies.declaration import number as number
 from minibot.strategies.declaration import whole as whole
 from minibot.strategies.keeping import kept, put_back
+from minibot.strategies.native import mypyc_attr
 from minibot.strategies.tick import Tick as Tick
 from minibot.strategies.view import View as View
-
-if TYPE_CHECKING:
-    from mypy_extensions import mypyc_attr
-else:
-
-    def mypyc_attr(**options):
-        """Say to mypyc, which reads this word and does not call it, what a class allows."""
-        return lambda cls: cls
 
 
 @mypyc_attr(allow_interpreted_subclasses=True)
