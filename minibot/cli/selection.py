@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from minibot.cli.packed import ARCHIVE, unpacked
 from minibot.kernel.errors import Refusal
 from minibot.runtime.paths import Var, plain, resolve
 
@@ -21,11 +22,13 @@ def var_of(arguments: argparse.Namespace) -> Var:
     return Var(resolve("var"))
 
 
-def add_run(command: argparse.ArgumentParser) -> None:
-    """Add the RUN argument of a verb."""
-    command.add_argument(
-        "run_name", nargs="?", default=LATEST, metavar="RUN", help="run id, directory or latest"
-    )
+def add_run(command: argparse.ArgumentParser, *, needed: bool = False) -> None:
+    """Add the RUN argument of a verb; `needed` where another one follows it."""
+    said = "run id, directory or latest"
+    if needed:
+        command.add_argument("run_name", metavar="RUN", help=said)
+    else:
+        command.add_argument("run_name", nargs="?", default=LATEST, metavar="RUN", help=said)
 
 
 def add_zone(command: argparse.ArgumentParser) -> None:
@@ -45,7 +48,7 @@ def run_dir_of(arguments: argparse.Namespace) -> Path:
 
 
 def find_run(name: str, var: Var) -> Path:
-    """Return the folder of a run by id, directory or `latest`.
+    """Return the folder of a run by id, directory or `latest`; a packed one is unpacked first.
 
     Raises:
         Refusal: There is no such run.
@@ -60,6 +63,8 @@ def find_run(name: str, var: Var) -> Path:
     for path in (var.runs / name, Path(name)):
         if (path / "manifest.json").exists():
             return path.resolve()
+        if (path / ARCHIVE).is_file():
+            return unpacked(path / ARCHIVE, var.root).resolve()
     raise Refusal(f"{name} is no run id under {var.runs} and no run's folder.", "See: minibot runs")
 
 

@@ -25,7 +25,7 @@ from minibot.kernel.files import read_hashed, read_whole
 from minibot.kernel.line import decode_line
 from minibot.kernel.queue import open_reader
 from minibot.replay.compare import differing_fields
-from minibot.replay.engine import Window
+from minibot.replay.engine import RoleReplay, Window
 from minibot.replay.lookup import lines_from
 from minibot.replay.recorded import Recorded
 
@@ -110,7 +110,7 @@ class Bookkeeper:
         self._recorded = recorded
         self._types: Counter[str] = Counter()
         self._tick_seq = 0
-        self._last_ts = opening.ts
+        self.last_ts = opening.ts
         self._core: Core | None = None
 
     def on_taken(self, step: LoggedStep) -> None:
@@ -129,27 +129,27 @@ class Bookkeeper:
 
     def _tick(self, seq: int, event: Event) -> None:
         self._tick_seq = seq
-        self._last_ts = event.ts
+        self.last_ts = event.ts
         self._types[event.type] += 1
         if isinstance(event.payload, MarketTick):
             self.performance.on_tick(event.payload)
 
     # --- the verdict --------------------------------------------------------------------------
 
-    def ledger(self, window: Window, *, is_complete: bool) -> LedgerReplay:
+    def ledger(self, window: Window, role: RoleReplay) -> LedgerReplay:
         """Compare the books with what the run wrote of them.
 
         Args:
             window: Of which hours the states are compared.
-            is_complete: Whether everything was taken up to the run's end; else only the hours
-                that are over count.
+            role: What replaying the executor gave; where that was cut off, only the hours that
+                were over by then count.
         """
         books = self.books
-        if is_complete:
-            self._take_rest()
-            books.close(self._last_ts)
+        if role.is_cut:
+            books.on_time(role.clock)
         else:
-            books.on_time(self._last_ts)
+            self._take_rest()
+            books.close(self.last_ts)
         recorded = recorded_states(self._recorded.run_dir)
         result = LedgerReplay(
             lots=sum(1 for booking in books.bookings if not booking.trades),

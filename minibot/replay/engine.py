@@ -20,7 +20,7 @@ from typing import Final
 
 from minibot.events.ledger import HOUR_MS
 from minibot.events.model import Draft, Event, JsonObject
-from minibot.events.order import Core, LineSource, LoggedStep, finish
+from minibot.events.order import TICKS, Core, LineSource, LoggedStep, finish
 from minibot.kernel.errors import IntegrityError
 from minibot.replay.recorded import Recorded
 
@@ -56,7 +56,8 @@ OnTaken = Callable[[LoggedStep], None]
 class Window:
     """From when to when a replay compares, both in Unix ms of market time and both included.
 
-    The time of an input is market time when its role took it, which never goes back.
+    The time of an input is that of the last `market_ticks` line which its role had taken by then:
+    it never goes back, and what a fill is booked under is never before it.
     """
 
     from_ms: int = 0
@@ -101,15 +102,21 @@ class HourReplay:
 
 @dataclass(slots=True)
 class RoleReplay:
-    """What replaying one role gave; `inputs` are all it took, `compared` those in the window.
+    """What replaying one role gave.
 
-    `now` is market time of the last input that it took, Unix ms.
+    Attributes:
+        inputs: All that it took; `compared` are those in the window.
+        now: Market time of the last input that it took, Unix ms.
+        clock: The `ts` of the last market event that it came to.
+        is_cut: Whether there is more behind the end of the window, or of what is done.
     """
 
     role: str
     inputs: int = 0
     compared: int = 0
     now: int = 0
+    clock: int = 0
+    is_cut: bool = False
     outputs: dict[str, int] = field(default_factory=dict)
     digests: dict[str, str] = field(default_factory=dict)
     hours: dict[int, HourReplay] = field(default_factory=dict)
@@ -135,6 +142,7 @@ def replay_role(
     window: Window = WHOLE,
     until: Mapping[str, int] | None = None,
     result: RoleReplay | None = None,
+    is_compared: bool = True,
 ) -> RoleReplay:
     """Replay one role and compare what it derives with what it recorded.
 
@@ -147,16 +155,18 @@ def replay_role(
         window: What is compared; nothing behind its end is taken.
         until: By queue, the last line to take, for a run that is still going.
         result: Filled as the replay goes, so that it stands also when the record breaks off.
+        is_compared: Whether recorded outputs are looked at; else the inputs are only taken again.
     """
     role = recorded.roles.roles[name]
     result = RoleReplay(name) if result is None else result
     comparison = _Comparison(recorded, result, window)
     stepped = core or core_of(name, recorded.manifest.config)
-    is_cut = False
     for step in recorded.steps(role):
         taken = step.taken
-        if step.now > window.to_ms or _is_beyond(until, taken.queue, taken.seq):
-            is_cut = True
+        if taken.queue == TICKS:
+            result.clock = taken.event.ts
+        if result.clock > window.to_ms or _is_beyond(until, taken.queue, taken.seq):
+            result.is_cut = True
             break
         comparison.count(step)
         if on_taken is not None:
@@ -167,12 +177,12 @@ def replay_role(
         events = _finish(recorded, name, drafts, taken.event) if drafts else []
         if on_step is not None:
             on_step(step, stepped, events)
-        for queue, event in events:
+        for queue, event in events if is_compared else ():
             difference = comparison.take(step, queue, event)
             if difference is not None:
                 result.difference = replace(difference, state=stepped.state())
                 return result
-    comparison.end(is_cut=is_cut)
+    comparison.end(is_cut=result.is_cut or not is_compared)
     return result
 
 
@@ -205,18 +215,21 @@ class _Comparison:
         self._digests = {queue: hashlib.sha256() for queue in queues}
         self._hour = HourReplay()
         self._hour_end = 0
+        self.is_inside = False
         result.outputs = dict.fromkeys(queues, 0)
 
     def count(self, step: LoggedStep) -> None:
         """Note an input."""
-        result, now = self._result, step.now
+        result = self._result
         result.inputs = step.n
-        result.now = now
-        if now < self._window.from_ms:
+        result.now = step.now
+        clock = result.clock or step.taken.event.ts
+        self.is_inside = clock >= self._window.from_ms
+        if not self.is_inside:
             return
         result.compared += 1
-        if now >= self._hour_end:
-            hour_ts = now // HOUR_MS * HOUR_MS
+        if clock >= self._hour_end:
+            hour_ts = clock // HOUR_MS * HOUR_MS
             self._hour = result.hours.setdefault(hour_ts, HourReplay())
             self._hour_end = hour_ts + HOUR_MS
         self._hour.inputs += 1
@@ -232,16 +245,13 @@ class _Comparison:
         if line is None:
             result.missing += 1
             return None
-        if step.now < self._window.from_ms:
-            is_equal = event.id.encode() in line.json
-        else:
-            is_equal = line.json == expected
+        is_equal = line.json == expected if self.is_inside else event.id.encode() in line.json
         if result.missing or not is_equal:
             cause_id = step.taken.event.id
             return Difference(
                 result.role, queue, line.seq, step.n, cause_id, expected, line.json, {}
             )
-        if step.now >= self._window.from_ms:
+        if self.is_inside:
             result.outputs[queue] += 1
             self._digests[queue].update(expected + b"\n")
             self._hour.outputs[queue] += 1

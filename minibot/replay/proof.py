@@ -30,6 +30,7 @@ from minibot.replay.moments import Span
 from minibot.replay.recorded import Recorded
 
 EXECUTION = "execution_role"
+SEALED = "sealed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,28 +116,30 @@ def prove(
     """
     count = Counting(recorded, roles, progress)
     results: list[RoleReplay] = []
-    keeper: Bookkeeper | None = None
+    books: tuple[Bookkeeper, RoleReplay] | None = None
     broken: Broken | None = None
     for name in roles:
         result = RoleReplay(name)
         results.append(result)
         try:
-            made = _replay(recorded, condition, window, count, result)
+            keeper = _replay(recorded, condition, window, count, result)
         except (RunStop, LineError) as error:
             broken = _broken(result, error)
             break
-        keeper = made or keeper
         if result.difference is not None:
             break
+        if keeper is not None:
+            books = keeper, result
     replay = Replay(recorded.manifest.run_id, tuple(results), is_stopped(recorded))
-    is_whole = window.is_whole and not condition.is_running
     ledger = figures = None
-    if keeper is not None and broken is None and results[-1].difference is None:
+    if books is not None and broken is None:
+        keeper, result = books
+        is_ended = window.is_whole and condition.state == SEALED
         try:
-            ledger = keeper.ledger(window, is_complete=is_whole)
-            figures = keeper.figures() if is_whole and condition.state == "sealed" else None
+            ledger = keeper.ledger(window, result)
+            figures = keeper.figures() if is_ended else None
         except (RunStop, LineError) as error:
-            broken = _broken(results[-1], error)
+            broken = _broken(result, error)
     return Proof(replay, condition, window, ledger, figures, broken)
 
 

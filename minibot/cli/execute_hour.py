@@ -1,0 +1,42 @@
+"""minibot execute-hour: one hour of a run executed anew, its outputs written to a folder."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from minibot.cli.output import progress_bar, show, shown_path
+from minibot.cli.selection import add_run, add_zone, run_dir_of
+from minibot.replay.condition import open_run
+from minibot.replay.hours import execute_hour
+from minibot.replay.moments import Span
+from minibot.report.figures import counted
+
+HELP = "execute one hour of a run anew and write its derived events and hourly state to a folder"
+EXAMPLE = "minibot execute-hour latest 02 --to /tmp/hour02"
+
+
+def add_arguments(command: argparse.ArgumentParser) -> None:
+    """Add the flags of this verb."""
+    add_run(command, needed=True)
+    command.add_argument("hour", metavar="HOUR", help="02, 2026-11-20T02, or #1 for the first")
+    command.add_argument(
+        "--to", dest="folder", required=True, type=Path, metavar="FOLDER", help="where to write"
+    )
+    add_zone(command)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Execute an hour; 0 when it is written."""
+    recorded, _ = open_run(run_dir_of(arguments))
+    hour_ts = Span.of(recorded, arguments.zone).hour(arguments.hour)
+    folder = arguments.folder.resolve()
+    with progress_bar(f"executing an hour of {recorded.manifest.run_id}") as progress:
+        document = execute_hour(recorded, hour_ts, folder, progress)
+    lines = [
+        f"{name:<24} {counted(entry['lines'], 'line'):>12}  sha256 {entry['sha256']}"
+        for name, entry in document["files"].items()
+    ]
+    lines.append(f"executed into {shown_path(folder)}")
+    show(arguments, document, lines)
+    return 0

@@ -1,0 +1,27 @@
+"""minibot replay-tool: the stored runs listed, compared and explained, by the verbs that do it."""
+
+from __future__ import annotations
+
+import argparse
+
+HELP = "list, diff or explain stored runs (the same as minibot runs, diff and explain)"
+EXAMPLE = "minibot replay-tool diff RUN_A RUN_B"
+VERBS = {"list": "runs", "diff": "diff", "explain": "explain"}
+
+
+def add_arguments(command: argparse.ArgumentParser) -> None:
+    """Add the flags of this verb."""
+    command.add_argument("tool", choices=sorted(VERBS), help="what to do")
+    command.add_argument(
+        "rest", nargs=argparse.REMAINDER, metavar="...", help="what that verb takes"
+    )
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run the verb that does it; its exit code."""
+    # Here, because the command line finds its verbs by importing them.
+    from minibot.cli.main import run as run_verb
+
+    flags = ["--json"] if arguments.json else []
+    flags += ["--var", arguments.var] if arguments.var is not None else []
+    return run_verb([VERBS[arguments.tool], *arguments.rest, *flags])

@@ -1,0 +1,218 @@
+"""A run hour by hour: what each hour derived, as digests and as files.
+
+An hour is one of market time, in UTC. Its digest covers every derived event of the hour and the
+hourly state at its end, so two runs of the same code over the same inputs agree hour for hour.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from minibot.events.books import HourlyState
+from minibot.events.model import Event, JsonObject
+from minibot.events.order import Core, LoggedStep
+from minibot.kernel import canonical
+from minibot.kernel.errors import Refusal
+from minibot.kernel.files import ensure_folder, write_atomic
+from minibot.kernel.line import encode_line
+from minibot.replay.bookkeeping import Bookkeeper
+from minibot.replay.condition import Condition
+from minibot.replay.engine import CORE_ROLES, Counting, HourReplay, RoleReplay, Window, replay_role
+from minibot.replay.proof import EXECUTION, Proof, prove
+from minibot.replay.recorded import Recorded
+
+SCHEMA: Final = "minibot.replay_manifest"
+STATE_FILE: Final = "hourly_state.jsonl"
+DIGEST_FILE: Final = "hour.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Hour:
+    """What a replay took and derived in one hour; `state` is the sha256 of its hourly state."""
+
+    hour_ts: int
+    inputs: int
+    outputs: dict[str, int]
+    state: str
+    digest: str
+
+    def to_json(self) -> JsonObject:
+        """Return the hour as one JSON object."""
+        return {
+            "hour_ts": self.hour_ts,
+            "inputs": self.inputs,
+            "outputs": self.outputs,
+            "hourly_state": self.state or None,
+            "digest": self.digest,
+        }
+
+
+def hours_of(proof: Proof) -> list[Hour]:
+    """Return the hours that a proof compared, oldest first."""
+    ledger = proof.ledger
+    states = (
+        {balance["hour_ts"]: balance["sha256"] for balance in ledger.balances} if ledger else {}
+    )
+    known = sorted({hour_ts for role in proof.replay.roles for hour_ts in role.hours})
+    found = []
+    for hour_ts in known:
+        parts = [role.hours.get(hour_ts, HourReplay()) for role in proof.replay.roles]
+        outputs: dict[str, int] = {}
+        for part in parts:
+            outputs.update(part.outputs)
+        state = str(states.get(hour_ts, ""))
+        digests = [part.hash.hexdigest() for part in parts]
+        digest = hashlib.sha256("\n".join([*digests, state]).encode()).hexdigest()
+        found.append(Hour(hour_ts, sum(part.inputs for part in parts), outputs, state, digest))
+    return found
+
+
+def run_entry(proof: Proof, run: str) -> JsonObject:
+    """Return a run as a manifest lists it: what its replay gave, as a whole and by hour."""
+    return {
+        "run": run,
+        "run_id": proof.replay.run_id,
+        "digest": proof.replay.digest,
+        "ledger": None if proof.ledger is None else proof.ledger.digest,
+        "hours": [hour.to_json() for hour in hours_of(proof)],
+    }
+
+
+def differences(listed: JsonObject, found: JsonObject) -> list[str]:
+    """Return in which ways a replayed run is not what a manifest lists, one sentence each."""
+    said = [
+        f"{name}: listed {listed.get(name)}, replayed {found.get(name)}"
+        for name in ("run_id", "digest", "ledger")
+        if listed.get(name) != found.get(name)
+    ]
+    ours = {hour["hour_ts"]: hour for hour in found["hours"]}
+    theirs = {hour["hour_ts"]: hour for hour in listed.get("hours", [])}
+    for hour_ts in sorted({*ours, *theirs}):
+        one, two = theirs.get(hour_ts, {}), ours.get(hour_ts, {})
+        if one.get("digest") != two.get("digest"):
+            said.append(f"hour {hour_ts}: listed {one.get('digest')}, replayed {two.get('digest')}")
+    return said
+
+
+def read_manifest(path: Path) -> list[JsonObject]:
+    """Return the runs that a manifest lists.
+
+    Raises:
+        Refusal: It is no such manifest.
+    """
+    try:
+        data: Any = canonical.decode(path.read_bytes().strip())
+        runs = data["runs"]
+        if data.get("schema") != SCHEMA or not all(isinstance(run["run"], str) for run in runs):
+            raise KeyError("schema")
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise Refusal(
+            f"{path} is no manifest of replays: {error}.",
+            "Write one: minibot replay-manifest RUN --write FILE",
+        ) from error
+    return list(runs)
+
+
+def manifest_bytes(runs: Sequence[JsonObject]) -> bytes:
+    """Return the content of a manifest."""
+    return canonical.encode({"schema": SCHEMA, "v": 1, "runs": list(runs)}) + b"\n"
+
+
+def prove_hours(
+    recorded: Recorded,
+    condition: Condition,
+    first_ts: int,
+    last_ts: int,
+    progress: Callable[[int, int], None],
+) -> Proof:
+    """Replay a run and compare the hours from one to another, both included."""
+    window = Window(first_ts, Window.hour(last_ts).to_ms)
+    return prove(recorded, condition, window=window, progress=progress)
+
+
+def execute_hour(
+    recorded: Recorded, hour_ts: int, folder: Path, progress: Callable[[int, int], None]
+) -> JsonObject:
+    """Execute one hour and write what it derives into a folder; return what was written.
+
+    Recorded outputs are not looked at. The folder gets one file of hashed lines for each queue,
+    the hour's `hourly_state.jsonl` and `hour.json` with counts and sha256 of each.
+
+    Raises:
+        Refusal: The folder holds something already.
+        RunStop: The record is damaged before the hour's end, or the disk refuses.
+    """
+    if folder.exists() and any(folder.iterdir()):
+        raise Refusal(f"{folder} is not empty.", "Name a folder that does not stand yet.")
+    execution = _Execution(recorded, Window.hour(hour_ts), Counting(recorded, CORE_ROLES, progress))
+    for name in CORE_ROLES:
+        execution.execute(name)
+    states = execution.keeper.books.states
+    state = next((state for state in states if state.hour_ts == hour_ts), None)
+    return _write(folder, hour_ts, execution.lines, state)
+
+
+class _Execution:
+    """The roles of one hour executed one after another; what they derived in it by queue."""
+
+    def __init__(self, recorded: Recorded, window: Window, count: Counting) -> None:
+        self.keeper = Bookkeeper(recorded)
+        self.lines: dict[str, list[bytes]] = {}
+        self._recorded = recorded
+        self._window = window
+        self._count = count
+        self._result = RoleReplay("")
+
+    def execute(self, name: str) -> None:
+        """Take all inputs of a role up to the end of the hour."""
+        self._result = RoleReplay(name)
+        replay_role(
+            self._recorded,
+            name,
+            on_step=self._on_step,
+            on_taken=self._on_taken,
+            window=self._window,
+            result=self._result,
+            is_compared=False,
+        )
+        if name == EXECUTION:
+            self.keeper.ledger(self._window, self._result)
+
+    def _on_taken(self, step: LoggedStep) -> None:
+        self._count(step)
+        if self._result.role == EXECUTION:
+            self.keeper.on_taken(step)
+
+    def _on_step(self, step: LoggedStep, core: Core, events: Sequence[tuple[str, Event]]) -> None:
+        if self._result.role == EXECUTION:
+            self.keeper.on_step(step, core, events)
+        if self._result.clock < self._window.from_ms:
+            return
+        for queue, event in events:
+            json = self._recorded.codec.encode(queue, event)
+            self.lines.setdefault(queue, []).append(encode_line(json))
+
+
+def _write(
+    folder: Path, hour_ts: int, lines: dict[str, list[bytes]], state: HourlyState | None
+) -> JsonObject:
+    ensure_folder(folder)
+    files = {f"{queue}.jsonl": b"".join(found) for queue, found in sorted(lines.items())}
+    files[STATE_FILE] = b"" if state is None else encode_line(state.encoded())
+    for name, data in files.items():
+        write_atomic(folder / name, data)
+    document: JsonObject = {
+        "schema": "minibot.hour",
+        "hour_ts": hour_ts,
+        "files": {
+            name: {"lines": data.count(b"\n"), "sha256": hashlib.sha256(data).hexdigest()}
+            for name, data in files.items()
+        },
+        "hourly_state": None if state is None else state.sha256,
+    }
+    write_atomic(folder / DIGEST_FILE, canonical.encode(document) + b"\n")
+    return document
