@@ -9,7 +9,7 @@ itself. A STOP by risk ends the pass, as it ends a night.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Final
 
@@ -46,7 +46,10 @@ Progress = Callable[[int, int], None]
 
 
 def run_backtest(
-    source: MarketSource, config: Config, progress: Progress = lambda done, whole: None
+    source: MarketSource,
+    config: Config,
+    progress: Progress = lambda done, whole: None,
+    cores: Mapping[str, Core] | None = None,
 ) -> BacktestResult:
     """Return what the cores of a profile do on a source.
 
@@ -54,11 +57,12 @@ def run_backtest(
         source: The market's history.
         config: The resolved profile.
         progress: Told now and then how far it is.
+        cores: Fresh ones by role, for who wants to look at them; by default the profile's.
 
     Raises:
         RunStop: A core found something that cannot be.
     """
-    book = _Pass(source, config)
+    book = _Pass(source, config, cores or fresh_cores(config.raw))
     started = time.perf_counter()
     book.run(progress)
     book.result.elapsed_s = time.perf_counter() - started
@@ -68,7 +72,7 @@ def run_backtest(
 class _Pass:
     """The state of one pass: the cores, and what is kept for the report."""
 
-    def __init__(self, source: MarketSource, config: Config) -> None:
+    def __init__(self, source: MarketSource, config: Config, cores: Mapping[str, Core]) -> None:
         self._source = source
         self._config = config
         self._run_id = run_id_of(source.origin_ms)
@@ -84,7 +88,7 @@ class _Pass:
         self._seqs = {TICKS: 0, CONTROL: 0}
         self._charts = PriceCharts(self.result.prices, source.interval_ms)
         self._lockstep = Lockstep(
-            fresh_cores(config.raw),
+            cores,
             Roles.load(PROJECT / "config" / "roles.v1.json"),
             run_id=self._run_id,
             cmdline_hashes=dict.fromkeys(CORE_ROLES, NO_CMDLINE),
