@@ -70,7 +70,7 @@ class BarSource:
         self._end_ts = min(span.to_ms or series.end_ts, series.end_ts)
         self.end_ms: int | None = self._end_ts
         self.interval_ms = INTERVALS[series.interval] or 31 * INTERVALS["1d"]
-        self._series = series
+        self.series = series
         self._model = touch_model(config)
         self._warmup = config.market.warmup_bars
         self._intervals = _intervals(series, config)
@@ -80,7 +80,7 @@ class BarSource:
             raise nothing_in(span, self)
 
     def _rules(self) -> Instrument:
-        series = self._series
+        series = self.series
         sample = {"p": series.price_increment, "q": series.qty_increment}
         info = symbol_infos(self.symbols, {}, {series.symbol: sample})[series.symbol]
         return parse_instrument(info)
@@ -90,9 +90,9 @@ class BarSource:
         symbol, origin = self.symbols[0], self.origin_ms
         yield Root(self._instrument, origin)
         intrabar = Intrabar(symbol, OrderRules.of(self._instrument), self._model)
-        lanes = [_Lane(symbol, self._series.interval, interval) for interval in self._intervals]
+        lanes = [_Lane(symbol, self.series.interval, interval) for interval in self._intervals]
         past: deque[Bar] = deque()
-        for candle in self._series.candles():
+        for candle in self.series.candles():
             closed = [bar for lane in lanes for bar in lane.add(candle)]
             if candle.open_ts < origin:
                 past.extend(closed)

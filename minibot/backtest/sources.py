@@ -119,13 +119,13 @@ class FrameSource:
         self.end_ms = facts.end_ms
         self.interval_ms = MINUTE_MS
         self.assumptions: tuple[str, ...] = ()
-        self._source = source
+        self.source = source
         self._config = config
         self._history = history or {}
 
     def roots(self, watch: Watch = NOBODY) -> Iterator[Root]:
         """Yield the feed's events."""
-        facts, origin_ms = self._source.facts, self.origin_ms
+        facts, origin_ms = self.source.facts, self.origin_ms
         feed = Feed(feed_config(self._config, self.symbols, origin_ms, REAL_TIME), origin_ms)
         feed.skew_ms = facts.skew_ms
         infos = symbol_infos(self.symbols, facts.symbol_infos, facts.first_trades)
@@ -137,7 +137,7 @@ class FrameSource:
                 snapshot = parse_snapshot(facts.opening_books[symbol], SNAPSHOT_LEVELS_MAX)
                 feed.on_snapshot(symbol, snapshot, origin_ms)
         yield from _taken(feed)
-        for frame in self._source.frames():
+        for frame in self.source.frames():
             text = frame.text or combined(frame.stream, frame.data)
             feed.on_frame(text, frame.at_ns // NS_PER_MS, frame.at_ns)
             yield from _taken(feed)
@@ -157,7 +157,7 @@ class FrameSource:
 
     def _past(self, symbol: str, interval: str) -> list[Bar]:
         if symbol not in self._history:
-            return self._source.past_bars(symbol, interval)
+            return self.source.past_bars(symbol, interval)
         base, bars = self._history[symbol]
         return gather(bars, interval) if divides(base, interval) else []
 

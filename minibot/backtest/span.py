@@ -94,7 +94,7 @@ class Part:
         self.origin_ms = max(source.origin_ms, span.from_ms or source.origin_ms)
         ends = [ms for ms in (source.end_ms, span.to_ms) if ms is not None]
         self.end_ms = min(ends, default=None)
-        self._source = source
+        self.source = source
         self._warmup_bars = warmup_bars
         if self.end_ms is not None and self.end_ms <= self.origin_ms:
             raise nothing_in(span, source)
@@ -104,7 +104,7 @@ class Part:
         start = self.origin_ms
         before = _Before(self._warmup_bars)
         is_open = False
-        for root in self._source.roots(watch):
+        for root in self.source.roots(watch):
             if root.ts < start and root.queue != CONTROL:
                 before.take(root)
                 continue
