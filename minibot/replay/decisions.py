@@ -12,8 +12,14 @@ from typing import Final
 from minibot.events.model import Event, JsonObject
 from minibot.kernel import canonical
 
-# Ids are derived from the run's id, so that they differ between two runs that decide the same.
-_IDS: Final = frozenset({"client_order_id", "order_id", "signal_id"})
+# Ids are derived from the run's id, so that they differ between two runs that decide the same; the
+# hash of the parameters says who decided, not what.
+LEFT_OUT: Final = frozenset({"client_order_id", "order_id", "params_hash", "signal_id"})
+
+
+def decided(event: Event) -> JsonObject:
+    """Return what an event decides: its payload without what has to differ between two runs."""
+    return {k: v for k, v in event.payload.to_json().items() if k not in LEFT_OUT}
 
 
 class DecisionDigest:
@@ -35,7 +41,7 @@ class DecisionDigest:
         self.events += 1
 
     def _said(self, queue: str, event: Event) -> JsonObject:
-        payload = {k: v for k, v in event.payload.to_json().items() if k not in _IDS}
+        payload = decided(event)
         causes = [
             self._ordinals.get(cause, f"market_ticks:{event.tick_seq}")
             for cause in event.cause_ids or ()

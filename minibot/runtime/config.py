@@ -119,14 +119,17 @@ def config_of_manifest(raw: JsonObject) -> Config:
 
 
 def config_with(raw: JsonObject, sets: Iterable[str]) -> Config:
-    """Return the profile of a finished run, changed by `--set` texts.
+    """Return the profile of a finished run, changed by `--set` texts; as it was without any.
 
     Raises:
         ConfigError: With every violation.
     """
+    texts = list(sets)
+    if not texts:
+        return config_of_manifest(raw)
     filled = deepcopy(_with_later_keys(raw))
     layers = Layers(filled, dict.fromkeys(leaves(filled), MANIFEST))
-    layers.put_texts(sets)
+    layers.put_texts(texts)
     return _judged(layers, "the run's profile")
 
 
