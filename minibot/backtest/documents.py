@@ -22,8 +22,6 @@ from minibot.report.night import read_seal
 
 SCHEMA: Final = "minibot.backtest"
 ID_HEX: Final = 8
-# What one fill assumption tells of itself beside its key figures.
-THE_NIGHT: Final = "night"
 
 
 def document_of(reviews: Mapping[str, Review], words: Iterable[str]) -> JsonObject:
@@ -38,7 +36,7 @@ def document_of(reviews: Mapping[str, Review], words: Iterable[str]) -> JsonObje
         "schema": SCHEMA,
         "v": 1,
         **review.to_json(),
-        "assumptions": [
+        "band": [
             {"name": name, "digest": each.result.digest, "figures": dict(each.figures)}
             for name, each in reviews.items()
         ],
@@ -51,8 +49,7 @@ def document_of(reviews: Mapping[str, Review], words: Iterable[str]) -> JsonObje
 def id_of(body: JsonObject) -> str:
     """Return profile, first and last day, and eight digits of what ran and what came out."""
     named = {key: body[key] for key in ("config", "digest", "files", "sources")}
-    named["assumptions"] = [(each["name"], each["digest"]) for each in body["assumptions"]]
-    named["assumptions"] = [list(pair) for pair in named["assumptions"]]
+    named["band"] = [[each["name"], each["digest"]] for each in body["band"]]
     span = "_".join(day(body[key]).replace("-", "") for key in ("from_ts", "to_ts"))
     digits = sha256(canonical.encode(named)).hexdigest()[:ID_HEX]
     return f"{body['profile']}_{span}_{digits}"

@@ -107,8 +107,8 @@ def _equity(reviews: Mapping[str, Review]) -> str:
 
 
 def _assumptions(about: JsonObject) -> Iterator[str]:
-    if len(about["assumptions"]) > 1:
-        rows = [tables.band_cells(each) for each in about["assumptions"]]
+    if len(about["band"]) > 1:
+        rows = [tables.band_cells(each) for each in about["band"]]
         rows[0][0] += " (a night's own)"
         head = ("assumption", *(shown.label for shown in tables.BAND))
         yield section("By fill assumption", table(head, rows, "None was run."))
@@ -227,12 +227,13 @@ def _stretches(breakdown: Mapping[str, Sequence[JsonObject]]) -> str:
 def _assumed(about: JsonObject) -> str:
     execution = about["config"]["execution"]
     rows = [(name.replace("_", " "), str(value)) for name, value in sorted(execution.items())]
+    made_up = "".join(paragraph(text) for text in about["assumptions"])
     words = [
         "Fills are modelled, on paper, with no effect on the market. ",
         "The same strategy, risk and execution code as in a night decided everything here. ",
         "Past prices promise nothing.",
     ]
-    return table(("execution", ""), rows, "") + paragraph("".join(words))
+    return made_up + table(("execution", ""), rows, "") + paragraph("".join(words))
 
 
 def _proof(about: JsonObject) -> str:

@@ -93,6 +93,7 @@ class Review:
             "to_ts": result.to_ts,
             "inputs": dict(result.inputs),
             "signals": dict(self.signals),
+            "assumptions": list(result.assumptions),
             "stop": result.stop or None,
             "digest": result.digest,
             "figures": dict(self.figures),

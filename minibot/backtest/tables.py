@@ -5,6 +5,7 @@ They are made from the document alone, so that a kept result reads as it did whe
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 from decimal import Decimal
 from itertools import zip_longest
@@ -13,7 +14,7 @@ from typing import Final
 from minibot.backtest.returns import MONTH
 from minibot.backtest.statistics import GROUPS, KEY_FIGURES, Shown, figure_text
 from minibot.events.model import JsonObject
-from minibot.report.columns import table_lines
+from minibot.report.columns import WIDTH, table_lines
 from minibot.report.figures import (
     NONE,
     counted,
@@ -56,9 +57,9 @@ def lines(document: JsonObject, breakdown: str | None = None) -> list[str]:
     """
     figures, trades = document["figures"], document["trades"]
     sections: list[list[str]] = [head_lines(document), figure_lines(figures)]
-    if len(document["assumptions"]) > 1:
+    if len(document["band"]) > 1:
         title = "By fill assumption (the first is what a night assumes)"
-        sections.append([title, *band_lines(document["assumptions"])])
+        sections.append([title, *band_lines(document["band"])])
     for key, title in GROUPINGS:
         sections.append([title, *group_lines(document[key])])
     if figures["trades"]:
@@ -86,8 +87,14 @@ def head_lines(document: JsonObject) -> list[str]:
         f"  market        {market or 'no event'}",
         f"  signals       {signals or 'none'}",
         f"  ended by      {f'STOPPED by risk: {stop}' if stop else 'the end of the source'}",
+        *(line for text in document["assumptions"] for line in _wrapped("assumed", text)),
         *_still_open(document["figures"]),
     ]
+
+
+def _wrapped(label: str, text: str) -> list[str]:
+    first, after = f"  {label:<14}", " " * 16
+    return textwrap.wrap(text, WIDTH, initial_indent=first, subsequent_indent=after)
 
 
 def _still_open(figures: JsonObject) -> list[str]:

@@ -6,16 +6,16 @@ import argparse
 from pathlib import Path
 from typing import Final
 
+from minibot.backtest.assumptions import KEY, run_band
 from minibot.backtest.driver import run_backtest
 from minibot.backtest.jobs import Job
 from minibot.backtest.result import BacktestResult
 from minibot.backtest.span import ALL, parse_span
-from minibot.backtest.words import open_market, run_of
-from minibot.cli.output import progress_bar, show
-from minibot.cli.searching import add_flags, search
+from minibot.backtest.words import run_of
+from minibot.cli.output import progress_bar
+from minibot.cli.publishing import add_output_flags, publish, twice
+from minibot.cli.searching import ALL_FILLS, add_flags, search
 from minibot.cli.selection import add_profile
-from minibot.events.money import amount_text
-from minibot.report.figures import counted, date_clock, money
 from minibot.runtime.config import Config, config_with, load_config
 from minibot.runtime.paths import PROJECT
 
@@ -41,21 +41,28 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
         help="trade this part alone; what lies before warms up the indicators: 20250101-20250701",
     )
     add_flags(command)
+    add_output_flags(command)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Backtest; 0 when it came to its end, 1 when risk stopped it."""
+    if arguments.twice:
+        return twice(arguments)
     words = arguments.source or [DEFAULT_SOURCE]
     config = profile_of(arguments, words)
     span = parse_span(arguments.timerange) if arguments.timerange else ALL
-    done = search(arguments, Job(tuple(words), config.raw, span=span))
-    if done is not None:
-        return done
-    market = open_market(words, config, span)
-    with progress_bar(f"backtest {market.name}") as show_progress:
-        result = run_backtest(market, config, show_progress)
-    show(arguments, as_json(result), lines(result))
-    return 1 if result.stop else 0
+    job = Job(tuple(words), config.raw, span=span)
+    done = search(arguments, job)
+    return publish(arguments, words, results_of(arguments, job)) if done is None else done
+
+
+def results_of(arguments: argparse.Namespace, job: Job) -> dict[str, BacktestResult]:
+    """Return the result by fill assumption: of all with the night's own first, or of one alone."""
+    with progress_bar(f"backtest {', '.join(job.words)}") as show_progress:
+        if arguments.fills == ALL_FILLS:
+            return run_band(job, arguments.jobs, show_progress)
+        alone = job.changed(f"{KEY}={arguments.fills}")
+        return {arguments.fills: run_backtest(alone.open(), alone.config, show_progress)}
 
 
 def profile_of(arguments: argparse.Namespace, words: list[str]) -> Config:
@@ -64,38 +71,3 @@ def profile_of(arguments: argparse.Namespace, words: list[str]) -> Config:
     if recorded is not None and arguments.config is DEFAULT_PROFILE:
         return config_with(recorded.manifest.config, arguments.set)
     return load_config(Path(arguments.config), arguments.set)
-
-
-def as_json(result: BacktestResult) -> dict[str, object]:
-    """Return the figures as one JSON object."""
-    performance = result.performance
-    return {
-        "sources": list(result.sources),
-        "from_ts": result.from_ts,
-        "to_ts": result.to_ts,
-        "inputs": result.inputs,
-        "assumptions": list(result.assumptions),
-        "fills": len(result.of("fills")),
-        "equity_start": amount_text(performance.equity_start),
-        "equity": amount_text(performance.equity),
-        "round_trips": len(performance.trips),
-        "stop": result.stop or None,
-        "digest": result.digest,
-    }
-
-
-def lines(result: BacktestResult) -> list[str]:
-    """Return the figures in words."""
-    performance = result.performance
-    events = sum(result.inputs.values())
-    ending = f"STOPPED by {result.stop}" if result.stop else "done"
-    return [
-        f"source        {', '.join(result.sources)}",
-        f"span          {date_clock(result.from_ts)} to {date_clock(result.to_ts)} UTC",
-        f"market        {counted(events, 'event')} in {result.elapsed_s:.2f} s",
-        *(f"assumed       {text}" for text in result.assumptions),
-        f"fills         {len(result.of('fills'))}, {len(performance.trips)} round trips",
-        f"equity        {money(amount_text(performance.equity_start))} -> "
-        f"{money(amount_text(performance.equity))}",
-        f"backtest {ending}, digest {result.digest}",
-    ]

@@ -77,7 +77,8 @@ def run(argv: Sequence[str]) -> int:
     # A verb starts without the others, which together import everything there is.
     first = argv[0] if argv else None
     known = verbs(first) if first is not None and not first.startswith("-") else {}
-    return guarded(parser(first if known else None).parse_args(argv))
+    said = argparse.Namespace(argv=tuple(argv))
+    return guarded(parser(first if known else None).parse_args(argv, said))
 
 
 def guarded(arguments: argparse.Namespace) -> int:

@@ -1,0 +1,88 @@
+"""How `minibot backtest` shows and keeps what came out."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping, Sequence
+
+from minibot.backtest import store, tables
+from minibot.backtest.documents import document_of
+from minibot.backtest.page import page
+from minibot.backtest.result import BacktestResult
+from minibot.backtest.returns import BREAKDOWNS
+from minibot.backtest.review import Review
+from minibot.backtest.twice import FLAG, SIX_MONTHS_MS, run_twice
+from minibot.cli.output import show, shown_path
+from minibot.cli.selection import var_of
+from minibot.report.figures import long_duration
+
+
+def add_output_flags(command: argparse.ArgumentParser) -> None:
+    """Add the flags that say what is shown and kept."""
+    command.add_argument(
+        "--breakdown", choices=BREAKDOWNS, help="also a table of days, weeks or months"
+    )
+    command.add_argument(
+        "--no-keep",
+        dest="keep",
+        action="store_false",
+        help="do not keep it under var/backtests, and write no page",
+    )
+    command.add_argument(
+        FLAG,
+        action="store_true",
+        help="run it in two processes; exit 1 unless digest and every byte are the same",
+    )
+
+
+def publish(
+    arguments: argparse.Namespace, words: Sequence[str], results: Mapping[str, BacktestResult]
+) -> int:
+    """Show a backtest and keep it; 0, or 1 where risk stopped it.
+
+    Args:
+        arguments: With the flags of `add_output_flags`.
+        words: Of `--source`, as they were given.
+        results: By fill assumption, what the night itself assumes first.
+    """
+    reviews = {name: Review.of(result) for name, result in results.items()}
+    document = document_of(reviews, words)
+    result = next(iter(results.values()))
+    lines = [*tables.lines(document, arguments.breakdown), ""]
+    places = {}
+    if arguments.keep:
+        folder = store.keep(document, page(reviews, document), var_of(arguments))
+        places = {"folder": str(folder), "page": str(folder / store.PAGE_FILE)}
+        lines.append(f"kept    {shown_path(folder / store.PAGE_FILE)}")
+    lines.append(f"digest  {result.digest}, in {result.elapsed_s:.1f} s")
+    show(arguments, {**document, **places}, lines)
+    return 1 if result.stop else 0
+
+
+def twice(arguments: argparse.Namespace) -> int:
+    """Run the same backtest twice; 0 when digest and bytes are the same, else 1."""
+    found = run_twice(arguments.argv, var_of(arguments))
+    document = found.documents[0]
+    span = long_duration(document["to_ts"] - document["from_ts"])
+    months = "six months or more" if found.is_six_months else "less than six months"
+    said = [
+        *tables.lines(document, arguments.breakdown),
+        "",
+        f"span    {span}: {months} ({long_duration(SIX_MONTHS_MS)})",
+        f"digest  {document['digest']}",
+    ]
+    if found.is_same:
+        page_file = found.folder / store.PAGE_FILE
+        said.append(f"kept    {shown_path(page_file)}")
+        said.append("twice   the same digest and the same bytes in two processes")
+    else:
+        said.append(f"twice   DIFFERENT: {', '.join(found.differing)}; both in {found.folder}")
+    about = {
+        "same": found.is_same,
+        "six_months": found.is_six_months,
+        "digests": [each["digest"] for each in found.documents],
+        "differing": list(found.differing),
+        "folder": str(found.folder),
+    }
+    show(arguments, {**document, "twice": about}, said)
+    return 0 if found.is_same and not document["stop"] else 1
