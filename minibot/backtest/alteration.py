@@ -1,0 +1,221 @@
+"""A market whose data is another one after a moment: cut, shuffled or replaced.
+
+What is known at the moment stays as it is. Of a recorded message that is the message itself, once
+it came. Of a bar it is nothing before the bar has closed, but for the prices that the market has
+shown of it by then: a bar that is still going keeps these alone.
+
+The data is altered where it lies, below everything that makes events of it, so that whatever looks
+ahead on the way (feed, gathered bars, the model of what happens inside a bar) looks at other data.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from copy import copy
+from dataclasses import dataclass, field, replace
+from random import Random
+from typing import Any, Final
+
+from minibot.backtest.bars import BarSource
+from minibot.backtest.intrabar import Candle
+from minibot.backtest.portfolio import Merged
+from minibot.backtest.recorded_run import RunSource
+from minibot.backtest.sources import NOBODY, NS_PER_MS, FrameSource, MarketSource, Root, Watch
+from minibot.backtest.span import Part
+from minibot.events.money import parse_amount
+from minibot.exchanges.embedded.bars import Bar
+from minibot.exchanges.embedded.frames import Frame, Source, SourceFacts
+
+CUT: Final = "cut"
+SHUFFLE: Final = "shuffle"
+REPLACE: Final = "replace"
+KINDS: Final = (CUT, SHUFFLE, REPLACE)
+
+# So many records after the moment are dealt anew among each other.
+DECK: Final = 64
+# How far another price lies from the true one: two percent, either way.
+CHANGE_BPS_MAX: Final = 200
+BPS: Final = 10_000
+# What holds a price or a quantity in the messages of the venue.
+_AMOUNTS: Final = frozenset("pqbBaA")
+_LEVELS: Final = frozenset(("b", "a", "bids", "asks"))
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """Which prices of a bar that is still going the market has shown already."""
+
+    is_open: bool = False
+    is_low: bool = False
+    is_high: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Alteration:
+    """What becomes of a market's data after `ts` (market time, Unix ms).
+
+    Attributes:
+        kind: One of `KINDS`.
+        seed: Of everything that is drawn.
+        shown: By symbol, of the bar that is going at `ts`; nothing where it is missing.
+    """
+
+    ts: int
+    kind: str
+    seed: int = 0
+    shown: Mapping[str, Shown] = field(default_factory=dict)
+
+    def candles(self, symbol: str, step: int, candles: Iterable[Candle]) -> Iterator[Candle]:
+        """Yield the bars of a symbol as they are after the moment; `step` is its increment."""
+        random = Random(f"{self.seed} {symbol} {self.ts}")
+        later: list[Candle] = []
+        for candle in candles:
+            if candle.end_ts <= self.ts:
+                yield candle
+            elif candle.open_ts <= self.ts:
+                yield _hidden(candle, self.shown.get(symbol, Shown()), step, random)
+            elif self.kind == REPLACE:
+                yield _hidden(candle, Shown(), step, random)
+            elif self.kind == SHUFFLE:
+                later.append(candle)
+                if len(later) == DECK:
+                    yield from _dealt_candles(later, random)
+                    later = []
+        yield from _dealt_candles(later, random)
+
+    def frames(self, frames: Iterable[Frame]) -> Iterator[Frame]:
+        """Yield recorded messages as they are after the moment."""
+        random = Random(f"{self.seed} {self.ts}")
+        later: list[Frame] = []
+        for frame in frames:
+            if frame.at_ns // NS_PER_MS <= self.ts:
+                yield frame
+            elif self.kind == REPLACE:
+                yield _told_otherwise(frame, random)
+            elif self.kind == SHUFFLE:
+                later.append(frame)
+                if len(later) == DECK:
+                    yield from _dealt_frames(later, random)
+                    later = []
+            else:
+                break
+        yield from _dealt_frames(later, random)
+
+
+def altered(source: MarketSource, change: Alteration) -> MarketSource:
+    """Return the same source over other data; a recorded run is cut, as it derives nothing."""
+    if isinstance(source, Merged):
+        return Merged([altered(part, change) for part in source.sources])
+    twin = copy(source)
+    if isinstance(twin, Part):
+        twin.source = altered(twin.source, change)
+    elif isinstance(twin, BarSource):
+        series, step = twin.series, parse_amount(twin.series.price_increment)
+        twin.series = replace(
+            series, candles=lambda: change.candles(series.symbol, step, series.candles())
+        )
+    elif isinstance(twin, FrameSource):
+        twin.source = _AlteredFrames(twin.source, change)
+    elif isinstance(twin, RunSource):
+        return _CutRoots(source, change.ts)
+    return twin
+
+
+class _AlteredFrames:
+    """A source of frames over other data."""
+
+    def __init__(self, source: Source, change: Alteration) -> None:
+        self.facts: SourceFacts = source.facts
+        self._source = source
+        self._change = change
+
+    def frames(self) -> Iterator[Frame]:
+        return self._change.frames(self._source.frames())
+
+    def past_bars(self, symbol: str, interval: str) -> list[Bar]:
+        return self._source.past_bars(symbol, interval)
+
+
+class _CutRoots:
+    """A recorded run up to a moment."""
+
+    def __init__(self, source: MarketSource, ts: int) -> None:
+        self.name, self.symbols = source.name, source.symbols
+        self.origin_ms, self.end_ms = source.origin_ms, source.end_ms
+        self.interval_ms, self.assumptions = source.interval_ms, source.assumptions
+        self._source = source
+        self._ts = ts
+
+    def roots(self, watch: Watch = NOBODY) -> Iterator[Root]:
+        for root in self._source.roots(watch):
+            if root.ts > self._ts:
+                return
+            yield root
+
+
+def _hidden(candle: Candle, shown: Shown, step: int, random: Random) -> Candle:
+    """Return a bar that agrees with what is shown of it and with nothing else."""
+
+    def moved(price: int) -> int:
+        bps = random.choice((-1, 1)) * random.randint(1, CHANGE_BPS_MAX)
+        return max(step, price * (BPS + bps) // BPS // step * step)
+
+    opened = candle.open if shown.is_open else moved(candle.open)
+    known = [opened]
+    known += [candle.low] if shown.is_low else []
+    known += [candle.high] if shown.is_high else []
+    low = candle.low if shown.is_low else min(*known, moved(min(known)))
+    high = candle.high if shown.is_high else max(*known, moved(max(known)))
+    close = low + random.randint(0, (high - low) // step) * step
+    volume = max(1, candle.volume * random.randint(1, 3 * BPS) // BPS)
+    return candle._replace(open=opened, high=high, low=low, close=close, volume=volume)
+
+
+def _dealt_candles(candles: list[Candle], random: Random) -> Iterator[Candle]:
+    dealt = random.sample(candles, len(candles))
+    for place, candle in zip(candles, dealt, strict=True):
+        yield candle._replace(open_ts=place.open_ts, end_ts=place.end_ts)
+
+
+def _dealt_frames(frames: list[Frame], random: Random) -> Iterator[Frame]:
+    dealt = random.sample(frames, len(frames))
+    for place, frame in zip(frames, dealt, strict=True):
+        yield replace(frame, at_ns=place.at_ns)
+
+
+def _told_otherwise(frame: Frame, random: Random) -> Frame:
+    """Return a message with other prices and quantities, as if the market had gone elsewhere."""
+    bps = BPS + random.randint(-CHANGE_BPS_MAX, CHANGE_BPS_MAX)
+    try:
+        data = json.loads(frame.data)
+    except ValueError:
+        return frame
+    text = json.dumps(_scaled(data, bps), separators=(",", ":")).encode()
+    return replace(frame, data=text, text=None)
+
+
+def _scaled(value: Any, bps: int) -> Any:
+    if isinstance(value, dict):
+        return {
+            name: _scaled_amount(item, bps)
+            if name in _AMOUNTS and isinstance(item, str)
+            else _scaled_levels(item, bps)
+            if name in _LEVELS and isinstance(item, list)
+            else item
+            for name, item in value.items()
+        }
+    return value
+
+
+def _scaled_levels(levels: list[Any], bps: int) -> list[Any]:
+    return [[_scaled_amount(item, bps) for item in level] for level in levels]
+
+
+def _scaled_amount(text: Any, bps: int) -> Any:
+    """Return a decimal text of about the same value, with the same places."""
+    whole, point, places = str(text).partition(".")
+    if not (whole + places).isdigit():
+        return text
+    digits = str(int(whole + places) * bps // BPS).rjust(len(places) + 1, "0")
+    return f"{digits[: -len(places)]}{point}{digits[-len(places) :]}" if places else digits

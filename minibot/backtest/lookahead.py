@@ -1,0 +1,362 @@
+"""Proof that nothing decided at a moment depends on what comes after it.
+
+The market is run once as it is. Then, for many moments, it is run again over data that is another
+one after the moment (`alteration`): every event up to the moment has to be the same one, first what
+the source made of the data, then what strategy, risk and execution made of that. Moments are those
+at which something was decided, and random ones.
+
+What it proves, it proves for these moments and this data. It sees whatever looks ahead through the
+data: a source that tells a bar's close before the bar has closed, a model of ticks inside a bar, a
+strategy that reaches round its inputs into the source. It does not see a strategy that reads a copy
+of the data elsewhere; such a one is refused by the check of own strategies, which have no files.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from hashlib import blake2b, sha256
+from random import Random
+from typing import Final, NamedTuple
+
+import msgspec
+
+from minibot.backtest.alteration import KINDS, Alteration, Shown, altered
+from minibot.backtest.driver import run_backtest
+from minibot.backtest.jobs import Job
+from minibot.backtest.result import Derived
+from minibot.backtest.sources import NOBODY, MarketSource, Root, Watch
+from minibot.backtest.workers import in_parallel
+from minibot.events.model import JsonObject, MarketTick
+from minibot.events.money import parse_amount
+from minibot.events.order import Core
+from minibot.kernel.errors import RunStop
+from minibot.replay.lockstep import fresh_cores
+
+MakeCores = Callable[[JsonObject], Mapping[str, Core]]
+OnDone = Callable[[int, int], None]
+
+DIGEST_BYTES: Final = 16
+DECISIONS: Final = 40
+RANDOM: Final = 8
+TOLD_MAX: Final = 5
+MARKET: Final = "market"
+
+
+class Trace(NamedTuple):
+    """What happened up to a moment: how many events the source and the cores made, and a digest."""
+
+    roots: int
+    derived: int
+    digest: str
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """One moment, and one way to alter what comes after it."""
+
+    job: Job
+    change: Alteration
+    make_cores: MakeCores = fresh_cores
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """An event at or before a moment that changed with the data after it.
+
+    Attributes:
+        ts: The moment, Unix ms.
+        kind: How the data after it was altered.
+        where: `market`, or the queue of the event.
+        event_ts: When the event was to happen.
+        before, after: The event as it was, and over the altered data; empty where there is none.
+    """
+
+    ts: int
+    kind: str
+    where: str
+    event_ts: int
+    before: JsonObject
+    after: JsonObject
+
+    def to_json(self) -> JsonObject:
+        """Return the finding as one JSON object."""
+        return {
+            "ts": self.ts,
+            "altered": self.kind,
+            "where": self.where,
+            "event_ts": self.event_ts,
+            "before": self.before,
+            "after": self.after,
+        }
+
+
+@dataclass(slots=True)
+class Verdict:
+    """What was proven: over how many moments, and every finding of the first few that differ."""
+
+    moments: int = 0
+    decisions: int = 0
+    runs: int = 0
+    differing: int = 0
+    findings: list[Finding] = field(default_factory=list)
+
+    @property
+    def is_clean(self) -> bool:
+        """Whether nothing changed with the future."""
+        return self.differing == 0
+
+
+class _Watched:
+    """A source whose events are noted as they are handed out, up to a moment."""
+
+    def __init__(self, source: MarketSource, until: int | None, end_ms: int | None) -> None:
+        self.name, self.symbols = source.name, source.symbols
+        self.origin_ms, self.end_ms = source.origin_ms, end_ms
+        self.interval_ms, self.assumptions = source.interval_ms, source.assumptions
+        self.source = source
+        self.ts: list[int] = []
+        self.digests: list[bytes] = []
+        self.kept: list[Root] = []
+        self._until = until
+        self.keeps = False
+
+    def roots(self, watch: Watch = NOBODY) -> Iterator[Root]:
+        """Yield what the source gives; data that makes no sense any more ends it."""
+        roots = self.source.roots(watch)
+        while (root := self._next(roots)) is not None:
+            if self._until is not None and root.ts > self._until:
+                return
+            self.ts.append(root.ts)
+            self.digests.append(_digest(root.queue, root.ts, root.payload))
+            if self.keeps:
+                self.kept.append(root)
+            yield root
+
+    def _next(self, roots: Iterator[Root]) -> Root | None:
+        try:
+            return next(roots, None)
+        except (RunStop, ValueError, LookupError):
+            # Altered messages contradict each other sooner or later.
+            if self._until is None:
+                raise
+            return None
+
+
+class _Base:
+    """The market as it is, and what the cores made of it."""
+
+    def __init__(self, job: Job, make_cores: MakeCores) -> None:
+        config = job.config
+        self.market = _Watched(job.open(), None, None)
+        self.market.end_ms = self.market.source.end_ms
+        self.market.keeps = _has_bars(self.market.source)
+        result = run_backtest(self.market, config, cores=make_cores(config.raw))
+        self.derived = result.derived
+        self.derived_digests = [_derived_digest(item) for item in self.derived]
+        self._highest: list[int] = []
+        for ts in self.market.ts:
+            self._highest.append(max(ts, self._highest[-1] if self._highest else ts))
+
+    def trace(self, ts: int) -> Trace:
+        """Return what happened up to a moment."""
+        count = bisect_right(self._highest, ts)
+        derived = [
+            digest
+            for digest, item in zip(self.derived_digests, self.derived, strict=True)
+            if item.event.ts <= ts
+        ]
+        return _trace(self.market.digests[:count], derived)
+
+    def shown(self, ts: int) -> dict[str, Shown]:
+        """Return, by symbol, what the market has shown at a moment of the bar that is going."""
+        length = self.market.interval_ms
+        start = ts - ts % length
+        prices: dict[str, list[tuple[int, int]]] = {}
+        at = bisect_right(self._highest, start)
+        for root in self.market.kept[at:]:
+            if root.ts >= start + length:
+                break
+            if isinstance(root.payload, MarketTick):
+                price = parse_amount(root.payload.price)
+                prices.setdefault(root.payload.symbol, []).append((root.ts, price))
+        return {symbol: _shown(listed, ts) for symbol, listed in prices.items()}
+
+
+def check_lookahead(
+    job: Job,
+    jobs: int,
+    *,
+    decisions: int | None = DECISIONS,
+    random_moments: int = RANDOM,
+    make_cores: MakeCores = fresh_cores,
+    on_done: OnDone = lambda done, whole: None,
+) -> Verdict:
+    """Return whether anything changes with the future of its moment.
+
+    Args:
+        job: The backtest; the seed of its profile draws moments and data.
+        jobs: How many processes to use.
+        decisions: At how many moments of decisions to look, evenly over the run; None is all.
+        random_moments: At how many others; each is altered in every way.
+        make_cores: Of a resolved profile.
+        on_done: Told how many of how many runs are done.
+
+    Raises:
+        RunStop: The market or a core stops without any alteration.
+    """
+    base = _Base(job, make_cores)
+    seed = job.config.seed
+    moments = _moments(base, decisions, random_moments, seed)
+    probes = [
+        Probe(job, Alteration(ts, kind, seed, base.shown(ts)), make_cores) for ts, kind in moments
+    ]
+    verdict = Verdict(len({ts for ts, _ in moments}), _decision_count(base, moments))
+    for probe, trace in zip(probes, in_parallel(trace_of, probes, jobs), strict=True):
+        verdict.runs += 1
+        if trace != base.trace(probe.change.ts):
+            verdict.differing += 1
+            if len(verdict.findings) < TOLD_MAX:
+                verdict.findings.append(_finding(base, probe))
+        on_done(verdict.runs, len(probes))
+    return verdict
+
+
+def trace_of(probe: Probe) -> Trace:
+    """Return what happens up to a probe's moment over the altered data."""
+    market, derived = _altered_run(probe, keeps=False)
+    return _trace(market.digests, [_derived_digest(item) for item in derived])
+
+
+def _altered_run(probe: Probe, *, keeps: bool) -> tuple[_Watched, list[Derived]]:
+    ts, config = probe.change.ts, probe.job.config
+    source = probe.job.open()
+    market = _Watched(altered(source, probe.change), ts, source.end_ms)
+    market.keeps = keeps
+    result = run_backtest(market, config, cores=probe.make_cores(config.raw))
+    return market, [item for item in result.derived if item.event.ts <= ts]
+
+
+# --- which moments ----------------------------------------------------------------------------
+
+
+def _moments(
+    base: _Base, decisions: int | None, random_moments: int, seed: int
+) -> list[tuple[int, str]]:
+    """Return moments with the way in which each is altered, oldest first."""
+    decided = sorted({item.event.ts for item in base.derived})
+    if decisions is not None and len(decided) > decisions:
+        last = len(decided) - 1
+        places = sorted({round(n * last / max(1, decisions - 1)) for n in range(decisions)})
+        decided = [decided[place] for place in places]
+    found = [(ts, KINDS[n % len(KINDS)]) for n, ts in enumerate(decided)]
+    stamps = sorted(set(base.market.ts))
+    drawn = Random(seed).sample(stamps, min(random_moments, len(stamps)))
+    found += [(ts, kind) for ts in drawn for kind in KINDS]
+    return sorted(dict.fromkeys(found))
+
+
+def _decision_count(base: _Base, moments: Sequence[tuple[int, str]]) -> int:
+    stamps = {ts for ts, _ in moments}
+    return len({item.event.ts for item in base.derived} & stamps)
+
+
+def _has_bars(source: MarketSource) -> bool:
+    """Whether any part of a market is made of bars; then what they have shown is noted."""
+    parts = getattr(source, "sources", None)
+    if parts is not None:
+        return any(_has_bars(part) for part in parts)
+    inner = getattr(source, "source", None)
+    return hasattr(source, "series") or (inner is not None and _has_bars(inner))
+
+
+def _shown(prices: Sequence[tuple[int, int]], ts: int) -> Shown:
+    past = [price for at, price in prices if at <= ts]
+    if not past:
+        return Shown()
+    whole = [price for _, price in prices]
+    return Shown(True, min(past) == min(whole), max(past) == max(whole))
+
+
+# --- what differs -----------------------------------------------------------------------------
+
+
+def _finding(base: _Base, probe: Probe) -> Finding:
+    """Return the first event that differs; both runs are made again, with everything kept."""
+    again = Probe(probe.job, Alteration(probe.change.ts, "", 0), probe.make_cores)
+    plain = _plain_run(again)
+    other = _altered_run(probe, keeps=True)
+    ts, kind = probe.change.ts, probe.change.kind
+    roots = [[_said(MARKET, r.ts, r.payload.TYPE, r.payload.to_json()) for r in market.kept]
+             for market, _ in (plain, other)]  # fmt: skip
+    found = _first_other(*roots)
+    if found is None:
+        said = [
+            [_said(d.queue, d.event.ts, d.event.type, d.event.payload.to_json()) for d in derived]
+            for _, derived in (plain, other)
+        ]
+        found = _first_other(*said)
+    before, after = found or ({}, {})
+    one = before or after
+    where, event_ts = str(one.get("where", MARKET)), int(one.get("ts", ts))
+    return Finding(ts, kind, where, event_ts, before, after)
+
+
+def _plain_run(probe: Probe) -> tuple[_Watched, list[Derived]]:
+    ts, config = probe.change.ts, probe.job.config
+    source = probe.job.open()
+    market = _Watched(source, ts, source.end_ms)
+    market.keeps = True
+    result = run_backtest(market, config, cores=probe.make_cores(config.raw))
+    return market, [item for item in result.derived if item.event.ts <= ts]
+
+
+def _said(where: str, ts: int, kind: str, payload: JsonObject) -> JsonObject:
+    return {"where": where, "ts": ts, "type": kind, "payload": payload}
+
+
+def _first_other(
+    before: Sequence[JsonObject], after: Sequence[JsonObject]
+) -> tuple[JsonObject, JsonObject] | None:
+    for one, other in zip(before, after, strict=False):
+        if one != other:
+            return one, other
+    if len(before) == len(after):
+        return None
+    shared = min(len(before), len(after))
+    return (before[shared], {}) if len(before) > shared else ({}, after[shared])
+
+
+def changed_fields(finding: Finding) -> list[str]:
+    """Return what changed in an event, field by field, the time it happens first."""
+    if not finding.before or not finding.after:
+        return [f"{'only' if finding.before else 'not'} in the true run"]
+    lines = []
+    if finding.before["ts"] != finding.after["ts"]:
+        lines.append(f"ts: {finding.before['ts']} became {finding.after['ts']}")
+    before, after = finding.before["payload"], finding.after["payload"]
+    for name in dict.fromkeys([*before, *after]):
+        if before.get(name) != after.get(name):
+            lines.append(f"{name}: {before.get(name)} became {after.get(name)}")
+    return lines or [f"type: {finding.before['type']} became {finding.after['type']}"]
+
+
+# --- digests ----------------------------------------------------------------------------------
+
+
+def _digest(queue: str, ts: int, payload: object) -> bytes:
+    text = msgspec.json.encode((queue, ts, payload))
+    return blake2b(text, digest_size=DIGEST_BYTES).digest()
+
+
+def _derived_digest(item: Derived) -> bytes:
+    event = item.event
+    causes = list(event.cause_ids or ())
+    return _digest(item.queue, event.ts, [event.id, causes, event.type, event.payload.to_json()])
+
+
+def _trace(roots: Sequence[bytes], derived: Sequence[bytes]) -> Trace:
+    total = sha256(b"".join(roots))
+    total.update(b"".join(derived))
+    return Trace(len(roots), len(derived), total.hexdigest())
