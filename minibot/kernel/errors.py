@@ -11,7 +11,14 @@ from collections.abc import Sequence
 
 
 class MinibotError(Exception):
-    """The root of all errors that minibot raises on purpose."""
+    """The root of all errors that minibot raises on purpose.
+
+    Each can be sent from one process to another: a worker's error is read where the work was asked
+    for, although the classes are made with other arguments than they keep.
+    """
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return _made_again, (type(self), self.args, dict(self.__dict__))
 
 
 class RunStop(MinibotError):
@@ -131,3 +138,12 @@ class LockBusy(Transient):
     def __init__(self, path: str) -> None:
         super().__init__(f"{path} is locked by another process")
         self.path = path
+
+
+def _made_again(
+    kind: type[MinibotError], args: tuple[object, ...], fields: dict[str, object]
+) -> MinibotError:
+    """Return an error with what it said and carried; its class is not asked to say it again."""
+    error = kind.__new__(kind, *args)
+    error.__dict__.update(fields)
+    return error
