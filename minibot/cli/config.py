@@ -12,6 +12,7 @@ from typing import Any
 from minibot.cli.output import show
 from minibot.cli.selection import add_profile
 from minibot.runtime.config import load_config
+from minibot.strategies.chosen import judge
 
 HELP = "check a profile, or show what file, environment and --set come to"
 EXAMPLE = "minibot config show --config config/nore-demo.v1.json --origin"
@@ -29,6 +30,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Check or show; 0 valid, 4 with every violation."""
     config = load_config(arguments.config, arguments.set, os.environ)
+    judge(config.raw)
     document: dict[str, Any] = {"profile": config.profile, "sha256": config.sha256}
     if arguments.action == "check":
         line = f"{arguments.config} is valid: profile {config.profile}, sha256 {config.sha256}"

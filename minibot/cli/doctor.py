@@ -21,6 +21,7 @@ from minibot.kernel.errors import MinibotError
 from minibot.report.summary import Row
 from minibot.runtime.config import Config, load_config
 from minibot.runtime.paths import PROJECT, Var
+from minibot.strategies.chosen import judge
 from minibot.watchdog.preflight import AI_JAIL, CheckResult, exchange_checks, preflight
 
 HELP = "can this machine run a profile? names what is missing or unreachable"
@@ -43,6 +44,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.var is not None:
         sets.append(f"paths.var={var_of(arguments).root}")
     config = load_config(arguments.config, sets, os.environ)
+    judge(config.raw)
     results = list(examine(config, config.var))
     failed = [result for result in results if not result.passed]
     if arguments.json:

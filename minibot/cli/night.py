@@ -13,6 +13,7 @@ from minibot.cli.selection import add_profile, var_of
 from minibot.runtime.config import load_config
 from minibot.runtime.interpreter import program
 from minibot.runtime.paths import find
+from minibot.strategies.chosen import judge as judge_strategy
 from minibot.watchdog.launcher import Display, launch
 
 HELP = "run a night: six processes on paper, from preflight to sealed proof"
@@ -37,6 +38,7 @@ def run_parsed(arguments: argparse.Namespace) -> int:
     if arguments.var is not None:
         sets.append(f"paths.var={var_of(arguments).root}")
     config = load_config(arguments.config, sets, os.environ)
+    judge_strategy(config.raw)
     outcome = launch(config, find(arguments.config), _display(arguments), _say)
     return judge(outcome, proof=not arguments.no_proof, as_json=arguments.json)
 

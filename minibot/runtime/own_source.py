@@ -21,10 +21,19 @@ from minibot.runtime.paths import PROJECT, escape_reason, is_within, resolve
 SHIPPED: Final = ("ema_cross", "nore_strategy_v1")
 """Strategies that the package brings; every other name is a file in `strategy.folder`."""
 
+FOLDER: Final = "strategies"
+"""Where the shipped profiles look for own strategies."""
+
 MANIFEST: Final = "manifest.json"
 """The origin of values that a finished run's manifest gives."""
 
 SOURCE_BYTES_MAX: Final = 200_000
+
+
+def own_files(folder: str) -> list[Path]:
+    """Return the files of own strategies in a folder, sorted; tests of them are none."""
+    files = sorted(resolve(folder).glob("*.py"))
+    return [path for path in files if not path.stem.startswith("test_")]
 
 
 def own_file(section: Mapping[str, str]) -> Path | None:
@@ -96,9 +105,7 @@ def _is_recorded(origin: Mapping[str, str]) -> bool:
 
 
 def _unknown(section: Mapping[str, str]) -> str:
-    folder = resolve(section["folder"])
-    own = sorted(path.stem for path in folder.glob("*.py") if not path.stem.startswith("test_"))
-    known = [*SHIPPED, *own]
+    known = [*SHIPPED, *(path.stem for path in own_files(section["folder"]))]
     near = get_close_matches(section["name"], known, 1, 0.0)[0]
     return (
         f"no file {section['folder']}/{section['name']}.py; nearest known strategy: {near}; "

@@ -179,6 +179,10 @@ class StrategyCore:
         decision = self._hand_bar(watched, bar)
         return None if decision is None else self._weighed(watched, decision, now)
 
+    def view(self, symbol: str) -> View:
+        """Return what the strategy of a symbol is shown."""
+        return self._find(symbol).view
+
     def _find(self, symbol: str) -> Watched:
         watched = self._watched.get(symbol)
         if watched is None:

@@ -1,0 +1,132 @@
+"""minibot new-strategy: a strategy of one's own, with its test, ready to change."""
+
+from __future__ import annotations
+
+import argparse
+import re
+from pathlib import Path
+
+from minibot.cli.output import show, shown_path
+from minibot.kernel.errors import Refusal
+from minibot.kernel.files import ensure_folder, write_atomic
+from minibot.runtime.own_source import FOLDER, SHIPPED
+from minibot.runtime.paths import PROJECT, resolve
+
+HELP = "write a strategy of your own, with a test that passes"
+EXAMPLE = "minibot new-strategy dip_buyer --from skeleton"
+NAME = re.compile(r"[a-z][a-z0-9_]{0,63}")
+EXAMPLES = {"skeleton": "Skeleton", "ema_cross": "EmaCross"}
+
+TEST = '''"""What {name} promises; to run it: python -m pytest {shown}."""
+
+from __future__ import annotations
+
+from itertools import chain
+from pathlib import Path
+
+from minibot.strategies.trial import Trial, findings
+
+FILE = Path(__file__).with_name("{name}.py")
+# Calm, down, up, calm: enough for most ideas to speak once in each direction.
+WAVE = (*[100.0] * 120, *[100.0 - n / 10 for n in range(60)], *[94.0 + n / 8 for n in range(90)])
+
+
+def test_{name}_keeps_to_what_a_strategy_may_do() -> None:
+    """No clock, chance, file or network is in it."""
+    assert findings(FILE) == []
+
+
+def test_{name}_goes_in_and_out_on_a_wave() -> None:
+    """It buys and sells at least once where the price falls and comes back."""
+    trial = Trial(FILE)
+    for price in chain(WAVE, WAVE):
+        trial.trade(price)
+        trial.bar(price)
+
+    sides = [decision.side for decision in trial.decisions]
+    assert "BUY" in sides
+    assert "SELL" in sides
+    assert all(decision.reason for decision in trial.decisions)
+
+
+def test_{name}_decides_the_same_after_a_restart() -> None:
+    """Whatever it keeps comes back from a snapshot, to the last digit."""
+    whole, parted = Trial(FILE), Trial(FILE)
+    for n, price in enumerate(WAVE):
+        if n % 50 == 25:
+            parted.restart()
+        for trial in (whole, parted):
+            trial.trade(price)
+            trial.bar(price)
+
+    assert parted.decisions == whole.decisions
+'''
+
+
+def add_arguments(command: argparse.ArgumentParser) -> None:
+    """Add the flags of this verb."""
+    command.add_argument("name", metavar="NAME", help="small letters, digits and _")
+    command.add_argument(
+        "--from",
+        dest="example",
+        choices=sorted(EXAMPLES),
+        default="skeleton",
+        help="what to begin with: bars (skeleton, the default) or ticks (ema_cross)",
+    )
+    command.add_argument(
+        "--folder", default=FOLDER, help=f"as in strategy.folder of the profile ({FOLDER})"
+    )
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Write both files; refused where one of them stands."""
+    name = arguments.name
+    if not NAME.fullmatch(name) or name in SHIPPED or name.startswith("test_"):
+        raise Refusal(
+            f"{name!r} is no name for an own strategy.",
+            "Use small letters, digits and _; shipped are " + ", ".join(SHIPPED) + ".",
+        )
+    folder = resolve(arguments.folder)
+    files = {
+        folder / f"{name}.py": own_text(arguments.example, name),
+        folder / f"test_{name}.py": TEST.format(
+            name=name, shown=shown_path(folder / f"test_{name}.py")
+        ),
+    }
+    for path in files:
+        if path.exists():
+            raise Refusal(f"{shown_path(path)} stands already.", "Take another name.")
+    ensure_folder(folder)
+    for path, text in files.items():
+        write_atomic(path, text.encode())
+    show(
+        arguments,
+        {"strategy": name, "files": [str(path) for path in files]},
+        _next_steps(name, list(files), arguments.folder),
+    )
+    return 0
+
+
+def own_text(example: str, name: str) -> str:
+    """Return an example's file under another name."""
+    path = PROJECT / "minibot" / "strategies" / "examples" / f"{example}.py"
+    text = path.read_text(encoding="utf-8")
+    class_name = "".join(part.capitalize() for part in name.split("_"))
+    first, rest = text.split("\n", 1)
+    first = re.sub(r'^"""[^:]*:', f'"""{name}:', first)
+    return f"{first}\n{rest}".replace(EXAMPLES[example], class_name)
+
+
+def _next_steps(name: str, files: list[Path], folder: str) -> list[str]:
+    strategy, test = (shown_path(path) for path in files)
+    chosen = f"--set strategy.name={name}"
+    if folder != FOLDER:
+        chosen += f" --set strategy.folder={folder}"
+    profile = "--config config/nore-demo.v1.json"
+    return [
+        f"written: {strategy} and {test}",
+        f"  check     minibot strategy-check {strategy}",
+        f"  test      python -m pytest {test}",
+        f"  backtest  minibot backtest {profile} --source tape:demo {chosen}",
+        f"  night     minibot night {profile} {chosen}",
+    ]

@@ -1,0 +1,99 @@
+"""minibot strategy-check: may this strategy run, does it load, does it survive a restart?"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+from pathlib import Path
+
+from minibot.cli.output import show, shown_path
+from minibot.kernel.errors import ConfigError, MinibotError, Refusal
+from minibot.runtime.own_source import FOLDER, own_files
+from minibot.runtime.paths import find
+from minibot.strategies.source_check import Finding, source_findings
+from minibot.strategies.trial import Trial
+
+HELP = "check a strategy's file: what it may not do, by line; then load and try it"
+EXAMPLE = "minibot strategy-check strategies/dip_buyer.py"
+# A fall and a rise, twice; long enough for a hundred ticks of warm-up.
+WAVE = [100.0 + ((n * 7) % 11) / 50 - abs(n % 200 - 100) / 20 for n in range(600)]
+CUT = 317
+
+
+def add_arguments(command: argparse.ArgumentParser) -> None:
+    """Add the flags of this verb."""
+    command.add_argument(
+        "files", nargs="*", metavar="FILE", help=f"files of strategies (default: {FOLDER}/*.py)"
+    )
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Check every file; 0 when all may run, else 1."""
+    paths = [find(name) for name in arguments.files]
+    if not paths:
+        paths = own_files(FOLDER)
+    if not paths:
+        raise Refusal(f"there is no strategy in {FOLDER}.", "Make one: minibot new-strategy NAME")
+    results = [examined(path) for path in paths]
+    lines = []
+    for path, digest, findings, failure in results:
+        shown = shown_path(path)
+        lines += [finding.told(shown) for finding in findings]
+        if failure:
+            lines.append(failure)
+        if not findings and not failure:
+            lines.append(f"{shown}: may run, sha256 {digest}")
+    document = [
+        {
+            "file": str(path),
+            "sha256": digest,
+            "ok": not findings and not failure,
+            "findings": [
+                {"line": finding.line, "what": finding.what, "instead": finding.instead}
+                for finding in findings
+            ],
+            "failure": failure or None,
+        }
+        for path, digest, findings, failure in results
+    ]
+    show(arguments, document, lines)
+    return 1 if any(findings or failure for _, _, findings, failure in results) else 0
+
+
+def examined(path: Path) -> tuple[Path, str, list[Finding], str]:
+    """Return a file, its sha256, what its lines do wrong, and how a trial of it failed.
+
+    Raises:
+        Refusal: There is no such file, or it is no text.
+    """
+    try:
+        data = path.read_bytes()
+        text = data.decode("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise Refusal(f"{path} cannot be read: {error}.", "Give a strategy's file.") from error
+    findings = source_findings(text)
+    failure = "" if findings else _trial(path)
+    return path, hashlib.sha256(data).hexdigest(), findings, failure
+
+
+def _trial(path: Path) -> str:
+    """Run it over a made-up wave, whole and with a restart; return what went wrong."""
+    try:
+        whole, parted = Trial(path), Trial(path)
+        for n, price in enumerate(WAVE):
+            if n == CUT:
+                parted.restart()
+            for trial in (whole, parted):
+                trial.trade(price)
+                trial.bar(price)
+                trial.bar(price, "1m", is_live=n % 60 == 0)
+    except ConfigError as error:
+        return "\n".join([str(error), *error.violations])
+    except MinibotError as error:
+        return str(error)
+    if whole.decisions != parted.decisions:
+        return (
+            f"{shown_path(path)}: decides otherwise after a restart: something that it needs is "
+            "not kept in attributes of self"
+        )
+    return ""

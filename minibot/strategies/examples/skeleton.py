@@ -1,0 +1,75 @@
+"""Skeleton: buys a close that lies below the average of the last ones, sells when it is back.
+
+It works as it stands; change it step by step. `minibot strategy-check FILE` says what a strategy
+may not do, the test beside this file shows how to try one idea, docs/STRATEGIES.md has the rest.
+
+One object stands for one symbol. Whatever you keep in attributes of `self` (numbers, text, lists,
+deques, indicators of `minibot.features`) comes back after a restart.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from minibot.strategies.protocol import (
+    ClosedBar,
+    Decision,
+    Needs,
+    Parameter,
+    Settings,
+    Strategy,
+    View,
+    buy,
+    check,
+    hold,
+    number,
+    sell,
+    whole,
+)
+
+INTERVAL = "1s"
+
+
+class Skeleton(Strategy):
+    """Long while the price is on its way back to its average, else flat."""
+
+    # The numbers of the idea. The profile changes them: --set strategy.parameters.bars=30
+    PARAMETERS: ClassVar[tuple[Parameter, ...]] = (
+        whole("bars", 20, low=2, high=500, what="closed bars of the average"),
+        number("dip_bps", "1.0", low="0", high="1000", what="how far below it a close is a dip"),
+        number("loss_bps", "20", low="0", high="10000", what="loss at which it gives up"),
+    )
+
+    def __init__(self, settings: Settings) -> None:
+        """Start for one symbol, before its first bar."""
+        self.bars = settings.whole("bars")
+        self.dip_bps = settings.number("dip_bps")
+        self.loss_bps = settings.number("loss_bps")
+
+    @staticmethod
+    def needs(settings: Settings) -> Needs:
+        """Return which data this strategy wants: so many closed bars of one interval."""
+        return Needs(intervals=(INTERVAL,), history=settings.whole("bars"))
+
+    def on_bar(self, bar: ClosedBar, view: View) -> Decision | None:
+        """Answer one closed bar; bars of history come first, and nobody acts on those."""
+        closes = [each.close for each in view.bars(INTERVAL)]
+        if len(closes) < self.bars:
+            return hold(f"{len(closes)} of {self.bars} bars", code="warmup")
+        average = sum(closes) / len(closes)
+        below_bps = (average - bar.close) / average * 10_000.0
+        checks = (check("below_bps", f"{below_bps:.2f}", f">= {self.dip_bps}"),)
+
+        if not view.is_long:
+            if below_bps >= self.dip_bps:
+                return buy(f"the close is {below_bps:.2f} bps below its average", checks)
+            return hold("no dip", checks)
+
+        entry_price = view.entry_price_avg
+        if entry_price is not None:
+            loss_bps = (float(entry_price) - view.bid) / float(entry_price) * 10_000.0
+            if loss_bps >= self.loss_bps:
+                return sell(f"the loss came to {loss_bps:.2f} bps", checks)
+        if below_bps <= 0.0:
+            return sell("the close is back at its average", checks)
+        return hold("on the way back", checks)

@@ -1,0 +1,145 @@
+"""A strategy on made-up prices, without a market: what its tests are written with.
+
+It is the same core as at night: the same check of the file, the same views, the same rules about
+what is journaled. Orders are filled whole at the next trade, which risk and executor do more
+carefully.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Final
+
+from minibot.events.model import BUY, SELL, Event, Fill, Gap, Instrument, Payload, RunOpening
+from minibot.kernel.canonical import decode, encode
+from minibot.runtime.config import load_config
+from minibot.runtime.paths import PROJECT
+from minibot.strategies.bars import ClosedBar, interval_ms
+from minibot.strategies.chosen import judge
+from minibot.strategies.core import core_from_config, core_from_state
+from minibot.strategies.decision import Decision
+from minibot.strategies.source_check import source_findings
+from minibot.strategies.tick import Tick
+from minibot.strategies.view import View
+
+PROFILE: Final = PROJECT / "config" / "nore-demo.v1.json"
+SYMBOL: Final = "BTCUSDT"
+START_MS: Final = 1_700_000_000_000
+QTY: Final = "1"
+
+
+def findings(path: Path) -> list[str]:
+    """Return what a strategy's file does and may not do, one line each; none is right."""
+    text = path.read_text(encoding="utf-8")
+    return [finding.told(path.name) for finding in source_findings(text)]
+
+
+class Trial:
+    """One strategy, one symbol, and prices that you make up.
+
+    Attributes:
+        decisions: Everything it said so far that a night would journal.
+        now: Market time, ms; each trade is a tenth of a second, each bar its own length.
+    """
+
+    def __init__(self, path: Path, **parameters: int | str | bool) -> None:
+        """Load a strategy's file with some parameters.
+
+        Raises:
+            ConfigError: The check refuses the file, or a parameter is none that it declares.
+        """
+        sets = [f"strategy.name={path.stem}", f"strategy.folder={path.parent}"]
+        sets += [f"strategy.parameters.{key}={json.dumps(v)}" for key, v in parameters.items()]
+        self._config = load_config(PROFILE, sets).raw
+        judge(self._config)
+        self._core = core_from_config(self._config)
+        self._n = 0
+        self._wish = ""
+        self._tick = Tick(SYMBOL)
+        self.now = START_MS
+        self.decisions: list[Decision] = []
+        self._take("control", RunOpening(cash={"USDT": "10000"}, lots=(), budgets_used={}))
+        self._take("market_ticks", _instrument())
+
+    @property
+    def view(self) -> View:
+        """What the strategy is shown."""
+        return self._core.view(SYMBOL)
+
+    def trade(self, price: float, qty: float = 1.0) -> Decision | None:
+        """Let a trade happen, with the touch a cent around it; return what is said to it."""
+        self.now += 100
+        tick = self._tick
+        tick.ts = tick.exchange_ts = self.now
+        tick.price, tick.qty, tick.is_trade = price, qty, True
+        tick.bid, tick.ask, tick.bid_qty, tick.ask_qty = price - 0.01, price + 0.01, 10.0, 10.0
+        self._fill(price)
+        return self._note(self._core.on_tick(tick, self.now))
+
+    def trades(self, prices: Iterable[float]) -> list[Decision]:
+        """Let trades happen one after another; return all that is said to them."""
+        return [decision for price in prices if (decision := self.trade(price)) is not None]
+
+    def bar(self, close: float, interval: str = "1s", *, is_live: bool = True) -> Decision | None:
+        """Let a bar of one price close; return what is said to it."""
+        length_ms = interval_ms(interval)
+        self.now += length_ms
+        open_ts = self.now - self.now % length_ms - length_ms
+        self._fill(close)
+        bar = ClosedBar(interval, open_ts, close, close, close, close, 1.0, is_live)
+        return self._note(self._core.on_bar(SYMBOL, bar, self.now))
+
+    def bars(self, closes: Iterable[float], interval: str = "1s") -> list[Decision]:
+        """Let bars close one after another; return all that is said to them."""
+        said = [self.bar(close, interval) for close in closes]
+        return [decision for decision in said if decision is not None]
+
+    def gap(self, length_ms: int = 5_000) -> None:
+        """Let trades be missing for some time."""
+        self.now += length_ms
+        gap = Gap(SYMBOL, "trade", self.now - length_ms, self.now, "reconnect")
+        self._take("market_ticks", gap)
+
+    def restart(self) -> None:
+        """Let the process end and come back from its snapshot."""
+        state = decode(encode(self._core.state()))
+        self._core = core_from_state(self._config, state)
+
+    def _note(self, decision: Decision | None) -> Decision | None:
+        if decision is not None:
+            self.decisions.append(decision)
+            if decision.side == (SELL if self.view.is_long else BUY):
+                self._wish = decision.side
+        return decision
+
+    def _fill(self, price: float) -> None:
+        if not self._wish:
+            return
+        side, self._wish = self._wish, ""
+        qty = QTY if side == BUY else self.view.held.text
+        name = f"trial-{self._n}"
+        fill = Fill(name, name, SYMBOL, side, qty, f"{price:.2f}", "0", "USDT", "TAKER")
+        self._take("fills", fill)
+
+    def _take(self, queue: str, payload: Payload) -> None:
+        self._n += 1
+        name = f"{self._n:08x}-0000-4000-8000-000000000000"
+        event = Event(self.now, name, "trial", "trial", "0" * 64, payload)
+        self._core.step(queue, self._n, event, self.now)
+
+
+def _instrument() -> Instrument:
+    return Instrument(
+        symbol=SYMBOL,
+        base_asset="BTC",
+        quote_asset="USDT",
+        status="TRADING",
+        price_increment="0.01",
+        qty_increment="0.00001",
+        qty_min="0.00001",
+        qty_max="9000",
+        notional_min="5",
+        origin="table",
+    )
