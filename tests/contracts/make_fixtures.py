@@ -428,7 +428,8 @@ def main() -> int:
         page = {"source": source, "valid": event, "invalid": invalid_of(type_, event, schema)}
         text = json.dumps(page, indent=1) + "\n"
         (OUT / f"{type_}.json").write_text(text, encoding="utf-8", newline="\n")
-        sums.append(f"{hashlib.sha256(text.encode()).hexdigest()}  {type_}.json\n")
+        name = f"tests/fixtures/contracts/{type_}.json"
+        sums.append(f"{hashlib.sha256(text.encode()).hexdigest()}  {name}\n")
     (OUT / "manifest.sha256").write_text("".join(sums), encoding="utf-8", newline="\n")
     return 0
 

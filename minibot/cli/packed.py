@@ -1,0 +1,60 @@
+"""Runs that are kept in one archive: unpacked below `var` when a verb names their folder."""
+
+from __future__ import annotations
+
+import hashlib
+import tarfile
+from pathlib import Path, PurePosixPath
+from typing import Final
+
+from minibot.kernel.errors import Refusal
+from minibot.kernel.files import ensure_folder, write_atomic
+
+ARCHIVE: Final = "run.tar.xz"
+MEMBERS_MAX: Final = 10_000
+
+
+def unpacked(archive: Path, var: Path) -> Path:
+    """Return the folder of a packed run, unpacked below `var/unpacked` unless it stands there.
+
+    The archive's sha256 names the place, so a folder there is never that of another archive.
+
+    Raises:
+        Refusal: The archive is damaged, or holds something else than one run's folder.
+    """
+    folder = var / "unpacked" / hashlib.sha256(archive.read_bytes()).hexdigest()[:16]
+    stamp = folder / "complete"
+    if stamp.is_file():
+        return folder / stamp.read_text(encoding="utf-8")
+    try:
+        with tarfile.open(archive, mode="r:xz") as packed:
+            name = _extract(packed, folder)
+    except (tarfile.TarError, EOFError, OSError) as error:
+        raise Refusal(
+            f"{archive} is no packed run: {error}", "Take it anew from where it came."
+        ) from error
+    write_atomic(stamp, name.encode())
+    return folder / name
+
+
+def _extract(packed: tarfile.TarFile, folder: Path) -> str:
+    """Put every file of an archive in place; return the one folder that they all are in."""
+    names = set()
+    for count, member in enumerate(packed):
+        parts = PurePosixPath(member.name).parts
+        if not member.isfile() or count >= MEMBERS_MAX or len(parts) < 2 or not _is_plain(parts):
+            raise tarfile.TarError(f"{member.name} has no place in a run's folder")
+        source = packed.extractfile(member)
+        if source is None:
+            raise tarfile.TarError(f"{member.name} has no content")
+        path = folder.joinpath(*parts)
+        ensure_folder(path.parent)
+        write_atomic(path, source.read(), is_durable=False)
+        names.add(parts[0])
+    if len(names) != 1:
+        raise tarfile.TarError(f"it holds {len(names)} folders instead of one run's")
+    return names.pop()
+
+
+def _is_plain(parts: tuple[str, ...]) -> bool:
+    return all(part not in ("..", "/") and "\\" not in part and ":" not in part for part in parts)

@@ -1,0 +1,73 @@
+"""Compiled cores: with `MINIBOT_COMPILED=1` modules come from `build/compiled` where they stand.
+
+`python -m tools.compile` builds them from the very sources that stand here; nothing in the package
+changes, and without the variable nothing of this is asked for. A build of other sources than those
+that stand here is refused, so what runs is what can be read.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from importlib.abc import MetaPathFinder
+from importlib.machinery import ModuleSpec
+from importlib.util import spec_from_file_location
+from pathlib import Path
+from types import ModuleType
+from typing import Final
+
+SWITCH: Final = "MINIBOT_COMPILED"
+RECORD: Final = "build.json"
+PROJECT: Final = Path(__file__).resolve().parent.parent
+REMEDY: Final = f"Build it: python -m tools.compile; or unset {SWITCH}"
+
+
+class Compiled(MetaPathFinder):
+    """Finds modules in a build."""
+
+    def __init__(self, modules: Mapping[str, Path]) -> None:
+        self.modules = dict(modules)
+
+    def find_spec(
+        self,
+        fullname: str,
+        path: Sequence[str] | None = None,
+        target: ModuleType | None = None,
+    ) -> ModuleSpec | None:
+        """Return where a compiled module is, or None for one that is not compiled."""
+        file = self.modules.get(fullname)
+        return None if file is None else spec_from_file_location(fullname, file)
+
+
+def build_folder(tag: str = sys.implementation.cache_tag or "") -> Path:
+    """Return where the build for a Python is, whose cache tag is such as `cpython-311`."""
+    return PROJECT / "build" / "compiled" / tag
+
+
+def stale(folder: Path) -> str | None:
+    """Return why a build cannot be used, or None when it is one of the sources that stand here."""
+    record = folder / RECORD
+    if not record.is_file():
+        return f"there is no build in {folder}"
+    for name, digest in json.loads(record.read_bytes())["sources"].items():
+        source = PROJECT / name
+        if not source.is_file() or hashlib.sha256(source.read_bytes()).hexdigest() != digest:
+            return f"{name} is not what the build in {folder} was made from"
+    return None
+
+
+def take_into_use() -> None:
+    """Take compiled modules from now on.
+
+    Raises:
+        ImportError: No build for this Python, or one of other sources.
+    """
+    folder = build_folder()
+    why = stale(folder)
+    if why is not None:
+        raise ImportError(f"{SWITCH} is set, but {why}. {REMEDY}")
+    modules = json.loads((folder / RECORD).read_bytes())["modules"]
+    found = Compiled({name: folder / file for name, file in modules.items()})
+    sys.meta_path.insert(0, found)

@@ -1,0 +1,177 @@
+"""Compile the cores with mypyc: `python -m tools.compile`, optional, no source file changes.
+
+    python -m tools.compile            build/compiled/<this Python>, unless it stands already
+    python -m tools.compile --force    anew
+    MINIBOT_COMPILED=1 minibot replay latest      uses it; the digest is the same
+
+Needs a C compiler and Python's headers. Exit code 2 where they are missing, 1 where it failed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+import sysconfig
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+from minibot.compiled import PROJECT, RECORD, build_folder, stale
+
+ROOMS: Final = ("features", "risk", "execution")
+STRATEGIES: Final = (
+    "bar_indicators",
+    "bars",
+    "checklist",
+    "chosen",
+    "core",
+    "decision",
+    "declaration",
+    "examples/ema_cross",
+    "keeping",
+    "nore_strategy_v1",
+    "parameters",
+    "position",
+    "protocol",
+    "readings",
+    "rules",
+    "tick",
+    "view",
+)
+"""Not what loads and judges the files of other people's strategies: it looks into classes."""
+EVENTS: Final = (
+    "ids",
+    "lots",
+    "money",
+    "numbers",
+    "order_rules",
+    "performance",
+    "portfolio",
+)
+OTHERS: Final = ("minibot/replay/lockstep.py",)
+INTERPRETED: Final = frozenset({"__init__.py", "role.py"})
+# One rounding for each operation, as in the interpreter: no fused multiply and add.
+FLAGS: Final = ("-ffp-contract=off",)
+COMPILE_S_MAX: Final = 900.0
+
+
+def sources() -> list[str]:
+    """Return which files are compiled, relative to the project."""
+    found = [
+        path.relative_to(PROJECT).as_posix()
+        for room in ROOMS
+        for path in sorted((PROJECT / "minibot" / room).glob("*.py"))
+        if path.name not in INTERPRETED
+    ]
+    found += [f"minibot/strategies/{name}.py" for name in STRATEGIES]
+    return [*found, *(f"minibot/events/{name}.py" for name in EVENTS), *OTHERS]
+
+
+def missing() -> str | None:
+    """Return what of a compiler is not here, or None."""
+    compiler = (sysconfig.get_config_var("CC") or "cc").split()[0]
+    if os.name != "nt" and shutil.which(compiler) is None:
+        return f"a C compiler ({compiler}; Debian: gcc libc6-dev)"
+    if not Path(sysconfig.get_path("include"), "Python.h").is_file():
+        return f"Python.h in {sysconfig.get_path('include')} (Debian: python3-dev)"
+    return None
+
+
+def build(folder: Path, *, is_quiet: bool = False) -> None:
+    """Compile into a folder; what stands there is replaced once the new build is whole.
+
+    Raises:
+        OSError: The compiler refuses; the message ends with its last words.
+    """
+    names = sources()
+    digests = {name: hashlib.sha256((PROJECT / name).read_bytes()).hexdigest() for name in names}
+    fresh = folder.with_name(f"{folder.name}.new")
+    shutil.rmtree(fresh, ignore_errors=True)
+    fresh.mkdir(parents=True)
+    done = subprocess.run(
+        [sys.executable, "-m", "tools.compile", "--into", str(fresh), *names],
+        cwd=PROJECT,
+        env={name: value for name, value in os.environ.items() if name != "MINIBOT_COMPILED"},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=COMPILE_S_MAX,
+        check=False,
+    )
+    if done.returncode != 0:
+        raise OSError(f"mypyc ended with {done.returncode}: {done.stdout.strip()[-1500:]}")
+    shutil.rmtree(fresh / "temp")
+    modules = {
+        ".".join((*file.relative_to(fresh).parent.parts, file.name.partition(".")[0])): str(
+            file.relative_to(fresh).as_posix()
+        )
+        for file in sorted([*fresh.rglob("*.so"), *fresh.rglob("*.pyd")])
+    }
+    record = {"sources": digests, "modules": modules, "python": sys.version}
+    (fresh / RECORD).write_text(json.dumps(record, indent=1), encoding="utf-8")
+    shutil.rmtree(folder, ignore_errors=True)
+    fresh.rename(folder)
+    if not is_quiet:
+        print(f"{len(names)} modules compiled into {folder}")
+
+
+def _compile(into: Path, names: Sequence[str]) -> None:
+    """Run mypyc and the C compiler, in a process of its own."""
+    from mypyc.build import mypycify
+    from setuptools import Distribution  # type: ignore[import-untyped]
+    from setuptools.command.build_ext import build_ext  # type: ignore[import-untyped]
+
+    options = ["--config-file", str(PROJECT / "pyproject.toml"), "--cache-dir", str(into / "temp")]
+    extensions = mypycify(
+        [*options, *names], opt_level="3", debug_level="0", target_dir=str(into / "temp" / "c")
+    )
+    for extension in extensions:
+        if os.name != "nt":
+            extension.extra_compile_args.extend(FLAGS)
+    command = build_ext(Distribution({"name": "minibot", "ext_modules": extensions}))
+    command.build_lib, command.build_temp = str(into), str(into / "temp" / "o")
+    command.ensure_finalized()
+    command.run()
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Compile where it is needed."""
+    parser = argparse.ArgumentParser(
+        prog="python -m tools.compile",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--force", action="store_true", help="also where a fresh build stands")
+    parser.add_argument("--into", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("names", nargs="*", help=argparse.SUPPRESS)
+    arguments = parser.parse_args(argv)
+    if arguments.into is not None:
+        _compile(arguments.into, arguments.names)
+        return 0
+    folder = build_folder()
+    if stale(folder) is None and not arguments.force:
+        print(f"{folder} stands, from these sources")
+        return 0
+    absent = missing()
+    if absent is not None:
+        print(f"cannot compile: missing: {absent}", file=sys.stderr)
+        return 2
+    began = time.monotonic()
+    try:
+        build(folder)
+    except OSError as error:
+        print(error, file=sys.stderr)
+        return 1
+    print(f"{time.monotonic() - began:.0f} s; use it with MINIBOT_COMPILED=1")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
