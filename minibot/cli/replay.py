@@ -10,8 +10,10 @@ from minibot.kernel.errors import Refusal
 from minibot.replay.compare import describe
 from minibot.replay.condition import open_run
 from minibot.replay.engine import CORE_ROLES, WHOLE, RoleReplay, Window
+from minibot.replay.graph_books import graph_lines, graph_of
 from minibot.replay.moments import Span
 from minibot.replay.proof import Proof, lost_line, prove, remedies
+from minibot.replay.recorded import Recorded
 from minibot.report.figures import counted
 
 HELP = "re-run every decision of a run and compare each derived event byte for byte"
@@ -37,6 +39,11 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     end.add_argument(
         "--until", metavar="TIME", help="replay up to here and no further, as of a damaged run"
     )
+    command.add_argument(
+        "--graph",
+        action="store_true",
+        help="which events were changed, and everything that depends on them",
+    )
     add_zone(command)
 
 
@@ -44,6 +51,8 @@ def run(arguments: argparse.Namespace) -> int:
     """Replay a run; 0 identical, 1 with the first differing event."""
     run_dir = run_dir_of(arguments)
     recorded, condition = open_run(run_dir)
+    if arguments.graph:
+        return _show_graph(arguments, recorded)
     span = Span.of(recorded, arguments.zone)
     window = window_of(arguments, span)
     with progress_bar(f"replaying {run_dir.name}") as show_progress:
@@ -56,6 +65,13 @@ def run(arguments: argparse.Namespace) -> int:
         )
     show(arguments, proof.to_json(), lines(proof, span))
     return 0 if proof.is_identical else 1
+
+
+def _show_graph(arguments: argparse.Namespace, recorded: Recorded) -> int:
+    with progress_bar(f"reading {recorded.manifest.run_id}") as show_progress:
+        graph = graph_of(recorded, show_progress)
+    show(arguments, graph.to_json(), graph_lines(graph))
+    return 1 if graph.changes or graph.missing or graph.notes else 0
 
 
 def window_of(arguments: argparse.Namespace, span: Span) -> Window:

@@ -235,13 +235,18 @@ def tally(recorded: Recorded) -> HealthTally:
     return found
 
 
+def states_path(run_dir: Path) -> Path:
+    """Return where a run wrote its hourly states."""
+    return run_dir / HOURLY_STATE_FILE
+
+
 def recorded_states(run_dir: Path) -> list[bytes] | None:
     """Return the JSON of each hourly state that a run wrote; None where it wrote none.
 
     Raises:
         LineError: A line fails its own hash.
     """
-    path = run_dir / HOURLY_STATE_FILE
+    path = states_path(run_dir)
     if not path.exists():
         return None
     data = read_whole(path, size_max=STATES_BYTES_MAX)

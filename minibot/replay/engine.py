@@ -277,8 +277,16 @@ class Replay:
 
     @property
     def difference(self) -> Difference | None:
-        """The first difference, in rule order of the roles."""
-        return next((role.difference for role in self.roles if role.difference), None)
+        """The first difference in the time of the run: what others may only follow from."""
+        apart = [role for role in self.roles if role.difference is not None]
+        apart.sort(key=lambda role: role.clock)
+        found = [role.difference for role in apart if role.clock == apart[0].clock]
+        ids = b"".join(one.found or b"" for one in found if one is not None)
+        for one in found:
+            # One whose input is another's differing event was made of it.
+            if one is not None and f'"id":"{one.cause_id}"'.encode() not in ids:
+                return one
+        return found[0] if found else None
 
     @property
     def is_identical(self) -> bool:

@@ -104,7 +104,7 @@ def prove(
     window: Window = WHOLE,
     progress: Callable[[int, int], None] = lambda done, whole: None,
 ) -> Proof:
-    """Replay a run and compare decisions, books and figures, up to the first that differs.
+    """Replay a run and compare decisions, books and figures; each role up to its first difference.
 
     Args:
         recorded: The run.
@@ -126,9 +126,7 @@ def prove(
         except (RunStop, LineError) as error:
             broken = _broken(result, error)
             break
-        if result.difference is not None:
-            break
-        if keeper is not None:
+        if keeper is not None and result.difference is None:
             books = keeper, result
     replay = Replay(recorded.manifest.run_id, tuple(results), is_stopped(recorded))
     ledger = figures = None
