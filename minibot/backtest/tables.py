@@ -23,6 +23,7 @@ from minibot.report.figures import (
     long_duration,
     money,
     share,
+    short_duration,
     signed,
 )
 
@@ -161,13 +162,16 @@ def group_cells(group: JsonObject) -> list[str]:
         *(figure_text("signed", group[key]) for key in ("net_mean", "net_max", "net_min")),
         money(group["profit_factor"]),
         money(group["fees"]),
-        figure_text("duration", group["held_ms_mean"]),
+        NONE if group["held_ms_mean"] is None else short_duration(group["held_ms_mean"]),
     ]
 
 
 def trade_lines(trades: Sequence[JsonObject], none: str = NO_TRADE) -> list[str]:
-    """Return a table of trades."""
-    return table_lines(TRADE_HEAD, [trade_cells(trade) for trade in trades], none, texts=(1, 8, 9))
+    """Return a table of trades, without what a hundred columns have no room for."""
+    rows = [trade_cells(trade)[1:] for trade in trades]
+    for row in rows:
+        row[1] = row[1][5:]
+    return table_lines(TRADE_HEAD[1:], rows, none, texts=(0, 7, 8), whole=(0,))
 
 
 def trade_cells(trade: JsonObject) -> list[str]:
@@ -177,8 +181,8 @@ def trade_cells(trade: JsonObject) -> list[str]:
     return [
         str(trade["number"]),
         trade["symbol"],
-        date_clock(opened)[2:],
-        "open" if closed is None else long_duration(closed - opened),
+        date_clock(opened),
+        "open" if closed is None else short_duration(closed - opened),
         money(trade["entry_price"]),
         money(trade["exit_price"]),
         figure_text("signed", trade["net"]),

@@ -65,7 +65,11 @@ def run_twice(argv: Sequence[str], var: Var) -> Twice:
     """
     lab = var.lab_of(f"twice-{os.getpid()}").root
     vars_ = [Var(lab / seed) for seed in SEEDS]
-    _run_both(argv, vars_)
+    try:
+        _run_both(argv, vars_)
+    except Refusal:
+        shutil.rmtree(lab, ignore_errors=True)
+        raise
     kept = [find_kept("latest", each) for each in vars_]
     differing = _differing(*(each.folder for each in kept))
     folder = lab

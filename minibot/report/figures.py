@@ -84,6 +84,14 @@ def long_duration(ms: int) -> str:
     return f"{hours // 24} d {hours % 24} h" if hours >= 48 else duration(ms)
 
 
+def short_duration(ms: int) -> str:
+    """Return a duration in its largest unit with one place, such as `2.8 s` or `3.4 h`."""
+    for unit_ms, unit in ((DAY_MS, "d"), (3_600_000, "h"), (60_000, "min")):
+        if ms >= unit_ms:
+            return f"{ms / unit_ms:,.1f} {unit}"
+    return f"{max(0, ms) / 1000:.1f} s"
+
+
 def clock(ms: int) -> str:
     """Return a time in Unix milliseconds as hours, minutes and seconds in UTC."""
     return _utc(ms).strftime("%H:%M:%S")
