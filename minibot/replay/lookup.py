@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
+from os import SEEK_END
+from pathlib import Path
 
 from minibot.events.model import Event
 from minibot.kernel.journal import Line, Position
+from minibot.kernel.line import LineError, decode_line
 from minibot.kernel.position import ZERO
 from minibot.kernel.queue import INBOX, PARTS, open_reader, queue_folder
-from minibot.kernel.segments import load_segments
+from minibot.kernel.scan import LINE_BYTES_CAP
+from minibot.kernel.segments import active_name, load_segments
 from minibot.replay.recorded import Recorded
 
 BATCH = 1024
@@ -67,8 +71,30 @@ def last_before(recorded: Recorded, queue: str, seq: int) -> Event | None:
 
 
 def last_event(recorded: Recorded, queue: str) -> Event | None:
-    """Return the last event of a queue, reading its last segment alone; None for an empty one."""
+    """Return the last event of a queue that is whole, from the end of its file; None for none.
+
+    Reads no more than the longest line, so that damage further up does not stand in the way.
+    """
+    folder = queue_folder(recorded.queues, queue)
     reader = open_reader(recorded.queues, queue)
-    lines = reader.head().lines
+    end = reader.head().offset
     reader.close()
-    return event_at(recorded, queue, lines) if lines else None
+    names = [segment.name for segment in load_segments(folder, INBOX)]
+    for path, size in ((folder / active_name(INBOX), end), *((folder / n, -1) for n in names[-1:])):
+        if not path.exists():
+            continue
+        for raw in reversed(_tail(path, size)):
+            try:
+                _, said = decode_line(raw)
+            except LineError:
+                continue
+            return recorded.codec.decode(queue, said)
+    return None
+
+
+def _tail(path: Path, end: int) -> list[bytes]:
+    """Return the last lines of a file up to an offset, or to its end for one below zero."""
+    with path.open("rb") as file:
+        end = file.seek(0, SEEK_END) if end < 0 else end
+        file.seek(max(0, end - LINE_BYTES_CAP))
+        return file.read(end - file.tell()).splitlines(keepends=True)
