@@ -3,7 +3,7 @@
 `now` of an event is its own `ts`; fills come no earlier than `execution.latency_market_ms` after
 their intent, exactly as in a night. Before the end of the source `run_ending` is said as early as a
 night says it, so that positions can still be closed; a recorded run says its opening and its ending
-itself. A STOP by risk ends the pass, as it ends a night.
+itself. A STOP by risk ends the pass, as it ends a night. `night` is for a run with its own profile.
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ from datetime import UTC, datetime
 from typing import Final
 
 from minibot.backtest.drawing import PriceCharts
+from minibot.backtest.night import night_of
+from minibot.backtest.recorded_run import RunSource
 from minibot.backtest.result import BacktestResult, Derived, EquityPoint
 from minibot.backtest.sources import MarketSource, Root
 from minibot.events.model import (
@@ -53,6 +55,8 @@ def run_backtest(
 ) -> BacktestResult:
     """Return what the cores of a profile do on a source.
 
+    A recorded run with its own profile goes in the order that its night logged.
+
     Args:
         source: The market's history.
         config: The resolved profile.
@@ -62,11 +66,15 @@ def run_backtest(
     Raises:
         RunStop: A core found something that cannot be.
     """
-    book = _Pass(source, config, cores or fresh_cores(config.raw))
     started = time.perf_counter()
-    book.run(progress)
-    book.result.elapsed_s = time.perf_counter() - started
-    return book.result
+    if cores is None and isinstance(source, RunSource) and source.is_night_of(config):
+        result = night_of(source, config, progress)
+    else:
+        book = _Pass(source, config, cores or fresh_cores(config.raw))
+        book.run(progress)
+        result = book.result
+    result.elapsed_s = time.perf_counter() - started
+    return result
 
 
 class _Pass:

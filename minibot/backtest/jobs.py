@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from minibot.backtest.driver import run_backtest
+from minibot.backtest.recorded_run import LOGGED
 from minibot.backtest.result import BacktestResult
 from minibot.backtest.sources import MarketSource
 from minibot.backtest.span import ALL, Span
@@ -23,6 +24,7 @@ class Job(NamedTuple):
         sets: Texts `section.key=value` on top of it.
         span: The part of the market that is traded.
         treatment: What to do with what is wrong with files of bars.
+        order: Of a recorded run: its night's, or `rule`.
     """
 
     words: tuple[str, ...]
@@ -30,6 +32,7 @@ class Job(NamedTuple):
     sets: tuple[str, ...] = ()
     span: Span = ALL
     treatment: Treatment | None = None
+    order: str = LOGGED
 
     def changed(self, *sets: str) -> Job:
         """Return the same with further changes of the profile."""
@@ -46,7 +49,7 @@ class Job(NamedTuple):
 
     def open(self) -> MarketSource:
         """Return its market."""
-        return open_market(self.words, self.config, self.span, self.treatment)
+        return open_market(self.words, self.config, self.span, self.treatment, self.order)
 
 
 def run_job(job: Job) -> BacktestResult:

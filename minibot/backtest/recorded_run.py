@@ -1,4 +1,4 @@
-"""A recorded run as a market: the very events of its night, in rule order.
+"""A recorded run as a market: the very events of its night, by time.
 
 What the watchdog told the run (its opening, halts, its ending) comes with them at its own time, so
 that nothing about it is made up. An event of `control` comes before market events of the same
@@ -7,24 +7,35 @@ millisecond, as a role prefers it.
 
 from __future__ import annotations
 
-import heapq
 from collections.abc import Iterator
+from typing import Final
 
 from minibot.backtest.sources import MINUTE_MS, NOBODY, Root, Watch
-from minibot.events.order import CONTROL, TICKS
+from minibot.events.order import TICKS
 from minibot.kernel.errors import Refusal
 from minibot.replay.recorded import Recorded
+from minibot.replay.rule_order import world
+from minibot.runtime.config import Config, is_same_profile
+
+LOGGED: Final = "logged"
+RULE: Final = "rule"
 
 
 class RunSource:
     """The market and control events of a finished run.
 
+    Args:
+        recorded: The run.
+        name: The word that a person used.
+        order: `logged` is the order of its night, where the profile is its own; else rule order.
+
     Raises:
         Refusal: It has no market data.
     """
 
-    def __init__(self, recorded: Recorded, name: str) -> None:
+    def __init__(self, recorded: Recorded, name: str, order: str = LOGGED) -> None:
         self.recorded = recorded
+        self.order = order
         self.name = name
         self.symbols = recorded.manifest.symbols
         self.interval_ms = MINUTE_MS
@@ -36,14 +47,11 @@ class RunSource:
             raise Refusal(f"{recorded.run_dir}: a run without market data.", "Name another run.")
         self.origin_ms = first.ts
 
+    def is_night_of(self, config: Config) -> bool:
+        """Return whether the order of the night is wanted and a profile is the night's own."""
+        return self.order == LOGGED and is_same_profile(self.recorded.manifest.config, config.raw)
+
     def roots(self, watch: Watch = NOBODY) -> Iterator[Root]:
         """Yield its opening, then everything that it was given, by time."""
-        return heapq.merge(self._of(CONTROL), self._of(TICKS), key=_time)
-
-    def _of(self, queue: str) -> Iterator[Root]:
-        for _, event in self.recorded.events(queue):
+        for queue, _, event in world(self.recorded):
             yield Root(event.payload, event.ts, queue)
-
-
-def _time(root: Root) -> int:
-    return root.ts

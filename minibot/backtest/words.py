@@ -13,7 +13,7 @@ from typing import Final
 from minibot.backtest.bars import BarSeries, BarSource
 from minibot.backtest.intrabar import Candle
 from minibot.backtest.portfolio import Merged
-from minibot.backtest.recorded_run import RunSource
+from minibot.backtest.recorded_run import LOGGED, RunSource
 from minibot.backtest.sources import FrameSource, MarketSource
 from minibot.backtest.span import ALL, Part, Span
 from minibot.data.klines import KlineSet, open_klines
@@ -32,7 +32,11 @@ RUN: Final = "run"
 
 
 def open_market(
-    words: Sequence[str], config: Config, span: Span = ALL, treatment: Treatment | None = None
+    words: Sequence[str],
+    config: Config,
+    span: Span = ALL,
+    treatment: Treatment | None = None,
+    order: str = LOGGED,
 ) -> MarketSource:
     """Return the market that one or more words name; several are one portfolio.
 
@@ -41,19 +45,23 @@ def open_market(
         config: The resolved profile.
         span: The part of it that is traded.
         treatment: What to do with what is wrong with files of bars; refuses by default.
+        order: Of a recorded run: `logged`, as far as its profile is its own, or `rule`.
 
     Raises:
         ConfigError: A word is none, or two of them do not go together.
         Refusal: A source cannot be used, or has nothing in the span.
     """
-    sources = [_open(word, config, span, treatment) for word in words]
-    if len(sources) == 1:
-        return sources[0]
-    if any(isinstance(source, RunSource) for source in sources):
+    runs = [word for word in words if word.startswith(f"{RUN}:")]
+    if len(words) == 1 and runs:
+        return _part(_run(words[0], order), span, config)
+    if runs:
         raise ConfigError(
             "--source: a run is a whole night with its own opening and ending.",
             ["allowed: run:DIR alone, or several tapes, klines and made markets"],
         )
+    sources = [_open(word, config, span, treatment) for word in words]
+    if len(sources) == 1:
+        return sources[0]
     return Merged(sources)
 
 
@@ -67,8 +75,6 @@ def _open(word: str, config: Config, span: Span, treatment: Treatment | None) ->
     kind, _, rest = word.partition(":")
     if kind == KLINES and rest:
         return BarSource(_series(word, open_klines(find(rest), treatment)), config, span)
-    if kind == RUN and rest:
-        return _part(RunSource(Recorded.open(_run_dir(rest)), word), span, config)
     try:
         frames = open_source(word, RATE_PER_S if config.embedded is None else _rate(config))
     except ConfigError as error:
@@ -88,6 +94,10 @@ def _part(source: MarketSource, span: Span, config: Config) -> MarketSource:
 
 def _rate(config: Config) -> int:
     return RATE_PER_S if config.embedded is None else config.embedded.rate_per_s
+
+
+def _run(word: str, order: str) -> RunSource:
+    return RunSource(Recorded.open(_run_dir(word.partition(":")[2])), word, order)
 
 
 def _run_dir(text: str) -> Path:

@@ -9,6 +9,7 @@ from typing import Final
 from minibot.backtest.assumptions import KEY, run_band
 from minibot.backtest.driver import run_backtest
 from minibot.backtest.jobs import Job
+from minibot.backtest.recorded_run import LOGGED, RULE
 from minibot.backtest.result import BacktestResult
 from minibot.backtest.span import ALL, parse_span
 from minibot.backtest.words import run_of
@@ -40,6 +41,12 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
         metavar="FROM-TO",
         help="trade this part alone; what lies before warms up the indicators: 20250101-20250701",
     )
+    command.add_argument(
+        "--order",
+        choices=(LOGGED, RULE),
+        default=LOGGED,
+        help="of run:DIR with its own profile: as its night took its events (default), or by rule",
+    )
     add_flags(command)
     add_output_flags(command)
 
@@ -51,7 +58,7 @@ def run(arguments: argparse.Namespace) -> int:
     words = arguments.source or [DEFAULT_SOURCE]
     config = profile_of(arguments, words)
     span = parse_span(arguments.timerange) if arguments.timerange else ALL
-    job = Job(tuple(words), config.raw, span=span)
+    job = Job(tuple(words), config.raw, span=span, order=arguments.order)
     done = search(arguments, job)
     return publish(arguments, words, results_of(arguments, job)) if done is None else done
 

@@ -146,6 +146,11 @@ def _judged(layers: Layers, name: str, *, reads_own_strategy: bool = False) -> C
     return _config(layers.raw, layers.origin)
 
 
+def is_same_profile(one: JsonObject, other: JsonObject) -> bool:
+    """Return whether two resolved profiles mean the same, whatever build wrote them."""
+    return _with_later_keys(one) == _with_later_keys(other)
+
+
 def _with_later_keys(raw: JsonObject) -> JsonObject:
     """Return the profile of an older run with the keys that came after it, as it was run."""
     filled = dict(raw)

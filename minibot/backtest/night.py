@@ -1,0 +1,100 @@
+"""A recorded run with its own profile: its backtest is the night itself, event by event.
+
+The cores go through it in the order that the night logged (`replay.together`); what they derive has
+to stand in the record. So the fills of this backtest are the fills of the night.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from itertools import groupby
+
+from minibot.backtest.drawing import PriceCharts
+from minibot.backtest.recorded_run import RunSource
+from minibot.backtest.result import BacktestResult, Derived, EquityPoint
+from minibot.events.model import Fill, MarketTick, RiskAction, RunOpening
+from minibot.events.order import TICKS
+from minibot.events.performance import Performance
+from minibot.kernel.errors import IntegrityError
+from minibot.replay.decisions import DecisionDigest
+from minibot.replay.rule_order import world
+from minibot.replay.together import Together, run_together
+from minibot.runtime.config import Config
+
+Progress = Callable[[int, int], None]
+
+
+def night_of(
+    source: RunSource, config: Config, progress: Progress = lambda done, whole: None
+) -> BacktestResult:
+    """Return the backtest of a recorded run in the order of its night.
+
+    Raises:
+        IntegrityError: The cores of this build do otherwise than the record says.
+    """
+    together = run_together(source.recorded, progress)
+    if not together.is_identical:
+        raise IntegrityError(
+            "backtest",
+            "NONDETERMINISM",
+            f"{source.name}: this build decides otherwise than the record says; "
+            f"see: minibot parity {source.recorded.run_dir}",
+        )
+    return result_of(source, config, together)
+
+
+def result_of(source: RunSource, config: Config, together: Together) -> BacktestResult:
+    """Return what the cores did in the order of the night as a backtest's result."""
+    quote_asset = config.portfolio.quote_asset
+    result = BacktestResult(config.raw, (source.name,), Performance(_opening(source), quote_asset))
+    digest = DecisionDigest()
+    for made in together.made:
+        result.derived.append(Derived(made.queue, made.seq, made.event))
+        digest.add(made.queue, made.seq, made.event)
+        payload = made.event.payload
+        if isinstance(payload, RiskAction) and payload.action == "STOP":
+            result.stop = payload.reason_code
+    result.digest = digest.hex
+    _walk(source, result)
+    events = len(together.made)
+    result.assumptions = (f"the order of the night: {events:,} of {events:,} events equal it",)
+    return result
+
+
+def _opening(source: RunSource) -> RunOpening:
+    first = next(iter(source.roots()))
+    if not isinstance(first.payload, RunOpening):
+        raise IntegrityError("backtest", "SCHEMA_INVALID", "control:1: expected run_opening")
+    return first.payload
+
+
+def _walk(source: RunSource, result: BacktestResult) -> None:
+    """Mark equity along the market; a fill counts right after the tick that it names."""
+    fills = {
+        seq: [item.event for item in group]
+        for seq, group in groupby(
+            (item for item in result.derived if isinstance(item.event.payload, Fill)),
+            key=lambda item: item.event.tick_seq,
+        )
+    }
+    inputs: Counter[str] = Counter()
+    charts = PriceCharts(result.prices, source.interval_ms)
+    performance, step_ms = result.performance, source.interval_ms
+    result.from_ts = source.origin_ms
+    for queue, seq, event in world(source.recorded):
+        if queue != TICKS:
+            continue
+        payload = event.payload
+        inputs[payload.TYPE] += 1
+        result.to_ts = event.ts
+        if isinstance(payload, MarketTick):
+            performance.on_tick(payload)
+            if charts.on_tick(payload, event.ts):
+                start = event.ts - event.ts % step_ms
+                result.equity.append(EquityPoint(start, performance.equity))
+        for fill in fills.get(seq, ()):
+            if isinstance(fill.payload, Fill):
+                performance.on_fill(fill.payload, fill.ts)
+    result.inputs = dict(sorted(inputs.items()))
+    result.equity.append(EquityPoint(result.to_ts, performance.equity))

@@ -1,0 +1,225 @@
+"""Night against backtest, event by event: the same, or which assumption makes the difference.
+
+Two comparisons. In the order of the night (`replay.together`) every event has to be the same, byte
+for byte; anything else is a fault. In rule order a backtest assumes that nothing overtakes anything
+and that nobody is late; there each difference is put down to what the night's order logs say about
+it:
+
+* `arrival_order`: a role had taken market events by the time it took a signal, an intent or a fill,
+  which rule order gives it only afterwards.
+* `delay`: a role took an event later than at the event's own time, so that an age is greater.
+* `follows`: neither; an earlier difference has led to another state.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final, NamedTuple
+
+from minibot.events.model import Event, JsonObject
+from minibot.replay.compare import describe, differing_fields
+from minibot.replay.decisions import decided
+from minibot.replay.recorded import Recorded
+from minibot.replay.rule_order import RulePass, Said, rule_order
+from minibot.replay.together import Intake, Made, Together, run_together
+
+ARRIVAL_ORDER: Final = "arrival_order"
+DELAY: Final = "delay"
+FOLLOWS: Final = "follows"
+CLASSES: Final[Mapping[str, str]] = {
+    ARRIVAL_ORDER: "a role had gone further in the market than what it answered",
+    DELAY: "a role took an event later than at its own time",
+    FOLLOWS: "an earlier difference has led here",
+}
+# The same decision, met by another tick, may come so much earlier or later in market time.
+APART_MS_MAX: Final = 10_000
+EXECUTION, RISK = "execution_role", "risk_role"
+
+Progress = Callable[[int, int], None]
+
+
+class Pair(NamedTuple):
+    """One decision of the night and the one of rule order that it is compared with."""
+
+    night: Made | None
+    rule: Said | None
+
+
+@dataclass(frozen=True, slots=True)
+class Deviation:
+    """One event in which rule order and night differ, and what it is put down to."""
+
+    pair: Pair
+    kind: str
+    role: str
+    intake: Intake
+    fields: Mapping[str, tuple[Any, Any]]
+
+    def to_json(self) -> JsonObject:
+        """Return it as JSON; fields hold the night's value first."""
+        one = self.pair.night or self.pair.rule
+        event = one.event if one is not None else None
+        return {
+            "queue": "" if one is None else one.queue,
+            "night": None if self.pair.night is None else self.pair.night.seq,
+            "rule": None if self.pair.rule is None else self.pair.rule.seq,
+            "ts": 0 if event is None else event.ts,
+            "what": "" if event is None else summary_of(event),
+            "class": self.kind,
+            "role": self.role,
+            "events_overtaken": self.intake.lag,
+            "delay_ms": self.intake.delay_ms,
+            "fields": {
+                name: {"night": one, "rule": two} for name, (one, two) in self.fields.items()
+            },
+        }
+
+
+@dataclass(slots=True)
+class RuleParity:
+    """The comparison with rule order."""
+
+    done: RulePass
+    same: Counter[str] = field(default_factory=Counter)
+    deviations: list[Deviation] = field(default_factory=list)
+
+    @property
+    def classes(self) -> Counter[str]:
+        """How many deviations each assumption makes."""
+        return Counter(one.kind for one in self.deviations)
+
+
+@dataclass(slots=True)
+class Parity:
+    """Both comparisons of one run."""
+
+    logged: Together
+    rule: RuleParity
+
+    def to_json(self, deviations_max: int) -> JsonObject:
+        """Return the verdict as JSON."""
+        difference = self.logged.difference
+        return {
+            "run_id": self.logged.run_id,
+            "identical": self.logged.is_identical,
+            "logged": {
+                "queues": {
+                    name: {
+                        "same": queue.same,
+                        "missing": queue.missing,
+                        "unproven": queue.unproven,
+                    }
+                    for name, queue in self.logged.queues.items()
+                },
+                "stuck": self.logged.stuck or None,
+                "difference": None if difference is None else describe(difference),
+            },
+            "rule": {
+                "digest": self.rule.done.digest,
+                "same": dict(sorted(self.rule.same.items())),
+                "classes": dict(sorted(self.rule.classes.items())),
+                "deviations": [one.to_json() for one in self.rule.deviations[:deviations_max]],
+            },
+        }
+
+
+def parity_of(recorded: Recorded, progress: Progress = lambda done, whole: None) -> Parity:
+    """Return how a recorded run compares with its backtests.
+
+    Raises:
+        IntegrityError: A recorded line fails its own hash or chain.
+    """
+    logged = run_together(recorded, progress)
+    done = rule_order(recorded, recorded.manifest.config, progress)
+    return Parity(logged, _compared(logged, done))
+
+
+def _compared(logged: Together, done: RulePass) -> RuleParity:
+    parity = RuleParity(done)
+    upstream = {made.event.id: made for made in logged.made}
+    for pair in pairs_of(logged.made, done.derived):
+        one = pair.night or pair.rule
+        fields = _differing(pair)
+        if one is not None and not fields:
+            parity.same[one.queue] += 1
+        else:
+            parity.deviations.append(_judged(pair, fields, logged, upstream))
+    return parity
+
+
+def pairs_of(night: list[Made], rule: list[Said]) -> Iterator[Pair]:
+    """Yield each decision with its counterpart, in order of the night; then what rule has alone."""
+    waiting: dict[tuple[str, ...], deque[Said]] = {}
+    for said in rule:
+        waiting.setdefault(_key(said.queue, said.event), deque()).append(said)
+    for made in night:
+        candidates = waiting.get(_key(made.queue, made.event), deque())
+        while candidates and candidates[0].event.ts < made.event.ts - APART_MS_MAX:
+            yield Pair(None, candidates.popleft())
+        if candidates and candidates[0].event.ts <= made.event.ts + APART_MS_MAX:
+            yield Pair(made, candidates.popleft())
+        else:
+            yield Pair(made, None)
+    rest = [said for candidates in waiting.values() for said in candidates]
+    for said in sorted(rest, key=lambda one: (one.event.ts, one.queue, one.seq)):
+        yield Pair(None, said)
+
+
+def _key(queue: str, event: Event) -> tuple[str, ...]:
+    """Return what two decisions have to share to be the same one at perhaps another moment."""
+    payload = event.payload.to_json()
+    names = ("symbol", "side", "action", "purpose", "result", "reason_code")
+    return (queue, *(str(payload.get(name, "")) for name in names))
+
+
+def _differing(pair: Pair) -> dict[str, tuple[Any, Any]]:
+    if pair.night is None or pair.rule is None:
+        return {"event": ("made", None) if pair.rule is None else (None, "made")}
+    one, two = pair.night.event, pair.rule.event
+    fields = differing_fields(decided(one), decided(two))
+    if one.tick_seq != two.tick_seq:
+        fields["tick_seq"] = (one.tick_seq, two.tick_seq)
+    return fields
+
+
+def _judged(
+    pair: Pair,
+    fields: Mapping[str, tuple[Any, Any]],
+    logged: Together,
+    upstream: Mapping[str, Made],
+) -> Deviation:
+    """Return a deviation with the assumption that it is put down to."""
+    late: tuple[str, Intake] | None = None
+    for role, intake in _intakes(pair.night, logged, upstream):
+        if intake.lag > 0:
+            return Deviation(pair, ARRIVAL_ORDER, role, intake, fields)
+        if intake.delay_ms > 0 and late is None:
+            late = role, intake
+    if late is not None:
+        return Deviation(pair, DELAY, *late, fields)
+    return Deviation(pair, FOLLOWS, "", Intake(0, 0), fields)
+
+
+def _intakes(
+    made: Made | None, logged: Together, upstream: Mapping[str, Made]
+) -> Iterator[tuple[str, Intake]]:
+    """Yield how the roles came to what led to an event, the nearest first."""
+    if made is None:
+        return
+    yield made.role, made.intake
+    for cause in made.event.cause_ids or ():
+        intake = logged.intakes.get((made.role, cause))
+        if intake is not None:
+            yield made.role, intake
+        before = upstream.get(cause)
+        if before is not None and before.role != made.role:
+            yield from _intakes(before, logged, upstream)
+
+
+def summary_of(event: Event) -> str:
+    """Return an event's decision in a few words."""
+    payload = event.payload.to_json()
+    names = ("symbol", "side", "action", "result", "qty", "price", "reason_code")
+    return " ".join(str(payload[name]) for name in names if payload.get(name))

@@ -1,0 +1,134 @@
+"""minibot parity: does the backtest of a night do what the night did, event by event?"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping
+from typing import Any
+
+from minibot.backtest.parity import (
+    ARRIVAL_ORDER,
+    CLASSES,
+    DELAY,
+    Deviation,
+    Parity,
+    parity_of,
+    summary_of,
+)
+from minibot.cli.output import progress_bar, show
+from minibot.cli.selection import add_run, run_dir_of
+from minibot.events.money import amount_text
+from minibot.replay.compare import describe
+from minibot.replay.condition import open_run
+from minibot.replay.lines import clock_ms
+from minibot.report.figures import counted, money
+
+HELP = "compare a night with its backtest, event by event, and say what makes a difference"
+EXAMPLE = "minibot parity latest"
+SHOWN = 10
+FIELDS_SHOWN = 3
+
+
+def add_arguments(command: argparse.ArgumentParser) -> None:
+    """Add the flags of this verb."""
+    add_run(command)
+    command.add_argument(
+        "--all", action="store_true", help=f"every difference to rule order, not the first {SHOWN}"
+    )
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Compare; 0 when the backtest in the night's order equals it, else 1."""
+    recorded, _ = open_run(run_dir_of(arguments))
+    with progress_bar(f"comparing {recorded.manifest.run_id}") as show_progress:
+        parity = parity_of(recorded, show_progress)
+    shown_max = len(parity.rule.deviations) if arguments.all else SHOWN
+    show(arguments, parity.to_json(shown_max), lines(parity, shown_max))
+    return 0 if parity.logged.is_identical else 1
+
+
+def lines(parity: Parity, shown_max: int) -> list[str]:
+    """Return the verdict in words."""
+    said = ["In the order of the night:"]
+    for name, queue in parity.logged.queues.items():
+        rest = [f"{queue.missing} not in the record"] if queue.missing else []
+        rest += [f"{queue.unproven} in the record alone"] if queue.unproven else []
+        said.append(f"  {name:<14}{counted(queue.same, 'event')} the same{_tail(rest)}")
+    if parity.logged.stuck:
+        said.append(f"  {parity.logged.stuck}")
+    if parity.logged.difference is not None:
+        said += describe(parity.logged.difference)["lines"]
+    said += ["", *_rule_lines(parity, shown_max), ""]
+    verdict = "the same" if parity.logged.is_identical else "DIFFERENT"
+    deviations = counted(len(parity.rule.deviations), "difference")
+    said.append(f"parity {parity.logged.run_id}: {verdict}; rule order: {deviations}")
+    return said
+
+
+def _tail(rest: list[str]) -> str:
+    return "".join(f", {text}" for text in rest)
+
+
+def _rule_lines(parity: Parity, shown_max: int) -> list[str]:
+    rule = parity.rule
+    counts = _counts(rule.deviations)
+    said = ["In rule order, where nothing overtakes and nobody is late:"]
+    for name in parity.logged.queues:
+        differing = counts.get(name, 0)
+        said.append(
+            f"  {name:<14}{counted(rule.same[name], 'event')} the same, {differing} different"
+        )
+    for kind, meaning in CLASSES.items():
+        if rule.classes[kind]:
+            said.append(f"  {kind:<14}{counted(rule.classes[kind], 'difference')}: {meaning}")
+    performance = rule.done.performance
+    said.append(
+        f"  equity        {money(amount_text(performance.equity))}, "
+        f"{counted(len(performance.trips), 'round trip')}"
+    )
+    said += [_line(one) for one in rule.deviations[:shown_max]]
+    left = len(rule.deviations) - shown_max
+    return said + ([f"  ... {left} more: --all"] if left > 0 else [])
+
+
+def _counts(deviations: list[Deviation]) -> Mapping[str, int]:
+    counts: dict[str, int] = {}
+    for one in deviations:
+        side = one.pair.night or one.pair.rule
+        if side is not None:
+            counts[side.queue] = counts.get(side.queue, 0) + 1
+    return counts
+
+
+def _line(one: Deviation) -> str:
+    side = one.pair.night or one.pair.rule
+    if side is None:
+        return ""
+    where = f"{side.queue}:{side.seq}"
+    if one.pair.night is None or one.pair.rule is None:
+        what = "in rule order alone" if one.pair.night is None else "in the night alone"
+    else:
+        what = "; ".join(
+            f"{name} {_value(night)}, rule {_value(rule)}"
+            for name, (night, rule) in list(one.fields.items())[:FIELDS_SHOWN]
+        )
+        more = len(one.fields) - FIELDS_SHOWN
+        what += f"; {more} more" if more > 0 else ""
+    return (
+        f"  {clock_ms(side.event.ts)}  {where:<18}{summary_of(side.event)}: {what}\n"
+        f"      {_why(one)}"
+    )
+
+
+def _why(one: Deviation) -> str:
+    if one.kind == ARRIVAL_ORDER:
+        overtaken = counted(one.intake.lag, "market event")
+        return f"arrival order: {one.role} had gone {overtaken} further"
+    if one.kind == DELAY:
+        return f"delay: {one.role} was {one.intake.delay_ms} ms late"
+    return "follows from an earlier difference"
+
+
+def _value(value: Any) -> str:
+    text = str(value)
+    return text if len(text) <= 40 else text[:37] + "..."
