@@ -103,7 +103,7 @@ def load_config(
         ConfigError: With every violation: key, value, origin, what is allowed, the nearest key.
     """
     layers = read_layers(find(path), sets, environ or {})
-    return _judged(layers, str(path), reads_own_strategy=True)
+    return _judged(layers, str(path))
 
 
 def config_of_manifest(raw: JsonObject) -> Config:
@@ -133,12 +133,12 @@ def config_with(raw: JsonObject, sets: Iterable[str]) -> Config:
     return _judged(layers, "the run's profile")
 
 
-def _judged(layers: Layers, name: str, *, reads_own_strategy: bool = False) -> Config:
+def _judged(layers: Layers, name: str) -> Config:
     coerce_numbers(layers.raw, config_schema())
     by_key = schema_violations(layers.raw, layers.origin)
     rules = rule_violations(layers.raw, layers.origin, by_key)
     own: Iterable[str] = ()
-    if reads_own_strategy and not any(key.startswith("strategy") for key in by_key):
+    if not any(key.startswith("strategy") for key in by_key):
         own = take_own_source(layers.raw, layers.origin)
     violations = [*layers.violations, *by_key.values(), *rules, *own, *_unwritable(layers.raw)]
     if violations:
