@@ -31,6 +31,7 @@ SCHEMA: Final = "minibot.columns"
 ALIGNMENT: Final = 64
 DIGEST_BYTES: Final = 32
 HEADER_BYTES_MAX: Final = 1 << 20
+HEADER_NAMES: Final = ("bytes", "rows", "symbol", "kind", "columns")
 CHUNK_BYTES: Final = 1 << 20
 # As many rows as stay in the second level of a cache with a few columns of Python integers.
 BLOCK_ROWS: Final = 8192
@@ -139,14 +140,18 @@ class Columns:
         except (OSError, ValueError) as error:
             raise Refusal(f"{path}: cannot be read ({error}).", _REMEDY) from error
         self._views: list[memoryview] = []
-        self.header, self._body_at = self._parsed()
+        try:
+            if is_verified:
+                self._verify()
+            self.header, self._body_at = self._parsed()
+        except Refusal:
+            self._map.close()
+            raise
         self.rows = int(self.header["rows"])
         self.symbol = str(self.header["symbol"])
         self.kind = str(self.header["kind"])
         self.interval = str(self.header.get("interval", ""))
         self._entries = {str(entry["name"]): entry for entry in self.header["columns"]}
-        if is_verified:
-            self._verify()
 
     def __enter__(self) -> Columns:
         return self
@@ -224,6 +229,11 @@ class Columns:
         if header.get("schema") != SCHEMA or header.get("v") != 1:
             found = f"{header.get('schema')} v{header.get('v')}"
             raise Refusal(f"{self.path}: {found!r} is not {SCHEMA} v1.", _REMEDY)
+        missing = [
+            name for name in ("bytes", "rows", "symbol", "kind", "columns") if name not in header
+        ]
+        if missing:
+            raise Refusal(f"{self.path}: its header lacks {', '.join(missing)}.", _REMEDY)
         body_at = -(-(16 + size) // ALIGNMENT) * ALIGNMENT
         wanted = body_at + int(header["bytes"]) + DIGEST_BYTES
         if len(self._map) != wanted:
@@ -232,10 +242,12 @@ class Columns:
         return header, body_at
 
     def _verify(self) -> None:
+        if self._map[:8] != MAGIC:
+            raise Refusal(f"{self.path}: not a file of columns.", _REMEDY)
         digest = sha256()
         end = len(self._map) - DIGEST_BYTES
         for start in range(0, end, CHUNK_BYTES):
             digest.update(self._map[start : min(start + CHUNK_BYTES, end)])
-        if digest.digest() != self._map[end:]:
-            raise Refusal(f"{self.path}: its sha256 is wrong: it has been changed.", _REMEDY)
+        if end < 0 or digest.digest() != self._map[end:]:
+            raise Refusal(f"{self.path}: its sha256 is wrong: changed or cut short.", _REMEDY)
         self.sha256 = digest.hexdigest()

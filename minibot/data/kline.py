@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from math import gcd
 from typing import NamedTuple
 
-from minibot.events.numbers import format_fixed
+from minibot.events.numbers import POWERS, format_fixed
 from minibot.exchanges.embedded.bars import INTERVALS, next_open
 from minibot.exchanges.embedded.decimals import PLACES, to_units
 from minibot.exchanges.embedded.kline_rows import BadRow, Cells, time_of
@@ -59,9 +59,15 @@ def kline_of(cells: Cells | BadRow) -> tuple[Kline, str] | BadRow:
 
 def _units(text: str) -> int:
     """Return a decimal string in units of 10**-8; a minus is taken, to be told apart later."""
-    if not text.replace(".", "", 1).removeprefix("-").isdigit() or not text.isascii():
+    whole, point, places = text.partition(".")
+    count = len(places)
+    if whole.isdigit() and count <= PLACES and (places.isdigit() or not point) and text.isascii():
+        return int(whole + places) * POWERS[PLACES - count]
+    if text[:1] == "-" and text[1:2] != "-":
+        return -_units(text[1:])
+    if not whole.isdigit() or not places.isdigit() or not text.isascii():
         raise ValueError(f"{text[:40]!r}")
-    return -to_units(text[1:]) if text[0] == "-" else to_units(text)
+    return to_units(text)  # Finer than eight places, if only by zeros.
 
 
 def bars_between(interval: str, from_ts: int, to_ts: int) -> int:

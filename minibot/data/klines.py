@@ -7,6 +7,7 @@ is wrong is in the report, and refuses the file unless the `Treatment` settles i
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -116,17 +117,16 @@ def named_interval(path: Path) -> str:
 
 
 def _interval(path: Path, opens: list[int]) -> str:
-    """Return the interval: the name's where the rows allow it, else the rows' shortest step."""
-    steps_ms = [later - former for former, later in pairwise(sorted(set(opens)))]
-    step_ms = min(steps_ms, default=0)
+    """Return the interval: the name's where the rows allow it, else the rows' usual step."""
+    steps_ms = Counter(later - former for former, later in pairwise(sorted(set(opens))))
+    step_ms = steps_ms.most_common(1)[0][0] if steps_ms else 0
     name = named_interval(path)
-    if name and step_ms >= INTERVALS[name] and step_ms % (INTERVALS[name] or 1) == 0:
+    # A lone row, months, or so many holes that hardly two rows follow each other.
+    if name and step_ms % (INTERVALS[name] or 1) == 0:
         return name
     for known, length_ms in INTERVALS.items():
         if length_ms == step_ms and step_ms:
             return known
-    if name and not opens:
-        return name
     raise Refusal(
         f"{path}: rows {step_ms} ms apart are no interval of the venue.",
         f"Known: {', '.join(INTERVALS)}.",

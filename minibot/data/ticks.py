@@ -8,8 +8,9 @@ trades is counted and settled like what is wrong with klines; gaps and duplicate
 from __future__ import annotations
 
 from array import array
+from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from operator import lt
 from pathlib import Path
 from typing import Final
@@ -61,6 +62,8 @@ class TickTable:
     symbol: str
     columns: dict[str, array[int]]
     report: DataReport
+    # Ids of rows that the venue blanked: they are no trades, and no holes either.
+    blanks: list[int] = field(default_factory=list)
 
     def __len__(self) -> int:
         return len(self.columns["ts"])
@@ -97,9 +100,8 @@ def open_trades(path: Path, treatment: Treatment | None = None, *, symbol: str =
 def inspect_trades(path: Path, treatment: Treatment, *, symbol: str = "") -> TickTable:
     """Return the trades of a file with its report, which has not been judged yet."""
     report = DataReport(path, TRADES, symbol or symbol_of(path))
-    columns = empty_columns(TRADE_COLUMNS)
-    _read(path, report, columns)
-    table = TickTable(report.symbol, columns, report)
+    table = TickTable(report.symbol, empty_columns(TRADE_COLUMNS), report)
+    _read(path, table)
     _treat(table, treatment)
     _sum_up(table)
     return table
@@ -138,11 +140,12 @@ def _values(tick: MarketTick, ts: int) -> tuple[int, ...]:
 # --- reading ---------------------------------------------------------------------------------
 
 
-def _read(path: Path, report: DataReport, columns: dict[str, array[int]]) -> None:
+def _read(path: Path, table: TickTable) -> None:
     """Fill the columns with the rows that are trades; the others, and damage, are reported."""
     lines = zip_lines(path) if path.suffix == ".zip" else lines_of(path)
-    appends = [columns[name].append for name in TRADE_COLUMNS]
-    number = blank = 0
+    report = table.report
+    appends = [table.columns[name].append for name in TRADE_COLUMNS]
+    number = 0
     first_unit = ""
     try:
         for number, line in enumerate(lines, 1):
@@ -157,7 +160,7 @@ def _read(path: Path, report: DataReport, columns: dict[str, array[int]]) -> Non
                 what = f"time in {unit}, the first row's in {first_unit}"
                 report.add(UNITS, number, values[0], what)
             if values[1] == 0 and values[2] == 0:
-                blank += 1  # The venue blanked old duplicates instead of removing them.
+                table.blanks.append(values[3])
                 continue
             for append, value in zip(appends, values, strict=True):
                 append(value)
@@ -165,8 +168,8 @@ def _read(path: Path, report: DataReport, columns: dict[str, array[int]]) -> Non
         if not number:
             raise
         report.add(DAMAGED, number, 0, f"last whole row; {refusal.message}")
-    if blank:
-        report.notes.append(f"{blank} rows that the venue blanked are left out")
+    if table.blanks:
+        report.notes.append(f"{len(table.blanks)} rows that the venue blanked are left out")
 
 
 def _trade(cells: list[bytes]) -> tuple[tuple[int, ...], str] | None:
@@ -194,6 +197,7 @@ def _treat(table: TickTable, treatment: Treatment) -> None:
     """Put the rows in order, each once; what was found is in the report."""
     _sort(table)
     report, columns = table.report, table.columns
+    blanks = sorted(table.blanks)
     dropped: set[int] = set()
     last_id, last_row = 0, -1
     walk = zip(columns["ts"], columns["price"], columns["qty"], columns["trade_id"], strict=True)
@@ -209,8 +213,10 @@ def _treat(table: TickTable, treatment: Treatment) -> None:
             dropped.add(last_row if treatment.duplicates == "last" else row)
         elif last_row >= 0 and trade_id > last_id + 1:
             missing = trade_id - last_id - 1
-            what = f"{missing} ids missing after {last_id}"
-            report.add(GAPS, row + 1, ts, what, missing)
+            missing -= bisect_left(blanks, trade_id) - bisect_left(blanks, last_id)
+            if missing > 0:
+                what = f"{missing} ids missing after {last_id}"
+                report.add(GAPS, row + 1, ts, what, missing)
         last_id, last_row = trade_id, row
     if dropped:
         _take(table, [row for row in range(len(table)) if row not in dropped])
@@ -260,7 +266,8 @@ def joined(tables: Sequence[TickTable], treatment: Treatment) -> TickTable:
     for table in ordered:
         for name, values in table.columns.items():
             columns[name].extend(values)
-    whole = TickTable(first.symbol, columns, report)
+    blanks = [number for table in ordered for number in table.blanks]
+    whole = TickTable(first.symbol, columns, report, blanks)
     _treat(whole, treatment)
     report.judge(treatment)
     _sum_up(whole)

@@ -1,0 +1,167 @@
+"""Klines of every form read as the same exact numbers, from crafted and from real files."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from minibot.data.kline import Kline
+from minibot.data.klines import inspect_klines, open_klines
+from minibot.data.treatment import KEEP_ALL, Treatment
+from minibot.exchanges.embedded.bars import next_open, open_of
+from minibot.kernel.errors import Refusal
+from tests.data.data_files import MINUTE_MS, OPEN_MS, csv_text, row, write_rows, zipped
+
+UNIT = 10**8
+FIRST = Kline(
+    *(OPEN_MS, OPEN_MS + MINUTE_MS - 1),
+    *(100 * UNIT, 10_150_000_000, 9_925_000_000, 10_075_000_000, 1_234_500_000),
+    *(124_050_000_000, 40, 610_000_000, 61_225_000_000),
+)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("BTCUSDT-1m.jsonl", "BTCUSDT-1m.jsonl.gz", "BTCUSDT-1m.json", "BTC_USDT-1m.csv"),
+        *("BTCUSDT-1m-2025-01.csv.gz", "BTCUSDT-1m-2025-01.zip"),
+    ],
+)
+@pytest.mark.parametrize("per_ms", [1, 1000])
+def test_klines_of_each_form_are_the_same_numbers(name: str, per_ms: int, tmp_path: Path) -> None:
+    """JSON lines, a whole answer, CSV, gzip and zip; milliseconds and microseconds."""
+    path = write_rows(tmp_path / name, [row(number, per_ms=per_ms) for number in range(3)])
+
+    found = open_klines(path)
+
+    assert (found.symbol, found.interval, len(found)) == ("BTCUSDT", "1m", 3)
+    assert found.klines[0] == FIRST
+    assert (found.report.price_increment, found.report.qty_increment) == ("0.01", "0.001")
+    assert (found.report.first_ts, found.report.end_ts) == (OPEN_MS, OPEN_MS + 3 * MINUTE_MS)
+
+
+@pytest.mark.parametrize(
+    ("header", "time_of"),
+    [
+        ("open_time,open,high,low,close,volume", str),
+        ("Timestamp,Open,High,Low,Close,Volume", lambda ms: str(ms // 1000)),
+        ("date,open,high,low,close,volume", lambda ms: f"{datetime.fromtimestamp(ms / 1000, UTC)}"),
+        ("unix,open,high,low,close,volume", lambda ms: str(ms * 1_000_000)),
+    ],
+)
+def test_csv_with_a_header_is_read_by_its_names(
+    header: str, time_of: type[str], tmp_path: Path
+) -> None:
+    """Other names, another order, and times as seconds, nanoseconds or dates mean the same."""
+    names = header.split(",")
+    turned = ",".join(reversed(names))
+    rows = [[*reversed([time_of(cells[0]), *cells[1:6]])] for cells in (row(0), row(1))]
+    path = tmp_path / "BTCUSDT-1m.csv"
+    path.write_text(csv_text(rows, turned))
+
+    klines = open_klines(path).klines
+
+    assert [kline.open_ts for kline in klines] == [OPEN_MS, OPEN_MS + MINUTE_MS]
+    assert klines[0][2:7] == FIRST[2:7]
+    assert klines[0].close_ts == FIRST.close_ts  # Not told, so a millisecond before the next bar.
+
+
+def test_header_of_the_futures_archive_is_no_row(tmp_path: Path) -> None:
+    """The twelve names of the futures archive stand for the twelve columns of the spot archive."""
+    header = (
+        "open_time,open,high,low,close,volume,close_time,quote_volume,count,"
+        "taker_buy_volume,taker_buy_quote_volume,ignore"
+    )
+    path = tmp_path / "BTCUSDT-1m-2025-01.zip"
+    path.write_bytes(zipped("x.csv", csv_text([row(0), row(1)], header)))
+
+    assert open_klines(path).klines[0] == FIRST
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "what"),
+    [
+        ("BTCUSDT-1m.csv", b"time,last,amount\n1,2,3\n", "other columns"),
+        ("BTCUSDT-1m.csv", b"", "without any row"),
+        ("klines.csv", b"1,2,3,4,5,6\n", "does not begin with a symbol"),
+        ("BTCUSDT-1m.zip", b"PK\x03\x04 no zip", "cannot be read"),
+        ("BTCUSDT-1m.jsonl.gz", b"\x1f\x8b\x08\x00", "cut short"),
+        ("BTCUSDT-1m.feather", b"ARROW1\0\0 and no end", "cannot be read"),
+        ("BTCUSDT-1m.columns", b"minibot1 and nothing", "not a file of columns"),
+        ("BTCUSDT-1m.json", b"[[1, 2", "is not JSON"),
+    ],
+)
+def test_what_is_no_kline_file_is_refused_by_name(
+    name: str, data: bytes, what: str, tmp_path: Path
+) -> None:
+    """One sentence with the file and what is wrong with it, no traceback."""
+    path = tmp_path / name
+    path.write_bytes(data)
+
+    with pytest.raises(Refusal) as refusal:
+        open_klines(path)
+
+    assert what in refusal.value.message
+    assert name in refusal.value.message
+
+
+def test_missing_file_is_refused(tmp_path: Path) -> None:
+    """A name that nothing stands behind is no traceback."""
+    with pytest.raises(Refusal, match="cannot be read"):
+        open_klines(tmp_path / "BTCUSDT-1m.csv")
+
+
+def test_feather_of_real_bars_equals_the_venues_own_answers(shared_data: Path) -> None:
+    """Five-minute bars of a feather file gather into the REST answers of the same quarters."""
+    feather = open_klines(shared_data / "binance-klines-feather" / "SOL_USDT-5m.feather")
+    rest = open_klines(shared_data / "binance-klines-rest" / "SOLUSDT-15m-to-2025-12-31.jsonl.gz")
+    quarters: dict[int, list[Kline]] = {}
+    for kline in feather:
+        quarters.setdefault(open_of("15m", kline.open_ts), []).append(kline)
+
+    compared = 0
+    for kline in rest:
+        parts = quarters.get(kline.open_ts, ())
+        if len(parts) == 3:
+            compared += 1
+            assert kline[2:7] == (
+                parts[0].open,
+                max(part.high for part in parts),
+                min(part.low for part in parts),
+                parts[-1].close,
+                sum(part.volume for part in parts),
+            )
+
+    assert compared == 30 * 96
+
+
+def test_oddities_of_real_files_are_found_where_they_are_known_to_be(shared_data: Path) -> None:
+    """The outage of 2023-03-24: one bar missing, and the one before it without volume."""
+    path = shared_data / "binance-klines-rest" / "BTCUSDT-1h-to-2025-12-31.jsonl.gz"
+    outage = int(datetime(2023, 3, 24, 12, tzinfo=UTC).timestamp() * 1000)
+
+    troubles = inspect_klines(path, Treatment()).report.troubles
+
+    assert {code: trouble.count for code, trouble in troubles.items()} == {
+        "zero_volume": 1,
+        "gaps": 1,
+    }
+    assert troubles["zero_volume"].places[0].ts == outage
+    assert troubles["gaps"].places[0].ts == outage + 2 * 3_600_000
+
+
+def test_gaps_of_a_sparse_real_file_fill_to_a_whole_series(shared_data: Path) -> None:
+    """Minutes without a trade have no bar; flat ones make the series regular."""
+    path = shared_data / "trades-freqtrade" / "XRP_ETH-1m.feather"
+    found = inspect_klines(path, KEEP_ALL)
+
+    filled = open_klines(path, Treatment(gaps="flat"))
+
+    assert found.report.troubles["gaps"].count == 3560 - 2469
+    assert len(filled) == 3560
+    for former, later in zip(filled.klines, filled.klines[1:], strict=False):
+        assert later.open_ts == next_open("1m", former.open_ts)
+        if not later.volume:
+            assert later.open == later.close == former.close

@@ -1,0 +1,262 @@
+"""Bad data: counted, placed, refused by default, and settled exactly as it was said."""
+
+from __future__ import annotations
+
+import gzip
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from minibot.data.kline import Kline
+from minibot.data.klines import inspect_klines, merged, open_klines
+from minibot.data.mending import treat
+from minibot.data.treatment import CHOICES, REFUSE, DataReport, Treatment
+from minibot.exchanges.embedded.bars import next_open
+from minibot.kernel.errors import ConfigError, Refusal
+from tests.data.data_files import MINUTE_MS, OPEN_MS, Row, row, write_rows
+
+GOOD = [row(number) for number in range(6)]
+
+
+def minutes(klines: list[Kline]) -> list[int]:
+    """Return how many minutes after the first each kline opens."""
+    return [(kline.open_ts - OPEN_MS) // MINUTE_MS for kline in klines]
+
+
+def with_row(at: int, new: Row) -> list[Row]:
+    """Return the good rows with one of them replaced."""
+    return [*GOOD[:at], new, *GOOD[at + 1 :]]
+
+
+# What is wrong, how often and in which row first, and what each treatment leaves (minutes).
+CASES: list[tuple[str, str, list[Row], int, int, dict[str, list[int]]]] = [
+    *(
+        ("gap", "gaps", [*GOOD[:2], *GOOD[4:]], 2, 3, words)
+        for words in [{"keep": [0, 1, 4, 5], "flat": [0, 1, 2, 3, 4, 5]}]
+    ),
+    (
+        *("same twice", "duplicates", [*GOOD[:3], GOOD[2], *GOOD[3:]], 1, 4),
+        {"first": [0, 1, 2, 3, 4, 5], "last": [0, 1, 2, 3, 4, 5]},
+    ),
+    ("order", "order", [*GOOD[:2], GOOD[3], GOOD[2], *GOOD[4:]], 1, 4, {"sort": [*range(6)]}),
+    ("text", "rows", with_row(2, [*GOOD[2][:4], "abc", *GOOD[2][5:]]), 1, 3, {}),
+    ("nan", "rows", with_row(2, [*GOOD[2][:4], "nan", *GOOD[2][5:]]), 1, 3, {}),
+    ("too fine", "rows", with_row(2, [*GOOD[2][:4], "1.000000001", *GOOD[2][5:]]), 1, 3, {}),
+    ("columns", "rows", with_row(2, GOOD[2][:9]), 1, 3, {}),
+    ("count below zero", "rows", with_row(2, [*GOOD[2][:8], -4, *GOOD[2][9:]]), 1, 3, {}),
+    ("low over high", "prices", with_row(2, row(2, "100 99 101 100")), 1, 3, {}),
+    ("close over high", "prices", with_row(2, row(2, "100 101 99 102")), 1, 3, {}),
+    ("price of zero", "prices", with_row(2, row(2, "0 0 0 0")), 1, 3, {}),
+    ("price below zero", "prices", with_row(2, row(2, "-1 1 -2 1")), 1, 3, {}),
+    (
+        *("quiet", "zero_volume", with_row(2, row(2, volume="0.00000000")), 1, 3),
+        {"keep": [*range(6)]},
+    ),
+    ("microseconds", "units", with_row(2, row(2, per_ms=1000)), 1, 3, {"keep": [*range(6)]}),
+    (
+        *("misaligned", "misaligned"),
+        with_row(2, [GOOD[2][0] + 7, *GOOD[2][1:]]),
+        *(1, 3, {}),
+    ),
+]
+
+
+@pytest.mark.parametrize("name", ["BTCUSDT-1m.jsonl", "BTCUSDT-1m.csv"])
+@pytest.mark.parametrize(
+    ("code", "rows", "count", "place"), [case[1:5] for case in CASES], ids=[c[0] for c in CASES]
+)
+def test_trouble_is_counted_placed_and_refused(
+    name: str, code: str, rows: list[Row], count: int, place: int, tmp_path: Path
+) -> None:
+    """The refusal names the kind, how often, the first row, and the option that settles it."""
+    path = write_rows(tmp_path / name, rows)
+
+    trouble = inspect_klines(path, Treatment()).report.troubles[code]
+    with pytest.raises(Refusal) as refusal:
+        open_klines(path)
+
+    assert (trouble.count, trouble.places[0].row) == (count, place)
+    assert f"{count} x {code}" in refusal.value.message
+    assert f"row {place}" in refusal.value.message
+    assert f"--{code.replace('_', '-')}" in refusal.value.remedy
+
+
+@pytest.mark.parametrize(
+    ("code", "rows", "word", "left"),
+    [
+        (code, rows, word, left)
+        for _, code, rows, _, _, words in CASES
+        for word, left in words.items()
+    ],
+)
+def test_treatment_settles_what_it_names(
+    code: str, rows: list[Row], word: str, left: list[int], tmp_path: Path
+) -> None:
+    """What is left is in order, each minute once, and the trouble still stands in the report."""
+    found = open_klines(write_rows(tmp_path / "BTCUSDT-1m.jsonl", rows), Treatment(**{code: word}))
+
+    assert minutes(found.klines) == left
+    assert code in found.report.troubles
+
+
+@pytest.mark.parametrize(
+    ("code", "rows"), [(case[1], case[2]) for case in CASES if not case[5]], ids=str
+)
+def test_dropping_a_row_leaves_a_hole_that_has_to_be_settled_too(
+    code: str, rows: list[Row], tmp_path: Path
+) -> None:
+    """A row left out is a gap: nothing is settled by leaving it out in silence."""
+    path = write_rows(tmp_path / "BTCUSDT-1m.jsonl", rows)
+
+    with pytest.raises(Refusal, match="gaps"):
+        open_klines(path, Treatment(**{code: "drop"}))
+    found = open_klines(path, Treatment(**{code: "drop"}, gaps="flat"))
+
+    assert minutes(found.klines) == [*range(6)]
+    assert found.klines[2].volume == 0
+    assert found.klines[2].open == found.klines[2].close == found.klines[1].close
+
+
+@pytest.mark.parametrize(("word", "volume"), [("first", 1), ("last", 2)])
+def test_of_two_rows_of_one_time_the_named_one_counts(
+    word: str, volume: int, tmp_path: Path
+) -> None:
+    """A row said again otherwise: the report says so, the treatment chooses."""
+    rows = [row(0), row(1, volume="1"), row(1, volume="2"), row(2)]
+    path = write_rows(tmp_path / "BTCUSDT-1m.jsonl", rows)
+
+    found = open_klines(path, Treatment(duplicates=word))
+
+    assert found.klines[1].volume == volume * 10**8
+    assert "otherwise" in found.report.troubles["duplicates"].places[0].what
+
+
+@pytest.mark.parametrize(
+    ("name", "cut"),
+    [
+        ("BTCUSDT-1m.csv.gz", lambda data: data[:-60]),
+        ("BTCUSDT-1m.csv.gz", lambda data: data[:-6] + bytes(6)),
+        ("BTCUSDT-1m.jsonl.gz", lambda data: data[:-40]),
+    ],
+)
+def test_file_that_breaks_off_is_damaged_whatever_the_treatment(
+    name: str, cut: Callable[[bytes], bytes], tmp_path: Path
+) -> None:
+    """There is no word that makes half a file whole."""
+    rows = [row(number, volume=f"{number * 7919 % 1000 + 1}.5") for number in range(2000)]
+    path = write_rows(tmp_path / name, rows)
+    path.write_bytes(cut(path.read_bytes()))
+    treatment = Treatment(**{code: words[-1] for code, words in CHOICES.items()})
+
+    with pytest.raises(Refusal) as refusal:
+        open_klines(path, treatment)
+
+    assert "damaged" in refusal.value.message
+    assert "sha256" in refusal.value.remedy
+
+
+def test_zip_with_a_changed_byte_is_refused(tmp_path: Path) -> None:
+    """The checksum inside a zip is looked at."""
+    path = write_rows(tmp_path / "BTCUSDT-1m.zip", [row(number) for number in range(500)])
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+
+    with pytest.raises(Refusal):
+        open_klines(path)
+
+
+def test_treatment_of_an_unknown_word_is_a_configuration_error() -> None:
+    """All wrong words at once, each with what is allowed."""
+    with pytest.raises(ConfigError) as error:
+        Treatment(gaps="fill", order="any")
+
+    assert [text.split(":")[0] for text in error.value.violations] == ["gaps", "order"]
+
+
+def test_every_kind_is_refused_by_default() -> None:
+    """Nothing is mended by itself."""
+    assert {Treatment().of(code) for code in [*CHOICES, "damaged"]} == {REFUSE}
+    assert Treatment(**{code: words[-1] for code, words in CHOICES.items()}).of("damaged") == REFUSE
+
+
+def clean(count: int) -> list[Kline]:
+    """Return klines without fault, each different."""
+    return [
+        Kline(
+            *(OPEN_MS + n * MINUTE_MS, OPEN_MS + (n + 1) * MINUTE_MS - 1),
+            *(100 + n, 200 + n, 50 + n, 150 + n, 7 + n, 9, 3, 2, 1),
+        )
+        for n in range(count)
+    ]
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.data(), st.integers(2, 40))
+def test_shuffled_and_doubled_rows_come_back_as_they_were(data: st.DataObject, count: int) -> None:
+    """Sorting and taking the first of equals undoes any disorder of whole rows."""
+    klines = clean(count)
+    doubled = [*klines, *data.draw(st.lists(st.sampled_from(klines), max_size=10))]
+    rows = list(enumerate(data.draw(st.permutations(doubled)), 1))
+    report = DataReport(Path("x"), "klines", "X", "1m")
+
+    assert treat(rows, report, Treatment(order="sort", duplicates="first")) == klines
+    duplicates = report.troubles.get("duplicates")
+    assert (duplicates.count if duplicates else 0) == len(doubled) - count
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.sets(st.integers(1, 58), max_size=30))
+def test_flat_bars_fill_every_hole_and_nothing_else(holes: set[int]) -> None:
+    """As many gaps are counted as bars are missing; each gets the close before it."""
+    whole = clean(60)
+    rows = [(n + 1, kline) for n, kline in enumerate(whole) if n not in holes]
+    report = DataReport(Path("x"), "klines", "X", "1m")
+
+    filled = treat(rows, report, Treatment(gaps="flat"))
+
+    gaps = report.troubles.get("gaps")
+    assert (gaps.count if gaps else 0) == len(holes)
+    assert minutes(filled) == list(range(60))
+    for number, kline in enumerate(filled):
+        assert kline.close_ts == next_open("1m", kline.open_ts) - 1
+        if number in holes:
+            close = filled[number - 1].close
+            assert kline[2:] == (close, close, close, close, 0, 0, 0, 0, 0)
+        else:
+            assert kline == whole[number]
+
+
+def test_files_of_one_series_are_judged_where_they_meet(tmp_path: Path) -> None:
+    """Between two files a bar may be missing, or stand in both."""
+    first = open_klines(write_rows(tmp_path / "BTCUSDT-1m-a.jsonl", GOOD[:3]))
+    late = open_klines(write_rows(tmp_path / "BTCUSDT-1m-b.jsonl", GOOD[4:]))
+    twice = open_klines(write_rows(tmp_path / "BTCUSDT-1m-c.jsonl", GOOD[2:]))
+
+    with pytest.raises(Refusal, match="1 x gaps"):
+        merged([late, first], Treatment())
+    with pytest.raises(Refusal, match="1 x duplicates"):
+        merged([first, twice], Treatment())
+    assert minutes(merged([late, first], Treatment(gaps="keep")).klines) == [0, 1, 2, 4, 5]
+    assert minutes(merged([twice, first], Treatment(duplicates="last")).klines) == [*range(6)]
+
+
+def test_files_of_two_symbols_are_no_series(tmp_path: Path) -> None:
+    """A portfolio is several series, never one."""
+    first = open_klines(write_rows(tmp_path / "BTCUSDT-1m.jsonl", GOOD))
+    other = open_klines(write_rows(tmp_path / "ETHUSDT-1m.jsonl", GOOD))
+
+    with pytest.raises(Refusal, match="BTCUSDT 1m, ETHUSDT 1m"):
+        merged([first, other], Treatment())
+
+
+def test_gzip_of_gzip_is_no_kline_file(tmp_path: Path) -> None:
+    """Bytes that are no text at all are rows that are none."""
+    path = tmp_path / "BTCUSDT-1m.csv.gz"
+    path.write_bytes(gzip.compress(gzip.compress(b"1,2,3")))
+
+    with pytest.raises(Refusal):
+        open_klines(path)
