@@ -183,6 +183,15 @@ class StrategyCore:
         """Return what the strategy of a symbol is shown."""
         return self._find(symbol).view
 
+    def symbols(self) -> list[str]:
+        """Return the symbols that something was heard of, sorted."""
+        return sorted(self._watched)
+
+    def said(self, symbol: str) -> tuple[Decision | None, int]:
+        """Return the last decision about a symbol, also one that was not written, and its time."""
+        watched = self._watched.get(symbol)
+        return (None, -1) if watched is None else (watched.said, watched.said_ts)
+
     def _find(self, symbol: str) -> Watched:
         watched = self._watched.get(symbol)
         if watched is None:
