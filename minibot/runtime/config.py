@@ -18,7 +18,7 @@ from typing import Any
 from minibot.events.model import JsonObject
 from minibot.kernel import canonical
 from minibot.kernel.errors import ConfigError
-from minibot.runtime.config_layers import Layers, leaves, printable, read_layers
+from minibot.runtime.config_layers import MANIFEST, Layers, leaves, printable, read_layers
 from minibot.runtime.config_rules import rule_violations
 from minibot.runtime.config_schema import coerce_numbers, config_schema, schema_violations
 from minibot.runtime.config_sections import (
@@ -35,7 +35,7 @@ from minibot.runtime.config_sections import (
     Watchdog,
     section,
 )
-from minibot.runtime.own_source import MANIFEST, take_own_source
+from minibot.runtime.own_source import take_own_source
 from minibot.runtime.paths import Var, find, resolve
 
 # Keys that runs of an earlier build lack in their manifests, and what they meant without them.

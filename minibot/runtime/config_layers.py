@@ -18,6 +18,9 @@ from minibot.kernel.errors import ConfigError
 
 ENV_PREFIX: Final = "MINIBOT__"
 SET: Final = "--set"
+MANIFEST: Final = "manifest.json"
+"""The origin of values that a finished run's manifest gives."""
+
 FILE_BYTES_MAX: Final = 1_000_000
 
 

@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 import orjson
 
 from minibot.events.model import JsonObject
-from minibot.runtime.config_layers import SET
+from minibot.runtime.config_layers import MANIFEST, SET
 from minibot.runtime.config_schema import told
 from minibot.runtime.config_sections import EMBEDDED
 from minibot.runtime.paths import PROJECT, escape_reason, is_within, resolve
@@ -186,7 +186,7 @@ def _path_violations(raw: JsonObject, origin: Mapping[str, str]) -> Iterator[str
     var = raw["paths"]["var"]
     if why := escape_reason(var):
         yield _escaped(["paths", "var"], var, why, origin)
-    elif origin.get("paths.var") != SET and not is_within(resolve(var), PROJECT):
+    elif origin.get("paths.var") not in (SET, MANIFEST) and not is_within(resolve(var), PROJECT):
         # Whoever types a path means it; a file or an environment may be somebody else's.
         yield _escaped(["paths", "var"], var, "leads out of the project", origin)
     elif resolve(var).resolve() == PROJECT:

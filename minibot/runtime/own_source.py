@@ -14,7 +14,7 @@ from pathlib import Path, PurePath
 from typing import Final
 
 from minibot.events.model import JsonObject
-from minibot.runtime.config_layers import SET
+from minibot.runtime.config_layers import MANIFEST, SET
 from minibot.runtime.config_schema import told
 from minibot.runtime.paths import PROJECT, escape_reason, is_within, resolve
 
@@ -23,9 +23,6 @@ SHIPPED: Final = ("ema_cross", "nore_strategy_v1")
 
 FOLDER: Final = "strategies"
 """Where the shipped profiles look for own strategies."""
-
-MANIFEST: Final = "manifest.json"
-"""The origin of values that a finished run's manifest gives."""
 
 SOURCE_BYTES_MAX: Final = 200_000
 
@@ -119,7 +116,7 @@ def _folder_fault(text: str, origin: Mapping[str, str]) -> str:
     folder = resolve(text)
     if is_within(folder, PROJECT / "minibot"):
         return "allowed: a folder outside the package"
-    if origin.get("strategy.folder") != SET and not is_within(folder, PROJECT):
+    if origin.get("strategy.folder") not in (SET, MANIFEST) and not is_within(folder, PROJECT):
         # Whoever types a path means it; a file or an environment may be somebody else's.
         return "leads out of the project; allowed: a folder in it, or any by --set"
     return ""
