@@ -8,7 +8,8 @@ there is no word in them for an order or an account.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Final, NamedTuple, Protocol
 
 from minibot.events.model import Instrument, Side
@@ -20,6 +21,16 @@ DEPTH: Final = "depth"
 
 Rows = list[list[str]]
 """Levels as the venue sends them: [price, quantity], both decimal strings."""
+Level = tuple[str, str]
+"""One level as (price, quantity)."""
+
+# What a keeper of a book did with a diff, or with a snapshot.
+BUFFERED: Final = "buffered"
+APPLIED: Final = "applied"
+IGNORED: Final = "ignored"
+GAP: Final = "gap"
+SYNCED: Final = "synced"
+TOO_OLD: Final = "too_old"
 
 
 class Trade(NamedTuple):
@@ -50,13 +61,18 @@ class Quote(NamedTuple):
 
 
 class Diff(NamedTuple):
-    """Absolute new quantities of levels, for book updates first_id..last_id; zero removes."""
+    """Absolute new quantities of levels; zero removes.
+
+    A venue proves the book by numbers, first_id..last_id, or by a checksum of what it is after the
+    diff; the numbers are 0 and the checksum is None where it does not.
+    """
 
     symbol: str
     first_id: int
     last_id: int
     bids: Rows
     asks: Rows
+    checksum: int | None = None
 
 
 class Shutdown(NamedTuple):
@@ -71,16 +87,27 @@ class Ignored(NamedTuple):
     detail: str
 
 
-Message = Trade | Quote | Diff | Shutdown | Ignored
-
-
 class Snapshot(NamedTuple):
-    """A book as of `last_update_id`, best levels first; `is_whole` if no level was cut off."""
+    """A book as of `last_update_id`, best levels first; `is_whole` if no level was cut off.
+
+    The id is 0 at a venue that does not number its updates, and there may be a checksum instead.
+    """
 
     last_update_id: int
     bids: Rows
     asks: Rows
     is_whole: bool
+    checksum: int | None = None
+
+
+class StreamedSnapshot(NamedTuple):
+    """A book that came on the stream, before the diffs that change it."""
+
+    symbol: str
+    snapshot: Snapshot
+
+
+Message = Trade | Quote | Diff | StreamedSnapshot | Shutdown | Ignored
 
 
 class Candle(NamedTuple):
@@ -99,11 +126,15 @@ class Candle(NamedTuple):
 
 
 class FrameInvalid(ValueError):
-    """A frame that cannot be used; `is_readable` is False when it is not even JSON."""
+    """A frame that cannot be used; `is_readable` is False when it is not even JSON.
 
-    def __init__(self, detail: str, *, is_readable: bool = True) -> None:
+    `symbol` says whose frame it was, where that could still be read.
+    """
+
+    def __init__(self, detail: str, *, is_readable: bool = True, symbol: str = "") -> None:
         super().__init__(detail[:300])
         self.is_readable = is_readable
+        self.symbol = symbol
 
 
 class RestError(Transient):
@@ -197,3 +228,81 @@ class Stream(Protocol):
 
     def close(self) -> None:
         """Give everything back; for the reading thread, once it has left `recv`."""
+
+
+class Levels(Protocol):
+    """One side of a book."""
+
+    def top(self, count: int) -> tuple[Level, ...]:
+        """Return the best `count` levels, best first."""
+
+
+class Book(Protocol):
+    """Both sides of a book; `book_id` grows with every update, by the venue's count or ours."""
+
+    @property
+    def book_id(self) -> int:
+        """The number of the last update applied."""
+
+    @property
+    def bids(self) -> Levels:
+        """The side of buyers."""
+
+    @property
+    def asks(self) -> Levels:
+        """The side of sellers."""
+
+    def touch(self) -> tuple[str, str, str, str] | None:
+        """Return bid, its quantity, ask, its quantity; None while a side is empty."""
+
+    def is_beyond_edge(self, bids: Sequence[Level], asks: Sequence[Level]) -> bool:
+        """Return whether the given best levels reach past what the venue has shown."""
+
+
+class BookKeeper(Protocol):
+    """Keeps the book of one symbol valid by the venue's own rule, or says that it is not."""
+
+    @property
+    def book(self) -> Book | None:
+        """The book that may be believed, None while there is none."""
+
+    @property
+    def wants_snapshot(self) -> bool:
+        """True while there is no valid book, or a fresh snapshot shall replace it."""
+
+    def on_diff(self, diff: Diff) -> str:
+        """Take one diff and return BUFFERED, APPLIED, IGNORED or GAP; after GAP the book is gone.
+
+        Raises:
+            FrameInvalid: The diff makes no sense, or what it leads to is not what the venue says
+                it should; the book is gone.
+        """
+
+    def on_snapshot(self, snapshot: Snapshot) -> str:
+        """Take a snapshot and return SYNCED, TOO_OLD (ask again) or GAP.
+
+        Raises:
+            FrameInvalid: The snapshot makes no sense; the book is gone.
+        """
+
+    def refresh(self) -> None:
+        """Ask for a new snapshot while the valid book goes on."""
+
+    def reset(self) -> None:
+        """Throw everything away."""
+
+
+@dataclass(frozen=True, slots=True)
+class Dialect:
+    """How a venue speaks on its streams.
+
+    Attributes:
+        parse_frame: Makes a message of a frame, or raises `FrameInvalid`.
+        new_keeper: Makes the keeper of one symbol's book.
+        is_numbered: Whether diffs are numbered. If not, a frame that can not be used may have been
+            an update that nobody would miss, so the books that it may have belonged to are lost.
+    """
+
+    parse_frame: Callable[[bytes], Message]
+    new_keeper: Callable[[], BookKeeper]
+    is_numbered: bool = True

@@ -1,7 +1,8 @@
 """The book of one symbol as the market role keeps it: synced, checked, written once a second.
 
-The rule of the book itself stands in `exchanges.binance.book`. Here: when to ask for a snapshot,
-and the continuous proof that the top of the book equals the stream of best quotes.
+The rule of the book itself is the venue's (`exchanges.binance.book`, `exchanges.kraken.book`).
+Here: when to ask for a snapshot, and the continuous proof that the top of the book equals the
+stream of best quotes.
 """
 
 from __future__ import annotations
@@ -10,13 +11,16 @@ from collections import deque
 from typing import Final, NamedTuple
 
 from minibot.events.model import Book
-from minibot.exchanges.base import Diff, FrameInvalid, Quote, Snapshot
-from minibot.exchanges.binance.book import (
+from minibot.exchanges.base import (
     APPLIED,
     GAP,
     TOO_OLD,
     BookKeeper,
+    Diff,
+    FrameInvalid,
     Level,
+    Quote,
+    Snapshot,
 )
 
 INTERVAL: Final = "interval"
@@ -105,12 +109,13 @@ class SymbolDepth:
     Args:
         symbol: In the venue's own spelling.
         levels: How many levels a side a `book` event holds.
+        keeper: Of the venue, new.
     """
 
-    def __init__(self, symbol: str, levels: int) -> None:
+    def __init__(self, symbol: str, levels: int, keeper: BookKeeper) -> None:
         self.symbol = symbol
         self.levels = levels
-        self.keeper = BookKeeper()
+        self.keeper = keeper
         self.check = TopCheck()
         self.resyncs = 0
         self.failures = 0
@@ -168,6 +173,18 @@ class SymbolDepth:
             self.on_failure(now_ms)
             return NOTHING
         return self._synced(now_ms, was_valid=was_valid)
+
+    def on_streamed_snapshot(self, snapshot: Snapshot, now_ms: int) -> Change:
+        """Take a snapshot that came on the stream: it has met the diffs already."""
+        self.diff_ms = now_ms
+        return self.on_snapshot(snapshot, now_ms)
+
+    def on_unread(self, now_ms: int, why: str) -> Change:
+        """A frame that may have been a diff could not be used, and no number will miss it."""
+        if not self.is_valid:
+            return NOTHING
+        self.keeper.reset()
+        return self._lost(now_ms, why)
 
     def on_failure(self, now_ms: int) -> None:
         """A snapshot could not be had or used: ask again later, ever more seldom."""

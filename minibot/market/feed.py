@@ -14,16 +14,18 @@ from typing import Final, NamedTuple
 from minibot.events.model import Bar, Beat, Instrument, Payload
 from minibot.exchanges.base import (
     Candle,
+    Dialect,
     Diff,
     FrameInvalid,
     Message,
     Quote,
     Shutdown,
     Snapshot,
+    StreamedSnapshot,
     Trade,
 )
+from minibot.exchanges.binance.dialect import BINANCE
 from minibot.exchanges.binance.filters import TRADING
-from minibot.exchanges.binance.messages import parse_frame
 from minibot.market.bars import Hole
 from minibot.market.notices import (
     BOOK_UNAVAILABLE,
@@ -60,13 +62,15 @@ class Feed:
     `skew_ms` is how far the exchange's clock is ahead of the run's, as last measured.
     """
 
-    def __init__(self, config: FeedConfig, now_ms: int) -> None:
+    def __init__(self, config: FeedConfig, now_ms: int, dialect: Dialect = BINANCE) -> None:
         self.config = config
+        self.dialect = dialect
         self.board = NoticeBoard()
         self.skew_ms = 0
         self.counters: Counter[str] = Counter()
         self.symbols = {
-            symbol: SymbolFeed(symbol, config, self.board, now_ms) for symbol in config.symbols
+            symbol: SymbolFeed(symbol, config, self.board, now_ms, dialect.new_keeper())
+            for symbol in config.symbols
         }
         self._instruments: dict[str, Instrument] = {}
         self._out: list[tuple[Payload, int]] = []
@@ -99,16 +103,18 @@ class Feed:
             self.advance(ts)
         self.counters["frames"] += 1
         try:
-            return self._on_message(parse_frame(data), ts, recv_mono_ns)
+            return self._on_message(self.dialect.parse_frame(data), ts, recv_mono_ns)
         except FrameInvalid as error:
             self.counters["frames_invalid"] += 1
             self.board.add(ts, FRAME_INVALID, f"{error}: {data[:120]!r}")
+            if not self.dialect.is_numbered:
+                self._on_unread(error, ts)
             return INVALID if error.is_readable else UNREADABLE
 
     def is_unreadable(self, data: bytes, ts: int) -> bool:
         """Return whether a frame that is not used any more is no JSON; counted if so."""
         try:
-            parse_frame(data)
+            self.dialect.parse_frame(data)
         except FrameInvalid as error:
             if not error.is_readable:
                 self.counters["frames_invalid"] += 1
@@ -123,12 +129,21 @@ class Feed:
             self._emit(self._of(message.symbol).on_quote(message, recv_mono_ns, ts), ts)
         elif isinstance(message, Diff):
             self._emit(self._of(message.symbol).on_diff(message, ts), ts)
+        elif isinstance(message, StreamedSnapshot):
+            feed = self._of(message.symbol)
+            self._emit(feed.on_streamed_snapshot(message.snapshot, ts), ts)
         elif isinstance(message, Shutdown):
             return SHUTDOWN
         else:
             self.counters["frames_other"] += 1
             return OTHER
         return DATA
+
+    def _on_unread(self, error: FrameInvalid, ts: int) -> None:
+        """Lose the books that a frame without use may have changed: one, or all of them."""
+        named = self.symbols.get(error.symbol)
+        for feed in self.symbols.values() if named is None else [named]:
+            feed.on_unread(ts, f"a frame could not be used: {error}")
 
     def _on_trade(self, trade: Trade, ts: int, recv_mono_ns: int) -> str:
         feed = self._of(trade.symbol)

@@ -12,8 +12,7 @@ from functools import partial
 from typing import Final
 
 from minibot.events.model import Instrument
-from minibot.exchanges.base import BANNED, RATE_LIMITED, RestError, Snapshot
-from minibot.exchanges.binance.book import LocalBook
+from minibot.exchanges.base import BANNED, RATE_LIMITED, Book, RestError, Snapshot
 from minibot.exchanges.binance.limits import (
     DEPTH,
     EXCHANGE_INFO,
@@ -226,7 +225,7 @@ class Requests:
         books = {name: feed.depth.keeper.book for name, feed in self.feed.symbols.items()}
         verdicts: list[bool] = []
 
-        def take(answer: Answer, book: LocalBook) -> None:
+        def take(answer: Answer, book: Book) -> None:
             is_same = isinstance(answer.value, Snapshot) and (
                 answer.value.last_update_id == book.book_id
             )

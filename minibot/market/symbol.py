@@ -11,6 +11,7 @@ from minibot.exchanges.base import (
     DEPTH,
     QUOTE,
     TRADE,
+    BookKeeper,
     Candle,
     Diff,
     FrameInvalid,
@@ -60,13 +61,20 @@ class FeedConfig:
 class SymbolFeed:
     """One symbol; every method returns the payloads that are to be written, in order."""
 
-    def __init__(self, symbol: str, config: FeedConfig, board: NoticeBoard, now_ms: int) -> None:
+    def __init__(
+        self,
+        symbol: str,
+        config: FeedConfig,
+        board: NoticeBoard,
+        now_ms: int,
+        keeper: BookKeeper,
+    ) -> None:
         self.symbol = symbol
         self.data_ms = now_ms
         self.order = TradeOrder()
         self.ticks = TickMaker(symbol)
         self.band = PriceBand(config.band_percent)
-        self.depth = SymbolDepth(symbol, config.book_levels)
+        self.depth = SymbolDepth(symbol, config.book_levels, keeper)
         self.lanes = {
             interval: BarLane(symbol, interval, config.grace_ms) for interval in config.intervals
         }
@@ -120,6 +128,16 @@ class SymbolFeed:
         """Take a snapshot that was asked for."""
         self._note(self.depth.on_snapshot(snapshot, now_ms), now_ms)
         return self._resynced(now_ms)
+
+    def on_streamed_snapshot(self, snapshot: Snapshot, now_ms: int) -> Payloads:
+        """Take a snapshot that came on the stream."""
+        self._seen(DEPTH, now_ms)
+        self._note(self.depth.on_streamed_snapshot(snapshot, now_ms), now_ms)
+        return self._resynced(now_ms)
+
+    def on_unread(self, now_ms: int, why: str) -> None:
+        """A frame that may have changed the book could not be used; its updates have no numbers."""
+        self._note(self.depth.on_unread(now_ms, why), now_ms)
 
     def _seen(self, stream: str, now_ms: int) -> None:
         self.data_ms = self._seen_ms[stream] = now_ms

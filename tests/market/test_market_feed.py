@@ -12,6 +12,7 @@ import pytest
 
 from minibot.events.model import Bar, Instrument, MarketTick, Payload
 from minibot.exchanges.base import Diff, Quote, Snapshot, Trade
+from minibot.exchanges.binance.book import BookKeeper
 from minibot.exchanges.binance.messages import parse_frame, parse_snapshot
 from minibot.exchanges.units import units
 from minibot.market.depth import MISMATCHES_MAX, SymbolDepth, TopCheck
@@ -350,7 +351,7 @@ def test_check_compares_with_the_latest_quote_that_is_not_newer(quotes_first: bo
 
 def test_book_that_disagrees_with_quotes_again_and_again_is_thrown_away() -> None:
     """One disagreement happens in real data; several in a row mean that the book is wrong."""
-    depth = SymbolDepth("BTCUSDT", 20)
+    depth = SymbolDepth("BTCUSDT", 20, BookKeeper())
     depth.on_connected(0)
     assert depth.wants_snapshot(0)
     depth.on_snapshot(BOOK, 0)

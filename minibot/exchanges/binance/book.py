@@ -15,7 +15,19 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import Final
 
-from minibot.exchanges.base import Diff, FrameInvalid, Rows, Snapshot
+from minibot.exchanges.base import (
+    APPLIED,
+    BUFFERED,
+    GAP,
+    IGNORED,
+    SYNCED,
+    TOO_OLD,
+    Diff,
+    FrameInvalid,
+    Level,
+    Rows,
+    Snapshot,
+)
 from minibot.exchanges.units import positive
 
 # Ten diffs a second: more than a quarter of an hour, far beyond any outage that a run survives.
@@ -30,15 +42,6 @@ LEVELS_MAX: Final = 5000
 price_key = lru_cache(maxsize=32_768)(positive)
 
 _NO_EDGE: Final = 2**63
-
-BUFFERED: Final = "buffered"
-APPLIED: Final = "applied"
-IGNORED: Final = "ignored"
-GAP: Final = "gap"
-SYNCED: Final = "synced"
-TOO_OLD: Final = "too_old"
-
-Level = tuple[str, str]
 
 
 class BookSide:
