@@ -94,6 +94,7 @@ class Download:
         budget: The request weight that REST may use.
         patience: How often and how long a host is asked again.
         tell: Takes one sentence for a person for each file.
+        pages_a_write: REST rows are stored after so many pages of a thousand.
     """
 
     def __init__(
@@ -104,7 +105,10 @@ class Download:
         budget: WeightBudget,
         patience: Patience,
         tell: Tell,
+        *,
+        pages_a_write: int = PAGES_A_WRITE,
     ) -> None:
+        self._pages_a_write = pages_a_write
         self._root = root
         self._archive = archive
         self._rest = rest
@@ -229,10 +233,11 @@ class Download:
             at = next_open(wanted.interval, int(body[-1][0])) if body else at
             # The newest bars may come late; what is a day old and not there, is a hole.
             at = end_ts if is_last and is_settled else at
-            if is_last or at >= end_ts or page % PAGES_A_WRITE == 0:
-                self._write(series, name, rows, (first_ts, at))
             if is_last or at >= end_ts:
                 break
+            if page % self._pages_a_write == 0:
+                self._write(series, name, rows, (first_ts, at), is_whole=False)
+        self._write(series, name, rows, (first_ts, at), is_whole=True)
         self._count(fetched, series.files[name], had)
 
     def _page(self, rest: BinanceRest, wanted: Wanted, from_ts: int, to_ts: int) -> list[list[Any]]:
@@ -260,11 +265,19 @@ class Download:
         return self._patience.ask(request)
 
     def _write(
-        self, series: Series, name: str, rows: list[list[Any]], span: tuple[int, int]
+        self,
+        series: Series,
+        name: str,
+        rows: list[list[Any]],
+        span: tuple[int, int],
+        *,
+        is_whole: bool,
     ) -> None:
+        """Store the rows of a span; the whole of them is looked at row by row."""
         data = b"".join(orjson.dumps(row) + b"\n" for row in rows)
-        stored = StoredFile(name, KLINES, sha256(data).hexdigest(), 0, *span, NONE)
-        series.name(_examined(series, stored, data) if rows else series.place(stored, data))
+        stored = StoredFile(name, KLINES, sha256(data).hexdigest(), len(rows), *span, NONE)
+        is_examined = is_whole and bool(rows)
+        series.name(_examined(series, stored, data) if is_examined else series.place(stored, data))
 
 
 def _months(from_ts: int, to_ts: int) -> Iterator[tuple[int, int]]:

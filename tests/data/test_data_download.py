@@ -1,0 +1,535 @@
+"""Downloads against a loopback archive and the embedded exchange: whole, verified, resumed."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import socket
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from minibot.data.download import Download, Fetched, Wanted
+from minibot.data.klines import open_klines
+from minibot.data.patience import ATTEMPTS_MAX, Patience
+from minibot.data.store import Series, locked
+from minibot.exchanges.binance.archive import ArchiveHost, archive_files
+from minibot.exchanges.binance.limits import WeightBudget
+from minibot.exchanges.binance.rest import BinanceRest
+from minibot.exchanges.embedded.bars import INTERVALS
+from minibot.kernel.errors import LockBusy, Refusal
+from minibot.kernel.files import read_hashed
+from tests.data.archive_server import ArchiveServer, archive_rows, stamp
+from tests.data.data_files import csv_text, zipped
+from tests.exchanges.binance.loopback import Loopback, answer
+
+NOW = stamp("2025-02-10") + 5 * 3_600_000
+HOUR_MS = 3_600_000
+
+
+class FakeClock:
+    """A clock that only moves when somebody waits."""
+
+    def __init__(self, now_ms: int = NOW) -> None:
+        self.ms = now_ms
+        self.waits: list[int] = []
+
+    def now_ms(self) -> int:
+        """Return the time."""
+        return self.ms
+
+    def wait_ms(self, duration_ms: int) -> None:
+        """Let time pass at once."""
+        self.waits.append(duration_ms)
+        self.ms += duration_ms
+
+
+@dataclasses.dataclass
+class Desk:
+    """A data folder, a clock, and what is needed to download into it."""
+
+    root: Path
+    clock: FakeClock = dataclasses.field(default_factory=FakeClock)
+    told: list[str] = dataclasses.field(default_factory=list)
+    hosts: tuple[str, ...] = ()
+    share_percent: int = 50
+    pages_a_write: int = 10
+
+    def fetch(
+        self, wanted: Wanted, *, archive: str | None = None, rest: str | None = None
+    ) -> Fetched:
+        """Download from the given addresses."""
+        host = None if archive is None else ArchiveHost(
+            archive, hosts=self.hosts, connect_timeout_s=5, total_timeout_s=5
+        )  # fmt: skip
+        venue = None if rest is None else BinanceRest(
+            rest, connect_timeout_s=5, total_timeout_s=5
+        )  # fmt: skip
+        patience = Patience(self.clock, self.told.append)
+        budget = WeightBudget(self.share_percent)
+        download = Download(
+            *(self.root, host, venue, budget, patience, self.told.append),
+            pages_a_write=self.pages_a_write,
+        )
+        return download.fetch(wanted)
+
+    def series(self, interval: str = "1h") -> Series:
+        """Return what is stored."""
+        return Series.open(self.root, "binance", "BTCUSDT", interval)
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Desk:
+    """A fresh data folder."""
+    return Desk(tmp_path / "data")
+
+
+@pytest.fixture
+def server() -> Iterator[ArchiveServer]:
+    """An archive in which January is whole, and of February the days before the tenth."""
+    with ArchiveServer(end="2025-02-10", months_end="2025-02-01") as served:
+        yield served
+
+
+def hours(start: str, end: str, interval: str = "1h") -> Wanted:
+    """Return a wish for hourly bars."""
+    return Wanted("BTCUSDT", interval, stamp(start), stamp(end))
+
+
+def opens(folder: Path) -> list[int]:
+    """Return the open times of everything stored, which has to be one whole series."""
+    return [kline.open_ts for kline in open_klines(folder)]
+
+
+# --- the archive -------------------------------------------------------------------------------
+
+
+def test_archive_gives_months_that_are_over_and_days_for_the_rest(
+    server: ArchiveServer, desk: Desk
+) -> None:
+    """From milliseconds into microseconds, as one series; the manifest says what each file is."""
+    wanted = hours("2024-12-30", "2025-02-03")
+
+    fetched = desk.fetch(wanted, archive=server.url)
+
+    assert fetched.files == [
+        *("BTCUSDT-1h-2024-12-30.zip", "BTCUSDT-1h-2024-12-31.zip", "BTCUSDT-1h-2025-01.zip"),
+        *("BTCUSDT-1h-2025-02-01.zip", "BTCUSDT-1h-2025-02-02.zip"),
+    ]
+    assert (fetched.rows, fetched.troubles, fetched.missing) == (35 * 24, [], [])
+    assert opens(desk.series().folder) == list(range(wanted.from_ts, wanted.to_ts, HOUR_MS))
+    manifest = read_hashed(desk.series().folder / "manifest.json")
+    month = manifest["files"][2]
+    assert month["source"] == "data/spot/monthly/klines/BTCUSDT/1h/BTCUSDT-1h-2025-01.zip"
+    assert (month["rows"], month["checksum"], month["gaps"]) == (31 * 24, "verified", 0)
+    assert desk.series().changed() == []
+
+
+def test_second_call_asks_for_nothing_and_a_later_one_for_the_tail(
+    server: ArchiveServer, desk: Desk
+) -> None:
+    """What is stored is not fetched again."""
+    desk.fetch(hours("2025-02-01", "2025-02-03"), archive=server.url)
+    server.paths.clear()
+
+    again = desk.fetch(hours("2025-02-01", "2025-02-03"), archive=server.url)
+    later = desk.fetch(hours("2025-02-01", "2025-02-05"), archive=server.url)
+
+    assert (again.files, again.requests) == ([], 0)
+    assert server.got() == ["BTCUSDT-1h-2025-02-03.zip", "BTCUSDT-1h-2025-02-04.zip"]
+    assert len(later.files) == 2
+
+
+def test_month_that_is_not_published_yet_comes_by_days(desk: Desk) -> None:
+    """A month's file appears days after its end."""
+    with ArchiveServer(end="2025-02-10", months_end="2025-01-01") as server:
+        fetched = desk.fetch(hours("2025-01-01", "2025-02-01"), archive=server.url)
+
+    assert len(fetched.files) == 31
+    assert fetched.missing == []
+
+
+def test_what_the_archive_does_not_have_is_named_as_missing(
+    server: ArchiveServer, desk: Desk
+) -> None:
+    """The current day has no file yet; nothing is made up for it."""
+    fetched = desk.fetch(hours("2025-02-08", "2025-02-12"), archive=server.url)
+
+    assert len(fetched.files) == 2
+    assert fetched.missing == [(stamp("2025-02-10"), stamp("2025-02-12"))]
+    assert "BTCUSDT-1h-2025-02-10.zip.CHECKSUM" not in server.got(".CHECKSUM")
+
+
+def test_interrupted_download_goes_on_where_it_was(server: ArchiveServer, desk: Desk) -> None:
+    """What the manifest names stays; a file that was placed but not named does not count."""
+    wanted = hours("2025-02-01", "2025-02-05")
+
+    desk_says = desk.told
+
+    class Interrupted(Patience):
+        """Ctrl-C in the middle of the third file."""
+
+        def ask(self, request: Callable[[], Any]) -> Any:
+            """Answer, until it is enough."""
+            if len([text for text in desk_says if "verified" in text]) == 2:
+                raise KeyboardInterrupt
+            return super().ask(request)
+
+    host = ArchiveHost(server.url, hosts=(), connect_timeout_s=5, total_timeout_s=5)
+    patience = Interrupted(desk.clock, desk.told.append)
+    download = Download(desk.root, host, None, WeightBudget(50), patience, desk.told.append)
+    with pytest.raises(KeyboardInterrupt):
+        download.fetch(wanted)
+    stray = desk.series().folder / "BTCUSDT-1h-2025-02-03.zip"
+    stray.write_bytes(b"half a file")
+    server.paths.clear()
+
+    fetched = desk.fetch(wanted, archive=server.url)
+
+    assert server.got() == ["BTCUSDT-1h-2025-02-03.zip", "BTCUSDT-1h-2025-02-04.zip"]
+    assert fetched.missing == []
+    assert len(opens(desk.series().folder)) == 4 * 24
+
+
+def test_file_that_was_removed_is_fetched_again(server: ArchiveServer, desk: Desk) -> None:
+    """The manifest alone is no data."""
+    desk.fetch(hours("2025-02-01", "2025-02-03"), archive=server.url)
+    (desk.series().folder / "BTCUSDT-1h-2025-02-01.zip").unlink()
+
+    fetched = desk.fetch(hours("2025-02-01", "2025-02-03"), archive=server.url)
+
+    assert fetched.files == ["BTCUSDT-1h-2025-02-01.zip"]
+
+
+def test_changed_file_is_found(server: ArchiveServer, desk: Desk) -> None:
+    """`list-data --verify` compares with the sha256 of the manifest."""
+    desk.fetch(hours("2025-02-01", "2025-02-03"), archive=server.url)
+    path = desk.series().folder / "BTCUSDT-1h-2025-02-02.zip"
+    path.write_bytes(path.read_bytes() + b"x")
+
+    assert desk.series().changed() == ["BTCUSDT-1h-2025-02-02.zip"]
+
+
+def test_damaged_manifest_is_refused(server: ArchiveServer, desk: Desk) -> None:
+    """It carries its own sha256."""
+    desk.fetch(hours("2025-02-01", "2025-02-02"), archive=server.url)
+    path = desk.series().folder / "manifest.json"
+    path.write_bytes(path.read_bytes().replace(b'"rows":24', b'"rows":25'))
+
+    with pytest.raises(Refusal, match="sha256"):
+        desk.series()
+
+
+def test_two_downloads_at_once_are_refused(desk: Desk) -> None:
+    """One lock over the data folder."""
+    with locked(desk.root), pytest.raises(LockBusy), locked(desk.root):
+        pass
+    with locked(desk.root):
+        pass
+
+
+@pytest.mark.parametrize("interval", ["3d", "1w", "1M"])
+def test_long_intervals_exist_by_month_alone(interval: str) -> None:
+    """The archive has no daily file of a bar that is longer than a day."""
+    files = list(archive_files("BTCUSDT", interval, [(stamp("2024-11-15"), NOW)], NOW))
+
+    assert [file.path.split("/")[2] for file in files] == ["monthly"] * 3
+    assert files[0].name == f"BTCUSDT-{interval.replace('M', 'mo')}-2024-11.zip"
+
+
+# --- a bad day ---------------------------------------------------------------------------------
+
+
+def once(spoilt: bytes, times: int = 1) -> Callable[[str, bytes], bytes | None]:
+    """Return a fault that spoils the first zips and then no more."""
+    left = [times]
+
+    def fault(path: str, body: bytes) -> bytes | None:
+        if path.endswith(".CHECKSUM") or not left[0]:
+            return None
+        left[0] -= 1
+        return spoilt
+
+    return fault
+
+
+DAY = hours("2025-02-01", "2025-02-02")
+TRUNCATED = b"HTTP/1.1 200 OK\r\nContent-Length: 5000\r\nConnection: close\r\n\r\nonly so much"
+
+
+@pytest.mark.parametrize(
+    ("spoilt", "waited"),
+    [
+        (answer(b"", "503 Service Unavailable"), [1000, 2000]),
+        (answer(b"", "429 Too Many Requests", {"Retry-After": "7"}), [7000, 7000]),
+        (answer(b"<html>", "403 Forbidden", None, "text/html"), [1000, 2000]),
+        (TRUNCATED, [1000, 2000]),
+    ],
+    ids=["503", "429", "403", "cut short"],
+)
+def test_passing_fault_is_asked_again_after_a_wait(
+    spoilt: bytes, waited: list[int], desk: Desk
+) -> None:
+    """Twice wrong, then right: the file is stored, the waits are those that were asked for."""
+    with ArchiveServer(end="2025-02-10") as server:
+        server.fault = once(spoilt, 2)
+
+        fetched = desk.fetch(DAY, archive=server.url)
+
+    assert fetched.files == ["BTCUSDT-1h-2025-02-01.zip"]
+    assert desk.clock.waits == waited
+
+
+@pytest.mark.parametrize("status", ["500 Internal Server Error", "429 Too Many Requests"])
+def test_fault_that_does_not_pass_is_given_up_within_bounds(status: str, desk: Desk) -> None:
+    """So many attempts and no more; the file is named, the next one is still fetched."""
+    with ArchiveServer(end="2025-02-10") as server:
+        server.fault = lambda path, body: answer(b"", status) if "02-01.zip" in path else None
+
+        fetched = desk.fetch(hours("2025-02-01", "2025-02-03"), archive=server.url)
+        asked = server.got(".CHECKSUM").count("BTCUSDT-1h-2025-02-01.zip.CHECKSUM")
+
+    assert asked == ATTEMPTS_MAX
+    assert fetched.files == ["BTCUSDT-1h-2025-02-02.zip"]
+    assert len(fetched.troubles) == 1
+    assert "BTCUSDT-1h-2025-02-01.zip" in fetched.troubles[0]
+    assert fetched.missing == [(DAY.from_ts, DAY.to_ts)]
+
+
+@pytest.mark.parametrize(
+    "spoilt",
+    [
+        answer(b"banned", "418 I'm a teapot", {"Retry-After": "120"}),
+        answer(b"", "429 Too Many Requests", {"Retry-After": "86400"}),
+    ],
+    ids=["418", "429 for a day"],
+)
+def test_ban_ends_the_download_at_once(spoilt: bytes, desk: Desk) -> None:
+    """Going on during a ban makes it longer: one request, one sentence with the time."""
+    with ArchiveServer(end="2025-02-10") as server:
+        server.fault = lambda path, body: spoilt
+
+        with pytest.raises(Refusal, match=r"2025-02-1[01]"):
+            desk.fetch(hours("2025-02-01", "2025-02-05"), archive=server.url)
+
+        assert len(server.paths) == 1
+    assert desk.clock.waits == []
+
+
+def test_wrong_checksum_is_reported_and_not_stored(server: ArchiveServer, desk: Desk) -> None:
+    """Both digests are named; the other days are stored."""
+
+    def fault(path: str, body: bytes) -> bytes | None:
+        wrong = f"{'0' * 64}  BTCUSDT-1h-2025-02-02.zip\n".encode()
+        return answer(wrong) if path.endswith("02-02.zip.CHECKSUM") else None
+
+    server.fault = fault
+
+    fetched = desk.fetch(hours("2025-02-01", "2025-02-04"), archive=server.url)
+
+    assert [name[-14:] for name in fetched.files] == ["2025-02-01.zip", "2025-02-03.zip"]
+    assert "0" * 64 in fetched.troubles[0]
+    assert fetched.missing == [(stamp("2025-02-02"), stamp("2025-02-03"))]
+
+
+@pytest.mark.parametrize("text", [b"", b"<html>", b"abc  BTCUSDT-1h-2025-02-01.zip\n"])
+def test_checksum_that_is_none_is_no_permission(
+    text: bytes, server: ArchiveServer, desk: Desk
+) -> None:
+    """A file that cannot be verified is not stored."""
+    server.fault = lambda path, body: answer(text) if path.endswith(".CHECKSUM") else None
+
+    fetched = desk.fetch(DAY, archive=server.url)
+
+    assert fetched.files == []
+    assert len(fetched.troubles) == 1
+    assert server.got() == []
+
+
+def test_zip_with_rows_that_are_none_is_not_stored(desk: Desk) -> None:
+    """A right checksum over wrong rows: refused with the row."""
+    with ArchiveServer(end="2025-02-10") as server:
+        rows = archive_rows("1h", DAY.from_ts, DAY.to_ts)
+        rows[5][2] = "1.00000000"  # A high below the low.
+        good = server.body
+        server.body = lambda path: spoil(good(path), rows)  # type: ignore[method-assign]
+
+        fetched = desk.fetch(DAY, archive=server.url)
+
+    assert fetched.files == []
+    assert "row 6" in fetched.troubles[0]
+    assert not desk.series().files
+
+
+def spoil(body: bytes | None, rows: list[list[Any]]) -> bytes | None:
+    """Return a zip of other rows where there is one."""
+    return None if body is None else zipped("x.csv", csv_text(rows))
+
+
+@pytest.mark.parametrize(
+    "target", ["http://elsewhere.invalid/x.zip", "https://127.0.0.1/x", "ftp://127.0.0.1/x", ""]
+)
+def test_redirect_off_the_list_is_refused(target: str, server: ArchiveServer, desk: Desk) -> None:
+    """Nothing is asked of a host that nobody named."""
+    headers = {"Location": target}
+    server.fault = lambda path, body: answer(b"", "302 Found", headers)
+
+    fetched = desk.fetch(DAY, archive=server.url)
+
+    assert fetched.files == []
+    assert "redirect" in fetched.troubles[0]
+    assert desk.clock.waits == []
+
+
+def test_redirect_to_a_named_host_is_followed(server: ArchiveServer, desk: Desk) -> None:
+    """A mirror that was put on the list serves; its files have to match their checksums too."""
+
+    def talk(sock: socket.socket, request: bytes) -> None:
+        path = request.split(b" ")[1].decode()
+        sock.sendall(answer(b"", "302 Found", {"Location": server.url + path}))
+
+    desk.hosts = (f"127.0.0.1:{server.loopback.port}",)
+    with Loopback(talk) as front:
+        fetched = desk.fetch(DAY, archive=f"http://127.0.0.1:{front.port}")
+
+    assert fetched.files == ["BTCUSDT-1h-2025-02-01.zip"]
+
+
+# --- REST --------------------------------------------------------------------------------------
+
+
+class Venue:
+    """Answers `time` and `klines` like the venue, up to its clock, and counts the weight."""
+
+    def __init__(self, now_ms: int) -> None:
+        self.now_ms = now_ms
+        self.asked: list[dict[str, str]] = []
+        self.used = 0
+        self.fault: Callable[[int], bytes | None] = lambda number: None
+        self.loopback = Loopback(self._talk)
+
+    @property
+    def url(self) -> str:
+        """The base address."""
+        return f"http://127.0.0.1:{self.loopback.port}"
+
+    def _talk(self, sock: socket.socket, request: bytes) -> None:
+        path, _, query = request.split(b" ")[1].decode().partition("?")
+        if path.endswith("/time"):
+            sock.sendall(answer(json.dumps({"serverTime": self.now_ms}).encode()))
+            return
+        params = dict(pair.split("=") for pair in query.split("&"))
+        self.asked.append(params)
+        self.used += 2
+        spoilt = self.fault(len(self.asked))
+        if spoilt is not None:
+            sock.sendall(spoilt)
+            return
+        interval, limit = params["interval"], int(params["limit"])
+        start, end = int(params["startTime"]), min(int(params["endTime"]), self.now_ms)
+        first = -(-start // INTERVALS[interval]) * INTERVALS[interval]
+        rows = [self.row(cells) for cells in archive_rows(interval, first, end + 1)[:limit]]
+        weight = {"x-mbx-used-weight-1m": str(self.used)}
+        sock.sendall(answer(json.dumps(rows).encode(), headers=weight))
+
+    def row(self, cells: list[Any]) -> list[Any]:
+        """Return a row with times in milliseconds, as REST gives them."""
+        per_ms = 1000 if cells[0] > 10**14 else 1
+        return [cells[0] // per_ms, *cells[1:6], cells[6] // per_ms, *cells[7:11], "0"]
+
+
+@pytest.fixture
+def venue() -> Iterator[Venue]:
+    """A venue whose clock stands at `NOW`, half an hour into a bar."""
+    served = Venue(NOW + 1_800_000)
+    with served.loopback:
+        yield served
+
+
+def test_rest_gives_closed_bars_page_by_page(venue: Venue, desk: Desk) -> None:
+    """A thousand rows a page; the running bar is not taken; the rows are the venue's own."""
+    wanted = hours("2024-12-01", "2025-03-01")
+
+    fetched = desk.fetch(wanted, rest=venue.url)
+
+    assert fetched.troubles == []
+    assert opens(desk.series().folder) == list(range(wanted.from_ts, NOW, HOUR_MS))
+    assert fetched.rows == (NOW - wanted.from_ts) // HOUR_MS
+    assert len(venue.asked) == 3  # A file for each month, each within one page.
+    assert all(int(params["limit"]) == 1000 for params in venue.asked)
+
+
+def test_rest_later_call_fetches_the_tail_into_the_same_file(venue: Venue, desk: Desk) -> None:
+    """Three more hours are one request and three rows."""
+    desk.fetch(hours("2025-02-01", "2025-03-01"), rest=venue.url)
+    venue.asked.clear()
+    venue.now_ms += 3 * HOUR_MS
+
+    fetched = desk.fetch(hours("2025-02-01", "2025-03-01"), rest=venue.url)
+
+    assert (fetched.rows, fetched.requests) == (3, 1)
+    assert [int(params["startTime"]) for params in venue.asked] == [NOW]
+    assert len(desk.series().files) == 1
+    assert opens(desk.series().folder)[-1] == NOW + 2 * HOUR_MS
+
+
+def test_rest_waits_when_its_share_of_the_weight_is_used_up(venue: Venue, desk: Desk) -> None:
+    """Of sixty a minute one percent may be used here: one request, then the next minute."""
+    desk.share_percent = 1
+    venue.used = 58
+    venue.fault = lambda number: setattr(venue, "used", 2 if number > 1 else 60)
+    wanted = hours("2025-01-01", "2025-02-01", "15m")
+
+    desk.fetch(wanted, rest=venue.url)
+
+    assert len(venue.asked) == 3
+    assert len(desk.clock.waits) == 1
+    assert 0 < desk.clock.waits[0] <= 60_000
+
+
+def test_rest_interrupted_keeps_the_pages_it_has(venue: Venue, desk: Desk) -> None:
+    """Pages are written as they come; the next call begins behind them."""
+    desk.pages_a_write = 1
+    wanted = hours("2025-01-01", "2025-02-01", "15m")
+    venue.fault = lambda number: answer(b"{}", "400 Bad Request") if number == 3 else None
+
+    broken = desk.fetch(wanted, rest=venue.url)
+    had = len(opens(desk.series("15m").folder))
+    again = desk.fetch(wanted, rest=venue.url)
+
+    assert len(broken.troubles) == 1
+    assert had == 2000
+    assert again.rows == 2976 - had
+    assert int(venue.asked[3]["startTime"]) == wanted.from_ts + had * 900_000
+    assert len(opens(desk.series("15m").folder)) == 2976
+
+
+def test_rest_429_is_waited_out_and_a_ban_refused(venue: Venue, desk: Desk) -> None:
+    """Retry-After is obeyed once; a ban ends the call with its time."""
+    limited = answer(b'{"code":-1003,"msg":"x"}', "429 Too Many Requests", {"Retry-After": "11"})
+    venue.fault = lambda number: limited if number == 1 else None
+    desk.fetch(hours("2025-02-01", "2025-02-02"), rest=venue.url)
+    banned = answer(b'{"code":-1003,"msg":"x"}', "418 Teapot", {"Retry-After": "180"})
+    venue.fault = lambda number: banned
+
+    with pytest.raises(Refusal, match="silence until"):
+        desk.fetch(hours("2025-01-01", "2025-02-01"), rest=venue.url)
+
+    assert desk.clock.waits == [11_000]
+
+
+def test_archive_takes_over_what_came_by_rest_before(venue: Venue, desk: Desk) -> None:
+    """Today by REST; tomorrow the archive has the day, and no bar stands twice."""
+    wanted = hours("2025-02-09", "2025-02-12")
+    with ArchiveServer(end="2025-02-10") as server:
+        first = desk.fetch(wanted, archive=server.url, rest=venue.url)
+    desk.clock.ms += 24 * HOUR_MS
+    venue.now_ms += 24 * HOUR_MS
+    with ArchiveServer(end="2025-02-11") as server:
+        second = desk.fetch(wanted, archive=server.url, rest=venue.url)
+
+    assert [name[-10:] for name in first.files] == ["-02-09.zip", "rest.jsonl"]
+    assert [name[-10:] for name in second.files] == ["-02-10.zip", "rest.jsonl"]
+    assert opens(desk.series().folder) == list(range(wanted.from_ts, NOW + 24 * HOUR_MS, HOUR_MS))
