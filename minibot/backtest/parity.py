@@ -20,7 +20,7 @@ from typing import Any, Final, NamedTuple
 
 from minibot.events.model import Event, JsonObject
 from minibot.replay.compare import describe, differing_fields
-from minibot.replay.decisions import decided
+from minibot.replay.diff import comparable, decision_fields
 from minibot.replay.recorded import Recorded
 from minibot.replay.rule_order import RulePass, Said, rule_order
 from minibot.replay.together import Intake, Made, Together, run_together
@@ -178,7 +178,7 @@ def _differing(pair: Pair) -> dict[str, tuple[Any, Any]]:
     if pair.night is None or pair.rule is None:
         return {"event": ("made", None) if pair.rule is None else (None, "made")}
     one, two = pair.night.event, pair.rule.event
-    fields = differing_fields(decided(one), decided(two))
+    fields = differing_fields(comparable(one), comparable(two))
     if one.tick_seq != two.tick_seq:
         fields["tick_seq"] = (one.tick_seq, two.tick_seq)
     return fields
@@ -220,6 +220,4 @@ def _intakes(
 
 def summary_of(event: Event) -> str:
     """Return an event's decision in a few words."""
-    payload = event.payload.to_json()
-    names = ("symbol", "side", "action", "result", "qty", "price", "reason_code")
-    return " ".join(str(payload[name]) for name in names if payload.get(name))
+    return " ".join(str(value) for value in decision_fields(event.payload).values())

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import argparse
 
+from minibot.cli.diff import lines as diff_lines
 from minibot.cli.output import progress_bar, show
 from minibot.cli.selection import add_run, add_zone, run_dir_of
 from minibot.kernel.errors import Refusal
 from minibot.replay.compare import describe
 from minibot.replay.condition import open_run
+from minibot.replay.diff import rerun_with
 from minibot.replay.engine import CORE_ROLES, WHOLE, RoleReplay, Window
 from minibot.replay.graph_books import graph_lines, graph_of
 from minibot.replay.moments import Span
@@ -44,6 +46,13 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
         action="store_true",
         help="which events were changed, and everything that depends on them",
     )
+    command.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="SECTION.KEY=VALUE",
+        help="what would have been different under a changed profile (rule order)",
+    )
     add_zone(command)
 
 
@@ -53,6 +62,8 @@ def run(arguments: argparse.Namespace) -> int:
     recorded, condition = open_run(run_dir)
     if arguments.graph:
         return _show_graph(arguments, recorded)
+    if arguments.set:
+        return _show_changed(arguments, recorded)
     span = Span.of(recorded, arguments.zone)
     window = window_of(arguments, span)
     with progress_bar(f"replaying {run_dir.name}") as show_progress:
@@ -65,6 +76,14 @@ def run(arguments: argparse.Namespace) -> int:
         )
     show(arguments, proof.to_json(), lines(proof, span))
     return 0 if proof.is_identical else 1
+
+
+def _show_changed(arguments: argparse.Namespace, recorded: Recorded) -> int:
+    """Show what a changed profile would have done; 0, as nothing is claimed that could fail."""
+    with progress_bar(f"replaying {recorded.manifest.run_id} twice") as show_progress:
+        diff = rerun_with(recorded, arguments.set, show_progress)
+    show(arguments, diff.to_json(), diff_lines(diff))
+    return 0
 
 
 def _show_graph(arguments: argparse.Namespace, recorded: Recorded) -> int:

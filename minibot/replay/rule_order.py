@@ -10,6 +10,7 @@ from __future__ import annotations
 import heapq
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import NamedTuple
 
 from minibot.events.model import Event, Fill, JsonObject, MarketTick, RiskAction, RunOpening
@@ -17,7 +18,7 @@ from minibot.events.order import CONTROL, TICKS, KnownIds
 from minibot.events.performance import Performance
 from minibot.kernel.errors import IntegrityError
 from minibot.replay.decisions import DecisionDigest
-from minibot.replay.lockstep import Lockstep, fresh_cores
+from minibot.replay.lockstep import Lockstep, Take, fresh_cores
 from minibot.replay.recorded import Recorded
 
 PROGRESS_EVERY = 4096
@@ -26,12 +27,18 @@ Progress = Callable[[int, int], None]
 
 
 class Said(NamedTuple):
-    """One derived event, its place, and the equity when it was made (hundred-millionths)."""
+    """One derived event, its place, and what it goes back to.
+
+    Attributes:
+        equity: When it was made, hundred-millionths of quote.
+        root: The running number, from 0, of the event of the world that led to it.
+    """
 
     queue: str
     seq: int
     event: Event
     equity: int
+    root: int
 
 
 class World(NamedTuple):
@@ -72,6 +79,18 @@ def _once(recorded: Recorded, queue: str) -> Iterator[World]:
             yield World(queue, seq, event)
 
 
+def opening_of(recorded: Recorded) -> RunOpening:
+    """Return what a run started with.
+
+    Raises:
+        IntegrityError: It has no opening.
+    """
+    first = next((event.payload for _, event in recorded.events(CONTROL)), None)
+    if not isinstance(first, RunOpening):
+        raise IntegrityError("replay", "SCHEMA_INVALID", "control:1: expected run_opening")
+    return first
+
+
 def rule_order(
     recorded: Recorded, config: JsonObject, progress: Progress = lambda done, whole: None
 ) -> RulePass:
@@ -81,12 +100,9 @@ def rule_order(
         IntegrityError: A line is damaged, or the run has no opening.
         RunStop: A core found something that cannot be.
     """
-    events = world(recorded)
-    first = next(events, None)
-    if first is None or not isinstance(first.event.payload, RunOpening):
-        raise IntegrityError("replay", "SCHEMA_INVALID", "control:1: expected run_opening")
-    done = RulePass(Performance(first.event.payload, config["portfolio"]["quote_asset"]))
+    done = RulePass(Performance(opening_of(recorded), config["portfolio"]["quote_asset"]))
     digest = DecisionDigest()
+    root = 0
 
     def take(queue: str, seq: int, event: Event) -> None:
         digest.add(queue, seq, event)
@@ -95,26 +111,36 @@ def rule_order(
             done.performance.on_fill(payload, event.ts)
         elif isinstance(payload, RiskAction) and payload.action == "STOP":
             done.stop = payload.reason_code
-        done.derived.append(Said(queue, seq, event, done.performance.equity))
+        done.derived.append(Said(queue, seq, event, done.performance.equity, root))
 
-    lockstep = Lockstep(
-        fresh_cores(config),
-        recorded.roles,
-        run_id=recorded.manifest.run_id,
-        cmdline_hashes={
-            name: process.cmdline_hash for name, process in recorded.manifest.processes.items()
-        },
-        take=take,
-    )
+    lockstep = _lockstep(recorded, config, take)
     whole = sum(recorded.lines(queue).reader.head().lines for queue in (TICKS, CONTROL))
-    lockstep.feed(*first)
-    for count, one in enumerate(events):
+    for root, one in enumerate(world(recorded)):
         if type(one.event.payload) is MarketTick:
             done.performance.on_tick(one.event.payload)
         lockstep.feed(*one)
-        if count % PROGRESS_EVERY == 0:
-            progress(count, whole)
+        if root % PROGRESS_EVERY == 0:
+            progress(root, whole)
         if done.stop:
             break
     done.digest = digest.hex
     return done
+
+
+def states_before(recorded: Recorded, config: JsonObject, root: int) -> JsonObject:
+    """Return the state of each core, by role, before the event of the world with that number."""
+    lockstep = _lockstep(recorded, config, lambda queue, seq, event: None)
+    for one in islice(world(recorded), root):
+        lockstep.feed(*one)
+    return {name: core.state() for name, core in lockstep.cores.items()}
+
+
+def _lockstep(recorded: Recorded, config: JsonObject, take: Take) -> Lockstep:
+    processes = recorded.manifest.processes
+    return Lockstep(
+        fresh_cores(config),
+        recorded.roles,
+        run_id=recorded.manifest.run_id,
+        cmdline_hashes={name: process.cmdline_hash for name, process in processes.items()},
+        take=take,
+    )

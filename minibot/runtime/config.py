@@ -112,7 +112,7 @@ def config_of_manifest(raw: JsonObject) -> Config:
     Raises:
         ConfigError: It is none of this build.
     """
-    violations = list(schema_violations(_with_later_keys(raw), {}).values())
+    violations = list(schema_violations(with_later_keys(raw), {}).values())
     if violations:
         raise _refused("manifest.json: config", violations)
     return _config(raw, {})
@@ -127,7 +127,7 @@ def config_with(raw: JsonObject, sets: Iterable[str]) -> Config:
     texts = list(sets)
     if not texts:
         return config_of_manifest(raw)
-    filled = deepcopy(_with_later_keys(raw))
+    filled = deepcopy(with_later_keys(raw))
     layers = Layers(filled, dict.fromkeys(leaves(filled), MANIFEST))
     layers.put_texts(texts)
     return _judged(layers, "the run's profile")
@@ -148,10 +148,10 @@ def _judged(layers: Layers, name: str) -> Config:
 
 def is_same_profile(one: JsonObject, other: JsonObject) -> bool:
     """Return whether two resolved profiles mean the same, whatever build wrote them."""
-    return _with_later_keys(one) == _with_later_keys(other)
+    return with_later_keys(one) == with_later_keys(other)
 
 
-def _with_later_keys(raw: JsonObject) -> JsonObject:
+def with_later_keys(raw: JsonObject) -> JsonObject:
     """Return the profile of an older run with the keys that came after it, as it was run."""
     filled = dict(raw)
     for name, later in LATER_KEYS.items():

@@ -1,0 +1,113 @@
+"""minibot diff: where what two nights decided parts, and what came of it."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping
+from typing import Any
+
+from minibot.cli.output import progress_bar, show
+from minibot.cli.selection import find_run, var_of
+from minibot.replay.condition import open_run
+from minibot.replay.diff import Diff, Divergence, decision_fields, diff_runs
+from minibot.replay.lines import clock_ms
+from minibot.replay.rule_order import Said
+from minibot.report.figures import counted, money
+
+HELP = "compare what two runs decided: where they part first, and what came of it"
+EXAMPLE = "minibot diff 20261120_013000 latest"
+FIELDS_SHOWN = 8
+VALUE_SHOWN_MAX = 60
+MONEY = ("equity", "pnl", "fees", "drawdown_max")
+
+
+def add_arguments(command: argparse.ArgumentParser) -> None:
+    """Add the flags of this verb."""
+    command.add_argument("one", metavar="RUN_A", help="run id, directory or latest")
+    command.add_argument("other", metavar="RUN_B", help="run id, directory or latest")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Compare; 0 when both decided the same, else 1."""
+    var = var_of(arguments)
+    one, other = (open_run(find_run(name, var))[0] for name in (arguments.one, arguments.other))
+    with progress_bar(f"comparing {arguments.one} with {arguments.other}") as show_progress:
+        diff = diff_runs(one, other, show_progress)
+    show(arguments, diff.to_json(), lines(diff))
+    return 0 if diff.is_same else 1
+
+
+def lines(diff: Diff) -> list[str]:
+    """Return the comparison in words."""
+    said = [f"one      {diff.one.name}", f"other    {diff.other.name}", f"market   {diff.market}"]
+    said += [
+        f"profile  {name}: {_value(one)} -> {_value(other)}"
+        for name, (one, other) in diff.changed.items()
+    ]
+    said += ["", *_parting(diff), "", *_effect(diff), ""]
+    same = f"the same, digest {diff.one.digest}" if diff.is_same else "DIFFERENT"
+    said.append(f"diff: decisions {same}")
+    return said
+
+
+def _parting(diff: Diff) -> list[str]:
+    if diff.decision is None and diff.value is None:
+        return [f"Nothing differs in {counted(len(diff.one.said), 'event')}."]
+    said = []
+    if diff.value is not None and (diff.decision is None or diff.value.index < diff.decision.index):
+        said += ["First value that differs, with the same decision:", *_divergence(diff.value)]
+    if diff.decision is not None:
+        said += ["First decision that differs:", *_divergence(diff.decision)]
+    return said
+
+
+def _divergence(found: Divergence) -> list[str]:
+    said = [f"  {clock_ms(found.ts)}, after {counted(found.index, 'event')} alike"]
+    said.append(f"    one    {_said(found.one)}")
+    said.append(f"    other  {_said(found.other)}")
+    said += _fields(found.fields, "      ")
+    if found.states:
+        said.append("    before it the cores differed in")
+        said += _fields(found.states, "      ")
+    return said
+
+
+def _said(said: Said | None) -> str:
+    if said is None:
+        return "nothing more"
+    words = " ".join(map(str, decision_fields(said.event.payload).values()))
+    return f"{said.queue}:{said.seq} {clock_ms(said.event.ts)} {words}"
+
+
+def _fields(fields: Mapping[str, tuple[Any, Any]], indent: str) -> list[str]:
+    said = [
+        f"{indent}{name}: {_value(one)} | {_value(other)}"
+        for name, (one, other) in list(fields.items())[:FIELDS_SHOWN]
+    ]
+    more = len(fields) - FIELDS_SHOWN
+    return said + ([f"{indent}... {more} more: --json"] if more > 0 else [])
+
+
+def _effect(diff: Diff) -> list[str]:
+    """Return the figures side by side."""
+    one, other = diff.one.figures(), diff.other.figures()
+    rows = [
+        (name.replace("_", " "), _figure(name, one[name]), _figure(name, other[name]))
+        for name in one
+        if one[name] is not None or other[name] is not None
+    ]
+    widths = [max(len(row[index]) for row in [("", "one", "other"), *rows]) for index in range(3)]
+    said = [f"  {'':<{widths[0]}}  {'one':>{widths[1]}}  {'other':>{widths[2]}}"]
+    for name, first, second in rows:
+        mark = "" if first == second else "  *"
+        said.append(f"  {name:<{widths[0]}}  {first:>{widths[1]}}  {second:>{widths[2]}}{mark}")
+    return said
+
+
+def _figure(name: str, value: Any) -> str:
+    return money(value) if name in MONEY else str(value)
+
+
+def _value(value: Any) -> str:
+    text = str(value)
+    return text if len(text) <= VALUE_SHOWN_MAX else text[: VALUE_SHOWN_MAX - 3] + "..."

@@ -1,0 +1,320 @@
+"""What would have been different: two passes over the same or another world, and where they part.
+
+`rerun_with` compares a recorded run under its own profile with the same run under a changed one,
+both in rule order: in the night's own order the changed one would take events for which there is no
+order. `diff_runs` compares what two nights decided over the time that both saw. Runs are only read.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final, NamedTuple
+
+from minibot.events.model import Event, Fill, JsonObject, MarketTick, Payload
+from minibot.events.order import TICKS
+from minibot.events.performance import Performance
+from minibot.kernel import canonical
+from minibot.kernel.errors import Refusal
+from minibot.replay.compare import differing_fields
+from minibot.replay.decisions import DecisionDigest, decided
+from minibot.replay.lookup import event_at, last_event
+from minibot.replay.recorded import Recorded
+from minibot.replay.rule_order import Said, opening_of, rule_order, states_before, world
+from minibot.runtime.config import config_with, with_later_keys
+
+# A decision in the sense of the digest: what is wanted or done, and the reason in one word.
+DECIDES: Final = (
+    *("symbol", "side", "action", "purpose", "order_type", "limit_price"),
+    *("result", "qty", "price", "fee", "reason_code"),
+)
+DERIVED: Final = ("signals", "risk_actions", "order_intents", "fills", "order_results")
+
+Progress = Callable[[int, int], None]
+
+
+class Side(NamedTuple):
+    """What one of the two did: its decisions in order, and what came of them."""
+
+    name: str
+    said: Sequence[Said]
+    performance: Performance
+    digest: str
+    stop: str = ""
+
+    def figures(self) -> JsonObject:
+        """Return what came of it."""
+        queues = Counter(said.queue for said in self.said)
+        sides = Counter(
+            said.event.payload.to_json()["side"] for said in self.said if said.queue == "signals"
+        )
+        known = self.performance.to_json()
+        names = ("equity", "pnl", "fees", "drawdown_max", "round_trips", "wins", "losses")
+        return {
+            **{queue: queues[queue] for queue in DERIVED},
+            **{f"signals_{side.lower()}": sides[side] for side in ("BUY", "SELL", "HOLD")},
+            **{name: known[name] for name in names},
+            "stop": self.stop or None,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Divergence:
+    """The first place where two sides say something else; None is where one has ended.
+
+    Attributes:
+        index: How many events both said alike before, from 0.
+        fields: By path, the value of the one and of the other.
+        states: By path, in what the cores differed before it; empty where nobody looked.
+    """
+
+    index: int
+    one: Said | None
+    other: Said | None
+    fields: Mapping[str, tuple[Any, Any]]
+    states: Mapping[str, tuple[Any, Any]] = field(default_factory=dict)
+
+    @property
+    def ts(self) -> int:
+        """Market time, Unix ms."""
+        return min(said.event.ts for said in (self.one, self.other) if said is not None)
+
+    def to_json(self) -> JsonObject:
+        """Return it as JSON."""
+        return {
+            "alike_before": self.index,
+            "ts": self.ts,
+            "one": None if self.one is None else _place(self.one),
+            "other": None if self.other is None else _place(self.other),
+            "fields": _pairs(self.fields),
+            "state_before": _pairs(self.states),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Diff:
+    """Two sides compared.
+
+    Attributes:
+        changed: By dotted key, the two values of the profile.
+        market: In words, how the markets that both saw compare.
+        decision: The first decision that differs.
+        value: The first event that differs in any value, even one that led to nothing else.
+    """
+
+    one: Side
+    other: Side
+    changed: Mapping[str, tuple[Any, Any]]
+    market: str
+    decision: Divergence | None
+    value: Divergence | None
+
+    @property
+    def is_same(self) -> bool:
+        """Whether both decided the same."""
+        return self.decision is None
+
+    def to_json(self) -> JsonObject:
+        """Return the comparison as JSON."""
+        return {
+            "one": {"name": self.one.name, "digest": self.one.digest, **self.one.figures()},
+            "other": {"name": self.other.name, "digest": self.other.digest, **self.other.figures()},
+            "same_decisions": self.is_same,
+            "changed": _pairs(self.changed),
+            "market": self.market,
+            "first_decision": None if self.decision is None else self.decision.to_json(),
+            "first_value": None if self.value is None else self.value.to_json(),
+        }
+
+
+def _place(said: Said) -> JsonObject:
+    return {"queue": said.queue, "seq": said.seq, "event": said.event.to_json()}
+
+
+def _pairs(fields: Mapping[str, tuple[Any, Any]]) -> JsonObject:
+    return {name: {"one": one, "other": other} for name, (one, other) in fields.items()}
+
+
+# --- another profile ------------------------------------------------------------------------------
+
+
+def rerun_with(
+    recorded: Recorded, sets: Iterable[str], progress: Progress = lambda done, whole: None
+) -> Diff:
+    """Return what a recorded run would have done under a changed profile, against its own.
+
+    Args:
+        recorded: The run; it is only read.
+        sets: Texts `section.key=value`.
+        progress: Told how far each of the two passes is.
+
+    Raises:
+        ConfigError: The changes make no valid profile.
+        IntegrityError: A recorded line is damaged.
+        RunStop: A core found something that cannot be.
+    """
+    own = recorded.manifest.config
+    other = config_with(own, sets).raw
+    sides = []
+    for name, config in (("as it was", own), ("changed", other)):
+        done = rule_order(recorded, config, progress)
+        sides.append(Side(name, done.derived, done.performance, done.digest, done.stop))
+    decision = diverging(sides[0].said, sides[1].said, _decision)
+    if decision is not None:
+        root = min(said.root for said in (decision.one, decision.other) if said is not None)
+        states = [states_before(recorded, config, root) for config in (own, other)]
+        decision = _with_states(decision, differing_fields(*states))
+    value = diverging(sides[0].said, sides[1].said, comparable)
+    changed = differing_fields(with_later_keys(own), other)
+    market = "the same: both saw the recorded one"
+    return Diff(sides[0], sides[1], changed, market, decision, value)
+
+
+def _with_states(found: Divergence, states: Mapping[str, tuple[Any, Any]]) -> Divergence:
+    return Divergence(found.index, found.one, found.other, found.fields, states)
+
+
+# --- another night --------------------------------------------------------------------------------
+
+
+def diff_runs(
+    one: Recorded, other: Recorded, progress: Progress = lambda done, whole: None
+) -> Diff:
+    """Return how what two nights decided compares, over the market time that both saw.
+
+    Raises:
+        IntegrityError: A recorded line is damaged.
+        Refusal: They have no time in common.
+    """
+    spans = [_span(recorded) for recorded in (one, other)]
+    begin, end = max(span[0] for span in spans), min(span[1] for span in spans)
+    if begin > end:
+        raise Refusal(
+            f"{one.manifest.run_id} and {other.manifest.run_id} have no market time in common.",
+            "Compare runs of the same market; figures side by side: minibot report.",
+        )
+    sides, markets = [], []
+    for recorded in (one, other):
+        side, market = _recorded_side(recorded, begin, end, progress)
+        sides.append(side)
+        markets.append(market)
+    return Diff(
+        sides[0],
+        sides[1],
+        differing_fields(
+            with_later_keys(one.manifest.config), with_later_keys(other.manifest.config)
+        ),
+        _market_text(markets[0], markets[1]),
+        diverging(sides[0].said, sides[1].said, _decision),
+        diverging(sides[0].said, sides[1].said, comparable),
+    )
+
+
+class _Market(NamedTuple):
+    """Ticks of a night in a span: how many, and a hash over what they say."""
+
+    ticks: int
+    digest: str
+
+
+def _market_text(one: _Market, other: _Market) -> str:
+    if one == other:
+        return f"the same: {one.ticks:,} ticks"
+    return f"another one: {one.ticks:,} and {other.ticks:,} ticks in the time that both saw"
+
+
+def _span(recorded: Recorded) -> tuple[int, int]:
+    first, last = event_at(recorded, TICKS, 1), last_event(recorded, TICKS)
+    return (0, -1) if first is None or last is None else (first.ts, last.ts)
+
+
+def _recorded_side(
+    recorded: Recorded, begin: int, end: int, progress: Progress
+) -> tuple[Side, _Market]:
+    """Return what a night said between two moments, and the market that it saw there."""
+    found = [
+        Said(queue, seq, event, 0, 0)
+        for queue in DERIVED
+        for seq, event in recorded.events(queue)
+        if begin <= event.ts <= end
+    ]
+    found.sort(key=lambda said: said.event.tick_seq or 0)
+    fills: dict[int, list[Event]] = {}
+    digest = DecisionDigest()
+    for said in found:
+        digest.add(said.queue, said.seq, said.event)
+        if isinstance(said.event.payload, Fill):
+            fills.setdefault(said.event.tick_seq or 0, []).append(said.event)
+    quote_asset = recorded.manifest.config["portfolio"]["quote_asset"]
+    performance = Performance(opening_of(recorded), quote_asset)
+    market = _walked(recorded, fills, performance, (begin, end), progress)
+    return Side(recorded.manifest.run_id, found, performance, digest.hex), market
+
+
+def _walked(
+    recorded: Recorded,
+    fills: Mapping[int, list[Event]],
+    performance: Performance,
+    span: tuple[int, int],
+    progress: Progress,
+) -> _Market:
+    ticks, total = 0, hashlib.sha256()
+    whole = recorded.lines(TICKS).reader.head().lines
+    for queue, seq, event in world(recorded):
+        payload = event.payload
+        if queue == TICKS and isinstance(payload, MarketTick) and span[0] <= event.ts <= span[1]:
+            ticks += 1
+            total.update(_tick_text(payload))
+            performance.on_tick(payload)
+        for fill in fills.get(seq, ()) if queue == TICKS else ():
+            if isinstance(fill.payload, Fill):
+                performance.on_fill(fill.payload, fill.ts)
+        if seq % 4096 == 0:
+            progress(seq, whole)
+    return _Market(ticks, total.hexdigest())
+
+
+def _tick_text(tick: MarketTick) -> bytes:
+    """Return what a tick says of the market, without when this machine heard of it."""
+    parts = (tick.symbol, tick.kind, tick.price, tick.qty, tick.bid, tick.bid_qty, tick.ask)
+    return "|".join(map(str, (*parts, tick.ask_qty, tick.trade_id))).encode() + b"\n"
+
+
+# --- comparing ------------------------------------------------------------------------------------
+
+
+def comparable(event: Event) -> JsonObject:
+    """Return what an event says, checks by their names, less what differs between any two runs."""
+    said = decided(event)
+    if isinstance(said.get("checks"), (list, tuple)):
+        said["checks"] = {check["name"]: check["value"] for check in said["checks"]}
+    return {"type": event.type, **said}
+
+
+def _decision(event: Event) -> JsonObject:
+    """Return an event as far as it decides something."""
+    return {"type": event.type, **decision_fields(event.payload)}
+
+
+def decision_fields(payload: Payload) -> JsonObject:
+    """Return the fields of a payload that decide something."""
+    said = payload.to_json()
+    return {name: said[name] for name in DECIDES if said.get(name) is not None}
+
+
+def diverging(
+    one: Sequence[Said], other: Sequence[Said], view: Callable[[Event], JsonObject]
+) -> Divergence | None:
+    """Return where two sequences part in what a view shows of their events; None if nowhere."""
+    for index, (first, second) in enumerate(zip(one, other, strict=False)):
+        seen = view(first.event), view(second.event)
+        if canonical.encode(seen[0]) != canonical.encode(seen[1]):
+            fields = differing_fields(comparable(first.event), comparable(second.event))
+            return Divergence(index, first, second, fields)
+    common = min(len(one), len(other))
+    if len(one) == len(other):
+        return None
+    alone = one[common] if len(one) > common else None
+    return Divergence(common, alone, None if alone else other[common], {})
