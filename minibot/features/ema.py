@@ -26,15 +26,21 @@ class Ema:
         self._weight: float = 2.0 / (period + 1)
         self._mean: float = 0.0
 
-    def update(self, value: float) -> None:
-        """Take the next value."""
-        self.count += 1
-        if self.count > self.warmup:
-            self._mean = self._mean + self._weight * (value - self._mean)
-            return
-        self._mean = self._mean + value
-        if self.count == self.warmup:
-            self._mean = self._mean / self.period
+    def update(self, value: float) -> float | None:
+        """Take the next value; return the average, or None before it is ready."""
+        count = self.count + 1
+        self.count = count
+        mean = self._mean
+        if count > self.warmup:
+            mean = mean + self._weight * (value - mean)
+            self._mean = mean
+            return mean
+        mean = mean + value
+        if count < self.warmup:
+            self._mean = mean
+            return None
+        self._mean = mean / self.period
+        return self._mean
 
     @property
     def is_ready(self) -> bool:

@@ -6,8 +6,8 @@ differs from the last one written, at most once a second of market time per symb
 the current reason with its values always. With `strategy.bars_from_ticks` bars are closed by the
 trades themselves, and live `bar` events are left out.
 
-`step` takes events, live and in replay. It fills a `Tick` and calls `on_tick`, which whoever has
-ticks without events calls himself: there is one path.
+`step` takes events, live and in replay. It fills the symbol's `Tick` and calls `on_tick`, which
+whoever has ticks without events calls himself: there is one path.
 
 Bars of history feed the strategy and nothing else. The position is known from `run_opening` and
 `fills`, which the strategy therefore declares as inputs.
@@ -21,7 +21,6 @@ from minibot.events.model import (
     HOLD,
     Bar,
     Book,
-    Check,
     Draft,
     Event,
     Fill,
@@ -35,13 +34,13 @@ from minibot.events.model import (
 )
 from minibot.events.reasons import WARMUP
 from minibot.kernel.errors import RunStop
-from minibot.strategies.bars import ClosedBar, TickBars
+from minibot.strategies.bars import ClosedBar
 from minibot.strategies.chosen import Chosen, choose
 from minibot.strategies.decision import Decision
 from minibot.strategies.own import failure
-from minibot.strategies.protocol import Strategy
 from minibot.strategies.tick import Tick
-from minibot.strategies.view import NEVER, View
+from minibot.strategies.view import View
+from minibot.strategies.watched import Watched
 
 SIGNALS: Final = "signals"
 HOLD_INTERVAL_MS: Final = 1_000
@@ -49,61 +48,10 @@ WAITING: Final = "HOLD: waits for the first bar"
 
 
 @final
-class Watched:
-    """One symbol: its view, its strategy, its bars being built, and what was said last.
-
-    Attributes:
-        builders: Bars being made from trades, the deciding interval last; empty unless
-            `strategy.bars_from_ticks`.
-        said, said_ts: The last decision, also one that was not written, and its market time.
-        said_code, said_hold_ts: What stands in the journal: the last signal's reason code, and
-            the market time of the last HOLD.
-    """
-
-    __slots__ = ("builders", "said", "said_code", "said_hold_ts", "said_ts", "strategy", "view")
-
-    def __init__(self, symbol: str, chosen: Chosen) -> None:
-        """Start knowing nothing."""
-        self.view: View = View(symbol, chosen.needs)
-        self.strategy: Strategy = chosen.make(symbol)
-        intervals = chosen.needs.intervals if chosen.bars_from_ticks else ()
-        self.builders: list[TickBars] = [
-            TickBars(interval, chosen.needs.hole_bars_max) for interval in reversed(intervals)
-        ]
-        self.said: Decision | None = None
-        self.said_ts: int = -1
-        self.said_code: str = ""
-        self.said_hold_ts: int = NEVER
-
-    def state(self) -> JsonObject:
-        """Return the state as canonical JSON values."""
-        return {
-            **self.view.state(),
-            "builders": [builder.state() for builder in self.builders],
-            "said": None if self.said is None else _decision_state(self.said),
-            "said_code": self.said_code,
-            "said_hold_ts": self.said_hold_ts,
-            "said_ts": self.said_ts,
-            "strategy": self.strategy.state(),
-        }
-
-    def restore(self, state: JsonObject) -> None:
-        """Take over what `state` described."""
-        self.view.restore(state)
-        for builder, builder_state in zip(self.builders, state["builders"], strict=True):
-            builder.restore(builder_state)
-        self.said = None if state["said"] is None else _decision_from(state["said"])
-        self.said_code = state["said_code"]
-        self.said_hold_ts = state["said_hold_ts"]
-        self.said_ts = state["said_ts"]
-        self.strategy.restore(state["strategy"])
-
-
-@final
 class StrategyCore:
     """State plus one function from an event to drafts of signals."""
 
-    __slots__ = ("_is_ending", "_last", "_signals", "_symbol", "_tick", "_watched", "chosen")
+    __slots__ = ("_is_ending", "_signals", "_watched", "chosen")
 
     def __init__(self, chosen: Chosen) -> None:
         """Start before the first event."""
@@ -111,29 +59,26 @@ class StrategyCore:
         self._watched: dict[str, Watched] = {}
         self._is_ending: bool = False
         self._signals: int = 0
-        self._tick: Tick = Tick()
-        # Ticks of one symbol come in rows: the last one found is most often the next one.
-        self._symbol: str = ""
-        self._last: Watched | None = None
 
     # --- the tick path ------------------------------------------------------------------------
+
+    def tick(self, symbol: str) -> Tick:
+        """Return the one `Tick` of a symbol, to be filled and handed to `on_tick`."""
+        return self._find(symbol).view.tick
 
     def on_tick(self, tick: Tick, now: int) -> Decision | None:
         """Take one tick at market time `now` (ms); return what is to be journaled, mostly None.
 
-        Nothing of `tick` is kept: it may be refilled for the next call. `drafts` makes the signal.
+        Args:
+            tick: What `tick` gave for the symbol, filled with the values of this tick. It stays
+                the symbol's last tick until it is filled again.
+            now: Market time, never going back.
         """
-        watched = self._last
-        if watched is None or tick.symbol != self._symbol:
-            watched = self._find(tick.symbol)
+        watched = tick.owner
+        if watched is None:
+            raise ValueError(f"a tick of {tick.symbol} that is not the core's own")
         view = watched.view
         view.now = now
-        view.tick_ts = tick.ts
-        view.price = tick.price
-        view.bid = tick.bid
-        view.bid_qty = tick.bid_qty
-        view.ask = tick.ask
-        view.ask_qty = tick.ask_qty
         barred = self._build(watched, tick) if watched.builders and tick.is_trade else None
         try:
             decision = watched.strategy.on_tick(tick, view)
@@ -197,8 +142,6 @@ class StrategyCore:
         if watched is None:
             watched = self._watched[symbol] = Watched(symbol, self.chosen)
             watched.view.is_ending = self._is_ending
-        self._symbol = symbol
-        self._last = watched
         return watched
 
     def _build(self, watched: Watched, tick: Tick) -> Decision | None:
@@ -246,7 +189,7 @@ class StrategyCore:
         """Take one event at market time `now` (ms); return the signals that follow from it."""
         payload = event.payload
         if isinstance(payload, MarketTick):
-            tick = self._tick
+            tick = self.tick(payload.symbol)
             tick.fill(payload, event.ts)
             decision = self.on_tick(tick, now)
             symbol = payload.symbol
@@ -375,25 +318,3 @@ def _decision_facts(decision: Decision, ts: int) -> JsonObject:
         "side": decision.side,
         "ts": ts,
     }
-
-
-def _decision_state(decision: Decision) -> JsonObject:
-    return {
-        "checks": [check.to_json() for check in decision.checks],
-        "confidence": decision.confidence,
-        "reason": decision.reason,
-        "reason_code": decision.reason_code,
-        "score": decision.score,
-        "side": decision.side,
-    }
-
-
-def _decision_from(state: JsonObject) -> Decision:
-    return Decision(
-        side=state["side"],
-        score=state["score"],
-        confidence=state["confidence"],
-        reason_code=state["reason_code"],
-        reason=state["reason"],
-        checks=tuple(Check(**check) for check in state["checks"]),
-    )

@@ -1,23 +1,29 @@
 """One tick as a strategy sees it: numbers to read, refilled for the next tick.
 
-The core keeps one `Tick` and fills it from each `market_tick`; whoever drives the core without
-events fills its own from columns. A strategy reads it during `on_tick` and keeps none of it.
+The core has one `Tick` for each symbol. It fills it from each `market_tick`; whoever drives the
+core without events asks for it once and fills it from columns. A strategy reads it, during
+`on_tick` or through its view, and keeps none of it.
 """
 
 from __future__ import annotations
 
-from typing import final
+from typing import TYPE_CHECKING, final
 
-from minibot.events.model import MarketTick
+from minibot.events.model import JsonObject, MarketTick
+from minibot.features.lossless import floats_from, floats_text
+
+if TYPE_CHECKING:
+    from minibot.strategies.watched import Watched
 
 
 @final
 class Tick:
-    """A trade, or a quote that changed the touch.
+    """A trade, or a quote that changed the touch; the last one of its symbol.
 
     Attributes:
         symbol: The exchange's name of the market, such as BTCUSDT.
-        ts: Market time at which it was received, ms.
+        owner: What the core keeps of the symbol; its own business.
+        ts: Market time at which it was received, ms; -1 before the first tick.
         exchange_ts: The exchange's own time, ms; `ts` where it gave none.
         price: Of the last trade, also in a quote.
         qty: Of this trade, base; 0 in a quote.
@@ -34,16 +40,18 @@ class Tick:
         "exchange_ts",
         "is_taker_buy",
         "is_trade",
+        "owner",
         "price",
         "qty",
         "symbol",
         "ts",
     )
 
-    def __init__(self, symbol: str = "") -> None:
+    def __init__(self, symbol: str) -> None:
         """Start at nothing."""
         self.symbol: str = symbol
-        self.ts: int = 0
+        self.owner: Watched | None = None
+        self.ts: int = -1
         self.exchange_ts: int = 0
         self.price: float = 0.0
         self.qty: float = 0.0
@@ -55,8 +63,7 @@ class Tick:
         self.is_taker_buy: bool = False
 
     def fill(self, payload: MarketTick, ts: int) -> None:
-        """Take over an event's values."""
-        self.symbol = payload.symbol
+        """Take over the values of an event of this symbol."""
         self.ts = ts
         exchange_ts = payload.exchange_ts
         self.exchange_ts = ts if exchange_ts is None else exchange_ts
@@ -69,3 +76,23 @@ class Tick:
         self.ask_qty = float(payload.ask_qty)
         self.is_trade = payload.kind == "trade"
         self.is_taker_buy = payload.taker_side == "BUY"
+
+    def state(self) -> JsonObject:
+        """Return every bit of it as canonical JSON values."""
+        numbers = (self.price, self.qty, self.bid, self.bid_qty, self.ask, self.ask_qty)
+        return {
+            "exchange_ts": self.exchange_ts,
+            "is_taker_buy": self.is_taker_buy,
+            "is_trade": self.is_trade,
+            "numbers": floats_text(numbers),
+            "ts": self.ts,
+        }
+
+    def restore(self, state: JsonObject) -> None:
+        """Take over what `state` described."""
+        self.exchange_ts = state["exchange_ts"]
+        self.is_taker_buy = state["is_taker_buy"]
+        self.is_trade = state["is_trade"]
+        self.ts = state["ts"]
+        numbers = floats_from(state["numbers"])
+        self.price, self.qty, self.bid, self.bid_qty, self.ask, self.ask_qty = numbers

@@ -21,7 +21,6 @@ from minibot.strategies.chosen import judge
 from minibot.strategies.core import core_from_config, core_from_state
 from minibot.strategies.decision import Decision
 from minibot.strategies.source_check import source_findings
-from minibot.strategies.tick import Tick
 from minibot.strategies.view import View
 
 PROFILE: Final = PROJECT / "config" / "nore-demo.v1.json"
@@ -57,7 +56,6 @@ class Trial:
         self._core = core_from_config(self._config)
         self._n = 0
         self._wish = ""
-        self._tick = Tick(SYMBOL)
         self.now = START_MS
         self.decisions: list[Decision] = []
         self._take("control", RunOpening(cash={"USDT": "10000"}, lots=(), budgets_used={}))
@@ -71,7 +69,7 @@ class Trial:
     def trade(self, price: float, qty: float = 1.0) -> Decision | None:
         """Let a trade happen, with the touch a cent around it; return what is said to it."""
         self.now += 100
-        tick = self._tick
+        tick = self._core.tick(SYMBOL)
         tick.ts = tick.exchange_ts = self.now
         tick.price, tick.qty, tick.is_trade = price, qty, True
         tick.bid, tick.ask, tick.bid_qty, tick.ask_qty = price - 0.01, price + 0.01, 10.0, 10.0

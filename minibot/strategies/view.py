@@ -10,11 +10,12 @@ from typing import final
 
 from minibot.events.model import BUY, SELL, Fill, Instrument, JsonObject
 from minibot.events.numbers import PLACES_MAX, parse_fixed
-from minibot.features.lossless import float_from, float_text, floats_from, floats_text
+from minibot.features.lossless import float_from, float_text
 from minibot.kernel.errors import InvariantError
 from minibot.strategies.bars import BarSeries, ClosedBar
 from minibot.strategies.declaration import Needs
 from minibot.strategies.position import Position
+from minibot.strategies.tick import Tick
 
 NEVER = -(10**15)
 """A market time so long ago that every cooldown has run out."""
@@ -27,9 +28,7 @@ class View:
     Attributes:
         symbol: The exchange's name of the market, such as BTCUSDT.
         now: Market time of this call, ms; never going back.
-        price: Of the last tick.
-        bid, bid_qty, ask, ask_qty: The touch of the last tick.
-        tick_ts: `ts` of the last tick, -1 before the first.
+        tick: The last tick; its `ts` is -1 before the first.
         status: The instrument's status (`TRADING`), empty before the first `instrument` event.
         is_book_broken: A gap in the depth stream has not been followed by a book yet.
         is_ending: The run is ending; risk admits no purchase any more.
@@ -40,11 +39,7 @@ class View:
 
     __slots__ = (
         "_series",
-        "ask",
-        "ask_qty",
         "base_asset",
-        "bid",
-        "bid_qty",
         "buy_ts",
         "entry_code",
         "held",
@@ -52,24 +47,18 @@ class View:
         "is_ending",
         "notional_min",
         "now",
-        "price",
         "qty_min",
         "sell_ts",
         "status",
         "symbol",
-        "tick_ts",
+        "tick",
     )
 
     def __init__(self, symbol: str, needs: Needs) -> None:
         """Start knowing nothing."""
         self.symbol: str = symbol
         self.now: int = 0
-        self.price: float = 0.0
-        self.bid: float = 0.0
-        self.bid_qty: float = 0.0
-        self.ask: float = 0.0
-        self.ask_qty: float = 0.0
-        self.tick_ts: int = -1
+        self.tick: Tick = Tick(symbol)
         self.status: str = ""
         self.base_asset: str = ""
         self.qty_min: int = 0
@@ -86,6 +75,36 @@ class View:
                 self._series[interval] = BarSeries(interval, needs.history, needs.hole_bars_max)
 
     # --- what a strategy asks -----------------------------------------------------------------
+
+    @property
+    def price(self) -> float:
+        """The price of the last trade, 0 before the first."""
+        return self.tick.price
+
+    @property
+    def bid(self) -> float:
+        """The best bid, 0 before the first tick."""
+        return self.tick.bid
+
+    @property
+    def bid_qty(self) -> float:
+        """What stands at the best bid, base."""
+        return self.tick.bid_qty
+
+    @property
+    def ask(self) -> float:
+        """The best ask, 0 before the first tick."""
+        return self.tick.ask
+
+    @property
+    def ask_qty(self) -> float:
+        """What stands at the best ask, base."""
+        return self.tick.ask_qty
+
+    @property
+    def tick_ts(self) -> int:
+        """Market time at which the last tick was received, ms; -1 before the first."""
+        return self.tick.ts
 
     @property
     def position(self) -> Decimal:
@@ -162,8 +181,7 @@ class View:
             "sell_ts": self.sell_ts,
             "series": {name: series.state() for name, series in sorted(self._series.items())},
             "status": self.status,
-            "tick_ts": self.tick_ts,
-            "touch": floats_text((self.price, self.bid, self.bid_qty, self.ask, self.ask_qty)),
+            "tick": self.tick.state(),
         }
 
     def restore(self, state: JsonObject) -> None:
@@ -181,6 +199,4 @@ class View:
         for name, series in self._series.items():
             series.restore(state["series"][name])
         self.status = state["status"]
-        self.tick_ts = state["tick_ts"]
-        touch = floats_from(state["touch"])
-        self.price, self.bid, self.bid_qty, self.ask, self.ask_qty = touch
+        self.tick.restore(state["tick"])

@@ -48,10 +48,9 @@ class EmaCross(Strategy):
         """Follow the trades; say BUY where the fast average comes above the slow one."""
         if not tick.is_trade:
             return None
-        self.fast.update(tick.price)
-        self.slow.update(tick.price)
-        fast = self.fast.value
-        slow = self.slow.value
+        price = tick.price
+        fast = self.fast.update(price)
+        slow = self.slow.update(price)
         if fast is None or slow is None:
             return None
         is_above = fast > slow

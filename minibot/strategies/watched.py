@@ -1,0 +1,86 @@
+"""All that the core keeps of one symbol."""
+
+from __future__ import annotations
+
+from typing import final
+
+from minibot.events.model import Check, JsonObject
+from minibot.strategies.bars import TickBars
+from minibot.strategies.chosen import Chosen
+from minibot.strategies.decision import Decision
+from minibot.strategies.protocol import Strategy
+from minibot.strategies.view import NEVER, View
+
+
+@final
+class Watched:
+    """One symbol: its view, its strategy, its bars being built, and what was said last.
+
+    Attributes:
+        builders: Bars being made from trades, the deciding interval last; empty unless
+            `strategy.bars_from_ticks`.
+        said, said_ts: The last decision, also one that was not written, and its market time.
+        said_code, said_hold_ts: What stands in the journal: the last signal's reason code, and
+            the market time of the last HOLD.
+    """
+
+    __slots__ = ("builders", "said", "said_code", "said_hold_ts", "said_ts", "strategy", "view")
+
+    def __init__(self, symbol: str, chosen: Chosen) -> None:
+        """Start knowing nothing."""
+        self.view: View = View(symbol, chosen.needs)
+        self.view.tick.owner = self
+        self.strategy: Strategy = chosen.make(symbol)
+        intervals = chosen.needs.intervals if chosen.bars_from_ticks else ()
+        self.builders: list[TickBars] = [
+            TickBars(interval, chosen.needs.hole_bars_max) for interval in reversed(intervals)
+        ]
+        self.said: Decision | None = None
+        self.said_ts: int = -1
+        self.said_code: str = ""
+        self.said_hold_ts: int = NEVER
+
+    def state(self) -> JsonObject:
+        """Return the state as canonical JSON values."""
+        return {
+            **self.view.state(),
+            "builders": [builder.state() for builder in self.builders],
+            "said": None if self.said is None else _decision_state(self.said),
+            "said_code": self.said_code,
+            "said_hold_ts": self.said_hold_ts,
+            "said_ts": self.said_ts,
+            "strategy": self.strategy.state(),
+        }
+
+    def restore(self, state: JsonObject) -> None:
+        """Take over what `state` described."""
+        self.view.restore(state)
+        for builder, builder_state in zip(self.builders, state["builders"], strict=True):
+            builder.restore(builder_state)
+        self.said = None if state["said"] is None else _decision_from(state["said"])
+        self.said_code = state["said_code"]
+        self.said_hold_ts = state["said_hold_ts"]
+        self.said_ts = state["said_ts"]
+        self.strategy.restore(state["strategy"])
+
+
+def _decision_state(decision: Decision) -> JsonObject:
+    return {
+        "checks": [check.to_json() for check in decision.checks],
+        "confidence": decision.confidence,
+        "reason": decision.reason,
+        "reason_code": decision.reason_code,
+        "score": decision.score,
+        "side": decision.side,
+    }
+
+
+def _decision_from(state: JsonObject) -> Decision:
+    return Decision(
+        side=state["side"],
+        score=state["score"],
+        confidence=state["confidence"],
+        reason_code=state["reason_code"],
+        reason=state["reason"],
+        checks=tuple(Check(**check) for check in state["checks"]),
+    )
