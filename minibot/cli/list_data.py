@@ -7,7 +7,7 @@ from typing import Any
 
 from minibot.cli.output import show
 from minibot.cli.selection import var_of
-from minibot.data.klines import bars_between
+from minibot.data.kline import bars_between
 from minibot.data.store import Series, all_series
 from minibot.data.treatment import clock_text
 from minibot.kernel.errors import Refusal
