@@ -1,0 +1,161 @@
+"""Frames of Kraken's streams, version 1 (lists) and 2 (objects), as typed messages.
+
+What is needed is checked for type, and a frame that fails is refused as a whole with the name of
+its symbol where that could be read: a lost update changes the book, and no number would miss it.
+Levels are looked into by the book. Other channels than `book` are heard and not used.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+from typing import Any, Final
+
+from minibot.exchanges.base import (
+    Dialect,
+    Diff,
+    FrameInvalid,
+    Ignored,
+    Message,
+    Rows,
+    Snapshot,
+    StreamedSnapshot,
+)
+from minibot.exchanges.kraken.book import KrakenKeeper
+from minibot.exchanges.kraken.numbers import Places, plain, read_json
+
+CHECKSUM_MAX: Final = 2**32 - 1
+NO_PLACES: Final[Mapping[str, Places]] = {}
+
+
+def dialect(depth: int, places: Mapping[str, Places] = NO_PLACES) -> Dialect:
+    """Return how Kraken speaks to who subscribed to books of that depth.
+
+    Args:
+        depth: Levels a side.
+        places: Of the pairs, for numbers with an exponent.
+    """
+    return Dialect(
+        partial(parse_frame, places=places), partial(KrakenKeeper, depth), is_numbered=False
+    )
+
+
+def parse_frame(data: bytes, places: Mapping[str, Places] = NO_PLACES) -> Message:
+    """Return the message of one frame.
+
+    Raises:
+        FrameInvalid: Not JSON, or a field that is needed is missing or of a wrong type.
+    """
+    try:
+        root = read_json(data)
+    except (ValueError, RecursionError) as error:
+        raise FrameInvalid(f"not JSON: {error}", is_readable=False) from error
+    symbol = _symbol_of(root)
+    try:
+        if type(root) is list:
+            return _listed(root, symbol)
+        if type(root) is dict:
+            return _channel(root, symbol, places)
+    except KeyError as error:
+        raise FrameInvalid(f"field {error} is missing", symbol=symbol) from error
+    except (ValueError, TypeError) as error:
+        raise FrameInvalid(str(error), symbol=symbol) from error
+    raise FrameInvalid(f"expected an object or a list, found {type(root).__name__}")
+
+
+def _symbol_of(root: Any) -> str:
+    """Return whose book a frame is about, "" where that can not be read."""
+    found = None
+    if type(root) is list and root:
+        found = root[-1]
+    elif type(root) is dict and type(root.get("data")) is list and len(root["data"]) == 1:
+        only = root["data"][0]
+        found = only.get("symbol") if type(only) is dict else None
+    return found if type(found) is str else ""
+
+
+# --- version 2 --------------------------------------------------------------------------------
+
+
+def _channel(root: dict[str, Any], symbol: str, places: Mapping[str, Places]) -> Message:
+    channel = root.get("channel")
+    if channel == "book":
+        return _book(root, symbol, places)
+    if type(channel) is str:
+        return Ignored(f"channel not used: {channel[:40]}")
+    if "method" in root or "event" in root or "Error" in root:
+        return _reply(root)
+    raise ValueError(f"no known message: keys {sorted(map(str, root))[:8]}")
+
+
+def _reply(root: dict[str, Any]) -> Ignored:
+    error = root.get("error", root.get("errorMessage", root.get("Error")))
+    what = root.get("method", root.get("event", "message"))
+    if error is not None:
+        return Ignored(f"control error: {str(what)[:40]}: {str(error)[:100]}")
+    return Ignored(f"control answer: {str(what)[:40]}")
+
+
+def _book(root: dict[str, Any], symbol: str, places: Mapping[str, Places]) -> Message:
+    if not symbol:
+        raise ValueError("book: expected the data of one symbol")
+    data = root["data"][0]
+    of_pair = places.get(symbol)
+    bids, asks = _levels(data["bids"], of_pair), _levels(data["asks"], of_pair)
+    checksum = _checksum(data["checksum"])
+    if root["type"] == "snapshot":
+        return StreamedSnapshot(symbol, Snapshot(0, bids, asks, True, checksum))
+    if root["type"] == "update":
+        return Diff(symbol, 0, 0, bids, asks, checksum)
+    raise ValueError(f"type: expected snapshot or update, found {str(root['type'])[:40]!r}")
+
+
+def _levels(value: Any, places: Places | None) -> Rows:
+    if type(value) is not list:
+        raise TypeError("levels: expected a list")
+    price_places, qty_places = places or (None, None)
+    return [[plain(row["price"], price_places), plain(row["qty"], qty_places)] for row in value]
+
+
+def _checksum(value: Any) -> int:
+    if type(value) is not int or not 0 <= value <= CHECKSUM_MAX:
+        raise TypeError(f"checksum: expected 32 bits, found {str(value)[:40]!r}")
+    return value
+
+
+# --- version 1 --------------------------------------------------------------------------------
+
+
+def _listed(root: list[Any], symbol: str) -> Message:
+    """Return the message of [channel id, part, (part,) channel name, pair]."""
+    if len(root) < 4 or not symbol or type(root[-2]) is not str:
+        raise ValueError("expected [channel id, data, channel, pair]")
+    if not root[-2].startswith("book-"):
+        return Ignored(f"channel not used: {root[-2][:40]}")
+    parts: dict[str, Any] = {}
+    for part in root[1:-2]:
+        if type(part) is not dict or part.keys() & parts.keys():
+            raise TypeError("book: expected objects with different fields")
+        parts |= part
+    if "as" in parts or "bs" in parts:
+        sides = _texts(parts["bs"]), _texts(parts["as"])
+        return StreamedSnapshot(symbol, Snapshot(0, *sides, is_whole=True))
+    checksum = parts["c"]
+    if type(checksum) is not str or not (checksum.isascii() and checksum.isdigit()):
+        raise TypeError("c: expected a checksum in digits")
+    bids, asks = _texts(parts.get("b", [])), _texts(parts.get("a", []))
+    return Diff(symbol, 0, 0, bids, asks, _checksum(int(checksum)))
+
+
+def _texts(value: Any) -> Rows:
+    """Return levels of [price, quantity, time] and perhaps "r", a level that was shown before."""
+    if type(value) is not list:
+        raise TypeError("levels: expected a list")
+    rows = []
+    for row in value:
+        if type(row) is not list or len(row) not in (3, 4):
+            raise TypeError("level: expected [price, quantity, time]")
+        if type(row[0]) is not str or type(row[1]) is not str:
+            raise TypeError("level: expected decimal strings")
+        rows.append([row[0], row[1]])
+    return rows

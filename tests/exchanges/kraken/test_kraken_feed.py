@@ -1,0 +1,133 @@
+"""Kraken behind the market role's own feed: what a wrong checksum does to books and incidents."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import orjson
+import pytest
+
+from minibot.events.model import Payload
+from minibot.exchanges.kraken.messages import dialect
+from minibot.exchanges.kraken.subscriptions import Subscriptions
+from minibot.market.feed import DATA, INVALID, OTHER, UNREADABLE, Feed
+from minibot.market.symbol import FeedConfig
+from tests.exchanges.kraken.kraken_recordings import V1_SYMBOLS, v1_frames, v2_frames
+
+L2 = "kraken_btcusd_l2.cbcap.gz"
+T0 = 1_785_552_833_000
+
+
+class Desk:
+    """A feed of Kraken's books, and what it wrote."""
+
+    def __init__(self, depth: int, symbols: tuple[str, ...], now_ms: int = T0) -> None:
+        self.feed = Feed(FeedConfig(symbols, ("1m",), now_ms), now_ms, dialect(depth))
+        self.subscriptions = Subscriptions(depth)
+        self.sent: list[bytes] = []
+        self.out: list[Payload] = []
+        self.feed.on_connected(now_ms)
+        self.subscriptions.first(symbols, now_ms)
+        assert self.feed.snapshots_wanted(now_ms) == list(symbols)
+
+    def frame(self, data: bytes, now_ms: int) -> str:
+        kind = self.feed.on_frame(data, now_ms, 0)
+        for symbol in self.feed.snapshots_wanted(now_ms):
+            self.subscriptions.renew(symbol, now_ms)
+        self.sent += self.subscriptions.due(now_ms)
+        self.out += [payload for payload, _ in self.feed.take()]
+        return kind
+
+    def take(self, *kinds: str) -> list[Payload]:
+        """Return what was written since the last time, of the given types."""
+        found, self.out = [each for each in self.out if each.TYPE in kinds], []
+        return found
+
+    def notices(self) -> list[str]:
+        return [notice.kind for notice in self.feed.board.take_all()]
+
+
+def l2(shared_data: Path) -> list[tuple[int, bytes]]:
+    """Return the frames of the recording at ms of the run."""
+    frames = list(v2_frames(shared_data, L2))
+    return [(T0 + (each.at_ns - frames[0].at_ns) // 1_000_000, each.data) for each in frames]
+
+
+def test_recorded_minute_gives_books_once_a_second(shared_data: Path) -> None:
+    """The recording with its five snapshots: no loss, a book each second, its top levels."""
+    desk = Desk(10, ("BTC/USD",))
+    kinds = [desk.frame(data, now_ms) for now_ms, data in l2(shared_data)]
+
+    books = desk.take("book")
+    assert {*kinds} == {DATA, OTHER}
+    assert [book.why for book in books].count("resync") == 1  # type: ignore[attr-defined]
+    assert len(books) > 40
+    assert desk.notices() == []
+    assert desk.sent == []
+    ids = [book.last_update_id for book in books]  # type: ignore[attr-defined]
+    assert ids == sorted(ids)
+    assert books[0].bids[0] == ("63004.9", "0.01876947")  # type: ignore[attr-defined]
+
+
+@pytest.mark.row("F117")
+@pytest.mark.fault("F117", by="a wrong checksum in a recorded session", ends="SURVIVE")
+def test_wrong_checksum_loses_the_book_until_the_next_snapshot(shared_data: Path) -> None:
+    """An incident, one resubscription, no book in between; then a gap, a resync and books again."""
+    desk, frames = Desk(10, ("BTC/USD",)), l2(shared_data)
+    snapshots = [at for at, (_, data) in enumerate(frames) if b'"snapshot","data"' in data]
+    wrong = snapshots[3] + 5
+    while b'"update"' not in frames[wrong][1]:
+        wrong += 1
+    for now_ms, data in frames[:wrong]:
+        desk.frame(data, now_ms)
+    assert desk.take("book")
+    now_ms, data = frames[wrong]
+    checksum = orjson.loads(data)["data"][0]["checksum"]
+    desk.frame(data.replace(b"%d" % checksum, b"%d" % (checksum ^ 1)), now_ms)
+
+    assert desk.notices() == ["book_lost"]
+    for now_ms, data in frames[wrong + 1 : snapshots[4]]:
+        desk.frame(data, now_ms)
+    assert now_ms - frames[wrong][0] > 3_000
+    assert desk.take("book", "gap") == []
+    methods = [orjson.loads(message)["method"] for message in desk.sent]
+    assert methods == ["unsubscribe", "subscribe"]
+
+    for now_ms, data in frames[snapshots[4] :]:
+        desk.frame(data, now_ms)
+    found = desk.take("book", "gap")
+    assert [(each.TYPE, each.why) for each in found[:3]] == [  # type: ignore[attr-defined]
+        ("gap", f"checksum {checksum ^ 1} of the venue, {checksum} of the book"),
+        ("book", "resync"),
+        ("book", "interval"),
+    ]
+    assert desk.notices() == ["book_resync"]
+
+
+@pytest.mark.row("F109")
+@pytest.mark.parametrize(
+    ("frame", "kind", "lost"),
+    [
+        (b'[1,{"a":[],"c":"none"},"book-1000","XMR/USD"]', INVALID, ["XMR/USD"]),
+        (b'[1,{"a":[],"c":"1"},"book-1000","XMR/USD"]', INVALID, ["XMR/USD"]),
+        (b'{"what":1}', INVALID, list(V1_SYMBOLS)),
+        (b'[1,{"a":[', UNREADABLE, list(V1_SYMBOLS)),
+        (b'{"event":"heartbeat"}', OTHER, []),
+    ],
+)
+def test_frame_that_can_not_be_used_loses_the_books_it_may_have_changed(
+    shared_data: Path, frame: bytes, kind: str, lost: list[str]
+) -> None:
+    """Updates have no numbers: one that could not be read would never be missed otherwise."""
+    desk = Desk(1000, V1_SYMBOLS)
+    for number, each in enumerate(v1_frames(shared_data)):
+        if number > 400:
+            break
+        assert desk.frame(each.data, T0) in (DATA, OTHER)
+    assert all(feed.depth.is_valid for feed in desk.feed.symbols.values())
+    found = desk.frame(frame, T0 + 1)
+
+    # A checksum that differs is found by the book, everything else by the parser.
+    assert found == (DATA if b'"c":"1"' in frame else kind)
+    assert [name for name, feed in desk.feed.symbols.items() if not feed.depth.is_valid] == lost
+    assert desk.notices().count("book_lost") == len(lost)

@@ -1,0 +1,127 @@
+"""Kraken's frames: numbers as written, both versions, and whose book a broken frame belongs to."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from pathlib import Path
+
+import orjson
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from minibot.exchanges.base import Diff, FrameInvalid, Ignored, StreamedSnapshot
+from minibot.exchanges.kraken.messages import parse_frame
+from minibot.exchanges.kraken.numbers import Places
+from tests.exchanges.kraken.kraken_recordings import V2, v1_frames, v2_frames
+
+UPDATE = (
+    b'{"channel":"book","type":"update","data":[{"symbol":"BTC/USD","bids":[],'
+    b'"asks":[{"price":63395.2,"qty":0.05500000}],"checksum":261162761}]}'
+)
+
+
+def test_numbers_keep_every_character() -> None:
+    """Trailing zeros count for the checksum; a float would have lost them."""
+    found = parse_frame(UPDATE)
+
+    assert found == Diff("BTC/USD", 0, 0, [], [["63395.2", "0.05500000"]], 261162761)
+
+
+@pytest.mark.parametrize(
+    ("places", "level"),
+    [
+        ({}, ["63395", "0.00000001"]),
+        ({"BTC/USD": Places(1, 8)}, ["63395", "0.00000001"]),
+        ({"BTC/USD": Places(1, 10)}, ["63395", "0.0000000100"]),
+    ],
+)
+def test_number_with_an_exponent_is_written_out(
+    places: dict[str, Places], level: list[str]
+) -> None:
+    """The venue may write tiny values as 1e-08; the pair's places bring the lost zeros back."""
+    frame = UPDATE.replace(b"63395.2", b"63395").replace(b"0.05500000", b"1e-08")
+    found = parse_frame(frame, places)
+
+    assert isinstance(found, Diff)
+    assert found.asks == [level]
+
+
+@pytest.mark.row("F109")
+@pytest.mark.parametrize(
+    "bad",
+    [b"1e999999999", b"1E-400", b"1" * 60 + b".0", b'"63395.2"', b"true", b"null", b"[]", b"NaN"],
+)
+def test_number_that_is_none_or_a_trap_is_refused(bad: bytes) -> None:
+    """Nothing is written out without end, and a text or a boolean is no number."""
+    with pytest.raises(FrameInvalid):
+        parse_frame(UPDATE.replace(b"63395.2", bad))
+
+
+@pytest.mark.row("F109")
+@pytest.mark.parametrize(
+    ("frame", "symbol", "is_readable"),
+    [
+        (UPDATE.replace(b"261162761", b"-1"), "BTC/USD", True),
+        (UPDATE.replace(b"261162761", b"4294967296"), "BTC/USD", True),
+        (UPDATE.replace(b',"checksum":261162761', b""), "BTC/USD", True),
+        (UPDATE.replace(b'"update"', b'"news"'), "BTC/USD", True),
+        (UPDATE.replace(b'"bids":[]', b'"bids":{}'), "BTC/USD", True),
+        (UPDATE.replace(b'"price"', b'"prize"'), "BTC/USD", True),
+        (UPDATE.replace(b'"BTC/USD"', b"7"), "", True),
+        (UPDATE.replace(b'"data":[{', b'"data":[{},{'), "", True),
+        (UPDATE[:-5], "", False),
+        (b"\xff\xfe{}", "", False),
+        (b"[" * 100_000, "", False),
+        (b"7", "", True),
+        (b'{"hello":1}', "", True),
+        (b'[1,{"a":[],"c":"x"},"book-1000","XBT/CHF"]', "XBT/CHF", True),
+        (b'[1,{"a":[]},"book-1000","XBT/CHF"]', "XBT/CHF", True),
+        (b'[1,{"a":[["1.0","1.0"]],"c":"1"},"book-1000","XBT/CHF"]', "XBT/CHF", True),
+        (b'[1,{"a":[],"c":"1"},{"a":[]},"book-10","XBT/CHF"]', "XBT/CHF", True),
+    ],
+)
+def test_broken_frame_says_whose_book_it_was(frame: bytes, symbol: str, is_readable: bool) -> None:
+    """Only what could be read is named; everything else may have been anybody's update."""
+    with pytest.raises(FrameInvalid) as caught:
+        parse_frame(frame)
+
+    assert (caught.value.symbol, caught.value.is_readable) == (symbol, is_readable)
+
+
+def test_both_parts_of_a_version_1_frame_make_one_update() -> None:
+    """Asks and bids come in two objects, the checksum in the second; "r" marks a level again."""
+    frame = (
+        b'[7,{"a":[["101.0","1.5","1.1"]]},{"b":[["99.0","0.0","1.2","r"]],"c":"0123"},'
+        b'"book-25","XBT/USD"]'
+    )
+
+    assert parse_frame(frame) == Diff("XBT/USD", 0, 0, [["99.0", "0.0"]], [["101.0", "1.5"]], 123)
+
+
+def test_recordings_hold_nothing_that_is_not_understood(shared_data: Path) -> None:
+    """Every recorded frame of both versions is a message: of the book, or one that is not used."""
+    frames = [frame.data for name in V2 for frame in v2_frames(shared_data, name)]
+    frames += [frame.data for frame in v1_frames(shared_data)]
+    messages = [parse_frame(data) for data in frames]
+
+    assert all(isinstance(each, Diff | StreamedSnapshot | Ignored) for each in messages)
+    used = [each for each in messages if not isinstance(each, Ignored)]
+    assert len(used) == 2052 + 301 + 4269 + 10
+
+
+def test_refusal_of_the_venue_is_told_in_its_words() -> None:
+    """A symbol that the stream does not know is answered with an error and not with silence."""
+    frame = {"error": "Currency pair not supported XBT/USD", "method": "subscribe"}
+
+    found = parse_frame(orjson.dumps({**frame, "success": False, "symbol": "XBT/USD"}))
+    assert isinstance(found, Ignored)
+    assert "Currency pair not supported" in found.detail
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.binary(max_size=80) | st.integers(0, len(UPDATE) - 1).map(lambda at: UPDATE[:at]))
+def test_any_bytes_give_a_message_or_a_refusal(data: bytes) -> None:
+    """No input ends the reader with anything else."""
+    with suppress(FrameInvalid):
+        parse_frame(data)
