@@ -47,7 +47,8 @@ class Converted:
 
     def to_json(self) -> dict[str, Any]:
         """Return it as JSON."""
-        return {"path": str(self.path), "sha256": self.sha256, **self.report.to_json()}
+        found = self.report.to_json()
+        return {**found, "from": found["path"], "path": str(self.path), "sha256": self.sha256}
 
 
 class Origin(NamedTuple):

@@ -1,0 +1,213 @@
+"""The verbs of data as a person calls them: answers, exit codes, one document with --json."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from minibot.data.columns import Columns
+from minibot.data.klines import open_klines
+from minibot.data.treatment import clock_text
+from tests.data.archive_server import ArchiveServer
+from tests.data.data_files import MINUTE_MS, OPEN_MS, row, write_rows
+from tests.exchanges.embedded.embedded_exchange import ORIGIN_MS, Exchange, market, write_tape
+from tests.runs import ShortRun, raw_events, verb
+
+GOOD = [row(number) for number in range(30)]
+WITH_GAP = [*GOOD[:10], *GOOD[12:]]
+
+
+def test_data_check_tells_what_is_in_a_file_and_exits_by_its_trouble(tmp_path: Path) -> None:
+    """0 for a clean file, 1 for one with a gap, 0 again when the option settles it."""
+    good = write_rows(tmp_path / "BTCUSDT-1m-a.csv", GOOD)
+    bad = write_rows(tmp_path / "BTCUSDT-1m-b.csv", WITH_GAP)
+
+    fine = verb(tmp_path, "data", "check", str(good))
+    both = verb(tmp_path, "data", "check", str(good), str(bad), "--json")
+    settled = verb(tmp_path, "data", "check", str(bad), "--gaps", "keep")
+
+    assert (fine.code, both.code, settled.code) == (0, 1, 0)
+    assert "30 rows" in fine.out
+    assert [report["is_clean"] for report in both.document] == [True, False]
+    (trouble,) = both.document[1]["troubles"]
+    assert (trouble["code"], trouble["count"], trouble["places"][0]["row"]) == ("gaps", 2, 11)
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "what"),
+    [
+        (("check", "nowhere.csv"), 2, "nowhere.csv"),
+        (("convert", "BTCUSDT-1m.csv"), 4, "--out"),
+        (("convert", "BTCUSDT-1m.csv", "--out", "out"), 2, "--gaps keep|flat"),
+        (("convert", "tape:nowhere", "--out", "out"), 2, "nowhere"),
+        (("convert", "run:nowhere", "--out", "out"), 2, "nowhere"),
+        (("check", "--gaps", "perhaps", "BTCUSDT-1m.csv"), 2, ""),
+    ],
+)
+def test_data_verb_that_cannot_run_says_why(
+    words: tuple[str, ...], code: int, what: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One sentence with what to do next, and nothing written."""
+    monkeypatch.chdir(tmp_path)
+    write_rows(tmp_path / "BTCUSDT-1m.csv", WITH_GAP)
+
+    said = verb(tmp_path / "var", "data", *words)
+
+    assert said.code == code
+    assert what in said.err
+    assert "Traceback" not in said.err
+    assert not (tmp_path / "out").exists()
+
+
+def test_data_convert_writes_columns_that_read_back_equal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Klines of two files become one file; the document names its sha256 and what was settled."""
+    monkeypatch.chdir(tmp_path)
+    paths = [write_rows(tmp_path / f"BTCUSDT-1m-{n}.csv", GOOD[n : n + 10]) for n in (0, 10, 20)]
+
+    said = verb(tmp_path, "data", "convert", *map(str, paths), "--out", "columns", "--json")
+
+    (written,) = said.document
+    assert said.code == 0
+    klines = open_klines(Path(written["path"])).klines
+    assert klines == [kline for path in paths for kline in open_klines(path)]
+    with Columns(Path(written["path"])) as columns:
+        assert columns.sha256 == written["sha256"]
+        assert columns.header["sources"][0]["name"] == "BTCUSDT-1m-0.csv"
+
+
+def test_data_convert_of_a_night_holds_every_tick_of_it(
+    short_run: ShortRun, tmp_path: Path
+) -> None:
+    """As many rows as the queue has ticks, each with its time and price."""
+    ticks = [
+        event
+        for event in raw_events(short_run.run_dir, "market_ticks")
+        if event["type"] == "market_tick"
+    ]
+
+    said = verb(
+        *(short_run.var, "data", "convert", f"run:{short_run.run_id}"),
+        *("--out", str(tmp_path), "--json"),
+    )
+
+    assert said.code == 0
+    with Columns(Path(said.document[0]["path"])) as columns:
+        assert columns.column("ts").tolist() == [event["ts"] for event in ticks]
+        assert columns.column("bid").tolist() == [
+            round(float(event["payload"]["bid"]) * 10**8) for event in ticks
+        ]
+
+
+def test_download_data_takes_archive_files_and_list_data_shows_them(tmp_path: Path) -> None:
+    """The call of the documentation, but for the address; the second one fetches nothing."""
+    with ArchiveServer() as server:
+        words = (
+            *("download-data", "--pairs", "BTC/USDT,ETH/USDT", "--intervals", "15m,1h"),
+            *("--from", "2024-12-31", "--to", "2025-01-02", "--source", "archive"),
+            *("--archive-url", server.url),
+        )
+        first = verb(tmp_path, *words)
+        asked = len(server.paths)
+        second = verb(tmp_path, *words, "--json")
+
+    listed = verb(tmp_path, "list-data", "--gaps", "--verify", "--json")
+
+    assert (first.code, second.code, listed.code) == (0, 0, 0), first.err
+    assert len(server.paths) == asked == 16
+    assert [each["files"] for each in second.document] == [[]] * 4
+    shown = [(each["symbol"], each["interval"], each["rows"]) for each in listed.document]
+    assert shown == [
+        *(("BTCUSDT", "15m", 192), ("BTCUSDT", "1h", 48)),
+        *(("ETHUSDT", "15m", 192), ("ETHUSDT", "1h", 48)),
+    ]
+    assert {each["bars_missing"] for each in listed.document} == {0}
+
+
+def test_list_data_names_gaps_and_changed_files(tmp_path: Path) -> None:
+    """A day that is missing between two others, and a file that somebody touched."""
+    common = ("--pairs", "BTCUSDT", "--intervals", "1h", "--source", "archive")
+    with ArchiveServer() as server:
+        for start, end in (("2025-01-01", "2025-01-02"), ("2025-01-03", "2025-01-04")):
+            said = verb(
+                *(tmp_path, "download-data", *common, "--from", start, "--to", end),
+                *("--archive-url", server.url),
+            )
+            assert said.code == 0, said.err
+    path = tmp_path / "data" / "binance" / "BTCUSDT" / "1h" / "BTCUSDT-1h-2025-01-03.zip"
+    path.write_bytes(path.read_bytes() + b"x")
+
+    plain = verb(tmp_path, "list-data", "--gaps")
+    verified = verb(tmp_path, "list-data", "--verify", "--json")
+
+    assert plain.code == 0
+    assert "24 bars missing" in plain.out
+    assert "missing  2025-01-02 00:00:00 .. 2025-01-03 00:00:00" in plain.out
+    assert verified.code == 1
+    assert verified.document[0]["changed"] == [path.name]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("--pairs", "BTC/USDT", "--from", "yesterday"),
+        ("--pairs", "../../x", "--from", "2025-01-01"),
+        ("--pairs", "BTC/USDT", "--intervals", "7m", "--from", "2025-01-01"),
+        ("--pairs", "BTC/USDT", "--from", "2025-01-02", "--to", "2025-01-01"),
+        ("--pairs", "BTC/USDT", "--from", "2025-01-01", "--archive-url", "ftp://x"),
+    ],
+)
+def test_download_of_nonsense_is_a_configuration_error(
+    words: tuple[str, ...], tmp_path: Path
+) -> None:
+    """Nothing is asked of anybody, nothing is made."""
+    said = verb(tmp_path / "var", "download-data", *words)
+
+    assert said.code == 4
+    assert not (tmp_path / "var").exists()
+
+
+def test_download_that_is_refused_exits_1_and_names_the_file(tmp_path: Path) -> None:
+    """A checksum that is none: the result says which file, and the folder holds none of it."""
+    with ArchiveServer() as server:
+        server.fault = lambda path, body: b"HTTP/1.1 410 Gone\r\nContent-Length: 0\r\n\r\n"
+        said = verb(
+            *(tmp_path, "download-data", "--pairs", "BTC/USDT", "--source", "archive"),
+            *("--from", "2025-01-01", "--to", "2025-01-02", "--archive-url", server.url),
+        )
+
+    assert said.code == 1
+    assert "REFUSED BTCUSDT-1m-2025-01-01.zip" in said.out
+    assert "not to be had yet: 2025-01-01 00:00:00 .. 2025-01-02 00:00:00" in said.out
+
+
+def test_list_data_without_any_says_how_to_get_some(tmp_path: Path) -> None:
+    """An empty var is no failure of anything."""
+    said = verb(tmp_path, "list-data")
+
+    assert said.code == 2
+    assert "download-data" in said.err
+
+
+def test_download_by_rest_works_against_the_embedded_exchange(tmp_path: Path) -> None:
+    """The connector of the night fetches what the venue's own protocol gives, bar by bar."""
+    last_ms = ORIGIN_MS // MINUTE_MS * MINUTE_MS
+    back = (last_ms - OPEN_MS) // MINUTE_MS
+    rows = [row(number, volume=f"{number % 89 + 100}.5") for number in range(back - 1200, back)]
+    history = write_rows(tmp_path / "BTCUSDT-1m.jsonl", rows)
+    tape = write_tape(tmp_path / "tape.gz", market(2))
+    first = clock_text(last_ms - 1200 * MINUTE_MS).replace(" ", "T")
+    words = ("download-data", "--pairs", "BTC/USDT", "--from", first, "--source", "rest", "--json")
+
+    with Exchange(f"tape:{tape}", "--history", f"klines:{history}") as exchange:
+        first_call = verb(tmp_path / "var", *words, "--rest-url", exchange.base)
+        second_call = verb(tmp_path / "var", *words, "--rest-url", exchange.base)
+
+    assert (first_call.code, second_call.code) == (0, 0), first_call.err
+    assert first_call.document[0]["troubles"] == []
+    assert first_call.document[0]["rows"] == 1200
+    assert second_call.document[0]["rows"] == 0
+    stored = open_klines(tmp_path / "var" / "data" / "binance" / "BTCUSDT" / "1m").klines
+    assert [kline[2:7] for kline in stored] == [kline[2:7] for kline in open_klines(history)]
