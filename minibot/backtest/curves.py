@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import accumulate
+from itertools import accumulate, pairwise
 from typing import Final, NamedTuple
 
 from minibot.backtest.result import BacktestResult, EquityPoint, PriceBar
@@ -14,6 +14,7 @@ from minibot.report.chart import Span
 from minibot.report.curve import EquityCurve, Point
 
 BAND_POINTS: Final = 240
+FEW: Final = 10
 
 
 def equity_curve(result: BacktestResult) -> list[Point]:
@@ -24,6 +25,8 @@ def equity_curve(result: BacktestResult) -> list[Point]:
     for point in result.equity:
         high = max(high, point.equity)
         curve.add(point.ts, point.equity, high)
+    # Stretches begin at round times; the first one begins with the market.
+    curve.points[0].ts = max(curve.points[0].ts, result.from_ts)
     return curve.points
 
 
@@ -76,7 +79,7 @@ class Named(NamedTuple):
 
 
 def named_values(signals: Iterable[Event], symbol: str) -> dict[str, list[Named]]:
-    """Return the numeric values of a symbol's signals by name, in order of time."""
+    """Return the numeric values of a symbol's signals by name, in the strategy's own order."""
     found: dict[str, list[Named]] = {}
     for event in signals:
         signal = event.payload
@@ -87,7 +90,14 @@ def named_values(signals: Iterable[Event], symbol: str) -> dict[str, list[Named]
             value = _number(text)
             if value is not None:
                 found.setdefault(name, []).append(Named(event.ts, value, signal.side))
-    return {name: values for name, values in found.items() if len({v.value for v in values}) > 1}
+    return {name: values for name, values in found.items() if _tells(values)}
+
+
+def _tells(values: Sequence[Named]) -> bool:
+    """Return whether a picture of values tells anything: they move, and do not only count up."""
+    if len({each.value for each in values}) < 2:
+        return False
+    return len(values) < FEW or any(b.value < a.value for a, b in pairwise(values))
 
 
 def _name_and_value(check: object) -> tuple[str, str]:

@@ -11,13 +11,19 @@ from typing import Final
 from minibot.backtest import heat, tables
 from minibot.backtest.curves import band_of, earned, equity_curve, named_values
 from minibot.backtest.exposure import stretched
-from minibot.backtest.pictures import exposure_chart, fees_chart, price_chart
+from minibot.backtest.pictures import (
+    DOTS_MAX,
+    VALUES_MAX,
+    exposure_chart,
+    fees_chart,
+    price_chart,
+)
 from minibot.backtest.returns import DAY, HOUR, MONTH, WEEK
 from minibot.backtest.review import Review
 from minibot.backtest.statistics import GROUPS, figure_text
 from minibot.events.model import JsonObject
 from minibot.report.chart import equity_chart
-from minibot.report.figures import date_clock, day, long_duration, money, share, signed
+from minibot.report.figures import counted, date_clock, day, long_duration, money, share, signed
 from minibot.report.markup import (
     Tile,
     document,
@@ -36,6 +42,9 @@ EXPOSURE_POINTS: Final = 400
 # Close-ups of the price: as many as stay readable and small together.
 CLOSE_UPS_MAX: Final = 31
 CLOSE_UP_POINTS: Final = 300
+# What pictures tell to whoever points at a trade, over all of them; and dots of named values.
+TIPS_MAX: Final = 1000
+DOTS_OF_ALL: Final = 24_000
 
 
 def page(reviews: Mapping[str, Review], about: JsonObject) -> str:
@@ -84,8 +93,6 @@ def _tiles(about: JsonObject) -> str:
             Tile("return", share(figures["return"]), tone),
             Tile("max drawdown", share(figures["drawdown_ratio_max"])),
             Tile("Sharpe", money(figures["sharpe"])),
-            Tile("Sortino", money(figures["sortino"])),
-            Tile("Calmar", money(figures["calmar"])),
             Tile("trades", f"{figures['trades']:,}"),
             Tile("win rate", share(figures["win_rate"], 0)),
             Tile("profit factor", money(figures["profit_factor"])),
@@ -101,8 +108,10 @@ def _equity(reviews: Mapping[str, Review]) -> str:
     drawn = equity_chart(equity_curve(review.result), trips, review.quote_asset, band)
     if not band:
         return drawn
-    night, *others = reviews
-    said = f"The line is {night}, what a night assumes; the band is what {', '.join(others)} reach."
+    said = (
+        f"The line is {next(iter(reviews))}, what a night assumes; "
+        f"the band is what equity is at least and at most under {', '.join(reviews)}."
+    )
     return drawn + paragraph(said)
 
 
@@ -111,7 +120,7 @@ def _assumptions(about: JsonObject) -> Iterator[str]:
         rows = [tables.band_cells(each) for each in about["band"]]
         rows[0][0] += " (a night's own)"
         head = ("assumption", *(shown.label for shown in tables.BAND))
-        yield section("By fill assumption", table(head, rows, "None was run."))
+        yield section("By fill assumption", table(head, rows, "None was run.", "figures"))
 
 
 def _prices(review: Review) -> Iterator[str]:
@@ -124,14 +133,12 @@ def _prices(review: Review) -> Iterator[str]:
         values = named_values(signals, symbol)
         bars = result.prices[symbol]
         yield f"<h3>{symbol}</h3>"
-        yield price_chart(symbol, bars, trades, values, result.from_ts, result.to_ts)
-        for name, from_ts, to_ts in _parts(review, len(symbols)):
-            inside = sum(from_ts <= trade.trip.opened_ts < to_ts for trade in trades)
-            if inside:
-                drawn = price_chart(
-                    symbol, bars, trades, {}, from_ts, to_ts, points=CLOSE_UP_POINTS
-                )
-                yield folded(f"{name}: {inside:,} trades", drawn)
+        yield price_chart(
+            *(symbol, bars, trades, values, result.from_ts, result.to_ts),
+            dots=max(100, min(DOTS_MAX, DOTS_OF_ALL // (len(symbols) * VALUES_MAX))),
+            has_tips=len(review.trades) <= TIPS_MAX,
+        )
+        yield from _close_ups(review, symbol, len(symbols))
     left = len(result.prices) - len(symbols)
     if left > 0:
         yield paragraph(f"{left} more symbols are not drawn.")
@@ -139,6 +146,24 @@ def _prices(review: Review) -> Iterator[str]:
         "Triangles from below are entries, from above exits, green where the trade won. "
         "Dots are values at the strategy's signals: blue at BUY, orange at SELL, grey at HOLD."
     )
+
+
+def _close_ups(review: Review, symbol: str, symbols: int) -> Iterator[str]:
+    """Yield the parts of the span in which a symbol was traded, folded."""
+    trades = [trade for trade in review.trades if trade.symbol == symbol]
+    bars = review.result.prices[symbol]
+    found = []
+    for name, from_ts, to_ts in _parts(review, symbols):
+        number = sum(from_ts <= trade.trip.opened_ts < to_ts for trade in trades)
+        if number:
+            drawn = price_chart(
+                *(symbol, bars, trades, {}, from_ts, to_ts),
+                points=CLOSE_UP_POINTS,
+                has_tips=len(review.trades) <= TIPS_MAX,
+            )
+            found.append(folded(f"{name}: {counted(number, 'trade')}", drawn))
+    if found:
+        yield folded(f"{symbol} more closely", "\n".join(found))
 
 
 def _parts(review: Review, symbols: int) -> list[tuple[str, int, int]]:
@@ -194,7 +219,7 @@ def _statistics(figures: JsonObject) -> str:
 def _groups(about: JsonObject) -> Iterator[str]:
     for key, title in tables.GROUPINGS:
         rows = [tables.group_cells(group) for group in about[key]]
-        yield section(title, table(tables.GROUP_HEAD, rows, tables.NO_TRADE))
+        yield section(title, table(tables.GROUP_HEAD, rows, tables.NO_TRADE, "figures"))
     trades = about["trades"]
     for title, found in (("Best trades", tables.best(trades)), ("Worst", tables.worst(trades))):
         if found:
@@ -218,6 +243,7 @@ def _stretches(breakdown: Mapping[str, Sequence[JsonObject]]) -> str:
                 tables.STRETCH_HEAD,
                 [tables.stretch_cells(each, kind) for each in found[-STRETCHES_SHOWN:]],
                 "No market data came.",
+                "figures",
             ),
         )
         for kind, found in breakdown.items()

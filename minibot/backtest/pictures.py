@@ -20,14 +20,17 @@ TOP: Final = 12
 PRICE_HEIGHT: Final = 260
 VALUE_HEIGHT: Final = 54
 SMALL_HEIGHT: Final = 110
-GAP: Final = 18
+GAP: Final = 24
 PRICE_MARKS: Final = 4
 PRICE_POINTS: Final = 480
-# More would neither be read nor pointed at.
-TIPS_MAX: Final = 200
-MARKS_MAX: Final = 5000
-VALUES_MAX: Final = 6
-DOTS_MAX: Final = 600
+# More in one picture are drawn small.
+MARKS_LARGE_MAX: Final = 200
+MARKS_MAX: Final = 3000
+MARK, MARK_SMALL = 4, 2
+VALUES_MAX: Final = 10
+# Values beyond these shares of all lie at the edge: one wild value would flatten the rest.
+OUTLIERS: Final = 0.01
+DOTS_MAX: Final = 800
 # Bars this few are drawn as candles, more as a line within its range.
 CANDLES_MAX: Final = 160
 
@@ -41,6 +44,8 @@ def price_chart(
     to_ts: int,
     *,
     points: int = PRICE_POINTS,
+    dots: int = DOTS_MAX,
+    has_tips: bool = True,
 ) -> str:
     """Return prices of a span with entries, exits and the values that the strategy named.
 
@@ -52,6 +57,8 @@ def price_chart(
         from_ts: The beginning of the span, Unix ms.
         to_ts: Its end.
         points: How finely prices are drawn.
+        dots: How many values a panel shows at most.
+        has_tips: Whether pointing at an exit tells of its trade.
     """
     shown = thinned(bars, from_ts, to_ts + 1, points)
     if len(shown) < 2:
@@ -59,10 +66,12 @@ def price_chart(
     axis = TimeAxis(from_ts, to_ts)
     price = Panel(TOP, PRICE_HEIGHT, min(b.low for b in shown), max(b.high for b in shown))
     parts = [*_levels(price), *_prices(axis, price, shown)]
-    parts += _trade_marks(axis, price, trades)
+    inside = _inside(axis, trades)
+    parts += _trade_marks(axis, price, inside)
+    parts += _tips(axis, price, inside) if has_tips else ()
     bottom = TOP + PRICE_HEIGHT
-    for name in sorted(values)[:VALUES_MAX]:
-        parts += _value_panel(axis, bottom + GAP, name, values[name])
+    for name in list(values)[:VALUES_MAX]:
+        parts += _value_panel(axis, bottom + GAP, name, _thin(values[name], dots))
         bottom += GAP + VALUE_HEIGHT
     height = bottom + TIME_HEIGHT
     return picture(f"Price of {symbol} with trades", height, [*parts, *axis.marks(height - 6)])
@@ -108,63 +117,75 @@ def _candles(axis: TimeAxis, panel: Panel, bars: Sequence[PriceBar]) -> list[str
     ]
 
 
-def _trade_marks(axis: TimeAxis, panel: Panel, trades: Sequence[Trade]) -> list[str]:
-    """Return entries as triangles from below, exits from above, green or red by the result."""
-    inside = [
+def _inside(axis: TimeAxis, trades: Sequence[Trade]) -> list[Trade]:
+    """Return the trades that were open at some time of the span, evenly thinned when too many."""
+    found = [
         trade
         for trade in trades
         if trade.trip.opened_ts <= axis.to_ts
         and (not trade.is_closed or trade.trip.closed_ts >= axis.from_ts)
-    ][-MARKS_MAX:]
-    entries = [
-        f"M{axis.x(trade.trip.opened_ts)} {panel.y(_price(trade.trip.paid, trade.trip.bought_qty))}"
-        "l-4 8h8Z"
-        for trade in inside
-        if trade.trip.bought_qty and trade.trip.opened_ts >= axis.from_ts
     ]
-    exits: dict[str, list[str]] = {"won": [], "lost": []}
-    for trade in inside:
-        if trade.is_closed and trade.trip.closed_ts <= axis.to_ts:
-            y = panel.y(_price(trade.trip.received, trade.trip.sold_qty))
-            d = f"M{axis.x(trade.trip.closed_ts)} {y}l-4 -8h8Z"
-            exits["won" if trade.net > 0 else "lost"].append(d)
-    return [
-        *([f'<path class="entry" d="{"".join(entries)}"/>'] if entries else []),
-        *(f'<path class="{side}" d="{"".join(d)}"/>' for side, d in exits.items() if d),
-        *(_tips(axis, panel, inside) if len(inside) <= TIPS_MAX else ()),
-    ]
+    return found[:: -(-len(found) // MARKS_MAX) or 1]
+
+
+def _trade_marks(axis: TimeAxis, panel: Panel, trades: Sequence[Trade]) -> list[str]:
+    """Return entries as triangles from below, exits from above, green or red by the result."""
+    size = MARK if len(trades) <= MARKS_LARGE_MAX else MARK_SMALL
+    marks: dict[str, list[str]] = {"entry": [], "won": [], "lost": []}
+    for trade in trades:
+        trip = trade.trip
+        if trip.bought_qty and trip.opened_ts >= axis.from_ts:
+            at = _place(axis, panel, trip.opened_ts, trip.paid, trip.bought_qty)
+            marks["entry"].append(f"M{at}l-{size} {2 * size}h{2 * size}Z")
+        if trade.is_closed and trip.closed_ts <= axis.to_ts:
+            at = _place(axis, panel, trip.closed_ts, trip.received, trip.sold_qty)
+            marks["won" if trade.net > 0 else "lost"].append(
+                f"M{at}l-{size} -{2 * size}h{2 * size}Z"
+            )
+    return [f'<path class="{kind}" d="{"".join(d)}"/>' for kind, d in marks.items() if d]
+
+
+def _place(axis: TimeAxis, panel: Panel, ts: int, notional: int, qty: int) -> str:
+    return f"{axis.x(ts):g} {panel.y(notional / qty if qty else 0.0):g}"
 
 
 def _tips(axis: TimeAxis, panel: Panel, trades: Iterable[Trade]) -> Iterable[str]:
     """Yield an unseen spot over each exit that tells of its trade to whoever points at it."""
     span = axis.to_ts - axis.from_ts
     for trade in trades:
-        if not trade.is_closed:
+        trip = trade.trip
+        if not trade.is_closed or trip.closed_ts > axis.to_ts:
             continue
-        y = panel.y(_price(trade.trip.received, trade.trip.sold_qty))
+        x, y = _place(axis, panel, trip.closed_ts, trip.received, trip.sold_qty).split()
         said = (
-            f"{trade.number}: {trade.entry_reason} {moment(trade.trip.opened_ts, span)} to "
-            f"{trade.exit_reason} {moment(trade.trip.closed_ts, span)}, {_amount(trade.net)}"
+            f"{trade.number}: {trade.entry_reason} {moment(trip.opened_ts, span)} to "
+            f"{trade.exit_reason} {moment(trip.closed_ts, span)}, {_amount(trade.net)}"
         )
-        yield (
-            f'<circle class="tip" cx="{axis.x(trade.trip.closed_ts)}" cy="{y - 4:g}" r="7">'
-            f"<title>{escape(said)}</title></circle>"
-        )
+        yield f'<circle class="tip" cx="{x}" cy="{y}" r="7"><title>{escape(said)}</title></circle>'
+
+
+def _thin(values: Sequence[Named], count: int) -> list[Named]:
+    """Return evenly fewer values; what led to an order goes before the many holds between."""
+    said = [value for value in values if value.side != "HOLD"]
+    held = [value for value in values if value.side == "HOLD"]
+    few = said[:: -(-len(said) // count) or 1]
+    left = count - len(few)
+    rest = held[:: -(-len(held) // left) or 1] if left > 0 else []
+    return sorted([*few, *rest])
 
 
 def _value_panel(axis: TimeAxis, top: float, name: str, values: Sequence[Named]) -> list[str]:
-    inside = [value for value in values if axis.from_ts <= value.ts <= axis.to_ts]
-    step = -(-len(inside) // DOTS_MAX) or 1
-    # What led to an order is always drawn; of the many holds between, every so manieth.
-    drawn = [value for at, value in enumerate(inside) if value.side != "HOLD" or at % step == 0]
-    head = f'<text class="name" x="{LEFT + 6}" y="{top - 3:g}">{escape(name)}</text>'
+    drawn = [value for value in values if axis.from_ts <= value.ts <= axis.to_ts]
+    head = f'<text class="name" x="{LEFT + 6}" y="{top - 7:g}">{escape(name)}</text>'
     if not drawn:
         return [head]
-    panel = Panel(top, VALUE_HEIGHT, min(v.value for v in drawn), max(v.value for v in drawn))
+    ordered = sorted(value.value for value in drawn)
+    beyond = int(len(ordered) * OUTLIERS)
+    panel = Panel(top, VALUE_HEIGHT, ordered[beyond], ordered[-1 - beyond])
     dots: dict[str, list[str]] = {}
-    for value in drawn[-MARKS_MAX:]:
+    for value in drawn:
         kind = {"BUY": "buy", "SELL": "sell"}.get(value.side, "hold")
-        dots.setdefault(kind, []).append(f"M{axis.x(value.ts)} {panel.y(value.value)}h0")
+        dots.setdefault(kind, []).append(f"M{axis.x(value.ts):g} {panel.y(value.value):g}h0")
     return [
         head,
         *panel.level(panel.low, f"{panel.low:,.6g}"),
@@ -219,10 +240,6 @@ def fees_chart(curve: Sequence[Earned], from_ts: int, to_ts: int, points: int = 
         *axis.marks(height - 6),
     ]
     return picture("Earned by closed trades before and after fees", height, parts)
-
-
-def _price(notional: int, qty: int) -> float:
-    return notional / qty if qty else 0.0
 
 
 def _amount(value: int) -> str:

@@ -112,10 +112,22 @@ def _marks(frame: _Frame, trips: Sequence[RoundTrip]) -> list[str]:
     """Mark the end of each round trip under the curve, won or lost."""
     y = TOP + EQUITY_HEIGHT + GAP / 2
     span = frame.axis.to_ts - frame.axis.from_ts
-    closed = [trip for trip in trips if trip.is_closed][-TRIPS_MARKED_MAX:]
+    closed = [trip for trip in trips if trip.is_closed]
+    if len(closed) > TRIPS_MARKED_MAX:
+        return [_dots(frame, y, closed, is_won) for is_won in (True, False)]
     return [
         f'<circle class="{"won" if trip.net > 0 else "lost"}" cx="{frame.axis.x(trip.closed_ts)}" '
         f'cy="{y}" r="3.5"><title>{escape(moment(trip.closed_ts, span))}: {_amount(trip.net)}'
         "</title></circle>"
         for trip in closed
     ]
+
+
+def _dots(frame: _Frame, y: float, trips: Sequence[RoundTrip], is_won: bool) -> str:
+    """Return the ends of very many round trips as one path, won ones above lost ones."""
+    places = (
+        f"M{frame.axis.x(trip.closed_ts)} {y - 3 if is_won else y + 3:g}h0"
+        for trip in trips
+        if (trip.net > 0) == is_won
+    )
+    return f'<path class="dots {"up" if is_won else "down"}" d="{"".join(places)}"/>'

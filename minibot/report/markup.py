@@ -67,12 +67,13 @@ def tile_row(tiles: Iterable[Tile]) -> str:
     return f'<div class="tiles">{shown}</div>'
 
 
-def table(head: Cells, rows: Sequence[Cells], none: str) -> str:
-    """Return a table whose first column is text and whose other columns are figures."""
+def table(head: Cells, rows: Sequence[Cells], none: str, kind: str = "") -> str:
+    """Return a table; of the kind `figures` all but the first column stands to the right."""
     if not rows:
         return paragraph(none)
     top = "".join(f"<th>{escape(name)}</th>" for name in head)
     body = "".join(
         "<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in rows
     )
-    return f'<div class="wide"><table><tr>{top}</tr>{body}</table></div>'
+    named = f' class="{kind}"' if kind else ""
+    return f'<div class="wide"><table{named}><tr>{top}</tr>{body}</table></div>'

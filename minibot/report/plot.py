@@ -76,12 +76,17 @@ def area(upper: Sequence[tuple[float, float]], lower: Sequence[tuple[float, floa
 
 
 def picture(title: str, height: float, parts: Iterable[str]) -> str:
-    """Return the whole picture; its title is what a reader without eyes gets."""
+    """Return the whole picture, which can be pushed aside where the page is narrow.
+
+    Its title is what a reader without eyes gets.
+    """
     return "\n".join(
         [
+            '<div class="wide">',
             f'<svg viewBox="0 0 {WIDTH} {height:g}" role="img" xmlns="http://www.w3.org/2000/svg">',
             f"<title>{escape(title)}</title>",
             *parts,
             "</svg>",
+            "</div>",
         ]
     )

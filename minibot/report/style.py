@@ -43,7 +43,8 @@ td { overflow-wrap: anywhere; }
 .words td:first-child { width: 120px; color: var(--soft); white-space: nowrap; }
 .words th { padding-top: 14px; }
 code { font-size: 13px; }
-svg { width: 100%; height: auto; } svg text { fill: var(--soft); font-size: 12px; }
+svg { width: 100%; min-width: 640px; height: auto; }
+svg text { fill: var(--soft); font-size: 12px; }
 svg .grid { stroke: var(--line); stroke-width: 1; }
 svg .equity { fill: none; stroke: var(--curve); stroke-width: 1.6; stroke-linejoin: round; }
 svg .drawdown { fill: var(--bad); fill-opacity: .25; stroke: var(--bad); stroke-width: 1; }
@@ -58,10 +59,14 @@ svg .exposure { fill: var(--curve); fill-opacity: .3; stroke: var(--curve); stro
 svg .paid { fill: var(--bad); fill-opacity: .14; }
 svg .dots { fill: none; stroke-width: 3.4; stroke-linecap: round; stroke: var(--soft); }
 svg .dots.hold { stroke-opacity: .45; stroke-width: 2.4; }
+svg .dots.up { stroke: var(--good); } svg .dots.down { stroke: var(--bad); }
 svg .dots.buy { stroke: var(--curve); } svg .dots.sell { stroke: var(--other); }
 h3 { margin: 16px 0 4px; font-size: 15px; } summary { cursor: pointer; padding: 4px 0; }
-.pair { display: grid; grid-template-columns: repeat(auto-fit, minmax(300px, 1fr)); gap: 4px 40px; }
-.pair td:last-child, .figures td { text-align: right; }
+.pair { display: grid; gap: 4px 40px;
+  grid-template-columns: repeat(auto-fit, minmax(min(100%, 380px), 1fr)); }
+.pair td:last-child { text-align: right; }
+.figures th:not(:first-child), .figures td:not(:first-child) { text-align: right; }
+.figures td { white-space: nowrap; } details details { margin-left: 18px; }
 .heat { font-size: 12px; } .heat td, .heat th { padding: 4px 5px; text-align: right; }
 .heat td { overflow-wrap: normal; white-space: nowrap; }
 .heat th:first-child { text-align: left; }
