@@ -1,20 +1,23 @@
-"""minibot explain: why a fill, an order, a signal or a STOP happened, back to the tick."""
+"""minibot explain: why something happened, or did not: back to the tick, second by second."""
 
 from __future__ import annotations
 
 import argparse
-import re
-from datetime import UTC, datetime, timedelta
 
-from minibot.cli.output import show
-from minibot.cli.selection import add_run, run_dir_of
+from minibot.cli.output import progress_bar, show
+from minibot.cli.selection import add_run, add_zone, run_dir_of
 from minibot.kernel.errors import Refusal
-from minibot.replay.engine import Recorded
-from minibot.replay.explain import Explainer, Explanation, explanation_lines
+from minibot.replay.condition import open_run
+from minibot.replay.engine import Window
+from minibot.replay.explain import Explainer
+from minibot.replay.explanation import Explanation, explanation_lines
+from minibot.replay.moments import Span
+from minibot.replay.recorded import Recorded
+from minibot.replay.refusals import why_not, why_not_lines
+from minibot.replay.second import second_lines, second_of
 
-HELP = "why something happened: from a fill, order, signal or STOP back to the tick"
-EXAMPLE = "minibot explain latest --fill 659c13dd"
-TIME = re.compile(r"([01]?\d|2[0-3]):([0-5]\d)(?::([0-5]\d))?", re.ASCII)
+HELP = "why it traded, or did not: a fill, an order, a trade, a second, or all refusals"
+EXAMPLE = "minibot explain latest --at 02:13:07"
 
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
@@ -24,50 +27,67 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     asked.add_argument("--fill", metavar="ID", help="a fill; ids may be abbreviated")
     asked.add_argument("--order", metavar="ID", help="an order, by its own, client or intent id")
     asked.add_argument("--signal", metavar="ID", help="a signal, and what came of it")
+    asked.add_argument("--trade", metavar="N", help="a trade, by its number in the run")
+    asked.add_argument("--lot", metavar="N", help="a lot, by its number or its fill's id")
     asked.add_argument(
-        "--at", metavar="HH:MM[:SS]", help="what it thought at a UTC time of the run"
+        "--at", metavar="TIME", help="what it saw, held and decided: HH:MM[:SS], with a date or not"
     )
-    asked.add_argument("--stop", action="store_true", help="what stopped the run")
+    asked.add_argument(
+        "--why-not", choices=("BUY", "SELL"), help="which filter refused how often, and what next"
+    )
+    asked.add_argument("--stop", action="store_true", help="what ended the run, and what led to it")
     asked.add_argument("--last", action="store_true", help="the last fill (the default)")
-    command.add_argument("--symbol", help="with --at: of this symbol")
+    command.add_argument("--symbol", help="with --at and --why-not: of this symbol")
+    command.add_argument("--from", dest="from_time", metavar="TIME", help="with --why-not: from")
+    command.add_argument("--to", dest="to_time", metavar="TIME", help="with --why-not: up to")
+    add_zone(command)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Explain; 2 when nothing has that id."""
-    recorded = Recorded.open(run_dir_of(arguments))
-    explanation = _explain(Explainer(recorded), arguments, recorded)
-    show(arguments, explanation.to_json(), explanation_lines(explanation))
+    """Explain; 2 when nothing has that id or time."""
+    recorded, _ = open_run(run_dir_of(arguments))
+    _require_symbol(recorded, arguments.symbol)
+    if arguments.at:
+        return _second(arguments, recorded)
+    if arguments.why_not:
+        return _why_not(arguments, recorded)
+    explanation = _explain(Explainer(recorded), arguments)
+    clock = Span.of(recorded, arguments.zone).clock
+    show(arguments, explanation.to_json(), explanation_lines(explanation, clock))
     return 0
 
 
-def _explain(
-    explainer: Explainer, arguments: argparse.Namespace, recorded: Recorded
-) -> Explanation:
-    if arguments.fill:
-        return explainer.fill(arguments.fill)
-    if arguments.order:
-        return explainer.order(arguments.order)
-    if arguments.signal:
-        return explainer.signal(arguments.signal)
-    if arguments.at:
-        ts = time_of_run(arguments.at, recorded.manifest.clock_origin_ms)
-        return explainer.at(ts, arguments.symbol)
+def _second(arguments: argparse.Namespace, recorded: Recorded) -> int:
+    span = Span.of(recorded, arguments.zone)
+    at = (span.moment(arguments.at), span.moment(arguments.at, is_end=True))
+    symbols = [arguments.symbol] if arguments.symbol else []
+    with progress_bar(f"going back to {span.clock(at[1])}") as progress:
+        second = second_of(recorded, Explainer(recorded), span, at, symbols, progress)
+    show(arguments, second.to_json(), second_lines(second, span))
+    return 0
+
+
+def _why_not(arguments: argparse.Namespace, recorded: Recorded) -> int:
+    span = Span.of(recorded, arguments.zone)
+    begin = span.moment(arguments.from_time) if arguments.from_time else span.from_ms
+    end = span.moment(arguments.to_time) - 1 if arguments.to_time else span.to_ms
+    window = Window(begin, end)
+    with progress_bar(f"asking every decision of {recorded.manifest.run_id}") as progress:
+        found = why_not(recorded, arguments.why_not, window, arguments.symbol, progress)
+    show(arguments, found.to_json(), why_not_lines(found, span))
+    return 0
+
+
+def _explain(explainer: Explainer, arguments: argparse.Namespace) -> Explanation:
+    for name in ("fill", "order", "signal", "trade", "lot"):
+        asked = getattr(arguments, name)
+        if asked:
+            answer: Explanation = getattr(explainer, name)(asked)
+            return answer
     return explainer.stop() if arguments.stop else explainer.last_fill()
 
 
-def time_of_run(text: str, origin_ms: int) -> int:
-    """Return the end of a minute or second of the run: the first such time after its start.
-
-    Raises:
-        Refusal: It is no time of day.
-    """
-    found = TIME.fullmatch(text)
-    if found is None:
-        raise Refusal(f"{text!r} is no time.", "Give HH:MM or HH:MM:SS, in UTC.")
-    hour, minute, second = (int(part or 0) for part in found.groups())
-    begin = datetime.fromtimestamp(origin_ms / 1000, UTC)
-    moment = begin.replace(hour=hour, minute=minute, second=second, microsecond=0)
-    moment += timedelta(seconds=1) if found[3] else timedelta(minutes=1)
-    if moment <= begin:
-        moment += timedelta(days=1)
-    return int(moment.timestamp() * 1000) - 1
+def _require_symbol(recorded: Recorded, symbol: str | None) -> None:
+    known = recorded.manifest.symbols
+    if symbol is not None and symbol not in known:
+        raise Refusal(f"{symbol} was not traded in this run.", f"It had {', '.join(known)}.")

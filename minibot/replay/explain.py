@@ -7,7 +7,6 @@ recomputed and nothing is left to memory: what cannot be found is said to be mis
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
 from typing import Final
 
 from minibot.events.model import (
@@ -15,19 +14,20 @@ from minibot.events.model import (
     Event,
     Fill,
     Incident,
-    JsonObject,
     OrderIntent,
     OrderResult,
     RiskAction,
+    RunEnding,
     Signal,
     StopJournal,
 )
-from minibot.events.reasons import REASONS
 from minibot.kernel.errors import Refusal
+from minibot.replay.explanation import Explanation, Step
 from minibot.replay.lineage import stop_position
-from minibot.replay.lines import clock_ms, event_text, plain
+from minibot.replay.lines import clock_ms, notes_of, plain
 from minibot.replay.lookup import event_at, events_with_ids
 from minibot.replay.recorded import Recorded
+from minibot.replay.trace import Trace
 
 TICKS: Final = "market_ticks"
 DERIVED: Final = ("signals", "risk_actions", "order_intents", "order_results", "fills")
@@ -35,44 +35,6 @@ DERIVED: Final = ("signals", "risk_actions", "order_intents", "order_results", "
 BEFORE_STOP_MS: Final = 10_000
 ID_LENGTH_MIN: Final = 4
 EXECUTION: Final = "execution_role"
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """One event of the explanation: where it stands, what it says, and why, line by line."""
-
-    queue: str
-    seq: int
-    event: Event
-    notes: tuple[str, ...] = ()
-
-    @property
-    def place(self) -> str:
-        """Where the event stands, as `queue:seq`."""
-        return f"{self.queue}:{self.seq}"
-
-    def to_json(self) -> JsonObject:
-        """Return the step with its whole event."""
-        return {"place": self.place, "event": self.event.to_json(), "notes": list(self.notes)}
-
-
-@dataclass(slots=True)
-class Explanation:
-    """The events from what was asked for back to its root; `missing` names causes not found."""
-
-    subject: str
-    steps: list[Step] = field(default_factory=list)
-    missing: list[str] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
-
-    def to_json(self) -> JsonObject:
-        """Return the explanation as one JSON object."""
-        return {
-            "subject": self.subject,
-            "steps": [step.to_json() for step in self.steps],
-            "missing": self.missing,
-            "notes": self.notes,
-        }
 
 
 class Explainer:
@@ -87,10 +49,16 @@ class Explainer:
 
     def __init__(self, recorded: Recorded) -> None:
         self._recorded = recorded
+        self._trace = Trace(recorded)
         self._known: dict[str, tuple[str, int, Event]] = {}
         for queue in (*DERIVED, "control"):
             for seq, event in recorded.events(queue):
                 self._known[event.id] = (queue, seq, event)
+
+    def until(self, ts: int) -> list[Step]:
+        """Return every decision up to a time, causes before effects, without notes."""
+        known = self._known.values()
+        return [Step(queue, seq, event) for queue, seq, event in known if event.ts <= ts]
 
     # --- what may be asked --------------------------------------------------------------------
 
@@ -148,39 +116,61 @@ class Explainer:
             explanation.notes.append(_why_nothing(found[2]))
         return explanation
 
-    def at(self, ts: int, symbol: str | None) -> Explanation:
-        """Return the last signal of a symbol at or before a market time, and what came of it.
+    def trade(self, text: str) -> Explanation:
+        """Return why a trade was opened and closed, by its number in the run.
 
         Raises:
-            Refusal: The strategy had said nothing by then.
+            Refusal: The run has no such trade.
         """
-        signals = [
-            item
-            for item in self._of(Signal)
-            if item[2].ts <= ts and symbol in (None, item[2].payload.to_json()["symbol"])
-        ]
-        if not signals:
-            raise Refusal(f"no signal stands before {clock_ms(ts)}.", "Ask for a later time.")
-        explanation = self.signal(signals[-1][2].id)
-        explanation.notes.append(
-            f"asked for {clock_ms(ts)}: this signal was the last one, and a HOLD stands until its "
-            "reason changes"
-        )
+        found = self._trace.trade(text)
+        trade = found.trade
+        numbers = [trade.close_fill_n, *([trade.open_fill_n] if trade.open_fill_n else [])]
+        explanation = self._story_of(found.text, numbers)
+        held_s = (trade.closed_ts - trade.opened_ts) / 1000
+        explanation.notes.append(f"held for {held_s:,.0f} s")
+        return explanation
+
+    def lot(self, text: str) -> Explanation:
+        """Return why a lot was opened and what closed it, by its number or its fill's id.
+
+        Raises:
+            Refusal: The run opened no such lot.
+        """
+        n = self._trace.lot(text)
+        closed = [item.trade for item in self._trace.trades if item.trade.open_fill_n == n]
+        numbers = [*sorted({trade.close_fill_n for trade in closed}, reverse=True), n]
+        return self._story_of(f"lot {n}, opened by fills:{n}", numbers)
+
+    def _story_of(self, subject: str, numbers: Sequence[int]) -> Explanation:
+        """Return the whole story of fills, the last one first; a line that is told is not again."""
+        explanation = Explanation(subject)
+        told: set[str] = set()
+        for n in numbers:
+            story = self._order_of(("fills", n, self._trace.fills[n - 1]))
+            explanation.steps += [step for step in story.steps if step.event.id not in told]
+            told |= {step.event.id for step in story.steps}
+            explanation.missing += story.missing
         return explanation
 
     def stop(self) -> Explanation:
-        """Return what stopped the run, what led to it, and that execution was silent after it.
+        """Return what ended the run and what led to it.
+
+        Of a STOP: its causes, the incidents before it, and that execution was silent after it. Of
+        a planned end: its announcement and what was decided from then on.
 
         Raises:
-            Refusal: The run was not stopped.
+            Refusal: Nothing ended the run: it is still going, or was interrupted.
         """
-        stops = [
+        ends = [
             ("stop_journal", seq, event)
             for seq, event in self._recorded.events("stop_journal")
-            if isinstance(event.payload, StopJournal) and event.payload.kind == "STOP"
+            if isinstance(event.payload, StopJournal) and event.payload.kind in ("STOP", "END")
         ]
+        stops = [end for end in ends if end[2].payload.to_json()["kind"] == "STOP"]
+        if not ends:
+            raise Refusal("nothing has ended this run: no STOP, no END.", "See: minibot status")
         if not stops:
-            raise Refusal("this run was not stopped.", "See how it ended: minibot report")
+            return self._planned_end(ends)
         explanation = Explanation(f"STOP {stops[0][2].payload.to_json()['reason_code']}")
         actions = [
             item for item in self._of(RiskAction) if item[2].payload.to_json()["action"] == "STOP"
@@ -188,6 +178,21 @@ class Explainer:
         self._walk(explanation, [*stops, *actions])
         explanation.steps += self._incidents_before(stops[0][2].ts)
         explanation.notes += self._silence(stops[0][2])
+        return explanation
+
+    def _planned_end(self, ends: Sequence[tuple[str, int, Event]]) -> Explanation:
+        code = str(ends[0][2].payload.to_json()["reason_code"])
+        explanation = Explanation(f"END {code}: a planned end, not a STOP")
+        announced = self._of(RunEnding)
+        begun = announced[0][2].ts if announced else ends[0][2].ts
+        later = [
+            item
+            for item in self._known.values()
+            if item[0] in ("order_intents", "fills") and item[2].ts >= begun
+        ]
+        self._walk(explanation, [*ends, *reversed(later), *announced])
+        if not later:
+            explanation.notes.append("nothing had to be closed: no order and no fill came after it")
         return explanation
 
     # --- walking ------------------------------------------------------------------------------
@@ -217,7 +222,8 @@ class Explainer:
             if event.id in seen:
                 continue
             seen.add(event.id)
-            explanation.steps.append(Step(queue, seq, event, tuple(notes_of(event))))
+            notes = (*notes_of(event), *self._trace.notes(event))
+            explanation.steps.append(Step(queue, seq, event, notes))
             for cause_id in event.cause_ids or ():
                 cause = self._known.get(cause_id)
                 if cause is not None:
@@ -314,45 +320,6 @@ class Explainer:
 
 
 # --- words ------------------------------------------------------------------------------------
-
-
-def notes_of(event: Event) -> list[str]:
-    """Return why an event says what it says: meaning of its reason, values against thresholds."""
-    payload = event.payload.to_json()
-    notes = []
-    reason = REASONS.get(str(payload.get("reason_code")))
-    if reason is not None:
-        notes.append(f"{reason.code}: {reason.meaning}")
-    if isinstance(event.payload, Fill):
-        touch = f"bid {payload.get('bid')}, ask {payload.get('ask')}"
-        latency = f"modelled latency {payload.get('latency_market_ms')} ms"
-        notes.append(f"met {touch}, displayed {payload.get('displayed_qty')}; {latency}")
-    notes += [check_line(check) for check in payload.get("checks") or ()]
-    headroom = payload.get("headroom") or {}
-    if headroom:
-        left = ", ".join(f"{name} {value}" for name, value in headroom.items())
-        notes.append(f"left of the limits: {left}")
-    return [plain(note) for note in notes]
-
-
-def check_line(check: JsonObject) -> str:
-    """Return one named value against its threshold."""
-    verdict = "ok  " if check["passed"] else "FAIL"
-    return f"{verdict} {check['name']:<24} {check['value']:>16}  against {check['threshold']}"
-
-
-def explanation_lines(explanation: Explanation) -> list[str]:
-    """Return an explanation for people: effect first, then cause by cause, each with its place."""
-    lines = [explanation.subject]
-    for step in explanation.steps:
-        lines.append("")
-        lines.append(f"{step.place}  {clock_ms(step.event.ts)}  {step.event.type}")
-        lines.append(f"    {event_text(step.event)}")
-        lines.append(f"    id {step.event.id}")
-        lines += [f"      {note}" for note in step.notes]
-    lines += [f"\nnot found: cause {cause_id}" for cause_id in explanation.missing]
-    lines += [f"\n{note}" for note in explanation.notes]
-    return lines
 
 
 def _why_nothing(signal: Event) -> str:

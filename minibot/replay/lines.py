@@ -9,7 +9,8 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from minibot.events.model import Event, JsonObject
+from minibot.events.model import Event, Fill, JsonObject
+from minibot.events.reasons import REASONS
 
 TEXT_LENGTH_MAX: Final = 300
 LEVELS_SHOWN: Final = 1
@@ -36,6 +37,31 @@ def event_text(event: Event) -> str:
     payload = event.payload.to_json()
     tell = _TELLERS.get(event.type)
     return plain(tell(payload) if tell is not None else _fields(payload))
+
+
+def notes_of(event: Event) -> list[str]:
+    """Return why an event says what it says: meaning of its reason, values against thresholds."""
+    payload = event.payload.to_json()
+    notes = []
+    reason = REASONS.get(str(payload.get("reason_code")))
+    if reason is not None:
+        notes.append(f"{reason.code}: {reason.meaning}")
+    if isinstance(event.payload, Fill):
+        touch = f"bid {payload.get('bid')}, ask {payload.get('ask')}"
+        latency = f"modelled latency {payload.get('latency_market_ms')} ms"
+        notes.append(f"met {touch}, displayed {payload.get('displayed_qty')}; {latency}")
+    notes += [check_line(check) for check in payload.get("checks") or ()]
+    headroom = payload.get("headroom") or {}
+    if headroom:
+        left = ", ".join(f"{name} {value}" for name, value in headroom.items())
+        notes.append(f"left of the limits: {left}")
+    return [plain(note) for note in notes]
+
+
+def check_line(check: JsonObject) -> str:
+    """Return one named value against its threshold."""
+    verdict = "ok  " if check["passed"] else "FAIL"
+    return f"{verdict} {check['name']:<24} {check['value']:>16}  against {check['threshold']}"
 
 
 def failed_checks(checks: Sequence[Mapping[str, Any]] | None) -> list[Mapping[str, Any]]:

@@ -9,11 +9,13 @@ import pytest
 
 from minibot.kernel.errors import Refusal
 from minibot.replay.engine import Recorded
-from minibot.replay.explain import Explainer, Explanation, explanation_lines, notes_of
+from minibot.replay.explain import Explainer
+from minibot.replay.explanation import Explanation, explanation_lines
+from minibot.replay.lines import notes_of
 from minibot.replay.lookup import event_at, events_with_ids
 from tests.runs import ShortRun, raw_events, verb
 
-PLACE = re.compile(r"^([a-z_]+):([0-9]+)  \d\d:\d\d:\d\d\.\d{3}  [a-z_]+$", re.MULTILINE)
+PLACE = re.compile(r"^([a-z_]+):([0-9]+)  \d\d:\d\d:\d\d\.\d{3}(?: UTC)?  [a-z_]+$", re.MULTILINE)
 
 
 @pytest.fixture(scope="module")
@@ -140,26 +142,13 @@ def test_hold_says_that_nothing_came_of_it_and_why(
     assert any("HOLD asks for nothing" in note for note in explanation.notes)
 
 
-def test_time_finds_the_last_signal_at_or_before_it(
-    short_run: ShortRun, explainer: Explainer
-) -> None:
-    """For every signal: asked at its own time it is the answer, a millisecond before it is not."""
-    signals = raw_events(short_run.run_dir, "signals")
-    for event in signals[1:]:
-        same_time = [other["id"] for other in signals if other["ts"] == event["ts"]]
+def test_planned_end_is_explained_by_its_announcement(explainer: Explainer) -> None:
+    """How a run ended can always be asked, also when nothing stopped it."""
+    explanation = explainer.stop()
 
-        assert explainer.at(event["ts"], "BTCUSDT").subject == f"signal {same_time[-1]}"
-        assert explainer.at(event["ts"] - 1, None).subject != f"signal {event['id']}"
-    with pytest.raises(Refusal):
-        explainer.at(signals[0]["ts"] - 1, None)
-    with pytest.raises(Refusal):
-        explainer.at(signals[-1]["ts"], "ETHUSDT")
-
-
-def test_run_without_a_stop_is_told_so(explainer: Explainer) -> None:
-    """There is no story of a stop that never was."""
-    with pytest.raises(Refusal):
-        explainer.stop()
+    assert explanation.subject.startswith("END ")
+    assert "stop_journal" in types(explanation)
+    assert "run_ending" in types(explanation)
 
 
 def test_lookup_by_number_and_by_id_agree_with_the_file(short_run: ShortRun) -> None:
@@ -193,7 +182,7 @@ def test_explain_verb_takes_the_last_fill_by_itself(short_run: ShortRun) -> None
 
 
 @pytest.mark.parametrize(
-    "question", [("--fill", "nope"), ("--order", "nope"), ("--at", "25:00"), ("--stop",)]
+    "question", [("--fill", "nope"), ("--order", "nope"), ("--at", "25:00"), ("--trade", "99")]
 )
 def test_explain_verb_refuses_what_it_cannot_find_with_a_remedy(
     question: tuple[str, ...], short_run: ShortRun
