@@ -15,8 +15,8 @@ from minibot.gates.smoke_run import PROFILE
 from minibot.kernel.files import ensure_folder, write_hashed
 from minibot.runtime.clock import wall_ms
 from minibot.runtime.config import load_config
+from minibot.runtime.deployed import code_sha256
 from minibot.runtime.paths import PROJECT
-from minibot.watchdog.preflight import code_sha256
 
 HELP = "run a gate: runtime_smoke, schema, atomic_io, ai_isolation or all"
 EXAMPLE = "minibot gate all"
