@@ -7,8 +7,8 @@ import argparse
 from minibot.cli.output import show
 from minibot.cli.selection import var_of
 from minibot.report.readiness import Need, needs
+from minibot.runtime.deployed import code_sha256
 from minibot.runtime.paths import PROJECT
-from minibot.watchdog.preflight import code_sha256
 
 HELP = "what is missing for the next step: gates, a real night, 30 days, no limit passed"
 EXAMPLE = "minibot ready"
