@@ -36,6 +36,7 @@ KINDS: Final = (CUT, SHUFFLE, REPLACE)
 DECK: Final = 64
 # How far another price lies from the true one: two percent, either way.
 CHANGE_BPS_MAX: Final = 200
+STEPS_MIN: Final = 3
 BPS: Final = 10_000
 # What holds a price or a quantity in the messages of the venue.
 _AMOUNTS: Final = frozenset("pqbBaA")
@@ -43,12 +44,19 @@ _LEVELS: Final = frozenset(("b", "a", "bids", "asks"))
 
 
 @dataclass(frozen=True, slots=True)
-class Shown:
-    """Which prices of a bar that is still going the market has shown already."""
+class Seen:
+    """What was seen already of a bar that is still going.
 
-    is_open: bool = False
+    Attributes:
+        prices: The bids so far; with the first of them the open is known.
+        is_low, is_high: Whether the lowest, the highest of the bar is among them.
+        is_close: Whether the last of them is the bar's last.
+    """
+
+    prices: tuple[int, ...] = ()
     is_low: bool = False
     is_high: bool = False
+    is_close: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,13 +66,13 @@ class Alteration:
     Attributes:
         kind: One of `KINDS`.
         seed: Of everything that is drawn.
-        shown: By symbol, of the bar that is going at `ts`; nothing where it is missing.
+        seen: By symbol, of the bar that is going at `ts`; nothing where it is missing.
     """
 
     ts: int
     kind: str
     seed: int = 0
-    shown: Mapping[str, Shown] = field(default_factory=dict)
+    seen: Mapping[str, Seen] = field(default_factory=dict)
 
     def candles(self, symbol: str, step: int, candles: Iterable[Candle]) -> Iterator[Candle]:
         """Yield the bars of a symbol as they are after the moment; `step` is its increment."""
@@ -74,9 +82,9 @@ class Alteration:
             if candle.end_ts <= self.ts:
                 yield candle
             elif candle.open_ts <= self.ts:
-                yield _hidden(candle, self.shown.get(symbol, Shown()), step, random)
+                yield _hidden(candle, self.seen.get(symbol, Seen()), step, random)
             elif self.kind == REPLACE:
-                yield _hidden(candle, Shown(), step, random)
+                yield _hidden(candle, Seen(), step, random)
             elif self.kind == SHUFFLE:
                 later.append(candle)
                 if len(later) == DECK:
@@ -154,20 +162,20 @@ class _CutRoots:
             yield root
 
 
-def _hidden(candle: Candle, shown: Shown, step: int, random: Random) -> Candle:
-    """Return a bar that agrees with what is shown of it and with nothing else."""
+def _hidden(candle: Candle, seen: Seen, step: int, random: Random) -> Candle:
+    """Return a bar that agrees with what is seen of it and with nothing else."""
 
-    def moved(price: int) -> int:
-        bps = random.choice((-1, 1)) * random.randint(1, CHANGE_BPS_MAX)
-        return max(step, price * (BPS + bps) // BPS // step * step)
+    def beyond(price: int, sign: int) -> int:
+        # Past what is seen by more than a touch is wide, so that it is passed here too.
+        bps = random.randint(CHANGE_BPS_MAX // 10, CHANGE_BPS_MAX)
+        moved = price * (BPS + sign * bps) // BPS // step * step + sign * STEPS_MIN * step
+        return max(step, moved)
 
-    opened = candle.open if shown.is_open else moved(candle.open)
-    known = [opened]
-    known += [candle.low] if shown.is_low else []
-    known += [candle.high] if shown.is_high else []
-    low = candle.low if shown.is_low else min(*known, moved(min(known)))
-    high = candle.high if shown.is_high else max(*known, moved(max(known)))
-    close = low + random.randint(0, (high - low) // step) * step
+    opened = candle.open if seen.prices else beyond(candle.open, random.choice((-1, 1)))
+    low = candle.low if seen.is_low else beyond(min((opened, *seen.prices)), -1)
+    high = candle.high if seen.is_high else beyond(max((opened, *seen.prices)), 1)
+    close = low + random.randint(0, max(0, high - low) // step) * step
+    close = candle.close if seen.is_close else close
     volume = max(1, candle.volume * random.randint(1, 3 * BPS) // BPS)
     return candle._replace(open=opened, high=high, low=low, close=close, volume=volume)
 

@@ -89,8 +89,10 @@ class Intrabar:
             if following == price and at < closed:
                 continue
             touch = self._touch(following)
-            for level, passed in self._passed(before[0], touch[0], at, watch):
-                yield from self._shown((level, level + touch[1] - touch[0]), passed, lag, watch)
+            for level in self._passed(before[0], touch[0], watch):
+                # Half way in time, wherever the price goes on to: when says nothing of how far.
+                halfway = self._at + (at - self._at) // 2
+                yield from self._shown((level, level + self._spread(level)), halfway, lag, watch)
             yield from self._shown(touch, at, lag, watch)
             before, price = touch, following
 
@@ -103,21 +105,20 @@ class Intrabar:
 
     def _touch(self, price: int) -> tuple[int, int]:
         """Return bid and ask around a price."""
-        step = self._rules.price_step
-        spread = div_up(price * self._model.spread_bps, BPS * PERCENT)
-        spread = max(step, div_up(spread, step) * step)
+        step, spread = self._rules.price_step, self._spread(price)
         bid = max(step, (price - spread // 2) // step * step)
         return bid, bid + spread
 
-    def _passed(self, start: int, end: int, at: int, watch: Watch) -> list[tuple[int, int]]:
-        """Return the levels between two bids with their times, in the order of the way."""
+    def _spread(self, price: int) -> int:
+        step = self._rules.price_step
+        spread = div_up(price * self._model.spread_bps, BPS * PERCENT)
+        return max(step, div_up(spread, step) * step)
+
+    def _passed(self, start: int, end: int, watch: Watch) -> list[int]:
+        """Return the levels between two bids, in the order of the way."""
         low, high = min(start, end), max(start, end)
         levels = [level for level in watch.levels(self._symbol) if low < level < high]
-        began, way = self._at, high - low
-        return [
-            (level, began + (at - began) * abs(level - start) // way)
-            for level in sorted(levels, reverse=end < start)
-        ]
+        return sorted(levels, reverse=end < start)
 
     def _shown(self, touch: tuple[int, int], at: int, lag: int, watch: Watch) -> Iterator[Root]:
         """Yield a tick, and again the same for whoever has an order on its way because of it."""

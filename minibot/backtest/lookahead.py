@@ -22,7 +22,7 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from minibot.backtest.alteration import KINDS, Alteration, Shown, altered
+from minibot.backtest.alteration import KINDS, Alteration, Seen, altered
 from minibot.backtest.driver import run_backtest
 from minibot.backtest.jobs import Job
 from minibot.backtest.result import Derived
@@ -38,8 +38,8 @@ MakeCores = Callable[[JsonObject], Mapping[str, Core]]
 OnDone = Callable[[int, int], None]
 
 DIGEST_BYTES: Final = 16
-DECISIONS: Final = 40
-RANDOM: Final = 8
+DECISIONS: Final = 24
+RANDOM: Final = 4
 TOLD_MAX: Final = 5
 MARKET: Final = "market"
 
@@ -169,8 +169,8 @@ class _Base:
         ]
         return _trace(self.market.digests[:count], derived)
 
-    def shown(self, ts: int) -> dict[str, Shown]:
-        """Return, by symbol, what the market has shown at a moment of the bar that is going."""
+    def seen(self, ts: int) -> dict[str, Seen]:
+        """Return, by symbol, what was seen at a moment of the bar that is going."""
         length = self.market.interval_ms
         start = ts - ts % length
         prices: dict[str, list[tuple[int, int]]] = {}
@@ -181,7 +181,7 @@ class _Base:
             if isinstance(root.payload, MarketTick):
                 price = parse_amount(root.payload.price)
                 prices.setdefault(root.payload.symbol, []).append((root.ts, price))
-        return {symbol: _shown(listed, ts) for symbol, listed in prices.items()}
+        return {symbol: _seen(listed, ts) for symbol, listed in prices.items()}
 
 
 def check_lookahead(
@@ -210,7 +210,7 @@ def check_lookahead(
     seed = job.config.seed
     moments = _moments(base, decisions, random_moments, seed)
     probes = [
-        Probe(job, Alteration(ts, kind, seed, base.shown(ts)), make_cores) for ts, kind in moments
+        Probe(job, Alteration(ts, kind, seed, base.seen(ts)), make_cores) for ts, kind in moments
     ]
     verdict = Verdict(len({ts for ts, _ in moments}), _decision_count(base, moments))
     for probe, trace in zip(probes, in_parallel(trace_of, probes, jobs), strict=True):
@@ -223,6 +223,18 @@ def check_lookahead(
     return verdict
 
 
+_opened: dict[str, MarketSource] = {}
+
+
+def _market_of(job: Job) -> MarketSource:
+    """Return the market of a job; the last one opened in this process is kept, files are slow."""
+    key = repr(job)
+    if key not in _opened:
+        _opened.clear()
+        _opened[key] = job.open()
+    return _opened[key]
+
+
 def trace_of(probe: Probe) -> Trace:
     """Return what happens up to a probe's moment over the altered data."""
     market, derived = _altered_run(probe, keeps=False)
@@ -231,7 +243,7 @@ def trace_of(probe: Probe) -> Trace:
 
 def _altered_run(probe: Probe, *, keeps: bool) -> tuple[_Watched, list[Derived]]:
     ts, config = probe.change.ts, probe.job.config
-    source = probe.job.open()
+    source = _market_of(probe.job)
     market = _Watched(altered(source, probe.change), ts, source.end_ms)
     market.keeps = keeps
     result = run_backtest(market, config, cores=probe.make_cores(config.raw))
@@ -263,7 +275,7 @@ def _decision_count(base: _Base, moments: Sequence[tuple[int, str]]) -> int:
 
 
 def _has_bars(source: MarketSource) -> bool:
-    """Whether any part of a market is made of bars; then what they have shown is noted."""
+    """Whether any part of a market is made of bars; then what is seen of them is noted."""
     parts = getattr(source, "sources", None)
     if parts is not None:
         return any(_has_bars(part) for part in parts)
@@ -271,12 +283,13 @@ def _has_bars(source: MarketSource) -> bool:
     return hasattr(source, "series") or (inner is not None and _has_bars(inner))
 
 
-def _shown(prices: Sequence[tuple[int, int]], ts: int) -> Shown:
-    past = [price for at, price in prices if at <= ts]
+def _seen(prices: Sequence[tuple[int, int]], ts: int) -> Seen:
+    past = tuple(price for at, price in prices if at <= ts)
     if not past:
-        return Shown()
+        return Seen()
     whole = [price for _, price in prices]
-    return Shown(True, min(past) == min(whole), max(past) == max(whole))
+    is_close = all(price == past[-1] for price in whole[len(past) :])
+    return Seen(past, min(past) == min(whole), max(past) == max(whole), is_close)
 
 
 # --- what differs -----------------------------------------------------------------------------
