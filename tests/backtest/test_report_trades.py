@@ -1,0 +1,112 @@
+"""Trades: what they earned and why they were entered and left; groups and stretches of them."""
+
+from __future__ import annotations
+
+import pytest
+
+from minibot.backtest.groups import grouped
+from minibot.backtest.trades import trades_of
+from minibot.events.lots import Lot
+from minibot.events.model import BUY, SELL
+from tests.backtest.results import DAY, HOUR, MINUTE, START, ResultMaker, Trip, made, many, reviewed
+
+WON = Trip(HOUR, 2 * HOUR, "100", "150")
+LOST = Trip(3 * HOUR, 4 * HOUR, "150", "130", entry="reversion_oversold", exit="stop_loss")
+
+
+def test_trade_knows_its_reasons_and_its_exact_result() -> None:
+    """Entry is the signal's reason, exit the risk action's; the result is net of both fees."""
+    won, lost = trades_of(made([WON, LOST]))
+
+    assert (won.number, won.entry_reason, won.exit_reason) == (1, "momentum_up", "take_profit")
+    assert (lost.entry_reason, lost.exit_reason) == ("reversion_oversold", "stop_loss")
+    # 0.01 at 100 and 150, twice 0.1 of fees: 0.5 - 0.2.
+    assert won.to_json()["net"] == "0.30000000"
+    assert lost.to_json()["net"] == "-0.40000000"
+    assert won.to_json()["return"] == "0.300000"
+    assert won.held_ms == HOUR
+
+
+def test_open_trade_has_no_result_and_counts_nowhere() -> None:
+    """What is still held is listed as open, and no figure of closed trades knows it."""
+    review = reviewed([WON, Trip(5 * HOUR, None, "100", "0")])
+
+    assert review.trades[1].exit_reason == "open"
+    assert review.trades[1].to_json()["net"] is None
+    assert review.figures["trades"] == 1
+    assert [group.name for group in review.by_exit()] == ["take_profit"]
+
+
+def test_position_carried_in_is_closed_by_its_sale() -> None:
+    """A night that took over a position has a trade without an entry of its own."""
+    maker = ResultMaker()
+    maker.result.carried = {"BTCUSDT": 1_000_000}
+    lot = Lot("BTCUSDT", 1_000_000, 100 * 10**8, 10**8, START, 0, "")
+    maker.result.performance.portfolio._lots["BTCUSDT"] = [lot]
+    maker.order(Trip(0, 0, "100", "120"), START, SELL)
+
+    (trade,) = trades_of(maker.result)
+    assert (trade.entry_reason, trade.exit_reason) == ("carried_in", "take_profit")
+    assert trade.is_closed
+
+
+def test_trade_of_two_entries_is_one_with_the_first_reason() -> None:
+    """A trip goes from flat to flat, whatever is added to it on the way."""
+    maker = ResultMaker()
+    maker.order(Trip(0, 0, "100", "0", entry="first"), START, BUY)
+    maker.order(Trip(0, 0, "110", "0", entry="second"), START + HOUR, BUY)
+    maker.order(Trip(0, 0, "0", "120", qty="0.02"), START + 2 * HOUR, SELL)
+
+    (trade,) = trades_of(maker.result)
+    assert trade.entry_reason == "first"
+    assert trade.to_json()["entry_price"] == "105.00000000"
+    assert trade.to_json()["fills"] == 3
+
+
+def test_trades_and_performance_agree_on_every_result() -> None:
+    """The table and the exact figures of a night come to the same trips."""
+    result = many(200, 20)
+
+    nets = sorted(trade.net for trade in trades_of(result) if trade.is_closed)
+    assert nets == sorted(result.performance.trips)
+
+
+@pytest.mark.parametrize("name", ["by_symbol", "by_entry", "by_exit"])
+def test_groups_add_up_to_the_whole(name: str) -> None:
+    """Every closed trade is in one group, and in one only."""
+    review = reviewed([WON, LOST, WON._replace(opened=5 * HOUR, closed=6 * HOUR, symbol="ETHUSDT")])
+    groups = getattr(review, name)()
+
+    assert sum(len(group.trades) for group in groups) == len(review.closed) == 3
+    assert sum(group.net for group in groups) == sum(trade.net for trade in review.closed)
+    assert [group.net for group in groups] == sorted((g.net for g in groups), reverse=True)
+
+
+def test_group_figures_by_hand() -> None:
+    """Two wins of 0.3 and a loss of 0.4."""
+    again = WON._replace(opened=5 * HOUR, closed=5 * HOUR + 3 * MINUTE)
+    (group,) = grouped(trades_of(made([WON, LOST, again])), lambda trade: "all")
+    shown = group.to_json()
+
+    assert (shown["trades"], shown["wins"], shown["losses"]) == (3, 2, 1)
+    assert shown["win_rate"] == "0.666667"
+    assert shown["net"] == "0.20000000"
+    assert shown["net_mean"] == "0.06666666"
+    assert (shown["net_max"], shown["net_min"]) == ("0.30000000", "-0.40000000")
+    assert shown["profit_factor"] == "1.500000"
+    assert shown["fees"] == "0.60000000"
+    assert shown["held_ms_mean"] == (HOUR + HOUR + 3 * MINUTE) // 3
+
+
+@pytest.mark.parametrize("kind", ["day", "week", "month"])
+def test_breakdown_holds_every_trade_once_and_adds_up_to_the_result(kind: str) -> None:
+    """Results of days, weeks or months add up to the whole; trades count where they closed."""
+    review = reviewed([WON, LOST._replace(closed=DAY), Trip(DAY, 40 * DAY, "100", "90")], days=45)
+    found = review.breakdown(kind)
+
+    performance = review.result.performance
+    assert sum(len(each.group.trades) for each in found) == 3
+    assert sum(each.period.pnl for each in found) == performance.equity - performance.equity_start
+    # A trade that closes as the day ends belongs to that day.
+    if kind == "day":
+        assert [len(each.group.trades) for each in found[:2]] == [2, 0]
