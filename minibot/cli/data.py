@@ -19,7 +19,7 @@ from minibot.events.order import TICKS as TICKS_QUEUE
 from minibot.exchanges.embedded.sources import find as find_source
 from minibot.exchanges.embedded.sources import open_source
 from minibot.exchanges.embedded.tape import DEMO_TAPE
-from minibot.kernel.errors import ConfigError
+from minibot.kernel.errors import ConfigError, Refusal
 from minibot.kernel.files import hash_file, read_hashed
 from minibot.replay.recorded import Recorded
 from minibot.runtime.config import load_config
@@ -65,19 +65,27 @@ def run(arguments: argparse.Namespace) -> int:
 def _check(arguments: argparse.Namespace) -> int:
     treatment = treatment_of(arguments)
     reports: list[DataReport] = []
+    refusals: list[str] = []
     with progress_bar("checking") as progress:
         paths = [path for word in arguments.inputs for path in data_files(find(word))]
+        names = {"symbol": arguments.symbol, "interval": arguments.interval}
         for number, path in enumerate(paths):
             progress(number, len(paths))
-            reports.append(
-                check(path, treatment, symbol=arguments.symbol, interval=arguments.interval)
-            )
+            try:
+                reports.append(check(path, treatment, **names))
+            except Refusal as refusal:
+                if len(paths) == 1:
+                    raise
+                refusals.append(refusal.message)
     refused = [report for report in reports if report.refused(treatment)]
     lines = [line for report in reports for line in report.lines()]
-    if refused:
-        lines.append(f"{len(refused)} of {len(reports)} files are refused as they are")
-    show(arguments, [report.to_json() for report in reports], lines)
-    return TROUBLE if refused else FINE
+    lines += [f"{text}\n  cannot be read" for text in refusals]
+    if refused or refusals:
+        count = len(refused) + len(refusals)
+        lines.append(f"{count} of {len(paths)} files are refused as they are")
+    document = [report.to_json() for report in reports]
+    show(arguments, {"files": document, "unreadable": refusals}, lines)
+    return TROUBLE if refused or refusals else FINE
 
 
 def _convert(arguments: argparse.Namespace) -> int:

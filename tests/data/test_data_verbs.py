@@ -29,9 +29,22 @@ def test_data_check_tells_what_is_in_a_file_and_exits_by_its_trouble(tmp_path: P
 
     assert (fine.code, both.code, settled.code) == (0, 1, 0)
     assert "30 rows" in fine.out
-    assert [report["is_clean"] for report in both.document] == [True, False]
-    (trouble,) = both.document[1]["troubles"]
+    assert [report["is_clean"] for report in both.document["files"]] == [True, False]
+    (trouble,) = both.document["files"][1]["troubles"]
     assert (trouble["code"], trouble["count"], trouble["places"][0]["row"]) == ("gaps", 2, 11)
+
+
+def test_data_check_of_a_folder_goes_on_after_a_file_that_is_none(tmp_path: Path) -> None:
+    """What cannot be read is named among the others and fails the check."""
+    write_rows(tmp_path / "BTCUSDT-1m-a.csv", GOOD)
+    (tmp_path / "BTCUSDT-1m-b.csv").write_text("time,last\n1,2\n")
+    write_rows(tmp_path / "BTCUSDT-1m-c.csv", GOOD)
+
+    said = verb(tmp_path, "data", "check", str(tmp_path), "--json")
+
+    assert said.code == 1
+    assert [report["rows"] for report in said.document["files"]] == [30, 30]
+    assert "BTCUSDT-1m-b.csv" in said.document["unreadable"][0]
 
 
 @pytest.mark.parametrize(
