@@ -77,7 +77,7 @@ class BarSource:
         self._instrument = self._rules()
         self.assumptions = _assumptions(series, self._model)
         if self._end_ts <= self.origin_ms:
-            raise nothing_in(span, self)
+            raise nothing_in(series.name, series.first_ts, series.end_ts)
 
     def _rules(self) -> Instrument:
         series = self.series

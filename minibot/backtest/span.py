@@ -97,7 +97,7 @@ class Part:
         self.source = source
         self._warmup_bars = warmup_bars
         if self.end_ms is not None and self.end_ms <= self.origin_ms:
-            raise nothing_in(span, source)
+            raise nothing_in(source.name, source.origin_ms, source.end_ms)
 
     def roots(self, watch: Watch = NOBODY) -> Iterator[Root]:
         """Yield what lies in the span, after what a start needs of the time before."""
@@ -153,10 +153,10 @@ def as_history(bar: Bar) -> Bar:
     return history
 
 
-def nothing_in(span: Span, source: MarketSource) -> Refusal:
-    """Return the refusal of a span in which a source has nothing."""
-    has = f"{date_clock(source.origin_ms)} to "
-    has += "no end" if source.end_ms is None else date_clock(source.end_ms)
+def nothing_in(name: str, origin_ms: int, end_ms: int | None) -> Refusal:
+    """Return the refusal of a span in which a source has nothing, with the time that it has."""
+    end = "no end" if end_ms is None else date_clock(end_ms)
     return Refusal(
-        f"{source.name}: nothing in the time range; it has {has} UTC.", "Take a part of that."
+        f"{name}: nothing in the time range; it has {date_clock(origin_ms)} to {end} UTC.",
+        "Take a part of that.",
     )

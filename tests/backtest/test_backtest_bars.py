@@ -1,0 +1,166 @@
+"""A backtest over bars: what is decided at a close is filled later, stops at their own price."""
+
+from __future__ import annotations
+
+from functools import cache
+from itertools import pairwise
+
+from minibot.backtest.bars import BarSource
+from minibot.backtest.driver import run_backtest
+from minibot.backtest.portfolio import Merged
+from minibot.backtest.result import BacktestResult
+from minibot.events.model import Bar, Fill, MarketTick, OrderIntent, RiskAction
+from minibot.events.money import parse_amount
+from tests.backtest.markets import MINUTE_MS, START_MS, UNIT, bar_profile, candle, series, walk
+
+BARS = walk(1200)
+
+
+@cache
+def result(*sets: str, count: int = 1200) -> BacktestResult:
+    """Return the backtest of the walk."""
+    config = bar_profile(*sets)
+    return run_backtest(BarSource(series(BARS[:count]), config), config)
+
+
+def test_entry_is_filled_at_the_open_after_the_bar_it_was_decided_on() -> None:
+    """Never at the close that made the decision, and at the modelled ask."""
+    done = result()
+    opens = {bar.open_ts: bar.open for bar in BARS}
+    entries = [
+        e for e in done.of("fills") if isinstance(e.payload, Fill) and e.payload.side == "BUY"
+    ]
+    signals = {event.id: event for event in done.of("signals")}
+    intents = {event.id: event for event in done.of("order_intents")}
+
+    assert entries
+    for event in entries:
+        causes = [cause for cause in event.cause_ids or () if cause in intents]
+        decided = next(
+            signals[cause].ts for cause in intents[causes[0]].cause_ids or () if cause in signals
+        )
+        fill = event.payload
+        assert isinstance(fill, Fill)
+        assert event.ts > decided
+        assert event.ts - decided < MINUTE_MS
+        price = opens[decided]
+        assert 0 <= parse_amount(fill.price) - price <= price // 10_000 + UNIT // 100
+
+
+def test_stop_and_target_are_sold_at_their_own_price_or_the_open_beyond_it() -> None:
+    """No exit by target gets more than its target, but where the market opened above it."""
+    done = result('risk.stop_atr_mult="1.0"', 'risk.take_profit_atr_mult="1.0"')
+    actions = {event.id: event.payload for event in done.of("risk_actions")}
+    intents = {event.id: event for event in done.of("order_intents")}
+    open_ms = {bar.open_ts + 50 for bar in BARS} | {bar.open_ts + 100 for bar in BARS}
+    kinds = set()
+    for event in done.of("fills"):
+        fill = event.payload
+        if not isinstance(fill, Fill) or fill.side != "SELL":
+            continue
+        intent = next(intents[cause] for cause in event.cause_ids or () if cause in intents)
+        action = next(actions[cause] for cause in intent.cause_ids or () if cause in actions)
+        assert isinstance(action, RiskAction)
+        if action.reason_code not in ("stop_loss", "take_profit"):
+            continue
+        level = parse_amount((action.checks or ())[0].threshold)
+        kinds.add(action.reason_code)
+        if intent.ts in open_ms:
+            continue
+        assert parse_amount(fill.price) == level
+
+    assert kinds == {"stop_loss", "take_profit"}
+
+
+def test_stop_comes_before_a_target_in_the_same_bar() -> None:
+    """One bar that spans both sells at the stop."""
+    done = result('risk.stop_atr_mult="2.0"', 'risk.take_profit_atr_mult="2.0"', count=1000)
+    entry = next(e for e in done.of("fills") if isinstance(e.payload, Fill))
+    assert isinstance(entry.payload, Fill)
+    index = (entry.ts - START_MS) // MINUTE_MS
+    price = parse_amount(entry.payload.price) / UNIT
+    wild = candle(index + 1, (BARS[index].close / UNIT, price * 1.02, price * 0.98, price))
+    flat = [candle(index + 2 + n, (price,) * 4) for n in range(3)]
+    calm = candle(index, (BARS[index].open / UNIT,) * 3 + (BARS[index].close / UNIT,))
+    low, high = sorted((calm.open, calm.close))
+    calm = calm._replace(low=low, high=high)
+    config = bar_profile('risk.stop_atr_mult="2.0"', 'risk.take_profit_atr_mult="2.0"')
+    bars = [*BARS[:index], calm, wild, *flat]
+    again = run_backtest(BarSource(series(bars), config), config)
+    exits = [
+        event.payload.reason_code
+        for event in again.of("risk_actions")
+        if isinstance(event.payload, RiskAction)
+        and event.payload.action == "EXIT"
+        and wild.open_ts <= event.ts < wild.end_ts
+    ]
+
+    assert exits == ["stop_loss"]
+
+
+def test_what_is_open_at_the_end_is_closed_as_a_night_closes_it() -> None:
+    """With `portfolio.at_end` close nothing is held when the source ends; with carry it may be."""
+    fills = result().of("fills")
+    long = next(
+        entry.ts
+        for entry, leave in pairwise(fills)
+        if entry.payload.side == "BUY" and leave.ts - entry.ts > 2 * MINUTE_MS  # type: ignore[attr-defined]
+    )
+    count = (long - START_MS) // MINUTE_MS + 2
+    carried = result('portfolio.at_end="carry"', count=count)
+    closed = result(count=count)
+
+    assert carried.performance.portfolio.symbols() == ["BTCUSDT"]
+    assert not closed.performance.portfolio.symbols()
+    reasons = [
+        a.reason_code for e in closed.of("risk_actions") if isinstance(a := e.payload, RiskAction)
+    ]
+    assert "end_exit" in reasons
+
+
+def test_hard_limit_of_risk_stops_the_backtest_with_its_reason() -> None:
+    """As it stops a night: no intent after it, and the reason stands in the result."""
+    done = result('risk.night_loss_soft="0.4"', 'risk.night_loss_hard="0.5"')
+
+    assert done.stop
+    last = done.derived[-1].event.payload
+    assert isinstance(last, RiskAction)
+    assert last.action == "STOP"
+    assert done.to_ts < BARS[-1].end_ts
+
+
+def test_portfolio_merges_by_time_with_one_clock() -> None:
+    """Two series are one market: each symbol trades, one beat a time, the same order every time."""
+    config = bar_profile()
+
+    def both() -> Merged:
+        parts = [
+            BarSource(series(walk(400, 1)), config),
+            BarSource(series(walk(400, 2, around=2000.0), symbol="ETHUSDT"), config),
+        ]
+        return Merged(parts)
+
+    roots = list(both().roots())
+    beats = [root.ts for root in roots if root.payload.TYPE == "beat"]
+    one, two = run_backtest(both(), config), run_backtest(both(), config)
+
+    assert [root.ts for root in roots] == sorted(root.ts for root in roots)
+    assert len(beats) == len(set(beats)) == 400
+    assert one.digest == two.digest
+    symbols = {
+        e.payload.symbol for e in one.of("order_intents") if isinstance(e.payload, OrderIntent)
+    }
+    assert symbols == {"BTCUSDT", "ETHUSDT"}
+
+
+def test_chart_and_equity_have_a_point_for_each_bar() -> None:
+    """What is drawn are the file's own bars."""
+    done = result(count=100)
+    drawn = done.prices["BTCUSDT"]
+
+    assert len(drawn) == 100
+    assert [bar.ts for bar in drawn] == [bar.open_ts for bar in BARS[:100]]
+    assert len(done.equity) == 100
+    assert done.inputs["bar"] == 106
+    assert Bar.TYPE in done.inputs
+    assert MarketTick.TYPE in done.inputs

@@ -1,0 +1,136 @@
+"""Night and backtest are one: in the night's order every event is the same, byte for byte."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from minibot.backtest.driver import run_backtest
+from minibot.backtest.parity import ARRIVAL_ORDER, CLASSES
+from minibot.backtest.recorded_run import RULE, RunSource
+from minibot.backtest.result import BacktestResult
+from minibot.kernel import canonical
+from minibot.replay.recorded import Recorded
+from minibot.replay.rule_order import rule_order
+from minibot.replay.together import run_together
+from minibot.report.recount import Recount
+from minibot.runtime.config import config_with
+from tests.replay.forged import Event, cut, edited
+from tests.runs import ShortRun, raw_events, verb
+
+DERIVED = ("signals", "risk_actions", "order_intents", "order_results", "fills")
+
+
+def night(run_dir: Path, order: str = "logged", *sets: str) -> BacktestResult:
+    """Return the backtest of a run."""
+    recorded = Recorded.open(run_dir)
+    source = RunSource(recorded, f"run:{run_dir}", order)
+    return run_backtest(source, config_with(recorded.manifest.config, sets))
+
+
+def dearer(event: Event) -> None:
+    """A fill whose fee is a little higher than it was."""
+    event["payload"]["fee"] = event["payload"]["fee"][:-1] + "9"
+
+
+@pytest.mark.row("D-05", "D-24")
+def test_backtest_of_a_night_has_the_nights_own_events(short_run: ShortRun) -> None:
+    """Signals, actions, intents, results and fills, every field of them."""
+    done = night(short_run.run_dir)
+
+    for queue in DERIVED:
+        recorded = raw_events(short_run.run_dir, queue)
+        assert [json.loads(canonical.encode(e.to_json())) for e in done.of(queue)] == recorded
+        assert recorded
+
+
+def test_backtest_of_a_night_has_the_nights_figures(short_run: ShortRun) -> None:
+    """Equity, drawdown and round trips are those of the morning report."""
+    done = night(short_run.run_dir)
+
+    recount = Recount(Recorded.open(short_run.run_dir))
+    assert done.performance.to_json() == recount.performance.to_json()
+    assert done.inputs == {name: recount.types[name] for name in done.inputs}
+
+
+def test_cores_together_need_nothing_derived_from_the_record(short_run: ShortRun) -> None:
+    """What one core makes is what the next one takes."""
+    together = run_together(Recorded.open(short_run.run_dir))
+
+    assert together.is_identical
+    assert not together.stuck
+    assert [made.event.tick_seq for made in together.made] == sorted(
+        made.event.tick_seq or 0 for made in together.made
+    )
+
+
+def test_changed_profile_or_rule_order_goes_by_rule(short_run: ShortRun) -> None:
+    """For what did not happen there is no logged order; both drivers of rule order agree."""
+    recorded = Recorded.open(short_run.run_dir)
+    by_rule = night(short_run.run_dir, RULE)
+    changed = night(short_run.run_dir, "logged", "strategy.score_min=100")
+
+    assert by_rule.digest == rule_order(recorded, recorded.manifest.config).digest
+    assert not by_rule.assumptions
+    assert len(changed.of("fills")) < len(by_rule.of("fills"))
+
+
+@pytest.mark.row("D-24")
+def test_parity_of_a_night_is_the_same_and_classes_every_difference_to_rule_order(
+    short_run: ShortRun,
+) -> None:
+    """Exit 0; each event is either the same in rule order or has its assumption named."""
+    said = verb(short_run.var, "parity", short_run.run_id, "--json", "--all")
+    document = said.document
+
+    assert said.code == 0
+    assert document["identical"]
+    counts = {queue: len(raw_events(short_run.run_dir, queue)) for queue in DERIVED}
+    same = {name: one["same"] for name, one in document["logged"]["queues"].items()}
+    assert same == counts
+    deviations = document["rule"]["deviations"]
+    assert {one["class"] for one in deviations} <= set(CLASSES)
+    of_night = [one for one in deviations if one["night"] is not None]
+    assert sum(document["rule"]["same"].values()) + len(of_night) == sum(counts.values())
+    for one in deviations:
+        assert one["fields"]
+        assert one["class"] != ARRIVAL_ORDER or one["events_overtaken"] > 0
+
+
+def test_parity_of_an_edited_fill_exits_1_and_names_it(short_run: ShortRun, tmp_path: Path) -> None:
+    """One fee that the night did not pay: the event, the field and both values."""
+    forged = edited(short_run, tmp_path, "fills", 2, dearer)
+    said = verb(short_run.var, "parity", str(forged), "--json")
+
+    difference = said.document["logged"]["difference"]
+    assert said.code == 1
+    assert (difference["queue"], difference["seq"]) == ("fills", 2)
+    assert list(difference["fields"]) == ["payload.fee"]
+    refused = verb(
+        short_run.var, "backtest", "--source", f"run:{forged}", "--no-keep", "--fills=touch"
+    )
+    assert refused.code == 1
+    assert "minibot parity" in refused.err
+
+
+def test_parity_of_a_night_without_its_last_fill_exits_1(
+    short_run: ShortRun, tmp_path: Path
+) -> None:
+    """An event that the cores make and the record lacks is told."""
+    forged = edited(short_run, tmp_path, "fills", 1, lambda event: None)
+    cut(forged, "fills")
+    said = verb(short_run.var, "parity", str(forged))
+
+    assert said.code == 1
+    assert "fills: logged line" in said.err
+
+
+def test_parity_of_a_stopped_night_is_the_same_up_to_its_stop(stopped_run: ShortRun) -> None:
+    """A STOP ends both at the same event."""
+    said = verb(stopped_run.var, "parity", stopped_run.run_id)
+    done = night(stopped_run.run_dir)
+
+    assert said.code == 0, said.out
+    assert done.stop

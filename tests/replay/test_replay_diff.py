@@ -1,0 +1,88 @@
+"""What would have been different: the first divergence, field by field, and what came of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from minibot.replay.diff import diff_runs, rerun_with
+from minibot.replay.recorded import Recorded
+from tests.replay.forged import Event, edited
+from tests.runs import ShortRun, verb
+
+
+def held(event: Event) -> None:
+    """A signal that was a HOLD instead."""
+    event["payload"]["side"] = "HOLD"
+
+
+def test_unchanged_profile_decides_the_same(short_run: ShortRun) -> None:
+    """Rule order against rule order: nothing differs, not even a value."""
+    diff = rerun_with(Recorded.open(short_run.run_dir), [])
+
+    assert diff.is_same
+    assert diff.value is None
+    assert not diff.changed
+    assert diff.one.figures() == diff.other.figures()
+
+
+@pytest.mark.row("D-24")
+def test_changed_profile_names_the_first_decision_that_differs_and_its_effect(
+    short_run: ShortRun,
+) -> None:
+    """The event, its fields, the state before it, and figures side by side; the run stays."""
+    before = {path: path.stat().st_mtime_ns for path in short_run.run_dir.rglob("*")}
+    said = verb(
+        short_run.var, "replay", short_run.run_id, "--set", "strategy.score_min=100", "--json"
+    )
+    document = said.document
+
+    assert said.code == 0
+    assert document["changed"]["strategy.score_min"] == {"one": 60, "other": 100}
+    first = document["first_decision"]
+    assert first["one"]["event"]["payload"]["side"] == "BUY"
+    assert first["other"]["event"]["payload"]["side"] == "HOLD"
+    assert "side" in first["fields"]
+    assert document["other"]["fills"] < document["one"]["fills"]
+    assert document["other"]["equity"] != document["one"]["equity"]
+    assert before == {path: path.stat().st_mtime_ns for path in short_run.run_dir.rglob("*")}
+
+
+def test_changed_profile_shows_in_what_the_cores_differed_before(short_run: ShortRun) -> None:
+    """Another RSI period is another state long before it is another decision."""
+    diff = rerun_with(Recorded.open(short_run.run_dir), ["strategy.rsi_period=5"])
+
+    assert diff.decision is not None
+    assert any("rsi" in path for path in diff.decision.states)
+
+
+def test_profile_that_is_none_is_refused_with_exit_4(short_run: ShortRun) -> None:
+    """The key and what is allowed."""
+    said = verb(short_run.var, "replay", short_run.run_id, "--set", "strategy.rsi_perod=5")
+
+    assert said.code == 4
+    assert "rsi_period" in said.err
+
+
+def test_runs_that_decided_the_same_are_the_same(short_run: ShortRun) -> None:
+    """A run against itself."""
+    said = verb(short_run.var, "diff", short_run.run_id, short_run.run_id)
+
+    assert said.code == 0
+    assert "decisions the same" in said.out
+
+
+def test_runs_that_part_name_the_first_decision(short_run: ShortRun, tmp_path: Path) -> None:
+    """One event that says otherwise: its place and its field, exit 1."""
+    recorded = Recorded.open(short_run.run_dir)
+    seq = next(s for s, e in recorded.events("signals") if e.payload.to_json()["side"] == "BUY")
+    forged = edited(short_run, tmp_path, "signals", seq, held)
+    diff = diff_runs(recorded, Recorded.open(forged))
+
+    assert diff.market.startswith("the same")
+    assert diff.decision is not None
+    assert diff.decision.one is not None
+    assert diff.decision.one.seq == seq
+    assert diff.decision.fields == {"side": ("BUY", "HOLD")}
+    assert verb(short_run.var, "diff", short_run.run_id, str(forged)).code == 1
