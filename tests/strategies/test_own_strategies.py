@@ -1,0 +1,525 @@
+"""Own strategies: what is refused and where, what is kept, and that a run proves what decided."""
+
+from __future__ import annotations
+
+import hashlib
+import subprocess
+import sys
+from collections import deque
+from collections.abc import Iterator
+from decimal import Decimal
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from minibot.cli.main import run as cli
+from minibot.events.model import BUY, SELL, Fill, JsonObject, RunOpening
+from minibot.events.money import amount_text
+from minibot.events.portfolio import Portfolio
+from minibot.features.ema import Ema
+from minibot.kernel.canonical import decode, encode
+from minibot.kernel.errors import ConfigError, MinibotError, RunStop
+from minibot.runtime import own_source
+from minibot.runtime.config import load_config
+from minibot.strategies import chosen
+from minibot.strategies.bars import BarSeries, ClosedBar
+from minibot.strategies.keeping import kept, put_back
+from minibot.strategies.own import own_strategy
+from minibot.strategies.position import Position
+from minibot.strategies.source_check import source_findings
+from minibot.strategies.trial import PROFILE, SYMBOL, Trial, findings
+
+EXAMPLES = ["skeleton", "ema_cross"]
+HEAD = '''"""A strategy for a test."""
+
+from minibot.strategies.protocol import Needs, Strategy, buy, hold, sell, whole
+
+
+class Mine(Strategy):
+    """Says what the test wants."""
+
+'''
+
+
+def written(folder: Path, body: str, name: str = "mine") -> Path:
+    """Write a strategy whose class has this body; the body begins in line 9."""
+    indented = "\n".join(f"    {line}" if line else "" for line in body.splitlines())
+    path = folder / f"{name}.py"
+    path.write_text(HEAD + indented + "\n", encoding="utf-8")
+    return path
+
+
+def on_tick(*lines: str) -> str:
+    """Return an `on_tick` with these lines; the first stands in line 10 of the file."""
+    return "\n".join(["def on_tick(self, tick, view):", *(f"    {line}" for line in lines)])
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_check_of_shipped_examples_finds_nothing(project: Path, name: str) -> None:
+    """What people begin with keeps to the rules itself."""
+    assert findings(project / "minibot" / "strategies" / "examples" / f"{name}.py") == []
+
+
+@pytest.mark.row("D-23")
+@pytest.mark.parametrize(
+    ("line", "what", "instead"),
+    [
+        ("import time", "imports time", "view.now"),
+        ("import os", "imports os", "PARAMETERS"),
+        ("from datetime import datetime", "imports datetime", "view.now"),
+        ("import random", "imports random", "chance"),
+        ("import numpy as np", "imports numpy", "minibot.features"),
+        ("import requests", "imports requests", "ticks, bars"),
+        ("import urllib.request", "imports urllib.request", "ticks, bars"),
+        ("import threading", "imports threading", "starts nothing"),
+        ("import ctypes", "imports ctypes", "starts nothing"),
+        ("import importlib", "imports importlib", "interpreter"),
+        ("import sys", "imports sys", "interpreter"),
+        ("from math import exp", "imports exp of math", "differ by machine"),
+        ("from minibot.kernel.files import write_atomic", "imports minibot.kernel.files", "docs"),
+        ("from collections import *", "imports * of collections", "name what"),
+        ("from . import other", "imports .", "docs"),
+        ("x = open('f')", "uses open", "PARAMETERS"),
+        ("x = eval('1')", "uses eval", "interpreter"),
+        ("exec('1')", "uses exec", "interpreter"),
+        ("x = __import__('os')", "uses __import__", "leads out"),
+        ("x = getattr(tick, 'price')", "uses getattr", "interpreter"),
+        ("x = hash('a')", "uses hash", "chance"),
+        ("x = id(tick)", "uses id", "chance"),
+        ("print(tick.price)", "uses print", "reason"),
+        ("x = input()", "uses input", "PARAMETERS"),
+        ("x = globals()", "uses globals", "interpreter"),
+        ("x = tick.__class__", "uses .__class__", "leads out"),
+        ("x = view._series", "uses the private ._series", "public"),
+        ("x = (lambda: 0).__globals__", "uses .__globals__", "leads out"),
+        ("x = self.on_bar.f_globals", "uses .f_globals", "leads out"),
+        ("global n", "changes the global n", "attribute of self"),
+        ("view.now = 3", "changes view", "nothing but its own"),
+        ("Mine.n = 3", "changes Mine", "nothing but its own"),
+        ("self.last = tick", "keeps the tick itself", "refilled"),
+        ("self.ticks.append(tick)", "keeps the tick itself", "refilled"),
+        ("x = tick.price ** 2", "uses **", "x * x"),
+        ("x = {tick.symbol, 'A'}", "makes a set", "tuple"),
+        ("x = set('ab')", "uses set", "tuple"),
+        ("async def f(): pass", "waits", "starts nothing"),
+        ("x = lambda a=[]: a", "has a default that every call shares", "tuple"),
+        ("x = (", "is no Python", "correct"),
+    ],
+)
+def test_check_names_line_and_what_to_use_instead(
+    tmp_path: Path, line: str, what: str, instead: str
+) -> None:
+    """A clock, chance, a file, the network, a way out: each with its line and the better way."""
+    text = written(tmp_path, on_tick(line)).read_text(encoding="utf-8")
+    found = [finding for finding in source_findings(text) if finding.what.startswith(what)]
+
+    assert found, source_findings(text)
+    assert found[0].line in (10, 11)
+    assert instead in found[0].instead
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("CACHE = {}", 9),
+        ("seen = []", 9),
+        ("try:\n    pass\nexcept Exception:\n    pass", 11),
+        ("def __getattr__(self, name): ...", 9),
+        ("def __del__(self): ...", 9),
+    ],
+)
+def test_check_refuses_what_symbols_would_share_and_what_hides(
+    tmp_path: Path, text: str, line: int
+) -> None:
+    """State beside the object would be mixed up between symbols and lost in a restart."""
+    found = source_findings(written(tmp_path, text).read_text(encoding="utf-8"))
+
+    assert [finding.line for finding in found] == [line]
+
+
+def test_check_lets_honest_code_pass(tmp_path: Path) -> None:
+    """Membership of a set, names that shadow builtins, int powers and own errors are fine."""
+    body = on_tick(
+        "open = tick.price",
+        "if view.status in {'TRADING', 'AUCTION_MATCH'} and open > 10 ** 2:",
+        "    total = sum([open, open], 0.0)",
+        "    return buy(f'{total:.2f} {max(open, 1.0)}')",
+        "try:",
+        "    return hold(str(1.0 / tick.qty))",
+        "except ZeroDivisionError:",
+        "    return None",
+    )
+
+    assert findings(written(tmp_path, body)) == []
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "import dataclasses; return hold(dataclasses.sys.version)",
+        "import typing; return hold(typing.sys.modules['os'].name)",
+        "import math as m; return hold(str(m.exp(1.0)))",
+        "import collections as c; return hold(str(c.abc))",
+        "from minibot.features import ema; return None",
+        "import minibot.features.ema as e; return hold(str(e.float_text.x))",
+    ],
+)
+def test_run_time_refuses_what_the_check_does_not_see(tmp_path: Path, line: str) -> None:
+    """What lies behind an allowed module is not there: it holds its allowed names alone."""
+    path = written(tmp_path, on_tick(line))
+    with pytest.raises(MinibotError):
+        Trial(path).trade(100.0)
+
+
+def test_sum_adds_from_left_to_right_on_every_python(tmp_path: Path) -> None:
+    """Python 3.12 adds floats with a correction; a strategy gets 3.11's plain sum on all."""
+    body = on_tick("return hold(repr(sum([0.1] * 10)))")
+    (decision,) = Trial(written(tmp_path, body)).trades([100.0])
+
+    assert decision.reason == "HOLD: 0.9999999999999999"
+
+
+@pytest.mark.parametrize(
+    ("lines", "told"),
+    [
+        (["x = 1", "return hold(str(1 / (tick.qty - 1.0)))"], "line 11: ZeroDivisionError"),
+        (["return 'BUY'"], "expected a Decision of buy, sell or hold, or None, found 'BUY'"),
+        (["return view.bars('1m')"], "view.bars('1m'): not declared"),
+    ],
+)
+def test_failure_of_a_strategy_stops_with_its_line(
+    tmp_path: Path, lines: list[str], told: str
+) -> None:
+    """An error that the same tick would raise again ends the run and names the place."""
+    trial = Trial(written(tmp_path, on_tick(*lines)))
+
+    with pytest.raises(RunStop) as caught:
+        trial.trade(100.0)
+    assert told in caught.value.detail
+
+
+def test_two_classes_or_none_are_refused(tmp_path: Path) -> None:
+    """Which of them should decide?"""
+    path = written(tmp_path, on_tick("return None"))
+    text = path.read_text(encoding="utf-8") + "\n\nclass Second(Mine):\n    pass\n"
+
+    for wrong, names in ((text, "Mine, Second"), ("x = 1\n", "none")):
+        digest = hashlib.sha256(wrong.encode()).hexdigest()
+        with pytest.raises(RunStop, match=f"expected one class .* found {names}"):
+            own_strategy("mine.py", wrong, digest)
+
+
+# --- parameters and what a profile chooses --------------------------------------------------------
+
+PARAMETERS = (
+    'PARAMETERS = (whole("fast", 3, low=1, high=9, what="x"),)\n\n'
+    "def __init__(self, settings):\n    self.fast = settings.whole('fast')\n\n"
+    + on_tick("return hold(f'{self.fast}')")
+)
+
+
+@pytest.mark.parametrize(
+    ("parameters", "told"),
+    [
+        ({"fats": 3}, "unknown parameter; nearest known parameter: fast"),
+        ({"fast": 10}, "allowed: a whole number from 1 to 9"),
+        ({"fast": True}, "allowed: a whole number from 1 to 9"),
+        ({"fast": "3"}, "allowed: a whole number from 1 to 9"),
+    ],
+)
+def test_parameters_that_a_strategy_does_not_declare_are_refused(
+    tmp_path: Path, parameters: dict[str, Any], told: str
+) -> None:
+    """Unknown names with the nearest known one, wrong values with what is allowed."""
+    path = written(tmp_path, PARAMETERS)
+    with pytest.raises(ConfigError) as caught:
+        Trial(path, **parameters)
+
+    assert told in caught.value.violations[0]
+
+
+def test_parameters_reach_the_strategy(tmp_path: Path) -> None:
+    """A value of the profile, else the declared default."""
+    path = written(tmp_path, PARAMETERS)
+    reasons = [trial.trades([100.0])[0].reason for trial in (Trial(path), Trial(path, fast=7))]
+
+    assert reasons == ["HOLD: 3", "HOLD: 7"]
+
+
+@pytest.mark.parametrize(
+    ("needs", "told"),
+    [
+        ("Needs(intervals=('5m',))", "add 5m"),
+        ("Needs(intervals=('1s',), history=500)", "set market.warmup_bars=500"),
+        ("Needs(symbols=('ETHUSDT',))", "ETHUSDT, which is not among binance.symbols"),
+    ],
+)
+def test_needs_that_the_profile_does_not_give_are_refused(
+    tmp_path: Path, needs: str, told: str
+) -> None:
+    """Nobody waits all night for bars that never come."""
+    path = written(tmp_path, f"@staticmethod\ndef needs(settings):\n    return {needs}")
+    with pytest.raises(ConfigError) as caught:
+        Trial(path)
+
+    assert told in caught.value.violations[0]
+
+
+def test_shipped_names_are_the_same_where_files_are_read_and_where_classes_are() -> None:
+    """A shipped name must never be looked for in a folder."""
+    assert sorted(own_source.SHIPPED) == sorted(chosen.SHIPPED)
+
+
+def test_unknown_strategy_is_refused_with_the_nearest_name(tmp_path: Path) -> None:
+    """And with the verb that makes one."""
+    written(tmp_path, on_tick("return None"), "dip_buyer")
+    sets = ["strategy.name=dip_bayer", f"strategy.folder={tmp_path}"]
+    with pytest.raises(ConfigError) as caught:
+        load_config(PROFILE, sets)
+
+    assert "nearest known strategy: dip_buyer" in caught.value.violations[0]
+    assert "minibot new-strategy dip_bayer" in caught.value.violations[0]
+
+
+@pytest.mark.parametrize("folder", ["minibot/strategies", "../elsewhere", ""])
+def test_folder_inside_the_package_or_out_of_the_way_is_refused(folder: str) -> None:
+    """Own code and the product's stay apart."""
+    with pytest.raises(ConfigError, match="violation"):
+        load_config(PROFILE, ["strategy.name=x", f"strategy.folder={folder}"])
+
+
+def test_source_given_by_hand_is_refused() -> None:
+    """What a manifest proves, nobody writes into a profile."""
+    with pytest.raises(ConfigError) as caught:
+        load_config(PROFILE, ["strategy.source.text=x"])
+
+    assert any("strategy.source" in violation for violation in caught.value.violations)
+
+
+def test_profile_holds_the_text_that_decides_whatever_becomes_of_the_file(tmp_path: Path) -> None:
+    """The run's own text decides in replay; a changed file is told, and another hash."""
+    path = written(tmp_path, on_tick("return buy('as it was')"))
+    sets = ["strategy.name=mine", f"strategy.folder={tmp_path}"]
+    before = load_config(PROFILE, sets).raw
+    assert own_source.change_since(before) == ""
+    path.write_text(path.read_text(encoding="utf-8").replace("as it was", "as it is"))
+    after = load_config(PROFILE, sets).raw
+
+    digest = hashlib.sha256(before["strategy"]["source"]["text"].encode()).hexdigest()
+    assert before["strategy"]["source"]["sha256"] == digest
+    assert "has changed since" in own_source.change_since(before)
+    assert _said(before) == "BUY: as it was"
+    assert _said(after) == "BUY: as it is"
+    hashes = {chosen.choose(raw).params_hash for raw in (before, after)}
+    assert len(hashes) == 2
+    path.unlink()
+    assert "is gone since" in own_source.change_since(before)
+
+
+def _said(raw: JsonObject) -> str:
+    cls = chosen.choose(raw).cls
+    answer = cls(chosen.choose(raw).settings).on_tick(None, None)  # type: ignore[arg-type]
+    assert answer is not None
+    return answer.reason
+
+
+def test_source_that_was_changed_in_the_manifest_is_refused(tmp_path: Path) -> None:
+    """The text has to hash to what stands beside it."""
+    written(tmp_path, on_tick("return None"))
+    raw = load_config(PROFILE, ["strategy.name=mine", f"strategy.folder={tmp_path}"]).raw
+    raw["strategy"]["source"]["text"] += "\n"
+
+    with pytest.raises(RunStop, match="expected sha256"):
+        chosen.choose(raw)
+
+
+# --- what comes back after a restart --------------------------------------------------------------
+
+SCALARS = (
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False)
+    | st.text(max_size=5)
+    | st.decimals(allow_nan=False, allow_infinity=False)
+    | st.fractions()
+)
+VALUES = st.recursive(
+    SCALARS,
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.lists(inner, max_size=3).map(tuple)
+        | st.lists(inner, max_size=3).map(lambda items: deque(items, maxlen=5))
+        | st.dictionaries(st.text(max_size=3) | st.integers(), inner, max_size=3)
+    ),
+    max_leaves=8,
+)
+
+
+class Owner:
+    """Anything with attributes."""
+
+
+@settings(max_examples=150, deadline=None)
+@given(value=VALUES)
+def test_kept_attribute_comes_back_equal_and_of_the_same_kind(value: Any) -> None:
+    """Through canonical JSON, to the last bit."""
+    one, other = Owner(), Owner()
+    one.value = value  # type: ignore[attr-defined]
+    other.gone = 3  # type: ignore[attr-defined]
+    put_back(other, decode(encode(kept(one))))
+
+    assert vars(other) == vars(one)
+    assert repr(vars(other)) == repr(vars(one))
+
+
+def test_kept_indicator_goes_on_with_the_same_numbers() -> None:
+    """Indicators of minibot.features need no code of the strategy."""
+    one, other = Owner(), Owner()
+    one.ema = Ema(3)  # type: ignore[attr-defined]
+    for price in (1.1, 2.2, 3.3, 4.4):
+        one.ema.update(price)  # type: ignore[attr-defined]
+    put_back(other, decode(encode(kept(one))))
+
+    assert other.ema.update(0.7) == one.ema.update(0.7)  # type: ignore[attr-defined]
+
+
+def test_own_dataclass_is_kept_and_a_stranger_is_refused_by_name(tmp_path: Path) -> None:
+    """What no snapshot can keep is said at the first one, not lost in silence."""
+    body = "def __init__(self, settings):\n    self.wish = Wish(1, 2.5)\n\n" + on_tick(
+        "self.wish = Wish(self.wish.n + 1, tick.price)", "return hold(f'{self.wish.n}')"
+    )
+    path = written(tmp_path, body)
+    text = path.read_text(encoding="utf-8").replace(
+        "\n\nclass Mine",
+        "\nfrom dataclasses import dataclass\n\n\n@dataclass(frozen=True)\nclass Wish:\n"
+        '    """A wish."""\n\n    n: int\n    price: float\n\n\nclass Mine',
+    )
+    path.write_text(text, encoding="utf-8")
+    trial = Trial(path)
+    trial.trade(100.0)
+    trial.restart()
+    assert trial.view.symbol == SYMBOL
+
+    path.write_text(text.replace("self.wish = Wish(1, 2.5)", "self.wish = iter([1])"))
+    with pytest.raises(RunStop, match=r"Mine\.wish holds a list_iterator"):
+        Trial(path).restart()
+
+
+# --- position and bars ----------------------------------------------------------------------------
+
+
+@settings(max_examples=80, deadline=None)
+@given(
+    orders=st.lists(
+        st.tuples(st.booleans(), st.integers(1, 10**9), st.integers(1, 10**12)), max_size=12
+    )
+)
+def test_position_has_the_quantity_and_average_price_of_the_portfolio(
+    orders: list[tuple[bool, int, int]],
+) -> None:
+    """What a strategy sees is what risk and the ledger reckon, to the last digit."""
+    portfolio = Portfolio.from_opening(RunOpening({"USDT": "9" * 20}, (), {}))
+    position = Position(SYMBOL)
+    for n, (is_buy, qty, price) in enumerate(orders):
+        if not is_buy:
+            qty = min(qty, portfolio.position_qty(SYMBOL))
+        if not qty:
+            continue
+        fill = Fill(
+            f"o{n}", f"c{n}", SYMBOL, BUY if is_buy else SELL, amount_text(qty),
+            amount_text(price), "0", "USDT", "TAKER",
+        )  # fmt: skip
+        portfolio.apply(fill, n)
+        position.apply(fill, "BTC")
+
+        held = portfolio.position_qty(SYMBOL)
+        assert Decimal(position.text) == Fraction(held, 10**8)
+        average = amount_text(portfolio.entry_price_avg(SYMBOL)) if held else ""
+        assert position.entry_price_avg_text == average
+
+
+def bar(n: int, close: float = 100.0) -> ClosedBar:
+    """The n-th bar of a minute."""
+    return ClosedBar("1m", n * 60_000, close, close, close, close, 1.0, True)
+
+
+def series_of(numbers: list[int]) -> list[int]:
+    series = BarSeries("1m", bars_max=4, hole_bars_max=2)
+    for number in numbers:
+        series.add(bar(number))
+    return [each.open_ts // 60_000 for each in series.bars]
+
+
+@pytest.mark.parametrize(
+    ("numbers", "expected"),
+    [
+        ([1, 2, 3], [1, 2, 3]),
+        ([1, 2, 3, 4, 5, 6], [3, 4, 5, 6]),
+        ([1, 2, 2, 1, 3], [1, 2, 3]),
+        ([1, 2, 5], [1, 2, 5]),
+        ([1, 2, 6], [6]),
+    ],
+)
+def test_bars_are_the_last_ones_in_order_each_once(numbers: list[int], expected: list[int]) -> None:
+    """Bounded by what was declared; a hole beyond the allowed length empties them."""
+    assert series_of(numbers) == expected
+
+
+def test_bar_that_cannot_be_empties_the_series() -> None:
+    """A price of zero is no price; what follows begins anew."""
+    series = BarSeries("1m", 4, 2)
+    series.add(bar(1))
+
+    assert not series.add(bar(2, close=0.0))
+    assert series.bars == ()
+
+
+# --- the verbs ------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def own_folder(tmp_path: Path) -> Iterator[Path]:
+    """A folder for strategies whose classes are forgotten afterwards."""
+    yield tmp_path / "strategies"
+    for name in [name for name in sys.modules if name.startswith("minibot_own_")]:
+        del sys.modules[name]
+
+
+@pytest.mark.parametrize("example", EXAMPLES)
+def test_new_strategy_writes_a_file_that_is_checked_and_a_test_that_passes(
+    own_folder: Path, project: Path, example: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """From nothing to a tested strategy in one command, and no second one over the first."""
+    command = ["new-strategy", "my_idea", "--from", example, "--folder", str(own_folder)]
+    assert cli(command) == 0
+    assert cli(command) == 2
+    assert cli(["strategy-check", str(own_folder / "my_idea.py")]) == 0
+    assert "may run, sha256" in capsys.readouterr().out
+
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(own_folder)],
+        cwd=project, capture_output=True, text=True, timeout=120, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout
+    assert "3 passed" in done.stdout
+    assert "class MyIdea(Strategy)" in (own_folder / "my_idea.py").read_text(encoding="utf-8")
+
+
+def test_strategy_check_finds_what_a_restart_would_lose(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A counter that `state` leaves out passes the lines; the trial with a restart finds it."""
+    body = (
+        "def __init__(self, settings):\n    self.box = [0]\n\n"
+        "def state(self):\n    return {}\n\ndef restore(self, state):\n    return None\n\n"
+        + on_tick("self.box[0] += 1", "return buy(f'tick {self.box[0]}')")
+    )
+    path = written(tmp_path, body)
+
+    assert cli(["strategy-check", str(path)]) == 1
+    assert "decides otherwise after a restart" in capsys.readouterr().out
