@@ -1,7 +1,8 @@
 """Recorded tapes as a source: `<receive ns> <message>` per line, gzip or plain text.
 
 A message is the combined-stream JSON as it came, or, unwrapped, the body of a REST depth answer
-or of exchangeInfo. The whole file is looked through once before anything is served (0.1 s for
+(which our recorder gives a field `symbol`) or of exchangeInfo; what else there is goes to nobody
+(docs/TAPES.md). The whole file is looked through once before anything is served (0.1 s for
 40,000 lines), so that a damaged tape is refused and not found out about in the middle of a night.
 """
 
@@ -87,6 +88,30 @@ def lines_of(path: Path) -> Iterator[bytes]:
             ) from error
 
 
+def split_line(
+    path: Path, number: int, line: bytes, brackets: tuple[bytes, ...] = (b"{}",)
+) -> tuple[int, bytes]:
+    """Return (receive ns, message) of one line.
+
+    Args:
+        path: For the message alone.
+        number: Of the line, from 1.
+        line: As read.
+        brackets: How a message may begin and end; a list is a message at some venues.
+
+    Raises:
+        Refusal: The line is none of a tape.
+    """
+    digits, _, message = line.rstrip().partition(b" ")
+    unit_ns = _NS_DIGITS.get(len(digits))
+    if unit_ns is None or not digits.isdigit() or message[:1] + message[-1:] not in brackets:
+        raise Refusal(
+            f"{path}: not a tape: line {number} is not `<receive ns> {{message}}`.",
+            "Name a recording such as tape:demo.",
+        )
+    return int(digits) * unit_ns, message
+
+
 @dataclass(slots=True)
 class _Scan:
     """What one look through the file finds."""
@@ -147,7 +172,7 @@ class Tape:
         for number, line in enumerate(lines_of(self._path), 1):
             if not line.strip():
                 continue
-            received_ns, message = self._split(number, line)
+            received_ns, message = split_line(self._path, number, line)
             at_ns = max(at_ns, received_ns)
             yield self._frame(at_ns, message)
 
@@ -171,22 +196,14 @@ class Tape:
         """Return whose snapshot it is: an unwrapped body does not name its symbol."""
         if len(self.facts.symbols) == 1:
             return self.facts.symbols[0]
-        update_id = orjson.loads(message)["lastUpdateId"]
+        body = orjson.loads(message)
+        if "symbol" in body:
+            return str(body["symbol"])
+        update_id = body["lastUpdateId"]
         for symbol, book in self.facts.opening_books.items():
             if book["recordedId"] == update_id:
                 return symbol
         return ""
-
-    def _split(self, number: int, line: bytes) -> tuple[int, bytes]:
-        """Return (receive ns, message) of one line."""
-        digits, _, message = line.rstrip().partition(b" ")
-        unit_ns = _NS_DIGITS.get(len(digits))
-        if unit_ns is None or not digits.isdigit() or message[:1] != b"{" or message[-1:] != b"}":
-            raise Refusal(
-                f"{self._path}: not a tape: line {number} is not `<receive ns> {{message}}`.",
-                "Name a recording such as tape:demo.",
-            )
-        return int(digits) * unit_ns, message
 
     def _scan(self) -> _Scan:
         scan = _Scan()
@@ -196,7 +213,7 @@ class Tape:
                 break
             if not line.strip():
                 continue
-            received_ns, message = self._split(number, line)
+            received_ns, message = split_line(self._path, number, line)
             scan.first_ns = scan.first_ns or received_ns
             scan.last_ns = max(scan.last_ns, received_ns)
             if message.startswith(_WRAPPED[1:]):
@@ -260,12 +277,12 @@ def _opening_books(scan: _Scan, symbols: tuple[str, ...]) -> dict[str, dict[str,
     for _, body in scan.snapshots:
         recorded_id = body["lastUpdateId"]
         # Update ids of two symbols are far apart; the nearest first diff tells whose it is.
-        symbol = min(
+        symbol = body.get("symbol") or min(
             (name for name in symbols if name in scan.first_diffs),
             key=lambda name: abs(scan.first_diffs[name]["U"] - recorded_id),
             default=None,
         )
-        if symbol is None or symbol in books:
+        if symbol not in scan.first_diffs or symbol in books:
             continue
         opening_id = min(recorded_id, scan.first_diffs[symbol]["U"] - 1)
         books[symbol] = {**body, "lastUpdateId": opening_id, "recordedId": recorded_id}
