@@ -16,12 +16,14 @@ from minibot.backtest.sweep import (
     sweep_lines,
 )
 from minibot.backtest.workers import default_jobs
+from minibot.cli.checking import add_check_flags, lookahead, startup
 from minibot.cli.output import progress_bar, show, shown_path
 from minibot.cli.selection import var_of
 from minibot.execution.fill_models import FILL_MODELS
 from minibot.report.figures import counted
 
 ALL_FILLS: Final = "all"
+JOBS_MAX: Final = 256
 
 
 def add_flags(command: argparse.ArgumentParser) -> None:
@@ -48,15 +50,27 @@ def add_flags(command: argparse.ArgumentParser) -> None:
     )
     command.add_argument(
         "--jobs",
-        type=int,
+        type=job_count,
         default=default_jobs(),
         metavar="N",
         help="how many processes to use (default: one for each core)",
     )
+    add_check_flags(command)
+
+
+def job_count(text: str) -> int:
+    """Return a number of processes, at least one."""
+    if not text.isdigit() or not 1 <= int(text) <= JOBS_MAX:
+        raise argparse.ArgumentTypeError(f"expected 1 to {JOBS_MAX}, found {text}")
+    return int(text)
 
 
 def search(arguments: argparse.Namespace, job: Job) -> int | None:
     """Do what was asked for instead of a plain backtest; None when nothing was."""
+    if arguments.lookahead_check is not None:
+        return lookahead(arguments, job)
+    if arguments.startup_check:
+        return startup(arguments, job)
     if arguments.sweep:
         return sweep(arguments, job)
     return None
