@@ -19,6 +19,7 @@ from minibot.cli.searching import ALL_FILLS, add_flags, search
 from minibot.cli.selection import add_profile
 from minibot.runtime.config import Config, config_with, load_config
 from minibot.runtime.paths import PROJECT
+from minibot.strategies.chosen import judge
 
 HELP = "run the same cores on history: tape, klines, columns, recorded run or made market"
 EXAMPLE = "minibot backtest --source tape:demo --set strategy.rsi_period=21"
@@ -76,5 +77,8 @@ def profile_of(arguments: argparse.Namespace, words: list[str]) -> Config:
     """Return the profile: the named one, or that of the night where a recorded run is taken."""
     recorded = run_of(words)
     if recorded is not None and arguments.config is DEFAULT_PROFILE:
-        return config_with(recorded.manifest.config, arguments.set)
-    return load_config(Path(arguments.config), arguments.set)
+        config = config_with(recorded.manifest.config, arguments.set)
+    else:
+        config = load_config(Path(arguments.config), arguments.set)
+    judge(config.raw)
+    return config

@@ -20,6 +20,7 @@ from minibot.replay.lookup import last_before
 from minibot.replay.recorded import Recorded
 from minibot.runtime.deployed import code_sha256
 from minibot.runtime.manifest import FORMAT, MANIFEST_FILE, Manifest
+from minibot.runtime.own_source import change_since
 from minibot.runtime.paths import PROJECT, Var
 from minibot.runtime.running import running_run
 
@@ -148,6 +149,8 @@ def _code_notices(manifest: Manifest) -> list[str]:
         notices.append(
             f"made by Python {manifest.python}, replayed by {platform.python_version()}."
         )
+    if change := change_since(manifest.config):
+        notices.append(f"{change}.")
     return notices
 
 
