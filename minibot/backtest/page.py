@@ -31,6 +31,7 @@ from minibot.report.markup import (
     heading,
     paragraph,
     section,
+    subheading,
     table,
     tile_row,
 )
@@ -132,7 +133,7 @@ def _prices(review: Review) -> Iterator[str]:
         trades = [trade for trade in review.trades if trade.symbol == symbol]
         values = named_values(signals, symbol)
         bars = result.prices[symbol]
-        yield f"<h3>{symbol}</h3>"
+        yield subheading(symbol)
         yield price_chart(
             *(symbol, bars, trades, values, result.from_ts, result.to_ts),
             dots=max(100, min(DOTS_MAX, DOTS_OF_ALL // (len(symbols) * VALUES_MAX))),

@@ -47,6 +47,11 @@ def section(title: str, body: str) -> str:
     return f"<section>\n<h2>{escape(title)}</h2>\n{body}\n</section>"
 
 
+def subheading(title: str) -> str:
+    """Return a heading within a section."""
+    return f"<h3>{escape(title)}</h3>"
+
+
 def folded(title: str, body: str) -> str:
     """Return a part that opens on a click; the body is HTML already."""
     return f"<details>\n<summary>{escape(title)}</summary>\n{body}\n</details>"

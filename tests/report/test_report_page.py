@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from html.parser import HTMLParser
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -11,36 +10,9 @@ from hypothesis import strategies as st
 
 from minibot.report.html import page
 from minibot.report.night import Night
+from tests.report.markup import Balance
 from tests.report.nights import opened, with_incident, with_stop
 from tests.runs import ShortRun, verb
-
-VOID = {"meta", "line", "circle", "path", "br", "img", "link"}
-
-
-class Balance(HTMLParser):
-    """Checks that what is opened is closed, and notes tags, attributes and text."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.stack: list[str] = []
-        self.tags: list[str] = []
-        self.attributes: list[tuple[str, str | None]] = []
-        self.text: list[str] = []
-        self.feed(text)
-        self.close()
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append(tag)
-        self.attributes += attrs
-        if tag not in VOID:
-            self.stack.append(tag)
-
-    def handle_endtag(self, tag: str) -> None:
-        if tag not in VOID:
-            assert self.stack.pop() == tag
-
-    def handle_data(self, data: str) -> None:
-        self.text.append(data)
 
 
 @pytest.fixture

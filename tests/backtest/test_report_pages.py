@@ -1,0 +1,192 @@
+"""Tables and page of a backtest: with no trade, one, thousands; nothing from outside, bounded."""
+
+from __future__ import annotations
+
+import re
+from decimal import Decimal
+
+import pytest
+
+from minibot.backtest import tables
+from minibot.backtest.curves import band_of, equity_curve, named_values
+from minibot.backtest.documents import document_of
+from minibot.backtest.page import page
+from minibot.backtest.result import BacktestResult
+from minibot.backtest.review import Review
+from minibot.events.model import JsonObject
+from minibot.kernel import canonical
+from tests.backtest.results import DAY, HOUR, START, Trip, made, many
+from tests.report.markup import Balance
+
+WON = Trip(HOUR, 2 * HOUR, "100", "150")
+LOST = Trip(3 * HOUR, 4 * HOUR, "150", "130", entry="reversion_oversold", exit="stop_loss")
+PAGE_BYTES_MAX = 2_000_000
+WIDTH = 100
+
+
+def told(*results: BacktestResult) -> tuple[dict[str, Review], JsonObject]:
+    """Return reviews by assumption and the document of them."""
+    names = ("touch", "worse", "queue")
+    reviews = {name: Review.of(result) for name, result in zip(names, results, strict=False)}
+    return reviews, document_of(reviews, ["generator:1"])
+
+
+RESULTS = {
+    "no trade": lambda: made(days=200),
+    "no market": lambda: made(equity=[], prices={}, to_ts=START),
+    "one trade": lambda: made([WON]),
+    "one open": lambda: made([Trip(HOUR, None, "100", "0")]),
+    "two": lambda: made([WON, LOST], days=20),
+    "stopped": lambda: made([LOST], stop="RISK_LIMIT"),
+    "many": lambda: many(400, 190),
+}
+
+
+@pytest.mark.parametrize("name", RESULTS)
+def test_tables_fit_a_hundred_columns_and_the_page_is_whole(name: str) -> None:
+    """Whatever came out can be read, in a terminal and in a browser."""
+    reviews, document = told(RESULTS[name]())
+    text = page(reviews, document)
+    parsed = Balance(text)
+
+    for kind in (None, "day", "week", "month"):
+        assert max(map(len, tables.lines(document, kind))) <= WIDTH
+    assert parsed.stack == []
+    assert not {"script", "link", "img", "iframe", "object"} & set(parsed.tags)
+    names = {name for name, _ in parsed.attributes}
+    assert not {"src", "href", "srcset", "onclick", "onload", "style"} & names
+    assert not re.search(r"\bnan\b|\binf\b|None", text.split("</style>")[1])
+
+
+def test_page_of_six_months_and_five_thousand_trades_is_small_and_complete() -> None:
+    """Under two megabytes; what is left out is said, and stands in the document."""
+    reviews, document = told(many(5000, 184))
+    text = page(reviews, document)
+
+    assert len(text.encode()) < PAGE_BYTES_MAX
+    assert "The first 4,000 are left out here" in text
+    assert len(document["trades"]) == 5000
+
+
+def test_equal_results_give_equal_bytes() -> None:
+    """Document, tables and page hold no clock, no path and no order that chance keeps."""
+    first, second = (told(many(50, 30), many(49, 30)) for _ in range(2))
+
+    assert canonical.encode(first[1]) == canonical.encode(second[1])
+    assert page(*first) == page(*second)
+
+
+def test_hostile_names_reach_the_page_as_text() -> None:
+    """A source or reason that looks like markup is shown, never obeyed."""
+    evil = '<script>alert("x")</script>'
+    text = page(*told(made([WON._replace(entry=evil, symbol=evil)], sources=(evil,))))
+
+    assert "<script" not in text
+    assert "&lt;script&gt;" in text
+
+
+def test_document_has_no_float_and_names_what_it_is_made_of() -> None:
+    """It is canonical: money and ratios are decimal strings."""
+    _, document = told(made([WON, LOST], days=20))
+
+    assert canonical.decode(canonical.encode(document)) == document
+    assert document["id"].startswith("nore-demo_20250101_20250121_")
+    assert document["files"] == {"generator:1": {}}
+    assert document["config"]["profile"] == "nore-demo"
+
+
+def test_id_changes_with_config_decisions_and_data_and_with_nothing_else() -> None:
+    """Two backtests are the same one exactly when config, data and decisions are."""
+    one = told(made([WON]))[1]["id"]
+
+    assert told(made([WON], elapsed_s=9.0))[1]["id"] == one
+    assert told(made([WON], digest="e" * 64))[1]["id"] != one
+    assert told(made([WON], sources=("tape:other",)))[1]["id"] != one
+    config = {**made().config, "seed": 2}
+    assert told(made([WON], config=config))[1]["id"] != one
+
+
+def test_band_shows_every_assumption_with_the_nights_own_first() -> None:
+    """Tables and page print each assumption's figures; the equity of all lies within the band."""
+    results = made([WON, LOST], days=20), made([LOST], days=20), made([WON], days=20)
+    reviews, document = told(*results)
+    shown = "\n".join(tables.lines(document))
+    text = page(reviews, document)
+
+    assert [each["name"] for each in document["band"]] == ["touch", "worse", "queue"]
+    assert re.search(r"touch +-0\.10", shown)
+    assert re.search(r"worse +-0\.40", shown)
+    assert re.search(r"queue +\+0\.30", shown)
+    assert 'class="band"' in text
+    assert "touch (a night&#x27;s own)" in text
+    band = band_of(results)
+    assert min(span.low for span in band) == min(r.performance.equity for r in results)
+    for span in band:
+        assert span.low <= span.high
+
+
+def test_one_assumption_alone_has_no_band() -> None:
+    """Nothing is drawn or said of a band that was not run."""
+    reviews, document = told(made([WON]))
+
+    assert 'class="band"' not in page(reviews, document)
+    assert "By fill assumption" not in "\n".join(tables.lines(document))
+
+
+def test_equity_curve_keeps_the_deepest_fall_of_thousands_of_points() -> None:
+    """Thinning hides no low: the picture's drawdown is that of all points."""
+    result = many(3000, 100)
+    high, deepest = result.performance.equity_start, 0
+    for point in result.equity:
+        high = max(high, point.equity)
+        deepest = max(deepest, high - point.equity)
+
+    points = equity_curve(result)
+    assert len(points) <= 600
+    assert max(point.drawdown for point in points) == deepest
+    assert points[-1].last == result.performance.equity
+
+
+def test_named_values_are_those_of_the_signals_and_only_what_moves() -> None:
+    """The chart's dots are the checks of the signals; a value that never moves is left out."""
+    result = made([WON, LOST])
+    values = named_values(result.of("signals"), "BTCUSDT")
+
+    assert list(values) == ["rsi"]
+    assert [(v.ts - START) // HOUR for v in values["rsi"]] == [1, 2, 3, 4]
+    assert [v.side for v in values["rsi"]] == ["BUY", "SELL", "BUY", "SELL"]
+    assert named_values(result.of("signals"), "ETHUSDT") == {}
+
+
+def test_best_and_worst_trades_are_in_order_and_on_the_right_side_of_zero() -> None:
+    """The best begin with the largest gain, the worst with the largest loss."""
+    _, document = told(many(300, 30))
+    best, worst = tables.best(document["trades"]), tables.worst(document["trades"])
+
+    gains = [Decimal(trade["net"]) for trade in best]
+    losses = [Decimal(trade["net"]) for trade in worst]
+    assert gains == sorted(gains, reverse=True)
+    assert gains == []  # A tenth of a percent never pays two fees of a tenth.
+    assert losses == sorted(losses)
+    assert losses[0] == min(Decimal(trade["net"]) for trade in document["trades"])
+
+
+def test_every_trade_marks_its_entry_and_its_exit_on_the_price() -> None:
+    """A triangle for each, and a tip that tells of the trade."""
+    text = page(*told(made([WON, LOST])))
+
+    entries = re.search(r'class="entry" d="([^"]*)"', text)
+    assert entries is not None
+    assert entries[1].count("M") == 2
+    assert text.count('class="tip"') == 2
+    assert "1: momentum_up 01:00:00 to take_profit 02:00:00, 0.30" in text
+
+
+def test_many_days_show_their_newest_and_say_what_is_left_out() -> None:
+    """A terminal shows sixty; --json has them all."""
+    _, document = told(made(days=100))
+    shown = tables.lines(document, "day")
+
+    assert "  The first 40 are left out here; --json has them all." in shown
+    assert len(document["breakdown"]["day"]) == 100
+    assert document["to_ts"] - document["from_ts"] == DAY * 100
