@@ -351,23 +351,34 @@ def finish(
     Raises:
         InvariantError: A draft names a later draft, or has no cause.
     """
+    return finish_of(drafts, cause.id, run_id=run_id, role=role, cmdline_hash=cmdline_hash)
+
+
+def finish_of(
+    drafts: Sequence[Draft], cause_id: str, *, run_id: str, role: str, cmdline_hash: str
+) -> list[tuple[str, Event]]:
+    """Return what `finish` does, by the id of the event that the step took.
+
+    Raises:
+        InvariantError: A draft names a later draft, or has no cause.
+    """
     events: list[tuple[str, Event]] = []
     for ordinal, draft in enumerate(drafts):
         causes: list[str] = []
-        for cause_id in draft.cause_ids:
-            if isinstance(cause_id, str):
-                causes.append(cause_id)
-            elif 0 <= cause_id < ordinal:
-                causes.append(events[cause_id][1].id)
+        for named in draft.cause_ids:
+            if isinstance(named, str):
+                causes.append(named)
+            elif 0 <= named < ordinal:
+                causes.append(events[named][1].id)
             else:
                 raise InvariantError(
-                    role, "NONDETERMINISM", f"draft {ordinal} names draft {cause_id} as its cause"
+                    role, "NONDETERMINISM", f"draft {ordinal} names draft {named} as its cause"
                 )
         if not causes:
             raise InvariantError(role, "NONDETERMINISM", f"draft {ordinal} has no cause")
         event = Event(
             ts=draft.ts,
-            id=derive_id(run_id, role, cause.id, ordinal),
+            id=derive_id(run_id, role, cause_id, ordinal),
             source=role,
             run_id=run_id,
             cmdline_hash=cmdline_hash,

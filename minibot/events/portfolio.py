@@ -102,13 +102,29 @@ class Portfolio:
         """Return the open lots of a symbol, oldest first."""
         return tuple(self._lots.get(symbol, ()))
 
+    def has_lots(self, symbol: str) -> bool:
+        """Return whether anything of a symbol is held."""
+        return symbol in self._lots
+
     def position_qty(self, symbol: str) -> int:
         """Return the quantity held, never negative."""
-        return sum(lot.qty for lot in self._lots.get(symbol, ()))
+        lots = self._lots.get(symbol)
+        if lots is None:
+            return 0
+        qty = 0
+        for lot in lots:
+            qty += lot.qty
+        return qty
 
     def position_cost(self, symbol: str) -> int:
         """Return what the open position cost, without fees."""
-        return sum(lot.cost for lot in self._lots.get(symbol, ()))
+        lots = self._lots.get(symbol)
+        if lots is None:
+            return 0
+        cost = 0
+        for lot in lots:
+            cost += lot.cost
+        return cost
 
     def entry_price_avg(self, symbol: str) -> int:
         """Return the average price of what is open, rounded up; 0 when flat."""
@@ -123,7 +139,10 @@ class Portfolio:
 
     def exposure(self, marks: Mapping[str, int]) -> int:
         """Return what all open positions are worth at the marks."""
-        return sum(self.position_value(symbol, marks.get(symbol)) for symbol in self._lots)
+        worth = 0
+        for symbol in self._lots:
+            worth += self.position_value(symbol, marks.get(symbol))
+        return worth
 
     def equity(self, asset: str, marks: Mapping[str, int]) -> int:
         """Return cash in the quote asset plus what is open at the marks."""

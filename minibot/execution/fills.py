@@ -19,6 +19,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from minibot.events.exact_tick import ExactTick, place_id
 from minibot.events.model import BUY, Book, JsonObject, MarketTick
 from minibot.events.money import amount_text, parse_amount
 from minibot.events.numbers import round_down
@@ -37,21 +38,37 @@ class Touch:
 
     def __init__(self) -> None:
         """Start with nothing displayed; `id`, `seq` and `ts` are those of the last tick."""
-        self.bid = self.bid_qty = self.bid_taken = 0
-        self.ask = self.ask_qty = self.ask_taken = 0
-        self.id = ""
-        self.seq = 0
-        self.ts = 0
+        self.bid: int = 0
+        self.bid_qty: int = 0
+        self.bid_taken: int = 0
+        self.ask: int = 0
+        self.ask_qty: int = 0
+        self.ask_taken: int = 0
+        self.id: str = ""
+        self.seq: int = 0
+        self.ts: int = 0
 
-    def take(self, tick: MarketTick, event_id: str, seq: int, ts: int) -> None:
-        """Take over a tick; a side whose price or size changed shows its whole size again."""
-        bid, bid_qty = parse_amount(tick.bid), parse_amount(tick.bid_qty)
-        ask, ask_qty = parse_amount(tick.ask), parse_amount(tick.ask_qty)
-        if (bid, bid_qty) != (self.bid, self.bid_qty):
-            self.bid, self.bid_qty, self.bid_taken = bid, bid_qty, 0
-        if (ask, ask_qty) != (self.ask, self.ask_qty):
-            self.ask, self.ask_qty, self.ask_taken = ask, ask_qty, 0
-        self.id, self.seq, self.ts = event_id, seq, ts
+    def take(self, tick: ExactTick, seq: int) -> bool:
+        """Take over a tick; a side whose price or size changed shows its whole size again.
+
+        Returns:
+            Whether a price is another one than before.
+        """
+        self.id = tick.id
+        self.seq = seq
+        self.ts = tick.ts
+        is_moved = False
+        if tick.bid != self.bid or tick.bid_qty != self.bid_qty:
+            is_moved = tick.bid != self.bid
+            self.bid = tick.bid
+            self.bid_qty = tick.bid_qty
+            self.bid_taken = 0
+        if tick.ask != self.ask or tick.ask_qty != self.ask_qty:
+            is_moved = is_moved or tick.ask != self.ask
+            self.ask = tick.ask
+            self.ask_qty = tick.ask_qty
+            self.ask_taken = 0
+        return is_moved
 
     @property
     def is_usable(self) -> bool:
@@ -85,7 +102,7 @@ class Touch:
             name: amount_text(getattr(self, name))
             for name in ("bid", "bid_qty", "bid_taken", "ask", "ask_qty", "ask_taken")
         }
-        return data | {"id": self.id, "seq": self.seq, "ts": self.ts}
+        return data | {"id": self.id or place_id(self.seq), "seq": self.seq, "ts": self.ts}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Touch:

@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from minibot.events.exact_tick import ExactTick
 from minibot.events.ids import derive_id
 from minibot.events.ledger import Ledger
 from minibot.events.model import (
@@ -88,6 +89,10 @@ class PaperExecutorNoreV1:
         self._instruments: dict[str, Instrument] = {}
         self._rules: dict[str, OrderRules] = {}
         self._touches: dict[str, Touch] = {}
+        # Ticks of one symbol come in rows: the last touch found is most often the next one.
+        self._tick: ExactTick = ExactTick()
+        self._symbol: str = ""
+        self._touch: Touch | None = None
         self._marks: dict[str, int] = {}
         self._orders: list[Order] = []
         self._client_order_ids: dict[str, int] = {}
@@ -106,7 +111,8 @@ class PaperExecutorNoreV1:
         """
         payload = event.payload
         if isinstance(payload, MarketTick):
-            return self._on_tick(payload, seq, event, now)
+            self._tick.fill(payload, event)
+            return self.on_tick(self._tick, seq, now) or []
         if isinstance(payload, OrderIntent):
             return self._on_intent(payload, event, now)
         if isinstance(payload, Beat):
@@ -119,6 +125,7 @@ class PaperExecutorNoreV1:
         elif isinstance(payload, Gap):
             # What the touch was before the gap says nothing; the next tick of the symbol does.
             self._touches.pop(payload.symbol, None)
+            self._touch = None
             self._fill_model.on_gap(payload.symbol)
         elif isinstance(payload, RunOpening):
             self._portfolio = Portfolio.from_opening(payload)
@@ -254,15 +261,33 @@ class PaperExecutorNoreV1:
 
     # --- the market ---------------------------------------------------------------------------
 
-    def _on_tick(self, tick: MarketTick, seq: int, event: Event, now: int) -> list[Draft]:
-        touch = self._touches.get(tick.symbol)
-        if touch is None:
-            touch = self._touches[tick.symbol] = Touch()
-        touch.take(tick, event.id, seq, event.ts)
-        if touch.is_usable:
+    def on_tick(self, tick: ExactTick, seq: int, now: int) -> list[Draft] | None:
+        """Take one tick at market time `now`; return what follows, None for nothing.
+
+        `step` calls it with the tick of an event, a backtest with one filled from columns.
+        """
+        touch = self._touch
+        if touch is None or tick.symbol != self._symbol:
+            touch = self._find(tick.symbol)
+        if touch.take(tick, seq) and 0 < touch.bid <= touch.ask:
             self._marks[tick.symbol] = mid_down(touch.bid, touch.ask)
         if not self._orders:
-            return []
+            return None
+        return self._on_market(touch, seq, tick.event(seq), now)
+
+    def _find(self, symbol: str) -> Touch:
+        touch = self._touches.get(symbol)
+        if touch is None:
+            touch = self._touches[symbol] = Touch()
+        self._symbol = symbol
+        self._touch = touch
+        return touch
+
+    def _on_market(self, touch: Touch, seq: int, event: Event, now: int) -> list[Draft]:
+        """Let the open orders of a symbol meet its tick."""
+        tick = event.payload
+        if not isinstance(tick, MarketTick):
+            raise InvariantError("execution", INVARIANT_BROKEN, f"{event.type} is no tick")
         drafts: list[Draft] = []
         self._fill_model.begin(tick)
         is_fresh = touch.is_usable and now - event.ts <= self._tick_age_ms_max

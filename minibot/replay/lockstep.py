@@ -12,12 +12,17 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from typing import Final
+from typing import Final, final
 
+from minibot.events.exact_tick import ExactTick
 from minibot.events.model import Draft, Event, JsonObject
-from minibot.events.order import CONTROL, TICKS, Core, finish
+from minibot.events.order import CONTROL, TICKS, Core, finish_of
 from minibot.events.roles import Roles
+from minibot.execution.paper_executor_nore_v1 import PaperExecutorNoreV1
 from minibot.replay.engine import CORE_ROLES, core_of
+from minibot.risk.core import RiskCore
+from minibot.strategies.core import StrategyCore
+from minibot.strategies.tick import Tick
 
 Take = Callable[[str, int, Event], None]
 
@@ -69,6 +74,14 @@ class Lockstep:
             queue: deque() for queue in QUEUE_ORDER
         }
         self._has_waiting = False
+        self._strategy: _Seat = seats[WORLD_ORDER[0]]
+        self._execution: _Seat = seats[WORLD_ORDER[1]]
+        self._risk: _Seat = seats[WORLD_ORDER[2]]
+        self._trio = _Trio.of(self.cores)
+
+    def strategy_tick(self, symbol: str) -> Tick | None:
+        """Return the tick of a symbol that `feed_tick` wants filled; None: feed events instead."""
+        return None if self._trio is None else self._trio.strategy.tick(symbol)
 
     def feed(self, queue: str, seq: int, event: Event) -> None:
         """Take one event of `market_ticks` or `control`, and all that follows from it."""
@@ -79,7 +92,49 @@ class Lockstep:
                 seat.now = now
             drafts = seat.step(queue, seq, event, seat.now)
             if drafts:
-                self._finish(seat, drafts, event)
+                self._finish(seat, drafts, event.id)
+        while self._has_waiting:
+            self._deliver()
+
+    def feed_tick(self, tick: Tick, exact: ExactTick, seq: int) -> None:
+        """Take one tick that is no event, line `seq` of `market_ticks`, and all that follows.
+
+        Args:
+            tick: The strategy's, filled; see `strategy_tick`.
+            exact: The same tick as risk and execution read it.
+            seq: Its line, were it written.
+
+        The same methods of the same cores as `feed` reaches, in the same order; the event is made
+        only where something follows from it.
+        """
+        trio = self._trio
+        if trio is None:
+            self.feed(TICKS, seq, exact.event(seq))
+            return
+        ts = tick.ts
+        seat = self._strategy
+        now = ts + seat.delay_ms
+        if now > seat.now:
+            seat.now = now
+        decision = trio.strategy.on_tick(tick, seat.now)
+        if decision is not None:
+            cause_id = exact.event_id(seq)
+            drafts = trio.strategy.drafts(tick.symbol, decision, ts, cause_id, seq)
+            self._finish(seat, drafts, cause_id)
+        seat = self._execution
+        now = ts + seat.delay_ms
+        if now > seat.now:
+            seat.now = now
+        met = trio.execution.on_tick(exact, seq, seat.now)
+        if met:
+            self._finish(seat, met, exact.event_id(seq))
+        seat = self._risk
+        now = ts + seat.delay_ms
+        if now > seat.now:
+            seat.now = now
+        judged = trio.risk.on_tick(exact, seq, seat.now)
+        if judged:
+            self._finish(seat, judged, exact.event_id(seq))
         while self._has_waiting:
             self._deliver()
 
@@ -93,19 +148,45 @@ class Lockstep:
                     seat.now = max(seat.now, event.ts + seat.delay_ms)
                     drafts = seat.step(queue, seq, event, seat.now)
                     if drafts:
-                        self._finish(seat, drafts, event)
+                        self._finish(seat, drafts, event.id)
                 return
         self._has_waiting = False
 
-    def _finish(self, seat: _Seat, drafts: Sequence[Draft], cause: Event) -> None:
-        for out, derived in finish(
-            drafts, cause, run_id=self.run_id, role=seat.name, cmdline_hash=seat.cmdline_hash
+    def _finish(self, seat: _Seat, drafts: Sequence[Draft], cause_id: str) -> None:
+        for out, derived in finish_of(
+            drafts, cause_id, run_id=self.run_id, role=seat.name, cmdline_hash=seat.cmdline_hash
         ):
             number = self._seqs[out] = self._seqs.get(out, 0) + 1
             self._take(out, number, derived)
             if out in self._waiting:
                 self._waiting[out].append((number, derived))
                 self._has_waiting = True
+
+
+@final
+class _Trio:
+    """The three cores by their classes, for calls without a look-up."""
+
+    __slots__ = ("execution", "risk", "strategy")
+
+    def __init__(
+        self, strategy: StrategyCore, execution: PaperExecutorNoreV1, risk: RiskCore
+    ) -> None:
+        self.strategy: StrategyCore = strategy
+        self.execution: PaperExecutorNoreV1 = execution
+        self.risk: RiskCore = risk
+
+    @staticmethod
+    def of(cores: Mapping[str, Core]) -> _Trio | None:
+        """Return the three, or None where one is of another class."""
+        strategy, execution, risk = (cores[name] for name in WORLD_ORDER)
+        if (
+            isinstance(strategy, StrategyCore)
+            and isinstance(execution, PaperExecutorNoreV1)
+            and isinstance(risk, RiskCore)
+        ):
+            return _Trio(strategy, execution, risk)
+        return None
 
 
 class _Seat:

@@ -30,9 +30,14 @@ class Budgets:
     def __init__(self, limits: Limits) -> None:
         """Start with nothing used; `open` sets where the run starts."""
         self._limits = limits
-        self._used = dict.fromkeys(BUDGETS, 0)
+        self._used: dict[str, int] = dict.fromkeys(BUDGETS, 0)
         self._opening_day = 0
         self._day = 0
+        # When the day after the last one rolled to begins; 0 asks for it anew.
+        self._midnight = 0
+        # The least equity at which no hard limit is exceeded, while all else stays as it is.
+        self._floor = 0
+        self._is_floor_known = False
         self._night_base = 0
         self._day_base = 0
         self._high_water_mark = 0
@@ -59,30 +64,39 @@ class Budgets:
             self._used[name] = amount
         self._opening_day = self._day = now // DAY_MS
         self._night_base = self._day_base = self._high_water_mark = self._equity = equity
+        self._is_floor_known = False
 
     def roll(self, now: int) -> None:
         """Start a new day when market time has passed midnight UTC."""
+        if now < self._midnight:
+            return
         day = now // DAY_MS
+        self._midnight = (day + 1) * DAY_MS
         if day > self._day:
             self._day = day
             self._day_base = self._equity
             self._day_notional = 0
+            self._is_floor_known = False
 
     def rebase(self, difference: int) -> None:
         """Move all bases: a carried lot met its first mark, which differs from its cost."""
         self._night_base += difference
         self._day_base += difference
         self._high_water_mark += difference
+        self._is_floor_known = False
 
     def on_equity(self, equity: int) -> None:
         """Take the equity of now."""
         self._equity = equity
-        self._high_water_mark = max(self._high_water_mark, equity)
+        if equity > self._high_water_mark:
+            self._high_water_mark = equity
+            self._is_floor_known = False
 
     def on_fill(self, portfolio: Portfolio) -> None:
         """Take what was bought so far from the portfolio."""
         self._night_notional = sum(day.entry_notional for day in portfolio.days.values())
         self._day_notional = portfolio.day(self._day).entry_notional
+        self._is_floor_known = False
 
     def on_order(self, now: int) -> None:
         """Count an order that is sent now."""
@@ -146,8 +160,27 @@ class Budgets:
             (limits.drawdown, self.drawdown()),
         )
 
+    def _equity_floor(self) -> int:
+        """Return the least equity at which neither loss nor drawdown exceeds its hard value."""
+        limits, high = self._limits, self._high_water_mark
+        night = self._used["night_loss"] + self._night_base - limits.night_loss.hard
+        day = self._carried("day_loss") + self._day_base - limits.day_loss.hard
+        whole = BPS * int(10**DRAWDOWN_PLACES)
+        drawdown = high - limits.drawdown.hard * high // whole if high > 0 else night
+        return max(night, day, drawdown)
+
     def breaches(self) -> list[Check]:
         """Return a failed check for every limit whose hard value is exceeded."""
+        limits = self._limits
+        if (
+            self._is_floor_known
+            and self._equity >= self._floor
+            and not limits.night_notional.is_breached(self.night_notional())
+            and not limits.day_notional.is_breached(self.day_notional())
+        ):
+            return []
+        self._floor = self._equity_floor()
+        self._is_floor_known = True
         return [
             breach(limit, value) for limit, value in self.measured() if limit.is_breached(value)
         ]

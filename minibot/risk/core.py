@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from minibot.events.exact_tick import ExactTick
 from minibot.events.model import (
     BUY,
     SELL,
@@ -54,7 +55,8 @@ class RiskCore:
 
     def __init__(self, config: JsonObject) -> None:
         """Take limits and exits from the resolved configuration; nothing is known of the world."""
-        self._situation = Situation(config)
+        self._situation: Situation = Situation(config)
+        self._tick: ExactTick = ExactTick()
 
     def step(self, queue: str, seq: int, event: Event, now: int) -> list[Draft]:
         """Return actions and intents because of one event; nothing more after a STOP.
@@ -62,11 +64,14 @@ class RiskCore:
         Raises:
             InvariantError: Something came before `run_opening`, or a state that cannot be.
         """
+        payload = event.payload
+        if isinstance(payload, MarketTick):
+            self._tick.fill(payload, event)
+            return self.on_tick(self._tick, seq, now) or []
         situation = self._situation
         if situation.is_stopped:
             return []
         situation.now = now
-        payload = event.payload
         if isinstance(payload, RunOpening):
             situation.positions.open(Portfolio.from_opening(payload))
             situation.budgets.open(payload.budgets_used, situation.positions.equity(), now)
@@ -74,14 +79,13 @@ class RiskCore:
         if not situation.positions.is_open:
             raise InvariantError("risk", INVARIANT_BROKEN, f"{event.type} before run_opening")
         situation.budgets.roll(now)
-        if isinstance(payload, MarketTick):
-            return self._on_tick(payload, seq, event)
         if isinstance(payload, Signal):
             return self._on_signal(payload, event)
         if isinstance(payload, Fill):
             return self._on_fill(payload, event)
         if isinstance(payload, RunEnding):
             situation.exits.ending_until = payload.until_ts
+            situation.exits.rouse()
             return leave_all(situation, event)
         if isinstance(payload, ExitPosition):
             return on_exit_position(situation, payload.symbol, event)
@@ -97,6 +101,7 @@ class RiskCore:
             situation.exits.on_bar(payload)
         elif isinstance(payload, Instrument):
             situation.positions.on_instrument(payload)
+            situation.exits.rouse()
         elif isinstance(payload, Gap):
             situation.positions.on_gap(payload.symbol)
         elif isinstance(payload, Halt):
@@ -113,22 +118,40 @@ class RiskCore:
             return on_sell(self._situation, signal, event)
         return []
 
-    def _on_tick(self, tick: MarketTick, seq: int, event: Event) -> list[Draft]:
+    def on_tick(self, tick: ExactTick, seq: int, now: int) -> list[Draft] | None:
+        """Take one tick at market time `now`; return what follows, None for nothing.
+
+        `step` calls it with the tick of an event, a backtest with one filled from columns.
+
+        Raises:
+            InvariantError: It came before `run_opening`.
+        """
         situation = self._situation
-        rebased = situation.positions.on_tick(tick, seq, event.ts)
+        if situation.is_stopped:
+            return None
+        situation.now = now
+        positions = situation.positions
+        if not positions.is_open:
+            raise InvariantError("risk", INVARIANT_BROKEN, "market_tick before run_opening")
+        situation.budgets.roll(now)
+        rebased = positions.on_tick(tick, seq)
         if rebased is not None:
-            situation.budgets.rebase(rebased)
-            situation.budgets.on_equity(situation.positions.equity())
+            if rebased:
+                situation.budgets.rebase(rebased)
+            situation.budgets.on_equity(positions.equity())
             breaches = situation.budgets.breaches()
             if breaches:
-                return [stop(situation, breaches, tick.symbol, Cause(event, seq))]
-        if not situation.positions.portfolio.lots(tick.symbol):
-            return []
-        return leave_when_due(situation, tick.symbol, event, 0)
+                return [stop(situation, breaches, tick.symbol, Cause(tick.event(seq), seq))]
+        if not positions.portfolio.has_lots(tick.symbol):
+            return None
+        if situation.exits.is_quiet(tick.symbol, tick.bid, now):
+            return None
+        return leave_when_due(situation, tick.symbol, tick.event(seq), 0)
 
     def _on_fill(self, fill: Fill, event: Event) -> list[Draft]:
         situation = self._situation
         order = situation.positions.on_fill(fill, event.ts)
+        situation.exits.rouse()
         situation.budgets.on_fill(situation.positions.portfolio)
         situation.budgets.on_equity(situation.positions.equity())
         if situation.positions.portfolio.lots(order.symbol):

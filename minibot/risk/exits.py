@@ -21,6 +21,7 @@ from minibot.events.reasons import END_EXIT, OPERATOR_EXIT, STOP_LOSS, TAKE_PROF
 from minibot.features.atr import WilderAtr
 
 MULTIPLE_PLACES: Final = 4
+NEVER: Final = 1 << 60
 RETRY_MS_MIN: Final = 1_000
 RETRY_MS_MAX: Final = 30_000
 
@@ -79,6 +80,10 @@ class SymbolExits:
     refusals: int = 0
     retry_ts: int = 0
     told: str = ""
+    # While the bid is between these and time before that, no exit is due; nothing until found out.
+    quiet_above: int = 0
+    quiet_below: int = 0
+    quiet_until: int = 0
 
 
 class Exits:
@@ -106,12 +111,14 @@ class Exits:
             return
         exits.bar_open_ts = bar.open_ts
         exits.close = parse_amount(bar.close)
+        exits.quiet_until = 0
         exits.atr.update(float(bar.high), float(bar.low), float(bar.close))
 
     def ask(self, symbol: str) -> None:
         """Leave the position in a symbol, now or with the next fresh tick."""
         exits = self.of(symbol)
         exits.is_asked = True
+        exits.quiet_until = 0
         exits.refusals, exits.retry_ts = 0, 0
 
     def on_order_ended(self, symbol: str, was_refused: bool, now: int) -> None:
@@ -135,6 +142,7 @@ class Exits:
         exits = self.of(symbol)
         exits.stop_distance = exits.target_distance = None
         exits.is_guarded = exits.is_asked = False
+        exits.quiet_until = 0
         exits.refusals, exits.retry_ts, exits.told = 0, 0, ""
 
     def trigger(
@@ -149,6 +157,7 @@ class Exits:
             return Trigger(END_EXIT, Check("run_ending", str(now), str(until), False))
         self.guard(symbol, rules)
         entry = portfolio.entry_price_avg(symbol)
+        stop, target = 0, NEVER
         if exits.stop_distance is not None:
             stop = stop_price(entry, exits.stop_distance, rules.price_step)
             if bid <= stop:
@@ -157,7 +166,30 @@ class Exits:
             target = target_price(entry, exits.target_distance, rules.price_step)
             if bid >= target:
                 return Trigger(TAKE_PROFIT, _price_check("target_price", bid, target))
-        return self._time_trigger(portfolio.lots(symbol)[0].ts, now)
+        opened_ts = portfolio.lots(symbol)[0].ts
+        trigger = self._time_trigger(opened_ts, now)
+        if trigger is None and until is None:
+            held_max = self.rules.time_exit_ms
+            exits.quiet_above, exits.quiet_below = stop, target
+            exits.quiet_until = NEVER if held_max is None else opened_ts + held_max
+        return trigger
+
+    def is_quiet(self, symbol: str, bid: int, now: int) -> bool:
+        """Return whether it is known from a former tick that no exit is due; False may be either.
+
+        What it was found out from ends it: a bar, a fill, a wish, the end of the run, new rules.
+        """
+        exits = self._symbols.get(symbol)
+        return (
+            exits is not None
+            and now < exits.quiet_until
+            and exits.quiet_above < bid < exits.quiet_below
+        )
+
+    def rouse(self) -> None:
+        """Find out anew with the next tick whether an exit is due."""
+        for exits in self._symbols.values():
+            exits.quiet_until = 0
 
     def levels(self, symbol: str, entry: int, rules: OrderRules) -> tuple[int, ...]:
         """Return the bids of stop and target, as far as they are set."""

@@ -10,7 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from minibot.events.model import BUY, SELL, Fill, Instrument, JsonObject, MarketTick, OrderResult
+from minibot.events.exact_tick import ExactTick
+from minibot.events.model import BUY, SELL, Fill, Instrument, JsonObject, OrderResult
 from minibot.events.money import amount_text, cost_up, fee_up, parse_amount
 from minibot.events.order_rules import OrderRules, mid_down
 from minibot.events.portfolio import Portfolio
@@ -73,6 +74,9 @@ class Positions:
         self.rules: dict[str, OrderRules] = {}
         self.marks: dict[str, Mark] = {}
         self._mids: dict[str, int] = {}
+        # Ticks of one symbol come in rows: the last mark found is most often the next one.
+        self._symbol = ""
+        self._mark: Mark | None = None
         self._unmarked: set[str] = set()
         self.orders: dict[str, SentOrder] = {}
 
@@ -94,21 +98,25 @@ class Positions:
         if mark is not None:
             mark.is_fresh = False
 
-    def on_tick(self, tick: MarketTick, seq: int, ts: int) -> int | None:
+    def on_tick(self, tick: ExactTick, seq: int) -> int | None:
         """Take a touch.
 
         Returns:
             None when equity is as before; else by how much the first mark of a carried lot
             differs from its cost, which is 0 for every later mark.
         """
-        symbol = tick.symbol
-        bid, ask = parse_amount(tick.bid), parse_amount(tick.ask)
-        mark = self.marks.get(symbol)
-        if mark is None:
-            mark = self.marks[symbol] = Mark(bid, ask, ts, seq, True)
-        else:
-            mark.bid, mark.ask, mark.ts, mark.seq, mark.is_fresh = bid, ask, ts, seq, True
-        if not mark.is_usable:
+        symbol, bid, ask = tick.symbol, tick.bid, tick.ask
+        mark = self._mark
+        if mark is None or symbol != self._symbol:
+            mark = self._find(symbol)
+        mark.ts = tick.ts
+        mark.seq = seq
+        mark.is_fresh = True
+        if bid == mark.bid and ask == mark.ask:
+            return None  # The mid is that of the last touch, or there was none and is none.
+        mark.bid = bid
+        mark.ask = ask
+        if not 0 < bid <= ask:
             return None
         mid = mid_down(bid, ask)
         if mid == self._mids.get(symbol):
@@ -118,6 +126,14 @@ class Positions:
             return 0 if self.portfolio.lots(symbol) else None
         self._unmarked.discard(symbol)
         return self.portfolio.position_value(symbol, mid) - self.portfolio.position_cost(symbol)
+
+    def _find(self, symbol: str) -> Mark:
+        mark = self.marks.get(symbol)
+        if mark is None:
+            mark = self.marks[symbol] = Mark(0, 0, 0, 0, False)
+        self._symbol = symbol
+        self._mark = mark
+        return mark
 
     def on_fill(self, fill: Fill, ts: int) -> SentOrder:
         """Book a fill and return its order.

@@ -1,0 +1,81 @@
+"""One tick in exact numbers, refilled for the next: what risk and execution read on the tick path.
+
+A core fills its own from each `market_tick` event; whoever has ticks without events fills one from
+columns and hands it to both. Nobody keeps it. The event behind it is asked for by who says
+something because of it, which most ticks do not.
+"""
+
+from __future__ import annotations
+
+from typing import Final, Protocol, final
+
+from minibot.events.model import Event, MarketTick
+from minibot.events.money import parse_amount
+
+QUEUE: Final = "market_ticks"
+
+
+def place_id(seq: int) -> str:
+    """Return what a tick without an event is called: its line, were it written."""
+    return f"{QUEUE}:{seq}"
+
+
+class Maker(Protocol):
+    """Who filled a tick without an event, and can say which event it would have been."""
+
+    def event(self, seq: int) -> Event:
+        """Return the event of the tick that was filled last, as line `seq` of its queue."""
+        ...
+
+
+@final
+class ExactTick:
+    """A touch, amounts in hundred-millionths.
+
+    Attributes:
+        symbol: The exchange's name of the market, such as BTCUSDT.
+        ts: Market time at which it was received, ms.
+        bid, bid_qty, ask, ask_qty: The touch.
+        id: Of its event; empty where there is none, whose id is its place then.
+    """
+
+    __slots__ = ("_event", "_maker", "ask", "ask_qty", "bid", "bid_qty", "id", "symbol", "ts")
+
+    def __init__(self, symbol: str = "", maker: Maker | None = None) -> None:
+        """Start at nothing."""
+        self.symbol: str = symbol
+        self.ts: int = 0
+        self.bid: int = 0
+        self.bid_qty: int = 0
+        self.ask: int = 0
+        self.ask_qty: int = 0
+        self.id: str = ""
+        self._event: Event | None = None
+        self._maker: Maker | None = maker
+
+    def fill(self, payload: MarketTick, event: Event) -> None:
+        """Take over an event and its touch."""
+        self._event = event
+        self.id = event.id
+        self.symbol = payload.symbol
+        self.ts = event.ts
+        self.bid = parse_amount(payload.bid)
+        self.bid_qty = parse_amount(payload.bid_qty)
+        self.ask = parse_amount(payload.ask)
+        self.ask_qty = parse_amount(payload.ask_qty)
+
+    def event_id(self, seq: int) -> str:
+        """Return the id of its event: its own, or its place where nobody else makes the same."""
+        return self.id or place_id(seq)
+
+    def event(self, seq: int) -> Event:
+        """Return the event that it was filled from, or the one that it would have been.
+
+        Raises:
+            ValueError: It was filled from nothing.
+        """
+        if self._event is not None:
+            return self._event
+        if self._maker is None:
+            raise ValueError("a tick that nobody has filled")
+        return self._maker.event(seq)
