@@ -1,0 +1,141 @@
+"""Kept backtests: found again, shown as they were, compared, pruned; damage is named."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from pathlib import Path
+
+import pytest
+
+from minibot.backtest import store
+from minibot.backtest.comparison import compare
+from minibot.backtest.documents import document_of, files_of
+from minibot.backtest.review import Review
+from minibot.kernel.errors import Refusal
+from minibot.runtime.paths import Var
+from tests.backtest.results import HOUR, Trip, made
+from tests.runs import verb
+
+WON = Trip(HOUR, 2 * HOUR, "100", "150")
+LOST = Trip(3 * HOUR, 4 * HOUR, "150", "130")
+
+
+def keep(var: Path, *trips: Trip, seed: int = 1) -> Path:
+    """Keep a backtest and return its folder."""
+    result = made(trips, digest=f"{len(trips)}" * 64)
+    result.config = {**result.config, "seed": seed}
+    document = document_of({"touch": Review.of(result)}, ["generator:1"])
+    return store.keep(document, "<p>page</p>", Var(var))
+
+
+def aged(folder: Path, seconds: int) -> None:
+    """Let a kept backtest be older or younger than it is."""
+    path = folder / store.RESULT_FILE
+    os.utime(path, (1_700_000_000 + seconds,) * 2)
+
+
+def test_kept_backtest_reads_as_it_did(var_dir: Path) -> None:
+    """`show` prints the tables of the document; `--json` gives the document itself."""
+    folder = keep(var_dir, WON, LOST)
+
+    said = verb(var_dir, "backtests", "show", folder.name)
+    assert said.code == 0
+    assert re.search(r"win rate +50\.00 %", said.out)
+    document = json.loads(verb(var_dir, "backtests", "show", "latest", "--json").out)
+    assert document["digest"] == "2" * 64
+    assert [trade["net"] for trade in document["trades"]] == ["0.30000000", "-0.40000000"]
+
+
+def test_keeping_the_same_twice_changes_no_byte(var_dir: Path) -> None:
+    """Nothing kept tells how often it ran or when."""
+    first = {path.name: path.read_bytes() for path in keep(var_dir, WON).iterdir()}
+    second = {path.name: path.read_bytes() for path in keep(var_dir, WON).iterdir()}
+
+    assert first == second
+    assert sorted(first) == ["report.html", "result.json"]
+
+
+def test_list_has_every_backtest_and_names_damage(var_dir: Path) -> None:
+    """One changed byte is found by the file's own sha256; the others are listed as ever."""
+    good, bad = keep(var_dir, WON), keep(var_dir, WON, LOST)
+    path = bad / store.RESULT_FILE
+    path.write_bytes(path.read_bytes().replace(b'"trades":2', b'"trades":3', 1))
+
+    said = verb(var_dir, "backtests")
+    assert said.code == 0
+    assert good.name in said.out
+    assert "damaged" in said.out
+    listed = json.loads(verb(var_dir, "backtests", "list", "--json").out)["backtests"]
+    assert {each["id"]: each["trouble"] is None for each in listed} == {
+        good.name: True,
+        bad.name: False,
+    }
+    refused = verb(var_dir, "backtests", "show", bad.name)
+    assert refused.code == 2
+    assert "sha256 is wrong" in refused.err
+
+
+def test_backtest_is_found_by_a_part_of_its_id_that_is_its_own(var_dir: Path) -> None:
+    """The last digits are enough; a beginning that two share is refused with both names."""
+    first, second = keep(var_dir, WON), keep(var_dir, WON, LOST)
+
+    assert store.find_kept(first.name[-8:], Var(var_dir)).name == first.name
+    with pytest.raises(Refusal, match="more than one") as refusal:
+        store.find_kept("nore", Var(var_dir))
+    assert first.name in str(refusal.value)
+    assert second.name in str(refusal.value)
+    assert verb(var_dir, "backtests", "show", "nothing").code == 2
+    assert verb(var_dir, "backtests", "show").code == 2
+
+
+def test_comparison_says_what_differs_and_which_is_better(var_dir: Path) -> None:
+    """Settings, decisions, figures: each difference stands there, and nothing else."""
+    first, second = keep(var_dir, WON), keep(var_dir, WON, LOST, seed=7)
+
+    said = verb(var_dir, "backtests", "compare", first.name, second.name)
+    assert said.code == 0
+    assert "decisions different; the same data; the same span; 1 setting different" in said.out
+    found = json.loads(verb(var_dir, "backtests", "compare", first.name, second.name, "--json").out)
+    assert found["settings"] == {"seed": ["1", "7"]}
+    assert found["figures"]["pnl"] == {
+        "values": ["0.30000000", "-0.10000000"],
+        "difference": "-0.40000000",
+    }
+    (row,) = [line for line in said.out.splitlines() if line.startswith("  result ")]
+    assert row.split()[1:] == ["+0.30", "-0.10", "-0.40", "A"]
+
+
+def test_backtest_compared_with_itself_differs_in_nothing(var_dir: Path) -> None:
+    """No setting, no figure, the same decisions."""
+    document = store.find_kept(keep(var_dir, WON).name, Var(var_dir)).document
+    found = compare(document, document)
+
+    assert (found["same_decisions"], found["same_data"], found["settings"]) == (True, True, {})
+    for figure in found["figures"].values():
+        assert figure["difference"] is None or float(figure["difference"]) == 0
+
+
+def test_prune_leaves_the_newest(var_dir: Path) -> None:
+    """Older ones go with all their files; what is asked to stay stays."""
+    folders = [keep(var_dir, WON, seed=seed) for seed in (1, 2, 3)]
+    for at, folder in enumerate(folders):
+        aged(folder, at)
+
+    assert verb(var_dir, "backtests", "prune", "--keep", "2").code == 0
+    assert [folder.exists() for folder in folders] == [False, True, True]
+    assert verb(var_dir, "backtests", "prune", "--keep", "-1").code == 2
+
+
+def test_files_behind_a_source_are_named_by_their_sha256(tmp_path: Path) -> None:
+    """A file, a folder, several files; a made market has none."""
+    (tmp_path / "a.csv").write_text("a")
+    (tmp_path / "b.csv").write_text("b")
+    sha_a = "ca978112ca1bbdcafac231b39a23dc4da786eff8147c4e72b9807785afee48bb"
+
+    assert files_of(f"klines:{tmp_path / 'a.csv'}") == {"a.csv": sha_a}
+    assert files_of(f"klines:{tmp_path / 'a.csv'},{tmp_path / 'b.csv'}")["a.csv"] == sha_a
+    assert sorted(files_of(f"klines:{tmp_path}")) == ["a.csv", "b.csv"]
+    assert files_of("generator:7") == {}
+    assert list(files_of("tape:demo")) == ["btcusdt_20240808.gz"]

@@ -1,0 +1,87 @@
+"""The verb from end to end: shown, kept, and the same in two processes (B-76)."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from minibot.backtest import twice
+from minibot.backtest.store import kept
+from minibot.runtime.paths import Var
+from tests.backtest.results import DAY, START
+from tests.runs import verb
+
+SOURCE = ("--source", "generator:1", "--set", "duration_ms=60000")
+
+
+def test_backtest_is_shown_kept_and_listed(var_dir: Path) -> None:
+    """One command leaves a page and a document with the digest that it printed."""
+    said = verb(var_dir, "backtest", *SOURCE, "--fills", "touch", "--breakdown", "day")
+    (found,) = kept(Var(var_dir))
+
+    assert said.code == 0, said.err
+    assert "By day" in said.out
+    digest = re.search(r"digest  ([0-9a-f]{64})", said.out)
+    assert digest is not None
+    assert found.document["digest"] == digest[1]
+    assert (found.folder / "report.html").stat().st_size > 10_000
+
+
+def test_backtest_without_keeping_leaves_nothing(var_dir: Path) -> None:
+    """`--no-keep` prints alone; `--json` is one document with every trade."""
+    said = verb(var_dir, "backtest", *SOURCE, "--fills", "touch", "--no-keep", "--json")
+
+    document = json.loads(said.out)
+    assert len(document["trades"]) == document["figures"]["trades"]
+    assert not (var_dir / "backtests").exists()
+
+
+@pytest.mark.row("B-76")
+def test_twice_gives_the_same_digest_and_the_same_bytes(var_dir: Path) -> None:
+    """Two processes with other hash seeds agree on every byte, and that is kept."""
+    said = verb(var_dir, "backtest", *SOURCE, "--fills", "touch", "--twice", "--json")
+
+    assert said.code == 0, said.err
+    about = json.loads(said.out)["twice"]
+    assert (about["same"], about["six_months"], about["differing"]) == (True, False, [])
+    assert about["digests"][0] == about["digests"][1]
+    assert sorted(path.name for path in Path(about["folder"]).iterdir()) == [
+        "report.html",
+        "result.json",
+    ]
+    assert not list((var_dir / "lab").iterdir())
+
+
+@pytest.mark.row("B-76")
+def test_twice_finds_one_byte_that_differs(tmp_path: Path) -> None:
+    """A page that differs by a byte, and a file that only one made, are named."""
+    for name in ("first", "second"):
+        (tmp_path / name / "id").mkdir(parents=True)
+        (tmp_path / name / "id" / "result.json").write_text("{}")
+        (tmp_path / name / "id" / "report.html").write_text(name)
+    (tmp_path / "first" / "id" / "more").write_text("")
+
+    differing = twice._differing(tmp_path / "first" / "id", tmp_path / "second" / "id")
+    assert differing == ("more", "report.html")
+
+
+@pytest.mark.row("B-76")
+@pytest.mark.parametrize(("days", "is_enough"), [(180, False), (181, True), (365, True)])
+def test_half_a_year_is_the_shortest_half_of_one(days: int, is_enough: bool) -> None:
+    """January to June of a common year are 181 days."""
+    document = {"from_ts": START, "to_ts": START + days * DAY, "digest": "d"}
+
+    found = twice.Twice((document, document), (), Path("kept"))
+    assert (found.is_same, found.is_six_months) == (True, is_enough)
+
+
+def test_twice_of_what_cannot_run_says_why(var_dir: Path) -> None:
+    """The reason of the process stands there, with its exit code, and nothing is left."""
+    said = verb(var_dir, "backtest", "--source", "tape:nowhere", "--twice")
+
+    assert said.code == 2
+    assert "nowhere" in said.err
+    assert not (var_dir / "backtests").exists()
