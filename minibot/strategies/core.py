@@ -25,9 +25,12 @@ from minibot.events.model import (
     Event,
     Fill,
     Gap,
+    Halt,
     Instrument,
     JsonObject,
+    LockSymbol,
     MarketTick,
+    Resume,
     RunEnding,
     RunOpening,
     Signal,
@@ -39,7 +42,7 @@ from minibot.strategies.chosen import Chosen, choose
 from minibot.strategies.decision import Decision
 from minibot.strategies.own import failure
 from minibot.strategies.tick import Tick
-from minibot.strategies.view import View
+from minibot.strategies.view import FOR_EVER, View
 from minibot.strategies.watched import Watched
 
 SIGNALS: Final = "signals"
@@ -51,13 +54,15 @@ WAITING: Final = "HOLD: waits for the first bar"
 class StrategyCore:
     """State plus one function from an event to drafts of signals."""
 
-    __slots__ = ("_is_ending", "_signals", "_watched", "chosen")
+    __slots__ = ("_is_ending", "_is_halted", "_signals", "_views", "_watched", "chosen")
 
     def __init__(self, chosen: Chosen) -> None:
         """Start before the first event."""
         self.chosen: Chosen = chosen
         self._watched: dict[str, Watched] = {}
+        self._views: dict[str, View] = {}
         self._is_ending: bool = False
+        self._is_halted: bool = False
         self._signals: int = 0
 
     # --- the tick path ------------------------------------------------------------------------
@@ -140,8 +145,9 @@ class StrategyCore:
     def _find(self, symbol: str) -> Watched:
         watched = self._watched.get(symbol)
         if watched is None:
-            watched = self._watched[symbol] = Watched(symbol, self.chosen)
+            watched = self._watched[symbol] = Watched(symbol, self.chosen, self._views)
             watched.view.is_ending = self._is_ending
+            watched.view.is_halted = self._is_halted
         return watched
 
     def _build(self, watched: Watched, tick: Tick) -> Decision | None:
@@ -219,10 +225,18 @@ class StrategyCore:
         elif isinstance(payload, RunOpening):
             for lot in payload.lots:
                 self._find(lot["symbol"]).view.held.add_lot(lot)
-        elif isinstance(payload, RunEnding):
-            self._is_ending = True
-            for watched in self._watched.values():
-                watched.view.is_ending = True
+        elif isinstance(payload, LockSymbol):
+            until_ts = payload.until_ts
+            view = self._find(payload.symbol).view
+            view.locked_until_ts = FOR_EVER if until_ts is None else until_ts
+        elif isinstance(payload, RunEnding | Halt | Resume):
+            self._is_ending = self._is_ending or isinstance(payload, RunEnding)
+            self._is_halted = isinstance(payload, Halt) or (
+                self._is_halted and not isinstance(payload, Resume)
+            )
+            for view in self._views.values():
+                view.is_ending = self._is_ending
+                view.is_halted = self._is_halted
 
     def _take_gap(self, gap: Gap, now: int) -> None:
         """Tell the strategy; without the depth stream the book alone is unusable until the next.
@@ -257,6 +271,7 @@ class StrategyCore:
         """Return the whole state as canonical JSON values."""
         return {
             "is_ending": self._is_ending,
+            "is_halted": self._is_halted,
             "signals": self._signals,
             "symbols": {
                 symbol: watched.state() for symbol, watched in sorted(self._watched.items())
@@ -266,8 +281,10 @@ class StrategyCore:
     def restore(self, state: JsonObject) -> None:
         """Take over what `state` described."""
         self._is_ending = state["is_ending"]
+        self._is_halted = state["is_halted"]
         self._signals = state["signals"]
         self._watched = {}
+        self._views = {}
         for symbol, watched_state in state["symbols"].items():
             self._find(symbol).restore(watched_state)
 

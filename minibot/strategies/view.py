@@ -20,6 +20,9 @@ from minibot.strategies.tick import Tick
 NEVER = -(10**15)
 """A market time so long ago that every cooldown has run out."""
 
+UNLOCKED = -1
+FOR_EVER = 10**15
+
 
 @final
 class View:
@@ -32,6 +35,8 @@ class View:
         status: The instrument's status (`TRADING`), empty before the first `instrument` event.
         is_book_broken: A gap in the depth stream has not been followed by a book yet.
         is_ending: The run is ending; risk admits no purchase any more.
+        is_halted: An operator has halted purchases.
+        locked_until_ts: An operator has locked this symbol until then, ms; -1 while not locked.
         entry_code: Reason code of the last BUY.
         buy_ts, sell_ts: Market time of the last BUY, and of the last SELL or sale.
         held: The position as the core reckons it.
@@ -39,12 +44,15 @@ class View:
 
     __slots__ = (
         "_series",
+        "_views",
         "base_asset",
         "buy_ts",
         "entry_code",
         "held",
         "is_book_broken",
         "is_ending",
+        "is_halted",
+        "locked_until_ts",
         "notional_min",
         "now",
         "qty_min",
@@ -54,9 +62,10 @@ class View:
         "tick",
     )
 
-    def __init__(self, symbol: str, needs: Needs) -> None:
-        """Start knowing nothing."""
+    def __init__(self, symbol: str, needs: Needs, views: dict[str, View]) -> None:
+        """Start knowing nothing; `views` are those of all symbols."""
         self.symbol: str = symbol
+        self._views: dict[str, View] = views
         self.now: int = 0
         self.tick: Tick = Tick(symbol)
         self.status: str = ""
@@ -65,6 +74,8 @@ class View:
         self.notional_min: float = 0.0
         self.is_book_broken: bool = False
         self.is_ending: bool = False
+        self.is_halted: bool = False
+        self.locked_until_ts: int = UNLOCKED
         self.entry_code: str = ""
         self.buy_ts: int = NEVER
         self.sell_ts: int = NEVER
@@ -123,6 +134,15 @@ class View:
         held = self.held
         return held.qty > 0 and held.is_long(self.qty_min, self.notional_min, self.bid)
 
+    @property
+    def may_buy(self) -> bool:
+        """Whether neither the run's end nor an operator forbids a purchase; limits are risk's."""
+        return not (self.is_ending or self.is_halted or self.now < self.locked_until_ts)
+
+    def of(self, symbol: str) -> View | None:
+        """Return the view of another symbol; None before anything was heard of it."""
+        return self._views.get(symbol)
+
     def bars(self, interval: str) -> tuple[ClosedBar, ...]:
         """Return the closed bars of an interval, oldest first, as many as were declared.
 
@@ -174,6 +194,8 @@ class View:
             "entry_code": self.entry_code,
             "is_book_broken": self.is_book_broken,
             "is_ending": self.is_ending,
+            "is_halted": self.is_halted,
+            "locked_until_ts": self.locked_until_ts,
             "notional_min": float_text(self.notional_min),
             "now": self.now,
             "position": self.held.state(),
@@ -191,6 +213,8 @@ class View:
         self.entry_code = state["entry_code"]
         self.is_book_broken = state["is_book_broken"]
         self.is_ending = state["is_ending"]
+        self.is_halted = state["is_halted"]
+        self.locked_until_ts = state["locked_until_ts"]
         self.notional_min = float_from(state["notional_min"])
         self.now = state["now"]
         self.held.restore(state["position"])

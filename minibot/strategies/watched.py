@@ -26,9 +26,10 @@ class Watched:
 
     __slots__ = ("builders", "said", "said_code", "said_hold_ts", "said_ts", "strategy", "view")
 
-    def __init__(self, symbol: str, chosen: Chosen) -> None:
-        """Start knowing nothing."""
-        self.view: View = View(symbol, chosen.needs)
+    def __init__(self, symbol: str, chosen: Chosen, views: dict[str, View]) -> None:
+        """Start knowing nothing, beside the views of the other symbols."""
+        self.view: View = View(symbol, chosen.needs, views)
+        views[symbol] = self.view
         self.view.tick.owner = self
         self.strategy: Strategy = chosen.make(symbol)
         intervals = chosen.needs.intervals if chosen.bars_from_ticks else ()

@@ -97,7 +97,7 @@ def warmed(profile: JsonObject) -> Feed:
 
 
 # What a core only keeps from one call to the next to be quick.
-SCRATCH = {"_seen", "chosen", "owner"}
+SCRATCH = {"_seen", "_views", "chosen", "owner"}
 
 
 def portrait(thing: object) -> object:
