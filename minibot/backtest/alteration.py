@@ -174,7 +174,10 @@ def _hidden(candle: Candle, seen: Seen, step: int, random: Random) -> Candle:
     opened = candle.open if seen.prices else beyond(candle.open, random.choice((-1, 1)))
     low = candle.low if seen.is_low else beyond(min((opened, *seen.prices)), -1)
     high = candle.high if seen.is_high else beyond(max((opened, *seen.prices)), 1)
-    close = low + random.randint(0, max(0, high - low) // step) * step
+    # Mostly on the other side of the open: what depends on where a bar ends shows itself there.
+    falls = (candle.close >= candle.open) == (random.randint(1, 4) > 1)
+    lowest, highest = (low, opened) if falls else (opened, high)
+    close = lowest + random.randint(0, max(0, highest - lowest) // step) * step
     close = candle.close if seen.is_close else close
     volume = max(1, candle.volume * random.randint(1, 3 * BPS) // BPS)
     return candle._replace(open=opened, high=high, low=low, close=close, volume=volume)

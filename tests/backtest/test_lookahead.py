@@ -1,0 +1,233 @@
+"""The proof that nothing looks ahead: it passes what does not, and catches what was planted."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from random import Random
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from minibot.backtest import bars as bars_module
+from minibot.backtest import words as words_module
+from minibot.backtest.alteration import CUT, KINDS, REPLACE, Alteration, Seen
+from minibot.backtest.bars import BarSource
+from minibot.backtest.intrabar import Candle, Intrabar
+from minibot.backtest.jobs import Job
+from minibot.backtest.lookahead import Verdict, changed_fields, check_lookahead
+from minibot.backtest.sources import NOBODY, Root, Watch
+from minibot.events.model import Bar, Draft, Event, JsonObject
+from minibot.events.order import Core
+from minibot.exchanges.embedded.frames import Frame
+from minibot.replay.lockstep import fresh_cores
+from tests.backtest.markets import MINUTE_MS, START_MS, bar_profile, walk, write_klines
+
+# Tight stops and targets, so that ticks inside bars are decided on as well.
+TIGHT = ('risk.stop_atr_mult="1.0"', 'risk.take_profit_atr_mult="1.5"')
+COUNT = 150
+
+
+@pytest.fixture
+def job(tmp_path: Path) -> Job:
+    """Bars of two and a half hours that are traded a dozen times."""
+    path = write_klines(tmp_path, walk(COUNT, seed=3))
+    return Job((f"klines:{path}",), bar_profile(*TIGHT).raw)
+
+
+def check(job: Job, **changes: object) -> Verdict:
+    values: dict[str, object] = {"decisions": None, "random_moments": 2}
+    return check_lookahead(job, 1, **(values | changes))  # type: ignore[arg-type]
+
+
+# --- what does not look ahead -----------------------------------------------------------------
+
+
+def test_strategy_on_bars_passes_at_every_moment_of_a_decision(job: Job) -> None:
+    """All decision points of the fixture, also those on ticks inside a bar."""
+    verdict = check(job)
+
+    assert verdict.is_clean
+    assert verdict.findings == []
+    assert verdict.decisions > 20
+    assert verdict.runs >= verdict.moments > verdict.decisions
+
+
+def test_made_market_of_trades_and_books_passes() -> None:
+    """Messages through the market role's own feed, cut, shuffled and replaced."""
+    profile = bar_profile("duration_ms=60000", interval="1s", trend="1m").raw
+    verdict = check(Job(("generator:2",), profile), decisions=4, random_moments=1)
+
+    assert verdict.is_clean
+    assert verdict.runs >= 6
+
+
+def test_check_gives_the_same_verdict_in_two_processes(job: Job) -> None:
+    """Moments and data are drawn from the profile's seed, wherever they are run."""
+    here = check(job, decisions=2, random_moments=1)
+    there = check_lookahead(job, 2, decisions=2, random_moments=1)
+
+    assert here == there
+
+
+# --- what does --------------------------------------------------------------------------------
+
+
+@dataclass
+class Peeking:
+    """A strategy that finds the market's own data by walking up the stack, and uses it."""
+
+    inner: Core
+
+    def step(self, queue: str, seq: int, event: Event, now: int) -> list[Draft]:
+        drafts = self.inner.step(queue, seq, event, now)
+        bar = event.payload
+        if isinstance(bar, Bar) and not bar.is_history and bar.interval == "1m":
+            coming = next((c for c in future_bars() if c.open_ts > bar.open_ts), None)
+            if coming is not None and coming.close < coming.open:
+                return []
+        return drafts
+
+    def state(self) -> JsonObject:
+        return self.inner.state()
+
+    def facts(self) -> JsonObject:
+        return self.inner.facts()
+
+
+def future_bars() -> Iterator[Candle]:
+    frame = sys._getframe()
+    while frame.f_back is not None:
+        frame = frame.f_back
+        source = getattr(getattr(frame.f_locals.get("self"), "_source", None), "source", None)
+        if isinstance(source, BarSource):
+            return iter(source.series.candles())
+    raise LookupError("no source on the stack")
+
+
+def peeking_cores(config: JsonObject) -> Mapping[str, Core]:
+    cores = fresh_cores(config)
+    cores["strategy_role"] = Peeking(cores["strategy_role"])
+    return cores
+
+
+def test_strategy_that_reaches_round_its_inputs_is_caught_with_its_decision(job: Job) -> None:
+    """It drops signals before a falling bar: over another future, a signal comes or goes."""
+    verdict = check(job, make_cores=peeking_cores)
+
+    assert not verdict.is_clean
+    finding = verdict.findings[0]
+    assert finding.where in ("signals", "risk_actions", "order_intents", "order_results", "fills")
+    assert finding.event_ts <= finding.ts
+    assert (finding.event_ts - START_MS) % MINUTE_MS in (0, 50, 100) or finding.where != "signals"
+    assert changed_fields(finding)
+
+
+class EarlyBars(BarSource):
+    """Tells a closed bar as soon as the first tick of it is there."""
+
+    def roots(self, watch: Watch = NOBODY) -> Iterator[Root]:
+        waiting: list[Root] = []
+        for root in super().roots(watch):
+            if isinstance(root.payload, Bar) and waiting:
+                yield Root(root.payload, waiting[0].ts)
+                yield from waiting
+                waiting = []
+            elif isinstance(root.payload, Bar):
+                yield root
+            else:
+                waiting.append(root)
+        yield from waiting
+
+
+def test_bar_that_is_told_before_its_close_is_caught_as_the_markets_own(
+    job: Job, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The finding names the bar, and the close that nobody could know."""
+    monkeypatch.setattr(words_module, "BarSource", EarlyBars)
+
+    verdict = check(job, decisions=4)
+
+    finding = next(f for f in verdict.findings if f.before.get("type") == "bar" or f.after)
+    assert finding.where == "market"
+    assert any(line.split(":")[0] in ("close", "high", "low") for line in changed_fields(finding))
+
+
+class Foretelling(Intrabar):
+    """Goes to the high first where the bar will close below its open, as many models do."""
+
+    def ticks(self, bar: Candle, watch: Watch) -> Iterator[Root]:
+        falls = bar.close < bar.open
+        return super().ticks(bar._replace(low=bar.high, high=bar.low) if falls else bar, watch)
+
+
+def test_model_of_a_bars_inside_that_knows_its_close_is_caught(
+    job: Job, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The order of low and high must not depend on where the bar ends."""
+    monkeypatch.setattr(bars_module, "Intrabar", Foretelling)
+
+    verdict = check(job, decisions=6, random_moments=30)
+
+    assert not verdict.is_clean
+    assert {finding.where for finding in verdict.findings} == {"market"}
+
+
+# --- altered data -----------------------------------------------------------------------------
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 12 * MINUTE_MS), st.sampled_from(KINDS), st.integers(0, 9))
+def test_altered_bars_keep_what_has_closed_and_change_what_has_not(
+    offset: int, kind: str, seed: int
+) -> None:
+    """Before the moment nothing changes; after it hardly anything stays."""
+    candles, ts = walk(12, seed=seed), START_MS + offset
+    change = Alteration(ts, kind, seed)
+
+    found = list(change.candles("BTCUSDT", 10**6, candles))
+
+    closed = [candle for candle in candles if candle.end_ts <= ts]
+    assert found[: len(closed)] == closed
+    for candle in found:
+        assert candle.low <= min(candle.open, candle.close)
+        assert max(candle.open, candle.close) <= candle.high
+    going = [c for c in candles if c.open_ts <= ts < c.end_ts]
+    assert len(found) == len(closed) + len(going) if kind == CUT else len(found) == len(candles)
+    assert all(candle not in candles for candle in found[len(closed) :][: len(going)])
+
+
+@given(st.integers(0, 100))
+@settings(max_examples=40, deadline=None)
+def test_altered_bar_that_goes_keeps_what_was_seen_of_it(seed: int) -> None:
+    """Open and low are known, so that high and close alone may be others."""
+    (candle,) = walk(1, seed=seed)
+    change = Alteration(candle.open_ts + 20_000, REPLACE, seed, {"X": Seen((candle.low,), True)})
+
+    (found,) = change.candles("X", 10**6, [candle])
+
+    assert (found.open, found.low) == (candle.open, candle.low)
+    assert found.high > max(candle.open, candle.low)
+
+
+@given(st.integers(0, 400), st.sampled_from(KINDS))
+@settings(max_examples=40, deadline=None)
+def test_altered_messages_are_the_same_up_to_the_moment(ts: int, kind: str) -> None:
+    """Times never change, so that order stays; what is said after the moment does."""
+    random = Random(ts)
+    frames = [
+        Frame(n * 10**6, "X", "trade", "x@trade", b'{"p":"%d.50","q":"2"}' % random.randint(1, 99))
+        for n in range(300)
+    ]
+
+    found = list(Alteration(ts, kind, 1).frames(frames))
+
+    known = [frame for frame in frames if frame.at_ns <= ts * 10**6]
+    assert found[: len(known)] == known
+    assert [frame.at_ns for frame in found] == [frame.at_ns for frame in frames][: len(found)]
+    assert (len(found) == len(known)) if kind == CUT else (len(found) == len(frames))
+    if kind == REPLACE and len(known) < 290:
+        assert found != frames
