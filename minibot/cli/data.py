@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 from minibot.backtest.sources import FrameSource
 from minibot.cli.output import progress_bar, show, show_json, shown_path
@@ -31,7 +32,15 @@ EXAMPLE = "minibot data check BTCUSDT-1m-2025-01.zip; minibot data convert *.zip
 FINE, TROUBLE = 0, 1
 # Messages per second of market time, for sources that make their own.
 RATE_PER_S = 20
-Ticks = tuple[Origin, tuple[str, ...], Iterator[tuple[MarketTick, int]]]
+
+
+class Ticks(NamedTuple):
+    """Market ticks with their times: where they come from and whose they are."""
+
+    origin: Origin
+    symbols: tuple[str, ...]
+    ticks: Iterator[tuple[MarketTick, int]]
+    skew_ms: int | None
 
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
@@ -102,11 +111,11 @@ def _convert(arguments: argparse.Namespace) -> int:
             names = {"symbol": arguments.symbol, "interval": arguments.interval}
             written += convert(paths, out, treatment, **names)
         for word in words:
-            name, symbols, _ = _ticks(word, arguments)
-            for symbol in symbols:
-                table = table_of_ticks(Path(word), symbol, _ticks(word, arguments)[2])
-                made_of = [name._replace(rows=len(table))]
-                written.append(write_ticks(table, out, treatment, made_of))
+            for symbol in _ticks(word, arguments).symbols:
+                source = _ticks(word, arguments)
+                table = table_of_ticks(Path(word), symbol, source.ticks)
+                made_of = [source.origin._replace(rows=len(table))]
+                written.append(write_ticks(table, out, treatment, made_of, skew_ms=source.skew_ms))
     if arguments.json:
         show_json([each.to_json() for each in written])
         return FINE
@@ -117,7 +126,7 @@ def _convert(arguments: argparse.Namespace) -> int:
 
 
 def _ticks(word: str, arguments: argparse.Namespace) -> Ticks:
-    """Return where ticks come from, whose they are, and the ticks with their times."""
+    """Return the ticks of a recorded run or of a tape."""
     kind, _, rest = word.partition(":")
     if kind == "run":
         run_dir = find_run(rest, var_of(arguments))
@@ -127,9 +136,9 @@ def _ticks(word: str, arguments: argparse.Namespace) -> Ticks:
         events = (event for _, event in recorded.events(TICKS_QUEUE))
         ticks = ((e.payload, e.ts) for e in events if isinstance(e.payload, MarketTick))
         symbols = tuple(recorded.manifest.config["binance"]["symbols"])
-        return Origin(run_dir.name, root, 0), symbols, ticks
+        return Ticks(Origin(run_dir.name, root, 0), symbols, ticks, None)
     profile = load_config(Path(arguments.config), arguments.set)
     source = FrameSource(open_source(word, RATE_PER_S), profile)
     digest = hash_file(DEMO_TAPE if rest == "demo" else find_source(rest))[1]
     roots = ((r.payload, r.ts) for r in source.roots() if isinstance(r.payload, MarketTick))
-    return Origin(rest, digest, 0), source.symbols, roots
+    return Ticks(Origin(rest, digest, 0), source.symbols, roots, source.source.facts.skew_ms)

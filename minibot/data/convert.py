@@ -126,9 +126,17 @@ def write_klines(
 
 
 def write_ticks(
-    table: TickTable, out: Path, treatment: Treatment, sources: Sequence[Origin] = ()
+    table: TickTable,
+    out: Path,
+    treatment: Treatment,
+    sources: Sequence[Origin] = (),
+    *,
+    skew_ms: int | None = None,
 ) -> Converted:
-    """Write ticks or trades as columns and return what was written."""
+    """Write ticks or trades as columns and return what was written.
+
+    `skew_ms` is exchange time minus the time of receipt, where the source knows it.
+    """
     kind = table.report.kind
     path = out / f"{table.symbol}-{kind}{SUFFIX}"
     columns = [
@@ -136,6 +144,8 @@ def write_ticks(
         for name, values in table.columns.items()
     ]
     about = _about(kind, table.report, treatment, sources)
+    if skew_ms is not None:
+        about["skew_ms"] = skew_ms
     return Converted(path, write_columns(path, about, columns), table.report)
 
 
