@@ -1,0 +1,1 @@
+"""Recorded tapes as files: written in parts, described, checked, cut and merged (docs/TAPES.md)."""

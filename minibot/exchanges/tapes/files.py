@@ -1,0 +1,57 @@
+"""The files of a tape: a folder of parts in order, and whether they are what their list says."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from minibot.exchanges.tapes.lines import Line, tape_lines
+from minibot.exchanges.tapes.parts import SUMS
+from minibot.kernel.errors import Refusal
+from minibot.kernel.files import hash_file
+
+
+def parts_of(paths: Sequence[Path]) -> list[Path]:
+    """Return the files that are meant, folders opened, in the order in which they begin.
+
+    Raises:
+        Refusal: A path does not exist, a folder holds no tape, or a file is none.
+    """
+    found: list[Path] = []
+    for path in paths:
+        inside = sorted(path.glob("tape-*.gz")) if path.is_dir() else [path]
+        if not inside:
+            raise Refusal(f"{path}: no closed part of a recording.", "Look: minibot tape info FILE")
+        found += inside
+    return sorted(dict.fromkeys(found), key=_first_ns)
+
+
+def _first_ns(path: Path) -> int:
+    first = next(tape_lines(path), None)
+    if first is None:
+        raise Refusal(f"{path}: a tape without a line.", "Name another recording.")
+    return first.at_ns
+
+
+def chained(paths: Sequence[Path]) -> Iterator[Line]:
+    """Yield the lines of several parts as those of one tape."""
+    for path in paths:
+        yield from tape_lines(path)
+
+
+def changed(paths: Sequence[Path]) -> list[tuple[Path, str]]:
+    """Return the listed files among the given ones whose bytes are not as listed, and why."""
+    wrong = []
+    for folder in dict.fromkeys(path.parent for path in paths):
+        sums = folder / SUMS
+        if not sums.exists():
+            continue
+        rows = (line.partition("  ") for line in sums.read_text().splitlines())
+        listed = {name: expected for expected, _, name in rows}
+        given = {path.name: path for path in paths if path.parent == folder}
+        for name, expected in listed.items():
+            if not (folder / name).exists():
+                wrong.append((folder / name, "is listed and not there"))
+            elif name in given and hash_file(folder / name)[1] != expected:
+                wrong.append((folder / name, f"sha256 is not {expected[:12]}..., as listed"))
+    return wrong

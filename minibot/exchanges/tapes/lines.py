@@ -1,0 +1,118 @@
+"""The lines of a tape, of Binance or of Kraken, and what kind of message each one holds.
+
+One line is `<receive ns> <message>`. What a recorder adds itself are marks, `{"minibot":...}`, and
+the field `symbol` of a depth snapshot. Kraken's messages stand on a tape as they came, a list in
+version 1 and an object in version 2.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+import orjson
+
+from minibot.exchanges.embedded.clock import NS_PER_MS
+from minibot.exchanges.embedded.tape import lines_of, split_line
+
+BRACKETS: Final = (b"{}", b"[]")
+
+# What a message is.
+STREAM: Final = "stream"
+SNAPSHOT: Final = "snapshot"
+RULES: Final = "rules"
+MARK: Final = "mark"
+KRAKEN: Final = "kraken"
+OTHER: Final = "other"
+
+_STREAM: Final = b'{"stream":"'
+_MARK: Final = b'{"minibot":"'
+MISSED: Final = "missed"
+
+
+class Line(NamedTuple):
+    """One line: its number from 1, Unix nanoseconds of its receipt, the raw message."""
+
+    number: int
+    at_ns: int
+    message: bytes
+
+
+def tape_lines(path: Path) -> Iterator[Line]:
+    """Yield the lines of a plain or gzip tape; empty ones are left out.
+
+    Raises:
+        Refusal: The file cannot be read, is damaged or cut short, or a line is none of a tape.
+    """
+    for number, line in enumerate(lines_of(path), 1):
+        if line.strip():
+            yield Line(number, *split_line(path, number, line, BRACKETS))
+
+
+def kind_of(message: bytes) -> str:
+    """Return what a message is, by its first characters alone."""
+    if message.startswith(_STREAM):
+        return STREAM
+    if message.startswith(_MARK):
+        return MARK
+    if b'"lastUpdateId"' in message[:200]:
+        return SNAPSHOT
+    if message.startswith((b"[", b'{"channel":', b'{"method":', b'{"event":', b'{"channelID":')):
+        return KRAKEN
+    return RULES if b'"symbols":' in message else OTHER
+
+
+def written(at_ns: int, message: bytes) -> bytes:
+    """Return a line as it stands in a tape."""
+    return b"%d %b\n" % (at_ns, message)
+
+
+# --- what a recorder adds ---------------------------------------------------------------------
+
+
+class Missed(NamedTuple):
+    """What a recorder did not hear: streams of `symbols`, from `from_ns` to `to_ns`."""
+
+    from_ns: int
+    to_ns: int
+    symbols: tuple[str, ...]
+    why: str
+
+
+def missed_mark(missed: Missed) -> bytes:
+    """Return the message that marks what was missed."""
+    return orjson.dumps({"minibot": MISSED, **missed._asdict()})
+
+
+def read_mark(message: bytes) -> Missed | None:
+    """Return what a mark says was missed; None for a mark of another kind."""
+    body = orjson.loads(message)
+    if body.get("minibot") != MISSED:
+        return None
+    return Missed(body["from_ns"], body["to_ns"], tuple(body["symbols"]), body["why"])
+
+
+def with_symbol(body: bytes, symbol: str) -> bytes:
+    """Return the JSON object of a depth snapshot with the name of its symbol as the last field."""
+    return body.rstrip()[:-1] + b',"symbol":' + orjson.dumps(symbol) + b"}"
+
+
+def snapshot_line(book_id: int, bids: Any, asks: Any, symbol: str) -> bytes:
+    """Return a depth snapshot as the venue would have answered it."""
+    body = {"lastUpdateId": book_id, "bids": bids, "asks": asks}
+    return orjson.dumps({**body, "symbol": symbol, "minibot_rebuilt": True})
+
+
+def symbol_of_snapshot(body: dict[str, Any], seen: Callable[[], dict[str, int]]) -> str | None:
+    """Return whose snapshot it is: as it says itself, else whose update ids are nearest."""
+    if isinstance(body.get("symbol"), str):
+        return str(body["symbol"])
+    update_id = body["lastUpdateId"]
+    ids = seen()
+    return min(ids, key=lambda name: abs(ids[name] - update_id), default=None)
+
+
+def ms(at_ns: int) -> int:
+    """Return nanoseconds as milliseconds."""
+    return at_ns // NS_PER_MS

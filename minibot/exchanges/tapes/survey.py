@@ -1,0 +1,132 @@
+"""What a tape holds: span, symbols, streams and their counts, what was missed, clock skew."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from statistics import median
+from typing import Any, Final
+
+import orjson
+
+from minibot.exchanges.embedded.clock import NS_PER_MS
+from minibot.exchanges.tapes.lines import (
+    KRAKEN,
+    MARK,
+    STREAM,
+    Line,
+    Missed,
+    kind_of,
+    read_mark,
+)
+
+# Every so many messages of a stream one is looked into for its event time.
+SKEW_EVERY: Final = 50
+SILENCE_NS: Final = 5 * 10**9
+
+
+@dataclass(slots=True)
+class Survey:
+    """Takes the lines of a tape one by one; everything is Unix nanoseconds of receipt.
+
+    `silences` are spans in which nothing at all was received for five seconds and more.
+    `skews_ms` are event time less receive time; the recorder's own clock is in them.
+    """
+
+    lines: int = 0
+    first_ns: int = 0
+    last_ns: int = 0
+    backward: int = 0
+    counts: Counter[str] = field(default_factory=Counter)
+    missed: list[Missed] = field(default_factory=list)
+    silences: list[tuple[int, int]] = field(default_factory=list)
+    skews_ms: list[float] = field(default_factory=list)
+
+    def take(self, line: Line) -> str:
+        """Take one line; return the kind of its message."""
+        self._time(line.at_ns)
+        kind = kind_of(line.message)
+        if kind == STREAM:
+            name = line.message[11 : line.message.index(b'"', 11)].decode("utf-8", "replace")
+            self.counts[name] += 1
+            if self.counts[name] % SKEW_EVERY == 1:
+                self._skew(line)
+            return kind
+        self.counts[_kraken_name(line.message) if kind == KRAKEN else kind] += 1
+        if kind == MARK:
+            missed = read_mark(line.message)
+            self.missed += [] if missed is None else [missed]
+        return kind
+
+    def _time(self, at_ns: int) -> None:
+        if not self.lines:
+            self.first_ns = self.last_ns = at_ns
+        self.lines += 1
+        if at_ns < self.last_ns:
+            self.backward += 1
+        elif at_ns - self.last_ns >= SILENCE_NS:
+            self.silences.append((self.last_ns, at_ns))
+        self.last_ns = max(self.last_ns, at_ns)
+
+    def _skew(self, line: Line) -> None:
+        data = _loaded(line.message).get("data")
+        event_ms = data.get("E") if isinstance(data, dict) else None
+        if type(event_ms) is int:
+            self.skews_ms.append(event_ms - line.at_ns / NS_PER_MS)
+
+    @property
+    def symbols(self) -> list[str]:
+        """The symbols whose streams are on the tape."""
+        found = {
+            name.partition("@")[0].upper() if "@" in name else name.partition(" ")[2]
+            for name in self.counts
+            if not name.startswith("!")
+        }
+        return sorted(found - {""})
+
+    def to_json(self) -> dict[str, Any]:
+        """Return everything as a document."""
+        skews = sorted(self.skews_ms)
+        return {
+            "lines": self.lines,
+            "first_ns": self.first_ns,
+            "last_ns": self.last_ns,
+            "span_s": round((self.last_ns - self.first_ns) / 10**9, 3),
+            "symbols": self.symbols,
+            "streams": dict(sorted(self.counts.items())),
+            "missed": [each._asdict() for each in self.missed],
+            "silences_ns": [list(span) for span in self.silences],
+            "backward": self.backward,
+            "skew_ms": None
+            if not skews
+            else {"min": round(skews[0]), "median": round(median(skews)), "max": round(skews[-1])},
+        }
+
+
+def _kraken_name(message: bytes) -> str:
+    """Return `channel symbol` of a Kraken frame, as far as it says."""
+    body = orjson.loads(message) if _is_json(message) else None
+    if isinstance(body, list) and len(body) >= 4:
+        return f"{body[-2]} {body[-1]}"
+    if isinstance(body, dict) and isinstance(body.get("channel"), str):
+        data = body.get("data")
+        only = data[0] if isinstance(data, list) and data else {}
+        symbol = only.get("symbol", "") if isinstance(only, dict) else ""
+        return f"{body['channel']} {symbol}".strip()
+    return KRAKEN
+
+
+def _is_json(message: bytes) -> bool:
+    try:
+        orjson.loads(message)
+    except orjson.JSONDecodeError:
+        return False
+    return True
+
+
+def _loaded(message: bytes) -> dict[str, Any]:
+    try:
+        body = orjson.loads(message)
+    except orjson.JSONDecodeError:
+        return {}
+    return body if isinstance(body, dict) else {}
