@@ -93,7 +93,7 @@ class _Pass:
         )
         self.result.assumptions = source.assumptions
         self._digest = DecisionDigest()
-        self._seqs = {TICKS: 0, CONTROL: 0}
+        self._controls = 0
         self._charts = PriceCharts(self.result.prices, source.interval_ms)
         self._lockstep = Lockstep(
             cores,
@@ -107,30 +107,53 @@ class _Pass:
         """Feed opening, market and ending."""
         source, result = self._source, self.result
         result.from_ts = result.to_ts = source.origin_ms
-        whole = 0 if source.end_ms is None else source.end_ms - source.origin_ms
-        close_ts = NEVER
-        if source.end_ms is not None:
-            close_ts = source.end_ms - self._config.portfolio.close_market_ms
-        inputs: dict[str, int] = {}
-        roots = source.roots(_RiskWatch(self._lockstep.cores["risk_role"]))
-        for count, root in enumerate(self._opened(roots)):
-            if root.ts >= close_ts:
-                self._announce_end(max(close_ts, result.to_ts), source.end_ms or root.ts)
+        roots = self._opened(source.roots(_RiskWatch(self._lockstep.cores["risk_role"])))
+        opening = next(roots, None)
+        if opening is not None:
+            self._world(opening)
+        inputs = self._pump(roots, progress)
+        result.inputs = {kind.TYPE: inputs[kind] for kind in sorted(inputs, key=_type_of)}
+        self._mark(result.to_ts)
+        result.digest = self._digest.hex
+
+    def _pump(self, roots: Iterator[Root], progress: Progress) -> dict[type[Payload], int]:
+        """Feed the market to its end or to a STOP; return how many events of each type it had."""
+        source, result, charts = self._source, self.result, self._charts
+        origin_ms, step_ms, run_id = source.origin_ms, source.interval_ms, self._run_id
+        whole = 0 if source.end_ms is None else source.end_ms - origin_ms
+        feed, on_tick, close_ts = self._lockstep.feed, result.performance.on_tick, self._close_ts()
+        inputs: dict[type[Payload], int] = {}
+        seq = 0
+        for root in roots:
+            payload, ts, queue = root
+            if ts >= close_ts:
+                self._announce_end(max(close_ts, result.to_ts), source.end_ms or ts)
                 close_ts = NEVER
-            if root.queue == CONTROL:
-                self._feed(CONTROL, WATCHDOG, root.payload, root.ts)
-            else:
-                kind = root.payload.TYPE
-                inputs[kind] = inputs.get(kind, 0) + 1
-                self._market(root.payload, root.ts)
-            if count % PROGRESS_EVERY == 0:
-                progress(result.to_ts - source.origin_ms, whole)
+            if queue == CONTROL:
+                self._world(root)
+                continue
+            if ts > result.to_ts:
+                result.to_ts = ts
+            kind = type(payload)
+            inputs[kind] = inputs.get(kind, 0) + 1
+            if isinstance(payload, MarketTick):
+                on_tick(payload)
+                if charts.on_tick(payload, ts):
+                    self._mark(ts - ts % step_ms)
+            seq += 1
+            # Nobody else can make the same event, so that its place is id enough.
+            feed(TICKS, seq, Event(ts, f"{TICKS}:{seq}", MARKET, run_id, NO_CMDLINE, payload))
+            if not seq % PROGRESS_EVERY:
+                progress(result.to_ts - origin_ms, whole)
             if result.stop:
                 break
         progress(whole, whole)
-        result.inputs = dict(sorted(inputs.items()))
-        self._mark(result.to_ts)
-        result.digest = self._digest.hex
+        return inputs
+
+    def _close_ts(self) -> int:
+        """Return when the end is announced: as early as a night does it."""
+        end_ms = self._source.end_ms
+        return NEVER if end_ms is None else end_ms - self._config.portfolio.close_market_ms
 
     def _opened(self, roots: Iterator[Root]) -> Iterator[Root]:
         """Yield the roots behind a `run_opening`: the record's own, else the profile's."""
@@ -152,23 +175,14 @@ class _Pass:
     def _announce_end(self, ts: int, until_ts: int) -> None:
         """No entries from now on; what is open closes as `portfolio.at_end` says."""
         ending = RunEnding(who="backtest", why="SOURCE_ENDED", until_ts=until_ts)
-        self._feed(CONTROL, WATCHDOG, ending, ts)
+        self._world(Root(ending, ts, CONTROL))
 
-    def _market(self, payload: Payload, ts: int) -> None:
-        result = self.result
-        if ts > result.to_ts:
-            result.to_ts = ts
-        if type(payload) is MarketTick:
-            result.performance.on_tick(payload)
-            if self._charts.on_tick(payload, ts):
-                self._mark(ts - ts % self._source.interval_ms)
-        self._feed(TICKS, MARKET, payload, ts)
-
-    def _feed(self, queue: str, source: str, payload: Payload, ts: int) -> None:
-        seq = self._seqs[queue] = self._seqs[queue] + 1
-        # An id need not be derived where nobody else can make the same event: its place is enough.
-        event = Event(ts, f"{queue}:{seq}", source, self._run_id, NO_CMDLINE, payload)
-        self._lockstep.feed(queue, seq, event)
+    def _world(self, root: Root) -> None:
+        """Take what the watchdog says."""
+        self._controls += 1
+        place = f"{CONTROL}:{self._controls}"
+        event = Event(root.ts, place, WATCHDOG, self._run_id, NO_CMDLINE, root.payload)
+        self._lockstep.feed(CONTROL, self._controls, event)
 
     def _on_derived(self, queue: str, seq: int, event: Event) -> None:
         self.result.derived.append(Derived(queue, seq, event))
@@ -194,6 +208,10 @@ class _RiskWatch:
 
     def is_waiting(self, symbol: str) -> bool:
         return self._core is not None and self._core.has_order(symbol)
+
+
+def _type_of(kind: type[Payload]) -> str:
+    return kind.TYPE
 
 
 def run_id_of(origin_ms: int) -> str:

@@ -16,7 +16,12 @@ from minibot.backtest.portfolio import Merged
 from minibot.backtest.recorded_run import LOGGED, RunSource
 from minibot.backtest.sources import FrameSource, MarketSource
 from minibot.backtest.span import ALL, Part, Span
-from minibot.data.klines import KlineSet, open_klines
+from minibot.backtest.ticks import TickSource
+from minibot.data.columns import Columns
+from minibot.data.kline import Kline
+from minibot.data.klines import KLINES as STORED_KLINES
+from minibot.data.klines import KlineSet, klines_of, open_klines
+from minibot.data.market_source import column_files
 from minibot.data.treatment import Treatment
 from minibot.exchanges.embedded.bars import next_open
 from minibot.exchanges.embedded.sources import find, open_history, open_source
@@ -26,8 +31,9 @@ from minibot.runtime.config import Config
 
 # Messages per second of market time, for markets that are made, where the profile names none.
 RATE_PER_S: Final = 20
-ALLOWED: Final = "tape:FILE, tape:demo, klines:FILE, run:DIR or generator:SEED"
+ALLOWED: Final = "tape:FILE, tape:demo, klines:FILE, columns:DIR, run:DIR or generator:SEED"
 KLINES: Final = "klines"
+COLUMNS: Final = "columns"
 RUN: Final = "run"
 
 
@@ -59,7 +65,7 @@ def open_market(
             "--source: a run is a whole night with its own opening and ending.",
             ["allowed: run:DIR alone, or several tapes, klines and made markets"],
         )
-    sources = [_open(word, config, span, treatment) for word in words]
+    sources = [one for word in words for one in _opened(word, config, span, treatment)]
     if len(sources) == 1:
         return sources[0]
     return Merged(sources)
@@ -69,6 +75,21 @@ def run_of(words: Sequence[str]) -> Recorded | None:
     """Return the recorded run where it is the one source that is named."""
     kind, _, rest = words[0].partition(":")
     return Recorded.open(_run_dir(rest)) if len(words) == 1 and kind == RUN and rest else None
+
+
+def _opened(
+    word: str, config: Config, span: Span, treatment: Treatment | None
+) -> list[MarketSource]:
+    """Return what a word names: one source, or one for each file of columns in a folder."""
+    kind, _, rest = word.partition(":")
+    if kind != COLUMNS or not rest:
+        return [_open(word, config, span, treatment)]
+    return [
+        BarSource(_stored(word, columns), config, span)
+        if columns.kind == STORED_KLINES
+        else _part(TickSource(columns, config, word), span, config)
+        for columns in column_files(find(rest))
+    ]
 
 
 def _open(word: str, config: Config, span: Span, treatment: Treatment | None) -> MarketSource:
@@ -107,6 +128,23 @@ def _run_dir(text: str) -> Path:
     return path
 
 
+def _stored(word: str, columns: Columns) -> BarSeries:
+    """Return klines in columns, which are read anew at each pass and never held in memory."""
+    header, interval = columns.header, columns.interval
+    return BarSeries(
+        *(word, columns.symbol, interval, int(header["first_ts"]), int(header["end_ts"])),
+        *(str(header["price_increment"]), str(header["qty_increment"])),
+        candles=lambda: (_candle(kline, interval) for kline in klines_of(columns)),
+    )
+
+
+def _candle(kline: Kline, interval: str) -> Candle:
+    return Candle(
+        *(kline.open_ts, next_open(interval, kline.open_ts)),
+        *(kline.open, kline.high, kline.low, kline.close, kline.volume),
+    )
+
+
 def _series(word: str, found: KlineSet) -> BarSeries:
     klines = found.klines
     return BarSeries(
@@ -117,12 +155,5 @@ def _series(word: str, found: KlineSet) -> BarSeries:
         end_ts=next_open(found.interval, klines[-1].open_ts),
         price_increment=found.report.price_increment,
         qty_increment=found.report.qty_increment,
-        candles=lambda: (
-            Candle(
-                k.open_ts,
-                next_open(found.interval, k.open_ts),
-                *(k.open, k.high, k.low, k.close, k.volume),
-            )
-            for k in klines
-        ),
+        candles=lambda: (_candle(kline, found.interval) for kline in klines),
     )

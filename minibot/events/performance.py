@@ -10,7 +10,7 @@ from __future__ import annotations
 from minibot.events.model import BUY, Fill, JsonObject, MarketTick, RunOpening
 from minibot.events.money import amount_text, parse_amount
 from minibot.events.numbers import div_up, format_fixed
-from minibot.events.portfolio import Portfolio
+from minibot.events.portfolio import Portfolio, pays_in_base
 
 BPS = 10_000
 # A separate script has to find the same ratios to 1e-9.
@@ -35,33 +35,51 @@ class Performance:
         self.trips: list[int] = []
         # What was carried in counts at its first mark: losses before belong to the night before.
         self.equity_start = self.equity = self.high_water_mark = self._equity()
-        self._unmarked = set(self.portfolio.symbols())
+        self._held = set(self.portfolio.symbols())
+        self._unmarked = set(self._held)
+        self._last: dict[str, MarketTick] = {}
         self.drawdown_max = 0
         self.drawdown_bps_max = 0
 
     def on_tick(self, tick: MarketTick) -> None:
         """Mark the symbol at its mid and look at equity."""
+        symbol = tick.symbol
+        self._last[symbol] = tick
+        # What is not held has no part in equity: its mid is looked at when it is bought.
+        if symbol in self._held and self._mark(symbol):
+            self._look()
+
+    def _mark(self, symbol: str) -> bool:
+        """Take the mid of the last tick as the mark; return whether it is another one."""
+        tick = self._last.get(symbol)
+        if tick is None:
+            return False
         bid, ask = parse_amount(tick.bid), parse_amount(tick.ask)
         if bid <= 0 or ask < bid:
-            return
-        if self._marks.get(tick.symbol) == (bid + ask) // 2:
-            return
+            return False
+        if self._marks.get(symbol) == (bid + ask) // 2:
+            return False
         before = self._equity()
-        self._marks[tick.symbol] = (bid + ask) // 2
-        if tick.symbol in self._unmarked:
-            self._unmarked.discard(tick.symbol)
+        self._marks[symbol] = (bid + ask) // 2
+        if symbol in self._unmarked:
+            self._unmarked.discard(symbol)
             difference = self._equity() - before
             self.equity_start += difference
             self.high_water_mark += difference
-        self._look()
+        return True
 
     def on_fill(self, fill: Fill, ts: int) -> None:
         """Book a fill; a sale that leaves the symbol flat ends its round trip."""
+        self._mark(fill.symbol)
         self.portfolio.apply(fill, ts)
         notional = parse_amount(fill.qty) * parse_amount(fill.price) // 10**8
         flow = -notional if fill.side == BUY else notional
-        self._trip[fill.symbol] = self._trip.get(fill.symbol, 0) + flow - parse_amount(fill.fee)
+        # A fee in the base asset has been paid with the notional.
+        fee = 0 if pays_in_base(fill) else parse_amount(fill.fee)
+        self._trip[fill.symbol] = self._trip.get(fill.symbol, 0) + flow - fee
+        self._held.add(fill.symbol)
         if not self.portfolio.position_qty(fill.symbol):
+            self._held.discard(fill.symbol)
             self.trips.append(self._trip.pop(fill.symbol))
         self._look()
 
