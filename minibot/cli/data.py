@@ -41,6 +41,7 @@ class Ticks(NamedTuple):
     symbols: tuple[str, ...]
     ticks: Iterator[tuple[MarketTick, int]]
     skew_ms: int | None
+    span: tuple[int, int] | None
 
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
@@ -115,6 +116,9 @@ def _convert(arguments: argparse.Namespace) -> int:
                 source = _ticks(word, arguments)
                 table = table_of_ticks(Path(word), symbol, source.ticks)
                 made_of = [source.origin._replace(rows=len(table))]
+                if source.span is not None:
+                    # The market's own beginning and end: beats and history stand relative to them.
+                    table.report.first_ts, table.report.end_ts = source.span
                 written.append(write_ticks(table, out, treatment, made_of, skew_ms=source.skew_ms))
     if arguments.json:
         show_json([each.to_json() for each in written])
@@ -136,9 +140,11 @@ def _ticks(word: str, arguments: argparse.Namespace) -> Ticks:
         events = (event for _, event in recorded.events(TICKS_QUEUE))
         ticks = ((e.payload, e.ts) for e in events if isinstance(e.payload, MarketTick))
         symbols = tuple(recorded.manifest.config["binance"]["symbols"])
-        return Ticks(Origin(run_dir.name, root, 0), symbols, ticks, None)
+        return Ticks(Origin(run_dir.name, root, 0), symbols, ticks, None, None)
     profile = load_config(Path(arguments.config), arguments.set)
     source = FrameSource(open_source(word, RATE_PER_S), profile)
     digest = hash_file(DEMO_TAPE if rest == "demo" else find_source(rest))[1]
     roots = ((r.payload, r.ts) for r in source.roots() if isinstance(r.payload, MarketTick))
-    return Ticks(Origin(rest, digest, 0), source.symbols, roots, source.source.facts.skew_ms)
+    span = None if source.end_ms is None else (source.origin_ms, source.end_ms)
+    skew_ms = source.source.facts.skew_ms
+    return Ticks(Origin(rest, digest, 0), source.symbols, roots, skew_ms, span)
