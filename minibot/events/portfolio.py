@@ -188,6 +188,8 @@ class Portfolio:
 
         Args:
             fill: The fill; its fee is in the quote asset, which is how the quote asset is known.
+                A purchase may also pay in the base asset: the fee then lessens the lot, and its
+                value at the price of the fill stands in `fees` instead of in the lot's cost.
             ts: The fill event's `ts`.
 
         Raises:
@@ -208,16 +210,27 @@ class Portfolio:
         return booking
 
     def _buy(self, fill: Fill, qty: int, price: int, fee: int, ts: int) -> Booking:
-        cost = cost_up(qty, price)
-        self._pay(fill.fee_asset, -cost - fee)
+        paid = cost_up(qty, price)
+        cost = paid
+        if pays_in_base(fill):
+            if fee >= qty:
+                raise _broken(f"fill {self.fills + 1}: a fee of {fill.fee} takes all of {fill.qty}")
+            qty -= fee
+            fee = cost_up(fee, price)
+            cost = paid - fee
+        else:
+            paid += fee
+        self._pay(quote_asset_of(fill), -paid)
         self.fills += 1
         lot = Lot(fill.symbol, qty, price, cost, ts, self.fills, fill.order_id)
         self._lots.setdefault(fill.symbol, []).append(lot)
         self._total(ts, DayTotals(entry_notional=cost, fees=fee))
-        return self._booking(fill, ts, cash=-cost - fee, position=cost, pnl=0, fee=fee, trades=())
+        return self._booking(fill, ts, cash=-paid, position=cost, pnl=0, fee=fee, trades=())
 
     def _sell(self, fill: Fill, qty: int, price: int, fee: int, ts: int) -> Booking:
         held = self.position_qty(fill.symbol)
+        if pays_in_base(fill):
+            raise _broken(f"{fill.symbol}: a sale brings no {fill.fee_asset} to take a fee from")
         if qty > held:
             raise _broken(f"{fill.symbol}: sold {fill.qty}, held {amount_text(held)}")
         proceeds = proceeds_down(qty, price)
@@ -295,7 +308,7 @@ class Portfolio:
         fee: int,
         trades: tuple[Trade, ...],
     ) -> Booking:
-        n, asset = self.fills, fill.fee_asset
+        n, asset = self.fills, quote_asset_of(fill)
         entries = (
             Entry(n, ts, f"{CASH}:{asset}", asset, cash),
             Entry(n, ts, f"{POSITION}:{fill.symbol}", asset, position),
@@ -341,6 +354,16 @@ class Portfolio:
             for day, totals in data["days"].items()
         }
         return portfolio
+
+
+def pays_in_base(fill: Fill) -> bool:
+    """Return whether a fill's fee was taken in the asset that its symbol trades, not in quote."""
+    return fill.symbol.startswith(fill.fee_asset) and not fill.symbol.endswith(fill.fee_asset)
+
+
+def quote_asset_of(fill: Fill) -> str:
+    """Return the asset that pays: that of the fee, unless the fee was taken in the base asset."""
+    return fill.symbol.removeprefix(fill.fee_asset) if pays_in_base(fill) else fill.fee_asset
 
 
 def _age(lot: Lot) -> tuple[int, int, str]:

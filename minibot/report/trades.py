@@ -9,7 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from minibot.events.model import BUY, Event, Fill, JsonObject
-from minibot.events.money import amount_text, parse_amount
+from minibot.events.money import amount_text, cost_up, parse_amount
+from minibot.events.portfolio import pays_in_base
 
 
 @dataclass(slots=True)
@@ -75,8 +76,11 @@ class TradeLog:
             trip = self._open[fill.symbol] = RoundTrip(fill.symbol, event.ts)
             self.trips.append(trip)
         qty, price = parse_amount(fill.qty), parse_amount(fill.price)
-        notional = qty * price // 10**8
-        trip.fees += parse_amount(fill.fee)
+        notional, fee = qty * price // 10**8, parse_amount(fill.fee)
+        if pays_in_base(fill):
+            qty, fee = qty - fee, cost_up(fee, price)
+            notional -= fee
+        trip.fees += fee
         trip.fills.append(event.id)
         sign = 1 if fill.side == BUY else -1
         if sign > 0:

@@ -11,10 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec import structs
 
+from minibot.events.ledger import HOUR_MS, Ledger
 from minibot.events.model import Fill, RunOpening
 from minibot.events.money import amount_text, parse_amount
 from minibot.events.portfolio import Portfolio
-from minibot.events.ledger import HOUR_MS, Ledger
 from minibot.execution.portfolio import (
     OPEN_POSITIONS_FILE,
     PORTFOLIO_FILE,
