@@ -14,11 +14,11 @@ from minibot.backtest.intrabar import Candle, Intrabar, TouchModel
 from minibot.backtest.sources import NOBODY, Root, Watch
 from minibot.backtest.span import ALL, Span, as_history, nothing_in
 from minibot.events.model import Bar, Beat, Instrument
-from minibot.events.money import amount_text
 from minibot.events.numbers import format_fixed, parse_fixed
 from minibot.events.order_rules import OrderRules
 from minibot.exchanges.binance.filters import parse_instrument
 from minibot.exchanges.embedded.bars import INTERVALS, divides, next_open, open_of
+from minibot.exchanges.embedded.decimals import to_text
 from minibot.exchanges.embedded.instruments import symbol_infos
 from minibot.kernel.errors import ConfigError
 from minibot.runtime.config import Config
@@ -151,7 +151,7 @@ class _Lane:
         return closed
 
     def _bar(self, candle: Candle) -> Bar:
-        text = amount_text
+        text = to_text
         return Bar(
             self._symbol,
             self._interval,

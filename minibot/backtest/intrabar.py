@@ -25,14 +25,14 @@ from typing import NamedTuple
 
 from minibot.backtest.sources import NS_PER_MS, Root, Watch
 from minibot.events.model import MarketTick
-from minibot.events.numbers import div_up
 from minibot.events.order_rules import OrderRules
+from minibot.exchanges.embedded.decimals import to_text
 
 # Of the bar's length: what the open comes late and the close comes early, at most.
 MARGIN_SHARE = 16
 MINUTE_MS = 60_000
 PERCENT = 100
-BPS = 10_000
+BPS_UNITS = 10_000 * 100
 
 
 class Candle(NamedTuple):
@@ -68,9 +68,11 @@ class Intrabar:
 
     def __init__(self, symbol: str, rules: OrderRules, model: TouchModel) -> None:
         self._symbol = symbol
-        self._rules = rules
+        self._step = rules.price_step
+        self._qty_step = rules.qty_step
+        self._qty_min = max(rules.qty_step, rules.qty_min)
         self._model = model
-        self._qty = rules.qty_text(max(rules.qty_step, rules.qty_min))
+        self._qty = to_text(self._qty_min)
         self._at = 0
 
     def ticks(self, bar: Candle, watch: Watch) -> Iterator[Root]:
@@ -100,25 +102,28 @@ class Intrabar:
         """Take what the bar tells once it is over: how much is traded."""
         minutes_ms = max(MINUTE_MS, bar.end_ts - bar.open_ts)
         size = bar.volume * MINUTE_MS * self._model.size_percent // (minutes_ms * PERCENT)
-        step = self._rules.qty_step
-        self._qty = self._rules.qty_text(max(step, self._rules.qty_min, size // step * step))
+        step = self._qty_step
+        self._qty = to_text(max(self._qty_min, size // step * step))
 
     def _touch(self, price: int) -> tuple[int, int]:
         """Return bid and ask around a price."""
-        step, spread = self._rules.price_step, self._spread(price)
+        step, spread = self._step, self._spread(price)
         bid = max(step, (price - spread // 2) // step * step)
         return bid, bid + spread
 
     def _spread(self, price: int) -> int:
-        step = self._rules.price_step
-        spread = div_up(price * self._model.spread_bps, BPS * PERCENT)
-        return max(step, div_up(spread, step) * step)
+        step = self._step
+        spread = -(-price * self._model.spread_bps // BPS_UNITS)
+        return max(step, -(-spread // step) * step)
 
     def _passed(self, start: int, end: int, watch: Watch) -> list[int]:
         """Return the levels between two bids, in the order of the way."""
+        levels = watch.levels(self._symbol)
+        if not levels:
+            return []
         low, high = min(start, end), max(start, end)
-        levels = [level for level in watch.levels(self._symbol) if low < level < high]
-        return sorted(levels, reverse=end < start)
+        passed = [level for level in levels if low < level < high]
+        return sorted(passed, reverse=end < start)
 
     def _shown(self, touch: tuple[int, int], at: int, lag: int, watch: Watch) -> Iterator[Root]:
         """Yield a tick, and again the same for whoever has an order on its way because of it."""
@@ -128,9 +133,6 @@ class Intrabar:
 
     def _tick(self, touch: tuple[int, int], at: int) -> Root:
         self._at = at = max(at, self._at + 1)
-        text = self._rules.price_text
-        bid, ask = text(touch[0]), text(touch[1])
-        tick = MarketTick(
-            self._symbol, bid, "trade", bid, self._qty, ask, self._qty, at * NS_PER_MS, at
-        )
+        bid, ask, qty = to_text(touch[0]), to_text(touch[1]), self._qty
+        tick = MarketTick(self._symbol, bid, "trade", bid, qty, ask, qty, at * NS_PER_MS, at)
         return Root(tick, at)

@@ -69,8 +69,8 @@ def test_level_between_two_prices_is_met_at_its_own_price() -> None:
     """The price passes every price on its way: a stop or a target is a tick of its own."""
     found = roots([candle(0, (100, 104, 97, 102))], Holding(98.5, 103))
 
-    bids = [tick.bid for tick in ticks(found)]
-    assert bids == ["99.99", "98.50", "96.99", "98.50", "103.00", "103.99", "103.00", "101.99"]
+    bids = [float(tick.bid) for tick in ticks(found)]
+    assert bids == [99.99, 98.5, 96.99, 98.5, 103.0, 103.99, 103.0, 101.99]
 
 
 def test_level_beyond_the_bar_is_not_met() -> None:
