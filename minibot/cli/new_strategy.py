@@ -17,7 +17,10 @@ EXAMPLE = "minibot new-strategy dip_buyer --from skeleton"
 NAME = re.compile(r"[a-z][a-z0-9_]{0,63}")
 EXAMPLES = {"skeleton": "Skeleton", "ema_cross": "EmaCross"}
 
-TEST = '''"""What {name} promises; to run it: python -m pytest {shown}."""
+TEST = '''"""What {name} promises.
+
+python3 tools/with_env.py -m pytest {shown}
+"""
 
 from __future__ import annotations
 
@@ -126,7 +129,7 @@ def _next_steps(name: str, files: list[Path], folder: str) -> list[str]:
     return [
         f"written: {strategy} and {test}",
         f"  check     minibot strategy-check {strategy}",
-        f"  test      python -m pytest {test}",
+        f"  test      python3 tools/with_env.py -m pytest {test}",
         f"  backtest  minibot backtest {profile} --source tape:demo {chosen}",
         f"  night     minibot night {profile} {chosen}",
     ]

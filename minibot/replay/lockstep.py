@@ -2,7 +2,8 @@
 
 Rule order: an event of `market_ticks` or `control` goes to strategy, execution and risk; then
 what follows from it is delivered until nothing is left, results and fills first, then signals,
-then intents. Nothing here decides: ids and causes come from `events.order.finish`, as in a night.
+then intents, then what risk decided. Nothing here decides: ids and causes come from
+`events.order.finish`, as in a night.
 
 In a night the roles run beside each other, so a tick may overtake a signal; there the order logs
 say what was taken when. Here nothing overtakes: the next market event waits.
@@ -28,7 +29,7 @@ Take = Callable[[str, int, Event], None]
 
 # To whom an event of the world goes first, and which derived queues are emptied first.
 WORLD_ORDER: Final = ("strategy_role", "execution_role", "risk_role")
-QUEUE_ORDER: Final = ("fills", "order_results", "signals", "order_intents")
+QUEUE_ORDER: Final = ("fills", "order_results", "signals", "order_intents", "risk_actions")
 
 
 class Lockstep:

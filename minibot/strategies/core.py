@@ -10,7 +10,7 @@ trades themselves, and live `bar` events are left out.
 whoever has ticks without events calls himself: there is one path.
 
 Bars of history feed the strategy and nothing else. The position is known from `run_opening` and
-`fills`, which the strategy therefore declares as inputs.
+`fills`, what risk made of a signal from `risk_actions`: the strategy's inputs beside the market.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ from minibot.events.model import (
     LockSymbol,
     MarketTick,
     Resume,
+    RiskAction,
     RunEnding,
     RunOpening,
     Signal,
@@ -225,6 +226,9 @@ class StrategyCore:
         elif isinstance(payload, RunOpening):
             for lot in payload.lots:
                 self._find(lot["symbol"]).view.held.add_lot(lot)
+        elif isinstance(payload, RiskAction):
+            if payload.symbol is not None:
+                self._find(payload.symbol).view.take_risk_action(payload)
         elif isinstance(payload, LockSymbol):
             until_ts = payload.until_ts
             view = self._find(payload.symbol).view

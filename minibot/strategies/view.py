@@ -8,7 +8,7 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import final
 
-from minibot.events.model import BUY, SELL, Fill, Instrument, JsonObject
+from minibot.events.model import BUY, SELL, Fill, Instrument, JsonObject, RiskAction
 from minibot.events.numbers import PLACES_MAX, parse_fixed
 from minibot.features.lossless import float_from, float_text
 from minibot.kernel.errors import InvariantError
@@ -37,12 +37,15 @@ class View:
         is_ending: The run is ending; risk admits no purchase any more.
         is_halted: An operator has halted purchases.
         locked_until_ts: An operator has locked this symbol until then, ms; -1 while not locked.
+        risk_action, risk_code: What risk last decided about this symbol (ALLOW, BLOCK, REDUCE,
+            EXIT) and its reason code; empty before the first.
         entry_code: Reason code of the last BUY.
         buy_ts, sell_ts: Market time of the last BUY, and of the last SELL or sale.
         held: The position as the core reckons it.
     """
 
     __slots__ = (
+        "_headroom",
         "_series",
         "_views",
         "base_asset",
@@ -56,6 +59,8 @@ class View:
         "notional_min",
         "now",
         "qty_min",
+        "risk_action",
+        "risk_code",
         "sell_ts",
         "status",
         "symbol",
@@ -76,6 +81,9 @@ class View:
         self.is_ending: bool = False
         self.is_halted: bool = False
         self.locked_until_ts: int = UNLOCKED
+        self.risk_action: str = ""
+        self.risk_code: str = ""
+        self._headroom: dict[str, str] = {}
         self.entry_code: str = ""
         self.buy_ts: int = NEVER
         self.sell_ts: int = NEVER
@@ -139,6 +147,18 @@ class View:
         """Whether neither the run's end nor an operator forbids a purchase; limits are risk's."""
         return not (self.is_ending or self.is_halted or self.now < self.locked_until_ts)
 
+    def headroom(self, name: str) -> Decimal | None:
+        """Return what a limit of risk still had left at its last decision about this symbol.
+
+        Args:
+            name: As in the `headroom` of a `risk_action`, such as `night_loss` or `cash`.
+
+        Returns:
+            The rest in the limit's own unit, exactly; None while risk has said nothing about it.
+        """
+        text = self._headroom.get(name)
+        return None if text is None else Decimal(text)
+
     def of(self, symbol: str) -> View | None:
         """Return the view of another symbol; None before anything was heard of it."""
         return self._views.get(symbol)
@@ -178,6 +198,13 @@ class View:
         if fill.side != BUY:
             self.sell_ts = now
 
+    def take_risk_action(self, action: RiskAction) -> None:
+        """Take note of what risk decided."""
+        self.risk_action = action.action
+        self.risk_code = action.reason_code
+        if action.headroom is not None:
+            self._headroom = dict(action.headroom)
+
     def take_said(self, side: str, reason_code: str, now: int) -> None:
         """Remember a signal to trade."""
         if side == BUY:
@@ -200,6 +227,7 @@ class View:
             "now": self.now,
             "position": self.held.state(),
             "qty_min": str(self.qty_min),
+            "risk": [self.risk_action, self.risk_code, dict(self._headroom)],
             "sell_ts": self.sell_ts,
             "series": {name: series.state() for name, series in sorted(self._series.items())},
             "status": self.status,
@@ -219,6 +247,8 @@ class View:
         self.now = state["now"]
         self.held.restore(state["position"])
         self.qty_min = int(state["qty_min"])
+        self.risk_action, self.risk_code, headroom = state["risk"]
+        self._headroom = dict(headroom)
         self.sell_ts = state["sell_ts"]
         for name, series in self._series.items():
             series.restore(state["series"][name])

@@ -539,7 +539,7 @@ def test_strategy_role_loads_nore_strategy_v1(project: Path) -> None:
     core = core_from_config(config())
 
     assert role["module"] == "minibot.strategies.role"
-    assert set(role["inputs"]) == {"control", "fills", "market_ticks"}
+    assert set(role["inputs"]) == {"control", "fills", "risk_actions", "market_ticks"}
     assert core.chosen.cls is NoreStrategyV1
     assert (project / "minibot" / "strategies" / "nore_strategy_v1.py").is_file()
 
