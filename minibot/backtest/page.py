@@ -68,6 +68,7 @@ def page(reviews: Mapping[str, Review], about: JsonObject) -> str:
         section("Fees", _fees(review)),
         section("Statistics", _statistics(about["figures"])),
         *_groups(about),
+        section("Why not more", _refusals(about)),
         section("Trades", _trades(about["trades"])),
         section("Days, weeks, months", _stretches(about["breakdown"])),
         section("What was assumed", _assumed(about)),
@@ -234,6 +235,11 @@ def _trades(trades: Sequence[JsonObject]) -> str:
     note = f"The first {left:,} are left out here; result.json beside this page has them all."
     shown = (paragraph(note) if left > 0 else "") + table(tables.TRADE_HEAD, rows, tables.NO_TRADE)
     return folded(f"{len(trades):,} trades", shown) if len(rows) > 30 else shown
+
+
+def _refusals(about: JsonObject) -> str:
+    rows = tables.refusal_rows(about["refusals"])
+    return table(tables.REFUSAL_HEAD, rows, "Nothing was held back.")
 
 
 def _stretches(breakdown: Mapping[str, Sequence[JsonObject]]) -> str:

@@ -5,6 +5,7 @@ Tables, page and kept files all read from here, so that none of them can say som
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 
 from minibot.backtest.exposure import Exposure, exposure_of
@@ -13,7 +14,7 @@ from minibot.backtest.result import BacktestResult
 from minibot.backtest.returns import BREAKDOWNS, HOUR, Period, basis, periods, underwaters
 from minibot.backtest.statistics import figures_of
 from minibot.backtest.trades import Trade, trades_of
-from minibot.events.model import JsonObject, Signal
+from minibot.events.model import HOLD, JsonObject, RiskAction, Signal
 from minibot.events.money import amount_text
 
 
@@ -25,6 +26,7 @@ class Review:
         figures: Key figures by name (`statistics`).
         series: Periods by kind: hour, day, week, month.
         signals: How many signals there were by side.
+        refusals: Why the strategy held and why risk refused, each reason with its number.
     """
 
     result: BacktestResult
@@ -33,6 +35,7 @@ class Review:
     exposure: Exposure
     figures: JsonObject
     signals: dict[str, int]
+    refusals: dict[str, dict[str, int]]
 
     @classmethod
     def of(cls, result: BacktestResult) -> Review:
@@ -48,7 +51,7 @@ class Review:
         falls = underwaters(result.equity, start, from_ts)
         yearly = series[kind] if kind is not None else ()
         figures = figures_of(result, trades, yearly, kind, exposure, falls)
-        return cls(result, trades, series, exposure, figures, _signals(result))
+        return cls(result, trades, series, exposure, figures, _signals(result), _refusals(result))
 
     @property
     def quote_asset(self) -> str:
@@ -93,6 +96,7 @@ class Review:
             "to_ts": result.to_ts,
             "inputs": dict(result.inputs),
             "signals": dict(self.signals),
+            "refusals": {by: dict(counts) for by, counts in self.refusals.items()},
             "assumptions": list(result.assumptions),
             "stop": result.stop or None,
             "digest": result.digest,
@@ -111,8 +115,25 @@ class Review:
 
 
 def _signals(result: BacktestResult) -> dict[str, int]:
-    counts: dict[str, int] = {}
-    for event in result.of("signals"):
-        if isinstance(event.payload, Signal):
-            counts[event.payload.side] = counts.get(event.payload.side, 0) + 1
-    return dict(sorted(counts.items()))
+    sides = Counter(
+        event.payload.side for event in result.of("signals") if isinstance(event.payload, Signal)
+    )
+    return dict(sorted(sides.items()))
+
+
+def _refusals(result: BacktestResult) -> dict[str, dict[str, int]]:
+    """Return why nothing was done: holds as they were journaled, and what risk blocked."""
+    held = Counter(
+        event.payload.reason_code
+        for event in result.of("signals")
+        if isinstance(event.payload, Signal) and event.payload.side == HOLD
+    )
+    blocked = Counter(
+        event.payload.reason_code
+        for event in result.of("risk_actions")
+        if isinstance(event.payload, RiskAction) and event.payload.action == "BLOCK"
+    )
+    return {
+        by: dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
+        for by, counts in (("HOLD", held), ("BLOCK", blocked))
+    }

@@ -14,6 +14,7 @@ from typing import Final
 from minibot.backtest.returns import MONTH
 from minibot.backtest.statistics import GROUPS, KEY_FIGURES, Shown, figure_text
 from minibot.events.model import JsonObject
+from minibot.events.reasons import REASONS
 from minibot.report.columns import WIDTH, table_lines
 from minibot.report.figures import (
     NONE,
@@ -43,6 +44,8 @@ GROUP_HEAD: Final = (
 TRADE_HEAD: Final = (
     "no", "symbol", "opened", "held", "bought at", "sold at", "net", "%", "entry", "exit",
 )  # fmt: skip
+REFUSAL_HEAD: Final = ("", "reason", "times", "meaning")
+REFUSALS_SHOWN: Final = 6
 STRETCH_HEAD: Final = ("from", "trades", "won", "lost", "result", "return", "fees", "equity")
 # What is shown of each assumption side by side.
 BAND_KEYS: Final = ("pnl", "return", "drawdown_ratio_max", "trades", "win_rate", "fees", "sharpe")
@@ -66,6 +69,7 @@ def lines(document: JsonObject, breakdown: str | None = None) -> list[str]:
     if figures["trades"]:
         sections.append(["Best trades", *trade_lines(best(trades), "None earned anything.")])
         sections.append(["Worst trades", *trade_lines(worst(trades), "None lost anything.")])
+    sections.append(["Why not more", *refusal_lines(document["refusals"])])
     if breakdown is not None:
         found = document["breakdown"][breakdown]
         sections.append([f"By {breakdown}", *stretch_lines(found, breakdown)])
@@ -189,6 +193,21 @@ def trade_cells(trade: JsonObject) -> list[str]:
         NONE if ratio is None else signed(str(Decimal(ratio) * 100)),
         trade["entry_reason"],
         trade["exit_reason"],
+    ]
+
+
+def refusal_lines(refusals: JsonObject) -> list[str]:
+    """Return a table of why the strategy held and why risk refused, the most frequent first."""
+    rows = refusal_rows(refusals)
+    return table_lines(REFUSAL_HEAD, rows, "Nothing was held back.", texts=(0, 1, 3), whole=(0, 1))
+
+
+def refusal_rows(refusals: JsonObject) -> list[list[str]]:
+    """Return who refused, the reason code, how often, and what it means."""
+    return [
+        [by, code, f"{number:,}", REASONS[code].meaning if code in REASONS else ""]
+        for by, counts in refusals.items()
+        for code, number in list(counts.items())[:REFUSALS_SHOWN]
     ]
 
 
