@@ -19,7 +19,7 @@ from minibot.data.klines import inspect_klines
 from minibot.data.patience import Patience
 from minibot.data.store import Series, StoredFile
 from minibot.data.treatment import KEEP_ALL, MISALIGNED, ORDER, PRICES, ROWS, UNITS, clock_text
-from minibot.exchanges.base import RestError
+from minibot.exchanges.base import TIMEOUT, UNREACHABLE, RestError
 from minibot.exchanges.binance.archive import (
     DAY_MS,
     MONTHLY_ONLY,
@@ -40,6 +40,8 @@ VERIFIED, NONE = "verified", "none"
 MONTH_LATE_MS: Final = 10 * 86_400_000
 # What may not be in a file that a venue publishes; gaps and quiet bars are the market's own.
 _NEVER: Final = (ROWS, UNITS, ORDER, MISALIGNED, PRICES)
+# Who did not answer within all attempts is not asked for the next file, nor the next series.
+_GONE: Final = (UNREACHABLE, TIMEOUT)
 # An interruption costs at most so many pages of a thousand rows.
 PAGES_A_WRITE: Final = 10
 
@@ -141,7 +143,7 @@ class Download:
         spans = series.missing(wanted.from_ts, wanted.to_ts)
         now_ts = self._clock.now_ms()
         files = list(archive_files(wanted.symbol, wanted.interval, spans, now_ts))
-        while files:
+        while files and self._archive is not None:
             file = files.pop(0)
             is_month = "/monthly/" in file.path
             is_there = self._take_file(host, series, file, fetched)
@@ -162,6 +164,8 @@ class Download:
                 data = self._patience.ask(lambda: host.get(file.path))
         except RestError as error:
             fetched.troubles.append(f"{file.name}: {error}")
+            if error.kind in _GONE:
+                self._archive = None
             return False
         if published is None or data is None:
             self._tell(f"{file.name}: not in the archive")
@@ -210,6 +214,8 @@ class Download:
                     self._take_span(rest, series, wanted, (first_ts, end_ts), fetched)
         except RestError as error:
             fetched.troubles.append(f"{wanted.symbol} {wanted.interval} by REST: {error}")
+            if error.kind in _GONE:
+                self._rest = None
 
     def _take_span(
         self,

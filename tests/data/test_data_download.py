@@ -298,6 +298,17 @@ def test_fault_that_does_not_pass_is_given_up_within_bounds(status: str, desk: D
     assert fetched.missing == [(DAY.from_ts, DAY.to_ts)]
 
 
+def test_host_that_never_answers_is_not_asked_for_every_file(desk: Desk) -> None:
+    """A month of days, a dead address: one file's attempts, one sentence, then the end."""
+    with Loopback(lambda sock, request: None) as gone:
+        address = f"http://127.0.0.1:{gone.port}"
+    fetched = desk.fetch(hours("2025-02-01", "2025-02-09"), archive=address, rest=address)
+
+    assert len(fetched.troubles) == 2
+    assert len(desk.clock.waits) == 2 * (ATTEMPTS_MAX - 1)
+    assert fetched.missing == [(stamp("2025-02-01"), stamp("2025-02-09"))]
+
+
 @pytest.mark.parametrize(
     "spoilt",
     [

@@ -25,7 +25,7 @@ from minibot.exchanges.base import (
     RestError,
 )
 from minibot.exchanges.binance.deadline import Deadline, DeadlineAdapter
-from minibot.exchanges.binance.rest import CHUNK_BYTES, judge
+from minibot.exchanges.binance.rest import CHUNK_BYTES, judge, root_cause
 from minibot.exchanges.embedded.bars import next_open, open_of
 
 DAY_MS: Final = 86_400_000
@@ -206,4 +206,4 @@ class ArchiveHost:
     def _no_answer(self, path: str, error: Exception) -> RestError:
         if self._deadline.expired or isinstance(error, requests.Timeout | TimeoutError):
             return RestError(TIMEOUT, f"{path}: not whole within {self._timeouts[1]} s")
-        return RestError(UNREACHABLE, f"{path}: {type(error).__name__}: {str(error)[:150]}")
+        return RestError(UNREACHABLE, f"{path}: {root_cause(error)}")

@@ -213,11 +213,11 @@ class BinanceRest:
         if self._deadline.expired or isinstance(error, requests.Timeout | TimeoutError):
             return RestError(TIMEOUT, f"{path}: no whole answer within {self._timeouts[1]} s")
         if isinstance(error, requests.ConnectionError | HTTPError | OSError):
-            return RestError(UNREACHABLE, f"{path}: {_root(error)}")
-        return RestError(MALFORMED, f"{path}: {_root(error)}")
+            return RestError(UNREACHABLE, f"{path}: {root_cause(error)}")
+        return RestError(MALFORMED, f"{path}: {root_cause(error)}")
 
 
-def _root(error: BaseException) -> str:
+def root_cause(error: BaseException) -> str:
     """Return the words of the innermost error; the outer ones are the libraries' own layers."""
     while True:
         inner = error.__cause__ or error.__context__
