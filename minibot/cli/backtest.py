@@ -12,11 +12,12 @@ from minibot.backtest.jobs import Job
 from minibot.backtest.recorded_run import LOGGED, RULE
 from minibot.backtest.result import BacktestResult
 from minibot.backtest.span import ALL, parse_span
-from minibot.backtest.words import run_of
+from minibot.backtest.words import RUN, run_of
 from minibot.cli.output import progress_bar
 from minibot.cli.publishing import add_output_flags, publish, twice
 from minibot.cli.searching import ALL_FILLS, add_flags, search
-from minibot.cli.selection import add_profile
+from minibot.cli.selection import add_profile, find_run, var_of
+from minibot.cli.treatment import add_treatment, treatment_of
 from minibot.runtime.config import Config, config_with, load_config
 from minibot.runtime.paths import PROJECT
 from minibot.strategies.chosen import judge
@@ -33,7 +34,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--source",
         action="append",
-        help="tape:FILE, klines:FILE, columns:DIR, run:DIR or generator:SEED; "
+        help="tape:FILE, klines:FILE, columns:DIR, run:RUN or generator:SEED; "
         f"several are one portfolio (default: {DEFAULT_SOURCE})",
     )
     command.add_argument(
@@ -43,11 +44,12 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
         help="trade this part alone; what lies before warms up the indicators: 20250101-20250701",
     )
     command.add_argument(
-        "--order",
+        "--run-order",
         choices=(LOGGED, RULE),
         default=LOGGED,
         help="of run:DIR with its own profile: as its night took its events (default), or by rule",
     )
+    add_treatment(command)
     add_flags(command)
     add_output_flags(command)
 
@@ -56,12 +58,21 @@ def run(arguments: argparse.Namespace) -> int:
     """Backtest; 0 when it came to its end, 1 when risk stopped it."""
     if arguments.twice:
         return twice(arguments)
-    words = arguments.source or [DEFAULT_SOURCE]
+    words = [named(word, arguments) for word in arguments.source or [DEFAULT_SOURCE]]
     config = profile_of(arguments, words)
     span = parse_span(arguments.timerange) if arguments.timerange else ALL
-    job = Job(tuple(words), config.raw, span=span, order=arguments.order)
+    treatment = treatment_of(arguments)
+    job = Job(tuple(words), config.raw, (), span, treatment, arguments.run_order)
     done = search(arguments, job)
     return publish(arguments, words, results_of(arguments, job)) if done is None else done
+
+
+def named(word: str, arguments: argparse.Namespace) -> str:
+    """Return a source word with its run as a folder, where it names one by id or as `latest`."""
+    kind, _, rest = word.partition(":")
+    if kind != RUN or not rest or Path(rest, "manifest.json").exists():
+        return word
+    return f"{RUN}:{find_run(rest, var_of(arguments))}"
 
 
 def results_of(arguments: argparse.Namespace, job: Job) -> dict[str, BacktestResult]:
