@@ -1,0 +1,69 @@
+"""Copies of a run that something befell: a changed byte, a lost segment, another format."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from minibot.gates.tamper_forge import Forgery, forge_manifest
+from minibot.kernel.journal import JournalWriter
+from minibot.kernel.line import JSON_AT
+from minibot.kernel.lock import WriterLock
+from tests.runs import ShortRun
+
+Edit = Callable[[dict[str, Any]], None]
+
+
+def copy_of(run: ShortRun, target: Path) -> Path:
+    """A copy of the run's folder, to be damaged."""
+    copied = target / run.run_id
+    shutil.copytree(run.run_dir, copied)
+    return copied
+
+
+def flip(path: Path, line: int, after: bytes) -> None:
+    """Change one byte of one line of a file: the digit that follows a text in it."""
+    lines = path.read_bytes().splitlines(keepends=True)
+    said = bytearray(lines[line - 1])
+    at = said.index(after, JSON_AT) + len(after)
+    assert chr(said[at]).isdigit()
+    said[at] = ord("0") + (said[at] - ord("0") + 1) % 10
+    lines[line - 1] = bytes(said)
+    path.write_bytes(b"".join(lines))
+
+
+def forge(run_dir: Path, queue: str, seq: int, edit: Edit) -> None:
+    """Let an event say something else, with its hash, chain, head and cursors made anew."""
+    forgery = Forgery.of(run_dir, queue)
+    forgery.edit(seq, edit, rehash=True)
+    forgery.write_chain()
+
+
+def in_segments(run_dir: Path, queue: str, segment_bytes: int) -> list[Path]:
+    """Write a queue anew in small segments; return the sealed ones."""
+    folder = run_dir / "queues" / queue
+    lines = (folder / "inbox.jsonl").read_bytes().splitlines(keepends=True)
+    for path in folder.glob("inbox.*"):
+        path.unlink()
+    lock = WriterLock(folder / "writer.lock")
+    writer = JournalWriter(folder, "inbox", lock=lock, sync=False, segment_bytes=segment_bytes)
+    for line in lines:
+        writer.append([line])
+    writer.close()
+    lock.close()
+    return sorted(folder.glob("inbox.[0-9]*.jsonl"))
+
+
+def manifest_says(run_dir: Path, **fields: Any) -> None:
+    """Let the manifest say something else, with its own hash in order; None takes a field away."""
+
+    def change(obj: dict[str, Any]) -> None:
+        for name, value in fields.items():
+            if value is None:
+                del obj[name]
+            else:
+                obj[name] = value
+
+    forge_manifest(run_dir, change)

@@ -1,0 +1,181 @@
+"""Runs that something befell: one clear sentence each, what can still be done, the exit code."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import filelock
+import pytest
+
+from minibot.kernel.files import write_hashed
+from minibot.replay.condition import open_run
+from minibot.replay.proof import prove
+from tests.replay.damaged import copy_of, flip, in_segments, manifest_says
+from tests.runs import ShortRun, raw_events, verb
+
+
+def in_var(run: ShortRun, var: Path) -> Path:
+    """A copy of the run in a `var` of its own, with its queues where a running run has them."""
+    run_dir = copy_of(run, var / "runs")
+    (run_dir / "queues").rename(var / "queues")
+    (run_dir / "seal.json").unlink()
+    write_hashed(var / "current.json", {"run_id": run.run_id})
+    return run_dir
+
+
+@pytest.mark.row("S-50")
+def test_run_that_is_still_going_is_proven_up_to_what_its_roles_have_done(
+    short_run: ShortRun, var_dir: Path
+) -> None:
+    """It is a notice, not a failure; nothing beyond the cursors is looked at."""
+    (var_dir / "runs").mkdir()
+    in_var(short_run, var_dir)
+    cursor = var_dir / "queues/market_ticks/cursor.json"
+    done = json.loads(cursor.read_bytes())
+    write_hashed(cursor, {**done, "seq": 500}, generation=done["generation"] + 1)
+
+    with filelock.FileLock(str(var_dir / "run.lock")):
+        said = verb(var_dir, "replay")
+        document = verb(var_dir, "replay", "--json").document
+
+    assert said.code == 0, said.err
+    assert "is still going" in said.out
+    assert document["state"] == "running"
+    inputs = {role["role"]: role["inputs"] for role in document["roles"]}
+    assert inputs["strategy_role"] < inputs["risk_role"]
+
+
+def test_run_that_was_interrupted_is_proven_up_to_its_last_logged_inputs(
+    short_run: ShortRun, var_dir: Path
+) -> None:
+    """No seal and nobody who holds the lock: the power went, and what there is is compared."""
+    (var_dir / "runs").mkdir()
+    in_var(short_run, var_dir)
+
+    said = verb(var_dir, "replay")
+
+    assert said.code == 0, said.err
+    assert "was interrupted" in said.out
+    assert "identical" in said.out.splitlines()[-1]
+
+
+@pytest.mark.parametrize(
+    ("fields", "sentence"),
+    [
+        ({"v": 2}, "was made by a newer minibot: its format is 2, this one reads 1."),
+        ({"opening": None}, "was made by an older minibot: its manifest does not say opening."),
+    ],
+)
+def test_run_of_another_format_is_refused_with_what_can_still_be_done(
+    fields: dict[str, object], sentence: str, short_run: ShortRun, tmp_path: Path
+) -> None:
+    """Exit 2: nothing was wrong with the run, it cannot be replayed here."""
+    copied = copy_of(short_run, tmp_path)
+    manifest_says(copied, **fields)
+
+    for words in (("replay", str(copied)), ("explain", str(copied), "--at", "18:00:10")):
+        said = verb(tmp_path, *words)
+
+        assert said.code == 2
+        assert sentence in said.err
+        assert "minibot verify --append-only" in said.err
+        assert len(said.err.splitlines()) == 1
+
+
+def test_run_made_by_other_code_is_a_notice_when_it_is_identical(
+    short_run: ShortRun, tmp_path: Path
+) -> None:
+    """The code's hash differs, the decisions do not: exit 0, and both hashes are named."""
+    copied = copy_of(short_run, tmp_path)
+    manifest_says(copied, code_sha256="ab" * 32)
+
+    said = verb(tmp_path, "replay", str(copied))
+
+    assert said.code == 0, said.out
+    assert "made by other code (abababababab then, " in said.out
+
+
+def test_one_changed_byte_ends_the_replay_there_and_says_what_can_still_be_proven(
+    short_run: ShortRun, tmp_path: Path
+) -> None:
+    """Exit 1 with file and line; the time that it names can be replayed with exit 0."""
+    copied = copy_of(short_run, tmp_path)
+    middle = len(raw_events(short_run.run_dir, "market_ticks")) * 3 // 4
+    flip(copied / "queues/market_ticks/inbox.jsonl", middle, b'"ts":')
+
+    said = verb(tmp_path, "replay", str(copied))
+
+    assert said.code == 1
+    assert f"inbox.jsonl, line {middle}, " in said.out
+    assert "NOT PROVEN beyond " in said.out.splitlines()[-1]
+    remedy = next(line for line in said.out.splitlines() if "--until" in line)
+    until = remedy.rpartition(" ")[2]
+    again = verb(tmp_path, "replay", str(copied), "--until", until)
+    assert again.code == 0, again.out
+    assert f"minibot verify {short_run.run_id}" in said.out
+
+
+def test_run_that_lacks_a_segment_names_it_and_can_be_replayed_up_to_it(
+    short_run: ShortRun, tmp_path: Path
+) -> None:
+    """The list of segments knows what is gone: number, file and lines."""
+    copied = copy_of(short_run, tmp_path)
+    sealed = in_segments(copied, "market_ticks", 256 << 10)
+    assert len(sealed) >= 3
+    sealed[1].unlink()
+
+    said = verb(tmp_path, "replay", str(copied))
+
+    assert said.code == 1
+    line = next(line for line in said.out.splitlines() if line.startswith("lost: "))
+    assert f"market_ticks lacks segment 2 of {len(sealed) + 1} (inbox.000002.jsonl, lines " in line
+    until = next(line for line in said.out.splitlines() if "--until" in line).rpartition(" ")[2]
+    again = verb(tmp_path, "replay", str(copied), "--until", until)
+    assert again.code == 0, again.out
+
+
+def test_damaged_manifest_is_one_line_and_exit_1(short_run: ShortRun, tmp_path: Path) -> None:
+    """Nothing can be replayed without it."""
+    copied = copy_of(short_run, tmp_path)
+    path = copied / "manifest.json"
+    path.write_bytes(path.read_bytes().replace(b'"seed":', b'"seed": '))
+
+    said = verb(tmp_path, "replay", str(copied))
+
+    assert said.code == 1
+    assert "manifest.json" in said.err
+    assert len(said.err.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    "words",
+    [("--from", "03:00"), ("--to", "25:00"), ("--until", "nonsense"), ("--zone", "Mars/Olympus")],
+)
+def test_time_that_the_run_does_not_have_is_refused_with_its_span(
+    words: tuple[str, ...], short_run: ShortRun
+) -> None:
+    """Exit 2 and one line; a time of day is told with what the run goes from and to."""
+    said = verb(short_run.var, "replay", *words)
+
+    assert said.code == 2
+    assert len(said.err.splitlines()) == 1
+    if words[1] == "03:00":
+        assert "It goes from 2025-01-06 18:00:00 to 18:01:4" in said.err
+
+
+@pytest.mark.row("N-121", "D-51")
+def test_proof_of_a_finished_run_covers_books_and_figures(short_run: ShortRun) -> None:
+    """Lots, trades, entries, hourly states and every figure of metrics.json are compared."""
+    proof = prove(*open_run(short_run.run_dir))
+
+    assert proof.is_identical
+    assert proof.ledger is not None
+    assert proof.figures is not None
+    fills = raw_events(short_run.run_dir, "fills")
+    assert proof.ledger.lots == sum(event["payload"]["side"] == "BUY" for event in fills)
+    assert proof.ledger.trades >= 1
+    assert proof.ledger.states == 1
+    assert proof.ledger.is_recorded
+    assert proof.figures.is_recorded
+    assert proof.figures.figures > 40

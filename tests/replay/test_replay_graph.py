@@ -1,0 +1,167 @@
+"""The hash graph: one changed byte names that event and everything that goes back to it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from minibot.replay.graph_books import graph_of
+from minibot.replay.recorded import Recorded
+from tests.replay.damaged import copy_of, flip, forge
+from tests.runs import ShortRun, raw_events, verb
+
+DERIVED = ("signals", "risk_actions", "order_intents", "order_results", "fills")
+
+
+def caused_by(run: ShortRun, root_id: str) -> set[str]:
+    """The places of all events that go back to one, reckoned from the recorded causes alone."""
+    reached, places = {root_id}, set()
+    for queue in DERIVED:
+        for seq, event in enumerate(raw_events(run.run_dir, queue), 1):
+            if event["id"] not in reached and reached & set(event["payload"]["cause_ids"]):
+                reached.add(event["id"])
+                places.add(f"{queue}:{seq}")
+    return places
+
+
+def changed(run_dir: Path) -> dict[str, set[str]]:
+    """By place of a changed node, the places of all that depends on it."""
+    graph = graph_of(Recorded.open(run_dir))
+    return {
+        change.node.place: {node.place for node in change.dependents}
+        for change in graph.changes.values()
+    }
+
+
+def entry_fill(run: ShortRun) -> tuple[int, dict[str, Any]]:
+    """Number and event of the first purchase."""
+    fills = enumerate(raw_events(run.run_dir, "fills"), 1)
+    return next((n, event) for n, event in fills if event["payload"]["side"] == "BUY")
+
+
+@pytest.mark.row("D-25")
+def test_graph_of_a_run_as_it_was_written_holds_all_of_it_and_finds_nothing(
+    short_run: ShortRun,
+) -> None:
+    """Twice the same root; every derived event, lot, trade and hourly state is a node."""
+    first, second = (graph_of(Recorded.open(short_run.run_dir)) for _ in range(2))
+
+    assert first.root == second.root
+    assert not first.changes
+    assert not first.missing
+    assert not first.notes
+    fills = raw_events(short_run.run_dir, "fills")
+    counts = first.counts()
+    assert counts["fill"] == len(fills)
+    assert counts["lot"] == sum(event["payload"]["side"] == "BUY" for event in fills)
+    assert counts["trade"] >= 1
+    assert counts["hourly_state"] == 1
+
+
+@pytest.mark.row("D-25")
+@pytest.mark.parametrize(
+    ("queue", "after"),
+    [("signals", b'"score":'), ("order_intents", b'"qty":"'), ("fills", b'"price":"')],
+)
+def test_one_changed_byte_names_that_event_and_every_dependent_one(
+    queue: str, after: bytes, short_run: ShortRun, tmp_path: Path
+) -> None:
+    """The line's own hash no longer fits; what depends on it is reckoned here a second time."""
+    copied = copy_of(short_run, tmp_path)
+    _, fill = entry_fill(short_run)
+    seq, event = next(
+        (n, event)
+        for n, event in enumerate(raw_events(short_run.run_dir, queue), 1)
+        if event["id"] == fill["id"] or f"{queue}:{n}" in causes_of(short_run, fill)
+    )
+    flip(copied / "queues" / queue / "inbox.jsonl", seq, after)
+
+    found = changed(copied)
+
+    assert list(found) == [f"{queue}:{seq}"]
+    dependents = found[f"{queue}:{seq}"]
+    events = {place for place in dependents if place.partition(":")[0] in DERIVED}
+    assert events == caused_by(short_run, event["id"])
+    fill_n, _ = entry_fill(short_run)
+    assert {f"lot:{fill_n}", f"entry:{fill_n}.cash:USDT", "trade:1", "hourly_state:1"} <= dependents
+
+
+def causes_of(run: ShortRun, event: dict[str, Any]) -> set[str]:
+    """The places of all derived events that one goes back to."""
+    wanted, places = set(event["payload"]["cause_ids"]), set()
+    for queue in reversed(DERIVED):
+        for seq, found in enumerate(raw_events(run.run_dir, queue), 1):
+            if found["id"] in wanted:
+                wanted |= set(found["payload"]["cause_ids"])
+                places.add(f"{queue}:{seq}")
+    return places
+
+
+@pytest.mark.row("D-25")
+def test_changed_tick_is_named_with_the_fill_that_met_it(
+    short_run: ShortRun, tmp_path: Path
+) -> None:
+    """A market event is a node where something was made of it."""
+    copied = copy_of(short_run, tmp_path)
+    fill_n, fill = entry_fill(short_run)
+    seq = fill["payload"]["tick_seq"]
+    flip(copied / "queues/market_ticks/inbox.jsonl", seq, b'"bid":"')
+
+    found = changed(copied)
+
+    assert list(found) == [f"market_ticks:{seq}"]
+    assert {f"fills:{fill_n}", f"lot:{fill_n}", "hourly_state:1"} <= found[f"market_ticks:{seq}"]
+
+
+@pytest.mark.row("D-25")
+@pytest.mark.parametrize("queue", ["risk_actions", "order_intents", "fills"])
+def test_edit_with_every_hash_made_anew_is_still_named_and_nothing_that_follows_is(
+    queue: str, short_run: ShortRun, tmp_path: Path
+) -> None:
+    """Later decisions come out otherwise because of it; they were not changed, and it says so."""
+    copied = copy_of(short_run, tmp_path)
+
+    def edit(event: dict[str, Any]) -> None:
+        payload = event["payload"]
+        if queue == "risk_actions":
+            payload["reason_code"] = "COST_GATE".lower()
+        elif queue == "order_intents":
+            payload["qty"] = "0.00123"
+        else:
+            payload["price"] = "99999.11"
+
+    forge(copied, queue, 2, edit)
+
+    found = changed(copied)
+
+    assert list(found) == [f"{queue}:2"]
+    event_id = raw_events(short_run.run_dir, queue)[1]["id"]
+    assert caused_by(short_run, event_id) <= found[f"{queue}:2"]
+
+
+@pytest.mark.row("D-25", "D-52")
+def test_changed_hourly_state_is_named_and_no_event(short_run: ShortRun, tmp_path: Path) -> None:
+    """It is the last node of the graph, so nothing depends on it in a run of one hour."""
+    copied = copy_of(short_run, tmp_path)
+    flip(copied / "hourly_state.jsonl", 1, b'"closing":"')
+
+    assert changed(copied) == {"hourly_state:1": set()}
+
+
+@pytest.mark.row("D-25")
+def test_graph_verb_exits_1_on_a_change_and_0_without(short_run: ShortRun, tmp_path: Path) -> None:
+    """A person reads the place, both values and the places that depend on it."""
+    copied = copy_of(short_run, tmp_path)
+    forge(copied, "fills", 1, lambda event: event["payload"].update(price="99999.11"))
+
+    good = verb(short_run.var, "replay", "--graph")
+    bad = verb(tmp_path, "replay", str(copied), "--graph")
+
+    assert (good.code, bad.code) == (0, 1)
+    assert "nothing was changed" in good.out
+    assert "changed: fills:1 (fill " in bad.out
+    assert "recorded '99999.11'" in bad.out
+    assert "hourly_state:1" in bad.out
+    assert verb(tmp_path, "replay", str(copied), "--graph", "--json").document["changed"]
