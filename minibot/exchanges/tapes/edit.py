@@ -21,7 +21,7 @@ from minibot.exchanges.kraken.book import CHECKED_LEVELS, KrakenBook, checksum
 from minibot.exchanges.tapes.check import Check
 from minibot.exchanges.tapes.lines import RULES, Line, kind_of, snapshot_line
 
-# Two recorders of one stream hear a message within moments; half a day of delay is another one.
+# Two recorders of one stream hear a message within seconds; what comes later is another one.
 SAME_NS_MAX: Final = 300 * 10**9
 LEVELS_ALL: Final = 1 << 30
 
@@ -96,8 +96,8 @@ def kraken_snapshot(symbol: str, book: KrakenBook) -> bytes:
 class Merge:
     """Several tapes in order of receipt.
 
-    A message counts as heard twice when another tape had the same bytes within five minutes: of
-    each message there are as many in the merged tape as in the tape that has the most of it.
+    A message counts as heard twice when another tape had the same bytes within five to ten minutes:
+    of each message there are as many in the merged tape as in the tape that has the most of it.
     """
 
     lines: int = 0
@@ -111,10 +111,12 @@ class Merge:
         heard = [(Counter[bytes](), Counter[bytes]()) for _ in tapes]
         sources = [_in_order(index, tape) for index, tape in enumerate(tapes)]
         for at_ns, index, line in heapq.merge(*sources, key=lambda each: each[:2]):
-            if at_ns - self._turned_ns >= SAME_NS_MAX:
+            passed_ns = at_ns - self._turned_ns
+            if passed_ns >= SAME_NS_MAX:
                 self._turned_ns = at_ns
-                self._before, self._written = self._written, {}
-                heard = [(Counter[bytes](), now) for _, now in heard]
+                is_near = passed_ns < 2 * SAME_NS_MAX
+                self._before, self._written = self._written if is_near else {}, {}
+                heard = [(Counter[bytes](), now if is_near else Counter()) for now, _ in heard]
             now, before = heard[index]
             key = blake2b(line.message, digest_size=12).digest()
             now[key] += 1

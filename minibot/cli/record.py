@@ -1,0 +1,229 @@
+"""minibot record: the venue's raw streams onto tapes that play, until told to end."""
+
+from __future__ import annotations
+
+import argparse
+import re
+import signal
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any, Final
+
+import orjson
+import psutil
+
+from minibot.cli.output import show, shown_path
+from minibot.cli.selection import add_profile, var_of
+from minibot.exchanges.base import RestError
+from minibot.exchanges.binance.limits import EXCHANGE_INFO
+from minibot.exchanges.binance.rest import BinanceRest
+from minibot.exchanges.binance.streams import BinanceStream, stream_url
+from minibot.exchanges.tapes.parts import Recording
+from minibot.kernel.errors import ConfigError, Refusal
+from minibot.kernel.files import hash_file
+from minibot.kernel.lock import WriterLock
+from minibot.market.recorder import Recorder, RecorderConfig, Shard
+from minibot.market.wall_clock import WallClock
+from minibot.report.figures import counted
+from minibot.runtime.clock import machine_ns
+from minibot.runtime.config import load_config
+from minibot.runtime.config_sections import EMBEDDED, Binance
+from minibot.runtime.paths import PROJECT
+
+HELP = "record the venue's raw streams onto tapes (gzip, in parts, hashed) that play again"
+EXAMPLE = "minibot record --symbols BTCUSDT,ETHUSDT --for 2h --name evening"
+
+DURATION: Final = re.compile(r"(\d+(?:\.\d+)?)(s|m|h)", re.ASCII)
+SECONDS: Final = {"s": 1, "m": 60, "h": 3600}
+NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", re.ASCII)
+LOCK: Final = "record.lock"
+# Three streams each: under the venue's bound of an address, and far under its 1024 streams.
+SYMBOLS_PER_CONNECTION: Final = 100
+
+
+def add_arguments(command: argparse.ArgumentParser) -> None:
+    """Add the flags of this verb."""
+    command.add_argument("--symbols", help="BTCUSDT,ETHUSDT (default: those of the profile)")
+    command.add_argument("--name", default="tape", help="folder under var/tapes; default: tape")
+    command.add_argument("--for", dest="duration", metavar="TIME", help="90s, 10m, 2h; then end")
+    command.add_argument("--part-mb", type=int, default=256, help="close a part at this size")
+    command.add_argument(
+        "--part-time", default="1h", metavar="TIME", help="close a part at this age (default: 1h)"
+    )
+    command.add_argument("--free-mb", type=int, default=1024, help="end with less disk than this")
+    add_profile(command, PROJECT.joinpath("config", "nore.v1.json").relative_to(PROJECT))
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Record; 0 when told to end, 1 when the disk is nearly full."""
+    config = load_config(Path(arguments.config), arguments.set)
+    symbols, part_s, end_s = _asked(arguments, config.binance)
+    binance = config.binance
+    rest = BinanceRest(
+        binance.rest_url,
+        connect_timeout_s=binance.connect_timeout_ms / 1000,
+        total_timeout_s=binance.rest_timeout_ms / 1000,
+        machine_ns=machine_ns,
+    )
+    folder = var_of(arguments).root / "tapes" / arguments.name
+    lock = WriterLock(folder / LOCK)
+    try:
+        rules = _rules(rest, symbols, binance.rest_url)
+        recorder = Recorder(
+            RecorderConfig(
+                part_bytes_max=arguments.part_mb * 1_000_000,
+                part_ms_max=round(part_s * 1000),
+                backoff_min_ms=binance.backoff_min_market_ms,
+                backoff_max_ms=binance.backoff_max_market_ms,
+                seed=config.seed,
+                weight_share_max_percent=binance.weight_share_max_percent,
+            ),
+            Recording(folder),
+            rest,
+            list(_shards(symbols, binance)),
+            rules,
+            WallClock(),
+            _tell,
+        )
+        with _ending(end_s) as ending:
+            is_full = partial(_is_full, folder, arguments.free_mb)
+            recorder.run(lambda: ending.is_set() or is_full())
+    finally:
+        lock.close()
+    document = _document(folder, recorder)
+    show(arguments, document, _lines(document, recorder))
+    return 1 if _is_full(folder, arguments.free_mb) else 0
+
+
+def _asked(arguments: argparse.Namespace, binance: Binance) -> tuple[list[str], float, float]:
+    """Return symbols, seconds of a part and seconds of it all (0 for no end).
+
+    Raises:
+        ConfigError: Something that was asked for makes no sense.
+    """
+    names = arguments.symbols.split(",") if arguments.symbols else binance.symbols
+    symbols = list(dict.fromkeys(name.strip().replace("/", "").upper() for name in names))
+    wrong = [f"--symbols: {name!r}" for name in symbols if not (name.isascii() and name.isalnum())]
+    durations = [_seconds(text) for text in (arguments.part_time, arguments.duration)]
+    wrong += [
+        f"{flag}: {text!r}; give 90s, 10m or 2h"
+        for flag, text, found in zip(
+            ("--part-time", "--for"),
+            (arguments.part_time, arguments.duration),
+            durations,
+            strict=True,
+        )
+        if text is not None and not found
+    ]
+    if NAME.fullmatch(arguments.name) is None:
+        wrong.append(f"--name: {arguments.name!r}; letters, digits, . _ -")
+    if arguments.part_mb <= 0:
+        wrong.append("--part-mb: above zero")
+    if binance.rest_url == EMBEDDED:
+        wrong.append('binance.rest_url: "embedded" exists inside a run alone; give its address')
+    if wrong:
+        raise ConfigError("record: nothing was recorded.", wrong)
+    return symbols, durations[0] or 0, durations[1] or 0
+
+
+def _seconds(text: str | None) -> float | None:
+    found = None if text is None else DURATION.fullmatch(text.strip())
+    return None if found is None else float(found[1]) * SECONDS[found[2]]
+
+
+def _rules(rest: BinanceRest, symbols: list[str], url: str) -> bytes:
+    """Return the venue's exchangeInfo of the symbols, in its own words.
+
+    Raises:
+        Refusal: The venue cannot be reached, or does not know a symbol.
+    """
+    names = orjson.dumps(symbols).decode()
+    try:
+        body = rest.get(EXCHANGE_INFO, {"symbols": names, "showPermissionSets": "true"})
+    except RestError as error:
+        raise Refusal(
+            f"{url}: the rules of {', '.join(symbols)} could not be had ({error}).",
+            "Is the address right, is every symbol listed? See: minibot doctor",
+        ) from error
+    return orjson.dumps(body)
+
+
+def _shards(symbols: list[str], binance: Binance) -> Iterator[Shard]:
+    for begin in range(0, len(symbols), SYMBOLS_PER_CONNECTION):
+        some = tuple(symbols[begin : begin + SYMBOLS_PER_CONNECTION])
+        url = stream_url(binance.stream_url, some)
+        yield Shard(
+            some,
+            partial(
+                BinanceStream,
+                url,
+                connect_timeout_s=binance.connect_timeout_ms / 1000,
+                machine_ns=machine_ns,
+            ),
+        )
+
+
+@contextmanager
+def _ending(end_s: float) -> Iterator[threading.Event]:
+    """Yield what is set when the recording shall end: by a signal, or when its time is over."""
+    ending = threading.Event()
+    timer = threading.Timer(end_s, ending.set) if end_s else None
+    former = {
+        number: signal.signal(number, lambda *_: ending.set())
+        for number in (signal.SIGINT, signal.SIGTERM)
+    }
+    if timer is not None:
+        timer.daemon = True
+        timer.start()
+    try:
+        yield ending
+    finally:
+        for number, handler in former.items():
+            signal.signal(number, handler)
+        if timer is not None:
+            timer.cancel()
+
+
+def _is_full(folder: Path, free_mb: int) -> bool:
+    return psutil.disk_usage(str(folder)).free < free_mb * 1024 * 1024
+
+
+def _document(folder: Path, recorder: Recorder) -> dict[str, Any]:
+    parts = [
+        {"name": path.name, "bytes": size, "sha256": digest}
+        for path in recorder.recording.parts
+        for size, digest in [hash_file(path)]
+    ]
+    return {
+        "folder": str(folder),
+        "parts": parts,
+        "lines": recorder.lines,
+        "snapshots": recorder.snapshots,
+        "unreadable": recorder.unreadable,
+        "missed": [each._asdict() for each in recorder.missed],
+    }
+
+
+def _lines(document: dict[str, Any], recorder: Recorder) -> list[str]:
+    said = [
+        f"{shown_path(Path(document['folder']))}: {counted(document['lines'], 'line')} in "
+        f"{counted(len(document['parts']), 'part')}, {counted(document['snapshots'], 'depth')} "
+        "taken"
+    ]
+    said += [f"  {part['name']}  {part['bytes'] / 1e6:.1f} MB" for part in document["parts"]]
+    said += [
+        f"  missed {(each.to_ns - each.from_ns) / 10**9:.1f} s: {each.why}"
+        for each in recorder.missed
+    ]
+    if document["unreadable"]:
+        said.append(f"  {counted(document['unreadable'], 'message')} that was no JSON object")
+    return [*said, f"See: minibot tape check {shown_path(Path(document['folder']))}"]
+
+
+def _tell(text: str) -> None:
+    print(f"{time.strftime('%H:%M:%S', time.gmtime())} {text}", file=sys.stderr, flush=True)

@@ -1,0 +1,289 @@
+"""Records raw streams onto tapes: every message with its receive time, and what was missed.
+
+One reader thread for each connection, one for REST; the loop here only writes. Nothing is decoded,
+so a message that minibot does not understand is on the tape too. Each part begins with the rules of
+the instruments and asks for the depth of every symbol, so that it plays by itself; after a broken
+connection the depth is asked for again, and a mark says which streams were silent and for how long.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import orjson
+
+from minibot.exchanges.base import Stream
+from minibot.exchanges.binance.limits import DEPTH, WeightBudget, depth_weight
+from minibot.exchanges.binance.rest import BinanceRest
+from minibot.exchanges.tapes.lines import Missed, missed_mark, with_symbol
+from minibot.exchanges.tapes.parts import Part, Recording
+from minibot.market.backoff import Backoff
+from minibot.market.courier import Answer, Courier, Job
+from minibot.market.inbox import Inbox
+from minibot.market.pace import Pace
+from minibot.market.reader import Frame, FromReader, Lost, Opened, Reader
+from minibot.market.wall_clock import WallClock
+
+SNAPSHOT_LEVELS: Final = 1000
+FLUSH_MS: Final = 1_000
+WAIT_S_MAX: Final = 0.2
+JOIN_S: Final = 5.0
+# The venue bans an address at 300 attempts in five minutes; other programs may share it.
+ATTEMPTS_MAX: Final = 200
+ATTEMPTS_MS: Final = 300_000
+# Nothing at all on a connection with a hundred streams: the line is dead, whatever the socket says.
+SILENCE_MS_MAX: Final = 60_000
+# A snapshot that could not be had is asked for again.
+RETRY_MS: Final = 5_000
+
+
+@dataclass(frozen=True, slots=True)
+class RecorderConfig:
+    """How to record; durations in milliseconds.
+
+    A part is closed when it has one of the two: so many bytes, or so much time.
+    """
+
+    part_bytes_max: int
+    part_ms_max: int
+    backoff_min_ms: int
+    backoff_max_ms: int
+    seed: int
+    weight_share_max_percent: int
+
+
+@dataclass(slots=True)
+class Shard:
+    """Symbols whose streams share a connection, and how to make one."""
+
+    symbols: tuple[str, ...]
+    open_stream: Callable[[], Stream]
+    reader: Reader | None = None
+    is_open: bool = False
+    due_ms: int | None = 0
+    last_ns: int = 0
+    lost_why: str = ""
+    backoff: Backoff = field(default_factory=lambda: Backoff(0, 0, 0))
+
+
+class Recorder:
+    """Writes what the shards hear into a recording.
+
+    Args:
+        config: See there.
+        recording: Its open part is this object's.
+        rest: For depth; used by one thread of its own.
+        shards: At least one.
+        rules: The body of the venue's exchangeInfo, first in every part.
+        clock: The wall clock.
+        tell: Takes a sentence for a person when something has happened.
+    """
+
+    def __init__(
+        self,
+        config: RecorderConfig,
+        recording: Recording,
+        rest: BinanceRest,
+        shards: Sequence[Shard],
+        rules: bytes,
+        clock: WallClock,
+        tell: Callable[[str], None],
+    ) -> None:
+        self.config = config
+        self.recording = recording
+        self.shards = list(shards)
+        self.missed: list[Missed] = []
+        self.lines = 0
+        self.snapshots = 0
+        self.unreadable = 0
+        self._rules = rules
+        self._clock = clock
+        self._tell = tell
+        self._inbox: Inbox[FromReader | Answer] = Inbox()
+        budget = WeightBudget(config.weight_share_max_percent)
+        pace = Pace(clock, clock.machine_ns)
+        self._courier = Courier(rest, budget, pace, self._inbox.put)
+        self._of_reader: dict[int, Shard] = {}
+        self._attempts: deque[int] = deque()
+        self._retries: deque[tuple[int, str]] = deque()
+        self._part_ms = self._flush_ms = 0
+        self._part: Part | None = None
+        for number, shard in enumerate(self.shards):
+            seed = config.seed + number
+            shard.backoff = Backoff(seed, config.backoff_min_ms, config.backoff_max_ms)
+
+    # --- the loop -----------------------------------------------------------------------------
+
+    def run(self, is_ended: Callable[[], bool]) -> None:
+        """Record until told to end; the last part is closed on return, also after an error.
+
+        Raises:
+            RunStop: The disk does not take it, or another path than public data was asked for.
+        """
+        try:
+            self._resume()
+            self._courier.start()
+            while not is_ended():
+                self._turn()
+        finally:
+            self._end()
+
+    def _resume(self) -> None:
+        """Go on behind what an earlier recorder left; the time between is marked as missed."""
+        saved = self.recording.saved()
+        for path, lines, _ in saved:
+            self._tell(f"{path.name}: saved {lines} lines that a crash had left open")
+        last_ns = self.recording.last_ns()
+        self._new_part()
+        everyone = tuple(symbol for shard in self.shards for symbol in shard.symbols)
+        self._tell(f"recording {len(everyone)} symbols into {self.recording.folder}")
+        if last_ns:
+            now_ns = self._clock.now_ns()
+            self._mark(Missed(last_ns, now_ns, everyone, "the recorder did not run"))
+
+    def _turn(self) -> None:
+        for item in self._inbox.take(WAIT_S_MAX):
+            if isinstance(item, Frame):
+                self._on_frame(item)
+            elif isinstance(item, Answer):
+                item.job.done(item)
+            elif isinstance(item, Opened):
+                self._on_opened(self._of_reader.get(item.connection))
+            else:
+                self._on_lost(item)
+        self._on_clock(self._clock.now_ms())
+
+    def _on_clock(self, now_ms: int) -> None:
+        for shard in self.shards:
+            if shard.due_ms is not None and now_ms >= shard.due_ms and self._may_connect(now_ms):
+                self._connect(shard, now_ms)
+            is_silent = shard.last_ns and now_ms - shard.last_ns // 10**6 > SILENCE_MS_MAX
+            if shard.is_open and is_silent and shard.reader is not None:
+                shard.last_ns = self._clock.now_ns()  # Once; its end comes through the inbox.
+                shard.reader.abort()
+        while self._retries and self._retries[0][0] <= now_ms:
+            self._ask_depth(self._retries.popleft()[1])
+        part = self._part
+        if part is None:
+            return
+        age_ms = now_ms - self._part_ms
+        if part.size >= self.config.part_bytes_max or age_ms >= self.config.part_ms_max:
+            self._new_part()
+        elif now_ms - self._flush_ms >= FLUSH_MS:
+            self._flush_ms = now_ms
+            part.flush()
+
+    # --- connections --------------------------------------------------------------------------
+
+    def _may_connect(self, now_ms: int) -> bool:
+        while self._attempts and now_ms - self._attempts[0] >= ATTEMPTS_MS:
+            self._attempts.popleft()
+        return len(self._attempts) < ATTEMPTS_MAX
+
+    def _connect(self, shard: Shard, now_ms: int) -> None:
+        self._attempts.append(now_ms)
+        number = len(self._of_reader) + 1
+        shard.due_ms = None
+        shard.reader = Reader(number, shard.open_stream(), self._inbox.put)
+        self._of_reader[number] = shard
+        shard.reader.start()
+
+    def _on_opened(self, shard: Shard | None) -> None:
+        if shard is None:
+            return
+        shard.is_open = True
+        now_ns = self._clock.now_ns()
+        if shard.lost_why:
+            self._mark(Missed(shard.last_ns, now_ns, shard.symbols, shard.lost_why))
+            self._tell(f"connected again; missed {(now_ns - shard.last_ns) / 10**9:.1f} s")
+        shard.lost_why, shard.last_ns = "", now_ns
+        for symbol in shard.symbols:
+            self._ask_depth(symbol)
+
+    def _on_lost(self, lost: Lost) -> None:
+        shard = self._of_reader.pop(lost.connection, None)
+        if shard is None:
+            return
+        if shard.is_open:
+            shard.lost_why = lost.why
+            self._tell(f"connection lost: {lost.why}")
+        shard.is_open, shard.reader = False, None
+        shard.due_ms = self._clock.now_ms() + shard.backoff.next().wait_ms
+
+    # --- what comes ---------------------------------------------------------------------------
+
+    def _on_frame(self, frame: Frame) -> None:
+        at_ns = self._clock.ns_of(frame.recv_mono_ns)
+        shard = self._of_reader.get(frame.connection)
+        if shard is not None:
+            shard.last_ns = max(shard.last_ns, at_ns)
+            shard.backoff.reset()
+        data = frame.data
+        if data[:1] != b"{" or data[-1:] != b"}" or b"\n" in data:
+            self.unreadable += 1
+            text = data[:200].decode("utf-8", "backslashreplace")
+            data = orjson.dumps({"minibot": "unreadable", "bytes": len(data), "begins": text})
+        self._write(at_ns, data)
+
+    def _write(self, at_ns: int, message: bytes) -> None:
+        if self._part is not None:
+            self._part.add(at_ns, message)
+            self.lines += 1
+
+    def _mark(self, missed: Missed) -> None:
+        self.missed.append(missed)
+        self._write(self._clock.now_ns(), missed_mark(missed))
+
+    # --- depth --------------------------------------------------------------------------------
+
+    def _ask_depth(self, symbol: str) -> None:
+        params = {"symbol": symbol, "limit": SNAPSHOT_LEVELS}
+
+        def done(answer: Answer) -> None:
+            self._on_depth(symbol, answer)
+
+        self._courier.send(
+            Job(DEPTH, depth_weight(SNAPSHOT_LEVELS), lambda rest: rest.get(DEPTH, params), done)
+        )
+
+    def _on_depth(self, symbol: str, answer: Answer) -> None:
+        body: Any = answer.value
+        if answer.error is not None or not isinstance(body, dict) or "lastUpdateId" not in body:
+            self._tell(f"{symbol}: no depth ({answer.error}); asked for again in 5 s")
+            self._retries.append((self._clock.now_ms() + RETRY_MS, symbol))
+            return
+        self.snapshots += 1
+        at_ns = self._clock.ns_of(answer.received_ns)
+        self._write(at_ns, with_symbol(orjson.dumps(body), symbol))
+
+    # --- parts --------------------------------------------------------------------------------
+
+    def _new_part(self) -> None:
+        """Close the part and begin the next one; both have everything that was received."""
+        closed = self.recording.close()
+        if closed is not None:
+            self._tell(f"{closed.name}: closed, {closed.stat().st_size / 1e6:.1f} MB")
+        self._clock.settle()
+        now_ns = self._clock.now_ns()
+        self._part = self.recording.open(now_ns)
+        self._part_ms = self._flush_ms = now_ns // 10**6
+        self._write(now_ns, self._rules)
+        for shard in self.shards:
+            for symbol in shard.symbols if shard.is_open else ():
+                self._ask_depth(symbol)
+
+    def _end(self) -> None:
+        self._inbox.close()
+        for shard in self.shards:
+            if shard.reader is not None:
+                shard.reader.abort()
+                shard.reader.join(JOIN_S)
+        for item in self._inbox.take(0):
+            if isinstance(item, Frame):
+                self._on_frame(item)
+        self._courier.close(JOIN_S)
+        self._part = None
+        self.recording.close()

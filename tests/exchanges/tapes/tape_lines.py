@@ -1,0 +1,56 @@
+"""Tapes for tests: lines, files, and the recordings of Kraken as tapes."""
+
+from __future__ import annotations
+
+import gzip
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from minibot.exchanges.embedded.tape import DEMO_TAPE
+from minibot.exchanges.tapes.check import Check
+from minibot.exchanges.tapes.lines import Line, tape_lines, written
+from tests.exchanges.kraken.kraken_recordings import v1_frames, v2_frames
+
+NS = 10**9
+# A monotonic clock with an arbitrary origin, as a wall clock.
+L2_ORIGIN_NS = 1_785_552_833 * NS
+
+
+def demo(count: int = 4000) -> list[Line]:
+    """Return the first lines of the shipped tape."""
+    lines = []
+    for line in tape_lines(DEMO_TAPE):
+        if line.number > count:
+            break
+        lines.append(line)
+    return lines
+
+
+def put(path: Path, lines: Iterable[Line]) -> Path:
+    """Write lines as a gzip tape."""
+    with gzip.open(path, "wb", 1) as file:
+        for line in lines:
+            file.write(written(line.at_ns, line.message))
+    return path
+
+
+def checked(lines: Iterable[Line]) -> Check:
+    """Return the check of lines, numbered anew."""
+    check = Check()
+    check.read(line._replace(number=at) for at, line in enumerate(lines, 1))
+    return check
+
+
+def kraken_v2(shared_data: Path, name: str) -> Iterator[Line]:
+    """Yield a recording of version 2 as a tape."""
+    frames = v2_frames(shared_data, name)
+    first = None
+    for number, frame in enumerate(frames, 1):
+        first = frame.at_ns if first is None else first
+        yield Line(number, L2_ORIGIN_NS + frame.at_ns - first, frame.data)
+
+
+def kraken_v1(shared_data: Path) -> Iterator[Line]:
+    """Yield the recording of version 1 as a tape."""
+    for number, frame in enumerate(v1_frames(shared_data), 1):
+        yield Line(number, frame.at_ns, frame.data)

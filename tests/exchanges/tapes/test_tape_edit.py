@@ -1,0 +1,177 @@
+"""Cuts that play and prove themselves, and merges in which nothing is lost or doubled."""
+
+from __future__ import annotations
+
+import gzip
+from collections import Counter
+from itertools import pairwise
+from pathlib import Path
+from random import Random
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from minibot.exchanges.embedded.tape import Tape
+from minibot.exchanges.tapes.edit import Cut, Merge
+from minibot.exchanges.tapes.lines import Line, tape_lines, with_symbol
+from minibot.exchanges.tapes.parts import packed
+from tests.exchanges.tapes.tape_lines import (
+    checked,
+    demo,
+    kraken_v1,
+    kraken_v2,
+    put,
+)
+
+
+def cut_of(lines: list[Line], begin: int, end: int) -> list[Line]:
+    """Return the cut from the time of one line to that of another."""
+    return list(Cut(lines[begin].at_ns, lines[end].at_ns).of(lines))
+
+
+@pytest.mark.parametrize("begin", [0, 1, 40, 700, 2500, 3900])
+def test_cut_begins_with_the_book_and_agrees_with_itself(begin: int, tmp_path: Path) -> None:
+    """Wherever it begins: every later top equals, and the embedded exchange has a whole book."""
+    lines = demo()
+    cut = cut_of(lines, begin, -1)
+    check = checked(cut)
+    found = check.symbols["BTCUSDT"]
+
+    assert check.findings.counts == {}
+    assert found.top.checks >= found.diffs - 3
+    assert found.unchecked == 0
+    tape = Tape(put(tmp_path / "cut.gz", cut))
+    assert tape.facts.has_depth
+    assert tape.facts.origin_ms == cut[0].at_ns // 10**6
+    assert len(list(tape.frames())) == len(cut)
+
+
+def test_book_of_a_cut_is_the_book_of_the_tape(tmp_path: Path) -> None:
+    """Played or rebuilt: the same top twenty at the end of both."""
+    lines = demo()
+    whole, part = checked(lines), checked(cut_of(lines, 2000, -1))
+    books = [check.symbols["BTCUSDT"].keeper.book for check in (whole, part)]
+
+    assert books[0] is not None
+    assert books[1] is not None
+    assert books[0].bids.top(20) == books[1].bids.top(20)
+    assert books[0].asks.top(20) == books[1].asks.top(20)
+
+
+def test_cuts_side_by_side_are_the_whole(tmp_path: Path) -> None:
+    """Each line is in exactly one of them; merged they are the tape, with the books added."""
+    lines = demo()
+    moments = [lines[at].at_ns for at in (0, 900, 1800, 3999)]
+    cuts = [list(Cut(begin, end).of(lines)) for begin, end in pairwise(moments)]
+    merged = list(Merge().of(cuts))
+    added = [line for line in merged if b"minibot_rebuilt" in line.message]
+    kept = [line.message for line in merged if b"minibot_rebuilt" not in line.message]
+
+    assert kept == [line.message for line in lines if line.at_ns < moments[-1]]
+    assert len(added) == 2
+    assert checked(merged).findings.counts == {}
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_cut_of_a_kraken_tape_is_proved_by_its_checksums(shared_data: Path, version: int) -> None:
+    """The book at its beginning is written with every digit, so each later checksum equals."""
+    name = "kraken_btcusd_sample.cbcap.gz"
+    lines = list(kraken_v1(shared_data) if version == 1 else kraken_v2(shared_data, name))
+    cut = cut_of(lines, len(lines) // 2, -1)
+    check = checked(cut)
+
+    assert check.findings.counts == {}
+    assert all(each.unchecked == 0 for each in check.symbols.values())
+    assert sum(each.checksums for each in check.symbols.values()) > 0.9 * len(cut) - 60
+
+
+def test_cut_where_no_book_is_known_says_so() -> None:
+    """A tape without a snapshot is cut too; its book can not be made up."""
+    lines = [line for line in demo() if b'"lastUpdateId"' not in line.message]
+    cut = Cut(lines[1000].at_ns, lines[2000].at_ns)
+    written = list(cut.of(lines))
+
+    assert (cut.books, cut.without) == ([], ["BTCUSDT"])
+    assert written == lines[1000:2000]
+
+
+def test_two_recorders_of_one_market_merge_into_one_tape() -> None:
+    """Each missed something else and heard the rest a little later; together nothing is missed."""
+    rnd, lines = Random(3), demo()
+    heard = []
+    for recorder in range(2):
+        missing = range(1000, 1400) if recorder else range(2500, 2700)
+        delay = rnd.randrange(10**6)
+        heard.append(
+            [
+                line._replace(at_ns=line.at_ns + recorder * delay)
+                for at, line in enumerate(lines)
+                if at not in missing
+            ]
+        )
+    merge = Merge()
+    merged = list(merge.of(heard))
+
+    assert Counter(line.message for line in merged) == Counter(line.message for line in lines)
+    assert merge.dropped == 2 * len(lines) - 600 - len(lines)
+    assert [line.at_ns for line in merged] == sorted(line.at_ns for line in merged)
+    wrong = checked(merged).findings.counts
+    assert "gap" not in wrong
+    assert "trades_missing" not in wrong
+
+
+texts = st.sampled_from([b"{}", b'{"a":1}', b'{"a":2}'])
+tapes = st.lists(st.lists(st.tuples(st.integers(0, 50), texts), max_size=12), max_size=4)
+
+
+@settings(max_examples=200, deadline=None)
+@given(tapes)
+def test_merge_has_each_message_as_often_as_the_tape_with_most_of_it(
+    content: list[list[tuple[int, bytes]]],
+) -> None:
+    """Nothing is lost, nothing is doubled, and receive times never go back."""
+    lines = [[Line(0, at_s * 10**9, message) for at_s, message in sorted(tape)] for tape in content]
+    merge = Merge()
+    merged = list(merge.of(lines))
+
+    most: Counter[bytes] = Counter()
+    for tape in lines:
+        most |= Counter(line.message for line in tape)
+    assert Counter(line.message for line in merged) == most
+    assert [line.at_ns for line in merged] == sorted(line.at_ns for line in merged)
+    assert merge.lines + merge.dropped == sum(map(len, lines))
+
+
+def test_same_message_long_after_is_another_one() -> None:
+    """A heartbeat of the next hour is not the one of this hour heard twice."""
+    first = [Line(0, 0, b"{}")]
+    second = [Line(0, 3600 * 10**9, b"{}")]
+
+    assert len(list(Merge().of([first, second]))) == 2
+
+
+def test_packed_lines_are_read_as_they_were(tmp_path: Path) -> None:
+    """What cut and merge write is gzip that everyone reads."""
+    lines, path = demo(500), tmp_path / "tape.gz"
+    path.write_bytes(b"".join(packed(lines)))
+
+    assert list(tape_lines(path)) == lines
+    assert gzip.decompress(path.read_bytes()).count(b"\n") == 500
+
+
+def test_snapshot_that_names_its_symbol_is_played_for_it(tmp_path: Path) -> None:
+    """Update ids of two symbols may be near each other: the name decides, not the distance."""
+    rows: list[tuple[int, bytes]] = []
+    for symbol, first, price in (("AAAUSDT", 100, "1.00000000"), ("BBBUSDT", 105, "2.00000000")):
+        data = f'"e":"depthUpdate","E":1,"s":"{symbol}","U":{first},"u":{first},"b":[],"a":[]'
+        stream = f'{{"stream":"{symbol.lower()}@depth@100ms","data":{{{data}}}}}'
+        body = f'{{"lastUpdateId":104,"bids":[["{price}","1.0"]],"asks":[["9.00000000","1.0"]]}}'
+        rows += [(1, stream.encode()), (2, with_symbol(body.encode(), symbol))]
+    lines = [Line(0, (1_700_000_000_000 + at) * 10**6, message) for at, message in sorted(rows)]
+    books = Tape(put(tmp_path / "two.gz", lines)).facts.opening_books
+
+    assert {symbol: book["bids"][0][0] for symbol, book in books.items()} == {
+        "AAAUSDT": "1.00000000",
+        "BBBUSDT": "2.00000000",
+    }

@@ -1,0 +1,125 @@
+"""Parts of a recording: what a crash leaves is saved, and every closed part is listed."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from minibot.exchanges.tapes.files import changed, parts_of
+from minibot.exchanges.tapes.lines import tape_lines
+from minibot.exchanges.tapes.parts import OPEN, SUMS, Recording
+from minibot.kernel.errors import Refusal
+from tests.exchanges.tapes.tape_lines import demo
+
+NOW_NS = 1_763_649_000 * 10**9
+
+
+def record(folder: Path, count: int = 300, flushes: tuple[int, ...] = ()) -> Recording:
+    """Return a recording whose open part has the first lines of the shipped tape."""
+    recording = Recording(folder)
+    part = recording.open(NOW_NS)
+    for number, line in enumerate(demo(count), 1):
+        part.add(line.at_ns, line.message)
+        if number in flushes:
+            part.flush()
+    return recording
+
+
+def test_closed_part_is_a_tape_with_its_sum(tmp_path: Path) -> None:
+    """Its name says when it began, its bytes are listed, and the next part follows it."""
+    recording = record(tmp_path)
+    first = recording.close()
+    part = recording.open(NOW_NS + 10**9)
+    part.add(NOW_NS, b"{}")
+    second = recording.close()
+
+    assert first is not None
+    assert second is not None
+    assert first.name == "tape-20251120T143000Z-0001.gz"
+    assert second.name == "tape-20251120T143001Z-0002.gz"
+    assert [line.message for line in tape_lines(first)] == [line.message for line in demo(300)]
+    done = subprocess.run(["sha256sum", "-c", SUMS], cwd=tmp_path, capture_output=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert changed(parts_of([tmp_path])) == []
+    first.write_bytes(first.read_bytes() + b"\0")
+    second.unlink()
+    assert [path.name for path, _ in changed([first])] == [first.name, second.name]
+
+
+def test_part_without_a_line_is_not_kept(tmp_path: Path) -> None:
+    """A recorder that heard nothing leaves nothing."""
+    recording = Recording(tmp_path)
+    recording.open(NOW_NS)
+
+    assert recording.close() is None
+    assert list(tmp_path.iterdir()) == []
+
+
+@settings(
+    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(st.floats(0, 1))
+def test_crash_at_any_byte_keeps_all_whole_lines(
+    tmp_path_factory: pytest.TempPathFactory, share: float
+) -> None:
+    """What was flushed before is there in full; the part is closed, listed and plays on."""
+    folder = tmp_path_factory.mktemp("crash")
+    recording = record(folder, flushes=(100, 200))
+    flushed = {}
+    part = recording.part
+    assert part is not None
+    part.flush()
+    data = part.path.read_bytes()
+    for count in (100, 200, 300):
+        flushed[count] = _size_of(folder / f"twin-{count}", count)
+    size = int(share * len(data))
+    path = part.path
+    path.write_bytes(data[:size])
+    saved = Recording(folder).saved()
+
+    kept = max((count for count, needed in flushed.items() if needed <= size), default=0)
+    assert not list(folder.glob(f"*{OPEN}"))
+    if not saved:
+        assert kept == 0
+        return
+    ((target, lines, last_ns),) = saved
+    expected = demo(300)
+    assert lines >= kept
+    assert [line.message for line in tape_lines(target)] == [
+        line.message for line in expected[:lines]
+    ]
+    assert last_ns == max(line.at_ns for line in expected[:lines])
+    assert changed([target]) == []
+    assert target.name in (folder / SUMS).read_text()
+
+
+def _size_of(folder: Path, count: int) -> int:
+    """Return how many bytes the same part had after the flush at `count` lines."""
+    folder.mkdir()
+    recording = record(folder, count, flushes=(100, 200))
+    part = recording.part
+    assert part is not None
+    part.flush()
+    return part.size
+
+
+def test_part_closed_right_before_a_crash_is_listed_at_the_next_start(tmp_path: Path) -> None:
+    """Between the rename and the list a machine may lose power."""
+    closed = record(tmp_path).close()
+    (tmp_path / SUMS).unlink()
+    recording = Recording(tmp_path)
+
+    assert recording.saved() == []
+    assert closed is not None
+    assert closed.name in (tmp_path / SUMS).read_text()
+    assert recording.last_ns() == max(line.at_ns for line in demo(300))
+
+
+def test_folder_without_a_closed_part_is_refused(tmp_path: Path) -> None:
+    """With a sentence, and not with an empty answer."""
+    with pytest.raises(Refusal, match="no closed part"):
+        parts_of([tmp_path])
