@@ -14,6 +14,8 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from multiprocessing import get_context
+from multiprocessing.process import BaseProcess
 from typing import Final, TypeVar
 
 from minibot.kernel.errors import Refusal
@@ -30,6 +32,53 @@ def default_jobs() -> int:
     return os.cpu_count() or 1
 
 
+class Workers:
+    """A number of processes that are there until the end of a `with`; one is this process itself.
+
+    Raises:
+        Refusal: A worker died, as for want of memory.
+    """
+
+    def __init__(self, jobs: int) -> None:
+        self._jobs = jobs
+        self._pool: ProcessPoolExecutor | None = None
+        self._before: set[BaseProcess] = set()
+
+    def __enter__(self) -> Workers:
+        if self._jobs > 1:
+            self._before = set(multiprocessing.active_children())
+            self._pool = ProcessPoolExecutor(
+                self._jobs, mp_context=get_context("spawn"), initializer=_leave_interrupts
+            )
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._pool is None:
+            return
+        # Whoever is still at work here works for nobody: we were interrupted, or something failed.
+        self._pool.shutdown(wait=False, cancel_futures=True)
+        for child in set(multiprocessing.active_children()) - self._before:
+            child.terminate()
+
+    def results(self, work: Callable[[Task], Result], tasks: Sequence[Task]) -> Iterator[Result]:
+        """Yield the result of each task, in the order of the tasks."""
+        if self._pool is None:
+            yield from map(work, tasks)
+            return
+        waiting: deque[Future[Result]] = deque()
+        try:
+            for task in tasks:
+                waiting.append(self._pool.submit(work, task))
+                if len(waiting) > self._jobs * AHEAD:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        except BrokenProcessPool as error:
+            raise Refusal(
+                "a worker process died, perhaps for want of memory.", "Try again with --jobs 1."
+            ) from error
+
+
 def in_parallel(
     work: Callable[[Task], Result], tasks: Sequence[Task], jobs: int
 ) -> Iterator[Result]:
@@ -43,39 +92,8 @@ def in_parallel(
     Raises:
         Refusal: A worker died, as for want of memory.
     """
-    workers = min(jobs, len(tasks))
-    if workers <= 1:
-        yield from map(work, tasks)
-        return
-    before = set(multiprocessing.active_children())
-    context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_leave_interrupts)
-    try:
-        yield from _results(pool, work, tasks, workers * AHEAD)
-    except BrokenProcessPool as error:
-        raise Refusal(
-            "a worker process died, perhaps for want of memory.", "Try again with --jobs 1."
-        ) from error
-    finally:
-        # Whoever is still at work here works for nobody: we were interrupted, or something failed.
-        pool.shutdown(wait=False, cancel_futures=True)
-        for child in set(multiprocessing.active_children()) - before:
-            child.terminate()
-
-
-def _results(
-    pool: ProcessPoolExecutor,
-    work: Callable[[Task], Result],
-    tasks: Sequence[Task],
-    ahead: int,
-) -> Iterator[Result]:
-    waiting: deque[Future[Result]] = deque()
-    for task in tasks:
-        waiting.append(pool.submit(work, task))
-        if len(waiting) > ahead:
-            yield waiting.popleft().result()
-    while waiting:
-        yield waiting.popleft().result()
+    with Workers(min(jobs, len(tasks))) as workers:
+        yield from workers.results(work, tasks)
 
 
 def _leave_interrupts() -> None:

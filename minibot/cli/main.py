@@ -25,6 +25,7 @@ CHECK_FAILED, CANNOT_RUN, NOT_RUNNING, CONFIGURATION, TIMED_OUT, STOPPED = 1, 2,
 ALIASES = {
     "trade": "night",
     "backtesting": "backtest",
+    "hyperopt": "optimise",
     "list-runs": "runs",
     "show-config": "config",
     "profit": "report",

@@ -1,0 +1,119 @@
+"""What an optimiser may vary: keys of the profile with their ranges, and no limit of risk upwards.
+
+A range is whole numbers or decimals with a fixed step, or a list of values. Decimals are counted in
+steps, so that the same point of a search is the same text on every machine.
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal, InvalidOperation
+from typing import Any, Final, NamedTuple
+
+from minibot.events.model import JsonObject
+from minibot.kernel.errors import ConfigError
+
+SECTIONS: Final = ("risk", "strategy")
+# Keys of risk that say when to take a gain, not how much may be lost.
+NO_LIMITS: Final = frozenset(("signal_exit", "take_profit_atr_mult"))
+POINTS_MAX: Final = 1_000_000
+PARTS: Final = (2, 3)
+
+
+class Range(NamedTuple):
+    """The values of one key as texts of `--set`, in their order; `is_ordered` for numbers."""
+
+    key: str
+    values: tuple[str, ...]
+    is_ordered: bool
+
+    def set(self, place: int) -> str:
+        """Return the text of `--set` for one of the values."""
+        return f"{self.key}={self.values[place]}"
+
+
+def parse_range(text: str, profile: JsonObject) -> Range:
+    """Return the range of `section.key=low:high`, `section.key=low:high:step` or `...=a,b,c`.
+
+    Raises:
+        ConfigError: Another form, a key that no search may touch, or a limit that would be widened.
+    """
+    key, equals, rest = text.partition("=")
+    key = key.strip()
+    own = _own(key, profile) if equals else None
+    values = _values(text, rest)
+    _guard(key, own, values)
+    quoted = own is not None and isinstance(own, str)
+    texts = tuple(
+        f'"{value}"' if quoted and _number(value) is not None else value for value in values
+    )
+    return Range(key, texts, ":" in rest)
+
+
+def _own(key: str, profile: JsonObject) -> Any:
+    section, _, name = key.partition(".")
+    if section not in SECTIONS:
+        raise ConfigError(
+            f"--vary: {key}: no search may touch this.",
+            [f"allowed: keys of {' and '.join(SECTIONS)}; fees, money and fills are what they are"],
+        )
+    node: Any = profile[section]
+    for part in name.split("."):
+        if not isinstance(node, dict) or part not in node:
+            known = ", ".join(profile[section])
+            raise ConfigError(f"--vary: {key}: the profile has no such key.", [f"known: {known}"])
+        node = node[part]
+    return node
+
+
+def _values(text: str, rest: str) -> list[str]:
+    if ":" not in rest:
+        values = [value.strip() for value in rest.split(",")]
+        if all(values) and len(set(values)) == len(values) > 1:
+            return values
+        raise _refused(text)
+    numbers = [_number(part) for part in rest.split(":")]
+    if len(numbers) not in PARTS or None in numbers:
+        raise _refused(text)
+    low, high, *more = [number for number in numbers if number is not None]
+    places = max(_places(part) for part in rest.split(":"))
+    step = more[0] if more else Decimal(1).scaleb(-places)
+    if step <= 0 or high <= low:
+        raise _refused(text)
+    count = int((high - low) / step) + 1
+    if count > POINTS_MAX:
+        raise ConfigError(f"--vary: {text}: {count:,} values.", [f"allowed: {POINTS_MAX:,}"])
+    return [f"{low + step * n:.{places}f}" for n in range(count)]
+
+
+def _guard(key: str, own: Any, values: list[str]) -> None:
+    """Refuse to search beyond what the profile risks: a limit may become smaller, never larger."""
+    section, _, name = key.partition(".")
+    if section != "risk" or name in NO_LIMITS or own is None:
+        return
+    limit = _number(str(own))
+    numbers = [_number(value) for value in values]
+    if limit is None or any(number is None or number > limit for number in numbers):
+        raise ConfigError(
+            f"--vary: {key}: a search may not widen a limit of risk.",
+            [f"allowed: up to {own}, which is the profile's own"],
+            "Raise it in the profile first, if that is what you want to risk.",
+        )
+
+
+def _number(text: str) -> Decimal | None:
+    try:
+        number = Decimal(text.strip())
+    except InvalidOperation:
+        return None
+    return number if number.is_finite() else None
+
+
+def _places(text: str) -> int:
+    return len(text.strip().partition(".")[2])
+
+
+def _refused(text: str) -> ConfigError:
+    return ConfigError(
+        f"--vary: {text!r} is no range.",
+        ["allowed: section.key=low:high, section.key=low:high:step or section.key=a,b,c"],
+    )
