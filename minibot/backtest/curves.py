@@ -15,6 +15,7 @@ from minibot.report.curve import EquityCurve, Point
 
 BAND_POINTS: Final = 240
 FEW: Final = 10
+NUMBER_STARTS: Final = frozenset("+-.0123456789")
 
 
 def equity_curve(result: BacktestResult) -> list[Point]:
@@ -107,6 +108,9 @@ def _name_and_value(check: object) -> tuple[str, str]:
 
 
 def _number(text: str) -> float | None:
+    # Most values in words are told by their first letter, which is cheaper than a failed try.
+    if text[:1] not in NUMBER_STARTS:
+        return None
     try:
         value = float(text)
     except ValueError:

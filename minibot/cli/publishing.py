@@ -23,10 +23,10 @@ def add_output_flags(command: argparse.ArgumentParser) -> None:
         "--breakdown", choices=BREAKDOWNS, help="also a table of days, weeks or months"
     )
     command.add_argument(
-        "--no-keep",
-        dest="keep",
-        action="store_false",
-        help="do not keep it under var/backtests, and write no page",
+        "--keep",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="keep result and page under var/backtests (default), or print alone",
     )
     command.add_argument(
         FLAG,
