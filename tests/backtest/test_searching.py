@@ -1,0 +1,313 @@
+"""Sweeps, assumptions, warm-ups, searches: each is nothing but backtests, the same every time."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+from minibot.backtest.assumptions import night_assumption, run_band
+from minibot.backtest.jobs import Job, run_job
+from minibot.backtest.ranges import Range, parse_range
+from minibot.backtest.span import Span
+from minibot.backtest.startup import check_startup
+from minibot.backtest.sweep import Row, parse_axis, points_of, ranked, run_row, run_sweep
+from minibot.backtest.walk_forward import (
+    Found,
+    Window,
+    in_sample,
+    optimise_document,
+    parts_company,
+    walk_forward,
+    windows_of,
+)
+from minibot.backtest.workers import Workers, in_parallel
+from minibot.execution.fill_models import FILL_MODELS
+from minibot.kernel.errors import ConfigError, Refusal, RunStop
+from tests.backtest.markets import bar_profile, walk, write_klines
+
+PROFILE = bar_profile().raw
+
+
+@pytest.fixture
+def job(tmp_path: Path) -> Job:
+    """Bars of five hours."""
+    return Job((f"klines:{write_klines(tmp_path, walk(300, seed=5))}",), PROFILE)
+
+
+# --- workers ----------------------------------------------------------------------------------
+
+
+def double(number: int) -> int:
+    if number == 13:
+        raise RunStop("a worker", "INVARIANT_BROKEN", "thirteen")
+    return 2 * number
+
+
+def test_results_come_in_the_order_of_the_tasks_from_two_processes() -> None:
+    """Whatever finishes first; an error of a worker is the error of the whole."""
+    with Workers(2) as workers:
+        assert list(workers.results(double, range(9))) == [2 * number for number in range(9)]
+        with pytest.raises(RunStop, match="thirteen"):
+            list(workers.results(double, [1, 13, 2]))
+
+
+def test_one_process_needs_no_other() -> None:
+    """What cannot be sent elsewhere runs here."""
+    assert list(in_parallel(lambda number: number + 1, [1, 2], 1)) == [2, 3]
+
+
+# --- fill assumptions -------------------------------------------------------------------------
+
+
+def test_band_has_every_assumption_and_the_nights_own_first(job: Job) -> None:
+    """Each is what a single run under it gives; one increment worse never earns more."""
+    job = job.changed("execution.fill_model=worse")
+
+    band = run_band(job, 1)
+
+    assert night_assumption(job) == "worse"
+    assert list(band) == ["worse", "touch", "queue"]
+    assert set(band) == set(FILL_MODELS)
+    for name, result in band.items():
+        single = run_job(job.changed(f"execution.fill_model={name}"))
+        assert (result.digest, result.performance.equity) == (
+            single.digest,
+            single.performance.equity,
+        )
+    assert len(band["touch"].of("fills")) > 4
+    assert band["worse"].performance.equity < band["touch"].performance.equity
+    # Nothing rests: who takes at once waits behind nobody.
+    assert band["queue"].digest == band["touch"].digest
+
+
+# --- sweeps -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "values"),
+    [
+        ("strategy.rsi_period=7,14", ("7", "14")),
+        ('market.bar_intervals=["1m","5m"],["1m"]', ('["1m","5m"]', '["1m"]')),
+        ('x.y="a,b","c"', ('"a,b"', '"c"')),
+    ],
+)
+def test_axis_is_divided_at_commas_outside_of_brackets_and_quotes(
+    text: str, values: tuple[str, ...]
+) -> None:
+    """Lists and texts may hold commas of their own."""
+    assert parse_axis(text).values == values
+
+
+@pytest.mark.parametrize("text", ["strategy.rsi_period", "=1,2", "a.b=", "a.b=1,,2", "a.b=1,1"])
+def test_axis_of_another_form_is_refused(text: str) -> None:
+    """Also one that would run the same twice."""
+    with pytest.raises(ConfigError):
+        parse_axis(text)
+
+
+def test_grid_names_every_value_that_the_profile_does_not_allow(job: Job) -> None:
+    """Before anything runs."""
+    axes = [parse_axis("strategy.rsi_period=0,14"), parse_axis("risk.positions_max=1,many")]
+
+    with pytest.raises(ConfigError) as refused:
+        points_of(job, axes)
+
+    assert {text.split()[0] for text in refused.value.violations} == {
+        "strategy.rsi_period",
+        "risk.positions_max",
+    }
+
+
+def test_sweep_rows_are_the_single_runs_in_the_order_of_the_grid(job: Job) -> None:
+    """Every row's digest is that of the run with the same `--set`, from two processes too."""
+    axes = [parse_axis("strategy.rsi_period=7,14"), parse_axis('risk.stop_atr_mult="1.0","3.0"')]
+    points = points_of(job, axes)
+
+    rows = run_sweep(job, points, 2)
+
+    assert [row.sets for row in rows] == points
+    assert points[1] == ("strategy.rsi_period=7", 'risk.stop_atr_mult="3.0"')
+    assert len({row.digest for row in rows}) > 1
+    for row in rows[::3]:
+        assert row.digest == run_job(job.changed(*row.sets)).digest
+
+
+def row(pnl: str | None, name: str = "x", **figures: str) -> Row:
+    return Row((f"strategy.{name}=1",), {"pnl": pnl, **figures}, "d", "")
+
+
+def test_ranking_puts_the_better_first_and_what_has_no_figure_last() -> None:
+    """Of costs the smaller is the better; equals stay as they came."""
+    rows = [row(None, "a"), row("1", "b", fees="3"), row("2", "c", fees="1"), row("2", "d")]
+
+    assert [r.sets[0][9] for r in ranked(rows, "pnl")] == ["c", "d", "b", "a"]
+    assert [r.sets[0][9] for r in ranked(rows, "fees")][:2] == ["c", "b"]
+
+
+def test_row_of_a_run_that_risk_stops_says_so(job: Job) -> None:
+    """A limit that is met is a result of a sweep, not its end."""
+    stopped = run_row(job.changed('risk.night_loss_soft="0.1"', 'risk.night_loss_hard="0.2"'))
+
+    assert stopped.stop == "RISK_LIMIT"
+    assert stopped.figures["fills"] >= 1
+
+
+# --- warm-up ----------------------------------------------------------------------------------
+
+
+def test_short_warm_up_moves_values_until_they_agree(job: Job) -> None:
+    """RSI remembers; after a while nobody can tell, and decisions come the same."""
+    middle = job.open().origin_ms + 240 * 60_000
+
+    found = check_startup(job._replace(span=Span(middle, None)), 1)
+
+    assert [each.bars for each in found.warmups] == [30, 60, 120]
+    assert [each.is_own for each in found.warmups] == [False, True, False]
+    own = {value.name: value for value in found.warmups[1].values}
+    short = {value.name: value for value in found.warmups[0].values}
+    assert short["rsi"].differing >= own["rsi"].differing
+    assert short["rsi"].differing > 0
+    assert short["rsi"].last_ts is not None
+    assert found.longest.history_bars > found.warmups[0].history_bars
+    assert own["spread_bps"].differing == 0
+
+
+def test_warm_up_too_short_for_the_strategy_moves_its_decisions(job: Job) -> None:
+    """Three bars are no history: it waits where it would have decided."""
+    middle = job.open().origin_ms + 240 * 60_000
+    job = job.changed("market.warmup_bars=3")._replace(span=Span(middle, None))
+
+    found = check_startup(job, 1)
+
+    assert not found.is_enough
+    own = next(each for each in found.warmups if each.is_own)
+    assert own.decision.differing > 0
+
+
+def test_source_without_history_is_refused_with_what_to_do(job: Job) -> None:
+    """From its first bar on there is nothing before, whatever is asked for."""
+    with pytest.raises(Refusal, match="history") as refused:
+        check_startup(job, 1)
+
+    assert "--timerange" in refused.value.remedy
+
+
+# --- searching --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "values"),
+    [
+        ("strategy.rsi_period=7:9", ("7", "8", "9")),
+        ("strategy.rsi_period=7:28:7", ("7", "14", "21", "28")),
+        ("strategy.momentum_bps_min=0.5:0.7", ('"0.5"', '"0.6"', '"0.7"')),
+        ("risk.order_notional=400:500:50", ('"400"', '"450"', '"500"')),
+        ("risk.signal_exit=true,false", ("true", "false")),
+    ],
+)
+def test_range_counts_in_steps_of_its_own_places(text: str, values: tuple[str, ...]) -> None:
+    """Decimals stay decimals, as the profile writes them."""
+    assert parse_range(text, PROFILE).values == values
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "risk.order_notional=400:501",
+        "risk.night_loss_hard=100,201",
+        "risk.drawdown_bps_hard=100:600",
+        "risk.stop_atr_mult=2.0:3.1",
+        "risk.stop_atr_mult=3.0,null",
+        "risk.positions_max=1:2",
+    ],
+)
+def test_search_may_not_widen_a_limit_of_risk(text: str) -> None:
+    """At the profile's own value is allowed, one step beyond is not."""
+    with pytest.raises(ConfigError, match="risk"):
+        parse_range(text, PROFILE)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["execution.taker_fee_bps=1:5", "portfolio.cash=1:9", "strategy.nothing=1:2",
+     "strategy.rsi_period", "strategy.rsi_period=9:7", "strategy.rsi_period=7",
+     "strategy.rsi_period=1:2:0"],
+)  # fmt: skip
+def test_search_may_not_touch_fees_money_or_what_is_not_there(text: str) -> None:
+    """Nobody optimises the costs away."""
+    with pytest.raises(ConfigError):
+        parse_range(text, PROFILE)
+
+
+def test_windows_judge_on_the_time_after_the_one_they_search_on(job: Job) -> None:
+    """No window sees what it is judged on, and judged stretches follow each other."""
+    windows = windows_of(job, 3, 2)
+
+    for window in windows:
+        assert window.train.to_ms == window.test.from_ms
+    for one, other in pairwise(windows):
+        assert one.test.to_ms == other.test.from_ms
+    assert windows[-1].test.to_ms == job.open().end_ms
+    with pytest.raises(Refusal):
+        windows_of(job, 500, 3)
+
+
+def test_search_is_the_same_for_a_seed_and_its_rows_are_single_runs(job: Job) -> None:
+    """One process or two, the same document; another seed draws other trials."""
+    ranges = [parse_range("strategy.rsi_period=5:30", PROFILE)]
+    windows = windows_of(job, 1, 1)
+
+    def search(job: Job, jobs: int) -> Found:
+        (found,) = walk_forward(job, ranges, windows, figure="pnl", trials=6, jobs=jobs)
+        return found
+
+    one = search(job, 1)
+
+    assert search(job, 2) == one
+    assert search(job.changed("seed=77"), 1).trials != one.trials
+    assert one.test.digest == run_job(_judged(job, windows[0]).changed(*one.best.sets)).digest
+    assert one.plain.digest == run_job(_judged(job, windows[0])).digest
+    best = max(float(trial.figures["pnl"]) for trial in one.trials)
+    assert float(one.best.figures["pnl"]) == best
+    document = optimise_document(job, ranges, [one], "pnl", 6)
+    assert json.dumps(document) == json.dumps(optimise_document(job, ranges, [one], "pnl", 6))
+
+
+def _judged(job: Job, window: Window) -> Job:
+    return job._replace(span=window.test)
+
+
+WINDOW = Window(Span(0, 300), Span(300, 400))
+
+
+@pytest.mark.parametrize(
+    ("inside", "outside", "parted"),
+    [("30", "5", False), ("30", "4.9", True), ("-30", "-20", False), ("-30", "-20.1", True),
+     ("30", None, True)],
+)  # fmt: skip
+def test_window_parts_when_it_is_less_than_half_as_good_for_as_much_time(
+    inside: str, outside: str | None, parted: bool
+) -> None:
+    """The search had three times as long: ten of its thirty are what it promised."""
+    found = Found(WINDOW, row(inside), row(outside), row("0"), ())
+
+    assert parts_company(found, "pnl") is parted
+    assert str(in_sample(found, "pnl")) in ("10.00000000", "-10.00000000")
+
+
+def test_cost_parts_when_it_is_more_than_twice_as_large() -> None:
+    """Of a drawdown the smaller is the better, and it does not grow with time alone."""
+    found = Found(WINDOW, row("1", drawdown_max="2"), row("1", drawdown_max="4"), row("0"), ())
+
+    assert not parts_company(found, "drawdown_max")
+    worse = replace(found, test=row("1", drawdown_max="4.1"))
+    assert parts_company(worse, "drawdown_max")
+
+
+def test_range_sets_the_value_at_a_place() -> None:
+    """What the sampler draws is a place in the list."""
+    assert Range("a.b", ("x", "y"), False).set(1) == "a.b=y"
