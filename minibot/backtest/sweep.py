@@ -7,7 +7,6 @@ Rows come in the order of the grid, whatever finishes first. No row holds more t
 from __future__ import annotations
 
 import itertools
-import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
@@ -19,7 +18,6 @@ from minibot.backtest.documents import ID_HEX, files_of
 from minibot.backtest.jobs import Job, run_job
 from minibot.backtest.review import Review
 from minibot.backtest.statistics import KEY_FIGURES, Shown, figure_text
-from minibot.backtest.store import folder_of
 from minibot.backtest.workers import in_parallel
 from minibot.events.model import JsonObject
 from minibot.kernel import canonical
@@ -185,12 +183,12 @@ def sweep_document(job: Job, axes: Sequence[Axis], rows: Sequence[Row], key: str
     return {"id": f"sweep_{job.config.profile}_{digest[:ID_HEX]}", **body}
 
 
-def keep_sweep(document: JsonObject, var: Var) -> Path:
-    """Put a sweep beside the backtests that are kept and return its file."""
-    folder = folder_of(var) / str(document["id"])
+def keep_search(document: JsonObject, name: str, var: Var) -> Path:
+    """Put a sweep or a search beside the backtests that are kept and return its file."""
+    folder = var.backtests / str(document["id"])
     ensure_folder(folder)
-    write_hashed(folder / SWEEP_FILE, document, generation=1)
-    return folder / SWEEP_FILE
+    write_hashed(folder / name, document, generation=1)
+    return folder / name
 
 
 def sweep_lines(rows: Sequence[Row], key: str) -> list[str]:
@@ -220,8 +218,3 @@ def _cell(row: Row, shown: Shown) -> str:
 
 def _shown(key: str) -> Shown:
     return next(shown for shown in KEY_FIGURES if shown.key == key)
-
-
-def value_text(value: int | Decimal) -> str:
-    """Return a value as a text of `--set`: JSON for whole numbers, quoted for decimals."""
-    return str(value) if isinstance(value, int) else json.dumps(f"{value.normalize():f}")

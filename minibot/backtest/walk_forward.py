@@ -15,7 +15,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from hashlib import sha256
-from pathlib import Path
 from typing import Any, Final
 
 from minibot.backtest.documents import ID_HEX, files_of
@@ -24,17 +23,14 @@ from minibot.backtest.ranges import Range
 from minibot.backtest.recorded_run import RULE
 from minibot.backtest.span import Span
 from minibot.backtest.statistics import KEY_FIGURES
-from minibot.backtest.store import folder_of
 from minibot.backtest.sweep import Row, run_row
 from minibot.backtest.workers import Workers
 from minibot.events.model import JsonObject
 from minibot.kernel import canonical
 from minibot.kernel.errors import Refusal
-from minibot.kernel.files import ensure_folder, write_hashed
-from minibot.runtime.paths import Var
 
 SCHEMA: Final = "minibot.optimise"
-FILE: Final = "optimise.json"
+OPTIMISE_FILE: Final = "optimise.json"
 # Trials between two words to the sampler: so many can run beside each other.
 ROUND: Final = 4
 WINDOW_MS_MIN: Final = 60_000
@@ -295,11 +291,3 @@ def optimise_document(
     }
     digest = sha256(canonical.encode(body)).hexdigest()
     return {"id": f"optimise_{job.config.profile}_{digest[:ID_HEX]}", "digest": digest, **body}
-
-
-def keep_optimised(document: JsonObject, var: Var) -> Path:
-    """Put a search beside the backtests that are kept and return its file."""
-    folder = folder_of(var) / str(document["id"])
-    ensure_folder(folder)
-    write_hashed(folder / FILE, document, generation=1)
-    return folder / FILE

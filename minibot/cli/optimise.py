@@ -10,13 +10,13 @@ from minibot.backtest.jobs import Job
 from minibot.backtest.ranges import parse_range
 from minibot.backtest.span import ALL, parse_span
 from minibot.backtest.statistics import KEY_FIGURES, Shown, figure_text
-from minibot.backtest.sweep import SORTABLE
+from minibot.backtest.sweep import SORTABLE, keep_search
 from minibot.backtest.walk_forward import (
+    OPTIMISE_FILE,
     PLACES,
     SUMMED,
     Found,
     in_sample,
-    keep_optimised,
     optimise_document,
     out_of_sample,
     parts_company,
@@ -111,7 +111,7 @@ def run(arguments: argparse.Namespace) -> int:
             on_done=show_progress,
         )
     document = optimise_document(job, ranges, found, arguments.figure, arguments.trials)
-    path = keep_optimised(document, var_of(arguments))
+    path = keep_search(document, OPTIMISE_FILE, var_of(arguments))
     said = [*lines(found, arguments.figure), f"kept          {shown_path(path)}"]
     show(arguments, document, said)
     return 1 if any(parts_company(each, arguments.figure) for each in found) else 0

@@ -8,7 +8,8 @@ from typing import Final
 from minibot.backtest.jobs import Job
 from minibot.backtest.sweep import (
     SORTABLE,
-    keep_sweep,
+    SWEEP_FILE,
+    keep_search,
     parse_axis,
     points_of,
     run_sweep,
@@ -83,7 +84,7 @@ def sweep(arguments: argparse.Namespace, job: Job) -> int:
     with progress_bar(f"{counted(len(points), 'backtest')}") as show_progress:
         rows = run_sweep(job, points, arguments.jobs, show_progress)
     document = sweep_document(job, axes, rows, arguments.sort_by)
-    path = keep_sweep(document, var_of(arguments))
+    path = keep_search(document, SWEEP_FILE, var_of(arguments))
     keys = ", ".join(axis.key for axis in axes)
     lines = [
         f"{counted(len(rows), 'backtest')} over {keys}, best by {arguments.sort_by} first",
