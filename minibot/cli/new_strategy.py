@@ -11,6 +11,7 @@ from minibot.kernel.errors import Refusal
 from minibot.kernel.files import ensure_folder, write_atomic
 from minibot.runtime.own_source import FOLDER, SHIPPED
 from minibot.runtime.paths import PROJECT, resolve
+from minibot.strategies.allowed import API, names_of
 
 HELP = "write a strategy of your own, with a test that passes"
 EXAMPLE = "minibot new-strategy dip_buyer --from skeleton"
@@ -89,6 +90,10 @@ def run(arguments: argparse.Namespace) -> int:
             f"{name!r} is no name for an own strategy.",
             "Use small letters, digits and _; shipped are " + ", ".join(SHIPPED) + ".",
         )
+    if class_of(name) in (names_of(API) or ()):
+        raise Refusal(
+            f"{name!r} would hide {class_of(name)} of {API}.", f"Take another: my_{name}."
+        )
     folder = resolve(arguments.folder)
     files = {
         folder / f"{name}.py": own_text(arguments.example, name),
@@ -114,10 +119,14 @@ def own_text(example: str, name: str) -> str:
     """Return an example's file under another name."""
     path = PROJECT / "minibot" / "strategies" / "examples" / f"{example}.py"
     text = path.read_text(encoding="utf-8")
-    class_name = "".join(part.capitalize() for part in name.split("_"))
     first, rest = text.split("\n", 1)
     first = re.sub(r'^"""[^:]*:', f'"""{name}:', first)
-    return f"{first}\n{rest}".replace(EXAMPLES[example], class_name)
+    return f"{first}\n{rest}".replace(EXAMPLES[example], class_of(name))
+
+
+def class_of(name: str) -> str:
+    """Return the name of the class in a file of a name."""
+    return "".join(part.capitalize() for part in name.split("_"))
 
 
 def _next_steps(name: str, files: list[Path], folder: str) -> list[str]:

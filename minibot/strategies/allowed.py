@@ -59,7 +59,7 @@ BUILTINS: Final[frozenset[str]] = frozenset(
     (
         "Ellipsis NotImplemented __build_class__ abs all any bool bytes callable classmethod dict "
         "divmod enumerate filter float int isinstance issubclass iter len list map max min next "
-        "object ord chr property range repr reversed round slice sorted staticmethod str super "
+        "ord chr property range repr reversed round slice sorted staticmethod str super "
         "tuple zip " + _EXCEPTIONS
     ).split()
 )

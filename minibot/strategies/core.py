@@ -48,6 +48,8 @@ from minibot.strategies.watched import Watched
 
 SIGNALS: Final = "signals"
 HOLD_INTERVAL_MS: Final = 1_000
+# How Python writes an object that has no text of its own.
+ADDRESS: Final = " at 0x"
 WAITING: Final = "HOLD: waits for the first bar"
 
 
@@ -175,6 +177,9 @@ class StrategyCore:
         if not isinstance(decision, Decision):
             what = f"expected a Decision of buy, sell or hold, or None, found {decision!r}"
             raise RunStop("strategy_role", "INVARIANT_BROKEN", f"{self.chosen.path}: {what}")
+        if ADDRESS in decision.reason:
+            what = f"the reason {decision.reason!r} holds an address, another in each process"
+            raise RunStop("strategy_role", "NONDETERMINISM", f"{self.chosen.path}: {what}")
         watched.said = decision
         watched.said_ts = now
         if decision.side == HOLD:

@@ -84,7 +84,7 @@ def source_findings(text: str) -> list[Finding]:
     """Return all that is wrong with a strategy's file, by line."""
     try:
         tree = ast.parse(text, feature_version=PYTHON)
-    except (SyntaxError, ValueError, RecursionError) as error:
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         line = getattr(error, "lineno", None) or 1
         return [Finding(line, f"is no Python: {error}", "correct it")]
     found = [*_top_level(tree), *_bodies(tree)]
@@ -240,6 +240,8 @@ def _numbers(node: ast.AST) -> Iterator[Finding]:
     if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Pow):
         if not (_is_whole(node.left) and _is_whole(node.right)):
             yield Finding(node.lineno, "uses **", _POWER)
+    elif isinstance(node, ast.Constant) and isinstance(node.value, complex):
+        yield Finding(node.lineno, "uses a complex number", INSTEAD["numpy"])
     elif isinstance(node, ast.AugAssign) and isinstance(node.op, ast.Pow):
         yield Finding(node.lineno, "uses **=", _POWER)
     elif (
@@ -268,6 +270,16 @@ def _sets(tree: ast.Module) -> Iterator[Finding]:
     for node in ast.walk(tree):
         if isinstance(node, ast.Set | ast.SetComp) and node not in asked:
             yield Finding(node.lineno, "makes a set", _SET)
+        elif isinstance(node, ast.BinOp) and (_is_keys(node.left) or _is_keys(node.right)):
+            yield Finding(node.lineno, "makes a set of the keys of a dict", _SET)
+
+
+def _is_keys(node: ast.expr) -> bool:
+    return (
+        isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Attribute)
+        and node.func.attr in ("keys", "items")
+    )
 
 
 def _writes(node: ast.AST) -> Iterator[Finding]:

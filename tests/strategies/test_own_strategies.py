@@ -17,7 +17,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from minibot.cli.main import run as cli
-from minibot.events.model import BUY, SELL, Fill, JsonObject, RunOpening
+from minibot.events.model import (
+    BUY,
+    SELL,
+    Bar,
+    Fill,
+    Halt,
+    JsonObject,
+    LockSymbol,
+    Payload,
+    Resume,
+    RiskAction,
+    RunOpening,
+)
 from minibot.events.money import amount_text
 from minibot.events.portfolio import Portfolio
 from minibot.features.ema import Ema
@@ -27,11 +39,17 @@ from minibot.runtime import own_source
 from minibot.runtime.config import load_config
 from minibot.strategies import chosen
 from minibot.strategies.bars import BarSeries, ClosedBar
+from minibot.strategies.core import core_from_config, core_from_state
 from minibot.strategies.keeping import kept, put_back
 from minibot.strategies.own import own_strategy
 from minibot.strategies.position import Position
 from minibot.strategies.source_check import source_findings
+from minibot.strategies.tick import Tick
 from minibot.strategies.trial import PROFILE, SYMBOL, Trial, findings
+from minibot.strategies.view import View
+from tests.strategies.strategy_feed import PRICE, START, Feed, signals
+from tests.strategies.strategy_feed import SYMBOL as FEED_SYMBOL
+from tests.strategies.strategy_feed import config as feed_config
 
 EXAMPLES = ["skeleton", "ema_cross"]
 HEAD = '''"""A strategy for a test."""
@@ -105,6 +123,8 @@ def test_check_of_shipped_examples_finds_nothing(project: Path, name: str) -> No
         ("x = tick.price ** 2", "uses **", "x * x"),
         ("x = {tick.symbol, 'A'}", "makes a set", "tuple"),
         ("x = set('ab')", "uses set", "tuple"),
+        ("x = view.a.keys() & view.b.keys()", "makes a set of the keys", "tuple"),
+        ("x = abs(3 + 4j)", "uses a complex number", "differ by machine"),
         ("async def f(): pass", "waits", "starts nothing"),
         ("x = lambda a=[]: a", "has a default that every call shares", "tuple"),
         ("x = (", "is no Python", "correct"),
@@ -189,6 +209,7 @@ def test_sum_adds_from_left_to_right_on_every_python(tmp_path: Path) -> None:
         (["x = 1", "return hold(str(1 / (tick.qty - 1.0)))"], "line 11: ZeroDivisionError"),
         (["return 'BUY'"], "expected a Decision of buy, sell or hold, or None, found 'BUY'"),
         (["return view.bars('1m')"], "view.bars('1m'): not declared"),
+        (["f = lambda: 1", "return hold(f'{f}')"], "holds an address, another in each process"),
     ],
 )
 def test_failure_of_a_strategy_stops_with_its_line(
@@ -479,6 +500,107 @@ def test_bar_that_cannot_be_empties_the_series() -> None:
     assert series.bars == ()
 
 
+# --- what a strategy is shown ---------------------------------------------------------------------
+
+
+ETH_BAR = Bar("ETHUSDT", "1s", START, START + 999, "1", "1", "1", "1", "1", is_history=False)
+
+
+def shown(feed: Feed) -> View:
+    """What the strategy of the feed's symbol is shown."""
+    return feed.core.view(FEED_SYMBOL)
+
+
+def test_view_follows_what_an_operator_forbids() -> None:
+    """Halt, resume, a lock until a time, a lock for ever, and the end of the run."""
+    feed = Feed()
+    may_buy = []
+    events: list[Payload] = [
+        Halt("op", "news"),
+        Resume("op", "over"),
+        LockSymbol("op", "news", FEED_SYMBOL, feed.ts + 5_500),
+        LockSymbol("op", "news", FEED_SYMBOL),
+    ]
+    for payload in events:
+        feed.take(payload, queue="control")
+        feed.bar(PRICE)
+        may_buy.append(shown(feed).may_buy)
+        feed.bar(PRICE)
+        may_buy.append(shown(feed).may_buy)
+
+    assert may_buy == [False, False, True, True, False, True, False, False]
+    fresh = Feed()
+    fresh.ending()
+    fresh.take(ETH_BAR)
+    assert not fresh.core.view("ETHUSDT").may_buy
+
+
+def test_view_knows_what_risk_decided_and_has_left() -> None:
+    """Exactly as the risk_action says it, also after a restart."""
+    feed = Feed()
+    action = RiskAction(
+        "BLOCK", "cooldown", symbol=FEED_SYMBOL, headroom={"night_loss": "149.45412675"}
+    )
+    assert feed.take(action, queue="risk_actions") == []
+    restored = core_from_state(feed_config(), decode(encode(feed.core.state())))
+
+    for view in (shown(feed), restored.view(FEED_SYMBOL)):
+        assert (view.risk_action, view.risk_code) == ("BLOCK", "cooldown")
+        assert view.headroom("night_loss") == Decimal("149.45412675")
+        assert view.headroom("cash") is None
+
+
+def test_view_of_another_symbol_is_the_same_object_that_its_strategy_sees() -> None:
+    """One symbol may look at another; one that was never heard of is none."""
+    feed = Feed()
+    feed.take(ETH_BAR)
+
+    assert shown(feed).of("ETHUSDT") is feed.core.view("ETHUSDT")
+    assert shown(feed).of("XRPUSDT") is None
+
+
+def test_strategy_is_asked_about_its_own_symbols_alone(tmp_path: Path) -> None:
+    """What it has not declared is left alone, whatever happens there."""
+    needs = f"@staticmethod\ndef needs(settings):\n    return Needs(symbols=({SYMBOL!r},))\n\n"
+    written(tmp_path, needs + on_tick("return buy('anything')"))
+    sets = ["strategy.name=mine", f"strategy.folder={tmp_path}"]
+    core = core_from_config(load_config(PROFILE, sets).raw)
+
+    said = {}
+    for symbol in (SYMBOL, "ETHUSDT"):
+        tick = core.tick(symbol)
+        tick.ts = tick.exchange_ts = START
+        said[symbol] = core.on_tick(tick, START) is not None
+    assert said == {SYMBOL: True, "ETHUSDT": False}
+
+
+def test_ticks_with_and_without_events_give_the_same_decisions() -> None:
+    """A driver that refills a tick and one that steps events run one path."""
+    by_event, by_tick = Feed(feed_config(name="ema_cross")), Feed(feed_config(name="ema_cross"))
+    expected, found = [], []
+    for n in range(600):
+        price = PRICE + (n * 37 % 101) / 10 - abs(n % 150 - 75)
+        by_event.ts = by_tick.ts = START + 100 * n
+        expected += [signal.reason for signal in signals(by_event.trade(price, None))]
+        tick = by_tick.core.tick(FEED_SYMBOL)
+        tick.ts = tick.exchange_ts = by_tick.ts
+        tick.price, tick.qty, tick.is_trade = float(f"{price:.2f}"), 0.01, True
+        tick.bid, tick.bid_qty = float(f"{price:.2f}"), 1.0
+        tick.ask, tick.ask_qty, tick.is_taker_buy = float(f"{price + 0.01:.2f}"), 1.0, True
+        decision = by_tick.core.on_tick(tick, by_tick.ts)
+        found += [] if decision is None else [decision.reason]
+
+    assert found == expected
+    assert len(found) > 3
+    assert encode(by_tick.core.state()) == encode(by_event.core.state())
+
+
+def test_tick_of_somebody_else_is_refused() -> None:
+    """Only the symbol's own tick knows whose it is."""
+    with pytest.raises(ValueError, match="not the core's own"):
+        Feed().core.on_tick(Tick(FEED_SYMBOL), START)
+
+
 # --- the verbs ------------------------------------------------------------------------------------
 
 
@@ -523,3 +645,10 @@ def test_strategy_check_finds_what_a_restart_would_lose(
 
     assert cli(["strategy-check", str(path)]) == 1
     assert "decides otherwise after a restart" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", ["view", "strategy", "ema_cross", "Big", "1x", "test_x", "a-b"])
+def test_new_strategy_refuses_names_that_would_not_do(tmp_path: Path, name: str) -> None:
+    """A file that cannot be chosen, or whose class would hide what it derives from."""
+    assert cli(["new-strategy", name, "--folder", str(tmp_path)]) == 2
+    assert list(tmp_path.iterdir()) == []
