@@ -30,6 +30,7 @@ from minibot.runtime.config import Config
 # The quickest of so many messages shows best how far the exchange's clock is ahead.
 SKEW_TICKS = 400
 BPS_UNITS = 10_000 * 100
+NEVER = 1 << 62
 
 
 class TickSource:
@@ -76,19 +77,23 @@ class TickSource:
         builders = [BarBuilder(symbol, name, settings.grace_ms) for name in settings.intervals]
         step_ms, skew_ms = settings.beat_interval_ms, self._skew_ms()
         yield Root(self._instrument, origin)
-        due, last = origin + step_ms, origin
+        beat, last = origin + step_ms, origin
+        closes = NEVER
         for tick, ts in self._ticks():
-            while due <= ts:
+            while (due := min(beat, closes)) <= ts:
                 for builder in builders:
                     for bar in builder.on_clock(due + skew_ms):
                         yield Root(bar, due)
-                yield Root(Beat((due - origin) // step_ms, {symbol: due - last}), due)
-                due += step_ms
+                if due == beat:
+                    yield Root(Beat((due - origin) // step_ms, {symbol: due - last}), due)
+                    beat += step_ms
+                closes = _next_close(builders) - skew_ms
             if tick.kind == "trade":
                 trade = _trade(tick, ts)
                 for builder in builders:
                     for bar in builder.on_trade(trade, tick.recv_mono_ns):
                         yield Root(bar, ts)
+                closes = _next_close(builders) - skew_ms
             last = ts
             yield Root(tick, ts)
 
@@ -100,6 +105,9 @@ class TickSource:
 
     def _skew_ms(self) -> int:
         """Return how far the exchange's clock is ahead of the recording's."""
+        told = self._columns.header.get("skew_ms")
+        if told is not None:
+            return int(told)
         firsts = islice(self._ticks(), SKEW_TICKS)
         known = [tick.exchange_ts - ts for tick, ts in firsts if tick.exchange_ts is not None]
         return max(known, default=0)
@@ -122,6 +130,11 @@ class TickSource:
                 ),
                 ts,
             )
+
+
+def _next_close(builders: list[BarBuilder]) -> int:
+    """Return when on the exchange's clock the next bar closes by time."""
+    return min((builder.next_close_ts() or NEVER for builder in builders), default=NEVER)
 
 
 def _trade(tick: MarketTick, ts: int) -> Trade:

@@ -1,0 +1,217 @@
+"""Source words, time ranges and the digest of a backtest as a user starts it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+from minibot.backtest.driver import run_backtest
+from minibot.backtest.portfolio import Merged
+from minibot.backtest.span import Span, parse_span
+from minibot.backtest.words import open_market
+from minibot.events.model import Bar, Instrument, MarketTick
+from minibot.kernel.errors import ConfigError, Refusal
+from minibot.runtime.config import load_config
+from tests.backtest.markets import PROFILE, START_MS, bar_profile, walk, write_klines
+from tests.runs import PROJECT, verb
+
+DAY_MS = 86_400_000
+HOUR_MS = 3_600_000
+HOURS = 'market.bar_intervals=["1h","4h"]'
+
+
+def hourly(folder: Path, hours: int, name: str = "BTCUSDT-1h.csv") -> Path:
+    """Write hours of a random walk as klines."""
+    bars = [
+        bar._replace(open_ts=START_MS + n * HOUR_MS, end_ts=START_MS + (n + 1) * HOUR_MS)
+        for n, bar in enumerate(walk(hours))
+    ]
+    return write_klines(folder, bars, name)
+
+
+@pytest.mark.parametrize(
+    ("text", "span"),
+    [
+        ("20250101-20250102", Span(START_MS, START_MS + DAY_MS)),
+        ("20250101-", Span(START_MS, None)),
+        ("-202501010100", Span(None, START_MS + HOUR_MS)),
+        (f"{START_MS}-{START_MS + 1}", Span(START_MS, START_MS + 1)),
+        (f"{START_MS // 1000}-", Span(START_MS, None)),
+    ],
+)
+def test_time_range_takes_dates_times_seconds_and_milliseconds(text: str, span: Span) -> None:
+    """All in UTC; either end may be left out."""
+    assert parse_span(text) == span
+
+
+@pytest.mark.parametrize(
+    "text", ["", "-", "2025", "20250101", "20251301-", "x-y", "20250102-20250101"]
+)
+def test_time_range_that_is_none_is_refused_with_what_is_allowed(text: str) -> None:
+    """No guess is made."""
+    with pytest.raises(ConfigError) as refused:
+        parse_span(text)
+    assert refused.value.violations
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["tape"],
+        ["kline:x.csv"],
+        ["generator:many"],
+        ["run:x", "tape:demo"],
+        ["generator:1", "generator:2"],
+        ["columns:"],
+    ],
+)
+def test_words_that_are_no_source_are_refused_with_what_is_allowed(words: list[str]) -> None:
+    """An unknown word, a run beside others, one symbol twice."""
+    with pytest.raises(ConfigError) as refused:
+        open_market(words, load_config(PROFILE))
+    assert "allowed" in refused.value.violations[0]
+
+
+def test_missing_file_is_refused(tmp_path: Path) -> None:
+    """A file that is not there, and a folder that is no run."""
+    for word in (f"klines:{tmp_path}/BTCUSDT-1m.csv", f"run:{tmp_path}", f"columns:{tmp_path}"):
+        with pytest.raises(Refusal):
+            open_market([word], load_config(PROFILE))
+
+
+def test_made_market_ends_after_the_profiles_duration() -> None:
+    """What has no end of its own runs as long as a night would."""
+    config = load_config(PROFILE, ["duration_ms=60000"])
+    market = open_market(["generator:3"], config)
+    roots = list(market.roots())
+
+    assert market.end_ms == market.origin_ms + 60_000
+    assert market.origin_ms + 59_000 <= roots[-1].ts < market.end_ms
+
+
+def test_part_of_a_made_market_begins_with_rules_and_history_and_the_same_market() -> None:
+    """The market inside the span is that of the whole; what lies before is history alone."""
+    config = load_config(PROFILE, ["duration_ms=90000", "market.warmup_bars=20"])
+    whole = list(open_market(["generator:3"], config).roots())
+    start = whole[0].ts + 40_000
+    part = list(open_market(["generator:3"], config, Span(start, start + 30_000)).roots())
+    opening = [root for root in part if root.ts == start]
+    bars = [root.payload for root in opening if isinstance(root.payload, Bar)]
+
+    assert isinstance(part[0].payload, Instrument)
+    assert len([bar for bar in bars if bar.interval == "1s"]) == config.market.warmup_bars
+    assert all(bar.is_history for bar in bars)
+    ticks = [root for root in whole if isinstance(root.payload, MarketTick)]
+    inside = [root for root in ticks if start <= root.ts < start + 30_000]
+    assert [root for root in part if isinstance(root.payload, MarketTick)] == inside
+
+
+def test_several_words_are_one_portfolio_in_order_of_time(tmp_path: Path) -> None:
+    """Two files of bars, one market."""
+    words = [
+        f"klines:{hourly(tmp_path, 48, name)}" for name in ("BTCUSDT-1h.csv", "ETHUSDT-1h.csv")
+    ]
+    market = open_market(words, bar_profile(interval="1h", trend="4h"))
+
+    assert isinstance(market, Merged)
+    assert market.symbols == ("BTCUSDT", "ETHUSDT")
+    assert all(one.ts <= two.ts for one, two in pairwise(market.roots()))
+
+
+def test_columns_of_klines_are_the_same_market_as_their_file(tmp_path: Path) -> None:
+    """Converting changes no decision."""
+    path = hourly(tmp_path, 400)
+    folder = tmp_path / "columns"
+    said = verb(tmp_path, "data", "convert", str(path), "--out", str(folder))
+    assert said.code == 0, said.err
+    config = bar_profile(interval="1h", trend="4h")
+    digests = [
+        run_backtest(open_market([word], config), config).digest
+        for word in (f"klines:{path}", f"columns:{folder}")
+    ]
+
+    assert digests[0] == digests[1]
+
+
+def test_columns_of_ticks_have_the_ticks_and_bars_of_their_tape(tmp_path: Path) -> None:
+    """What the market role's feed makes of a tape, less the book."""
+    said = verb(tmp_path, "data", "convert", "tape:demo", "--out", str(tmp_path / "columns"))
+    assert said.code == 0, said.err
+    config = load_config(PROFILE)
+
+    def of(word: str) -> list[dict[str, object]]:
+        found = []
+        for root in open_market([word], config).roots():
+            if isinstance(root.payload, MarketTick | Bar):
+                payload = root.payload.to_json()
+                payload.pop("recv_mono_ns", None)
+                found.append(payload)
+        return found
+
+    assert of(f"columns:{tmp_path / 'columns'}") == of("tape:demo")
+
+
+def digest_of(argv: list[str], **environ: str) -> str:
+    """Return the digest that a process of its own prints."""
+    code = (
+        "import sys\n"
+        "from minibot.backtest.driver import run_backtest\n"
+        "from minibot.backtest.words import open_market\n"
+        "from minibot.runtime.config import load_config\n"
+        f"config = load_config({PROFILE!r}, sys.argv[2:])\n"
+        "print(run_backtest(open_market([sys.argv[1]], config), config).digest)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, *argv],
+        cwd=PROJECT,
+        env=os.environ | environ,
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+    return done.stdout.strip()
+
+
+@pytest.mark.row("N-02", "B-76")
+def test_six_months_twice_in_processes_with_other_hash_seeds_give_one_digest(
+    tmp_path: Path,
+) -> None:
+    """Neither hash seed nor locale nor time zone enters a decision."""
+    path = hourly(tmp_path, 184 * 24)
+    sets = [HOURS, "strategy.bar_interval=1h", "strategy.trend_interval=4h"]
+    argv = [f"klines:{path}", *sets]
+    config = load_config(PROFILE, sets)
+    market = open_market([argv[0]], config)
+    done = run_backtest(market, config)
+
+    assert digest_of(argv, PYTHONHASHSEED="4711", TZ="Asia/Tokyo", LC_ALL="C") == done.digest
+    assert done.to_ts - done.from_ts >= 181 * DAY_MS
+    assert len(done.of("fills")) > 100
+
+
+def test_file_with_a_hole_is_refused_until_told_how_to_treat_it(tmp_path: Path) -> None:
+    """Counts and the option; with the option it runs."""
+    path = hourly(tmp_path, 60)
+    lines = path.read_text().splitlines(keepends=True)
+    path.write_text("".join(lines[:20] + lines[23:]))
+    sets = [
+        "--set",
+        HOURS,
+        "--set",
+        "strategy.bar_interval=1h",
+        "--set",
+        "strategy.trend_interval=4h",
+    ]
+    words = ["backtest", "--source", f"klines:{path}", *sets, "--no-keep", "--fills", "touch"]
+    refused = verb(tmp_path, *words)
+    treated = verb(tmp_path, *words, "--gaps", "keep")
+
+    assert refused.code == 2
+    assert "--gaps" in refused.err
+    assert treated.code == 0, treated.err
