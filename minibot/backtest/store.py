@@ -17,7 +17,6 @@ from minibot.kernel.errors import Refusal, RunStop
 from minibot.kernel.files import ensure_folder, read_hashed, write_atomic, write_hashed
 from minibot.runtime.paths import Var
 
-FOLDER: Final = "backtests"
 RESULT_FILE: Final = "result.json"
 PAGE_FILE: Final = "report.html"
 # The newest stay by `minibot backtests prune`; one of six months takes two to five megabytes.
@@ -39,8 +38,8 @@ class Kept:
 
 
 def folder_of(var: Var) -> Path:
-    """Return where backtests are kept."""
-    return var.root / FOLDER
+    """Return where backtests, sweeps and searches are kept."""
+    return var.backtests
 
 
 def keep(document: JsonObject, page: str, var: Var) -> Path:

@@ -15,16 +15,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from minibot.backtest.store import FOLDER, RESULT_FILE, find_kept, folder_of
+from minibot.backtest.store import RESULT_FILE, find_kept
 from minibot.events.model import JsonObject
 from minibot.kernel.errors import Refusal
-from minibot.kernel.files import copy_atomic, ensure_folder, hash_file
-from minibot.runtime.paths import Var
+from minibot.kernel.files import copy_atomic, ensure_folder, hash_file, write_hashed
+from minibot.report.readiness import SIX_MONTHS_MS, TWICE_FILE
+from minibot.runtime.deployed import code_sha256
+from minibot.runtime.paths import PROJECT, Var
 
 FLAG: Final = "--twice"
 SEEDS: Final = ("1", "2")
-# Half a year, whichever months they are.
-SIX_MONTHS_MS: Final = 181 * 86_400_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,12 +74,26 @@ def run_twice(argv: Sequence[str], var: Var) -> Twice:
     differing = _differing(*(each.folder for each in kept))
     folder = lab
     if not differing:
-        folder = folder_of(var) / kept[0].name
+        folder = var.backtests / kept[0].name
         ensure_folder(folder)
         for path in sorted(kept[0].folder.iterdir(), key=lambda path: path.name == RESULT_FILE):
             copy_atomic(path, folder / path.name)
+        write_hashed(folder / TWICE_FILE, _record(kept[0].document), generation=1)
         shutil.rmtree(lab)
     return Twice((kept[0].document, kept[1].document), differing, folder)
+
+
+def _record(document: JsonObject) -> JsonObject:
+    """Return what `minibot ready` needs to know of a backtest that came out the same twice."""
+    return {
+        "schema": "minibot.backtest_twice",
+        "id": document["id"],
+        "digest": document["digest"],
+        "span_ms": document["to_ts"] - document["from_ts"],
+        # A made market is no history.
+        "recorded": all(document["files"].values()),
+        "code_sha256": code_sha256(PROJECT),
+    }
 
 
 def _run_both(argv: Sequence[str], vars_: Sequence[Var]) -> None:
@@ -98,7 +112,7 @@ def _run_both(argv: Sequence[str], vars_: Sequence[Var]) -> None:
         )
     said = [process.communicate()[1] or "" for process in started]
     for process, text, var in zip(started, said, vars_, strict=True):
-        if not (var.root / FOLDER).exists():
+        if not var.backtests.exists():
             reason = text.strip().removeprefix("refused: ") or "it kept nothing"
             raise Refusal(reason, f"That was: minibot {' '.join(words)}", process.returncode or 2)
 

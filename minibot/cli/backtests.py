@@ -62,7 +62,7 @@ def _list(arguments: argparse.Namespace) -> None:
     lines = table_lines(
         LIST_HEAD,
         [_row(each) for each in found],
-        f"no backtest under {store.folder_of(var)}",
+        f"no backtest under {var.backtests}",
         texts=(0, 5),
         whole=(0,),
     )

@@ -11,10 +11,11 @@ from minibot.backtest.page import page
 from minibot.backtest.result import BacktestResult
 from minibot.backtest.returns import BREAKDOWNS
 from minibot.backtest.review import Review
-from minibot.backtest.twice import FLAG, SIX_MONTHS_MS, run_twice
+from minibot.backtest.twice import FLAG, run_twice
 from minibot.cli.output import show, shown_path
 from minibot.cli.selection import var_of
 from minibot.report.figures import long_duration
+from minibot.report.readiness import SIX_MONTHS_MS
 
 
 def add_output_flags(command: argparse.ArgumentParser) -> None:

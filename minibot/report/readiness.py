@@ -1,8 +1,9 @@
 """Is minibot ready for anything beyond paper? What is missing, with the runs that prove the rest.
 
 Ready takes all gates passed by this code, a real seven-hour night that passes (N-120), thirty days
-of paper on real market data (B-74) and not one passed risk limit (B-75). Simulated runs and drills
-prove the machinery and count for none of these.
+of paper on real market data (B-74), not one passed risk limit (B-75), and a backtest over half a
+year of recorded prices that came out the same twice (B-76). Simulated runs, drills and made
+markets prove the machinery and count for none of these.
 """
 
 from __future__ import annotations
@@ -21,6 +22,10 @@ from minibot.runtime.paths import Var
 GATES: Final = ("runtime_smoke", "schema", "atomic_io", "ai_isolation")
 REAL_DAYS_MIN: Final = 30
 DAY_MS: Final = 86_400_000
+# January to June of a common year.
+SIX_MONTHS_MS: Final = 181 * DAY_MS
+# What `minibot backtest --twice` leaves beside a result that came out the same.
+TWICE_FILE: Final = "twice.json"
 SHOWN: Final = 3
 
 
@@ -53,7 +58,14 @@ def needs(var: Var, code_sha256: str) -> list[Need]:
         code_sha256: Of the code as it stands; a gate that other code passed does not count.
     """
     real = [record for record in read_records(var) if record.is_real]
-    return [*_gates(var, code_sha256), _night(real), _days(real), _limits(real), _flag(var)]
+    return [
+        *_gates(var, code_sha256),
+        _night(real),
+        _days(real),
+        _limits(real),
+        _backtest(var, code_sha256),
+        _flag(var),
+    ]
 
 
 def _gates(var: Var, code_sha256: str) -> Iterator[Need]:
@@ -130,6 +142,25 @@ def _limits(real: list[RunRecord]) -> Need:
     if not real:
         return Need("B-75", name, False, "no real run yet", "run nights first")
     return Need("B-75", name, True, f"0 in {counted(len(real), 'real run')}")
+
+
+def _backtest(var: Var, code_sha256: str) -> Need:
+    """Look for a backtest that this code made twice alike, over six months of recorded prices."""
+    name = "a backtest over six months, twice the same"
+    remedy = "minibot backtest --source klines:FILE --timerange FROM-TO --twice"
+    short = 0
+    for path in sorted(var.backtests.glob(f"*/{TWICE_FILE}")):
+        try:
+            said = read_hashed(path)
+        except RunStop as error:
+            return Need("B-76", name, False, error.detail, remedy)
+        if said["code_sha256"] != code_sha256 or not said["recorded"]:
+            continue
+        if said["span_ms"] >= SIX_MONTHS_MS:
+            return Need("B-76", name, True, path.parent.name)
+        short += 1
+    found = f"{counted(short, 'shorter one')} by this code" if short else "none by this code"
+    return Need("B-76", name, False, found, remedy)
 
 
 def _flag(var: Var) -> Need:

@@ -91,6 +91,7 @@ class Var:
         self.metrics = root / "metrics"
         self.ai = root / "ai"
         self.lab = root / "lab"
+        self.backtests = root / "backtests"
         self.flag = root / "STOP.flag"
         self.stop_journal = root / "stop_journal.jsonl"
         self.lock = root / "run.lock"

@@ -51,6 +51,7 @@ def test_twice_gives_the_same_digest_and_the_same_bytes(var_dir: Path) -> None:
     assert sorted(path.name for path in Path(about["folder"]).iterdir()) == [
         "report.html",
         "result.json",
+        "twice.json",
     ]
     assert not list((var_dir / "lab").iterdir())
 

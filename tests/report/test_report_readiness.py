@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from minibot.kernel.files import write_hashed
-from minibot.report.readiness import GATES, Need, needs
+from minibot.report.readiness import GATES, SIX_MONTHS_MS, TWICE_FILE, Need, needs
 from minibot.runtime.manifest import Manifest
 from minibot.runtime.paths import Var
 from tests.runs import ShortRun, verb
@@ -32,6 +32,14 @@ class Past:
         self._manifest = manifest
         for gate in GATES:
             self.gate(gate)
+        self.backtest()
+
+    def backtest(self, **changes: Any) -> None:
+        """A backtest that came out the same twice."""
+        folder = self.var.backtests / "nore_20250101_20250701_00000000"
+        folder.mkdir(parents=True, exist_ok=True)
+        said = {"span_ms": SIX_MONTHS_MS, "recorded": True, "code_sha256": CODE} | changes
+        write_hashed(folder / TWICE_FILE, said)
 
     def gate(self, name: str, **changes: Any) -> None:
         """A gate's last result."""
@@ -86,6 +94,7 @@ def past(short_run: ShortRun, tmp_path: Path) -> Past:
 NIGHT = "a real night of seven hours"
 DAYS = "30 days of paper on real market data"
 LIMITS = "no risk limit passed in any real run"
+BACKTEST = "a backtest over six months, twice the same"
 
 
 @pytest.mark.row("N-120", "B-74", "B-75")
@@ -100,6 +109,26 @@ def test_ready_takes_gates_a_passed_night_thirty_days_and_no_limit_passed(past: 
     assert past.missing() == []
     night = next(need for need in past.needs() if need.name == NIGHT)
     assert "20260101_200000" in night.found
+
+
+@pytest.mark.row("B-76")
+@pytest.mark.parametrize(
+    ("changes", "found"),
+    [
+        ({"span_ms": SIX_MONTHS_MS - 1}, "1 shorter one by this code"),
+        ({"recorded": False}, "none by this code"),
+        ({"code_sha256": "0" * 64}, "none by this code"),
+    ],
+)
+def test_backtest_that_is_short_made_up_or_by_other_code_does_not_count(
+    changes: dict[str, Any], found: str, past: Past
+) -> None:
+    """Half a year of recorded prices, twice the same by this code; anything less is named."""
+    past.backtest(**changes)
+
+    need = next(need for need in past.needs() if need.name == BACKTEST)
+    assert (need.is_met, need.found) == (False, found)
+    assert "--twice" in need.remedy
 
 
 @pytest.mark.row("B-74")
