@@ -31,7 +31,7 @@ from minibot.market.recorder import Recorder, RecorderConfig, Shard
 from minibot.market.wall_clock import WallClock
 from minibot.report.figures import counted
 from minibot.runtime.clock import machine_ns
-from minibot.runtime.config import load_config
+from minibot.runtime.config import Config, load_config
 from minibot.runtime.config_sections import EMBEDDED, Binance
 from minibot.runtime.paths import PROJECT
 
@@ -63,32 +63,15 @@ def run(arguments: argparse.Namespace) -> int:
     """Record; 0 when told to end, 1 when the disk is nearly full."""
     config = load_config(Path(arguments.config), arguments.set)
     symbols, part_s, end_s = _asked(arguments, config.binance)
-    binance = config.binance
-    rest = BinanceRest(
-        binance.rest_url,
-        connect_timeout_s=binance.connect_timeout_ms / 1000,
-        total_timeout_s=binance.rest_timeout_ms / 1000,
-        machine_ns=machine_ns,
-    )
     folder = var_of(arguments).root / "tapes" / arguments.name
     lock = WriterLock(folder / LOCK)
     try:
-        rules = _rules(rest, symbols, binance.rest_url)
-        recorder = Recorder(
-            RecorderConfig(
-                part_bytes_max=arguments.part_mb * 1_000_000,
-                part_ms_max=round(part_s * 1000),
-                backoff_min_ms=binance.backoff_min_market_ms,
-                backoff_max_ms=binance.backoff_max_market_ms,
-                seed=config.seed,
-                weight_share_max_percent=binance.weight_share_max_percent,
-            ),
-            Recording(folder),
-            rest,
-            list(_shards(symbols, binance)),
-            rules,
-            WallClock(),
-            _tell,
+        recorder = recorder_of(
+            config,
+            symbols,
+            folder,
+            part_bytes_max=arguments.part_mb * 1_000_000,
+            part_ms_max=round(part_s * 1000),
         )
         with _ending(end_s) as ending:
             is_full = partial(_is_full, folder, arguments.free_mb)
@@ -98,6 +81,39 @@ def run(arguments: argparse.Namespace) -> int:
     document = _document(folder, recorder)
     show(arguments, document, _lines(document, recorder))
     return 1 if _is_full(folder, arguments.free_mb) else 0
+
+
+def recorder_of(
+    config: Config, symbols: list[str], folder: Path, *, part_bytes_max: int, part_ms_max: int
+) -> Recorder:
+    """Return a recorder of the configured hosts into a folder that the caller holds.
+
+    Raises:
+        Refusal: The venue cannot be reached, or does not know a symbol.
+    """
+    binance = config.binance
+    rest = BinanceRest(
+        binance.rest_url,
+        connect_timeout_s=binance.connect_timeout_ms / 1000,
+        total_timeout_s=binance.rest_timeout_ms / 1000,
+        machine_ns=machine_ns,
+    )
+    return Recorder(
+        RecorderConfig(
+            part_bytes_max=part_bytes_max,
+            part_ms_max=part_ms_max,
+            backoff_min_ms=binance.backoff_min_market_ms,
+            backoff_max_ms=binance.backoff_max_market_ms,
+            seed=config.seed,
+            weight_share_max_percent=binance.weight_share_max_percent,
+        ),
+        Recording(folder),
+        rest,
+        list(_shards(symbols, binance)),
+        _rules(rest, symbols, binance.rest_url),
+        WallClock(),
+        _tell,
+    )
 
 
 def _asked(arguments: argparse.Namespace, binance: Binance) -> tuple[list[str], float, float]:

@@ -1,0 +1,242 @@
+"""Recording beside an exchange: parts that play, crashes, drops, refusals."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from minibot.cli.main import run
+from minibot.cli.record import recorder_of
+from minibot.exchanges.embedded.tape import Tape
+from minibot.exchanges.tapes.check import Check
+from minibot.exchanges.tapes.files import chained, changed, parts_of
+from minibot.exchanges.tapes.lines import RULES, SNAPSHOT, kind_of, tape_lines
+from minibot.exchanges.tapes.parts import OPEN
+from minibot.kernel.files import ensure_folder
+from minibot.kernel.lock import WriterLock
+from minibot.market.recorder import Recorder
+from minibot.runtime.config import load_config
+from minibot.runtime.paths import PROJECT
+from tests.exchanges.embedded.embedded_exchange import Exchange, take, until
+
+SOURCE = "generator:7:BTCUSDT,ETHUSDT"
+PROFILE = PROJECT / "config" / "nore.v1.json"
+
+
+@pytest.fixture(scope="module")
+def exchange() -> Iterator[Exchange]:
+    with Exchange(SOURCE, speed="10") as running:
+        yield running
+
+
+def sets(exchange: Exchange) -> list[str]:
+    """Return the overrides that point a profile at the exchange."""
+    return [
+        f"binance.rest_url={exchange.base}",
+        f"binance.stream_url={exchange.base.replace('http', 'ws')}",
+        "binance.backoff_min_market_ms=100",
+        "binance.backoff_max_market_ms=300",
+    ]
+
+
+def flags(exchange: Exchange, var: Path, *arguments: str) -> list[str]:
+    """Return the arguments of the verb; later ones win."""
+    asked = ["record", "--var", str(var), "--json", "--symbols", "BTCUSDT,ETHUSDT", "--name", "t"]
+    return [*asked, *(word for each in sets(exchange) for word in ("--set", each)), *arguments]
+
+
+def record(
+    exchange: Exchange, folder: Path, is_ended: Callable[[Recorder], bool], part_ms: int = 3_600_000
+) -> Recorder:
+    """Record in this process until the given function says that it is enough."""
+    ensure_folder(folder)
+    config = load_config(PROFILE, sets(exchange))
+    recorder = recorder_of(
+        config, ["BTCUSDT", "ETHUSDT"], folder, part_bytes_max=10**9, part_ms_max=part_ms
+    )
+    recorder.run(lambda: is_ended(recorder))
+    return recorder
+
+
+def check_of(folder: Path) -> Check:
+    """Return the check of everything recorded; the sums have to be right."""
+    check, paths = Check(), parts_of([folder])
+    check.read(chained(paths))
+    assert changed(paths) == []
+    assert not list(folder.glob(f"*{OPEN}"))
+    return check
+
+
+@pytest.mark.row("S-24")
+def test_each_part_of_a_recording_plays_by_itself(exchange: Exchange, tmp_path: Path) -> None:
+    """Rules and depth of both symbols in each part; what an exchange sends again is what came."""
+    recorder = record(
+        exchange,
+        tmp_path,
+        lambda recorder: len(recorder.recording.parts) >= 2 and recorder.snapshots >= 6,
+        part_ms=1_500,
+    )
+    check = check_of(tmp_path)
+
+    assert check.findings.counts == {}
+    assert check.survey.symbols == ["BTCUSDT", "ETHUSDT"]
+    assert all(each.top.checks > 10 for each in check.symbols.values())
+    assert recorder.missed == []
+    assert recorder.lines == check.survey.lines
+    first, second, *_ = parts_of([tmp_path])
+    for path in (first, second):
+        kinds = [kind_of(line.message) for line in tape_lines(path)]
+        assert kinds[0] == RULES
+        assert kinds.count(SNAPSHOT) == 2
+        facts = Tape(path).facts
+        assert set(facts.opening_books) == set(facts.symbol_infos) == {"BTCUSDT", "ETHUSDT"}
+    trades = [
+        json.loads(line.message)
+        for line in tape_lines(second)
+        if line.message.startswith(b'{"stream":"ethusdt@trade"')
+    ]
+    assert trades
+    with Exchange(f"tape:{second}", "--start", "reader", speed="10") as again:
+        assert take(again.stream("ethusdt@trade"), len(trades)) == trades
+
+
+def test_killed_recorder_goes_on_and_marks_what_it_missed(
+    exchange: Exchange, tmp_path: Path
+) -> None:
+    """The open part is saved, closed and listed; the time between is on the tape as missed."""
+    folder = tmp_path / "tapes" / "t"
+    command = [sys.executable, "-m", "minibot", *flags(exchange, tmp_path)]
+    with subprocess.Popen(command, stderr=subprocess.DEVNULL) as process:
+        try:
+            until(
+                lambda: sum(path.stat().st_size for path in folder.glob(f"*{OPEN}")) > 3_000,
+                "something is recorded",
+            )
+        finally:
+            process.kill()
+    recorder = record(exchange, folder, lambda recorder: recorder.snapshots >= 2)
+
+    check = check_of(folder)
+    assert check.findings.counts == {}
+    (missed,) = check.survey.missed
+    assert recorder.missed == [missed]
+    assert missed.why == "the recorder did not run"
+    assert missed.symbols == ("BTCUSDT", "ETHUSDT")
+    lines = list(tape_lines(parts_of([folder])[0]))
+    assert missed.from_ns == lines[-1].at_ns
+    assert len(lines) > 20
+
+
+@pytest.mark.row("S-21")
+@pytest.mark.fault("F102", by="connections of a recorder are dropped", ends="SURVIVE")
+def test_dropped_connection_is_marked_and_its_books_are_asked_for_again(
+    exchange: Exchange, tmp_path: Path
+) -> None:
+    """After the drop the tape goes on with a mark, new depth, and tops that equal."""
+    at: list[int] = []
+
+    def is_ended(recorder: Recorder) -> bool:
+        if recorder.snapshots == 2 and recorder.lines > 60 and not at:
+            at.append(recorder.lines)
+            exchange.fault("drop")
+        return bool(at) and recorder.snapshots == 4 and recorder.lines > at[0] + 60
+
+    recorder = record(exchange, tmp_path, is_ended)
+    check = check_of(tmp_path)
+
+    assert check.findings.counts == {}
+    assert recorder.missed == check.survey.missed
+    (missed,) = check.survey.missed
+    assert missed.why.startswith(("connection lost", "closed by the server"))
+    assert all(each.snapshots == 2 for each in check.symbols.values())
+    assert all(each.top.mismatches == 0 for each in check.symbols.values())
+
+
+@pytest.mark.fault("F109", by="garbage on a recorded connection", ends="REJECT")
+def test_frame_that_is_no_message_is_kept_as_a_mark(exchange: Exchange, tmp_path: Path) -> None:
+    """A tape has one message per line whatever is sent; what could not be kept is counted."""
+    sent: list[int] = []
+
+    def is_ended(recorder: Recorder) -> bool:
+        if recorder.lines > 10 and not sent:
+            sent.append(1)
+            exchange.fault("garbage", kind="text", n=2)
+        return recorder.unreadable == 2 and recorder.snapshots == 2
+
+    record(exchange, tmp_path, is_ended)
+    marks = [
+        line for line in tape_lines(parts_of([tmp_path])[0]) if b'"unreadable"' in line.message
+    ]
+
+    assert len(marks) == 2
+    assert check_of(tmp_path).findings.counts == {}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "word"),
+    [
+        (("--symbols", "NOSUCHUSDT"), 2, "NOSUCHUSDT"),
+        (("--symbols", "BTC USDT!"), 4, "--symbols"),
+        (("--for", "soon"), 4, "--for"),
+        (("--name", "../up"), 4, "--name"),
+        (("--set", "binance.rest_url=http://127.0.0.1:1"), 2, "127.0.0.1:1"),
+        (("--free-mb", "999999999"), 1, ""),
+    ],
+)
+def test_what_can_not_be_recorded_is_refused_with_a_reason(
+    exchange: Exchange,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    arguments: tuple[str, ...],
+    code: int,
+    word: str,
+) -> None:
+    """Exit code and a sentence that names what was wrong; nothing is left open."""
+    found = run(flags(exchange, tmp_path, "--for", "20s", *arguments))
+
+    assert found == code
+    assert word in capsys.readouterr().err
+    assert not list(tmp_path.glob(f"tapes/*/*{OPEN}"))
+
+
+def test_profile_of_an_embedded_run_has_no_host_to_record(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its exchange lives inside a run alone."""
+    demo = str(PROJECT / "config" / "nore-demo.v1.json")
+
+    assert run(["record", "--var", str(tmp_path), "--config", demo]) == 4
+    assert "embedded" in capsys.readouterr().err
+
+
+def test_two_recorders_of_one_name_do_not_write_into_each_other(
+    exchange: Exchange, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The second is refused while the first holds the folder."""
+    lock = WriterLock(tmp_path / "tapes" / "t" / "record.lock")
+    try:
+        assert run(flags(exchange, tmp_path, "--for", "20s")) == 2
+    finally:
+        lock.close()
+    assert "record.lock" in capsys.readouterr().err
+
+
+def test_recording_ends_by_itself_when_its_time_is_over(
+    exchange: Exchange, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`--for` is kept, and what was recorded is closed, listed and told."""
+    assert run(flags(exchange, tmp_path, "--for", "1.5s")) == 0
+
+    document: dict[str, Any] = json.loads(capsys.readouterr().out)
+    check = check_of(tmp_path / "tapes" / "t")
+    assert document["lines"] == check.survey.lines
+    assert check.survey.last_ns - check.survey.first_ns > 10**9
+    assert [part["name"] for part in document["parts"]] == [
+        path.name for path in parts_of([tmp_path / "tapes" / "t"])
+    ]
