@@ -96,6 +96,9 @@ class Supervisor:
         try:
             child.start()
         except OSError as error:
+            if child.name == AI:
+                self._switch_ai_off(f"{why}; restart failed: {error}")
+                return None
             return StopRecord(WATCHDOG, "ROLE_CRASH_LOOP", f"{child.name}: restart failed: {error}")
         self._lease(child)
         return None

@@ -160,6 +160,20 @@ def test_ai_that_hangs_or_dies_is_switched_off_and_never_stops_the_run(
     assert watch.incidents() == ["ROLE_RESTARTED", "AI_OFF"]
 
 
+def test_ai_that_cannot_be_started_again_is_switched_off_and_never_stops_the_run(
+    tmp_path: Path, watches: list[Watched]
+) -> None:
+    """An environment rebuilt beside a running night took its program away (seen in a soak)."""
+    watch = Watch(tmp_path / "var", {"ai_role": "dead"})
+    watches.append(watch)
+    watch.supervisor.children["ai_role"].argv = [str(tmp_path / "no-python")]
+
+    wait_for(lambda: watch.supervisor.check() is None and watch.supervisor.ai_off, "AI off")
+
+    assert watch.supervisor.check() is None
+    assert watch.incidents() == ["ROLE_RESTARTED", "AI_OFF"]
+
+
 @pytest.mark.row("N-35", "F57")
 @pytest.mark.fault("F57", by="a reading over the limit, no restart left", ends="STOP(ROLE_MEMORY)")
 def test_role_over_its_memory_is_killed_and_counts_as_memory(
