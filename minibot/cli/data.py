@@ -11,9 +11,9 @@ from minibot.backtest.sources import FrameSource
 from minibot.cli.output import progress_bar, show, show_json, shown_path
 from minibot.cli.selection import add_profile, find_run, var_of
 from minibot.cli.treatment import add_treatment, treatment_of
-from minibot.data.convert import Converted, Origin, check, convert, write_ticks
+from minibot.data.convert import Converted, Origin, check, columns_path, convert, write_ticks
 from minibot.data.store import data_files
-from minibot.data.ticks import table_of_ticks
+from minibot.data.ticks import TICKS, table_of_ticks
 from minibot.data.treatment import DataReport
 from minibot.events.model import MarketTick
 from minibot.events.order import TICKS as TICKS_QUEUE
@@ -27,7 +27,7 @@ from minibot.runtime.config import load_config
 from minibot.runtime.paths import PROJECT, find, resolve
 
 HELP = "check files of historical data, or convert them to columns that a backtest walks fast"
-EXAMPLE = "minibot data check BTCUSDT-1m-2025-01.zip; minibot data convert *.zip --out var/data"
+EXAMPLE = "minibot data check BTCUSDT-1m-2025-01.zip; minibot data convert *.zip --out var/columns"
 
 FINE, TROUBLE = 0, 1
 # Messages per second of market time, for sources that make their own.
@@ -113,6 +113,11 @@ def _convert(arguments: argparse.Namespace) -> int:
             written += convert(paths, out, treatment, **names)
         for word in words:
             for symbol in _ticks(word, arguments).symbols:
+                if columns_path(out, symbol, TICKS) in (each.path for each in written):
+                    raise Refusal(
+                        f"{word}: the ticks of {symbol} come from two inputs.",
+                        "Convert them into two folders.",
+                    )
                 source = _ticks(word, arguments)
                 table = table_of_ticks(Path(word), symbol, source.ticks)
                 made_of = [source.origin._replace(rows=len(table))]

@@ -110,11 +110,16 @@ def convert(
     return written
 
 
+def columns_path(out: Path, symbol: str, what: str) -> Path:
+    """Return where a series goes: `what` is the interval of klines, else the kind."""
+    return out / f"{symbol}-{what}{SUFFIX}"
+
+
 def write_klines(
     found: KlineSet, out: Path, treatment: Treatment, sources: Sequence[Origin]
 ) -> Converted:
     """Write klines as columns and return what was written."""
-    path = out / f"{found.symbol}-{found.interval}{SUFFIX}"
+    path = columns_path(out, found.symbol, found.interval)
     columns = []
     for name, values in zip(Kline._fields, zip(*found.klines, strict=True), strict=True):
         if name in _EXACT:
@@ -138,7 +143,7 @@ def write_ticks(
     `skew_ms` is exchange time minus the time of receipt, where the source knows it.
     """
     kind = table.report.kind
-    path = out / f"{table.symbol}-{kind}{SUFFIX}"
+    path = columns_path(out, table.symbol, kind)
     columns = [
         Column(name, values, PLACES if name in AMOUNTS else 0)
         for name, values in table.columns.items()

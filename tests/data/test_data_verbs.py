@@ -91,6 +91,17 @@ def test_data_convert_writes_columns_that_read_back_equal(
         assert columns.header["sources"][0]["name"] == "BTCUSDT-1m-0.csv"
 
 
+def test_ticks_of_one_symbol_from_two_inputs_are_refused(tmp_path: Path) -> None:
+    """The second would take the place of the first."""
+    tape = write_tape(tmp_path / "tape.gz", market(2))
+    words = (f"tape:{tape}", f"tape:{tape}", "--out", str(tmp_path / "out"))
+
+    said = verb(tmp_path / "var", "data", "convert", *words)
+
+    assert said.code == 2
+    assert "from two inputs" in said.err
+
+
 def test_data_convert_of_a_night_holds_every_tick_of_it(
     short_run: ShortRun, tmp_path: Path
 ) -> None:
