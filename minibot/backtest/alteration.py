@@ -11,11 +11,13 @@ ahead on the way (feed, gathered bars, the model of what happens inside a bar) l
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from copy import copy
 from dataclasses import dataclass, field, replace
 from random import Random
-from typing import Any, Final
+from typing import Any, Final, TypeVar
+
+from msgspec import structs
 
 from minibot.backtest.bars import BarSource
 from minibot.backtest.intrabar import Candle
@@ -23,9 +25,15 @@ from minibot.backtest.portfolio import Merged
 from minibot.backtest.recorded_run import RunSource
 from minibot.backtest.sources import NOBODY, NS_PER_MS, FrameSource, MarketSource, Root, Watch
 from minibot.backtest.span import Part
+from minibot.backtest.ticks import TickSource
+from minibot.events.model import MarketTick
 from minibot.events.money import parse_amount
 from minibot.exchanges.embedded.bars import Bar
 from minibot.exchanges.embedded.frames import Frame, Source, SourceFacts
+
+Record = TypeVar("Record")
+Timed = tuple[MarketTick, int]
+"""A tick and its market time, Unix ms."""
 
 CUT: Final = "cut"
 SHUFFLE: Final = "shuffle"
@@ -94,21 +102,38 @@ class Alteration:
 
     def frames(self, frames: Iterable[Frame]) -> Iterator[Frame]:
         """Yield recorded messages as they are after the moment."""
+
+        def ts_of(frame: Frame) -> int:
+            return frame.at_ns // NS_PER_MS
+
+        return self._records(frames, ts_of, _moved_frame, _other_frame)
+
+    def ticks(self, ticks: Iterable[Timed]) -> Iterator[Timed]:
+        """Yield ticks with their times as they are after the moment."""
+        return self._records(ticks, lambda timed: timed[1], _moved_tick, _other_tick)
+
+    def _records(
+        self,
+        records: Iterable[Record],
+        ts_of: Callable[[Record], int],
+        moved: Callable[[Record, Record], Record],
+        other: Callable[[Record, Random], Record],
+    ) -> Iterator[Record]:
         random = Random(f"{self.seed} {self.ts}")
-        later: list[Frame] = []
-        for frame in frames:
-            if frame.at_ns // NS_PER_MS <= self.ts:
-                yield frame
+        later: list[Record] = []
+        for record in records:
+            if ts_of(record) <= self.ts:
+                yield record
             elif self.kind == REPLACE:
-                yield _told_otherwise(frame, random)
+                yield other(record, random)
             elif self.kind == SHUFFLE:
-                later.append(frame)
+                later.append(record)
                 if len(later) == DECK:
-                    yield from _dealt_frames(later, random)
+                    yield from map(moved, later, random.sample(later, DECK))
                     later = []
             else:
                 break
-        yield from _dealt_frames(later, random)
+        yield from map(moved, later, random.sample(later, len(later)))
 
 
 def altered(source: MarketSource, change: Alteration) -> MarketSource:
@@ -125,6 +150,8 @@ def altered(source: MarketSource, change: Alteration) -> MarketSource:
         )
     elif isinstance(twin, FrameSource):
         twin.source = _AlteredFrames(twin.source, change)
+    elif isinstance(twin, TickSource):
+        return _AlteredTicks(twin, change)
     elif isinstance(twin, RunSource):
         return _CutRoots(source, change.ts)
     return twin
@@ -143,6 +170,21 @@ class _AlteredFrames:
 
     def past_bars(self, symbol: str, interval: str) -> list[Bar]:
         return self._source.past_bars(symbol, interval)
+
+
+class _AlteredTicks(TickSource):
+    """Columns of ticks over other data; how far its clock is ahead was measured before."""
+
+    def __init__(self, source: TickSource, change: Alteration) -> None:
+        self.__dict__.update(vars(source))
+        self._skew = source._skew_ms()
+        self._change = change
+
+    def _ticks(self) -> Iterator[Timed]:
+        return self._change.ticks(super()._ticks())
+
+    def _skew_ms(self) -> int:
+        return self._skew
 
 
 class _CutRoots:
@@ -189,21 +231,35 @@ def _dealt_candles(candles: list[Candle], random: Random) -> Iterator[Candle]:
         yield candle._replace(open_ts=place.open_ts, end_ts=place.end_ts)
 
 
-def _dealt_frames(frames: list[Frame], random: Random) -> Iterator[Frame]:
-    dealt = random.sample(frames, len(frames))
-    for place, frame in zip(frames, dealt, strict=True):
-        yield replace(frame, at_ns=place.at_ns)
+def _moved_frame(place: Frame, frame: Frame) -> Frame:
+    return replace(frame, at_ns=place.at_ns)
 
 
-def _told_otherwise(frame: Frame, random: Random) -> Frame:
+def _other_frame(frame: Frame, random: Random) -> Frame:
     """Return a message with other prices and quantities, as if the market had gone elsewhere."""
-    bps = BPS + random.randint(-CHANGE_BPS_MAX, CHANGE_BPS_MAX)
     try:
         data = json.loads(frame.data)
     except ValueError:
         return frame
-    text = json.dumps(_scaled(data, bps), separators=(",", ":")).encode()
+    text = json.dumps(_scaled(data, _other_bps(random)), separators=(",", ":")).encode()
     return replace(frame, data=text, text=None)
+
+
+def _moved_tick(place: Timed, timed: Timed) -> Timed:
+    where, tick = place[0], timed[0]
+    times = {"recv_mono_ns": where.recv_mono_ns, "exchange_ts": where.exchange_ts}
+    return structs.replace(tick, **times), place[1]
+
+
+def _other_tick(timed: Timed, random: Random) -> Timed:
+    tick, bps = timed[0], _other_bps(random)
+    names = ("price", "bid", "bid_qty", "ask", "ask_qty")
+    amounts = {name: _scaled_amount(getattr(tick, name), bps) for name in names}
+    return structs.replace(tick, **amounts), timed[1]
+
+
+def _other_bps(random: Random) -> int:
+    return BPS + random.choice((-1, 1)) * random.randint(1, CHANGE_BPS_MAX)
 
 
 def _scaled(value: Any, bps: int) -> Any:
