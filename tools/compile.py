@@ -43,6 +43,7 @@ STRATEGIES: Final = (
     "rules",
     "tick",
     "view",
+    "watched",
 )
 """Not what loads and judges the files of other people's strategies: it looks into classes."""
 EVENTS: Final = (
@@ -54,7 +55,7 @@ EVENTS: Final = (
     "performance",
     "portfolio",
 )
-OTHERS: Final = ("minibot/replay/lockstep.py",)
+OTHERS: Final = ("minibot/backtest/tick_rows.py", "minibot/replay/lockstep.py")
 INTERPRETED: Final = frozenset({"__init__.py", "role.py"})
 # One rounding for each operation, as in the interpreter: no fused multiply and add.
 FLAGS: Final = ("-ffp-contract=off",)

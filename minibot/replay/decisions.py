@@ -9,8 +9,12 @@ from __future__ import annotations
 import hashlib
 from typing import Final
 
+import msgspec
+
 from minibot.events.model import Event, JsonObject
-from minibot.kernel import canonical
+
+# Writes what `canonical.encode` writes, but takes payloads as they are instead of as dicts.
+_ENCODER: Final = msgspec.json.Encoder(order="sorted")
 
 # Ids are derived from the run's id, so that they differ between two runs that decide the same; the
 # hash of the parameters says who decided, not what.
@@ -37,11 +41,16 @@ class DecisionDigest:
     def add(self, queue: str, seq: int, event: Event) -> None:
         """Take the next derived event of a queue."""
         self.note(queue, seq, event.id)
-        self._total.update(canonical.encode(self._said(queue, event)) + b"\n")
+        self._total.update(_ENCODER.encode(self._said(queue, event)) + b"\n")
         self.events += 1
 
     def _said(self, queue: str, event: Event) -> JsonObject:
-        payload = decided(event)
+        said = event.payload
+        payload = {
+            name: value
+            for name in said.__struct_fields__
+            if name not in LEFT_OUT and (value := getattr(said, name)) is not None
+        }
         causes = [
             self._ordinals.get(cause, f"market_ticks:{event.tick_seq}")
             for cause in event.cause_ids or ()

@@ -33,8 +33,8 @@ class Budgets:
         self._used: dict[str, int] = dict.fromkeys(BUDGETS, 0)
         self._opening_day = 0
         self._day = 0
-        # When the day after the last one rolled to begins; 0 asks for it anew.
-        self._midnight = 0
+        # When the next day begins: `roll` has something to do from then on; 0 is always.
+        self.midnight = 0
         # The least equity at which no hard limit is exceeded, while all else stays as it is.
         self._floor = 0
         self._is_floor_known = False
@@ -68,10 +68,10 @@ class Budgets:
 
     def roll(self, now: int) -> None:
         """Start a new day when market time has passed midnight UTC."""
-        if now < self._midnight:
+        if now < self.midnight:
             return
         day = now // DAY_MS
-        self._midnight = (day + 1) * DAY_MS
+        self.midnight = (day + 1) * DAY_MS
         if day > self._day:
             self._day = day
             self._day_base = self._equity

@@ -130,19 +130,21 @@ class RiskCore:
         if situation.is_stopped:
             return None
         situation.now = now
-        positions = situation.positions
-        if not positions.is_open:
+        positions, budgets = situation.positions, situation.budgets
+        portfolio = positions.held
+        if portfolio is None:
             raise InvariantError("risk", INVARIANT_BROKEN, "market_tick before run_opening")
-        situation.budgets.roll(now)
+        if now >= budgets.midnight:
+            budgets.roll(now)
         rebased = positions.on_tick(tick, seq)
         if rebased is not None:
             if rebased:
-                situation.budgets.rebase(rebased)
-            situation.budgets.on_equity(positions.equity())
-            breaches = situation.budgets.breaches()
+                budgets.rebase(rebased)
+            budgets.on_equity(positions.equity())
+            breaches = budgets.breaches()
             if breaches:
                 return [stop(situation, breaches, tick.symbol, Cause(tick.event(seq), seq))]
-        if not positions.portfolio.has_lots(tick.symbol):
+        if not portfolio.has_lots(tick.symbol):
             return None
         if situation.exits.is_quiet(tick.symbol, tick.bid, now):
             return None

@@ -69,7 +69,7 @@ class Positions:
         """Start before `run_opening`: nothing is known."""
         self.quote_asset = quote_asset
         self._taker_rate = taker_rate
-        self._portfolio: Portfolio | None = None
+        self.held: Portfolio | None = None  # None before `run_opening`.
         self._instruments: dict[str, Instrument] = {}
         self.rules: dict[str, OrderRules] = {}
         self.marks: dict[str, Mark] = {}
@@ -84,7 +84,7 @@ class Positions:
 
     def open(self, portfolio: Portfolio) -> None:
         """Start the run with a portfolio; its lots wait for their first mark."""
-        self._portfolio = portfolio
+        self.held = portfolio
         self._unmarked = set(portfolio.symbols())
 
     def on_instrument(self, instrument: Instrument) -> None:
@@ -180,7 +180,7 @@ class Positions:
     @property
     def is_open(self) -> bool:
         """Whether `run_opening` was taken."""
-        return self._portfolio is not None
+        return self.held is not None
 
     @property
     def portfolio(self) -> Portfolio:
@@ -189,9 +189,9 @@ class Positions:
         Raises:
             InvariantError: The run has not been opened.
         """
-        if self._portfolio is None:
+        if self.held is None:
             raise InvariantError("risk", INVARIANT_BROKEN, "no run_opening was taken")
-        return self._portfolio
+        return self.held
 
     def equity(self) -> int:
         """Return cash plus positions at the mids; a position without a mark at its cost."""
@@ -254,7 +254,7 @@ class Positions:
     def state(self) -> JsonObject:
         """Return all of it as canonical JSON values."""
         return {
-            "portfolio": None if self._portfolio is None else self._portfolio.to_json(),
+            "portfolio": None if self.held is None else self.held.to_json(),
             "instruments": {name: item.to_json() for name, item in self._instruments.items()},
             "marks": {
                 name: [
@@ -288,7 +288,7 @@ class Positions:
         """Return the positions of `state`."""
         positions = cls(quote_asset, taker_rate)
         if state["portfolio"] is not None:
-            positions._portfolio = Portfolio.from_json(state["portfolio"])
+            positions.held = Portfolio.from_json(state["portfolio"])
         for data in state["instruments"].values():
             positions.on_instrument(Instrument(**data))
         for name, (bid, ask, ts, seq, is_fresh) in state["marks"].items():

@@ -3,6 +3,7 @@
     python -m tools.bench journal                    all measures, without peers
     python -m tools.bench journal --peers            and the peers beside them, set up on demand
     python -m tools.bench journal --only J4 J7 --json
+    python -m tools.bench backtest --peers           history through the live cores
 
 Every report names machine, disk and load; a figure is worth what else the machine had to do.
 """
@@ -13,10 +14,11 @@ import argparse
 import json
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
-from tools.bench import journal, machine, peers
+from tools.bench import backtest, journal, machine, peers
 from tools.bench.frame import Json, Measure, lines
 
 
@@ -28,17 +30,45 @@ def parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     benches = command.add_subparsers(dest="bench", required=True, metavar="NAME")
-    bench = benches.add_parser("journal", help=journal.HELP)
-    bench.add_argument("--only", nargs="+", metavar="ID", choices=list(journal.MEASURES))
-    bench.add_argument("--peers", action="store_true", help="the peers beside, set up on demand")
-    bench.add_argument("--repeats", type=int, default=5, help="repetitions of each case")
-    bench.add_argument("--real", action="store_true", help="events of 446 bytes, as BTCUSDT's")
-    bench.add_argument("--full", action="store_true", help="J6 over all 25 million lines")
-    bench.add_argument(
-        "--folder", type=Path, default=machine.FOLDER, help="on the disk to measure (var/bench)"
-    )
-    bench.add_argument("--json", action="store_true", help="one JSON document with all samples")
+    of_journal = benches.add_parser("journal", help=journal.HELP)
+    of_journal.add_argument("--only", nargs="+", metavar="ID", choices=list(journal.MEASURES))
+    of_journal.add_argument("--real", action="store_true", help="events of 446 bytes, as BTCUSDT's")
+    of_journal.add_argument("--full", action="store_true", help="J6 over all 25 million lines")
+    of_backtest = benches.add_parser("backtest", help=backtest.HELP)
+    of_backtest.add_argument("--only", nargs="+", metavar="ID", choices=list(backtest.MEASURES))
+    of_backtest.add_argument("--full", action="store_true", help="ten million ticks as well")
+    of_backtest.add_argument("--core", type=int, default=1, help="pin every case to this core")
+    for bench in (of_journal, of_backtest):
+        bench.add_argument("--peers", action="store_true", help="the peers too, set up on demand")
+        bench.add_argument("--repeats", type=int, default=5, help="repetitions of each case")
+        bench.add_argument(
+            "--folder", type=Path, default=machine.FOLDER, help="on the disk to measure (var/bench)"
+        )
+        bench.add_argument("--json", action="store_true", help="one JSON document with all samples")
     return command
+
+
+def _measures(arguments: argparse.Namespace) -> list[tuple[str, Callable[[], list[Measure]]]]:
+    """Return the measures that are asked for, each with its row."""
+    if arguments.bench == "backtest":
+        history = backtest.Plan(
+            has_peers=arguments.peers,
+            repeats=arguments.repeats,
+            is_full=arguments.full,
+            folder=arguments.folder.resolve(),
+            core=arguments.core,
+        )
+        ids = arguments.only or list(backtest.MEASURES)
+        return [(id_, partial(backtest.MEASURES[id_], history)) for id_ in ids]
+    plan = journal.Plan(
+        peers=peers.set_up() if arguments.peers else None,
+        repeats=arguments.repeats,
+        is_real=arguments.real,
+        is_full=arguments.full,
+        folder=arguments.folder.resolve(),
+    )
+    ids = arguments.only or list(journal.MEASURES)
+    return [(id_, partial(journal.MEASURES[id_], plan)) for id_ in ids]
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -51,17 +81,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         "command": command,
         **machine.describe(arguments.folder),
     }
-    plan = journal.Plan(
-        peers=peers.set_up() if arguments.peers else None,
-        repeats=arguments.repeats,
-        is_real=arguments.real,
-        is_full=arguments.full,
-        folder=arguments.folder.resolve(),
-    )
     measures: list[Measure] = []
-    for id_ in arguments.only or journal.MEASURES:
+    for id_, measure in _measures(arguments):
         print(f"{id_} ...", file=sys.stderr, flush=True)
-        measures += journal.MEASURES[id_](plan)
+        measures += measure()
     if arguments.json:
         document = {
             **head,

@@ -52,7 +52,7 @@ def own() -> Python:
 def find(minor: int, *, may_install: bool = False) -> Python | str:
     """Return Python 3.`minor` in an environment of its own, or why it cannot be had."""
     try:
-        base = _base(minor)
+        base = base_of(minor)
         if base is None and may_install:
             base = unpack_python(minor, HOME / f"debian-3.{minor}")
         if base is None:
@@ -62,7 +62,7 @@ def find(minor: int, *, may_install: bool = False) -> Python | str:
         return str(error)
 
 
-def _base(minor: int) -> Path | None:
+def base_of(minor: int) -> Path | None:
     """Return the interpreter, without what a replay needs."""
     pyenv = Path.home() / ".pyenv" / "versions"
     places = [shutil.which(f"python3.{minor}"), *sorted(pyenv.glob(f"3.{minor}.*/bin/python3"))]

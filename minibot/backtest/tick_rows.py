@@ -1,0 +1,225 @@
+"""Ticks in columns, handed to the cores row by row: nothing is parsed, no event is made.
+
+A block of rows is compared with the rows before it in one go; then each row changes only what is
+another one than in the row before, in the strategy's own tick and in the exact one that risk and
+execution read. Amounts become floats by one correctly rounded division, which gives the same bits
+as reading their decimal text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final, final
+
+import numpy as np
+
+from minibot.backtest.tick_texts import tick_event
+from minibot.events.exact_tick import ExactTick
+from minibot.events.model import Event
+from minibot.events.money import UNIT
+from minibot.replay.lockstep import Lockstep
+from minibot.strategies.tick import Tick
+
+BLOCK_ROWS: Final = 8192
+IS_TRADE: Final = 1
+IS_TAKER_SELL: Final = 2
+PRICE: Final = 8
+BID: Final = 16
+BID_QTY: Final = 32
+ASK: Final = 64
+ASK_QTY: Final = 128
+TOUCHED: Final = PRICE | BID | BID_QTY | ASK | ASK_QTY
+# Up to here whole numbers are floats exactly, so that one division rounds once.
+EXACT_MAX: Final = 2**53
+
+Column = Any  # A one-dimensional int64 array of numpy.
+
+
+class Block:
+    """Some rows: how each differs from the one before, and the values that are new.
+
+    Attributes:
+        changes: A byte a row: the bits of this module.
+        steps, lags: Of `ts` since the row before, and of the exchange's time behind `ts`.
+        qtys: Of each trade in turn; prices, bids ... of each row that has a new one in turn.
+    """
+
+    __slots__ = (
+        "ask",
+        "ask_qty",
+        "ask_qtys",
+        "asks",
+        "bid",
+        "bid_qty",
+        "bid_qtys",
+        "bids",
+        "changes",
+        "exact_ask_qtys",
+        "exact_asks",
+        "exact_bid_qtys",
+        "exact_bids",
+        "lags",
+        "price",
+        "prices",
+        "qtys",
+        "steps",
+        "trade",
+    )
+
+    def __init__(self, columns: Mapping[str, Column], first: int, last: int) -> None:
+        """Compare rows `first` to `last` (excluded) with those before."""
+        flags = columns["flags"][first:last]
+        is_trade = (flags & 1) != 0
+        changes = (flags & 3).astype(np.uint8)
+        found: dict[str, Column] = {}
+        bits = (("price", PRICE), ("bid", BID), ("bid_qty", BID_QTY), ("ask", ASK))
+        for name, bit in (*bits, ("ask_qty", ASK_QTY)):
+            values = columns[name][first:last]
+            before = columns[name][first - 1] if first else -1
+            is_new = np.empty(last - first, dtype=bool)
+            is_new[:1] = (values[:1] != before) | (first == 0)
+            np.not_equal(values[1:], values[:-1], out=is_new[1:])
+            changes |= is_new.astype(np.uint8) * np.uint8(bit)
+            found[name] = values[is_new]
+        ts = columns["ts"][first:last]
+        earlier = int(columns["ts"][first - 1]) if first else 0
+        self.changes: bytes = changes.tobytes()
+        self.steps: list[int] = np.diff(ts, prepend=earlier).tolist()
+        self.lags: list[int] = (columns["exchange_ts"][first:last] - ts).tolist()
+        self.qtys: list[float] = _floats(columns["qty"][first:last][is_trade])
+        self.prices: list[float] = _floats(found["price"])
+        self.bids: list[float] = _floats(found["bid"])
+        self.bid_qtys: list[float] = _floats(found["bid_qty"])
+        self.asks: list[float] = _floats(found["ask"])
+        self.ask_qtys: list[float] = _floats(found["ask_qty"])
+        self.exact_bids: list[int] = found["bid"].tolist()
+        self.exact_bid_qtys: list[int] = found["bid_qty"].tolist()
+        self.exact_asks: list[int] = found["ask"].tolist()
+        self.exact_ask_qtys: list[int] = found["ask_qty"].tolist()
+        self.trade: int = 0
+        self.price: int = 0
+        self.bid: int = 0
+        self.bid_qty: int = 0
+        self.ask: int = 0
+        self.ask_qty: int = 0
+
+    def touch(self, change: int, tick: Tick, exact: ExactTick) -> None:
+        """Take over what a row has new of price and touch."""
+        if change & PRICE:
+            tick.price = self.prices[self.price]
+            self.price += 1
+        if change & BID:
+            tick.bid = self.bids[self.bid]
+            exact.bid = self.exact_bids[self.bid]
+            self.bid += 1
+        if change & BID_QTY:
+            tick.bid_qty = self.bid_qtys[self.bid_qty]
+            exact.bid_qty = self.exact_bid_qtys[self.bid_qty]
+            self.bid_qty += 1
+        if change & ASK:
+            tick.ask = self.asks[self.ask]
+            exact.ask = self.exact_asks[self.ask]
+            self.ask += 1
+        if change & ASK_QTY:
+            tick.ask_qty = self.ask_qtys[self.ask_qty]
+            exact.ask_qty = self.exact_ask_qtys[self.ask_qty]
+            self.ask_qty += 1
+
+
+def _floats(units: Column) -> list[float]:
+    if len(units) and int(np.abs(units).max()) > EXACT_MAX:
+        return [value / UNIT for value in units.tolist()]
+    values: list[float] = (units / float(UNIT)).tolist()
+    return values
+
+
+@final
+class TickRows:
+    """The ticks of one symbol, walked once from the first row to the last.
+
+    Args:
+        symbol: The market.
+        columns: By the names of `minibot.data.ticks.TICK_COLUMNS`, int64 arrays of one length;
+            amounts in hundred-millionths.
+        lockstep: Whose cores take the ticks.
+        run_id, cmdline_hash: What the event of a tick says, where one is asked for.
+    """
+
+    def __init__(
+        self,
+        symbol: str,
+        columns: Mapping[str, Column],
+        lockstep: Lockstep,
+        run_id: str,
+        cmdline_hash: str,
+    ) -> None:
+        self._columns: Mapping[str, Column] = columns
+        self.lockstep: Lockstep = lockstep
+        self._run_id: str = run_id
+        self._cmdline_hash: str = cmdline_hash
+        self.symbol: str = symbol
+        self.rows: int = len(columns["ts"])
+        self.row: int = 0
+        self.at: int = 0
+        self._block_first: int = 0
+        self._block_last: int = 0
+        self._block: Block = Block(columns, 0, 0)
+        self.exact: ExactTick = ExactTick(symbol, self)
+        self.tick: Tick = lockstep.strategy_tick(symbol) or Tick(symbol)
+
+    def event(self, seq: int) -> Event:
+        """Return the event of the row that was handed over last."""
+        row = {name: int(column[self.at]) for name, column in self._columns.items()}
+        return tick_event(self.symbol, row, seq, self._run_id, self._cmdline_hash)
+
+    def walk(self, last: int, seq: int) -> None:
+        """Hand rows to the cores, from where the last walk ended up to row `last` (excluded).
+
+        Args:
+            last: At most `rows`.
+            seq: Of the first of these rows, in `market_ticks`.
+        """
+        while self.row < last:
+            if self.row == self._block_last:
+                self._next_block()
+            until = min(last, self._block_last)
+            self._walk_rows(until, seq)
+            seq += until - self.row
+            self.row = until
+
+    def _next_block(self) -> None:
+        first = self.row
+        self._block_first = first
+        self._block_last = min(self.rows, first + BLOCK_ROWS)
+        self._block = Block(self._columns, first, self._block_last)
+
+    def _walk_rows(self, until: int, seq: int) -> None:
+        block = self._block
+        tick = self.tick
+        exact = self.exact
+        lockstep = self.lockstep
+        changes = block.changes
+        steps = block.steps
+        lags = block.lags
+        ts = exact.ts
+        seq -= self.row
+        for row in range(self.row, until):
+            place = row - self._block_first
+            change = changes[place]
+            ts += steps[place]
+            tick.ts = ts
+            exact.ts = ts
+            tick.exchange_ts = ts + lags[place]
+            if change & TOUCHED:
+                block.touch(change, tick, exact)
+            if change & IS_TRADE:
+                tick.is_trade = True
+                tick.is_taker_buy = not change & IS_TAKER_SELL
+                tick.qty = block.qtys[block.trade]
+                block.trade += 1
+            elif tick.is_trade:
+                tick.is_trade = False
+                tick.is_taker_buy = False
+                tick.qty = 0.0
+            self.at = row
+            lockstep.feed_tick(tick, exact, seq + row)

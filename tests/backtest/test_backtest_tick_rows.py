@@ -1,0 +1,104 @@
+"""Ticks by column and ticks as events are one path: the same cores say the same of them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from minibot.backtest.tick_rows import TickRows
+from minibot.events.model import BUY, Event, RunEnding
+from minibot.events.order import CONTROL, TICKS
+from minibot.runtime.config import load_config
+from tools.bench.backtest_market import SYMBOL, beside, columns, ticks
+from tools.bench.backtest_pass import CASES, NO_CMDLINE, PROFILE, RUN_ID, Pass
+
+Said = list[tuple[str, int, Event]]
+ROWS = 6_000
+
+
+def market(seed: int) -> dict[str, Any]:
+    """Return ticks of a market with quotes among the trades, sizes and spreads that change."""
+    table = columns(ticks(ROWS))
+    chance = np.random.default_rng(seed)
+    table["ask"] = table["price"] + chance.integers(0, 3, ROWS) * 10**6
+    table["bid_qty"] = chance.integers(100, 400, ROWS) * 10**7
+    table["ask_qty"] = chance.integers(100, 400, ROWS) * 10**7
+    table["exchange_ts"] = table["ts"] - chance.integers(0, 5, ROWS)
+    table["flags"] = np.where(chance.random(ROWS) < 0.4, 4, table["flags"])
+    return table
+
+
+def said_of(case: str, table: dict[str, Any], *, as_events: bool) -> tuple[Said, str]:
+    """Return everything that the cores derive, and the digest."""
+    one = Pass(load_config(PROFILE, list(CASES[case]), {}))
+    derived: Said = []
+    digest = one._take
+
+    def take(queue: str, seq: int, event: Event) -> None:
+        derived.append((queue, seq, event))
+        digest(queue, seq, event)
+
+    one.lockstep._take = take
+    if as_events:
+        one.walk = _by_events  # type: ignore[method-assign]
+    one.run(table, beside(table))
+    last_ts = int(table["ts"][-1])
+    one.say(CONTROL, RunEnding(who="test", why="SOURCE_ENDED", until_ts=last_ts + 10), last_ts)
+    return derived, one.digest.hex
+
+
+def _by_events(rows: TickRows, first: int, last: int, seq: int) -> None:
+    """Feed rows as events, each with the id that its place gives."""
+    for row in range(first, last):
+        rows.at = row
+        rows.row = row + 1
+        rows.lockstep.feed(TICKS, seq + row - first, rows.event(seq + row - first))
+
+
+@pytest.mark.parametrize("case", ["ema", "nore"])
+@pytest.mark.parametrize("seed", [1, 2])
+def test_ticks_by_column_give_what_the_same_ticks_give_as_events(case: str, seed: int) -> None:
+    """Every derived event is the same, with its id, its causes and its time."""
+    table = market(seed)
+
+    by_column, digest = said_of(case, table, as_events=False)
+    by_event, expected = said_of(case, table, as_events=True)
+
+    assert digest == expected
+    assert by_column == by_event
+    assert any(queue == "fills" for queue, _, _ in by_column)
+
+
+def test_event_of_a_row_says_what_the_columns_say() -> None:
+    """Texts are the venue's own, a quote has no trade in it."""
+    table = market(3)
+    one = Pass(load_config(PROFILE, [], {}))
+    rows = TickRows(SYMBOL, table, one.lockstep, RUN_ID, NO_CMDLINE)
+    trade = int(np.argmax(table["flags"] & 1))
+    quote = int(np.argmin(table["flags"] & 1))
+
+    rows.at = trade
+    event = rows.event(7)
+    payload = event.payload.to_json()
+    assert (event.id, event.ts, event.type) == ("market_ticks:7", table["ts"][trade], "market_tick")
+    assert payload["price"] == f"{int(table['price'][trade]) / 10**8:.8f}"
+    assert payload["taker_side"] == (BUY if table["flags"][trade] == 5 else "SELL")
+    rows.at = quote
+    assert not {"qty", "taker_side", "trade_id"} & set(rows.event(8).payload.to_json())
+
+
+def test_amounts_beyond_what_a_float_holds_exactly_are_rounded_once() -> None:
+    """A price of more than 53 bits becomes the float that its decimal text gives."""
+    table = market(4)
+    table["price"] = table["price"] + (2**53 // 10**6 + 1) * 10**6 + 12_345_678
+    one = Pass(load_config(PROFILE, list(CASES["ema"]), {}))
+    one.say(CONTROL, one.opening, int(table["ts"][0]))
+    rows = TickRows(SYMBOL, table, one.lockstep, RUN_ID, NO_CMDLINE)
+
+    rows.walk(1, 1)
+
+    assert rows.tick.price == float(
+        f"{int(table['price'][0]) // 10**8}.{int(table['price'][0]) % 10**8:08d}"
+    )

@@ -1,0 +1,184 @@
+"""One backtest in a process of its own: `python -m tools.bench.backtest_pass CASE COUNT`.
+
+Prints one JSON object: seconds until the market stood ready, of the inner loop, of the whole; and
+what came out, so that two ways to run the same can be compared.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import resource
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+BEGAN: Final = time.perf_counter()
+
+# Behind the clock's start, because loading all this is part of what a user waits for.
+from minibot.backtest.tick_rows import TickRows  # noqa: E402
+from minibot.events.ids import position_id  # noqa: E402
+from minibot.events.model import Event, Fill, Payload, RunOpening  # noqa: E402
+from minibot.events.order import CONTROL, TICKS  # noqa: E402
+from minibot.events.performance import Performance  # noqa: E402
+from minibot.events.roles import Roles  # noqa: E402
+from minibot.replay.decisions import DecisionDigest  # noqa: E402
+from minibot.replay.engine import CORE_ROLES  # noqa: E402
+from minibot.replay.lockstep import Lockstep, fresh_cores  # noqa: E402
+from minibot.runtime.config import Config, load_config  # noqa: E402
+from minibot.runtime.paths import PROJECT  # noqa: E402
+from tools.bench.backtest_market import SYMBOL, Beside, beside, columns, history, instrument, ticks  # noqa: E402
+
+RUN_ID: Final = "20240101_000000"
+NO_CMDLINE: Final = "0" * 64
+PROFILE: Final = PROJECT / "config" / "nore.v1.json"
+CASH: Final = "1000000"
+PLENTY: Final = "1000000000"
+# Limits that nothing reaches: what is compared is one unit, long or flat, as often as it crosses.
+UNLIMITED: Final = (
+    "execution.latency_market_ms=0",
+    "portfolio.cash=" + CASH,
+    "risk.order_notional=100",
+    "risk.position_notional_max=100000",
+    "risk.night_notional_soft=" + PLENTY,
+    "risk.night_notional_hard=" + PLENTY,
+    "risk.day_notional_soft=" + PLENTY,
+    "risk.day_notional_hard=" + PLENTY,
+    "risk.night_loss_soft=" + PLENTY,
+    "risk.night_loss_hard=" + PLENTY,
+    "risk.day_loss_soft=" + PLENTY,
+    "risk.day_loss_hard=" + PLENTY,
+    "risk.orders_per_minute_soft=10000",
+    "risk.orders_per_minute_hard=10000",
+    "risk.stop_atr_mult=1000",
+    "risk.take_profit_atr_mult=1000",
+    "risk.reference_deviation_bps_max=10000",
+)
+CASES: Final = {
+    "ema": ("strategy.name=ema_cross", *UNLIMITED),
+    "rare": (
+        "strategy.name=ema_cross",
+        "strategy.parameters.slow=100000",
+        *UNLIMITED,
+    ),
+    "nore": ("portfolio.cash=" + CASH,),
+}
+
+
+class Pass:
+    """The three cores, their digest and their money over one market."""
+
+    def __init__(self, config: Config) -> None:
+        self.opening = RunOpening(cash={"USDT": CASH}, lots=(), budgets_used={})
+        self.performance = Performance(self.opening, "USDT")
+        self.digest = DecisionDigest()
+        self.fills = 0
+        self.seqs = {TICKS: 0, CONTROL: 0}
+        self.lockstep = Lockstep(
+            fresh_cores(config.raw),
+            Roles.load(PROJECT / "config" / "roles.v1.json"),
+            run_id=RUN_ID,
+            cmdline_hashes=dict.fromkeys(CORE_ROLES, NO_CMDLINE),
+            take=self._take,
+        )
+
+    def _take(self, queue: str, seq: int, event: Event) -> None:
+        self.digest.add(queue, seq, event)
+        payload = event.payload
+        if isinstance(payload, Fill):
+            self.fills += 1
+            self.performance.on_fill(payload, event.ts)
+
+    def say(self, queue: str, payload: Payload, ts: int) -> None:
+        """Feed one event."""
+        self.seqs[queue] += 1
+        seq = self.seqs[queue]
+        source = "watchdog_role" if queue == CONTROL else "market_role"
+        id_ = position_id(RUN_ID, source, queue, seq)
+        self.lockstep.feed(queue, seq, Event(ts, id_, source, RUN_ID, NO_CMDLINE, payload))
+
+    def run(self, table: dict[str, object], between: Sequence[Beside]) -> int:
+        """Walk the market; return how many events that were."""
+        first_ts = int(table["ts"][0])  # type: ignore[index]
+        self.say(CONTROL, self.opening, first_ts)
+        self.say(TICKS, instrument(), first_ts)
+        for bar in history(first_ts):
+            self.say(TICKS, bar, first_ts)
+        rows = TickRows(SYMBOL, table, self.lockstep, RUN_ID, NO_CMDLINE)
+        for one in between:
+            self._walk(rows, one.row)
+            self.say(TICKS, one.payload, one.ts)
+        self._walk(rows, rows.rows)
+        return sum(self.seqs.values())
+
+    def _walk(self, rows: TickRows, last: int) -> None:
+        first = rows.row
+        if last > first:
+            self.walk(rows, first, last, self.seqs[TICKS] + 1)
+            self.seqs[TICKS] += last - first
+
+    @staticmethod
+    def walk(rows: TickRows, first: int, last: int, seq: int) -> None:
+        """Hand rows to the cores; a test puts another way in its place."""
+        rows.walk(last, seq)
+
+
+def main() -> int:
+    """Run one case and print what it took."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("case", choices=list(CASES))
+    parser.add_argument("count", type=int)
+    parser.add_argument("core", type=int, nargs="?", help="run on this core alone")
+    parser.add_argument("--states", type=Path, help="write the cores' states there")
+    given = parser.parse_args()
+    case, count = given.case, given.count
+    if given.core is not None and hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, {given.core})
+    config = load_config(PROFILE, list(CASES[case]), {})
+    loaded = time.perf_counter()
+    table = columns(ticks(count))
+    between = beside(table) if case == "nore" else []
+    made = time.perf_counter() - loaded
+    one = Pass(config)
+    ready = time.perf_counter()
+    cpu_ready = time.process_time()
+    events = one.run(table, between)
+    done = time.perf_counter()
+    cpu_done = time.process_time()
+    if given.states is not None:
+        cores = one.lockstep.cores
+        document = {
+            "config": config.raw,
+            "market_s": (int(table["ts"][-1]) - int(table["ts"][0])) // 1000,
+            "states": {name: core.state() for name, core in cores.items()},
+        }
+        given.states.parent.mkdir(parents=True, exist_ok=True)
+        given.states.write_text(json.dumps(document))
+    print(
+        json.dumps(
+            {
+                "case": case,
+                "count": count,
+                "events": events,
+                "ready_s": ready - BEGAN - made,
+                "market_s": made,
+                "loop_s": done - ready,
+                "loop_cpu_s": cpu_done - cpu_ready,
+                "per_s": events / (cpu_done - cpu_ready),
+                "fills": one.fills,
+                "derived": one.digest.events,
+                "digest": one.digest.hex,
+                "equity": one.performance.to_json()["equity"],
+                "rss_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+                "compiled": bool(os.environ.get("MINIBOT_COMPILED")),
+            }
+        )
+    )
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
