@@ -16,6 +16,8 @@ MONTHS: Final = (
 WEEKDAYS: Final = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 # Five steps each way tell a good month from a bad one; more cannot be told apart.
 STEPS: Final = 5
+# Where even the largest figure would read as next to nothing, all get two places more.
+SMALL: Final = 0.1
 BPS: Final = 10_000
 
 
@@ -28,9 +30,10 @@ def monthly(series: Sequence[Period]) -> str:
     largest = max((abs(value) for months in years.values() for value in months.values()), default=0)
     rows = []
     for year, months in years.items():
-        cells = [_cell(months.get(month), largest, 100, 2) for month in range(1, 13)]
-        total = ratios.compounded(list(months.values()))
-        rows.append(f"<tr><th>{year}</th>{''.join(cells)}{_cell(total, 0, 100, 2)}</tr>")
+        places = _places(largest, 100, 2)
+        cells = [_cell(months.get(month), largest, 100, places) for month in range(1, 13)]
+        total = _cell(ratios.compounded(list(months.values())), 0, 100, places)
+        rows.append(f"<tr><th>{year}</th>{''.join(cells)}{total}</tr>")
     head = "".join(f"<th>{name}</th>" for name in ("", *MONTHS, "year"))
     return _table("Return in percent of the equity before the month", head, rows)
 
@@ -46,7 +49,8 @@ def hourly(series: Sequence[Period]) -> str:
     rows = []
     for day, name in enumerate(WEEKDAYS):
         if any(key[0] == day for key in means):
-            cells = [_cell(means.get((day, hour)), largest, BPS, 1) for hour in range(24)]
+            places = _places(largest, BPS, 1)
+            cells = [_cell(means.get((day, hour)), largest, BPS, places) for hour in range(24)]
             rows.append(f"<tr><th>{name}</th>{''.join(cells)}</tr>")
     if len(rows) > 1:
         rows.append(f"<tr><th>all</th>{_every_day(found)}</tr>")
@@ -61,7 +65,11 @@ def _every_day(found: dict[tuple[int, int], list[float]]) -> str:
     ]
     means = [ratios.mean(values) for values in together]
     largest = max((abs(mean) for mean in means if mean is not None), default=0)
-    return "".join(_cell(mean, largest, BPS, 1) for mean in means)
+    return "".join(_cell(mean, largest, BPS, _places(largest, BPS, 1)) for mean in means)
+
+
+def _places(largest: float, scale: int, places: int) -> int:
+    return places if largest == 0 or largest * scale >= SMALL else places + 2
 
 
 def _cell(value: float | None, largest: float, scale: int, places: int) -> str:

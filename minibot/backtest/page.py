@@ -144,6 +144,9 @@ def _prices(review: Review) -> Iterator[str]:
     left = len(result.prices) - len(symbols)
     if left > 0:
         yield paragraph(f"{left} more symbols are not drawn.")
+    if not symbols:
+        yield paragraph("No market data came.")
+        return
     yield paragraph(
         "Triangles from below are entries, from above exits, green where the trade won. "
         "Dots are values at the strategy's signals: blue at BUY, orange at SELL, grey at HOLD."
@@ -185,6 +188,8 @@ def _exposure(review: Review) -> str:
     result = review.result
     steps = stretched(review.exposure, result.from_ts, result.to_ts, EXPOSURE_POINTS)
     figures = review.figures
+    if not figures["fills"]:
+        return paragraph("Nothing was held.")
     said = (
         f"In the market {share(figures['time_in_market'])} of the time, "
         f"with {share(figures['exposure_mean'])} of equity on average and "
@@ -195,6 +200,8 @@ def _exposure(review: Review) -> str:
 
 def _fees(review: Review) -> str:
     figures, result = review.figures, review.result
+    if not figures["fills"]:
+        return paragraph("It did not trade, so it paid no fee.")
     drawn = fees_chart(earned(review.trades), result.from_ts, result.to_ts)
     said = (
         f"{money(figures['fees'])} paid on {money(figures['notional'])} bought and sold "

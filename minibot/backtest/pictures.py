@@ -18,6 +18,7 @@ from minibot.report.plot import LEFT, TIME_HEIGHT, Panel, TimeAxis, area, line, 
 
 TOP: Final = 12
 PRICE_HEIGHT: Final = 260
+PRICE_ROOM: Final = 0.04
 VALUE_HEIGHT: Final = 54
 SMALL_HEIGHT: Final = 110
 GAP: Final = 24
@@ -64,7 +65,10 @@ def price_chart(
     if len(shown) < 2:
         return "<p>Too few prices for a picture.</p>"
     axis = TimeAxis(from_ts, to_ts)
-    price = Panel(TOP, PRICE_HEIGHT, min(b.low for b in shown), max(b.high for b in shown))
+    low, high = min(b.low for b in shown), max(b.high for b in shown)
+    # Room for the marks of trades at the edges.
+    room = (high - low) * PRICE_ROOM
+    price = Panel(TOP, PRICE_HEIGHT, low - room, high + room)
     parts = [*_levels(price), *_prices(axis, price, shown)]
     inside = _inside(axis, trades)
     parts += _trade_marks(axis, price, inside)

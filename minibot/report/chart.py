@@ -62,7 +62,10 @@ class _Frame:
         self.axis = TimeAxis(points[0].ts, points[-1].ts)
         low = min([point.low for point in points] + [span.low for span in band])
         high = max([point.last for point in points] + [span.high for span in band])
-        self.equity = Panel(TOP, EQUITY_HEIGHT, low, max(high, low + 1))
+        if low == high:
+            # A line with nothing above and below it: one unit of quote each way.
+            low, high = low - UNIT, high + UNIT
+        self.equity = Panel(TOP, EQUITY_HEIGHT, low, high)
         self.deepest = max(1, *(point.drawdown for point in points))
         self.drawdown = Panel(TOP + EQUITY_HEIGHT + GAP, DRAWDOWN_HEIGHT, -self.deepest, 0)
 
@@ -100,7 +103,8 @@ def _grid(frame: _Frame) -> list[str]:
         value = low + (high - low) * index // VALUE_MARKS
         parts += frame.equity.level(value, _amount(value))
     parts += frame.drawdown.level(0, "drawdown 0")
-    parts += frame.drawdown.level(-frame.deepest, _amount(-frame.deepest))
+    if any(point.drawdown for point in frame.points):
+        parts += frame.drawdown.level(-frame.deepest, _amount(-frame.deepest))
     return [*parts, *frame.axis.marks(HEIGHT - 6)]
 
 
