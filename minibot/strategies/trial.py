@@ -7,7 +7,6 @@ carefully.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
@@ -50,7 +49,7 @@ class Trial:
             ConfigError: The check refuses the file, or a parameter is none that it declares.
         """
         sets = [f"strategy.name={path.stem}", f"strategy.folder={path.parent}"]
-        sets += [f"strategy.parameters.{key}={json.dumps(v)}" for key, v in parameters.items()]
+        sets += [f"strategy.parameters.{key}={_json(v)}" for key, v in parameters.items()]
         self._config = load_config(PROFILE, sets).raw
         judge(self._config)
         self._core = core_from_config(self._config)
@@ -126,6 +125,12 @@ class Trial:
         name = f"{self._n:08x}-0000-4000-8000-000000000000"
         event = Event(self.now, name, "trial", "trial", "0" * 64, payload)
         self._core.step(queue, self._n, event, self.now)
+
+
+def _json(value: int | str | bool) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return f'"{value}"' if isinstance(value, str) else str(value)
 
 
 def _instrument() -> Instrument:
