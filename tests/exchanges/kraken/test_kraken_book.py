@@ -65,6 +65,7 @@ def test_checksum_of_the_venues_own_example_is_its_own() -> None:
     assert checksum(levels(ASKS), levels(BIDS)) == 3310070434
 
 
+@pytest.mark.row("C-82")
 @pytest.mark.parametrize(("name", "checksums"), list(zip(V2, (2052, 301), strict=True)))
 def test_every_checksum_of_version_2_equals(shared_data: Path, name: str, checksums: int) -> None:
     """Each update leads to the book that the venue says it should, over resubscriptions too."""
@@ -80,6 +81,7 @@ def test_every_checksum_of_version_2_equals(shared_data: Path, name: str, checks
     assert keeper.book.book_id == checksums
 
 
+@pytest.mark.row("C-82")
 def test_every_checksum_of_version_1_equals(shared_data: Path) -> None:
     """Ten books a thousand levels deep, of thin and of busy pairs."""
     keepers = {symbol: KrakenKeeper(V1_DEPTH) for symbol in V1_SYMBOLS}
@@ -151,7 +153,11 @@ def _after(keeper: KrakenKeeper, diff: Diff) -> object:
 
 
 @pytest.mark.row("F117")
-@pytest.mark.fault("F117", by="one recorded update left out", ends="SURVIVE")
+@pytest.mark.fault(
+    "F117",
+    by="one recorded update left out",
+    ends="book marked invalid, snapshot again; no signal in between",
+)
 def test_update_that_never_came_is_never_believed(shared_data: Path) -> None:
     """Any one update left out: from there on a book that passes is the true one, or there is none.
 

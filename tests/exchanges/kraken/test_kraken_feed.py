@@ -53,6 +53,7 @@ def l2(shared_data: Path) -> list[tuple[int, bytes]]:
     return [(T0 + (each.at_ns - frames[0].at_ns) // 1_000_000, each.data) for each in frames]
 
 
+@pytest.mark.row("C-82")
 def test_recorded_minute_gives_books_once_a_second(shared_data: Path) -> None:
     """The recording with its five snapshots: no loss, a book each second, its top levels."""
     desk = Desk(10, ("BTC/USD",))
@@ -70,7 +71,11 @@ def test_recorded_minute_gives_books_once_a_second(shared_data: Path) -> None:
 
 
 @pytest.mark.row("F117")
-@pytest.mark.fault("F117", by="a wrong checksum in a recorded session", ends="SURVIVE")
+@pytest.mark.fault(
+    "F117",
+    by="a wrong checksum in a recorded session",
+    ends="book marked invalid, snapshot again; no signal in between",
+)
 def test_wrong_checksum_loses_the_book_until_the_next_snapshot(shared_data: Path) -> None:
     """An incident, one resubscription, no book in between; then a gap, a resync and books again."""
     desk, frames = Desk(10, ("BTC/USD",)), l2(shared_data)

@@ -133,6 +133,7 @@ def test_killed_recorder_goes_on_and_marks_what_it_missed(
     assert len(lines) > 20
 
 
+@pytest.mark.row("F102")
 @pytest.mark.row("S-21")
 @pytest.mark.fault("F102", by="connections of a recorder are dropped", ends="SURVIVE")
 def test_dropped_connection_is_marked_and_its_books_are_asked_for_again(
@@ -158,7 +159,7 @@ def test_dropped_connection_is_marked_and_its_books_are_asked_for_again(
     assert all(each.top.mismatches == 0 for each in check.symbols.values())
 
 
-@pytest.mark.fault("F109", by="garbage on a recorded connection", ends="REJECT")
+@pytest.mark.row("F109")
 def test_frame_that_is_no_message_is_kept_as_a_mark(exchange: Exchange, tmp_path: Path) -> None:
     """A tape has one message per line whatever is sent; what could not be kept is counted."""
     sent: list[int] = []

@@ -1,0 +1,156 @@
+"""`minibot tape` as people call it: words, documents, exit codes, times."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from minibot.cli.main import run
+from tests.exchanges.tapes.tape_lines import demo, put
+
+Run = pytest.CaptureFixture[str]
+
+
+@pytest.fixture(scope="module")
+def tape(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Half a minute of the shipped tape."""
+    return put(tmp_path_factory.mktemp("tape") / "tape.gz", demo())
+
+
+def said(capsys: Run, *arguments: object) -> tuple[int, Any]:
+    """Return exit code and document of a call."""
+    code = run(["tape", *map(str, arguments), "--json"])
+    return code, json.loads(capsys.readouterr().out)
+
+
+def refused(capsys: Run, *arguments: object) -> str:
+    """Return what a refused call says."""
+    assert run(["tape", *map(str, arguments)]) == 2
+    return capsys.readouterr().err
+
+
+def test_info_says_what_is_on_the_tape(tape: Path, capsys: Run) -> None:
+    """Span, symbols, counts and skew, in words and as a document."""
+    code, (document,) = said(capsys, "info", tape)
+
+    assert code == 0
+    assert document["lines"] == 4000
+    assert document["symbols"] == ["BTCUSDT"]
+    assert sum(document["streams"].values()) == 4000
+    assert document["skew_ms"]["median"] == pytest.approx(1272, abs=10)
+    assert document["first_ns"] == 1723161253937085768
+    assert run(["tape", "info", str(tape)]) == 0
+    words = capsys.readouterr().out
+    assert "2024-08-08 23:54:13.937" in words
+    assert "btcusdt@depth@100ms" in words
+
+
+def test_check_of_a_right_tape_is_0_and_of_a_wrong_one_1(
+    tape: Path, tmp_path: Path, capsys: Run
+) -> None:
+    """The place is named in words, and everything is in the document."""
+    lines = demo()
+    at = next(i for i, line in enumerate(lines) if i > 2000 and b"@trade" in line.message)
+    wrong = put(tmp_path / "wrong.gz", lines[:at] + lines[at + 1 :])
+
+    assert run(["tape", "check", str(tape)]) == 0
+    assert capsys.readouterr().out.endswith("The tape agrees with itself.\n")
+    code, document = said(capsys, "check", wrong)
+    assert code == 1
+    assert document["wrong"] == {"trades_missing": 1}
+    assert document["checks"]["BTCUSDT"]["top_mismatches"] == 0
+    assert run(["tape", "check", str(wrong)]) == 1
+    words = capsys.readouterr().out
+    assert "FAULT trades_missing: line " in words
+    assert "WRONG: trades_missing 1" in words
+
+
+def test_damaged_file_is_a_finding_with_its_place(tape: Path, tmp_path: Path, capsys: Run) -> None:
+    """What is left of it is checked all the same."""
+    short = tmp_path / "short.gz"
+    short.write_bytes(tape.read_bytes()[:-2000])
+    code, document = said(capsys, "check", short)
+
+    assert code == 1
+    (finding,) = document["findings"]
+    assert finding["kind"] == "damaged"
+    assert f"after line {finding['line']}" in finding["detail"]
+    assert document["lines"] == finding["line"] > 3000
+
+
+@pytest.mark.parametrize(
+    ("begin", "end", "seconds"),
+    [
+        ("+5s", "+10s", 5),
+        ("23:54:20", "23:54:24", 4),
+        ("2024-08-08T23:54:20", "+0.2m", 5.9),
+        (None, "+2s", 2),
+    ],
+)
+def test_cut_takes_the_span_that_was_asked_for(
+    tape: Path, tmp_path: Path, capsys: Run, begin: str | None, end: str, seconds: float
+) -> None:
+    """By the clock, with a date, or from the beginning; the result proves itself."""
+    out = tmp_path / "cut.gz"
+    times = ["--to", end] + ([] if begin is None else ["--from", begin])
+    code, document = said(capsys, "cut", tape, "--out", out, *times)
+
+    assert code == 0
+    assert document["without"] == []
+    checked, found = said(capsys, "check", out)
+    assert checked == 0
+    assert found["span_s"] == pytest.approx(seconds, abs=0.25)
+    assert found["checks"]["BTCUSDT"]["top_checks"] > 10
+
+
+def test_merge_of_a_tape_with_its_cut_is_the_tape(tape: Path, tmp_path: Path, capsys: Run) -> None:
+    """What both have is written once."""
+    cut, merged = tmp_path / "cut.gz", tmp_path / "merged.gz"
+    _, made = said(capsys, "cut", tape, "--from", "+5s", "--to", "+10s", "--out", cut)
+    code, document = said(capsys, "merge", cut, tape, "--out", merged)
+
+    assert code == 0
+    assert document["dropped"] == made["lines"]
+    kept = [
+        line for line in gzip.decompress(merged.read_bytes()).splitlines() if b"rebuilt" not in line
+    ]
+    assert kept == gzip.decompress(tape.read_bytes()).splitlines()
+
+
+def test_parts_are_one_tape_in_whatever_order_they_are_named(
+    tape: Path, tmp_path: Path, capsys: Run
+) -> None:
+    """Their own times say which comes first."""
+    lines = demo()
+    second, first = put(tmp_path / "a.gz", lines[2500:]), put(tmp_path / "b.gz", lines[:2500])
+    code, document = said(capsys, "check", second, first)
+
+    assert code == 0
+    assert document["lines"] == 4000
+    assert document["files"] == [str(first), str(second)]
+    assert document["checks"] == said(capsys, "check", tape)[1]["checks"]
+
+
+def test_what_can_not_be_done_is_refused_with_a_reason(
+    tape: Path, tmp_path: Path, capsys: Run
+) -> None:
+    """Exit code 2 and a sentence; nothing is overwritten, and nothing is left behind."""
+    out = tmp_path / "out.gz"
+    empty = tmp_path / "folder"
+    empty.mkdir()
+    text = tmp_path / "text.gz"
+    text.write_bytes(gzip.compress(b"hello\n"))
+
+    assert "needs a file to write" in refused(capsys, "cut", tape)
+    assert "nothing is ever overwritten" in refused(capsys, "merge", tape, "--out", tape)
+    assert "no time of this" in refused(capsys, "cut", tape, "--from", "05:00", "--out", out)
+    assert "'soon' is no time" in refused(capsys, "cut", tape, "--from", "soon", "--out", out)
+    assert "not a line was left" in refused(capsys, "cut", tape, "--from", "+9h", "--out", out)
+    assert "no closed part" in refused(capsys, "info", empty)
+    assert "cannot be read" in refused(capsys, "check", tmp_path / "none.gz")
+    assert "line 1 is not" in refused(capsys, "info", text)
+    assert not out.exists()
