@@ -18,7 +18,7 @@ FENCE = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
 PATH = re.compile(r"^[\w./-]+$")
 ENDINGS = (".md", ".py", ".json", ".tsv", ".toml", ".lock", ".txt", ".yml", ".gz", ".cmd")
 # Written by a run or a deployment, so absent from a fresh clone.
-WRITTEN = ("var/", "staging/", ".venv")
+WRITTEN = ("var/", "staging/", "strategies/", ".venv")
 WRITTEN_NAMES = {
     "acks.jsonl", "clock.json", "cursor.json", "current.json", "deadletter.jsonl", "deployed.json",
     "inbox.jsonl", "manifest.json", "metrics.json", "seal.json", "segments.json",
