@@ -237,7 +237,15 @@ def stretch_cells(stretch: JsonObject, kind: str) -> list[str]:
 def band_lines(assumptions: Sequence[JsonObject]) -> list[str]:
     """Return key figures by fill assumption, one line each."""
     head = ("assumption", *(shown.label for shown in BAND))
-    return table_lines(head, [band_cells(each) for each in assumptions], "None was run.")
+    table = table_lines(head, [band_cells(each) for each in assumptions], "None was run.")
+    return [*table, *_the_same(assumptions)]
+
+
+def _the_same(assumptions: Sequence[JsonObject]) -> list[str]:
+    """Say which assumptions made no difference, so that no one takes them for a coincidence."""
+    first, *others = assumptions
+    same = [each["name"] for each in others if each["digest"] == first["digest"]]
+    return [f"  {', '.join(same)}: every fill as under {first['name']}"] if same else []
 
 
 def band_cells(assumption: JsonObject) -> list[str]:
