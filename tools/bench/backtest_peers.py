@@ -1,7 +1,8 @@
 """The peers of the backtest bench: one environment each below `var/bench/peers`, and how each runs.
 
-The scripts stand in `../shared/bench`: the same ticks, the same cross, one unit, fee 0.1 %. A peer
-that cannot be had is named with the reason and left out. Versions are pinned here.
+The scripts stand in `../shared/bench`: the same ticks, the same cross, one unit, fee 0.1 %. Their
+clock is the CPU's, like that of minibot's own cases (`peer_clock`). A peer that cannot be had is
+named with the reason and left out. Versions are pinned here.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from tools.bench.peers import HOME
 from tools.golden.pythons import base_of
 
 SCRIPTS: Final = PROJECT.parent / "shared" / "bench"
+CLOCK: Final = Path(__file__).resolve().parent / "peer_clock"
 SETUP_S_MAX: Final = 900.0
 RUN_S_MAX: Final = 600.0
 
@@ -119,7 +121,12 @@ def _run(peer: Peer, python: Path, data: Path, core: int) -> dict[str, Any]:
     done = subprocess.run(
         words,
         cwd=SCRIPTS,
-        env={**os.environ, "BENCH_DATA": str(data), "PYTHONDONTWRITEBYTECODE": "1"},
+        env={
+            **os.environ,
+            "BENCH_DATA": str(data),
+            "PYTHONDONTWRITEBYTECODE": "1",
+            "PYTHONPATH": str(CLOCK),
+        },
         capture_output=True,
         text=True,
         timeout=RUN_S_MAX,
