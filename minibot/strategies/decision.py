@@ -4,12 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
+from typing import Final
 
 from minibot.events.model import BUY, HOLD, SELL, Check
-from minibot.events.reasons import OWN_HOLD, OWN_RULE
+from minibot.events.reasons import BUSINESS_GROUP, OWN_HOLD, OWN_RULE, codes
 
-SCORE: int = 70
-CONFIDENCE: int = 70
+SCORE: Final = 70
+CONFIDENCE: Final = 70
+
+# The bounds of contracts/signal.v1.schema.json.
+SCORE_MAX: Final = 110
+CONFIDENCE_MAX: Final = 100
+REASON_CHARS_MAX: Final = 4096
+CHECKS_MAX: Final = 64
+NAME_CHARS_MAX: Final = 100
+VALUE_CHARS_MAX: Final = 200
+CODES: Final[frozenset[str]] = frozenset(codes(BUSINESS_GROUP))
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +52,7 @@ def buy(
         confidence: 0 to 100.
         code: A code of docs/reference/reasons.md.
     """
-    return Decision(BUY, score, confidence, code, f"BUY: {reason}", tuple(checks))
+    return _said(Decision(BUY, score, confidence, code, f"BUY: {reason}", tuple(checks)))
 
 
 def sell(
@@ -53,14 +64,37 @@ def sell(
     code: str = OWN_RULE,
 ) -> Decision:
     """Return the wish to be flat; see `buy`."""
-    return Decision(SELL, score, confidence, code, f"SELL: {reason}", tuple(checks))
+    return _said(Decision(SELL, score, confidence, code, f"SELL: {reason}", tuple(checks)))
 
 
 def hold(reason: str, checks: Sequence[Check] = (), *, code: str = OWN_HOLD) -> Decision:
     """Return that nothing is to be done, and why; it is journaled when `code` changes."""
-    return Decision(HOLD, 0, 0, code, f"HOLD: {reason}", tuple(checks))
+    return _said(Decision(HOLD, 0, 0, code, f"HOLD: {reason}", tuple(checks)))
 
 
 def check(name: str, value: str, threshold: str, *, passed: bool = True) -> Check:
     """Return one named value against one named threshold, for the checks of a decision."""
     return Check(name, value, threshold, passed)
+
+
+def _said(decision: Decision) -> Decision:
+    """Return a decision that the signal's contract admits.
+
+    Raises:
+        ValueError: It would not; a night would stop at it.
+    """
+    if not 0 <= decision.score <= SCORE_MAX or not 0 <= decision.confidence <= CONFIDENCE_MAX:
+        found = f"{decision.score} and {decision.confidence}"
+        raise ValueError(f"score and confidence: expected 0 to 110 and 0 to 100, found {found}")
+    if decision.reason_code not in CODES:
+        near = get_close_matches(decision.reason_code, sorted(CODES), 1, 0.0)
+        raise ValueError(f"code {decision.reason_code!r} is unknown; nearest known code: {near[0]}")
+    if len(decision.reason) > REASON_CHARS_MAX or len(decision.checks) > CHECKS_MAX:
+        raise ValueError(
+            f"expected a reason of at most {REASON_CHARS_MAX} characters and {CHECKS_MAX} checks"
+        )
+    for made in decision.checks:
+        longest = max(len(made.value), len(made.threshold))
+        if not 0 < len(made.name) <= NAME_CHARS_MAX or longest > VALUE_CHARS_MAX:
+            raise ValueError(f"check {made.name!r}: a name of 1 to 100, values of 200 characters")
+    return decision

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import subprocess
 import sys
 from collections import deque
@@ -37,7 +38,7 @@ from minibot.kernel.canonical import decode, encode
 from minibot.kernel.errors import ConfigError, MinibotError, RunStop
 from minibot.runtime import own_source
 from minibot.runtime.config import load_config
-from minibot.strategies import chosen
+from minibot.strategies import chosen, decision
 from minibot.strategies.bars import BarSeries, ClosedBar
 from minibot.strategies.core import core_from_config, core_from_state
 from minibot.strategies.keeping import kept, put_back
@@ -208,6 +209,9 @@ def test_sum_adds_from_left_to_right_on_every_python(tmp_path: Path) -> None:
     [
         (["x = 1", "return hold(str(1 / (tick.qty - 1.0)))"], "line 11: ZeroDivisionError"),
         (["return 'BUY'"], "expected a Decision of buy, sell or hold, or None, found 'BUY'"),
+        (["return buy('x', code='own_rul')"], "line 10: ValueError: code 'own_rul' is unknown"),
+        (["return buy('x', score=111)"], "expected 0 to 110 and 0 to 100, found 111"),
+        (["return hold('x' * 5000)"], "at most 4096 characters"),
         (["return view.bars('1m')"], "view.bars('1m'): not declared"),
         (["f = lambda: 1", "return hold(f'{f}')"], "holds an address, another in each process"),
     ],
@@ -652,3 +656,18 @@ def test_new_strategy_refuses_names_that_would_not_do(tmp_path: Path, name: str)
     """A file that cannot be chosen, or whose class would hide what it derives from."""
     assert cli(["new-strategy", name, "--folder", str(tmp_path)]) == 2
     assert list(tmp_path.iterdir()) == []
+
+
+def test_bounds_of_a_decision_are_those_of_the_contract(project: Path) -> None:
+    """What `buy` lets pass, the night's journal takes; otherwise a backtest would pass alone."""
+    schema = json.loads((project / "contracts" / "signal.v1.schema.json").read_bytes())
+    fields, shapes = schema["properties"], schema["$defs"]
+    check = shapes["check"]["properties"]
+
+    assert fields["score"]["maximum"] == decision.SCORE_MAX
+    assert fields["confidence"]["maximum"] == decision.CONFIDENCE_MAX
+    assert shapes["text"]["maxLength"] == decision.REASON_CHARS_MAX
+    assert shapes["checks"]["maxItems"] == decision.CHECKS_MAX
+    assert check["name"]["maxLength"] == decision.NAME_CHARS_MAX
+    assert check["value"]["maxLength"] == decision.VALUE_CHARS_MAX
+    assert set(fields["reason_code"]["enum"]) == decision.CODES
