@@ -20,7 +20,7 @@ from typing import Any, Final, NamedTuple
 
 from minibot.events.model import Event, JsonObject
 from minibot.replay.compare import describe, differing_fields
-from minibot.replay.diff import comparable, decision_fields
+from minibot.replay.diff import Side, comparable, decision_fields, recorded_side, span_of
 from minibot.replay.recorded import Recorded
 from minibot.replay.rule_order import RulePass, Said, rule_order
 from minibot.replay.together import Intake, Made, Together, run_together
@@ -93,10 +93,17 @@ class RuleParity:
 
 @dataclass(slots=True)
 class Parity:
-    """Both comparisons of one run."""
+    """Both comparisons of one run, and what came of the night."""
 
     logged: Together
     rule: RuleParity
+    night: Side
+
+    @property
+    def by_rule(self) -> Side:
+        """What came of rule order."""
+        done = self.rule.done
+        return Side("rule order", done.derived, done.performance, done.digest, done.stop)
 
     def to_json(self, deviations_max: int) -> JsonObject:
         """Return the verdict as JSON."""
@@ -120,6 +127,7 @@ class Parity:
                 "digest": self.rule.done.digest,
                 "same": dict(sorted(self.rule.same.items())),
                 "classes": dict(sorted(self.rule.classes.items())),
+                "figures": {"night": self.night.figures(), "rule": self.by_rule.figures()},
                 "deviations": [one.to_json() for one in self.rule.deviations[:deviations_max]],
             },
         }
@@ -133,7 +141,8 @@ def parity_of(recorded: Recorded, progress: Progress = lambda done, whole: None)
     """
     logged = run_together(recorded, progress)
     done = rule_order(recorded, recorded.manifest.config, progress)
-    return Parity(logged, _compared(logged, done))
+    night, _ = recorded_side(recorded, *span_of(recorded), progress)
+    return Parity(logged, _compared(logged, done), night._replace(name="night"))
 
 
 def _compared(logged: Together, done: RulePass) -> RuleParity:
@@ -220,4 +229,5 @@ def _intakes(
 
 def summary_of(event: Event) -> str:
     """Return an event's decision in a few words."""
-    return " ".join(str(value) for value in decision_fields(event.payload).values())
+    said = decision_fields(event.payload)
+    return " ".join(str(value) for name, value in said.items() if name != "fee")

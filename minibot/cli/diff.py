@@ -9,7 +9,7 @@ from typing import Any
 from minibot.cli.output import progress_bar, show
 from minibot.cli.selection import find_run, var_of
 from minibot.replay.condition import open_run
-from minibot.replay.diff import Diff, Divergence, decision_fields, diff_runs
+from minibot.replay.diff import Diff, Divergence, Side, decision_fields, diff_runs
 from minibot.replay.lines import clock_ms
 from minibot.replay.rule_order import Said
 from minibot.report.figures import counted, money
@@ -44,7 +44,7 @@ def lines(diff: Diff) -> list[str]:
         f"profile  {name}: {_value(one)} -> {_value(other)}"
         for name, (one, other) in diff.changed.items()
     ]
-    said += ["", *_parting(diff), "", *_effect(diff), ""]
+    said += ["", *_parting(diff), "", *effect(diff.one, diff.other), ""]
     same = f"the same, digest {diff.one.digest}" if diff.is_same else "DIFFERENT"
     said.append(f"diff: decisions {same}")
     return said
@@ -88,19 +88,20 @@ def _fields(fields: Mapping[str, tuple[Any, Any]], indent: str) -> list[str]:
     return said + ([f"{indent}... {more} more: --json"] if more > 0 else [])
 
 
-def _effect(diff: Diff) -> list[str]:
-    """Return the figures side by side."""
-    one, other = diff.one.figures(), diff.other.figures()
+def effect(first: Side, second: Side, names: tuple[str, str] = ("one", "other")) -> list[str]:
+    """Return the figures of two sides beside each other."""
+    one, other = first.figures(), second.figures()
     rows = [
         (name.replace("_", " "), _figure(name, one[name]), _figure(name, other[name]))
         for name in one
         if one[name] is not None or other[name] is not None
     ]
-    widths = [max(len(row[index]) for row in [("", "one", "other"), *rows]) for index in range(3)]
-    said = [f"  {'':<{widths[0]}}  {'one':>{widths[1]}}  {'other':>{widths[2]}}"]
-    for name, first, second in rows:
-        mark = "" if first == second else "  *"
-        said.append(f"  {name:<{widths[0]}}  {first:>{widths[1]}}  {second:>{widths[2]}}{mark}")
+    heads = ("", *names)
+    widths = [max(len(row[index]) for row in [heads, *rows]) for index in range(3)]
+    said = [f"  {'':<{widths[0]}}  {heads[1]:>{widths[1]}}  {heads[2]:>{widths[2]}}"]
+    for name, left, right in rows:
+        mark = "" if left == right else "  *"
+        said.append(f"  {name:<{widths[0]}}  {left:>{widths[1]}}  {right:>{widths[2]}}{mark}")
     return said
 
 

@@ -15,13 +15,13 @@ from minibot.backtest.parity import (
     parity_of,
     summary_of,
 )
+from minibot.cli.diff import effect
 from minibot.cli.output import progress_bar, show
 from minibot.cli.selection import add_run, run_dir_of
-from minibot.events.money import amount_text
 from minibot.replay.compare import describe
 from minibot.replay.condition import open_run
 from minibot.replay.lines import clock_ms
-from minibot.report.figures import counted, money
+from minibot.report.figures import counted
 
 HELP = "compare a night with its backtest, event by event, and say what makes a difference"
 EXAMPLE = "minibot parity latest"
@@ -81,11 +81,7 @@ def _rule_lines(parity: Parity, shown_max: int) -> list[str]:
     for kind, meaning in CLASSES.items():
         if rule.classes[kind]:
             said.append(f"  {kind:<14}{counted(rule.classes[kind], 'difference')}: {meaning}")
-    performance = rule.done.performance
-    said.append(
-        f"  equity        {money(amount_text(performance.equity))}, "
-        f"{counted(len(performance.trips), 'round trip')}"
-    )
+    said += ["", *effect(parity.night, parity.by_rule, ("night", "rule order")), ""]
     said += [_line(one) for one in rule.deviations[:shown_max]]
     left = len(rule.deviations) - shown_max
     return said + ([f"  ... {left} more: --all"] if left > 0 else [])

@@ -188,7 +188,7 @@ def diff_runs(
         IntegrityError: A recorded line is damaged.
         Refusal: They have no time in common.
     """
-    spans = [_span(recorded) for recorded in (one, other)]
+    spans = [span_of(recorded) for recorded in (one, other)]
     begin, end = max(span[0] for span in spans), min(span[1] for span in spans)
     if begin > end:
         raise Refusal(
@@ -197,7 +197,7 @@ def diff_runs(
         )
     sides, markets = [], []
     for recorded in (one, other):
-        side, market = _recorded_side(recorded, begin, end, progress)
+        side, market = recorded_side(recorded, begin, end, progress)
         sides.append(side)
         markets.append(market)
     return Diff(
@@ -212,28 +212,33 @@ def diff_runs(
     )
 
 
-class _Market(NamedTuple):
+class Market(NamedTuple):
     """Ticks of a night in a span: how many, and a hash over what they say."""
 
     ticks: int
     digest: str
 
 
-def _market_text(one: _Market, other: _Market) -> str:
+def _market_text(one: Market, other: Market) -> str:
     if one == other:
         return f"the same: {one.ticks:,} ticks"
     return f"another one: {one.ticks:,} and {other.ticks:,} ticks in the time that both saw"
 
 
-def _span(recorded: Recorded) -> tuple[int, int]:
+def span_of(recorded: Recorded) -> tuple[int, int]:
+    """Return the time of a run's first and last market event, Unix ms; (0, -1) without any."""
     first, last = event_at(recorded, TICKS, 1), last_event(recorded, TICKS)
     return (0, -1) if first is None or last is None else (first.ts, last.ts)
 
 
-def _recorded_side(
+def recorded_side(
     recorded: Recorded, begin: int, end: int, progress: Progress
-) -> tuple[Side, _Market]:
-    """Return what a night said between two moments, and the market that it saw there."""
+) -> tuple[Side, Market]:
+    """Return what a night said between two moments, and the market that it saw there.
+
+    Raises:
+        IntegrityError: A recorded line is damaged.
+    """
     found = [
         Said(queue, seq, event, 0, 0)
         for queue in DERIVED
@@ -259,7 +264,7 @@ def _walked(
     performance: Performance,
     span: tuple[int, int],
     progress: Progress,
-) -> _Market:
+) -> Market:
     ticks, total = 0, hashlib.sha256()
     whole = recorded.lines(TICKS).reader.head().lines
     for queue, seq, event in world(recorded):
@@ -273,7 +278,7 @@ def _walked(
                 performance.on_fill(fill.payload, fill.ts)
         if seq % 4096 == 0:
             progress(seq, whole)
-    return _Market(ticks, total.hexdigest())
+    return Market(ticks, total.hexdigest())
 
 
 def _tick_text(tick: MarketTick) -> bytes:
