@@ -25,6 +25,7 @@ from minibot.report.figures import (
     plain_text,
     signed,
 )
+from minibot.report.hours import ledger_table, ledger_text
 from minibot.report.markup import Tile, document, heading, section, table, tile_row
 from minibot.report.night import Night
 from minibot.report.summary import Row, summary_rows
@@ -50,6 +51,7 @@ def page(night: Night) -> str:
         section("Equity", equity_chart(night.count.curve.points, night.count.trades.trips, asset)),
         section("In words", _words(summary_rows(night))),
         section("Round trips", _trips(night)),
+        section("Ledger by hour", _ledger(night)),
         section("Signals and refusals", _decisions(night)),
         section("Roles", _roles(night)),
         section("Latency", _latency(night)),
@@ -125,6 +127,11 @@ def _trips(night: Night) -> str:
     left = len(trips) - len(rows)
     note = f"<p>The first {left:,} are left out here.</p>" if left > 0 else ""
     return note + table(head, rows, "It did not trade.")
+
+
+def _ledger(night: Night) -> str:
+    head, rows = ledger_table(night.count.books)
+    return table(head, rows, "") + f"<p>{escape(ledger_text(night.count.books))}.</p>"
 
 
 def _decisions(night: Night) -> str:

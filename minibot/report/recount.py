@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator
 
+from minibot.events.books import Books
 from minibot.events.model import (
     Event,
     Fill,
@@ -61,7 +62,8 @@ class Recount:
         self.market_from_ts = self.market_to_ts = 0
         self.curve = EquityCurve()
         self.tally = tally(recorded)
-        opening = _opening(recorded)
+        opening, opened_ts = _opening(recorded)
+        self.books = Books(recorded.manifest.run_id, opening, opened_ts)
         self.trades = TradeLog(_carried(opening))
         quote_asset = recorded.manifest.config["portfolio"]["quote_asset"]
         self.performance = Performance(opening, quote_asset)
@@ -102,6 +104,7 @@ class Recount:
         while waiting is not None:
             self._book(waiting[1])
             waiting = next(fills, None)
+        self.books.close(self.market_to_ts)
         self.lines["market_ticks"] = seq
 
     def _note_time(self, event: Event) -> None:
@@ -111,6 +114,7 @@ class Recount:
     def _book(self, event: Event) -> None:
         if isinstance(event.payload, Fill):
             self.performance.on_fill(event.payload, event.ts)
+            self.books.on_fill(event.payload, event.ts)
             self.trades.on_fill(event)
             self._look(max(event.ts, self.market_to_ts))
 
@@ -166,11 +170,12 @@ def recount(recorded: Recorded) -> JsonObject:
     return Recount(recorded).metrics()
 
 
-def _opening(recorded: Recorded) -> RunOpening:
+def _opening(recorded: Recorded) -> tuple[RunOpening, int]:
+    """Return what the run started with, and when."""
     first = next(recorded.events("control"), None)
     if first is None or not isinstance(first[1].payload, RunOpening):
         raise IntegrityError("report", "SCHEMA_INVALID", "control does not begin with run_opening")
-    return first[1].payload
+    return first[1].payload, first[1].ts
 
 
 def _carried(opening: RunOpening) -> dict[str, int]:

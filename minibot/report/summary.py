@@ -25,6 +25,7 @@ from minibot.report.figures import (
     plain_text,
     signed,
 )
+from minibot.report.hours import ledger_text
 from minibot.report.night import Night
 from minibot.runtime.stop import END_KIND
 
@@ -203,6 +204,7 @@ def _result(night: Night) -> list[Row]:
                 f"R:R {money(figures['reward_risk'])}",
             )
         )
+    rows.append(Row("ledger", ledger_text(night.count.books)))
     rows.append(_open_row(night, figures))
     return [row for row in rows if row.label or row.text]
 

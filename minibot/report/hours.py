@@ -1,0 +1,45 @@
+"""The ledger of a night by hour: what cash was, what was entered, what it is."""
+
+from __future__ import annotations
+
+from minibot.events.books import Books
+from minibot.events.money import amount_text
+from minibot.events.portfolio import CASH
+from minibot.report.figures import clock, counted, money, signed
+
+CHAIN_SHOWN = 16
+AMOUNT_PLACES = 8
+
+
+def ledger_text(books: Books) -> str:
+    """Return in one sentence that every hour balances; `Books` would not have closed otherwise."""
+    lots = sum(1 for booking in books.bookings if not booking.trades)
+    return (
+        f"{counted(lots, 'lot')} opened, {counted(len(books.trades), 'trade')} closed, "
+        f"{counted(books.entries, 'entry', 'entries')}; opening + entries = closing in "
+        f"{'its one hour' if len(books.states) == 1 else f'each of {len(books.states)} hours'}; "
+        f"chain {books.head[:CHAIN_SHOWN]}"
+    )
+
+
+def ledger_table(books: Books) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+    """Return head and rows: one row for each hour and asset, amounts to the last digit."""
+    head = ("hour, UTC", "asset", "opening", "entries", "closing", "fills", "sha256 of the state")
+    rows: list[tuple[str, ...]] = []
+    for state in books.states:
+        for name, balance in state.accounts.items():
+            kind, _, asset = name.partition(":")
+            if kind != CASH:
+                continue
+            rows.append(
+                (
+                    f"{clock(state.from_ts)} to {clock(state.to_ts)}",
+                    asset,
+                    money(amount_text(balance.opening), AMOUNT_PLACES),
+                    signed(amount_text(balance.entries), AMOUNT_PLACES),
+                    money(amount_text(balance.closing), AMOUNT_PLACES),
+                    str(state.fills - state.fills_before),
+                    state.sha256[:CHAIN_SHOWN],
+                )
+            )
+    return head, rows
