@@ -104,22 +104,24 @@ def judge(config: JsonObject) -> None:
         ConfigError: With every violation.
     """
     section: JsonObject = config["strategy"]
+    name = section["name"]
     try:
         cls = _class(section)
+        given = section.get("parameters", {})
+        found = [
+            f"strategy.parameters.{key} = {given[key]!r}: {words}"
+            for key, words in parameter_violations(cls.PARAMETERS, given).items()
+        ]
+        if not found:
+            chosen = choose(config)
+            found = needs_violations(chosen.needs, config)
+            # What no snapshot can keep is found here and not a minute into the night.
+            chosen.make(config["binance"]["symbols"][0]).state()
     except RunStop as error:
-        raise ConfigError(
-            f"strategy.name = {section['name']!r} is refused.", [error.detail], ""
-        ) from error
-    wrong = parameter_violations(cls.PARAMETERS, section.get("parameters", {}))
-    found = [
-        f"strategy.parameters.{name} = {section['parameters'][name]!r}: {words}"
-        for name, words in wrong.items()
-    ]
-    if not found:
-        found = needs_violations(choose(config).needs, config)
+        raise ConfigError(f"strategy {name} is refused.", error.detail.split("\n  ")) from error
     if found:
         count = f"{len(found)} violation{'s' if len(found) > 1 else ''}"
-        raise ConfigError(f"strategy {section['name']}: {count}.", found, REMEDY)
+        raise ConfigError(f"strategy {name}: {count}.", found, REMEDY)
 
 
 def needs_violations(needs: Needs, config: JsonObject) -> list[str]:

@@ -16,7 +16,6 @@ NUMBER: Final = "number"
 FLAG: Final = "flag"
 CHOICE: Final = "choice"
 
-HISTORY_MAX: Final = 10_000
 HOLE_BARS_MAX: Final = 20
 
 

@@ -431,8 +431,9 @@ def test_own_dataclass_is_kept_and_a_stranger_is_refused_by_name(tmp_path: Path)
     assert trial.view.symbol == SYMBOL
 
     path.write_text(text.replace("self.wish = Wish(1, 2.5)", "self.wish = iter([1])"))
-    with pytest.raises(RunStop, match=r"Mine\.wish holds a list_iterator"):
-        Trial(path).restart()
+    with pytest.raises(ConfigError) as caught:
+        Trial(path)
+    assert "Mine.wish holds a list_iterator" in caught.value.violations[0]
 
 
 # --- position and bars ----------------------------------------------------------------------------
