@@ -1,0 +1,178 @@
+"""What `minibot backtest` and `minibot optimise` say and end with when they check and search."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from minibot.backtest.lookahead import check_lookahead
+from minibot.cli import checking
+from tests.backtest.markets import MINUTE_MS, START_MS, walk, write_klines
+from tests.backtest.test_lookahead import peeking_cores
+from tests.runs import PROJECT, verb
+
+BARS = (
+    *("--set", 'market.bar_intervals=["1m","15m"]', "--set", "strategy.bar_interval=1m"),
+    *("--set", "strategy.trend_interval=15m"),
+)
+DEADLINE_S = 30
+
+
+@pytest.fixture
+def words(tmp_path: Path) -> tuple[str, ...]:
+    """Three hours of bars, and the profile for them."""
+    return ("--source", f"klines:{write_klines(tmp_path, walk(180, seed=3))}", *BARS)
+
+
+def test_lookahead_check_says_over_how_much_it_proves(
+    words: tuple[str, ...], var_dir: Path
+) -> None:
+    """Clean is 0; the numbers are there for a program too."""
+    said = verb(var_dir, "backtest", *words, "--lookahead-check", "3", "--jobs", "1", "--json")
+
+    assert said.code == 0, said.err
+    assert said.document["clean"]
+    assert said.document["decisions"] >= 3
+    assert said.document["runs"] >= 12
+
+
+def test_lookahead_that_is_caught_is_told_with_its_time_and_what_changed(
+    words: tuple[str, ...], var_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Exit 1, the queue, the moment, the fields."""
+
+    def check(*args: object, **values: object) -> object:
+        return check_lookahead(*args, make_cores=peeking_cores, **values)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(checking, "check_lookahead", check)
+
+    said = verb(var_dir, "backtest", *words, "--lookahead-check", "12", "--jobs", "1")
+
+    assert said.code == 1
+    assert "LOOK-AHEAD" in said.out
+    assert "signal at 2025-01-01 0" in said.out or "risk_action at 2025-01-01 0" in said.out
+
+
+def test_startup_check_ends_with_one_when_the_profiles_own_warm_up_is_too_short(
+    words: tuple[str, ...], var_dir: Path
+) -> None:
+    """Enough is 0; a source without history is refused, as nothing can be varied."""
+    later = ("--timerange", f"{(START_MS + 120 * MINUTE_MS) // 1000}-", "--startup-check")
+
+    bars = "market.warmup_bars"
+
+    enough, short = (
+        verb(var_dir, "backtest", *words, *later, "--jobs", "1", "--set", f"{bars}={count}")
+        for count in (200, 2)
+    )
+    none = verb(var_dir, "backtest", *words, "--startup-check", "--jobs", "1")
+
+    assert (enough.code, short.code, none.code) == (0, 1, 2)
+    assert "the profile's own" in enough.out
+    assert "TOO SHORT" in short.out
+    assert "--timerange" in none.err
+
+
+def test_sweep_is_kept_and_each_row_is_the_run_with_set(
+    words: tuple[str, ...], var_dir: Path
+) -> None:
+    """The digest of a row is the digest of the plain command."""
+    sweep = ("--sweep", "strategy.rsi_period=7,21", "--jobs", "1", "--json")
+    one = ("--set", "strategy.rsi_period=21", "--fills", "touch", "--no-keep", "--json")
+
+    swept = verb(var_dir, "backtest", *words, *sweep)
+    plain = verb(var_dir, "backtest", *words, *one)
+
+    assert swept.code == 0, swept.err
+    assert [row["sets"] for row in swept.document["rows"]] == [
+        ["strategy.rsi_period=7"],
+        ["strategy.rsi_period=21"],
+    ]
+    assert swept.document["rows"][1]["digest"] == plain.document["digest"]
+    (kept,) = var_dir.glob("backtests/sweep_*/sweep.json")
+    assert json.loads(kept.read_text())["rows"] == swept.document["rows"]
+
+
+@pytest.mark.parametrize(
+    ("flags", "code"),
+    [
+        (("backtest", "--sweep", "strategy.nothing=1,2"), 4),
+        (("backtest", "--sweep", "nonsense"), 4),
+        (("backtest", "--jobs", "0"), 2),
+        (("backtest", "--lookahead-check", "some"), 2),
+        (("optimise", "--vary", "risk.order_notional=100:501"), 4),
+        (("optimise",), 2),
+    ],
+)
+def test_wrong_words_are_refused_before_anything_runs(
+    flags: tuple[str, ...], code: int, var_dir: Path
+) -> None:
+    """4 for the profile, 2 for the command line."""
+    assert verb(var_dir, *flags).code == code
+    assert not list(var_dir.glob("backtests/*"))
+
+
+def test_optimise_says_out_of_sample_first_and_warns(words: tuple[str, ...], var_dir: Path) -> None:
+    """The first figure that is read is the one that counts."""
+    argv = ("optimise", *words, "--vary", "strategy.rsi_period=5:30", "--trials", "3")
+
+    said = verb(var_dir, *argv, "--windows", "2", "--train", "1", "--jobs", "1")
+
+    assert said.code in (0, 1), said.err
+    assert said.out.splitlines()[0].startswith("result OUT OF SAMPLE: ")
+    assert ("WARNING" in said.out) or ("holds" in said.out)
+    (kept,) = var_dir.glob("backtests/optimise_*/optimise.json")
+    window = json.loads(kept.read_text())["windows"][0]
+    assert window["test"][0] == window["train"][1]
+    assert len(window["trials"]) == 3
+
+
+def test_optimise_without_optuna_says_how_to_install_it(
+    words: tuple[str, ...], var_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One sentence with the command."""
+    monkeypatch.setitem(sys.modules, "optuna", None)
+
+    said = verb(var_dir, "optimise", *words, "--vary", "strategy.rsi_period=5:30")
+
+    assert said.code == 2
+    assert 'pip install "minibot[optimise]"' in said.err
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Ctrl-C of a group is sent by POSIX signals")
+def test_interrupted_sweep_leaves_no_process_and_no_file(
+    words: tuple[str, ...], var_dir: Path
+) -> None:
+    """Ctrl-C goes to the whole group, as a terminal sends it."""
+    values = ",".join(str(period) for period in range(5, 60))
+    argv = [sys.executable, "-m", "minibot", "backtest", *words, "--var", str(var_dir)]
+    process = subprocess.Popen(
+        [*argv, "--sweep", f"strategy.rsi_period={values}", "--jobs", "2"],
+        cwd=PROJECT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+    )
+    until = time.monotonic() + DEADLINE_S
+    children: list[psutil.Process] = []
+    while len(children) < 3 and time.monotonic() < until:
+        children = psutil.Process(process.pid).children(recursive=True)
+        time.sleep(0.02)
+
+    os.killpg(process.pid, signal.SIGINT)
+
+    _, said = process.communicate(timeout=DEADLINE_S)
+    assert process.returncode == 2, said
+    assert b"Traceback" not in said
+    gone, alive = psutil.wait_procs(children, timeout=DEADLINE_S)
+    assert len(gone) >= 3
+    assert alive == []
+    assert not list(var_dir.glob("backtests/*"))
