@@ -119,7 +119,7 @@ class _Pass:
     def _pump(self, roots: Iterator[Root], progress: Progress) -> dict[type[Payload], int]:
         """Feed the market to its end or to a STOP; return how many events of each type it had."""
         source, result, charts = self._source, self.result, self._charts
-        origin_ms, step_ms, run_id = source.origin_ms, source.interval_ms, self._run_id
+        origin_ms, run_id = source.origin_ms, self._run_id
         whole = 0 if source.end_ms is None else source.end_ms - origin_ms
         feed, on_tick, close_ts = self._lockstep.feed, result.performance.on_tick, self._close_ts()
         inputs: dict[type[Payload], int] = {}
@@ -138,8 +138,9 @@ class _Pass:
             inputs[kind] = inputs.get(kind, 0) + 1
             if isinstance(payload, MarketTick):
                 on_tick(payload)
-                if charts.on_tick(payload, ts):
-                    self._mark(ts - ts % step_ms)
+                start = charts.on_tick(payload, ts)
+                if start:
+                    self._mark(start)
             seq += 1
             # Nobody else can make the same event, so that its place is id enough.
             feed(TICKS, seq, Event(ts, f"{TICKS}:{seq}", MARKET, run_id, NO_CMDLINE, payload))

@@ -80,7 +80,7 @@ def _walk(source: RunSource, result: BacktestResult) -> None:
     }
     inputs: Counter[str] = Counter()
     charts = PriceCharts(result.prices, source.interval_ms)
-    performance, step_ms = result.performance, source.interval_ms
+    performance = result.performance
     result.from_ts = source.origin_ms
     for queue, seq, event in world(source.recorded):
         if queue != TICKS:
@@ -90,8 +90,8 @@ def _walk(source: RunSource, result: BacktestResult) -> None:
         result.to_ts = event.ts
         if isinstance(payload, MarketTick):
             performance.on_tick(payload)
-            if charts.on_tick(payload, event.ts):
-                start = event.ts - event.ts % step_ms
+            start = charts.on_tick(payload, event.ts)
+            if start:
                 result.equity.append(EquityPoint(start, performance.equity))
         for fill in fills.get(seq, ()):
             if isinstance(fill.payload, Fill):

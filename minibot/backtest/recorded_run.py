@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-from minibot.backtest.sources import MINUTE_MS, NOBODY, Root, Watch
+from minibot.backtest.sources import NOBODY, SECOND_MS, Root, Watch
 from minibot.events.order import TICKS
 from minibot.kernel.errors import Refusal
 from minibot.replay.recorded import Recorded
@@ -38,7 +38,7 @@ class RunSource:
         self.order = order
         self.name = name
         self.symbols = recorded.manifest.symbols
-        self.interval_ms = MINUTE_MS
+        self.interval_ms = SECOND_MS
         self.assumptions: tuple[str, ...] = ()
         # The run itself says when it ends.
         self.end_ms: int | None = None

@@ -18,7 +18,7 @@ class Derived(NamedTuple):
 
 
 class EquityPoint(NamedTuple):
-    """Equity at the end of a minute with a tick in it; hundred-millionths of quote."""
+    """Equity as a candle of the chart begins, and at the end; hundred-millionths of quote."""
 
     ts: int
     equity: int
@@ -26,7 +26,7 @@ class EquityPoint(NamedTuple):
 
 @dataclass(slots=True)
 class PriceBar:
-    """One minute (or the source's own interval) of a symbol for the chart; floats for drawing."""
+    """One candle of a symbol for the chart (`drawing`); floats, as it is for the eye."""
 
     ts: int
     open: float
@@ -45,7 +45,7 @@ class BacktestResult:
         from_ts, to_ts: Market time of the first and the last market event, Unix ms.
         inputs: How many market events were taken, by type.
         derived: Every signal, risk action, intent, result and fill, in the order they were made.
-        equity: Equity by minute; the last point is the end.
+        equity: Equity candle by candle; the last point is the end.
         prices: By symbol, for the chart.
         carried: Quantity by symbol that it started with, hundred-millionths; empty from flat.
         performance: Exact equity, drawdown and round trips, as in a night.

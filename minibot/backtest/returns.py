@@ -71,8 +71,8 @@ def periods(
     """Return the periods from the first market event to the last point, without a hole.
 
     Args:
-        points: Equity at the end of each minute, in order of time; a point on a boundary is the
-            end of what is before it.
+        points: Equity as candles begin, in order of time; a point on a boundary is the end of
+            what is before it.
         equity_start: What the run began with.
         from_ts: When it began, Unix ms.
         kind: hour, day, week or month.

@@ -29,7 +29,7 @@ from minibot.runtime.config import Config
 # More levels than any recorded snapshot has.
 SNAPSHOT_LEVELS_MAX: Final = 5000
 NS_PER_MS: Final = 1_000_000
-MINUTE_MS: Final = 60_000
+SECOND_MS: Final = 1_000
 # A file has no ways of a machine to be outlasted.
 REAL_TIME: Final = Fraction(1)
 
@@ -86,7 +86,7 @@ class MarketSource(Protocol):
         symbols: Of which it tells.
         origin_ms: When it begins.
         end_ms: When it ends; None for one that does not know, or says itself (`run_ending`).
-        interval_ms: How far its prices lie apart at least; a minute for ticks.
+        interval_ms: How far its prices lie apart at least; a second for ticks.
         assumptions: What it had to make up, one sentence each, for every report.
     """
 
@@ -117,7 +117,7 @@ class FrameSource:
         self.symbols = facts.symbols
         self.origin_ms = facts.origin_ms
         self.end_ms = facts.end_ms
-        self.interval_ms = MINUTE_MS
+        self.interval_ms = SECOND_MS
         self.assumptions: tuple[str, ...] = ()
         self.source = source
         self._config = config

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from itertools import islice
 
 from minibot.backtest.bars import touch_model
-from minibot.backtest.sources import MINUTE_MS, NOBODY, NS_PER_MS, REAL_TIME, Root, Watch
+from minibot.backtest.sources import NOBODY, NS_PER_MS, REAL_TIME, SECOND_MS, Root, Watch
 from minibot.data.columns import Columns
 from minibot.data.market_source import Texts, ticks_of, trade_rows
 from minibot.data.ticks import IS_TAKER_SELL, TRADES
@@ -49,7 +49,7 @@ class TickSource:
         self.origin_ms = int(header["first_ts"])
         # The last tick belongs to it.
         self.end_ms: int | None = int(header["end_ts"])
-        self.interval_ms = MINUTE_MS
+        self.interval_ms = SECOND_MS
         self._columns = columns
         self._config = config
         self._model = touch_model(config)
