@@ -116,11 +116,20 @@ def _what_ran(night: Night) -> list[Row]:
         Row(f"Run {night.run_id}, profile {manifest.profile}, paper"),
         _ended_by(night),
         Row("data", data),
+        Row("strategy", _strategy(manifest.config["strategy"])),
         Row("market time", f"{span}, {duration(night.market_ms)}; machine time {wall}"),
     ]
     if night.drill:
         rows.append(Row("drill", f"{night.drill}: faults were injected on purpose", "bad"))
     return rows
+
+
+def _strategy(section: JsonObject) -> str:
+    """Return which strategy decided, and with which text if it is the operator's own."""
+    source = section.get("source")
+    if source is None:
+        return str(section["name"])
+    return f"{section['name']}, {source['path']}, sha256 {source['sha256'][:16]}"
 
 
 def _ended_by(night: Night) -> Row:
