@@ -19,11 +19,11 @@ import psutil
 
 from minibot.cli.output import show, shown_path
 from minibot.cli.selection import add_profile, var_of
+from minibot.data.recording import Recording
 from minibot.exchanges.base import RestError
 from minibot.exchanges.binance.limits import EXCHANGE_INFO
 from minibot.exchanges.binance.rest import BinanceRest
 from minibot.exchanges.binance.streams import BinanceStream, stream_url
-from minibot.exchanges.tapes.parts import Recording
 from minibot.kernel.errors import ConfigError, Refusal
 from minibot.kernel.files import hash_file
 from minibot.kernel.lock import WriterLock

@@ -10,14 +10,14 @@ from pathlib import Path
 from typing import Any, Final
 
 from minibot.cli.output import show, shown_path
+from minibot.data.recording import packed
+from minibot.data.tapes import chained, changed, parts_of
 from minibot.data.treatment import clock_text
 from minibot.exchanges.kraken.book import DEPTHS
 from minibot.exchanges.tapes.check import Check
 from minibot.exchanges.tapes.edit import Cut, Merge
-from minibot.exchanges.tapes.files import chained, changed, parts_of
 from minibot.exchanges.tapes.findings import DAMAGED, SUM, TOLD_MAX, Finding
 from minibot.exchanges.tapes.lines import Line, tape_lines
-from minibot.exchanges.tapes.parts import packed
 from minibot.exchanges.tapes.survey import Survey
 from minibot.kernel.errors import Refusal
 from minibot.kernel.files import hash_file, put_atomic

@@ -11,15 +11,13 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
-
-import orjson
+from pathlib import Path
+from typing import Any, Final, Protocol
 
 from minibot.exchanges.base import Stream
 from minibot.exchanges.binance.limits import DEPTH, WeightBudget, depth_weight
 from minibot.exchanges.binance.rest import BinanceRest
-from minibot.exchanges.tapes.lines import Missed, missed_mark, with_symbol
-from minibot.exchanges.tapes.parts import Part, Recording
+from minibot.exchanges.tapes.lines import Missed, depth_message, missed_mark, unreadable_mark
 from minibot.market.backoff import Backoff
 from minibot.market.courier import Answer, Courier, Job
 from minibot.market.inbox import Inbox
@@ -38,6 +36,37 @@ ATTEMPTS_MS: Final = 300_000
 SILENCE_MS_MAX: Final = 60_000
 # A snapshot that could not be had is asked for again.
 RETRY_MS: Final = 5_000
+
+
+class Part(Protocol):
+    """One part of a recording that is being written; `size` in bytes."""
+
+    size: int
+
+    def add(self, at_ns: int, message: bytes) -> None:
+        """Write one line."""
+
+    def flush(self) -> None:
+        """Put all lines so far onto the disk."""
+
+
+class Recording(Protocol):
+    """Where the parts go, as `data.recording.Recording` is one."""
+
+    folder: Path
+    parts: list[Path]
+
+    def open(self, now_ns: int) -> Part:
+        """Begin a part."""
+
+    def close(self) -> Path | None:
+        """Close the open part; None without one, or without a line in it."""
+
+    def saved(self) -> list[tuple[Path, int, int]]:
+        """Close what a crash left open; return each with its lines and the last one's time."""
+
+    def last_ns(self) -> int:
+        """Return the receive time of the last line, 0 without any."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,8 +253,7 @@ class Recorder:
         data = frame.data
         if data[:1] != b"{" or data[-1:] != b"}" or b"\n" in data:
             self.unreadable += 1
-            text = data[:200].decode("utf-8", "backslashreplace")
-            data = orjson.dumps({"minibot": "unreadable", "bytes": len(data), "begins": text})
+            data = unreadable_mark(data)
         self._write(at_ns, data)
 
     def _write(self, at_ns: int, message: bytes) -> None:
@@ -257,7 +285,7 @@ class Recorder:
             return
         self.snapshots += 1
         at_ns = self._clock.ns_of(answer.received_ns)
-        self._write(at_ns, with_symbol(orjson.dumps(body), symbol))
+        self._write(at_ns, depth_message(body, symbol))
 
     # --- parts --------------------------------------------------------------------------------
 

@@ -93,9 +93,15 @@ def read_mark(message: bytes) -> Missed | None:
     return Missed(body["from_ns"], body["to_ns"], tuple(body["symbols"]), body["why"])
 
 
-def with_symbol(body: bytes, symbol: str) -> bytes:
-    """Return the JSON object of a depth snapshot with the name of its symbol as the last field."""
-    return body.rstrip()[:-1] + b',"symbol":' + orjson.dumps(symbol) + b"}"
+def unreadable_mark(data: bytes) -> bytes:
+    """Return the message that stands for a frame which is no JSON object in one line."""
+    begins = data[:200].decode("utf-8", "backslashreplace")
+    return orjson.dumps({"minibot": "unreadable", "bytes": len(data), "begins": begins})
+
+
+def depth_message(body: dict[str, Any], symbol: str) -> bytes:
+    """Return a depth answer of the venue with the name of its symbol as the last field."""
+    return orjson.dumps({**body, "symbol": symbol})
 
 
 def snapshot_line(book_id: int, bids: Any, asks: Any, symbol: str) -> bytes:

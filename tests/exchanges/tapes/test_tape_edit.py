@@ -12,10 +12,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from minibot.data.recording import packed
 from minibot.exchanges.embedded.tape import Tape
 from minibot.exchanges.tapes.edit import Cut, Merge
-from minibot.exchanges.tapes.lines import Line, tape_lines, with_symbol
-from minibot.exchanges.tapes.parts import packed
+from minibot.exchanges.tapes.lines import Line, depth_message, tape_lines
 from tests.exchanges.tapes.tape_lines import (
     checked,
     demo,
@@ -166,8 +166,8 @@ def test_snapshot_that_names_its_symbol_is_played_for_it(tmp_path: Path) -> None
     for symbol, first, price in (("AAAUSDT", 100, "1.00000000"), ("BBBUSDT", 105, "2.00000000")):
         data = f'"e":"depthUpdate","E":1,"s":"{symbol}","U":{first},"u":{first},"b":[],"a":[]'
         stream = f'{{"stream":"{symbol.lower()}@depth@100ms","data":{{{data}}}}}'
-        body = f'{{"lastUpdateId":104,"bids":[["{price}","1.0"]],"asks":[["9.00000000","1.0"]]}}'
-        rows += [(1, stream.encode()), (2, with_symbol(body.encode(), symbol))]
+        body = {"lastUpdateId": 104, "bids": [[price, "1.0"]], "asks": [["9.00000000", "1.0"]]}
+        rows += [(1, stream.encode()), (2, depth_message(body, symbol))]
     lines = [Line(0, (1_700_000_000_000 + at) * 10**6, message) for at, message in sorted(rows)]
     books = Tape(put(tmp_path / "two.gz", lines)).facts.opening_books
 

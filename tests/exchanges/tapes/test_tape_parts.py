@@ -9,9 +9,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from minibot.exchanges.tapes.files import changed, parts_of
+from minibot.data.recording import OPEN, SUMS, Recording
+from minibot.data.tapes import changed, parts_of
 from minibot.exchanges.tapes.lines import tape_lines
-from minibot.exchanges.tapes.parts import OPEN, SUMS, Recording
 from minibot.kernel.errors import Refusal
 from tests.exchanges.tapes.tape_lines import demo
 

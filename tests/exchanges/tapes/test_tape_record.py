@@ -13,11 +13,11 @@ import pytest
 
 from minibot.cli.main import run
 from minibot.cli.record import recorder_of
+from minibot.data.recording import OPEN
+from minibot.data.tapes import chained, changed, parts_of
 from minibot.exchanges.embedded.tape import Tape
 from minibot.exchanges.tapes.check import Check
-from minibot.exchanges.tapes.files import chained, changed, parts_of
 from minibot.exchanges.tapes.lines import RULES, SNAPSHOT, kind_of, tape_lines
-from minibot.exchanges.tapes.parts import OPEN
 from minibot.kernel.files import ensure_folder
 from minibot.kernel.lock import WriterLock
 from minibot.market.recorder import Recorder

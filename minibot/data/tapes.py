@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from minibot.data.recording import SUMS
 from minibot.exchanges.tapes.lines import Line, tape_lines
-from minibot.exchanges.tapes.parts import SUMS
 from minibot.kernel.errors import Refusal
 from minibot.kernel.files import hash_file
 

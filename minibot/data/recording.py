@@ -17,7 +17,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-from minibot.exchanges.embedded.clock import NS_PER_MS
 from minibot.exchanges.embedded.tape import split_line
 from minibot.exchanges.tapes.lines import BRACKETS, Line, written
 from minibot.kernel.errors import Refusal
@@ -187,8 +186,3 @@ def packed(lines: Iterable[Line]) -> Iterator[bytes]:
         if data:
             yield data
     yield packer.flush()
-
-
-def ms_of(at_ns: int) -> int:
-    """Return Unix nanoseconds as milliseconds."""
-    return at_ns // NS_PER_MS
