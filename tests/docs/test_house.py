@@ -112,7 +112,7 @@ def is_one_of(imported: str, names: set[str]) -> bool:
     return any(imported == name or imported.startswith(name + ".") for name in names)
 
 
-@pytest.mark.row("N-02", "N-60")
+@pytest.mark.row("N-02", "N-60", "D-23")
 @pytest.mark.parametrize("core", CORES)
 def test_core_and_all_it_imports_know_neither_clock_nor_disk_nor_chance(
     core: str, modules: dict[str, ast.Module]
