@@ -89,7 +89,8 @@ def test_header_of_the_futures_archive_is_no_row(tmp_path: Path) -> None:
         ("BTCUSDT-1m.zip", b"PK\x03\x04 no zip", "cannot be read"),
         ("BTCUSDT-1m.jsonl.gz", b"\x1f\x8b\x08\x00", "cut short"),
         ("BTCUSDT-1m.feather", b"ARROW1\0\0 and no end", "cannot be read"),
-        ("BTCUSDT-1m.columns", b"minibot1 and nothing", "not a file of columns"),
+        ("BTCUSDT-1m.columns", b"minibot1 and nothing", "cut short"),
+        ("BTCUSDT-1m.columns", b"something else", "not a file of columns"),
         ("BTCUSDT-1m.json", b"[[1, 2", "is not JSON"),
     ],
 )

@@ -208,11 +208,14 @@ def _feather_rows(path: Path) -> Iterator[Row]:
         )
     dates, *numbers = (columns[place] for place in known[:NEEDED])
     for number, row in enumerate(zip(dates, *numbers, strict=True), 1):
-        if None in row:
-            yield number, BadRow("has an empty cell")
-            continue
         date = row[0]
-        at = round(date.timestamp() * 1000) if isinstance(date, datetime) else int(date)
+        is_whole = isinstance(date, datetime | int) and all(
+            isinstance(amount, float | int) for amount in row[1:]
+        )
+        if not is_whole:
+            yield number, BadRow("has an empty cell, or one that is no number")
+            continue
+        at = round(date.timestamp() * 1000) if isinstance(date, datetime) else date
         yield number, [str(at), *map(_decimal, row[1:]), *[""] * NEEDED]
 
 
