@@ -117,6 +117,7 @@ def lines(proof: Proof, span: Span) -> list[str]:
     said += _ledger_lines(proof) + _figure_lines(proof)
     if replay.difference is not None:
         said += describe(replay.difference)["lines"]
+        said.append(f"  what depends on it: minibot replay {replay.run_id} --graph")
     if proof.broken is not None:
         where = f"{proof.broken.role} after input {proof.broken.inputs:,}"
         said.append(f"broken off: {where}: {proof.broken.reason_code}: {proof.broken.detail}")
