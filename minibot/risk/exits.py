@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, final
 
 from minibot.events.model import Bar, Check, JsonObject
 from minibot.events.money import PLACES, amount_text, parse_amount
@@ -66,24 +66,44 @@ class Trigger:
     check: Check
 
 
-@dataclass(slots=True)
+@final
 class SymbolExits:
-    """What the exits of one symbol remember."""
+    """What the exits of one symbol remember.
 
-    atr: WilderAtr
-    bar_open_ts: int = -1
-    close: int | None = None
-    stop_distance: int | None = None
-    target_distance: int | None = None
-    is_guarded: bool = False
-    is_asked: bool = False
-    refusals: int = 0
-    retry_ts: int = 0
-    told: str = ""
-    # While the bid is between these and time before that, no exit is due; nothing until found out.
-    quiet_above: int = 0
-    quiet_below: int = 0
-    quiet_until: int = 0
+    While the bid is between `quiet_above` and `quiet_below` and time before `quiet_until`, no exit
+    is due; 0 until that is found out.
+    """
+
+    __slots__ = (
+        "atr",
+        "bar_open_ts",
+        "close",
+        "is_asked",
+        "is_guarded",
+        "quiet_above",
+        "quiet_below",
+        "quiet_until",
+        "refusals",
+        "retry_ts",
+        "stop_distance",
+        "target_distance",
+        "told",
+    )
+
+    def __init__(self, atr: WilderAtr) -> None:
+        self.atr: WilderAtr = atr
+        self.bar_open_ts: int = -1
+        self.close: int | None = None
+        self.stop_distance: int | None = None
+        self.target_distance: int | None = None
+        self.is_guarded: bool = False
+        self.is_asked: bool = False
+        self.refusals: int = 0
+        self.retry_ts: int = 0
+        self.told: str = ""
+        self.quiet_above: int = 0
+        self.quiet_below: int = 0
+        self.quiet_until: int = 0
 
 
 class Exits:
@@ -248,18 +268,16 @@ class Exits:
         restored = cls(rules)
         restored.ending_until = state["ending_until"]
         for name, data in state["symbols"].items():
-            restored._symbols[name] = SymbolExits(
-                atr=WilderAtr.from_state(data["atr"]),
-                bar_open_ts=data["bar_open_ts"],
-                close=_amount(data["close"]),
-                stop_distance=_amount(data["stop_distance"]),
-                target_distance=_amount(data["target_distance"]),
-                is_guarded=data["is_guarded"],
-                is_asked=data["is_asked"],
-                refusals=data["refusals"],
-                retry_ts=data["retry_ts"],
-                told=data["told"],
-            )
+            exits = restored._symbols[name] = SymbolExits(WilderAtr.from_state(data["atr"]))
+            exits.bar_open_ts = data["bar_open_ts"]
+            exits.close = _amount(data["close"])
+            exits.stop_distance = _amount(data["stop_distance"])
+            exits.target_distance = _amount(data["target_distance"])
+            exits.is_guarded = data["is_guarded"]
+            exits.is_asked = data["is_asked"]
+            exits.refusals = data["refusals"]
+            exits.retry_ts = data["retry_ts"]
+            exits.told = data["told"]
         return restored
 
 

@@ -7,8 +7,7 @@ taken, whichever queue was read first. So nothing is sent twice while an answer 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, final
 
 from minibot.events.exact_tick import ExactTick
 from minibot.events.model import BUY, SELL, Fill, Instrument, JsonObject, OrderResult
@@ -21,15 +20,18 @@ from minibot.kernel.errors import InvariantError
 TERMINAL_RESULTS: Final = frozenset({"FILLED", "CANCELLED", "EXPIRED", "REJECTED"})
 
 
-@dataclass(slots=True)
+@final
 class Mark:
     """The last touch of a symbol; `is_fresh` ends with a gap and returns with the next tick."""
 
-    bid: int
-    ask: int
-    ts: int
-    seq: int
-    is_fresh: bool
+    __slots__ = ("ask", "bid", "is_fresh", "seq", "ts")
+
+    def __init__(self, bid: int, ask: int, ts: int, seq: int, is_fresh: bool) -> None:
+        self.bid: int = bid
+        self.ask: int = ask
+        self.ts: int = ts
+        self.seq: int = seq
+        self.is_fresh: bool = is_fresh
 
     @property
     def is_usable(self) -> bool:
@@ -37,18 +39,40 @@ class Mark:
         return self.is_fresh and 0 < self.bid <= self.ask
 
 
-@dataclass(slots=True)
+@final
 class SentOrder:
     """An intent that was written, and what is known of its order."""
 
-    client_order_id: str
-    symbol: str
-    side: str
-    qty: int
-    price: int
-    order_id: str = ""
-    booked: int = 0
-    final_filled: int | None = None
+    __slots__ = (
+        "booked",
+        "client_order_id",
+        "final_filled",
+        "order_id",
+        "price",
+        "qty",
+        "side",
+        "symbol",
+    )
+
+    def __init__(
+        self,
+        client_order_id: str,
+        symbol: str,
+        side: str,
+        qty: int,
+        price: int,
+        order_id: str = "",
+        booked: int = 0,
+        final_filled: int | None = None,
+    ) -> None:
+        self.client_order_id: str = client_order_id
+        self.symbol: str = symbol
+        self.side: str = side
+        self.qty: int = qty
+        self.price: int = price
+        self.order_id: str = order_id
+        self.booked: int = booked
+        self.final_filled: int | None = final_filled
 
     @property
     def pending(self) -> int:
@@ -295,7 +319,7 @@ class Positions:
             positions.marks[name] = Mark(parse_amount(bid), parse_amount(ask), ts, seq, is_fresh)
         positions._mids = {name: parse_amount(text) for name, text in state["mids"].items()}
         positions._unmarked = set(state["unmarked"])
-        for client_order_id, symbol, side, qty, price, order_id, booked, final in state["orders"]:
+        for client_order_id, symbol, side, qty, price, order_id, booked, ended in state["orders"]:
             positions.orders[client_order_id] = SentOrder(
                 client_order_id,
                 symbol,
@@ -304,6 +328,6 @@ class Positions:
                 parse_amount(price),
                 order_id,
                 parse_amount(booked),
-                None if final is None else parse_amount(final),
+                None if ended is None else parse_amount(ended),
             )
         return positions
