@@ -90,6 +90,13 @@ def profile_of(arguments: argparse.Namespace, words: list[str]) -> Config:
     if recorded is not None and arguments.config is DEFAULT_PROFILE:
         config = config_with(recorded.manifest.config, arguments.set)
     else:
-        config = load_config(Path(arguments.config), arguments.set)
+        config = as_nights(load_config(Path(arguments.config), arguments.set))
     judge(config.raw)
     return config
+
+
+def as_nights(config: Config) -> Config:
+    """Return a profile in which a long market is a row of nights, each with its own budgets."""
+    if "night_ms" in (config.raw.get("backtest") or {}):
+        return config
+    return config_with(config.raw, [f"backtest.night_ms={config.duration_ms}"])

@@ -1,9 +1,10 @@
 """What of the budgets is used: notional, loss and drawdown of night and day, orders per minute.
 
-The night is the run. The day is the UTC day of market time and starts anew at midnight. What a
-former run used comes with `run_opening`. Losses are measured on equity, so fees and open positions
-count. A lot that was carried into the run counts from its first mark in this run on: what it lost
-before belongs to the night before.
+The night is the run; a backtest longer than a night is a row of nights, each with budgets of its
+own (`backtest.night_ms`), as consecutive runs have. The day is the UTC day of market time and
+starts anew at midnight. What a former run used comes with `run_opening`. Losses are measured on
+equity, so fees and open positions count. A lot that was carried into the run counts from its first
+mark in this run on: what it lost before belongs to the night before.
 """
 
 from __future__ import annotations
@@ -33,11 +34,14 @@ class Budgets:
         self._used: dict[str, int] = dict.fromkeys(BUDGETS, 0)
         self._opening_day = 0
         self._day = 0
-        # When the next day begins: `roll` has something to do from then on; 0 is always.
+        # When the next day or night begins: `roll` has something to do from then on; 0 is always.
         self.midnight = 0
         # The least equity at which no hard limit is exceeded, while all else stays as it is.
         self._floor = 0
         self._is_floor_known = False
+        # When the night ends that is not the run's only one, and what nights before it bought.
+        self._night_ends: int | None = None
+        self._bought_before = 0
         self._night_base = 0
         self._day_base = 0
         self._high_water_mark = 0
@@ -63,20 +67,36 @@ class Budgets:
                 )
             self._used[name] = amount
         self._opening_day = self._day = now // DAY_MS
+        if self._limits.night_ms:
+            self._night_ends = now + self._limits.night_ms
         self._night_base = self._day_base = self._high_water_mark = self._equity = equity
         self._is_floor_known = False
 
     def roll(self, now: int) -> None:
-        """Start a new day when market time has passed midnight UTC."""
+        """Start a new day at midnight UTC of market time, and a new night when one is over."""
         if now < self.midnight:
             return
         day = now // DAY_MS
         self.midnight = (day + 1) * DAY_MS
+        if self._night_ends is not None:
+            if now >= self._night_ends:
+                self._begin_night(self._night_ends, now)
+            self.midnight = min(self.midnight, self._night_ends)
         if day > self._day:
             self._day = day
             self._day_base = self._equity
             self._day_notional = 0
             self._is_floor_known = False
+
+    def _begin_night(self, ended: int, now: int) -> None:
+        """Start a night with nothing used, as a run that follows another one does."""
+        length = self._limits.night_ms
+        self._night_ends = ended + ((now - ended) // length + 1) * length
+        self._used["night_notional"] = self._used["night_loss"] = 0
+        self._bought_before += self._night_notional
+        self._night_notional = 0
+        self._night_base = self._high_water_mark = self._equity
+        self._is_floor_known = False
 
     def rebase(self, difference: int) -> None:
         """Move all bases: a carried lot met its first mark, which differs from its cost."""
@@ -94,7 +114,8 @@ class Budgets:
 
     def on_fill(self, portfolio: Portfolio) -> None:
         """Take what was bought so far from the portfolio."""
-        self._night_notional = sum(day.entry_notional for day in portfolio.days.values())
+        bought = sum(day.entry_notional for day in portfolio.days.values())
+        self._night_notional = bought - self._bought_before
         self._day_notional = portfolio.day(self._day).entry_notional
         self._is_floor_known = False
 
@@ -171,16 +192,14 @@ class Budgets:
 
     def breaches(self) -> list[Check]:
         """Return a failed check for every limit whose hard value is exceeded."""
-        limits = self._limits
-        if (
-            self._is_floor_known
-            and self._equity >= self._floor
-            and not limits.night_notional.is_breached(self.night_notional())
-            and not limits.day_notional.is_breached(self.day_notional())
-        ):
+        if self._is_floor_known and self._equity >= self._floor:
             return []
         self._floor = self._equity_floor()
-        self._is_floor_known = True
+        limits = self._limits
+        self._is_floor_known = not (
+            limits.night_notional.is_breached(self.night_notional())
+            or limits.day_notional.is_breached(self.day_notional())
+        )
         return [
             breach(limit, value) for limit, value in self.measured() if limit.is_breached(value)
         ]
@@ -189,7 +208,12 @@ class Budgets:
 
     def state(self) -> JsonObject:
         """Return all of it as canonical JSON values."""
+        nights: JsonObject = {}
+        if self._night_ends is not None:
+            bought = amount_text(self._bought_before)
+            nights = {"night_ends": self._night_ends, "bought_before": bought}
         return {
+            **nights,
             "used": {name: amount_text(amount) for name, amount in self._used.items()},
             "opening_day": self._opening_day,
             "day": self._day,
@@ -207,6 +231,8 @@ class Budgets:
         """Return the budgets of `state`."""
         budgets = cls(limits)
         budgets._used = {name: parse_amount(text) for name, text in state["used"].items()}
+        budgets._night_ends = state.get("night_ends")
+        budgets._bought_before = parse_amount(state.get("bought_before", "0"))
         budgets._opening_day = state["opening_day"]
         budgets._day = state["day"]
         budgets._night_base = parse_amount(state["night_base"])

@@ -73,6 +73,8 @@ class Limits:
     deviation_bps_max: int
     taker_rate: int
     quote_asset: str
+    # How long a night is, where one pass holds several (a backtest); 0 where the run is the night.
+    night_ms: int = 0
 
     @classmethod
     def of(cls, config: JsonObject) -> Limits:
@@ -97,6 +99,7 @@ class Limits:
             deviation_bps_max=risk["reference_deviation_bps_max"],
             taker_rate=parse_rate(config["execution"]["taker_fee_bps"]),
             quote_asset=config["portfolio"]["quote_asset"],
+            night_ms=(config.get("backtest") or {}).get("night_ms", 0),
         )
 
 

@@ -61,6 +61,7 @@ def preflight(config: Config, var: Var, *, whole: bool = False) -> list[CheckRes
     """
     checks: Sequence[Callable[[], CheckResult]] = (
         lambda: _flag(var),
+        lambda: _profile(config),
         lambda: _secrets(config),
         lambda: _writable(var),
         lambda: _disk(config, var),
@@ -100,6 +101,14 @@ def _flag(var: Var) -> CheckResult:
         f"{var.flag} stands: a former run was stopped",
         'Read `minibot status`, then clear it with: minibot clear-stop --reason "..."',
     )
+
+
+def _profile(config: Config) -> CheckResult:
+    """Refuse what is meant for backtests: there the budgets of a night begin anew."""
+    if config.raw.get("backtest"):
+        remedy = "Take the section `backtest` out of the profile."
+        return CheckResult("profile", False, "it has a section for backtests", remedy)
+    return CheckResult("profile", True, config.profile)
 
 
 def _secrets(config: Config) -> CheckResult:

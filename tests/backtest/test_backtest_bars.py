@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from functools import cache
 from itertools import pairwise
 
@@ -11,6 +12,8 @@ from minibot.backtest.portfolio import Merged
 from minibot.backtest.result import BacktestResult
 from minibot.events.model import Bar, Fill, MarketTick, OrderIntent, RiskAction
 from minibot.events.money import parse_amount
+from minibot.replay.lockstep import fresh_cores
+from minibot.risk.core import core_from_state
 from tests.backtest.markets import MINUTE_MS, START_MS, UNIT, bar_profile, candle, series, walk
 
 BARS = walk(1200)
@@ -164,3 +167,30 @@ def test_chart_and_equity_have_a_point_for_each_bar() -> None:
     assert done.inputs["bar"] == 106
     assert Bar.TYPE in done.inputs
     assert MarketTick.TYPE in done.inputs
+
+
+def test_budgets_of_a_night_begin_anew_with_the_next_one() -> None:
+    """A long market is a row of nights: what the first one may buy says nothing of the second."""
+    budget = ('risk.night_notional_soft="2000"', 'risk.night_notional_hard="2100"')
+    one_night, many = result(*budget), result(*budget, "backtest.night_ms=14400000")
+    fills = [event for event in many.of("fills") if isinstance(event.payload, Fill)]
+    bought: Counter[int] = Counter()
+    for event in fills:
+        if event.payload.side == "BUY":  # type: ignore[attr-defined]
+            bought[(event.ts - START_MS) // 14_400_000] += 1
+
+    assert len([event for event in one_night.of("fills")]) <= 8
+    assert set(bought) == {0, 1, 2, 3, 4}
+    assert max(bought.values()) <= 4
+
+
+def test_state_of_risk_within_nights_goes_on_from_its_text() -> None:
+    """A core restored in the third night knows when it ends and what was bought before."""
+    config = bar_profile("backtest.night_ms=14400000").raw
+    cores = fresh_cores(config)
+    source = BarSource(series(BARS), bar_profile("backtest.night_ms=14400000"))
+    run_backtest(source, bar_profile("backtest.night_ms=14400000"), cores=cores)
+    state = cores["risk_role"].state()
+
+    assert state["budgets"]["night_ends"] > START_MS
+    assert core_from_state(config, state).state() == state

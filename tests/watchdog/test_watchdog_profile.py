@@ -1,0 +1,26 @@
+"""What only backtests may have keeps a night from starting."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from minibot.runtime.config import load_config
+from minibot.runtime.paths import Var
+from minibot.watchdog.preflight import preflight
+
+SMOKE = "config/nore-smoke.v1.json"
+
+
+@pytest.mark.parametrize(
+    ("sets", "passed"), [((), True), (("backtest.night_ms=60000",), False)], ids=["plain", "nights"]
+)
+def test_profile_with_a_section_for_backtests_is_no_nights(
+    var_dir: Path, sets: tuple[str, ...], passed: bool
+) -> None:
+    """No night may have budgets that begin anew in the middle of it."""
+    results = preflight(load_config(SMOKE, sets), Var(var_dir))
+
+    assert [result.passed for result in results if result.name == "profile"] == [passed]
+    assert passed or not results[-1].passed
