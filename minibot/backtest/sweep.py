@@ -30,6 +30,7 @@ SCHEMA: Final = "minibot.sweep"
 SWEEP_FILE: Final = "sweep.json"
 POINTS_MAX: Final = 10_000
 SHOWN_KEYS: Final = ("pnl", "return", "drawdown_ratio_max", "trades", "win_rate", "fees", "sharpe")
+HEADS: Final = {"drawdown_ratio_max": "drawdown", "win_rate": "won"}
 SORTABLE: Final = tuple(shown.key for shown in KEY_FIGURES if shown.better)
 
 OnDone = Callable[[int, int], None]
@@ -195,7 +196,7 @@ def sweep_lines(rows: Sequence[Row], key: str) -> list[str]:
     """Return the rows as a table, the best by a figure first."""
     keys = list(dict.fromkeys([key, *SHOWN_KEYS]))
     columns = [_shown(name) for name in keys]
-    head = ("set", *(shown.label for shown in columns), "digest")
+    head = ("set", *(HEADS.get(shown.key, shown.label) for shown in columns), "digest")
     cells = [
         [
             ", ".join(short(text) for text in row.sets) or "the profile",
@@ -209,7 +210,7 @@ def sweep_lines(rows: Sequence[Row], key: str) -> list[str]:
 
 def short(text: str) -> str:
     """Return a text of `--set` without its section, which the title of a table has named."""
-    return text.partition(".")[2]
+    return text.partition(".")[2].replace('"', "")
 
 
 def _cell(row: Row, shown: Shown) -> str:
