@@ -169,6 +169,19 @@ def test_zip_with_a_changed_byte_is_refused(tmp_path: Path) -> None:
         open_klines(path)
 
 
+@pytest.mark.parametrize(("at", "value"), [(8, 1), (10, 99)], ids=["encrypted", "packing"])
+def test_zip_that_the_library_cannot_open_is_refused(at: int, value: int, tmp_path: Path) -> None:
+    """A password, or a way of packing that nobody knows, found by a fuzzer."""
+    path = write_rows(tmp_path / "BTCUSDT-1m.zip", GOOD)
+    data = bytearray(path.read_bytes())
+    directory = data.index(b"PK\x01\x02")
+    data[directory + at] = data[at - 2] = value
+    path.write_bytes(data)
+
+    with pytest.raises(Refusal, match="cannot be read"):
+        open_klines(path)
+
+
 def test_treatment_of_an_unknown_word_is_a_configuration_error() -> None:
     """All wrong words at once, each with what is allowed."""
     with pytest.raises(ConfigError) as error:

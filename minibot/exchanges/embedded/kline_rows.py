@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import importlib
 import re
+import struct
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Sequence
@@ -41,6 +42,11 @@ OTHER_NAMES: Final = {
 # Unix times from 1973 to 5138 in s, ms, us and ns do not overlap: (below, name, how many in a ms).
 SECONDS_BELOW: Final = 10**11
 _FINER: Final = ((10**14, "ms", 1), (10**17, "us", 1000), (10**20, "ns", 10**6))
+# What the library raises for zips that are damaged, encrypted, or packed in a way it does not know.
+_BAD_ZIP: Final = (
+    *(OSError, EOFError, RuntimeError, ValueError, OverflowError),
+    *(struct.error, zipfile.BadZipFile, zlib.error),
+)
 _FEATHER_STREAM_AT: Final = 8  # An IPC file is its magic, padding, and then an IPC stream.
 _FEATHER_MAGIC: Final = b"ARROW1"
 
@@ -102,7 +108,7 @@ def zip_lines(path: Path) -> Iterator[bytes]:
                 raise Refusal(f"{path}: one CSV expected in it, found {len(names)} files.", "")
             with archive.open(names[0]) as file:
                 yield from file
-    except (OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+    except _BAD_ZIP as error:
         raise Refusal(f"{path}: cannot be read ({error}).", "Name a file that is whole.") from error
 
 
