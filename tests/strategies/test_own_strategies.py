@@ -672,3 +672,42 @@ def test_bounds_of_a_decision_are_those_of_the_contract(project: Path) -> None:
     assert check["name"]["maxLength"] == decision.NAME_CHARS_MAX
     assert check["value"]["maxLength"] == decision.VALUE_CHARS_MAX
     assert set(fields["reason_code"]["enum"]) == decision.CODES
+
+
+PIECES = (
+    "import os\n",
+    "from math import *\n",
+    "x = {1, *y}\n",
+    "class A(B, metaclass=C):\n    pass\n",
+    "def f(*, a=[]):\n    return a ** 2j\n",
+    "del view.x[0], y\n",
+    "a: int\n",
+    "match x:\n  case {**r}: pass\n",
+    "lambda: (yield)\n",
+    "with a as b, c: pass\n",
+    "for self.x in y: pass\n",
+    "x[0].y += 1\n",
+    "\t\0",
+    "((((",
+    "async def f():\n    await x\n",
+    "try: pass\nexcept: pass\n",
+    "f'{x!r:>{y}}'\n",
+    "@a.b\ndef f(): ...\n",
+)
+
+
+@settings(max_examples=200, deadline=None)
+@given(pieces=st.lists(st.sampled_from(PIECES) | st.text(max_size=20), max_size=6))
+def test_check_of_any_text_gives_findings_and_never_fails(pieces: list[str]) -> None:
+    """Whatever is written there, the answer is a list of lines."""
+    text = "".join(pieces)
+
+    assert all(
+        finding.line >= 1 and finding.what and finding.instead for finding in source_findings(text)
+    )
+
+
+def test_check_of_code_nested_beyond_the_parser_says_so() -> None:
+    """A file that Python itself cannot read is refused, not a crash."""
+    for text in ("(" * 5000 + ")" * 5000, "x = " + "-" * 200_000 + "1", "a" + ".b" * 50_000):
+        assert source_findings(text)
