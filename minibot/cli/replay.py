@@ -124,7 +124,7 @@ def lines(proof: Proof, span: Span) -> list[str]:
         said += [f"  {remedy}" for remedy in remedies(proof, span)]
     verdict = "identical" if proof.is_identical else "DIFFERENT"
     if proof.broken is not None:
-        verdict = f"NOT PROVEN beyond {span.clock(max(proof.broken.now, span.from_ms))}"
+        verdict = f"NOT PROVEN beyond {span.clock(max(proof.broken.clock, span.from_ms))}"
     said.append(f"replay {replay.run_id}{_range(proof, span)}: {verdict}, digest {replay.digest}")
     return said
 

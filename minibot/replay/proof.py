@@ -35,11 +35,11 @@ SEALED = "sealed"
 
 @dataclass(frozen=True, slots=True)
 class Broken:
-    """Where a replay could not go on."""
+    """Where a replay could not go on; `clock` is the last market time that its role came to."""
 
     role: str
     inputs: int
-    now: int
+    clock: int
     reason_code: str
     detail: str
 
@@ -48,7 +48,7 @@ class Broken:
         return {
             "role": self.role,
             "inputs": self.inputs,
-            "proven_until_ms": self.now,
+            "proven_until_ms": self.clock,
             "reason_code": self.reason_code,
             "detail": self.detail,
         }
@@ -124,8 +124,10 @@ def prove(
         try:
             keeper = _replay(recorded, condition, window, count, result)
         except (RunStop, LineError) as error:
-            broken = _broken(result, error)
-            break
+            found = _broken(result, error)
+            # What every role can prove ends where the first of them broke off.
+            broken = found if broken is None or found.clock < broken.clock else broken
+            continue
         if keeper is not None and result.difference is None:
             books = keeper, result
     replay = Replay(recorded.manifest.run_id, tuple(results), is_stopped(recorded))
@@ -172,8 +174,8 @@ def _replay(
 
 def _broken(result: RoleReplay, error: RunStop | LineError) -> Broken:
     if isinstance(error, RunStop):
-        return Broken(result.role, result.inputs, result.now, error.reason_code, error.detail)
-    return Broken(result.role, result.inputs, result.now, "QUEUE_CORRUPT", str(error))
+        return Broken(result.role, result.inputs, result.clock, error.reason_code, error.detail)
+    return Broken(result.role, result.inputs, result.clock, "QUEUE_CORRUPT", str(error))
 
 
 def role_json(role: RoleReplay) -> JsonObject:
@@ -196,9 +198,10 @@ def remedies(proof: Proof, span: Span) -> list[str]:
         return []
     run_id = proof.replay.run_id
     said = []
-    if broken.now >= span.from_ms:
-        # Up to, and without, the second of the break.
-        until = span.clock(broken.now // 1000 * 1000).partition(".")[0]
+    # Up to, and without, the second of the break.
+    end = broken.clock // 1000 * 1000
+    if end > span.from_ms:
+        until = span.clock(end).partition(".")[0]
         said.append(f"what lies before it can be proven: minibot replay {run_id} --until {until}")
     said.append(f"all damage with its places: minibot verify {run_id}")
     said.append(f"what depends on it: minibot replay {run_id} --graph")

@@ -8,9 +8,13 @@ from pathlib import Path
 import filelock
 import pytest
 
+from minibot.events.registry import Contracts
+from minibot.events.roles import Roles
 from minibot.kernel.files import write_hashed
 from minibot.replay.condition import open_run
 from minibot.replay.proof import prove
+from minibot.runtime.paths import PROJECT, Var
+from minibot.watchdog.recovery import clear_former_run
 from tests.replay.damaged import copy_of, flip, in_segments, manifest_says
 from tests.runs import ShortRun, raw_events, verb
 
@@ -179,3 +183,26 @@ def test_proof_of_a_finished_run_covers_books_and_figures(short_run: ShortRun) -
     assert proof.ledger.is_recorded
     assert proof.figures.is_recorded
     assert proof.figures.figures > 40
+
+
+@pytest.mark.row("D-52")
+def test_run_that_was_interrupted_gets_its_hourly_states_when_it_is_recovered(
+    short_run: ShortRun, var_dir: Path
+) -> None:
+    """The next start writes what the power kept from being written: the same bytes."""
+    (var_dir / "runs").mkdir()
+    run_dir = in_var(short_run, var_dir)
+    path = run_dir / "hourly_state.jsonl"
+    before = path.read_bytes()
+    path.unlink()
+    contracts = Contracts.load(PROJECT / "contracts", PROJECT / "config" / "contracts.v1.json")
+
+    clear_former_run(Var(var_dir), contracts, Roles.load(PROJECT / "config" / "roles.v1.json"))
+
+    assert path.read_bytes() == before
+    seal = json.loads((run_dir / "seal.json").read_bytes())
+    assert seal["extra"]["state"] == "interrupted"
+    assert "hourly_state.jsonl" in seal["run_files"]
+    said = verb(var_dir, "replay")
+    assert said.code == 0, said.out
+    assert "1 hourly state equal" in said.out
