@@ -20,6 +20,7 @@ from minibot.strategies.chosen import judge
 from minibot.strategies.core import core_from_config, core_from_state
 from minibot.strategies.decision import Decision
 from minibot.strategies.source_check import source_findings
+from minibot.strategies.tick import Tick
 from minibot.strategies.view import View
 
 PROFILE: Final = PROJECT / "config" / "nore-demo.v1.json"
@@ -68,10 +69,7 @@ class Trial:
     def trade(self, price: float, qty: float = 1.0) -> Decision | None:
         """Let a trade happen, with the touch a cent around it; return what is said to it."""
         self.now += 100
-        tick = self._core.tick(SYMBOL)
-        tick.ts = tick.exchange_ts = self.now
-        tick.price, tick.qty, tick.is_trade = price, qty, True
-        tick.bid, tick.ask, tick.bid_qty, tick.ask_qty = price - 0.01, price + 0.01, 10.0, 10.0
+        tick = self._at(price, qty)
         self._fill(price)
         return self._note(self._core.on_tick(tick, self.now))
 
@@ -80,10 +78,11 @@ class Trial:
         return [decision for price in prices if (decision := self.trade(price)) is not None]
 
     def bar(self, close: float, interval: str = "1s", *, is_live: bool = True) -> Decision | None:
-        """Let a bar of one price close; return what is said to it."""
+        """Let a bar of one price close, with the touch around it; return what is said to it."""
         length_ms = interval_ms(interval)
         self.now += length_ms
         open_ts = self.now - self.now % length_ms - length_ms
+        self._at(close, 1.0)
         self._fill(close)
         bar = ClosedBar(interval, open_ts, close, close, close, close, 1.0, is_live)
         return self._note(self._core.on_bar(SYMBOL, bar, self.now))
@@ -103,6 +102,13 @@ class Trial:
         """Let the process end and come back from its snapshot."""
         state = decode(encode(self._core.state()))
         self._core = core_from_state(self._config, state)
+
+    def _at(self, price: float, qty: float) -> Tick:
+        tick = self._core.tick(SYMBOL)
+        tick.ts = tick.exchange_ts = self.now
+        tick.price, tick.qty, tick.is_trade = price, qty, True
+        tick.bid, tick.ask, tick.bid_qty, tick.ask_qty = price - 0.01, price + 0.01, 10.0, 10.0
+        return tick
 
     def _note(self, decision: Decision | None) -> Decision | None:
         if decision is not None:

@@ -66,7 +66,7 @@ class Skeleton(Strategy):
             return hold("no dip", checks)
 
         entry_price = view.entry_price_avg
-        if entry_price is not None:
+        if entry_price is not None and view.bid > 0.0:  # It is 0 before the first tick.
             loss_bps = (float(entry_price) - view.bid) / float(entry_price) * 10_000.0
             if loss_bps >= self.loss_bps:
                 return sell(f"the loss came to {loss_bps:.2f} bps", checks)
