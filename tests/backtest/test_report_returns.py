@@ -57,7 +57,9 @@ def test_first_period_begins_with_the_calendar_and_counts_from_the_start_equity(
 
 @given(
     steps=st.lists(
-        st.tuples(st.integers(1, 40 * HOUR_MS), st.integers(1, 10**13)), min_size=1, max_size=40
+        st.tuples(st.integers(1, 40 * HOUR_MS), st.integers(10**11, 10**13)),
+        min_size=1,
+        max_size=40,
     ),
     kind=st.sampled_from(KINDS),
     offset=st.integers(0, 40 * DAY_MS),
