@@ -66,6 +66,7 @@ def open_market(
             ["allowed: run:DIR alone, or several tapes, klines and made markets"],
         )
     sources = [one for word in words for one in _opened(word, config, span, treatment)]
+    _judge_quote(sources, config.portfolio.quote_asset)
     if len(sources) == 1:
         return sources[0]
     return Merged(sources)
@@ -75,6 +76,16 @@ def run_of(words: Sequence[str]) -> Recorded | None:
     """Return the recorded run where it is the one source that is named."""
     kind, _, rest = words[0].partition(":")
     return Recorded.open(_run_dir(rest)) if len(words) == 1 and kind == RUN and rest else None
+
+
+def _judge_quote(sources: Sequence[MarketSource], quote_asset: str) -> None:
+    strangers = [name for one in sources for name in one.symbols if not name.endswith(quote_asset)]
+    if strangers:
+        raise ConfigError(
+            f"--source: {', '.join(strangers)} cannot be paid in {quote_asset}.",
+            [f"portfolio.quote_asset: {quote_asset}; allowed: what the symbols end with"],
+            "Set portfolio.quote_asset, and portfolio.cash in it.",
+        )
 
 
 def _opened(

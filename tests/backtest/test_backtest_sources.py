@@ -123,6 +123,14 @@ def test_several_words_are_one_portfolio_in_order_of_time(tmp_path: Path) -> Non
     assert all(one.ts <= two.ts for one, two in pairwise(market.roots()))
 
 
+def test_symbol_that_the_cash_does_not_pay_is_refused(tmp_path: Path) -> None:
+    """XRP in ETH is not bought with USDT."""
+    word = f"klines:{hourly(tmp_path, 48, 'XRPETH-1h.csv')}"
+
+    with pytest.raises(ConfigError, match="XRPETH cannot be paid in USDT"):
+        open_market([word], bar_profile(interval="1h", trend="4h"))
+
+
 def test_columns_of_klines_are_the_same_market_as_their_file(tmp_path: Path) -> None:
     """Converting changes no decision."""
     path = hourly(tmp_path, 400)
