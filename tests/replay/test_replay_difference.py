@@ -21,7 +21,7 @@ def last_seq(run: ShortRun, queue: str) -> int:
     return JournalReader(run.run_dir / "queues" / queue, "inbox").head().lines
 
 
-@pytest.mark.row("N-02", "N-121", "S-50")
+@pytest.mark.row("N-02", "N-121", "S-50", "D-08")
 def test_replay_of_a_run_twice_gives_the_same_digest_over_all_derived_queues(
     short_run: ShortRun,
 ) -> None:
