@@ -26,11 +26,12 @@ from typing import Final, NamedTuple
 
 from tools.fuzz_envelope import EnvelopeTarget
 from tools.fuzz_files import CursorTarget, HeadTarget, LineTarget, ManifestTarget, SealTarget
+from tools.fuzz_frames import FrameTarget
 from tools.fuzz_target import Target
 
 PROJECT: Final = Path(__file__).resolve().parent.parent
 CORPUS: Final = PROJECT / "tests" / "fixtures" / "fuzz"
-# Of a hundred inputs; an envelope, which has the most to go wrong in, takes the longest too.
+# Shares; an envelope, which has the most to go wrong in, takes the longest too.
 TARGETS: Final[Mapping[str, tuple[Callable[[], Target], int]]] = {
     "envelope": (EnvelopeTarget, 20),
     "line": (LineTarget, 34),
@@ -38,6 +39,7 @@ TARGETS: Final[Mapping[str, tuple[Callable[[], Target], int]]] = {
     "head": (HeadTarget, 17),
     "manifest": (ManifestTarget, 10),
     "seal": (SealTarget, 3),
+    "frames": (FrameTarget, 50),
 }
 STEP: Final = 2000
 FINDINGS_MAX: Final = 20

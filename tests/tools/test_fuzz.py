@@ -10,6 +10,7 @@ import pytest
 
 from minibot.events.codec import Codec
 from minibot.events.registry import Contracts
+from minibot.exchanges.units import units
 from minibot.kernel.errors import ContractError
 from tests.contracts.make_fixtures import PROJECT
 from tools import fuzz, fuzz_files
@@ -17,7 +18,8 @@ from tools import fuzz_json as shapes
 from tools import fuzz_reference as reference
 from tools.fuzz import TARGETS, Piece, judge_kept, judge_piece, target_of
 
-INPUTS = {"envelope": 2500, "line": 1500, "cursor": 700, "head": 700, "manifest": 700, "seal": 300}
+INPUTS = {"envelope": 2500, "line": 1500, "cursor": 700, "head": 700, "manifest": 700, "seal": 300,
+          "frames": 2500}  # fmt: skip
 
 
 @pytest.mark.row("N-26", "N-40", "N-42", "S-57")
@@ -76,6 +78,14 @@ def _codec_without_contracts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Codec, "decode", lenient)
 
 
+def _checksum_over_the_best_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("minibot.exchanges.kraken.book.CHECKED_LEVELS", 1)
+
+
+def _frames_without_check_of_prices(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("minibot.exchanges.binance.messages.positive", lambda text: units(text))
+
+
 @pytest.mark.parametrize(
     ("name", "bug"),
     [
@@ -83,16 +93,21 @@ def _codec_without_contracts(monkeypatch: pytest.MonkeyPatch) -> None:
         ("head", _head_without_check),
         ("seal", _seal_without_root),
         ("envelope", _codec_without_contracts),
+        ("frames", _frames_without_check_of_prices),
+        ("frames", _checksum_over_the_best_alone),
     ],
 )
 def test_fuzzer_sees_where_two_readers_part(
     name: str, bug: Callable[[pytest.MonkeyPatch], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A lenient line, another checksum, a blind verify, a wrong code: each within 400 inputs."""
+    """A lenient line, another checksum, a blind verify, a wrong code: each within 400 inputs.
+
+    So are a price of nothing and a checksum over too little, within some more.
+    """
     target = TARGETS[name][0]()
     bug(monkeypatch)
 
-    assert judge_piece(target, Piece(name, 1, 0, 400)).wrong
+    assert judge_piece(target, Piece(name, 1, 0, 4000 if name == "frames" else 400)).wrong
 
 
 # --- the references ---------------------------------------------------------------------------

@@ -136,3 +136,14 @@ def test_frame_that_can_not_be_used_loses_the_books_it_may_have_changed(
     assert found == (DATA if b'"c":"1"' in frame else kind)
     assert [name for name, feed in desk.feed.symbols.items() if not feed.depth.is_valid] == lost
     assert desk.notices().count("book_lost") == len(lost)
+
+
+def test_snapshot_alone_is_a_book_while_the_market_is_quiet(shared_data: Path) -> None:
+    """It has met the stream already: nothing else has to come before the book is written."""
+    desk = Desk(10, ("BTC/USD",))
+    frames = [data for _, data in l2(shared_data) if b'"snapshot","data"' in data]
+    desk.frame(frames[0], T0 + 100)
+
+    assert [book.why for book in desk.take("book")] == ["resync"]  # type: ignore[attr-defined]
+    desk.frame(b'{"channel":"heartbeat"}', T0 + 1_100)
+    assert [book.why for book in desk.take("book")] == ["interval"]  # type: ignore[attr-defined]

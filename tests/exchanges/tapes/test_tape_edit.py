@@ -86,6 +86,19 @@ def test_cut_of_a_kraken_tape_is_proved_by_its_checksums(shared_data: Path, vers
     assert sum(each.checksums for each in check.symbols.values()) > 0.9 * len(cut) - 60
 
 
+def test_cut_begins_with_the_newest_rules_of_its_tape(tmp_path: Path) -> None:
+    """An exchange that plays it knows the filters of the instrument as they were then."""
+    lines = demo()
+    old, new = (b'{"symbols":[{"symbol":"BTCUSDT","status":"%b"}]}' % n for n in (b"A", b"B"))
+    lines[10] = lines[10]._replace(message=old)
+    lines[20] = lines[20]._replace(message=new)
+    cut = cut_of(lines, 1000, 2000)
+
+    assert cut[0] == Line(0, lines[1000].at_ns, new)
+    infos = Tape(put(tmp_path / "cut.gz", cut)).facts.symbol_infos
+    assert infos["BTCUSDT"]["status"] == "B"
+
+
 def test_cut_where_no_book_is_known_says_so() -> None:
     """A tape without a snapshot is cut too; its book can not be made up."""
     lines = [line for line in demo() if b'"lastUpdateId"' not in line.message]

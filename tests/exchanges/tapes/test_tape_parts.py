@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import subprocess
 from pathlib import Path
 
@@ -105,6 +106,17 @@ def _size_of(folder: Path, count: int) -> int:
     assert part is not None
     part.flush()
     return part.size
+
+
+def test_line_that_lacks_its_end_is_not_saved(tmp_path: Path) -> None:
+    """Not even one that happens to stop at a brace: nobody knows what came behind it."""
+    path = tmp_path / f"tape-20251120T143000Z-0001.gz{OPEN}"
+    lines = b'%d {"a":1}\n%d {"a":{"b":2}' % (NOW_NS, NOW_NS + 1)
+    path.write_bytes(gzip.compress(lines))
+    ((target, count, last_ns),) = Recording(tmp_path).saved()
+
+    assert (count, last_ns) == (1, NOW_NS)
+    assert [line.message for line in tape_lines(target)] == [b'{"a":1}']
 
 
 def test_part_closed_right_before_a_crash_is_listed_at_the_next_start(tmp_path: Path) -> None:
