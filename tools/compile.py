@@ -47,7 +47,9 @@ STRATEGIES: Final = (
 )
 """Not what loads and judges the files of other people's strategies: it looks into classes."""
 EVENTS: Final = (
+    "exact_tick",
     "ids",
+    "ledger",
     "lots",
     "money",
     "numbers",

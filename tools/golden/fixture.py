@@ -62,7 +62,7 @@ def _read(folder: Path) -> Golden:
 def keep(run_dir: Path, folder: Path, record: Mapping[str, object]) -> None:
     """Pack a run's folder, with its record and both their sha256."""
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / ARCHIVE).write_bytes(pack(run_dir))
+    (folder / ARCHIVE).write_bytes(lzma.compress(tar_of(run_dir), preset=9 | lzma.PRESET_EXTREME))
     text = json.dumps(record, indent=2, sort_keys=True) + "\n"
     (folder / RECORD).write_text(text, encoding="utf-8", newline="\n")
     sums = [
@@ -89,7 +89,7 @@ def wrong_sums(manifest: Path) -> list[str]:
     return wrong
 
 
-def pack(run_dir: Path) -> bytes:
+def tar_of(run_dir: Path) -> bytes:
     """Return a folder as an archive that depends on nothing but names and contents."""
     packed = io.BytesIO()
     with tarfile.open(fileobj=packed, mode="w", format=tarfile.PAX_FORMAT) as archive:
@@ -100,4 +100,4 @@ def pack(run_dir: Path) -> bytes:
             entry = tarfile.TarInfo(f"{run_dir.name}/{path.relative_to(run_dir).as_posix()}")
             entry.size, entry.mode = len(data), 0o600
             archive.addfile(entry, io.BytesIO(data))
-    return lzma.compress(packed.getvalue(), preset=9 | lzma.PRESET_EXTREME)
+    return packed.getvalue()

@@ -1,0 +1,63 @@
+"""The backtest bench: one market for all, figures that are judged, peers that may be missing."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from minibot.events.model import Bar, Beat
+from tools.bench import backtest, backtest_peers, machine
+from tools.bench.__main__ import parser
+from tools.bench.backtest_market import beside, columns, ticks
+
+W1_SHA256 = "5ef13a27eddd433cb053f80db4a8f5c8b71bf92f9fde174d57badf5b459a684b"
+
+
+def test_market_is_the_one_that_the_peers_figures_were_taken_on() -> None:
+    """A million ticks, byte for byte those of the reference figures."""
+    assert ticks(1_000_000).sha256 == W1_SHA256
+
+
+def test_bars_beside_the_ticks_never_know_more_than_the_ticks_before_them() -> None:
+    """A bar stands behind all ticks that it is made of and before all others."""
+    table = columns(ticks(5_000))
+    between = beside(table)
+    bars = [one for one in between if isinstance(one.payload, Bar) and one.payload.interval == "1s"]
+
+    assert [one.ts for one in between] == sorted(one.ts for one in between)
+    assert sum(isinstance(one.payload, Beat) for one in between) >= len(bars) - 1 > 50
+    for one in bars:
+        assert isinstance(one.payload, Bar)
+        inside = (table["ts"] >= one.payload.open_ts) & (table["ts"] <= one.payload.close_ts)
+        prices = table["price"][inside]
+        assert one.row == int(np.searchsorted(table["ts"], one.payload.close_ts + 1))
+        if len(prices):
+            assert float(one.payload.high) == prices.max() / 10**8
+            assert float(one.payload.close) == prices[-1] / 10**8
+
+
+def test_peer_that_cannot_be_had_is_named_and_fails_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A comparison goes on without a peer, and says why."""
+
+    def absent(peer: backtest_peers.Peer) -> object:
+        raise OSError(f"pip cannot install {peer.packages[0]}")
+
+    monkeypatch.setattr(backtest_peers, "_environment", absent)
+    plan = backtest.Plan(has_peers=True, repeats=1, is_full=False, folder=machine.FOLDER)
+    plan._peers = {"ticks": backtest_peers.compare(backtest_peers.TICKS[:1], plan.folder, 1, 0)}
+    plan._cases = {("ema", backtest.MILLION, False): [], ("ema", backtest.MILLION, True): []}
+
+    (interpreted, compiled) = backtest.b3(plan)
+
+    assert "pip cannot install" in next(iter(plan.peers("ticks").missing.values()))
+    assert interpreted.verdict == compiled.verdict == "not measured"
+
+
+def test_command_line_names_every_measure() -> None:
+    """`--only` takes the rows of the table."""
+    given = parser().parse_args(["backtest", "--only", "B1", "B7", "--repeats", "1", "--peers"])
+
+    assert (given.only, given.repeats, given.peers) == (["B1", "B7"], 1, True)
+    assert list(backtest.MEASURES) == [f"B{n}" for n in range(1, 8)]

@@ -1,0 +1,75 @@
+"""The compiled build: made from the sources that stand here, and refused when it is not."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from minibot import compiled
+from tools import compile as builder
+
+PROJECT = Path(__file__).resolve().parents[2]
+
+
+def test_compiled_modules_stand_and_none_is_a_role() -> None:
+    """What is compiled exists; the shell that starts and records a role stays interpreted."""
+    names = builder.sources()
+
+    assert len(names) == len(set(names)) > 40
+    assert [name for name in names if not (PROJECT / name).is_file()] == []
+    assert [name for name in names if name.startswith(("minibot/kernel", "minibot/runtime"))] == []
+    assert {"minibot/risk/core.py", "minibot/execution/fills.py"} <= set(names)
+
+
+def test_build_of_other_sources_is_stale(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A build counts for exactly the sources that it was made from."""
+    monkeypatch.setattr(compiled, "PROJECT", tmp_path)
+    source = tmp_path / "one.py"
+    source.write_text("x = 1\n", encoding="utf-8", newline="\n")
+    build = tmp_path / "build"
+    build.mkdir()
+    assert "no build" in str(compiled.stale(build))
+    digest = hashlib.sha256(b"x = 1\n").hexdigest()
+    record = {"sources": {"one.py": digest}, "modules": {}}
+    (build / compiled.RECORD).write_text(json.dumps(record), encoding="utf-8")
+    assert compiled.stale(build) is None
+
+    source.write_text("x = 2\n", encoding="utf-8", newline="\n")
+
+    assert "one.py is not what the build" in str(compiled.stale(build))
+
+
+@pytest.mark.skipif(
+    compiled.stale(compiled.build_folder()) is None,
+    reason="a compiled build of these sources stands, so that nothing is refused",
+)
+def test_switch_without_a_build_is_refused_with_what_to_do() -> None:
+    """Whoever asks for compiled cores gets them or a refusal, never others in silence."""
+    done = subprocess.run(
+        [sys.executable, "-c", "import minibot"],
+        cwd=PROJECT,
+        env={**os.environ, compiled.SWITCH: "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert done.returncode == 1
+    assert "python -m tools.compile" in done.stderr
+
+
+def test_compiler_that_is_missing_is_named(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Without a C compiler nothing is built, and the message says what to install."""
+    monkeypatch.setattr(builder, "stale", lambda folder: "there is no build")
+    monkeypatch.setattr(builder, "missing", lambda: "a C compiler (cc; Debian: gcc libc6-dev)")
+
+    assert builder.main([]) == 2
+    assert "gcc" in capsys.readouterr().err
