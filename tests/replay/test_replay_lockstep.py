@@ -1,0 +1,106 @@
+"""Rule order: who is given what first, and when."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from minibot.events.model import Beat, Draft, Event, Fill, JsonObject, OrderIntent, Signal
+from minibot.events.order import TICKS
+from minibot.events.roles import Roles
+from minibot.replay.engine import CORE_ROLES
+from minibot.replay.lockstep import Lockstep
+from tests.runs import PROJECT
+
+Taken = list[tuple[str, str, int, int]]
+Answer = Callable[[str, Event], list[Draft]]
+
+SIGNAL = Signal("BTCUSDT", "BUY", 1, 1, 1, "r", "c", ())
+INTENT = OrderIntent("BTCUSDT", "BUY", "1", "MARKET", "x", "ENTRY")
+FILL = Fill("o", "x", "BTCUSDT", "BUY", "1", "1", "0", "USDT", "TAKER")
+
+
+class Recorder:
+    """A core that notes what it takes and answers as it is told."""
+
+    def __init__(self, name: str, taken: Taken, answer: Answer) -> None:
+        self._name, self._taken, self._answer = name, taken, answer
+
+    def step(self, queue: str, seq: int, event: Event, now: int) -> list[Draft]:
+        """Note the input."""
+        self._taken.append((self._name, queue, seq, now))
+        return self._answer(queue, event)
+
+    def state(self) -> JsonObject:
+        """Return nothing."""
+        return {}
+
+    def facts(self) -> JsonObject:
+        """Return nothing."""
+        return {}
+
+
+def lockstep(taken: Taken, answers: dict[str, Answer], delay_ms: dict[str, int]) -> Lockstep:
+    """Return a table of recorders."""
+    nothing: Answer = lambda queue, event: []  # noqa: E731
+    return Lockstep(
+        {name: Recorder(name, taken, answers.get(name, nothing)) for name in CORE_ROLES},
+        Roles.load(PROJECT / "config" / "roles.v1.json"),
+        run_id="20250101_000000",
+        cmdline_hashes=dict.fromkeys(CORE_ROLES, "0" * 64),
+        take=lambda queue, seq, event: None,
+        delay_ms=delay_ms,
+    )
+
+
+def beat(ts: int) -> Event:
+    """Return a market event."""
+    return Event(ts, f"tick:{ts}", "market_role", "20250101_000000", "0" * 64, Beat(1, {}))
+
+
+def test_market_goes_round_first_then_fills_then_signals_then_intents() -> None:
+    """Everything that a tick leads to comes before the next tick, fills before signals."""
+    taken: Taken = []
+
+    def on_tick(queue: str, payload: Signal | Fill, out: str) -> Answer:
+        def answer(found: str, event: Event) -> list[Draft]:
+            return [Draft(out, payload, event.ts, (event.id,), 1)] if found == queue else []
+
+        return answer
+
+    table = lockstep(
+        taken,
+        {
+            "strategy_role": on_tick(TICKS, SIGNAL, "signals"),
+            "execution_role": on_tick(TICKS, FILL, "fills"),
+            "risk_role": lambda queue, event: (
+                [Draft("order_intents", INTENT, event.ts, (event.id,), 1)]
+                if queue == "signals"
+                else []
+            ),
+        },
+        {},
+    )
+    table.feed(TICKS, 1, beat(1000))
+
+    assert [(role, queue) for role, queue, _, _ in taken] == [
+        ("strategy_role", TICKS),
+        ("execution_role", TICKS),
+        ("risk_role", TICKS),
+        ("strategy_role", "fills"),
+        ("risk_role", "fills"),
+        ("risk_role", "signals"),
+        ("execution_role", "order_intents"),
+    ]
+
+
+def test_now_is_the_events_time_plus_the_roles_delay_and_never_goes_back() -> None:
+    """A role that is slow by rule is slow for each event by the same time."""
+    taken: Taken = []
+    table = lockstep(taken, {}, {"risk_role": 30})
+    for seq, ts in enumerate((1000, 1010, 1005), 1):
+        table.feed(TICKS, seq, beat(ts))
+
+    of_risk = [now for role, _, _, now in taken if role == "risk_role"]
+    of_strategy = [now for role, _, _, now in taken if role == "strategy_role"]
+    assert of_risk == [1030, 1040, 1040]
+    assert of_strategy == [1000, 1010, 1010]
