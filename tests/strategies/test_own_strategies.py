@@ -196,6 +196,18 @@ def test_run_time_refuses_what_the_check_does_not_see(tmp_path: Path, line: str)
         Trial(path).trade(100.0)
 
 
+@pytest.mark.parametrize("name", ["open", "eval", "getattr", "print", "type", "set", "object"])
+def test_run_time_has_no_builtin_that_a_name_of_its_own_hides_from_the_check(
+    tmp_path: Path, name: str
+) -> None:
+    """`open` is a fine name for a price; where it is none, it is nothing."""
+    path = written(tmp_path, f"def other(self):\n    {name} = 1\n\n" + on_tick(f"{name}('a')"))
+    assert findings(path) == []
+
+    with pytest.raises(RunStop, match=f"line 13: NameError: name '{name}' is not defined"):
+        Trial(path).trade(100.0)
+
+
 def test_sum_adds_from_left_to_right_on_every_python(tmp_path: Path) -> None:
     """Python 3.12 adds floats with a correction; a strategy gets 3.11's plain sum on all."""
     body = on_tick("return hold(repr(sum([0.1] * 10)))")
@@ -598,6 +610,77 @@ def test_ticks_with_and_without_events_give_the_same_decisions() -> None:
     assert found == expected
     assert len(found) > 3
     assert encode(by_tick.core.state()) == encode(by_event.core.state())
+
+
+BOTH = (
+    "@staticmethod\ndef needs(settings):\n    return Needs(intervals=('1s', '1m'), history=3)\n\n"
+    "def __init__(self, settings):\n    self.gaps = 0\n    self.seen = []\n\n"
+    "def on_gap(self, gap, view):\n    self.gaps += 1\n\n"
+    "def on_bar(self, bar, view):\n    self.seen.append((bar.interval, bar.is_live))\n"
+    "    return buy(f'{len(view.bars(bar.interval))} bars of {bar.interval}, {self.gaps} gaps')\n\n"
+    + on_tick("return hold('tick')")
+)
+
+
+def own_feed(tmp_path: Path, **changes: Any) -> Feed:
+    """A feed whose core runs the strategy `BOTH`."""
+    written(tmp_path, BOTH)
+    sets = ["strategy.name=mine", f"strategy.folder={tmp_path}"]
+    sets += [f"strategy.{key}={str(value).lower()}" for key, value in changes.items()]
+    return Feed(load_config(PROFILE, sets).raw)
+
+
+def seen(feed: Feed) -> list[list[Any]]:
+    """What the strategy `BOTH` kept of its bars: interval and whether each was live."""
+    kept_bars = feed.core.state()["symbols"][FEED_SYMBOL]["strategy"]["seen"]
+    return [item["tuple"] for item in kept_bars]
+
+
+def test_bars_of_history_are_shown_and_what_they_give_is_dropped(tmp_path: Path) -> None:
+    """Nobody buys at a price of yesterday; the bars themselves are there at once."""
+    feed = own_feed(tmp_path)
+    for _ in range(5):
+        feed.ts += 1000
+        assert feed.bare_bar(PRICE, is_history=True) == []
+
+    assert seen(feed) == [["1s", False]] * 5
+    assert signals(feed.bar(PRICE))[-1].reason == "BUY: 3 bars of 1s, 0 gaps"
+
+
+def test_bars_that_are_old_or_not_declared_are_not_shown(tmp_path: Path) -> None:
+    """Each bar once, in order, of the intervals that it asked for."""
+    feed = own_feed(tmp_path)
+    feed.bar(PRICE)
+    assert feed.bare_bar(PRICE) == []
+    assert feed.bare_bar(PRICE, back=5_000) == []
+
+    assert seen(feed) == [["1s", True]]
+
+
+def test_bars_made_from_ticks_are_shown_long_ones_first_and_win_over_a_hold(
+    tmp_path: Path,
+) -> None:
+    """A trade that closes both bars is answered once, by the bar; what fills a hole is not live."""
+    feed = own_feed(tmp_path, bars_from_ticks=True)
+    start = feed.ts - feed.ts % 60_000 + 57_000
+    for offset in (0, 3_000):
+        feed.ts = start + offset
+        said = signals(feed.trade(PRICE, feed.ts))
+
+    assert seen(feed) == [["1m", True], ["1s", False], ["1s", False], ["1s", True]]
+    assert [signal.reason for signal in said] == ["BUY: 3 bars of 1s, 0 gaps"]
+
+
+@pytest.mark.parametrize(("stream", "gaps"), [("trade", 1), ("bookTicker", 1), ("depth", 0)])
+def test_gap_is_told_unless_only_the_depth_of_the_book_is_touched(
+    tmp_path: Path, stream: str, gaps: int
+) -> None:
+    """A strategy forgets what it reckoned; a broken book shows in the view."""
+    feed = own_feed(tmp_path)
+    feed.gap(stream)
+
+    assert signals(feed.bar(PRICE))[-1].reason == f"BUY: 1 bars of 1s, {gaps} gaps"
+    assert shown(feed).is_book_broken is (stream == "depth")
 
 
 def test_tick_of_somebody_else_is_refused() -> None:
