@@ -7,15 +7,15 @@ at which something was decided, and random ones.
 
 What it proves, it proves for these moments and this data. It sees whatever looks ahead through the
 data: a source that tells a bar's close before the bar has closed, a model of ticks inside a bar, a
-strategy that reaches round its inputs into the source. It does not see a strategy that reads a copy
-of the data elsewhere; such a one is refused by the check of own strategies, which have no files.
+strategy that reaches round its inputs into the source. One that has a copy of the data elsewhere is
+seen when it opens it (`reads`), while it is made or while it decides.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from hashlib import blake2b, sha256
 from random import Random
 from typing import Final, NamedTuple
@@ -25,12 +25,14 @@ import msgspec
 from minibot.backtest.alteration import KINDS, Alteration, Seen, altered
 from minibot.backtest.driver import run_backtest
 from minibot.backtest.jobs import Job
+from minibot.backtest.reads import Reads
 from minibot.backtest.result import Derived
 from minibot.backtest.sources import NOBODY, MarketSource, Root, Watch
+from minibot.backtest.verdict import MARKET, Finding, Verdict
 from minibot.backtest.workers import in_parallel
 from minibot.events.model import JsonObject, MarketTick
 from minibot.events.money import parse_amount
-from minibot.events.order import Core
+from minibot.events.order import TICKS, Core
 from minibot.kernel.errors import RunStop
 from minibot.replay.lockstep import fresh_cores
 
@@ -41,7 +43,7 @@ DIGEST_BYTES: Final = 16
 DECISIONS: Final = 24
 RANDOM: Final = 4
 TOLD_MAX: Final = 5
-MARKET: Final = "market"
+SIGNALS: Final = "signals"
 
 
 class Trace(NamedTuple):
@@ -61,53 +63,6 @@ class Probe:
     make_cores: MakeCores = fresh_cores
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """An event at or before a moment that changed with the data after it.
-
-    Attributes:
-        ts: The moment, Unix ms.
-        kind: How the data after it was altered.
-        where: `market`, or the queue of the event.
-        event_ts: When the event was to happen.
-        before, after: The event as it was, and over the altered data; empty where there is none.
-    """
-
-    ts: int
-    kind: str
-    where: str
-    event_ts: int
-    before: JsonObject
-    after: JsonObject
-
-    def to_json(self) -> JsonObject:
-        """Return the finding as one JSON object."""
-        return {
-            "ts": self.ts,
-            "altered": self.kind,
-            "where": self.where,
-            "event_ts": self.event_ts,
-            "before": self.before,
-            "after": self.after,
-        }
-
-
-@dataclass(slots=True)
-class Verdict:
-    """What was proven: over how many moments, and every finding of the first few that differ."""
-
-    moments: int = 0
-    decisions: int = 0
-    runs: int = 0
-    differing: int = 0
-    findings: list[Finding] = field(default_factory=list)
-
-    @property
-    def is_clean(self) -> bool:
-        """Whether nothing changed with the future."""
-        return self.differing == 0
-
-
 class _Watched:
     """A source whose events are noted as they are handed out, up to a moment."""
 
@@ -121,6 +76,7 @@ class _Watched:
         self.kept: list[Root] = []
         self._until = until
         self.keeps = False
+        self.reads = Reads()
 
     def roots(self, watch: Watch = NOBODY) -> Iterator[Root]:
         """Yield what the source gives; data that makes no sense any more ends it."""
@@ -132,7 +88,10 @@ class _Watched:
             self.digests.append(_digest(root.queue, root.ts, root.payload))
             if self.keeps:
                 self.kept.append(root)
+            # Until the next event is asked for, the cores are at work on this one.
+            self.reads.ts, self.reads.is_on = root.ts, True
             yield root
+            self.reads.is_on = False
 
     def _next(self, roots: Iterator[Root]) -> Root | None:
         try:
@@ -152,7 +111,11 @@ class _Base:
         self.market = _Watched(job.open(), None, None)
         self.market.end_ms = self.market.source.end_ms
         self.market.keeps = _has_bars(self.market.source)
-        result = run_backtest(self.market, config, cores=make_cores(config.raw))
+        with self.market.reads.listening():
+            self.market.reads.is_on = True
+            cores = make_cores(config.raw)
+            self.market.reads.is_on = False
+            result = run_backtest(self.market, config, cores=cores)
         self.derived = result.derived
         self.derived_digests = [_derived_digest(item) for item in self.derived]
         self._highest: list[int] = []
@@ -168,6 +131,14 @@ class _Base:
             if item.event.ts <= ts
         ]
         return _trace(self.market.digests[:count], derived)
+
+    def modelled(self) -> int:
+        """Return how many signals were decided on ticks that a model put inside bars."""
+        ticks = [root.payload for root in self.market.kept if root.queue == TICKS]
+        if not ticks:
+            return 0
+        seqs = [item.event.tick_seq for item in self.derived if item.queue == SIGNALS]
+        return sum(isinstance(ticks[seq - 1], MarketTick) for seq in seqs if seq is not None)
 
     def seen(self, ts: int) -> dict[str, Seen]:
         """Return, by symbol, what was seen at a moment of the bar that is going."""
@@ -213,6 +184,7 @@ def check_lookahead(
         Probe(job, Alteration(ts, kind, seed, base.seen(ts)), make_cores) for ts, kind in moments
     ]
     verdict = Verdict(len({ts for ts, _ in moments}), _decision_count(base, moments))
+    verdict.reads, verdict.modelled = base.market.reads.found, base.modelled()
     for probe, trace in zip(probes, in_parallel(trace_of, probes, jobs), strict=True):
         verdict.runs += 1
         if trace != base.trace(probe.change.ts):
@@ -339,20 +311,6 @@ def _first_other(
         return None
     shared = min(len(before), len(after))
     return (before[shared], {}) if len(before) > shared else ({}, after[shared])
-
-
-def changed_fields(finding: Finding) -> list[str]:
-    """Return what changed in an event, field by field, the time it happens first."""
-    if not finding.before or not finding.after:
-        return [f"{'only' if finding.before else 'not'} in the true run"]
-    lines = []
-    if finding.before["ts"] != finding.after["ts"]:
-        lines.append(f"ts: {finding.before['ts']} became {finding.after['ts']}")
-    before, after = finding.before["payload"], finding.after["payload"]
-    for name in dict.fromkeys([*before, *after]):
-        if before.get(name) != after.get(name):
-            lines.append(f"{name}: {before.get(name)} became {after.get(name)}")
-    return lines or [f"type: {finding.before['type']} became {finding.after['type']}"]
 
 
 # --- digests ----------------------------------------------------------------------------------

@@ -6,16 +6,10 @@ import argparse
 from typing import Final
 
 from minibot.backtest.jobs import Job
-from minibot.backtest.lookahead import (
-    DECISIONS,
-    RANDOM,
-    Finding,
-    Verdict,
-    changed_fields,
-    check_lookahead,
-)
+from minibot.backtest.lookahead import DECISIONS, RANDOM, check_lookahead
 from minibot.backtest.recorded_run import RULE
 from minibot.backtest.startup import Moved, Startup, check_startup
+from minibot.backtest.verdict import MARKET, Finding, Verdict, changed_fields
 from minibot.cli.output import progress_bar, show
 from minibot.report.columns import table_lines
 from minibot.report.figures import counted, date_clock
@@ -68,6 +62,8 @@ def verdict_json(verdict: Verdict) -> dict[str, object]:
         "runs": verdict.runs,
         "differing": verdict.differing,
         "findings": [finding.to_json() for finding in verdict.findings],
+        "reads": [{"path": read.path, "ts": read.ts} for read in verdict.reads],
+        "modelled": verdict.modelled,
     }
 
 
@@ -81,15 +77,25 @@ def verdict_lines(verdict: Verdict) -> list[str]:
         lines += finding_lines(finding)
     if verdict.differing > len(verdict.findings):
         lines.append(f"and {counted(verdict.differing - len(verdict.findings), 'more run')}")
+    for path, ts in verdict.reads:
+        when = "while it was made" if ts is None else f"while it decided at {_clock(ts)}"
+        lines.append(f"a core opened {path} {when}: what it read there may be from the future")
+    if verdict.modelled:
+        lines.append(
+            f"note: {counted(verdict.modelled, 'signal')} on ticks inside bars, which are modelled "
+            "as low before high: test such a strategy on ticks"
+        )
     if verdict.is_clean:
         return [*lines, "no look-ahead: no event changed that lies before what was altered"]
-    return [*lines, f"LOOK-AHEAD: {counted(verdict.differing, 'run')} changed the past"]
+    found = [f"{counted(verdict.differing, 'run')} changed the past"] if verdict.differing else []
+    found += [f"{counted(len(verdict.reads), 'file')} read"] if verdict.reads else []
+    return [*lines, f"LOOK-AHEAD: {', '.join(found)}"]
 
 
 def finding_lines(finding: Finding) -> list[str]:
     """Return one finding in words, field by field."""
     event = finding.before or finding.after
-    who = "the market's own events" if finding.where == "market" else finding.where
+    who = "the market's own events" if finding.where == MARKET else finding.where
     return [
         f"{_clock(finding.ts)}: data after it {finding.kind}",
         f"  {who}: {event.get('type', 'event')} at {_clock(finding.event_ts)} is another",

@@ -18,8 +18,9 @@ from minibot.backtest.alteration import CUT, KINDS, REPLACE, Alteration, Seen
 from minibot.backtest.bars import BarSource
 from minibot.backtest.intrabar import Candle, Intrabar
 from minibot.backtest.jobs import Job
-from minibot.backtest.lookahead import Verdict, changed_fields, check_lookahead
+from minibot.backtest.lookahead import check_lookahead
 from minibot.backtest.sources import NOBODY, Root, Watch
+from minibot.backtest.verdict import Verdict, changed_fields
 from minibot.events.model import Bar, Draft, Event, JsonObject
 from minibot.events.order import Core
 from minibot.exchanges.embedded.frames import Frame
@@ -51,7 +52,7 @@ def test_strategy_on_bars_passes_at_every_moment_of_a_decision(job: Job) -> None
     verdict = check(job)
 
     assert verdict.is_clean
-    assert verdict.findings == []
+    assert (verdict.findings, verdict.reads, verdict.modelled) == ([], [], 0)
     assert verdict.decisions > 20
     assert verdict.runs >= verdict.moments > verdict.decisions
 
@@ -124,6 +125,43 @@ def test_strategy_that_reaches_round_its_inputs_is_caught_with_its_decision(job:
     assert finding.event_ts <= finding.ts
     assert (finding.event_ts - START_MS) % MINUTE_MS in (0, 50, 100) or finding.where != "signals"
     assert changed_fields(finding)
+
+
+@dataclass
+class Reading(Peeking):
+    """A strategy that reads the data file, where the altered data never shows."""
+
+    path: str = ""
+    at_start: bool = False
+
+    def __post_init__(self) -> None:
+        if self.at_start:
+            Path(self.path).read_text()
+
+    def step(self, queue: str, seq: int, event: Event, now: int) -> list[Draft]:
+        if not self.at_start and isinstance(event.payload, Bar):
+            Path(self.path).read_text()
+        return self.inner.step(queue, seq, event, now)
+
+
+@pytest.mark.parametrize("at_start", [False, True])
+def test_strategy_that_reads_the_data_file_is_caught_with_file_and_time(
+    job: Job, at_start: bool
+) -> None:
+    """Its decisions do not change with altered data, for it has a copy; that it reads is seen."""
+    path = job.words[0].partition(":")[2]
+
+    def make_cores(config: JsonObject) -> Mapping[str, Core]:
+        cores = fresh_cores(config)
+        cores["strategy_role"] = Reading(cores["strategy_role"], path, at_start)
+        return cores
+
+    verdict = check(job, decisions=1, random_moments=1, make_cores=make_cores)
+
+    assert verdict.differing == 0
+    assert not verdict.is_clean
+    assert {read.path for read in verdict.reads} == {path}
+    assert verdict.reads[0].ts == (None if at_start else START_MS + MINUTE_MS)
 
 
 class EarlyBars(BarSource):
