@@ -92,6 +92,7 @@ class Shard:
     open_stream: Callable[[], Stream]
     reader: Reader | None = None
     is_open: bool = False
+    is_given_up: bool = False
     due_ms: int | None = 0
     last_ns: int = 0
     lost_why: str = ""
@@ -189,10 +190,7 @@ class Recorder:
         for shard in self.shards:
             if shard.due_ms is not None and now_ms >= shard.due_ms and self._may_connect(now_ms):
                 self._connect(shard, now_ms)
-            is_silent = shard.last_ns and now_ms - shard.last_ns // 10**6 > SILENCE_MS_MAX
-            if shard.is_open and is_silent and shard.reader is not None:
-                shard.last_ns = self._clock.now_ns()  # Once; its end comes through the inbox.
-                shard.reader.abort()
+            self._watch_silence(shard, now_ms)
         while self._retries and self._retries[0][0] <= now_ms:
             self._ask_depth(self._retries.popleft()[1])
         part = self._part
@@ -204,6 +202,13 @@ class Recorder:
         elif now_ms - self._flush_ms >= FLUSH_MS:
             self._flush_ms = now_ms
             part.flush()
+
+    def _watch_silence(self, shard: Shard, now_ms: int) -> None:
+        """Give a connection up that brings nothing; that it has ended comes through the inbox."""
+        is_silent = now_ms - shard.last_ns // 10**6 > SILENCE_MS_MAX
+        if shard.is_open and is_silent and not shard.is_given_up and shard.reader is not None:
+            shard.is_given_up = True
+            shard.reader.abort()
 
     # --- connections --------------------------------------------------------------------------
 
@@ -223,22 +228,27 @@ class Recorder:
     def _on_opened(self, shard: Shard | None) -> None:
         if shard is None:
             return
-        shard.is_open = True
+        shard.is_open, shard.is_given_up = True, False
         now_ns = self._clock.now_ns()
-        if shard.lost_why:
-            self._mark(Missed(shard.last_ns, now_ns, shard.symbols, shard.lost_why))
-            self._tell(f"connected again; missed {(now_ns - shard.last_ns) / 10**9:.1f} s")
-        shard.lost_why, shard.last_ns = "", now_ns
+        self._mark_lost(shard, now_ns)
+        shard.last_ns = now_ns
         for symbol in shard.symbols:
             self._ask_depth(symbol)
+
+    def _mark_lost(self, shard: Shard, now_ns: int) -> None:
+        if shard.lost_why:
+            self._mark(Missed(shard.last_ns, now_ns, shard.symbols, shard.lost_why))
+            self._tell(f"missed {(now_ns - shard.last_ns) / 10**9:.1f} s: {shard.lost_why}")
+        shard.lost_why = ""
 
     def _on_lost(self, lost: Lost) -> None:
         shard = self._of_reader.pop(lost.connection, None)
         if shard is None:
             return
         if shard.is_open:
-            shard.lost_why = lost.why
-            self._tell(f"connection lost: {lost.why}")
+            why = "nothing came any more" if shard.is_given_up else lost.why
+            shard.lost_why = why
+            self._tell(f"connection lost: {why}")
         shard.is_open, shard.reader = False, None
         shard.due_ms = self._clock.now_ms() + shard.backoff.next().wait_ms
 
@@ -312,6 +322,8 @@ class Recorder:
         for item in self._inbox.take(0):
             if isinstance(item, Frame):
                 self._on_frame(item)
+        for shard in self.shards:
+            self._mark_lost(shard, self._clock.now_ns())
         self._courier.close(JOIN_S)
         self._part = None
         self.recording.close()
