@@ -21,7 +21,7 @@ from minibot.exchanges.base import (
     Quote,
     Snapshot,
 )
-from minibot.exchanges.top_check import TopCheck
+from minibot.exchanges.top_check import MISMATCHES_MAX, TopCheck
 
 INTERVAL: Final = "interval"
 RESYNC: Final = "resync"
@@ -31,8 +31,6 @@ RETRY_MS_MIN: Final = 250
 RETRY_MS_MAX: Final = 60_000
 # A fresh snapshot of the same market is worth its weight at most this often.
 REFRESH_MS: Final = 60_000
-# Real recordings show single disagreements (2 in 6,492); a wrong book disagrees every time.
-MISMATCHES_MAX: Final = 5
 
 
 class Change(NamedTuple):

@@ -14,9 +14,9 @@ from minibot.events.model import Bar, Instrument, MarketTick, Payload
 from minibot.exchanges.base import Diff, Quote, Snapshot, Trade
 from minibot.exchanges.binance.book import BookKeeper
 from minibot.exchanges.binance.messages import parse_frame, parse_snapshot
-from minibot.exchanges.top_check import TopCheck
+from minibot.exchanges.top_check import MISMATCHES_MAX, TopCheck
 from minibot.exchanges.units import units
-from minibot.market.depth import MISMATCHES_MAX, SymbolDepth
+from minibot.market.depth import SymbolDepth
 from minibot.market.feed import DATA, INVALID, OTHER, SHUTDOWN, UNREADABLE, Feed, HoleWanted
 from minibot.market.lanes import SETTLE_MS
 from minibot.market.symbol import FeedConfig

@@ -51,11 +51,9 @@ from minibot.exchanges.tapes.lines import (
     symbol_of_snapshot,
 )
 from minibot.exchanges.tapes.survey import Survey
-from minibot.exchanges.top_check import TopCheck
+from minibot.exchanges.top_check import MISMATCHES_MAX, TopCheck
 from minibot.kernel.errors import Refusal
 
-# As the market role has it: real recordings show single disagreements, a wrong book goes on.
-MISMATCHES_MAX: Final = 5
 SNAPSHOT_LEVELS: Final = 1000
 
 
