@@ -15,6 +15,7 @@ from minibot.kernel.errors import ConfigError
 SECTIONS: Final = ("risk", "strategy")
 # Keys of risk that say when to take a gain, not how much may be lost.
 NO_LIMITS: Final = frozenset(("signal_exit", "take_profit_atr_mult"))
+OWN: Final = "strategy.parameters."
 POINTS_MAX: Final = 1_000_000
 PARTS: Final = (2, 3)
 
@@ -56,6 +57,9 @@ def _own(key: str, profile: JsonObject) -> Any:
             f"--vary: {key}: no search may touch this.",
             [f"allowed: keys of {' and '.join(SECTIONS)}; fees, money and fills are what they are"],
         )
+    if key.startswith(OWN) and name.count(".") == 1:
+        # What an own strategy declares has a value of its own where the profile names none.
+        return profile[section].get("parameters", {}).get(key.removeprefix(OWN))
     node: Any = profile[section]
     for part in name.split("."):
         if not isinstance(node, dict) or part not in node:

@@ -27,7 +27,8 @@ from minibot.backtest.sweep import Row, run_row
 from minibot.backtest.workers import Workers
 from minibot.events.model import JsonObject
 from minibot.kernel import canonical
-from minibot.kernel.errors import Refusal
+from minibot.kernel.errors import ConfigError, Refusal, RunStop
+from minibot.replay.lockstep import fresh_cores
 
 SCHEMA: Final = "minibot.optimise"
 OPTIMISE_FILE: Final = "optimise.json"
@@ -123,6 +124,21 @@ def windows_of(job: Job, count: int, train_ratio: int) -> list[Window]:
         )
         for at in range(count)
     ]
+
+
+def judge(job: Job, ranges: Sequence[Range]) -> None:
+    """See that the profile and its strategy take both ends of every range.
+
+    Raises:
+        ConfigError: They do not.
+    """
+    for each in ranges:
+        for place in (0, -1):
+            text = each.set(place)
+            try:
+                fresh_cores(job.changed(text).config.raw)
+            except RunStop as error:
+                raise ConfigError(f"--vary: {text}: refused.", [error.detail]) from error
 
 
 def walk_forward(

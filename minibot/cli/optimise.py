@@ -17,6 +17,7 @@ from minibot.backtest.walk_forward import (
     SUMMED,
     Found,
     in_sample,
+    judge,
     optimise_document,
     out_of_sample,
     parts_company,
@@ -99,6 +100,7 @@ def run(arguments: argparse.Namespace) -> int:
     span = parse_span(arguments.timerange) if arguments.timerange else ALL
     job = Job(tuple(words), config.raw, span=span)
     ranges = [parse_range(text, config.raw) for text in arguments.vary]
+    judge(job, ranges)
     windows = windows_of(job, arguments.windows, arguments.train)
     with progress_bar("walking forward") as show_progress:
         found = walk_forward(

@@ -19,6 +19,7 @@ from minibot.backtest.walk_forward import (
     Found,
     Window,
     in_sample,
+    judge,
     optimise_document,
     parts_company,
     walk_forward,
@@ -241,6 +242,20 @@ def test_search_may_not_touch_fees_money_or_what_is_not_there(text: str) -> None
     """Nobody optimises the costs away."""
     with pytest.raises(ConfigError):
         parse_range(text, PROFILE)
+
+
+def test_search_of_an_own_strategys_parameters_needs_no_value_in_the_profile() -> None:
+    """They have values of their own; whether the strategy knows them, it says itself."""
+    assert parse_range("strategy.parameters.bars=3:5", PROFILE).values == ("3", "4", "5")
+
+
+def test_range_that_the_profile_does_not_take_is_refused_before_the_search(job: Job) -> None:
+    """Both ends are tried."""
+    judge(job, [parse_range("strategy.rsi_period=5:30", PROFILE)])
+
+    for text in ("strategy.rsi_period=0:5", "strategy.ema_fast=5:300"):
+        with pytest.raises(ConfigError):
+            judge(job, [parse_range(text, PROFILE)])
 
 
 def test_windows_judge_on_the_time_after_the_one_they_search_on(job: Job) -> None:
