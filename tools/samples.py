@@ -195,7 +195,9 @@ def _zip(name: str, data: bytes) -> bytes:
     """Return a zip that is not packed: packing differs between versions of zlib."""
     body = io.BytesIO()
     with zipfile.ZipFile(body, "w", zipfile.ZIP_STORED) as archive:
-        archive.writestr(zipfile.ZipInfo(name), data)
+        info = zipfile.ZipInfo(name)
+        info.create_system = 3  # The same on every system, as everything here.
+        archive.writestr(info, data)
     return body.getvalue()
 
 
@@ -208,10 +210,13 @@ def _columns(rows: bytes) -> bytes:
 
 def sums(folder: Path) -> bytes:
     """Return the list of sha256 of all files in a folder of fixtures, as `sha256sum` writes it."""
-    paths = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != SUMS)
+    names = sorted(  # As text: paths compare otherwise on a system that ignores case.
+        path.relative_to(PROJECT).as_posix()
+        for path in folder.rglob("*")
+        if path.is_file() and path.name != SUMS
+    )
     return _lines(
-        f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.relative_to(PROJECT).as_posix()}"
-        for path in paths
+        f"{hashlib.sha256((PROJECT / name).read_bytes()).hexdigest()}  {name}" for name in names
     )
 
 
