@@ -48,6 +48,7 @@ STRATEGIES: Final = (
 """Not what loads and judges the files of other people's strategies: it looks into classes."""
 EVENTS: Final = (
     "exact_tick",
+    "finishing",
     "ids",
     "ledger",
     "lots",
@@ -57,7 +58,11 @@ EVENTS: Final = (
     "performance",
     "portfolio",
 )
-OTHERS: Final = ("minibot/backtest/tick_rows.py", "minibot/replay/lockstep.py")
+OTHERS: Final = (
+    "minibot/backtest/tick_rows.py",
+    "minibot/replay/decisions.py",
+    "minibot/replay/lockstep.py",
+)
 INTERPRETED: Final = frozenset({"__init__.py", "role.py"})
 # One rounding for each operation, as in the interpreter: no fused multiply and add.
 FLAGS: Final = ("-ffp-contract=off",)

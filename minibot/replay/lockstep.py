@@ -16,8 +16,9 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Final, final
 
 from minibot.events.exact_tick import ExactTick
+from minibot.events.finishing import finish_of
 from minibot.events.model import Draft, Event, JsonObject
-from minibot.events.order import CONTROL, TICKS, Core, finish_of
+from minibot.events.order import CONTROL, TICKS, Core
 from minibot.events.roles import Roles
 from minibot.execution.paper_executor_nore_v1 import PaperExecutorNoreV1
 from minibot.replay.engine import CORE_ROLES, core_of
