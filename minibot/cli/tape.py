@@ -235,9 +235,14 @@ def _target(arguments: argparse.Namespace) -> Path:
 
 
 def _bounds(paths: Sequence[Path]) -> Span:
+    """Return the span of a tape, up to where it is damaged: what is before can be cut out."""
     first_ns = last_ns = 0
-    for line in chained(paths):
-        first_ns, last_ns = first_ns or line.at_ns, max(last_ns, line.at_ns)
+    try:
+        for line in chained(paths):
+            first_ns, last_ns = first_ns or line.at_ns, max(last_ns, line.at_ns)
+    except Refusal:
+        if not first_ns:
+            raise
     return Span("tape", first_ns // 10**6, last_ns // 10**6, UTC, "UTC")
 
 

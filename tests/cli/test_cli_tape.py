@@ -107,6 +107,18 @@ def test_cut_takes_the_span_that_was_asked_for(
     assert found["checks"]["BTCUSDT"]["top_checks"] > 10
 
 
+def test_what_is_before_the_damage_can_be_cut_out(tape: Path, tmp_path: Path, capsys: Run) -> None:
+    """And what is not is refused, with nothing left behind."""
+    short, out = tmp_path / "short.gz", tmp_path / "out.gz"
+    short.write_bytes(tape.read_bytes()[: tape.stat().st_size // 2])
+
+    assert said(capsys, "cut", short, "--to", "+8s", "--out", out)[0] == 0
+    assert said(capsys, "check", out)[1]["span_s"] == pytest.approx(8, abs=0.25)
+    out.unlink()
+    assert "cut short after line" in refused(capsys, "cut", short, "--out", out)
+    assert list(tmp_path.iterdir()) == [short]
+
+
 def test_merge_of_a_tape_with_its_cut_is_the_tape(tape: Path, tmp_path: Path, capsys: Run) -> None:
     """What both have is written once."""
     cut, merged = tmp_path / "cut.gz", tmp_path / "merged.gz"
