@@ -20,7 +20,7 @@ from minibot.exchanges.tapes.findings import DAMAGED, SUM, TOLD_MAX, Finding
 from minibot.exchanges.tapes.lines import Line, tape_lines
 from minibot.exchanges.tapes.survey import Survey
 from minibot.kernel.errors import Refusal
-from minibot.kernel.files import hash_file, put_atomic
+from minibot.kernel.files import hash_file, put_atomic, remove_temps
 from minibot.replay.moments import Span
 from minibot.report.figures import counted, listed
 
@@ -219,7 +219,11 @@ def _merge(arguments: argparse.Namespace) -> int:
 
 
 def _put(out: Path, lines: Iterable[Line], count: Any) -> None:
-    put_atomic(out, packed(lines))
+    try:
+        put_atomic(out, packed(lines))
+    except Refusal:
+        remove_temps(out)  # The source was damaged on the way.
+        raise
     if not count():
         out.unlink()
         raise Refusal(f"{out}: not a line was left to write.", "See: minibot tape info FILE")
