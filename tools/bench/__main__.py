@@ -38,6 +38,7 @@ def parser() -> argparse.ArgumentParser:
     of_backtest.add_argument("--only", nargs="+", metavar="ID", choices=list(backtest.MEASURES))
     of_backtest.add_argument("--full", action="store_true", help="ten million ticks as well")
     of_backtest.add_argument("--core", type=int, default=1, help="pin every case to this core")
+    of_backtest.add_argument("--run", type=Path, help="a recorded run for B6 (a golden run)")
     for bench in (of_journal, of_backtest):
         bench.add_argument("--peers", action="store_true", help="the peers too, set up on demand")
         bench.add_argument("--repeats", type=int, default=5, help="repetitions of each case")
@@ -57,6 +58,7 @@ def _measures(arguments: argparse.Namespace) -> list[tuple[str, Callable[[], lis
             is_full=arguments.full,
             folder=arguments.folder.resolve(),
             core=arguments.core,
+            run=None if arguments.run is None else arguments.run.resolve(),
         )
         ids = arguments.only or list(backtest.MEASURES)
         return [(id_, partial(backtest.MEASURES[id_], history)) for id_ in ids]

@@ -38,6 +38,7 @@ class Plan:
         is_full: Ten million ticks as well as one.
         folder: Where the market for the peers stands.
         core: That everything is pinned to.
+        run: A recorded run for B6; without one, the kept recording.
     """
 
     has_peers: bool
@@ -45,6 +46,7 @@ class Plan:
     is_full: bool
     folder: Path
     core: int = 1
+    run: Path | None = None
     _cases: dict[tuple[str, int, bool], list[dict[str, Any]]] | None = None
     _peers: dict[str, backtest_peers.Outcome] | None = None
 
@@ -198,7 +200,7 @@ def b5(plan: Plan) -> list[Measure]:
 
 def b6(plan: Plan) -> list[Measure]:
     """Replay with full comparison on two cores."""
-    return backtest_replay.replay(plan.repeats)
+    return backtest_replay.replay(plan.repeats, plan.run)
 
 
 def b7(plan: Plan) -> list[Measure]:

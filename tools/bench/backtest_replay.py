@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import time
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Final
 
+from minibot.replay.recorded import Recorded
 from tools.bench.frame import Limit, Measure, median
 from tools.bench.machine import PROJECT
 from tools.golden.fixture import golden_runs
 
 NIGHT_EVENTS: Final = 25_000_000
+CORES: Final = 2
+VAR: Final = PROJECT / "var"
 SAMPLE: Final = "sample_run"
 ROLES: Final = ("strategy_role", "risk_role", "execution_role")
 STEP_S_MAX: Final = 600.0
@@ -32,39 +35,40 @@ print(time.perf_counter() - began)
 """
 
 
-def replay(repeats: int) -> list[Measure]:
-    """Return how long a night of 25 million ticks would take, from the kept recording's replay."""
-    run = next(run for run in golden_runs() if run.name == SAMPLE)
-    run_dir = run.unpack(PROJECT / "var")
-    alone = [_timed(["--role", "strategy_role"], run_dir) for _ in range(repeats)]
-    empty = min(_timed(["--help"], None) for _ in range(repeats))
-    both = [_side_by_side(run_dir) for _ in range(repeats)]
-    ticks = run.inputs / len(ROLES)
-    scaled = (median(both) - empty) / ticks * NIGHT_EVENTS
+def replay(repeats: int, run: Path | None) -> list[Measure]:
+    """Return how long a night of 25 million ticks would take on two cores, from a run's replay.
+
+    Args:
+        repeats: Of each role's replay.
+        run: A recorded run; the larger the better. The kept recording without one.
+    """
+    run_dir = run or next(one for one in golden_runs() if one.name == SAMPLE).unpack(VAR)
+    ticks = Recorded.open(run_dir).lines("market_ticks").reader.head().lines
+    start_s = min(_cpu_s(["--help"], None) for _ in range(repeats))
+    samples = {
+        f"{role} alone, CPU s": [_cpu_s(["--role", role], run_dir) for _ in range(repeats)]
+        for role in ROLES
+    }
+    whole = sum(median(values) - start_s for values in samples.values())
+    scaled = whole / ticks * NIGHT_EVENTS / CORES
     notes = [
-        f"scaled from {ticks:,.0f} ticks of {SAMPLE} ({median(both):.2f} s, {empty:.2f} s of it"
-        " start-up); one process for each role, on all cores together"
+        f"scaled from the CPU time of {run_dir.name}'s {ticks:,} ticks, less {start_s:.2f} s of"
+        " start-up each; the roles are independent, so two cores take half of it"
     ]
-    samples = {"three roles side by side, s": both, "strategy alone, s": alone}
     name = "replay with full comparison, 25 million ticks, two cores"
     return [Measure("B6", name, scaled, "s", Limit(300, 60, is_most=True), samples, notes=notes)]
 
 
-def _side_by_side(run_dir: Path) -> float:
-    began = time.perf_counter()
-    with ThreadPoolExecutor(len(ROLES)) as pool:
-        list(pool.map(lambda role: _timed(["--role", role], run_dir), ROLES))
-    return time.perf_counter() - began
-
-
-def _timed(words: list[str], run_dir: Path | None) -> float:
+def _cpu_s(words: list[str], run_dir: Path | None) -> float:
     argv = [sys.executable, "-m", "minibot", "replay", *words]
     argv += [] if run_dir is None else [str(run_dir)]
-    began = time.perf_counter()
+    before = os.times()
     done = subprocess.run(argv, cwd=PROJECT, capture_output=True, timeout=STEP_S_MAX, check=False)
+    after = os.times()
     if done.returncode != 0:
         raise OSError(f"{' '.join(argv[2:])}: {done.stdout.decode()[-500:]}")
-    return time.perf_counter() - began
+    user = after.children_user - before.children_user
+    return user + after.children_system - before.children_system
 
 
 def restore(repeats: int, folder: Path) -> list[Measure]:
