@@ -9,7 +9,6 @@ anew. Reads a damaged run as far as its bytes can be understood; repairs nothing
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -20,6 +19,7 @@ from typing import Any, Final
 from minibot.events.ids import position_id
 from minibot.events.model import Event, JsonObject
 from minibot.events.order import Core, LoggedStep
+from minibot.kernel import canonical
 from minibot.kernel.errors import RunStop
 from minibot.kernel.line import JSON_AT, PREFIX
 from minibot.kernel.queue import INBOX, open_reader, queue_folder
@@ -182,10 +182,9 @@ class Raw:
     def event(self) -> JsonObject:
         """Return the envelope; empty where it cannot be read."""
         try:
-            found = json.loads(self.json)
-        except ValueError:
+            return canonical.decode(self.json)
+        except canonical.CanonicalError:
             return {}
-        return found if isinstance(found, dict) else {}
 
 
 def raw_lines(recorded: Recorded, queue: str) -> Iterator[Raw]:
@@ -247,7 +246,7 @@ class EventGraph:
         fills = []
         made = self._made["fills"]
         for raw in self._found["fills"]:
-            was = json.loads(made[raw.seq - 1].json) if raw.seq <= len(made) else {}
+            was = canonical.decode(made[raw.seq - 1].json) if raw.seq <= len(made) else {}
             fills.append(was if was.get("id") in self.graph.changes else raw.event())
         return fills
 
@@ -285,7 +284,7 @@ class EventGraph:
         for raw in found:
             made = all_made[raw.seq - 1] if raw.seq <= len(all_made) else None
             stands = raw.event()
-            was = stands if made is None else json.loads(made.json)
+            was = stands if made is None else canonical.decode(made.json)
             fields = differing_fields(was, stands)
             # A damaged or forged id is nobody's: then the event goes by the id it was made with.
             said = stands if raw.is_whole and set(fields) != {"id"} else was
@@ -301,7 +300,9 @@ class EventGraph:
             if made is not None and fields:
                 self._differences.append(_Apart(key, queue, raw.seq, made, fields))
         for seq, made in enumerate(all_made[len(found) :], len(found) + 1):
-            self.graph.notes.append(f"{queue}:{seq} is missing: {json.loads(made.json)['id']}")
+            self.graph.notes.append(
+                f"{queue}:{seq} is missing: {canonical.decode(made.json)['id']}"
+            )
 
     def _judge_differences(self) -> None:
         """Tell what was changed from what only comes out otherwise because of it.

@@ -117,30 +117,35 @@ def prove(
     count = Counting(recorded, roles, progress)
     results: list[RoleReplay] = []
     books: tuple[Bookkeeper, RoleReplay] | None = None
-    broken: Broken | None = None
+    breaks: list[Broken] = []
     for name in roles:
         result = RoleReplay(name)
         results.append(result)
         try:
             keeper = _replay(recorded, condition, window, count, result)
         except (RunStop, LineError) as error:
-            found = _broken(result, error)
-            # What every role can prove ends where the first of them broke off.
-            broken = found if broken is None or found.clock < broken.clock else broken
+            breaks.append(_broken(result, error))
             continue
         if keeper is not None and result.difference is None:
             books = keeper, result
-    replay = Replay(recorded.manifest.run_id, tuple(results), is_stopped(recorded))
     ledger = figures = None
-    if books is not None and broken is None:
-        keeper, result = books
-        is_ended = window.is_whole and condition.state == SEALED
+    if books is not None and not breaks:
         try:
-            ledger = keeper.ledger(window, result)
-            figures = keeper.figures() if is_ended else None
+            ledger, figures = _kept(*books, window, condition)
         except (RunStop, LineError) as error:
-            broken = _broken(result, error)
+            breaks.append(_broken(books[1], error))
+    # What every role can prove ends where the first of them broke off.
+    broken = min(breaks, key=lambda one: one.clock, default=None)
+    replay = Replay(recorded.manifest.run_id, tuple(results), is_stopped(recorded))
     return Proof(replay, condition, window, ledger, figures, broken)
+
+
+def _kept(
+    keeper: Bookkeeper, result: RoleReplay, window: Window, condition: Condition
+) -> tuple[LedgerReplay, FiguresReplay | None]:
+    """Compare the books, and of a run that ended as planned its figures."""
+    is_ended = window.is_whole and condition.state == SEALED
+    return keeper.ledger(window, result), keeper.figures() if is_ended else None
 
 
 def _replay(

@@ -206,3 +206,31 @@ def test_run_that_was_interrupted_gets_its_hourly_states_when_it_is_recovered(
     said = verb(var_dir, "replay")
     assert said.code == 0, said.out
     assert "1 hourly state equal" in said.out
+
+
+@pytest.mark.row("D-51", "D-52")
+def test_run_that_was_stopped_is_identical_with_its_books(stopped_run: ShortRun) -> None:
+    """A STOP closes nothing: what was still open stands as a lot in the last hourly state."""
+    said = verb(stopped_run.var, "replay", "--json")
+
+    assert said.code == 0, said.out
+    assert said.document["state"] == "stopped"
+    ledger = said.document["ledger"]
+    assert ledger["recorded"]
+    assert ledger["identical"]
+    assert ledger["hourly_states"] == 1
+    assert verb(stopped_run.var, "replay", "--graph").code == 0
+
+
+def test_second_of_a_run_that_is_still_going_can_be_asked(
+    short_run: ShortRun, var_dir: Path
+) -> None:
+    """Nobody has to wait for the morning to ask why."""
+    (var_dir / "runs").mkdir()
+    in_var(short_run, var_dir)
+
+    with filelock.FileLock(str(var_dir / "run.lock")):
+        said = verb(var_dir, "explain", "--at", "18:00:30")
+
+    assert said.code == 0, said.err
+    assert "BTCUSDT: " in said.out
