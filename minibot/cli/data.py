@@ -88,7 +88,7 @@ def _check(arguments: argparse.Namespace) -> int:
                     raise
                 refusals.append(refusal.message)
     refused = [report for report in reports if report.refused(treatment)]
-    lines = [line for report in reports for line in report.lines()]
+    lines = [line for report in reports for line in report.lines(shown_path(report.path))]
     lines += [f"{text}\n  cannot be read" for text in refusals]
     if refused or refusals:
         count = len(refused) + len(refusals)
@@ -129,9 +129,14 @@ def _convert(arguments: argparse.Namespace) -> int:
         show_json([each.to_json() for each in written])
         return FINE
     for each in written:
-        print("\n".join(each.report.lines()))
+        print("\n".join(each.report.lines(_shown(each.report.path))))
         print(f"  written: {shown_path(each.path)}, sha256 {each.sha256}")
     return FINE
+
+
+def _shown(path: Path) -> str:
+    """Return a path as it is shortest; the word of a run or a tape as it is."""
+    return shown_path(path) if path.exists() else str(path)
 
 
 def _ticks(word: str, arguments: argparse.Namespace) -> Ticks:

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-from minibot.cli.output import show
+from minibot.cli.output import show, shown_path
 from minibot.cli.selection import add_profile, var_of
 from minibot.data.download import Download, Fetched, Wanted
 from minibot.data.patience import MachineClock, Patience
@@ -139,5 +139,5 @@ def lines(fetched: Fetched) -> list[str]:
         f"  not to be had yet: {clock_text(first)} .. {clock_text(end // 1000 * 1000)}"
         for first, end in fetched.missing
     ]
-    said.append(f"  in {fetched.folder}")
+    said.append(f"  in {shown_path(fetched.folder)}")
     return said

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 from typing import Any
 
-from minibot.cli.output import show
+from minibot.cli.output import show, shown_path
 from minibot.cli.selection import var_of
 from minibot.data.kline import bars_between
 from minibot.data.store import Series, all_series
 from minibot.data.treatment import clock_text
 from minibot.kernel.errors import Refusal
+from minibot.report.columns import table_lines
+from minibot.report.figures import date_clock
 
 HELP = "list downloaded data: series, span, rows; --gaps names what is missing; --verify hashes it"
 EXAMPLE = "minibot list-data --gaps"
@@ -28,19 +31,13 @@ def run(arguments: argparse.Namespace) -> int:
     """List; 1 when a file is not what the manifest says."""
     root = var_of(arguments).root / "data"
     documents: list[dict[str, Any]] = []
-    lines: list[str] = []
-    code = 0
     for series in all_series(root):
-        document = facts(series)
-        if arguments.verify:
-            document["changed"] = series.changed()
-            code = 1 if document["changed"] else code
-        documents.append(document)
-        lines += _lines(document, is_with_gaps=arguments.gaps)
+        changed = series.changed() if arguments.verify else []
+        documents.append({**facts(series), "changed": changed})
     if not documents:
         raise Refusal(f"nothing has been downloaded into {root}.", "See: minibot download-data")
-    show(arguments, documents, lines)
-    return code
+    show(arguments, documents, _lines(documents, is_with_gaps=arguments.gaps))
+    return 1 if any(document["changed"] for document in documents) else 0
 
 
 def facts(series: Series) -> dict[str, Any]:
@@ -65,24 +62,37 @@ def facts(series: Series) -> dict[str, Any]:
     }
 
 
-def _lines(document: dict[str, Any], *, is_with_gaps: bool) -> list[str]:
-    span = f"{clock_text(document['first_ts'])} .. {clock_text(document['end_ts'])}"
-    said = [
-        f"{document['venue']:<8} {document['symbol']:<10} {document['interval']:<4} "
-        f"{document['rows']:>9} rows  {span}  {document['files']} files, "
-        f"{document['bars_missing']} bars missing, {document['zero_volume']} without volume"
+def _lines(documents: list[dict[str, Any]], *, is_with_gaps: bool) -> list[str]:
+    rows = [
+        [
+            *(document["venue"], document["symbol"], document["interval"]),
+            *(f"{document['rows']:,}", date_clock(document["first_ts"])[:16]),
+            *(date_clock(document["end_ts"])[:16], str(document["bars_missing"])),
+            *(str(document["zero_volume"]), str(document["files"])),
+        ]
+        for document in documents
     ]
+    head = ("venue", "symbol", "bars", "rows", "from (UTC)", "to", "missing", "quiet", "files")
+    said = table_lines(head, rows, "nothing", texts=(0, 1, 2))
+    for document in documents:
+        said += _trouble(document, is_with_gaps=is_with_gaps)
+    return said
+
+
+def _trouble(document: dict[str, Any], *, is_with_gaps: bool) -> list[str]:
+    name = f"{document['symbol']} {document['interval']}"
+    said = []
     if is_with_gaps:
         said += [
-            f"  missing  {clock_text(first)} .. {clock_text(end)}"
+            f"  {name}: missing {clock_text(first)} .. {clock_text(end)}"
             for first, end in document["spans_missing"]
         ]
         said += [
-            f"  missing  {gaps} bars in {name}; minibot data check "
-            f"{document['folder']}/{name} says where"
-            for name, gaps in document["files_with_gaps"].items()
+            f"  {name}: {gaps} bars missing in {file}; where: minibot data check "
+            f"{shown_path(Path(document['folder']) / file)}"
+            for file, gaps in document["files_with_gaps"].items()
         ]
     said += [
-        f"  CHANGED  {name}: not what the manifest says" for name in document.get("changed", ())
+        f"  {name}: CHANGED {file}: not what the manifest says" for file in document["changed"]
     ]
     return said

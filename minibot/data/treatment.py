@@ -178,12 +178,15 @@ class DataReport:
             "troubles": troubles,
         }
 
-    def lines(self) -> list[str]:
-        """Return the report for a person."""
+    def lines(self, path: str | None = None) -> list[str]:
+        """Return the report for a person, under another name of the file where one is given."""
         span = f"{clock_text(self.first_ts)} .. {clock_text(self.end_ts)}" if self.rows else "-"
         what = f"{self.symbol} {self.interval}".strip()
         steps = f"steps {self.price_increment or '-'} / {self.qty_increment or '-'}"
-        said = [f"{self.path}: {self.kind} {what}, {self.rows} rows, {span}, {steps}"]
+        said = [
+            f"{self.path if path is None else path}:",
+            f"  {self.kind} {what}, {self.rows} rows, {span}, {steps}",
+        ]
         for code in MEANINGS:
             trouble = self.troubles.get(code)
             if trouble is None:

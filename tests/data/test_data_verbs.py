@@ -167,8 +167,8 @@ def test_list_data_names_gaps_and_changed_files(tmp_path: Path) -> None:
     verified = verb(tmp_path, "list-data", "--verify", "--json")
 
     assert plain.code == 0
-    assert "24 bars missing" in plain.out
-    assert "missing  2025-01-02 00:00:00 .. 2025-01-03 00:00:00" in plain.out
+    assert " 24 " in plain.out
+    assert "missing 2025-01-02 00:00:00 .. 2025-01-03 00:00:00" in plain.out
     assert verified.code == 1
     assert verified.document[0]["changed"] == [path.name]
 
