@@ -39,6 +39,7 @@ from minibot.kernel.errors import ConfigError, MinibotError, RunStop
 from minibot.runtime import own_source
 from minibot.runtime.config import load_config
 from minibot.strategies import chosen, decision
+from minibot.strategies.allowed import safe_builtins, sum_in_order
 from minibot.strategies.bars import BarSeries, ClosedBar
 from minibot.strategies.core import core_from_config, core_from_state
 from minibot.strategies.keeping import kept, put_back
@@ -214,6 +215,7 @@ def test_sum_adds_from_left_to_right_on_every_python(tmp_path: Path) -> None:
     (decision,) = Trial(written(tmp_path, body)).trades([100.0])
 
     assert decision.reason == "HOLD: 0.9999999999999999"
+    assert safe_builtins()["sum"] is sum_in_order
 
 
 @pytest.mark.parametrize(
