@@ -37,7 +37,7 @@ class Proving:
         found = []
         for name, process in self._processes.items():
             said, complaint = process.communicate()
-            found.append(_verdict(name, process.returncode, said, complaint))
+            found.append(verdict_of(name, process.returncode, said, complaint))
         return found
 
     def kill(self) -> None:
@@ -59,7 +59,8 @@ def _start(name: str, run: str) -> subprocess.Popen[str]:
     )
 
 
-def _verdict(name: str, code: int, said: str, complaint: str) -> Verdict:
+def verdict_of(name: str, code: int, said: str, complaint: str) -> Verdict:
+    """Return what a check said: its exit code, its JSON document, and what it complained of."""
     try:
         document = json.loads(said)
     except ValueError:
@@ -76,5 +77,18 @@ def _verdict(name: str, code: int, said: str, complaint: str) -> Verdict:
     verdict = "identical" if document["identical"] else "DIFFERENT"
     events = sum(sum(role["outputs"].values()) for role in document["roles"])
     text = f"{verdict}, {counted(events, 'decision event')}, digest {document['digest'][:16]}"
-    lines = difference["lines"] if difference else []
+    lines = difference["lines"] if difference else _why_not_identical(document)
     return Verdict(name, code == 0, text, document, tuple(map(plain_text, lines)))
+
+
+def _why_not_identical(document: dict[str, Any]) -> list[str]:
+    """Return what else than a decision stands in the way; nothing where all is equal."""
+    broken, ledger, figures = (document.get(name) for name in ("broken", "ledger", "figures"))
+    lines = []
+    if broken:
+        lines.append(f"broken off: {broken['role']}: {broken['reason_code']}: {broken['detail']}")
+    if ledger and ledger["difference"]:
+        lines.append(f"ledger: {ledger['difference']}")
+    for name, values in ((figures or {}).get("differing") or {}).items():
+        lines.append(f"{name}: replay {values['replay']!r}, recorded {values['recorded']!r}")
+    return lines[:FINDINGS_SHOWN]
