@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import threading
+from collections.abc import Generator
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
+import psutil
 import pytest
 
 from minibot.backtest.assumptions import night_assumption, run_band
@@ -54,6 +57,27 @@ def test_results_come_in_the_order_of_the_tasks_from_two_processes() -> None:
         assert list(workers.results(double, range(9))) == [2 * number for number in range(9)]
         with pytest.raises(RunStop, match="thirteen"):
             list(workers.results(double, [1, 13, 2]))
+
+
+def stuck(number: int) -> int:
+    if number:
+        threading.Event().wait()
+    return number
+
+
+def test_workers_that_are_left_in_the_middle_of_a_task_are_ended() -> None:
+    """Who stops asking, as on Ctrl-C, leaves nobody at work for nobody."""
+    results = in_parallel(stuck, [0, 1, 2, 3], 2)
+    assert next(results) == 0
+    # Python's own tracker of resources stays, for whoever comes next.
+    children = psutil.Process().children(recursive=True)
+    workers = [each for each in children if "resource_tracker" not in " ".join(each.cmdline())]
+
+    assert isinstance(results, Generator)
+    results.close()
+
+    _, alive = psutil.wait_procs(workers, timeout=20)
+    assert alive == []
 
 
 def test_one_process_needs_no_other() -> None:

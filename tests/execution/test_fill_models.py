@@ -122,6 +122,21 @@ def test_queue_ahead_at_the_touch_is_consumed_before_the_order_fills() -> None:
     assert second.qty == "1.000"
 
 
+def test_queue_and_book_outlive_a_restart() -> None:
+    """Five are ahead before and after; the book still says who stands at a price below."""
+    desk = executor("queue")
+    book(desk, [("99.99", "5"), ("99.95", "3")], [("100.01", "1")])
+    limit(desk, "BUY", "99.99", "2")
+    desk.tick(bid_qty="5")
+    desk.restarted()
+
+    assert fills(trade(desk, "99.99", "5")) == []
+    limit(desk, "BUY", "99.95", "1")
+    desk.tick()
+    desk.restarted()
+    assert [fill.qty for fill in fills(trade(desk, "99.95", "6"))] == ["2.000", "1.000"]
+
+
 def test_queue_behind_the_touch_is_what_the_recorded_book_displays() -> None:
     """Three stand two levels down; nobody stands between two levels that are displayed."""
     desk = executor("queue")
