@@ -57,7 +57,7 @@ class EmaCross(Strategy):
         if is_above == self.is_above:
             return None
         self.is_above = is_above
-        checks = (check("fast", f"{fast:.2f}", f"{'>' if is_above else '<='} {slow:.2f}"),)
+        checks = (check("fast", f"{fast:.8f}", f"{'>' if is_above else '<='} {slow:.8f}"),)
         if is_above:
             return None if view.is_long else buy("the fast average came above the slow one", checks)
         return sell("the fast average fell below the slow one", checks) if view.is_long else None
