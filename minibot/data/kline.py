@@ -43,8 +43,8 @@ def kline_of(cells: Cells | BadRow) -> tuple[Kline, str] | BadRow:
     if closed is None or closed[1] != opened[1]:
         return BadRow(f"has no close time but {cells[6][:40]!r}")
     try:
-        open_, high, low, close, volume = map(_units, cells[1:6])
-        quote, taker, taker_quote = (_units(cells[index] or "0") for index in (7, 9, 10))
+        open_, high, low, close, volume = map(units_of, cells[1:6])
+        quote, taker, taker_quote = (units_of(cells[index] or "0") for index in (7, 9, 10))
         trades = int(cells[8] or "0")
     except ValueError as error:
         return BadRow(f"has no number ({error})")
@@ -57,14 +57,14 @@ def kline_of(cells: Cells | BadRow) -> tuple[Kline, str] | BadRow:
     )
 
 
-def _units(text: str) -> int:
+def units_of(text: str) -> int:
     """Return a decimal string in units of 10**-8; a minus is taken, to be told apart later."""
     whole, point, places = text.partition(".")
     count = len(places)
     if whole.isdigit() and count <= PLACES and (places.isdigit() or not point) and text.isascii():
         return int(whole + places) * POWERS[PLACES - count]
     if text[:1] == "-" and text[1:2] != "-":
-        return -_units(text[1:])
+        return -units_of(text[1:])
     if not whole.isdigit() or not places.isdigit() or not text.isascii():
         raise ValueError(f"{text[:40]!r}")
     return to_units(text)  # Finer than eight places, if only by zeros.

@@ -15,7 +15,7 @@ from operator import lt
 from pathlib import Path
 from typing import Final
 
-from minibot.data.kline import increment
+from minibot.data.kline import increment, units_of
 from minibot.data.klines import symbol_of
 from minibot.data.treatment import (
     DAMAGED,
@@ -51,8 +51,12 @@ AMOUNTS: Final = frozenset({"price", "qty", "bid", "bid_qty", "ask", "ask_qty"})
 
 # Where id, price, quantity, time and "the buyer was the maker" stand, by the number of columns.
 _LAYOUTS: Final = {7: (0, 1, 2, 4, 5), 8: (0, 1, 2, 5, 6)}
-_TRUE: Final = frozenset({b"True", b"true", b"TRUE"})
-_FALSE: Final = frozenset({b"False", b"false", b"FALSE"})
+# What "the buyer was the maker" says: the taker sold where it is true.
+_TAKER_BUYS: Final = IS_TRADE | HAS_EXCHANGE_TS
+_FLAGS: Final = {
+    **dict.fromkeys(("True", "true", "TRUE"), _TAKER_BUYS | IS_TAKER_SELL),
+    **dict.fromkeys(("False", "false", "FALSE"), _TAKER_BUYS),
+}
 
 
 @dataclass(slots=True)
@@ -149,7 +153,7 @@ def _read(path: Path, table: TickTable) -> None:
     first_unit = ""
     try:
         for number, line in enumerate(lines, 1):
-            row = _trade(line.split(b","))
+            row = _trade(line.decode("ascii", "replace").split(","))
             if row is None:
                 if number > 1 or line[:1].isdigit():
                     report.add(ROWS, number, 0, f"no trade of 7 or 8 columns: {line[:60]!r}")
@@ -172,22 +176,22 @@ def _read(path: Path, table: TickTable) -> None:
         report.notes.append(f"{len(table.blanks)} rows that the venue blanked are left out")
 
 
-def _trade(cells: list[bytes]) -> tuple[tuple[int, ...], str] | None:
+def _trade(cells: list[str]) -> tuple[tuple[int, ...], str] | None:
     """Return the values of one row in the order of `TRADE_COLUMNS`, and its unit of time."""
     layout = _LAYOUTS.get(len(cells))
     if layout is None:
         return None
-    trade_id, price, qty, time, maker = (cells[place] for place in layout)
-    at = time_of(time.decode("ascii", "replace"))
-    if at is None or not trade_id.isdigit() or (maker not in _TRUE and maker not in _FALSE):
+    id_at, price_at, qty_at, time_at, maker_at = layout
+    trade_id, maker = cells[id_at], cells[maker_at]
+    at = time_of(cells[time_at])
+    flags = _FLAGS.get(maker)
+    if at is None or flags is None or not trade_id.isdigit():
         return None
     try:
-        units = to_units(price.decode("ascii")), to_units(qty.decode("ascii"))
+        price, qty = units_of(cells[price_at]), units_of(cells[qty_at])
     except ValueError:
         return None
-    # The buyer was the maker: the taker sold.
-    flags = IS_TRADE | HAS_EXCHANGE_TS | (IS_TAKER_SELL if maker in _TRUE else 0)
-    return (at[0], *units, int(trade_id), flags), at[1]
+    return (at[0], price, qty, int(trade_id), flags), at[1]
 
 
 # --- treating --------------------------------------------------------------------------------
