@@ -27,7 +27,8 @@ from minibot.exchanges.binance.streams import BinanceStream, stream_url
 from minibot.kernel.errors import ConfigError, Refusal
 from minibot.kernel.files import hash_file
 from minibot.kernel.lock import WriterLock
-from minibot.market.recorder import Recorder, RecorderConfig, Shard
+from minibot.market.recorder import Recorder, RecorderConfig
+from minibot.market.shard import Shard
 from minibot.market.wall_clock import WallClock
 from minibot.report.figures import counted
 from minibot.runtime.clock import machine_ns
@@ -106,6 +107,7 @@ def recorder_of(
             backoff_max_ms=binance.backoff_max_market_ms,
             seed=config.seed,
             weight_share_max_percent=binance.weight_share_max_percent,
+            renew_after_ms=binance.renew_after_market_ms,
         ),
         Recording(folder),
         rest,

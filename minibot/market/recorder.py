@@ -10,11 +10,10 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Protocol
 
-from minibot.exchanges.base import Stream
 from minibot.exchanges.binance.limits import DEPTH, WeightBudget, depth_weight
 from minibot.exchanges.binance.rest import BinanceRest
 from minibot.exchanges.tapes.lines import Missed, depth_message, missed_mark, unreadable_mark
@@ -23,6 +22,7 @@ from minibot.market.courier import Answer, Courier, Job
 from minibot.market.inbox import Inbox
 from minibot.market.pace import Pace
 from minibot.market.reader import Frame, FromReader, Lost, Opened, Reader
+from minibot.market.shard import Shard
 from minibot.market.wall_clock import WallClock
 
 SNAPSHOT_LEVELS: Final = 1000
@@ -34,6 +34,11 @@ ATTEMPTS_MAX: Final = 200
 ATTEMPTS_MS: Final = 300_000
 # Nothing at all on a connection with a hundred streams: the line is dead, whatever the socket says.
 SILENCE_MS_MAX: Final = 60_000
+# Two connections of one venue run a few hundred ms apart at most.
+OVERLAP_MS: Final = 2_000
+RENEWAL_RETRY_MS: Final = 60_000
+SHUTDOWN: Final = b'"serverShutdown"'
+SHUTDOWN_BYTES_MAX: Final = 300
 # A snapshot that could not be had is asked for again.
 RETRY_MS: Final = 5_000
 
@@ -82,21 +87,7 @@ class RecorderConfig:
     backoff_max_ms: int
     seed: int
     weight_share_max_percent: int
-
-
-@dataclass(slots=True)
-class Shard:
-    """Symbols whose streams share a connection, and how to make one."""
-
-    symbols: tuple[str, ...]
-    open_stream: Callable[[], Stream]
-    reader: Reader | None = None
-    is_open: bool = False
-    is_given_up: bool = False
-    due_ms: int | None = 0
-    last_ns: int = 0
-    lost_why: str = ""
-    backoff: Backoff = field(default_factory=lambda: Backoff(0, 0, 0))
+    renew_after_ms: int
 
 
 class Recorder:
@@ -137,6 +128,7 @@ class Recorder:
         pace = Pace(clock, clock.machine_ns)
         self._courier = Courier(rest, budget, pace, self._inbox.put)
         self._of_reader: dict[int, Shard] = {}
+        self._connections = 0
         self._attempts: deque[int] = deque()
         self._retries: deque[tuple[int, str]] = deque()
         self._part_ms = self._flush_ms = 0
@@ -153,9 +145,9 @@ class Recorder:
         Raises:
             RunStop: The disk does not take it, or another path than public data was asked for.
         """
+        self._courier.start()
         try:
             self._resume()
-            self._courier.start()
             while not is_ended():
                 self._turn()
         finally:
@@ -181,7 +173,7 @@ class Recorder:
             elif isinstance(item, Answer):
                 item.job.done(item)
             elif isinstance(item, Opened):
-                self._on_opened(self._of_reader.get(item.connection))
+                self._on_opened(item.connection)
             else:
                 self._on_lost(item)
         self._on_clock(self._clock.now_ms())
@@ -191,6 +183,7 @@ class Recorder:
             if shard.due_ms is not None and now_ms >= shard.due_ms and self._may_connect(now_ms):
                 self._connect(shard, now_ms)
             self._watch_silence(shard, now_ms)
+            self._watch_age(shard, now_ms)
         while self._retries and self._retries[0][0] <= now_ms:
             self._ask_depth(self._retries.popleft()[1])
         part = self._part
@@ -210,6 +203,17 @@ class Recorder:
             shard.is_given_up = True
             shard.reader.abort()
 
+    def _watch_age(self, shard: Shard, now_ms: int) -> None:
+        """Open a successor before the venue ends an old connection, and hand over to it."""
+        if not shard.is_open or shard.reader is None:
+            return
+        if shard.hand_over_ms is not None and now_ms >= shard.hand_over_ms:
+            shard.reader.abort()
+        elif shard.standby is None and now_ms >= shard.renew_at_ms and self._may_connect(now_ms):
+            reader = self._reader(shard, now_ms)
+            shard.begin_renewal(reader, self._connections)
+            reader.start()
+
     # --- connections --------------------------------------------------------------------------
 
     def _may_connect(self, now_ms: int) -> bool:
@@ -218,18 +222,27 @@ class Recorder:
         return len(self._attempts) < ATTEMPTS_MAX
 
     def _connect(self, shard: Shard, now_ms: int) -> None:
-        self._attempts.append(now_ms)
-        number = len(self._of_reader) + 1
         shard.due_ms = None
-        shard.reader = Reader(number, shard.open_stream(), self._inbox.put)
-        self._of_reader[number] = shard
+        shard.reader = self._reader(shard, now_ms)
+        shard.number = self._connections
         shard.reader.start()
 
-    def _on_opened(self, shard: Shard | None) -> None:
+    def _reader(self, shard: Shard, now_ms: int) -> Reader:
+        self._attempts.append(now_ms)
+        self._connections += 1
+        self._of_reader[self._connections] = shard
+        return Reader(self._connections, shard.open_stream(), self._inbox.put)
+
+    def _on_opened(self, number: int) -> None:
+        shard = self._of_reader.get(number)
         if shard is None:
             return
-        shard.is_open, shard.is_given_up = True, False
         now_ns = self._clock.now_ns()
+        if number == shard.standby_number:
+            shard.hand_over_ms = now_ns // 10**6 + OVERLAP_MS
+            return
+        shard.is_open, shard.is_given_up = True, False
+        shard.renew_at_ms = now_ns // 10**6 + self.config.renew_after_ms
         self._mark_lost(shard, now_ns)
         shard.last_ns = now_ns
         for symbol in shard.symbols:
@@ -245,12 +258,28 @@ class Recorder:
         shard = self._of_reader.pop(lost.connection, None)
         if shard is None:
             return
+        now_ms = self._clock.now_ms()
+        if lost.connection == shard.standby_number:
+            shard.forget_standby()
+            shard.renew_at_ms = now_ms + RENEWAL_RETRY_MS
+            return
+        if shard.hand_over_ms is not None:
+            self._hand_over(shard, now_ms)
+            return
         if shard.is_open:
             why = "nothing came any more" if shard.is_given_up else lost.why
             shard.lost_why = why
             self._tell(f"connection lost: {why}")
-        shard.is_open, shard.reader = False, None
-        shard.due_ms = self._clock.now_ms() + shard.backoff.next().wait_ms
+        shard.promote()  # A successor on its way is the next attempt.
+        if shard.reader is None:
+            shard.due_ms = now_ms + shard.backoff.next().wait_ms
+
+    def _hand_over(self, shard: Shard, now_ms: int) -> None:
+        for at_ns, data in shard.held():
+            self._keep(at_ns, data)
+        shard.promote()
+        shard.renew_at_ms = now_ms + self.config.renew_after_ms
+        self._tell("a new connection has taken over; nothing was missed")
 
     # --- what comes ---------------------------------------------------------------------------
 
@@ -258,9 +287,17 @@ class Recorder:
         at_ns = self._clock.ns_of(frame.recv_mono_ns)
         shard = self._of_reader.get(frame.connection)
         if shard is not None:
+            if frame.connection == shard.standby_number:
+                shard.hold(at_ns, frame.data)
+                return
             shard.last_ns = max(shard.last_ns, at_ns)
             shard.backoff.reset()
-        data = frame.data
+            shard.hear(frame.data)
+            if len(frame.data) <= SHUTDOWN_BYTES_MAX and SHUTDOWN in frame.data:
+                shard.renew_at_ms = 0
+        self._keep(at_ns, frame.data)
+
+    def _keep(self, at_ns: int, data: bytes) -> None:
         if data[:1] != b"{" or data[-1:] != b"}" or b"\n" in data:
             self.unreadable += 1
             data = unreadable_mark(data)
@@ -316,13 +353,16 @@ class Recorder:
     def _end(self) -> None:
         self._inbox.close()
         for shard in self.shards:
-            if shard.reader is not None:
-                shard.reader.abort()
-                shard.reader.join(JOIN_S)
+            for reader in (shard.reader, shard.standby):
+                if reader is not None:
+                    reader.abort()
+                    reader.join(JOIN_S)
         for item in self._inbox.take(0):
             if isinstance(item, Frame):
                 self._on_frame(item)
         for shard in self.shards:
+            for at_ns, data in shard.held():
+                self._keep(at_ns, data)
             self._mark_lost(shard, self._clock.now_ns())
         self._courier.close(JOIN_S)
         self._part = None

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
-from itertools import chain, count
+from functools import partial
+from itertools import chain, count, repeat
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Any
 
 import pytest
@@ -13,14 +14,14 @@ import pytest
 from minibot.data.recording import Recording
 from minibot.exchanges.base import StreamLost
 from minibot.exchanges.binance.rest import BinanceRest
-from minibot.exchanges.tapes.lines import MARK, kind_of, read_mark, tape_lines
+from minibot.exchanges.tapes.lines import MARK, STREAM, kind_of, read_mark, tape_lines
 from minibot.market.recorder import (
     ATTEMPTS_MAX,
     SILENCE_MS_MAX,
     Recorder,
     RecorderConfig,
-    Shard,
 )
+from minibot.market.shard import Shard
 from minibot.market.wall_clock import WallClock
 
 FRAME = b'{"stream":"btcusdt@trade","data":{}}'
@@ -37,30 +38,40 @@ class Clock(WallClock):
         return super().now_ns() + self.added_ns
 
 
+def numbered(*numbers: int) -> list[bytes]:
+    """Return frames that can be told apart."""
+    return [b'{"stream":"btcusdt@trade","data":{"t":%d}}' % number for number in numbers]
+
+
 class Line:
     """A connection that brings what it was given, and then nothing until it is ended."""
 
-    def __init__(self, frames: int, is_refused: bool = False) -> None:
-        self.left = frames
+    def __init__(self, frames: int | list[bytes], is_refused: bool = False) -> None:
+        self.frames: SimpleQueue[bytes | None] = SimpleQueue()
+        self.bring(frames if isinstance(frames, list) else [FRAME] * frames)
         self.is_refused = is_refused
-        self.ended = threading.Event()
+        self.is_ended = False
+
+    def bring(self, frames: list[bytes]) -> None:
+        for frame in frames:
+            self.frames.put(frame)
 
     def open(self) -> None:
         if self.is_refused:
             raise StreamLost("not connected: refused")
 
     def recv(self) -> tuple[int, bytes]:
-        if self.left:
-            self.left -= 1
-            return WallClock().machine_ns(), FRAME
-        self.ended.wait()
-        raise StreamLost("connection lost: ended")
+        frame = self.frames.get()
+        if frame is None:
+            raise StreamLost("connection lost: ended")
+        return WallClock().machine_ns(), frame
 
     def abort(self) -> None:
-        self.ended.set()
+        self.is_ended = True
+        self.frames.put(None)
 
     def close(self) -> None:
-        self.ended.set()
+        self.is_ended = True
 
 
 class Rest(BinanceRest):
@@ -73,14 +84,23 @@ class Rest(BinanceRest):
         return {"lastUpdateId": 1, "bids": [], "asks": []}
 
 
-def new_recorder(folder: Path, lines: Iterator[Line]) -> tuple[Recorder, Clock]:
-    """Return a recorder of one shard, and its clock."""
+def new_recorder(
+    folder: Path, *lines: Iterator[Line], renew_ms: int = 80_000_000
+) -> tuple[Recorder, Clock]:
+    """Return a recorder of a shard for each iterator of connections, and its clock."""
     clock = Clock()
-    config = RecorderConfig(10**9, 3_600_000, 1, 1, 1, 50)
-    shard = Shard(("BTCUSDT",), lambda: next(lines))
+    config = RecorderConfig(10**9, 3_600_000, 1, 1, 1, 50, renew_ms)
+    names = ("BTCUSDT", "ETHUSDT")
+    shards = [Shard((name,), partial(next, each)) for name, each in zip(names, lines, strict=False)]
     rules = b'{"symbols":[]}'
     recording = Recording(folder)
-    return Recorder(config, recording, Rest(), [shard], rules, clock, lambda _: None), clock
+    return Recorder(config, recording, Rest(), shards, rules, clock, lambda _: None), clock
+
+
+def streamed(folder: Path) -> list[bytes]:
+    """Return the frames of the one part that was recorded."""
+    (path,) = folder.glob("tape-*.gz")
+    return [line.message for line in tape_lines(path) if kind_of(line.message) == STREAM]
 
 
 def marks(folder: Path) -> list[Any]:
@@ -101,7 +121,7 @@ def test_connection_that_brings_nothing_is_given_up_and_marked(tmp_path: Path) -
 
     recorder.run(is_ended)
     (missed,) = marks(tmp_path)
-    assert made[0].ended.is_set()
+    assert made[0].is_ended
     assert missed.why == "nothing came any more"
     assert missed.symbols == ("BTCUSDT",)
     assert (missed.to_ns - missed.from_ns) // 10**9 >= 60
@@ -147,3 +167,60 @@ def test_attempts_stay_under_the_budget_of_the_address(
 
     recorder.run(is_ended)
     assert 20 < len(made) <= ATTEMPTS_MAX
+
+
+@pytest.mark.row("F112")
+@pytest.mark.parametrize("is_cut", [False, True])
+def test_old_connection_hands_over_without_a_message_lost_or_doubled(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_cut: bool
+) -> None:
+    """The successor hears some of it too; planned or cut off, each message is there once."""
+    monkeypatch.setattr("minibot.market.recorder.OVERLAP_MS", 60_000 if is_cut else 50)
+    made = [Line(numbered(1, 2, 3)), Line(numbered(4, 5, 6, 7, 8, 9))]
+
+    def lines() -> Iterator[Line]:
+        yield made[0]
+        made[0].bring(numbered(4, 5, 6))  # Its successor is on the way, and hears them as well.
+        yield made[1]
+        yield from map(Line, repeat(0))
+
+    recorder, _ = new_recorder(tmp_path, lines(), renew_ms=100)
+
+    def is_ended() -> bool:
+        if is_cut and made[0].frames.empty() and made[1].frames.empty():
+            made[0].abort()
+        return recorder.lines >= 1 + 1 + 9
+
+    recorder.run(is_ended)
+    assert streamed(tmp_path) == numbered(1, 2, 3, 4, 5, 6, 7, 8, 9)
+    assert recorder.missed == []
+    assert recorder.snapshots == 1
+
+
+def test_announced_end_of_a_connection_is_followed_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A successor is opened as soon as the venue says that it will close."""
+    monkeypatch.setattr("minibot.market.recorder.OVERLAP_MS", 50)
+    shutdown = b'{"stream":"btcusdt@trade","data":{"e":"serverShutdown","E":1}}'
+    made = [Line([*numbered(1), shutdown]), Line(numbered(2))]
+    recorder, _ = new_recorder(tmp_path, chain(made, map(Line, repeat(0))))
+
+    recorder.run(lambda: recorder.lines >= 5)
+    assert streamed(tmp_path) == [*numbered(1), shutdown, *numbered(2)]
+    assert recorder.missed == []
+
+
+def test_loss_of_one_connection_is_not_taken_for_that_of_another(tmp_path: Path) -> None:
+    """Each mark names the symbols of the connection that was lost, however often others were."""
+    first, second = [Line(1) for _ in range(4)], Line(1)
+    recorder, _ = new_recorder(tmp_path, iter(first), chain([second], map(Line, repeat(1))))
+
+    def is_ended() -> bool:
+        lost = len(recorder.missed)
+        if recorder.snapshots == 2 + lost:
+            (first[lost] if lost < 3 else second).abort()
+        return lost == 4 and recorder.snapshots == 6
+
+    recorder.run(is_ended)
+    assert [missed.symbols for missed in marks(tmp_path)] == 3 * [("BTCUSDT",)] + [("ETHUSDT",)]
