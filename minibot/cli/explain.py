@@ -47,6 +47,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Explain; 2 when nothing has that id or time."""
     recorded, _ = open_run(run_dir_of(arguments))
     _require_symbol(recorded, arguments.symbol)
+    _require_question(arguments)
     if arguments.at:
         return _second(arguments, recorded)
     if arguments.why_not:
@@ -91,3 +92,11 @@ def _require_symbol(recorded: Recorded, symbol: str | None) -> None:
     known = recorded.manifest.symbols
     if symbol is not None and symbol not in known:
         raise Refusal(f"{symbol} was not traded in this run.", f"It had {', '.join(known)}.")
+
+
+def _require_question(arguments: argparse.Namespace) -> None:
+    """Refuse what would be left out of the answer without a word."""
+    if (arguments.from_time or arguments.to_time) and not arguments.why_not:
+        raise Refusal("--from and --to go with --why-not.", "For one moment: --at TIME")
+    if arguments.symbol and not (arguments.at or arguments.why_not):
+        raise Refusal("--symbol goes with --at and --why-not.", "An id names its symbol itself.")

@@ -87,6 +87,10 @@ def _show_changed(arguments: argparse.Namespace, recorded: Recorded) -> int:
 
 
 def _show_graph(arguments: argparse.Namespace, recorded: Recorded) -> int:
+    if arguments.from_time or arguments.to_time or arguments.until or arguments.role:
+        raise Refusal(
+            "the graph is of the whole run.", "Leave --from, --to, --until and --role out."
+        )
     with progress_bar(f"reading {recorded.manifest.run_id}") as show_progress:
         graph = graph_of(recorded, show_progress)
     show(arguments, graph.to_json(), graph_lines(graph))

@@ -216,3 +216,21 @@ def test_trade_is_traced_to_both_its_fills_and_signals_and_back_from_each(
     assert {step["place"] for step in lot["steps"]} == set(places)
     by_id = verb(short_run.var, "explain", "--lot", opened["event"]["id"][:8], "--json").document
     assert by_id == lot
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("explain", "latest", "--last", "--from", "18:00"),
+        ("explain", "latest", "--trade", "1", "--symbol", "BTCUSDT"),
+        ("replay", "latest", "--graph", "--from", "18:00"),
+    ],
+)
+def test_flag_that_would_change_nothing_is_refused(
+    words: tuple[str, ...], short_run: ShortRun
+) -> None:
+    """Nobody believes to have asked for a part and reads the whole."""
+    said = verb(short_run.var, *words)
+
+    assert said.code == 2
+    assert len(said.err.splitlines()) == 1
