@@ -15,6 +15,7 @@ from minibot.backtest.result import BacktestResult
 from minibot.backtest.review import Review
 from minibot.events.model import JsonObject
 from minibot.kernel import canonical
+from minibot.report.columns import table_lines
 from tests.backtest.results import DAY, HOUR, START, Trip, made, many
 from tests.report.markup import Balance
 
@@ -167,8 +168,18 @@ def test_best_and_worst_trades_are_in_order_and_on_the_right_side_of_zero() -> N
     losses = [Decimal(trade["net"]) for trade in worst]
     assert gains == sorted(gains, reverse=True)
     assert gains == []  # A tenth of a percent never pays two fees of a tenth.
-    assert losses == sorted(losses)
-    assert losses[0] == min(Decimal(trade["net"]) for trade in document["trades"])
+    assert losses == sorted(Decimal(trade["net"]) for trade in document["trades"])[:5]
+
+
+def test_table_too_wide_cuts_text_and_never_a_figure() -> None:
+    """The widest text gives way first; what must be whole stays whole; a cut is marked."""
+    rows = [["an-id-that-is-typed-again", "1,234,567.89", "a reason " * 20]]
+    head, rule, row = table_lines(["id", "net", "why"], rows, "", texts=(0, 2), whole=(0,))
+
+    assert max(map(len, (head, rule, row))) == WIDTH
+    assert "an-id-that-is-typed-again  1,234,567.89  a reason" in row
+    assert row.endswith(".")
+    assert table_lines(["id"], [], "Nothing.") == ["  Nothing."]
 
 
 def test_every_trade_marks_its_entry_and_its_exit_on_the_price() -> None:

@@ -105,6 +105,9 @@ def test_comparison_says_what_differs_and_which_is_better(var_dir: Path) -> None
     }
     (row,) = [line for line in said.out.splitlines() if line.startswith("  result ")]
     assert row.split()[1:] == ["+0.30", "-0.10", "-0.40", "A"]
+    # Of fees the smaller ones are better.
+    (row,) = [line for line in said.out.splitlines() if line.startswith("  fees  ")]
+    assert row.split()[1:] == ["0.20", "0.40", "+0.20", "A"]
 
 
 def test_backtest_compared_with_itself_differs_in_nothing(var_dir: Path) -> None:

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
-from minibot.backtest import twice
+from minibot.backtest import store, twice
+from minibot.backtest.documents import document_of
+from minibot.backtest.review import Review
 from minibot.backtest.store import kept
 from minibot.runtime.paths import Var
-from tests.backtest.results import DAY, START
+from tests.backtest.results import DAY, START, made
 from tests.runs import verb
 
 SOURCE = ("--source", "generator:1", "--set", "duration_ms=60000")
@@ -67,6 +70,25 @@ def test_twice_finds_one_byte_that_differs(tmp_path: Path) -> None:
 
     differing = twice._differing(tmp_path / "first" / "id", tmp_path / "second" / "id")
     assert differing == ("more", "report.html")
+
+
+@pytest.mark.row("B-76")
+def test_twice_keeps_nothing_that_differs_and_leaves_both_to_be_looked_at(
+    var_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two processes whose pages differ by a letter: not the same, not kept, both still there."""
+
+    def run_both(argv: Sequence[str], vars_: Sequence[Var]) -> None:
+        for letter, var in zip("ab", vars_, strict=True):
+            document = document_of({"touch": Review.of(made())}, ["generator:1"])
+            store.keep(document, f"page {letter}", var)
+
+    monkeypatch.setattr(twice, "_run_both", run_both)
+    found = twice.run_twice(["backtest", "--twice"], Var(var_dir))
+
+    assert (found.is_same, found.differing) == (False, ("report.html",))
+    assert not Var(var_dir).backtests.exists()
+    assert len(list(found.folder.rglob("report.html"))) == 2
 
 
 @pytest.mark.row("B-76")
