@@ -23,16 +23,20 @@ from typing import Final, NamedTuple
 import msgspec
 
 from minibot.backtest.alteration import KINDS, Alteration, Seen, altered
+from minibot.backtest.bars import BarSource
 from minibot.backtest.driver import run_backtest
 from minibot.backtest.jobs import Job
+from minibot.backtest.portfolio import Merged
 from minibot.backtest.reads import Reads
 from minibot.backtest.result import Derived
 from minibot.backtest.sources import NOBODY, MarketSource, Root, Watch
+from minibot.backtest.span import Part
 from minibot.backtest.verdict import MARKET, Finding, Verdict
 from minibot.backtest.workers import in_parallel
 from minibot.events.model import JsonObject, MarketTick
 from minibot.events.money import parse_amount
 from minibot.events.order import TICKS, Core
+from minibot.exchanges.embedded.bars import next_open, open_of
 from minibot.kernel.errors import RunStop
 from minibot.replay.lockstep import fresh_cores
 
@@ -110,7 +114,8 @@ class _Base:
         config = job.config
         self.market = _Watched(job.open(), None, None)
         self.market.end_ms = self.market.source.end_ms
-        self.market.keeps = _has_bars(self.market.source)
+        self.intervals = _intervals(self.market.source)
+        self.market.keeps = bool(self.intervals)
         with self.market.reads.listening():
             self.market.reads.is_on = True
             cores = make_cores(config.raw)
@@ -135,24 +140,24 @@ class _Base:
     def modelled(self) -> int:
         """Return how many signals were decided on ticks that a model put inside bars."""
         ticks = [root.payload for root in self.market.kept if root.queue == TICKS]
-        if not ticks:
-            return 0
         seqs = [item.event.tick_seq for item in self.derived if item.queue == SIGNALS]
-        return sum(isinstance(ticks[seq - 1], MarketTick) for seq in seqs if seq is not None)
+        causes = [ticks[seq - 1] for seq in seqs if seq is not None and ticks]
+        return sum(isinstance(one, MarketTick) and one.symbol in self.intervals for one in causes)
 
     def seen(self, ts: int) -> dict[str, Seen]:
-        """Return, by symbol, what was seen at a moment of the bar that is going."""
-        length = self.market.interval_ms
-        start = ts - ts % length
-        prices: dict[str, list[tuple[int, int]]] = {}
-        at = bisect_right(self._highest, start)
-        for root in self.market.kept[at:]:
-            if root.ts >= start + length:
+        """Return, by symbol made of bars, what was seen at a moment of the bar that is going."""
+        return {symbol: self._seen(symbol, name, ts) for symbol, name in self.intervals.items()}
+
+    def _seen(self, symbol: str, interval: str, ts: int) -> Seen:
+        start = open_of(interval, ts)
+        end = next_open(interval, start)
+        prices: list[tuple[int, int]] = []
+        for root in self.market.kept[bisect_right(self._highest, start) :]:
+            if root.ts >= end:
                 break
-            if isinstance(root.payload, MarketTick):
-                price = parse_amount(root.payload.price)
-                prices.setdefault(root.payload.symbol, []).append((root.ts, price))
-        return {symbol: _seen(listed, ts) for symbol, listed in prices.items()}
+            if isinstance(root.payload, MarketTick) and root.payload.symbol == symbol:
+                prices.append((root.ts, parse_amount(root.payload.price)))
+        return _seen(prices, ts)
 
 
 def check_lookahead(
@@ -246,13 +251,15 @@ def _decision_count(base: _Base, moments: Sequence[tuple[int, str]]) -> int:
     return len({item.event.ts for item in base.derived} & stamps)
 
 
-def _has_bars(source: MarketSource) -> bool:
-    """Whether any part of a market is made of bars; then what is seen of them is noted."""
-    parts = getattr(source, "sources", None)
-    if parts is not None:
-        return any(_has_bars(part) for part in parts)
-    inner = getattr(source, "source", None)
-    return hasattr(source, "series") or (inner is not None and _has_bars(inner))
+def _intervals(source: MarketSource) -> dict[str, str]:
+    """Return the interval of every symbol that a market makes of bars."""
+    if isinstance(source, BarSource):
+        return {source.series.symbol: source.series.interval}
+    if isinstance(source, Part):
+        return _intervals(source.source)
+    if isinstance(source, Merged):
+        return {name: each for part in source.sources for name, each in _intervals(part).items()}
+    return {}
 
 
 def _seen(prices: Sequence[tuple[int, int]], ts: int) -> Seen:

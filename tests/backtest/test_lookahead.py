@@ -59,11 +59,30 @@ def test_strategy_on_bars_passes_at_every_moment_of_a_decision(job: Job) -> None
 
 def test_made_market_of_trades_and_books_passes() -> None:
     """Messages through the market role's own feed, cut, shuffled and replaced."""
-    profile = bar_profile("duration_ms=60000", interval="1s", trend="1m").raw
-    verdict = check(Job(("generator:2",), profile), decisions=4, random_moments=1)
+    profile = bar_profile("duration_ms=40000", interval="1s", trend="1m").raw
+    verdict = check(Job(("generator:2",), profile), decisions=3, random_moments=1)
 
     assert verdict.is_clean
     assert verdict.runs >= 6
+
+
+def test_portfolio_of_bars_of_two_lengths_passes(tmp_path: Path) -> None:
+    """What was seen of a bar that goes is asked for each symbol by its own interval."""
+    longer = [
+        Candle(*(bar.open_ts + (bar.open_ts - START_MS) * 4, START_MS), *bar[2:])
+        for bar in walk(40, seed=9, around=2000.0)
+    ]
+    five = [bar._replace(end_ts=bar.open_ts + 5 * MINUTE_MS) for bar in longer]
+    words = (
+        f"klines:{write_klines(tmp_path, walk(200, seed=4))}",
+        f"klines:{write_klines(tmp_path, five, 'ETHUSDT-5m.csv')}",
+    )
+    profile = bar_profile(*TIGHT, interval="5m", trend="15m").raw
+
+    verdict = check(Job(words, profile), decisions=20, random_moments=10)
+
+    assert verdict.is_clean, verdict.findings[:1]
+    assert verdict.decisions >= 10
 
 
 def test_check_gives_the_same_verdict_in_two_processes(job: Job) -> None:
@@ -117,7 +136,7 @@ def peeking_cores(config: JsonObject) -> Mapping[str, Core]:
 
 def test_strategy_that_reaches_round_its_inputs_is_caught_with_its_decision(job: Job) -> None:
     """It drops signals before a falling bar: over another future, a signal comes or goes."""
-    verdict = check(job, make_cores=peeking_cores)
+    verdict = check(job, decisions=12, make_cores=peeking_cores)
 
     assert not verdict.is_clean
     finding = verdict.findings[0]
