@@ -129,13 +129,11 @@ class NoreStrategyV1(Strategy):
         return self.decide(view)
 
     def on_gap(self, gap: Gap, view: View) -> None:
-        """Distrust what a gap has touched.
+        """Distrust what a gap has touched: order flow starts anew (the tick's age guards the touch).
 
-        In the quotes: order flow starts anew (the age of the tick guards the touch itself). In the
-        trades, or in a stream of another name: the next bars have to follow on the last one without
-        a hole, as they do when the market role fetched what was missing; else the indicators start
-        anew. Bars made from ticks have nobody to fetch them, so they start anew at once; the trend
-        then survives a gap that is shorter than one of its bars.
+        If trades were missing, the next bars have to follow on the last one without a hole, as they
+        do when the market role fetched them. Bars made from ticks have nobody to fetch them, so the
+        indicators start anew at once, the trend unless the gap is shorter than one of its bars.
         """
         self.flow = OrderFlowImbalance(self.flow.period)
         if "bookTicker" in gap.stream:
