@@ -8,10 +8,12 @@ on both sides. The reference shares no code with the product: `json`, `Decimal` 
 
 from __future__ import annotations
 
+import calendar
 import gzip
 import itertools
 import json
 import re
+import time
 import zlib
 from collections.abc import Callable, Mapping
 from decimal import Decimal
@@ -34,6 +36,7 @@ FRAME_BYTES_MAX: Final = 1500
 PLAIN: Final = re.compile(r"-?[0-9]+(\.[0-9]+)?", re.ASCII)
 CHARS_MAX: Final = 40
 FRACTION_MAX: Final = 18
+TIME: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:]{8}(\.[0-9]{1,9})?Z", re.ASCII)
 TOKEN: Final = re.compile(rb'"(?:[^"\\]|\\.)*"|-?[0-9][0-9.eE+-]*|true|false|null|[\[\]{},:]')
 KRAKEN: Final = (
     b'{"channel":"book","type":"snapshot","data":[{"symbol":"BTC/USD","bids":[{"price":63004.9,'
@@ -45,6 +48,10 @@ KRAKEN: Final = (
     b'"151.15672684","1618678133.832213"]]},"book-1000","WAVES/EUR"]',
     b'[1664,{"a":[["101.000000","158.50548099","1618678133.860443","r"]]},{"b":[["99.00",'
     b'"0.00000000","1.2"]],"c":"%d"},"book-1000","WAVES/EUR"]',
+    b'{"channel":"trade","type":"update","data":[{"symbol":"BTC/USD","side":"buy","price":105944.2,'
+    b'"qty":0.00027625,"ord_type":"limit","trade_id":7,"timestamp":"2023-10-06T17:35:55.440295Z"},'
+    b'{"symbol":"BTC/USD","side":"sell","price":105910.5,"qty":1e-04,"ord_type":"market",'
+    b'"trade_id":8,"timestamp":"2023-10-06T17:35:56Z"}]}',
     b'{"channel":"heartbeat"}',
     b'{"event":"heartbeat"}',
     b'{"method":"subscribe","result":{"channel":"book","depth":10},"success":true}',
@@ -357,6 +364,12 @@ def _rows_1(value: Any) -> list[list[str]]:
 
 def _kraken_2(root: Mapping[str, Any]) -> Plain:
     channel = root.get("channel")
+    if channel == "trade":
+        _need(root["type"] in ("snapshot", "update"), "type")
+        if root["type"] == "snapshot":
+            return ("ignored",)
+        _need(type(root["data"]) is list, "data")
+        return ("trades", tuple(map(_trade_2, root["data"])))
     if channel != "book":
         _need((isinstance(channel, str) and type(channel) is str) or _is_reply(root), "no message")
         return ("ignored",)
@@ -371,6 +384,25 @@ def _kraken_2(root: Mapping[str, Any]) -> Plain:
     if root["type"] == "snapshot":
         return ("book", only["symbol"], bids, asks, number)
     return ("diff", only["symbol"], 0, 0, bids, asks, number)
+
+
+def _trade_2(data: Any) -> Plain:
+    _need(type(data) is dict, "trade")
+    price, qty = _written(data["price"]), _written(data["qty"])
+    _need(type(data["trade_id"]) is int and data["trade_id"] >= 0, "no count")
+    _need(type(data["side"]) is str and data["side"] in ("buy", "sell"), "side")
+    at = data["timestamp"]
+    _need(type(at) is str and TIME.fullmatch(at), "time")
+    try:
+        moment = calendar.timegm(time.strptime(at[:19], "%Y-%m-%dT%H:%M:%S"))
+    except ValueError as error:
+        raise Refused("time") from error
+    _need(at[17:19] < "60" and at[:4] > "0000", "time")
+    thousandths = int((at[20:].rstrip("Z") + "000")[:3])
+    ids = _symbol({"s": data["symbol"]}), data["trade_id"]
+    units = _above_zero(price), _above_zero(qty)
+    side = "BUY" if data["side"] == "buy" else "SELL"
+    return (*ids, price, units[0], qty, units[1], moment * 1000 + thousandths, side)
 
 
 def _is_reply(root: Mapping[str, Any]) -> bool:

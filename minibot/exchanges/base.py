@@ -107,7 +107,13 @@ class StreamedSnapshot(NamedTuple):
     snapshot: Snapshot
 
 
-Message = Trade | Quote | Diff | StreamedSnapshot | Shutdown | Ignored
+class Trades(NamedTuple):
+    """Several executions in one frame, in the order of the venue."""
+
+    trades: tuple[Trade, ...]
+
+
+Message = Trade | Trades | Quote | Diff | StreamedSnapshot | Shutdown | Ignored
 
 
 class Candle(NamedTuple):
@@ -128,13 +134,22 @@ class Candle(NamedTuple):
 class FrameInvalid(ValueError):
     """A frame that cannot be used; `is_readable` is False when it is not even JSON.
 
-    `symbol` says whose frame it was, where that could still be read.
+    `symbol` says whose frame it was, where that could still be read; `may_be_diff` is False when it
+    is known to be of another stream than the book's.
     """
 
-    def __init__(self, detail: str, *, is_readable: bool = True, symbol: str = "") -> None:
+    def __init__(
+        self,
+        detail: str,
+        *,
+        is_readable: bool = True,
+        symbol: str = "",
+        may_be_diff: bool = True,
+    ) -> None:
         super().__init__(detail[:300])
         self.is_readable = is_readable
         self.symbol = symbol
+        self.may_be_diff = may_be_diff
 
 
 class RestError(Transient):
@@ -301,8 +316,11 @@ class Dialect:
         new_keeper: Makes the keeper of one symbol's book.
         is_numbered: Whether diffs are numbered. If not, a frame that can not be used may have been
             an update that nobody would miss, so the books that it may have belonged to are lost.
+        has_quotes: Whether best quotes have a stream of their own; if not, the top of the proved
+            book is what they are.
     """
 
     parse_frame: Callable[[bytes], Message]
     new_keeper: Callable[[], BookKeeper]
     is_numbered: bool = True
+    has_quotes: bool = True

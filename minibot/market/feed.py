@@ -23,6 +23,7 @@ from minibot.exchanges.base import (
     Snapshot,
     StreamedSnapshot,
     Trade,
+    Trades,
 )
 from minibot.exchanges.binance.dialect import BINANCE
 from minibot.exchanges.binance.filters import TRADING
@@ -69,7 +70,14 @@ class Feed:
         self.skew_ms = 0
         self.counters: Counter[str] = Counter()
         self.symbols = {
-            symbol: SymbolFeed(symbol, config, self.board, now_ms, dialect.new_keeper())
+            symbol: SymbolFeed(
+                symbol,
+                config,
+                self.board,
+                now_ms,
+                dialect.new_keeper(),
+                has_quotes=dialect.has_quotes,
+            )
             for symbol in config.symbols
         }
         self._instruments: dict[str, Instrument] = {}
@@ -102,12 +110,14 @@ class Feed:
         if ts >= self._next_due:
             self.advance(ts)
         self.counters["frames"] += 1
+        message = None
         try:
-            return self._on_message(self.dialect.parse_frame(data), ts, recv_mono_ns)
+            message = self.dialect.parse_frame(data)
+            return self._on_message(message, ts, recv_mono_ns)
         except FrameInvalid as error:
             self.counters["frames_invalid"] += 1
             self.board.add(ts, FRAME_INVALID, f"{error}: {data[:120]!r}")
-            if not self.dialect.is_numbered:
+            if message is None and error.may_be_diff and not self.dialect.is_numbered:
                 self._on_unread(error, ts)
             return INVALID if error.is_readable else UNREADABLE
 
@@ -128,10 +138,13 @@ class Feed:
         if isinstance(message, Quote):
             self._emit(self._of(message.symbol).on_quote(message, recv_mono_ns, ts), ts)
         elif isinstance(message, Diff):
-            self._emit(self._of(message.symbol).on_diff(message, ts), ts)
+            self._emit(self._of(message.symbol).on_diff(message, recv_mono_ns, ts), ts)
+        elif isinstance(message, Trades):
+            kinds = [self._on_trade(trade, ts, recv_mono_ns) for trade in message.trades]
+            return INVALID if INVALID in kinds else DATA
         elif isinstance(message, StreamedSnapshot):
             feed = self._of(message.symbol)
-            self._emit(feed.on_streamed_snapshot(message.snapshot, ts), ts)
+            self._emit(feed.on_streamed_snapshot(message.snapshot, recv_mono_ns, ts), ts)
         elif isinstance(message, Shutdown):
             return SHUTDOWN
         else:

@@ -19,6 +19,7 @@ from minibot.exchanges.base import (
     Snapshot,
     Trade,
 )
+from minibot.exchanges.units import positive
 from minibot.market.bars import Hole
 from minibot.market.depth import LOST, Change, SymbolDepth
 from minibot.market.lanes import BarLane
@@ -68,6 +69,8 @@ class SymbolFeed:
         board: NoticeBoard,
         now_ms: int,
         keeper: BookKeeper,
+        *,
+        has_quotes: bool = True,
     ) -> None:
         self.symbol = symbol
         self.data_ms = now_ms
@@ -89,6 +92,7 @@ class SymbolFeed:
         self._connected_ms: int | None = None
         self._is_suspended = False
         self._has_warned = False
+        self._has_quotes = has_quotes
 
     # --- messages -----------------------------------------------------------------------------
 
@@ -110,30 +114,57 @@ class SymbolFeed:
         Raises:
             FrameInvalid: A price is out of the band.
         """
+        payloads = self._take_quote(quote, recv_mono_ns, now_ms)
+        self._note(self.depth.on_quote(quote, now_ms), now_ms)
+        return payloads
+
+    def _take_quote(self, quote: Quote, recv_mono_ns: int, now_ms: int) -> Payloads:
         if not (self.band.accepts(quote.bid_units) and self.band.accepts(quote.ask_units)):
             raise FrameInvalid(self._outlier(now_ms, f"quote {quote.bid} / {quote.ask}"))
         payloads = self._end_gap(QUOTE, now_ms)
         payloads += self.ticks.on_quote(quote, recv_mono_ns)
         self._seen(QUOTE, now_ms)
-        self._note(self.depth.on_quote(quote, now_ms), now_ms)
         return payloads
 
-    def on_diff(self, diff: Diff, now_ms: int) -> Payloads:
+    def on_diff(self, diff: Diff, recv_mono_ns: int, now_ms: int) -> Payloads:
         """Take one diff of the book."""
         self._seen(DEPTH, now_ms)
         self._note(self.depth.on_diff(diff, now_ms), now_ms)
-        return self._resynced(now_ms)
+        payloads = self._resynced(now_ms)
+        return payloads if self._has_quotes else payloads + self._top(recv_mono_ns, now_ms)
 
     def on_snapshot(self, snapshot: Snapshot, now_ms: int) -> Payloads:
         """Take a snapshot that was asked for."""
         self._note(self.depth.on_snapshot(snapshot, now_ms), now_ms)
         return self._resynced(now_ms)
 
-    def on_streamed_snapshot(self, snapshot: Snapshot, now_ms: int) -> Payloads:
+    def on_streamed_snapshot(self, snapshot: Snapshot, recv_mono_ns: int, now_ms: int) -> Payloads:
         """Take a snapshot that came on the stream."""
         self._seen(DEPTH, now_ms)
         self._note(self.depth.on_streamed_snapshot(snapshot, now_ms), now_ms)
-        return self._resynced(now_ms)
+        payloads = self._resynced(now_ms)
+        return payloads if self._has_quotes else payloads + self._top(recv_mono_ns, now_ms)
+
+    def _top(self, recv_mono_ns: int, now_ms: int) -> Payloads:
+        """Take the top of the book as the best quote, where there is no other.
+
+        Raises:
+            FrameInvalid: A price is out of the band, or finer than any price may be.
+        """
+        book = self.depth.keeper.book
+        touch = None if book is None else book.touch()
+        if book is None or touch is None:
+            self.ticks.forget_touch()
+            return []
+        bid, bid_qty, ask, ask_qty = touch
+        try:
+            prices = positive(bid), positive(ask)
+        except ValueError as error:
+            raise FrameInvalid(f"{self.symbol}: {error}") from error
+        quote = Quote(
+            self.symbol, book.book_id, bid, prices[0], bid_qty, ask, prices[1], ask_qty, None
+        )
+        return self._take_quote(quote, recv_mono_ns, now_ms)
 
     def on_unread(self, now_ms: int, why: str) -> None:
         """A frame that may have changed the book could not be used; its updates have no numbers."""
@@ -246,6 +277,9 @@ class SymbolFeed:
             self._gap_from.setdefault(DEPTH, now_ms)
             self._gap_why = change.why
             self._board.add(now_ms, BOOK_LOST, f"{self.symbol}: {change.why}")
+            if not self._has_quotes:
+                self._gap_from.setdefault(QUOTE, now_ms)
+                self.ticks.forget_touch()
 
     def _resynced(self, now_ms: int) -> Payloads:
         book = self.depth.written_resync()

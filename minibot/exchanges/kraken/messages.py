@@ -2,15 +2,19 @@
 
 What is needed is checked for type, and a frame that fails is refused as a whole with the name of
 its symbol where that could be read: a lost update changes the book, and no number would miss it.
-Levels are looked into by the book. Other channels than `book` are heard and not used.
+Levels are looked into by the book. Of the other channels the trades of version 2 are used (those of
+version 1 have no ids); best quotes are the top of the book, as the ticker follows trades.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
+from datetime import datetime
 from functools import partial
 from typing import Any, Final
 
+from minibot.events.model import BUY, SELL, Side
 from minibot.exchanges.base import (
     Dialect,
     Diff,
@@ -20,11 +24,16 @@ from minibot.exchanges.base import (
     Rows,
     Snapshot,
     StreamedSnapshot,
+    Trade,
+    Trades,
 )
 from minibot.exchanges.kraken.book import KrakenKeeper
 from minibot.exchanges.kraken.numbers import Places, plain, read_json
+from minibot.exchanges.units import positive
 
 CHECKSUM_MAX: Final = 2**32 - 1
+TIME: Final = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d{1,9}))?Z", re.ASCII)
+SIDES: Final[Mapping[str, Side]] = {"buy": BUY, "sell": SELL}
 NO_PLACES: Final[Mapping[str, Places]] = {}
 
 
@@ -36,7 +45,10 @@ def dialect(depth: int, places: Mapping[str, Places] = NO_PLACES) -> Dialect:
         places: Of the pairs, for numbers with an exponent.
     """
     return Dialect(
-        partial(parse_frame, places=places), partial(KrakenKeeper, depth), is_numbered=False
+        partial(parse_frame, places=places),
+        partial(KrakenKeeper, depth),
+        is_numbered=False,
+        has_quotes=False,
     )
 
 
@@ -51,6 +63,8 @@ def parse_frame(data: bytes, places: Mapping[str, Places] = NO_PLACES) -> Messag
     except (ValueError, RecursionError) as error:
         raise FrameInvalid(f"not JSON: {error}", is_readable=False) from error
     symbol = _symbol_of(root)
+    if type(root) is dict and root.get("channel") == "trade":
+        return _trades(root, places)
     try:
         if type(root) is list:
             return _listed(root, symbol)
@@ -121,6 +135,43 @@ def _checksum(value: Any) -> int:
     if type(value) is not int or not 0 <= value <= CHECKSUM_MAX:
         raise TypeError(f"checksum: expected 32 bits, found {str(value)[:40]!r}")
     return value
+
+
+def _trades(root: dict[str, Any], places: Mapping[str, Places]) -> Message:
+    """Return the trades of a frame; those from before the subscription are history."""
+    try:
+        if root["type"] == "snapshot":
+            return Ignored("trades before the subscription")
+        if root["type"] != "update" or type(root["data"]) is not list:
+            raise TypeError("trade: expected a list of updates")
+        return Trades(tuple(_trade(data, places) for data in root["data"]))
+    except KeyError as error:
+        raise FrameInvalid(f"field {error} is missing", may_be_diff=False) from error
+    except (ValueError, TypeError) as error:
+        raise FrameInvalid(f"trade: {error}", may_be_diff=False) from error
+
+
+def _trade(data: Any, places: Mapping[str, Places]) -> Trade:
+    symbol, trade_id, side = data["symbol"], data["trade_id"], data["side"]
+    if type(symbol) is not str or not symbol:
+        raise TypeError("expected a symbol")
+    if type(trade_id) is not int or trade_id < 0:
+        raise TypeError(f"expected a trade id, found {str(trade_id)[:40]!r}")
+    if type(side) is not str or side not in SIDES:
+        raise TypeError(f"expected buy or sell, found {str(side)[:40]!r}")
+    price_places, qty_places = places.get(symbol) or (None, None)
+    price, qty = plain(data["price"], price_places), plain(data["qty"], qty_places)
+    at_ms = _milliseconds(data["timestamp"])
+    return Trade(symbol, trade_id, price, positive(price), qty, positive(qty), at_ms, SIDES[side])
+
+
+def _milliseconds(value: Any) -> int:
+    """Return a time of RFC 3339 in UTC as Unix milliseconds; finer digits are cut."""
+    found = TIME.fullmatch(value) if type(value) is str else None
+    if found is None:
+        raise TypeError(f"expected a time, found {str(value)[:40]!r}")
+    seconds = datetime.fromisoformat(found[1] + "+00:00").timestamp()
+    return int(seconds) * 1000 + int((found[2] or "")[:3].ljust(3, "0"))
 
 
 # --- version 1 --------------------------------------------------------------------------------

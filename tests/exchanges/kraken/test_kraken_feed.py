@@ -86,6 +86,7 @@ def test_wrong_checksum_loses_the_book_until_the_next_snapshot(shared_data: Path
     for now_ms, data in frames[:wrong]:
         desk.frame(data, now_ms)
     assert desk.take("book")
+    desk.take("market_tick")
     now_ms, data = frames[wrong]
     checksum = orjson.loads(data)["data"][0]["checksum"]
     desk.frame(data.replace(b"%d" % checksum, b"%d" % (checksum ^ 1)), now_ms)
@@ -94,18 +95,21 @@ def test_wrong_checksum_loses_the_book_until_the_next_snapshot(shared_data: Path
     for now_ms, data in frames[wrong + 1 : snapshots[4]]:
         desk.frame(data, now_ms)
     assert now_ms - frames[wrong][0] > 3_000
-    assert desk.take("book", "gap") == []
+    assert desk.take("book", "gap", "market_tick", "bar") == []
     methods = [orjson.loads(message)["method"] for message in desk.sent]
     assert methods == ["unsubscribe", "subscribe"]
 
     for now_ms, data in frames[snapshots[4] :]:
         desk.frame(data, now_ms)
     found = desk.take("book", "gap")
-    assert [(each.TYPE, each.why) for each in found[:3]] == [  # type: ignore[attr-defined]
-        ("gap", f"checksum {checksum ^ 1} of the venue, {checksum} of the book"),
+    why = f"checksum {checksum ^ 1} of the venue, {checksum} of the book"
+    assert [(each.TYPE, each.why) for each in found[:4]] == [  # type: ignore[attr-defined]
+        ("gap", why),
         ("book", "resync"),
+        ("gap", why),
         ("book", "interval"),
     ]
+    assert [each.stream for each in found[:3:2]] == ["depth", "bookTicker"]  # type: ignore[attr-defined]
     assert desk.notices() == ["book_resync"]
 
 
@@ -136,6 +140,22 @@ def test_frame_that_can_not_be_used_loses_the_books_it_may_have_changed(
     assert found == (DATA if b'"c":"1"' in frame else kind)
     assert [name for name, feed in desk.feed.symbols.items() if not feed.depth.is_valid] == lost
     assert desk.notices().count("book_lost") == len(lost)
+
+
+def test_trades_of_a_frame_are_ticks_and_a_wrong_one_costs_no_book(shared_data: Path) -> None:
+    """Both trades are written; one that can not be read is an invalid frame and nothing more."""
+    desk = Desk(10, ("BTC/USD",))
+    desk.frame(next(data for _, data in l2(shared_data) if b'"snapshot","data"' in data), T0)
+    row = b'{"symbol":"BTC/USD","side":"buy","price":63004.9,"qty":0.1,"trade_id":%d,%b}'
+    at = b'"timestamp":"2026-08-01T02:53:53.1Z"'
+    frame = b'{"channel":"trade","type":"update","data":[%b,%b]}' % (row % (3, at), row % (4, at))
+    assert desk.frame(frame, T0 + 1_000) == DATA
+    assert desk.frame(frame.replace(b"buy", b"bid"), T0 + 1_100) == INVALID
+
+    ticks = [each for each in desk.take("market_tick") if each.trade_id is not None]  # type: ignore[attr-defined]
+    assert [tick.trade_id for tick in ticks] == [3, 4]  # type: ignore[attr-defined]
+    assert desk.feed.symbols["BTC/USD"].depth.is_valid
+    assert desk.notices() == ["frame_invalid"]
 
 
 def test_snapshot_alone_is_a_book_while_the_market_is_quiet(shared_data: Path) -> None:

@@ -10,7 +10,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from minibot.exchanges.base import Diff, FrameInvalid, Ignored, StreamedSnapshot
+from minibot.events.model import BUY, SELL
+from minibot.exchanges.base import (
+    Diff,
+    FrameInvalid,
+    Ignored,
+    StreamedSnapshot,
+    Trade,
+    Trades,
+)
 from minibot.exchanges.kraken.messages import parse_frame
 from minibot.exchanges.kraken.numbers import Places
 from tests.exchanges.kraken.kraken_recordings import V2, v1_frames, v2_frames
@@ -117,6 +125,60 @@ def test_refusal_of_the_venue_is_told_in_its_words() -> None:
     found = parse_frame(orjson.dumps({**frame, "success": False, "symbol": "XBT/USD"}))
     assert isinstance(found, Ignored)
     assert "Currency pair not supported" in found.detail
+
+
+TRADES = (
+    b'{"channel":"trade","type":"update","data":[{"symbol":"BTC/USD","side":"buy","price":105944.2,'
+    b'"qty":0.00027625,"ord_type":"limit","trade_id":7,"timestamp":"2023-10-06T17:35:55.440295Z"},'
+    b'{"symbol":"BTC/USD","side":"sell","price":105910.5,"qty":1e-04,"ord_type":"market",'
+    b'"trade_id":8,"timestamp":"2023-10-06T17:35:56Z"}]}'
+)
+
+
+@pytest.mark.row("C-82")
+def test_frame_of_trades_is_all_of_them() -> None:
+    """Several stand in one frame, with ids, the taker's side and times to the millisecond."""
+    bought, sold = 105944_20000000, 105910_50000000
+
+    assert parse_frame(TRADES) == Trades(
+        (
+            Trade("BTC/USD", 7, "105944.2", bought, "0.00027625", 27625, 1696613755440, BUY),
+            Trade("BTC/USD", 8, "105910.5", sold, "0.0001", 10000, 1696613756000, SELL),
+        )
+    )
+
+
+def test_trades_from_before_the_subscription_are_history() -> None:
+    """They come again at every subscription and would be taken for new ones."""
+    assert isinstance(parse_frame(TRADES.replace(b'"update"', b'"snapshot"')), Ignored)
+
+
+@pytest.mark.row("F114")
+@pytest.mark.parametrize(
+    ("right", "wrong"),
+    [
+        (b"105944.2", b"0.0"),
+        (b"105944.2", b"-1.5"),
+        (b"105944.2", b'"105944.2"'),
+        (b"0.00027625", b"0.000000001"),
+        (b'"buy"', b'"bid"'),
+        (b":7,", b":-7,"),
+        (b":7,", b":7.0,"),
+        (b"T17:35:55.440295Z", b"T17:35:61Z"),
+        (b"2023-10-06T17:35:55.440295Z", b"yesterday"),
+        (b'"qty"', b'"size"'),
+        (b'"data":[', b'"data":[7,'),
+    ],
+)
+def test_trade_that_makes_no_sense_is_refused_and_is_no_update_of_a_book(
+    right: bytes, wrong: bytes
+) -> None:
+    """Books of a venue without numbers are lost for frames that may have changed them alone."""
+    with pytest.raises(FrameInvalid) as caught:
+        parse_frame(TRADES.replace(right, wrong, 1))
+
+    assert not caught.value.may_be_diff
+    assert caught.value.is_readable
 
 
 @settings(max_examples=200, deadline=None)
