@@ -58,7 +58,8 @@ def result_of(source: RunSource, config: Config, together: Together) -> Backtest
     result.digest = digest.hex
     _walk(source, result)
     events = len(together.made)
-    result.assumptions = (f"the order of the night: {events:,} of {events:,} events equal it",)
+    equal = f"the order of the night: {events:,} of {events:,} events equal it"
+    result.assumptions = (*source.assumptions, equal)
     return result
 
 

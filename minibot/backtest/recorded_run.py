@@ -28,18 +28,21 @@ class RunSource:
         recorded: The run.
         name: The word that a person used.
         order: `logged` is the order of its night, where the profile is its own; else rule order.
+        notices: What has to be known of the run; stands in every report.
 
     Raises:
         Refusal: It has no market data.
     """
 
-    def __init__(self, recorded: Recorded, name: str, order: str = LOGGED) -> None:
+    def __init__(
+        self, recorded: Recorded, name: str, order: str = LOGGED, notices: tuple[str, ...] = ()
+    ) -> None:
         self.recorded = recorded
         self.order = order
         self.name = name
         self.symbols = recorded.manifest.symbols
         self.interval_ms = SECOND_MS
-        self.assumptions: tuple[str, ...] = ()
+        self.assumptions = notices
         # The run itself says when it ends.
         self.end_ms: int | None = None
         first = next((event for _, event in recorded.events(TICKS)), None)

@@ -30,10 +30,13 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Compare; 0 when both decided the same, else 1."""
     var = var_of(arguments)
-    one, other = (open_run(find_run(name, var))[0] for name in (arguments.one, arguments.other))
+    opened = [open_run(find_run(name, var)) for name in (arguments.one, arguments.other)]
+    (one, _), (other, _) = opened
     with progress_bar(f"comparing {arguments.one} with {arguments.other}") as show_progress:
         diff = diff_runs(one, other, show_progress)
-    show(arguments, diff.to_json(), lines(diff))
+    notices = list(dict.fromkeys(text for _, found in opened for text in found.notices))
+    said = [*(f"note: {notice}" for notice in notices), *lines(diff)]
+    show(arguments, {**diff.to_json(), "notices": notices}, said)
     return 0 if diff.is_same else 1
 
 

@@ -39,11 +39,13 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Compare; 0 when the backtest in the night's order equals it, else 1."""
-    recorded, _ = open_run(run_dir_of(arguments))
+    recorded, condition = open_run(run_dir_of(arguments))
     with progress_bar(f"comparing {recorded.manifest.run_id}") as show_progress:
         parity = parity_of(recorded, show_progress)
     shown_max = len(parity.rule.deviations) if arguments.all else SHOWN
-    show(arguments, parity.to_json(shown_max), lines(parity, shown_max))
+    document = {**parity.to_json(shown_max), "notices": list(condition.notices)}
+    notices = [f"note: {notice}" for notice in condition.notices]
+    show(arguments, document, [*notices, *lines(parity, shown_max)])
     return 0 if parity.logged.is_identical else 1
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -134,3 +135,19 @@ def test_parity_of_a_stopped_night_is_the_same_up_to_its_stop(stopped_run: Short
 
     assert said.code == 0, said.out
     assert done.stop
+
+
+def test_run_without_a_seal_is_compared_with_a_word_about_it(
+    short_run: ShortRun, tmp_path: Path
+) -> None:
+    """An interrupted run: parity and backtest say so and go on."""
+    copied = tmp_path / "var" / "runs" / short_run.run_id
+    shutil.copytree(short_run.run_dir, copied)
+    (copied / "seal.json").unlink()
+    parity = verb(tmp_path / "var", "parity", "latest", "--json")
+    words = ("--source", "run:latest", "--no-keep", "--fills", "touch", "--json")
+    backtest = verb(tmp_path / "var", "backtest", *words)
+
+    assert (parity.code, backtest.code) == (0, 0)
+    assert "interrupted" in parity.document["notices"][0]
+    assert "interrupted" in backtest.out
