@@ -49,7 +49,7 @@ def compare_lines(first: JsonObject, second: JsonObject) -> list[str]:
         f"A  {first['id']}  {', '.join(first['sources'])}",
         f"B  {second['id']}  {', '.join(second['sources'])}",
         f"decisions {said}; {_same(found, 'same_data', 'data')}; "
-        f"{_same(found, 'same_span', 'span')}; {counted(len(settings), 'setting')} different",
+        f"{_same(found, 'same_span', 'dates')}; {counted(len(settings), 'setting')} different",
         *(() if found["same_span"] else _spans(first, second)),
         "",
         *table_lines(("", "A", "B", "B less A", "better"), list(_rows(first, second)), ""),
@@ -61,7 +61,7 @@ def compare_lines(first: JsonObject, second: JsonObject) -> list[str]:
 
 
 def _same(found: JsonObject, key: str, noun: str) -> str:
-    return f"the same {noun}" if found[key] else f"another {noun}"
+    return f"the same {noun}" if found[key] else f"other {noun}"
 
 
 def _span(document: JsonObject) -> tuple[int, int]:

@@ -96,7 +96,7 @@ def test_comparison_says_what_differs_and_which_is_better(var_dir: Path) -> None
 
     said = verb(var_dir, "backtests", "compare", first.name, second.name)
     assert said.code == 0
-    assert "decisions different; the same data; the same span; 1 setting different" in said.out
+    assert "decisions different; the same data; the same dates; 1 setting different" in said.out
     found = json.loads(verb(var_dir, "backtests", "compare", first.name, second.name, "--json").out)
     assert found["settings"] == {"seed": ["1", "7"]}
     assert found["figures"]["pnl"] == {
