@@ -9,7 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from minibot.backtest.jobs import Job, run_job
+from minibot.backtest.recorded_run import RULE, RunSource
 from minibot.backtest.result import BacktestResult
+from minibot.backtest.words import RUN
 from minibot.backtest.workers import in_parallel
 from minibot.execution.fill_models import FILL_MODELS
 from minibot.execution.fills import TOUCH
@@ -25,6 +27,27 @@ def night_assumption(job: Job) -> str:
     return str(job.config.raw["execution"].get("fill_model", TOUCH))
 
 
+def is_night(job: Job) -> bool:
+    """Return whether a job is a recorded night with its own profile, gone through in its order."""
+    if not job.words[0].startswith(f"{RUN}:"):
+        return False
+    market = job.open()
+    return isinstance(market, RunSource) and market.is_night_of(job.config)
+
+
+def band_jobs(job: Job) -> dict[str, Job]:
+    """Return what to run, by the name of its line, what the night itself assumes first.
+
+    A recorded night stands first as it was. All three assumptions then go by rule order, so that
+    they differ from each other in their fills alone and not in who came first.
+    """
+    own = night_assumption(job)
+    names = [own, *(name for name in FILL_MODELS if name != own)]
+    found = {f"night ({own})": job} if is_night(job) else {}
+    ruled = job._replace(order=RULE)
+    return found | {name: ruled.changed(f"{KEY}={name}") for name in names}
+
+
 def run_band(
     job: Job, jobs: int, on_done: OnDone = lambda done, whole: None
 ) -> dict[str, BacktestResult]:
@@ -35,11 +58,9 @@ def run_band(
         jobs: How many processes to use.
         on_done: Told after each.
     """
-    own = night_assumption(job)
-    names = [own, *(name for name in FILL_MODELS if name != own)]
-    tasks = [job.changed(f"{KEY}={name}") for name in names]
+    tasks = band_jobs(job)
     results: dict[str, BacktestResult] = {}
-    for name, result in zip(names, in_parallel(run_job, tasks, jobs), strict=True):
+    for name, result in zip(tasks, in_parallel(run_job, list(tasks.values()), jobs), strict=True):
         results[name] = result
-        on_done(len(results), len(names))
+        on_done(len(results), len(tasks))
     return results

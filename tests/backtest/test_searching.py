@@ -12,7 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from minibot.backtest.assumptions import night_assumption, run_band
+from minibot.backtest.assumptions import band_jobs, is_night, night_assumption, run_band
 from minibot.backtest.jobs import Job, run_job
 from minibot.backtest.ranges import Range, parse_range
 from minibot.backtest.span import Span
@@ -31,7 +31,9 @@ from minibot.backtest.walk_forward import (
 from minibot.backtest.workers import Workers, in_parallel
 from minibot.execution.fill_models import FILL_MODELS
 from minibot.kernel.errors import ConfigError, Refusal, RunStop
+from minibot.replay.recorded import Recorded
 from tests.backtest.markets import bar_profile, walk, write_klines
+from tests.runs import ShortRun
 
 PROFILE = bar_profile().raw
 
@@ -107,6 +109,23 @@ def test_band_has_every_assumption_and_the_nights_own_first(job: Job) -> None:
     assert band["worse"].performance.equity < band["touch"].performance.equity
     # Nothing rests: who takes at once waits behind nobody.
     assert band["queue"].digest == band["touch"].digest
+
+
+def test_band_of_a_recorded_night_is_the_night_and_all_three_by_rule_order(
+    short_run: ShortRun,
+) -> None:
+    """The night stands as it was; what is compared with each other differs in fills alone."""
+    word = f"run:{short_run.run_dir}"
+    recorded = Recorded.open(short_run.run_dir)
+    job = Job((word,), recorded.manifest.config)
+
+    tasks = band_jobs(job)
+
+    assert list(tasks) == ["night (touch)", "touch", "worse", "queue"]
+    assert is_night(tasks["night (touch)"])
+    assert not any(is_night(task) for name, task in tasks.items() if name in FILL_MODELS)
+    fills = [event.payload for _, event in recorded.events("fills")]
+    assert [event.payload for event in run_job(tasks["night (touch)"]).of("fills")] == fills
 
 
 # --- sweeps -----------------------------------------------------------------------------------
