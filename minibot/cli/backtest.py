@@ -63,7 +63,8 @@ def run(arguments: argparse.Namespace) -> int:
     span = parse_span(arguments.timerange) if arguments.timerange else ALL
     treatment = treatment_of(arguments)
     job = Job(tuple(words), config.raw, (), span, treatment, arguments.run_order)
-    done = search(arguments, job)
+    # What is compared with each other has to go by one order: there is but one for all profiles.
+    done = search(arguments, job._replace(order=RULE))
     return publish(arguments, words, results_of(arguments, job)) if done is None else done
 
 
