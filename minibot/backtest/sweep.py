@@ -28,6 +28,8 @@ from minibot.runtime.paths import Var
 
 SCHEMA: Final = "minibot.sweep"
 SWEEP_FILE: Final = "sweep.json"
+OPTIMISE_FILE: Final = "optimise.json"
+KEPT_FILES: Final = (SWEEP_FILE, OPTIMISE_FILE)
 POINTS_MAX: Final = 10_000
 SHOWN_KEYS: Final = ("pnl", "return", "drawdown_ratio_max", "trades", "win_rate", "fees", "sharpe")
 HEADS: Final = {"drawdown_ratio_max": "drawdown", "win_rate": "won"}
@@ -190,6 +192,12 @@ def keep_search(document: JsonObject, name: str, var: Var) -> Path:
     ensure_folder(folder)
     write_hashed(folder / name, document, generation=1)
     return folder / name
+
+
+def kept_searches(var: Var) -> list[Path]:
+    """Return the files of the sweeps and searches that are kept, the newest last."""
+    found = [path for name in KEPT_FILES for path in var.backtests.glob(f"*/{name}")]
+    return sorted(found, key=lambda path: (path.stat().st_mtime_ns, path))
 
 
 def sweep_lines(rows: Sequence[Row], key: str) -> list[str]:

@@ -31,7 +31,6 @@ from minibot.kernel.errors import ConfigError, Refusal, RunStop
 from minibot.replay.lockstep import fresh_cores
 
 SCHEMA: Final = "minibot.optimise"
-OPTIMISE_FILE: Final = "optimise.json"
 # Trials between two words to the sampler: so many can run beside each other.
 ROUND: Final = 4
 WINDOW_MS_MIN: Final = 60_000

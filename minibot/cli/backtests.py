@@ -9,6 +9,7 @@ from typing import Final
 from minibot.backtest import store, tables
 from minibot.backtest.comparison import compare, compare_lines
 from minibot.backtest.returns import BREAKDOWNS
+from minibot.backtest.sweep import kept_searches
 from minibot.cli.output import show, shown_path
 from minibot.cli.selection import var_of
 from minibot.events.model import JsonObject
@@ -66,7 +67,14 @@ def _list(arguments: argparse.Namespace) -> None:
         texts=(0, 5),
         whole=(0,),
     )
-    show(arguments, {"backtests": [_record(each) for each in found]}, lines)
+    searches = kept_searches(var)
+    if searches:
+        lines += ["", "Sweeps and searches", *(f"  {shown_path(path)}" for path in searches)]
+    document = {
+        "backtests": [_record(each) for each in found],
+        "searches": [path.parent.name for path in searches],
+    }
+    show(arguments, document, lines)
 
 
 def _row(kept: store.Kept) -> list[str]:

@@ -10,9 +10,8 @@ from minibot.backtest.jobs import Job
 from minibot.backtest.ranges import parse_range
 from minibot.backtest.span import ALL, parse_span
 from minibot.backtest.statistics import KEY_FIGURES, Shown, figure_text
-from minibot.backtest.sweep import SORTABLE, keep_search
+from minibot.backtest.sweep import OPTIMISE_FILE, SORTABLE, keep_search
 from minibot.backtest.walk_forward import (
-    OPTIMISE_FILE,
     PLACES,
     SUMMED,
     Found,

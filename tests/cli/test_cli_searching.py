@@ -99,6 +99,8 @@ def test_sweep_is_kept_and_each_row_is_the_run_with_set(
     assert swept.document["rows"][1]["digest"] == plain.document["digest"]
     (kept,) = var_dir.glob("backtests/sweep_*/sweep.json")
     assert json.loads(kept.read_text())["rows"] == swept.document["rows"]
+    listed = verb(var_dir, "backtests", "list", "--json")
+    assert listed.document["searches"] == [kept.parent.name]
 
 
 @pytest.mark.parametrize(
