@@ -230,7 +230,10 @@ def _groups(about: JsonObject) -> Iterator[str]:
         rows = [tables.group_cells(group) for group in about[key]]
         yield section(title, table(tables.GROUP_HEAD, rows, tables.NO_TRADE, "figures"))
     trades = about["trades"]
-    for title, found in (("Best trades", tables.best(trades)), ("Worst", tables.worst(trades))):
+    for title, found in (
+        ("Best trades", tables.best(trades)),
+        ("Worst trades", tables.worst(trades)),
+    ):
         if found:
             rows = [tables.trade_cells(trade) for trade in found]
             yield section(title, table(tables.TRADE_HEAD, rows, tables.NO_TRADE))
