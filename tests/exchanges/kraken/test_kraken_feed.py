@@ -158,6 +158,27 @@ def test_trades_of_a_frame_are_ticks_and_a_wrong_one_costs_no_book(shared_data: 
     assert desk.notices() == ["frame_invalid"]
 
 
+@pytest.mark.row("F117")
+def test_trade_after_a_loss_waits_for_the_next_proved_top(shared_data: Path) -> None:
+    """No tick tells a bid and an ask of a book that is known to be wrong."""
+    desk = Desk(10, ("BTC/USD",))
+    snapshot = next(data for _, data in l2(shared_data) if b'"snapshot","data"' in data)
+    desk.frame(snapshot, T0)
+    update = b'{"symbol":"BTC/USD","bids":[],"asks":[],"checksum":1}'
+    desk.frame(b'{"channel":"book","type":"update","data":[%b]}' % update, T0 + 100)
+    desk.take("market_tick")
+    trade = (
+        b'{"symbol":"BTC/USD","side":"buy","price":63004.9,"qty":0.1,"trade_id":3,'
+        b'"timestamp":"2026-08-01T02:53:53.1Z"}'
+    )
+    desk.frame(b'{"channel":"trade","type":"update","data":[%b]}' % trade, T0 + 200)
+
+    assert desk.take("market_tick") == []
+    desk.frame(snapshot, T0 + 300)
+    ticks = desk.take("market_tick")
+    assert [tick.trade_id for tick in ticks] == [None, 3]  # type: ignore[attr-defined]
+
+
 def test_snapshot_alone_is_a_book_while_the_market_is_quiet(shared_data: Path) -> None:
     """It has met the stream already: nothing else has to come before the book is written."""
     desk = Desk(10, ("BTC/USD",))
