@@ -10,7 +10,10 @@ from minibot.report.readiness import Need, needs
 from minibot.runtime.deployed import code_sha256
 from minibot.runtime.paths import PROJECT
 
-HELP = "what is missing for the next step: gates, a real night, 30 days, no limit passed, half a year backtested"
+HELP = (
+    "what is missing for the next step: gates, a real night, 30 days, no limit passed, "
+    "half a year backtested"
+)
 EXAMPLE = "minibot ready"
 
 
