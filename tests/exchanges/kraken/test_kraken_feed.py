@@ -159,13 +159,20 @@ def test_trades_of_a_frame_are_ticks_and_a_wrong_one_costs_no_book(shared_data: 
 
 
 @pytest.mark.row("F117")
-def test_trade_after_a_loss_waits_for_the_next_proved_top(shared_data: Path) -> None:
+@pytest.mark.parametrize(
+    "loss",
+    [
+        b'{"channel":"book","type":"update","data":[{"symbol":"BTC/USD","bids":[],"asks":[],'
+        b'"checksum":1}]}',
+        b'{"channel":"book","type":"upd',
+    ],
+)
+def test_trade_after_a_loss_waits_for_the_next_proved_top(shared_data: Path, loss: bytes) -> None:
     """No tick tells a bid and an ask of a book that is known to be wrong."""
     desk = Desk(10, ("BTC/USD",))
     snapshot = next(data for _, data in l2(shared_data) if b'"snapshot","data"' in data)
     desk.frame(snapshot, T0)
-    update = b'{"symbol":"BTC/USD","bids":[],"asks":[],"checksum":1}'
-    desk.frame(b'{"channel":"book","type":"update","data":[%b]}' % update, T0 + 100)
+    desk.frame(loss, T0 + 100)
     desk.take("market_tick")
     trade = (
         b'{"symbol":"BTC/USD","side":"buy","price":63004.9,"qty":0.1,"trade_id":3,'
