@@ -10,7 +10,6 @@ import argparse
 import gc
 import json
 import os
-import resource
 import sys
 import time
 from collections.abc import Sequence
@@ -127,6 +126,15 @@ class Pass:
         rows.walk(last, seq)
 
 
+def _rss_mb() -> float:
+    """Return the largest memory that this process had, where the system says it."""
+    if sys.platform == "win32":
+        return 0.0
+    import resource
+
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
 def main() -> int:
     """Run one case and print what it took."""
     parser = argparse.ArgumentParser()
@@ -175,7 +183,7 @@ def main() -> int:
                 "derived": one.digest.events,
                 "digest": one.digest.hex,
                 "equity": one.performance.to_json()["equity"],
-                "rss_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+                "rss_mb": _rss_mb(),
                 "compiled": bool(os.environ.get("MINIBOT_COMPILED")),
             }
         )
