@@ -12,10 +12,10 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
+from minibot.events.ledger import Ledger
 from minibot.events.model import Fill, JsonObject, RunOpening
 from minibot.events.portfolio import Portfolio
 from minibot.events.reasons import NONDETERMINISM
-from minibot.events.ledger import Ledger
 from minibot.kernel.errors import IntegrityError
 from minibot.kernel.files import hashed_bytes, read_hashed, write_hashed
 
