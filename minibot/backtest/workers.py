@@ -10,10 +10,12 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import sys
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from multiprocessing import get_context
 from multiprocessing.process import BaseProcess
 from typing import Final, TypeVar
@@ -68,7 +70,8 @@ class Workers:
         waiting: deque[Future[Result]] = deque()
         try:
             for task in tasks:
-                waiting.append(self._pool.submit(work, task))
+                with _held_interrupts():
+                    waiting.append(self._pool.submit(work, task))
                 if len(waiting) > self._jobs * AHEAD:
                     yield waiting.popleft().result()
             while waiting:
@@ -94,6 +97,23 @@ def in_parallel(
     """
     with Workers(min(jobs, len(tasks))) as workers:
         yield from workers.results(work, tasks)
+
+
+@contextmanager
+def _held_interrupts() -> Iterator[None]:
+    """Hold Ctrl-C back for a moment: a worker that starts in it never gets one, we do afterwards.
+
+    A worker starts when the first tasks are given; before it has come to `_leave_interrupts`, an
+    interpreter that is just starting would die of a Ctrl-C loudly.
+    """
+    if sys.platform == "win32":
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _leave_interrupts() -> None:

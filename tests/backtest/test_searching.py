@@ -320,7 +320,7 @@ def test_search_is_the_same_for_a_seed_and_its_rows_are_single_runs(job: Job) ->
     windows = windows_of(job, 1, 1)
 
     def search(job: Job, jobs: int) -> Found:
-        (found,) = walk_forward(job, ranges, windows, figure="pnl", trials=6, jobs=jobs)
+        (found,) = walk_forward(job, ranges, windows, figure="pnl", trials=4, jobs=jobs)
         return found
 
     one = search(job, 1)
@@ -331,8 +331,8 @@ def test_search_is_the_same_for_a_seed_and_its_rows_are_single_runs(job: Job) ->
     assert one.plain.digest == run_job(_judged(job, windows[0])).digest
     best = max(float(trial.figures["pnl"]) for trial in one.trials)
     assert float(one.best.figures["pnl"]) == best
-    document = optimise_document(job, ranges, [one], "pnl", 6)
-    assert json.dumps(document) == json.dumps(optimise_document(job, ranges, [one], "pnl", 6))
+    document = optimise_document(job, ranges, [one], "pnl", 4)
+    assert json.dumps(document) == json.dumps(optimise_document(job, ranges, [one], "pnl", 4))
 
 
 def _judged(job: Job, window: Window) -> Job:
