@@ -100,7 +100,8 @@ def _is_writing(node: ast.Call, position: int) -> bool:
     if mode is None:
         return False
     if isinstance(mode, ast.Constant) and isinstance(mode.value, str):
-        return bool(WRITING_MODES & set(mode.value))
+        # What follows a colon names a packing (`tarfile`), and no way of opening.
+        return bool(WRITING_MODES & set(mode.value.partition(":")[0]))
     return False
 
 

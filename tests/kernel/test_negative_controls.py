@@ -169,7 +169,7 @@ CONTROLS = [
         "non-atomic replace",
         (
             (
-                kernel_files._put,
+                kernel_files.put_atomic,
                 '    temp = target.with_name(f"{target.name}.{os.getpid()}-'
                 '{next(_temp_numbers)}{TEMP_SUFFIX}")\n',
                 "    temp = target\n    with suppress(OSError):\n        files.unlink(target)\n",
@@ -179,14 +179,14 @@ CONTROLS = [
     ),
     Control(
         "replaced before its content is synced",
-        ((kernel_files._put, "sync(lambda: files.sync(fd), temp)", "pass"),),
+        ((kernel_files.put_atomic, "sync(lambda: files.sync(fd), temp)", "pass"),),
         simulated("eager"),
     ),
     Control(
         "folder not synced after a replace",
         (
             (
-                kernel_files._put,
+                kernel_files.put_atomic,
                 "    if is_durable:\n        sync_folder(files, target.parent)\n",
                 "",
             ),
