@@ -10,19 +10,19 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from minibot.exchanges.base import Diff, FrameInvalid, Quote, Snapshot
-from minibot.exchanges.binance.book import (
+from minibot.exchanges.base import (
     APPLIED,
     BUFFERED,
     GAP,
     IGNORED,
-    LEVELS_MAX,
     SYNCED,
     TOO_OLD,
-    BookKeeper,
-    BookSide,
-    LocalBook,
+    Diff,
+    FrameInvalid,
+    Quote,
+    Snapshot,
 )
+from minibot.exchanges.binance.book import LEVELS_MAX, BookKeeper, BookSide, LocalBook
 from minibot.exchanges.binance.messages import parse_frame
 from tests.exchanges.binance.binance_recordings import cryptofeed_session, tape_messages
 
