@@ -59,6 +59,7 @@ class Intake:
         self._is_opened = False
         self._starts: dict[str, Position] = {}
         self._order_start: Position | None = None
+        self._order = open_order_log(context, self.folders)
         self._housekept_ns = 0
         self._hinted_ns = machine_ns()
 
@@ -135,7 +136,7 @@ class Intake:
             queue: Cursor(folder / "cursor.json", context.run_id, queue, context.name)
             for queue, folder in self.folders.items()
         }
-        self._order = open_order_log(context, self.folders, self._taken)
+        self._order.taken = self._taken
 
     def _decode(self, queue: str, line: Line) -> Event:
         return self.context.codec.decode(queue, line.json)

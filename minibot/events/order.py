@@ -384,7 +384,16 @@ def _next_range(source: LineSource, folder: Path) -> Line | None:
     try:
         return source.next()
     except IntegrityError as error:
-        if (folder / "cursor.json").exists():
-            raise
-        detail = f"{folder}: the cursor is missing and its acks are damaged: {error.detail}"
-        raise IntegrityError("runtime", "CURSOR_CORRUPT", detail) from error
+        raise damaged_log(folder, error) from error
+
+
+def damaged_log(folder: Path, error: IntegrityError) -> IntegrityError:
+    """Return what damaged acks of a reader mean.
+
+    CURSOR_CORRUPT where the cursor that they could replace is missing too, so that nobody knows any
+    more what was taken; else the damage itself.
+    """
+    if (folder / "cursor.json").exists():
+        return error
+    detail = f"{folder}: the cursor is missing and its acks are damaged: {error.detail}"
+    return IntegrityError("runtime", "CURSOR_CORRUPT", detail)

@@ -15,6 +15,8 @@ from pathlib import Path
 from minibot.events.codec import Codec
 from minibot.events.ids import position_id
 from minibot.events.model import Ack, Event
+from minibot.events.order import damaged_log
+from minibot.kernel.errors import IntegrityError
 from minibot.kernel.journal import JournalWriter
 from minibot.kernel.line import encode_line
 from minibot.kernel.queue import open_side_writer
@@ -150,18 +152,27 @@ class OrderLog:
             self.sync_copies()
 
 
-def open_order_log(context: RoleContext, folders: Mapping[str, Path], taken: int) -> OrderLog:
+def open_order_log(context: RoleContext, folders: Mapping[str, Path]) -> OrderLog:
     """Return the order log of a role and the acks that repeat it, open for writing.
+
+    To be opened before its ranges are read: a range that stands whole above the head, because the
+    role was killed before it could publish it, is published by this. Whoever has read the ranges
+    then sets `taken`.
 
     Args:
         context: The role.
         folders: By input queue, where this reader keeps its files.
-        taken: How many inputs were logged before.
+
+    Raises:
+        IntegrityError: Acks are damaged; CURSOR_CORRUPT where their cursor is missing too.
     """
     order_queue = context.spec.order_log or ""
-    writers = {
-        queue: open_side_writer(folder, "acks", sync=False) for queue, folder in folders.items()
-    }
+    writers = {}
+    for queue, folder in folders.items():
+        try:
+            writers[queue] = open_side_writer(folder, "acks", sync=False)
+        except IntegrityError as error:
+            raise damaged_log(folder, error) from error
     return OrderLog(
         role=context.name,
         run_id=context.run_id,
@@ -171,5 +182,5 @@ def open_order_log(context: RoleContext, folders: Mapping[str, Path], taken: int
         clock=context.clock,
         writer=writers.pop(order_queue),
         copies=writers,
-        taken=taken,
+        taken=0,
     )

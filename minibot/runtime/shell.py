@@ -123,6 +123,7 @@ class Shell:
             for queue in context.spec.writes
             if not context.roles.queues[queue].parts
         }
+        self.order = open_order_log(context, self._folders)
         self.gate: Gate = Gate(context)
         self._housekept_ns = self._hinted_ns = 0
         self._health_ts = 0
@@ -260,7 +261,7 @@ class Shell:
             queue: Cursor(folder / "cursor.json", context.run_id, queue, context.name)
             for queue, folder in self._folders.items()
         }
-        self.order = open_order_log(context, self._folders, at.taken)
+        self.order.taken = at.taken
         self._snapshot_n = at.taken
         if context.name == "execution_role":
             self.gate = ExecutionGate(context, self.order)

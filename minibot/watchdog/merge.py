@@ -63,13 +63,14 @@ class Merger:
         """Take up the order log where it ends, and complete the merge that it names."""
         root, roles, codec = self._root, self._roles, self._codec
         self._merged = {queue: self._merged_of(queue) for queue in self.queues}
-        logged, ranges = self._logged()
+        # Opened before they are read: a range that was not published any more is by this.
         acks = {
             queue: opened.enter_context(
                 closing(open_side_writer(queue_folder(root, queue), "acks", sync=False))
             )
             for queue in self.queues
         }
+        logged, ranges = self._logged()
         copies = {
             f"{queue}/parts/{role}": acks[queue]
             for queue in self.queues

@@ -15,6 +15,8 @@ import pytest
 
 from minibot.kernel import canonical
 from minibot.kernel.cursor import Cursor
+from minibot.kernel.head import HeadWriter
+from minibot.kernel.journal import JournalReader
 from minibot.kernel.line import encode_line
 from minibot.kernel.position import Position
 from minibot.kernel.queue import open_writer
@@ -157,6 +159,43 @@ def test_missing_outputs_are_finished_byte_for_byte(again: Again, fills: int, re
 
     assert said.code == 0, said.err
     assert outputs(again) == before
+
+
+@pytest.mark.row("F34")
+@pytest.mark.fault("F34", by="a range of the order log written and not published", ends="SURVIVE")
+@pytest.mark.parametrize(
+    ("role", "queue"),
+    [(EXECUTION, "order_intents"), ("risk_role", "signals"), ("strategy_role", "market_ticks")],
+)
+def test_range_that_was_written_and_not_published_is_no_gap_and_no_double(
+    again: Again, role: str, queue: str
+) -> None:
+    """A role killed between a line and its head: the next start takes that range as logged."""
+    before = {path: path.read_bytes() for path in again.queues.glob("*/inbox.jsonl")}
+    folder = again.queues / queue
+    count = len(again.lines(queue, "acks"))
+    reader = JournalReader(folder, "acks")
+    while (missing := count - 1 - reader.position.seq) > 0:
+        reader.read(missing)
+    head = HeadWriter(folder / "acks.head", is_lazy=True)
+    head.open(reader.position)
+    head.close()
+    reader.close()
+    (folder / "snapshot.json").unlink(missing_ok=True)  # A hint of a later moment.
+    said = again.start(role)
+
+    assert said.code == 0, said.err
+    assert {path: path.read_bytes() for path in before} == before
+    ranges = [canonical.decode(json)["payload"] for json in again.lines(queue, "acks")]
+    assert len(ranges) >= count
+    taken = 0
+    ends: dict[str, int] = {}
+    for logged in ranges:
+        assert logged["n"] == taken + 1
+        taken += logged["to_seq"] - logged["from_seq"] + 1
+        if "/parts/" not in logged["queue"]:  # Each start of execution looks for STOPs anew.
+            assert logged["from_seq"] == ends.get(logged["queue"], 0) + 1
+            ends[logged["queue"]] = logged["to_seq"]
 
 
 @pytest.mark.row("F35")
