@@ -384,16 +384,16 @@ def _next_range(source: LineSource, folder: Path) -> Line | None:
     try:
         return source.next()
     except IntegrityError as error:
-        raise damaged_log(folder, error) from error
+        refuse_lost_place(folder, error)
+        raise
 
 
-def damaged_log(folder: Path, error: IntegrityError) -> IntegrityError:
-    """Return what damaged acks of a reader mean.
+def refuse_lost_place(folder: Path, error: IntegrityError) -> None:
+    """Raise where a reader's acks are damaged and the cursor that they could replace is missing.
 
-    CURSOR_CORRUPT where the cursor that they could replace is missing too, so that nobody knows any
-    more what was taken; else the damage itself.
+    Raises:
+        IntegrityError: CURSOR_CORRUPT, as nobody knows any more what was taken.
     """
-    if (folder / "cursor.json").exists():
-        return error
-    detail = f"{folder}: the cursor is missing and its acks are damaged: {error.detail}"
-    return IntegrityError("runtime", "CURSOR_CORRUPT", detail)
+    if not (folder / "cursor.json").exists():
+        detail = f"{folder}: the cursor is missing and its acks are damaged: {error.detail}"
+        raise IntegrityError("runtime", "CURSOR_CORRUPT", detail) from error

@@ -15,7 +15,7 @@ from pathlib import Path
 from minibot.events.codec import Codec
 from minibot.events.ids import position_id
 from minibot.events.model import Ack, Event
-from minibot.events.order import damaged_log
+from minibot.events.order import refuse_lost_place
 from minibot.kernel.errors import IntegrityError
 from minibot.kernel.journal import JournalWriter
 from minibot.kernel.line import encode_line
@@ -172,7 +172,8 @@ def open_order_log(context: RoleContext, folders: Mapping[str, Path]) -> OrderLo
         try:
             writers[queue] = open_side_writer(folder, "acks", sync=False)
         except IntegrityError as error:
-            raise damaged_log(folder, error) from error
+            refuse_lost_place(folder, error)
+            raise
     return OrderLog(
         role=context.name,
         run_id=context.run_id,

@@ -165,9 +165,10 @@ def test_interrupted_sweep_leaves_no_process_and_no_file(
     )
     until = time.monotonic() + DEADLINE_S
     children: list[psutil.Process] = []
-    while len(children) < 3 and time.monotonic() < until:
-        children = psutil.Process(process.pid).children(recursive=True)
+    while len(children) < 3:
+        assert time.monotonic() < until, f"no two workers within {DEADLINE_S} s: {children}"
         time.sleep(0.02)
+        children = psutil.Process(process.pid).children(recursive=True)
 
     if sys.platform != "win32":
         os.killpg(process.pid, signal.SIGINT)
