@@ -57,6 +57,10 @@ class HoleWanted(NamedTuple):
     hole: Hole
 
 
+class _Left(FrameInvalid):
+    """A frame of a symbol that is not followed any more."""
+
+
 class Feed:
     """Turns decoded frames, snapshots, klines and passing time into root events.
 
@@ -69,25 +73,25 @@ class Feed:
         self.board = NoticeBoard()
         self.skew_ms = 0
         self.counters: Counter[str] = Counter()
-        self.symbols = {
-            symbol: SymbolFeed(
-                symbol,
-                config,
-                self.board,
-                now_ms,
-                dialect.new_keeper(),
-                has_quotes=dialect.has_quotes,
-            )
-            for symbol in config.symbols
-        }
+        self.symbols = {symbol: self._new_symbol(symbol, now_ms) for symbol in config.symbols}
         self._instruments: dict[str, Instrument] = {}
         self._out: list[tuple[Payload, int]] = []
         self._last_ts = now_ms
         self._beat_due = self._after(now_ms, config.beat_interval_ms)
         self._book_due = self._after(now_ms, config.book_interval_ms)
         self._next_due = now_ms
-        self._connected_ms: int | None = None
         self._no_depth_told: set[str] = set()
+        self._left: set[str] = set()
+
+    def _new_symbol(self, symbol: str, now_ms: int) -> SymbolFeed:
+        return SymbolFeed(
+            symbol,
+            self.config,
+            self.board,
+            now_ms,
+            self.dialect.new_keeper(),
+            has_quotes=self.dialect.has_quotes,
+        )
 
     def _after(self, now_ms: int, interval_ms: int) -> int:
         origin = self.config.origin_ms
@@ -114,6 +118,9 @@ class Feed:
         try:
             message = self.dialect.parse_frame(data)
             return self._on_message(message, ts, recv_mono_ns)
+        except _Left:
+            self.counters["frames_other"] += 1
+            return OTHER
         except FrameInvalid as error:
             self.counters["frames_invalid"] += 1
             self.board.add(ts, FRAME_INVALID, f"{error}: {data[:120]!r}")
@@ -170,22 +177,41 @@ class Feed:
     def _of(self, symbol: str) -> SymbolFeed:
         feed = self.symbols.get(symbol)
         if feed is None:
-            raise FrameInvalid(f"symbol {symbol[:30]!r} was not asked for")
+            kind = _Left if symbol in self._left else FrameInvalid
+            raise kind(f"symbol {symbol[:30]!r} was not asked for")
         return feed
 
     # --- connection ---------------------------------------------------------------------------
 
-    def on_connected(self, now_ms: int) -> None:
-        """A stream connection stands."""
-        self._connected_ms = now_ms
-        for feed in self.symbols.values():
+    def on_connected(self, now_ms: int, symbols: Iterable[str] | None = None) -> None:
+        """A stream connection stands: of the given symbols, of all without."""
+        for feed in self._named(symbols):
             feed.on_connected(now_ms)
 
-    def on_disconnected(self, now_ms: int, why: str) -> None:
-        """No stream connection stands any more."""
-        self._connected_ms = None
-        for feed in self.symbols.values():
+    def on_disconnected(self, now_ms: int, why: str, symbols: Iterable[str] | None = None) -> None:
+        """No stream connection stands any more: of the given symbols, of all without."""
+        for feed in self._named(symbols):
             feed.on_disconnected(now_ms, why)
+
+    def _named(self, symbols: Iterable[str] | None) -> Iterable[SymbolFeed]:
+        if symbols is None:
+            return self.symbols.values()
+        return [self.symbols[symbol] for symbol in symbols if symbol in self.symbols]
+
+    # --- symbols that come and go -------------------------------------------------------------
+
+    def follow(self, symbol: str, now_ms: int) -> None:
+        """Take a symbol in, before its first frame; nothing when it is followed already."""
+        if symbol not in self.symbols:
+            self.symbols[symbol] = self._new_symbol(symbol, now_ms)
+            self._left.discard(symbol)
+            self._next_due = now_ms
+
+    def unfollow(self, symbol: str) -> None:
+        """Forget a symbol, its bars and its book; frames that are still on the way count as other."""
+        if self.symbols.pop(symbol, None) is not None:
+            self._left.add(symbol)
+        self._no_depth_told.discard(symbol)
 
     # --- answers ------------------------------------------------------------------------------
 
@@ -243,9 +269,11 @@ class Feed:
 
     def snapshots_wanted(self, now_ms: int) -> list[str]:
         """Return the symbols whose depth snapshot is to be asked for now; each once."""
-        if self._connected_ms is None:
-            return []
-        return [name for name, feed in self.symbols.items() if feed.depth.wants_snapshot(now_ms)]
+        return [
+            name
+            for name, feed in self.symbols.items()
+            if feed.connected_ms is not None and feed.depth.wants_snapshot(now_ms)
+        ]
 
     def holes_wanted(self, now_ms: int) -> list[HoleWanted]:
         """Return the klines that are to be asked for now; each once."""
@@ -288,11 +316,9 @@ class Feed:
 
     def _watch_depth(self, name: str, feed: SymbolFeed, ts: int) -> None:
         """Say once that a source quotes but sends no updates of its book."""
-        if name in self._no_depth_told or self._connected_ms is None:
+        if name in self._no_depth_told or feed.connected_ms is None:
             return
-        is_quiet = (
-            feed.depth.diff_ms is None and ts - self._connected_ms > self.config.tick_stale_ms
-        )
+        is_quiet = feed.depth.diff_ms is None and ts - feed.connected_ms > self.config.tick_stale_ms
         if is_quiet and feed.ticks.quote is not None:
             self._no_depth(name, ts, "no updates of the book on the stream")
 
@@ -313,7 +339,7 @@ class Feed:
 
     def data_age_ms(self, now_ms: int) -> int:
         """Return the age of the oldest symbol's last data."""
-        return max(max(0, now_ms - feed.data_ms) for feed in self.symbols.values())
+        return max((max(0, now_ms - feed.data_ms) for feed in self.symbols.values()), default=0)
 
     def figures(self) -> dict[str, int]:
         """Return what has been counted so far, over all symbols."""

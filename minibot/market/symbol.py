@@ -86,10 +86,10 @@ class SymbolFeed:
         self.late_trades = 0
         self._config = config
         self._board = board
-        self._seen_ms: dict[str, int] = {}
+        self.seen_ms: dict[str, int] = {}
         self._gap_from: dict[str, int] = {}
         self._gap_why = ""
-        self._connected_ms: int | None = None
+        self.connected_ms: int | None = None
         self._is_suspended = False
         self._has_warned = False
         self._has_quotes = has_quotes
@@ -171,7 +171,7 @@ class SymbolFeed:
         self._note(self.depth.on_unread(now_ms, why), now_ms)
 
     def _seen(self, stream: str, now_ms: int) -> None:
-        self.data_ms = self._seen_ms[stream] = now_ms
+        self.data_ms = self.seen_ms[stream] = now_ms
 
     def _outlier(self, now_ms: int, what: str) -> str:
         self.outliers += 1
@@ -222,7 +222,7 @@ class SymbolFeed:
 
     def _broken(self, exchange_ts: int, now_ms: int, why: str) -> Payloads:
         self._is_suspended = False
-        since = self._gap_from.pop(TRADE, self._seen_ms.get(TRADE, now_ms))
+        since = self._gap_from.pop(TRADE, self.seen_ms.get(TRADE, now_ms))
         payloads: Payloads = [self._gap(TRADE, since, now_ms, why)]
         for lane in self.lanes.values():
             payloads += lane.resume_broken(exchange_ts)
@@ -232,9 +232,9 @@ class SymbolFeed:
 
     def on_disconnected(self, now_ms: int, why: str) -> None:
         """The stream is gone: bars wait, the touch and the book are not known any more."""
-        self._connected_ms = None
+        self.connected_ms = None
         self._gap_why = why
-        for stream, seen_ms in self._seen_ms.items():
+        for stream, seen_ms in self.seen_ms.items():
             self._gap_from.setdefault(stream, seen_ms)
         self.order.resume()
         self.ticks.forget_touch()
@@ -245,7 +245,7 @@ class SymbolFeed:
 
     def on_connected(self, now_ms: int) -> None:
         """A stream is there."""
-        self._connected_ms = now_ms
+        self.connected_ms = now_ms
         self.depth.on_connected(now_ms)
 
     def resume_run(self, from_ms: int, last_trade_id: int | None, ends: dict[str, int]) -> None:
@@ -294,7 +294,7 @@ class SymbolFeed:
     def on_clock(self, now_ms: int, exchange_ts: int) -> Payloads:
         """Let time pass: held trades, bars that close, a symbol that stayed quiet after a gap."""
         payloads = self._pass(self.order.due(now_ms), now_ms)
-        connected_ms = self._connected_ms
+        connected_ms = self.connected_ms
         if self._is_suspended and connected_ms is not None:
             # No trade came to say whether any is missing; klines will.
             if now_ms - connected_ms >= self._config.tick_stale_ms:
