@@ -225,6 +225,21 @@ PRICE_BAND = _business(
     "The price lies outside the band that the exchange, or the profile, allows.",
     "Nothing to do unless it repeats; see the checks.",
 )
+PRICE_RANGE = _business(
+    "price_range",
+    "The limit price is under the exchange's lowest or over its highest price.",
+    "Fix the writer of the intent; `price_min` and `price_max` stand in the `instrument` event.",
+)
+POSITION_MAX = _business(
+    "position_max",
+    "More of the asset would be held than the exchange allows in this symbol.",
+    "Lower `order_notional`; `position_max` stands in the `instrument` event.",
+)
+NOT_IN_UNIVERSE = _business(
+    "not_in_universe",
+    "The symbol is not, or no longer, in the universe of the run.",
+    "Nothing to do; the last `universe` event says why.",
+)
 REFERENCE_DEVIATION = _business(
     "reference_deviation",
     "The price is too far from the reference price.",
@@ -307,6 +322,17 @@ END_EXIT = _business(
     "end_exit",
     "The position was closed because the run ends.",
     "Nothing to do; `portfolio.at_end` chooses between close and carry.",
+)
+LEFT_TRADING = _business(
+    "left_trading",
+    "The exchange took the symbol out of trading: its orders end, and its position is left as soon"
+    " as it trades again, if the profile says so.",
+    "Nothing to do; `risk.left_trading` and `execution.left_trading` choose what happens.",
+)
+UNIVERSE_EXIT = _business(
+    "universe_exit",
+    "The position was closed because its symbol left the universe.",
+    "Nothing to do; `risk.left_universe` chooses between close and hold.",
 )
 OPERATOR_EXIT = _business(
     "operator_exit",

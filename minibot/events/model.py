@@ -186,6 +186,29 @@ class Instrument(Payload, frozen=True):
     bid_percent_down: str | None = None
     ask_percent_up: str | None = None
     ask_percent_down: str | None = None
+    price_min: str | None = None
+    price_max: str | None = None
+    market_qty_min: str | None = None
+    market_qty_increment: str | None = None
+    market_notional_min: str | None = None
+    market_notional_max: str | None = None
+    position_max: str | None = None
+    filters_unknown: tuple[str, ...] | None = None
+
+
+class Universe(Payload, frozen=True):
+    """Which symbols the run may trade from now on; at start and on change."""
+
+    TYPE: ClassVar[str] = "universe"
+    mode: str  # "static" or "dynamic"
+    quote_asset: str
+    traded: tuple[str, ...]  # full streams; entries are allowed in these alone
+    watched: tuple[str, ...]  # mini tickers only
+    kept: tuple[str, ...]  # followed because of a position, no entry
+    missing_bases: tuple[str, ...]  # asked for, not listed by the venue
+    excluded: Mapping[str, list[str]]  # reason to symbols or bases
+    quote_volumes: Mapping[str, str]  # 24 hours, of the traded symbols
+    generation: int
 
 
 class Beat(Payload, frozen=True):
@@ -459,6 +482,7 @@ PAYLOAD_CLASSES: Final[Mapping[str, type[Payload]]] = {
         Bar,
         Book,
         Instrument,
+        Universe,
         Beat,
         Gap,
         Signal,

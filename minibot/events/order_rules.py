@@ -7,6 +7,7 @@ refuses whatever reaches it all the same. All values are hundred-millionths (`ev
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import lcm
 from typing import Final
 
 from minibot.events.instrument import InstrumentRules
@@ -17,8 +18,10 @@ from minibot.events.reasons import (
     INVARIANT_BROKEN,
     MIN_NOTIONAL,
     NOTIONAL_MAX,
+    POSITION_MAX,
     PRICE_BAND,
     PRICE_INVALID,
+    PRICE_RANGE,
     QTY_INVALID,
     QTY_MAX,
     QTY_MIN,
@@ -65,6 +68,13 @@ class OrderRules:
     notional_max: int | None
     buy_band: Band
     sell_band: Band
+    price_min: int
+    price_max: int | None
+    market_qty_step: int
+    market_qty_min: int
+    market_notional_min: int
+    market_notional_max: int | None
+    position_max: int | None
 
     @classmethod
     def of(cls, instrument: Instrument) -> OrderRules:
@@ -77,6 +87,12 @@ class OrderRules:
         rules = InstrumentRules.of(instrument)
         price, qty = rules.price_increment, rules.qty_increment
         price_step, qty_step = _step(rules.symbol, price), _step(rules.symbol, qty)
+        qty_min = rules.qty_min * qty_step
+        # A market order has to meet the rules of any order and its own.
+        market_step = parse_amount(instrument.market_qty_increment or "0")
+        market_minimum, market_maximum = instrument.market_notional_min, rules.notional_max
+        if instrument.market_notional_max is not None:
+            market_maximum = parse_amount(instrument.market_notional_max) or None
         return cls(
             symbol=rules.symbol,
             base_asset=rules.base_asset,
@@ -86,7 +102,7 @@ class OrderRules:
             price_places=price.places,
             qty_step=qty_step,
             qty_places=qty.places,
-            qty_min=rules.qty_min * qty_step,
+            qty_min=qty_min,
             qty_max=_scaled(rules.qty_max, qty_step),
             market_qty_max=_scaled(rules.market_qty_max, qty_step),
             notional_min=rules.notional_min,
@@ -97,6 +113,15 @@ class OrderRules:
             sell_band=Band(
                 _multiple(instrument.ask_percent_down), _multiple(instrument.ask_percent_up)
             ),
+            price_min=parse_amount(instrument.price_min or "0"),
+            price_max=parse_amount(instrument.price_max or "0") or None,
+            market_qty_step=lcm(qty_step, market_step) if market_step else qty_step,
+            market_qty_min=max(qty_min, parse_amount(instrument.market_qty_min or "0")),
+            market_notional_min=(
+                rules.notional_min if market_minimum is None else parse_amount(market_minimum)
+            ),
+            market_notional_max=market_maximum,
+            position_max=parse_amount(instrument.position_max or "0") or None,
         )
 
     @property
@@ -114,7 +139,8 @@ class OrderRules:
 
     def qty_down(self, qty: int, order_type: str) -> int:
         """Return the largest quantity an order of this type may have that is not above `qty`."""
-        return max(0, round_down(min(qty, self.qty_most(order_type, qty)), self.qty_step))
+        step = self.market_qty_step if order_type == MARKET else self.qty_step
+        return max(0, round_down(min(qty, self.qty_most(order_type, qty)), step))
 
     def qty_most(self, order_type: str, qty: int) -> int:
         """Return the largest quantity that the venue takes, or `qty` where it names none."""
@@ -127,21 +153,33 @@ class OrderRules:
         """Return why a quantity may not be ordered, or None."""
         if qty <= 0:
             return QTY_INVALID
-        if qty % self.qty_step:
+        is_market = order_type == MARKET
+        if qty % (self.market_qty_step if is_market else self.qty_step):
             return STEP_SIZE
-        if qty < self.qty_min:
+        if qty < (self.market_qty_min if is_market else self.qty_min):
             return QTY_MIN
         if qty > self.qty_most(order_type, qty):
             return QTY_MAX
         return None
 
-    def notional_refusal(self, qty: int, price: int) -> str | None:
+    def notional_least(self, order_type: str) -> int:
+        """Return the smallest value of an order of this type; 0 where there is no rule."""
+        return self.market_notional_min if order_type == MARKET else self.notional_min
+
+    def notional_refusal(self, qty: int, price: int, order_type: str) -> str | None:
         """Return why an order worth `qty` at `price` may not be placed, or None."""
         notional = cost_up(qty, price)
-        if notional < self.notional_min:
+        if notional < self.notional_least(order_type):
             return MIN_NOTIONAL
-        if self.notional_max is not None and notional > self.notional_max:
+        most = self.market_notional_max if order_type == MARKET else self.notional_max
+        if most is not None and notional > most:
             return NOTIONAL_MAX
+        return None
+
+    def position_refusal(self, qty: int, held: int) -> str | None:
+        """Return why `qty` may not be bought on top of what is held and being bought, or None."""
+        if self.position_max is not None and held + qty > self.position_max:
+            return POSITION_MAX
         return None
 
     def limit_refusal(self, side: str, limit: int, reference: int) -> str | None:
@@ -150,6 +188,8 @@ class OrderRules:
             return PRICE_INVALID
         if limit % self.price_step:
             return STEP_SIZE
+        if limit < self.price_min or (self.price_max is not None and limit > self.price_max):
+            return PRICE_RANGE
         band = self.buy_band if side == BUY else self.sell_band
         return None if band.holds(limit, reference) else PRICE_BAND
 

@@ -28,12 +28,20 @@ def funds_refusal(
         portfolio: What is held.
         orders: The open orders, of all symbols.
         fees: A purchase sets the taker's fee aside too.
-        rules: The symbol's; it names the quote asset that pays.
+        rules: The symbol's; they name the quote asset that pays, and the largest position.
         side: BUY or SELL.
         qty: Ordered quantity.
         price: The limit, or the touch for a market order.
     """
     if side == BUY:
+        buying = sum(
+            order.remaining
+            for order in orders
+            if order.side == BUY and order.symbol == rules.symbol
+        )
+        refusal = rules.position_refusal(qty, portfolio.position_qty(rules.symbol) + buying)
+        if refusal is not None:
+            return refusal
         reserved = sum(
             cost_with_fee(fees, order.remaining, order.reserve_price)
             for order in orders

@@ -125,4 +125,4 @@ def filter_refusal(intent: OrderIntent, wish: Wish, rules: OrderRules, touch: To
         if refusal is not None:
             return refusal
     price = touch.price(intent.side) if wish.limit is None else wish.limit
-    return rules.notional_refusal(wish.qty, price)
+    return rules.notional_refusal(wish.qty, price, intent.order_type)

@@ -45,6 +45,7 @@ from minibot.events.reasons import (
     FILLED,
     INSUFFICIENT_CASH,
     INVARIANT_BROKEN,
+    LEFT_TRADING,
     PARTIAL,
     RUN_ENDING,
     UNFILLED_FOK,
@@ -81,6 +82,8 @@ class PaperExecutorNoreV1:
         self._latency_ms: int = execution["latency_market_ms"]
         self._tick_age_ms_max: int = execution["tick_age_ms_max"]
         self._order_ttl_ms: int = execution["order_ttl_market_ms"]
+        # Runs from before the policy held their orders.
+        self._cancels_halted: bool = execution.get("left_trading", "hold") == "cancel"
         self._fees = FeeRates.of(execution)
         self._fill_model = fill_model_of(execution)
         self._quote_asset: str = config["portfolio"]["quote_asset"]
@@ -122,6 +125,7 @@ class PaperExecutorNoreV1:
         elif isinstance(payload, Instrument):
             self._instruments[payload.symbol] = payload
             self._rules[payload.symbol] = OrderRules.of(payload)
+            return self._on_status(payload.symbol, seq, event)
         elif isinstance(payload, Gap):
             # What the touch was before the gap says nothing; the next tick of the symbol does.
             self._touches.pop(payload.symbol, None)
@@ -290,7 +294,11 @@ class PaperExecutorNoreV1:
             raise InvariantError("execution", INVARIANT_BROKEN, f"{event.type} is no tick")
         drafts: list[Draft] = []
         self._fill_model.begin(tick)
-        is_fresh = touch.is_usable and now - event.ts <= self._tick_age_ms_max
+        is_fresh = (
+            touch.is_usable
+            and now - event.ts <= self._tick_age_ms_max
+            and self._trades(tick.symbol)
+        )
         for order in self._orders:
             if order.symbol != tick.symbol:
                 continue
@@ -298,6 +306,25 @@ class PaperExecutorNoreV1:
                 drafts.append(self._expire(order, EXPIRED, seq, event))
             elif is_fresh and event.ts >= order.due_ts:
                 drafts += self._meet(order, touch, seq, event)
+        self._drop_closed()
+        return drafts
+
+    def _trades(self, symbol: str) -> bool:
+        rules = self._rules.get(symbol)
+        return rules is not None and rules.is_trading
+
+    def _on_status(self, symbol: str, seq: int, event: Event) -> list[Draft]:
+        """End the open orders of a symbol that left TRADING, where the profile says so."""
+        if self._rules[symbol].is_trading or not self._cancels_halted:
+            return []
+        drafts: list[Draft] = []
+        for order in self._orders:
+            if order.symbol == symbol:
+                order.move(OrderState.CANCELLED)
+                ts = max(order.intent_ts, event.ts)
+                drafts.append(
+                    self._result(order, LEFT_TRADING, (order.intent_id, event.id), ts, seq)
+                )
         self._drop_closed()
         return drafts
 

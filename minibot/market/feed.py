@@ -26,14 +26,13 @@ from minibot.exchanges.base import (
     Trades,
 )
 from minibot.exchanges.binance.dialect import BINANCE
-from minibot.exchanges.binance.filters import TRADING
 from minibot.market.bars import Hole
 from minibot.market.notices import (
     BOOK_UNAVAILABLE,
     FRAME_INVALID,
-    INSTRUMENT_CHANGED,
     NoticeBoard,
 )
+from minibot.market.rules import RulesBook
 from minibot.market.symbol import FeedConfig, SymbolFeed
 
 # What a frame was.
@@ -74,7 +73,7 @@ class Feed:
         self.skew_ms = 0
         self.counters: Counter[str] = Counter()
         self.symbols = {symbol: self._new_symbol(symbol, now_ms) for symbol in config.symbols}
-        self._instruments: dict[str, Instrument] = {}
+        self.rules = RulesBook()
         self._out: list[tuple[Payload, int]] = []
         self._last_ts = now_ms
         self._beat_due = self._after(now_ms, config.beat_interval_ms)
@@ -208,9 +207,10 @@ class Feed:
             self._next_due = now_ms
 
     def unfollow(self, symbol: str) -> None:
-        """Forget a symbol, its bars and its book; frames that are still on the way count as other."""
+        """Forget a symbol, its bars and its book; frames still on the way count as other."""
         if self.symbols.pop(symbol, None) is not None:
             self._left.add(symbol)
+            self.rules.forget(symbol)
         self._no_depth_told.discard(symbol)
 
     # --- answers ------------------------------------------------------------------------------
@@ -218,19 +218,17 @@ class Feed:
     def on_instruments(self, instruments: Iterable[Instrument], now_ms: int) -> None:
         """Write the rules of symbols at the start and where they changed."""
         for instrument in instruments:
-            before = self._instruments.get(instrument.symbol)
-            if before == instrument:
+            told = self.rules.take(instrument)
+            if told is None:
                 continue
-            self._instruments[instrument.symbol] = instrument
             self._emit([instrument], now_ms)
-            if before is not None:
-                detail = f"{instrument.symbol}: rules changed, status {instrument.status}"
-                self.board.add(now_ms, INSTRUMENT_CHANGED, detail)
+            for kind, detail in told:
+                self.board.add(now_ms, kind, detail)
 
     @property
     def is_trading(self) -> bool:
         """True while every symbol is open for trading, as far as its rules were last read."""
-        return all(instrument.status == TRADING for instrument in self._instruments.values())
+        return not self.rules.closed()
 
     def on_history(self, symbol: str, interval: str, candles: Iterable[Candle], ts: int) -> int:
         """Write the warm-up bars of one symbol and interval and return how many there were."""

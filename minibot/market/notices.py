@@ -23,6 +23,12 @@ BOOK_UNAVAILABLE: Final = "book_unavailable"
 BARS_MISSING: Final = "bars_missing"
 CLOCK_SKEW: Final = "clock_skew"
 INSTRUMENT_CHANGED: Final = "instrument_changed"
+SYMBOL_HALTED: Final = "symbol_halted"
+SYMBOL_TRADING: Final = "symbol_trading"
+SYMBOL_DELISTED: Final = "symbol_delisted"
+FILTER_UNKNOWN: Final = "filter_unknown"
+UNIVERSE_CHANGED: Final = "universe_changed"
+UNIVERSE_UNRESOLVED: Final = "universe_unresolved"
 RESTARTED: Final = "restarted"
 
 # Each of these is an event of its own; the others may come by the hundred and are gathered.

@@ -35,13 +35,21 @@ from minibot.events.model import (
     RunEnding,
     RunOpening,
     Signal,
+    Universe,
 )
 from minibot.events.money import amount_text
 from minibot.events.portfolio import Portfolio
 from minibot.events.reasons import INVARIANT_BROKEN
 from minibot.kernel.errors import InvariantError
 from minibot.risk.checks import scaled_text
-from minibot.risk.departures import leave_all, leave_when_due, on_exit_position, on_sell
+from minibot.risk.departures import (
+    leave_all,
+    leave_dropped,
+    leave_halted,
+    leave_when_due,
+    on_exit_position,
+    on_sell,
+)
 from minibot.risk.drafts import Cause, stop
 from minibot.risk.entries import on_buy
 from minibot.risk.limits import DRAWDOWN_PLACES
@@ -102,6 +110,10 @@ class RiskCore:
         elif isinstance(payload, Instrument):
             situation.positions.on_instrument(payload)
             situation.exits.rouse()
+            leave_halted(situation, payload.symbol)
+        elif isinstance(payload, Universe):
+            situation.universe = frozenset(payload.traded)
+            leave_dropped(situation)
         elif isinstance(payload, Gap):
             situation.positions.on_gap(payload.symbol)
         elif isinstance(payload, Halt):

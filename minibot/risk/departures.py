@@ -10,11 +10,13 @@ from minibot.events.model import SELL, Draft, Event, Signal
 from minibot.events.money import amount_text
 from minibot.events.order_rules import MARKET, TRADING, OrderRules
 from minibot.events.reasons import (
+    LEFT_TRADING,
     NO_POSITION,
     NOT_TRADING,
     PENDING_ORDER,
     QTY_INVALID,
     SIGNAL_EXIT,
+    UNIVERSE_EXIT,
 )
 from minibot.risk.checks import NO, YES, Checklist
 from minibot.risk.drafts import (
@@ -73,6 +75,31 @@ def leave_all(situation: Situation, event: Event) -> list[Draft]:
     return drafts
 
 
+def leave_halted(situation: Situation, symbol: str) -> None:
+    """Follow the policy for a position whose symbol left TRADING: it is left when it trades again.
+
+    While it does not trade nothing can be sold; the wish stands until the venue takes orders.
+    """
+    positions, exits = situation.positions, situation.exits
+    if positions.rules[symbol].is_trading or not exits.rules.leaves_halted:
+        return
+    if positions.held is not None and positions.held.has_lots(symbol):
+        exits.leave(symbol, LEFT_TRADING)
+
+
+def leave_dropped(situation: Situation) -> None:
+    """Follow the policy for positions whose symbols are in the universe no longer."""
+    universe, exits = situation.universe, situation.exits
+    held = situation.positions.held
+    if universe is None or held is None or not exits.rules.leaves_dropped:
+        return
+    for symbol in held.symbols():
+        if symbol in universe:
+            exits.stay(symbol, UNIVERSE_EXIT)
+        else:
+            exits.leave(symbol, UNIVERSE_EXIT)
+
+
 def leave_when_due(situation: Situation, symbol: str, event: Event, ordinal: int) -> list[Draft]:
     """Leave a position for which an exit is due, if the last touch is fresh enough.
 
@@ -113,7 +140,7 @@ def judge_exit(
     is_pending = positions.has_order(symbol, SELL)
     checks.fact("exit_pending", is_pending, False, PENDING_ORDER)
     qty = exit_qty(situation, symbol, rules)
-    refusal = rules.notional_refusal(qty, mark.bid) or rules.qty_refusal(qty, MARKET)
+    refusal = rules.notional_refusal(qty, mark.bid, MARKET) or rules.qty_refusal(qty, MARKET)
     checks.add(
         "exit_qty",
         amount_text(qty),

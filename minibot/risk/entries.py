@@ -58,7 +58,9 @@ def judged(situation: Situation, signal: Signal, event: Event) -> Checklist:
     symbol, now, checks = signal.symbol, situation.now, Checklist()
     positions, limits = situation.positions, situation.limits
     exits = situation.exits.of(symbol)
-    judge_locks(checks, situation.locks, situation.exits.ending_until, symbol, now)
+    judge_locks(
+        checks, situation.locks, situation.exits.ending_until, situation.universe, symbol, now
+    )
     judge_signal(checks, signal, event.ts, now, limits, event.id in situation.decided)
     rules, mark = positions.rules.get(symbol), positions.marks.get(symbol)
     judge_market(checks, rules, mark, now, limits)
@@ -74,4 +76,5 @@ def _size(situation: Situation, symbol: str, checks: Checklist) -> Size | None:
     positions = situation.positions
     found = bounds(symbol, situation.limits, positions, situation.budgets)
     ask = positions.marks[symbol].ask
-    return size_entry(situation.limits, positions.rules[symbol], ask, found, checks)
+    held = positions.qty_with_orders(symbol)
+    return size_entry(situation.limits, positions.rules[symbol], ask, held, found, checks)

@@ -37,6 +37,8 @@ class ExitRules:
     signal_exit: bool
     time_exit_ms: int | None
     closes_at_end: bool
+    leaves_halted: bool
+    leaves_dropped: bool
 
     @classmethod
     def of(cls, config: JsonObject) -> ExitRules:
@@ -50,6 +52,9 @@ class ExitRules:
             signal_exit=risk["signal_exit"],
             time_exit_ms=risk["time_exit_ms"],
             closes_at_end=config["portfolio"]["at_end"] == "close",
+            # Runs from before the policies held what they had.
+            leaves_halted=risk.get("left_trading", "hold") == "close",
+            leaves_dropped=risk.get("left_universe", "hold") == "close",
         )
 
     @property
@@ -80,6 +85,7 @@ class SymbolExits:
         "close",
         "is_asked",
         "is_guarded",
+        "left",
         "quiet_above",
         "quiet_below",
         "quiet_until",
@@ -98,6 +104,8 @@ class SymbolExits:
         self.target_distance: int | None = None
         self.is_guarded: bool = False
         self.is_asked: bool = False
+        # Why the symbol is to be left by the profile's policy, a reason code; empty for no.
+        self.left: str = ""
         self.refusals: int = 0
         self.retry_ts: int = 0
         self.told: str = ""
@@ -141,6 +149,18 @@ class Exits:
         exits.quiet_until = 0
         exits.refusals, exits.retry_ts = 0, 0
 
+    def leave(self, symbol: str, reason: str) -> None:
+        """Leave the position in a symbol by the profile's policy, once it can be sold."""
+        exits = self.of(symbol)
+        exits.left = reason
+        exits.quiet_until = 0
+
+    def stay(self, symbol: str, reason: str) -> None:
+        """Take back what `leave` asked for, if that was its reason."""
+        exits = self.of(symbol)
+        if exits.left == reason:
+            exits.left = ""
+
     def on_order_ended(self, symbol: str, was_refused: bool, now: int) -> None:
         """Take the end of an exit order; each refusal in a row makes the next attempt wait longer.
 
@@ -162,6 +182,7 @@ class Exits:
         exits = self.of(symbol)
         exits.stop_distance = exits.target_distance = None
         exits.is_guarded = exits.is_asked = False
+        exits.left = ""
         exits.quiet_until = 0
         exits.refusals, exits.retry_ts, exits.told = 0, 0, ""
 
@@ -172,6 +193,8 @@ class Exits:
         exits = self.of(symbol)
         if exits.is_asked:
             return Trigger(OPERATOR_EXIT, Check("exit_position", "asked", "none", False))
+        if exits.left:
+            return Trigger(exits.left, Check("policy", "close", "hold", False))
         until = self.ending_until
         if until is not None and self.rules.closes_at_end and now < until:
             return Trigger(END_EXIT, Check("run_ending", str(now), str(until), False))
@@ -254,6 +277,7 @@ class Exits:
                     "target_distance": _text(exits.target_distance),
                     "is_guarded": exits.is_guarded,
                     "is_asked": exits.is_asked,
+                    "left": exits.left,
                     "refusals": exits.refusals,
                     "retry_ts": exits.retry_ts,
                     "told": exits.told,
@@ -275,6 +299,7 @@ class Exits:
             exits.target_distance = _amount(data["target_distance"])
             exits.is_guarded = data["is_guarded"]
             exits.is_asked = data["is_asked"]
+            exits.left = data.get("left", "")
             exits.refusals = data["refusals"]
             exits.retry_ts = data["retry_ts"]
             exits.told = data["told"]

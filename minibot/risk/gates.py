@@ -14,6 +14,7 @@ from minibot.events.reasons import (
     HALTED,
     NO_INSTRUMENT,
     NO_MARK,
+    NOT_IN_UNIVERSE,
     NOT_TRADING,
     PENDING_ORDER,
     POSITIONS_MAX,
@@ -33,13 +34,20 @@ from minibot.risk.positions import Mark, Positions
 
 
 def judge_locks(
-    checks: Checklist, locks: Locks, ending_until: int | None, symbol: str, now: int
+    checks: Checklist,
+    locks: Locks,
+    ending_until: int | None,
+    universe: frozenset[str] | None,
+    symbol: str,
+    now: int,
 ) -> None:
-    """Judge what an operator or the end of the run forbids."""
+    """Judge what an operator, the end of the run or the universe forbids."""
     value = NONE if ending_until is None else str(ending_until)
     checks.add("run_ending", value, NONE, ending_until is None, RUN_ENDING)
     checks.fact("halted", locks.is_halted, False, HALTED)
     checks.fact("symbol_locked", locks.is_locked(symbol, now), False, SYMBOL_LOCKED)
+    if universe is not None:
+        checks.fact("in_universe", symbol in universe, True, NOT_IN_UNIVERSE)
 
 
 def judge_signal(

@@ -261,6 +261,15 @@ class Positions:
             order.symbol == symbol and side in (None, order.side) for order in self.orders.values()
         )
 
+    def qty_with_orders(self, symbol: str) -> int:
+        """Return the position plus what open entries may still buy."""
+        pending = sum(
+            order.pending
+            for order in self.orders.values()
+            if order.symbol == symbol and order.side == BUY
+        )
+        return self.portfolio.position_qty(symbol) + pending
+
     def free_qty(self, symbol: str) -> int:
         """Return the position less what open exits may sell."""
         promised = sum(

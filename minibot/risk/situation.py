@@ -28,6 +28,8 @@ class Situation:
         self.now = 0
         self.reason = ""
         self.is_stopped = False
+        # The symbols that entries are allowed in; None while no `universe` event has come.
+        self.universe: frozenset[str] | None = None
 
     def remember(self, signal_id: str, signal_ts: int) -> None:
         """Remember a signal that was acted on, for as long as it is not stale anyway."""
@@ -50,6 +52,7 @@ class Situation:
             "now": self.now,
             "reason": self.reason,
             "is_stopped": self.is_stopped,
+            "universe": None if self.universe is None else sorted(self.universe),
         }
 
     @classmethod
@@ -67,4 +70,6 @@ class Situation:
         restored.now = state["now"]
         restored.reason = state["reason"]
         restored.is_stopped = state["is_stopped"]
+        universe = state.get("universe")
+        restored.universe = None if universe is None else frozenset(universe)
         return restored

@@ -17,6 +17,7 @@ from minibot.events.reasons import (
     INSUFFICIENT_CASH,
     MIN_NOTIONAL,
     POSITION_LIMIT,
+    POSITION_MAX,
 )
 from minibot.risk.budgets import Budgets
 from minibot.risk.checks import Checklist
@@ -71,9 +72,12 @@ def bounds(symbol: str, limits: Limits, positions: Positions, budgets: Budgets) 
 
 
 def size_entry(
-    limits: Limits, rules: OrderRules, ask: int, found: list[Bound], checks: Checklist
+    limits: Limits, rules: OrderRules, ask: int, held: int, found: list[Bound], checks: Checklist
 ) -> Size | None:
-    """Return the entry that fits all bounds, or None with the reason in the checks."""
+    """Return the entry that fits all bounds, or None with the reason in the checks.
+
+    `held` is the base amount of the symbol that is held and being bought.
+    """
     wanted = rules.qty_down(qty_for(limits.order_notional, ask), MARKET)
     notional = cost_up(wanted, ask)
     qty = wanted
@@ -88,11 +92,24 @@ def size_entry(
             if not binding or room < room_min:
                 binding, room_min = bound.reason, room
             qty = min(qty, rules.qty_down(qty_for(room, ask), MARKET))
-    refusal = rules.notional_refusal(qty, ask) or rules.qty_refusal(qty, MARKET)
+    if rules.position_max is not None:
+        room = max(0, rules.position_max - held)
+        checks.items.append(
+            Check(
+                "position_qty",
+                amount_text(held + wanted),
+                amount_text(rules.position_max),
+                wanted <= room,
+            )
+        )
+        if wanted > room:
+            binding = binding or POSITION_MAX
+            qty = min(qty, rules.qty_down(room, MARKET))
+    refusal = rules.notional_refusal(qty, ask, MARKET) or rules.qty_refusal(qty, MARKET)
     checks.at_least(
         "order_notional",
         cost_up(qty, ask),
-        rules.notional_min,
+        rules.notional_least(MARKET),
         binding or refusal or MIN_NOTIONAL,
         PLACES,
     )

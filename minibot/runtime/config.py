@@ -32,6 +32,7 @@ from minibot.runtime.config_sections import (
     Portfolio,
     Queues,
     Secrets,
+    Universe,
     Watchdog,
     section,
 )
@@ -40,7 +41,8 @@ from minibot.runtime.paths import Var, find, resolve
 
 # Keys that runs of an earlier build lack in their manifests, and what they meant without them.
 LATER_KEYS: Mapping[str, JsonObject] = {
-    "execution": {"fill_model": "touch"},
+    "execution": {"fill_model": "touch", "left_trading": "hold"},
+    "risk": {"left_trading": "hold", "left_universe": "hold"},
     "strategy": {"folder": "strategies", "parameters": {}},
 }
 
@@ -75,6 +77,7 @@ class Config:
     watchdog: Watchdog
     logging: Logging
     chaos: JsonObject | None
+    universe: Universe | None
 
     @property
     def var(self) -> Var:
@@ -183,6 +186,7 @@ def _config(raw: JsonObject, origin: Mapping[str, str]) -> Config:
         seed=raw["seed"],
         embedded=section(Embedded, raw["embedded"]) if raw["embedded"] else None,
         chaos=raw["chaos"],
+        universe=section(Universe, raw["universe"]) if raw.get("universe") else None,
         **{name: section(cls, raw[name]) for name, cls in sections.items()},
     )
 

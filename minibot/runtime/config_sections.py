@@ -114,6 +114,18 @@ class Market:
 
 
 @dataclass(frozen=True, slots=True)
+class Universe:
+    """How the symbols of a run are chosen; `quote_volume_min` is a decimal string."""
+
+    mode: str  # static or dynamic
+    bases: str  # universe-v1 or all
+    exclude: tuple[str, ...]
+    quote_volume_min: str
+    traded_max: int
+    interval_market_ms: int
+
+
+@dataclass(frozen=True, slots=True)
 class Portfolio:
     """Cash and positions; `cash` is a decimal string."""
 

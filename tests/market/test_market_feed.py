@@ -394,7 +394,7 @@ def test_instrument_is_written_at_the_start_and_on_change() -> None:
 
     assert [item.status for item in of(feed, "instrument")] == ["TRADING", "BREAK"]  # type: ignore[attr-defined]
     assert not feed.is_trading
-    assert [notice.kind for notice in feed.board.take_all()] == ["instrument_changed"]
+    assert [notice.kind for notice in feed.board.take_all()] == ["symbol_halted"]
 
 
 def test_process_that_follows_another_marks_what_it_missed() -> None:

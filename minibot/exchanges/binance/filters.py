@@ -2,13 +2,17 @@
 
 Old answers carry MIN_NOTIONAL and PERCENT_PRICE, newer ones NOTIONAL and PERCENT_PRICE_BY_SIDE,
 some both; every listed filter applies, so of two minima the higher counts. A part that the venue
-gives as zero is off and stays "0" here; who uses it asks `events.instrument`. Source: filters.md.
+gives as zero is off and stays "0" here; who uses it asks `events.order_rules`. A filter of a type
+that nobody here knows is no error: its name goes with the instrument. Source: filters.md.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
+
+from msgspec.structs import replace
 
 from minibot.events.model import Instrument
 from minibot.exchanges.base import FrameInvalid
@@ -20,6 +24,30 @@ ORIGIN_KEY: Final = "origin"
 ORIGINS: Final = frozenset({"exchange", "table", "derived"})
 SPOT: Final = "SPOT"
 TRADING: Final = "TRADING"
+DELISTED: Final = "DELISTED"
+"""Our own word for a symbol that the venue lists no longer; it has none for what is not there."""
+
+# What a paper order has to meet.
+USED_FILTERS: Final = frozenset(
+    {
+        *("PRICE_FILTER", "LOT_SIZE", "MARKET_LOT_SIZE", "MIN_NOTIONAL", "NOTIONAL"),
+        *("PERCENT_PRICE", "PERCENT_PRICE_BY_SIDE", "MAX_POSITION"),
+    }
+)
+# What no order of ours can fail: no icebergs, no trailing stops, no lists, no amends, and one open
+# order a symbol and side where the venue counts them by the hundred.
+IDLE_FILTERS: Final = frozenset(
+    {
+        *("ICEBERG_PARTS", "TRAILING_DELTA", "MAX_NUM_ORDERS", "MAX_NUM_ALGO_ORDERS"),
+        *("MAX_NUM_ICEBERG_ORDERS", "MAX_NUM_ORDER_LISTS", "MAX_NUM_ORDER_AMENDS"),
+        *("EXCHANGE_MAX_NUM_ORDERS", "EXCHANGE_MAX_NUM_ALGO_ORDERS"),
+        *("EXCHANGE_MAX_NUM_ICEBERG_ORDERS", "EXCHANGE_MAX_NUM_ORDER_LISTS", "T_PLUS_SELL"),
+        "MAX_ASSET",
+    }
+)
+_FILTER_NAME: Final = re.compile(r"[A-Z][A-Z0-9_]{0,59}")
+# A hostile answer can not make an event of any size.
+UNKNOWN_FILTERS_MAX: Final = 16
 
 
 def parse_instruments(body: Any, symbols: Sequence[str]) -> list[Instrument]:
@@ -75,6 +103,9 @@ def _instrument(info: Mapping[str, Any]) -> Instrument:
     filters = {item["filterType"]: item for item in info["filters"]}
     price = _required(filters, "PRICE_FILTER")
     lot = _required(filters, "LOT_SIZE")
+    market_lot = filters.get("MARKET_LOT_SIZE")
+    minimum, market_minimum = _notional_min(filters)
+    maximum, market_maximum = _notional_max(filters)
     percent = _percent_bands(filters)
     origin = info.get(ORIGIN_KEY, ORIGIN)
     return Instrument(
@@ -86,15 +117,35 @@ def _instrument(info: Mapping[str, Any]) -> Instrument:
         qty_increment=_decimal(lot, "stepSize"),
         qty_min=_decimal(lot, "minQty"),
         qty_max=_decimal(lot, "maxQty"),
-        notional_min=_notional_min(filters),
+        notional_min=minimum,
         origin=origin if origin in ORIGINS else ORIGIN,
-        market_qty_max=_optional(filters.get("MARKET_LOT_SIZE"), "maxQty"),
-        notional_max=_optional(filters.get("NOTIONAL"), "maxNotional"),
+        market_qty_max=_optional(market_lot, "maxQty"),
+        notional_max=maximum,
         bid_percent_up=percent[0],
         bid_percent_down=percent[1],
         ask_percent_up=percent[2],
         ask_percent_down=percent[3],
+        price_min=_optional(price, "minPrice"),
+        price_max=_optional(price, "maxPrice"),
+        market_qty_min=_optional(market_lot, "minQty"),
+        market_qty_increment=_optional(market_lot, "stepSize"),
+        market_notional_min=market_minimum,
+        market_notional_max=market_maximum,
+        position_max=_optional(filters.get("MAX_POSITION"), "maxPosition"),
+        filters_unknown=unknown_filters(filters) or None,
     )
+
+
+def unknown_filters(names: Iterable[str]) -> tuple[str, ...]:
+    """Return the filter types among the given ones that nobody here knows, sorted and bounded."""
+    found = {name for name in names if name not in USED_FILTERS and name not in IDLE_FILTERS}
+    told = {name if _FILTER_NAME.fullmatch(name) else "UNREADABLE" for name in found}
+    return tuple(sorted(told)[:UNKNOWN_FILTERS_MAX])
+
+
+def gone(before: Instrument) -> Instrument:
+    """Return the rules of a symbol that the venue lists no longer: as they were, not trading."""
+    return replace(before, status=DELISTED)
 
 
 def is_spot(info: Mapping[str, Any]) -> bool:
@@ -128,21 +179,48 @@ def _optional(item: Mapping[str, Any] | None, key: str) -> str | None:
     return None if item is None or key not in item else _decimal(item, key)
 
 
-def _notional_min(filters: Mapping[str, Any]) -> str:
-    found = [
-        _decimal(filters[name], "minNotional")
-        for name in ("NOTIONAL", "MIN_NOTIONAL")
-        if name in filters
-    ]
-    return max(found, key=not_negative, default="0")
+def _notional_min(filters: Mapping[str, Any]) -> tuple[str, str]:
+    """Return the smallest order value for any order, and for a market order."""
+    found: list[str] = []
+    market: list[str] = []
+    for name, switch in (("NOTIONAL", "applyMinToMarket"), ("MIN_NOTIONAL", "applyToMarket")):
+        if name in filters:
+            minimum = _decimal(filters[name], "minNotional")
+            found.append(minimum)
+            # Whatever is not a plain "no" holds for market orders too: the stricter reading.
+            if filters[name].get(switch) is not False:
+                market.append(minimum)
+    return max(found, key=not_negative, default="0"), max(market, key=not_negative, default="0")
+
+
+def _notional_max(filters: Mapping[str, Any]) -> tuple[str | None, str | None]:
+    """Return the largest order value for any order, and for a market order; None for no rule."""
+    notional = filters.get("NOTIONAL")
+    maximum = _optional(notional, "maxNotional")
+    if maximum is None or notional is None:
+        return None, None
+    return maximum, "0" if notional.get("applyMaxToMarket") is False else maximum
 
 
 def _percent_bands(filters: Mapping[str, Any]) -> tuple[str | None, ...]:
-    """Return bid up, bid down, ask up, ask down; the older filter holds for both sides."""
-    by_side = filters.get("PERCENT_PRICE_BY_SIDE")
-    if by_side is not None:
-        keys = ("bidMultiplierUp", "bidMultiplierDown", "askMultiplierUp", "askMultiplierDown")
-        return tuple(_optional(by_side, key) for key in keys)
-    both = filters.get("PERCENT_PRICE")
-    pair = (_optional(both, "multiplierUp"), _optional(both, "multiplierDown"))
-    return pair + pair
+    """Return bid up, bid down, ask up, ask down; the older filter holds for both sides.
+
+    Where a symbol has both filters, both apply: the narrower multiple counts.
+    """
+    by_side, both = filters.get("PERCENT_PRICE_BY_SIDE"), filters.get("PERCENT_PRICE")
+    return tuple(
+        _narrower(
+            _optional(by_side, f"{side}Multiplier{way}"), _optional(both, f"multiplier{way}"), way
+        )
+        for side in ("bid", "ask")
+        for way in ("Up", "Down")
+    )
+
+
+def _narrower(one: str | None, other: str | None, way: str) -> str | None:
+    """Return the stricter of two multiples; zero is off, so it is never the stricter one."""
+    given = [text for text in (one, other) if text is not None]
+    rules = [text for text in given if not_negative(text)]
+    if not rules:
+        return given[0] if given else None
+    return (min if way == "Up" else max)(rules, key=not_negative)

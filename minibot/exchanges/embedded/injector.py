@@ -22,6 +22,7 @@ from minibot.exchanges.embedded.faults import (
 )
 from minibot.exchanges.embedded.hub import Hub
 from minibot.exchanges.embedded.limits import RequestLimits
+from minibot.exchanges.embedded.listing import ListingUnknown, change_filter, delist
 from minibot.exchanges.embedded.venue import Venue
 from minibot.kernel.errors import ConfigError
 
@@ -99,6 +100,8 @@ class Injector:
             "slow": self._slow,
             "clock_skew": self._clock_skew,
             "symbol_break": self._symbol_break,
+            "filter": self._filter,
+            "delist": self._delist,
             "old_snapshot": self._old_snapshot,
             "clear": self._clear,
         }
@@ -245,6 +248,19 @@ class Injector:
             back = {"symbol": symbol, "status": "TRADING"}
             self._gate.later(fields["ms"], lambda: self._symbol_break(back))
 
+    def _filter(self, fields: Mapping[str, Any]) -> None:
+        symbol = fields.get("symbol") or self._venue.facts.symbols[0]
+        try:
+            change_filter(self._venue, symbol, fields)
+        except ListingUnknown as error:
+            raise FaultUnknown(str(error)) from error
+
+    def _delist(self, fields: Mapping[str, Any]) -> None:
+        try:
+            delist(self._venue, fields.get("symbol") or self._venue.facts.symbols[0])
+        except ListingUnknown as error:
+            raise FaultUnknown(str(error)) from error
+
     def _old_snapshot(self, fields: Mapping[str, Any]) -> None:
         self._faults.old_snapshots = fields.get("n", 1)
 
@@ -255,11 +271,14 @@ class Injector:
         self._limits.limit(0, 0)
         self._limits.ban(0, 0)
         self._venue.time_offset_ms = 0
+        self._venue.delisted.clear()
         for symbol in self._venue.statuses:
             self._venue.statuses[symbol] = "TRADING"
 
 
-_TEXT_FIELDS: Final = frozenset({"name", "symbol", "kind", "status", "why"})
+_TEXT_FIELDS: Final = frozenset(
+    {"name", "symbol", "kind", "status", "why", "filter", "field", "value"}
+)
 
 
 def _at_ms(item: Mapping[str, Any], origin_ms: int) -> int:

@@ -1,0 +1,73 @@
+"""What the venue lists changes while it is open: filters, statuses, symbols that go for good.
+
+Faults of these names come by script or by `POST /minibot/fault`; prices and books go on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from copy import deepcopy
+from typing import Any, Protocol
+
+
+class Listed(Protocol):
+    """The part of the venue that is changed here."""
+
+    delisted: set[str]
+
+    @property
+    def infos(self) -> Mapping[str, Mapping[str, Any]]:
+        """Entries of exchangeInfo by symbol."""
+
+    def set_info(self, symbol: str, info: Mapping[str, Any]) -> None:
+        """Change the trading rules of a symbol."""
+
+    def set_status(self, symbol: str, status: str) -> None:
+        """Change whether a symbol trades."""
+
+
+class ListingUnknown(Exception):
+    """The fault names a symbol, a filter or a part that is not there."""
+
+
+def change_filter(venue: Listed, symbol: str, fields: Mapping[str, Any]) -> None:
+    """Give one part of a symbol's filter another value; a filter it lacks is added with that part.
+
+    Raises:
+        ListingUnknown: No such symbol, or `filter`, `field` or `value` is no text.
+    """
+    info = _info(venue, symbol)
+    name, field, value = (fields.get(key) for key in ("filter", "field", "value"))
+    if not (isinstance(name, str) and isinstance(field, str) and isinstance(value, str)):
+        raise ListingUnknown("filter, field and value: texts are expected")
+    changed = deepcopy(dict(info))
+    for item in changed["filters"]:
+        if item["filterType"] == name:
+            item[field] = value
+            break
+    else:
+        changed["filters"].append({"filterType": name, field: value})
+    venue.set_info(symbol, changed)
+
+
+def delist(venue: Listed, symbol: str) -> None:
+    """List a symbol no longer: exchangeInfo does not know it, its streams are silent.
+
+    Raises:
+        ListingUnknown: No such symbol.
+    """
+    _info(venue, symbol)
+    venue.delisted.add(symbol)
+    venue.set_status(symbol, "BREAK")
+
+
+def listed(venue: Listed, symbols: Iterable[str]) -> list[str]:
+    """Return those of the symbols that exchangeInfo still knows, in their order."""
+    return [symbol for symbol in symbols if symbol not in venue.delisted]
+
+
+def _info(venue: Listed, symbol: str) -> Mapping[str, Any]:
+    info = venue.infos.get(symbol)
+    if info is None:
+        raise ListingUnknown(f"symbol: {symbol} is not played here")
+    return info

@@ -1,0 +1,113 @@
+"""The rules of the symbols as the venue last said them, and what to tell of a change.
+
+Pure: instruments in, those that are new or changed out. A change is told part by part, a symbol
+that leaves or enters trading by a kind of its own, a filter type that nobody here knows once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final, NamedTuple
+
+from minibot.events.model import Instrument
+from minibot.exchanges.binance.filters import DELISTED, TRADING, gone
+from minibot.market.notices import (
+    FILTER_UNKNOWN,
+    INSTRUMENT_CHANGED,
+    SYMBOL_DELISTED,
+    SYMBOL_HALTED,
+    SYMBOL_TRADING,
+)
+
+# A change of many parts is told by the first of them; the event holds them all.
+PARTS_TOLD_MAX: Final = 6
+
+
+class Told(NamedTuple):
+    """One incident to be."""
+
+    kind: str
+    detail: str
+
+
+class RulesBook:
+    """What is known of each symbol's rules."""
+
+    def __init__(self) -> None:
+        """Start without any."""
+        self._instruments: dict[str, Instrument] = {}
+        self._filters_told: set[str] = set()
+
+    def take(self, instrument: Instrument) -> list[Told] | None:
+        """Take a symbol's rules; return what to tell of them, None when they are as they were."""
+        before = self._instruments.get(instrument.symbol)
+        if before == instrument:
+            return None
+        self._instruments[instrument.symbol] = instrument
+        told = self._unknown(instrument)
+        return told if before is None else [*told, *changes(before, instrument)]
+
+    def _unknown(self, instrument: Instrument) -> list[Told]:
+        fresh = [
+            name for name in instrument.filters_unknown or () if name not in self._filters_told
+        ]
+        self._filters_told.update(fresh)
+        return [
+            Told(FILTER_UNKNOWN, f"{instrument.symbol}: {name}; no order is judged by it")
+            for name in fresh
+        ]
+
+    def missing(self, symbols: Iterable[str]) -> list[Instrument]:
+        """Return the rules of known symbols that an answer no longer lists, as delisted."""
+        return [
+            gone(self._instruments[symbol]) for symbol in symbols if symbol in self._instruments
+        ]
+
+    def forget(self, symbol: str) -> None:
+        """Forget a symbol that is followed no longer; what was told of filters stays told."""
+        self._instruments.pop(symbol, None)
+
+    def is_known(self, symbol: str) -> bool:
+        """Return whether a symbol's rules have been taken."""
+        return symbol in self._instruments
+
+    def is_trading(self, symbol: str) -> bool:
+        """Return whether a symbol is open for trading, as far as its rules were last read."""
+        instrument = self._instruments.get(symbol)
+        return instrument is None or instrument.status == TRADING
+
+    def closed(self) -> list[str]:
+        """Return the symbols that do not trade now, sorted."""
+        return sorted(name for name in self._instruments if not self.is_trading(name))
+
+
+def changes(before: Instrument, after: Instrument) -> list[Told]:
+    """Return what to tell of a symbol whose rules changed."""
+    told = []
+    symbol = after.symbol
+    if before.status != after.status:
+        detail = f"{symbol}: status {before.status} -> {after.status}"
+        told.append(Told(_status_kind(after.status), detail))
+    parts = [
+        f"{name} {_word(old)} -> {_word(new)}"
+        for name in Instrument.__struct_fields__
+        if name != "status" and (old := getattr(before, name)) != (new := getattr(after, name))
+    ]
+    if parts:
+        rest = f", and {len(parts) - PARTS_TOLD_MAX} more" if len(parts) > PARTS_TOLD_MAX else ""
+        told.append(
+            Told(INSTRUMENT_CHANGED, f"{symbol}: {', '.join(parts[:PARTS_TOLD_MAX])}{rest}")
+        )
+    return told
+
+
+def _status_kind(status: str) -> str:
+    if status == TRADING:
+        return SYMBOL_TRADING
+    return SYMBOL_DELISTED if status == DELISTED else SYMBOL_HALTED
+
+
+def _word(value: object) -> str:
+    if isinstance(value, tuple):
+        return " ".join(str(item) for item in value)
+    return "none" if value is None else str(value)
