@@ -183,6 +183,9 @@ class _AlteredTicks(TickSource):
     def _ticks(self) -> Iterator[Timed]:
         return self._change.ticks(super()._ticks())
 
+    def stretches(self) -> None:
+        """What is altered is altered tick by tick."""
+
     def _skew_ms(self) -> int:
         return self._skew
 

@@ -9,6 +9,7 @@ itself. A STOP by risk ends the pass, as it ends a night. `night` is for a run w
 from __future__ import annotations
 
 import time
+from bisect import bisect_left
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Final
@@ -17,7 +18,10 @@ from minibot.backtest.drawing import PriceCharts
 from minibot.backtest.night import night_of
 from minibot.backtest.recorded_run import RunSource
 from minibot.backtest.result import BacktestResult, Derived, EquityPoint
+from minibot.backtest.row_charts import RowCharts
 from minibot.backtest.sources import MarketSource, Root
+from minibot.backtest.tick_rows import TickRows
+from minibot.backtest.tick_table import Item, Stretch, Striding
 from minibot.events.model import (
     Event,
     Fill,
@@ -83,6 +87,7 @@ class _Pass:
     def __init__(self, source: MarketSource, config: Config, cores: Mapping[str, Core]) -> None:
         self._source = source
         self._config = config
+        self.interval_ms = source.interval_ms
         self._run_id = run_id_of(source.origin_ms)
         portfolio = config.portfolio
         self._opening = RunOpening(
@@ -94,6 +99,7 @@ class _Pass:
         self.result.assumptions = source.assumptions
         self._digest = DecisionDigest()
         self._controls = 0
+        self._walked: _Walked | None = None
         self._charts = PriceCharts(self.result.prices, source.interval_ms)
         self._lockstep = Lockstep(
             cores,
@@ -107,11 +113,16 @@ class _Pass:
         """Feed opening, market and ending."""
         source, result = self._source, self.result
         result.from_ts = result.to_ts = source.origin_ms
-        roots = self._opened(source.roots(_RiskWatch(self._lockstep.cores["risk_role"])))
-        opening = next(roots, None)
-        if opening is not None:
-            self._world(opening)
-        inputs = self._pump(roots, progress)
+        rows = source.stretches() if isinstance(source, Striding) else None
+        if rows is not None:
+            self._world(Root(self._opening, source.origin_ms, CONTROL))
+            inputs = self._stride(rows, progress)
+        else:
+            roots = self._opened(source.roots(_RiskWatch(self._lockstep.cores["risk_role"])))
+            opening = next(roots, None)
+            if opening is not None:
+                self._world(opening)
+            inputs = self._pump(roots, progress)
         result.inputs = {kind.TYPE: inputs[kind] for kind in sorted(inputs, key=_type_of)}
         self._mark(result.to_ts)
         result.digest = self._digest.hex
@@ -151,6 +162,61 @@ class _Pass:
         progress(whole, whole)
         return inputs
 
+    def _stride(self, items: Iterator[Item], progress: Progress) -> dict[type[Payload], int]:
+        """Feed a market whose ticks are rows, as `_pump` feeds one of events."""
+        source, result = self._source, self.result
+        origin_ms, run_id = source.origin_ms, self._run_id
+        whole = 0 if source.end_ms is None else source.end_ms - origin_ms
+        inputs: dict[type[Payload], int] = {}
+        close_ts = self._close_ts()
+        seq = told = 0
+        for item in _split_at(items, close_ts):
+            ts = item.table.ts[item.first] if isinstance(item, Stretch) else item.ts
+            if ts >= close_ts:
+                self._announce_end(max(close_ts, result.to_ts), source.end_ms or ts)
+                close_ts = NEVER
+            if isinstance(item, Stretch):
+                count = self._walk(item, seq + 1)
+                seq += count
+                inputs[MarketTick] = inputs.get(MarketTick, 0) + count
+            else:
+                result.to_ts = max(result.to_ts, ts)
+                kind = type(item.payload)
+                inputs[kind] = inputs.get(kind, 0) + 1
+                seq += 1
+                place = f"{TICKS}:{seq}"
+                event = Event(ts, place, MARKET, run_id, NO_CMDLINE, item.payload)
+                self._lockstep.feed(TICKS, seq, event)
+            if seq - told >= PROGRESS_EVERY:
+                told = seq
+                progress(result.to_ts - origin_ms, whole)
+            if result.stop:
+                break
+        if self._walked is not None:
+            self._walked.end(result)
+        progress(whole, whole)
+        return inputs
+
+    def _walk(self, stretch: Stretch, seq: int) -> int:
+        """Hand rows to the cores, the first as line `seq`; return how many they took.
+
+        Whoever walks is not asked to stop half way, so what is said behind the tick of a STOP is
+        left out.
+        """
+        walked = self._walked
+        if walked is None:
+            walked = self._walked = _Walked(self, stretch)
+        walked.walk(stretch.last, seq)
+        last = stretch.last if walked.stop_row is None else walked.stop_row + 1
+        self.result.to_ts = max(self.result.to_ts, stretch.table.ts[last - 1])
+        return last - stretch.first
+
+    def rows_of(self, stretch: Stretch) -> TickRows:
+        """Return the ticks from the first row of a stretch on, for the cores."""
+        table = stretch.table
+        columns = {name: values[stretch.first :] for name, values in table.columns.items()}
+        return TickRows(table.symbol, columns, self._lockstep, self._run_id, NO_CMDLINE)
+
     def _close_ts(self) -> int:
         """Return when the end is announced: as early as a night does it."""
         end_ms = self._source.end_ms
@@ -186,6 +252,8 @@ class _Pass:
         self._lockstep.feed(CONTROL, self._controls, event)
 
     def _on_derived(self, queue: str, seq: int, event: Event) -> None:
+        if self._walked is not None and not self._walked.hears(event):
+            return
         self.result.derived.append(Derived(queue, seq, event))
         self._digest.add(queue, seq, event)
         payload = event.payload
@@ -196,6 +264,60 @@ class _Pass:
 
     def _mark(self, ts: int) -> None:
         self.result.equity.append(EquityPoint(ts, self.result.performance.equity))
+
+
+class _Walked:
+    """Rows on their way through the cores, and how far equity on them was looked at."""
+
+    def __init__(self, book: _Pass, stretch: Stretch) -> None:
+        result, table = book.result, stretch.table
+        self._rows = book.rows_of(stretch)
+        self._first = stretch.first
+        self._is_walking = False
+        self._symbol = table.symbol
+        self._charts = RowCharts(
+            table, stretch.first, book.interval_ms, result.performance, result.equity
+        )
+        self._result = result
+        self.stop_row: int | None = None
+
+    def walk(self, last: int, seq: int) -> None:
+        """Walk up to row `last` (excluded)."""
+        self._is_walking = True
+        self._rows.walk(last - self._first, seq)
+        self._is_walking = False
+
+    def hears(self, event: Event) -> bool:
+        """Tell whether what was derived counts; look at equity where it has to be known for it."""
+        row = self._first + (self._rows.at if self._is_walking else self._rows.row - 1)
+        if self.stop_row is not None and row > self.stop_row:
+            return False
+        payload = event.payload
+        if isinstance(payload, Fill):
+            self._charts.look(row + 1)
+        elif self._is_walking and isinstance(payload, RiskAction) and payload.action == "STOP":
+            self.stop_row = row
+        return True
+
+    def end(self, result: BacktestResult) -> None:
+        """Look at the rest of the rows, and draw them all."""
+        row = self._first + self._rows.row if self.stop_row is None else self.stop_row + 1
+        self._charts.look(row)
+        result.prices[self._symbol] = self._charts.candles(row)
+
+
+def _split_at(items: Iterator[Item], ts: int) -> Iterator[Item]:
+    """Yield items; rows that stand on both sides of a moment come as two stretches."""
+    for item in items:
+        if isinstance(item, Stretch):
+            table, first, last = item
+            place = bisect_left(table.ts, ts, first, last)
+            if first < place < last:
+                yield Stretch(table, first, place)
+                first = place
+            yield Stretch(table, first, last)
+        else:
+            yield item
 
 
 class _RiskWatch:

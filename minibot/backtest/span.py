@@ -8,12 +8,14 @@ the market as it is.
 from __future__ import annotations
 
 import re
+from bisect import bisect_left
 from collections import deque
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Final, NamedTuple
 
 from minibot.backtest.sources import NOBODY, MarketSource, Root, Watch
+from minibot.backtest.tick_table import Item, Stretch, Striding
 from minibot.events.model import Bar, Book, Instrument
 from minibot.events.order import CONTROL
 from minibot.kernel.errors import ConfigError, Refusal
@@ -114,6 +116,40 @@ class Part:
             if self.end_ms is not None and root.ts >= self.end_ms:
                 return
             yield root
+
+    def stretches(self) -> Iterator[Item] | None:
+        """Return what `roots` yields with the ticks as rows, where the source can do so."""
+        items = self.source.stretches() if isinstance(self.source, Striding) else None
+        return None if items is None else self._within(items)
+
+    def _within(self, items: Iterator[Item]) -> Iterator[Item]:
+        start, end = self.origin_ms, self.end_ms
+        before = _Before(self._warmup_bars)
+        is_open = False
+        for item in items:
+            part = item
+            if isinstance(item, Stretch):
+                table, first, last = item
+                first = bisect_left(table.ts, start, first, last)
+                last = last if end is None else bisect_left(table.ts, end, first, last)
+                if first == item.last:
+                    continue
+                part = Stretch(table, first, last)
+            elif item.ts < start:
+                before.take(item)
+                continue
+            if not is_open:
+                is_open = True
+                yield from before.opening(start)
+            if isinstance(part, Root):
+                if end is not None and part.ts >= end:
+                    return
+                yield part
+                continue
+            if part.last > part.first:
+                yield part
+            if part.last < item.last:  # type: ignore[union-attr]
+                return
 
 
 class _Before:

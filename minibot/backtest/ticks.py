@@ -9,10 +9,12 @@ and as deep as the trade was large.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import islice
+from itertools import chain, islice
 
 from minibot.backtest.bars import touch_model
 from minibot.backtest.sources import NOBODY, NS_PER_MS, REAL_TIME, SECOND_MS, Root, Watch
+from minibot.backtest.tick_bars import with_bars
+from minibot.backtest.tick_table import Item, table_of
 from minibot.data.columns import Columns
 from minibot.data.market_source import Texts, ticks_of, trade_rows
 from minibot.data.ticks import IS_TAKER_SELL, TRADES
@@ -96,6 +98,16 @@ class TickSource:
                 closes = _next_close(builders) - skew_ms
             last = ts
             yield Root(tick, ts)
+
+    def stretches(self) -> Iterator[Item] | None:
+        """Return what `roots` yields with the ticks as rows; None where they have to be events."""
+        step = OrderRules.of(self._instrument).price_step
+        table = table_of(self._columns, self._model.spread_bps, step)
+        if table is None:
+            return None
+        settings = feed_config(self._config, self.symbols, self.origin_ms, REAL_TIME)
+        rows = with_bars(table, settings, self.origin_ms, self._skew_ms())
+        return chain((Root(self._instrument, self.origin_ms),), rows)
 
     def _ticks(self) -> Iterator[tuple[MarketTick, int]]:
         if self._columns.kind == TRADES:

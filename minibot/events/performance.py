@@ -7,6 +7,8 @@ names. A round trip goes from flat to flat in one symbol and is net of its fees.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from minibot.events.model import BUY, Fill, JsonObject, MarketTick, RunOpening
 from minibot.events.money import amount_text, parse_amount
 from minibot.events.numbers import div_up, format_fixed
@@ -48,6 +50,31 @@ class Performance:
         # What is not held has no part in equity: its mid is looked at when it is bought.
         if symbol in self._held and self._mark(symbol):
             self._look()
+
+    def on_mids(self, symbol: str, mids: Sequence[int]) -> None:
+        """Take mids in a row, as `on_tick` takes each tick, with nothing in between; from flat.
+
+        Equity never falls where the mid rises, so only the dips behind a high are looked at.
+        """
+        if symbol not in self._held:
+            self._marks[symbol] = mids[-1]
+            return
+        top = low = self._marks.get(symbol, mids[0])
+        for mid in mids:
+            if mid > top:
+                if low < top:
+                    self._look_at(symbol, top)
+                    self._look_at(symbol, low)
+                top = low = mid
+            elif mid < low:
+                low = mid
+        self._look_at(symbol, top)
+        self._look_at(symbol, low)
+        self._look_at(symbol, mids[-1])
+
+    def _look_at(self, symbol: str, mid: int) -> None:
+        self._marks[symbol] = mid
+        self._look()
 
     def _mark(self, symbol: str) -> bool:
         """Take the mid of the last tick as the mark; return whether it is another one."""

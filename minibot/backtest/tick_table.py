@@ -1,0 +1,121 @@
+"""Ticks in columns as a backtest walks them: whole arrays, and stretches of rows between events.
+
+What a source of columns says as events, one tick at a time, it says here as `Stretch`: rows that
+nothing else comes between. Rows are handed to the cores by `tick_rows`; both ways are one market,
+which a test holds against each other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Final, NamedTuple, Protocol, runtime_checkable
+
+import numpy as np
+
+from minibot.backtest.sources import Root
+from minibot.data.columns import PLACES, Columns
+from minibot.data.ticks import (
+    AMOUNTS,
+    HAS_EXCHANGE_TS,
+    IS_TAKER_SELL,
+    TICK_COLUMNS,
+    TRADE_COLUMNS,
+    TRADES,
+)
+
+BPS_UNITS: Final = 10_000 * 100
+# So far a price times a spread in hundredths of a basis point fits 64 bits.
+WIDE_MAX: Final = 2**62
+
+Array = Any  # A one-dimensional array of numpy.
+
+
+class TickTable:
+    """The ticks of one symbol, oldest first.
+
+    Attributes:
+        symbol: The market.
+        columns: By the names of `TICK_COLUMNS`, arrays of one length; amounts in units of 10**-8.
+            A tick for which the exchange named no time has its own there.
+        mids: Of the touch, rounded down, as equity is marked.
+    """
+
+    def __init__(self, symbol: str, columns: dict[str, Array]) -> None:
+        """Take the columns."""
+        self.symbol = symbol
+        self.columns = columns
+        self.mids: Array = (columns["bid"] + columns["ask"]) // 2
+        self.ts: memoryview[int] = np.ascontiguousarray(columns["ts"]).data
+
+    @property
+    def rows(self) -> int:
+        """How many ticks."""
+        return len(self.ts)
+
+    @property
+    def is_sound(self) -> bool:
+        """Whether time never goes back and every touch has two sides that do not cross."""
+        ts, bid, ask = (self.columns[name] for name in ("ts", "bid", "ask"))
+        return bool((ts[1:] >= ts[:-1]).all() and (bid > 0).all() and (ask >= bid).all())
+
+
+class Stretch(NamedTuple):
+    """Rows `first` to `last` (excluded) of a table: at least one."""
+
+    table: TickTable
+    first: int
+    last: int
+
+
+Item = Root | Stretch
+
+
+@runtime_checkable
+class Striding(Protocol):
+    """A source that can give rows instead of the events that they stand for."""
+
+    def stretches(self) -> Iterator[Item] | None:
+        """Return what `roots` yields with ticks as rows; None where they have to be events."""
+        ...
+
+
+def table_of(columns: Columns, spread_bps: int, price_step: int) -> TickTable | None:
+    """Return a file of ticks or trades as a table; None where it has to go as events.
+
+    Args:
+        columns: Open.
+        spread_bps: Of trades alone: ask less bid in hundredths of a basis point.
+        price_step: The least spread, and what prices are a multiple of; hundred-millionths.
+    """
+    if any(columns.places(name) != PLACES for name in AMOUNTS & set(columns.names)):
+        return None
+    is_bare = columns.kind == TRADES
+    names = TRADE_COLUMNS if is_bare else TICK_COLUMNS
+    arrays: dict[str, Array] = {
+        name: np.frombuffer(columns.column(name), dtype=np.uint8 if name == "flags" else np.int64)
+        for name in names
+    }
+    if not columns.rows:
+        return None
+    if is_bare:
+        if int(arrays["price"].max()) * max(1, spread_bps) > WIDE_MAX:
+            return None
+        _add_touch(arrays, spread_bps, price_step)
+    else:
+        is_told = (arrays["flags"] & HAS_EXCHANGE_TS) != 0
+        arrays["exchange_ts"] = np.where(is_told, arrays["exchange_ts"], arrays["ts"])
+    table = TickTable(columns.symbol, arrays)
+    return table if table.is_sound else None
+
+
+def _add_touch(arrays: dict[str, Array], spread_bps: int, step: int) -> None:
+    """Model the touch of trades: at the trade's price on the taker's side, a spread wide."""
+    price = arrays["price"]
+    wide = -(-price * spread_bps // BPS_UNITS)
+    wide = np.maximum(step, -(-wide // step) * step)
+    is_sell = (arrays["flags"] & IS_TAKER_SELL) != 0
+    arrays["bid"] = np.where(is_sell, price, np.maximum(step, price - wide))
+    arrays["ask"] = arrays["bid"] + wide
+    arrays["bid_qty"] = arrays["ask_qty"] = arrays["qty"]
+    arrays["exchange_ts"] = arrays["ts"]
+    arrays["flags"] = arrays["flags"] | HAS_EXCHANGE_TS
