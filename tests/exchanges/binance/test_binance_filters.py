@@ -48,6 +48,7 @@ NOTIONAL = {
     "applyMaxToMarket": False,
     "avgPriceMins": 5,
 }
+ICEBERG = {"filterType": "ICEBERG_PARTS", "limit": 100}
 MIN_NOTIONAL = {"filterType": "MIN_NOTIONAL", "minNotional": "10.0", "applyToMarket": True}
 
 
@@ -98,7 +99,60 @@ def test_filters_of_today_give_all_rules() -> None:
         bid_percent_down="0.2",
         ask_percent_up="4",
         ask_percent_down="0.3",
+        price_min="0.01",
+        price_max="1000000",
+        market_qty_min="0.00000000",
+        market_qty_increment="0.00000000",
+        market_notional_min="5.00000000",
+        market_notional_max="0",
     )
+
+
+def test_filter_of_an_unknown_type_is_named_and_the_rest_is_read() -> None:
+    """A venue that invents a filter is not refused, and its name cannot be of any size."""
+    made = [{"filterType": f"NEW_RULE_{n:02}"} for n in range(40)]
+    odd = {"filterType": "new rule\n"}
+
+    instrument = parse_instrument(info(PRICE, LOT, ICEBERG, odd, *made))
+
+    assert instrument.filters_unknown is not None
+    assert len(instrument.filters_unknown) == 16
+    assert instrument.filters_unknown[0] == "NEW_RULE_00"
+    assert parse_instrument(info(PRICE, LOT, odd)).filters_unknown == ("UNREADABLE",)
+    assert parse_instrument(info(PRICE, LOT, ICEBERG)).filters_unknown is None
+
+
+def test_switches_for_market_orders_are_read_as_they_stand() -> None:
+    """A minimum that does not apply to market orders is none for them; anything unclear applies."""
+    off = parse_instrument(info(PRICE, LOT, {**NOTIONAL, "applyMinToMarket": False}))
+    unclear = parse_instrument(info(PRICE, LOT, {**NOTIONAL, "applyMinToMarket": "no"}))
+    capped = parse_instrument(info(PRICE, LOT, {**NOTIONAL, "applyMaxToMarket": True}))
+    old = parse_instrument(info(PRICE, LOT, {**MIN_NOTIONAL, "applyToMarket": False}))
+
+    assert (off.notional_min, off.market_notional_min) == ("5.00000000", "0")
+    assert unclear.market_notional_min == "5.00000000"
+    assert capped.market_notional_max == "9000000.00000000"
+    assert (old.notional_min, old.market_notional_min) == ("10.0", "0")
+
+
+def test_both_percent_filters_the_narrower_band_counts() -> None:
+    """All listed filters apply, and a multiple of zero is none."""
+    both = {"filterType": "PERCENT_PRICE", "multiplierUp": "3", "multiplierDown": "0.25"}
+    off = {"filterType": "PERCENT_PRICE", "multiplierUp": "0", "multiplierDown": "0"}
+
+    narrow = parse_instrument(info(PRICE, LOT, BY_SIDE, both))
+    wide = parse_instrument(info(PRICE, LOT, BY_SIDE, off))
+
+    assert (narrow.bid_percent_up, narrow.bid_percent_down) == ("3", "0.25")
+    assert (narrow.ask_percent_up, narrow.ask_percent_down) == ("3", "0.3")
+    assert (wide.bid_percent_up, wide.ask_percent_down) == ("5", "0.3")
+
+
+def test_largest_position_is_read() -> None:
+    """MAX_POSITION stands in the instrument."""
+    item = {"filterType": "MAX_POSITION", "maxPosition": "10.00000000"}
+
+    assert parse_instrument(info(PRICE, LOT, item)).position_max == "10.00000000"
 
 
 def test_filters_of_2021_give_the_same_kind_of_rules(shared_data: Path) -> None:
