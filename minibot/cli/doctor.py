@@ -5,10 +5,8 @@ from __future__ import annotations
 import argparse
 import os
 import platform
-import re
 import sys
 from collections.abc import Iterator
-from importlib import metadata
 from pathlib import Path
 
 from minibot.ai.preflight import check_jail
@@ -20,7 +18,7 @@ from minibot.exchanges.embedded.sources import open_source
 from minibot.kernel.errors import MinibotError
 from minibot.report.summary import Row
 from minibot.runtime.config import Config, load_config
-from minibot.runtime.paths import PROJECT, Var
+from minibot.runtime.paths import Var
 from minibot.strategies.chosen import judge
 from minibot.watchdog.preflight import AI_JAIL, CheckResult, exchange_checks, preflight
 
@@ -28,9 +26,6 @@ HELP = "can this machine run a profile? names what is missing or unreachable"
 EXAMPLE = "minibot doctor --config config/nore.v1.json"
 PYTHON_MIN = (3, 11)
 CANNOT_RUN = 2
-SET_UP = "Set up again: python3 tools/with_env.py -m minibot doctor"
-# A name and a pinned version at the beginning of a line of the lock file.
-PINNED = re.compile(r"^([A-Za-z0-9._-]+)==([^\s;]+)(?:\s*;\s*([^\\]+?))?\s*\\?$", re.MULTILINE)
 
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
@@ -58,7 +53,6 @@ def run(arguments: argparse.Namespace) -> int:
 def examine(config: Config, var: Var) -> Iterator[CheckResult]:
     """Yield every check: set-up, this machine, the AI's jail, the exchange."""
     yield _python()
-    yield _packages()
     # The jail is looked at below, with what it lets the AI use.
     yield from (found for found in preflight(config, var, whole=True) if found.name != AI_JAIL)
     if config.ai.enabled:
@@ -70,26 +64,6 @@ def _python() -> CheckResult:
     found = f"{platform.python_implementation()} {platform.python_version()}, {sys.executable}"
     is_new = sys.version_info[:2] >= PYTHON_MIN
     return CheckResult("python", is_new, found, "" if is_new else "Install Python 3.11 or later.")
-
-
-def _packages() -> CheckResult:
-    """Compare what is installed with the lock file."""
-    lock = PROJECT / "requirements.lock"
-    if not lock.exists():
-        return CheckResult("packages", False, "requirements.lock is missing", "Clone again.")
-    wrong = []
-    pins = PINNED.findall(lock.read_text(encoding="utf-8"))
-    for name, version, marker in pins:
-        try:
-            found = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            if not marker:  # Only on some systems, and this may be another.
-                wrong.append(f"{name} is missing")
-            continue
-        if found != version and not marker:
-            wrong.append(f"{name} is {found}, {version} is locked")
-    text = f"{len(pins)} as locked" if not wrong else "; ".join(wrong[:5])
-    return CheckResult("packages", not wrong, text, SET_UP if wrong else "")
 
 
 def _ai(config: Config, var: Var) -> CheckResult:

@@ -12,6 +12,8 @@ from minibot.kernel.files import ensure_folder, write_atomic
 
 ARCHIVE: Final = "run.tar.xz"
 MEMBERS_MAX: Final = 10_000
+# Runs pack ten to one. What would unpack to more than this many times its size is a bomb.
+UNPACKED_MAX: Final = 100
 
 
 def unpacked(archive: Path, var: Path) -> Path:
@@ -28,7 +30,7 @@ def unpacked(archive: Path, var: Path) -> Path:
         return folder / stamp.read_text(encoding="utf-8")
     try:
         with tarfile.open(archive, mode="r:xz") as packed:
-            name = _extract(packed, folder)
+            name = _extract(packed, folder, UNPACKED_MAX * archive.stat().st_size)
     except (tarfile.TarError, EOFError, OSError) as error:
         raise Refusal(
             f"{archive} is no packed run: {error}", "Take it anew from where it came."
@@ -37,13 +39,17 @@ def unpacked(archive: Path, var: Path) -> Path:
     return folder / name
 
 
-def _extract(packed: tarfile.TarFile, folder: Path) -> str:
+def _extract(packed: tarfile.TarFile, folder: Path, bytes_max: int) -> str:
     """Put every file of an archive in place; return the one folder that they all are in."""
     names = set()
+    size = 0
     for count, member in enumerate(packed):
         parts = PurePosixPath(member.name).parts
         if not member.isfile() or count >= MEMBERS_MAX or len(parts) < 2 or not _is_plain(parts):
             raise tarfile.TarError(f"{member.name} has no place in a run's folder")
+        size += member.size
+        if size > bytes_max:
+            raise tarfile.TarError(f"it unpacks to more than {bytes_max} bytes")
         source = packed.extractfile(member)
         if source is None:
             raise tarfile.TarError(f"{member.name} has no content")

@@ -13,6 +13,7 @@ from itertools import groupby
 from operator import itemgetter
 from pathlib import Path
 
+from minibot.events import reasons
 from minibot.events.business_codes import POISON_EVENT
 from minibot.events.model import Check, Draft, Event, JsonObject, RiskAction
 from minibot.events.order import (
@@ -56,6 +57,10 @@ HOUSEKEEPING_NS = 1_000_000_000
 HINTS_NS = 5_000_000_000
 HEALTH_MARKET_MS = 10_000
 SNAPSHOT_FILE = "snapshot.json"
+# Every process of a run reads the same clock. What is further ahead of it was not written by one;
+# what is older than the longest night with its history is not of this one.
+TS_AHEAD_MS_MAX = 60_000
+TS_BEHIND_MS_MAX = 48 * 3_600_000
 # Housekeeping and the gate come between batches; a batch of ticks takes some milliseconds.
 BATCH_MAX = 256
 
@@ -317,6 +322,7 @@ class Shell:
         if self._suspects.is_any and self._suspects.has(taken.queue, taken.seq):
             self._leave_out(taken)
             return True
+        self._check_ts(taken)
         now = self._now.of(self.order.take(taken.queue, taken.seq), taken.event)
         self.context.heartbeat.position += 1
         if taken.is_known:
@@ -345,6 +351,19 @@ class Shell:
             self.latency.on_published(batch)
         self._log_decision(taken, events)
         return self._stop_by_decision(events)
+
+    def _check_ts(self, taken: Taken) -> None:
+        """Refuse an event whose time no process of this run can have had.
+
+        Before it is logged as taken: a replay takes no more than the night did.
+        """
+        ahead_ms = taken.event.ts - self.context.clock.now_ms()
+        if -TS_BEHIND_MS_MAX <= ahead_ms <= TS_AHEAD_MS_MAX:
+            return
+        found = f"{ahead_ms} ms ahead of" if ahead_ms > 0 else f"{-ahead_ms} ms behind"
+        allowed = f"{TS_AHEAD_MS_MAX} ahead and {TS_BEHIND_MS_MAX} behind are allowed"
+        detail = f"{taken.queue}:{taken.seq} has a ts {found} the run's clock; {allowed}"
+        raise RunStop(self.context.name, reasons.SCHEMA_INVALID, detail)
 
     def _leave_out(self, taken: Taken) -> None:
         """Set aside a line that crashed the core twice; restore and replay leave it out as well."""

@@ -7,11 +7,13 @@ started then. The order is from cheap to slow.
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from importlib import metadata
 from pathlib import Path
 
 import psutil
@@ -41,6 +43,9 @@ AI_JAIL_S_MAX = 30.0
 SYNC_BYTES = 400
 # A disk that needs longer than this for one small sync cannot keep a night's queues.
 SYNC_US_MAX = 500_000
+SET_UP = "Set up again: python3 tools/with_env.py -m minibot doctor"
+# A name and a pinned version at the beginning of a line of the lock file.
+PINNED = re.compile(r"^([A-Za-z0-9._-]+)==([^\s;]+)(?:\s*;\s*([^\\]+?))?\s*\\?$", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +67,7 @@ def preflight(config: Config, var: Var, *, whole: bool = False) -> list[CheckRes
     checks: Sequence[Callable[[], CheckResult]] = (
         lambda: _flag(var),
         lambda: _profile(config),
+        lambda: _packages(config, PROJECT / "requirements.lock"),
         lambda: _secrets(config),
         lambda: _writable(var),
         lambda: _disk(config, var),
@@ -109,6 +115,27 @@ def _profile(config: Config) -> CheckResult:
         remedy = "Take the section `backtest` out of the profile."
         return CheckResult("profile", False, "it has a section for backtests", remedy)
     return CheckResult("profile", True, config.profile)
+
+
+def _packages(config: Config, lock: Path) -> CheckResult:
+    """Compare what is installed with the lock file, where the profile asks for its code."""
+    required = config.code.require_manifest
+    if not lock.exists():
+        return CheckResult("packages", not required, "requirements.lock is missing", "Clone again.")
+    wrong = []
+    pins = PINNED.findall(lock.read_text(encoding="utf-8"))
+    for name, version, marker in pins:
+        if marker:  # Only on some systems, and this may be another.
+            continue
+        try:
+            found = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            wrong.append(f"{name} is missing")
+            continue
+        if found != version:
+            wrong.append(f"{name} is {found}, {version} is locked")
+    text = f"{len(pins)} as locked" if not wrong else "; ".join(wrong[:5])
+    return CheckResult("packages", not (wrong and required), text, SET_UP if wrong else "")
 
 
 def _secrets(config: Config) -> CheckResult:

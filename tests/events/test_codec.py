@@ -125,6 +125,42 @@ def test_codec_refuses_json_that_is_not_canonical(line: bytes, codec: Codec) -> 
     assert code_of_reading(codec, line) == "SCHEMA_INVALID"
 
 
+NO_PRICES = {
+    "2^53+1": b"9007199254740993",
+    "2^64": b"18446744073709551616",
+    "5,000 digits": b"9" * 5_000,
+    "0.1+0.2": b"0.30000000000000004",
+    "5,000 digits in a text": b'"' + b"9" * 5_000 + b'"',
+    "an exponent in a text": b'"1e3"',
+}
+
+
+@pytest.mark.row("F89")
+@pytest.mark.fault("F89", by="a price as a number, or as no decimal text", ends="REJECT")
+@pytest.mark.parametrize("number", NO_PRICES.values(), ids=NO_PRICES)
+@pytest.mark.parametrize("name", ["price", "bid_qty"])
+def test_codec_refuses_prices_that_are_no_decimal_text(
+    name: str, number: bytes, codec: Codec
+) -> None:
+    """No amount passes through a float, and none is longer than its contract."""
+    text = getattr(EVENT.payload, name)
+    line = LINE.replace(f'"{name}":"{text}"'.encode(), f'"{name}":'.encode() + number)
+
+    assert line != LINE
+    assert code_of_reading(codec, line) == "SCHEMA_INVALID"
+
+
+@pytest.mark.row("F89")
+@pytest.mark.fault("F89", by="a time or an id beyond 64 bits", ends="REJECT")
+@pytest.mark.parametrize("number", [b"9007199254740993", b"18446744073709551616", b"9" * 5_000])
+def test_codec_refuses_times_beyond_their_contract(number: bytes, codec: Codec) -> None:
+    """`orjson` would make a float of 2^64; the event would be another one."""
+    line = LINE.replace(b'"ts":1723161254087', b'"ts":' + number)
+
+    assert line != LINE
+    assert code_of_reading(codec, line) == "SCHEMA_INVALID"
+
+
 def test_codec_refuses_an_event_in_a_queue_that_is_not_its_writers(codec: Codec) -> None:
     """A market tick may stand in market_ticks only."""
     assert code_of_reading(codec, LINE, queue="signals") == "SOURCE_FORBIDDEN"

@@ -1,0 +1,124 @@
+"""Events that are sound as lines and cannot be true, as a role of a finished night meets them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from minibot.kernel import canonical
+from tests.kernel.independent import published
+from tests.kernel.role_again import Again, Json
+from tests.kernel.test_faults_roles import (
+    EXECUTION,
+    assert_stopped,
+    forget_outputs,
+    outputs,
+)
+from tests.runs import ShortRun
+
+pytestmark = pytest.mark.row("I1", "I2", "I4", "I5")
+MINUTE_MS = 60_000
+# Further than any night with its history reaches back.
+DAYS_MS = 30 * 24 * 60 * MINUTE_MS
+QUEUE = "order_intents"
+
+
+@pytest.fixture
+def again(tmp_path: Path, short_run: ShortRun) -> Again:
+    """A copy of a finished night."""
+    return Again(tmp_path / "again", short_run)
+
+
+def another(again: Again, change: Callable[[Json], None]) -> Json:
+    """Return the last intent once more, under an id of its own."""
+    event: Json = canonical.decode(again.lines(QUEUE)[-1])
+    event["id"] = event["id"][:-4] + ("0000" if event["id"][-4:] != "0000" else "0001")
+    change(event)
+    return event
+
+
+@pytest.mark.row("F83")
+@pytest.mark.fault(
+    "F83", by="an intent with a ts a month ahead, a month back", ends="STOP(SCHEMA_INVALID)"
+)
+@pytest.mark.parametrize("shift_ms", [DAYS_MS, -DAYS_MS])
+def test_event_with_a_time_that_no_process_of_the_run_had_stops(
+    again: Again, shift_ms: int
+) -> None:
+    """Market time would follow it: a month ahead, each limit that counts time would be over."""
+    before = outputs(again)
+
+    def shift(event: Json) -> None:
+        event["ts"] += shift_ms
+
+    again.say(QUEUE, [another(again, shift)])
+    said = again.start(EXECUTION)
+
+    assert_stopped(again, said, "SCHEMA_INVALID")
+    assert "ahead" in said.err if shift_ms > 0 else "behind" in said.err
+    assert outputs(again) == before
+
+
+@pytest.mark.row("F83")
+@pytest.mark.fault(
+    "F83", by="the same, with the order log asked what was taken", ends="STOP(SCHEMA_INVALID)"
+)
+def test_event_of_an_impossible_time_is_not_logged_as_taken(again: Again) -> None:
+    """A replay takes what the order log names: no more than the night applied."""
+    acks = again.queues / QUEUE
+    before = [canonical.decode(json)["payload"] for json in published(acks, "acks")]
+
+    def shift(event: Json) -> None:
+        event["ts"] += DAYS_MS
+
+    again.say(QUEUE, [another(again, shift)])
+    said = again.start(EXECUTION)
+
+    assert_stopped(again, said, "SCHEMA_INVALID")
+    taken = max(ack["to_seq"] for ack in before if ack["queue"] == QUEUE)
+    after = [canonical.decode(json)["payload"] for json in published(acks, "acks")]
+    assert max(ack["to_seq"] for ack in after if ack["queue"] == QUEUE) == taken
+
+
+@pytest.mark.row("F98")
+@pytest.mark.fault(
+    "F98", by="the intents of an earlier run appended to this one's", ends="STOP(RUN_ID_MISMATCH)"
+)
+def test_lines_of_an_earlier_run_are_not_executed(again: Again) -> None:
+    """Hash, chain and head are sound: whoever appended them held the lock and knew the format."""
+    before = outputs(again)
+    earlier = [
+        canonical.decode(json) | {"run_id": "20200101_000000"} for json in again.lines(QUEUE)
+    ]
+    again.say(QUEUE, earlier)
+    said = again.start(EXECUTION)
+
+    assert_stopped(again, said, "RUN_ID_MISMATCH")
+    assert outputs(again) == before
+
+
+@pytest.mark.row("F75")
+@pytest.mark.fault(
+    "F75",
+    by="execution killed with intents taken and no result written",
+    ends="each intent ends in",
+)
+@pytest.mark.parametrize(("fills", "results"), [(0, 0), (2, 4), (5, 11)])
+def test_intents_pending_at_a_kill_end_once_each(again: Again, fills: int, results: int) -> None:
+    """Each intent has one terminal result, and each result and fill stands once."""
+    intents = [canonical.decode(json)["payload"] for json in again.lines(QUEUE)]
+    forget_outputs(again, fills, results)
+    said = again.start(EXECUTION)
+
+    assert said.code == 0, said.err
+    ends: dict[str, int] = {}
+    for json in again.lines("order_results"):
+        payload = canonical.decode(json)["payload"]
+        if payload["status"] in ("FILLED", "REJECTED", "EXPIRED", "CANCELED"):
+            ends[payload["client_order_id"]] = ends.get(payload["client_order_id"], 0) + 1
+    assert ends == {intent["client_order_id"]: 1 for intent in intents}
+    for queue in ("order_results", "fills"):
+        ids = [canonical.decode(json)["id"] for json in again.lines(queue)]
+        assert len(set(ids)) == len(ids)
