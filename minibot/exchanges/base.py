@@ -238,6 +238,20 @@ class Stream(Protocol):
             StreamLost: The connection is no more.
         """
 
+    def recv_all(self) -> tuple[int, list[bytes]]:
+        """Return what `recv` does, with all other frames that came whole by the same read.
+
+        Raises:
+            StreamLost: The connection is no more.
+        """
+
+    def send(self, text: str) -> None:
+        """Send one text message, from any thread; blocks while the socket is full.
+
+        Raises:
+            StreamLost: The connection is no more.
+        """
+
     def abort(self) -> None:
         """End the connection now and wake whoever reads."""
 

@@ -5,9 +5,9 @@ Pings are answered inside `recv`, so neither a slow disk nor a slow loop ever co
 
 from __future__ import annotations
 
+import contextlib
 import threading
-from collections.abc import Callable
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from minibot.exchanges.base import Stream, StreamLost
 
@@ -18,12 +18,12 @@ class Opened(NamedTuple):
     connection: int
 
 
-class Frame(NamedTuple):
-    """One message, with machine time of its socket read."""
+class Frames(NamedTuple):
+    """Messages that one read of the socket has brought, at least one, with its machine time."""
 
     connection: int
     recv_mono_ns: int
-    data: bytes
+    messages: list[bytes]
 
 
 class Lost(NamedTuple):
@@ -33,13 +33,20 @@ class Lost(NamedTuple):
     why: str
 
 
-FromReader = Opened | Frame | Lost
+FromReader = Opened | Frames | Lost
+
+
+class Put(Protocol):
+    """Where a reader leaves what it gets."""
+
+    def __call__(self, item: FromReader, messages: int = 1, /) -> None:
+        """Leave an item that stands for so many messages; may wait."""
 
 
 class Reader:
     """Owns one connection; what it gets goes through `put`, from its own thread."""
 
-    def __init__(self, number: int, stream: Stream, put: Callable[[FromReader], None]) -> None:
+    def __init__(self, number: int, stream: Stream, put: Put) -> None:
         self.number = number
         self._stream = stream
         self._put = put
@@ -51,15 +58,30 @@ class Reader:
 
     def _run(self) -> None:
         stream, number, put = self._stream, self.number, self._put
+        why = "its reader failed"
         try:
             stream.open()
             put(Opened(number))
             while True:
-                put(Frame(number, *stream.recv()))
+                recv_mono_ns, messages = stream.recv_all()
+                put(Frames(number, recv_mono_ns, messages), len(messages))
         except StreamLost as error:
-            put(Lost(number, str(error)))
+            why = str(error)
         finally:
             stream.close()
+            put(Lost(number, why))
+
+    def send(self, text: str) -> None:
+        """Send one control message, from a thread of its own: a full socket delays nobody else.
+
+        Whether it arrived is told by the venue's answer, or by the loss of the connection.
+        """
+        name = f"control-{self.number}"
+        threading.Thread(target=self._send, args=(text,), name=name, daemon=True).start()
+
+    def _send(self, text: str) -> None:
+        with contextlib.suppress(StreamLost):  # The reading thread has met, or will meet, the same.
+            self._stream.send(text)
 
     def abort(self) -> None:
         """End the connection now; its thread ends by itself."""

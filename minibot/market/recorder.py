@@ -21,7 +21,7 @@ from minibot.market.backoff import Backoff
 from minibot.market.courier import Answer, Courier, Job
 from minibot.market.inbox import Inbox
 from minibot.market.pace import Pace
-from minibot.market.reader import Frame, FromReader, Lost, Opened, Reader
+from minibot.market.reader import Frames, FromReader, Lost, Opened, Reader
 from minibot.market.shard import Shard
 from minibot.market.wall_clock import WallClock
 
@@ -126,7 +126,7 @@ class Recorder:
         self._inbox: Inbox[FromReader | Answer] = Inbox()
         budget = WeightBudget(config.weight_share_max_percent)
         pace = Pace(clock, clock.machine_ns)
-        self._courier = Courier(rest, budget, pace, self._inbox.put)
+        self._courier = Courier((rest,), budget, pace, self._inbox.put)
         self._of_reader: dict[int, Shard] = {}
         self._connections = 0
         self._attempts: deque[int] = deque()
@@ -168,8 +168,8 @@ class Recorder:
 
     def _turn(self) -> None:
         for item in self._inbox.take(WAIT_S_MAX):
-            if isinstance(item, Frame):
-                self._on_frame(item)
+            if isinstance(item, Frames):
+                self._on_frames(item)
             elif isinstance(item, Answer):
                 item.job.done(item)
             elif isinstance(item, Opened):
@@ -283,19 +283,23 @@ class Recorder:
 
     # --- what comes ---------------------------------------------------------------------------
 
-    def _on_frame(self, frame: Frame) -> None:
-        at_ns = self._clock.ns_of(frame.recv_mono_ns)
-        shard = self._of_reader.get(frame.connection)
+    def _on_frames(self, frames: Frames) -> None:
+        at_ns = self._clock.ns_of(frames.recv_mono_ns)
+        for data in frames.messages:
+            self._on_frame(frames.connection, at_ns, data)
+
+    def _on_frame(self, connection: int, at_ns: int, data: bytes) -> None:
+        shard = self._of_reader.get(connection)
         if shard is not None:
-            if frame.connection == shard.standby_number:
-                shard.hold(at_ns, frame.data)
+            if connection == shard.standby_number:
+                shard.hold(at_ns, data)
                 return
             shard.last_ns = max(shard.last_ns, at_ns)
             shard.backoff.reset()
-            shard.hear(frame.data)
-            if len(frame.data) <= SHUTDOWN_BYTES_MAX and SHUTDOWN in frame.data:
+            shard.hear(data)
+            if len(data) <= SHUTDOWN_BYTES_MAX and SHUTDOWN in data:
                 shard.renew_at_ms = 0
-        self._keep(at_ns, frame.data)
+        self._keep(at_ns, data)
 
     def _keep(self, at_ns: int, data: bytes) -> None:
         if data[:1] != b"{" or data[-1:] != b"}" or b"\n" in data:
@@ -358,8 +362,8 @@ class Recorder:
                     reader.abort()
                     reader.join(JOIN_S)
         for item in self._inbox.take(0):
-            if isinstance(item, Frame):
-                self._on_frame(item)
+            if isinstance(item, Frames):
+                self._on_frames(item)
         for shard in self.shards:
             for at_ns, data in shard.held():
                 self._keep(at_ns, data)

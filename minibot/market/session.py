@@ -21,7 +21,7 @@ from minibot.market.inbox import Inbox
 from minibot.market.link import CLOSED, Link, LinkLimits
 from minibot.market.notices import Notice
 from minibot.market.pace import MarketClock, Pace
-from minibot.market.reader import Frame, FromReader, Lost, Opened
+from minibot.market.reader import Frames, FromReader, Lost, Opened
 from minibot.market.requests import Requests
 from minibot.market.symbol import FeedConfig
 
@@ -36,6 +36,9 @@ WAIT_S_MAX: Final = 0.2
 # However fast a simulated clock runs, a pause of this process is no silence of the venue.
 SILENCE_NS_MIN: Final = 1_000_000_000
 JOIN_S: Final = 2.0
+# One write for so many messages: under a flood some fifty ms of work, which is what a tick may wait
+# for the others. Whatever else has to be done is done between two writes.
+MESSAGES_AT_ONCE: Final = 4096
 
 Item = FromReader | Answer
 
@@ -51,6 +54,7 @@ class SessionConfig:
     instrument_interval_ms: int
     skew_max_ms: int
     weight_share_max_percent: int
+    streams_per_connection_max: int = STREAMS_PER_CONNECTION_MAX
 
 
 class World(Protocol):
@@ -88,16 +92,18 @@ class Session:
     Args:
         config: The profile's values.
         world: The process around it.
-        rest: Requests of the venue.
-        open_stream: Makes a stream that is not connected yet.
+        rests: Requests of the venue; as many as there are may be under way at a time.
+        open_stream: Makes a stream that is not connected yet, for given stream names.
+        memory: Where attempts and bans of this address outlive the process; nowhere without.
     """
 
     def __init__(
         self,
         config: SessionConfig,
         world: World,
-        rest: BinanceRest,
-        open_stream: Callable[[], Stream],
+        rests: Sequence[BinanceRest],
+        open_stream: OpenStream,
+        memory: Memory | None = None,
     ) -> None:
         now_ms = world.clock.now_ms()
         self.config = config
@@ -106,19 +112,42 @@ class Session:
         self.pace = Pace(world.clock, world.machine_ns)
         self.inbox: Inbox[Item] = Inbox()
         self.feed = Feed(config.feed, now_ms)
-        self.link = Link(config.link, now_ms)
-        self.connections = Connections(self.feed, self.link, open_stream, self.inbox.put)
-        courier = Courier(
-            rest, WeightBudget(config.weight_share_max_percent), self.pace, self.inbox.put
+        self.address = Address(memory or NoMemory(), self.pace.now_ms())
+        self.link = Link(config.link, now_ms, self.address.free_at_ms)
+        self.connections = Connections(
+            self.feed,
+            self.link,
+            self.address,
+            open_stream,
+            self.inbox.put,
+            lambda: world.machine_ns() // NS_PER_MS,
+            config.streams_per_connection_max,
         )
+        self.courier = self._new_courier(rests)
         self.requests = Requests(
-            courier, self.feed, self.link, self.clock, config.skew_max_ms, self._measured
+            self.courier,
+            self.feed,
+            self.link,
+            self.address,
+            self.clock,
+            self.pace,
+            config.skew_max_ms,
+            self._measured,
+            set(config.feed.symbols),
         )
-        self.courier = courier
         self.state = STARTING
         self._frame_ns = self._checked_ns = world.machine_ns()
         self._is_checking = False
         self._ping_due = self._instruments_due = self._health_due = now_ms
+
+    def _new_courier(self, rests: Sequence[BinanceRest]) -> Courier:
+        limits, address = self.config.link, self.address
+        budget = WeightBudget(self.config.weight_share_max_percent)
+        # What a former process was told still holds.
+        left_ms = max(0, address.silent_until_ms - self.pace.now_ms())
+        budget.silence(self.pace.now_ms(), left_ms, is_ban=address.is_banned and left_ms > 0)
+        backoff = Backoff(limits.seed, limits.backoff_min_ms, limits.backoff_max_ms)
+        return Courier(rests, budget, self.pace, self.inbox.put, backoff)
 
     # --- the loop -----------------------------------------------------------------------------
 
@@ -129,7 +158,7 @@ class Session:
             RunStop: The link is too bad to go on, or a queue is.
         """
         now_ms = self.clock.now_ms()
-        self.link.data_ms = now_ms
+        self.link.begin(now_ms)
         self._ping_due = now_ms + self.config.ping_interval_ms
         self._instruments_due = now_ms + self.config.instrument_interval_ms
         self._set_state(now_ms)
@@ -141,7 +170,7 @@ class Session:
 
     def pump(self, timeout_s: float) -> None:
         """Take what waits, decide on all of it, and write it at once."""
-        items = self.inbox.take(timeout_s)
+        items = self.inbox.take(timeout_s, MESSAGES_AT_ONCE)
         for item in items:
             self._dispatch(item)
         now_ms = self.clock.now_ms()
@@ -175,8 +204,8 @@ class Session:
     # --- what comes ---------------------------------------------------------------------------
 
     def _dispatch(self, item: Item) -> None:
-        if isinstance(item, Frame):
-            self._on_frame(item)
+        if isinstance(item, Frames):
+            self._on_frames(item)
         elif isinstance(item, Answer):
             self.requests.note(item, self.pace.now_ms())
             item.job.done(item)
@@ -185,22 +214,35 @@ class Session:
         elif isinstance(item, Lost):
             self.connections.on_lost(item.connection, item.why, self.pace.now_ms())
 
-    def _on_frame(self, frame: Frame) -> None:
-        ts = self.clock.at_machine_ns(frame.recv_mono_ns)
-        if not self.connections.is_current(frame.connection):
-            # Given up, but a flood of nonsense counts to its last frame.
-            if self.feed.is_unreadable(frame.data, ts):
+    def _on_frames(self, frames: Frames) -> None:
+        """Take what one read of a socket has brought; good data are noted once for all of them."""
+        connection, recv_mono_ns, messages = frames
+        ts = self.clock.at_machine_ns(recv_mono_ns)
+        on_frame, is_noted = self.feed.on_frame, False
+        for number, data in enumerate(messages):
+            if not is_noted and not self.connections.is_current(connection):
+                self._on_late(messages[number:], ts)
+                return
+            kind = on_frame(data, ts, recv_mono_ns)
+            if kind == DATA:
+                if not is_noted:
+                    is_noted = True
+                    self._frame_ns = recv_mono_ns
+                    self.link.on_data(ts)
+                    self.connections.on_frame(connection, DATA, ts)
+                continue
+            is_noted = False
+            if kind in (INVALID, UNREADABLE):
                 self.link.on_invalid(ts)
-            return
-        kind = self.feed.on_frame(frame.data, ts, frame.recv_mono_ns)
-        if kind == DATA:
-            self._frame_ns = frame.recv_mono_ns
-            self.link.on_data(ts)
-        elif kind in (INVALID, UNREADABLE):
-            self.link.on_invalid(ts)
-        elif kind == SHUTDOWN:
-            self.connections.on_shutdown(frame.connection, ts)
-        self.connections.on_frame(frame.connection, kind, ts)
+            elif kind == SHUTDOWN:
+                self.connections.on_shutdown(connection, ts)
+            self.connections.on_frame(connection, kind, ts)
+
+    def _on_late(self, messages: list[bytes], ts: int) -> None:
+        """The connection was given up, but a flood of nonsense counts to its last frame."""
+        for data in messages:
+            if self.feed.is_unreadable(data, ts):
+                self.link.on_invalid(ts)
 
     def _measured(self, answer: Answer) -> None:
         now_ms = self.clock.now_ms()
@@ -289,9 +331,10 @@ class Session:
         self.inbox.close()
         self.connections.close(JOIN_S)
         for item in self.inbox.take(0):
-            if isinstance(item, Frame):
+            if isinstance(item, Frames):
                 ts = self.clock.at_machine_ns(item.recv_mono_ns)
-                self.feed.on_frame(item.data, ts, item.recv_mono_ns)
+                for data in item.messages:
+                    self.feed.on_frame(data, ts, item.recv_mono_ns)
         self.feed.advance(self.clock.now_ms())
         self.write()
         for notice in self.feed.board.take_all():

@@ -66,6 +66,10 @@ class Line:
             raise StreamLost("connection lost: ended")
         return WallClock().machine_ns(), frame
 
+    def recv_all(self) -> tuple[int, list[bytes]]:
+        read_ns, frame = self.recv()
+        return read_ns, [frame]
+
     def abort(self) -> None:
         self.is_ended = True
         self.frames.put(None)

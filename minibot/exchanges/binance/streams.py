@@ -12,7 +12,8 @@ import socket
 import ssl
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -26,10 +27,27 @@ from minibot.exchanges.binance.messages import stream_names
 FRAME_BYTES_MAX: Final = 4 * 1024 * 1024
 # Observed bound of the venue's front for one URL (facts, section 6).
 URL_CHARS_MAX: Final = 8000
+HOST_CHARS_MAX: Final = 150
 BUFFER_BYTES: Final = 64 * 1024
 PLAIN_TEXT: Final = 0x81  # The last frame of a text message, no reserved bits (RFC 6455, 5.2).
+PLAIN: Final = bytes([PLAIN_TEXT])
 LENGTH_FOLLOWS: Final = 126
 CLOSE_CODES: Final = {1001: "going away", 1008: "policy", 1006: "no close frame"}
+
+
+def named_in_address(groups: Mapping[str, Sequence[str]]) -> tuple[str, ...]:
+    """Return the first groups of streams that one address can name; the rest is asked for later.
+
+    What a host and its path take up is left free.
+    """
+    left = URL_CHARS_MAX - HOST_CHARS_MAX
+    named: list[str] = []
+    for name, streams in groups.items():
+        left -= sum(len(stream) + 1 for stream in streams)
+        if left < 0:
+            break
+        named.append(name)
+    return tuple(named)
 
 
 def stream_url(base_url: str, symbols: Sequence[str]) -> str:
@@ -38,13 +56,21 @@ def stream_url(base_url: str, symbols: Sequence[str]) -> str:
     Raises:
         ValueError: Not a WebSocket address, or more symbols than one address can name.
     """
+    return combined_url(base_url, stream_names(tuple(symbols)))
+
+
+def combined_url(base_url: str, streams: Sequence[str]) -> str:
+    """Return the address of a combined stream that names the given streams.
+
+    Raises:
+        ValueError: Not a WebSocket address, or more streams than one address can name.
+    """
     parts = urlsplit(base_url)
     if parts.scheme not in ("ws", "wss") or not parts.hostname or parts.username:
         raise ValueError(f"stream address {base_url!r}: expected ws(s)://host[:port]")
-    names = "/".join(stream_names(tuple(symbols)))
-    url = f"{parts.scheme}://{parts.netloc}/stream?streams={names}"
+    url = f"{parts.scheme}://{parts.netloc}/stream?streams={'/'.join(streams)}"
     if len(url) > URL_CHARS_MAX:
-        raise ValueError(f"{len(symbols)} symbols: too many streams for one address")
+        raise ValueError(f"{len(streams)} streams: too many for one address")
     return url
 
 
@@ -97,32 +123,45 @@ class _BufferedSocket:
         end = self._at = min(at + size, len(self._rest))
         return self._rest[at:end]
 
-    def _fill(self) -> None:
-        self._rest, self._at = self._sock.recv(BUFFER_BYTES), 0
+    def _fill(self) -> bool:
+        """Read more behind what is left; False at the end."""
+        more = self._sock.recv(BUFFER_BYTES)
         self.read_ns = self._machine_ns()
+        self._rest, self._at = self._rest[self._at :] + more, 0
+        return bool(more)
 
-    def text_message(self) -> bytes | None:
-        """Return the next message if it is one whole, short and unmasked text frame.
+    def text_messages(self) -> list[bytes]:
+        """Return all messages that are here, if they are whole, short and unmasked text frames.
 
-        Waits for bytes when there are none. Of everything else no byte is taken; it is for
-        websocket-client to judge. May only be called between messages.
+        Waits for the first of them. Of everything else no byte is taken and nothing is returned; it
+        is for websocket-client to judge. May only be called between messages.
         """
-        if self._at >= len(self._rest):
-            self._fill()
-        rest, start = self._rest, self._at + 2
-        if len(rest) < start or rest[start - 2] != PLAIN_TEXT:
-            return None
-        size = rest[start - 1]
-        if size == LENGTH_FOLLOWS:
-            size = int.from_bytes(rest[start : start + 2], "big")
-            start += 2
-        elif size > LENGTH_FOLLOWS:
-            return None  # Longer than 64 kB, or masked.
-        end = start + size
-        if end > len(rest):
-            return None
-        self._at = end
-        return rest[start:end]
+        while True:
+            messages = self._whole_messages()
+            if messages or not self._may_become_one() or not self._fill():
+                return messages
+
+    def _whole_messages(self) -> list[bytes]:
+        rest, at, left = self._rest, self._at, len(self._rest)
+        messages: list[bytes] = []
+        while at + 2 <= left and rest[at] == PLAIN_TEXT:
+            size, start = rest[at + 1], at + 2
+            if size == LENGTH_FOLLOWS:
+                size = (rest[start] << 8) + rest[start + 1] if start + 2 <= left else left
+                start += 2
+            elif size > LENGTH_FOLLOWS:
+                break  # Longer than 64 kB, or masked.
+            if start + size > left:
+                break
+            at = start + size
+            messages.append(rest[start:at])
+        self._at = at
+        return messages
+
+    def _may_become_one(self) -> bool:
+        """Return whether more bytes may make what is left here a message of that kind."""
+        left = self._rest[self._at : self._at + 2]
+        return left in (b"", PLAIN) or (left[0] == PLAIN_TEXT and left[1] <= LENGTH_FOLLOWS)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._sock, name)
@@ -152,6 +191,7 @@ class BinanceStream:
         self._websocket.frame_buffer = _BoundedFrames(self._websocket._recv, True)
         self._sockets: list[socket.socket] = []
         self._buffer: _BufferedSocket | None = None
+        self._waiting: deque[tuple[int, bytes]] = deque()
         self._aborted = False
 
     def open(self) -> None:
@@ -204,23 +244,45 @@ class BinanceStream:
         Raises:
             StreamLost: Closed by the server, by `abort`, or for breaking the protocol.
         """
+        if not self._waiting:
+            read_ns, messages = self.recv_all()
+            self._waiting.extend((read_ns, message) for message in messages)
+        return self._waiting.popleft()
+
+    def recv_all(self) -> tuple[int, list[bytes]]:
+        """Return what `recv` does, with all other messages that came whole by the same read.
+
+        Raises:
+            StreamLost: Closed by the server, by `abort`, or for breaking the protocol.
+        """
         buffer = self._buffer
         if buffer is None:
             raise StreamLost("not connected")
         try:
-            message = buffer.text_message()
-            if message is not None:
-                return buffer.read_ns, message
+            messages = buffer.text_messages()
+            if messages:
+                return buffer.read_ns, messages
             opcode, data = self._websocket.recv_data()
         except (WebSocketException, OSError, ValueError) as error:
             self._shut_down()
             raise StreamLost(f"connection lost: {error or type(error).__name__}"[:300]) from error
         if opcode == ABNF.OPCODE_TEXT:
-            return buffer.read_ns, bytes(data)
+            return buffer.read_ns, [bytes(data)]
         self._shut_down()
         if opcode == ABNF.OPCODE_CLOSE:
             raise StreamLost(f"closed by the server: {_close_text(bytes(data))}")
         raise StreamLost(f"unexpected opcode {opcode}")
+
+    def send(self, text: str) -> None:
+        """Send one text message, from any thread; blocks while the socket is full.
+
+        Raises:
+            StreamLost: The connection is no more.
+        """
+        try:
+            self._websocket.send(text)
+        except (WebSocketException, OSError, ValueError) as error:
+            raise StreamLost(f"not sent: {error or type(error).__name__}"[:300]) from error
 
     def abort(self) -> None:
         """End the connection now, from any thread; a blocked `recv` or `open` ends with it."""

@@ -1,0 +1,75 @@
+"""The market role as the bench runs it: the real one, on one core.
+
+    python -m tools.bench.market_role --run DIR --core 1 [--trace FILE] [--profile FILE]
+
+`--trace` notes for every trade when it was read from the socket and when it stood on the disk;
+`--profile` is for finding out where the time goes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import cProfile
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from minibot.events.model import MarketTick, Payload
+from minibot.market import role
+from minibot.runtime.clock import machine_ns
+from minibot.runtime.context import open_context
+from minibot.runtime.role import ignore_signals, run_role
+
+
+class TracedWorld(role.RoleWorld):
+    """Keeps, for every tick, when it was read and when it was durable."""
+
+    rows: list[tuple[str, int, int, int]]
+
+    def __init__(self, *given: Any) -> None:
+        super().__init__(*given)
+        self.rows = traced
+
+    def write(self, payloads: list[tuple[Payload, int]]) -> None:
+        """Append as the role does, then note the time."""
+        super().write(payloads)
+        durable_ns = machine_ns()
+        self.rows += [
+            (payload.symbol, payload.trade_id or 0, payload.recv_mono_ns, durable_ns)
+            for payload, _ in payloads
+            if isinstance(payload, MarketTick)
+        ]
+
+
+traced: list[tuple[str, int, int, int]] = []
+
+
+def main() -> int:
+    """Run the market role of one run."""
+    parser = argparse.ArgumentParser(prog="python -m tools.bench.market_role")
+    parser.add_argument("--run", type=Path, required=True)
+    parser.add_argument("--core", type=int)
+    parser.add_argument("--trace", type=Path)
+    parser.add_argument("--profile", type=Path)
+    arguments = parser.parse_args()
+    if arguments.core is not None and sys.platform == "linux":
+        os.sched_setaffinity(0, {arguments.core})
+    ignore_signals()
+    if arguments.trace is not None:
+        role.RoleWorld = TracedWorld  # type: ignore[misc]
+    profiler = None if arguments.profile is None else cProfile.Profile()
+    if profiler is not None:
+        profiler.enable()
+    code = run_role(open_context("market_role", arguments.run.resolve()))
+    if profiler is not None:
+        profiler.disable()
+        profiler.dump_stats(arguments.profile)
+    if arguments.trace is not None:
+        arguments.trace.write_text(json.dumps(traced))
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())
