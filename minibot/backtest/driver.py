@@ -12,16 +12,13 @@ import time
 from bisect import bisect_left
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from minibot.backtest.drawing import PriceCharts
-from minibot.backtest.night import night_of
 from minibot.backtest.recorded_run import RunSource
-from minibot.backtest.result import BacktestResult, Derived, EquityPoint
-from minibot.backtest.row_charts import RowCharts
+from minibot.backtest.result import NO_CMDLINE, BacktestResult, Derived, EquityPoint
 from minibot.backtest.sources import MarketSource, Root
-from minibot.backtest.tick_rows import TickRows
-from minibot.backtest.tick_table import Item, Stretch, Striding
+from minibot.backtest.stretches import Item, Stretch, Striding
 from minibot.events.model import (
     Event,
     Fill,
@@ -41,8 +38,9 @@ from minibot.risk.core import RiskCore
 from minibot.runtime.config import Config
 from minibot.runtime.paths import PROJECT
 
-# No process has made these events; the field is part of every event.
-NO_CMDLINE: Final = "0" * 64
+if TYPE_CHECKING:
+    from minibot.backtest.walked import Walked
+
 PROGRESS_EVERY: Final = 4096
 MARKET, WATCHDOG = "market_role", "watchdog_role"
 NEVER: Final = 1 << 62
@@ -72,6 +70,9 @@ def run_backtest(
     """
     started = time.perf_counter()
     if cores is None and isinstance(source, RunSource) and source.is_night_of(config):
+        # Loaded where a night is taken: no other backtest needs it.
+        from minibot.backtest.night import night_of
+
         result = night_of(source, config, progress)
     else:
         book = _Pass(source, config, cores or fresh_cores(config.raw))
@@ -87,7 +88,6 @@ class _Pass:
     def __init__(self, source: MarketSource, config: Config, cores: Mapping[str, Core]) -> None:
         self._source = source
         self._config = config
-        self.interval_ms = source.interval_ms
         self._run_id = run_id_of(source.origin_ms)
         portfolio = config.portfolio
         self._opening = RunOpening(
@@ -99,7 +99,7 @@ class _Pass:
         self.result.assumptions = source.assumptions
         self._digest = DecisionDigest()
         self._controls = 0
-        self._walked: _Walked | None = None
+        self._walked: Walked | None = None
         self._charts = PriceCharts(self.result.prices, source.interval_ms)
         self._lockstep = Lockstep(
             cores,
@@ -193,7 +193,7 @@ class _Pass:
             if result.stop:
                 break
         if self._walked is not None:
-            self._walked.end(result)
+            self._walked.end()
         progress(whole, whole)
         return inputs
 
@@ -205,17 +205,16 @@ class _Pass:
         """
         walked = self._walked
         if walked is None:
-            walked = self._walked = _Walked(self, stretch)
+            # Loaded where rows are walked: arrays are a good part of a start.
+            from minibot.backtest.walked import Walked
+
+            walked = self._walked = Walked(
+                stretch, self._lockstep, self._run_id, self.result, self._source.interval_ms
+            )
         walked.walk(stretch.last, seq)
         last = stretch.last if walked.stop_row is None else walked.stop_row + 1
         self.result.to_ts = max(self.result.to_ts, stretch.table.ts[last - 1])
         return last - stretch.first
-
-    def rows_of(self, stretch: Stretch) -> TickRows:
-        """Return the ticks from the first row of a stretch on, for the cores."""
-        table = stretch.table
-        columns = {name: values[stretch.first :] for name, values in table.columns.items()}
-        return TickRows(table.symbol, columns, self._lockstep, self._run_id, NO_CMDLINE)
 
     def _close_ts(self) -> int:
         """Return when the end is announced: as early as a night does it."""
@@ -264,46 +263,6 @@ class _Pass:
 
     def _mark(self, ts: int) -> None:
         self.result.equity.append(EquityPoint(ts, self.result.performance.equity))
-
-
-class _Walked:
-    """Rows on their way through the cores, and how far equity on them was looked at."""
-
-    def __init__(self, book: _Pass, stretch: Stretch) -> None:
-        result, table = book.result, stretch.table
-        self._rows = book.rows_of(stretch)
-        self._first = stretch.first
-        self._is_walking = False
-        self._symbol = table.symbol
-        self._charts = RowCharts(
-            table, stretch.first, book.interval_ms, result.performance, result.equity
-        )
-        self._result = result
-        self.stop_row: int | None = None
-
-    def walk(self, last: int, seq: int) -> None:
-        """Walk up to row `last` (excluded)."""
-        self._is_walking = True
-        self._rows.walk(last - self._first, seq)
-        self._is_walking = False
-
-    def hears(self, event: Event) -> bool:
-        """Tell whether what was derived counts; look at equity where it has to be known for it."""
-        row = self._first + (self._rows.at if self._is_walking else self._rows.row - 1)
-        if self.stop_row is not None and row > self.stop_row:
-            return False
-        payload = event.payload
-        if isinstance(payload, Fill):
-            self._charts.look(row + 1)
-        elif self._is_walking and isinstance(payload, RiskAction) and payload.action == "STOP":
-            self.stop_row = row
-        return True
-
-    def end(self, result: BacktestResult) -> None:
-        """Look at the rest of the rows, and draw them all."""
-        row = self._first + self._rows.row if self.stop_row is None else self.stop_row + 1
-        self._charts.look(row)
-        result.prices[self._symbol] = self._charts.candles(row)
 
 
 def _split_at(items: Iterator[Item], ts: int) -> Iterator[Item]:

@@ -31,7 +31,7 @@ from minibot.backtest.reads import Reads
 from minibot.backtest.result import Derived
 from minibot.backtest.sources import NOBODY, MarketSource, Root, Watch
 from minibot.backtest.span import Part
-from minibot.backtest.verdict import MARKET, Finding, Verdict
+from minibot.backtest.verdict import DECISIONS, MARKET, RANDOM, Finding, Verdict
 from minibot.backtest.workers import in_parallel
 from minibot.events.model import JsonObject, MarketTick
 from minibot.events.money import parse_amount
@@ -44,8 +44,6 @@ MakeCores = Callable[[JsonObject], Mapping[str, Core]]
 OnDone = Callable[[int, int], None]
 
 DIGEST_BYTES: Final = 16
-DECISIONS: Final = 24
-RANDOM: Final = 4
 TOLD_MAX: Final = 5
 SIGNALS: Final = "signals"
 

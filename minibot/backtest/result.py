@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from minibot.events.model import Event, JsonObject
 from minibot.events.performance import Performance
+
+# No process has made these events; the field is part of every event.
+NO_CMDLINE: Final = "0" * 64
 
 
 class Derived(NamedTuple):

@@ -117,7 +117,7 @@ class _Starts:
             row = self.rows[-1]
             width = wider.pop(0)
             until = (int(ts[row]) // width + 1) * width
-            count = len(np.unique(ts[first : row + 1] // width))
+            count = len(_heads(ts[first : row + 1] // width))
 
     def width_at(self, row: int) -> int:
         """Return how wide the candles of the rows before `row` are in the end."""

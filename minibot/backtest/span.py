@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from typing import Final, NamedTuple
 
 from minibot.backtest.sources import NOBODY, MarketSource, Root, Watch
-from minibot.backtest.tick_table import Item, Stretch, Striding
+from minibot.backtest.stretches import Item, Stretch, Striding
 from minibot.events.model import Bar, Book, Instrument
 from minibot.events.order import CONTROL
 from minibot.kernel.errors import ConfigError, Refusal

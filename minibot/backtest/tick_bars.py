@@ -15,7 +15,8 @@ from typing import Final, NamedTuple
 import numpy as np
 
 from minibot.backtest.sources import NS_PER_MS, Root
-from minibot.backtest.tick_table import Array, Item, Stretch, TickTable
+from minibot.backtest.stretches import Item, Stretch
+from minibot.backtest.tick_table import Array, TickTable
 from minibot.data.ticks import IS_TAKER_SELL, IS_TRADE
 from minibot.events.model import Bar, Beat
 from minibot.exchanges.embedded.decimals import to_text
@@ -140,15 +141,16 @@ class _Runs:
                 # A trade told so late that the clock closes its bar with the very next row.
                 is_late = times // length * length + length + ahead <= ts[self._trade_rows]
                 cuts.append(self._trade_rows[is_late] + 1)
-        found: Array = np.unique(np.concatenate(cuts))
+        found: Array = _distinct(np.concatenate(cuts))
         self._cuts: Array = found[found < len(ts)]
 
     def each(self) -> Iterator[tuple[int, TradeRun | None]]:
         """Yield the first row of each piece, which is a trade if any of its rows is, and these."""
         trades = self._trade_rows
-        cuts = np.unique(np.concatenate((self._cuts, self._heads())))
+        cuts: Array = _distinct(np.concatenate((self._cuts, self._heads())))
         ends = np.append(cuts[1:], len(self._columns["ts"]))
-        lows, highs = np.searchsorted(trades, cuts), np.searchsorted(trades, ends)
+        lows: Array = np.searchsorted(trades, cuts)
+        highs: Array = np.searchsorted(trades, ends)
         has = highs > lows
         price = self._columns["price"][trades]
         tops, bottoms = _extremes(price, lows[has])
@@ -185,7 +187,7 @@ class _Runs:
 
     def _heads(self) -> Array:
         """Return the first trade behind each cut: bars that it closes stand right before it."""
-        places = np.searchsorted(self._trade_rows, self._cuts)
+        places: Array = np.searchsorted(self._trade_rows, self._cuts)
         return self._trade_rows[places[places < len(self._trade_rows)]]
 
 
@@ -193,7 +195,15 @@ def _rows_at(ts: Array, start: int, step: int) -> Array:
     """Return the first row at or behind each of the moments `start`, `start + step` and so on."""
     moments = np.arange(start, int(ts[-1]) + 1, step, dtype=np.int64)
     rows: Array = np.searchsorted(ts, moments)
-    return np.unique(rows[rows < len(ts)])
+    return rows[rows < len(ts)]
+
+
+def _distinct(rows: Array) -> Array:
+    """Return rows in order, each once; `np.unique` would load all of masked arrays for it."""
+    found: Array = np.sort(rows)
+    is_new = np.ones(len(found), dtype=bool)
+    np.not_equal(found[1:], found[:-1], out=is_new[1:])
+    return found[is_new]
 
 
 def _extremes(values: Array, firsts: Array) -> tuple[list[int], list[int]]:

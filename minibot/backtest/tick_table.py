@@ -1,18 +1,16 @@
-"""Ticks in columns as a backtest walks them: whole arrays, and stretches of rows between events.
+"""Ticks in columns as a backtest walks them: whole arrays, mapped and not read.
 
-What a source of columns says as events, one tick at a time, it says here as `Stretch`: rows that
-nothing else comes between. Rows are handed to the cores by `tick_rows`; both ways are one market,
-which a test holds against each other.
+What a source of columns says as events, one tick at a time, it says as rows of this table too
+(`stretches`). Rows are handed to the cores by `tick_rows`; both ways are one market, which a test
+holds against each other.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any, Final, NamedTuple, Protocol, runtime_checkable
+from typing import Any, Final
 
 import numpy as np
 
-from minibot.backtest.sources import Root
 from minibot.data.columns import PLACES, Columns
 from minibot.data.ticks import (
     AMOUNTS,
@@ -57,26 +55,6 @@ class TickTable:
         """Whether time never goes back and every touch has two sides that do not cross."""
         ts, bid, ask = (self.columns[name] for name in ("ts", "bid", "ask"))
         return bool((ts[1:] >= ts[:-1]).all() and (bid > 0).all() and (ask >= bid).all())
-
-
-class Stretch(NamedTuple):
-    """Rows `first` to `last` (excluded) of a table: at least one."""
-
-    table: TickTable
-    first: int
-    last: int
-
-
-Item = Root | Stretch
-
-
-@runtime_checkable
-class Striding(Protocol):
-    """A source that can give rows instead of the events that they stand for."""
-
-    def stretches(self) -> Iterator[Item] | None:
-        """Return what `roots` yields with ticks as rows; None where they have to be events."""
-        ...
 
 
 def table_of(columns: Columns, spread_bps: int, price_step: int) -> TickTable | None:

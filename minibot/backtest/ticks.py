@@ -13,8 +13,7 @@ from itertools import chain, islice
 
 from minibot.backtest.bars import touch_model
 from minibot.backtest.sources import NOBODY, NS_PER_MS, REAL_TIME, SECOND_MS, Root, Watch
-from minibot.backtest.tick_bars import with_bars
-from minibot.backtest.tick_table import Item, table_of
+from minibot.backtest.stretches import Item
 from minibot.data.columns import Columns
 from minibot.data.market_source import Texts, ticks_of, trade_rows
 from minibot.data.ticks import IS_TAKER_SELL, TRADES
@@ -101,6 +100,10 @@ class TickSource:
 
     def stretches(self) -> Iterator[Item] | None:
         """Return what `roots` yields with the ticks as rows; None where they have to be events."""
+        # Loaded where rows are walked: arrays are a good part of a start.
+        from minibot.backtest.tick_bars import with_bars
+        from minibot.backtest.tick_table import table_of
+
         step = OrderRules.of(self._instrument).price_step
         table = table_of(self._columns, self._model.spread_bps, step)
         if table is None:

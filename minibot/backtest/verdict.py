@@ -9,6 +9,9 @@ from minibot.backtest.reads import Read
 from minibot.events.model import JsonObject
 
 MARKET: Final = "market"
+# Moments that are tried: of decisions, unless told, and at random.
+DECISIONS: Final = 24
+RANDOM: Final = 4
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import argparse
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from minibot.backtest.jobs import Job
-from minibot.backtest.lookahead import DECISIONS, RANDOM, check_lookahead
 from minibot.backtest.recorded_run import RULE
-from minibot.backtest.startup import Moved, Startup, check_startup
-from minibot.backtest.verdict import MARKET, Finding, Verdict, changed_fields
+from minibot.backtest.verdict import DECISIONS, MARKET, RANDOM, Finding, Verdict, changed_fields
 from minibot.cli.output import progress_bar, show
 from minibot.report.columns import table_lines
 from minibot.report.figures import counted, date_clock
+
+if TYPE_CHECKING:
+    from minibot.backtest.startup import Moved, Startup
 
 ALL: Final = "all"
 MOVED_HEAD: Final = ("value", "readings", "move", "by at most", "first", "the same from")
@@ -44,6 +45,9 @@ def _moments(text: str) -> str:
 
 def lookahead(arguments: argparse.Namespace, job: Job) -> int:
     """Check for look-ahead; 0 when nothing depends on what comes after it, else 1."""
+    # Loaded for who asks for it: every other backtest starts without.
+    from minibot.backtest.lookahead import check_lookahead
+
     decisions = None if arguments.lookahead_check == ALL else int(arguments.lookahead_check)
     with progress_bar("looking ahead") as show_progress:
         verdict = check_lookahead(
@@ -109,6 +113,8 @@ def _clock(ts: int) -> str:
 
 def startup(arguments: argparse.Namespace, job: Job) -> int:
     """Vary the warm-up; 0 when the profile's own decides as the longest does, else 1."""
+    from minibot.backtest.startup import check_startup
+
     with progress_bar("warming up") as show_progress:
         found = check_startup(job, arguments.jobs, show_progress)
     document = {

@@ -8,18 +8,16 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 import textwrap
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from rich.console import Console
-from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
-from rich.text import Text
-
-from minibot.report.summary import Row
+if TYPE_CHECKING:
+    from minibot.report.summary import Row
 
 LABEL_WIDTH = 14
 STYLES = {"good": "green", "bad": "red", "dim": "dim", "": ""}
@@ -41,6 +39,10 @@ def show_json(document: object) -> None:
 
 def show_rows(rows: Sequence[Row]) -> None:
     """Print labelled rows; a row without text is a heading."""
+    # Loaded for who draws: a verb in a pipe starts without.
+    from rich.console import Console
+    from rich.text import Text
+
     console = Console(highlight=False)
     if not console.is_terminal:
         for row in rows:
@@ -82,6 +84,12 @@ class Bar(Protocol):
 @contextmanager
 def progress_bar(title: str) -> Iterator[Bar]:
     """Yield a function that takes how far the work is; draws on a terminal's stderr alone."""
+    if not (sys.stderr.isatty() or "FORCE_COLOR" in os.environ or "TTY_COMPATIBLE" in os.environ):
+        yield lambda done, whole=0: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
     console = Console(stderr=True)
     if not console.is_terminal:
         yield lambda done, whole=0: None

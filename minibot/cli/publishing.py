@@ -7,15 +7,12 @@ from collections.abc import Mapping, Sequence
 
 from minibot.backtest import store, tables
 from minibot.backtest.documents import document_of
-from minibot.backtest.page import page
 from minibot.backtest.result import BacktestResult
 from minibot.backtest.returns import BREAKDOWNS
 from minibot.backtest.review import Review
-from minibot.backtest.twice import FLAG, run_twice
 from minibot.cli.output import show, shown_path
 from minibot.cli.selection import var_of
 from minibot.report.figures import long_duration
-from minibot.report.readiness import SIX_MONTHS_MS
 
 
 def add_output_flags(command: argparse.ArgumentParser) -> None:
@@ -30,7 +27,7 @@ def add_output_flags(command: argparse.ArgumentParser) -> None:
         help="keep result and page under var/backtests (default), or print alone",
     )
     command.add_argument(
-        FLAG,
+        "--twice",
         action="store_true",
         help="run it in two processes; exit 1 unless digest and every byte are the same",
     )
@@ -52,6 +49,9 @@ def publish(
     lines = [*tables.lines(document, arguments.breakdown), ""]
     places = {}
     if arguments.keep:
+        # Loaded only where a page is made.
+        from minibot.backtest.page import page
+
         folder = store.keep(document, page(reviews, document), var_of(arguments))
         places = {"folder": str(folder), "page": str(folder / store.PAGE_FILE)}
         lines.append(f"kept    {shown_path(folder / store.PAGE_FILE)}")
@@ -62,6 +62,9 @@ def publish(
 
 def twice(arguments: argparse.Namespace) -> int:
     """Run the same backtest twice; 0 when digest and bytes are the same, else 1."""
+    from minibot.backtest.twice import run_twice
+    from minibot.report.readiness import SIX_MONTHS_MS
+
     found = run_twice(arguments.argv, var_of(arguments))
     document = found.documents[0]
     span = long_duration(document["to_ts"] - document["from_ts"])

@@ -15,7 +15,7 @@ from minibot.backtest.driver import run_backtest
 from minibot.backtest.result import BacktestResult
 from minibot.backtest.sources import NOBODY, MarketSource, Root, Watch
 from minibot.backtest.span import ALL, Span
-from minibot.backtest.tick_table import Striding
+from minibot.backtest.stretches import Striding
 from minibot.backtest.words import open_market
 from minibot.data.convert import write_ticks
 from minibot.data.ticks import TICK_COLUMNS, TICKS, TRADE_COLUMNS, TRADES, TickTable, _sum_up

@@ -13,8 +13,8 @@ from pathlib import Path
 import psutil
 import pytest
 
+from minibot.backtest import lookahead
 from minibot.backtest.lookahead import check_lookahead
-from minibot.cli import checking
 from tests.backtest.markets import MINUTE_MS, START_MS, walk, write_klines
 from tests.backtest.test_lookahead import peeking_cores
 from tests.runs import PROJECT, verb
@@ -52,7 +52,7 @@ def test_lookahead_that_is_caught_is_told_with_its_time_and_what_changed(
     def check(*args: object, **values: object) -> object:
         return check_lookahead(*args, make_cores=peeking_cores, **values)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(checking, "check_lookahead", check)
+    monkeypatch.setattr(lookahead, "check_lookahead", check)
 
     said = verb(var_dir, "backtest", *words, "--lookahead-check", "12", "--jobs", "1")
 
