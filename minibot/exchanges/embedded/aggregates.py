@@ -6,22 +6,24 @@ Two trades belong together when time, price and side are the same and they arriv
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Mapping
 from typing import Any, Final
 
 from minibot.exchanges.embedded.decimals import to_text, to_units
+from minibot.exchanges.embedded.logs import KEPT_MIN, Log, Row
 
 # Fills of one order arrive within a fraction of a millisecond.
 HOLD_NS: Final = 5_000_000
-KEPT_MAX: Final = 1000
 
 
 class Aggregates:
-    """The aggregate that grows and the newest finished ones; ids begin with the first trade's."""
+    """The aggregate that grows and the finished ones; ids begin with the first trade's.
 
-    def __init__(self, symbol: str) -> None:
-        self.kept: deque[dict[str, Any]] = deque(maxlen=KEPT_MAX)
+    `log` holds rows of (id, time in ms, price, quantity, is taker sell, first id, last id).
+    """
+
+    def __init__(self, symbol: str, rows_max: int = KEPT_MIN) -> None:
+        self.log = Log(7, rows_max)
         self._symbol = symbol
         self._growing: dict[str, Any] | None = None
         self._qty = 0
@@ -56,6 +58,11 @@ class Aggregates:
         }
         self._next_id += 1
 
+    def keep(self, row: Mapping[str, Any]) -> bool:
+        """Keep a finished aggregate, also one that the source carries; False if it is known."""
+        price, qty = to_units(row["p"]), to_units(row["q"])
+        return self.log.add((row["a"], row["T"], price, qty, row["m"], row["f"], row["l"]))
+
     def close(self, at_ns: int) -> None:
         """Finish the growing aggregate if nothing can join it any more."""
         if self._growing is not None and at_ns - self._began_ns >= HOLD_NS:
@@ -65,7 +72,7 @@ class Aggregates:
         if self._growing is None:
             return
         self._growing["q"] = to_text(self._qty)
-        self.kept.append(self._growing)
+        self.keep(self._growing)
         self._finished.append(self._growing)
         self._growing = None
 
@@ -73,3 +80,18 @@ class Aggregates:
         """Return the aggregates finished since the last call, oldest first."""
         finished, self._finished = self._finished, []
         return finished
+
+
+def rest_row(row: Row) -> dict[str, Any]:
+    """Return a row of the log in the form of `/api/v3/aggTrades`."""
+    identity, time_ms, price, qty, is_sell, first_id, last_id = row
+    return {
+        "a": identity,
+        "p": to_text(price),
+        "q": to_text(qty),
+        "f": first_id,
+        "l": last_id,
+        "T": time_ms,
+        "m": bool(is_sell),
+        "M": True,
+    }

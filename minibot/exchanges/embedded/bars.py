@@ -42,6 +42,15 @@ _WEEK_OFFSET_MS: Final = 4 * _DAY  # 1970-01-05 was a Monday.
 
 # 25 hours of minutes serve every 24 h ticker; 50 minutes of seconds serve a long warm-up.
 BARS_KEPT_MAX: Final = 3000
+# One answer holds 1,000; of many symbols no more seconds than that are kept.
+SECONDS_KEPT_MIN: Final = 1100
+SECONDS_KEPT_ALL_MAX: Final = 120_000
+
+
+def seconds_kept(symbols: int) -> int:
+    """Return how many one-second bars each of so many symbols keeps: 600 bytes each."""
+    share = SECONDS_KEPT_ALL_MAX // max(1, symbols)
+    return min(BARS_KEPT_MAX, max(SECONDS_KEPT_MIN, share))
 
 
 def open_of(interval: str, time_ms: int) -> int:
@@ -185,8 +194,10 @@ def gather(bars: list[Bar], interval: str) -> list[Bar]:
 class BarSeries:
     """The bars of one symbol, from its trades as they are played and its past as it is asked."""
 
-    def __init__(self) -> None:
+    def __init__(self, seconds_max: int = BARS_KEPT_MAX) -> None:
         self._live: dict[str, dict[int, Bar]] = {name: {} for name in INTERVALS}
+        self._kept_max = dict.fromkeys(INTERVALS, BARS_KEPT_MAX) | {"1s": seconds_max}
+        self._cut: set[str] = set()
         self._open: dict[str, Bar] = {}
         self._past: dict[str, dict[int, Bar]] = {}
         self.late_trades = 0
@@ -216,10 +227,29 @@ class BarSeries:
         open_ms = open_of(interval, time_ms)
         bar = Bar(open_ms, next_open(interval, open_ms), price, price, price, price)
         kept = self._live[interval]
+        is_late = bool(kept) and open_ms < next(reversed(kept))
         kept[open_ms] = bar
-        if len(kept) > BARS_KEPT_MAX:
+        if is_late:
+            kept = self._live[interval] = dict(sorted(kept.items()))
+        if len(kept) > self._kept_max[interval]:
             del kept[next(iter(kept))]
+            self._cut.add(interval)
         return bar
+
+    def is_cut(self, interval: str) -> bool:
+        """Return whether bars of this interval have been forgotten."""
+        return interval in self._cut
+
+    def is_past(self, interval: str, open_ms: int) -> bool:
+        """Return whether a part of this bar was there before the first trade was played."""
+        return open_ms in self._past.get(interval, {})
+
+    def newest_open(self, interval: str) -> int | None:
+        """Return the open time of the newest bar, None while there is none."""
+        live = self._open.get(interval)
+        if live is not None:
+            return live.open_ms
+        return max(self._past.get(interval, {}), default=None)
 
     def has_past(self, interval: str) -> bool:
         """Return whether the past of this interval has been set."""
@@ -227,7 +257,9 @@ class BarSeries:
 
     def set_past(self, interval: str, bars: list[Bar]) -> None:
         """Set the closed bars of the time before the origin; they never overlap a live trade."""
-        self._past[interval] = {bar.open_ms: bar for bar in bars}
+        self._past[interval] = {
+            bar.open_ms: bar for bar in sorted(bars, key=lambda bar: bar.open_ms)
+        }
 
     def bar(self, interval: str, open_ms: int) -> Bar | None:
         """Return the bar that opens at `open_ms`, past and live parts joined; None if untraded."""
@@ -241,16 +273,20 @@ class BarSeries:
 
     def first_open(self, interval: str) -> int | None:
         """Return the open time of the oldest bar, None while there is none."""
-        firsts = [min(part) for part in self._parts(interval) if part]
-        return min(firsts) if firsts else None
+        # Both are in order of time.
+        return min((next(iter(part)) for part in self._parts(interval) if part), default=None)
 
     def _parts(self, interval: str) -> tuple[dict[int, Bar], dict[int, Bar]]:
         return self._past.get(interval, {}), self._live[interval]
 
     def last_before(self, interval: str, open_ms: int) -> Bar | None:
         """Return the newest bar that opens before `open_ms`."""
-        opens = [key for part in self._parts(interval) for key in part if key < open_ms]
-        return self.bar(interval, max(opens)) if opens else None
+        opens = (
+            next((key for key in reversed(part) if key < open_ms), None)
+            for part in self._parts(interval)
+        )
+        newest = max((key for key in opens if key is not None), default=None)
+        return None if newest is None else self.bar(interval, newest)
 
     def window(
         self, interval: str, start_ms: int | None, end_ms: int | None, limit: int, now_ms: int
@@ -278,7 +314,7 @@ class BarSeries:
 
     def _dense(self, interval: str, open_ms: int, last_ms: int, limit: int) -> list[Bar]:
         live = self._live[interval]
-        flat_from_ms = min(live) if live else None
+        flat_from_ms = next(iter(live), None)
         former = self.last_before(interval, open_ms)
         bars: list[Bar] = []
         while open_ms <= last_ms and len(bars) < limit:

@@ -6,12 +6,13 @@ trades) stays right whatever goes out, so a client that recovers finds a sane ve
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 import orjson
 
+from minibot.exchanges.embedded.changes import Changes
 from minibot.exchanges.embedded.decimals import SCALE, to_text, to_units
 from minibot.exchanges.embedded.frames import BOOK_TICKER, DEPTH, TRADE, Frame
 
@@ -27,7 +28,8 @@ class HttpFault:
     content_type: str
     left: int
     until_ms: int
-    retry_after_s: int | None = None
+    endpoint: str | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -38,6 +40,7 @@ class FrameFault:
     left: int
     symbol: str | None = None
     factor: int = 1
+    shift_ms: int = 0
 
 
 class Faults:
@@ -53,6 +56,7 @@ class Faults:
         self.old_snapshots = 0
         self.http: list[HttpFault] = []
         self.frame_faults: list[FrameFault] = []
+        self.changes = Changes(pace_ms)
 
     @property
     def is_silent(self) -> bool:
@@ -74,21 +78,28 @@ class Faults:
         """How long a REST answer is held back, in market time."""
         return self.slow_delay_ms if self._pace_ms() < self.slow_until_ms else 0
 
-    def on_request(self) -> HttpFault | None:
-        """Return the answer to give in place of the right one, None if there is none."""
-        pace_ms = self._pace_ms()
-        self.http = [fault for fault in self.http if fault.left > 0 and pace_ms < fault.until_ms]
+    def on_request(self, endpoint: str) -> HttpFault | None:
+        """Return what to answer a call of an endpoint in place of the right answer, if anything."""
         if not self.http:
             return None
-        self.http[0].left -= 1
-        return self.http[0]
+        pace_ms = self._pace_ms()
+        self.http = [fault for fault in self.http if fault.left > 0 and pace_ms < fault.until_ms]
+        for fault in self.http:
+            if fault.endpoint in (None, endpoint):
+                fault.left -= 1
+                return fault
+        return None
 
-    def on_snapshot(self, body: dict[str, Any]) -> dict[str, Any]:
-        """Return the depth answer, made older than any buffer while that fault lasts."""
-        if self.old_snapshots <= 0:
-            return body
-        self.old_snapshots -= 1
-        return {**body, "lastUpdateId": max(1, body["lastUpdateId"] - 1_000_000)}
+    def on_answer(self, endpoint: str, body: Any) -> Any:
+        """Return the right answer of an endpoint, changed as the faults in force say."""
+        if endpoint == "depth" and self.old_snapshots > 0:
+            self.old_snapshots -= 1
+            body = {**body, "lastUpdateId": max(1, body["lastUpdateId"] - 1_000_000)}
+        return self.changes.on_answer(endpoint, body) if self.changes else body
+
+    def on_payload(self, stream: str, data: bytes) -> bytes | None:
+        """Return what goes out on a stream for this payload, None for nothing."""
+        return self.changes.on_payload(stream, data) if self.changes else data
 
     def on_frame(self, frame: Frame, data: dict[str, Any] | None) -> list[Frame]:
         """Return what goes out for this frame: itself, changed, twice or nothing."""
@@ -161,6 +172,12 @@ def _stray_removal(frame: Frame, data: dict[str, Any], fault: FrameFault) -> lis
     return [_with(frame, data, b=[["0.00000001", to_text(0)], *data["b"]])]
 
 
+def _late(frame: Frame, data: dict[str, Any], fault: FrameFault) -> list[Frame]:
+    """Shift the times that the event itself states; its receipt stays."""
+    times = {key: data[key] + fault.shift_ms for key in ("E", "T") if key in data}
+    return [_with(frame, data, **times)]
+
+
 _CHANGES: Final[dict[str, dict[str, Change]]] = {
     "gap": {DEPTH: _skip},
     "missing_trades": {TRADE: _skip},
@@ -176,6 +193,7 @@ _CHANGES: Final[dict[str, dict[str, Change]]] = {
     "unknown_event": {TRADE: _unknown_event, BOOK_TICKER: _unknown_event, DEPTH: _unknown_event},
     "missing_field": {TRADE: _missing_field},
     "stray_removal": {DEPTH: _stray_removal},
+    "late_event": {TRADE: _late, DEPTH: _late},
 }
 
 FRAME_FAULTS: Final = tuple(_CHANGES)

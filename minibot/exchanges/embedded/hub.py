@@ -92,6 +92,12 @@ class Hub:
         readers = self._readers.get(stream)
         if not readers or self._faults.is_silent:
             return
+        if self._faults.changes:
+            changed = self._faults.on_payload(stream, data)
+            if changed is None:
+                return
+            text = text if changed is data else None
+            data = changed
         wrapped: bytes | None = None
         for connection in readers:
             if connection.in_micros:

@@ -1,4 +1,4 @@
-"""Request weight, 429 and 418 as the venue counts them: per minute of market pace.
+"""Request weight, 429 and 418 as the venue counts them: per address and minute of market pace.
 
 Assumptions where the venue documents nothing: the window is fixed and begins with the first
 minute; a client that sends more than `IGNORED_MAX` requests after a 429, before its Retry-After
@@ -7,17 +7,54 @@ has passed, is banned for two minutes, and twice as long each further time, up t
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
 WEIGHT_MAX: Final = 6000
 WINDOW_MS: Final = 60_000
+RAW_REQUESTS_MAX: Final = 300_000
+RAW_WINDOW_MS: Final = 5 * WINDOW_MS
+ORDERS_10S_MAX: Final = 100
+ORDERS_DAY_MAX: Final = 200_000
 IGNORED_MAX: Final = 10
 BAN_MS_MIN: Final = 120_000
 BAN_MS_MAX: Final = 3 * 24 * 3_600_000
 
 WS_CONNECTIONS_MAX: Final = 300
 WS_CONNECTIONS_WINDOW_MS: Final = 300_000
+
+# A client may come from any address of 127.0.0.0/8; whoever tries them all starts anew.
+ADDRESSES_MAX: Final = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Rates:
+    """The limits in force: what exchangeInfo tells and what is enforced are the same numbers."""
+
+    weight: int = WEIGHT_MAX
+    raw_requests: int = RAW_REQUESTS_MAX
+    orders_10s: int = ORDERS_10S_MAX
+    orders_day: int = ORDERS_DAY_MAX
+
+    def listed(self) -> list[dict[str, Any]]:
+        """Return them as exchangeInfo's `rateLimits`."""
+        return [
+            _listed("REQUEST_WEIGHT", "MINUTE", 1, self.weight),
+            *self.order_limits(),
+            _listed("RAW_REQUESTS", "MINUTE", 5, self.raw_requests),
+        ]
+
+    def order_limits(self) -> list[dict[str, Any]]:
+        """Return those that count orders, of an account."""
+        return [
+            _listed("ORDERS", "SECOND", 10, self.orders_10s),
+            _listed("ORDERS", "DAY", 1, self.orders_day),
+        ]
+
+
+def _listed(kind: str, interval: str, count: int, limit: int) -> dict[str, Any]:
+    return {"rateLimitType": kind, "interval": interval, "intervalNum": count, "limit": limit}
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,10 +69,12 @@ class Denial:
 class RequestLimits:
     """The weight that one address has used, and whether it must wait."""
 
-    def __init__(self, weight_max: int = WEIGHT_MAX) -> None:
+    def __init__(self, weight_max: int = WEIGHT_MAX, raw_max: int = RAW_REQUESTS_MAX) -> None:
         self.weight_max = weight_max
+        self.raw_max = raw_max
         self.used = 0
-        self._window = -1
+        self._requests = 0
+        self._window = self._raw_window = -1
         self._limited_until_ms = 0
         self._banned_until_ms = 0
         self._ban_ms = BAN_MS_MIN
@@ -49,9 +88,7 @@ class RequestLimits:
             pace_ms: Market pace, never standing.
             now_ms: Exchange time, for the text of a ban.
         """
-        window = pace_ms // WINDOW_MS
-        if window != self._window:
-            self._window, self.used = window, 0
+        self._turn(pace_ms)
         if pace_ms < self._banned_until_ms:
             return self._banned(pace_ms, now_ms)
         if pace_ms < self._limited_until_ms:
@@ -63,10 +100,21 @@ class RequestLimits:
             return self._limited(pace_ms)
         self._ignored = 0
         self.used += weight
+        self._requests += 1
         if self.used > self.weight_max:
-            self.limit((window + 1) * WINDOW_MS - pace_ms, pace_ms)
+            self.limit((self._window + 1) * WINDOW_MS - pace_ms, pace_ms)
+            return self._limited(pace_ms)
+        if self._requests > self.raw_max:
+            self.limit((self._raw_window + 1) * RAW_WINDOW_MS - pace_ms, pace_ms)
             return self._limited(pace_ms)
         return None
+
+    def _turn(self, pace_ms: int) -> None:
+        """Begin a new window where the old one has ended."""
+        if pace_ms // WINDOW_MS != self._window:
+            self._window, self.used = pace_ms // WINDOW_MS, 0
+        if pace_ms // RAW_WINDOW_MS != self._raw_window:
+            self._raw_window, self._requests = pace_ms // RAW_WINDOW_MS, 0
 
     def limit(self, duration_ms: int, pace_ms: int) -> None:
         """Answer 429 for the next `duration_ms`."""
@@ -81,6 +129,11 @@ class RequestLimits:
             f"Too much request weight used; current limit is {self.weight_max} request weight "
             "per 1 MINUTE. Please use WebSocket Streams for live updates to avoid polling the API."
         )
+        if self._requests > self.raw_max and self.used <= self.weight_max:
+            text = (
+                f"Too many requests; current limit is {self.raw_max} requests per 5 MINUTE. "
+                "Please use WebSocket Streams for live updates to avoid polling the API."
+            )
         return Denial(429, _seconds(self._limited_until_ms - pace_ms), {"code": -1003, "msg": text})
 
     def _banned(self, pace_ms: int, now_ms: int) -> Denial:
@@ -94,6 +147,55 @@ class RequestLimits:
 
 def _seconds(duration_ms: int) -> int:
     return max(1, -(-duration_ms // 1000))
+
+
+class AddressLimits:
+    """The limits of every address that asks; a fault puts all of them under one."""
+
+    def __init__(self, rates: Callable[[], Rates] = Rates) -> None:
+        self._rates = rates
+        self._addresses: dict[str, RequestLimits] = {}
+        self._attempts: dict[str, RateWindow] = {}
+        self._for_all = RequestLimits(raw_max=1 << 62)
+
+    def of(self, address: str) -> RequestLimits:
+        """Return the limits of one address."""
+        known = self._addresses.get(address)
+        if known is None:
+            if len(self._addresses) >= ADDRESSES_MAX:
+                del self._addresses[next(iter(self._addresses))]
+            known = self._addresses[address] = RequestLimits()
+        rates = self._rates()
+        known.weight_max, known.raw_max = rates.weight, rates.raw_requests
+        return known
+
+    def charge(self, address: str, weight: int, pace_ms: int, now_ms: int) -> Denial | None:
+        """Count a request of an address; return why it is refused, None if it is not."""
+        self._for_all.weight_max = self._rates().weight
+        return self._for_all.charge(0, pace_ms, now_ms) or self.of(address).charge(
+            weight, pace_ms, now_ms
+        )
+
+    def connect(self, address: str, pace_ms: int) -> bool:
+        """Count an attempt to open a stream connection; return whether it is within the limit."""
+        if address not in self._attempts:
+            if len(self._attempts) >= ADDRESSES_MAX:
+                del self._attempts[next(iter(self._attempts))]
+            self._attempts[address] = RateWindow(WS_CONNECTIONS_MAX, WS_CONNECTIONS_WINDOW_MS)
+        return self._attempts[address].add(pace_ms)
+
+    @property
+    def used(self) -> int:
+        """The most that any address has used in this minute."""
+        return max((limits.used for limits in self._addresses.values()), default=0)
+
+    def limit(self, duration_ms: int, pace_ms: int) -> None:
+        """Answer 429 to everybody for the next `duration_ms`, and 418 to whoever carries on."""
+        self._for_all.limit(duration_ms, pace_ms)
+
+    def ban(self, duration_ms: int, pace_ms: int) -> None:
+        """Answer 418 to everybody for the next `duration_ms`."""
+        self._for_all.ban(duration_ms, pace_ms)
 
 
 class RateWindow:

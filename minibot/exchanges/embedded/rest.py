@@ -1,7 +1,8 @@
 """The REST endpoints of public market data: what each answers, and its weight.
 
 Every endpoint is a function from the venue and its parameters to a JSON value. Order and account
-endpoints are not here: the server counts calls to them and answers that the key is wrong.
+endpoints are not here: the server counts calls to them and answers that the key is wrong, unless
+it serves a paper account (`paper_rest.py`).
 """
 
 from __future__ import annotations
@@ -11,13 +12,24 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from minibot.exchanges.embedded import tickers
-from minibot.exchanges.embedded.limits import WEIGHT_MAX
-from minibot.exchanges.embedded.parameters import ApiError, Parameters
+from minibot.exchanges.embedded.aggregates import rest_row
+from minibot.exchanges.embedded.exchange_info import exchange_info
+from minibot.exchanges.embedded.parameters import (
+    ApiError,
+    Parameters,
+    bad_combination,
+    mandatory_missing,
+)
+from minibot.exchanges.embedded.symbols import rest_trade
 from minibot.exchanges.embedded.venue import Venue
+from minibot.exchanges.embedded.zoned_bars import is_shifted, zoned_bars
 
 Answer = Callable[[Venue, Parameters], Any]
+Weight = Callable[[Mapping[str, str]], int]
 
 DEPTH_LEVELS_MAX: Final = 5000
+ROWS_MAX: Final = 1000
+ROWS: Final = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,10 +38,10 @@ class Endpoint:
 
     answer: Answer
     allowed: frozenset[str]
-    weight: Callable[[Mapping[str, str]], int]
+    weight: Weight
 
 
-def _costs(weight: int) -> Callable[[Mapping[str, str]], int]:
+def _costs(weight: int) -> Weight:
     return lambda query: weight
 
 
@@ -42,93 +54,106 @@ def _time(venue: Venue, parameters: Parameters) -> Any:
 
 
 def _exchange_info(venue: Venue, parameters: Parameters) -> Any:
-    names = parameters.symbols(venue.symbols)
-    status = parameters.get("symbolStatus")
-    if status is not None and (names is not None or status not in ("TRADING", "HALT", "BREAK")):
-        raise ApiError(-1122, "Invalid symbolStatus.")
-    entries = []
-    for symbol in names if names is not None else venue.symbols:
-        entry = {**venue.infos[symbol], "status": venue.statuses[symbol]}
-        if parameters.get("showPermissionSets") == "false":
-            entry.pop("permissionSets", None)
-        if status is None or entry["status"] == status:
-            entries.append(entry)
-    return {
-        "timezone": "UTC",
-        "serverTime": venue.server_time_ms(),
-        "rateLimits": [
-            _rate_limit("REQUEST_WEIGHT", "MINUTE", 1, WEIGHT_MAX),
-            _rate_limit("ORDERS", "SECOND", 10, 100),
-            _rate_limit("ORDERS", "DAY", 1, 200_000),
-            _rate_limit("RAW_REQUESTS", "MINUTE", 5, 300_000),
-        ],
-        "exchangeFilters": [],
-        "symbols": entries,
-    }
-
-
-def _rate_limit(kind: str, interval: str, count: int, limit: int) -> dict[str, Any]:
-    return {"rateLimitType": kind, "interval": interval, "intervalNum": count, "limit": limit}
+    return exchange_info(venue, venue.rates, parameters)
 
 
 def _depth(venue: Venue, parameters: Parameters) -> Any:
-    symbol = parameters.symbol(venue.symbols)
+    symbol = parameters.symbol(venue.listed())
     limit = parameters.limit(100, DEPTH_LEVELS_MAX)
+    tickers.check_status(venue, symbol, parameters.status())
     return venue.depth(symbol, limit)
 
 
 def _klines(venue: Venue, parameters: Parameters) -> Any:
-    symbol = parameters.symbol(venue.symbols)
-    bars = venue.bars(
-        symbol,
-        parameters.interval(),
+    symbol = parameters.symbol(venue.listed())
+    interval, offset_ms = parameters.interval(), parameters.time_zone_ms()
+    window = (
         parameters.time_ms("startTime"),
         parameters.time_ms("endTime"),
-        parameters.limit(500, 1000),
+        parameters.limit(ROWS, ROWS_MAX),
     )
+    if is_shifted(interval, offset_ms):
+        bars = zoned_bars(venue, symbol, interval, offset_ms, *window)
+    else:
+        bars = venue.bars(symbol, interval, *window)
     return [bar.row() for bar in bars]
 
 
 def _trades(venue: Venue, parameters: Parameters) -> Any:
-    state = venue.symbols[parameters.symbol(venue.symbols)]
-    limit = parameters.limit(500, 1000)
+    trades = venue.symbols[parameters.symbol(venue.listed())].trades
+    limit = parameters.limit(ROWS, ROWS_MAX)
     first_id = parameters.integer("fromId")
-    if first_id is None:
-        chosen = list(state.trades)[-limit:]
-    else:
-        chosen = [trade for trade in state.trades if trade["t"] >= first_id][:limit]
-    return [state.rest_trade(trade) for trade in chosen]
+    rows = trades.newest(limit) if first_id is None else trades.from_key(first_id, limit)
+    return [rest_trade(row) for row in rows]
 
 
 def _agg_trades(venue: Venue, parameters: Parameters) -> Any:
-    state = venue.symbols[parameters.symbol(venue.symbols)]
-    limit = parameters.limit(500, 1000)
+    state = venue.symbols[parameters.symbol(venue.listed())]
+    limit = parameters.limit(ROWS, ROWS_MAX)
     first_id = parameters.integer("fromId")
     start_ms, end_ms = parameters.time_ms("startTime"), parameters.time_ms("endTime")
-    chosen = [
-        {key: row[key] for key in ("a", "p", "q", "f", "l", "T", "m", "M")}
-        for row in state.aggregates.kept
-        if (first_id is None or row["a"] >= first_id)
-        and (start_ms is None or row["T"] >= start_ms)
-        and (end_ms is None or row["T"] <= end_ms)
-    ]
-    from_oldest = first_id is not None or start_ms is not None
-    return chosen[:limit] if from_oldest else chosen[-limit:]
+    if first_id is not None and parameters.has("startTime", "endTime"):
+        raise bad_combination()
+    # What can grow no more by anything that is still to be played.
+    state.aggregates.close(state.taken_ns)
+    log = state.aggregates.log
+    if first_id is not None:
+        return [rest_row(row) for row in log.from_key(first_id, limit)]
+    return [rest_row(row) for row in log.between(start_ms, end_ms, limit)]
+
+
+def _no_block_trades(venue: Venue, parameters: Parameters) -> Any:
+    parameters.symbol(venue.listed())
+    parameters.limit(ROWS, ROWS_MAX)
+    if parameters.integer("fromId") is None:
+        raise mandatory_missing("fromId")
+    return []  # No source records any.
+
+
+def _execution_rules(venue: Venue, parameters: Parameters) -> Any:
+    names, status = parameters.symbols(venue.listed()), parameters.status()
+    if names is not None and status is not None:
+        raise bad_combination()
+    # No symbol has a reference price, so no price range is enforced for any.
+    return {"symbolRules": []}
+
+
+def _no_reference_price(venue: Venue, parameters: Parameters) -> Any:
+    symbol = parameters.symbol(venue.listed())
+    tickers.check_status(venue, symbol, parameters.status())
+    raise ApiError(-2043, "This symbol doesn't have a reference price.")
+
+
+# --- weights ------------------------------------------------------------------------------------
 
 
 def _depth_weight(query: Mapping[str, str]) -> int:
     text = query.get("limit", "100")
-    limit = int(text) if text.isdigit() else 100
+    limit = int(text) if text.isdigit() and len(text) < 20 else 100
     return next((cost for bound, cost in ((100, 5), (500, 25), (1000, 50)) if limit <= bound), 250)
 
 
-def _one_or_all(one: int, all_symbols: int) -> Callable[[Mapping[str, str]], int]:
+def _one_or_all(one: int, all_symbols: int) -> Weight:
     return lambda query: one if "symbol" in query else all_symbols
 
 
-def _endpoint(
-    answer: Answer, weight: int | Callable[[Mapping[str, str]], int], *allowed: str
-) -> Endpoint:
+def _named(query: Mapping[str, str]) -> int:
+    """Return how many symbols a query names, none counting as more than any."""
+    if "symbol" in query:
+        return 1
+    return query["symbols"].count(",") + 1 if "symbols" in query else 1 << 30
+
+
+def _day_weight(query: Mapping[str, str]) -> int:
+    count = _named(query)
+    return 2 if count <= 20 else 40 if count <= 100 else 80
+
+
+def _each_capped(weight: int, cap: int) -> Weight:
+    return lambda query: min(cap, weight * _named(query))
+
+
+def _endpoint(answer: Answer, weight: int | Weight, *allowed: str) -> Endpoint:
     return Endpoint(
         answer, frozenset(allowed), _costs(weight) if isinstance(weight, int) else weight
     )
@@ -149,11 +174,20 @@ ENDPOINTS: Final[dict[str, Endpoint]] = {
     "uiKlines": _endpoint(_klines, 2, *_KLINE_NAMES),
     "trades": _endpoint(_trades, 25, "symbol", "limit"),
     "historicalTrades": _endpoint(_trades, 25, "symbol", "limit", "fromId"),
+    "historicalBlockTrades": _endpoint(_no_block_trades, 25, "symbol", "limit", "fromId"),
     "aggTrades": _endpoint(_agg_trades, 4, "symbol", "fromId", "startTime", "endTime", "limit"),
     "avgPrice": _endpoint(tickers.average_price, 2, "symbol"),
     "ticker/price": _endpoint(tickers.last_price, _one_or_all(2, 4), *_TICKER_NAMES),
     "ticker/bookTicker": _endpoint(tickers.book_ticker, _one_or_all(2, 4), *_TICKER_NAMES),
-    "ticker/24hr": _endpoint(tickers.day, _one_or_all(2, 80), *_TICKER_NAMES, "type"),
-    "ticker": _endpoint(tickers.rolling, 4, *_TICKER_NAMES, "type", "windowSize"),
+    "ticker/24hr": _endpoint(tickers.day, _day_weight, *_TICKER_NAMES, "type"),
+    "ticker/tradingDay": _endpoint(
+        tickers.trading_day, _each_capped(4, 200), *_TICKER_NAMES, "type", "timeZone"
+    ),
+    "ticker": _endpoint(
+        tickers.rolling, _each_capped(4, 200), *_TICKER_NAMES, "type", "windowSize"
+    ),
+    "executionRules": _endpoint(_execution_rules, _each_capped(2, 40), *_TICKER_NAMES),
+    "referencePrice": _endpoint(_no_reference_price, 2, "symbol"),
+    "referencePrice/calculation": _endpoint(_no_reference_price, 2, "symbol", "symbolStatus"),
 }
 """Endpoints under `/api/v3/`."""

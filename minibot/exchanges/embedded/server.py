@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import re
+import os
+import ssl
 import weakref
 from collections.abc import Awaitable, Callable
 from functools import partial
@@ -14,32 +15,17 @@ from aiohttp import WSMsgType, web
 
 from minibot.exchanges.embedded.connection import Connection
 from minibot.exchanges.embedded.control import STREAMS_MAX, Subscriptions, is_stream
+from minibot.exchanges.embedded.desk import Paper, RestDesk, not_found
 from minibot.exchanges.embedded.faults import Faults
 from minibot.exchanges.embedded.hub import Hub
 from minibot.exchanges.embedded.injector import FaultUnknown, Injector
-from minibot.exchanges.embedded.limits import (
-    WS_CONNECTIONS_MAX,
-    WS_CONNECTIONS_WINDOW_MS,
-    RateWindow,
-    RequestLimits,
-)
-from minibot.exchanges.embedded.parameters import ApiError, Parameters
+from minibot.exchanges.embedded.limits import AddressLimits
 from minibot.exchanges.embedded.player import Player
-from minibot.exchanges.embedded.rest import ENDPOINTS, Endpoint
 from minibot.exchanges.embedded.venue import Venue
 from minibot.kernel.errors import Refusal
 
 LOOPBACK: Final = "127.0.0.1"
 
-# What a program would call that trades, moves money or looks into an account.
-_ORDER_PATH: Final = re.compile(
-    r"^/(?:sapi|wapi|fapi|dapi|papi|ws-api)(?:/|$)|"
-    r"^/api/v\d+/(?:order|openOrder|allOrder|account|myTrades|myAllocations|myPrevented|"
-    r"userDataStream|sor/|orderList|rateLimit/order)"
-)
-_ORDER_ANSWER: Final = orjson.dumps(
-    {"code": -2015, "msg": "Invalid API-key, IP, or permissions for action."}
-)
 _MESSAGE_BYTES_MAX: Final = 64 << 10
 _SHUT_POLL_S: Final = 0.01
 
@@ -54,16 +40,17 @@ class ExchangeServer:
         venue: Venue,
         script: list[dict[str, Any]],
         try_start: Callable[[ExchangeServer], bool],
+        paper: Paper | None = None,
     ) -> None:
         self.venue = venue
-        self.limits = RequestLimits()
+        self.limits = AddressLimits(lambda: venue.rates)
         self.faults = Faults(venue.clock.pace_ms)
+        self.desk = RestDesk(venue, self.limits, self.faults, paper)
         self.hub = Hub(venue, self.faults)
         self.injector = Injector(venue, self.hub, self.limits, self.faults, self, script)
         self.injector.check()
         self.player = Player(venue, self.hub, self.injector, lambda: try_start(self))
         self.port = 0
-        self._attempts = RateWindow(WS_CONNECTIONS_MAX, WS_CONNECTIONS_WINDOW_MS)
         self._transports: weakref.WeakSet[asyncio.BaseTransport] = weakref.WeakSet()
         self._tasks: set[asyncio.Task[None]] = set()
         around = web.middleware(partial(self._around))
@@ -73,29 +60,49 @@ class ExchangeServer:
         app.router.add_get("/stream", self._combined)
         app.router.add_get("/ws", self._raw)
         app.router.add_get("/ws/{streams:.*}", self._raw)
-        app.router.add_get("/api/v3/{name:.*}", self._rest)
+        app.router.add_route("*", "/api/v3/{name:.*}", self.desk.answer)
         self._runner = web.AppRunner(app, access_log=None, handle_signals=False)
-        self._site: web.TCPSite | None = None
+        self._sites: list[web.TCPSite] = []
+        self._tls: ssl.SSLContext | None = None
+        self.tls_port = 0
 
-    async def listen(self, port: int) -> None:
+    async def listen(self, port: int, tls: tuple[ssl.SSLContext, int] | None = None) -> None:
         """Bind to loopback; port 0 takes a free one.
 
+        Args:
+            port: For plain connections.
+            tls: Context and port of a second listener, for clients that insist on TLS.
+
         Raises:
-            Refusal: The port is taken.
+            Refusal: A port is taken.
         """
         await self._runner.setup()
+        if tls is not None:
+            self._tls, self.tls_port = tls
         try:
-            await self._open_site(port)
+            await self._open_sites(port)
         except OSError as error:
+            await self._runner.cleanup()
+            # asyncio's own words name the address once more; the reason alone is asked for.
+            reason = os.strerror(error.errno) if error.errno else str(error)
             raise Refusal(
-                f"Port {port} on {LOOPBACK} cannot be used: {error.strerror}.",
-                "Choose another one, or 0 for any free one: embedded.port.",
+                f"Port {len(self._sites) and self.tls_port or port} on {LOOPBACK} cannot be used: "
+                f"{reason}.",
+                "Choose another one, or 0 for any free one: embedded.port or --port.",
             ) from error
 
-    async def _open_site(self, port: int) -> None:
-        self._site = web.TCPSite(self._runner, LOOPBACK, port, reuse_address=True)
-        await self._site.start()
+    async def _open_sites(self, port: int) -> None:
+        site = web.TCPSite(self._runner, LOOPBACK, port, reuse_address=True)
+        await site.start()
+        self._sites = [site]
         self.port = self._runner.addresses[0][1]
+        if self._tls is not None:
+            site = web.TCPSite(
+                self._runner, LOOPBACK, self.tls_port, reuse_address=True, ssl_context=self._tls
+            )
+            await site.start()
+            self._sites.append(site)
+            self.tls_port = self._runner.addresses[1][1]
 
     async def close(self) -> None:
         """Cut everything off."""
@@ -119,17 +126,17 @@ class ExchangeServer:
         task.add_done_callback(self._tasks.discard)
 
     async def _shut(self) -> None:
-        if self._site is not None:
-            await self._site.stop()
-            self._site = None
+        for site in self._sites:
+            await site.stop()
+        self._sites = []
         self.hub.reset_all()
         for transport in list(self._transports):
             if isinstance(transport, asyncio.Transport):
                 transport.abort()
         while self.faults.is_unreachable:
             await asyncio.sleep(_SHUT_POLL_S)
-        if self._site is None:
-            await self._open_site(self.port)
+        if not self._sites:
+            await self._open_sites(self.port)
 
     # --- requests ---------------------------------------------------------------------------
 
@@ -137,55 +144,13 @@ class ExchangeServer:
         if request.transport is not None:
             self._transports.add(request.transport)
         self.venue.requests[_counted_path(request.path)] += 1
-        if _ORDER_PATH.match(request.path) or (
-            request.path.startswith("/api/") and request.method not in ("GET", "HEAD")
-        ):
-            self.venue.counters["order_calls"] += 1
-            return web.Response(status=401, body=_ORDER_ANSWER, content_type="application/json")
-        return await handler(request)
-
-    async def _rest(self, request: web.Request) -> web.StreamResponse:
-        delay_ms = self.faults.answer_delay_ms
-        if delay_ms:
-            await asyncio.sleep(self.venue.clock.machine_s(delay_ms * 1_000_000))
-        fault = self.faults.on_request()
-        if fault is not None:
-            return web.Response(
-                status=fault.status, body=fault.body, content_type=fault.content_type
-            )
-        endpoint = ENDPOINTS.get(request.match_info["name"])
-        if endpoint is None:
-            return web.Response(status=404)
-        return self._answer(request, endpoint)
-
-    def _answer(self, request: web.Request, endpoint: Endpoint) -> web.Response:
-        clock = self.venue.clock
-        denial = self.limits.charge(
-            endpoint.weight(request.query), clock.pace_ms(), self.venue.server_time_ms()
-        )
-        headers = {
-            "x-mbx-used-weight": str(self.limits.used),
-            "x-mbx-used-weight-1m": str(self.limits.used),
-        }
-        status, body = 200, None
-        if denial is not None:
-            headers["Retry-After"] = str(denial.retry_after_s)
-            status, body = denial.status, denial.body
-            self.venue.counters[f"answered_{status}"] += 1
-        else:
-            try:
-                parameters = Parameters(request.query.items(), endpoint.allowed)
-                body = endpoint.answer(self.venue, parameters)
-                if request.match_info["name"] == "depth":
-                    body = self.faults.on_snapshot(body)
-            except ApiError as error:
-                status, body = error.status, error.body
-        return web.Response(
-            status=status,
-            body=orjson.dumps(body),
-            content_type="application/json",
-            headers=headers,
-        )
+        refused = self.desk.refuse_order(request)
+        if refused is not None:
+            return refused
+        try:
+            return await handler(request)
+        except web.HTTPNotFound:
+            return not_found(request)
 
     async def _status(self, request: web.Request) -> web.Response:
         return web.json_response(self.status(), dumps=lambda value: orjson.dumps(value).decode())
@@ -245,7 +210,7 @@ class ExchangeServer:
         unit = request.query.get("timeUnit", "MILLISECOND").upper()
         if unit not in ("MILLISECOND", "MICROSECOND"):
             return web.Response(status=400)
-        if not self._attempts.add(self.venue.clock.pace_ms()):
+        if not self.limits.connect(request.remote or "", self.venue.clock.pace_ms()):
             self.venue.counters["connections_refused"] += 1
             return web.Response(status=429)
         socket = web.WebSocketResponse(

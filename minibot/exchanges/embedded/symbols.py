@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any
 
 import orjson
 
 from minibot.exchanges.embedded.aggregates import Aggregates
-from minibot.exchanges.embedded.bars import BarSeries
+from minibot.exchanges.embedded.bars import BarSeries, seconds_kept
 from minibot.exchanges.embedded.book import OrderBook
-from minibot.exchanges.embedded.decimals import product_text, to_units
+from minibot.exchanges.embedded.decimals import product_text, to_text, to_units
 from minibot.exchanges.embedded.frames import (
     AGG_TRADE,
     BOOK_TICKER,
@@ -21,29 +19,37 @@ from minibot.exchanges.embedded.frames import (
     Frame,
     SourceFacts,
 )
-
-# What REST answers at most.
-TRADES_KEPT_MAX: Final = 1000
+from minibot.exchanges.embedded.logs import Log, Row, kept_max
+from minibot.exchanges.embedded.windows import Windows
 
 
 class SymbolState:
-    """Everything that REST and the derived streams read; changed by frames alone."""
+    """Everything that REST and the derived streams read; changed by frames alone.
+
+    `trades` holds rows of (id, time in ms, price, quantity, is taker sell).
+    """
 
     def __init__(self, symbol: str, facts: SourceFacts) -> None:
         self.symbol = symbol
+        symbols = len(facts.symbols)
         opening_book = facts.opening_books.get(symbol)
         self._has_trades = f"{symbol.lower()}@{TRADE}" in facts.streams
         self._has_aggregates = f"{symbol.lower()}@{AGG_TRADE}" in facts.streams
         self.book = OrderBook()
         if opening_book is not None:
             self.book.load(opening_book)
-        self.bars = BarSeries()
-        self.trades: deque[dict[str, Any]] = deque(maxlen=TRADES_KEPT_MAX)
-        self.aggregates = Aggregates(symbol)
+        self.bars = BarSeries(seconds_kept(symbols))
+        self.trades = Log(5, kept_max(symbols))
+        self.windows = Windows(self.bars, self.trades)
+        self.aggregates = Aggregates(symbol, kept_max(symbols))
+        self.last_price = self.last_qty = self.last_ms = 0
+        self.taken_ns = 0
+        self.repeated_trades = 0
         self._quote: bytes | None = None
 
     def take(self, frame: Frame) -> dict[str, Any] | None:
         """Take one frame into the state; return its parsed data where it had to be parsed."""
+        self.taken_ns = frame.at_ns
         if frame.kind == BOOK_TICKER:
             self._quote = frame.data  # Two of three frames: parsed only when somebody asks.
             return None
@@ -65,19 +71,23 @@ class SymbolState:
         return None
 
     def _take_trade(self, trade: dict[str, Any], at_ns: int) -> None:
-        self.trades.append(trade)
+        price, qty = to_units(trade["p"]), to_units(trade["q"])
+        # A recording over two connections holds trades twice; they have happened once.
+        if not self.trades.add((trade["t"], trade["T"], price, qty, trade["m"])):
+            self.repeated_trades += 1
+            return
         if not self._has_aggregates:
             self.aggregates.add(trade, at_ns)
-        self.bars.add_trade(
-            trade["T"], to_units(trade["p"]), to_units(trade["q"]), trade["m"], trade["t"]
-        )
+        self._count(trade["T"], price, qty, trade["m"], trade["t"])
 
     def _take_aggregate(self, row: dict[str, Any]) -> None:
-        self.aggregates.kept.append(row)
-        if not self._has_trades:
-            self.bars.add_trade(
-                row["T"], to_units(row["p"]), to_units(row["q"]), row["m"], row["l"]
-            )
+        if self.aggregates.keep(row) and not self._has_trades:
+            self._count(row["T"], to_units(row["p"]), to_units(row["q"]), row["m"], row["l"])
+
+    def _count(self, time_ms: int, price: int, qty: int, is_sell: bool, trade_id: int) -> None:
+        self.bars.add_trade(time_ms, price, qty, is_sell, trade_id)
+        if time_ms >= self.last_ms:
+            self.last_price, self.last_qty, self.last_ms = price, qty, time_ms
 
     def _take_snapshot(self, body: dict[str, Any]) -> None:
         # A snapshot behind the kept book would take updates back that clients have already seen.
@@ -92,14 +102,16 @@ class SymbolState:
         quote: dict[str, Any] = orjson.loads(self._quote)
         return quote
 
-    def rest_trade(self, trade: Mapping[str, Any]) -> dict[str, Any]:
-        """Return a trade in the form of `/api/v3/trades`."""
-        return {
-            "id": trade["t"],
-            "price": trade["p"],
-            "qty": trade["q"],
-            "quoteQty": product_text(to_units(trade["p"]) * to_units(trade["q"])),
-            "time": trade["T"],
-            "isBuyerMaker": trade["m"],
-            "isBestMatch": True,
-        }
+
+def rest_trade(row: Row) -> dict[str, Any]:
+    """Return a row of the trades in the form of `/api/v3/trades`."""
+    identity, time_ms, price, qty, is_sell = row
+    return {
+        "id": identity,
+        "price": to_text(price),
+        "qty": to_text(qty),
+        "quoteQty": product_text(price * qty),
+        "time": time_ms,
+        "isBuyerMaker": bool(is_sell),
+        "isBestMatch": True,
+    }

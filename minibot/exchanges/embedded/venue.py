@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from minibot.exchanges.embedded.bars import Bar, divides, gather
 from minibot.exchanges.embedded.clock import PlayClock
 from minibot.exchanges.embedded.frames import Frame, Source
+from minibot.exchanges.embedded.limits import Rates
 from minibot.exchanges.embedded.symbols import SymbolState
 
 
@@ -29,8 +30,10 @@ class Venue:
         self.source = source
         self.facts = source.facts
         self.clock = clock
-        self.infos = infos
+        self.infos: dict[str, Mapping[str, Any]] = dict(infos)
         self.statuses = {symbol: str(info["status"]) for symbol, info in infos.items()}
+        self.delisted: set[str] = set()
+        self.rates = Rates()
         self.symbols = {symbol: SymbolState(symbol, self.facts) for symbol in self.facts.symbols}
         self.time_offset_ms = 0  # A scripted fault; on top of the source's own skew.
         self.counters: Counter[str] = Counter()
@@ -72,9 +75,33 @@ class Venue:
     ) -> list[Bar]:
         """Return the bars of a window, the past included where something knows it."""
         series = self.symbols[symbol].bars
+        self._know_past(symbol, interval)
+        return series.window(interval, start_ms, end_ms, limit, self.now_ms())
+
+    def rolled(self, symbol: str, open_ms: int, now_ms: int) -> tuple[Bar | None, int]:
+        """Return one bar over the trades since `open_ms`, and the last price before it or 0."""
+        self._know_past(symbol, "1m")
+        self._know_past(symbol, "1h")
+        return self.symbols[symbol].windows.bar(open_ms, now_ms)
+
+    def _know_past(self, symbol: str, interval: str) -> None:
+        series = self.symbols[symbol].bars
         if not series.has_past(interval):
             series.set_past(interval, self._past_bars(symbol, interval))
-        return series.window(interval, start_ms, end_ms, limit, self.now_ms())
+
+    def set_status(self, symbol: str, status: str) -> None:
+        """Change whether a symbol trades, for exchangeInfo and for the streams."""
+        self.statuses[symbol] = status
+
+    def set_info(self, symbol: str, info: Mapping[str, Any]) -> None:
+        """Change the trading rules of a symbol."""
+        self.infos[symbol] = info
+
+    def listed(self) -> Collection[str]:
+        """Return the symbols that may be asked for, in order; delisted ones are unknown."""
+        if not self.delisted:
+            return self.symbols.keys()
+        return {symbol: None for symbol in self.symbols if symbol not in self.delisted}.keys()
 
     def _past_bars(self, symbol: str, interval: str) -> list[Bar]:
         if symbol not in self._history:

@@ -1,0 +1,106 @@
+"""What has traded, kept in columns: some 40 bytes a row where objects would take ten times that.
+
+A log is in order of its key (a trade's id), bounded, and answers by key and by time.
+"""
+
+from __future__ import annotations
+
+from array import array
+from bisect import bisect_left, bisect_right
+from typing import Final
+
+KEPT_ALL_MAX: Final = 1 << 20
+"""Rows over all symbols of a venue: 40 MB of trades, and as much again while a log is being cut."""
+
+KEPT_MIN: Final = 2000
+"""Rows of one symbol: twice what one answer holds."""
+
+Row = tuple[int, ...]
+
+
+def kept_max(symbols: int) -> int:
+    """Return how many rows each of so many symbols keeps."""
+    return max(KEPT_MIN, KEPT_ALL_MAX // max(1, symbols))
+
+
+class Log:
+    """Rows of integers: the key first, then the time in ms, then what else there is."""
+
+    def __init__(self, width: int, rows_max: int) -> None:
+        self._columns = tuple(array("q") for _ in range(width))
+        self._keys, self._times_ms = self._columns[:2]
+        self._rows_max = rows_max
+        self._is_timely = True  # Times never fell: they can be searched.
+        self.is_cut = False  # Older rows have been forgotten.
+
+    def __len__(self) -> int:
+        return len(self._keys)
+
+    def add(self, row: Row) -> bool:
+        """Keep a row at its place; return False if its key is held or older than all that is."""
+        keys = self._keys
+        if keys and row[0] <= keys[-1]:
+            return self._insert(row)
+        if keys and row[1] < self._times_ms[-1]:
+            self._is_timely = False
+        for column, value in zip(self._columns, row, strict=True):
+            column.append(value)
+        if len(keys) >= 2 * self._rows_max:
+            self._cut()
+        return True
+
+    def _insert(self, row: Row) -> bool:
+        index = bisect_left(self._keys, row[0])
+        if self._keys[index] == row[0] or (index == 0 and self.is_cut):
+            return False
+        for column, value in zip(self._columns, row, strict=True):
+            column.insert(index, value)
+        self._is_timely = False
+        return True
+
+    def _cut(self) -> None:
+        for column in self._columns:
+            del column[: self._rows_max]
+        self.is_cut = True
+
+    def rows(self, start: int, end: int) -> list[Row]:
+        """Return the rows of a range of places."""
+        return list(zip(*(column[start:end] for column in self._columns), strict=True))
+
+    def newest(self, limit: int) -> list[Row]:
+        """Return the newest rows, oldest of them first."""
+        return self.rows(max(0, len(self) - limit), len(self))
+
+    def last(self) -> Row | None:
+        """Return the newest row, None before the first."""
+        return tuple(column[-1] for column in self._columns) if self._keys else None
+
+    def from_key(self, key: int, limit: int) -> list[Row]:
+        """Return rows from a key on, itself included."""
+        start = bisect_left(self._keys, key)
+        return self.rows(start, start + limit)
+
+    def reaches(self, time_ms: int) -> bool:
+        """Return whether every row since this time is still held."""
+        return bool(self._keys) and (not self.is_cut or self._times_ms[0] < time_ms)
+
+    def between(self, start_ms: int | None, end_ms: int | None, limit: int) -> list[Row]:
+        """Return rows by the venue's window rule, both bounds included, oldest first.
+
+        With a start the oldest `limit` rows from there on, without one the newest up to the end.
+        """
+        if self._is_timely:
+            start = 0 if start_ms is None else bisect_left(self._times_ms, start_ms)
+            end = len(self) if end_ms is None else bisect_right(self._times_ms, end_ms)
+            if end <= start:
+                return []
+            if start_ms is None:
+                return self.rows(max(start, end - limit), end)
+            return self.rows(start, min(end, start + limit))
+        chosen = [
+            index
+            for index, time_ms in enumerate(self._times_ms)
+            if (start_ms is None or time_ms >= start_ms) and (end_ms is None or time_ms <= end_ms)
+        ]
+        chosen = chosen[-limit:] if start_ms is None else chosen[:limit]
+        return [tuple(column[index] for column in self._columns) for index in chosen]
