@@ -1,7 +1,7 @@
-"""`python -m minibot.exchanges.embedded`: the loopback exchange as a process.
+"""`python -m minibot.exchanges.embedded`: the loopback exchange as a process of a run.
 
 The first line on standard output says what is played and where; then one line a second. It exits
-with 0 when its standard input closes.
+with 0 when its standard input closes. By hand, `minibot exchange serve` is the friendlier one.
 """
 
 from __future__ import annotations
@@ -12,26 +12,17 @@ import contextlib
 import os
 import sys
 import threading
-from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import orjson
 
-from minibot.exchanges.embedded.clock import PlayClock, machine_ns
-from minibot.exchanges.embedded.injector import read_script
-from minibot.exchanges.embedded.instruments import symbol_infos
 from minibot.exchanges.embedded.server import ExchangeServer
-from minibot.exchanges.embedded.sources import find, open_history, open_source
-from minibot.exchanges.embedded.venue import Venue
+from minibot.exchanges.embedded.service import STARTS, Settings, make_server, ready_line, serve
 from minibot.kernel import canonical
-from minibot.kernel.errors import ConfigError, Refusal
+from minibot.kernel.errors import Refusal
 
 REPORT_INTERVAL_S = 1.0
-# A made market of more messages than this a second would not be made in time at high speed.
-RATE_PER_S_MAX = 1000
-# A day in a second: beyond it nothing but the end of the source can be seen.
-SPEED_MAX = 100_000
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -39,8 +30,19 @@ def main(argv: list[str] | None = None) -> int:
     options = _options(argv)
     try:
         _fill(options)
-        server = make_server(options)
-        return asyncio.run(serve(server, options.port, keep_open=options.keep_open))
+        server = make_server(
+            Settings(
+                source=options.source,
+                speed=options.speed,
+                rate_per_s=options.rate,
+                history=options.history,
+                faults=options.faults,
+                start=options.start,
+                run=options.run,
+            )
+        )
+        asyncio.run(_serve(server, options.port, keep_open=options.keep_open))
+        return 0
     except Refusal as refusal:
         text = "; ".join([str(refusal), *getattr(refusal, "violations", ())])
         print(f"embedded exchange: {text}", file=sys.stderr)
@@ -65,9 +67,9 @@ def _options(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--faults", help="a fault script")
     parser.add_argument(
         "--start",
-        choices=("reader", "now"),
+        choices=STARTS,
         default="reader",
-        help="without a run: play when the first reader has subscribed, or now",
+        help="without a run: play when the first reader has subscribed, a client has asked, or now",
     )
     parser.add_argument(
         "--keep-open", action="store_true", help="stay when the standard input closes"
@@ -97,97 +99,16 @@ def _manifest_settings(path: Path) -> dict[str, Any]:
     return settings
 
 
-def _speed(text: str) -> Fraction:
-    try:
-        speed = Fraction(text)
-    except (ValueError, ZeroDivisionError):
-        speed = Fraction(0)
-    if not 0 < speed <= SPEED_MAX:
-        raise ConfigError(
-            f"embedded.speed: {text!r} is no speed.", [f"a number above 0, at most {SPEED_MAX}"]
-        )
-    return speed
-
-
-def make_server(options: argparse.Namespace) -> ExchangeServer:
-    """Return the server that the options describe, not yet listening."""
-    speed = _speed(options.speed)
-    if not 1 <= options.rate <= RATE_PER_S_MAX:
-        allowed = f"a whole number from 1 to {RATE_PER_S_MAX}"
-        raise ConfigError(f"embedded.rate_per_s: {options.rate} is no rate.", [allowed])
-    source = open_source(options.source, options.rate)
-    facts = source.facts
-    infos = symbol_infos(facts.symbols, facts.symbol_infos, facts.first_trades)
-    clock = PlayClock(facts.origin_ms, speed)
-    history = open_history(options.history, facts) if options.history else {}
-    venue = Venue(source, infos, clock, history)
-    script = [] if options.faults is None else read_script(find(options.faults))
-    if options.run is not None:
-        clock_path = options.run / "clock.json"
-        return ExchangeServer(venue, script, lambda server: _start_from(clock, clock_path))
-    return ExchangeServer(
-        venue, script, lambda server: _start_alone(server, now=options.start == "now")
-    )
-
-
-def _start_from(clock: PlayClock, path: Path) -> bool:
-    """Start the clock as soon as the launcher has written its file; it appears whole."""
-    try:
-        data = orjson.loads(path.read_bytes())
-    except (FileNotFoundError, PermissionError):
-        return False  # Windows denies access while the file is being put in its place.
-    clock.start(data["machine_origin_ns"], data["market_origin_ms"], Fraction(data["speed"]))
-    return True
-
-
-def _start_alone(server: ExchangeServer, *, now: bool) -> bool:
-    if not now and not server.hub.has_readers:
-        return False
-    clock = server.venue.clock
-    clock.start(machine_ns(), clock.market_origin_ms, clock.speed)
-    return True
-
-
-async def serve(server: ExchangeServer, port: int, *, keep_open: bool) -> int:
-    """Listen, say so, play, and end with the standard input."""
-    await server.listen(port)
-    _print_line(ready_line(server))
+async def _serve(server: ExchangeServer, port: int, *, keep_open: bool) -> None:
+    """Serve until the standard input closes."""
     done = asyncio.Event()
-    if not keep_open:
-        _watch_stdin(asyncio.get_running_loop(), done)
-    tasks = [
-        asyncio.create_task(server.player.run()),
-        asyncio.create_task(_report(server)),
-        asyncio.create_task(_wait(done)),
-    ]
-    finished, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-    for task in tasks:
-        task.cancel()
-    await server.close()
-    for task in finished:
-        task.result()  # A player that failed must not look like an orderly end.
-    return 0
 
+    def on_ready() -> None:
+        _print_line(ready_line(server))
+        if not keep_open:
+            _watch_stdin(asyncio.get_running_loop(), done)
 
-def ready_line(server: ExchangeServer) -> dict[str, Any]:
-    """Return the line that says what is served."""
-    facts = server.venue.facts
-    origins = {symbol: info["origin"] for symbol, info in server.venue.infos.items()}
-    return {
-        "ready": True,
-        "port": server.port,
-        "origin_ms": facts.origin_ms,
-        "end_ms": facts.end_ms,
-        "symbols": list(facts.symbols),
-        "has_depth": facts.has_depth,
-        "has_exchange_info": "exchange" in origins.values(),
-        "instrument_origins": origins,
-        "notes": facts.notes,
-    }
-
-
-async def _wait(done: asyncio.Event) -> None:
-    await done.wait()
+    await serve(server, port, on_ready=on_ready, beside=lambda: _report(server), done=done)
 
 
 async def _report(server: ExchangeServer) -> None:

@@ -6,6 +6,7 @@ each frame would be most of its work.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Final
 
 import orjson
@@ -17,7 +18,7 @@ PONG: Final = 0xA
 
 _TIME_KEYS: Final = frozenset({"E", "T", "t", "O", "C"})
 # Keys that hold a time in other payloads and an id in these.
-_NOT_TIMES: Final = {"trade": {"t"}}
+_NOT_TIMES: Final = {"trade": frozenset({"t"}), "blockTrade": frozenset({"t"})}
 
 
 def frame(opcode: int, payload: bytes) -> bytes:
@@ -42,20 +43,21 @@ def combined(stream: str, data: bytes) -> bytes:
 
 def in_micros(data: bytes) -> bytes:
     """Return a payload with its times in microseconds, for clients that asked for them."""
-    return orjson.dumps(_micros(orjson.loads(data)))
+    return orjson.dumps(with_times(orjson.loads(data), lambda time_ms: time_ms * 1000))
 
 
-def _micros(payload: Any) -> Any:
+def with_times(payload: Any, change: Callable[[int], int]) -> Any:
+    """Return a payload of any stream with each of its times changed, and nothing else."""
     if isinstance(payload, list):
-        return [_micros(item) for item in payload]
+        return [with_times(item, change) for item in payload]
     if not isinstance(payload, dict):
         return payload
-    ids = _NOT_TIMES.get(payload.get("e", ""), set())
+    ids = _NOT_TIMES.get(payload.get("e", ""), frozenset())
     return {
-        key: _micros(value)
+        key: with_times(value, change)
         if key == "k"
-        else value * 1000
-        if key in _TIME_KEYS - ids and isinstance(value, int) and not isinstance(value, bool)
+        else change(value)
+        if key in _TIME_KEYS and key not in ids and type(value) is int
         else value
         for key, value in payload.items()
     }

@@ -1,0 +1,74 @@
+"""A certificate for loopback, for clients that insist on TLS; worthless anywhere else."""
+
+from __future__ import annotations
+
+import ipaddress
+import ssl
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Final
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+from minibot.kernel.errors import Refusal
+from minibot.kernel.files import ensure_folder, write_atomic
+
+CERTIFICATE: Final = "cert.pem"
+KEY: Final = "key.pem"
+LIFE: Final = timedelta(days=365)
+# A clock that is a little slow must not find it to be of tomorrow.
+BACKDATED: Final = timedelta(days=1)
+
+
+def server_context(folder: Path) -> ssl.SSLContext:
+    """Return a context with the folder's certificate, made there where none stands.
+
+    Raises:
+        Refusal: What stands in the folder is no certificate with its key.
+    """
+    certificate, key = folder / CERTIFICATE, folder / KEY
+    if not certificate.exists() and not key.exists():
+        _make(folder)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    try:
+        context.load_cert_chain(certificate, key)
+    except (OSError, ssl.SSLError) as error:
+        raise Refusal(
+            f"{folder}: {CERTIFICATE} and {KEY} in it cannot be used ({error}).",
+            "Remove both, and new ones are made; or name another folder with --tls-dir.",
+        ) from error
+    return context
+
+
+def _make(folder: Path) -> None:
+    ensure_folder(folder)
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "minibot loopback exchange")])
+    now = datetime.now(UTC)
+    hosts = [
+        x509.DNSName("localhost"),
+        x509.IPAddress(ipaddress.ip_address("127.0.0.1")),
+    ]
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - BACKDATED)
+        .not_valid_after(now + LIFE)
+        .add_extension(x509.SubjectAlternativeName(hosts), critical=False)
+        # Whoever trusts this file trusts it as its own authority, and for nothing else.
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    private = key.private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.PKCS8,
+        serialization.NoEncryption(),
+    )
+    write_atomic(folder / KEY, private)
+    write_atomic(folder / CERTIFICATE, certificate.public_bytes(serialization.Encoding.PEM))
