@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import lzma
 import tarfile
 from pathlib import Path, PurePosixPath
 from typing import Final
@@ -14,6 +15,7 @@ ARCHIVE: Final = "run.tar.xz"
 MEMBERS_MAX: Final = 10_000
 # Runs pack ten to one. What would unpack to more than this many times its size is a bomb.
 UNPACKED_MAX: Final = 100
+CHUNK_BYTES: Final = 1024 * 1024
 
 
 def unpacked(archive: Path, var: Path) -> Path:
@@ -29,9 +31,14 @@ def unpacked(archive: Path, var: Path) -> Path:
     if stamp.is_file():
         return folder / stamp.read_text(encoding="utf-8")
     try:
-        with tarfile.open(archive, mode="r:xz") as packed:
-            name = _extract(packed, folder, UNPACKED_MAX * archive.stat().st_size)
-    except (tarfile.TarError, EOFError, OSError) as error:
+        with lzma.open(archive) as plain, tarfile.open(fileobj=plain, mode="r|") as packed:
+            bytes_max = UNPACKED_MAX * archive.stat().st_size
+            name = _extract(packed, folder, bytes_max)
+            # To the end, where the checksum stands.
+            while plain.read(CHUNK_BYTES):
+                if plain.tell() > bytes_max + CHUNK_BYTES:
+                    raise tarfile.TarError(f"it unpacks to more than {bytes_max} bytes")
+    except (tarfile.TarError, lzma.LZMAError, EOFError, OSError) as error:
         raise Refusal(
             f"{archive} is no packed run: {error}", "Take it anew from where it came."
         ) from error

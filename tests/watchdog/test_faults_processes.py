@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import errno
 import sys
 import threading
@@ -35,6 +36,11 @@ while True:
     print(json.dumps(said, sort_keys=True, separators=(",", ":")), flush=True)
     time.sleep(0.05)
 """
+
+
+# Who may name a process by its number: the AI's probe of its jail, which has to fail at it.
+PROBES = {"minibot/ai/probes.py", "minibot/ai/jail_linux.py"}
+BY_NUMBER = {"os.kill", "os.killpg", "signal.pidfd_send_signal", "psutil.pid_exists"}
 
 
 class NoThread(threading.Thread):
@@ -139,3 +145,19 @@ def test_role_that_grows_is_killed_and_stops_the_run_when_it_grows_again(
 
     assert record.reason_code == "ROLE_MEMORY"
     assert watch.incidents() == ["ROLE_MEMORY", "ROLE_RESTARTED", "ROLE_MEMORY"]
+
+
+@pytest.mark.row("F73")
+@pytest.mark.fault(
+    "F73", by="the product searched for calls by number", ends="watchdog uses its own child handles"
+)
+def test_no_process_is_ended_by_a_number(project: Path) -> None:
+    """A number may be another process by now; a handle of one's own child cannot."""
+    found: dict[str, set[str]] = {}
+    for path in (project / "minibot").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Attribute) and ast.unparse(node) in BY_NUMBER:
+                name = path.relative_to(project).as_posix()
+                found.setdefault(name, set()).add(ast.unparse(node))
+
+    assert set(found) == PROBES, found
