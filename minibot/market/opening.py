@@ -16,6 +16,7 @@ from minibot.exchanges.base import RestError
 from minibot.exchanges.binance.filters import TRADING
 from minibot.kernel.errors import FeedLost, RunStop
 from minibot.market.backoff import Backoff, Wait
+from minibot.market.connections import groups_of
 from minibot.market.courier import Answer, Job
 from minibot.market.history import closed_candles
 from minibot.market.intervals import INTERVAL_MS
@@ -124,9 +125,9 @@ class Opening:
 
     def _subscribe(self) -> None:
         session = self._session
-        session.connections.open(session.pace.now_ms())
-        while not session.connections.is_open:
-            self._pump("no stream connection")
+        session.connections.follow(groups_of(session.config.feed.symbols), session.pace.now_ms())
+        while not session.connections.is_complete:
+            self._pump("no stream connection that carries all streams")
 
     def _take_depth(self) -> None:
         """Ask for each book once; one that is not to be had is asked for again later."""
@@ -134,8 +135,7 @@ class Opening:
         now_ms = session.clock.now_ms()
         answered: list[bool] = []
         wanted = session.feed.snapshots_wanted(now_ms)
-        for symbol in wanted:
-            session.requests.snapshot(symbol, lambda: answered.append(True))
+        session.requests.snapshots(wanted, lambda: answered.append(True))
         deadline_ns = self._in(DEPTH_S_MAX)
         while len(answered) < len(wanted) and session.world.machine_ns() < deadline_ns:
             self._pump("no depth snapshot")

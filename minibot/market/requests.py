@@ -6,8 +6,8 @@ the symbols again every few minutes: nothing else is ever asked for.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Final
 
@@ -24,7 +24,9 @@ from minibot.exchanges.binance.limits import (
 )
 from minibot.exchanges.binance.rest import BinanceRest
 from minibot.kernel.errors import RunStop
-from minibot.market.courier import Answer, Courier, Job
+from minibot.market.address import Address
+from minibot.market.courier import DEPTH as OTHER_DEPTH
+from minibot.market.courier import MEASUREMENT, PREFERRED_DEPTH, Answer, Courier, Job
 from minibot.market.feed import Feed, HoleWanted
 from minibot.market.intervals import INTERVAL_MS, align
 from minibot.market.link import Link
@@ -39,28 +41,43 @@ from minibot.market.notices import (
 from minibot.market.notices import (
     RATE_LIMITED as RATE_LIMITED_NOTICE,
 )
-from minibot.market.pace import MarketClock
+from minibot.market.pace import MarketClock, Pace
 
 # Every so many measurements one asks for the time: clocks drift slowly.
 TIME_EVERY: Final = 30
 # Deep enough that a minute of a moving market stays inside, at a fifth of the largest weight.
 SNAPSHOT_LEVELS: Final = 1000
+SNAPSHOT_TIERS: Final = (100, 500, SNAPSHOT_LEVELS, 5000)
+# A `book` event's levels have to stay inside the snapshot while the market moves.
+EDGE_MARGIN: Final = 5
 # The update id alone is wanted, at the lowest weight.
 TOUCH_LEVELS: Final = 5
+# More names make a request line longer than servers take (8 kB).
+INSTRUMENTS_MAX: Final = 100
+INSTRUMENTS_WEIGHT: Final = 20
+MINUTE: Final = "1m"
 
 
 @dataclass(slots=True)
 class Requests:
-    """Makes jobs, and takes their answers in the loop of the role."""
+    """Makes jobs, and takes their answers in the loop of the role.
+
+    Of all books that are wanted those of `preferred` symbols come first: the profile's own, and
+    whatever is held.
+    """
 
     courier: Courier
     feed: Feed
     link: Link
+    address: Address
     clock: MarketClock
+    pace: Pace
     skew_max_ms: int
     on_measured: Callable[[Answer], None]
+    preferred: set[str] = field(default_factory=set)
     errors_in_row: int = 0
     weight_used: int = 0
+    _depths: int = 0
     _measurements: int = 0
     _is_measuring: bool = False
     _measured_skew_ms: int | None = None
@@ -86,8 +103,10 @@ class Requests:
         self.errors_in_row += 1
         if error.kind == RATE_LIMITED:
             board.add(now_ms, RATE_LIMITED_NOTICE, str(error), until_ms=answer.silent_until_ms)
+            self.address.on_silence(answer.silent_until_ms, is_ban=False)
         elif error.kind == BANNED:
             board.add(now_ms, BANNED_NOTICE, str(error), until_ms=answer.silent_until_ms)
+            self.address.on_silence(answer.silent_until_ms, is_ban=True)
             self.link.on_banned(answer.silent_ms, str(error))
         else:
             board.add(now_ms, REST_ERRORS, f"{self.errors_in_row} in a row: {error}")
@@ -111,7 +130,7 @@ class Requests:
 
     def ping(self, done: Callable[[Answer], None]) -> Job:
         """Return the job that measures the round trip."""
-        return Job(PING, 1, lambda rest: rest.ping(), done, is_measurement=True)
+        return Job(PING, 1, lambda rest: rest.ping(), done, MEASUREMENT)
 
     def time(self, done: Callable[[Answer], None]) -> Job:
         """Return the job that measures how far the exchange's clock is ahead of the run's."""
@@ -121,7 +140,7 @@ class Requests:
                 self._take_time(answer)
             done(answer)
 
-        return Job(TIME, 1, lambda rest: rest.server_time(), take, is_measurement=True)
+        return Job(TIME, 1, lambda rest: rest.server_time(), take, MEASUREMENT)
 
     def _take_time(self, answer: Answer) -> None:
         """Take a measured skew; a jump is believed only when a second measurement confirms it.
@@ -142,13 +161,20 @@ class Requests:
     # --- rules, klines, depth -----------------------------------------------------------------
 
     def instruments(self, done: Callable[[Answer], None]) -> Job:
-        """Return the job that asks for the rules of all symbols of the run."""
-        symbols = self.feed.config.symbols
+        """Return the job that asks for the rules of all symbols that are followed."""
+        return self.instruments_of(tuple(self.feed.symbols), done)
+
+    def instruments_of(self, symbols: Sequence[str], done: Callable[[Answer], None]) -> Job:
+        """Return the job that asks for the rules of the given symbols, a hundred at a time."""
+        parts = [
+            symbols[start : start + INSTRUMENTS_MAX]
+            for start in range(0, len(symbols), INSTRUMENTS_MAX)
+        ]
 
         def call(rest: BinanceRest) -> list[Instrument]:
-            return rest.instruments(symbols)
+            return [instrument for part in parts for instrument in rest.instruments(part)]
 
-        return Job(EXCHANGE_INFO, 20, call, done)
+        return Job(EXCHANGE_INFO, INSTRUMENTS_WEIGHT * len(parts), call, done)
 
     def check_instruments(self) -> None:
         """Ask for the rules again; a change becomes an `instrument` event."""
@@ -170,6 +196,11 @@ class Requests:
             lambda rest: rest.candles(symbol, interval, start=None, end=end, limit=limit),
             done,
         )
+
+    def ask_trades(self, symbol: str, done: Callable[[Answer], None]) -> None:
+        """Ask for the newest closed minute of a symbol: did anybody trade?"""
+        job = self.history(symbol, MINUTE, 1, done)
+        self.courier.send(job)
 
     def fill(self, wanted: HoleWanted) -> None:
         """Ask for the klines of a hole."""
@@ -195,11 +226,35 @@ class Requests:
             )
         )
 
-    def snapshot(self, symbol: str, done: Callable[[], None] | None = None) -> None:
-        """Ask for the depth of a symbol; `done` is told when the answer has been taken."""
+    def levels(self, count: int) -> int:
+        """Return how deep `count` snapshots at once are to be.
+
+        Deep ones stay good for longer while a market moves, but a hundred of them would use the
+        budget of minutes. So they are deep while all that are under way fit into half of what is
+        left of this minute, and else as shallow as the `book` events allow; a book whose edge comes
+        near is refreshed later, one by one.
+        """
+        weight = (self._depths + count) * depth_weight(SNAPSHOT_LEVELS)
+        left = self.courier.budget.left(self.pace.now_ms())
+        if 2 * weight <= left:
+            return SNAPSHOT_LEVELS
+        needed = EDGE_MARGIN * self.feed.config.book_levels
+        return next((tier for tier in SNAPSHOT_TIERS if needed <= tier), SNAPSHOT_TIERS[-1])
+
+    def snapshots(self, symbols: Sequence[str], done: Callable[[], None] | None = None) -> None:
+        """Ask for the depth of symbols; `done` is told when an answer has been taken."""
+        levels = self.levels(len(symbols)) if symbols else 0
+        for symbol in symbols:
+            self._snapshot(symbol, levels, done)
+
+    def _snapshot(self, symbol: str, levels: int, done: Callable[[], None] | None) -> None:
+        self._depths += 1
 
         def take(answer: Answer) -> None:
+            self._depths -= 1
             now_ms = self.clock.now_ms()
+            if symbol not in self.feed.symbols:
+                return  # It was unfollowed meanwhile.
             if answer.error is None:
                 self.feed.on_snapshot(symbol, answer.value, now_ms)
             else:
@@ -210,19 +265,21 @@ class Requests:
         self.courier.send(
             Job(
                 DEPTH,
-                depth_weight(SNAPSHOT_LEVELS),
-                lambda rest: rest.snapshot(symbol, SNAPSHOT_LEVELS),
+                depth_weight(levels),
+                lambda rest: rest.snapshot(symbol, levels),
                 take,
+                PREFERRED_DEPTH if symbol in self.preferred else OTHER_DEPTH,
             )
         )
 
-    def check_quiet(self, done: Callable[[bool], None]) -> None:
-        """Find out whether a silent stream is a quiet market: no book has moved since.
+    def check_quiet(self, symbols: Sequence[str], done: Callable[[bool], None]) -> None:
+        """Find out whether silent streams are a quiet market: no book has moved since.
 
-        `done` gets True when every book of the venue stands at the update that ours stands at; so
-        nothing was missed. It gets False at any doubt.
+        `done` gets True when the book of each of these symbols stands at the venue where ours
+        stands; so nothing was missed. It gets False at any doubt.
         """
-        books = {name: feed.depth.keeper.book for name, feed in self.feed.symbols.items()}
+        feeds = self.feed.symbols
+        books = {name: feeds[name].depth.keeper.book for name in symbols if name in feeds}
         verdicts: list[bool] = []
 
         def take(answer: Answer, book: Book) -> None:
@@ -234,7 +291,7 @@ class Requests:
                 done(all(verdicts))
 
         known = {name: book for name, book in books.items() if book is not None}
-        if len(known) < len(books):
+        if not known or len(known) < len(symbols):
             done(False)
             return
         for name, book in known.items():
@@ -246,13 +303,12 @@ class Requests:
             depth_weight(TOUCH_LEVELS),
             lambda rest: rest.snapshot(symbol, TOUCH_LEVELS),
             done,
-            is_measurement=True,
+            MEASUREMENT,
         )
 
     def send_wanted(self, now_ms: int) -> None:
         """Ask for every snapshot and kline that the feed wants now."""
-        for symbol in self.feed.snapshots_wanted(now_ms):
-            self.snapshot(symbol)
+        self.snapshots(self.feed.snapshots_wanted(now_ms))
         for wanted in self.feed.holes_wanted(now_ms):
             self.fill(wanted)
 

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from minibot.events.model import MarketTick, Payload
 from minibot.exchanges.base import Stream
 from minibot.exchanges.binance.rest import BinanceRest
-from minibot.exchanges.binance.streams import BinanceStream, stream_url
+from minibot.exchanges.binance.streams import BinanceStream, combined_url
 from minibot.kernel.queue import queue_folder
-from minibot.market.link import LinkLimits
+from minibot.market.address import AddressFile
+from minibot.market.line import LinkLimits
 from minibot.market.notices import RESTARTED, Notice
 from minibot.market.opening import Opening
 from minibot.market.session import Session, SessionConfig
@@ -21,6 +22,8 @@ from minibot.runtime.context import CLEAN, RoleContext
 from minibot.runtime.gate import Gate
 
 TICKS: Final = "market_ticks"
+# A round trip takes some fifty ms; a hundred books after a lost connection would wait five seconds.
+REQUESTS_AT_ONCE: Final = 4
 
 
 def main(context: RoleContext) -> int:
@@ -33,20 +36,24 @@ def main(context: RoleContext) -> int:
     tail = read_tail(queue_folder(context.var.queues, TICKS))
     rest_url, stream_base = addresses(context)
     binance = context.config.binance
-    rest = BinanceRest(
-        rest_url,
-        connect_timeout_s=binance.connect_timeout_ms / 1000,
-        total_timeout_s=binance.rest_timeout_ms / 1000,
-        machine_ns=machine_ns,
-    )
-    url = stream_url(stream_base, context.manifest.symbols)
+    rests = [
+        BinanceRest(
+            rest_url,
+            connect_timeout_s=binance.connect_timeout_ms / 1000,
+            total_timeout_s=binance.rest_timeout_ms / 1000,
+            machine_ns=machine_ns,
+        )
+        for _ in range(REQUESTS_AT_ONCE)
+    ]
 
-    def open_stream() -> Stream:
+    def open_stream(streams: Sequence[str]) -> Stream:
         return BinanceStream(
-            url, connect_timeout_s=binance.connect_timeout_ms / 1000, machine_ns=machine_ns
+            combined_url(stream_base, streams),
+            connect_timeout_s=binance.connect_timeout_ms / 1000,
+            machine_ns=machine_ns,
         )
 
-    session = Session(session_config(context), world, rest, open_stream)
+    session = Session(session_config(context), world, rests, open_stream, address_file(context))
     is_restart = tail.last_ts > 0
     if is_restart:
         resume(session, tail)
@@ -57,6 +64,18 @@ def main(context: RoleContext) -> int:
         session.close()
     context.close("STOPPED")
     return code
+
+
+def address_file(context: RoleContext) -> AddressFile:
+    """Return where attempts and bans of this address are remembered.
+
+    A simulated clock means nothing to the next run, so its run stands in the file; the real
+    exchange meets the same address in every run.
+    """
+    folder = context.var.root / "exchange"
+    if context.manifest.embedded is not None:
+        return AddressFile(folder / "embedded.json", context.manifest.run_id)
+    return AddressFile(folder / "binance.json", "unix")
 
 
 def addresses(context: RoleContext) -> tuple[str, str]:
@@ -98,6 +117,7 @@ def session_config(context: RoleContext) -> SessionConfig:
         instrument_interval_ms=binance.instrument_interval_market_ms,
         skew_max_ms=binance.clock_skew_max_ms,
         weight_share_max_percent=binance.weight_share_max_percent,
+        streams_per_connection_max=binance.streams_per_connection_max,
     )
 
 

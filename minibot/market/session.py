@@ -6,24 +6,32 @@ last append was being synced goes into the next one together; a single frame is 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
 from minibot.events.model import Payload
-from minibot.exchanges.base import Stream
 from minibot.exchanges.binance.limits import WeightBudget
 from minibot.exchanges.binance.rest import BinanceRest
-from minibot.market.connections import Connections
+from minibot.market.address import Address, Memory, NoMemory
+from minibot.market.backoff import Backoff
+from minibot.market.connections import Connections, OpenStream
 from minibot.market.courier import Answer, Courier
 from minibot.market.feed import DATA, INVALID, SHUTDOWN, UNREADABLE, Feed
 from minibot.market.inbox import Inbox
-from minibot.market.link import CLOSED, Link, LinkLimits
+from minibot.market.line import CLOSED, LinkLimits
+from minibot.market.link import Link
+from minibot.market.liveness import Liveness
+from minibot.market.newcomers import Newcomers
 from minibot.market.notices import Notice
 from minibot.market.pace import MarketClock, Pace
 from minibot.market.reader import Frames, FromReader, Lost, Opened
 from minibot.market.requests import Requests
+from minibot.market.sharding import STREAMS_PER_CONNECTION_MAX
+from minibot.market.subscriptions import reply_of
 from minibot.market.symbol import FeedConfig
+from minibot.market.universe import UniverseConfig
+from minibot.market.upkeep import Holder, NothingHeld, Upkeep
 
 STARTING: Final = "STARTING"
 READY: Final = "READY"
@@ -33,8 +41,11 @@ DRAINING: Final = "DRAINING"
 HEALTH_MS: Final = 10_000
 # The loop looks this often whether it has to end; everything else wakes it by itself.
 WAIT_S_MAX: Final = 0.2
-# However fast a simulated clock runs, a pause of this process is no silence of the venue.
-SILENCE_NS_MIN: Final = 1_000_000_000
+# Frames of streams that belong to no symbol begin like this, and so does one that is for us.
+MARKET_WIDE: Final = b'{"stream":"!'
+SHUTDOWN_NAME: Final = b"serverShutdown"
+SHUTDOWN_WITHIN: Final = 40
+NS_PER_MS: Final = 1_000_000
 JOIN_S: Final = 2.0
 # One write for so many messages: under a flood some fifty ms of work, which is what a tick may wait
 # for the others. Whatever else has to be done is done between two writes.
@@ -55,6 +66,7 @@ class SessionConfig:
     skew_max_ms: int
     weight_share_max_percent: int
     streams_per_connection_max: int = STREAMS_PER_CONNECTION_MAX
+    universe: UniverseConfig | None = None
 
 
 class World(Protocol):
@@ -95,6 +107,7 @@ class Session:
         rests: Requests of the venue; as many as there are may be under way at a time.
         open_stream: Makes a stream that is not connected yet, for given stream names.
         memory: Where attempts and bans of this address outlive the process; nowhere without.
+        holder: Knows what is held; nothing is without.
     """
 
     def __init__(
@@ -104,6 +117,7 @@ class Session:
         rests: Sequence[BinanceRest],
         open_stream: OpenStream,
         memory: Memory | None = None,
+        holder: Holder | None = None,
     ) -> None:
         now_ms = world.clock.now_ms()
         self.config = config
@@ -135,10 +149,31 @@ class Session:
             self._measured,
             set(config.feed.symbols),
         )
+        self.upkeep = Upkeep(
+            config.universe,
+            self.feed,
+            self.requests,
+            self,
+            self.clock,
+            holder or NothingHeld(),
+            rules_interval_ms=config.instrument_interval_ms,
+        )
+        self.liveness = Liveness(
+            config.link,
+            self.feed,
+            self.link,
+            self.connections,
+            self.requests,
+            self.clock,
+            world.machine_ns,
+            self.upkeep.check_rules,
+        )
+        self.newcomers = Newcomers(
+            self.feed, self.requests, self.connections, self.clock, self.pace, config.warmup_bars
+        )
+        self.on_market_wide: Callable[[bytes, int], None] | None = self.upkeep.on_market_wide
         self.state = STARTING
-        self._frame_ns = self._checked_ns = world.machine_ns()
-        self._is_checking = False
-        self._ping_due = self._instruments_due = self._health_due = now_ms
+        self._ping_due = self._health_due = now_ms
 
     def _new_courier(self, rests: Sequence[BinanceRest]) -> Courier:
         limits, address = self.config.link, self.address
@@ -160,7 +195,7 @@ class Session:
         now_ms = self.clock.now_ms()
         self.link.begin(now_ms)
         self._ping_due = now_ms + self.config.ping_interval_ms
-        self._instruments_due = now_ms + self.config.instrument_interval_ms
+        self.upkeep.begin(now_ms)
         self._set_state(now_ms)
         while (code := self.world.end_code()) is None:
             self.pump(self._wait_s())
@@ -175,7 +210,9 @@ class Session:
             self._dispatch(item)
         now_ms = self.clock.now_ms()
         self.feed.advance(now_ms)
-        self.connections.on_clock(self.pace.now_ms())
+        pace_ms = self.pace.now_ms()
+        self.connections.on_clock(pace_ms)
+        self.newcomers.on_clock(pace_ms)
         self.requests.send_wanted(now_ms)
         self.write()
         self.world.turn(len(self.inbox))
@@ -196,10 +233,12 @@ class Session:
             return WAIT_S_MAX
         now_ms = self.clock.now_ms()
         dues = [self.feed.next_due_ms, self._ping_due]
-        if self.connections.due_ms is not None:
-            dues.append(self.connections.due_ms)
-        wait_ms = max(0, min(dues) - now_ms)
-        return min(WAIT_S_MAX, self.clock.machine_s(wait_ms))
+        connections_due = self.connections.due_ms()
+        if connections_due is not None:
+            dues.append(connections_due)
+        control_ms = self.connections.control_wait_ms()
+        wait_s = self.clock.machine_s(max(0, min(dues) - now_ms))
+        return min(WAIT_S_MAX, wait_s, WAIT_S_MAX if control_ms is None else control_ms / 1000)
 
     # --- what comes ---------------------------------------------------------------------------
 
@@ -210,33 +249,50 @@ class Session:
             self.requests.note(item, self.pace.now_ms())
             item.job.done(item)
         elif isinstance(item, Opened):
-            self.connections.on_opened(item.connection, self.clock.now_ms())
+            shard = self.connections.of(item.connection)
+            if shard is not None:
+                shard.on_opened(item.connection, self.clock.now_ms())
         elif isinstance(item, Lost):
-            self.connections.on_lost(item.connection, item.why, self.pace.now_ms())
+            shard = self.connections.of(item.connection)
+            if shard is not None:
+                shard.on_lost(item.connection, item.why, self.pace.now_ms())
 
     def _on_frames(self, frames: Frames) -> None:
         """Take what one read of a socket has brought; good data are noted once for all of them."""
         connection, recv_mono_ns, messages = frames
         ts = self.clock.at_machine_ns(recv_mono_ns)
-        on_frame, is_noted = self.feed.on_frame, False
+        on_frame, shard, is_noted = self.feed.on_frame, None, False
         for number, data in enumerate(messages):
-            if not is_noted and not self.connections.is_current(connection):
+            if not is_noted:
+                shard = self.connections.of(connection)
+            if shard is None:
                 self._on_late(messages[number:], ts)
                 return
+            if data.startswith(MARKET_WIDE) and self._on_market_wide(data, ts):
+                continue
             kind = on_frame(data, ts, recv_mono_ns)
             if kind == DATA:
                 if not is_noted:
                     is_noted = True
-                    self._frame_ns = recv_mono_ns
-                    self.link.on_data(ts)
-                    self.connections.on_frame(connection, DATA, ts)
+                    shard.line.frame_ns = recv_mono_ns
+                    shard.on_frame(connection, DATA, ts)
                 continue
             is_noted = False
             if kind in (INVALID, UNREADABLE):
                 self.link.on_invalid(ts)
             elif kind == SHUTDOWN:
-                self.connections.on_shutdown(connection, ts)
-            self.connections.on_frame(connection, kind, ts)
+                shard.on_shutdown(connection, ts)
+            elif (reply := reply_of(data)) is not None:
+                shard.on_reply(connection, reply, ts)
+            shard.on_frame(connection, kind, ts)
+
+    def _on_market_wide(self, data: bytes, ts: int) -> bool:
+        """Hand over a frame of a stream of the whole market; False if nobody takes it."""
+        take = self.on_market_wide
+        if take is None or SHUTDOWN_NAME in data[:SHUTDOWN_WITHIN]:
+            return False
+        take(data, ts)
+        return True
 
     def _on_late(self, messages: list[bytes], ts: int) -> None:
         """The connection was given up, but a flood of nonsense counts to its last frame."""
@@ -255,14 +311,11 @@ class Session:
         if now_ms >= self._ping_due:
             self._ping_due = self._next(self._ping_due, now_ms, self.config.ping_interval_ms)
             self.requests.measure()
-        if now_ms >= self._instruments_due:
-            every_ms = self.config.instrument_interval_ms
-            self._instruments_due = self._next(self._instruments_due, now_ms, every_ms)
-            self.requests.check_instruments()
+        self.upkeep.on_clock(now_ms)
         if not len(self.inbox):
             # Only what has been looked at can be judged: a backlog of ours is no outage.
             self.link.judge(now_ms)
-            self._watch_silence(now_ms)
+            self.liveness.look(now_ms)
         self._set_state(now_ms)
         if now_ms >= self._health_due:
             self.health()
@@ -272,34 +325,15 @@ class Session:
         """Return the next due time on the same grid that lies ahead."""
         return due_ms + ((now_ms - due_ms) // every_ms + 1) * every_ms
 
-    def _watch_silence(self, now_ms: int) -> None:
-        if self._is_checking or not self.link.is_silent(now_ms):
-            return
-        if self._is_quiet_since(self._checked_ns):
-            self._is_checking = True
-            self.requests.check_quiet(self._on_checked)
-
-    def _on_checked(self, is_quiet: bool) -> None:
-        """Give the silent connection up, unless the venue says that nothing has happened."""
-        self._is_checking = False
-        self._checked_ns = self.world.machine_ns()
-        now_ms = self.clock.now_ms()
-        if is_quiet and self.feed.is_trading:
-            self.link.on_quiet(now_ms)
-        elif self.link.is_silent(now_ms):
-            self.connections.give_up_silent(now_ms)
-        # A symbol that is halted is silent too, and then its rules say so.
-        self.requests.check_instruments()
-
-    def _is_quiet_since(self, moment_ns: int) -> bool:
-        since = max(self._frame_ns, moment_ns)
-        return self.world.machine_ns() - since >= SILENCE_NS_MIN
-
     def _set_state(self, now_ms: int) -> None:
-        link = self.link
-        is_old = link.data_age_ms(now_ms) > self.config.link.tick_stale_ms
+        link, stale_ms = self.link, self.config.link.tick_stale_ms
+        is_old = any(
+            line.late_ms > 0
+            or (line.data_age_ms(now_ms) > stale_ms and self.liveness.is_quiet(line))
+            for line in link.lines
+        )
         is_good = self.connections.is_open and link.breaker == CLOSED and link.last_sample_ok
-        state = READY if is_good and not (is_old and self._is_quiet_since(0)) else DEGRADED
+        state = READY if is_good and not is_old else DEGRADED
         if state != self.state:
             self.state = state
             self.health()
@@ -317,10 +351,53 @@ class Session:
                 "reconnects": self.link.reconnects,
                 "breaker": self.link.breaker,
                 "late_trades": figures.pop("late_trades"),
-                "counters": figures,
+                "counters": {**figures, **self._link_figures()},
                 **fields,
             },
         )
+
+    def _link_figures(self) -> dict[str, int]:
+        """Return how the link stands, for every health event."""
+        shards = self.connections.shards
+        return {
+            "connections": len(shards),
+            "connections_open": sum(shard.is_open for shard in shards),
+            "streams": self.connections.streams,
+            "streams_silent": self.liveness.silent_streams,
+            "attempts_in_window": self.address.attempts(self.pace.now_ms()),
+            "requests_waiting": self.courier.waiting,
+            "weight_allowed": self.courier.budget.allowed,
+            "books_valid": sum(feed.depth.is_valid for feed in self.feed.symbols.values()),
+        }
+
+    # --- what is followed ---------------------------------------------------------------------
+
+    def follow(self, symbols: Iterable[str], *, is_preferred: bool = False) -> None:
+        """Follow symbols from now on: rules, history, streams and book, each as it comes.
+
+        A symbol that is followed already only changes its preference: books of preferred symbols
+        are asked for before all others. To be called in the loop of the session.
+        """
+        symbols = list(symbols)
+        if is_preferred:
+            self.requests.preferred.update(symbols)
+        self.newcomers.add(symbols)
+
+    def unfollow(self, symbols: Iterable[str]) -> None:
+        """Follow symbols no longer: their streams end, their books and open bars are forgotten."""
+        symbols = list(symbols)
+        self.newcomers.forget(symbols)
+        self.connections.unfollow(symbols)
+        for symbol in symbols:
+            self.feed.unfollow(symbol)
+            self.requests.preferred.discard(symbol)
+
+    def follow_streams(self, name: str, streams: Sequence[str]) -> None:
+        """Carry streams of the whole market too, such as `!miniTicker@arr`.
+
+        Their frames go to `on_market_wide(frame, ts)`; `unfollow([name])` ends them.
+        """
+        self.connections.follow({name: tuple(streams)}, self.pace.now_ms())
 
     # --- the end ------------------------------------------------------------------------------
 

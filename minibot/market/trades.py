@@ -53,6 +53,11 @@ class TradeOrder:
         """Market time at which held trades pass without the missing one; None if none is held."""
         return self._held_since_ms + WINDOW_MS if self._held else None
 
+    @property
+    def last_ts(self) -> int:
+        """Exchange time of the youngest trade so far, 0 before the first."""
+        return self._last_ts
+
     def resume(self) -> None:
         """A connection was lost: the next trade tells at once whether any is missing."""
         self.is_resuming = True

@@ -41,6 +41,7 @@ from minibot.runtime.paths import Var, find, resolve
 
 # Keys that runs of an earlier build lack in their manifests, and what they meant without them.
 LATER_KEYS: Mapping[str, JsonObject] = {
+    "binance": {"streams_per_connection_max": 800},
     "execution": {"fill_model": "touch", "left_trading": "hold"},
     "risk": {"left_trading": "hold", "left_universe": "hold"},
     "strategy": {"folder": "strategies", "parameters": {}},
@@ -176,6 +177,7 @@ def _config(raw: JsonObject, origin: Mapping[str, str]) -> Config:
         "watchdog": Watchdog,
         "logging": Logging,
     }
+    filled = with_later_keys(raw)
     return Config(
         raw=raw,
         sha256=sha256(canonical.encode(raw)).hexdigest(),
@@ -187,7 +189,7 @@ def _config(raw: JsonObject, origin: Mapping[str, str]) -> Config:
         embedded=section(Embedded, raw["embedded"]) if raw["embedded"] else None,
         chaos=raw["chaos"],
         universe=section(Universe, raw["universe"]) if raw.get("universe") else None,
-        **{name: section(cls, raw[name]) for name, cls in sections.items()},
+        **{name: section(cls, filled[name]) for name, cls in sections.items()},
     )
 
 

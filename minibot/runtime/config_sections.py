@@ -60,6 +60,7 @@ class Binance:
     book_stale_market_ms: int
     renew_after_market_ms: int
     weight_share_max_percent: int
+    streams_per_connection_max: int
     clock_skew_max_ms: int
     feed_invalid_max: int
     price_band_percent: int

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from minibot.events.model import Payload
+from minibot.exchanges.base import Stream
 from minibot.exchanges.binance.rest import BinanceRest
-from minibot.exchanges.binance.streams import BinanceStream, stream_url
+from minibot.exchanges.binance.streams import BinanceStream, combined_url
 from minibot.kernel.errors import RunStop
-from minibot.market.link import LinkLimits
+from minibot.market.address import Memory
+from minibot.market.line import LinkLimits
 from minibot.market.notices import Notice
 from minibot.market.opening import Opening
 from minibot.market.session import Session, SessionConfig
@@ -59,6 +61,7 @@ def session_config(
     intervals: tuple[str, ...] = ("1s", "1m"),
     warmup_bars: int = 60,
     ping_interval_ms: int = 10_000,
+    streams_max: int = 800,
 ) -> SessionConfig:
     """Return the values of the night profile for the given symbols."""
     return SessionConfig(
@@ -69,6 +72,7 @@ def session_config(
         instrument_interval_ms=600_000,
         skew_max_ms=5000,
         weight_share_max_percent=50,
+        streams_per_connection_max=streams_max,
     )
 
 
@@ -127,25 +131,29 @@ class Desk:
         *,
         speed: str = "1",
         rest_timeout_s: float = 5.0,
+        requests_at_once: int = 1,
+        memory: Memory | None = None,
     ) -> None:
         self.run_dir = run_dir
         self.speed = speed
         self.origin_ms = config.feed.origin_ms
         self.clock = RunClock(run_dir, self.origin_ms, speed)
         self.world = MemoryWorld(self.clock)
-        url = stream_url(f"ws://127.0.0.1:{port}", config.feed.symbols)
-        rest = BinanceRest(
-            f"http://127.0.0.1:{port}",
-            connect_timeout_s=rest_timeout_s,
-            total_timeout_s=rest_timeout_s,
-            machine_ns=machine_ns,
-        )
-        self.session = Session(
-            config,
-            self.world,
-            rest,
-            lambda: BinanceStream(url, connect_timeout_s=5.0, machine_ns=machine_ns),
-        )
+        rests = [
+            BinanceRest(
+                f"http://127.0.0.1:{port}",
+                connect_timeout_s=rest_timeout_s,
+                total_timeout_s=rest_timeout_s,
+                machine_ns=machine_ns,
+            )
+            for _ in range(requests_at_once)
+        ]
+
+        def open_stream(streams: Sequence[str]) -> Stream:
+            url = combined_url(f"ws://127.0.0.1:{port}", streams)
+            return BinanceStream(url, connect_timeout_s=5.0, machine_ns=machine_ns)
+
+        self.session = Session(config, self.world, rests, open_stream, memory)
         self.exit_code: int | None = None
         self.stopped: RunStop | None = None
         self.crashed: BaseException | None = None

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from minibot.kernel.errors import FeedLost
 from minibot.market.backoff import Backoff
-from minibot.market.link import CLOSED, HALF_OPEN, OPEN, Link
+from minibot.market.line import CLOSED, HALF_OPEN, OPEN, Line, LinkLimits
+from minibot.market.link import Link
 from minibot.market.notices import GATHER_MS, RATE_LIMITED, REST_ERRORS, NoticeBoard
 from minibot.market.windows import Window
 from tests.market.market_desk import link_limits
@@ -26,6 +27,12 @@ def reason_of(link: Link, now_ms: int) -> str:
     except FeedLost as stop:
         return stop.reason_code
     return ""
+
+
+def one_line(limits: LinkLimits) -> tuple[Link, Line]:
+    """Return a link with a single line, both beginning at 0."""
+    link = Link(limits, 0)
+    return link, link.new_line(0)
 
 
 # --- waits --------------------------------------------------------------------------------------
@@ -78,12 +85,12 @@ def test_window_counts_like_a_list(pauses: list[int], span: int, limit: int) -> 
 def test_attempts_in_any_window_stay_at_the_cap(seed: int, lives: list[int]) -> None:
     """Whatever fails however fast, no window of five minutes holds more attempts than allowed."""
     limits = link_limits(seed=seed, reconnects_max=10, backoff_max_ms=2_000, outage_stop_ms=10**9)
-    link, now, attempts = Link(limits, 0), 0, list[int]()
+    line, now, attempts = Line(limits, 0), 0, list[int]()
     for life in lives:
-        link.on_attempt(now)
+        line.on_attempt(now)
         attempts.append(now)
-        link.on_data(now)
-        due, _ = link.on_lost(now + life)
+        line.on_data(now)
+        due, _ = line.on_lost(now + life)
         now = due
 
     for start in attempts:
@@ -93,11 +100,11 @@ def test_attempts_in_any_window_stay_at_the_cap(seed: int, lives: list[int]) -> 
 
 def test_wait_never_sleeps_through_the_outage_limit() -> None:
     """With sixty seconds left a wait of sixty is cut, or a short outage would become a STOP."""
-    link = Link(link_limits(), 0)
+    _link, line = one_line(link_limits())
     due = now = 0
     while now < 119_000:
-        link.on_attempt(now)
-        due, _ = link.on_lost(now)
+        line.on_attempt(now)
+        due, _ = line.on_lost(now)
         assert due - now <= max((120_000 - now) // 2, 500)
         now = due
 
@@ -108,37 +115,37 @@ def test_wait_never_sleeps_through_the_outage_limit() -> None:
 @pytest.mark.row("S-23")
 def test_breaker_opens_after_failures_and_one_attempt_decides() -> None:
     """Two failures are bad luck; the third opens, the next attempt is the one that decides."""
-    link = Link(link_limits(), 0)
+    _link, line = one_line(link_limits())
     states = []
     for now in (0, 1_000, 2_000):
-        link.on_attempt(now)
-        link.on_lost(now)
-        states.append(link.breaker)
+        line.on_attempt(now)
+        line.on_lost(now)
+        states.append(line.breaker)
     assert states == [CLOSED, CLOSED, OPEN]
 
-    link.on_attempt(5_000)
-    assert link.breaker == HALF_OPEN
-    link.on_lost(5_000)
-    assert link.breaker == OPEN
-    link.on_attempt(9_000)
-    link.on_connected(9_000)
-    assert link.breaker == HALF_OPEN
-    link.on_data(9_001)
-    assert link.breaker == CLOSED
+    line.on_attempt(5_000)
+    assert line.breaker == HALF_OPEN
+    line.on_lost(5_000)
+    assert line.breaker == OPEN
+    line.on_attempt(9_000)
+    line.on_connected(9_000)
+    assert line.breaker == HALF_OPEN
+    line.on_data(9_001)
+    assert line.breaker == CLOSED
 
 
 def test_failures_are_forgotten_only_after_a_stable_time() -> None:
     """A connection that dies after a second each time does not start with short waits again."""
     limits = link_limits()
-    link = Link(limits, 0)
+    _link, line = one_line(limits)
     ceilings = []
     now = 0
     for life in (1_000, 1_000, 1_000, limits.backoff_max_ms, 1_000):
-        link.on_attempt(now)
-        link.on_connected(now)
-        link.on_data(now + 1)
-        link.on_data(now + life)
-        _, wait = link.on_lost(now + life)
+        line.on_attempt(now)
+        line.on_connected(now)
+        line.on_data(now + 1)
+        line.on_data(now + life)
+        _, wait = line.on_lost(now + life)
         ceilings.append(wait.ceiling_ms)
         now += life
 
@@ -152,7 +159,7 @@ def test_failures_are_forgotten_only_after_a_stable_time() -> None:
 @pytest.mark.parametrize(("age", "code"), [(119_999, ""), (120_000, "EXCHANGE_UNREACHABLE")])
 def test_outage_without_a_connection(age: int, code: str) -> None:
     """Up to the limit the run waits; at the limit it stops."""
-    link = Link(link_limits(), 0)
+    link, _line = one_line(link_limits())
 
     assert reason_of(link, age) == code
 
@@ -161,8 +168,8 @@ def test_outage_without_a_connection(age: int, code: str) -> None:
 @pytest.mark.parametrize(("age", "code"), [(119_999, ""), (120_000, "FEED_STALE")])
 def test_outage_with_a_connection_that_brings_nothing(age: int, code: str) -> None:
     """A socket that stands open is no excuse for having no data."""
-    link = Link(link_limits(), 0)
-    link.on_connected(50_000)
+    link, line = one_line(link_limits())
+    line.on_connected(50_000)
 
     assert reason_of(link, age) == code
 
@@ -171,11 +178,11 @@ def test_outage_with_a_connection_that_brings_nothing(age: int, code: str) -> No
 @pytest.mark.parametrize(("age", "silent"), [(9_999, False), (10_000, True)])
 def test_silence_is_twice_the_age_of_a_stale_tick(age: int, silent: bool) -> None:
     """Counted from the last data or the connection, whichever is later."""
-    link = Link(link_limits(), 0)
-    link.on_connected(1_000)
-    link.on_data(2_000)
+    _link, line = one_line(link_limits())
+    line.on_connected(1_000)
+    line.on_data(2_000)
 
-    assert link.is_silent(2_000 + age) is silent
+    assert line.is_silent(2_000 + age) is silent
 
 
 @pytest.mark.row("F104", "N-53")
@@ -187,10 +194,10 @@ def test_error_rate_needs_samples_and_more_than_its_share(
     failed: int, answered: int, code: str
 ) -> None:
     """Twenty percent is allowed, a little more is not, and nine samples prove nothing."""
-    link = Link(link_limits(), 0)
-    link.on_connected(0)
+    link, line = one_line(link_limits())
+    line.on_connected(0)
     for number in range(failed + answered):
-        link.on_data(number)
+        line.on_data(number)
         link.on_sample(number, ok=number >= failed)
 
     assert reason_of(link, failed + answered) == code
@@ -198,7 +205,7 @@ def test_error_rate_needs_samples_and_more_than_its_share(
 
 def test_failures_while_everything_is_out_of_reach_are_no_error_rate() -> None:
     """An outage below its own limit is survived, though every ping in it fails."""
-    link = Link(link_limits(), 0)
+    link, _line = one_line(link_limits())
     for now in range(0, 110_000, 5_000):
         link.on_sample(now, ok=False)
 
@@ -207,12 +214,12 @@ def test_failures_while_everything_is_out_of_reach_are_no_error_rate() -> None:
 
 def test_old_samples_leave_the_window() -> None:
     """Errors of the last hour do not end the run now."""
-    link = Link(link_limits(), 0)
-    link.on_connected(0)
+    link, line = one_line(link_limits())
+    line.on_connected(0)
     for now in range(20):
-        link.on_data(now)
+        line.on_data(now)
         link.on_sample(now, ok=False)
-    link.on_data(300_100)
+    line.on_data(300_100)
 
     assert reason_of(link, 300_100) == ""
 
@@ -220,12 +227,12 @@ def test_old_samples_leave_the_window() -> None:
 @pytest.mark.row("F104")
 def test_flapping_connection_ends_the_run() -> None:
     """Thirty connections that stood and fell within the window are no way to trade."""
-    link = Link(link_limits(reconnects_max=30), 0)
+    link, line = one_line(link_limits(reconnects_max=30))
     for now in range(30):
         assert reason_of(link, now) == ""
-        link.on_connected(now)
-        link.on_data(now)
-        link.on_lost(now)
+        line.on_connected(now)
+        line.on_data(now)
+        line.on_lost(now)
 
     assert reason_of(link, 30) == "EXCHANGE_ERROR_RATE"
 
@@ -233,7 +240,7 @@ def test_flapping_connection_ends_the_run() -> None:
 @pytest.mark.row("F109", "F114")
 def test_one_invalid_frame_too_many_ends_the_run() -> None:
     """The limit itself passes; those of a former window do not count."""
-    link = Link(link_limits(feed_invalid_max=100), 0)
+    link, _line = one_line(link_limits(feed_invalid_max=100))
     for _ in range(100):
         link.on_invalid(0)
     link.on_invalid(300_001)
@@ -248,7 +255,7 @@ def test_one_invalid_frame_too_many_ends_the_run() -> None:
 @pytest.mark.row("F106")
 def test_ban_longer_than_an_outage_may_last_ends_the_run() -> None:
     """A short ban is waited for, a longer one is not."""
-    link = Link(link_limits(), 0)
+    link, _line = one_line(link_limits())
     link.on_banned(120_000, "banned")
 
     with pytest.raises(FeedLost) as stop:

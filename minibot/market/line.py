@@ -1,0 +1,165 @@
+"""The line to the venue of one shard: is it up, does it bring data, when to try again.
+
+Judged by the age of data, not by the state of a socket: a socket can stand open for hours and
+bring nothing. All times are market time and come in as values. The states of the breaker:
+
+    closed      connected, or trying again at once
+    open        several failures in a row: no attempt until the wait is over
+    half_open   the one attempt that decides
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from minibot.market.backoff import Backoff, Wait
+from minibot.market.windows import Window
+
+CLOSED: Final = "closed"
+OPEN: Final = "open"
+HALF_OPEN: Final = "half_open"
+
+# One failure happens, two are bad luck; from the third on the venue is left alone for a while.
+FAILURES_TO_OPEN: Final = 3
+# A quiet second is no silence; twice the age at which a tick is stale is.
+SILENCE_STALES: Final = 2
+
+
+@dataclass(frozen=True, slots=True)
+class LinkLimits:
+    """Thresholds of the profile, section `binance`; durations in market milliseconds."""
+
+    seed: int
+    outage_stop_ms: int
+    error_window_ms: int
+    error_rate_max_percent: int
+    error_samples_min: int
+    reconnects_max: int
+    reconnect_window_ms: int
+    backoff_min_ms: int
+    backoff_max_ms: int
+    tick_stale_ms: int
+    renew_after_ms: int
+    feed_invalid_max: int
+
+    @property
+    def silence_ms(self) -> int:
+        """After so long without any data a connection is given up."""
+        return SILENCE_STALES * self.tick_stale_ms
+
+
+class Line:
+    """State of the stream connection of one shard.
+
+    Args:
+        limits: Of the profile.
+        now_ms: Data are as old as this at most.
+        number: Shards draw different waits, or all would come back at the same moment.
+        free_at_ms: When the address may connect again, by what all shards have tried.
+    """
+
+    def __init__(
+        self,
+        limits: LinkLimits,
+        now_ms: int,
+        number: int = 0,
+        free_at_ms: Callable[[int], int] = lambda now_ms: now_ms,
+    ) -> None:
+        self.limits = limits
+        self.data_ms = now_ms
+        self.frame_ns = 0  # Machine time of the last data.
+        self.late_ms = 0
+        self.is_connected = False
+        self.has_data = False
+        self.reconnects = 0
+        self.breaker = CLOSED
+        self.failures = 0
+        self.connected_ms = now_ms
+        seed = limits.seed + number
+        self._backoff = Backoff(seed, limits.backoff_min_ms, limits.backoff_max_ms)
+        self._attempts = Window(limits.reconnect_window_ms)
+        self._drops = Window(limits.reconnect_window_ms)
+        self._address_free_at_ms = free_at_ms
+
+    # --- what happens -------------------------------------------------------------------------
+
+    def on_attempt(self, now_ms: int) -> None:
+        """A connection is being tried."""
+        self._attempts.add(now_ms)
+        if self.breaker == OPEN:
+            self.breaker = HALF_OPEN
+
+    def on_connected(self, now_ms: int) -> None:
+        """The connection stands; whether it brings data is another matter."""
+        self.is_connected = True
+        self.has_data = False
+        self.connected_ms = now_ms
+        self.late_ms = 0
+
+    def on_data(self, now_ms: int) -> None:
+        """A frame with market data came."""
+        if now_ms > self.data_ms:
+            self.data_ms = now_ms
+        if not self.has_data:
+            self.has_data = True
+            self.breaker = CLOSED
+        if self.failures and now_ms - self.connected_ms >= self.limits.backoff_max_ms:
+            # It has lasted longer than the longest wait: the trouble is over.
+            self.failures = 0
+            self._backoff.reset()
+
+    def on_quiet(self, now_ms: int) -> None:
+        """The venue says that there was nothing to send: the silence is no fault."""
+        self.data_ms = max(self.data_ms, now_ms)
+
+    def on_late(self, late_ms: int) -> None:
+        """What comes is so much older than it should be; 0 when it is not."""
+        self.late_ms = late_ms
+
+    def on_lost(self, now_ms: int) -> tuple[int, Wait]:
+        """A connection or an attempt failed; return when to try next, and the wait drawn."""
+        if self.is_connected:
+            self._drops.add(now_ms)
+        self.is_connected = False
+        self.failures += 1
+        self.reconnects += 1
+        wait = self._backoff.next()
+        if self.breaker == HALF_OPEN or self.failures >= FAILURES_TO_OPEN:
+            self.breaker = OPEN
+        # Sleeping through the rest of the time that an outage may last would turn a short one
+        # into a STOP, so at most half of it is waited away at once.
+        rest_ms = self.limits.outage_stop_ms - self.data_age_ms(now_ms)
+        wait_ms = min(wait.wait_ms, max(rest_ms // 2, self.limits.backoff_min_ms))
+        return max(now_ms + wait_ms, self.attempt_free_at_ms(now_ms)), wait
+
+    def on_successor_lost(self, now_ms: int) -> tuple[int, Wait]:
+        """A planned successor failed while the connection stands; return when to try again."""
+        wait = self._backoff.next()
+        return max(now_ms + wait.wait_ms, self.attempt_free_at_ms(now_ms)), wait
+
+    def on_replaced(self, now_ms: int) -> None:
+        """A planned successor took over without a break."""
+        self.reconnects += 1
+        self.connected_ms = now_ms
+
+    # --- how it is ----------------------------------------------------------------------------
+
+    def attempt_free_at_ms(self, now_ms: int) -> int:
+        """Return when the attempts of this line and of its address allow one more."""
+        own_ms = self._attempts.free_at_ms(now_ms, self.limits.reconnects_max)
+        return max(own_ms, self._address_free_at_ms(now_ms))
+
+    def drops(self, now_ms: int) -> int:
+        """Return how many connections that stood have fallen within the window."""
+        return self._drops.count(now_ms)
+
+    def is_silent(self, now_ms: int) -> bool:
+        """Return whether a standing connection brings nothing."""
+        since = max(self.data_ms, self.connected_ms)
+        return self.is_connected and now_ms - since >= self.limits.silence_ms
+
+    def data_age_ms(self, now_ms: int) -> int:
+        """Return the age of the last data of any symbol of the shard."""
+        return max(0, now_ms - self.data_ms) + self.late_ms

@@ -1,0 +1,259 @@
+"""Whether what should come does come: by the age of data, line by line and stream by stream.
+
+A line that is silent as a whole is given up, unless the venue's books say that nothing has
+happened. A single stream can be silent while its neighbours flow, which no socket shows:
+
+    depth    best quotes have moved on, but no update of the book has come for a while
+    quote    the top of the proved book differs from a best quote that does not change any more
+    trade    the venue's own klines count trades that never came
+
+Such a symbol's streams are asked for anew; when it is the rule on a connection, the connection is
+given up. Data that come later and later are as old as they are late.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Final
+
+from minibot.exchanges.base import DEPTH, QUOTE, TRADE, Candle
+from minibot.exchanges.base import Quote as BestQuote
+from minibot.market.connections import Connections
+from minibot.market.courier import Answer
+from minibot.market.feed import Feed
+from minibot.market.line import Line, LinkLimits
+from minibot.market.link import Link
+from minibot.market.notices import DATA_LATE, STREAM_SILENT
+from minibot.market.pace import MarketClock
+from minibot.market.requests import Requests
+from minibot.market.succession import Succession
+from minibot.market.symbol import SymbolFeed
+
+# However fast a simulated clock runs, a pause of this process is no silence of the venue.
+SILENCE_NS_MIN: Final = 1_000_000_000
+# So many books of a silent line are compared with the venue's: weight 5 each.
+SAMPLE_MAX: Final = 5
+LOOK_MS: Final = 1_000
+# A symbol may have no trade for minutes; after so long the venue's klines are asked, weight 2.
+TRADE_SILENCE_MS: Final = 60_000
+TRADE_CHECK_MS: Final = 5_000
+# A symbol's streams are asked for anew at most this often, and ever more seldom.
+RENEW_MS: Final = 60_000
+RENEW_MS_MAX: Final = 1_800_000
+# From three symbols on, when it is half of a connection, the connection is at fault.
+SYMBOLS_OF_A_LINE: Final = 3
+
+
+class Liveness:
+    """Looks at lines and streams; called by the loop when nothing waits to be taken.
+
+    Args:
+        limits: Of the profile.
+        feed: Its symbols say when each stream was last heard.
+        link: Told how late the data are.
+        connections: Asked to give up, or to ask anew.
+        requests: For questions to the venue.
+        clock: The run's.
+        machine_ns: Machine time.
+        check_rules: Asks for the rules of what is followed.
+    """
+
+    def __init__(
+        self,
+        limits: LinkLimits,
+        feed: Feed,
+        link: Link,
+        connections: Connections,
+        requests: Requests,
+        clock: MarketClock,
+        machine_ns: Callable[[], int],
+        check_rules: Callable[[], None],
+    ) -> None:
+        self._limits = limits
+        self._feed = feed
+        self._link = link
+        self._connections = connections
+        self._requests = requests
+        self._clock = clock
+        self._machine_ns = machine_ns
+        self._check_rules = check_rules
+        self._began_ns = machine_ns()
+        self._checking: set[int] = set()
+        self._checked_ns: dict[int, int] = {}
+        self._look_due = 0
+        self._trade_due = 0
+        self._quotes: dict[str, tuple[BestQuote | None, int]] = {}
+        self._trades_silent: set[str] = set()
+        self._is_asking = False
+        self._renewals: dict[str, tuple[int, int]] = {}
+        self._delays: dict[int, int] = {}
+        self.silent_streams = 0
+
+    def look(self, now_ms: int) -> None:
+        """Judge every line, and once a second every stream."""
+        for shard in list(self._connections.shards):
+            self._watch_line(shard, now_ms)
+        if now_ms >= self._look_due:
+            self._look_due = now_ms + LOOK_MS
+            for shard in list(self._connections.shards):
+                self._watch_lateness(shard, now_ms)
+                self._watch_streams(shard, now_ms)
+
+    def _second_ms(self) -> int:
+        """Return how much market time a second of machine time is: no silence is shorter."""
+        return int(1000 / self._clock.machine_s(1000))
+
+    def is_quiet(self, line: Line) -> bool:
+        """Return whether a line has been silent for long enough of machine time."""
+        return self._machine_ns() - max(line.frame_ns, self._began_ns) >= SILENCE_NS_MIN
+
+    # --- lines --------------------------------------------------------------------------------
+
+    def _watch_line(self, shard: Succession, now_ms: int) -> None:
+        line = shard.line
+        if shard.number in self._checking or not line.is_silent(now_ms):
+            return
+        checked_ns = self._checked_ns.get(shard.number, 0)
+        if not self.is_quiet(line) or self._machine_ns() - checked_ns < SILENCE_NS_MIN:
+            return
+        sample = self._sample(shard)
+        if not sample and self._is_halted(shard):
+            # Nothing of it trades, so silence is what there should be; its rules are looked at.
+            line.on_quiet(now_ms)
+            return
+        self._checking.add(shard.number)
+        self._requests.check_quiet(sample, partial(self._on_checked, shard))
+
+    def _sample(self, shard: Succession) -> list[str]:
+        """Return the symbols of a shard that were heard last, of those that trade."""
+        feeds = self._feed.symbols
+        trading = self._feed.rules.is_trading
+        known = [name for name in shard.groups if name in feeds and trading(name)]
+        return sorted(known, key=lambda name: -feeds[name].data_ms)[:SAMPLE_MAX]
+
+    def _is_halted(self, shard: Succession) -> bool:
+        """Return whether a shard has symbols, and none of them trades."""
+        rules = self._feed.rules
+        names = [name for name in shard.groups if name in self._feed.symbols]
+        return bool(names) and not any(rules.is_trading(name) for name in names)
+
+    def _on_checked(self, shard: Succession, is_quiet: bool) -> None:
+        """Give a silent connection up, unless the venue says that nothing has happened."""
+        self._checking.discard(shard.number)
+        self._checked_ns[shard.number] = self._machine_ns()
+        now_ms = self._clock.now_ms()
+        if is_quiet:
+            shard.line.on_quiet(now_ms)
+        elif shard.line.is_silent(now_ms):
+            shard.give_up(now_ms, f"no data for {shard.line.data_age_ms(now_ms)} ms")
+        # A symbol that is halted is silent too, and then its rules say so.
+        self._check_rules()
+
+    # --- lateness -----------------------------------------------------------------------------
+
+    def _watch_lateness(self, shard: Succession, now_ms: int) -> None:
+        """Take the data of a line as old as the best of its symbols is behind its usual delay."""
+        line = shard.line
+        delays = [
+            feed.seen_ms[TRADE] - feed.order.last_ts
+            for name in shard.groups
+            if (feed := self._feed.symbols.get(name)) is not None
+            and now_ms - feed.seen_ms.get(TRADE, 0) <= self._limits.tick_stale_ms
+            and feed.order.last_ts
+        ]
+        if not delays or not line.is_connected:
+            return
+        delay = min(delays)
+        # The exchange's clock is `skew_ms` ahead, so a trade that comes at once is `-skew_ms` old.
+        usual = self._delays.setdefault(shard.number, min(delay, -self._feed.skew_ms))
+        self._delays[shard.number] = min(usual, delay)
+        late_ms = delay - self._delays[shard.number]
+        is_late = late_ms > self._limits.tick_stale_ms
+        is_late = is_late and late_ms >= self._second_ms()
+        if is_late and not line.late_ms:
+            detail = f"trades come {late_ms} ms later than they did, as old as that they are taken"
+            self._feed.board.add(now_ms, DATA_LATE, detail)
+        line.on_late(late_ms if is_late else 0)
+        if is_late and late_ms >= self._limits.silence_ms and not shard.has_successor:
+            shard.give_up(now_ms, f"data come {late_ms} ms late")
+
+    # --- streams ------------------------------------------------------------------------------
+
+    def _watch_streams(self, shard: Succession, now_ms: int) -> None:
+        silent: dict[str, str] = {}
+        names = [name for name in shard.groups if name in self._feed.symbols]
+        for name in names:
+            stream = self._silent_stream(name, self._feed.symbols[name], now_ms)
+            if stream:
+                silent[name] = stream
+        if len(silent) >= SYMBOLS_OF_A_LINE and 2 * len(silent) >= len(names):
+            self.silent_streams += len(silent)
+            stream = next(iter(silent.values()))
+            shard.give_up(now_ms, f"{stream} streams of {len(silent)} symbols are silent")
+            return
+        for name, stream in silent.items():
+            if self._may_renew(name, now_ms):
+                self.silent_streams += 1
+                detail = f"{name}: no {stream} although there should be; asked for anew"
+                self._feed.board.add(now_ms, STREAM_SILENT, detail)
+                shard.renew([name], f"{stream} stream silent", now_ms)
+
+    def _silent_stream(self, name: str, feed: SymbolFeed, now_ms: int) -> str:
+        """Return which stream of a symbol is silent although the others say it should not be."""
+        connected_ms = feed.connected_ms
+        silence_ms = max(self._limits.silence_ms, self._second_ms())
+        quote = feed.ticks.quote
+        known = self._quotes.get(name)
+        if known is None or known[0] is not quote:
+            known = self._quotes[name] = (quote, now_ms)
+        if connected_ms is None or now_ms - connected_ms < silence_ms or quote is None:
+            return ""
+        if self._clock.machine_s(silence_ms) * 10**9 < SILENCE_NS_MIN:
+            silence_ms = int(
+                silence_ms * SILENCE_NS_MIN / (self._clock.machine_s(silence_ms) * 1e9)
+            )
+        depth_ms = feed.seen_ms.get(DEPTH)
+        if depth_ms is not None and known[1] - max(depth_ms, connected_ms) >= silence_ms:
+            return DEPTH
+        if name in self._trades_silent:
+            self._trades_silent.discard(name)
+            return TRADE
+        self._watch_trades(name, feed, now_ms)
+        book = feed.depth.keeper.book
+        touch = None if book is None else book.touch()
+        has_moved = touch is not None and touch != (
+            *(quote.bid, quote.bid_qty),
+            *(quote.ask, quote.ask_qty),
+        )
+        if not has_moved:
+            self._quotes[name] = (quote, now_ms)
+            return ""
+        return QUOTE if now_ms - known[1] >= silence_ms else ""
+
+    def _may_renew(self, name: str, now_ms: int) -> bool:
+        count, free_ms = self._renewals.get(name, (0, 0))
+        if now_ms < free_ms:
+            return False
+        wait_ms = min(RENEW_MS << min(count, 10), RENEW_MS_MAX)
+        self._renewals[name] = (count + 1, now_ms + wait_ms)
+        return True
+
+    # --- trades -------------------------------------------------------------------------------
+
+    def _watch_trades(self, name: str, feed: SymbolFeed, now_ms: int) -> None:
+        """Ask the venue's klines about a symbol that quotes but has not traded for long."""
+        heard_ms = max(feed.seen_ms.get(TRADE, 0), feed.connected_ms or now_ms)
+        if self._is_asking or now_ms < self._trade_due or now_ms - heard_ms < TRADE_SILENCE_MS:
+            return
+        if now_ms < self._renewals.get(name, (0, 0))[1]:
+            return
+        self._is_asking, self._trade_due = True, now_ms + TRADE_CHECK_MS
+        last_ts = max(feed.order.last_ts, heard_ms + self._feed.skew_ms)
+        self._requests.ask_trades(name, partial(self._on_klines, name, last_ts))
+
+    def _on_klines(self, name: str, last_ts: int, answer: Answer) -> None:
+        self._is_asking = False
+        candles: list[Candle] = answer.value or []
+        if any(candle.trades and candle.open_ts > last_ts for candle in candles):
+            self._trades_silent.add(name)

@@ -1,0 +1,158 @@
+"""What one connection carries, and the control messages that make it so.
+
+The first streams stand in the connection's address; the rest is asked for in batches. One message
+is under way at a time and the next waits for its answer and for its turn, so a storm of changes
+stays below what the venue lets a connection send (5 messages in a second, pongs counted). Pure:
+times come in as values, messages go out as text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Final, NamedTuple
+
+import orjson
+
+from minibot.market.sharding import Groups
+
+# Two in any second leave three for pongs and for what the network pushes together.
+MESSAGE_INTERVAL_MS: Final = 500
+# About 4 kB; the venue counts messages, not streams.
+BATCH_STREAMS_MAX: Final = 200
+# The venue answers in milliseconds; without an answer nobody knows what the connection carries.
+ANSWER_MS_MAX: Final = 10_000
+
+SUBSCRIBE: Final = "SUBSCRIBE"
+UNSUBSCRIBE: Final = "UNSUBSCRIBE"
+
+
+class Reply(NamedTuple):
+    """The venue's answer to a control message; `error` is empty when it was taken."""
+
+    id: int | None
+    error: str
+
+
+def reply_of(data: bytes) -> Reply | None:
+    """Return the answer that a frame is, None if it is none; errors come flat or nested."""
+    try:
+        body = orjson.loads(data)
+    except orjson.JSONDecodeError:
+        return None
+    if type(body) is not dict or "id" not in body or "stream" in body:
+        return None
+    identity = body["id"] if type(body["id"]) is int else None
+    error = body.get("error", body if "code" in body else None)
+    if type(error) is dict:
+        return Reply(identity, f"{error.get('code')}: {str(error.get('msg'))[:200]}")
+    return Reply(identity, "") if "result" in body else None
+
+
+class _Message(NamedTuple):
+    id: int
+    method: str
+    groups: tuple[str, ...]
+
+
+class Subscriptions:
+    """The groups of one connection.
+
+    Args:
+        groups: What the connection is to carry.
+        named: The groups of these that its address names.
+    """
+
+    def __init__(self, groups: Mapping[str, Sequence[str]], named: Iterable[str]) -> None:
+        self._wanted: Groups = {name: tuple(streams) for name, streams in groups.items()}
+        self._held: Groups = {name: self._wanted[name] for name in named}
+        self._again: dict[str, None] = {}
+        self._under_way: _Message | None = None
+        self._sent_ms = -MESSAGE_INTERVAL_MS
+        self._count = 0
+        self.errors = 0
+
+    @property
+    def held(self) -> tuple[str, ...]:
+        """Names of the groups that the venue sends on this connection."""
+        return tuple(self._held)
+
+    @property
+    def is_complete(self) -> bool:
+        """True when the connection carries what it should, and nothing else."""
+        return self._under_way is None and not self._again and self._held == self._wanted
+
+    # --- wishes -------------------------------------------------------------------------------
+
+    def want(self, groups: Mapping[str, Sequence[str]]) -> None:
+        """Carry these groups too."""
+        self._wanted.update({name: tuple(streams) for name, streams in groups.items()})
+
+    def drop(self, names: Iterable[str]) -> None:
+        """Carry these groups no longer."""
+        for name in names:
+            self._wanted.pop(name, None)
+            self._again.pop(name, None)
+
+    def renew(self, names: Iterable[str]) -> None:
+        """Ask for these groups anew: the venue sends nothing of them although it should."""
+        self._again.update(dict.fromkeys(name for name in names if name in self._held))
+
+    # --- messages -----------------------------------------------------------------------------
+
+    def due_ms(self) -> int | None:
+        """Return when the next message may go; None while none is to be sent."""
+        if self._under_way is not None or self.is_complete:
+            return None
+        return self._sent_ms + MESSAGE_INTERVAL_MS
+
+    def message(self, now_ms: int) -> str | None:
+        """Return the control message to send now, if there is one; it counts as sent."""
+        due_ms = self.due_ms()
+        if due_ms is None or now_ms < due_ms:
+            return None
+        leaving = [
+            name
+            for name, streams in self._held.items()
+            if name in self._again or self._wanted.get(name) != streams
+        ]
+        if leaving:
+            return self._send(UNSUBSCRIBE, leaving, self._held, now_ms)
+        coming = [name for name in self._wanted if name not in self._held]
+        return self._send(SUBSCRIBE, coming, self._wanted, now_ms)
+
+    def _send(self, method: str, names: Sequence[str], of: Groups, now_ms: int) -> str:
+        batch: list[str] = []
+        params: list[str] = []
+        for name in names:
+            if params and len(params) + len(of[name]) > BATCH_STREAMS_MAX:
+                break
+            batch.append(name)
+            params += of[name]
+        self._count += 1
+        self._sent_ms = now_ms
+        self._under_way = _Message(self._count, method, tuple(batch))
+        return orjson.dumps({"method": method, "params": params, "id": self._count}).decode()
+
+    def on_reply(self, reply: Reply) -> tuple[str, tuple[str, ...]]:
+        """Take an answer; return method and groups that it settled, ("", ()) for none.
+
+        A refused message settles nothing: what it asked for is asked for again.
+        """
+        message = self._under_way
+        if message is None or (reply.id is not None and reply.id != message.id):
+            return "", ()
+        self._under_way = None
+        if reply.error:
+            self.errors += 1
+            return "", ()
+        for name in message.groups:
+            self._again.pop(name, None)
+            if message.method == UNSUBSCRIBE:
+                self._held.pop(name, None)
+            elif name in self._wanted:
+                self._held[name] = self._wanted[name]
+        return message.method, message.groups
+
+    def is_overdue(self, now_ms: int) -> bool:
+        """Return whether an answer has been awaited for too long."""
+        return self._under_way is not None and now_ms - self._sent_ms >= ANSWER_MS_MAX

@@ -1,0 +1,315 @@
+"""The stream connection of one shard and its successor: opening, losing, replacing.
+
+One connection is active. A planned successor (the venue announces its end, or the day is nearly
+over) is opened beside it and takes over with its first frame, once it carries every stream; the old
+one still counts for a moment, so nothing is missed, and ids drop what comes twice. An unplanned
+loss waits for the backoff, and for the budget of attempts. Only the symbols of the shard notice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from minibot.market.feed import DATA, UNREADABLE, Feed
+from minibot.market.line import Line
+from minibot.market.notices import (
+    CONNECTED,
+    CONNECTION_LOST,
+    CONTROL_REFUSED,
+    RENEWAL,
+    SERVER_SHUTDOWN,
+)
+from minibot.market.reader import Reader
+from minibot.market.sharding import Groups
+from minibot.market.subscriptions import SUBSCRIBE, Reply, Subscriptions
+
+# A single broken frame is refused; a connection that brings nothing else is given up.
+UNREADABLE_MAX: Final = 5
+# Two connections of one venue run a few hundred ms apart at most.
+OVERLAP_MS: Final = 2000
+# What the venue refuses three times it will refuse again on this connection.
+REFUSALS_MAX: Final = 3
+# Connections that were opened together are renewed one after the other, each this much earlier.
+STAGGER_SHARE: Final = 200
+
+
+@dataclass(slots=True)
+class _Connection:
+    reader: Reader
+    carries: Subscriptions
+    is_open: bool = False
+    unreadable: int = 0
+    opened_ms: int = 0
+
+
+@dataclass(slots=True)
+class Succession:
+    """Keeps one shard connected.
+
+    Args:
+        number: Of the shard, from 0; says when its turn to be renewed is.
+        groups: What the shard carries.
+        connect: Starts a connection for these groups, after counting the attempt.
+    """
+
+    number: int
+    groups: Groups
+    line: Line
+    feed: Feed
+    connect: Callable[[Groups, int], tuple[Reader, Subscriptions]]
+    _active: _Connection | None = None
+    _standby: _Connection | None = None
+    _retiring: _Connection | None = None
+    _retire_ms: int = 0
+    _due_ms: int | None = None
+    _standby_due_ms: int | None = None
+    _ended: list[Reader] = field(default_factory=list)
+
+    # --- how it is ----------------------------------------------------------------------------
+
+    @property
+    def is_open(self) -> bool:
+        """True while the active connection stands."""
+        return self._active is not None and self._active.is_open
+
+    @property
+    def is_complete(self) -> bool:
+        """True while the active connection stands and carries every stream."""
+        active = self._active
+        return active is not None and active.is_open and active.carries.is_complete
+
+    @property
+    def has_successor(self) -> bool:
+        """True while one is planned, being opened, or has just taken over."""
+        waits = self._standby is not None or self._standby_due_ms is not None
+        return waits or self._retiring is not None
+
+    @property
+    def numbers(self) -> tuple[int, ...]:
+        """The numbers of the connections that count."""
+        return tuple(connection.reader.number for connection in self._connections())
+
+    @property
+    def due_ms(self) -> int | None:
+        """When the next attempt or end is due; None while none is waiting."""
+        retire_ms = None if self._retiring is None else self._retire_ms
+        dues = [d for d in (self._due_ms, self._standby_due_ms, retire_ms) if d is not None]
+        return min(dues, default=None)
+
+    def control_due_ms(self) -> int | None:
+        """When a control message may go next, in machine milliseconds; None for none."""
+        dues = [c.carries.due_ms() for c in self._connections() if c.is_open]
+        return min((due for due in dues if due is not None), default=None)
+
+    def _connections(self) -> list[_Connection]:
+        known = (self._active, self._standby, self._retiring)
+        return [connection for connection in known if connection is not None]
+
+    def _of(self, number: int) -> _Connection | None:
+        for connection in self._connections():
+            if connection.reader.number == number:
+                return connection
+        return None
+
+    # --- what it carries ----------------------------------------------------------------------
+
+    def want(self, groups: Groups) -> None:
+        """Carry these groups too."""
+        self.groups.update(groups)
+        for connection in self._connections():
+            connection.carries.want(groups)
+
+    def drop(self, names: Iterable[str]) -> None:
+        """Carry these groups no longer."""
+        names = list(names)
+        for name in names:
+            self.groups.pop(name, None)
+        for connection in self._connections():
+            connection.carries.drop(names)
+
+    def renew(self, names: Sequence[str], why: str, now_ms: int) -> None:
+        """Ask for these groups anew on the standing connection; what was missed is a gap."""
+        active = self._active
+        if active is not None and active.is_open:
+            active.carries.renew(names)
+            self.feed.on_disconnected(now_ms, why, names)
+
+    # --- opening ------------------------------------------------------------------------------
+
+    def plan(self, now_ms: int) -> None:
+        """Connect as soon as the budget of attempts allows it."""
+        self._due_ms = self.line.attempt_free_at_ms(now_ms)
+
+    def _new(self, now_ms: int) -> _Connection:
+        self.line.on_attempt(now_ms)
+        reader, carries = self.connect(self.groups, now_ms)
+        reader.start()
+        return _Connection(reader, carries)
+
+    def on_clock(self, now_ms: int, machine_ms: int, *, may_renew: bool) -> None:
+        """Make attempts that are due, send control messages, and plan a successor in time."""
+        if self._due_ms is not None and now_ms >= self._due_ms:
+            self._due_ms = self._when_free(now_ms)
+            if self._due_ms is None:
+                self._active = self._new(now_ms)
+        if self._standby_due_ms is not None and now_ms >= self._standby_due_ms:
+            self._standby_due_ms = self._when_free(now_ms)
+            if self._standby_due_ms is None:
+                self._standby = self._new(now_ms)
+        if self._retiring is not None and now_ms >= self._retire_ms:
+            self._end(self._retiring)
+            self._retiring = None
+        self._control(now_ms, machine_ms)
+        if may_renew:
+            self._watch_age(now_ms)
+
+    def _when_free(self, now_ms: int) -> int | None:
+        """Return when an attempt is allowed, None for now: other shards use the same budget."""
+        free_ms = self.line.attempt_free_at_ms(now_ms)
+        return None if free_ms <= now_ms else free_ms
+
+    def _control(self, now_ms: int, machine_ms: int) -> None:
+        for connection in self._connections():
+            if not connection.is_open:
+                continue
+            if connection.carries.is_overdue(machine_ms):
+                self.on_lost(connection.reader.number, "control message unanswered", now_ms)
+                continue
+            text = connection.carries.message(machine_ms)
+            if text is not None:
+                connection.reader.send(text)
+
+    def _watch_age(self, now_ms: int) -> None:
+        active = self._active
+        if active is None or not active.is_open or self.has_successor:
+            return
+        renew_ms = self.line.limits.renew_after_ms
+        if now_ms - active.opened_ms >= renew_ms - self.number % 100 * renew_ms // STAGGER_SHARE:
+            self._replace(now_ms, RENEWAL, "the connection is nearly a day old")
+
+    def _replace(self, now_ms: int, kind: str, why: str) -> None:
+        self.feed.board.add(now_ms, kind, f"{why}: a second connection takes over")
+        self._standby_due_ms = self.line.attempt_free_at_ms(now_ms)
+
+    # --- what readers say ---------------------------------------------------------------------
+
+    def on_opened(self, number: int, now_ms: int) -> None:
+        """A connection stands."""
+        connection = self._of(number)
+        if connection is None:
+            return
+        connection.is_open, connection.opened_ms = True, now_ms
+        if connection is self._active:
+            self._connected(connection, now_ms)
+            if self.line.failures:
+                detail = f"connection {number} after {self.line.failures} failures"
+                self.feed.board.add(now_ms, CONNECTED, detail)
+
+    def _connected(self, connection: _Connection, now_ms: int) -> None:
+        self.line.on_connected(now_ms)
+        self.feed.on_connected(now_ms, connection.carries.held)
+
+    def on_frame(self, number: int, kind: str, now_ms: int) -> None:
+        """Note what a frame of a connection was."""
+        connection = self._of(number)
+        if connection is None:
+            return
+        if kind == DATA:
+            self.line.on_data(now_ms)
+        if kind != UNREADABLE:
+            connection.unreadable = 0
+            if connection is self._standby and connection.carries.is_complete:
+                self._take_over(connection, now_ms)
+            return
+        connection.unreadable += 1
+        if connection.unreadable >= UNREADABLE_MAX:
+            self.on_lost(number, f"{UNREADABLE_MAX} unreadable frames in a row", now_ms)
+
+    def on_reply(self, number: int, reply: Reply, now_ms: int) -> None:
+        """Take the venue's answer to a control message."""
+        connection = self._of(number)
+        if connection is None:
+            return
+        method, names = connection.carries.on_reply(reply)
+        if reply.error:
+            detail = f"connection {number}: {reply.error}"
+            self.feed.board.add(now_ms, CONTROL_REFUSED, detail)
+            if connection.carries.errors >= REFUSALS_MAX:
+                self.on_lost(number, f"control refused: {reply.error}", now_ms)
+        elif method == SUBSCRIBE and connection is self._active:
+            self.feed.on_connected(now_ms, names)
+
+    def on_shutdown(self, number: int, now_ms: int) -> None:
+        """The venue says that it will close this connection."""
+        active = self._active
+        if active is not None and active.reader.number == number and not self.has_successor:
+            self._replace(now_ms, SERVER_SHUTDOWN, "the exchange announced a shutdown")
+
+    def on_lost(self, number: int, why: str, now_ms: int) -> None:
+        """A connection is gone, or was given up."""
+        connection = self._of(number)
+        if connection is None:
+            return
+        self._end(connection)
+        if connection is self._retiring:
+            self._retiring = None
+            return
+        if connection is self._standby:
+            self._standby = None
+            self._standby_due_ms, wait = self.line.on_successor_lost(now_ms)
+            detail = f"successor: {why}; next attempt after {wait.wait_ms} ms"
+            self.feed.board.add(now_ms, CONNECTION_LOST, detail)
+            return
+        self._active = None
+        self._on_active_lost(number, why, now_ms)
+
+    def _on_active_lost(self, number: int, why: str, now_ms: int) -> None:
+        was_connected = self.line.is_connected
+        due_ms, wait = self.line.on_lost(now_ms)
+        if was_connected:
+            self.feed.on_disconnected(now_ms, why, tuple(self.groups))
+        detail = (
+            f"connection {number}: {why}; attempt {wait.attempt} after {due_ms - now_ms} ms "
+            f"(drawn {wait.wait_ms} of {wait.ceiling_ms} ms), breaker {self.line.breaker}"
+        )
+        self.feed.board.add(now_ms, CONNECTION_LOST, detail)
+        standby, self._standby, self._standby_due_ms = self._standby, None, None
+        if standby is None:
+            self._due_ms = due_ms
+            return
+        # The successor is there already, or nearly; what was missed shows in the ids.
+        self._active = standby
+        if standby.is_open:
+            self._connected(standby, now_ms)
+
+    def give_up(self, now_ms: int, why: str) -> None:
+        """Give up the active connection because it brings nothing, or nothing of use."""
+        if self._active is not None:
+            self.on_lost(self._active.reader.number, why, now_ms)
+
+    def _take_over(self, standby: _Connection, now_ms: int) -> None:
+        self._retiring, self._retire_ms = self._active, now_ms + OVERLAP_MS
+        self._active, self._standby = standby, None
+        self._due_ms = None
+        self.line.on_replaced(now_ms)
+
+    # --- ends ---------------------------------------------------------------------------------
+
+    def _end(self, connection: _Connection) -> None:
+        connection.reader.abort()
+        self._ended.append(connection.reader)
+        self._ended = self._ended[-8:]
+
+    def abort(self) -> None:
+        """End all connections; their threads end by themselves."""
+        for connection in self._connections():
+            self._end(connection)
+        self._active = self._standby = self._retiring = None
+        self._due_ms = self._standby_due_ms = None
+
+    def join(self, timeout_s: float) -> None:
+        """Wait for the threads of connections that have ended."""
+        for reader in self._ended:
+            reader.join(timeout_s)
