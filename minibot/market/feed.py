@@ -213,6 +213,10 @@ class Feed:
             self.rules.forget(symbol)
         self._no_depth_told.discard(symbol)
 
+    def write(self, payload: Payload, now_ms: int) -> None:
+        """Write one event of what is not a matter of frames."""
+        self._emit([payload], now_ms)
+
     # --- answers ------------------------------------------------------------------------------
 
     def on_instruments(self, instruments: Iterable[Instrument], now_ms: int) -> None:
@@ -251,6 +255,8 @@ class Feed:
 
     def on_candles(self, wanted: HoleWanted, candles: list[Candle] | None, now_ms: int) -> None:
         """Take the klines of a hole; None when they could not be had."""
+        if wanted.symbol not in self.symbols:
+            return  # It was unfollowed meanwhile.
         feed = self.symbols[wanted.symbol]
         self._emit(feed.fill(wanted.interval, wanted.hole, candles, now_ms), now_ms)
 

@@ -67,9 +67,14 @@ class RulesBook:
         """Forget a symbol that is followed no longer; what was told of filters stays told."""
         self._instruments.pop(symbol, None)
 
-    def is_known(self, symbol: str) -> bool:
-        """Return whether a symbol's rules have been taken."""
-        return symbol in self._instruments
+    def of(self, symbol: str) -> Instrument | None:
+        """Return the rules of a symbol as they were last taken, None before the first."""
+        return self._instruments.get(symbol)
+
+    def is_gone(self, symbol: str) -> bool:
+        """Return whether the venue lists a symbol no longer."""
+        instrument = self._instruments.get(symbol)
+        return instrument is not None and instrument.status == DELISTED
 
     def is_trading(self, symbol: str) -> bool:
         """Return whether a symbol is open for trading, as far as its rules were last read."""

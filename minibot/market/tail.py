@@ -24,12 +24,14 @@ class Tail:
     """Where the queue ends.
 
     `last_ts` is the time of its last line, 0 for an empty queue; `trade_ids` the last trade id by
-    symbol; `bar_ends` by (symbol, interval) the exchange time up to which bars stand.
+    symbol; `bar_ends` by (symbol, interval) the exchange time up to which bars stand; `followed`
+    the symbols of the last beat.
     """
 
     last_ts: int = 0
     trade_ids: dict[str, int] = field(default_factory=dict)
     bar_ends: dict[tuple[str, str], int] = field(default_factory=dict)
+    followed: tuple[str, ...] = ()
 
 
 def read_tail(folder: Path) -> Tail:
@@ -58,6 +60,8 @@ def _note(tail: Tail, json: bytes) -> None:
     payload = event["payload"]
     if event["type"] == "market_tick" and "trade_id" in payload:
         tail.trade_ids[payload["symbol"]] = payload["trade_id"]
+    elif event["type"] == "beat":
+        tail.followed = tuple(payload["data_age_ms"])
     elif event["type"] == "bar":
         interval = payload["interval"]
         end = payload["open_ts"] + INTERVAL_MS[interval]

@@ -211,8 +211,10 @@ def _source_violations(raw: JsonObject, origin: Mapping[str, str]) -> Iterator[s
         return
     source = raw["embedded"]["source"]
     kind, _, rest = source.partition(":")
-    if kind == "generator" and not (rest.isascii() and rest.isdigit() and len(rest) <= 18):
-        words = "allowed: generator:SEED with a whole number as seed"
+    seed, _, names = rest.partition(":")
+    is_seed = seed.isascii() and seed.isdigit() and len(seed) <= 18
+    if kind == "generator" and not (is_seed and (names or ":" not in rest)):
+        words = "allowed: generator:SEED with a whole number as seed, or generator:SEED:SYMBOL,..."
         yield told(["embedded", "source"], source, words, origin)
     for key in ("source", "history"):
         text = raw["embedded"][key] or ""

@@ -39,6 +39,7 @@ from minibot.exchanges.binance.deadline import Deadline, DeadlineAdapter
 from minibot.exchanges.binance.filters import parse_instruments, weight_limit
 from minibot.exchanges.binance.limits import (
     BAN_MS_MIN,
+    DAY_TICKERS,
     DEPTH,
     EXCHANGE_INFO,
     KLINES,
@@ -47,11 +48,13 @@ from minibot.exchanges.binance.limits import (
     PING,
     TIME,
 )
+from minibot.exchanges.binance.listings import Listings, parse_day_volumes, parse_listings
 from minibot.exchanges.binance.messages import parse_candles, parse_snapshot
 from minibot.kernel.errors import RunStop
 
 # exchangeInfo of all symbols is the largest answer there is, about 20 MB; ours name their symbols.
 ANSWER_BYTES_MAX: Final = 8 * 1024 * 1024
+WHOLE_ANSWER_BYTES_MAX: Final = 32 * 1024 * 1024
 CHUNK_BYTES: Final = 64 * 1024
 HEADERS: Final = {"Accept": "application/json", "Accept-Encoding": "identity"}
 WEIGHT_HEADERS: Final = ("x-mbx-used-weight-1m", "x-mbx-used-weight")
@@ -135,6 +138,17 @@ class BinanceRest:
         self.weight_limit = weight_limit(body)
         return self._parsed(EXCHANGE_INFO, lambda: parse_instruments(body, symbols), REFUSED)
 
+    def listings(self) -> Listings:
+        """Return everything that the venue lists; about 8 MB without the sets of permissions."""
+        body = self.get(EXCHANGE_INFO, {"showPermissionSets": "false"})
+        self.weight_limit = weight_limit(body)
+        return self._parsed(EXCHANGE_INFO, lambda: parse_listings(body))
+
+    def day_volumes(self) -> dict[str, str]:
+        """Return the quote volume of 24 hours of every symbol."""
+        body = self.get(DAY_TICKERS, {"type": "MINI"})
+        return self._parsed(DAY_TICKERS, lambda: parse_day_volumes(body))
+
     def candles(
         self, symbol: str, interval: str, *, start: int | None, end: int, limit: int
     ) -> list[Candle]:
@@ -201,11 +215,13 @@ class BinanceRest:
             stream=True,
         ) as response:
             content = bytearray()
+            is_whole = path == EXCHANGE_INFO and "symbols" not in params
+            bytes_max = WHOLE_ANSWER_BYTES_MAX if is_whole else ANSWER_BYTES_MAX
             # The raw body: `iter_content` would inflate what we asked not to be compressed.
             for chunk in response.raw.stream(CHUNK_BYTES, decode_content=False):
                 content += chunk
-                if len(content) > ANSWER_BYTES_MAX:
-                    raise ValueError(f"answer of more than {ANSWER_BYTES_MAX} bytes")
+                if len(content) > bytes_max:
+                    raise ValueError(f"answer of more than {bytes_max} bytes")
             self._session.cookies.clear()
             return response.status_code, response.headers, bytes(content)
 

@@ -1,0 +1,101 @@
+"""What the venue lists, and what traded in a day: the answers that a universe is resolved from.
+
+Of exchangeInfo only what a choice needs is read here; the rules of a chosen symbol come from the
+same entry through `filters.parse_instrument`. A name that no event may carry (testnets list some
+on purpose) is counted and left out. Source: rest-api.md, exchangeInfo and ticker/24hr.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from minibot.events.model import Instrument
+from minibot.exchanges.base import FrameInvalid
+from minibot.exchanges.binance.filters import is_spot, parse_instrument
+from minibot.exchanges.units import not_negative
+
+_SYMBOL: Final = re.compile(r"[A-Z0-9]{2,20}")
+_ASSET: Final = re.compile(r"[A-Z0-9]{1,15}")
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """One symbol as the venue lists it; `instrument` is None where its rules cannot be used."""
+
+    symbol: str
+    base_asset: str
+    quote_asset: str
+    status: str
+    is_spot: bool
+    instrument: Instrument | None
+
+
+@dataclass(frozen=True, slots=True)
+class Listings:
+    """One whole exchangeInfo; `unreadable` counts entries whose names no event may carry."""
+
+    by_symbol: Mapping[str, Listing]
+    unreadable: int
+
+
+def parse_listings(body: Any) -> Listings:
+    """Return everything that an exchangeInfo answer lists.
+
+    Raises:
+        FrameInvalid: The answer is no exchangeInfo at all.
+    """
+    infos = body.get("symbols") if isinstance(body, dict) else None
+    if not isinstance(infos, list):
+        raise FrameInvalid("exchangeInfo: no list of symbols")
+    found: dict[str, Listing] = {}
+    unreadable = 0
+    for info in infos:
+        listing = _listing(info)
+        if listing is None:
+            unreadable += 1
+        else:
+            found[listing.symbol] = listing
+    return Listings(found, unreadable)
+
+
+def _listing(info: Any) -> Listing | None:
+    if not isinstance(info, dict):
+        return None
+    symbol, base, quote = (info.get(key) for key in ("symbol", "baseAsset", "quoteAsset"))
+    if not (_matches(_SYMBOL, symbol) and _matches(_ASSET, base) and _matches(_ASSET, quote)):
+        return None
+    try:
+        spot = is_spot(info)
+        instrument = parse_instrument(info) if spot else None
+    except (FrameInvalid, TypeError):
+        spot, instrument = info.get("isSpotTradingAllowed") is not False, None
+    return Listing(str(symbol), str(base), str(quote), str(info.get("status")), spot, instrument)
+
+
+def _matches(pattern: re.Pattern[str], text: Any) -> bool:
+    return isinstance(text, str) and pattern.fullmatch(text) is not None
+
+
+def parse_day_volumes(body: Any) -> dict[str, str]:
+    """Return the quote volume of 24 hours by symbol, as the venue wrote it.
+
+    A row that cannot be read is left out: its symbol has no volume then, and is not chosen.
+
+    Raises:
+        FrameInvalid: The answer is no list of tickers.
+    """
+    if not isinstance(body, list):
+        raise FrameInvalid("ticker/24hr: no list")
+    volumes: dict[str, str] = {}
+    for row in body:
+        if not isinstance(row, dict) or not _matches(_SYMBOL, row.get("symbol")):
+            continue
+        try:
+            not_negative(row["quoteVolume"])
+        except (KeyError, TypeError, ValueError):
+            continue
+        volumes[row["symbol"]] = row["quoteVolume"]
+    return volumes

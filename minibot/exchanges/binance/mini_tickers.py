@@ -1,0 +1,49 @@
+"""The last prices of the whole market: frames of `!miniTicker@arr`, wrapped or raw.
+
+Source: web-socket-streams.md, All Market Mini Tickers Stream. Only symbols that changed are in it.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final, NamedTuple
+
+import orjson
+
+from minibot.exchanges.base import FrameInvalid
+from minibot.exchanges.units import not_negative
+
+MINI_TICKERS: Final = "!miniTicker@arr"
+
+
+class MiniTicker(NamedTuple):
+    """The last price of a symbol, about once a second where it changed; units of 10**-8."""
+
+    symbol: str
+    close: str
+    close_units: int
+
+
+def parse_mini_tickers(data: bytes) -> list[MiniTicker]:
+    """Return the mini tickers of one frame.
+
+    Raises:
+        FrameInvalid: Not JSON, no array, or an element that is no mini ticker.
+    """
+    try:
+        root = orjson.loads(data)
+    except orjson.JSONDecodeError as error:
+        raise FrameInvalid(f"not JSON: {error}", is_readable=False) from error
+    rows = root.get("data") if type(root) is dict else root
+    if type(rows) is not list:
+        raise FrameInvalid("expected an array of mini tickers")
+    try:
+        return [_mini_ticker(row) for row in rows]
+    except (KeyError, TypeError, ValueError) as error:
+        raise FrameInvalid(f"mini ticker: {error}") from error
+
+
+def _mini_ticker(row: Any) -> MiniTicker:
+    symbol, close = row["s"], row["c"]
+    if type(symbol) is not str or row["e"] != "24hrMiniTicker":
+        raise TypeError("expected 24hrMiniTicker of a symbol")
+    return MiniTicker(symbol, close, not_negative(close))

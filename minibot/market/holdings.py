@@ -1,0 +1,59 @@
+"""Which symbols a position is held in, read from the queues: those streams are never given up.
+
+The market role looks at `control` and `fills`, it takes nothing from them: no cursor, no ack, and
+no line of its own depends on an order, but for how long a symbol is followed.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import Final
+
+from minibot.events.model import BUY
+from minibot.events.money import parse_amount
+from minibot.kernel import canonical
+from minibot.kernel.journal import JournalReader
+from minibot.kernel.queue import open_reader
+
+LINES_AT_ONCE: Final = 1024
+
+
+class Holdings:
+    """Quantities by symbol, from the opening of the run and its fills so far."""
+
+    def __init__(self, queues: Path) -> None:
+        """Read from the beginning of both queues, also after a restart."""
+        self._queues = queues
+        self._readers: dict[str, JournalReader] = {}
+        self._qty: Counter[str] = Counter()
+
+    def symbols(self) -> frozenset[str]:
+        """Return the symbols that something is held of now.
+
+        Raises:
+            IntegrityError: One of the queues is damaged.
+        """
+        for name in ("control", "fills"):
+            reader = self._readers.get(name)
+            if reader is None:
+                reader = self._readers[name] = open_reader(self._queues, name)
+            while lines := reader.read(LINES_AT_ONCE):
+                for line in lines:
+                    self._note(line.json)
+        return frozenset(symbol for symbol, qty in self._qty.items() if qty > 0)
+
+    def _note(self, json: bytes) -> None:
+        event = canonical.decode(json)
+        payload = event["payload"]
+        if event["type"] == "run_opening":
+            for lot in payload["lots"]:
+                self._qty[lot["symbol"]] += parse_amount(lot["qty"])
+        elif event["type"] == "fill":
+            sign = 1 if payload["side"] == BUY else -1
+            self._qty[payload["symbol"]] += sign * parse_amount(payload["qty"])
+
+    def close(self) -> None:
+        """Close the readers."""
+        for reader in self._readers.values():
+            reader.close()

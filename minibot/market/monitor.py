@@ -1,0 +1,74 @@
+"""The last price of every symbol, from mini tickers: a second witness of the market.
+
+What is followed in full is compared with it: a stream that stands open and repeats an old market,
+or none, is told although its socket is fine. Pure; times are market milliseconds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Final
+
+from minibot.exchanges.binance.mini_tickers import MiniTicker
+from minibot.market.notices import PRICE_DISAGREES, NoticeBoard
+
+# Tickers are a second old and a trade may move more than a spread; a whole per cent for ten
+# seconds is neither.
+DISAGREEMENT_BPS: Final = 100
+DISAGREEMENT_MS: Final = 10_000
+# The array holds only what has changed within its second.
+HEARD_MS: Final = 60_000
+
+
+class PriceMonitor:
+    """Last prices by symbol, and since when they disagree with what is followed."""
+
+    def __init__(self, board: NoticeBoard) -> None:
+        """Start without any price; disagreements are told on the board."""
+        self._board = board
+        self._heard: dict[str, tuple[int, int]] = {}
+        self._since: dict[str, int] = {}
+        self._told: set[str] = set()
+        self.disagreements = 0
+
+    def take(self, tickers: Iterable[MiniTicker], prices: Mapping[str, int], now_ms: int) -> None:
+        """Take the tickers of one frame; `prices` are the last accepted ones of what is followed.
+
+        Prices are hundred-millionths; 0 is none yet.
+        """
+        for ticker in tickers:
+            self._heard[ticker.symbol] = (ticker.close_units, now_ms)
+            price = prices.get(ticker.symbol, 0)
+            if price:
+                self._compare(ticker, price, now_ms)
+
+    def _compare(self, ticker: MiniTicker, price: int, now_ms: int) -> None:
+        symbol = ticker.symbol
+        distance = abs(ticker.close_units - price) * 10_000
+        if distance <= DISAGREEMENT_BPS * price:
+            self._since.pop(symbol, None)
+            self._told.discard(symbol)
+            return
+        since = self._since.setdefault(symbol, now_ms)
+        if now_ms - since < DISAGREEMENT_MS or symbol in self._told:
+            return
+        self._told.add(symbol)
+        self.disagreements += 1
+        detail = (
+            f"{symbol}: its streams are more than {DISAGREEMENT_BPS} bps off the mini ticker's "
+            f"{ticker.close} for {now_ms - since} ms"
+        )
+        self._board.add(now_ms, PRICE_DISAGREES, detail)
+
+    def price(self, symbol: str) -> int | None:
+        """Return the last price heard of a symbol in hundred-millionths, None without any."""
+        heard = self._heard.get(symbol)
+        return None if heard is None else heard[0]
+
+    def heard(self, symbols: Iterable[str], now_ms: int) -> int:
+        """Return of how many of the symbols something came within the last minute."""
+        return sum(
+            1
+            for symbol in symbols
+            if (heard := self._heard.get(symbol)) is not None and now_ms - heard[1] <= HEARD_MS
+        )
