@@ -270,11 +270,11 @@ def _split_at(items: Iterator[Item], ts: int) -> Iterator[Item]:
     for item in items:
         if isinstance(item, Stretch):
             table, first, last = item
-            place = bisect_left(table.ts, ts, first, last)
-            if first < place < last:
+            if table.ts[first] < ts <= table.ts[last - 1]:
+                place = bisect_left(table.ts, ts, first, last)
                 yield Stretch(table, first, place)
-                first = place
-            yield Stretch(table, first, last)
+                item = Stretch(table, place, last)
+            yield item
         else:
             yield item
 

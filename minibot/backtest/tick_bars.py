@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from itertools import accumulate
 from math import gcd
 from operator import mul
-from typing import Final, NamedTuple
+from typing import Final
 
 import numpy as np
 
@@ -27,45 +27,82 @@ from minibot.market.symbol import FeedConfig
 NEVER: Final = 1 << 62
 
 
-class TradeRun(NamedTuple):
-    """Trades in a row of one bar; amounts in hundred-millionths, `quote` in units of 10**-16."""
+class Trades:
+    """The trades among ticks in columns; amounts in hundred-millionths, oldest first.
 
-    exchange_ts: int
-    trades: int
-    opened: int
-    high: int
-    low: int
-    close: int
-    qty: int
-    quote: int
-    taker_buy: int
+    Attributes:
+        rows: In which row of the table each stands.
+        times: The exchange's times, Unix ms.
+        volume, quote, taken: Sums of all before a trade: base, quote in units of 10**-16, and base
+            that takers bought. Those of products go beyond 64 bits.
+    """
+
+    def __init__(self, table: TickTable) -> None:
+        """Sum up."""
+        columns = table.columns
+        self.rows: Array = np.flatnonzero(columns["flags"] & IS_TRADE)
+        qty, price = columns["qty"][self.rows], columns["price"][self.rows]
+        is_sell = (columns["flags"][self.rows] & IS_TAKER_SELL) != 0
+        self.times: Array = columns["exchange_ts"][self.rows]
+        self.prices: list[int] = price.tolist()
+        qtys = qty.tolist()
+        self.volume = [0, *accumulate(qtys)]
+        self.quote = [0, *accumulate(map(mul, qtys, self.prices))]
+        self.taken = [0, *accumulate(np.where(is_sell, 0, qty).tolist())]
 
 
 class RunBuilder(BarBuilder):
-    """The market role's builder of bars, which takes trades of one bar in one go too."""
+    """The market role's builder of bars over trades in columns: a bar's are merged as it closes."""
 
-    def on_run(self, run: TradeRun, recv_mono_ns: int) -> list[Bar]:
-        """Take trades in a row as `on_trade` takes each; return the bars that the first closes."""
-        start = align(run.exchange_ts, self.interval_ms)
-        if start < (self._floor_ts if self.open_ts is None else self.open_ts):
-            self.late += run.trades
+    def __init__(self, symbol: str, interval: str, grace_ms: int, trades: Trades) -> None:
+        """Start before the first trade."""
+        super().__init__(symbol, interval, grace_ms)
+        self._all = trades
+        self._from = self._to = 0  # Trades of the open bar that are not merged yet.
+
+    def on_run(self, first: int, last: int, exchange_ts: int, recv_mono_ns: int) -> list[Bar]:
+        """Take trades `first` to `last` (excluded), all of one bar, as `on_trade` takes each."""
+        start, open_ts = align(exchange_ts, self.interval_ms), self.open_ts
+        if start == open_ts:
+            self._to = last
+            return []
+        self._settle()
+        self._from = self._to = last
+        if start < (self._floor_ts if open_ts is None else open_ts):
+            self.late += last - first
             return []
         closed = self._roll_to(start, recv_mono_ns)
-        if not self._trades:
-            self._open = to_text(run.opened)
-            self._high_units, self._low_units = run.high, run.low
-            self._high, self._low = to_text(run.high), to_text(run.low)
-        else:
-            if run.high > self._high_units:
-                self._high, self._high_units = to_text(run.high), run.high
-            if run.low < self._low_units:
-                self._low, self._low_units = to_text(run.low), run.low
-        self._close = to_text(run.close)
-        self._trades += run.trades
-        self._volume += run.qty
-        self._quote_volume += run.quote
-        self._taker_buy += run.taker_buy
+        self._from = first
         return closed
+
+    def on_clock(self, exchange_ts: int) -> list[Bar]:
+        """Return the bars that the exchange's clock closes, oldest first."""
+        if self.open_ts is None or exchange_ts < self.open_ts + self.interval_ms + self.grace_ms:
+            return []
+        self._settle()
+        return super().on_clock(exchange_ts)
+
+    def _settle(self) -> None:
+        """Merge the trades that wait."""
+        first, last, trades = self._from, self._to, self._all
+        self._from = last
+        if first == last:
+            return
+        prices = trades.prices[first:last]
+        high, low = max(prices), min(prices)
+        if not self._trades:
+            self._open = to_text(prices[0])
+            self._high_units, self._high = high, to_text(high)
+            self._low_units, self._low = low, to_text(low)
+        if high > self._high_units:
+            self._high_units, self._high = high, to_text(high)
+        if low < self._low_units:
+            self._low_units, self._low = low, to_text(low)
+        self._close = to_text(prices[-1])
+        self._trades += last - first
+        self._volume += trades.volume[last] - trades.volume[first]
+        self._quote_volume += trades.quote[last] - trades.quote[first]
+        self._taker_buy += trades.taken[last] - trades.taken[first]
 
 
 def with_bars(table: TickTable, settings: FeedConfig, origin: int, skew_ms: int) -> Iterator[Item]:
@@ -77,13 +114,13 @@ def with_bars(table: TickTable, settings: FeedConfig, origin: int, skew_ms: int)
         origin: When the market begins, Unix ms.
         skew_ms: How far the exchange's clock is ahead.
     """
-    symbol, ts = table.symbol, table.ts
-    builders = [RunBuilder(symbol, name, settings.grace_ms) for name in settings.intervals]
-    runs = _Runs(table, settings, origin, skew_ms, [each.interval_ms for each in builders])
+    symbol, ts, trades = table.symbol, table.ts, Trades(table)
+    builders = [RunBuilder(symbol, name, settings.grace_ms, trades) for name in settings.intervals]
+    lengths = [each.interval_ms for each in builders]
     step_ms = settings.beat_interval_ms
     beat, last, closes = origin + step_ms, origin, NEVER
     given = 0
-    for row, run in runs.each():
+    for row, first, end in _pieces(table, trades, settings, origin, skew_ms, lengths):
         at = ts[row]
         found: list[Item] = []
         while (due := min(beat, closes)) <= at:
@@ -94,9 +131,11 @@ def with_bars(table: TickTable, settings: FeedConfig, origin: int, skew_ms: int)
                 found.append(Root(Beat((due - origin) // step_ms, {symbol: due - last}), due))
                 beat += step_ms
             closes = _next_close(builders) - skew_ms
-        if run is not None:
+        if end > first:
+            exchange_ts = int(trades.times[first])
             for builder in builders:
-                found += [Root(bar, at) for bar in builder.on_run(run, at * NS_PER_MS)]
+                bars = builder.on_run(first, end, exchange_ts, at * NS_PER_MS)
+                found += [Root(bar, at) for bar in bars]
             closes = _next_close(builders) - skew_ms
         if found:
             if row > given:
@@ -112,83 +151,42 @@ def _next_close(builders: Sequence[BarBuilder]) -> int:
     return min((builder.next_close_ts() or NEVER for builder in builders), default=NEVER)
 
 
-class _Runs:
-    """A table cut wherever a bar may close or a beat may come: each piece has trades of one bar."""
+def _pieces(
+    table: TickTable,
+    trades: Trades,
+    settings: FeedConfig,
+    origin: int,
+    skew_ms: int,
+    lengths: Sequence[int],
+) -> Iterator[tuple[int, int, int]]:
+    """Return a table cut wherever a bar may close or a beat may come: all trades are of one bar.
 
-    def __init__(
-        self,
-        table: TickTable,
-        settings: FeedConfig,
-        origin: int,
-        skew_ms: int,
-        lengths: Sequence[int],
-    ) -> None:
-        columns = table.columns
-        ts, flags = columns["ts"], columns["flags"]
-        self._columns = columns
-        self._trade_rows: Array = np.flatnonzero(flags & IS_TRADE)
-        cuts = [np.zeros(1, dtype=np.int64)]
-        cuts.append(_rows_at(ts, origin + settings.beat_interval_ms, settings.beat_interval_ms))
-        if lengths:
-            times = columns["exchange_ts"][self._trade_rows]
-            # Every bar begins at a multiple of this; weeks begin on Mondays.
-            bars = times // gcd(*lengths, DAY_MS)
-            cuts.append(self._trade_rows[1:][bars[1:] != bars[:-1]])
-            for length in set(lengths):
-                ahead = settings.grace_ms - skew_ms
-                start = align(min(int(ts[0]), origin), length) + ahead % length
-                cuts.append(_rows_at(ts, start, length))
-                # A trade told so late that the clock closes its bar with the very next row.
-                is_late = times // length * length + length + ahead <= ts[self._trade_rows]
-                cuts.append(self._trade_rows[is_late] + 1)
-        found: Array = _distinct(np.concatenate(cuts))
-        self._cuts: Array = found[found < len(ts)]
-
-    def each(self) -> Iterator[tuple[int, TradeRun | None]]:
-        """Yield the first row of each piece, which is a trade if any of its rows is, and these."""
-        trades = self._trade_rows
-        cuts: Array = _distinct(np.concatenate((self._cuts, self._heads())))
-        ends = np.append(cuts[1:], len(self._columns["ts"]))
-        lows: Array = np.searchsorted(trades, cuts)
-        highs: Array = np.searchsorted(trades, ends)
-        has = highs > lows
-        price = self._columns["price"][trades]
-        tops, bottoms = _extremes(price, lows[has])
-        qtys = self._columns["qty"][trades].tolist()
-        sells = (self._columns["flags"][trades] & IS_TAKER_SELL) != 0
-        bought = np.where(sells, 0, self._columns["qty"][trades]).tolist()
-        prices = price.tolist()
-        times = self._columns["exchange_ts"][trades]
-        # Sums from the beginning; those of products go beyond 64 bits.
-        volume = [0, *accumulate(qtys)]
-        quote = [0, *accumulate(map(mul, qtys, prices))]
-        taken = [0, *accumulate(bought)]
-        place = 0
-        pieces = zip(cuts.tolist(), lows.tolist(), highs.tolist(), strict=True)
-        for row, low, high in pieces:
-            if high == low:
-                yield row, None
-                continue
-            yield (
-                row,
-                TradeRun(
-                    int(times[low]),
-                    high - low,
-                    prices[low],
-                    tops[place],
-                    bottoms[place],
-                    prices[high - 1],
-                    volume[high] - volume[low],
-                    quote[high] - quote[low],
-                    taken[high] - taken[low],
-                ),
-            )
-            place += 1
-
-    def _heads(self) -> Array:
-        """Return the first trade behind each cut: bars that it closes stand right before it."""
-        places: Array = np.searchsorted(self._trade_rows, self._cuts)
-        return self._trade_rows[places[places < len(self._trade_rows)]]
+    Returns:
+        First row, first trade and the one behind the last; the row is a trade if any of it is.
+    """
+    columns = table.columns
+    ts, rows, times = columns["ts"], trades.rows, trades.times
+    cuts = [np.zeros(1, dtype=np.int64)]
+    cuts.append(_rows_at(ts, origin + settings.beat_interval_ms, settings.beat_interval_ms))
+    if lengths:
+        # Every bar begins at a multiple of this; weeks begin on Mondays.
+        bars = times // gcd(*lengths, DAY_MS)
+        cuts.append(rows[1:][bars[1:] != bars[:-1]])
+        for length in set(lengths):
+            ahead = settings.grace_ms - skew_ms
+            start = align(min(int(ts[0]), origin), length) + ahead % length
+            cuts.append(_rows_at(ts, start, length))
+            # A trade told so late that the clock closes its bar with the very next row.
+            is_late = times // length * length + length + ahead <= ts[rows]
+            cuts.append(rows[is_late] + 1)
+    found: Array = _distinct(np.concatenate(cuts))
+    found = found[found < len(ts)]
+    # And at the first trade behind each: bars that it closes stand right before it.
+    places: Array = np.searchsorted(rows, found)
+    found = _distinct(np.concatenate((found, rows[places[places < len(rows)]])))
+    firsts: Array = np.searchsorted(rows, found)
+    lasts = np.append(firsts[1:], len(rows))
+    return zip(found.tolist(), firsts.tolist(), lasts.tolist(), strict=True)
 
 
 def _rows_at(ts: Array, start: int, step: int) -> Array:
@@ -204,13 +202,3 @@ def _distinct(rows: Array) -> Array:
     is_new = np.ones(len(found), dtype=bool)
     np.not_equal(found[1:], found[:-1], out=is_new[1:])
     return found[is_new]
-
-
-def _extremes(values: Array, firsts: Array) -> tuple[list[int], list[int]]:
-    """Return the largest and the least of each part; parts follow each other without a hole."""
-    if not len(firsts):
-        return [], []
-    return (
-        np.maximum.reduceat(values, firsts).tolist(),
-        np.minimum.reduceat(values, firsts).tolist(),
-    )
