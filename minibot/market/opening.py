@@ -23,6 +23,7 @@ from minibot.market.intervals import INTERVAL_MS
 from minibot.market.notices import BARS_MISSING, REST_RETRY
 from minibot.market.requests import is_refusal
 from minibot.market.session import Session
+from minibot.market.universe import static_universe
 
 # The launcher gives a role 60 s to start; saying why it failed needs the rest.
 OPENING_S_MAX: Final = 45.0
@@ -57,7 +58,7 @@ class Opening:
         session.courier.start()
         try:
             self._reach()
-            self._learn_rules()
+            self._choose()
             self._take_history()
             self._subscribe()
             self._take_depth()
@@ -75,6 +76,31 @@ class Opening:
             answer = self._ask(make)
             self._session.requests.on_measured(answer)
 
+    def _choose(self) -> None:
+        """Learn what is followed, and its rules: from the profile, or from the venue's answers."""
+        upkeep = self._session.upkeep
+        config = upkeep.config
+        if config is None or not config.is_dynamic:
+            self._learn_rules()
+            if config is not None:
+                upkeep.open(static_universe(config), None)
+                self._session.write()
+            return
+        listings = self._ask(upkeep.listings).value
+        resolution = upkeep.resolution(listings, self._ask(upkeep.volumes).value)
+        if not resolution.traded:
+            left_out = ", ".join(
+                f"{len(names)} {why}" for why, names in resolution.excluded.items()
+            )
+            raise RunStop(
+                "market_role",
+                CONFIG_INVALID,
+                f"no symbol of the universe passes: {left_out or 'nothing is listed'}; "
+                "see the section universe",
+            )
+        upkeep.open(resolution, listings)
+        self._session.write()
+
     def _learn_rules(self) -> None:
         session = self._session
         instruments = self._ask(session.requests.instruments).value
@@ -87,7 +113,7 @@ class Opening:
 
     def _take_history(self) -> None:
         session = self._session
-        for symbol in session.config.feed.symbols:
+        for symbol in session.feed.symbols:
             for interval in session.config.feed.intervals:
                 self._take_bars(symbol, interval, self._bars_wanted(symbol, interval))
                 session.write()
@@ -125,7 +151,8 @@ class Opening:
 
     def _subscribe(self) -> None:
         session = self._session
-        session.connections.follow(groups_of(session.config.feed.symbols), session.pace.now_ms())
+        session.connections.follow(groups_of(session.feed.symbols), session.pace.now_ms())
+        session.upkeep.watch()
         while not session.connections.is_complete:
             self._pump("no stream connection that carries all streams")
 

@@ -176,15 +176,6 @@ class Requests:
 
         return Job(EXCHANGE_INFO, INSTRUMENTS_WEIGHT * len(parts), call, done)
 
-    def check_instruments(self) -> None:
-        """Ask for the rules again; a change becomes an `instrument` event."""
-
-        def done(answer: Answer) -> None:
-            if answer.error is None:
-                self.feed.on_instruments(answer.value, self.clock.now_ms())
-
-        self.courier.send(self.instruments(done))
-
     def history(self, symbol: str, interval: str, bars: int, done: Callable[[Answer], None]) -> Job:
         """Return the job that asks for the newest closed klines, at most a thousand."""
         exchange_ts = self.clock.now_ms() + self.feed.skew_ms

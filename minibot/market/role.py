@@ -11,12 +11,14 @@ from minibot.exchanges.binance.rest import BinanceRest
 from minibot.exchanges.binance.streams import BinanceStream, combined_url
 from minibot.kernel.queue import queue_folder
 from minibot.market.address import AddressFile
+from minibot.market.holdings import Holdings
 from minibot.market.line import LinkLimits
 from minibot.market.notices import RESTARTED, Notice
 from minibot.market.opening import Opening
 from minibot.market.session import Session, SessionConfig
 from minibot.market.settings import feed_config
 from minibot.market.tail import Tail, read_tail
+from minibot.market.universe import universe_config
 from minibot.runtime.clock import machine_ns
 from minibot.runtime.context import CLEAN, RoleContext
 from minibot.runtime.gate import Gate
@@ -53,7 +55,10 @@ def main(context: RoleContext) -> int:
             machine_ns=machine_ns,
         )
 
-    session = Session(session_config(context), world, rests, open_stream, address_file(context))
+    holdings = Holdings(context.var.queues)
+    session = Session(
+        session_config(context), world, rests, open_stream, address_file(context), holdings
+    )
     is_restart = tail.last_ts > 0
     if is_restart:
         resume(session, tail)
@@ -62,6 +67,7 @@ def main(context: RoleContext) -> int:
         code = session.run() if code is None else code
     finally:
         session.close()
+        holdings.close()
     context.close("STOPPED")
     return code
 
@@ -91,10 +97,12 @@ def addresses(context: RoleContext) -> tuple[str, str]:
 def session_config(context: RoleContext) -> SessionConfig:
     """Return what the session needs of the run's profile."""
     binance, market = context.config.binance, context.config.market
+    universe = universe_config(context.config, context.manifest.symbols)
+    is_chosen = universe is not None and universe.is_dynamic
     return SessionConfig(
         feed=feed_config(
             context.config,
-            context.manifest.symbols,
+            () if is_chosen else context.manifest.symbols,
             context.manifest.clock_origin_ms,
             context.clock.speed,
         ),
@@ -118,11 +126,15 @@ def session_config(context: RoleContext) -> SessionConfig:
         skew_max_ms=binance.clock_skew_max_ms,
         weight_share_max_percent=binance.weight_share_max_percent,
         streams_per_connection_max=binance.streams_per_connection_max,
+        universe=universe,
     )
 
 
 def resume(session: Session, tail: Tail) -> None:
     """Go on behind a former process of this run: what was missed meanwhile is a gap."""
+    if session.config.universe is not None:
+        for symbol in tail.followed:
+            session.feed.follow(symbol, session.clock.now_ms())
     for symbol, feed in session.feed.symbols.items():
         ends = {interval: end for (name, interval), end in tail.bar_ends.items() if name == symbol}
         feed.resume_run(tail.last_ts, tail.trade_ids.get(symbol), ends)

@@ -351,7 +351,7 @@ class Session:
                 "reconnects": self.link.reconnects,
                 "breaker": self.link.breaker,
                 "late_trades": figures.pop("late_trades"),
-                "counters": {**figures, **self._link_figures()},
+                "counters": {**figures, **self._link_figures(), **self.upkeep.figures(now_ms)},
                 **fields,
             },
         )
