@@ -8,6 +8,7 @@ after a crash.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
@@ -271,7 +272,7 @@ def _judge(
     kept = max(0, end.seq - max(head_lines, start.seq))
     if damage is None:
         # Whole lines above the head may never have been synced, and are published from now on.
-        sync(lambda: files.datasync(fd), path)
+        _sync_or_mark(folder, stem, lambda: files.datasync(fd), files)
         return end, Recovery(kept, 0, None)
     rest = size - end.offset
     if rest > batch_bytes_max:
@@ -281,8 +282,17 @@ def _judge(
         files.truncate(fd, end.offset)
     except OSError as error:
         raise io_stop(error, "cut", path) from error
-    sync(lambda: files.sync(fd), path)
+    _sync_or_mark(folder, stem, lambda: files.sync(fd), files)
     return end, Recovery(kept, rest, copy)
+
+
+def _sync_or_mark(folder: Path, stem: str, act: Callable[[], None], files: Files) -> None:
+    """Sync what was recovered; a sync that fails may have lost it, whatever the next one says."""
+    try:
+        sync(act, folder / names.active_name(stem))
+    except RunStop:
+        mark_suspect(folder, stem, files)
+        raise
 
 
 def _compare(path: Path, at: Position, bounds: Bounds) -> None:

@@ -270,8 +270,8 @@ CONTROLS = [
         (
             (
                 recovery._judge,
-                "        sync(lambda: files.datasync(fd), path)\n        return end",
-                "        return end",
+                "        _sync_or_mark(folder, stem, lambda: files.datasync(fd), files)\n",
+                "",
             ),
         ),
         simulated("kept"),

@@ -76,7 +76,7 @@ def test_replay_of_an_edited_event_names_it_with_its_field_and_both_values(
     assert told["state_before"]
 
 
-@pytest.mark.row("S-50")
+@pytest.mark.row("S-50", "F125")
 def test_replay_verb_of_an_edited_run_exits_1_and_prints_the_first_difference(
     short_run: ShortRun, tmp_path: Path
 ) -> None:

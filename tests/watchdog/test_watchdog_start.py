@@ -10,8 +10,12 @@ import pytest
 from minibot.gates.chaos_catalogue import BASE
 from minibot.gates.chaos_night import Night
 from minibot.kernel.verify import verify_tree
+from minibot.runtime.config import load_config
 from minibot.runtime.paths import Var
+from minibot.watchdog import preflight as preflight_module
+from minibot.watchdog.preflight import preflight
 
+LOCKED = "numpy==0.0.1 \\\n    --hash=sha256:00\nno-such-package==1.0\n"
 MOMENTS: dict[str, Callable[[Night], object]] = {
     "the lock": lambda night: night.var.lock.exists() or None,
     "the exchange": lambda night: night.child_pid("minibot.exchanges.embedded"),
@@ -49,3 +53,28 @@ def test_start_interrupted_at_any_moment_leaves_no_process_and_the_next_start_wo
         night.clean_up()
     runs = [path.parent for path in night.var.runs.glob("*/manifest.json")]
     assert [finding for run in runs for finding in verify_tree(run)] == []
+
+
+@pytest.mark.row("F157")
+@pytest.mark.fault("F157", by="a lock file that names other packages", ends="REFUSE")
+@pytest.mark.parametrize("required", ["true", "false"])
+def test_packages_that_are_not_the_locked_ones_refuse_a_profile_that_asks_for_its_code(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, project: Path, required: str
+) -> None:
+    """Both are named; a rehearsal is told and goes on."""
+    (tmp_path / "requirements.lock").write_text(LOCKED)
+    monkeypatch.setattr(preflight_module, "PROJECT", tmp_path)
+    sets = [
+        f"paths.var={tmp_path / 'var'}",
+        f"code.require_manifest={required}",
+        "ai.enabled=false",
+    ]
+    config = load_config(project / "config" / "nore-smoke.v1.json", sets, {})
+    found = {result.name: result for result in preflight(config, config.var, whole=True)}[
+        "packages"
+    ]
+
+    assert found.passed == (required == "false")
+    assert ", 0.0.1 is locked" in found.found
+    assert "no-such-package is missing" in found.found
+    assert "with_env.py" in found.remedy
