@@ -40,6 +40,10 @@ class Venue:
         self.requests: Counter[str] = Counter()
         self._history = history
 
+    def calls(self) -> int:
+        """Return how many calls of the venue's API have come."""
+        return sum(n for path, n in self.requests.items() if path.startswith("/api/"))
+
     def now_ms(self) -> int:
         """Return exchange time: market time plus the source's own skew."""
         return self.clock.now_ms() + self.facts.skew_ms
