@@ -1,0 +1,1 @@
+"""Foreign clients of Binance Spot against the embedded exchange, unmodified."""

@@ -1,0 +1,1 @@
+"""One script for each foreign client; run by the client's own interpreter."""
