@@ -110,11 +110,17 @@ def _apply(side: dict[Decimal, Decimal], levels: Iterable[Sequence[str]]) -> Non
 class Evidence:
     """What one client got, held against the tape; ends in one line of JSON and an exit code."""
 
-    def __init__(self, client: str, package: str, truth: Truth) -> None:
+    def __init__(self, client: str, package: str, truth: Truth | None) -> None:
         self.checked: Counter[str] = Counter()
         self.wrong: list[str] = []
-        self.truth = truth
+        self._truth = truth
         self._client, self._package = client, package
+
+    @property
+    def truth(self) -> Truth:
+        """What the tape holds; of a client whose market is made there is none."""
+        assert self._truth is not None
+        return self._truth
 
     def same(self, what: str, got: object, expected: object) -> bool:
         """Count one comparison."""
