@@ -61,7 +61,7 @@ class Aggregates:
     def keep(self, row: Mapping[str, Any]) -> bool:
         """Keep a finished aggregate, also one that the source carries; False if it is known."""
         price, qty = to_units(row["p"]), to_units(row["q"])
-        return self.log.add((row["a"], row["T"], price, qty, row["m"], row["f"], row["l"]))
+        return self.log.add(row["a"], row["T"], price, qty, row["m"], row["f"], row["l"])
 
     def close(self, at_ns: int) -> None:
         """Finish the growing aggregate if nothing can join it any more."""

@@ -38,6 +38,8 @@ INTERVALS: Final[dict[str, int]] = {
 }
 """Interval names of the venue with their length in ms; case matters."""
 
+_LONGER: Final = tuple(name for name in INTERVALS if name != "1s")
+
 _WEEK_OFFSET_MS: Final = 4 * _DAY  # 1970-01-05 was a Monday.
 
 # 25 hours of minutes serve every 24 h ticker; 50 minutes of seconds serve a long warm-up.
@@ -131,8 +133,9 @@ class Bar:
         """Add a later part of the same bar."""
         self.high = max(self.high, later.high)
         self.low = min(self.low, later.low)
-        self.close = later.close
-        self.last_ms = later.last_ms
+        if later.last_ms >= self.last_ms or not later.last_ms:
+            self.close = later.close
+            self.last_ms = later.last_ms
         self.volume += later.volume
         self.quote += later.quote
         self.trades += later.trades
@@ -192,13 +195,18 @@ def gather(bars: list[Bar], interval: str) -> list[Bar]:
 
 
 class BarSeries:
-    """The bars of one symbol, from its trades as they are played and its past as it is asked."""
+    """The bars of one symbol, from its trades as they are played and its past as it is asked.
+
+    A trade changes its second's bar at once. The longer bars take the trades of a minute together:
+    when it is over, or when somebody asks.
+    """
 
     def __init__(self, seconds_max: int = BARS_KEPT_MAX) -> None:
         self._live: dict[str, dict[int, Bar]] = {name: {} for name in INTERVALS}
         self._kept_max = dict.fromkeys(INTERVALS, BARS_KEPT_MAX) | {"1s": seconds_max}
         self._cut: set[str] = set()
         self._open: dict[str, Bar] = {}
+        self._waiting: Bar | None = None  # Trades of one minute that only its seconds know.
         self._past: dict[str, dict[int, Bar]] = {}
         self.late_trades = 0
 
@@ -206,22 +214,42 @@ class BarSeries:
         self, time_ms: int, price: int, qty: int, is_taker_sell: bool, trade_id: int
     ) -> None:
         """Count one trade in the bar of every interval that its time falls into."""
-        if not self._open:
-            self._open = {name: self._new(name, time_ms, price) for name in INTERVALS}
-        for name, bar in self._open.items():
-            if not bar.open_ms <= time_ms < bar.end_ms:
-                bar = self._other(name, bar, time_ms, price)
-            bar.add(time_ms, price, qty, is_taker_sell, trade_id)
+        second = self._open.get("1s")
+        if second is None or time_ms >= second.end_ms:
+            second = self._open["1s"] = self._new("1s", time_ms, price)
+        elif time_ms < second.open_ms:
+            self._add_late(time_ms, price, qty, is_taker_sell, trade_id)
+            return
+        second.add(time_ms, price, qty, is_taker_sell, trade_id)
+        waiting = self._waiting
+        if waiting is None or time_ms >= waiting.end_ms:
+            self._settle()
+            open_ms = time_ms - time_ms % _MINUTE
+            waiting = Bar(open_ms, open_ms + _MINUTE, price, price, price, price)
+            self._waiting = waiting
+        waiting.add(time_ms, price, qty, is_taker_sell, trade_id)
 
-    def _other(self, interval: str, current: Bar, time_ms: int, price: int) -> Bar:
-        """Return the bar that a trade outside the current one belongs to."""
-        if time_ms < current.open_ms:
-            self.late_trades += interval == "1s"
-            known = self._live[interval].get(open_of(interval, time_ms))
-            return known or self._new(interval, time_ms, price)
-        bar = self._new(interval, time_ms, price)
-        self._open[interval] = bar
-        return bar
+    def _settle(self) -> None:
+        """Give the waiting trades to the bars that are longer than a second."""
+        waiting, self._waiting = self._waiting, None
+        if waiting is None:
+            return
+        for name in _LONGER:
+            bar = self._open.get(name)
+            if bar is None or waiting.open_ms >= bar.end_ms:
+                bar = self._open[name] = self._new(name, waiting.open_ms, waiting.open)
+            bar.merge(waiting)
+
+    def _add_late(
+        self, time_ms: int, price: int, qty: int, is_taker_sell: bool, trade_id: int
+    ) -> None:
+        """Count a trade of a second that is over; bars that are over are changed too."""
+        self.late_trades += 1
+        self._settle()
+        for name in INTERVALS:
+            known = self._live[name].get(open_of(name, time_ms))
+            bar = known or self._new(name, time_ms, price)
+            bar.add(time_ms, price, qty, is_taker_sell, trade_id)
 
     def _new(self, interval: str, time_ms: int, price: int) -> Bar:
         open_ms = open_of(interval, time_ms)
@@ -246,6 +274,7 @@ class BarSeries:
 
     def newest_open(self, interval: str) -> int | None:
         """Return the open time of the newest bar, None while there is none."""
+        self._settle()
         live = self._open.get(interval)
         if live is not None:
             return live.open_ms
@@ -263,6 +292,8 @@ class BarSeries:
 
     def bar(self, interval: str, open_ms: int) -> Bar | None:
         """Return the bar that opens at `open_ms`, past and live parts joined; None if untraded."""
+        if self._waiting is not None:
+            self._settle()
         live = self._live[interval].get(open_ms)
         past = self._past.get(interval, {}).get(open_ms)
         if past is None or live is None:
@@ -277,6 +308,7 @@ class BarSeries:
         return min((next(iter(part)) for part in self._parts(interval) if part), default=None)
 
     def _parts(self, interval: str) -> tuple[dict[int, Bar], dict[int, Bar]]:
+        self._settle()
         return self._past.get(interval, {}), self._live[interval]
 
     def last_before(self, interval: str, open_ms: int) -> Bar | None:
@@ -313,6 +345,7 @@ class BarSeries:
         return self._dense(interval, open_ms, last_ms, limit)
 
     def _dense(self, interval: str, open_ms: int, last_ms: int, limit: int) -> list[Bar]:
+        self._settle()
         live = self._live[interval]
         flat_from_ms = next(iter(live), None)
         former = self.last_before(interval, open_ms)

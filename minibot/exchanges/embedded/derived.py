@@ -122,7 +122,7 @@ class DerivedStreams:
             return day_ticker(self._venue, symbol, now_ms)
         if kind.startswith("ticker_"):
             return rolling_ticker(self._venue, symbol, kind.removeprefix("ticker_"), now_ms)
-        price, time_ms = tickers.average(self._venue, symbol)
+        price, time_ms = tickers.average(self._venue, symbol, now_ms)
         head = {"e": "avgPrice", "E": now_ms, "s": symbol, "i": f"{tickers.AVERAGE_MINUTES}m"}
         return {**head, "w": to_text(price), "T": time_ms}
 
@@ -209,7 +209,7 @@ class KlineStream:
 
 def mini_ticker(venue: Venue, symbol: str, now_ms: int) -> dict[str, Any]:
     """Return the payload of `<symbol>@miniTicker`."""
-    rest = tickers.statistics(venue, symbol, tickers.DAY_MS, "MINI", is_day=True)
+    rest = tickers.statistics(venue, symbol, tickers.DAY_MS, "MINI", is_day=True, now_ms=now_ms)
     return {
         "e": "24hrMiniTicker",
         "E": now_ms,
@@ -225,7 +225,7 @@ def mini_ticker(venue: Venue, symbol: str, now_ms: int) -> dict[str, Any]:
 
 def day_ticker(venue: Venue, symbol: str, now_ms: int) -> dict[str, Any]:
     """Return the payload of `<symbol>@ticker`."""
-    rest = tickers.statistics(venue, symbol, tickers.DAY_MS, "FULL", is_day=True)
+    rest = tickers.statistics(venue, symbol, tickers.DAY_MS, "FULL", is_day=True, now_ms=now_ms)
     return {
         "e": "24hrTicker",
         "E": now_ms,
@@ -242,7 +242,7 @@ def day_ticker(venue: Venue, symbol: str, now_ms: int) -> dict[str, Any]:
 
 def rolling_ticker(venue: Venue, symbol: str, window: str, now_ms: int) -> dict[str, Any]:
     """Return the payload of `<symbol>@ticker_<window>`."""
-    rest = tickers.statistics(venue, symbol, INTERVALS[window], "FULL", is_day=False)
+    rest = tickers.statistics(venue, symbol, INTERVALS[window], "FULL", is_day=False, now_ms=now_ms)
     return {"e": f"{window}Ticker", "E": now_ms, "s": symbol, **_window_fields(rest)}
 
 

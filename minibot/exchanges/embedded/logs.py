@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from array import array
 from bisect import bisect_left, bisect_right
+from struct import Struct
 from typing import Final
 
 KEPT_ALL_MAX: Final = 1 << 20
-"""Rows over all symbols of a venue: 40 MB of trades, and as much again while a log is being cut."""
+"""Rows over all symbols of a venue: 50 MB of trades, 70 MB of aggregates."""
 
 KEPT_MIN: Final = 2000
 """Rows of one symbol: twice what one answer holds."""
@@ -27,53 +28,61 @@ class Log:
     """Rows of integers: the key first, then the time in ms, then what else there is."""
 
     def __init__(self, width: int, rows_max: int) -> None:
-        self._columns = tuple(array("q") for _ in range(width))
-        self._keys, self._times_ms = self._columns[:2]
+        self._keys = array("q")
+        self._times_ms = array("q")
+        self._rest = bytearray()  # One call packs a row; a column of each would take five.
+        self._packed = Struct(f"={width - 2}q")
         self._rows_max = rows_max
+        # Cutting moves every row: it must be worth it.
+        self._slack = max(1, rows_max // 4)
         self._is_timely = True  # Times never fell: they can be searched.
         self.is_cut = False  # Older rows have been forgotten.
 
     def __len__(self) -> int:
         return len(self._keys)
 
-    def add(self, row: Row) -> bool:
+    def add(self, key: int, time_ms: int, *rest: int) -> bool:
         """Keep a row at its place; return False if its key is held or older than all that is."""
-        keys = self._keys
-        if keys and row[0] <= keys[-1]:
-            return self._insert(row)
-        if keys and row[1] < self._times_ms[-1]:
-            self._is_timely = False
-        for column, value in zip(self._columns, row, strict=True):
-            column.append(value)
-        if len(keys) >= 2 * self._rows_max:
+        keys, times_ms = self._keys, self._times_ms
+        if keys:
+            if key <= keys[-1]:
+                return self._insert(key, time_ms, rest)
+            if time_ms < times_ms[-1]:
+                self._is_timely = False
+        keys.append(key)
+        times_ms.append(time_ms)
+        self._rest += self._packed.pack(*rest)
+        if len(keys) > self._rows_max + self._slack:
             self._cut()
         return True
 
-    def _insert(self, row: Row) -> bool:
-        index = bisect_left(self._keys, row[0])
-        if self._keys[index] == row[0] or (index == 0 and self.is_cut):
+    def _insert(self, key: int, time_ms: int, rest: Row) -> bool:
+        index = bisect_left(self._keys, key)
+        if self._keys[index] == key or (index == 0 and self.is_cut):
             return False
-        for column, value in zip(self._columns, row, strict=True):
-            column.insert(index, value)
+        self._keys.insert(index, key)
+        self._times_ms.insert(index, time_ms)
+        at = index * self._packed.size
+        self._rest[at:at] = self._packed.pack(*rest)
         self._is_timely = False
         return True
 
     def _cut(self) -> None:
-        for column in self._columns:
-            del column[: self._rows_max]
+        del self._keys[: self._slack]
+        del self._times_ms[: self._slack]
+        del self._rest[: self._slack * self._packed.size]
         self.is_cut = True
 
     def rows(self, start: int, end: int) -> list[Row]:
         """Return the rows of a range of places."""
-        return list(zip(*(column[start:end] for column in self._columns), strict=True))
+        size = self._packed.size
+        rest = self._packed.iter_unpack(self._rest[start * size : end * size])
+        keys, times_ms = self._keys[start:end], self._times_ms[start:end]
+        return [(key, at, *more) for key, at, more in zip(keys, times_ms, rest, strict=True)]
 
     def newest(self, limit: int) -> list[Row]:
         """Return the newest rows, oldest of them first."""
         return self.rows(max(0, len(self) - limit), len(self))
-
-    def last(self) -> Row | None:
-        """Return the newest row, None before the first."""
-        return tuple(column[-1] for column in self._columns) if self._keys else None
 
     def from_key(self, key: int, limit: int) -> list[Row]:
         """Return rows from a key on, itself included."""
@@ -103,4 +112,4 @@ class Log:
             if (start_ms is None or time_ms >= start_ms) and (end_ms is None or time_ms <= end_ms)
         ]
         chosen = chosen[-limit:] if start_ms is None else chosen[:limit]
-        return [tuple(column[index] for column in self._columns) for index in chosen]
+        return [self.rows(index, index + 1)[0] for index in chosen]

@@ -73,7 +73,7 @@ class SymbolState:
     def _take_trade(self, trade: dict[str, Any], at_ns: int) -> None:
         price, qty = to_units(trade["p"]), to_units(trade["q"])
         # A recording over two connections holds trades twice; they have happened once.
-        if not self.trades.add((trade["t"], trade["T"], price, qty, trade["m"])):
+        if not self.trades.add(trade["t"], trade["T"], price, qty, trade["m"]):
             self.repeated_trades += 1
             return
         if not self._has_aggregates:

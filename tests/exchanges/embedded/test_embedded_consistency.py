@@ -218,9 +218,10 @@ def check_trades(played: Played, symbol: str) -> None:
     ids = [row["a"] for row in rows]
     assert ids == list(range(ids[0], ids[0] + len(ids)))
     half = rows[len(rows) // 2]
-    assert played.ask("aggTrades", symbol=symbol, fromId=half["a"], limit=3) == [
-        row for row in rows if row["a"] >= half["a"]
-    ][:3]
+    assert (
+        played.ask("aggTrades", symbol=symbol, fromId=half["a"], limit=3)
+        == [row for row in rows if row["a"] >= half["a"]][:3]
+    )
     start_ms = next(row["T"] for row in rows if row["T"] > rows[0]["T"])
     end_ms = half["T"]
     window = [row for row in rows if start_ms <= row["T"] <= end_ms]
