@@ -12,9 +12,9 @@ from minibot.backtest.jobs import Job, run_job
 from minibot.backtest.recorded_run import RULE, RunSource
 from minibot.backtest.result import BacktestResult
 from minibot.backtest.words import RUN
-from minibot.backtest.workers import in_parallel
 from minibot.execution.fill_models import FILL_MODELS
 from minibot.execution.fills import TOUCH
+from minibot.replay.workers import in_parallel
 
 KEY = "execution.fill_model"
 

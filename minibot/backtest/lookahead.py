@@ -32,13 +32,13 @@ from minibot.backtest.result import Derived
 from minibot.backtest.sources import NOBODY, MarketSource, Root, Watch
 from minibot.backtest.span import Part
 from minibot.backtest.verdict import DECISIONS, MARKET, RANDOM, Finding, Verdict
-from minibot.backtest.workers import in_parallel
 from minibot.events.model import JsonObject, MarketTick
 from minibot.events.money import parse_amount
 from minibot.events.order import TICKS, Core
 from minibot.exchanges.embedded.bars import next_open, open_of
 from minibot.kernel.errors import RunStop
 from minibot.replay.lockstep import fresh_cores
+from minibot.replay.workers import in_parallel
 
 MakeCores = Callable[[JsonObject], Mapping[str, Core]]
 OnDone = Callable[[int, int], None]

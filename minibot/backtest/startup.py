@@ -16,11 +16,11 @@ from minibot.backtest.driver import run_backtest
 from minibot.backtest.jobs import Job
 from minibot.backtest.recorded_run import RULE
 from minibot.backtest.sources import NOBODY, MarketSource, Root, Watch
-from minibot.backtest.workers import in_parallel
 from minibot.events.model import Bar, JsonObject
 from minibot.events.order import Core
 from minibot.kernel.errors import Refusal
 from minibot.replay.lockstep import fresh_cores
+from minibot.replay.workers import in_parallel
 
 KEY: Final = "market.warmup_bars"
 # Of the profile's own warm-up; the longest is what the others are held against.

@@ -18,11 +18,11 @@ from minibot.backtest.documents import ID_HEX, files_of
 from minibot.backtest.jobs import Job, run_job
 from minibot.backtest.review import Review
 from minibot.backtest.statistics import KEY_FIGURES, Shown, figure_text
-from minibot.backtest.workers import in_parallel
 from minibot.events.model import JsonObject
 from minibot.kernel import canonical
 from minibot.kernel.errors import ConfigError, RunStop
 from minibot.kernel.files import ensure_folder, write_hashed
+from minibot.replay.workers import in_parallel
 from minibot.report.columns import table_lines
 from minibot.runtime.paths import Var
 

@@ -24,11 +24,11 @@ from minibot.backtest.recorded_run import RULE
 from minibot.backtest.span import Span
 from minibot.backtest.statistics import KEY_FIGURES
 from minibot.backtest.sweep import Row, run_row
-from minibot.backtest.workers import Workers
 from minibot.events.model import JsonObject
 from minibot.kernel import canonical
 from minibot.kernel.errors import ConfigError, Refusal, RunStop
 from minibot.replay.lockstep import fresh_cores
+from minibot.replay.workers import Workers
 
 SCHEMA: Final = "minibot.optimise"
 # Trials between two words to the sampler: so many can run beside each other.

@@ -24,11 +24,11 @@ from minibot.backtest.walk_forward import (
     walk_forward,
     windows_of,
 )
-from minibot.backtest.workers import default_jobs
 from minibot.cli.backtest import DEFAULT_PROFILE, DEFAULT_SOURCE, profile_of
 from minibot.cli.output import progress_bar, show, shown_path
 from minibot.cli.searching import job_count
 from minibot.cli.selection import add_profile, var_of
+from minibot.replay.workers import default_jobs
 from minibot.report.columns import table_lines
 from minibot.report.figures import counted, date_clock
 

@@ -16,11 +16,11 @@ from minibot.backtest.sweep import (
     sweep_document,
     sweep_lines,
 )
-from minibot.backtest.workers import default_jobs
 from minibot.cli.checking import add_check_flags, lookahead, startup
 from minibot.cli.output import progress_bar, show, shown_path
 from minibot.cli.selection import var_of
 from minibot.execution.fill_models import FILL_MODELS
+from minibot.replay.workers import default_jobs
 from minibot.report.figures import counted
 
 ALL_FILLS: Final = "all"

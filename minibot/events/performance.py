@@ -51,6 +51,14 @@ class Performance:
         if symbol in self._held and self._mark(symbol):
             self._look()
 
+    def on_ticks(self, ticks: Sequence[MarketTick]) -> None:
+        """Take ticks in a row; of a symbol that is not held only the last one counts."""
+        for tick in ticks:
+            if tick.symbol in self._held:
+                self.on_tick(tick)
+            else:
+                self._last[tick.symbol] = tick
+
     def on_mids(self, symbol: str, mids: Sequence[int]) -> None:
         """Take mids in a row, as `on_tick` takes each tick, with nothing in between; from flat.
 

@@ -89,7 +89,7 @@ class FiguresReplay:
 
 
 class Bookkeeper:
-    """Keeps the books of a replayed run; its two hooks go into `replay_role` of execution.
+    """Keeps the books of a replayed run: a listener of the executor's replay, or its two hooks.
 
     Args:
         recorded: The run.
@@ -121,6 +121,20 @@ class Bookkeeper:
 
     def on_step(self, step: LoggedStep, core: Core, events: Sequence[tuple[str, Event]]) -> None:
         """Take what the executor derived."""
+        self.on_made(core, events)
+
+    def on_inputs(self, queue: str, first_seq: int, events: Sequence[Event]) -> None:
+        """Take inputs of the executor in a row."""
+        if queue != TICKS:
+            return
+        self._tick_seq = first_seq + len(events) - 1
+        self.last_ts = events[-1].ts
+        payloads = [event.payload for event in events]
+        self._types.update([payload.TYPE for payload in payloads])
+        self.performance.on_ticks([each for each in payloads if isinstance(each, MarketTick)])
+
+    def on_made(self, core: Core, events: Sequence[tuple[str, Event]]) -> None:
+        """Take what the executor derived from the last input."""
         self._core = core
         for _, event in events:
             if isinstance(event.payload, Fill):

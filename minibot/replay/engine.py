@@ -13,15 +13,16 @@ from __future__ import annotations
 import hashlib
 import importlib
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol, cast
 
 from minibot.events.ledger import HOUR_MS
 from minibot.events.model import Draft, Event, JsonObject
-from minibot.events.order import TICKS, Core, LineSource, LoggedStep, finish
+from minibot.events.order import TICKS, Core, LineSource, LoggedStep, Now, finish
 from minibot.kernel.errors import IntegrityError
+from minibot.replay.intake import Desk, ManyIds, Run, steps_of
 from minibot.replay.recorded import Recorded
 
 __all__ = [
@@ -47,6 +48,9 @@ CORE_MODULES: Final = {
     "risk_role": "minibot.risk.core",
     "execution_role": "minibot.execution.core",
 }
+
+# The sha256 of no event at all.
+NOTHING: Final = hashlib.sha256().hexdigest()
 
 OnStep = Callable[[LoggedStep, Core, Sequence[tuple[str, Event]]], None]
 OnTaken = Callable[[LoggedStep], None]
@@ -97,7 +101,7 @@ class HourReplay:
 
     inputs: int = 0
     outputs: Counter[str] = field(default_factory=Counter)
-    hash: hashlib._Hash = field(default_factory=hashlib.sha256)
+    digest: str = NOTHING
 
 
 @dataclass(slots=True)
@@ -132,6 +136,18 @@ def core_of(role: str, config: JsonObject) -> Core:
     return core
 
 
+class Listener(Protocol):
+    """Follows a replay without asking for every input by itself, so that most go in one go."""
+
+    def on_inputs(self, queue: str, first_seq: int, events: Sequence[Event]) -> None:
+        """Take inputs in a row, from line `first_seq` on, before what follows from the last."""
+        ...
+
+    def on_made(self, core: Core, events: Sequence[tuple[str, Event]]) -> None:
+        """Take what a core derived from the last input, if anything."""
+        ...
+
+
 def replay_role(
     recorded: Recorded,
     name: str,
@@ -139,6 +155,7 @@ def replay_role(
     core: Core | None = None,
     on_step: OnStep | None = None,
     on_taken: OnTaken | None = None,
+    listener: Listener | None = None,
     window: Window = WHOLE,
     until: Mapping[str, int] | None = None,
     result: RoleReplay | None = None,
@@ -152,54 +169,193 @@ def replay_role(
         core: Another core than the recorded profile's.
         on_step: Called after each input with the core and the events it derived.
         on_taken: Called before each input, also for one that is a known double and not applied.
+        listener: Told of inputs in a row; many times quicker than to be asked for each.
         window: What is compared; nothing behind its end is taken.
         until: By queue, the last line to take, for a run that is still going.
         result: Filled as the replay goes, so that it stands also when the record breaks off.
         is_compared: Whether recorded outputs are looked at; else the inputs are only taken again.
     """
-    role = recorded.roles.roles[name]
-    result = RoleReplay(name) if result is None else result
-    comparison = _Comparison(recorded, result, window)
-    stepped = core or core_of(name, recorded.manifest.config)
-    for step in recorded.steps(role):
-        taken = step.taken
-        if taken.queue == TICKS:
-            result.clock = taken.event.ts
-        if result.clock > window.to_ms or _is_beyond(until, taken.queue, taken.seq):
-            result.is_cut = True
-            break
-        comparison.count(step)
-        if on_taken is not None:
-            on_taken(step)
-        if taken.is_known or taken.queue not in role.inputs:
-            continue
-        drafts = stepped.step(taken.queue, taken.seq, taken.event, step.now)
-        events = _finish(recorded, name, drafts, taken.event) if drafts else []
-        if on_step is not None:
-            on_step(step, stepped, events)
-        for queue, event in events if is_compared else ():
-            difference = comparison.take(step, queue, event)
+    found = RoleReplay(name) if result is None else result
+    taking = Taking(recorded, found, recorded.desk(), 0, window, until, is_compared=is_compared)
+    taking.core = core or taking.core
+    taking.on_step, taking.on_taken, taking.listener = on_step, on_taken, listener
+    for _ in taking.turns():
+        pass
+    return found
+
+
+class Taking:
+    """One role on its way through its logged inputs.
+
+    Attributes:
+        core: What takes them; fresh from the recorded profile.
+        on_step, on_taken, listener: Who is told; see `replay_role`.
+        tick_seq: The last line of `market_ticks` that was taken.
+    """
+
+    def __init__(
+        self,
+        recorded: Recorded,
+        result: RoleReplay,
+        desk: Desk,
+        reader: int,
+        window: Window = WHOLE,
+        until: Mapping[str, int] | None = None,
+        *,
+        is_compared: bool = True,
+    ) -> None:
+        """Open the order log; `reader` is the number of this role at the desk."""
+        self.core: Core = core_of(result.role, recorded.manifest.config)
+        self.on_step: OnStep | None = None
+        self.on_taken: OnTaken | None = None
+        self.listener: Listener | None = None
+        self.tick_seq = 0
+        self._recorded = recorded
+        self._role = recorded.roles.roles[result.role]
+        self._result = result
+        self._desk = desk
+        self._reader = reader
+        self._window = window
+        self._until = until
+        self._is_compared = is_compared
+        self._comparison = _Comparison(recorded, result, window)
+        self._known = ManyIds()
+        self._now = Now()
+        self._named = recorded.named(self._role)
+
+    def turns(self) -> Iterator[None]:
+        """Take all inputs, some at each turn; ends with the first difference or the window.
+
+        Raises:
+            RunStop: The record breaks off, or a core found something that cannot be.
+        """
+        result = self._result
+        try:
+            for run in self._recorded.runs(self._role, self._desk, self._reader):
+                self._take_all(run) if self._is_plain(run) else self._take_each(run)
+                if result.difference is not None:
+                    return
+                if result.is_cut:
+                    break
+                yield
+        finally:
+            self._desk.leave(self._reader)
+        self._comparison.end(is_cut=result.is_cut or not self._is_compared)
+
+    # --- one by one ---------------------------------------------------------------------------
+
+    def _take_each(self, run: Run) -> None:
+        result, core, role, codec = self._result, self.core, self._role, self._recorded.codec
+        for step in steps_of(run, codec, self._known, self._now, self._named):
+            taken = step.taken
+            queue, event = taken.queue, taken.event
+            if queue == TICKS:
+                result.clock = event.ts
+                self.tick_seq = taken.seq
+            if result.clock > self._window.to_ms or _is_beyond(self._until, queue, taken.seq):
+                result.is_cut = True
+                return
+            self._comparison.count(step.n, step.now, event.ts)
+            if self.on_taken is not None:
+                self.on_taken(step)
+            if self.listener is not None:
+                self.listener.on_inputs(queue, taken.seq, (event,))
+            if taken.is_known or queue not in role.inputs:
+                continue
+            drafts = core.step(queue, taken.seq, event, step.now)
+            events = self._finish(drafts, event) if drafts else []
+            if self.on_step is not None:
+                self.on_step(step, core, events)
+            if events and not self._compare(step.n, event.id, events):
+                return
+
+    def _compare(self, n: int, cause_id: str, events: Sequence[tuple[str, Event]]) -> bool:
+        """Compare what was derived; False where it differs."""
+        if self.listener is not None:
+            self.listener.on_made(self.core, events)
+        for queue, event in events if self._is_compared else ():
+            difference = self._comparison.take(n, cause_id, queue, event)
             if difference is not None:
-                result.difference = replace(difference, state=stepped.state())
-                return result
-    comparison.end(is_cut=result.is_cut or not is_compared)
-    return result
+                self._result.difference = replace(difference, state=self.core.state())
+                return False
+        return True
+
+    def _finish(self, drafts: Sequence[Draft], cause: Event) -> list[tuple[str, Event]]:
+        name, manifest = self._result.role, self._recorded.manifest
+        return finish(
+            drafts,
+            cause,
+            run_id=manifest.run_id,
+            role=name,
+            cmdline_hash=manifest.processes[name].cmdline_hash,
+        )
+
+    # --- many at once -------------------------------------------------------------------------
+
+    def _is_plain(self, run: Run) -> bool:
+        """Return whether a run is all of market events that nothing has to be asked about.
+
+        They are new, decoded, inside the window and of one hour; their ids are remembered then.
+        """
+        if run.queue != TICKS or self.on_step is not None or self.on_taken is not None:
+            return False
+        first, last = run.lines[0].seq, run.lines[-1].seq
+        if self._named or None in run.events or _is_beyond(self._until, TICKS, last):
+            return False
+        events = cast("list[Event]", run.events)
+        times = [event.ts for event in events]
+        latest = max(times)
+        if latest > self._window.to_ms or min(times) < self._window.from_ms:
+            return False
+        is_row = last - first + 1 == len(events)
+        return (
+            is_row
+            and self._comparison.is_of_hour(min(times), latest)
+            and self._known.admit_all(TICKS, events, run.lines)
+        )
+
+    def _take_all(self, run: Run) -> None:
+        """Take a plain run: what `_take_each` does, counted where something follows."""
+        events = cast("list[Event]", run.events)
+        step, now, taken_ts = self.core.step, self._now, run.taken_ts
+        seq = first_seq = run.lines[0].seq
+        value = max(now.value, taken_ts)
+        counted = 0
+        try:
+            for event in events:
+                ts = event.ts
+                if ts > value:
+                    value = ts
+                drafts = step(TICKS, seq, event, value)
+                seq += 1
+                if drafts:
+                    now.value = value
+                    counted = self._count(run, counted, seq - first_seq)
+                    derived = self._finish(drafts, event)
+                    if not self._compare(self._result.inputs, event.id, derived):
+                        return
+        except BaseException:
+            # As far as it came, with the input that it came to grief on.
+            now.value = value
+            self._count(run, counted, max(counted, min(seq - first_seq + 1, len(events))))
+            raise
+        now.value = value
+        self._count(run, counted, len(events))
+
+    def _count(self, run: Run, first: int, last: int) -> int:
+        """Count inputs `first` to `last` (excluded) of a plain run; return `last`."""
+        if last > first:
+            events = cast("list[Event]", run.events[first:last])
+            self._result.clock = events[-1].ts
+            self.tick_seq = run.lines[last - 1].seq
+            self._comparison.count_many(run.n + last - 1, self._now.value, len(events))
+            if self.listener is not None:
+                self.listener.on_inputs(TICKS, run.lines[first].seq, events)
+        return last
 
 
 def _is_beyond(until: Mapping[str, int] | None, queue: str, seq: int) -> bool:
     return until is not None and seq > until.get(queue, seq)
-
-
-def _finish(
-    recorded: Recorded, name: str, drafts: Sequence[Draft], cause: Event
-) -> list[tuple[str, Event]]:
-    return finish(
-        drafts,
-        cause,
-        run_id=recorded.manifest.run_id,
-        role=name,
-        cmdline_hash=recorded.manifest.processes[name].cmdline_hash,
-    )
 
 
 class _Comparison:
@@ -214,16 +370,17 @@ class _Comparison:
         self._found: dict[str, LineSource] = {queue: recorded.lines(queue) for queue in queues}
         self._digests = {queue: hashlib.sha256() for queue in queues}
         self._hour = HourReplay()
+        self._hashes: dict[int, hashlib._Hash] = {}
         self._hour_end = 0
         self.is_inside = False
         result.outputs = dict.fromkeys(queues, 0)
 
-    def count(self, step: LoggedStep) -> None:
-        """Note an input."""
+    def count(self, n: int, now: int, ts: int) -> None:
+        """Note an input: its number, the market time of it, and its own."""
         result = self._result
-        result.inputs = step.n
-        result.now = step.now
-        clock = result.clock or step.taken.event.ts
+        result.inputs = n
+        result.now = now
+        clock = result.clock or ts
         self.is_inside = clock >= self._window.from_ms
         if not self.is_inside:
             return
@@ -234,8 +391,21 @@ class _Comparison:
             self._hour_end = hour_ts + HOUR_MS
         self._hour.inputs += 1
 
-    def take(self, step: LoggedStep, queue: str, event: Event) -> Difference | None:
-        """Compare one derived event with the next recorded line of its queue.
+    def is_of_hour(self, first: int, last: int) -> bool:
+        """Return whether inputs of these times belong to the hour that is counted now."""
+        return first > 0 and last < self._hour_end
+
+    def count_many(self, n: int, now: int, inputs: int) -> None:
+        """Note inputs in a row that are all inside the window and of the hour that is counted."""
+        result = self._result
+        result.inputs = n
+        result.now = now
+        self.is_inside = True
+        result.compared += inputs
+        self._hour.inputs += inputs
+
+    def take(self, n: int, cause_id: str, queue: str, event: Event) -> Difference | None:
+        """Compare one event, derived from input `n`, with the next recorded line of its queue.
 
         Before the window only ids are compared: the line has to be that event's, whatever it says.
         """
@@ -247,15 +417,14 @@ class _Comparison:
             return None
         is_equal = line.json == expected if self.is_inside else event.id.encode() in line.json
         if result.missing or not is_equal:
-            cause_id = step.taken.event.id
-            return Difference(
-                result.role, queue, line.seq, step.n, cause_id, expected, line.json, {}
-            )
+            return Difference(result.role, queue, line.seq, n, cause_id, expected, line.json, {})
         if self.is_inside:
             result.outputs[queue] += 1
             self._digests[queue].update(expected + b"\n")
             self._hour.outputs[queue] += 1
-            self._hour.hash.update(f"{queue}:".encode() + expected + b"\n")
+            total = self._hashes.setdefault(self._hour_end, hashlib.sha256())
+            total.update(f"{queue}:".encode() + expected + b"\n")
+            self._hour.digest = total.hexdigest()
         return None
 
     def end(self, *, is_cut: bool) -> None:
@@ -324,7 +493,7 @@ def replay_run(
     count = Counting(recorded, roles, progress)
     results = []
     for name in roles:
-        results.append(replay_role(recorded, name, on_taken=count))
+        results.append(replay_role(recorded, name, listener=count))
         if results[-1].difference is not None:
             break
     return Replay(recorded.manifest.run_id, tuple(results), is_stopped(recorded))
@@ -342,8 +511,19 @@ class Counting:
 
     def __call__(self, step: LoggedStep) -> None:
         """Count one input."""
-        self._done += 1
-        if self._done % PROGRESS_EVERY == 0:
+        self._add(1)
+
+    def on_inputs(self, queue: str, first_seq: int, events: Sequence[Event]) -> None:
+        """Count inputs in a row."""
+        self._add(len(events))
+
+    def on_made(self, core: Core, events: Sequence[tuple[str, Event]]) -> None:
+        """What is derived is no input."""
+
+    def _add(self, inputs: int) -> None:
+        before = self._done // PROGRESS_EVERY
+        self._done += inputs
+        if self._done // PROGRESS_EVERY > before:
             self._progress(self._done, self._whole)
 
 

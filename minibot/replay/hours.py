@@ -65,7 +65,7 @@ def hours_of(proof: Proof) -> list[Hour]:
         for part in parts:
             outputs.update(part.outputs)
         state = str(states.get(hour_ts, ""))
-        digests = [part.hash.hexdigest() for part in parts]
+        digests = [part.digest for part in parts]
         digest = hashlib.sha256("\n".join([*digests, state]).encode()).hexdigest()
         found.append(Hour(hour_ts, sum(part.inputs for part in parts), outputs, state, digest))
     return found

@@ -8,50 +8,24 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from minibot.events.model import JsonObject
-from minibot.events.order import LoggedStep
-from minibot.kernel.errors import RunStop
-from minibot.kernel.line import LineError
-from minibot.replay.bookkeeping import Bookkeeper, FiguresReplay, LedgerReplay
+from minibot.replay.bookkeeping import FiguresReplay, LedgerReplay
 from minibot.replay.compare import describe
 from minibot.replay.condition import Condition, Lost
-from minibot.replay.engine import (
-    CORE_ROLES,
-    WHOLE,
-    Counting,
-    Replay,
-    RoleReplay,
-    Window,
-    is_stopped,
-    replay_role,
-)
+from minibot.replay.engine import CORE_ROLES, WHOLE, Replay, RoleReplay, Window, is_stopped
+from minibot.replay.group import EXECUTION as EXECUTION
+from minibot.replay.group import Broken, Group, Task, replay_group
 from minibot.replay.moments import Span
 from minibot.replay.recorded import Recorded
+from minibot.replay.workers import Workers, default_jobs, result_of
 
-EXECUTION = "execution_role"
-SEALED = "sealed"
-
-
-@dataclass(frozen=True, slots=True)
-class Broken:
-    """Where a replay could not go on; `clock` is the last market time that its role came to."""
-
-    role: str
-    inputs: int
-    clock: int
-    reason_code: str
-    detail: str
-
-    def to_json(self) -> JsonObject:
-        """Return the break as one JSON object."""
-        return {
-            "role": self.role,
-            "inputs": self.inputs,
-            "proven_until_ms": self.clock,
-            "reason_code": self.reason_code,
-            "detail": self.detail,
-        }
+SEALED: Final = "sealed"
+# Two processes: the strategy in one, risk and execution with their common decoding in the other.
+BESIDE: Final = 2
+# A run of fewer inputs is through before a second process has started.
+ALONE_MAX: Final = 200_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +77,7 @@ def prove(
     roles: Sequence[str] = CORE_ROLES,
     window: Window = WHOLE,
     progress: Callable[[int, int], None] = lambda done, whole: None,
+    jobs: int | None = None,
 ) -> Proof:
     """Replay a run and compare decisions, books and figures; each role up to its first difference.
 
@@ -112,75 +87,40 @@ def prove(
             taken.
         roles: Some of `CORE_ROLES`; books and figures need the executor.
         window: What is compared.
-        progress: Told now and then how many of how many inputs have been taken.
+        progress: Told now and then how many of how many inputs have been taken, of those that are
+            taken in this process.
+        jobs: How many processes there may be; by default one, and two for a long run.
     """
-    count = Counting(recorded, roles, progress)
-    results: list[RoleReplay] = []
-    books: tuple[Bookkeeper, RoleReplay] | None = None
-    breaks: list[Broken] = []
-    for name in roles:
-        result = RoleReplay(name)
-        results.append(result)
-        try:
-            keeper = _replay(recorded, condition, window, count, result)
-        except (RunStop, LineError) as error:
-            breaks.append(_broken(result, error))
-            continue
-        if keeper is not None and result.difference is None:
-            books = keeper, result
-    ledger = figures = None
-    if books is not None and not breaks:
-        try:
-            ledger, figures = _kept(*books, window, condition)
-        except (RunStop, LineError) as error:
-            breaks.append(_broken(books[1], error))
+    has_figures = window.is_whole and condition.state == SEALED
+    whole = Task(recorded.run_dir, tuple(roles), window, condition.is_running, has_figures)
+    groups = _replayed(recorded, whole, jobs, progress)
+    results = [result for group in groups for result in group.results]
+    breaks = [one for group in groups for one in group.breaks]
+    books = next((group for group in groups if group.ledger or group.books_break), Group())
+    if not breaks and books.books_break is not None:
+        breaks.append(books.books_break)
+    if breaks:
+        books = Group()
     # What every role can prove ends where the first of them broke off.
     broken = min(breaks, key=lambda one: one.clock, default=None)
     replay = Replay(recorded.manifest.run_id, tuple(results), is_stopped(recorded))
-    return Proof(replay, condition, window, ledger, figures, broken)
+    return Proof(replay, condition, window, books.ledger, books.figures, broken)
 
 
-def _kept(
-    keeper: Bookkeeper, result: RoleReplay, window: Window, condition: Condition
-) -> tuple[LedgerReplay, FiguresReplay | None]:
-    """Compare the books, and of a run that ended as planned its figures."""
-    is_ended = window.is_whole and condition.state == SEALED
-    return keeper.ledger(window, result), keeper.figures() if is_ended else None
-
-
-def _replay(
-    recorded: Recorded, condition: Condition, window: Window, count: Counting, result: RoleReplay
-) -> Bookkeeper | None:
-    """Replay one role; return the books that the executor filled."""
-    role = recorded.roles.roles[result.role]
-    until = recorded.positions(role) if condition.is_running else None
-    if result.role != EXECUTION:
-        replay_role(
-            recorded, result.role, on_taken=count, window=window, until=until, result=result
-        )
-        return None
-    keeper = Bookkeeper(recorded)
-
-    def on_taken(step: LoggedStep) -> None:
-        count(step)
-        keeper.on_taken(step)
-
-    replay_role(
-        recorded,
-        result.role,
-        on_taken=on_taken,
-        on_step=keeper.on_step,
-        window=window,
-        until=until,
-        result=result,
-    )
-    return keeper
-
-
-def _broken(result: RoleReplay, error: RunStop | LineError) -> Broken:
-    if isinstance(error, RunStop):
-        return Broken(result.role, result.inputs, result.clock, error.reason_code, error.detail)
-    return Broken(result.role, result.inputs, result.clock, "QUEUE_CORRUPT", str(error))
+def _replayed(
+    recorded: Recorded, whole: Task, jobs: int | None, progress: Callable[[int, int], None]
+) -> list[Group]:
+    """Replay all roles here, or the first of a long run in a process beside this one."""
+    roles = recorded.roles.roles
+    inputs = sum(recorded.published(roles[name]) for name in whole.roles)
+    if jobs is None:
+        jobs = default_jobs() if inputs > ALONE_MAX else 1
+    if jobs < BESIDE or len(whole.roles) < BESIDE:
+        return [replay_group(whole, progress)]
+    with Workers(BESIDE) as workers:
+        beside = workers.begin(replay_group, whole._replace(roles=whole.roles[:1]))
+        here = replay_group(whole._replace(roles=whole.roles[1:]), progress)
+        return [result_of(beside), here]
 
 
 def role_json(role: RoleReplay) -> JsonObject:

@@ -8,16 +8,20 @@ from pathlib import Path
 
 from minibot.events.codec import Codec
 from minibot.events.model import Ack, Event
-from minibot.events.order import KnownIds, LineSource, LoggedStep, Now, logged_steps, read_ranges
+from minibot.events.order import TICKS, KnownIds, LineSource, LoggedStep, Now, logged_steps
 from minibot.events.registry import Contracts
 from minibot.events.roles import Roles, RoleSpec
 from minibot.kernel.cursor import position_of
 from minibot.kernel.files import read_hashed
 from minibot.kernel.journal import Line
 from minibot.kernel.queue import CURSOR_FILE, open_reader, reader_folder
+from minibot.replay.intake import Desk, Run, logged_runs, ranges_of
 from minibot.runtime.deadletters import named_lines
 from minibot.runtime.manifest import Manifest
 from minibot.runtime.paths import PROJECT
+
+# What every core reads.
+SHARED = frozenset({TICKS})
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,12 +73,11 @@ class Recorded:
         folder = self._folder(role, queue)
         if not (folder / "acks.head").exists():
             return
-        yield from read_ranges(folder, queue, self.codec.decode)
+        yield from ranges_of(folder, queue, self.codec)
 
     def steps(self, role: RoleSpec) -> Iterator[LoggedStep]:
         """Yield the inputs of a role in logged order, less what its dead letters name."""
-        folders = {queue: self._folder(role, queue) for queue in role.inputs}
-        named = named_lines(folders, self.codec)
+        named = self.named(role)
         return logged_steps(
             self.order_log(role),
             self.lines,
@@ -84,6 +87,25 @@ class Recorded:
             skip=lambda queue, seq: (queue, seq) in named,
             decode_many=self.codec.decode_many,
         )
+
+    def desk(self, readers: int = 1) -> Desk:
+        """Return where several roles of one process read what all of them read only once."""
+        return Desk(self.codec, lambda queue: open_reader(self.queues, queue), readers)
+
+    def runs(self, role: RoleSpec, desk: Desk, reader: int) -> Iterator[Run]:
+        """Yield the inputs of a role in logged order, many at once; see `named`.
+
+        Args:
+            role: Whose.
+            desk: Where it reads.
+            reader: Its number there.
+        """
+        return logged_runs(self.order_log(role), desk, reader, SHARED)
+
+    def named(self, role: RoleSpec) -> set[tuple[str, int]]:
+        """Return queue and number of what a role's dead letters name: it was not taken."""
+        folders = {queue: self._folder(role, queue) for queue in role.inputs}
+        return named_lines(folders, self.codec)
 
     def published(self, role: RoleSpec) -> int:
         """Return how many lines the queues that a role reads have together."""

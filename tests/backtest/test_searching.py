@@ -28,10 +28,10 @@ from minibot.backtest.walk_forward import (
     walk_forward,
     windows_of,
 )
-from minibot.backtest.workers import Workers, in_parallel
 from minibot.execution.fill_models import FILL_MODELS
 from minibot.kernel.errors import ConfigError, Refusal, RunStop
 from minibot.replay.recorded import Recorded
+from minibot.replay.workers import Workers, in_parallel
 from tests.backtest.markets import bar_profile, walk, write_klines
 from tests.runs import ShortRun
 

@@ -1,4 +1,4 @@
-"""Several backtests beside each other, one process each: results in the order of the tasks.
+"""Several pieces of work beside each other, one process each: results in the order of the tasks.
 
 Workers are fresh interpreters on every system, so that none inherits threads or open files. They
 leave Ctrl-C to the process that started them, which ends them and gives nothing half done. No more
@@ -62,6 +62,17 @@ class Workers:
         for child in set(multiprocessing.active_children()) - self._before:
             child.terminate()
 
+    def begin(self, work: Callable[[Task], Result], task: Task) -> Future[Result]:
+        """Have a task done beside this process; ask its `result` later.
+
+        Raises:
+            ValueError: There is but this process.
+        """
+        if self._pool is None:
+            raise ValueError("a task to be done beside one process needs two")
+        with _held_interrupts():
+            return self._pool.submit(work, task)
+
     def results(self, work: Callable[[Task], Result], tasks: Sequence[Task]) -> Iterator[Result]:
         """Yield the result of each task, in the order of the tasks."""
         if self._pool is None:
@@ -77,9 +88,23 @@ class Workers:
             while waiting:
                 yield waiting.popleft().result()
         except BrokenProcessPool as error:
-            raise Refusal(
-                "a worker process died, perhaps for want of memory.", "Try again with --jobs 1."
-            ) from error
+            raise _died() from error
+
+
+def result_of(future: Future[Result]) -> Result:
+    """Return what a task gave that was begun beside this process.
+
+    Raises:
+        Refusal: Its worker died, as for want of memory.
+    """
+    try:
+        return future.result()
+    except BrokenProcessPool as error:
+        raise _died() from error
+
+
+def _died() -> Refusal:
+    return Refusal("a worker process died, perhaps for want of memory.", "Try again with --jobs 1.")
 
 
 def in_parallel(
