@@ -9,9 +9,10 @@ backoff until the time for starting is over.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Final
+from functools import partial
+from typing import Final
 
-from minibot.events.reasons import CONFIG_INVALID, EXCHANGE_UNREACHABLE
+from minibot.events.reasons import CONFIG_INVALID, EXCHANGE_BANNED, EXCHANGE_UNREACHABLE
 from minibot.exchanges.base import RestError
 from minibot.exchanges.binance.filters import TRADING
 from minibot.kernel.errors import FeedLost, RunStop
@@ -20,7 +21,7 @@ from minibot.market.connections import groups_of
 from minibot.market.courier import Answer, Job
 from minibot.market.history import closed_candles
 from minibot.market.intervals import INTERVAL_MS
-from minibot.market.notices import BARS_MISSING, REST_RETRY
+from minibot.market.notices import BANNED, BARS_MISSING, RATE_LIMITED, REST_RETRY
 from minibot.market.requests import is_refusal
 from minibot.market.session import Session
 from minibot.market.universe import static_universe
@@ -31,6 +32,7 @@ DEPTH_S_MAX: Final = 5.0
 PUMP_S: Final = 0.1
 NS_PER_S: Final = 1_000_000_000
 RESTRICTED: Final = 451
+HISTORY_AT_ONCE: Final = 8
 
 
 class Opening:
@@ -57,6 +59,7 @@ class Opening:
         session.health()
         session.courier.start()
         try:
+            self._heed_silence()
             self._reach()
             self._choose()
             self._take_history()
@@ -69,6 +72,26 @@ class Opening:
         return None
 
     # --- steps --------------------------------------------------------------------------------
+
+    def _heed_silence(self) -> None:
+        """Take what a former process was told: not one request goes before the time is over."""
+        session, address = self._session, self._session.address
+        now_ms = session.pace.now_ms()
+        left_ms = address.silent_until_ms - now_ms
+        if left_ms <= 0:
+            return
+        what = "banned" if address.is_banned else "told to be silent"
+        detail = f"this address was {what} until {address.silent_until_ms}, {left_ms} ms from now"
+        kind = BANNED if address.is_banned else RATE_LIMITED
+        session.feed.board.add(now_ms, kind, detail, until_ms=address.silent_until_ms)
+        if session.pace.machine_s(left_ms) > OPENING_S_MAX:
+            session.write()
+            raise FeedLost(
+                "market_role",
+                EXCHANGE_BANNED,
+                f"{detail}; a start may take {OPENING_S_MAX:.0f} s. Start again when it is over",
+            )
+        self._last_error = detail
 
     def _reach(self) -> None:
         requests = self._session.requests
@@ -113,10 +136,36 @@ class Opening:
 
     def _take_history(self) -> None:
         session = self._session
-        for symbol in session.feed.symbols:
-            for interval in session.config.feed.intervals:
-                self._take_bars(symbol, interval, self._bars_wanted(symbol, interval))
-                session.write()
+        wanted = [
+            (symbol, interval, self._bars_wanted(symbol, interval))
+            for symbol in session.feed.symbols
+            for interval in session.config.feed.intervals
+        ]
+        # Several at a time, written in the order of asking.
+        for start in range(0, len(wanted), HISTORY_AT_ONCE):
+            some = wanted[start : start + HISTORY_AT_ONCE]
+            for (symbol, interval, bars), answer in zip(some, self._ask_all(some), strict=True):
+                self._take_bars(symbol, interval, bars, answer)
+            session.write()
+
+    def _ask_all(self, wanted: list[tuple[str, str, int]]) -> list[Answer]:
+        """Return the answers of some klines, in order; what fails is asked for again alone."""
+        answers: dict[int, Answer] = {}
+        history = self._session.requests.history
+        jobs = [partial(history, symbol, interval, bars) for symbol, interval, bars in wanted]
+        for number, job in enumerate(jobs):
+            self._session.courier.send(job(partial(answers.__setitem__, number)))
+        while len(answers) < len(jobs):
+            self._pump(self._last_error)
+        for number, job in enumerate(jobs):
+            if self._is_to_be_asked_again(answers[number]):
+                answers[number] = self._ask(job, may_refuse=True)
+        return [answers[number] for number in range(len(jobs))]
+
+    def _is_to_be_asked_again(self, answer: Answer) -> bool:
+        if answer.error is None:
+            return answer.is_skipped
+        return not is_refusal(answer.error) or _status(answer) == RESTRICTED
 
     def _bars_wanted(self, symbol: str, interval: str) -> int:
         """Return how many bars to ask for: the warm-up, or what a former process left open."""
@@ -128,9 +177,10 @@ class Opening:
         exchange_ts = session.clock.now_ms() + session.feed.skew_ms
         return max(warmup, (exchange_ts - end) // INTERVAL_MS[interval] + 1)
 
-    def _take_bars(self, symbol: str, interval: str, bars: int) -> None:
+    def _take_bars(self, symbol: str, interval: str, bars: int, answer: Answer) -> None:
+        """Take the newest closed klines; none where the venue does not have the interval."""
         session = self._session
-        candles = self._history(symbol, interval, bars)
+        candles = [] if answer.error is not None else list(answer.value)
         now_ms = session.clock.now_ms()
         exchange_ts = now_ms + session.feed.skew_ms
         closed = closed_candles(candles, interval, exchange_ts=exchange_ts, count=bars)
@@ -138,16 +188,6 @@ class Opening:
         if count < bars and not self._is_restart:
             detail = f"{symbol} {interval}: {count} of {bars} bars of history"
             session.feed.board.add(now_ms, BARS_MISSING, detail)
-
-    def _history(self, symbol: str, interval: str, bars: int) -> list[Any]:
-        """Return the newest closed klines; none where the venue does not have the interval."""
-        if not bars:
-            return []
-        answer = self._ask(
-            lambda done: self._session.requests.history(symbol, interval, bars, done),
-            may_refuse=True,
-        )
-        return [] if answer.error is not None else list(answer.value)
 
     def _subscribe(self) -> None:
         session = self._session

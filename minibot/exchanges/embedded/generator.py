@@ -13,6 +13,7 @@ from typing import Any, Final
 from minibot.exchanges.embedded.bars import Bar, gather
 from minibot.exchanges.embedded.decimals import to_text
 from minibot.exchanges.embedded.frames import BOOK_TICKER, DEPTH, TRADE, Frame, SourceFacts
+from minibot.exchanges.embedded.instruments import entry
 from minibot.exchanges.embedded.made_market import MadeBook, MadeSymbol, Step, mix
 
 # 2025-01-06 18:00 UTC: a night of seven hours crosses midnight.
@@ -23,6 +24,8 @@ PAST_S: Final = 7200
 DELAY_MS: Final = 5
 
 
+# With fewer messages a second has no trade.
+LIVELY: Final = 4
 FIRST_TRADE_ID: Final = 1_000_000
 
 
@@ -30,7 +33,10 @@ class Generator:
     """Made markets of one or more symbols; see the module's text."""
 
     def __init__(self, seed: int, symbols: tuple[str, ...], rate_per_s: int) -> None:
-        share = max(1, rate_per_s // len(symbols))
+        least = 1 if len(symbols) == 1 else LIVELY
+        share = max(least, rate_per_s // len(symbols))
+        # Of many symbols at a low rate each lives in some seconds only, in turn.
+        self._every_s = max(1, share * len(symbols) // max(1, rate_per_s))
         self._seed = seed
         self._markets = {symbol: MadeSymbol(symbol, seed, share) for symbol in symbols}
         self._past: dict[str, list[Bar]] = {}
@@ -40,6 +46,10 @@ class Generator:
             end_ms=None,
             symbols=symbols,
             has_depth=True,
+            symbol_infos={
+                symbol: entry(symbol, market.rules, "table")
+                for symbol, market in self._markets.items()
+            },
             streams=frozenset(
                 f"{symbol.lower()}@{kind}"
                 for symbol in symbols
@@ -55,7 +65,10 @@ class Generator:
         """Yield messages for ever, in order of time."""
         if len(self._markets) == 1:
             return self._symbol_frames(next(iter(self._markets.values())))
-        streams = (self._symbol_frames(market) for market in self._markets.values())
+        streams = (
+            self._symbol_frames(market, number % self._every_s)
+            for number, market in enumerate(self._markets.values())
+        )
         return heapq.merge(*streams, key=lambda frame: frame.at_ns)
 
     def past_bars(self, symbol: str, interval: str) -> list[Bar]:
@@ -78,10 +91,10 @@ class Generator:
         book.told_id = book.update_id
         return book
 
-    def _symbol_frames(self, market: MadeSymbol) -> Iterator[Frame]:
+    def _symbol_frames(self, market: MadeSymbol, turn: int = 0) -> Iterator[Frame]:
         book = self._book(market)
         writer = _Writer(market, book)
-        second = ORIGIN_MS // 1000
+        second = ORIGIN_MS // 1000 + turn
         while True:
             diffs = market.diffs_in(second)
             moments = [second * 1000 + (n + 1) * 1000 // (diffs or 1) - 1 for n in range(diffs)]
@@ -94,7 +107,7 @@ class Generator:
                 yield writer.quote(step)
             for at_ms in moments:
                 yield from writer.diff(at_ms)
-            second += 1
+            second += self._every_s
 
 
 def _body(market: MadeSymbol, book: MadeBook) -> dict[str, Any]:

@@ -24,24 +24,42 @@ QUOTE_ASSETS: Final = (
     *("BTC", "ETH", "BNB", "EUR", "TRY", "BRL", "JPY", "PLN", "MXN", "ARS", "ZAR", "USD"),
 )
 
+# Of a coin of about a hundred in quote, as most of the venue's symbols have them.
+_USUAL_RULES: Final = {
+    "tick": "0.01000000",
+    "step": "0.00100000",
+    "qty_min": "0.00100000",
+    "qty_max": "900000.00000000",
+    "notional_min": "5.00000000",
+}
+
 ORDER_TYPES: Final = (
     *("LIMIT", "LIMIT_MAKER", "MARKET", "STOP_LOSS", "STOP_LOSS_LIMIT"),
     *("TAKE_PROFIT", "TAKE_PROFIT_LIMIT"),
 )
 
 
-def table_rules(symbol: str) -> dict[str, str]:
-    """Return the shipped table's rules of a symbol.
+def made_rules(symbol: str) -> dict[str, str]:
+    """Return the rules of a made market: the shipped table's, or usual ones for another symbol.
 
     Raises:
-        Refusal: The table does not know it.
+        Refusal: Neither the table nor the quote asset of the symbol is known.
     """
     table = orjson.loads(TABLE_PATH.read_bytes())["symbols"]
-    if symbol not in table:
-        known = ", ".join(table)
-        raise Refusal(f"{symbol}: no trading rules in {TABLE_PATH.name}.", f"Known: {known}.")
-    rules: dict[str, str] = table[symbol]
-    return rules
+    if symbol in table:
+        rules: dict[str, str] = table[symbol]
+        return rules
+    quote = _quote_of(symbol)
+    if quote is None:
+        raise Refusal(
+            f"{symbol}: no trading rules: not in {TABLE_PATH.name}, and no known quote asset.",
+            f"Known: {', '.join(table)}; quote assets: {', '.join(QUOTE_ASSETS)}.",
+        )
+    return {"base": symbol.removesuffix(quote), "quote": quote, **_USUAL_RULES}
+
+
+def _quote_of(symbol: str) -> str | None:
+    return next((q for q in QUOTE_ASSETS if symbol.endswith(q) and symbol != q), None)
 
 
 def symbol_infos(
@@ -72,7 +90,7 @@ def symbol_infos(
 
 
 def _derived(symbol: str, sample: Mapping[str, Any] | None) -> dict[str, str]:
-    quote = next((q for q in QUOTE_ASSETS if symbol.endswith(q) and symbol != q), None)
+    quote = _quote_of(symbol)
     if quote is None or sample is None:
         why = "no known quote asset" if quote is None else "no trade to derive them from"
         raise Refusal(

@@ -19,7 +19,7 @@ from typing import Final
 
 from minibot.exchanges.embedded.bars import Bar
 from minibot.exchanges.embedded.decimals import SCALE, to_units
-from minibot.exchanges.embedded.instruments import table_rules
+from minibot.exchanges.embedded.instruments import made_rules
 
 BASE_PRICES: Final = {
     "BTCUSDT": "61000",
@@ -110,8 +110,9 @@ class MadeSymbol:
     """The market of one symbol; prices in ticks, quantities in steps."""
 
     def __init__(self, symbol: str, seed: int, rate_per_s: int) -> None:
-        rules = table_rules(symbol)
+        rules = made_rules(symbol)
         self.symbol = symbol
+        self.rules = rules
         self.tick = to_units(rules["tick"])
         self.step = to_units(rules["step"])
         self.rate_per_s = rate_per_s
