@@ -105,8 +105,8 @@ class Quick:
                     return None
                 lines = [line for line in map(frame.line, events) if line is not None]
                 # Judged by the way they will be read.
-                are_sound = len(lines) == len(events) and frame.events(lines) is not None
-                return lines if are_sound else None
+                is_sound = frame.judged(lines, is_ours=True) is not None
+                return lines if is_sound and len(lines) == len(events) else None
         return None
 
     def decode(self, queue: str, json: bytes) -> Event | None:
@@ -171,15 +171,18 @@ class _Kind:
                 return None
         return payload if self.encode(payload) == json else None
 
-    def payloads(self, jsons: Sequence[bytes]) -> list[Payload] | None:
-        """Return the payloads of many such pieces of bytes; None where `payload` has one None."""
+    def payloads(self, jsons: Sequence[bytes], *, is_ours: bool = False) -> list[Payload] | None:
+        """Return the payloads of many such pieces of bytes; None where `payload` has one None.
+
+        What our own encoder has just written is no other text than it would write again.
+        """
         whole = b"[" + b",".join(jsons) + b"]"
         try:
             payloads: list[Payload] = self._decode_many(whole)
         except (msgspec.MsgspecError, ValueError):
             return None
         # A piece that is no whole value could only be one together with its neighbours.
-        if len(payloads) != len(jsons) or self.encode(payloads) != whole:
+        if len(payloads) != len(jsons) or not (is_ours or self.encode(payloads) == whole):
             return None
         for texts in self._texts:
             if not texts.admit(chain.from_iterable(map(texts.of, payloads))):
@@ -249,6 +252,27 @@ class _Frame:
 
     def events(self, jsons: Sequence[bytes]) -> list[Event] | None:
         """Return the events of many lines, judged together; None where `event` has one None."""
+        found = self.judged(jsons)
+        if found is None:
+            return None
+        ts, ids, payloads = found
+        text = ids.decode()
+        return list(
+            map(
+                Event,
+                map(int, ts),
+                [text[at : at + 36] for at in range(0, len(text), 36)],
+                repeat(self.source),
+                repeat(self._run_id),
+                repeat(self.cmdline_hash),
+                payloads,
+            )
+        )
+
+    def judged(
+        self, jsons: Sequence[bytes], *, is_ours: bool = False
+    ) -> tuple[list[bytes], bytes, list[Payload]] | None:
+        """Return times, ids in a row and payloads of many sound lines; None as `events`."""
         n = len(jsons)
         ids = b"".join([json[_ID_AT:_ID_END] for json in jsons])
         ts = [json[self._ts_at : self._ts_end] for json in jsons]
@@ -266,21 +290,9 @@ class _Frame:
             or ids[19::36].strip(b"89ab")
         ):
             return None
-        payloads = self._kind.payloads([json[_PAYLOAD_AT : self._payload_end] for json in jsons])
-        if payloads is None:
-            return None
-        text = ids.decode()
-        return list(
-            map(
-                Event,
-                map(int, ts),
-                [text[at : at + 36] for at in range(0, 36 * n, 36)],
-                repeat(self.source),
-                repeat(self._run_id),
-                repeat(self.cmdline_hash),
-                payloads,
-            )
-        )
+        pieces = [json[_PAYLOAD_AT : self._payload_end] for json in jsons]
+        payloads = self._kind.payloads(pieces, is_ours=is_ours)
+        return None if payloads is None else (ts, ids, payloads)
 
 
 class _Texts:
