@@ -41,27 +41,32 @@ STRATEGIES: Final = (
     "protocol",
     "readings",
     "rules",
+    "signals",
     "tick",
     "view",
     "watched",
 )
 """Not what loads and judges the files of other people's strategies: it looks into classes."""
 EVENTS: Final = (
+    "bookings",
     "exact_tick",
     "finishing",
     "ids",
     "ledger",
     "lots",
+    "messages",
     "money",
     "numbers",
     "order_rules",
     "performance",
     "portfolio",
+    "reference",
 )
 OTHERS: Final = (
     "minibot/backtest/tick_rows.py",
     "minibot/replay/decisions.py",
     "minibot/replay/lockstep.py",
+    "minibot/replay/seats.py",
 )
 INTERPRETED: Final = frozenset({"__init__.py", "role.py"})
 # One rounding for each operation, as in the interpreter: no fused multiply and add.

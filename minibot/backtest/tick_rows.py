@@ -164,7 +164,7 @@ class TickRows:
         self._block_first: int = 0
         self._block_last: int = 0
         self._block: Block = Block(columns, 0, 0)
-        self.exact: ExactTick = ExactTick(symbol, self)
+        self.exact: ExactTick = ExactTick(symbol, self, run_id)
         self.tick: Tick = lockstep.strategy_tick(symbol) or Tick(symbol)
 
     def event(self, seq: int) -> Event:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from minibot.events.exact_tick import place_id
 from minibot.events.model import BUY, SELL, Event, MarketTick
+from minibot.events.reference import place_id
 from minibot.exchanges.embedded.decimals import to_text
 
 SOURCE: Final = "market_role"

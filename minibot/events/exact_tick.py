@@ -7,17 +7,11 @@ something because of it, which most ticks do not.
 
 from __future__ import annotations
 
-from typing import Final, Protocol, final
+from typing import Protocol, final
 
 from minibot.events.model import Event, MarketTick
 from minibot.events.money import parse_amount
-
-QUEUE: Final = "market_ticks"
-
-
-def place_id(seq: int) -> str:
-    """Return what a tick without an event is called: its line, were it written."""
-    return f"{QUEUE}:{seq}"
+from minibot.events.reference import Ref, place_id
 
 
 class Maker(Protocol):
@@ -37,11 +31,15 @@ class ExactTick:
         ts: Market time at which it was received, ms.
         bid, bid_qty, ask, ask_qty: The touch.
         id: Of its event; empty where there is none, whose id is its place then.
+        run_id: Of its event.
     """
 
-    __slots__ = ("_event", "_maker", "ask", "ask_qty", "bid", "bid_qty", "id", "symbol", "ts")
+    __slots__ = (
+        *("_event", "_maker", "ask", "ask_qty", "bid", "bid_qty", "id", "run_id", "symbol"),
+        "ts",
+    )
 
-    def __init__(self, symbol: str = "", maker: Maker | None = None) -> None:
+    def __init__(self, symbol: str = "", maker: Maker | None = None, run_id: str = "") -> None:
         """Start at nothing."""
         self.symbol: str = symbol
         self.ts: int = 0
@@ -50,6 +48,7 @@ class ExactTick:
         self.ask: int = 0
         self.ask_qty: int = 0
         self.id: str = ""
+        self.run_id: str = run_id
         self._event: Event | None = None
         self._maker: Maker | None = maker
 
@@ -57,6 +56,7 @@ class ExactTick:
         """Take over an event and its touch."""
         self._event = event
         self.id = event.id
+        self.run_id = event.run_id
         self.symbol = payload.symbol
         self.ts = event.ts
         self.bid = parse_amount(payload.bid)
@@ -67,6 +67,10 @@ class ExactTick:
     def event_id(self, seq: int) -> str:
         """Return the id of its event: its own, or its place where nobody else makes the same."""
         return self.id or place_id(seq)
+
+    def ref(self, seq: int) -> Ref:
+        """Return a reference to its event."""
+        return Ref(self.id, ordinal=seq)
 
     def event(self, seq: int) -> Event:
         """Return the event that it was filled from, or the one that it would have been.

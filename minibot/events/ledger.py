@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from minibot.events.model import JsonObject, RunOpening
 from minibot.events.money import amount_text, parse_amount
-from minibot.events.portfolio import CASH, Booking, Portfolio
+from minibot.events.portfolio import CASH, FEES, POSITION, REALISED_PNL, Booking, Portfolio
 from minibot.events.reasons import INVARIANT_BROKEN
 from minibot.kernel.errors import InvariantError
 
@@ -41,6 +41,7 @@ class Ledger:
         self._opening: dict[str, int] = dict(opening)
         self._accounts: dict[str, int] = {}
         self._hours: dict[int, dict[str, int]] = {}
+        self._hour_ts: int = 0  # The last one in which something was booked.
         self.fills: int = 0
 
     @classmethod
@@ -56,16 +57,28 @@ class Ledger:
         """
         if booking.fill_n != self.fills + 1:
             raise _broken(f"expected the booking of fill {self.fills + 1}, found {booking.fill_n}")
-        if sum(entry.amount for entry in booking.entries):
+        if not booking.is_balanced:
             raise _broken(f"booking {booking.fill_n} does not add up to zero")
         # An hour that a later booking has left takes nothing more.
-        hour_ts = max(booking.ts // HOUR_MS * HOUR_MS, max(self._hours, default=0))
-        hour = self._hours.setdefault(hour_ts, {})
-        for entry in booking.entries:
-            self._accounts[entry.account] = self.total(entry.account) + entry.amount
-            if entry.account == f"{CASH}:{entry.asset}":
-                hour[entry.asset] = hour.get(entry.asset, 0) + entry.amount
+        hour_ts = booking.ts // HOUR_MS * HOUR_MS
+        if hour_ts < self._hour_ts:
+            hour_ts = self._hour_ts
+        self._hour_ts = hour_ts
+        hour = self._hours.get(hour_ts)
+        if hour is None:
+            hour = self._hours[hour_ts] = {}
+        asset = booking.asset
+        if booking.cash:
+            hour[asset] = hour.get(asset, 0) + booking.cash
+        self._add(f"{CASH}:{asset}", booking.cash)
+        self._add(f"{POSITION}:{booking.symbol}", booking.position)
+        self._add(REALISED_PNL, booking.pnl)
+        self._add(FEES, booking.fee)
         self.fills += 1
+
+    def _add(self, account: str, amount: int) -> None:
+        if amount:
+            self._accounts[account] = self._accounts.get(account, 0) + amount
 
     def totals(self) -> dict[str, int]:
         """Return the sum of the entries of every account that has any, by name."""
@@ -95,13 +108,17 @@ class Ledger:
         Raises:
             InvariantError: Accounts do not add up to zero, or cash differs.
         """
-        if sum(self._accounts.values()):
+        total = 0
+        for amount in self._accounts.values():
+            total += amount
+        if total:
             raise _broken(f"after fill {self.fills} the accounts do not add up to zero")
-        for asset, text in portfolio.opening_cash().items():
-            if amount_text(self.closing(asset)) != text:
+        for asset, cash in portfolio.balances().items():
+            closing = self.closing(asset)
+            if closing != cash:
                 raise _broken(
-                    f"after fill {self.fills}: cash {asset} {text} in the portfolio,"
-                    f" {amount_text(self.closing(asset))} in the ledger"
+                    f"after fill {self.fills}: cash {asset} {amount_text(cash)} in the portfolio,"
+                    f" {amount_text(closing)} in the ledger"
                 )
 
     def to_json(self) -> JsonObject:
@@ -119,6 +136,7 @@ class Ledger:
         ledger = cls(_amounts(data["opening"]))
         ledger._accounts = _amounts(data["accounts"])
         ledger._hours = {int(hour): _amounts(moved) for hour, moved in data["hours"].items()}
+        ledger._hour_ts = max(ledger._hours, default=0)
         ledger.fills = data["fills"]
         return ledger
 

@@ -1,33 +1,62 @@
 """Lots and trades: what is left of a purchase, and what a sale closed of one.
 
 Amounts are hundred-millionths (`events.money`); which lot a sale takes is `events.portfolio`'s.
+Nobody changes one once it is made.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, final
 
 from minibot.events.model import JsonObject
 from minibot.events.money import amount_text, cost_up, parse_amount
+from minibot.events.reference import Ref
 
 
-@dataclass(frozen=True, slots=True)
+@final
 class Lot:
     """What is left of one purchase.
 
-    `cost` is what the rest cost, without fees. `fill_n` is the number of the fill that opened it,
-    which is its line in the run's `fills`; 0 is a lot that the run started with.
+    Attributes:
+        qty, price: Of what is left, and at which price it was bought.
+        cost: What the rest cost, without fees.
+        ts: When it was bought, Unix ms.
+        fill_n: The number of the fill that opened it, which is its line in the run's `fills`; 0 is
+            a lot that the run started with.
+        order: Id of the order that bought it; empty for a lot that the run started with.
     """
 
-    symbol: str
-    qty: int
-    price: int
-    cost: int
-    ts: int
-    fill_n: int
-    order_id: str
+    __slots__ = ("cost", "fill_n", "order", "price", "qty", "symbol", "ts")
+
+    def __init__(
+        self, symbol: str, qty: int, price: int, cost: int, ts: int, fill_n: int, order: Ref
+    ) -> None:
+        self.symbol: str = symbol
+        self.qty: int = qty
+        self.price: int = price
+        self.cost: int = cost
+        self.ts: int = ts
+        self.fill_n: int = fill_n
+        self.order: Ref = order
+
+    @property
+    def order_id(self) -> str:
+        """The id of the order that bought it."""
+        return self.order.text
+
+    def less(self, qty: int, cost: int) -> Lot:
+        """Return what is left once a quantity and its cost are taken off."""
+        rest, left = self.qty - qty, self.cost - cost
+        return Lot(self.symbol, rest, self.price, left, self.ts, self.fill_n, self.order)
+
+    def __eq__(self, other: object) -> bool:
+        """Return whether the other is a lot with the same values."""
+        return isinstance(other, Lot) and self.to_json() == other.to_json()
+
+    def __hash__(self) -> int:
+        """Return the same for equal lots."""
+        return hash((self.symbol, self.qty, self.cost, self.ts, self.fill_n))
 
     def to_json(self) -> JsonObject:
         """Return the lot as canonical JSON values."""
@@ -41,36 +70,49 @@ class Lot:
             "order_id": self.order_id,
         }
 
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> Lot:
+    @staticmethod
+    def from_json(data: Mapping[str, Any]) -> Lot:
         """Return the lot of `to_json`, or of a `run_opening`, which knows no cost and no fill."""
         qty, price = parse_amount(data["qty"]), parse_amount(data["price"])
         cost = data.get("cost")
-        return cls(
+        return Lot(
             symbol=data["symbol"],
             qty=qty,
             price=price,
             cost=cost_up(qty, price) if cost is None else parse_amount(cost),
             ts=data["ts"],
             fill_n=data.get("fill_n", 0),
-            order_id=data.get("order_id", ""),
+            order=Ref(data.get("order_id", "")),
         )
 
 
-@dataclass(frozen=True, slots=True)
+@final
 class Trade:
     """A lot, or a part of one, that a sale closed; gains are before fees."""
 
-    symbol: str
-    qty: int
-    cost: int
-    proceeds: int
-    opened_ts: int
-    closed_ts: int
-    open_fill_n: int
-    close_fill_n: int
-    open_order_id: str
-    close_order_id: str
+    def __init__(
+        self, lot: Lot, qty: int, cost: int, proceeds: int, ts: int, fill_n: int, order: Ref
+    ) -> None:
+        self.symbol: str = lot.symbol
+        self.qty: int = qty
+        self.cost: int = cost
+        self.proceeds: int = proceeds
+        self.opened_ts: int = lot.ts
+        self.closed_ts: int = ts
+        self.open_fill_n: int = lot.fill_n
+        self.close_fill_n: int = fill_n
+        self._opened_by: Ref = lot.order
+        self._closed_by: Ref = order
+
+    @property
+    def open_order_id(self) -> str:
+        """The id of the order that bought it."""
+        return self._opened_by.text
+
+    @property
+    def close_order_id(self) -> str:
+        """The id of the order that sold it."""
+        return self._closed_by.text
 
     @property
     def realised_pnl(self) -> int:

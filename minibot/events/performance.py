@@ -9,10 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from minibot.events.messages import FillMessage
 from minibot.events.model import BUY, Fill, JsonObject, MarketTick, RunOpening
-from minibot.events.money import amount_text, parse_amount
+from minibot.events.money import UNIT, amount_text, parse_amount
 from minibot.events.numbers import div_up, format_fixed
-from minibot.events.portfolio import Portfolio, pays_in_base
+from minibot.events.portfolio import Portfolio
 
 BPS = 10_000
 # A separate script has to find the same ratios to 1e-9.
@@ -105,17 +106,22 @@ class Performance:
 
     def on_fill(self, fill: Fill, ts: int) -> None:
         """Book a fill; a sale that leaves the symbol flat ends its round trip."""
-        self._mark(fill.symbol)
-        self.portfolio.apply(fill, ts)
-        notional = parse_amount(fill.qty) * parse_amount(fill.price) // 10**8
+        self.book(FillMessage.read(fill), ts)
+
+    def book(self, fill: FillMessage, ts: int) -> None:
+        """Do what `on_fill` does, with a fill in numbers."""
+        symbol = fill.symbol
+        self._mark(symbol)
+        self.portfolio.book(fill, ts)
+        notional = fill.qty * fill.price // UNIT
         flow = -notional if fill.side == BUY else notional
         # A fee in the base asset has been paid with the notional.
-        fee = 0 if pays_in_base(fill) else parse_amount(fill.fee)
-        self._trip[fill.symbol] = self._trip.get(fill.symbol, 0) + flow - fee
-        self._held.add(fill.symbol)
-        if not self.portfolio.position_qty(fill.symbol):
-            self._held.discard(fill.symbol)
-            self.trips.append(self._trip.pop(fill.symbol))
+        fee = 0 if fill.pays_in_base else fill.fee
+        self._trip[symbol] = self._trip.get(symbol, 0) + flow - fee
+        self._held.add(symbol)
+        if not self.portfolio.has_lots(symbol):
+            self._held.discard(symbol)
+            self.trips.append(self._trip.pop(symbol))
         self._look()
 
     def _equity(self) -> int:

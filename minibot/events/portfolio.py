@@ -11,10 +11,16 @@ fill add up to zero, fills are applied once and in order.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
 from typing import Any, Final
 
+from minibot.events.bookings import CASH as CASH
+from minibot.events.bookings import FEES as FEES
+from minibot.events.bookings import POSITION as POSITION
+from minibot.events.bookings import REALISED_PNL as REALISED_PNL
+from minibot.events.bookings import Booking as Booking
+from minibot.events.bookings import DayTotals
 from minibot.events.lots import Lot, Trade
+from minibot.events.messages import FillMessage
 from minibot.events.model import BUY, SELL, Fill, JsonObject, RunOpening
 from minibot.events.money import UNIT, amount_text, cost_up, parse_amount, proceeds_down
 from minibot.events.numbers import div_down, div_up
@@ -22,45 +28,6 @@ from minibot.events.reasons import INVARIANT_BROKEN
 from minibot.kernel.errors import InvariantError
 
 DAY_MS: Final = 86_400_000
-
-CASH: Final = "cash"
-POSITION: Final = "position"
-REALISED_PNL: Final = "realised_pnl"
-FEES: Final = "fees"
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """One side of a booking, in quote: positive into the account, negative out of it.
-
-    Accounts: `cash:<asset>`, `position:<symbol>` (at cost), `realised_pnl`, `fees`. A gain stands
-    as a negative amount in `realised_pnl`, because every booking adds up to zero.
-    """
-
-    fill_n: int
-    ts: int
-    account: str
-    asset: str
-    amount: int
-
-
-@dataclass(frozen=True, slots=True)
-class Booking:
-    """What one fill did: its entries, which add up to zero, and the trades that it closed."""
-
-    fill_n: int
-    ts: int
-    entries: tuple[Entry, ...]
-    trades: tuple[Trade, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class DayTotals:
-    """What was bought, gained and paid on one UTC day, by the time of the fills."""
-
-    entry_notional: int = 0
-    realised_pnl: int = 0
-    fees: int = 0
 
 
 class Portfolio:
@@ -74,6 +41,8 @@ class Portfolio:
         self.realised_pnl: int = 0
         self.fees: int = 0
         self.days: dict[int, DayTotals] = {}
+        # What all entries cost, of all days.
+        self.bought: int = 0
         for asset, amount in self._cash.items():
             if amount < 0:
                 raise _broken(f"opening cash {asset} {amount_text(amount)}, expected zero or more")
@@ -98,6 +67,10 @@ class Portfolio:
         """Return the symbols with an open position, sorted."""
         return sorted(self._lots)
 
+    def balances(self) -> Mapping[str, int]:
+        """Return the cash of each asset; to be read, not to be changed."""
+        return self._cash
+
     def lots(self, symbol: str) -> tuple[Lot, ...]:
         """Return the open lots of a symbol, oldest first."""
         return tuple(self._lots.get(symbol, ()))
@@ -105,6 +78,16 @@ class Portfolio:
     def has_lots(self, symbol: str) -> bool:
         """Return whether anything of a symbol is held."""
         return symbol in self._lots
+
+    def count_lots(self, symbol: str) -> int:
+        """Return how many lots of a symbol are open."""
+        lots = self._lots.get(symbol)
+        return 0 if lots is None else len(lots)
+
+    def opened_ts(self, symbol: str) -> int:
+        """Return when the oldest lot of a symbol was bought; 0 when flat."""
+        lots = self._lots.get(symbol)
+        return 0 if lots is None else lots[0].ts
 
     def position_qty(self, symbol: str) -> int:
         """Return the quantity held, never negative."""
@@ -196,87 +179,85 @@ class Portfolio:
             InvariantError: It would leave cash or position below zero, or is no fill at all;
                 nothing is changed then.
         """
-        qty, price, fee = parse_amount(fill.qty), parse_amount(fill.price), parse_amount(fill.fee)
-        if qty <= 0 or price <= 0 or fee < 0:
-            raise _broken(f"fill {self.fills + 1}: qty {fill.qty}, price {fill.price}, {fill.fee}")
+        return self.book(FillMessage.read(fill), ts)
+
+    def book(self, fill: FillMessage, ts: int) -> Booking:
+        """Do what `apply` does, with a fill in numbers."""
+        if fill.qty <= 0 or fill.price <= 0 or fill.fee < 0:
+            said = f"qty {fill.qty}, price {fill.price}, fee {fill.fee} hundred-millionths"
+            raise _broken(f"fill {self.fills + 1}: {said}")
         if fill.side == BUY:
-            booking = self._buy(fill, qty, price, fee, ts)
+            booking = self._buy(fill, ts)
         elif fill.side == SELL:
-            booking = self._sell(fill, qty, price, fee, ts)
+            booking = self._sell(fill, ts)
         else:
             raise _broken(f"fill {self.fills + 1}: side {fill.side!r}")
-        if sum(entry.amount for entry in booking.entries):
+        if not booking.is_balanced:
             raise _broken(f"fill {self.fills}: its entries do not add up to zero")
         return booking
 
-    def _buy(self, fill: Fill, qty: int, price: int, fee: int, ts: int) -> Booking:
+    def _buy(self, fill: FillMessage, ts: int) -> Booking:
+        qty, price, fee = fill.qty, fill.price, fill.fee
         paid = cost_up(qty, price)
         cost = paid
-        if pays_in_base(fill):
+        if fill.pays_in_base:
             if fee >= qty:
-                raise _broken(f"fill {self.fills + 1}: a fee of {fill.fee} takes all of {fill.qty}")
+                took = f"a fee of {amount_text(fee)} takes all of {amount_text(qty)}"
+                raise _broken(f"fill {self.fills + 1}: {took}")
             qty -= fee
             fee = cost_up(fee, price)
             cost = paid - fee
         else:
             paid += fee
-        self._pay(quote_asset_of(fill), -paid)
+        asset = fill.quote_asset
+        self._pay(asset, -paid)
         self.fills += 1
-        lot = Lot(fill.symbol, qty, price, cost, ts, self.fills, fill.order_id)
-        self._lots.setdefault(fill.symbol, []).append(lot)
-        self._total(ts, DayTotals(entry_notional=cost, fees=fee))
-        return self._booking(fill, ts, cash=-paid, position=cost, pnl=0, fee=fee, trades=())
+        symbol = fill.symbol
+        lot = Lot(symbol, qty, price, cost, ts, self.fills, fill.order)
+        lots = self._lots.get(symbol)
+        if lots is None:
+            self._lots[symbol] = [lot]
+        else:
+            lots.append(lot)
+        self._total(ts, cost, 0, fee)
+        return Booking(self.fills, ts, symbol, asset, -paid, cost, 0, fee)
 
-    def _sell(self, fill: Fill, qty: int, price: int, fee: int, ts: int) -> Booking:
-        held = self.position_qty(fill.symbol)
-        if pays_in_base(fill):
-            raise _broken(f"{fill.symbol}: a sale brings no {fill.fee_asset} to take a fee from")
+    def _sell(self, fill: FillMessage, ts: int) -> Booking:
+        symbol, qty, fee = fill.symbol, fill.qty, fill.fee
+        held = self.position_qty(symbol)
+        if fill.pays_in_base:
+            raise _broken(f"{symbol}: a sale brings no {fill.fee_asset} to take a fee from")
         if qty > held:
-            raise _broken(f"{fill.symbol}: sold {fill.qty}, held {amount_text(held)}")
-        proceeds = proceeds_down(qty, price)
-        self._pay(fill.fee_asset, proceeds - fee)
+            raise _broken(f"{symbol}: sold {amount_text(qty)}, held {amount_text(held)}")
+        proceeds = proceeds_down(qty, fill.price)
+        asset = fill.fee_asset
+        self._pay(asset, proceeds - fee)
         self.fills += 1
         trades = self._close(fill, qty, proceeds, ts)
-        cost = sum(trade.cost for trade in trades)
-        self._total(ts, DayTotals(realised_pnl=proceeds - cost, fees=fee))
-        return self._booking(
-            fill,
-            ts,
-            cash=proceeds - fee,
-            position=-cost,
-            pnl=cost - proceeds,
-            fee=fee,
-            trades=tuple(trades),
-        )
+        cost = 0
+        for trade in trades:
+            cost += trade.cost
+        self._total(ts, 0, proceeds - cost, fee)
+        n, closed = self.fills, tuple(trades)
+        return Booking(n, ts, symbol, asset, proceeds - fee, -cost, cost - proceeds, fee, closed)
 
-    def _close(self, fill: Fill, qty: int, proceeds: int, ts: int) -> list[Trade]:
+    def _close(self, fill: FillMessage, qty: int, proceeds: int, ts: int) -> list[Trade]:
         """Take a quantity off the oldest lots; shares that do not divide stay with the rest."""
         lots = self._lots[fill.symbol]
         trades: list[Trade] = []
         while qty:
             lot = lots[0]
-            taken = min(qty, lot.qty)
+            taken = lot.qty
+            if qty < taken:
+                taken = qty
             cost = div_down(lot.cost * taken, lot.qty)
             share = div_down(proceeds * taken, qty)
-            trades.append(
-                Trade(
-                    symbol=fill.symbol,
-                    qty=taken,
-                    cost=cost,
-                    proceeds=share,
-                    opened_ts=lot.ts,
-                    closed_ts=ts,
-                    open_fill_n=lot.fill_n,
-                    close_fill_n=self.fills,
-                    open_order_id=lot.order_id,
-                    close_order_id=fill.order_id,
-                )
-            )
+            trades.append(Trade(lot, taken, cost, share, ts, self.fills, fill.order))
             qty, proceeds = qty - taken, proceeds - share
             if taken == lot.qty:
                 lots.pop(0)
             else:
-                lots[0] = replace(lot, qty=lot.qty - taken, cost=lot.cost - cost)
+                lots[0] = lot.less(taken, cost)
         if not lots:
             del self._lots[fill.symbol]
         return trades
@@ -287,35 +268,16 @@ class Portfolio:
             raise _broken(f"fill {self.fills + 1}: cash {asset} would be {amount_text(cash)}")
         self._cash[asset] = cash
 
-    def _total(self, ts: int, more: DayTotals) -> None:
-        self.realised_pnl += more.realised_pnl
-        self.fees += more.fees
-        day = self.day(ts // DAY_MS)
-        self.days[ts // DAY_MS] = DayTotals(
-            entry_notional=day.entry_notional + more.entry_notional,
-            realised_pnl=day.realised_pnl + more.realised_pnl,
-            fees=day.fees + more.fees,
-        )
-
-    def _booking(
-        self,
-        fill: Fill,
-        ts: int,
-        *,
-        cash: int,
-        position: int,
-        pnl: int,
-        fee: int,
-        trades: tuple[Trade, ...],
-    ) -> Booking:
-        n, asset = self.fills, quote_asset_of(fill)
-        entries = (
-            Entry(n, ts, f"{CASH}:{asset}", asset, cash),
-            Entry(n, ts, f"{POSITION}:{fill.symbol}", asset, position),
-            Entry(n, ts, REALISED_PNL, asset, pnl),
-            Entry(n, ts, FEES, asset, fee),
-        )
-        return Booking(n, ts, tuple(entry for entry in entries if entry.amount), trades)
+    def _total(self, ts: int, entry_notional: int, realised_pnl: int, fees: int) -> None:
+        self.realised_pnl += realised_pnl
+        self.fees += fees
+        self.bought += entry_notional
+        day = self.days.get(ts // DAY_MS)
+        if day is None:
+            day = self.days[ts // DAY_MS] = DayTotals()
+        day.entry_notional += entry_notional
+        day.realised_pnl += realised_pnl
+        day.fees += fees
 
     # --- as text ------------------------------------------------------------------------------
 
@@ -353,17 +315,13 @@ class Portfolio:
             int(day): DayTotals(**{name: parse_amount(text) for name, text in totals.items()})
             for day, totals in data["days"].items()
         }
+        portfolio.bought = sum(day.entry_notional for day in portfolio.days.values())
         return portfolio
 
 
 def pays_in_base(fill: Fill) -> bool:
     """Return whether a fill's fee was taken in the asset that its symbol trades, not in quote."""
-    return fill.symbol.startswith(fill.fee_asset) and not fill.symbol.endswith(fill.fee_asset)
-
-
-def quote_asset_of(fill: Fill) -> str:
-    """Return the asset that pays: that of the fee, unless the fee was taken in the base asset."""
-    return fill.symbol.removeprefix(fill.fee_asset) if pays_in_base(fill) else fill.fee_asset
+    return FillMessage.read(fill).pays_in_base
 
 
 def _age(lot: Lot) -> tuple[int, int, str]:

@@ -7,26 +7,31 @@ of the venue's step, so that what was bought can be sold to the last unit (docs/
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import Final, final
 
 from minibot.events.model import JsonObject
 from minibot.events.money import fee_up, notional_paid_by, parse_rate
 
-TAKER = "TAKER"
-MAKER = "MAKER"
+TAKER: Final = "TAKER"
+MAKER: Final = "MAKER"
 
 
-@dataclass(frozen=True, slots=True)
+@final
 class FeeRates:
     """What a taker and a maker pay, as rates of `events.money`."""
 
-    maker: int
-    taker: int
+    __slots__ = ("maker", "taker")
 
-    @classmethod
-    def of(cls, execution: JsonObject) -> FeeRates:
+    def __init__(self, maker: int, taker: int) -> None:
+        self.maker: int = maker
+        self.taker: int = taker
+
+    @staticmethod
+    def of(execution: JsonObject) -> FeeRates:
         """Return the rates of the section `execution` of the configuration."""
-        return cls(parse_rate(execution["maker_fee_bps"]), parse_rate(execution["taker_fee_bps"]))
+        return FeeRates(
+            parse_rate(execution["maker_fee_bps"]), parse_rate(execution["taker_fee_bps"])
+        )
 
     def fee(self, notional: int, liquidity: str) -> int:
         """Return the fee on a notional, rounded up against the bot."""

@@ -16,13 +16,13 @@ All three answer the one executor; which one is `execution.fill_model` of the co
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, final
 
-from minibot.events.exact_tick import ExactTick, place_id
-from minibot.events.model import BUY, Book, JsonObject, MarketTick
+from minibot.events.exact_tick import ExactTick
+from minibot.events.model import BUY, Book, JsonObject
 from minibot.events.money import amount_text, parse_amount
 from minibot.events.numbers import round_down
+from minibot.events.reference import place_id
 from minibot.execution.fees import MAKER, TAKER
 from minibot.execution.orders import FOK, Order
 
@@ -31,6 +31,7 @@ WORSE: Final = "worse"
 QUEUE: Final = "queue"
 
 
+@final
 class Touch:
     """Best bid and ask of a symbol, and what our own orders took of them."""
 
@@ -116,21 +117,24 @@ class Touch:
         return touch
 
 
-@dataclass(frozen=True, slots=True)
+@final
 class Match:
     """What an order can get now; `is_displayed` when it takes from the displayed size."""
 
-    qty: int
-    price: int
-    liquidity: str
-    is_displayed: bool = True
+    __slots__ = ("is_displayed", "liquidity", "price", "qty")
+
+    def __init__(self, qty: int, price: int, liquidity: str, is_displayed: bool = True) -> None:
+        self.qty: int = qty
+        self.price: int = price
+        self.liquidity: str = liquidity
+        self.is_displayed: bool = is_displayed
 
 
 class FillModel:
     """What an order gets of the market, before the question who pays it: the model `touch`."""
 
-    def begin(self, tick: MarketTick) -> None:
-        """Take the tick that open orders of its symbol are about to meet."""
+    def begin(self, tick: ExactTick, seq: int) -> None:
+        """Take the tick, line `seq`, that open orders of its symbol are about to meet."""
 
     def match(self, order: Order, touch: Touch, price_step: int) -> Match | None:
         """Return what an order gets of the tick that began; None is nothing.
@@ -143,7 +147,9 @@ class FillModel:
         price = self.price(order, touch, price_step)
         if price <= 0 or (order.limit is not None and not crosses(order.side, order.limit, price)):
             return None
-        qty = min(order.remaining, round_down(touch.available(order.side), order.qty_step))
+        qty = round_down(touch.available(order.side), order.qty_step)
+        if order.remaining < qty:
+            qty = order.remaining
         if qty <= 0 or (order.time_in_force == FOK and qty < order.remaining):
             return None
         if order.limit is not None and order.has_met_market:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from minibot.events.model import BUY
 from minibot.events.money import cost_up
 from minibot.events.order_rules import OrderRules
@@ -15,7 +13,7 @@ from minibot.execution.orders import Order
 
 def funds_refusal(
     portfolio: Portfolio,
-    orders: Sequence[Order],
+    orders: list[Order],
     fees: FeeRates,
     rules: OrderRules,
     side: str,
@@ -34,25 +32,22 @@ def funds_refusal(
         price: The limit, or the touch for a market order.
     """
     if side == BUY:
-        buying = sum(
-            order.remaining
-            for order in orders
-            if order.side == BUY and order.symbol == rules.symbol
-        )
-        refusal = rules.position_refusal(qty, portfolio.position_qty(rules.symbol) + buying)
+        needed = cost_with_fee(fees, qty, price)
+        held = portfolio.position_qty(rules.symbol)
+        for order in orders:
+            if order.side == BUY:
+                needed += cost_with_fee(fees, order.remaining, order.reserve_price)
+                if order.symbol == rules.symbol:
+                    held += order.remaining
+        refusal = rules.position_refusal(qty, held)
         if refusal is not None:
             return refusal
-        reserved = sum(
-            cost_with_fee(fees, order.remaining, order.reserve_price)
-            for order in orders
-            if order.side == BUY
-        )
-        cash = portfolio.cash(rules.quote_asset)
-        return INSUFFICIENT_CASH if cost_with_fee(fees, qty, price) + reserved > cash else None
-    promised = sum(
-        order.remaining for order in orders if order.side != BUY and order.symbol == rules.symbol
-    )
-    return SHORT_SALE if qty + promised > portfolio.position_qty(rules.symbol) else None
+        return INSUFFICIENT_CASH if needed > portfolio.cash(rules.quote_asset) else None
+    promised = qty
+    for order in orders:
+        if order.side != BUY and order.symbol == rules.symbol:
+            promised += order.remaining
+    return SHORT_SALE if promised > portfolio.position_qty(rules.symbol) else None
 
 
 def cost_with_fee(fees: FeeRates, qty: int, price: int) -> int:

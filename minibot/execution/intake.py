@@ -6,11 +6,10 @@ no business: somebody went round risk, and the run stops.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import Final, final
 
+from minibot.events.messages import IntentMessage
 from minibot.events.model import BUY, SELL, Event, OrderIntent
-from minibot.events.money import parse_amount
-from minibot.events.numbers import NumberError
 from minibot.events.order_rules import LIMIT, MARKET, OrderRules, mid_down
 from minibot.events.reasons import (
     NO_INSTRUMENT,
@@ -28,22 +27,25 @@ from minibot.execution.fills import Touch
 from minibot.execution.orders import FOK, GTC, IOC
 from minibot.kernel.errors import ContractError
 
-ENTRY = "ENTRY"
-EXIT = "EXIT"
-SIDE_OF_PURPOSE = {ENTRY: BUY, EXIT: SELL}
+ENTRY: Final = "ENTRY"
+EXIT: Final = "EXIT"
+SIDE_OF_PURPOSE: Final = {ENTRY: BUY, EXIT: SELL}
 """Spot is long or flat: an entry buys, an exit sells."""
 
-CAUSES_MIN = 2
+CAUSES_MIN: Final = 2
 """An intent names its risk_action, then the signal, tick or control event behind it."""
 
 
-@dataclass(frozen=True, slots=True)
+@final
 class Wish:
     """An intent in numbers: quantity above zero, limit above zero or None."""
 
-    qty: int
-    limit: int | None
-    time_in_force: str
+    __slots__ = ("limit", "qty", "time_in_force")
+
+    def __init__(self, qty: int, limit: int | None, time_in_force: str) -> None:
+        self.qty: int = qty
+        self.limit: int | None = limit
+        self.time_in_force: str = time_in_force
 
 
 def require_lineage(event: Event) -> None:
@@ -66,27 +68,28 @@ def require_lineage(event: Event) -> None:
 
 def read_wish(intent: OrderIntent) -> Wish | str:
     """Return the intent in numbers, or the reason code of a field that makes no sense."""
-    try:
-        qty = parse_amount(intent.qty)
-    except NumberError:
-        return QTY_INVALID
-    if qty <= 0:
+    event = Event(0, "", "", "", "", intent)
+    return wish_of(IntentMessage.of(intent, event))
+
+
+def wish_of(intent: IntentMessage) -> Wish | str:
+    """Return what an intent wants, or the reason code of a field that makes no sense."""
+    if intent.qty <= 0:
         return QTY_INVALID
     time_in_force = intent.time_in_force or GTC
     if time_in_force not in (GTC, IOC, FOK):
         return ORDER_TYPE_UNSUPPORTED
-    if intent.order_type == MARKET and intent.limit_price is None:
-        return Wish(qty, None, time_in_force)
+    limit = intent.limit
+    if intent.order_type == MARKET and limit is None:
+        return Wish(intent.qty, None, time_in_force)
     if intent.order_type != LIMIT:
         return ORDER_TYPE_UNSUPPORTED
-    try:
-        limit = parse_amount(intent.limit_price or "")
-    except NumberError:
+    if limit is None or limit <= 0:
         return PRICE_INVALID
-    return Wish(qty, limit, time_in_force) if limit > 0 else PRICE_INVALID
+    return Wish(intent.qty, limit, time_in_force)
 
 
-def side_refusal(intent: OrderIntent) -> str | None:
+def side_refusal(intent: IntentMessage) -> str | None:
     """Return why side and purpose do not go together, or None."""
     if intent.side not in (BUY, SELL) or intent.purpose not in SIDE_OF_PURPOSE:
         return ORDER_TYPE_UNSUPPORTED
@@ -98,7 +101,6 @@ def side_refusal(intent: OrderIntent) -> str | None:
 def market_refusal(
     rules: OrderRules | None,
     touch: Touch | None,
-    *,
     symbol_is_known: bool,
     tick_age_ms: int,
     tick_age_ms_max: int,
@@ -115,7 +117,9 @@ def market_refusal(
     return STALE_TICK if tick_age_ms > tick_age_ms_max else None
 
 
-def filter_refusal(intent: OrderIntent, wish: Wish, rules: OrderRules, touch: Touch) -> str | None:
+def filter_refusal(
+    intent: IntentMessage, wish: Wish, rules: OrderRules, touch: Touch
+) -> str | None:
     """Return which filter of the venue the order fails, or None."""
     refusal = rules.qty_refusal(wish.qty, intent.order_type)
     if refusal is not None:

@@ -8,12 +8,12 @@ are the ordered quantity. Amounts are hundred-millionths (`events.money`).
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
 from enum import StrEnum
-from typing import Any, Final
+from typing import Any, Final, final
 
 from minibot.events.model import JsonObject
 from minibot.events.reasons import INVARIANT_BROKEN
+from minibot.events.reference import Ref
 from minibot.kernel.errors import InvariantError
 
 GTC: Final = "GTC"
@@ -31,6 +31,9 @@ class OrderState(StrEnum):
     CANCELLED = "CANCELLED"
     EXPIRED = "EXPIRED"
     REJECTED = "REJECTED"
+
+    # An enum hashes its name anew each time; a text knows its hash.
+    __hash__ = str.__hash__
 
 
 TERMINAL_STATES: Final = frozenset(
@@ -59,47 +62,79 @@ NEXT_STATES: Final[Mapping[OrderState, frozenset[OrderState]]] = {
 }
 
 
-@dataclass(slots=True)
+@final
 class Order:
     """One order of the paper executor; it starts as NEW with nothing filled.
 
-    Args:
-        intent_id: The id of the `order_intent` event.
-        intent_ts: Its `ts`.
-        order_id: Derived from the intent.
-        client_order_id: As risk chose it.
-        symbol: What is traded.
-        side: BUY or SELL.
-        qty: Above zero.
-        qty_places: Places of the venue's quantity step, for texts.
-        qty_step: The venue's quantity step; every fill is a multiple of it.
-        reserve_price: At which price cash is set aside for what remains of a purchase.
-        limit: Limit price, or None for a market order.
-        time_in_force: GTC, IOC or FOK.
-        due_ts: Earliest `ts` of a tick that may fill it: the modelled latency has passed.
-        expires_ts: What is open at this time expires.
+    Attributes:
         state: Where it stands; `move` and `fill` alone change it.
         filled: The quantity that is executed.
         has_met_market: Whether it met a tick; what rests after that is a maker.
     """
 
-    intent_id: str
-    intent_ts: int
-    order_id: str
-    client_order_id: str
-    symbol: str
-    side: str
-    qty: int
-    qty_places: int
-    qty_step: int
-    reserve_price: int
-    limit: int | None
-    time_in_force: str
-    due_ts: int
-    expires_ts: int
-    state: OrderState = OrderState.NEW
-    filled: int = 0
-    has_met_market: bool = False
+    __slots__ = (
+        *("client", "due_ts", "expires_ts", "filled", "has_met_market", "intent", "intent_ts"),
+        *("limit", "order", "qty", "qty_places", "qty_step", "reserve_price", "side", "state"),
+        *("symbol", "time_in_force"),
+    )
+
+    def __init__(
+        self,
+        intent: Ref,
+        intent_ts: int,
+        order: Ref,
+        client: Ref,
+        symbol: str,
+        side: str,
+        qty: int,
+        qty_places: int,
+        qty_step: int,
+        reserve_price: int,
+        limit: int | None,
+        time_in_force: str,
+        due_ts: int,
+        expires_ts: int,
+    ) -> None:
+        """Take an order.
+
+        Args:
+            intent: The id of the `order_intent` event.
+            intent_ts: Its `ts`.
+            order: Its own id, derived from the intent.
+            client: The id that risk chose.
+            symbol: What is traded.
+            side: BUY or SELL.
+            qty: Above zero.
+            qty_places: Places of the venue's quantity step, for texts.
+            qty_step: The venue's quantity step; every fill is a multiple of it.
+            reserve_price: At which price cash is set aside for what remains of a purchase.
+            limit: Limit price, or None for a market order.
+            time_in_force: GTC, IOC or FOK.
+            due_ts: Earliest `ts` of a tick that may fill it: the modelled latency has passed.
+            expires_ts: What is open at this time expires.
+        """
+        self.intent: Ref = intent
+        self.intent_ts: int = intent_ts
+        self.order: Ref = order
+        self.client: Ref = client
+        self.symbol: str = symbol
+        self.side: str = side
+        self.qty: int = qty
+        self.qty_places: int = qty_places
+        self.qty_step: int = qty_step
+        self.reserve_price: int = reserve_price
+        self.limit: int | None = limit
+        self.time_in_force: str = time_in_force
+        self.due_ts: int = due_ts
+        self.expires_ts: int = expires_ts
+        self.state: OrderState = OrderState.NEW
+        self.filled: int = 0
+        self.has_met_market: bool = False
+
+    @property
+    def order_id(self) -> str:
+        """Its own id."""
+        return self.order.text
 
     @property
     def remaining(self) -> int:
@@ -143,11 +178,46 @@ class Order:
 
     def to_json(self) -> JsonObject:
         """Return the order as canonical JSON values."""
-        data: JsonObject = {field.name: getattr(self, field.name) for field in fields(self)}
-        data["state"] = self.state.value
-        return data
+        return {
+            "intent_id": self.intent.text,
+            "intent_ts": self.intent_ts,
+            "order_id": self.order.text,
+            "client_order_id": self.client.text,
+            "symbol": self.symbol,
+            "side": self.side,
+            "qty": self.qty,
+            "qty_places": self.qty_places,
+            "qty_step": self.qty_step,
+            "reserve_price": self.reserve_price,
+            "limit": self.limit,
+            "time_in_force": self.time_in_force,
+            "due_ts": self.due_ts,
+            "expires_ts": self.expires_ts,
+            "state": self.state.value,
+            "filled": self.filled,
+            "has_met_market": self.has_met_market,
+        }
 
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> Order:
+    @staticmethod
+    def from_json(data: Mapping[str, Any]) -> Order:
         """Return the order of `to_json`."""
-        return cls(**{**data, "state": OrderState(data["state"])})
+        order = Order(
+            Ref(data["intent_id"]),
+            data["intent_ts"],
+            Ref(data["order_id"]),
+            Ref(data["client_order_id"]),
+            data["symbol"],
+            data["side"],
+            data["qty"],
+            data["qty_places"],
+            data["qty_step"],
+            data["reserve_price"],
+            data["limit"],
+            data["time_in_force"],
+            data["due_ts"],
+            data["expires_ts"],
+        )
+        order.state = OrderState(data["state"])
+        order.filled = data["filled"]
+        order.has_met_market = data["has_met_market"]
+        return order

@@ -12,25 +12,22 @@ in exactly one terminal result.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
-from typing import Any
+from typing import Any, Final
 
 from minibot.events.exact_tick import ExactTick
-from minibot.events.ids import derive_id
 from minibot.events.ledger import Ledger
+from minibot.events.messages import IntentMessage, Message, drafts_of
 from minibot.events.model import (
     BUY,
     Beat,
     Book,
     Draft,
     Event,
-    Fill,
     Gap,
     Instrument,
     JsonObject,
     MarketTick,
     OrderIntent,
-    OrderResult,
     RunEnding,
     RunOpening,
 )
@@ -51,25 +48,25 @@ from minibot.events.reasons import (
     UNFILLED_FOK,
     UNFILLED_IOC,
 )
+from minibot.events.reference import Ref, Remembered
+from minibot.execution.answers import IntentRefused, OrderMove, PaperFill
 from minibot.execution.fees import FeeRates
 from minibot.execution.fill_models import fill_model_of
-from minibot.execution.fills import Match, Touch
+from minibot.execution.fills import FillModel, Match, Touch
 from minibot.execution.funds import funds_refusal
 from minibot.execution.intake import (
     ENTRY,
     Wish,
     filter_refusal,
     market_refusal,
-    read_wish,
     require_lineage,
     side_refusal,
+    wish_of,
 )
 from minibot.execution.orders import FOK, IOC, Order, OrderState
 from minibot.kernel.errors import InvariantError
 
-FILLS = "fills"
-ORDER_RESULTS = "order_results"
-ORDER_ROLE = "paper_executor_nore_v1"
+ORDER_ROLE: Final = "paper_executor_nore_v1"
 """Stands where ids of drafts name a role, so that no order id equals an event's id."""
 
 
@@ -84,11 +81,11 @@ class PaperExecutorNoreV1:
         self._order_ttl_ms: int = execution["order_ttl_market_ms"]
         # Runs from before the policy held their orders.
         self._cancels_halted: bool = execution.get("left_trading", "hold") == "cancel"
-        self._fees = FeeRates.of(execution)
-        self._fill_model = fill_model_of(execution)
+        self._fees: FeeRates = FeeRates.of(execution)
+        self._fill_model: FillModel = fill_model_of(execution)
         self._quote_asset: str = config["portfolio"]["quote_asset"]
         self._portfolio: Portfolio | None = None
-        self._ledger = Ledger({})
+        self._ledger: Ledger = Ledger({})
         self._instruments: dict[str, Instrument] = {}
         self._rules: dict[str, OrderRules] = {}
         self._touches: dict[str, Touch] = {}
@@ -98,15 +95,19 @@ class PaperExecutorNoreV1:
         self._touch: Touch | None = None
         self._marks: dict[str, int] = {}
         self._orders: list[Order] = []
-        self._client_order_ids: dict[str, int] = {}
+        self._clients: Remembered = Remembered()
         self._ending_until: int | None = None
-        self._is_ended = False
-        self._reason = ""
+        self._is_ended: bool = False
+        self._reason: str = ""
 
     # --- one step -----------------------------------------------------------------------------
 
     def step(self, queue: str, seq: int, event: Event, now: int) -> list[Draft]:
-        """Return results and fills because of one event.
+        """Return results and fills because of one event; see `hear`."""
+        return drafts_of(self.hear(queue, seq, event, now))
+
+    def hear(self, queue: str, seq: int, event: Event, now: int) -> list[Message]:
+        """Take one event at market time `now`; return results and fills, not yet written out.
 
         Raises:
             InvariantError: Something came before `run_opening`, or a state that cannot be.
@@ -117,7 +118,8 @@ class PaperExecutorNoreV1:
             self._tick.fill(payload, event)
             return self.on_tick(self._tick, seq, now) or []
         if isinstance(payload, OrderIntent):
-            return self._on_intent(payload, event, now)
+            require_lineage(event)
+            return self.on_intent(IntentMessage.of(payload, event), now)
         if isinstance(payload, Beat):
             return self._on_beat(seq, event, now)
         if isinstance(payload, Book):
@@ -161,33 +163,35 @@ class PaperExecutorNoreV1:
 
     # --- intents ------------------------------------------------------------------------------
 
-    def _on_intent(self, intent: OrderIntent, event: Event, now: int) -> list[Draft]:
-        require_lineage(event)
-        expires_ts = event.ts + self._order_ttl_ms
-        if intent.expires_ts is not None:
-            expires_ts = min(expires_ts, intent.expires_ts)
-        wish = read_wish(intent)
+    def on_intent(self, intent: IntentMessage, now: int) -> list[Message]:
+        """Take an intent that names an allowing risk_action; return its first result."""
+        expires_ts = intent.ts + self._order_ttl_ms
+        if intent.expires_ts is not None and intent.expires_ts < expires_ts:
+            expires_ts = intent.expires_ts
+        wish = wish_of(intent)
         state, reason = self._judge(intent, wish, now, expires_ts)
-        order_id = derive_id(event.run_id, ORDER_ROLE, event.id, 0)
-        self._client_order_ids.setdefault(intent.client_order_id, expires_ts)
+        ref = Ref("", intent.run_id, ORDER_ROLE, intent.ref, 0)
+        self._clients.add(intent.client, expires_ts)
         if state is not OrderState.ACCEPTED or isinstance(wish, str):
-            return [self._refusal(intent, wish, event, order_id, state, reason)]
-        order = self._order(intent, wish, event, order_id, expires_ts)
+            self._reason = reason
+            return [IntentRefused(intent, ref, state, reason, not isinstance(wish, str))]
+        order = self._order(intent, wish, ref, expires_ts)
         order.move(OrderState.ACCEPTED)
         self._orders.append(order)
-        return [self._result(order, ACCEPTED, (event.id,), event.ts, event.tick_seq)]
+        return [self._moved(order, ACCEPTED, intent.ts, intent.tick_seq, intent.ref, None)]
 
     def _judge(
-        self, intent: OrderIntent, wish: Wish | str, now: int, expires_ts: int
+        self, intent: IntentMessage, wish: Wish | str, now: int, expires_ts: int
     ) -> tuple[OrderState, str]:
         """Return the first state of an intent and why, most telling reason first."""
-        self._forget_client_order_ids(now)
+        # An intent that says the same id later than its order's end is expired anyway.
+        self._clients.forget_before(now + 1)
         if isinstance(wish, str):
             return OrderState.REJECTED, wish
         refusal = side_refusal(intent)
         if refusal is not None:
             return OrderState.REJECTED, refusal
-        if intent.client_order_id in self._client_order_ids:
+        if self._clients.has(intent.client):
             return OrderState.REJECTED, DUPLICATE
         if now >= expires_ts:
             return OrderState.EXPIRED, EXPIRED
@@ -199,9 +203,9 @@ class PaperExecutorNoreV1:
         refusal = market_refusal(
             rules,
             touch,
-            symbol_is_known=rules is not None or intent.symbol in self._marks,
-            tick_age_ms=0 if touch is None else now - touch.ts,
-            tick_age_ms_max=self._tick_age_ms_max,
+            rules is not None or intent.symbol in self._marks,
+            0 if touch is None else now - touch.ts,
+            self._tick_age_ms_max,
         )
         if refusal is None and rules is not None and touch is not None:
             refusal = filter_refusal(intent, wish, rules, touch)
@@ -214,58 +218,31 @@ class PaperExecutorNoreV1:
             return OrderState.REJECTED, refusal
         return OrderState.ACCEPTED, ACCEPTED
 
-    def _order(
-        self, intent: OrderIntent, wish: Wish, event: Event, order_id: str, expires_ts: int
-    ) -> Order:
+    def _order(self, intent: IntentMessage, wish: Wish, ref: Ref, expires_ts: int) -> Order:
         rules = self._rules[intent.symbol]
-        price = self._touches[intent.symbol].price(intent.side)
+        price = wish.limit
+        if price is None:
+            price = self._touches[intent.symbol].price(intent.side)
         return Order(
-            intent_id=event.id,
-            intent_ts=event.ts,
-            order_id=order_id,
-            client_order_id=intent.client_order_id,
-            symbol=intent.symbol,
-            side=intent.side,
-            qty=wish.qty,
-            qty_places=rules.qty_places,
-            qty_step=rules.qty_step,
-            reserve_price=price if wish.limit is None else wish.limit,
-            limit=wish.limit,
-            time_in_force=wish.time_in_force,
-            due_ts=event.ts + self._latency_ms,
-            expires_ts=expires_ts,
+            intent.ref,
+            intent.ts,
+            ref,
+            intent.client,
+            intent.symbol,
+            intent.side,
+            wish.qty,
+            rules.qty_places,
+            rules.qty_step,
+            price,
+            wish.limit,
+            wish.time_in_force,
+            intent.ts + self._latency_ms,
+            expires_ts,
         )
-
-    def _forget_client_order_ids(self, now: int) -> None:
-        # An intent that says the same id later than this is expired anyway.
-        kept = {name: ts for name, ts in self._client_order_ids.items() if now < ts}
-        if len(kept) < len(self._client_order_ids):
-            self._client_order_ids = kept
-
-    def _refusal(
-        self,
-        intent: OrderIntent,
-        wish: Wish | str,
-        event: Event,
-        order_id: str,
-        state: OrderState,
-        reason: str,
-    ) -> Draft:
-        self._reason = reason
-        payload = OrderResult(
-            client_order_id=intent.client_order_id,
-            order_id=order_id,
-            result=state.value,
-            symbol=intent.symbol,
-            reason_code=reason,
-            filled_qty="0",
-            remaining_qty=None if isinstance(wish, str) else intent.qty,
-        )
-        return Draft(ORDER_RESULTS, payload, event.ts, (event.id,), event.tick_seq)
 
     # --- the market ---------------------------------------------------------------------------
 
-    def on_tick(self, tick: ExactTick, seq: int, now: int) -> list[Draft] | None:
+    def on_tick(self, tick: ExactTick, seq: int, now: int) -> list[Message] | None:
         """Take one tick at market time `now`; return what follows, None for nothing.
 
         `step` calls it with the tick of an event, a backtest with one filled from columns.
@@ -277,7 +254,7 @@ class PaperExecutorNoreV1:
             self._marks[tick.symbol] = mid_down(touch.bid, touch.ask)
         if not self._orders:
             return None
-        return self._on_market(touch, seq, tick.event(seq), now)
+        return self._on_market(touch, seq, tick, now)
 
     def _find(self, symbol: str) -> Touch:
         touch = self._touches.get(symbol)
@@ -287,78 +264,80 @@ class PaperExecutorNoreV1:
         self._touch = touch
         return touch
 
-    def _on_market(self, touch: Touch, seq: int, event: Event, now: int) -> list[Draft]:
+    def _on_market(self, touch: Touch, seq: int, tick: ExactTick, now: int) -> list[Message]:
         """Let the open orders of a symbol meet its tick."""
-        tick = event.payload
-        if not isinstance(tick, MarketTick):
-            raise InvariantError("execution", INVARIANT_BROKEN, f"{event.type} is no tick")
-        drafts: list[Draft] = []
-        self._fill_model.begin(tick)
+        messages: list[Message] = []
+        self._fill_model.begin(tick, seq)
         is_fresh = (
-            touch.is_usable
-            and now - event.ts <= self._tick_age_ms_max
-            and self._trades(tick.symbol)
+            touch.is_usable and now - tick.ts <= self._tick_age_ms_max and self._trades(tick.symbol)
         )
+        ref = tick.ref(seq)
         for order in self._orders:
             if order.symbol != tick.symbol:
                 continue
             if now >= order.expires_ts:
-                drafts.append(self._expire(order, EXPIRED, seq, event))
-            elif is_fresh and event.ts >= order.due_ts:
-                drafts += self._meet(order, touch, seq, event)
+                messages.append(self._expire(order, EXPIRED, seq, tick.ts, ref))
+            elif is_fresh and tick.ts >= order.due_ts:
+                self._meet(order, touch, seq, tick.ts, ref, messages)
         self._drop_closed()
-        return drafts
+        return messages
 
     def _trades(self, symbol: str) -> bool:
         rules = self._rules.get(symbol)
         return rules is not None and rules.is_trading
 
-    def _on_status(self, symbol: str, seq: int, event: Event) -> list[Draft]:
+    def _on_status(self, symbol: str, seq: int, event: Event) -> list[Message]:
         """End the open orders of a symbol that left TRADING, where the profile says so."""
+        messages: list[Message] = []
         if self._rules[symbol].is_trading or not self._cancels_halted:
-            return []
-        drafts: list[Draft] = []
+            return messages
         for order in self._orders:
             if order.symbol == symbol:
                 order.move(OrderState.CANCELLED)
                 ts = max(order.intent_ts, event.ts)
-                drafts.append(
-                    self._result(order, LEFT_TRADING, (order.intent_id, event.id), ts, seq)
-                )
+                causes = (order.intent, Ref(event.id))
+                messages.append(self._moved(order, LEFT_TRADING, ts, seq, *causes))
         self._drop_closed()
-        return drafts
+        return messages
 
-    def _on_beat(self, seq: int, event: Event, now: int) -> list[Draft]:
+    def _on_beat(self, seq: int, event: Event, now: int) -> list[Message]:
         until = self._ending_until
         if until is not None and event.ts >= until:
             self._is_ended = True
-        drafts: list[Draft] = []
+        messages: list[Message] = []
+        if not self._orders:
+            return messages
+        ref = Ref(event.id)
         for order in self._orders:
             if self._is_ended:
-                drafts.append(self._expire(order, RUN_ENDING, seq, event))
+                messages.append(self._expire(order, RUN_ENDING, seq, event.ts, ref))
             elif now >= order.expires_ts:
-                drafts.append(self._expire(order, EXPIRED, seq, event))
+                messages.append(self._expire(order, EXPIRED, seq, event.ts, ref))
         self._drop_closed()
-        return drafts
+        return messages
 
-    def _meet(self, order: Order, touch: Touch, seq: int, event: Event) -> list[Draft]:
+    def _meet(
+        self, order: Order, touch: Touch, seq: int, ts: int, tick: Ref, messages: list[Message]
+    ) -> None:
         """Fill what the touch and the cash allow; end what may not wait."""
-        drafts: list[Draft] = []
-        found = self._fill_model.match(order, touch, self._rules[order.symbol].price_step)
+        rules = self._rules[order.symbol]
+        found = self._fill_model.match(order, touch, rules.price_step)
         is_short = False
         if found is not None:
             qty = self._paid_qty(order, found)
             is_short = qty < found.qty
             if qty and not (is_short and order.time_in_force == FOK):
-                drafts = self._fill(order, touch, replace(found, qty=qty), seq, event)
+                found.qty = qty
+                self._fill(order, touch, found, seq, ts, tick, messages)
         order.has_met_market = True
-        if order.is_open and is_short:
-            drafts.append(self._expire(order, INSUFFICIENT_CASH, seq, event))
-        elif order.is_open and order.time_in_force == IOC:
-            drafts.append(self._expire(order, UNFILLED_IOC, seq, event))
-        elif order.is_open and order.time_in_force == FOK:
-            drafts.append(self._expire(order, UNFILLED_FOK, seq, event))
-        return drafts
+        if not order.is_open:
+            return
+        if is_short:
+            messages.append(self._expire(order, INSUFFICIENT_CASH, seq, ts, tick))
+        elif order.time_in_force == IOC:
+            messages.append(self._expire(order, UNFILLED_IOC, seq, ts, tick))
+        elif order.time_in_force == FOK:
+            messages.append(self._expire(order, UNFILLED_FOK, seq, ts, tick))
 
     def _paid_qty(self, order: Order, found: Match) -> int:
         """Return how much of a match the cash pays, in whole steps; a sale needs none."""
@@ -369,56 +348,38 @@ class PaperExecutorNoreV1:
         return found.qty if qty >= found.qty else round_down(qty, order.qty_step)
 
     def _fill(
-        self, order: Order, touch: Touch, found: Match, seq: int, event: Event
-    ) -> list[Draft]:
+        self,
+        order: Order,
+        touch: Touch,
+        found: Match,
+        seq: int,
+        tick_ts: int,
+        tick: Ref,
+        messages: list[Message],
+    ) -> None:
         rules = self._rules[order.symbol]
         notional = cost_up(found.qty, found.price)
-        payload = Fill(
-            order_id=order.order_id,
-            client_order_id=order.client_order_id,
-            symbol=order.symbol,
-            side=order.side,
-            qty=amount_text(found.qty, order.qty_places),
-            price=rules.price_text(found.price),
-            fee=amount_text(self._fees.fee(notional, found.liquidity)),
-            fee_asset=rules.quote_asset,
-            liquidity=found.liquidity,
-            bid=rules.price_text(touch.bid),
-            ask=rules.price_text(touch.ask),
-            displayed_qty=rules.qty_text(touch.displayed(order.side)),
-            latency_market_ms=self._latency_ms,
-        )
+        fee = self._fees.fee(notional, found.liquidity)
+        ts = order.intent_ts if order.intent_ts > tick_ts else tick_ts
+        fill = PaperFill(order, found, fee, rules, touch, self._latency_ms, ts, seq, tick)
         self._fill_model.on_fill(order, touch, found)
         order.fill(found.qty)
-        ts = max(order.intent_ts, event.ts)
-        self._ledger.append(self.portfolio.apply(payload, ts))
+        self._ledger.append(self.portfolio.book(fill, ts))
         self._ledger.check(self.portfolio)
-        causes = (order.intent_id, event.id)
         reason = FILLED if order.state is OrderState.FILLED else PARTIAL
-        return [
-            Draft(FILLS, payload, ts, causes, seq),
-            self._result(order, reason, causes, ts, seq),
-        ]
+        messages.append(fill)
+        messages.append(self._moved(order, reason, ts, seq, order.intent, tick))
 
-    def _expire(self, order: Order, reason: str, seq: int, event: Event) -> Draft:
+    def _expire(self, order: Order, reason: str, seq: int, tick_ts: int, cause: Ref) -> Message:
         order.move(OrderState.EXPIRED)
-        ts = max(order.intent_ts, event.ts)
-        return self._result(order, reason, (order.intent_id, event.id), ts, seq)
+        ts = order.intent_ts if order.intent_ts > tick_ts else tick_ts
+        return self._moved(order, reason, ts, seq, order.intent, cause)
 
-    def _result(
-        self, order: Order, reason: str, causes: tuple[str, ...], ts: int, tick_seq: int | None
-    ) -> Draft:
+    def _moved(
+        self, order: Order, reason: str, ts: int, tick_seq: int | None, cause: Ref, also: Ref | None
+    ) -> Message:
         self._reason = reason
-        payload = OrderResult(
-            client_order_id=order.client_order_id,
-            order_id=order.order_id,
-            result=order.state.value,
-            symbol=order.symbol,
-            reason_code=reason,
-            filled_qty=amount_text(order.filled, order.qty_places),
-            remaining_qty=amount_text(order.remaining, order.qty_places),
-        )
-        return Draft(ORDER_RESULTS, payload, ts, causes, tick_seq)
+        return OrderMove(order, reason, ts, tick_seq, cause, also)
 
     def _drop_closed(self) -> None:
         self._orders = [order for order in self._orders if order.is_open]
@@ -452,7 +413,7 @@ class PaperExecutorNoreV1:
             "marks": {name: amount_text(mark) for name, mark in self._marks.items()},
             "orders": [order.to_json() for order in self._orders],
             "fill_model": self._fill_model.to_json(),
-            "client_order_ids": dict(self._client_order_ids),
+            "client_order_ids": self._clients.state(),
             "ending_until": self._ending_until,
             "is_ended": self._is_ended,
             "reason": self._reason,
@@ -472,7 +433,7 @@ class PaperExecutorNoreV1:
         core._marks = {name: parse_amount(text) for name, text in state["marks"].items()}
         core._fill_model.restore(state["fill_model"])
         core._orders = [Order.from_json(data) for data in state["orders"]]
-        core._client_order_ids = dict(state["client_order_ids"])
+        core._clients = Remembered.from_state(state["client_order_ids"])
         core._ending_until = state["ending_until"]
         core._is_ended = state["is_ended"]
         core._reason = state["reason"]

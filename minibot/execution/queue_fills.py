@@ -21,6 +21,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from minibot.events.exact_tick import ExactTick
 from minibot.events.model import BUY, SELL, Book, JsonObject, MarketTick
 from minibot.events.money import amount_text, parse_amount
 from minibot.events.numbers import round_down
@@ -40,13 +41,14 @@ class QueueFills(FillModel):
         self._trade_left: int = 0
         self._taker_side: str = ""
 
-    def begin(self, tick: MarketTick) -> None:
+    def begin(self, tick: ExactTick, seq: int) -> None:
         """Take the tick; a trade of it can be used up once by all our orders together."""
         self._trade_left = 0
-        if tick.kind == "trade" and tick.qty is not None:
-            self._trade_price = parse_amount(tick.price)
-            self._trade_left = parse_amount(tick.qty)
-            self._taker_side = tick.taker_side or ""
+        said = tick.event(seq).payload
+        if isinstance(said, MarketTick) and said.kind == "trade" and said.qty is not None:
+            self._trade_price = parse_amount(said.price)
+            self._trade_left = parse_amount(said.qty)
+            self._taker_side = said.taker_side or ""
 
     def match(self, order: Order, touch: Touch, price_step: int) -> Match | None:
         """Return what the touch gives, or the trade once the queue ahead is consumed."""

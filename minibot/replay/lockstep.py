@@ -12,25 +12,24 @@ say what was taken when. Here nothing overtakes: the next market event waits.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
-from typing import Final, final
+from collections.abc import Callable, Mapping
+from typing import Final
 
 from minibot.events.exact_tick import ExactTick
-from minibot.events.finishing import finish_of
-from minibot.events.model import Draft, Event, JsonObject
+from minibot.events.messages import QUEUES, Message
+from minibot.events.model import Event, JsonObject
 from minibot.events.order import CONTROL, TICKS, Core
+from minibot.events.reference import Ref
 from minibot.events.roles import Roles
-from minibot.execution.paper_executor_nore_v1 import PaperExecutorNoreV1
 from minibot.replay.engine import CORE_ROLES, core_of
-from minibot.risk.core import RiskCore
-from minibot.strategies.core import StrategyCore
+from minibot.replay.seats import ExecutionSeat, RiskSeat, Seat, StrategySeat, seat_of
 from minibot.strategies.tick import Tick
 
 Take = Callable[[str, int, Event], None]
+Listen = Callable[[int, Message], None]
 
-# To whom an event of the world goes first, and which derived queues are emptied first.
+# To whom an event of the world goes first; derived queues are emptied in the order of `QUEUES`.
 WORLD_ORDER: Final = ("strategy_role", "execution_role", "risk_role")
-QUEUE_ORDER: Final = ("fills", "order_results", "signals", "order_intents", "risk_actions")
 
 
 class Lockstep:
@@ -43,6 +42,8 @@ class Lockstep:
         cmdline_hashes: By role.
         take: Called with queue, number and event of everything that is derived, in its order.
         delay_ms: By role, how much later than its own `ts` a role takes an event at the earliest.
+        listen: Called like `take`, with number and message; who needs no text listens, and gives
+            no `take`, so that none is written.
     """
 
     def __init__(
@@ -52,49 +53,50 @@ class Lockstep:
         *,
         run_id: str,
         cmdline_hashes: Mapping[str, str],
-        take: Take,
+        take: Take | None = None,
         delay_ms: Mapping[str, int] | None = None,
+        listen: Listen | None = None,
     ) -> None:
         self.cores = dict(cores)
-        self.run_id = run_id
-        self._take = take
+        self.run_id: str = run_id
+        self._take: Take | None = take
+        self._listen: Listen | None = listen
+        self._hashes: dict[str, str] = dict(cmdline_hashes)
         delays = delay_ms or {}
-        seats = {
-            name: _Seat(name, self.cores[name], delays.get(name, 0), cmdline_hashes[name])
-            for name in CORE_ROLES
-        }
-        self._readers = {
-            queue: [seat for name, seat in seats.items() if queue in roles.roles[name].inputs]
-            for queue in QUEUE_ORDER
-        }
-        self._world = {
-            queue: [seats[name] for name in WORLD_ORDER if queue in roles.roles[name].inputs]
+        seats = {name: seat_of(name, self.cores[name], delays.get(name, 0)) for name in CORE_ROLES}
+        inputs = {name: roles.roles[name].inputs for name in CORE_ROLES}
+        self._readers: list[list[Seat]] = [
+            [seat for name, seat in seats.items() if queue in inputs[name]] for queue in QUEUES
+        ]
+        self._world: dict[str, list[Seat]] = {
+            queue: [seats[name] for name in WORLD_ORDER if queue in inputs[name]]
             for queue in (TICKS, CONTROL)
         }
-        self._seqs: dict[str, int] = {}
-        self._waiting: dict[str, deque[tuple[int, Event]]] = {
-            queue: deque() for queue in QUEUE_ORDER
-        }
-        self._has_waiting = False
-        self._strategy: _Seat = seats[WORLD_ORDER[0]]
-        self._execution: _Seat = seats[WORLD_ORDER[1]]
-        self._risk: _Seat = seats[WORLD_ORDER[2]]
-        self._trio = _Trio.of(self.cores)
+        self._seqs: list[int] = [0 for _ in QUEUES]
+        self._waiting: list[deque[tuple[int, Message]]] = [deque() for _ in QUEUES]
+        self._has_waiting: bool = False
+        strategy, execution, risk = (seats[name] for name in WORLD_ORDER)
+        self._strategy: StrategySeat | None = None
+        self._execution: ExecutionSeat | None = None
+        self._risk: RiskSeat | None = None
+        if (
+            isinstance(strategy, StrategySeat)
+            and isinstance(execution, ExecutionSeat)
+            and isinstance(risk, RiskSeat)
+        ):
+            self._strategy, self._execution, self._risk = strategy, execution, risk
 
     def strategy_tick(self, symbol: str) -> Tick | None:
         """Return the tick of a symbol that `feed_tick` wants filled; None: feed events instead."""
-        return None if self._trio is None else self._trio.strategy.tick(symbol)
+        return None if self._strategy is None else self._strategy.core.tick(symbol)
 
     def feed(self, queue: str, seq: int, event: Event) -> None:
         """Take one event of `market_ticks` or `control`, and all that follows from it."""
         ts = event.ts
         for seat in self._world[queue]:
-            now = ts + seat.delay_ms
-            if now > seat.now:
-                seat.now = now
-            drafts = seat.step(queue, seq, event, seat.now)
-            if drafts:
-                self._finish(seat, drafts, event.id)
+            messages = seat.hear(queue, seq, event, seat.at(ts))
+            if messages:
+                self._tell(seat, messages, Ref(event.id))
         while self._has_waiting:
             self._deliver()
 
@@ -109,99 +111,56 @@ class Lockstep:
         The same methods of the same cores as `feed` reaches, in the same order; the event is made
         only where something follows from it.
         """
-        trio = self._trio
-        if trio is None:
+        strategy, execution, risk = self._strategy, self._execution, self._risk
+        if strategy is None or execution is None or risk is None:
             self.feed(TICKS, seq, exact.event(seq))
             return
         ts = tick.ts
-        seat = self._strategy
-        now = ts + seat.delay_ms
-        if now > seat.now:
-            seat.now = now
-        decision = trio.strategy.on_tick(tick, seat.now)
+        decision = strategy.core.on_tick(tick, strategy.at(ts))
         if decision is not None:
-            cause_id = exact.event_id(seq)
-            drafts = trio.strategy.drafts(tick.symbol, decision, ts, cause_id, seq)
-            self._finish(seat, drafts, cause_id)
-        seat = self._execution
-        now = ts + seat.delay_ms
-        if now > seat.now:
-            seat.now = now
-        met = trio.execution.on_tick(exact, seq, seat.now)
-        if met:
-            self._finish(seat, met, exact.event_id(seq))
-        seat = self._risk
-        now = ts + seat.delay_ms
-        if now > seat.now:
-            seat.now = now
-        judged = trio.risk.on_tick(exact, seq, seat.now)
-        if judged:
-            self._finish(seat, judged, exact.event_id(seq))
+            cause = exact.ref(seq)
+            signal = strategy.core.signal(tick.symbol, decision, ts, cause, seq)
+            self._tell(strategy, [signal], cause)
+        met = execution.core.on_tick(exact, seq, execution.at(ts))
+        if met is not None:
+            self._tell(execution, met, exact.ref(seq))
+        judged = risk.core.on_tick(exact, seq, risk.at(ts))
+        if judged is not None:
+            self._tell(risk, judged, exact.ref(seq))
         while self._has_waiting:
             self._deliver()
 
+    def event_of(self, message: Message) -> Event:
+        """Return the event of a message that was told."""
+        return message.event(self._hashes[message.role])
+
     def _deliver(self) -> None:
-        """Give the next derived event to its readers, by the order of the queues."""
-        for queue in QUEUE_ORDER:
-            waiting = self._waiting[queue]
+        """Give the next derived message to its readers, by the order of the queues."""
+        for place, waiting in enumerate(self._waiting):
             if waiting:
-                seq, event = waiting.popleft()
-                for seat in self._readers[queue]:
-                    seat.now = max(seat.now, event.ts + seat.delay_ms)
-                    drafts = seat.step(queue, seq, event, seat.now)
-                    if drafts:
-                        self._finish(seat, drafts, event.id)
+                seq, message = waiting.popleft()
+                for seat in self._readers[place]:
+                    messages = seat.take(seq, message, seat.at(message.ts), self._hashes)
+                    if messages:
+                        self._tell(seat, messages, message.ref)
                 return
         self._has_waiting = False
 
-    def _finish(self, seat: _Seat, drafts: Sequence[Draft], cause_id: str) -> None:
-        for out, derived in finish_of(
-            drafts, cause_id, run_id=self.run_id, role=seat.name, cmdline_hash=seat.cmdline_hash
-        ):
-            number = self._seqs[out] = self._seqs.get(out, 0) + 1
-            self._take(out, number, derived)
-            if out in self._waiting:
-                self._waiting[out].append((number, derived))
+    def _tell(self, seat: Seat, messages: list[Message], cause: Ref) -> None:
+        for ordinal, message in enumerate(messages):
+            message.ref = Ref("", self.run_id, seat.name, cause, ordinal)
+            message.role = seat.name
+            message.run_id = self.run_id
+            place = message.place
+            number = self._seqs[place] + 1
+            self._seqs[place] = number
+            if self._listen is not None:
+                self._listen(number, message)
+            if self._take is not None:
+                self._take(QUEUES[place], number, self.event_of(message))
+            if self._readers[place]:
+                self._waiting[place].append((number, message))
                 self._has_waiting = True
-
-
-@final
-class _Trio:
-    """The three cores by their classes, for calls without a look-up."""
-
-    __slots__ = ("execution", "risk", "strategy")
-
-    def __init__(
-        self, strategy: StrategyCore, execution: PaperExecutorNoreV1, risk: RiskCore
-    ) -> None:
-        self.strategy: StrategyCore = strategy
-        self.execution: PaperExecutorNoreV1 = execution
-        self.risk: RiskCore = risk
-
-    @staticmethod
-    def of(cores: Mapping[str, Core]) -> _Trio | None:
-        """Return the three, or None where one is of another class."""
-        strategy, execution, risk = (cores[name] for name in WORLD_ORDER)
-        if (
-            isinstance(strategy, StrategyCore)
-            and isinstance(execution, PaperExecutorNoreV1)
-            and isinstance(risk, RiskCore)
-        ):
-            return _Trio(strategy, execution, risk)
-        return None
-
-
-class _Seat:
-    """One core at the table: what it is told, and its time, which never goes back."""
-
-    __slots__ = ("cmdline_hash", "delay_ms", "name", "now", "step")
-
-    def __init__(self, name: str, core: Core, delay_ms: int, cmdline_hash: str) -> None:
-        self.name = name
-        self.step = core.step
-        self.delay_ms = delay_ms
-        self.cmdline_hash = cmdline_hash
-        self.now = 0
 
 
 def fresh_cores(config: JsonObject) -> dict[str, Core]:

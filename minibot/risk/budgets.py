@@ -10,44 +10,46 @@ mark in this run on: what it lost before belongs to the night before.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any, Final, final
 
-from minibot.events.model import Check, JsonObject
+from minibot.events.model import JsonObject
 from minibot.events.money import amount_text, parse_amount
 from minibot.events.numbers import div_up
 from minibot.events.portfolio import DAY_MS, Portfolio
 from minibot.events.reasons import INVARIANT_BROKEN
 from minibot.kernel.errors import InvariantError
-from minibot.risk.checks import scaled_text
+from minibot.risk.checks import Judged
 from minibot.risk.limits import BPS, DRAWDOWN_PLACES, Limit, Limits
 
 MINUTE_MS: Final = 60_000
+WHOLE: Final[int] = BPS * 10**DRAWDOWN_PLACES
 BUDGETS: Final = ("night_notional", "day_notional", "night_loss", "day_loss")
 
 
+@final
 class Budgets:
     """Used budgets of one run; amounts in hundred-millionths of the quote asset."""
 
     def __init__(self, limits: Limits) -> None:
         """Start with nothing used; `open` sets where the run starts."""
-        self._limits = limits
+        self._limits: Limits = limits
         self._used: dict[str, int] = dict.fromkeys(BUDGETS, 0)
-        self._opening_day = 0
-        self._day = 0
+        self._opening_day: int = 0
+        self._day: int = 0
         # When the next day or night begins: `roll` has something to do from then on; 0 is always.
-        self.midnight = 0
+        self.midnight: int = 0
         # The least equity at which no hard limit is exceeded, while all else stays as it is.
-        self._floor = 0
-        self._is_floor_known = False
+        self._floor: int = 0
+        self._is_floor_known: bool = False
         # When the night ends that is not the run's only one, and what nights before it bought.
         self._night_ends: int | None = None
-        self._bought_before = 0
-        self._night_base = 0
-        self._day_base = 0
-        self._high_water_mark = 0
-        self._equity = 0
-        self._night_notional = 0
-        self._day_notional = 0
+        self._bought_before: int = 0
+        self._night_base: int = 0
+        self._day_base: int = 0
+        self._high_water_mark: int = 0
+        self._equity: int = 0
+        self._night_notional: int = 0
+        self._day_notional: int = 0
         self._order_times: list[int] = []
 
     def open(self, used: Mapping[str, str], equity: int, now: int) -> None:
@@ -114,15 +116,17 @@ class Budgets:
 
     def on_fill(self, portfolio: Portfolio) -> None:
         """Take what was bought so far from the portfolio."""
-        bought = sum(day.entry_notional for day in portfolio.days.values())
-        self._night_notional = bought - self._bought_before
+        self._night_notional = portfolio.bought - self._bought_before
         self._day_notional = portfolio.day(self._day).entry_notional
         self._is_floor_known = False
 
     def on_order(self, now: int) -> None:
         """Count an order that is sent now."""
-        self._order_times = [ts for ts in self._order_times if ts > now - MINUTE_MS]
-        self._order_times.append(now)
+        times = self._order_times
+        over = len(times) - self.orders(now)
+        if over:
+            del times[:over]
+        times.append(now)
 
     # --- values -------------------------------------------------------------------------------
 
@@ -146,22 +150,28 @@ class Budgets:
 
     def night_loss(self) -> int:
         """Return by how much equity is below the start of the night; 0 for a gain."""
-        return max(0, self._used["night_loss"] + self._night_base - self._equity)
+        loss = self._used["night_loss"] + self._night_base - self._equity
+        return loss if loss > 0 else 0
 
     def day_loss(self) -> int:
         """Return by how much equity is below the start of the UTC day; 0 for a gain."""
-        return max(0, self._carried("day_loss") + self._day_base - self._equity)
+        loss = self._carried("day_loss") + self._day_base - self._equity
+        return loss if loss > 0 else 0
 
     def drawdown(self) -> int:
         """Return how far equity is below its high-water mark, in 10**-4 bps, rounded up."""
         if self._high_water_mark <= 0:
             return 0
         below = self._high_water_mark - self._equity
-        return div_up(below * BPS * int(10**DRAWDOWN_PLACES), self._high_water_mark)
+        return div_up(below * WHOLE, self._high_water_mark)
 
     def orders(self, now: int) -> int:
         """Return how many orders were sent within the last minute of market time."""
-        return sum(1 for ts in self._order_times if ts > now - MINUTE_MS)
+        times = self._order_times  # In rising order.
+        over, count = 0, len(times)
+        while over < count and times[over] <= now - MINUTE_MS:
+            over += 1
+        return count - over
 
     def exposure_max(self) -> int:
         """Return the share of equity that may be in positions, rounded down."""
@@ -186,23 +196,26 @@ class Budgets:
         limits, high = self._limits, self._high_water_mark
         night = self._used["night_loss"] + self._night_base - limits.night_loss.hard
         day = self._carried("day_loss") + self._day_base - limits.day_loss.hard
-        whole = BPS * int(10**DRAWDOWN_PLACES)
-        drawdown = high - limits.drawdown.hard * high // whole if high > 0 else night
-        return max(night, day, drawdown)
+        drawdown = high - limits.drawdown.hard * high // WHOLE if high > 0 else night
+        floor = night if night > day else day
+        return floor if floor > drawdown else drawdown
 
-    def breaches(self) -> list[Check]:
-        """Return a failed check for every limit whose hard value is exceeded."""
+    def breaches(self) -> list[Judged] | None:
+        """Return a failed check for every limit whose hard value is exceeded; None for none."""
         if self._is_floor_known and self._equity >= self._floor:
-            return []
+            return None
         self._floor = self._equity_floor()
         limits = self._limits
         self._is_floor_known = not (
             limits.night_notional.is_breached(self.night_notional())
             or limits.day_notional.is_breached(self.day_notional())
         )
-        return [
+        if self._is_floor_known and self._equity >= self._floor:
+            return None
+        found = [
             breach(limit, value) for limit, value in self.measured() if limit.is_breached(value)
         ]
+        return found or None
 
     # --- as text ------------------------------------------------------------------------------
 
@@ -226,10 +239,10 @@ class Budgets:
             "order_times": list(self._order_times),
         }
 
-    @classmethod
-    def from_state(cls, limits: Limits, state: Mapping[str, Any]) -> Budgets:
+    @staticmethod
+    def from_state(limits: Limits, state: Mapping[str, Any]) -> Budgets:
         """Return the budgets of `state`."""
-        budgets = cls(limits)
+        budgets = Budgets(limits)
         budgets._used = {name: parse_amount(text) for name, text in state["used"].items()}
         budgets._night_ends = state.get("night_ends")
         budgets._bought_before = parse_amount(state.get("bought_before", "0"))
@@ -245,11 +258,6 @@ class Budgets:
         return budgets
 
 
-def breach(limit: Limit, value: int) -> Check:
+def breach(limit: Limit, value: int) -> Judged:
     """Return the failed check of a hard value."""
-    return Check(
-        f"{limit.name}_hard",
-        scaled_text(value, limit.places),
-        scaled_text(limit.hard, limit.places),
-        False,
-    )
+    return Judged(f"{limit.name}_hard", False, value, limit.hard, limit.places)

@@ -12,9 +12,16 @@ or notional limits.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 from minibot.events.exact_tick import ExactTick
+from minibot.events.messages import (
+    FillMessage,
+    Message,
+    ResultMessage,
+    SignalMessage,
+    drafts_of,
+)
 from minibot.events.model import (
     BUY,
     SELL,
@@ -55,7 +62,7 @@ from minibot.risk.entries import on_buy
 from minibot.risk.limits import DRAWDOWN_PLACES
 from minibot.risk.situation import Situation
 
-REJECTED = "REJECTED"
+REJECTED: Final = "REJECTED"
 
 
 class RiskCore:
@@ -67,7 +74,13 @@ class RiskCore:
         self._tick: ExactTick = ExactTick()
 
     def step(self, queue: str, seq: int, event: Event, now: int) -> list[Draft]:
-        """Return actions and intents because of one event; nothing more after a STOP.
+        """Return actions and intents because of one event; see `hear`."""
+        return drafts_of(self.hear(queue, seq, event, now))
+
+    def hear(self, queue: str, seq: int, event: Event, now: int) -> list[Message]:
+        """Take one event at market time `now`; return actions and intents, not yet written out.
+
+        Nothing more comes after a STOP.
 
         Raises:
             InvariantError: Something came before `run_opening`, or a state that cannot be.
@@ -76,6 +89,13 @@ class RiskCore:
         if isinstance(payload, MarketTick):
             self._tick.fill(payload, event)
             return self.on_tick(self._tick, seq, now) or []
+        if isinstance(payload, Signal):
+            return self.on_signal(SignalMessage.of(payload, event), now)
+        if isinstance(payload, Fill):
+            return self.on_fill(FillMessage.of(payload, event), now)
+        if isinstance(payload, OrderResult):
+            self.on_result(ResultMessage.of(payload, event), now)
+            return []
         situation = self._situation
         if situation.is_stopped:
             return []
@@ -84,13 +104,7 @@ class RiskCore:
             situation.positions.open(Portfolio.from_opening(payload))
             situation.budgets.open(payload.budgets_used, situation.positions.equity(), now)
             return []
-        if not situation.positions.is_open:
-            raise InvariantError("risk", INVARIANT_BROKEN, f"{event.type} before run_opening")
-        situation.budgets.roll(now)
-        if isinstance(payload, Signal):
-            return self._on_signal(payload, event)
-        if isinstance(payload, Fill):
-            return self._on_fill(payload, event)
+        self._begin(event.type, now)
         if isinstance(payload, RunEnding):
             situation.exits.ending_until = payload.until_ts
             situation.exits.rouse()
@@ -103,9 +117,7 @@ class RiskCore:
     def _take(self, payload: Payload) -> None:
         """Take what changes the situation and asks for no decision."""
         situation = self._situation
-        if isinstance(payload, OrderResult):
-            self._on_result(payload)
-        elif isinstance(payload, Bar):
+        if isinstance(payload, Bar):
             situation.exits.on_bar(payload)
         elif isinstance(payload, Instrument):
             situation.positions.on_instrument(payload)
@@ -123,14 +135,32 @@ class RiskCore:
         elif isinstance(payload, LockSymbol):
             situation.locks.lock(payload)
 
-    def _on_signal(self, signal: Signal, event: Event) -> list[Draft]:
+    def _begin(self, what: str, now: int) -> bool:
+        """Begin a step at market time `now`; return whether anything may still be said."""
+        situation = self._situation
+        if situation.is_stopped:
+            return False
+        situation.now = now
+        if situation.positions.held is None:
+            raise InvariantError("risk", INVARIANT_BROKEN, f"{what} before run_opening")
+        situation.budgets.roll(now)
+        return True
+
+    def on_signal(self, signal: SignalMessage, now: int) -> list[Message]:
+        """Take a signal; return the action on it and, where it allows, the intent.
+
+        Raises:
+            InvariantError: It came before `run_opening`.
+        """
+        if not self._begin("signal", now):
+            return []
         if signal.side == BUY:
-            return on_buy(self._situation, signal, event)
+            return on_buy(self._situation, signal)
         if signal.side == SELL:
-            return on_sell(self._situation, signal, event)
+            return on_sell(self._situation, signal)
         return []
 
-    def on_tick(self, tick: ExactTick, seq: int, now: int) -> list[Draft] | None:
+    def on_tick(self, tick: ExactTick, seq: int, now: int) -> list[Message] | None:
         """Take one tick at market time `now`; return what follows, None for nothing.
 
         `step` calls it with the tick of an event, a backtest with one filled from columns.
@@ -155,34 +185,50 @@ class RiskCore:
             budgets.on_equity(positions.equity())
             breaches = budgets.breaches()
             if breaches:
-                return [stop(situation, breaches, tick.symbol, Cause(tick.event(seq), seq))]
+                return [stop(situation, breaches, tick.symbol, Cause.of_tick(tick, seq))]
         if not portfolio.has_lots(tick.symbol):
             return None
         if situation.exits.is_quiet(tick.symbol, tick.bid, now):
             return None
-        return leave_when_due(situation, tick.symbol, tick.event(seq), 0)
+        return leave_when_due(situation, tick.symbol, Cause.of_tick(tick, seq), 0)
 
-    def _on_fill(self, fill: Fill, event: Event) -> list[Draft]:
+    def on_fill(self, fill: FillMessage, now: int) -> list[Message]:
+        """Take a fill; return a STOP where it exceeds a hard limit.
+
+        Raises:
+            InvariantError: It came before `run_opening`, or risk sent no such order.
+        """
+        if not self._begin("fill", now):
+            return []
         situation = self._situation
-        order = situation.positions.on_fill(fill, event.ts)
-        situation.exits.rouse()
-        situation.budgets.on_fill(situation.positions.portfolio)
-        situation.budgets.on_equity(situation.positions.equity())
-        if situation.positions.portfolio.lots(order.symbol):
-            situation.exits.guard(order.symbol, situation.positions.rules[order.symbol])
+        positions, budgets, exits = situation.positions, situation.budgets, situation.exits
+        symbol = positions.on_fill(fill).symbol
+        exits.rouse()
+        budgets.on_fill(positions.portfolio)
+        budgets.on_equity(positions.equity())
+        if positions.portfolio.has_lots(symbol):
+            exits.guard(symbol, positions.rules[symbol])
         else:
-            situation.exits.forget(order.symbol)
-        breaches = situation.budgets.breaches()
-        if breaches:
-            return [stop(situation, breaches, order.symbol, Cause(event, event.tick_seq))]
-        return []
+            exits.forget(symbol)
+        breaches = budgets.breaches()
+        if breaches is None:
+            return []
+        cause = Cause(fill.ref, fill.ts, fill.run_id, fill.tick_seq)
+        return [stop(situation, breaches, symbol, cause)]
 
-    def _on_result(self, result: OrderResult) -> None:
+    def on_result(self, result: ResultMessage, now: int) -> None:
+        """Take a move of an order.
+
+        Raises:
+            InvariantError: It came before `run_opening`.
+        """
+        if not self._begin("order_result", now):
+            return
         situation = self._situation
         order = situation.positions.on_result(result)
         if order is not None and order.side == SELL:
             was_refused = result.result == REJECTED
-            situation.exits.on_order_ended(order.symbol, was_refused, situation.now)
+            situation.exits.on_order_ended(order.symbol, was_refused, now)
 
     # --- what others see ----------------------------------------------------------------------
 
@@ -194,7 +240,7 @@ class RiskCore:
         """Return the bids at which the open position is left: stop and target, as far as set."""
         positions = self._situation.positions
         rules = positions.rules.get(symbol)
-        if rules is None or not positions.portfolio.lots(symbol):
+        if rules is None or not positions.portfolio.has_lots(symbol):
             return ()
         entry = positions.portfolio.entry_price_avg(symbol)
         return self._situation.exits.levels(symbol, entry, rules)
@@ -216,7 +262,7 @@ class RiskCore:
             "open_orders": len(situation.positions.orders),
             "open_positions": portfolio.open_positions(),
             "orders_per_minute": budgets.orders(situation.now),
-            "headroom": situation.headroom(None),
+            "headroom": situation.headroom(None).texts(),
             "is_halted": situation.locks.is_halted,
             "reason": situation.reason,
         }

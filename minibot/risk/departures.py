@@ -6,8 +6,9 @@ open. What an exit needs is a position, a fresh touch, and no exit of the symbol
 
 from __future__ import annotations
 
-from minibot.events.model import SELL, Draft, Event, Signal
-from minibot.events.money import amount_text
+from minibot.events.messages import Message, SignalMessage
+from minibot.events.model import SELL, Event
+from minibot.events.money import PLACES
 from minibot.events.order_rules import MARKET, TRADING, OrderRules
 from minibot.events.reasons import (
     LEFT_TRADING,
@@ -34,45 +35,45 @@ from minibot.risk.positions import Mark
 from minibot.risk.situation import Situation
 
 
-def on_sell(situation: Situation, signal: Signal, event: Event) -> list[Draft]:
+def on_sell(situation: Situation, signal: SignalMessage) -> list[Message]:
     """Return EXIT with an intent, BLOCK, or STOP."""
-    symbol, checks, cause = signal.symbol, Checklist(), Cause.of_signal(event)
+    symbol, checks, cause = signal.symbol, Checklist(), Cause.of_signal(signal)
     positions, now = situation.positions, situation.now
-    is_known = event.id in situation.decided
-    judge_signal(checks, signal, event.ts, now, situation.limits, is_known)
+    is_known = situation.decided.has(signal.ref)
+    judge_signal(checks, signal, now, situation.limits, is_known)
     wanted = situation.exits.rules.signal_exit
     checks.add("signal_exit", YES if wanted else NO, YES, wanted, SIGNAL_EXIT)
-    lots = len(positions.portfolio.lots(symbol))
+    lots = positions.portfolio.count_lots(symbol)
     checks.at_least("position_lots", lots, 1, NO_POSITION)
     rules, mark = positions.rules.get(symbol), positions.marks.get(symbol)
     judge_market(checks, rules, mark, now, situation.limits)
     if checks.passed and rules is not None and mark is not None:
         judge_exit(situation, symbol, rules, mark, checks)
         if checks.passed:
-            situation.remember(event.id, event.ts)
+            situation.remember(signal.ref, signal.ts)
             return _exit(situation, SIGNAL_EXIT, symbol, checks, cause, 0)
     return [action(situation, BLOCK, checks.reason, symbol, checks.items, cause)]
 
 
-def on_exit_position(situation: Situation, symbol: str, event: Event) -> list[Draft]:
+def on_exit_position(situation: Situation, symbol: str, event: Event) -> list[Message]:
     """Return what an operator's wish to leave a symbol leads to, now or with the next tick."""
-    if situation.positions.portfolio.lots(symbol):
+    cause = Cause.of_event(event)
+    if situation.positions.portfolio.has_lots(symbol):
         situation.exits.ask(symbol)
-        return leave_when_due(situation, symbol, event, 0)
+        return leave_when_due(situation, symbol, cause, 0)
     checks = Checklist()
     checks.at_least("position_lots", 0, 1, NO_POSITION)
-    cause = Cause(event, event.tick_seq)
     return [action(situation, BLOCK, NO_POSITION, symbol, checks.items, cause)]
 
 
-def leave_all(situation: Situation, event: Event) -> list[Draft]:
+def leave_all(situation: Situation, event: Event) -> list[Message]:
     """Return the exits that are due in any symbol; a STOP stands alone."""
-    drafts: list[Draft] = []
+    messages: list[Message] = []
     for symbol in situation.positions.portfolio.symbols():
-        drafts += leave_when_due(situation, symbol, event, len(drafts))
+        messages += leave_when_due(situation, symbol, Cause.of_event(event), len(messages))
         if situation.is_stopped:
-            return drafts[-1:]
-    return drafts
+            return messages[-1:]
+    return messages
 
 
 def leave_halted(situation: Situation, symbol: str) -> None:
@@ -100,14 +101,16 @@ def leave_dropped(situation: Situation) -> None:
             exits.leave(symbol, UNIVERSE_EXIT)
 
 
-def leave_when_due(situation: Situation, symbol: str, event: Event, ordinal: int) -> list[Draft]:
+def leave_when_due(
+    situation: Situation, symbol: str, because: Cause, ordinal: int
+) -> list[Message]:
     """Leave a position for which an exit is due, if the last touch is fresh enough.
 
     Args:
         situation: The state.
         symbol: A symbol with an open position.
-        event: The tick, or the control event; it goes back to the touch that is judged.
-        ordinal: How many drafts of this step stand before.
+        because: The tick, or the control event; what is said goes back to the touch judged.
+        ordinal: How much this step said before.
     """
     positions, exits = situation.positions, situation.exits.of(symbol)
     mark, rules = positions.marks.get(symbol), positions.rules.get(symbol)
@@ -119,8 +122,8 @@ def leave_when_due(situation: Situation, symbol: str, event: Event, ordinal: int
     if trigger is None:
         exits.told = ""
         return []
-    checks, cause = Checklist(), Cause(event, mark.seq)
-    checks.items.append(trigger.check)
+    checks, cause = Checklist(), because.going_back_to(mark.seq)
+    checks.items.append(trigger.judged)
     checks.add("instrument_status", rules.status, TRADING, rules.is_trading, NOT_TRADING)
     refusal = judge_exit(situation, symbol, rules, mark, checks)
     if not refusal:
@@ -129,7 +132,7 @@ def leave_when_due(situation: Situation, symbol: str, event: Event, ordinal: int
     if exits.told == refusal:
         return []
     exits.told = refusal  # Said once: with the next tick nothing has changed.
-    return [action(situation, BLOCK, refusal, symbol, checks.items, cause)]
+    return [action(situation, BLOCK, refusal, symbol, checks.items, cause, ordinal)]
 
 
 def judge_exit(
@@ -141,13 +144,8 @@ def judge_exit(
     checks.fact("exit_pending", is_pending, False, PENDING_ORDER)
     qty = exit_qty(situation, symbol, rules)
     refusal = rules.notional_refusal(qty, mark.bid, MARKET) or rules.qty_refusal(qty, MARKET)
-    checks.add(
-        "exit_qty",
-        amount_text(qty),
-        amount_text(rules.qty_min),
-        refusal is None,
-        refusal or QTY_INVALID,
-    )
+    reason = refusal or QTY_INVALID
+    checks.number("exit_qty", qty, rules.qty_min, refusal is None, reason, PLACES)
     return checks.reason
 
 
@@ -163,7 +161,7 @@ def _exit(
     checks: Checklist,
     cause: Cause,
     ordinal: int,
-) -> list[Draft]:
+) -> list[Message]:
     """Return the action EXIT and its intent; STOP instead when the order rate is spent."""
     breaches = rate_breaches(situation)
     if breaches:
@@ -171,10 +169,8 @@ def _exit(
     rules, mark = situation.positions.rules[symbol], situation.positions.marks[symbol]
     qty = exit_qty(situation, symbol, rules)
     order = new_order(cause, ordinal, symbol, SELL, qty, mark.bid)
-    return [
-        action(situation, EXIT, reason, symbol, checks.items, cause),
-        intent(situation, order, EXIT, cause, ordinal),
-    ]
+    allowed = action(situation, EXIT, reason, symbol, checks.items, cause, ordinal)
+    return [allowed, intent(situation, order, EXIT, cause, allowed)]
 
 
 def _is_fresh(situation: Situation, mark: Mark) -> bool:

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, final
 
-from minibot.events.ids import derive_id
-from minibot.events.model import Check, Draft, Event, OrderIntent, RiskAction
-from minibot.events.order_rules import MARKET
+from minibot.events.exact_tick import ExactTick
+from minibot.events.messages import ActionMessage, IntentMessage, Message, SignalMessage
+from minibot.events.model import Event, OrderIntent, Payload, RiskAction
+from minibot.events.order_rules import MARKET, OrderRules
 from minibot.events.reasons import RISK_LIMIT
+from minibot.events.reference import Ref
 from minibot.risk.budgets import breach
+from minibot.risk.checks import Judged
+from minibot.risk.gates import Headroom
 from minibot.risk.positions import SentOrder
 from minibot.risk.situation import Situation
 
-RISK_ACTIONS: Final = "risk_actions"
-ORDER_INTENTS: Final = "order_intents"
 ORDER_ROLE: Final = "risk_role/client_order"
 """Stands where ids of drafts name a role, so that no client order id equals an event's id."""
 
@@ -27,18 +27,107 @@ STOP: Final = "STOP"
 ENTRY: Final = "ENTRY"
 
 
-@dataclass(frozen=True, slots=True)
+@final
 class Cause:
     """Because of which event something is said, and to which tick that goes back."""
 
-    event: Event
-    tick_seq: int | None
-    signal_id: str | None = None
+    __slots__ = ("ref", "run_id", "signal", "tick_seq", "ts")
 
-    @classmethod
-    def of_signal(cls, event: Event) -> Cause:
+    def __init__(
+        self, ref: Ref, ts: int, run_id: str, tick_seq: int | None, signal: Ref | None = None
+    ) -> None:
+        self.ref: Ref = ref
+        self.ts: int = ts
+        self.run_id: str = run_id
+        self.tick_seq: int | None = tick_seq
+        self.signal: Ref | None = signal
+
+    @staticmethod
+    def of_signal(signal: SignalMessage) -> Cause:
         """Return a signal as the cause."""
-        return cls(event, event.tick_seq, event.id)
+        return Cause(signal.ref, signal.ts, signal.run_id, signal.tick_seq, signal.ref)
+
+    @staticmethod
+    def of_tick(tick: ExactTick, seq: int) -> Cause:
+        """Return a tick, line `seq`, as the cause."""
+        return Cause(tick.ref(seq), tick.ts, tick.run_id, seq)
+
+    @staticmethod
+    def of_event(event: Event) -> Cause:
+        """Return a fill or a control event as the cause."""
+        return Cause(Ref(event.id), event.ts, event.run_id, event.tick_seq)
+
+    def going_back_to(self, tick_seq: int) -> Cause:
+        """Return the same cause, which goes back to another tick."""
+        return Cause(self.ref, self.ts, self.run_id, tick_seq, self.signal)
+
+
+@final
+class Verdict(ActionMessage):
+    """A `risk_action` with its checks, profile and headroom."""
+
+    def __init__(
+        self,
+        kind: str,
+        reason: str,
+        symbol: str,
+        checks: list[Judged],
+        cause: Cause,
+        profile: str,
+        left: Headroom,
+        ordinal: int,
+    ) -> None:
+        super().__init__(cause.ts, cause.tick_seq, cause.ref, symbol, kind, reason)
+        self.ordinal = ordinal
+        self._checks: list[Judged] = checks
+        self._signal: Ref | None = cause.signal
+        self._profile: str = profile
+        self._left: Headroom = left
+
+    @property
+    def tells_headroom(self) -> bool:
+        """Whether it says what is left of each limit: always."""
+        return True
+
+    def headroom(self) -> dict[str, str] | None:
+        """Return what is left of each limit."""
+        return self._left.texts()
+
+    def _written(self) -> Payload:
+        return RiskAction(
+            action=self.action,
+            reason_code=self.reason_code,
+            symbol=self.symbol,
+            signal_id=None if self._signal is None else self._signal.text,
+            checks=tuple([judged.check() for judged in self._checks]),
+            profile=self._profile,
+            headroom=self._left.texts(),
+        )
+
+
+@final
+class AllowedIntent(IntentMessage):
+    """The `order_intent` behind a verdict."""
+
+    def __init__(self, order: SentOrder, rules: OrderRules, cause: Cause, allowed: Message) -> None:
+        super().__init__(cause.ts, cause.tick_seq, cause.ref, order.symbol, order.side)
+        self.ordinal = allowed.ordinal + 1
+        self.behind = allowed
+        self.qty = order.qty
+        self.order_type = MARKET
+        self.client = order.client
+        self._rules: OrderRules = rules
+
+    def _written(self) -> Payload:
+        return OrderIntent(
+            symbol=self.symbol,
+            side=self.side,
+            qty=self._rules.qty_text(self.qty),
+            order_type=self.order_type,
+            client_order_id=self.client.text,
+            purpose=self.purpose,
+            expires_ts=self.expires_ts,
+        )
 
 
 def action(
@@ -46,69 +135,51 @@ def action(
     kind: str,
     reason: str,
     symbol: str,
-    checks: Sequence[Check],
+    checks: list[Judged],
     cause: Cause,
-) -> Draft:
-    """Return a `risk_action` with its checks, profile and headroom."""
+    ordinal: int = 0,
+) -> Verdict:
+    """Return a `risk_action`; `ordinal` is its place among what this step says."""
     situation.reason = reason
-    payload = RiskAction(
-        action=kind,
-        reason_code=reason,
-        symbol=symbol,
-        signal_id=cause.signal_id,
-        checks=tuple(checks),
-        profile=situation.limits.profile,
-        headroom=situation.headroom(symbol),
-    )
-    return Draft(RISK_ACTIONS, payload, cause.event.ts, (cause.event.id,), cause.tick_seq)
+    left = situation.headroom(symbol)
+    return Verdict(kind, reason, symbol, checks, cause, situation.limits.profile, left, ordinal)
 
 
-def stop(situation: Situation, breaches: Sequence[Check], symbol: str, cause: Cause) -> Draft:
+def stop(situation: Situation, breaches: list[Judged], symbol: str, cause: Cause) -> Verdict:
     """Return the `risk_action` STOP of exceeded hard limits; the core says nothing after it."""
     situation.is_stopped = True
     return action(situation, STOP, RISK_LIMIT, symbol, breaches, cause)
 
 
 def intent(
-    situation: Situation,
-    order: SentOrder,
-    purpose: str,
-    cause: Cause,
-    action_ordinal: int,
-) -> Draft:
-    """Return the `order_intent` that draft `action_ordinal` of this step allows; it counts as sent.
+    situation: Situation, order: SentOrder, purpose: str, cause: Cause, allowed: Verdict
+) -> IntentMessage:
+    """Return the `order_intent` of an order, and count and remember the order.
 
     Args:
-        situation: The state, in which the order is remembered and counted.
-        order: What is sent; see `new_order`.
+        situation: The state.
+        order: What is sent, market for now.
         purpose: ENTRY or EXIT.
         cause: The signal, tick or control event.
-        action_ordinal: Place of the allowing `risk_action` among the drafts of this step.
+        allowed: The `risk_action` of the same step that allows it.
     """
-    event = cause.event
-    payload = OrderIntent(
-        symbol=order.symbol,
-        side=order.side,
-        qty=situation.positions.rules[order.symbol].qty_text(order.qty),
-        order_type=MARKET,
-        client_order_id=order.client_order_id,
-        purpose=purpose,
-        expires_ts=event.ts + situation.limits.intent_ttl_ms,
-    )
+    message = AllowedIntent(order, situation.positions.rules[order.symbol], cause, allowed)
+    message.purpose = purpose
+    message.expires_ts = cause.ts + situation.limits.intent_ttl_ms
     situation.positions.on_sent(order)
     situation.budgets.on_order(situation.now)
-    return Draft(ORDER_INTENTS, payload, event.ts, (action_ordinal, event.id), cause.tick_seq)
+    return message
 
 
 def new_order(
     cause: Cause, action_ordinal: int, symbol: str, side: str, qty: int, price: int
 ) -> SentOrder:
     """Return an order whose id derives from its cause and its place in the step."""
-    client_order_id = derive_id(cause.event.run_id, ORDER_ROLE, cause.event.id, action_ordinal)
-    return SentOrder(client_order_id, symbol, side, qty, price)
+    client = Ref("", cause.run_id, ORDER_ROLE, cause.ref, action_ordinal)
+    return SentOrder(client, symbol, side, qty, price)
 
 
-def rate_breaches(situation: Situation) -> list[Check]:
+def rate_breaches(situation: Situation) -> list[Judged]:
     """Return a failed check if one more order would exceed the hard order rate."""
     rate, value = situation.limits.order_rate, situation.budgets.orders(situation.now) + 1
     return [breach(rate, value)] if rate.is_breached(value) else []

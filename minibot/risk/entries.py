@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from minibot.events.model import BUY, Draft, Event, Signal
+from minibot.events.messages import Message, SignalMessage
+from minibot.events.model import BUY
 from minibot.events.reasons import ALLOWED, REDUCED
 from minibot.risk.budgets import breach
 from minibot.risk.checks import Checklist
@@ -30,10 +31,10 @@ from minibot.risk.situation import Situation
 from minibot.risk.sizing import Size, bounds, notional_breaches, size_entry
 
 
-def on_buy(situation: Situation, signal: Signal, event: Event) -> list[Draft]:
+def on_buy(situation: Situation, signal: SignalMessage) -> list[Message]:
     """Return ALLOW or REDUCE with an intent, BLOCK, or STOP."""
-    cause, symbol = Cause.of_signal(event), signal.symbol
-    checks = judged(situation, signal, event)
+    cause, symbol = Cause.of_signal(signal), signal.symbol
+    checks = judged(situation, signal)
     size = _size(situation, symbol, checks) if checks.passed else None
     if size is None:
         return [action(situation, BLOCK, checks.reason, symbol, checks.items, cause)]
@@ -44,16 +45,14 @@ def on_buy(situation: Situation, signal: Signal, event: Event) -> list[Draft]:
     breaches += rate_breaches(situation)
     if breaches:
         return [stop(situation, breaches, symbol, cause)]
-    situation.remember(event.id, event.ts)
+    situation.remember(signal.ref, signal.ts)
     kind, reason = (REDUCE, REDUCED) if size.is_reduced else (ALLOW, ALLOWED)
     order = new_order(cause, 0, symbol, BUY, size.qty, positions.marks[symbol].ask)
-    return [
-        action(situation, kind, reason, symbol, checks.items, cause),
-        intent(situation, order, ENTRY, cause, 0),
-    ]
+    allowed = action(situation, kind, reason, symbol, checks.items, cause)
+    return [allowed, intent(situation, order, ENTRY, cause, allowed)]
 
 
-def judged(situation: Situation, signal: Signal, event: Event) -> Checklist:
+def judged(situation: Situation, signal: SignalMessage) -> Checklist:
     """Return the checks of an entry that come before its size."""
     symbol, now, checks = signal.symbol, situation.now, Checklist()
     positions, limits = situation.positions, situation.limits
@@ -61,7 +60,7 @@ def judged(situation: Situation, signal: Signal, event: Event) -> Checklist:
     judge_locks(
         checks, situation.locks, situation.exits.ending_until, situation.universe, symbol, now
     )
-    judge_signal(checks, signal, event.ts, now, limits, event.id in situation.decided)
+    judge_signal(checks, signal, now, limits, situation.decided.has(signal.ref))
     rules, mark = positions.rules.get(symbol), positions.marks.get(symbol)
     judge_market(checks, rules, mark, now, limits)
     if mark is not None and mark.is_usable:

@@ -9,16 +9,16 @@ from bars as float64 by one fixed order of operations (`features.atr`); it becom
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, Final, final
 
-from minibot.events.model import Bar, Check, JsonObject
+from minibot.events.model import Bar, JsonObject
 from minibot.events.money import PLACES, amount_text, parse_amount
 from minibot.events.numbers import decimal_text, div_up, parse_fixed, round_down, round_up
 from minibot.events.order_rules import OrderRules
 from minibot.events.portfolio import Portfolio
 from minibot.events.reasons import END_EXIT, OPERATOR_EXIT, STOP_LOSS, TAKE_PROFIT, TIME_EXIT
 from minibot.features.atr import WilderAtr
+from minibot.risk.checks import AS_TEXT, Judged
 
 MULTIPLE_PLACES: Final = 4
 NEVER: Final = 1 << 60
@@ -26,49 +26,41 @@ RETRY_MS_MIN: Final = 1_000
 RETRY_MS_MAX: Final = 30_000
 
 
-@dataclass(frozen=True, slots=True)
+@final
 class ExitRules:
     """Which exits the profile wants; a multiple or a time that is None is off."""
 
-    bar_interval: str
-    atr_period: int
-    stop_multiple: int | None
-    target_multiple: int | None
-    signal_exit: bool
-    time_exit_ms: int | None
-    closes_at_end: bool
-    leaves_halted: bool
-    leaves_dropped: bool
+    __slots__ = (
+        *("atr_period", "bar_interval", "closes_at_end", "needs_atr", "signal_exit"),
+        *("leaves_dropped", "leaves_halted", "stop_multiple", "target_multiple", "time_exit_ms"),
+    )
 
-    @classmethod
-    def of(cls, config: JsonObject) -> ExitRules:
-        """Return the exits of the whole resolved configuration."""
+    def __init__(self, config: JsonObject) -> None:
+        """Take the exits of the whole resolved configuration."""
         risk, strategy = config["risk"], config["strategy"]
-        return cls(
-            bar_interval=strategy["bar_interval"],
-            atr_period=strategy["atr_period"],
-            stop_multiple=_multiple(risk["stop_atr_mult"]),
-            target_multiple=_multiple(risk["take_profit_atr_mult"]),
-            signal_exit=risk["signal_exit"],
-            time_exit_ms=risk["time_exit_ms"],
-            closes_at_end=config["portfolio"]["at_end"] == "close",
-            # Runs from before the policies held what they had.
-            leaves_halted=risk.get("left_trading", "hold") == "close",
-            leaves_dropped=risk.get("left_universe", "hold") == "close",
-        )
-
-    @property
-    def needs_atr(self) -> bool:
-        """Whether a position cannot be guarded before the ATR is known."""
-        return self.stop_multiple is not None or self.target_multiple is not None
+        self.bar_interval: str = strategy["bar_interval"]
+        self.atr_period: int = strategy["atr_period"]
+        self.stop_multiple: int | None = _multiple(risk["stop_atr_mult"])
+        self.target_multiple: int | None = _multiple(risk["take_profit_atr_mult"])
+        self.signal_exit: bool = risk["signal_exit"]
+        self.time_exit_ms: int | None = risk["time_exit_ms"]
+        self.closes_at_end: bool = config["portfolio"]["at_end"] == "close"
+        # Runs from before the policies held what they had.
+        self.leaves_halted: bool = risk.get("left_trading", "hold") == "close"
+        self.leaves_dropped: bool = risk.get("left_universe", "hold") == "close"
+        # Whether a position cannot be guarded before the ATR is known.
+        self.needs_atr: bool = self.stop_multiple is not None or self.target_multiple is not None
 
 
-@dataclass(frozen=True, slots=True)
+@final
 class Trigger:
     """Why a position is to be left now, as a reason code and a check that shows it."""
 
-    reason: str
-    check: Check
+    __slots__ = ("judged", "reason")
+
+    def __init__(self, reason: str, judged: Judged) -> None:
+        self.reason: str = reason
+        self.judged: Judged = judged
 
 
 @final
@@ -114,12 +106,13 @@ class SymbolExits:
         self.quiet_until: int = 0
 
 
+@final
 class Exits:
     """The exits of all symbols of one run."""
 
     def __init__(self, rules: ExitRules) -> None:
         """Start without bars and without requests."""
-        self.rules = rules
+        self.rules: ExitRules = rules
         self._symbols: dict[str, SymbolExits] = {}
         self.ending_until: int | None = None
 
@@ -192,12 +185,12 @@ class Exits:
         """Return why the open position in a symbol is to be left at this bid, or None."""
         exits = self.of(symbol)
         if exits.is_asked:
-            return Trigger(OPERATOR_EXIT, Check("exit_position", "asked", "none", False))
+            return Trigger(OPERATOR_EXIT, _failed("exit_position", "asked", "none"))
         if exits.left:
-            return Trigger(exits.left, Check("policy", "close", "hold", False))
+            return Trigger(exits.left, _failed("policy", "close", "hold"))
         until = self.ending_until
         if until is not None and self.rules.closes_at_end and now < until:
-            return Trigger(END_EXIT, Check("run_ending", str(now), str(until), False))
+            return Trigger(END_EXIT, Judged("run_ending", False, now, until, 0))
         self.guard(symbol, rules)
         entry = portfolio.entry_price_avg(symbol)
         stop, target = 0, NEVER
@@ -209,7 +202,7 @@ class Exits:
             target = target_price(entry, exits.target_distance, rules.price_step)
             if bid >= target:
                 return Trigger(TAKE_PROFIT, _price_check("target_price", bid, target))
-        opened_ts = portfolio.lots(symbol)[0].ts
+        opened_ts = portfolio.opened_ts(symbol)
         trigger = self._time_trigger(opened_ts, now)
         if trigger is None and until is None:
             held_max = self.rules.time_exit_ms
@@ -248,7 +241,7 @@ class Exits:
         held_max = self.rules.time_exit_ms
         if held_max is None or now - opened_ts < held_max:
             return None
-        return Trigger(TIME_EXIT, Check("held_ms", str(now - opened_ts), str(held_max), False))
+        return Trigger(TIME_EXIT, Judged("held_ms", False, now - opened_ts, held_max, 0))
 
     def guard(self, symbol: str, rules: OrderRules) -> None:
         """Set the distances of a position once the ATR is known; they stay until it is closed."""
@@ -286,10 +279,10 @@ class Exits:
             },
         }
 
-    @classmethod
-    def from_state(cls, rules: ExitRules, state: Mapping[str, Any]) -> Exits:
+    @staticmethod
+    def from_state(rules: ExitRules, state: Mapping[str, Any]) -> Exits:
         """Return the exits of `state`."""
-        restored = cls(rules)
+        restored = Exits(rules)
         restored.ending_until = state["ending_until"]
         for name, data in state["symbols"].items():
             exits = restored._symbols[name] = SymbolExits(WilderAtr.from_state(data["atr"]))
@@ -316,7 +309,8 @@ def distance_up(atr: float, multiple: int, price_step: int) -> int:
     """
     exact = parse_fixed(decimal_text(atr, PLACES), PLACES)
     distance = div_up(exact * multiple, 10**MULTIPLE_PLACES)
-    return max(price_step, round_up(distance, price_step))
+    distance = round_up(distance, price_step)
+    return distance if distance > price_step else price_step
 
 
 def stop_price(entry_price: int, distance: int, price_step: int) -> int:
@@ -333,8 +327,12 @@ def _multiple(text: str | None) -> int | None:
     return None if text is None else parse_fixed(text, MULTIPLE_PLACES)
 
 
-def _price_check(name: str, bid: int, level: int) -> Check:
-    return Check(name, amount_text(bid), amount_text(level), False)
+def _price_check(name: str, bid: int, level: int) -> Judged:
+    return Judged(name, False, bid, level, PLACES)
+
+
+def _failed(name: str, value: str, threshold: str) -> Judged:
+    return Judged(name, False, 0, 0, AS_TEXT, value, threshold)
 
 
 def _text(amount: int | None) -> str | None:

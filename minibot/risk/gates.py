@@ -7,7 +7,10 @@ freshness: what is held may always be left.
 
 from __future__ import annotations
 
-from minibot.events.model import Signal
+from typing import final
+
+from minibot.events.messages import SignalMessage
+from minibot.events.money import PLACES
 from minibot.events.order_rules import TRADING, OrderRules, mid_down
 from minibot.events.reasons import (
     DUPLICATE,
@@ -28,7 +31,7 @@ from minibot.events.reasons import (
 from minibot.risk.budgets import Budgets
 from minibot.risk.checks import NONE, Checklist, scaled_text
 from minibot.risk.exits import SymbolExits
-from minibot.risk.limits import BPS, Limits
+from minibot.risk.limits import BPS, Limit, Limits
 from minibot.risk.locks import Locks
 from minibot.risk.positions import Mark, Positions
 
@@ -51,11 +54,13 @@ def judge_locks(
 
 
 def judge_signal(
-    checks: Checklist, signal: Signal, signal_ts: int, now: int, limits: Limits, is_known: bool
+    checks: Checklist, signal: SignalMessage, now: int, limits: Limits, is_known: bool
 ) -> None:
     """Judge the age of a signal and whether it was decided on before."""
-    age_max = min(limits.signal_age_ms_max, signal.horizon_ms)
-    checks.at_most("signal_age_ms", now - signal_ts, age_max, STALE_SIGNAL)
+    age_max = limits.signal_age_ms_max
+    if signal.horizon_ms < age_max:
+        age_max = signal.horizon_ms
+    checks.at_most("signal_age_ms", now - signal.ts, age_max, STALE_SIGNAL)
     checks.fact("signal_decided_before", is_known, False, DUPLICATE)
 
 
@@ -100,28 +105,64 @@ def judge_warmup(checks: Checklist, exits: SymbolExits) -> None:
 
 def judge_budgets(checks: Checklist, budgets: Budgets, limits: Limits, now: int) -> None:
     """Judge losses, drawdown and order rate at their values for entries."""
-    for limit, value in budgets.measured():
-        if limit in (limits.night_notional, limits.day_notional):
-            continue  # They bound the size, and say so there.
-        checks.at_most(limit.name, value, limit.entry_max, limit.reason, limit.places)
+    # Night and day notional bound the size, and say so there.
+    _judge_limit(checks, limits.night_loss, budgets.night_loss())
+    _judge_limit(checks, limits.day_loss, budgets.day_loss())
+    _judge_limit(checks, limits.drawdown, budgets.drawdown())
     rate = limits.order_rate
     if not rate.is_hard_at_once:
         checks.at_most(rate.name, budgets.orders(now) + 1, rate.entry_max, rate.reason)
 
 
-def headroom(
-    symbol: str | None, positions: Positions, budgets: Budgets, limits: Limits, now: int
-) -> dict[str, str]:
-    """Return what is left of each limit before entries are refused; negative is overdrawn."""
-    left = {
-        limit.name: scaled_text(limit.entry_max - value, limit.places)
-        for limit, value in budgets.measured()
-    }
-    rate = limits.order_rate
-    left[rate.name] = str(rate.entry_max - budgets.orders(now))
-    left["exposure"] = scaled_text(budgets.exposure_max() - positions.exposure(), 8)
-    left["cash"] = scaled_text(positions.cash_free(), 8)
-    if symbol is not None:
-        used = positions.position_notional(symbol)
-        left["position_notional"] = scaled_text(limits.position_notional_max - used, 8)
-    return left
+def _judge_limit(checks: Checklist, limit: Limit, value: int) -> None:
+    checks.at_most(limit.name, value, limit.entry_max, limit.reason, limit.places)
+
+
+@final
+class Headroom:
+    """What is left of each limit before entries are refused; negative is overdrawn."""
+
+    __slots__ = (
+        *("_cash", "_day_loss", "_day_notional", "_drawdown", "_exposure", "_limits"),
+        *("_night_loss", "_night_notional", "_orders", "_position", "_texts"),
+    )
+
+    def __init__(
+        self, symbol: str | None, positions: Positions, budgets: Budgets, limits: Limits, now: int
+    ) -> None:
+        self._limits: Limits = limits
+        self._night_notional: int = budgets.night_notional()
+        self._day_notional: int = budgets.day_notional()
+        self._night_loss: int = budgets.night_loss()
+        self._day_loss: int = budgets.day_loss()
+        self._drawdown: int = budgets.drawdown()
+        self._orders: int = budgets.orders(now)
+        self._exposure: int = budgets.exposure_max() - positions.exposure()
+        self._cash: int = positions.cash_free()
+        self._position: int | None = None
+        if symbol is not None:
+            used = positions.position_notional(symbol)
+            self._position = limits.position_notional_max - used
+        self._texts: dict[str, str] | None = None
+
+    def texts(self) -> dict[str, str]:
+        """Return it by the names of the limits."""
+        if self._texts is None:
+            limits = self._limits
+            left = {
+                limit.name: scaled_text(limit.entry_max - value, limit.places)
+                for limit, value in (
+                    (limits.night_notional, self._night_notional),
+                    (limits.day_notional, self._day_notional),
+                    (limits.night_loss, self._night_loss),
+                    (limits.day_loss, self._day_loss),
+                    (limits.drawdown, self._drawdown),
+                    (limits.order_rate, self._orders),
+                )
+            }
+            left["exposure"] = scaled_text(self._exposure, PLACES)
+            left["cash"] = scaled_text(self._cash, PLACES)
+            if self._position is not None:
+                left["position_notional"] = scaled_text(self._position, PLACES)
+            self._texts = left
+        return self._texts

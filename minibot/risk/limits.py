@@ -7,8 +7,7 @@ the run. A value at its limit passes, always.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, final
 
 from minibot.events.model import JsonObject
 from minibot.events.money import PLACES, parse_amount, parse_rate
@@ -27,80 +26,64 @@ DRAWDOWN_PLACES: Final = 4
 BPS: Final = 10_000
 
 
-@dataclass(frozen=True, slots=True)
+@final
 class Limit:
-    """One limit with its soft and hard value, scaled by 10**places."""
+    """One limit with its soft and hard value, scaled by 10**places.
 
-    name: str
-    reason: str
-    soft: int | None
-    hard: int
-    places: int
+    Attributes:
+        is_hard_at_once: Whether no soft value stands before the hard one.
+        entry_max: The largest value at which an entry is still allowed.
+    """
 
-    @property
-    def is_hard_at_once(self) -> bool:
-        """Whether no soft value stands before the hard one."""
-        return self.soft is None or self.soft >= self.hard
+    __slots__ = ("entry_max", "hard", "is_hard_at_once", "name", "places", "reason")
 
-    @property
-    def entry_max(self) -> int:
-        """The largest value at which an entry is still allowed."""
-        return self.hard if self.soft is None else min(self.soft, self.hard)
+    def __init__(self, name: str, reason: str, soft: int | None, hard: int, places: int) -> None:
+        self.name: str = name
+        self.reason: str = reason
+        self.hard: int = hard
+        self.places: int = places
+        self.is_hard_at_once: bool = soft is None or soft >= hard
+        self.entry_max: int = hard if soft is None else min(soft, hard)
 
     def is_breached(self, value: int) -> bool:
         """Return whether the hard value is exceeded."""
         return value > self.hard
 
 
-@dataclass(frozen=True, slots=True)
+@final
 class Limits:
     """The limits of a risk profile; money in hundred-millionths, ages in ms of market time."""
 
-    profile: str
-    order_notional: int
-    position_notional_max: int
-    positions_max: int
-    exposure_bps_max: int
-    night_notional: Limit
-    day_notional: Limit
-    night_loss: Limit
-    day_loss: Limit
-    drawdown: Limit
-    order_rate: Limit
-    signal_age_ms_max: int
-    tick_age_ms_max: int
-    intent_ttl_ms: int
-    deviation_bps_max: int
-    taker_rate: int
-    quote_asset: str
-    # How long a night is, where one pass holds several (a backtest); 0 where the run is the night.
-    night_ms: int = 0
+    __slots__ = (
+        *("day_loss", "day_notional", "deviation_bps_max", "drawdown", "exposure_bps_max"),
+        *("intent_ttl_ms", "night_loss", "night_ms", "night_notional", "order_notional"),
+        *("order_rate", "position_notional_max", "positions_max", "profile", "quote_asset"),
+        *("signal_age_ms_max", "taker_rate", "tick_age_ms_max"),
+    )
 
-    @classmethod
-    def of(cls, config: JsonObject) -> Limits:
-        """Return the limits of the whole resolved configuration."""
+    def __init__(self, config: JsonObject) -> None:
+        """Take the limits of the whole resolved configuration."""
         risk = config["risk"]
-        return cls(
-            profile=risk["profile"],
-            order_notional=parse_amount(risk["order_notional"]),
-            position_notional_max=parse_amount(risk["position_notional_max"]),
-            positions_max=risk["positions_max"],
-            # Spot knows no leverage: more than the whole equity is never exposed.
-            exposure_bps_max=min(risk["exposure_ratio_max_bps"], BPS),
-            night_notional=_money(risk, "night_notional", NIGHT_NOTIONAL),
-            day_notional=_money(risk, "day_notional", DAY_NOTIONAL),
-            night_loss=_money(risk, "night_loss", NIGHT_LOSS),
-            day_loss=_money(risk, "day_loss", DAY_LOSS),
-            drawdown=_count(risk, "drawdown_bps", DRAWDOWN, DRAWDOWN_PLACES),
-            order_rate=_count(risk, "orders_per_minute", ORDER_RATE, 0),
-            signal_age_ms_max=risk["signal_age_ms_max"],
-            tick_age_ms_max=risk["tick_age_ms_max"],
-            intent_ttl_ms=risk["intent_ttl_ms"],
-            deviation_bps_max=risk["reference_deviation_bps_max"],
-            taker_rate=parse_rate(config["execution"]["taker_fee_bps"]),
-            quote_asset=config["portfolio"]["quote_asset"],
-            night_ms=(config.get("backtest") or {}).get("night_ms", 0),
-        )
+        self.profile: str = risk["profile"]
+        self.order_notional: int = parse_amount(risk["order_notional"])
+        self.position_notional_max: int = parse_amount(risk["position_notional_max"])
+        self.positions_max: int = risk["positions_max"]
+        # Spot knows no leverage: more than the whole equity is never exposed.
+        self.exposure_bps_max: int = min(risk["exposure_ratio_max_bps"], BPS)
+        self.night_notional: Limit = _money(risk, "night_notional", NIGHT_NOTIONAL)
+        self.day_notional: Limit = _money(risk, "day_notional", DAY_NOTIONAL)
+        self.night_loss: Limit = _money(risk, "night_loss", NIGHT_LOSS)
+        self.day_loss: Limit = _money(risk, "day_loss", DAY_LOSS)
+        self.drawdown: Limit = _count(risk, "drawdown_bps", DRAWDOWN, DRAWDOWN_PLACES)
+        self.order_rate: Limit = _count(risk, "orders_per_minute", ORDER_RATE, 0)
+        self.signal_age_ms_max: int = risk["signal_age_ms_max"]
+        self.tick_age_ms_max: int = risk["tick_age_ms_max"]
+        self.intent_ttl_ms: int = risk["intent_ttl_ms"]
+        self.deviation_bps_max: int = risk["reference_deviation_bps_max"]
+        self.taker_rate: int = parse_rate(config["execution"]["taker_fee_bps"])
+        self.quote_asset: str = config["portfolio"]["quote_asset"]
+        # How long a night is, where one pass holds several (a backtest); 0 where the run is one.
+        self.night_ms: int = (config.get("backtest") or {}).get("night_ms", 0)
 
 
 def _money(risk: JsonObject, name: str, reason: str) -> Limit:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, final
 
 from minibot.events.model import JsonObject, LockSymbol
 
 
+@final
 class Locks:
     """Halt and symbol locks of one run; they concern entries alone."""
 
@@ -31,10 +32,10 @@ class Locks:
         """Return the locks as canonical JSON values."""
         return {"is_halted": self.is_halted, "until": dict(self._until)}
 
-    @classmethod
-    def from_state(cls, state: Mapping[str, Any]) -> Locks:
+    @staticmethod
+    def from_state(state: Mapping[str, Any]) -> Locks:
         """Return the locks of `state`."""
-        locks = cls()
+        locks = Locks()
         locks.is_halted = state["is_halted"]
         locks._until = dict(state["until"])
         return locks

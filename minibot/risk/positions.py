@@ -10,11 +10,13 @@ from collections.abc import Mapping
 from typing import Any, Final, final
 
 from minibot.events.exact_tick import ExactTick
-from minibot.events.model import BUY, SELL, Fill, Instrument, JsonObject, OrderResult
+from minibot.events.messages import FillMessage, ResultMessage
+from minibot.events.model import BUY, SELL, Instrument, JsonObject
 from minibot.events.money import amount_text, cost_up, fee_up, parse_amount
 from minibot.events.order_rules import OrderRules, mid_down
 from minibot.events.portfolio import Portfolio
 from minibot.events.reasons import INVARIANT_BROKEN
+from minibot.events.reference import Ref
 from minibot.kernel.errors import InvariantError
 
 TERMINAL_RESULTS: Final = frozenset({"FILLED", "CANCELLED", "EXPIRED", "REJECTED"})
@@ -45,9 +47,9 @@ class SentOrder:
 
     __slots__ = (
         "booked",
-        "client_order_id",
+        "client",
         "final_filled",
-        "order_id",
+        "order",
         "price",
         "qty",
         "side",
@@ -56,21 +58,21 @@ class SentOrder:
 
     def __init__(
         self,
-        client_order_id: str,
+        client: Ref,
         symbol: str,
         side: str,
         qty: int,
         price: int,
-        order_id: str = "",
+        order: Ref | None = None,
         booked: int = 0,
         final_filled: int | None = None,
     ) -> None:
-        self.client_order_id: str = client_order_id
+        self.client: Ref = client
         self.symbol: str = symbol
         self.side: str = side
         self.qty: int = qty
         self.price: int = price
-        self.order_id: str = order_id
+        self.order: Ref | None = order
         self.booked: int = booked
         self.final_filled: int | None = final_filled
 
@@ -86,23 +88,24 @@ class SentOrder:
         return self.final_filled is not None and self.booked >= self.final_filled
 
 
+@final
 class Positions:
     """Portfolio, marks, rules and sent orders of one run."""
 
     def __init__(self, quote_asset: str, taker_rate: int) -> None:
         """Start before `run_opening`: nothing is known."""
-        self.quote_asset = quote_asset
-        self._taker_rate = taker_rate
+        self.quote_asset: str = quote_asset
+        self._taker_rate: int = taker_rate
         self.held: Portfolio | None = None  # None before `run_opening`.
         self._instruments: dict[str, Instrument] = {}
         self.rules: dict[str, OrderRules] = {}
         self.marks: dict[str, Mark] = {}
         self._mids: dict[str, int] = {}
         # Ticks of one symbol come in rows: the last mark found is most often the next one.
-        self._symbol = ""
+        self._symbol: str = ""
         self._mark: Mark | None = None
         self._unmarked: set[str] = set()
-        self.orders: dict[str, SentOrder] = {}
+        self.orders: list[SentOrder] = []
 
     # --- what comes in ------------------------------------------------------------------------
 
@@ -147,7 +150,7 @@ class Positions:
             return None
         self._mids[symbol] = mid
         if symbol not in self._unmarked:
-            return 0 if self.portfolio.lots(symbol) else None
+            return 0 if self.portfolio.has_lots(symbol) else None
         self._unmarked.discard(symbol)
         return self.portfolio.position_value(symbol, mid) - self.portfolio.position_cost(symbol)
 
@@ -159,45 +162,52 @@ class Positions:
         self._mark = mark
         return mark
 
-    def on_fill(self, fill: Fill, ts: int) -> SentOrder:
+    def on_fill(self, fill: FillMessage) -> SentOrder:
         """Book a fill and return its order.
 
         Raises:
             InvariantError: Risk sent no such order, or it is filled beyond its quantity.
         """
-        order = self.orders.get(fill.client_order_id)
-        qty = parse_amount(fill.qty)
-        if order is None or fill.side != order.side or qty > order.pending:
+        order = self._sent(fill.client)
+        if order is None or fill.side != order.side or fill.qty > order.pending:
             raise InvariantError(
                 "risk",
                 INVARIANT_BROKEN,
-                f"fill of {fill.side} {fill.qty} {fill.symbol} for order {fill.client_order_id},"
-                " which risk did not send or which has no such quantity open",
+                f"fill of {fill.side} {amount_text(fill.qty)} {fill.symbol} for order"
+                f" {fill.client.text}, which risk did not send or which has no such quantity open",
             )
-        self.portfolio.apply(fill, ts)
-        order.booked += qty
+        self.portfolio.book(fill, fill.ts)
+        order.booked += fill.qty
         self._forget_when_settled(order)
         return order
 
-    def on_result(self, result: OrderResult) -> SentOrder | None:
+    def on_result(self, result: ResultMessage) -> SentOrder | None:
         """Take a result; return its order when this result ends it, else None."""
-        order = self.orders.get(result.client_order_id)
-        if order is None or order.order_id not in ("", result.order_id):
+        order = self._sent(result.client)
+        if order is None:
+            return None
+        if order.order is not None and not order.order.is_same(result.order):
             return None  # A doubled intent was refused under an order id of its own.
-        order.order_id = result.order_id
+        order.order = result.order
         if result.result not in TERMINAL_RESULTS:
             return None
-        order.final_filled = parse_amount(result.filled_qty or "0")
+        order.final_filled = result.filled
         self._forget_when_settled(order)
         return order
 
     def on_sent(self, order: SentOrder) -> None:
         """Remember an intent that is written in this step."""
-        self.orders[order.client_order_id] = order
+        self.orders.append(order)
+
+    def _sent(self, client: Ref) -> SentOrder | None:
+        for order in self.orders:
+            if order.client.is_same(client):
+                return order
+        return None
 
     def _forget_when_settled(self, order: SentOrder) -> None:
         if order.is_settled:
-            del self.orders[order.client_order_id]
+            self.orders.remove(order)
 
     # --- what is known ------------------------------------------------------------------------
 
@@ -223,9 +233,7 @@ class Positions:
 
     def exposure(self) -> int:
         """Return positions at the mids plus what open entries may add."""
-        return self.portfolio.exposure(self._mids) + sum(
-            self._entry_notional(order) for order in self.orders.values()
-        )
+        return self.portfolio.exposure(self._mids) + self.reserved()
 
     def position_notional(self, symbol: str) -> int:
         """Return the position at its mid plus what open entries in the symbol may add."""
@@ -234,16 +242,16 @@ class Positions:
 
     def reserved(self, symbol: str | None = None) -> int:
         """Return what open entries may still cost, without fees, in one symbol or in all."""
-        return sum(
-            self._entry_notional(order)
-            for order in self.orders.values()
-            if symbol is None or order.symbol == symbol
-        )
+        reserved = 0
+        for order in self.orders:
+            if symbol is None or order.symbol == symbol:
+                reserved += self._entry_notional(order)
+        return reserved
 
     def cash_free(self) -> int:
         """Return the cash that open entries and their fees leave."""
         reserved = 0
-        for order in self.orders.values():
+        for order in self.orders:
             notional = self._entry_notional(order)
             reserved += notional + fee_up(notional, self._taker_rate)
         return self.portfolio.cash(self.quote_asset) - reserved
@@ -251,33 +259,33 @@ class Positions:
     def count_with(self, symbol: str) -> int:
         """Return how many symbols are held or being bought once this one is too."""
         symbols = set(self.portfolio.symbols())
-        symbols.update(order.symbol for order in self.orders.values() if order.side == BUY)
+        for order in self.orders:
+            if order.side == BUY:
+                symbols.add(order.symbol)
         symbols.add(symbol)
         return len(symbols)
 
     def has_order(self, symbol: str, side: str | None = None) -> bool:
         """Return whether an order of the symbol, of one side or of any, is not settled."""
         return any(
-            order.symbol == symbol and side in (None, order.side) for order in self.orders.values()
+            order.symbol == symbol and (side is None or order.side == side) for order in self.orders
         )
 
     def qty_with_orders(self, symbol: str) -> int:
         """Return the position plus what open entries may still buy."""
-        pending = sum(
-            order.pending
-            for order in self.orders.values()
-            if order.symbol == symbol and order.side == BUY
-        )
-        return self.portfolio.position_qty(symbol) + pending
+        qty = self.portfolio.position_qty(symbol)
+        for order in self.orders:
+            if order.symbol == symbol and order.side == BUY:
+                qty += order.pending
+        return qty
 
     def free_qty(self, symbol: str) -> int:
         """Return the position less what open exits may sell."""
-        promised = sum(
-            order.pending
-            for order in self.orders.values()
-            if order.symbol == symbol and order.side == SELL
-        )
-        return self.portfolio.position_qty(symbol) - promised
+        free = self.portfolio.position_qty(symbol)
+        for order in self.orders:
+            if order.symbol == symbol and order.side == SELL:
+                free -= order.pending
+        return free
 
     def _entry_notional(self, order: SentOrder) -> int:
         return cost_up(order.pending, order.price) if order.side == BUY else 0
@@ -303,23 +311,23 @@ class Positions:
             "unmarked": sorted(self._unmarked),
             "orders": [
                 [
-                    order.client_order_id,
+                    order.client.text,
                     order.symbol,
                     order.side,
                     amount_text(order.qty),
                     amount_text(order.price),
-                    order.order_id,
+                    "" if order.order is None else order.order.text,
                     amount_text(order.booked),
                     None if order.final_filled is None else amount_text(order.final_filled),
                 ]
-                for order in self.orders.values()
+                for order in self.orders
             ],
         }
 
-    @classmethod
-    def from_state(cls, quote_asset: str, taker_rate: int, state: Mapping[str, Any]) -> Positions:
+    @staticmethod
+    def from_state(quote_asset: str, taker_rate: int, state: Mapping[str, Any]) -> Positions:
         """Return the positions of `state`."""
-        positions = cls(quote_asset, taker_rate)
+        positions = Positions(quote_asset, taker_rate)
         if state["portfolio"] is not None:
             positions.held = Portfolio.from_json(state["portfolio"])
         for data in state["instruments"].values():
@@ -329,14 +337,15 @@ class Positions:
         positions._mids = {name: parse_amount(text) for name, text in state["mids"].items()}
         positions._unmarked = set(state["unmarked"])
         for client_order_id, symbol, side, qty, price, order_id, booked, ended in state["orders"]:
-            positions.orders[client_order_id] = SentOrder(
-                client_order_id,
+            order = SentOrder(
+                Ref(client_order_id),
                 symbol,
                 side,
                 parse_amount(qty),
                 parse_amount(price),
-                order_id,
+                Ref(order_id) if order_id else None,
                 parse_amount(booked),
                 None if ended is None else parse_amount(ended),
             )
+            positions.orders.append(order)
         return positions

@@ -3,43 +3,44 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, final
 
 from minibot.events.model import JsonObject
+from minibot.events.reference import Ref, Remembered
 from minibot.risk.budgets import Budgets
 from minibot.risk.exits import ExitRules, Exits
-from minibot.risk.gates import headroom
+from minibot.risk.gates import Headroom
 from minibot.risk.limits import Limits
 from minibot.risk.locks import Locks
 from minibot.risk.positions import Positions
 
 
+@final
 class Situation:
     """The state of the risk core; decisions read it, and only what was sent changes it."""
 
     def __init__(self, config: JsonObject) -> None:
         """Take limits and exits from the resolved configuration; nothing is known of the world."""
-        self.limits = Limits.of(config)
-        self.exits = Exits(ExitRules.of(config))
-        self.budgets = Budgets(self.limits)
-        self.positions = Positions(self.limits.quote_asset, self.limits.taker_rate)
-        self.locks = Locks()
-        self.decided: dict[str, int] = {}
-        self.now = 0
-        self.reason = ""
-        self.is_stopped = False
+        self.limits: Limits = Limits(config)
+        self.exits: Exits = Exits(ExitRules(config))
+        self.budgets: Budgets = Budgets(self.limits)
+        self.positions: Positions = Positions(self.limits.quote_asset, self.limits.taker_rate)
+        self.locks: Locks = Locks()
+        self.decided: Remembered = Remembered()
+        self.now: int = 0
+        self.reason: str = ""
+        self.is_stopped: bool = False
         # The symbols that entries are allowed in; None while no `universe` event has come.
         self.universe: frozenset[str] | None = None
 
-    def remember(self, signal_id: str, signal_ts: int) -> None:
+    def remember(self, signal: Ref, signal_ts: int) -> None:
         """Remember a signal that was acted on, for as long as it is not stale anyway."""
-        oldest = self.now - self.limits.signal_age_ms_max
-        self.decided = {name: ts for name, ts in self.decided.items() if ts >= oldest}
-        self.decided[signal_id] = signal_ts
+        self.decided.forget_before(self.now - self.limits.signal_age_ms_max)
+        self.decided.add(signal, signal_ts)
 
-    def headroom(self, symbol: str | None) -> dict[str, str]:
-        """Return what is left of each limit before entries are refused, as text."""
-        return headroom(symbol, self.positions, self.budgets, self.limits, self.now)
+    def headroom(self, symbol: str | None) -> Headroom:
+        """Return what is left of each limit before entries are refused."""
+        return Headroom(symbol, self.positions, self.budgets, self.limits, self.now)
 
     def state(self) -> JsonObject:
         """Return all of it as canonical JSON values."""
@@ -48,17 +49,17 @@ class Situation:
             "budgets": self.budgets.state(),
             "exits": self.exits.state(),
             "locks": self.locks.state(),
-            "decided": dict(self.decided),
+            "decided": self.decided.state(),
             "now": self.now,
             "reason": self.reason,
             "is_stopped": self.is_stopped,
             "universe": None if self.universe is None else sorted(self.universe),
         }
 
-    @classmethod
-    def from_state(cls, config: JsonObject, state: Mapping[str, Any]) -> Situation:
+    @staticmethod
+    def from_state(config: JsonObject, state: Mapping[str, Any]) -> Situation:
         """Return the situation that `state` described."""
-        restored = cls(config)
+        restored = Situation(config)
         limits = restored.limits
         restored.positions = Positions.from_state(
             limits.quote_asset, limits.taker_rate, state["positions"]
@@ -66,7 +67,7 @@ class Situation:
         restored.budgets = Budgets.from_state(limits, state["budgets"])
         restored.exits = Exits.from_state(restored.exits.rules, state["exits"])
         restored.locks = Locks.from_state(state["locks"])
-        restored.decided = dict(state["decided"])
+        restored.decided = Remembered.from_state(state["decided"])
         restored.now = state["now"]
         restored.reason = state["reason"]
         restored.is_stopped = state["is_stopped"]

@@ -7,10 +7,9 @@ down to the venue's step: nothing is ever sized above its bound.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import final
 
-from minibot.events.model import Check
-from minibot.events.money import PLACES, amount_text, cost_up, notional_paid_by, qty_for
+from minibot.events.money import PLACES, cost_up, notional_paid_by, qty_for
 from minibot.events.order_rules import MARKET, OrderRules
 from minibot.events.reasons import (
     EXPOSURE_LIMIT,
@@ -20,28 +19,34 @@ from minibot.events.reasons import (
     POSITION_MAX,
 )
 from minibot.risk.budgets import Budgets
-from minibot.risk.checks import Checklist
+from minibot.risk.checks import Checklist, Judged
 from minibot.risk.limits import Limit, Limits
 from minibot.risk.positions import Positions
 
 
-@dataclass(frozen=True, slots=True)
+@final
 class Bound:
     """A limit on notional: how much is used, how much may be."""
 
-    name: str
-    reason: str
-    used: int
-    most: int
+    __slots__ = ("most", "name", "reason", "used")
+
+    def __init__(self, name: str, reason: str, used: int, most: int) -> None:
+        self.name: str = name
+        self.reason: str = reason
+        self.used: int = used
+        self.most: int = most
 
 
-@dataclass(frozen=True, slots=True)
+@final
 class Size:
     """The entry that fits: its quantity, notional, and whether a bound made it smaller."""
 
-    qty: int
-    notional: int
-    is_reduced: bool
+    __slots__ = ("is_reduced", "notional", "qty")
+
+    def __init__(self, qty: int, notional: int, is_reduced: bool) -> None:
+        self.qty: int = qty
+        self.notional: int = notional
+        self.is_reduced: bool = is_reduced
 
 
 def bounds(symbol: str, limits: Limits, positions: Positions, budgets: Budgets) -> list[Bound]:
@@ -84,9 +89,8 @@ def size_entry(
     binding, room_min = "", limits.order_notional
     for bound in found:
         passed = bound.used + notional <= bound.most
-        checks.items.append(
-            Check(bound.name, amount_text(bound.used + notional), amount_text(bound.most), passed)
-        )
+        # Without a reason: an order that is too much is made smaller before it is refused.
+        checks.items.append(Judged(bound.name, passed, bound.used + notional, bound.most, PLACES))
         if not passed:
             room = max(0, bound.most - bound.used)
             if not binding or room < room_min:
@@ -94,14 +98,8 @@ def size_entry(
             qty = min(qty, rules.qty_down(qty_for(room, ask), MARKET))
     if rules.position_max is not None:
         room = max(0, rules.position_max - held)
-        checks.items.append(
-            Check(
-                "position_qty",
-                amount_text(held + wanted),
-                amount_text(rules.position_max),
-                wanted <= room,
-            )
-        )
+        total, fits = held + wanted, wanted <= room
+        checks.items.append(Judged("position_qty", fits, total, rules.position_max, PLACES))
         if wanted > room:
             binding = binding or POSITION_MAX
             qty = min(qty, rules.qty_down(room, MARKET))

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from typing import Final, final
 
+from minibot.events.messages import ActionMessage, FillMessage, Message, drafts_of
 from minibot.events.model import (
     HOLD,
     Bar,
@@ -34,19 +35,19 @@ from minibot.events.model import (
     RiskAction,
     RunEnding,
     RunOpening,
-    Signal,
 )
 from minibot.events.reasons import WARMUP
+from minibot.events.reference import Ref
 from minibot.kernel.errors import RunStop
 from minibot.strategies.bars import ClosedBar
 from minibot.strategies.chosen import Chosen, choose
 from minibot.strategies.decision import Decision
 from minibot.strategies.own import failure
+from minibot.strategies.signals import DecidedSignal
 from minibot.strategies.tick import Tick
 from minibot.strategies.view import FOR_EVER, View
 from minibot.strategies.watched import Watched
 
-SIGNALS: Final = "signals"
 HOLD_INTERVAL_MS: Final = 1_000
 # How Python writes an object that has no text of its own.
 ADDRESS: Final = " at 0x"
@@ -98,32 +99,29 @@ class StrategyCore:
             decision = barred
         return None if decision is None else self._weighed(watched, decision, now)
 
-    def drafts(
-        self, symbol: str, decision: Decision, ts: int, cause_id: str, seq: int
-    ) -> list[Draft]:
+    def signal(
+        self, symbol: str, decision: Decision, ts: int, cause: Ref, seq: int
+    ) -> DecidedSignal:
         """Return the signal of a decision that `on_tick` or `on_bar` returned.
 
         Args:
             symbol: The market.
             decision: What was returned.
             ts: Of the event that caused it.
-            cause_id: Its id.
+            cause: Its id.
             seq: Its line in `market_ticks`.
         """
-        chosen = self.chosen
-        signal = Signal(
-            symbol=symbol,
-            side=decision.side,
-            score=decision.score,
-            confidence=decision.confidence,
-            horizon_ms=chosen.horizon_ms,
-            reason=decision.reason,
-            reason_code=decision.reason_code,
-            checks=decision.checks,
-            strategy=chosen.name,
-            params_hash=chosen.params_hash,
-        )
-        return [Draft(SIGNALS, signal, ts, (cause_id,), seq)]
+        return DecidedSignal(self.chosen, symbol, decision, ts, seq, cause)
+
+    def on_fill(self, fill: FillMessage, now: int) -> None:
+        """Take a fill at market time `now` (ms)."""
+        self._find(fill.symbol).view.take_fill(fill, now)
+
+    def on_action(self, action: ActionMessage) -> None:
+        """Take what risk decided about a symbol."""
+        symbol = action.symbol
+        if symbol is not None:
+            self._find(symbol).view.take_risk_action(action)
 
     def on_bar(self, symbol: str, bar: ClosedBar, now: int) -> Decision | None:
         """Take one closed bar at market time `now` (ms); return what is to be journaled."""
@@ -177,7 +175,7 @@ class StrategyCore:
         if not isinstance(decision, Decision):
             what = f"expected a Decision of buy, sell or hold, or None, found {decision!r}"
             raise RunStop("strategy_role", "INVARIANT_BROKEN", f"{self.chosen.path}: {what}")
-        if ADDRESS in decision.reason:
+        if decision.is_written and ADDRESS in decision.reason:
             what = f"the reason {decision.reason!r} holds an address, another in each process"
             raise RunStop("strategy_role", "NONDETERMINISM", f"{self.chosen.path}: {what}")
         watched.said = decision
@@ -198,6 +196,10 @@ class StrategyCore:
     # --- events -------------------------------------------------------------------------------
 
     def step(self, queue: str, seq: int, event: Event, now: int) -> list[Draft]:
+        """Return the signals because of one event; see `hear`."""
+        return drafts_of(self.hear(queue, seq, event, now))
+
+    def hear(self, queue: str, seq: int, event: Event, now: int) -> list[Message]:
         """Take one event at market time `now` (ms); return the signals that follow from it."""
         payload = event.payload
         if isinstance(payload, MarketTick):
@@ -215,7 +217,7 @@ class StrategyCore:
             return []
         if decision is None:
             return []
-        return self.drafts(symbol, decision, event.ts, event.id, seq)
+        return [self.signal(symbol, decision, event.ts, Ref(event.id), seq)]
 
     def _take_rare(self, event: Event, now: int) -> None:
         payload = event.payload
@@ -227,13 +229,12 @@ class StrategyCore:
         elif isinstance(payload, Instrument):
             self._find(payload.symbol).view.take_instrument(payload)
         elif isinstance(payload, Fill):
-            self._find(payload.symbol).view.take_fill(payload, now)
+            self.on_fill(FillMessage.of(payload, event), now)
         elif isinstance(payload, RunOpening):
             for lot in payload.lots:
                 self._find(lot["symbol"]).view.held.add_lot(lot)
         elif isinstance(payload, RiskAction):
-            if payload.symbol is not None:
-                self._find(payload.symbol).view.take_risk_action(payload)
+            self.on_action(ActionMessage.of(payload, event))
         elif isinstance(payload, LockSymbol):
             until_ts = payload.until_ts
             view = self._find(payload.symbol).view

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from difflib import get_close_matches
-from typing import Final
+from typing import Final, final
 
 from minibot.events.model import BUY, HOLD, SELL, Check
 from minibot.events.reasons import BUSINESS_GROUP, OWN_HOLD, OWN_RULE, codes
@@ -23,16 +22,88 @@ VALUE_CHARS_MAX: Final = 200
 CODES: Final[frozenset[str]] = frozenset(codes(BUSINESS_GROUP))
 
 
-@dataclass(frozen=True, slots=True)
-class Decision:
-    """The strategy's answer about one symbol at one moment."""
+class Words:
+    """What a decision says in words, for one that is written out only when somebody reads it."""
 
-    side: str
-    score: int
-    confidence: int
-    reason_code: str
-    reason: str
-    checks: tuple[Check, ...]
+    def write(self) -> tuple[str, tuple[Check, ...]]:
+        """Return the reason and the checks."""
+        raise NotImplementedError
+
+
+@final
+class Decision:
+    """The strategy's answer about one symbol at one moment.
+
+    Args:
+        side: BUY, SELL or HOLD.
+        score, confidence: 0 to 110, and 0 to 100.
+        reason_code: Of docs/reference/reasons.md.
+        reason, checks: In words, and the values behind it.
+        words: Writes reason and checks later, instead of these.
+    """
+
+    __slots__ = ("_checks", "_reason", "_words", "confidence", "reason_code", "score", "side")
+
+    def __init__(
+        self,
+        side: str,
+        score: int,
+        confidence: int,
+        reason_code: str,
+        reason: str,
+        checks: tuple[Check, ...],
+        words: Words | None = None,
+    ) -> None:
+        self.side: str = side
+        self.score: int = score
+        self.confidence: int = confidence
+        self.reason_code: str = reason_code
+        self._reason: str = reason
+        self._checks: tuple[Check, ...] = checks
+        self._words: Words | None = words
+
+    @property
+    def is_written(self) -> bool:
+        """Whether its words stand there already."""
+        return self._words is None
+
+    @property
+    def reason(self) -> str:
+        """Why, in words a person reads in the morning."""
+        self._write()
+        return self._reason
+
+    @property
+    def checks(self) -> tuple[Check, ...]:
+        """Values against thresholds."""
+        self._write()
+        return self._checks
+
+    def _write(self) -> None:
+        words = self._words
+        if words is not None:
+            self._reason, self._checks = words.write()
+            self._words = None
+
+    def __eq__(self, other: object) -> bool:
+        """Return whether the other says the same."""
+        return (
+            isinstance(other, Decision)
+            and self.side == other.side
+            and self.score == other.score
+            and self.confidence == other.confidence
+            and self.reason_code == other.reason_code
+            and self.reason == other.reason
+            and self.checks == other.checks
+        )
+
+    def __hash__(self) -> int:
+        """Return the same for equal decisions."""
+        return hash((self.side, self.score, self.confidence, self.reason_code))
+
+    def __repr__(self) -> str:
+        """Return it as a person reads it."""
+        return f"Decision({self.side}, {self.reason_code}, {self.reason!r})"
 
 
 def buy(

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from minibot.events.model import BUY, Fill, JsonObject
-from minibot.events.money import PLACES, amount_text, parse_amount
+from minibot.events.messages import FillMessage
+from minibot.events.model import BUY, JsonObject
+from minibot.events.money import PLACES, amount_text, cost_up, parse_amount
 from minibot.events.numbers import PLACES_MAX, div_down, div_up, format_fixed, parse_fixed
 from minibot.kernel.errors import InvariantError
 
 UNITS: Final[int] = 10**PLACES_MAX
+FINER: Final[int] = 10 ** (PLACES_MAX - PLACES)
 
 
 class Position:
@@ -35,23 +37,23 @@ class Position:
         price = parse_amount(lot["price"])
         self._add(qty, div_up(qty * price, UNITS) if cost is None else parse_amount(cost))
 
-    def apply(self, fill: Fill, base_asset: str) -> None:
+    def apply(self, fill: FillMessage, base_asset: str) -> None:
         """Apply a fill; a fee taken in the base asset lessens what is held.
 
         Raises:
             InvariantError: More was sold than is held.
         """
-        qty = parse_fixed(fill.qty, PLACES_MAX)
-        fee = parse_fixed(fill.fee, PLACES_MAX) if fill.fee_asset == base_asset else 0
+        qty = fill.qty * FINER
+        fee = fill.fee * FINER if fill.fee_asset == base_asset else 0
         if fill.side == BUY:
-            self._add(qty, div_up(qty * parse_amount(fill.price), UNITS))
+            self._add(qty, cost_up(fill.qty, fill.price))
             qty = 0
         self.qty -= qty + fee
         if self.qty < 0:
             raise InvariantError(
                 "strategy_role",
                 "NONDETERMINISM",
-                f"{self.symbol}: fill {fill.order_id} makes the position {self.text}",
+                f"{self.symbol}: fill {fill.order.text} makes the position {self.text}",
             )
         self._take(qty + fee)
 

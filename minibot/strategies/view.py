@@ -8,7 +8,8 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import final
 
-from minibot.events.model import BUY, SELL, Fill, Instrument, JsonObject, RiskAction
+from minibot.events.messages import ActionMessage, FillMessage
+from minibot.events.model import BUY, SELL, Instrument, JsonObject
 from minibot.events.numbers import PLACES_MAX, parse_fixed
 from minibot.features.lossless import float_from, float_text
 from minibot.kernel.errors import InvariantError
@@ -47,6 +48,7 @@ class View:
     __slots__ = (
         "_headroom",
         "_series",
+        "_told",
         "_views",
         "base_asset",
         "buy_ts",
@@ -84,6 +86,8 @@ class View:
         self.risk_action: str = ""
         self.risk_code: str = ""
         self._headroom: dict[str, str] = {}
+        # What risk told last; its headroom is read when somebody asks for it.
+        self._told: ActionMessage | None = None
         self.entry_code: str = ""
         self.buy_ts: int = NEVER
         self.sell_ts: int = NEVER
@@ -156,7 +160,7 @@ class View:
         Returns:
             The rest in the limit's own unit, exactly; None while risk has said nothing about it.
         """
-        text = self._headroom.get(name)
+        text = self._left().get(name)
         return None if text is None else Decimal(text)
 
     def of(self, symbol: str) -> View | None:
@@ -192,18 +196,24 @@ class View:
         self.qty_min = parse_fixed(instrument.qty_min, PLACES_MAX)
         self.notional_min = float(instrument.notional_min)
 
-    def take_fill(self, fill: Fill, now: int) -> None:
+    def take_fill(self, fill: FillMessage, now: int) -> None:
         """Apply a fill to the position; a sale starts the cooldown, whoever asked for it."""
         self.held.apply(fill, self.base_asset)
         if fill.side != BUY:
             self.sell_ts = now
 
-    def take_risk_action(self, action: RiskAction) -> None:
+    def take_risk_action(self, action: ActionMessage) -> None:
         """Take note of what risk decided."""
         self.risk_action = action.action
         self.risk_code = action.reason_code
-        if action.headroom is not None:
-            self._headroom = dict(action.headroom)
+        if action.tells_headroom:
+            self._told = action
+
+    def _left(self) -> dict[str, str]:
+        if self._told is not None:
+            self._headroom = dict(self._told.headroom() or {})
+            self._told = None
+        return self._headroom
 
     def take_said(self, side: str, reason_code: str, now: int) -> None:
         """Remember a signal to trade."""
@@ -227,7 +237,7 @@ class View:
             "now": self.now,
             "position": self.held.state(),
             "qty_min": str(self.qty_min),
-            "risk": [self.risk_action, self.risk_code, dict(self._headroom)],
+            "risk": [self.risk_action, self.risk_code, dict(self._left())],
             "sell_ts": self.sell_ts,
             "series": {name: series.state() for name, series in sorted(self._series.items())},
             "status": self.status,
@@ -249,6 +259,7 @@ class View:
         self.qty_min = int(state["qty_min"])
         self.risk_action, self.risk_code, headroom = state["risk"]
         self._headroom = dict(headroom)
+        self._told = None
         self.sell_ts = state["sell_ts"]
         for name, series in self._series.items():
             series.restore(state["series"][name])

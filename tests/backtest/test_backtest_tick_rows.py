@@ -34,7 +34,7 @@ def said_of(case: str, table: dict[str, Any], *, as_events: bool) -> tuple[Said,
     """Return everything that the cores derive, and the digest."""
     one = Pass(load_config(PROFILE, list(CASES[case]), {}))
     derived: Said = []
-    digest = one._take
+    digest = one.digest.add
 
     def take(queue: str, seq: int, event: Event) -> None:
         derived.append((queue, seq, event))

@@ -7,6 +7,7 @@ from itertools import product
 import pytest
 
 from minibot.events.model import BUY
+from minibot.events.reference import Ref
 from minibot.execution.orders import NEXT_STATES, TERMINAL_STATES, Order, OrderState
 from minibot.kernel.canonical import decode, encode
 from minibot.kernel.errors import InvariantError
@@ -14,10 +15,10 @@ from minibot.kernel.errors import InvariantError
 
 def order(state: OrderState = OrderState.NEW) -> Order:
     made = Order(
-        intent_id="i",
+        intent=Ref("i"),
         intent_ts=1,
-        order_id="o",
-        client_order_id="c",
+        order=Ref("o"),
+        client=Ref("c"),
         symbol="BTCUSDT",
         side=BUY,
         qty=1000,

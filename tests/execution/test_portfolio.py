@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -207,10 +206,10 @@ def test_ledger_booking_that_does_not_add_up_is_refused() -> None:
     """An entry that was edited has no counterpart, so the booking is refused."""
     portfolio, ledger = Portfolio.from_opening(OPENING), Ledger.from_opening(OPENING)
     booking = portfolio.apply(fill("BUY", "1", "100"), T0)
-    entry = replace(booking.entries[0], amount=booking.entries[0].amount + 1)
+    booking.cash += 1
 
     with pytest.raises(InvariantError):
-        ledger.append(replace(booking, entries=(entry, *booking.entries[1:])))
+        ledger.append(booking)
 
 
 def stored(folder: Path, sales: int) -> tuple[PortfolioStore, Portfolio, Ledger]:

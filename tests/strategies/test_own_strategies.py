@@ -18,6 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from minibot.cli.main import run as cli
+from minibot.events.messages import FillMessage
 from minibot.events.model import (
     BUY,
     SELL,
@@ -475,7 +476,7 @@ def test_position_has_the_quantity_and_average_price_of_the_portfolio(
             amount_text(price), "0", "USDT", "TAKER",
         )  # fmt: skip
         portfolio.apply(fill, n)
-        position.apply(fill, "BTC")
+        position.apply(FillMessage.read(fill), "BTC")
 
         held = portfolio.position_qty(SYMBOL)
         assert Decimal(position.text) == Fraction(held, 10**8)

@@ -105,9 +105,10 @@ def _speed(
         notes = [] if runs else [NO_BUILD]
         if runs:
             last = runs[-1]
+            digest = last["digest"][:16] or "none"
             notes.append(
                 f"{last['events']:,} events, {last['derived']:,} derived, {last['fills']:,} fills,"
-                f" equity {last['equity']}, digest {last['digest'][:16]}, {last['rss_mb']:.0f} MB"
+                f" equity {last['equity']}, digest {digest}, {last['rss_mb']:.0f} MB"
             )
         notes += [_peer_line(name, figures) for name, figures in peers.items()]
         notes += (

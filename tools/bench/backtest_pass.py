@@ -21,7 +21,8 @@ BEGAN: Final = time.perf_counter()
 # Behind the clock's start, because loading all this is part of what a user waits for.
 from minibot.backtest.tick_rows import TickRows  # noqa: E402
 from minibot.events.ids import position_id  # noqa: E402
-from minibot.events.model import Event, Fill, Payload, RunOpening  # noqa: E402
+from minibot.events.messages import FILLS, FillMessage, Message  # noqa: E402
+from minibot.events.model import Event, Payload, RunOpening  # noqa: E402
 from minibot.events.order import CONTROL, TICKS  # noqa: E402
 from minibot.events.performance import Performance  # noqa: E402
 from minibot.events.roles import Roles  # noqa: E402
@@ -69,12 +70,16 @@ CASES: Final = {
 
 
 class Pass:
-    """The three cores, their digest and their money over one market."""
+    """The three cores and their money over one market, and their digest where one is asked for.
 
-    def __init__(self, config: Config) -> None:
+    Without a digest nobody reads what the cores say to each other, so that it is never written out.
+    """
+
+    def __init__(self, config: Config, *, has_digest: bool = True) -> None:
         self.opening = RunOpening(cash={"USDT": CASH}, lots=(), budgets_used={})
         self.performance = Performance(self.opening, "USDT")
         self.digest = DecisionDigest()
+        self.derived = 0
         self.fills = 0
         self.seqs = {TICKS: 0, CONTROL: 0}
         self.lockstep = Lockstep(
@@ -82,15 +87,15 @@ class Pass:
             Roles.load(PROJECT / "config" / "roles.v1.json"),
             run_id=RUN_ID,
             cmdline_hashes=dict.fromkeys(CORE_ROLES, NO_CMDLINE),
-            take=self._take,
+            take=self.digest.add if has_digest else None,
+            listen=self._listen,
         )
 
-    def _take(self, queue: str, seq: int, event: Event) -> None:
-        self.digest.add(queue, seq, event)
-        payload = event.payload
-        if isinstance(payload, Fill):
+    def _listen(self, seq: int, message: Message) -> None:
+        self.derived += 1
+        if message.place == FILLS and isinstance(message, FillMessage):
             self.fills += 1
-            self.performance.on_fill(payload, event.ts)
+            self.performance.book(message, message.ts)
 
     def say(self, queue: str, payload: Payload, ts: int) -> None:
         """Feed one event."""
@@ -141,6 +146,9 @@ def main() -> int:
     parser.add_argument("case", choices=list(CASES))
     parser.add_argument("count", type=int)
     parser.add_argument("core", type=int, nargs="?", help="run on this core alone")
+    parser.add_argument(
+        "--digest", action="store_true", help="of what is decided; B4 has one always"
+    )
     parser.add_argument("--states", type=Path, help="write the cores' states there")
     given = parser.parse_args()
     case, count = given.case, given.count
@@ -151,7 +159,7 @@ def main() -> int:
     table = columns(ticks(count))
     between = beside(table) if case == "nore" else []
     made = time.perf_counter() - loaded
-    one = Pass(config)
+    one = Pass(config, has_digest=given.digest or case == "nore")
     gc.collect()
     gc.freeze()  # As every role does at its start.
     ready = time.perf_counter()
@@ -180,8 +188,8 @@ def main() -> int:
                 "loop_cpu_s": cpu_done - cpu_ready,
                 "per_s": events / (cpu_done - cpu_ready),
                 "fills": one.fills,
-                "derived": one.digest.events,
-                "digest": one.digest.hex,
+                "derived": one.derived,
+                "digest": one.digest.hex if one.digest.events else "",
                 "equity": one.performance.to_json()["equity"],
                 "rss_mb": _rss_mb(),
                 "compiled": bool(os.environ.get("MINIBOT_COMPILED")),

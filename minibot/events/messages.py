@@ -1,0 +1,329 @@
+"""What the cores say to each other, in whole numbers; an event only where somebody reads one.
+
+A core answers with messages. `draft` is the text form of one: payload, checks, amounts and ids are
+written when it is called, so that a message that is neither journaled nor compared costs no text.
+What comes as an event is parsed once into the same message (`of`), so that a core has one way for
+both. Amounts are hundred-millionths (`events.money`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from minibot.events.model import (
+    Draft,
+    Event,
+    Fill,
+    OrderIntent,
+    OrderResult,
+    Payload,
+    RiskAction,
+    Signal,
+)
+from minibot.events.money import parse_amount
+from minibot.events.numbers import NumberError
+from minibot.events.reference import NOBODY, Ref
+
+QUEUES: Final = ("fills", "order_results", "signals", "order_intents", "risk_actions")
+"""By place of a message, in the order in which a lockstep empties them."""
+
+FILLS: Final = 0
+RESULTS: Final = 1
+SIGNALS: Final = 2
+INTENTS: Final = 3
+ACTIONS: Final = 4
+
+
+class Message:
+    """One thing that a core said; subclasses say what.
+
+    Attributes:
+        place: Of its queue in `QUEUES`.
+        ts: The highest `ts` among its causes.
+        tick_seq: The line of `market_ticks` that it goes back to.
+        cause, also: Events that it follows from.
+        behind: An earlier message of the same step that it follows from first.
+        ordinal: Its place in its step.
+        ref, role, run_id: Set by who names it: id, source and run of its event.
+    """
+
+    def __init__(self, place: int, ts: int, tick_seq: int | None, cause: Ref) -> None:
+        self.place: int = place
+        self.ts: int = ts
+        self.tick_seq: int | None = tick_seq
+        self.cause: Ref = cause
+        self.also: Ref | None = None
+        self.behind: Message | None = None
+        self.ordinal: int = 0
+        self.ref: Ref = NOBODY
+        self.role: str = ""
+        self.run_id: str = ""
+        self._payload: Payload | None = None
+
+    def came(self, event: Event) -> None:
+        """Take over the name, the run and the payload of the event that this message is."""
+        self.ref = Ref(event.id)
+        self.run_id = event.run_id
+        self._payload = event.payload
+
+    def payload(self) -> Payload:
+        """Return what it says as text."""
+        if self._payload is None:
+            self._payload = self._written()
+        return self._payload
+
+    def _written(self) -> Payload:
+        raise NotImplementedError
+
+    def draft(self) -> Draft:
+        """Return the draft of its event."""
+        causes: list[str | int] = []
+        if self.behind is not None:
+            causes.append(self.behind.ordinal)
+        causes.append(self.cause.text)
+        if self.also is not None:
+            causes.append(self.also.text)
+        return Draft(QUEUES[self.place], self.payload(), self.ts, tuple(causes), self.tick_seq)
+
+    def causes(self) -> tuple[str, ...]:
+        """Return the ids of the events that it follows from."""
+        causes: list[str] = []
+        if self.behind is not None:
+            causes.append(self.behind.ref.text)
+        causes.append(self.cause.text)
+        if self.also is not None:
+            causes.append(self.also.text)
+        return tuple(causes)
+
+    def event(self, cmdline_hash: str) -> Event:
+        """Return its event; `events.finishing` makes the same one of its draft."""
+        return Event(
+            self.ts,
+            self.ref.text,
+            self.role,
+            self.run_id,
+            cmdline_hash,
+            self.payload(),
+            self.causes(),
+            self.tick_seq,
+        )
+
+
+def drafts_of(messages: Sequence[Message]) -> list[Draft]:
+    """Return the drafts of a step."""
+    return [message.draft() for message in messages]
+
+
+class SignalMessage(Message):
+    """A wish of the strategy."""
+
+    def __init__(
+        self,
+        ts: int,
+        tick_seq: int | None,
+        cause: Ref,
+        symbol: str,
+        side: str,
+        horizon_ms: int,
+    ) -> None:
+        super().__init__(SIGNALS, ts, tick_seq, cause)
+        self.symbol: str = symbol
+        self.side: str = side
+        self.horizon_ms: int = horizon_ms
+
+    @staticmethod
+    def of(signal: Signal, event: Event) -> SignalMessage:
+        """Return the message of an event."""
+        message = SignalMessage(
+            event.ts, event.tick_seq, NOBODY, signal.symbol, signal.side, signal.horizon_ms
+        )
+        message.came(event)
+        return message
+
+
+class ActionMessage(Message):
+    """What risk made of a signal, a tick or a wish of the operator."""
+
+    def __init__(
+        self,
+        ts: int,
+        tick_seq: int | None,
+        cause: Ref,
+        symbol: str | None,
+        action: str,
+        reason_code: str,
+    ) -> None:
+        super().__init__(ACTIONS, ts, tick_seq, cause)
+        self.symbol: str | None = symbol
+        self.action: str = action
+        self.reason_code: str = reason_code
+
+    @staticmethod
+    def of(action: RiskAction, event: Event) -> ActionMessage:
+        """Return the message of an event."""
+        message = ActionMessage(
+            event.ts, event.tick_seq, NOBODY, action.symbol, action.action, action.reason_code
+        )
+        message.came(event)
+        return message
+
+    @property
+    def tells_headroom(self) -> bool:
+        """Whether it says what is left of each limit."""
+        return self.headroom() is not None
+
+    def headroom(self) -> Mapping[str, str] | None:
+        """Return what is left of each limit as text; None where it is not told."""
+        payload = self.payload()
+        return payload.headroom if isinstance(payload, RiskAction) else None
+
+
+class IntentMessage(Message):
+    """An order that risk allowed.
+
+    Attributes:
+        qty, limit: In numbers; no limit is a market order.
+            What is no number, or too fine, is 0.
+        client: The id that risk gave the order.
+    """
+
+    def __init__(self, ts: int, tick_seq: int | None, cause: Ref, symbol: str, side: str) -> None:
+        super().__init__(INTENTS, ts, tick_seq, cause)
+        self.symbol: str = symbol
+        self.side: str = side
+        self.qty: int = 0
+        self.limit: int | None = None
+        self.order_type: str = ""
+        self.time_in_force: str = ""
+        self.purpose: str = ""
+        self.expires_ts: int | None = None
+        self.client: Ref = NOBODY
+
+    @staticmethod
+    def of(intent: OrderIntent, event: Event) -> IntentMessage:
+        """Return the message of an event."""
+        message = IntentMessage(event.ts, event.tick_seq, NOBODY, intent.symbol, intent.side)
+        message.qty = _number(intent.qty)
+        message.limit = None if intent.limit_price is None else _number(intent.limit_price)
+        message.order_type = intent.order_type
+        message.time_in_force = intent.time_in_force or ""
+        message.purpose = intent.purpose
+        message.expires_ts = intent.expires_ts
+        message.client = Ref(intent.client_order_id)
+        message.came(event)
+        return message
+
+
+class ResultMessage(Message):
+    """One move of an order."""
+
+    def __init__(
+        self,
+        ts: int,
+        tick_seq: int | None,
+        cause: Ref,
+        client: Ref,
+        order: Ref,
+        result: str,
+        filled: int,
+    ) -> None:
+        super().__init__(RESULTS, ts, tick_seq, cause)
+        self.client: Ref = client
+        self.order: Ref = order
+        self.result: str = result
+        self.filled: int = filled
+
+    @staticmethod
+    def of(result: OrderResult, event: Event) -> ResultMessage:
+        """Return the message of an event."""
+        message = ResultMessage(
+            event.ts,
+            event.tick_seq,
+            NOBODY,
+            Ref(result.client_order_id),
+            Ref(result.order_id),
+            result.result,
+            parse_amount(result.filled_qty or "0"),
+        )
+        message.came(event)
+        return message
+
+
+class FillMessage(Message):
+    """An execution.
+
+    Attributes:
+        fee: In `fee_asset`, which is the quote asset or, for a purchase, the base asset.
+        order, client: Ids of the order, the executor's and risk's.
+    """
+
+    def __init__(
+        self,
+        ts: int,
+        tick_seq: int | None,
+        cause: Ref,
+        symbol: str,
+        side: str,
+        qty: int,
+        price: int,
+        fee: int,
+        fee_asset: str,
+        order: Ref,
+        client: Ref,
+    ) -> None:
+        super().__init__(FILLS, ts, tick_seq, cause)
+        self.symbol: str = symbol
+        self.side: str = side
+        self.qty: int = qty
+        self.price: int = price
+        self.fee: int = fee
+        self.fee_asset: str = fee_asset
+        self.order: Ref = order
+        self.client: Ref = client
+
+    @staticmethod
+    def read(fill: Fill, ts: int = 0) -> FillMessage:
+        """Return a fill in numbers, for who books it."""
+        message = FillMessage(
+            ts,
+            None,
+            NOBODY,
+            fill.symbol,
+            fill.side,
+            parse_amount(fill.qty),
+            parse_amount(fill.price),
+            parse_amount(fill.fee),
+            fill.fee_asset,
+            Ref(fill.order_id),
+            Ref(fill.client_order_id),
+        )
+        message._payload = fill
+        return message
+
+    @staticmethod
+    def of(fill: Fill, event: Event) -> FillMessage:
+        """Return the message of an event."""
+        message = FillMessage.read(fill, event.ts)
+        message.tick_seq = event.tick_seq
+        message.came(event)
+        return message
+
+    @property
+    def pays_in_base(self) -> bool:
+        """Whether the fee was taken in the asset that the symbol trades, not in quote."""
+        return self.symbol.startswith(self.fee_asset) and not self.symbol.endswith(self.fee_asset)
+
+    @property
+    def quote_asset(self) -> str:
+        """The asset that pays: that of the fee, unless the fee was taken in the base asset."""
+        if self.pays_in_base:
+            return self.symbol.removeprefix(self.fee_asset)
+        return self.fee_asset
+
+
+def _number(text: str) -> int:
+    try:
+        return parse_amount(text)
+    except NumberError:
+        return 0

@@ -1,0 +1,126 @@
+"""What the executor says of an order: moves, refusals and fills, written out when they are read."""
+
+from __future__ import annotations
+
+from typing import final
+
+from minibot.events.messages import FillMessage, IntentMessage, ResultMessage
+from minibot.events.model import Fill, OrderIntent, OrderResult, Payload
+from minibot.events.money import amount_text
+from minibot.events.order_rules import OrderRules
+from minibot.events.reference import Ref
+from minibot.execution.fills import Match, Touch
+from minibot.execution.orders import Order, OrderState
+
+
+@final
+class OrderMove(ResultMessage):
+    """An order as it stands after a move."""
+
+    def __init__(
+        self, order: Order, reason: str, ts: int, tick_seq: int | None, cause: Ref, also: Ref | None
+    ) -> None:
+        state: str = order.state.value
+        super().__init__(ts, tick_seq, cause, order.client, order.order, state, order.filled)
+        self.also = also
+        self._reason: str = reason
+        self._symbol: str = order.symbol
+        self._remaining: int = order.remaining
+        self._places: int = order.qty_places
+
+    def _written(self) -> Payload:
+        return OrderResult(
+            client_order_id=self.client.text,
+            order_id=self.order.text,
+            result=self.result,
+            symbol=self._symbol,
+            reason_code=self._reason,
+            filled_qty=amount_text(self.filled, self._places),
+            remaining_qty=amount_text(self._remaining, self._places),
+        )
+
+
+@final
+class IntentRefused(ResultMessage):
+    """An intent that became no order."""
+
+    def __init__(
+        self, intent: IntentMessage, order: Ref, state: OrderState, reason: str, is_whole: bool
+    ) -> None:
+        super().__init__(
+            intent.ts, intent.tick_seq, intent.ref, intent.client, order, state.value, 0
+        )
+        self._intent: IntentMessage = intent
+        self._reason: str = reason
+        # Whether its numbers make sense, so that what remains can be said.
+        self._is_whole: bool = is_whole
+
+    def _written(self) -> Payload:
+        intent = self._intent.payload()
+        is_told = self._is_whole and isinstance(intent, OrderIntent)
+        return OrderResult(
+            client_order_id=self.client.text,
+            order_id=self.order.text,
+            result=self.result,
+            symbol=self._intent.symbol,
+            reason_code=self._reason,
+            filled_qty="0",
+            remaining_qty=intent.qty if is_told and isinstance(intent, OrderIntent) else None,
+        )
+
+
+@final
+class PaperFill(FillMessage):
+    """A fill with its evidence: the touch it met, its displayed size and the modelled latency."""
+
+    def __init__(
+        self,
+        order: Order,
+        found: Match,
+        fee: int,
+        rules: OrderRules,
+        touch: Touch,
+        latency_ms: int,
+        ts: int,
+        seq: int,
+        tick: Ref,
+    ) -> None:
+        super().__init__(
+            ts,
+            seq,
+            order.intent,
+            order.symbol,
+            order.side,
+            found.qty,
+            found.price,
+            fee,
+            rules.quote_asset,
+            order.order,
+            order.client,
+        )
+        self.also = tick
+        self._rules: OrderRules = rules
+        self._qty_places: int = order.qty_places
+        self._liquidity: str = found.liquidity
+        self._bid: int = touch.bid
+        self._ask: int = touch.ask
+        self._displayed: int = touch.displayed(order.side)
+        self._latency_ms: int = latency_ms
+
+    def _written(self) -> Payload:
+        rules = self._rules
+        return Fill(
+            order_id=self.order.text,
+            client_order_id=self.client.text,
+            symbol=self.symbol,
+            side=self.side,
+            qty=amount_text(self.qty, self._qty_places),
+            price=rules.price_text(self.price),
+            fee=amount_text(self.fee),
+            fee_asset=self.fee_asset,
+            liquidity=self._liquidity,
+            bid=rules.price_text(self._bid),
+            ask=rules.price_text(self._ask),
+            displayed_qty=rules.qty_text(self._displayed),
+            latency_market_ms=self._latency_ms,
+        )

@@ -1,0 +1,183 @@
+"""The places of a lockstep's cores: what each takes of what the others say, and its time.
+
+The three cores are told messages as they are; any other core that has `step` takes events and
+answers in drafts, as in a night.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import final
+
+from minibot.events.messages import (
+    QUEUES,
+    ActionMessage,
+    FillMessage,
+    IntentMessage,
+    Message,
+    ResultMessage,
+    SignalMessage,
+)
+from minibot.events.model import Draft, Event, Payload
+from minibot.events.order import Core
+from minibot.events.reference import NOBODY
+from minibot.execution.paper_executor_nore_v1 import PaperExecutorNoreV1
+from minibot.risk.core import RiskCore
+from minibot.strategies.core import StrategyCore
+
+
+class Seat:
+    """One core at the table: its time, which never goes back, and what it is told.
+
+    Args:
+        name: Of its role.
+        delay_ms: How much later than its own `ts` it takes an event at the earliest.
+    """
+
+    def __init__(self, name: str, delay_ms: int) -> None:
+        self.name: str = name
+        self.delay_ms: int = delay_ms
+        self.now: int = 0
+
+    def at(self, ts: int) -> int:
+        """Return its market time when it takes something of `ts`."""
+        now = ts + self.delay_ms
+        if now > self.now:
+            self.now = now
+        return self.now
+
+    def hear(self, queue: str, seq: int, event: Event, now: int) -> list[Message]:
+        """Let it take an event of the world."""
+        raise NotImplementedError
+
+    def take(
+        self, seq: int, message: Message, now: int, hashes: Mapping[str, str]
+    ) -> list[Message]:
+        """Let it take what another one said, as line `seq` of its queue."""
+        raise NotImplementedError
+
+
+@final
+class StrategySeat(Seat):
+    """The strategy's: fills and what risk decided."""
+
+    def __init__(self, name: str, core: StrategyCore, delay_ms: int) -> None:
+        super().__init__(name, delay_ms)
+        self.core: StrategyCore = core
+
+    def hear(self, queue: str, seq: int, event: Event, now: int) -> list[Message]:
+        """Let it take an event of the world."""
+        return self.core.hear(queue, seq, event, now)
+
+    def take(
+        self, seq: int, message: Message, now: int, hashes: Mapping[str, str]
+    ) -> list[Message]:
+        """Let it take what another one said."""
+        if isinstance(message, FillMessage):
+            self.core.on_fill(message, now)
+        elif isinstance(message, ActionMessage):
+            self.core.on_action(message)
+        return []
+
+
+@final
+class RiskSeat(Seat):
+    """Risk's: signals, results and fills."""
+
+    def __init__(self, name: str, core: RiskCore, delay_ms: int) -> None:
+        super().__init__(name, delay_ms)
+        self.core: RiskCore = core
+
+    def hear(self, queue: str, seq: int, event: Event, now: int) -> list[Message]:
+        """Let it take an event of the world."""
+        return self.core.hear(queue, seq, event, now)
+
+    def take(
+        self, seq: int, message: Message, now: int, hashes: Mapping[str, str]
+    ) -> list[Message]:
+        """Let it take what another one said."""
+        if isinstance(message, SignalMessage):
+            return self.core.on_signal(message, now)
+        if isinstance(message, FillMessage):
+            return self.core.on_fill(message, now)
+        if isinstance(message, ResultMessage):
+            self.core.on_result(message, now)
+        return []
+
+
+@final
+class ExecutionSeat(Seat):
+    """The executor's: intents."""
+
+    def __init__(self, name: str, core: PaperExecutorNoreV1, delay_ms: int) -> None:
+        super().__init__(name, delay_ms)
+        self.core: PaperExecutorNoreV1 = core
+
+    def hear(self, queue: str, seq: int, event: Event, now: int) -> list[Message]:
+        """Let it take an event of the world."""
+        return self.core.hear(queue, seq, event, now)
+
+    def take(
+        self, seq: int, message: Message, now: int, hashes: Mapping[str, str]
+    ) -> list[Message]:
+        """Let it take what another one said; an intent stands behind its `risk_action` here."""
+        if isinstance(message, IntentMessage):
+            return self.core.on_intent(message, now)
+        return []
+
+
+@final
+class EventSeat(Seat):
+    """Of any other core: it takes events and answers in drafts."""
+
+    def __init__(self, name: str, core: Core, delay_ms: int) -> None:
+        super().__init__(name, delay_ms)
+        self.core: Core = core
+
+    def hear(self, queue: str, seq: int, event: Event, now: int) -> list[Message]:
+        """Let it take an event of the world."""
+        messages: list[Message] = []
+        for draft in self.core.step(queue, seq, event, now):
+            messages.append(Drafted(draft, messages))
+        return messages
+
+    def take(
+        self, seq: int, message: Message, now: int, hashes: Mapping[str, str]
+    ) -> list[Message]:
+        """Let it take what another one said, as an event."""
+        event = message.event(hashes[message.role])
+        return self.hear(QUEUES[message.place], seq, event, now)
+
+
+@final
+class Drafted(Message):
+    """What a core said in a draft."""
+
+    def __init__(self, draft: Draft, before: list[Message]) -> None:
+        super().__init__(QUEUES.index(draft.queue), draft.ts, draft.tick_seq, NOBODY)
+        self._causes: tuple[str | int, ...] = draft.cause_ids
+        self._said: Payload = draft.payload
+        self._before: list[Message] = before
+
+    def _written(self) -> Payload:
+        return self._said
+
+    def causes(self) -> tuple[str, ...]:
+        """Return the ids of the events that it follows from."""
+        return tuple(
+            [
+                named if isinstance(named, str) else self._before[named].ref.text
+                for named in self._causes
+            ]
+        )
+
+
+def seat_of(name: str, core: Core, delay_ms: int) -> Seat:
+    """Return the place for a core."""
+    if isinstance(core, StrategyCore):
+        return StrategySeat(name, core, delay_ms)
+    if isinstance(core, RiskCore):
+        return RiskSeat(name, core, delay_ms)
+    if isinstance(core, PaperExecutorNoreV1):
+        return ExecutionSeat(name, core, delay_ms)
+    return EventSeat(name, core, delay_ms)

@@ -1,0 +1,45 @@
+"""The signal of a decision, written out when somebody reads it."""
+
+from __future__ import annotations
+
+from typing import final
+
+from minibot.events.messages import SignalMessage
+from minibot.events.model import Payload, Signal
+from minibot.events.reference import Ref
+from minibot.strategies.chosen import Chosen
+from minibot.strategies.decision import Decision
+
+
+@final
+class DecidedSignal(SignalMessage):
+    """What a strategy decided about a symbol.
+
+    Args:
+        chosen: The strategy; its name and its parameters' hash stand in the signal.
+        symbol: The market.
+        decision: What it said.
+        ts, seq, cause: Of the tick or bar because of which it was said.
+    """
+
+    def __init__(
+        self, chosen: Chosen, symbol: str, decision: Decision, ts: int, seq: int, cause: Ref
+    ) -> None:
+        super().__init__(ts, seq, cause, symbol, decision.side, chosen.horizon_ms)
+        self._chosen: Chosen = chosen
+        self._decision: Decision = decision
+
+    def _written(self) -> Payload:
+        chosen, decision = self._chosen, self._decision
+        return Signal(
+            symbol=self.symbol,
+            side=self.side,
+            score=decision.score,
+            confidence=decision.confidence,
+            horizon_ms=self.horizon_ms,
+            reason=decision.reason,
+            reason_code=decision.reason_code,
+            checks=decision.checks,
+            strategy=chosen.name,
+            params_hash=chosen.params_hash,
+        )
