@@ -182,7 +182,9 @@ class Liveness:
 
     def _watch_streams(self, shard: Succession, now_ms: int) -> None:
         silent: dict[str, str] = {}
-        names = [name for name in shard.groups if name in self._feed.symbols]
+        # Who does not trade is silent by right.
+        trading = self._feed.rules.is_trading
+        names = [name for name in shard.groups if name in self._feed.symbols and trading(name)]
         for name in names:
             stream = self._silent_stream(name, self._feed.symbols[name], now_ms)
             if stream:

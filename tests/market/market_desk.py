@@ -20,6 +20,7 @@ from minibot.market.notices import Notice
 from minibot.market.opening import Opening
 from minibot.market.session import Session, SessionConfig
 from minibot.market.symbol import FeedConfig
+from minibot.market.upkeep import Holder
 from minibot.runtime.clock import RunClock, machine_ns, write_clock
 
 DEADLINE_S = 20.0
@@ -133,6 +134,7 @@ class Desk:
         rest_timeout_s: float = 5.0,
         requests_at_once: int = 1,
         memory: Memory | None = None,
+        holder: Holder | None = None,
     ) -> None:
         self.run_dir = run_dir
         self.speed = speed
@@ -153,7 +155,7 @@ class Desk:
             url = combined_url(f"ws://127.0.0.1:{port}", streams)
             return BinanceStream(url, connect_timeout_s=5.0, machine_ns=machine_ns)
 
-        self.session = Session(config, self.world, rests, open_stream, memory)
+        self.session = Session(config, self.world, rests, open_stream, memory, holder)
         self.exit_code: int | None = None
         self.stopped: RunStop | None = None
         self.crashed: BaseException | None = None

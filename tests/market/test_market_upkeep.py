@@ -1,0 +1,307 @@
+"""Rules and universe while a session runs, end to end against the embedded exchange."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from minibot.market.session import SessionConfig
+from minibot.market.universe import UniverseConfig
+from tests.market.exchange_process import ExchangeProcess
+from tests.market.market_desk import Desk, link_limits, session_config, wait_until
+
+pytestmark = pytest.mark.row("S-24", "S-25")
+
+SPEED = "20"
+FIVE = ("BTCUSDT", "ETHUSDT", "BNBUSDT", "SOLUSDT", "XRPUSDT")
+MARKET = f"generator:1:{','.join(FIVE)},BTCUSDC"
+# Nothing of these tests is about how fast the exchange makes its past.
+REST_TIMEOUT_S = 20.0
+
+
+class Held:
+    """What is held, as the test says."""
+
+    def __init__(self, *symbols: str) -> None:
+        self.now = frozenset(symbols)
+
+    def symbols(self) -> frozenset[str]:
+        return self.now
+
+
+def universe(**changes: Any) -> UniverseConfig:
+    values: dict[str, Any] = {
+        "mode": "dynamic",
+        "quote_asset": "USDT",
+        "symbols": FIVE,
+        "bases": None,
+        "exclude": frozenset(),
+        "quote_volume_min": 1,
+        "traded_max": 3,
+        "interval_ms": 60_000,
+    }
+    return UniverseConfig(**(values | changes))
+
+
+@contextmanager
+def running(
+    tmp_path: Path,
+    config: UniverseConfig | None,
+    *,
+    source: str = MARKET,
+    held: Held | None = None,
+    rules_ms: int = 600_000,
+) -> Iterator[tuple[ExchangeProcess, Desk]]:
+    """Run a session with a universe, and drain it at the end."""
+    with ExchangeProcess(tmp_path, source, SPEED, "--rate", "60") as venue:
+        symbols = () if config is not None and config.is_dynamic else venue.symbols
+        # Trouble here is of slow answers, and no test is about the rate of errors.
+        limits = link_limits(error_rate_max_percent=100)
+        plain: SessionConfig = session_config(symbols, venue.origin_ms, link=limits)
+        whole = replace(plain, universe=config, instrument_interval_ms=rules_ms)
+        desk = Desk(
+            tmp_path,
+            whole,
+            venue.port,
+            speed=SPEED,
+            rest_timeout_s=REST_TIMEOUT_S,
+            holder=held,
+        )
+        desk.start()
+        desk.start_clock()
+        wait_until(lambda: len(desk.world.of("market_tick")) > 20 or desk.has_ended, "ticks")
+        yield venue, desk
+        desk.drain()
+        assert desk.exit_code == 0, desk.stopped or desk.crashed
+
+
+def await_universe(desk: Desk, generation: int) -> Any:
+    """Wait for a universe of this generation or a later one."""
+
+    def newest() -> Any:
+        found = desk.world.of("universe")
+        return found[-1] if found and found[-1].generation >= generation else None
+
+    wait_until(lambda: newest() or desk.has_ended, f"universe {generation}", 40)
+    found = newest()
+    assert found is not None, desk.stopped
+    return found
+
+
+def await_kind(desk: Desk, kind: str) -> list[str]:
+    wait_until(lambda: kind in desk.world.kinds() or desk.has_ended, f"incident {kind}", 40)
+    return [notice.detail for notice in desk.world.notices if notice.kind == kind]
+
+
+@pytest.mark.row("B-18", "B-62", "S-24")
+def test_dynamic_universe_follows_the_first_in_full_and_watches_the_rest(tmp_path: Path) -> None:
+    """Ticks of three symbols and of no other; mini tickers of all five; rules before all else."""
+    with running(tmp_path, universe()) as (venue, desk):
+        found = await_universe(desk, 1)
+        wait_until(
+            lambda: any(
+                fields["counters"].get("universe_heard") == 5
+                for _, fields in list(desk.world.healths)
+            ),
+            "mini tickers of all five",
+        )
+        streams = venue.status()["connections"]
+
+    assert len(found.traded) == 3
+    assert {*found.traded, *found.watched} == set(FIVE)
+    assert {tick.symbol for tick in desk.world.of("market_tick")} == set(found.traded)
+    assert {bar.symbol for bar in desk.world.of("bar")} == set(found.traded)
+    kinds = [payload.TYPE for payload, _ in desk.world.lines]
+    assert kinds.index("universe") < kinds.index("bar")
+    assert kinds[:3] == ["instrument"] * 3
+    assert sum(connection["streams"] for connection in streams) == 3 * 3 + 1
+    assert found.quote_volumes.keys() == set(found.traded)
+
+
+@pytest.mark.row("F118")
+def test_halted_symbol_leaves_the_universe_and_another_takes_its_place(tmp_path: Path) -> None:
+    """Told by status and by universe; the newcomer comes with rules, history, then ticks."""
+    with running(tmp_path, universe()) as (venue, desk):
+        first = await_universe(desk, 1)
+        gone = first.traded[0]
+        venue.fault("symbol_break", symbol=gone, status="HALT")
+        second = await_universe(desk, 2)
+        (come,) = set(second.traded) - set(first.traded)
+        wait_until(
+            lambda: any(tick.symbol == come for tick in desk.world.of("market_tick")),
+            "ticks of the newcomer",
+        )
+
+    assert gone not in second.traded
+    assert second.excluded["not_trading"] == [gone]
+    assert await_kind(desk, "symbol_halted") == [f"{gone}: status TRADING -> HALT"]
+    assert any(come in detail for detail in await_kind(desk, "universe_changed"))
+    of_newcomer = [
+        payload.TYPE for payload, _ in desk.world.lines if getattr(payload, "symbol", "") == come
+    ]
+    assert of_newcomer[0] == "instrument"
+    assert of_newcomer.index("bar") < of_newcomer.index("market_tick")
+
+
+def test_symbol_that_left_is_given_up_after_a_minute_unless_it_is_held(tmp_path: Path) -> None:
+    """Streams of a position are never given up; once it is closed they are."""
+    held = Held()
+    with running(tmp_path, universe(), held=held) as (venue, desk):
+        first = await_universe(desk, 1)
+        leaving = first.traded[:2]
+        held.now = frozenset([leaving[0]])
+        for symbol in leaving:
+            venue.fault("symbol_break", symbol=symbol, status="BREAK")
+        await_universe(desk, 2)
+        wait_until(lambda: leaving[1] not in desk.session.feed.symbols, "given up", 40)
+        kept = desk.world.of("universe")[-1].kept
+        is_followed = leaving[0] in desk.session.feed.symbols
+        held.now = frozenset()
+        wait_until(lambda: leaving[0] not in desk.session.feed.symbols, "given up", 40)
+        wait_until(lambda: desk.world.of("universe")[-1].kept == (), "nothing kept")
+
+    assert kept == (leaving[0],)
+    assert is_followed
+
+
+def test_symbol_that_comes_back_has_a_gap(tmp_path: Path) -> None:
+    """What was missed while nobody followed it is marked, before its bars and ticks go on."""
+    with running(tmp_path, universe(traded_max=5)) as (venue, desk):
+        first = await_universe(desk, 1)
+        symbol = first.traded[0]
+        venue.fault("symbol_break", symbol=symbol, status="BREAK")
+        await_universe(desk, 2)
+        wait_until(lambda: symbol not in desk.session.feed.symbols, "given up", 40)
+        venue.fault("symbol_break", symbol=symbol, status="TRADING")
+        await_universe(desk, 3)
+        count = len(desk.world.lines)
+        wait_until(
+            lambda: any(
+                payload.TYPE == "market_tick" and getattr(payload, "symbol", "") == symbol
+                for payload, _ in desk.world.lines[count:]
+            ),
+            "ticks again",
+            40,
+        )
+
+    gaps = [gap for gap in desk.world.of("gap") if gap.symbol == symbol and "universe" in gap.why]
+    assert {gap.stream for gap in gaps} == {"trade", "bookTicker", "depth"}
+    assert all(gap.to_ts - gap.from_ts > 0 for gap in gaps)
+
+
+def test_symbols_held_from_a_former_run_are_followed_without_being_traded(tmp_path: Path) -> None:
+    """A carried position outside the universe has its market."""
+    with running(tmp_path, universe(exclude=frozenset({"BTC"})), held=Held("BTCUSDT")) as (_, desk):
+        found = await_universe(desk, 1)
+        wait_until(
+            lambda: any(tick.symbol == "BTCUSDT" for tick in desk.world.of("market_tick")), "ticks"
+        )
+
+    assert found.kept == ("BTCUSDT",)
+    assert "BTCUSDT" not in found.traded
+
+
+@pytest.mark.row("F118")
+def test_universe_without_any_symbol_is_refused_at_the_start(tmp_path: Path) -> None:
+    """A filter that nothing passes is a mistake of the profile, named with its counts."""
+    with ExchangeProcess(tmp_path, MARKET, SPEED) as venue:
+        plain = session_config((), venue.origin_ms)
+        config = replace(plain, universe=universe(quote_volume_min=10**30))
+        desk = Desk(tmp_path, config, venue.port, speed=SPEED, rest_timeout_s=REST_TIMEOUT_S)
+        desk.start()
+        wait_until(lambda: desk.has_ended, "refused", 40)
+
+    assert desk.stopped is not None
+    assert desk.stopped.reason_code == "CONFIG_INVALID"
+    assert "5 volume" in desk.stopped.detail
+
+
+def test_universe_that_would_be_empty_stays_as_it_is(tmp_path: Path) -> None:
+    """Doubt about the whole market is told, and sells nothing."""
+    with running(tmp_path, universe()) as (venue, desk):
+        first = await_universe(desk, 1)
+        for symbol in FIVE:
+            venue.fault("symbol_break", symbol=symbol, status="HALT")
+        details = await_kind(desk, "universe_unresolved")
+        kept = len(desk.world.of("universe"))
+        for symbol in first.watched:
+            venue.fault("symbol_break", symbol=symbol, status="TRADING")
+        second = await_universe(desk, 2)
+
+    assert details[0] == "no symbol passes; the universe stays as it is"
+    assert kept == 1
+    assert set(second.traded) == set(first.watched)
+
+
+@pytest.mark.row("F118")
+def test_filter_that_changes_at_night_is_journaled_part_by_part(tmp_path: Path) -> None:
+    """An `instrument` event with the new rules and one incident that says what changed."""
+    with running(tmp_path, None, source="generator:1", rules_ms=60_000) as (venue, desk):
+        venue.fault("filter", filter="LOT_SIZE", field="stepSize", value="0.01000000")
+        venue.fault("filter", filter="MAX_POSITION", field="maxPosition", value="7.00000000")
+        venue.fault("filter", filter="BRAND_NEW", field="limit", value="1")
+        changed = await_kind(desk, "instrument_changed")
+        unknown = await_kind(desk, "filter_unknown")
+
+    newest = desk.world.of("instrument")[-1]
+    assert newest.qty_increment == "0.01000000"
+    assert newest.position_max == "7.00000000"
+    assert newest.filters_unknown == ("BRAND_NEW",)
+    assert any("qty_increment 0.00001000 -> 0.01000000" in detail for detail in changed)
+    assert unknown == ["BTCUSDT: BRAND_NEW; no order is judged by it"]
+
+
+@pytest.mark.row("F118")
+def test_symbol_that_is_listed_no_longer_is_delisted_and_costs_the_others_nothing(
+    tmp_path: Path,
+) -> None:
+    """One name that is gone fails the venue's whole answer; the others' rules are read anyway."""
+    source = "generator:1:BTCUSDT,ETHUSDT"
+    with running(tmp_path, None, source=source, rules_ms=60_000) as (venue, desk):
+        venue.fault("delist", symbol="ETHUSDT")
+        delisted = await_kind(desk, "symbol_delisted")
+        venue.fault("filter", symbol="BTCUSDT", filter="LOT_SIZE", field="minQty", value="0.02")
+        await_kind(desk, "instrument_changed")
+        before = len(desk.world.of("market_tick"))
+        wait_until(lambda: len(desk.world.of("market_tick")) > before + 100, "the other goes on")
+
+    assert delisted == ["ETHUSDT: status TRADING -> DELISTED"]
+    last = {item.symbol: item for item in desk.world.of("instrument")}
+    assert (last["ETHUSDT"].status, last["BTCUSDT"].status) == ("DELISTED", "TRADING")
+    assert last["BTCUSDT"].qty_min == "0.02"
+
+
+@pytest.mark.row("F118")
+@pytest.mark.parametrize("status", ["HALT", "END_OF_DAY", "CANCEL_ONLY"])
+def test_halt_longer_than_an_outage_may_last_does_not_end_the_run(
+    tmp_path: Path, status: str
+) -> None:
+    """Silence of a symbol that does not trade is no outage; its return is seen within a minute."""
+    with running(tmp_path, None, source="generator:1") as (venue, desk):
+        venue.fault("symbol_break", status=status)
+        await_kind(desk, "symbol_halted")
+        until_ms = desk.clock.now_ms() + 130_000
+        wait_until(lambda: desk.clock.now_ms() >= until_ms or desk.has_ended, "a long halt", 60)
+        assert not desk.has_ended, desk.stopped
+        venue.fault("symbol_break", status="TRADING")
+        await_kind(desk, "symbol_trading")
+        before = len(desk.world.of("market_tick"))
+        wait_until(lambda: len(desk.world.of("market_tick")) > before + 100, "ticks again")
+
+    assert [item.status for item in desk.world.of("instrument")] == ["TRADING", status, "TRADING"]
+
+
+def test_slow_endpoints_are_asked_at_their_own_cadence(tmp_path: Path) -> None:
+    """Two minutes of market time: listings and volumes once a minute, and once at the start."""
+    with running(tmp_path, universe(interval_ms=60_000)) as (venue, desk):
+        until_ms = desk.origin_ms + 130_000
+        wait_until(lambda: desk.clock.now_ms() >= until_ms or desk.has_ended, "two minutes", 60)
+        requests = venue.status()["requests"]
+
+    assert 2 <= requests["/api/v3/ticker/24hr"] <= 3
+    assert requests["/api/v3/exchangeInfo"] <= 3
