@@ -20,7 +20,8 @@ class Hub:
         self.connections: dict[Connection, None] = {}
         self._venue = venue
         self._faults = faults
-        self._readers: dict[str, list[Connection]] = {}
+        self._readers: dict[str, dict[Connection, None]] = {}
+        self._streams: dict[Connection, frozenset[str]] = {}
         self._derived = DerivedStreams(venue, self.publish)
         self._grid_ms = venue.now_ms() // GRID_MS * GRID_MS + GRID_MS
 
@@ -32,22 +33,32 @@ class Hub:
     def add(self, connection: Connection) -> None:
         """Take a connection in."""
         self.connections[connection] = None
-        self.subscriptions_changed()
+        self.subscriptions_changed(connection)
 
     def drop(self, connection: Connection) -> None:
         """Forget a connection."""
         connection.is_open = False
         if connection in self.connections:
             del self.connections[connection]
-            self.subscriptions_changed()
+            self.subscriptions_changed(connection)
 
-    def subscriptions_changed(self) -> None:
-        """Look again who reads what."""
-        self._readers = {}
-        for connection in self.connections:
-            for stream in connection.held.streams:
-                self._readers.setdefault(stream, []).append(connection)
-        self._derived.want(set(self._readers))
+    def subscriptions_changed(self, connection: Connection) -> None:
+        """Look again what a connection reads; nothing, once it is dropped."""
+        former = self._streams.pop(connection, frozenset())
+        now = frozenset[str]()
+        if connection in self.connections:
+            now = self._streams[connection] = frozenset(connection.held.streams)
+        for stream in former - now:
+            readers = self._readers[stream]
+            del readers[connection]
+            if not readers:
+                del self._readers[stream]
+                self._derived.forget((stream,))
+        # In the order of the subscription: it is the order of what is made at one moment.
+        for stream in connection.held.streams:
+            if stream in now and stream not in former:
+                self._readers.setdefault(stream, {})[connection] = None
+                self._derived.want((stream,))
 
     def take(self, frame: Frame) -> None:
         """Take one frame: grid moments before it, the state, then everybody who reads it."""
@@ -59,10 +70,10 @@ class Hub:
             return  # Diffs without a book to put them on mislead whoever reads them.
         for sent in self._faults.on_frame(frame, data):
             self.publish(sent.stream, sent.data, sent.text)
-            if frame.kind == DEPTH and frame.stream.endswith("@depth"):
-                # Recorded once a second: nothing faster is to be had.
-                self.publish(f"{frame.stream}@100ms", sent.data)
+            if frame.kind == DEPTH and not frame.stream.endswith("@100ms"):
+                self._publish_slow_depth(frame.stream, sent.data)
         if frame.kind in (TRADE, AGG_TRADE):
+            self._derived.traded(frame.symbol)
             self._publish_aggregates(frame.symbol)
         elif frame.kind == DEPTH and data is not None:
             self._derived.merge_diff(frame.symbol, data)
@@ -81,6 +92,14 @@ class Hub:
             self._derived.on_grid(self._grid_ms)
             self._grid_ms += GRID_MS
 
+    def _publish_slow_depth(self, recorded: str, data: bytes) -> None:
+        """Send what was recorded once a second under all names: nothing faster is to be had."""
+        symbol = recorded.partition("@")[0]
+        for kind in ("depth", "depth@1000ms", "depth@100ms"):
+            stream = f"{symbol}@{kind}"
+            if stream not in self._venue.facts.streams:
+                self.publish(stream, data)
+
     def _publish_aggregates(self, symbol: str) -> None:
         stream = f"{symbol.lower()}@aggTrade"
         for aggregate in self._venue.symbols[symbol].aggregates.drain():
@@ -98,18 +117,14 @@ class Hub:
                 return
             text = text if changed is data else None
             data = changed
-        wrapped: bytes | None = None
+        frames: list[bytes | None] = [None, None, None, None]
         for connection in readers:
-            if connection.in_micros:
-                payload = wire.in_micros(data)
-                payload = wire.combined(stream, payload) if connection.held.is_combined else payload
-                connection.queue(wire.frame(wire.TEXT, payload))
-            elif connection.held.is_combined:
-                if wrapped is None:
-                    wrapped = wire.frame(wire.TEXT, text or wire.combined(stream, data))
-                connection.queue(wrapped)
-            else:
-                connection.queue(wire.frame(wire.TEXT, data))
+            # Each form is made once, for however many read it.
+            form = connection.in_micros * 2 + connection.held.is_combined
+            framed = frames[form]
+            if framed is None:
+                framed = frames[form] = _framed(form, stream, data, text)
+            connection.queue(framed)
         self._venue.counters["sent"] += len(readers)
 
     def flush(self) -> None:
@@ -146,3 +161,12 @@ class Hub:
             self._venue.counters["reset"] += 1
             connection.reset()
             self.drop(connection)
+
+
+def _framed(form: int, stream: str, data: bytes, text: bytes | None) -> bytes:
+    """Return a payload as a WebSocket frame: 1 wrapped, 2 in microseconds, 3 both."""
+    if form & 2:
+        data, text = wire.in_micros(data), None
+    if form & 1:
+        data = text or wire.combined(stream, data)
+    return wire.frame(wire.TEXT, data)

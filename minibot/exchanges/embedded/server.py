@@ -15,11 +15,13 @@ from aiohttp import WSMsgType, web
 
 from minibot.exchanges.embedded.connection import Connection
 from minibot.exchanges.embedded.control import STREAMS_MAX, Subscriptions, is_stream
-from minibot.exchanges.embedded.desk import Paper, RestDesk, not_found
+from minibot.exchanges.embedded.desk import RestDesk, not_found
 from minibot.exchanges.embedded.faults import Faults
 from minibot.exchanges.embedded.hub import Hub
 from minibot.exchanges.embedded.injector import FaultUnknown, Injector
 from minibot.exchanges.embedded.limits import AddressLimits
+from minibot.exchanges.embedded.paper import PaperAccount
+from minibot.exchanges.embedded.paper_rest import PaperDesk
 from minibot.exchanges.embedded.player import Player
 from minibot.exchanges.embedded.venue import Venue
 from minibot.kernel.errors import Refusal
@@ -40,13 +42,17 @@ class ExchangeServer:
         venue: Venue,
         script: list[dict[str, Any]],
         try_start: Callable[[ExchangeServer], bool],
-        paper: Paper | None = None,
+        *,
+        has_paper_account: bool = False,
     ) -> None:
         self.venue = venue
         self.limits = AddressLimits(lambda: venue.rates)
         self.faults = Faults(venue.clock.pace_ms)
-        self.desk = RestDesk(venue, self.limits, self.faults, paper)
         self.hub = Hub(venue, self.faults)
+        self._paper = None
+        if has_paper_account:
+            self._paper = PaperDesk(venue, PaperAccount(venue), self.hub.publish)
+        self.desk = RestDesk(venue, self.limits, self.faults, self._paper)
         self.injector = Injector(venue, self.hub, self.limits, self.faults, self, script)
         self.injector.check()
         self.player = Player(venue, self.hub, self.injector, lambda: try_start(self))
@@ -85,9 +91,9 @@ class ExchangeServer:
             await self._runner.cleanup()
             # asyncio's own words name the address once more; the reason alone is asked for.
             reason = os.strerror(error.errno) if error.errno else str(error)
+            taken = self.tls_port if self._sites else port
             raise Refusal(
-                f"Port {len(self._sites) and self.tls_port or port} on {LOOPBACK} cannot be used: "
-                f"{reason}.",
+                f"Port {taken} on {LOOPBACK} cannot be used: {reason}.",
                 "Choose another one, or 0 for any free one: embedded.port or --port.",
             ) from error
 
@@ -164,6 +170,7 @@ class ExchangeServer:
             "now_ms": self.venue.clock.now_ms(),
             "ended": self.player.has_ended,
             "order_calls": counters["order_calls"],
+            "paper_calls": counters["paper_calls"],
             "sent": counters["sent"],
             "clients": len(self.hub.connections),
             "control_messages": counters["control_messages"],
@@ -199,13 +206,16 @@ class ExchangeServer:
     async def _raw(self, request: web.Request) -> web.StreamResponse:
         names = [name for name in request.match_info.get("streams", "").split("/") if name]
         # `/ws/<anything harmless>` followed by SUBSCRIBE works at the venue too.
-        names = [name for name in names if is_stream(name)]
+        names = [name for name in names if self._is_stream(name)]
         return await self._stream(request, names, is_combined=False)
+
+    def _is_stream(self, name: str) -> bool:
+        return is_stream(name) or (self._paper is not None and self._paper.is_listen_key(name))
 
     async def _stream(
         self, request: web.Request, names: list[str], *, is_combined: bool
     ) -> web.StreamResponse:
-        if not all(is_stream(name) for name in names) or len(set(names)) > STREAMS_MAX:
+        if not all(self._is_stream(name) for name in names) or len(set(names)) > STREAMS_MAX:
             return web.Response(status=400)
         unit = request.query.get("timeUnit", "MILLISECOND").upper()
         if unit not in ("MILLISECOND", "MICROSECOND"):
@@ -250,7 +260,7 @@ class ExchangeServer:
                 connection.answer_ping(bytes(message.data))
             elif message.type in (WSMsgType.TEXT, WSMsgType.BINARY):
                 connection.control(message.data)
-                self.hub.subscriptions_changed()
+                self.hub.subscriptions_changed(connection)
 
 
 def _counted_path(path: str) -> str:
