@@ -138,6 +138,8 @@ def _serve(arguments: argparse.Namespace) -> int:
             faults=arguments.faults,
             start=arguments.start,
             is_rebased=arguments.rebase_to_now,
+            has_paper_account=arguments.paper_account,
+            has_paper_account=arguments.paper_account,
         )
     )
     tls = None

@@ -82,9 +82,14 @@ class Connection:
         self.messages += 1
         return self._rate.add(pace_ms)
 
-    def control(self, text: str | bytes) -> None:
-        """Answer one control message, before any data that follows from it."""
-        self.queue(wire.frame(wire.TEXT, orjson.dumps(answer(self.held, text))))
+    def control(self, text: str | bytes, shape: str) -> None:
+        """Answer one control message, before any data that follows from it.
+
+        Args:
+            text: The message.
+            shape: Of errors, one of `control.SHAPES`.
+        """
+        self.queue(wire.frame(wire.TEXT, orjson.dumps(answer(self.held, text, shape))))
         self.flush()
 
     def answer_ping(self, payload: bytes) -> None:

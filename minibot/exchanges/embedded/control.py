@@ -33,11 +33,29 @@ def is_stream(name: Any) -> bool:
     return isinstance(name, str) and len(name) <= 100 and _STREAM.match(name) is not None
 
 
-def answer(held: Subscriptions, text: str | bytes) -> dict[str, Any]:
+SHAPES: Final = ("seen", "flat", "nested")
+"""Shapes of errors: as seen at the venue, which mixes them, or all of one kind."""
+
+
+def answer(held: Subscriptions, text: str | bytes, shape: str = "seen") -> dict[str, Any]:
     """Apply one control message to what is held, and return the reply.
 
     A message that is refused changes nothing.
+
+    Args:
+        held: What the connection holds; changed.
+        text: The message as it came.
+        shape: One of `SHAPES`, for the errors.
     """
+    reply = _answer(held, text)
+    if shape == "flat" and "error" in reply:
+        return {**reply["error"], "id": reply["id"]}
+    if shape == "nested" and "code" in reply:
+        return {"error": {"code": reply["code"], "msg": reply["msg"]}, "id": reply["id"]}
+    return reply
+
+
+def _answer(held: Subscriptions, text: str | bytes) -> dict[str, Any]:
     try:
         message = orjson.loads(text)
     except orjson.JSONDecodeError as error:

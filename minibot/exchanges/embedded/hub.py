@@ -18,6 +18,7 @@ class Hub:
 
     def __init__(self, venue: Venue, faults: Faults) -> None:
         self.connections: dict[Connection, None] = {}
+        self.error_shape = "seen"  # Of replies to bad control messages; a fault changes it.
         self._venue = venue
         self._faults = faults
         self._readers: dict[str, dict[Connection, None]] = {}

@@ -18,6 +18,7 @@ import orjson
 from minibot.exchanges.embedded import wire
 from minibot.exchanges.embedded.changes import EVERYTHING, KINDS, TYPES, Change
 from minibot.exchanges.embedded.desk import BLOCKED
+from minibot.exchanges.embedded.control import SHAPES
 from minibot.exchanges.embedded.faults import (
     FOREVER_MS,
     FRAME_FAULTS,
@@ -107,6 +108,7 @@ class Injector:
             "filter": self._filter,
             "delist": self._delist,
             "old_snapshot": self._old_snapshot,
+            "control_errors": self._control_errors,
             "clear": self._clear,
             **{name: partial(self._change, name) for name in KINDS},
         }
@@ -324,6 +326,12 @@ class Injector:
     def _old_snapshot(self, fields: Mapping[str, Any]) -> None:
         self._faults.old_snapshots = fields.get("n", 1)
 
+    def _control_errors(self, fields: Mapping[str, Any]) -> None:
+        kind = fields.get("kind", "seen")
+        if kind not in SHAPES:
+            raise FaultUnknown(f"kind: one of {', '.join(SHAPES)} is expected, found {kind!r}")
+        self._hub.error_shape = kind
+
     def _clear(self, fields: Mapping[str, Any]) -> None:
         faults = self._faults
         faults.http, faults.frame_faults, faults.old_snapshots = [], [], 0
@@ -334,6 +342,7 @@ class Injector:
         self._venue.delisted.clear()
         self._venue.infos.update(self._infos)
         self._venue.rates = Rates()
+        self._hub.error_shape = SHAPES[0]
         faults.changes.clear()
         for symbol in self._venue.statuses:
             self._venue.statuses[symbol] = "TRADING"
