@@ -139,7 +139,6 @@ def _serve(arguments: argparse.Namespace) -> int:
             start=arguments.start,
             is_rebased=arguments.rebase_to_now,
             has_paper_account=arguments.paper_account,
-            has_paper_account=arguments.paper_account,
         )
     )
     tls = None

@@ -17,8 +17,8 @@ import orjson
 
 from minibot.exchanges.embedded import wire
 from minibot.exchanges.embedded.changes import EVERYTHING, KINDS, TYPES, Change
-from minibot.exchanges.embedded.desk import BLOCKED
 from minibot.exchanges.embedded.control import SHAPES
+from minibot.exchanges.embedded.desk import BLOCKED
 from minibot.exchanges.embedded.faults import (
     FOREVER_MS,
     FRAME_FAULTS,

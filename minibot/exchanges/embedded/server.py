@@ -259,7 +259,7 @@ class ExchangeServer:
             if message.type == WSMsgType.PING:
                 connection.answer_ping(bytes(message.data))
             elif message.type in (WSMsgType.TEXT, WSMsgType.BINARY):
-                connection.control(message.data)
+                connection.control(message.data, self.hub.error_shape)
                 self.hub.subscriptions_changed(connection)
 
 

@@ -50,19 +50,23 @@ class Settings:
     start: str = "reader"
     run: Path | None = None
     is_rebased: bool = False
+    has_paper_account: bool = False
 
 
 def make_server(settings: Settings) -> ExchangeServer:
     """Return the server that the settings describe, not yet listening.
 
     Raises:
-        ConfigError: A setting is none.
+        ConfigError: A setting is none, or a run asks for a paper account.
         Refusal: The source, its history or the fault script cannot be played.
     """
     speed = _speed(settings)
     if not 1 <= settings.rate_per_s <= RATE_PER_S_MAX:
         allowed = f"a whole number from 1 to {RATE_PER_S_MAX}"
         raise ConfigError(f"embedded.rate_per_s: {settings.rate_per_s} is no rate.", [allowed])
+    if settings.has_paper_account and settings.run is not None:
+        allowed = "the bot itself calls no order endpoint: serve it without a run"
+        raise ConfigError("embedded: a paper account together with a run.", [allowed])
     source = open_source(settings.source, settings.rate_per_s)
     history = open_history(settings.history, source.facts) if settings.history else {}
     moved_ns, wall_ms = machine_ns(), time.time_ns() // 1_000_000
@@ -76,7 +80,7 @@ def make_server(settings: Settings) -> ExchangeServer:
     if settings.is_rebased:
         clock.start(moved_ns, wall_ms, speed)
     start = _from_run(clock, settings.run) if settings.run else _alone(settings.start)
-    return ExchangeServer(venue, script, start)
+    return ExchangeServer(venue, script, start, has_paper_account=settings.has_paper_account)
 
 
 def _speed(settings: Settings) -> Fraction:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from minibot.exchanges.embedded.bars import Bar, divides, gather
@@ -34,6 +34,7 @@ class Venue:
         self.statuses = {symbol: str(info["status"]) for symbol, info in infos.items()}
         self.delisted: set[str] = set()
         self.rates = Rates()
+        self.on_taken: Callable[[Frame, dict[str, Any] | None], None] | None = None
         self.symbols = {symbol: SymbolState(symbol, self.facts) for symbol in self.facts.symbols}
         self.time_offset_ms = 0  # A scripted fault; on top of the source's own skew.
         self.counters: Counter[str] = Counter()
@@ -55,7 +56,12 @@ class Venue:
     def take(self, frame: Frame) -> dict[str, Any] | None:
         """Take one frame into its symbol's state; return its data where it had to be parsed."""
         state = self.symbols.get(frame.symbol)
-        return None if state is None else state.take(frame)
+        if state is None:
+            return None
+        data = state.take(frame)
+        if self.on_taken is not None:
+            self.on_taken(frame, data)
+        return data
 
     def depth(self, symbol: str, limit: int) -> dict[str, Any]:
         """Return the REST depth body of this moment.
