@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
-from minibot.backtest.intrabar import Candle, Intrabar, TouchModel
+from minibot.backtest.intrabar import Candle, Intrabar, Quiet, Shown, TouchModel
 from minibot.backtest.sources import NOBODY, Root, Watch
 from minibot.backtest.span import ALL, Span, as_history, nothing_in
 from minibot.events.model import Bar, Beat, Instrument
@@ -50,6 +50,15 @@ class BarSeries:
     candles: Callable[[], Iterable[Candle]]
 
 
+Move = Root | Shown | Quiet
+IsQuiet = Callable[[int], bool]
+"""Told when a bar ends."""
+
+
+def _never(end_ts: int) -> bool:
+    return False
+
+
 class BarSource:
     """One series of bars as a market source.
 
@@ -87,6 +96,20 @@ class BarSource:
 
     def roots(self, watch: Watch = NOBODY) -> Iterator[Root]:
         """Yield rules, history, then ticks and bars; a beat after each bar."""
+        symbol = self.symbols[0]
+        for item in self.moves(watch):
+            if isinstance(item, Root):
+                yield item
+            elif isinstance(item, Shown):
+                yield Root(item.payload(symbol), item.at)
+
+    def moves(self, watch: Watch, is_quiet: IsQuiet = _never) -> Iterator[Move]:
+        """Yield what `roots` yields with its ticks as numbers.
+
+        Args:
+            watch: Asked as `roots` asks it.
+            is_quiet: Asked before each bar whether its ticks may come in one, if that can be.
+        """
         symbol, origin = self.symbols[0], self.origin_ms
         yield Root(self._instrument, origin)
         intrabar = Intrabar(symbol, OrderRules.of(self._instrument), self._model)
@@ -102,7 +125,11 @@ class BarSource:
                 yield from self._history(past)
             if candle.end_ts > self._end_ts:
                 return
-            yield from intrabar.ticks(candle, watch)
+            quiet = intrabar.quiet(candle) if is_quiet(candle.end_ts) else None
+            if quiet is None:
+                yield from intrabar.ticks(candle, watch)
+            else:
+                yield quiet
             end = candle.end_ts
             for bar in closed:
                 yield Root(bar, end)

@@ -36,14 +36,20 @@ class PriceCharts:
         """Take a tick; return when its candle begins if one before it is finished, else 0."""
         symbol = tick.symbol
         if ts < self._until.get(symbol, 0):
-            if tick.price != self._last[symbol]:
+            if tick.price != self._last.get(symbol):
                 self._last[symbol] = tick.price
                 _widen(self._prices[symbol][-1], float(tick.price))
             return 0
+        self._last[symbol] = tick.price
+        return self.on_price(symbol, float(tick.price), ts)
+
+    def on_price(self, symbol: str, price: float, ts: int) -> int:
+        """Take the price of a tick, as `on_tick` takes it."""
+        if ts < self._until.get(symbol, 0):
+            _widen(self._prices[symbol][-1], price)
+            return 0
         start = ts - ts % self._width_ms
         self._until[symbol] = start + self._width_ms
-        self._last[symbol] = tick.price
-        price = float(tick.price)
         bars = self._prices.setdefault(symbol, [])
         bars.append(PriceBar(start, price, price, price, price))
         self._candles += 1

@@ -14,6 +14,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
+from minibot.backtest.bar_ticks import BarTicks
+from minibot.backtest.bars import BarSource
 from minibot.backtest.drawing import PriceCharts
 from minibot.backtest.recorded_run import RunSource
 from minibot.backtest.result import NO_CMDLINE, BacktestResult, Derived, EquityPoint
@@ -117,6 +119,9 @@ class _Pass:
         if rows is not None:
             self._world(Root(self._opening, source.origin_ms, CONTROL))
             inputs = self._stride(rows, progress)
+        elif isinstance(source, BarSource):
+            self._world(Root(self._opening, source.origin_ms, CONTROL))
+            inputs = self._move(source, progress)
         else:
             roots = self._opened(source.roots(_RiskWatch(self._lockstep.cores["risk_role"])))
             opening = next(roots, None)
@@ -196,6 +201,35 @@ class _Pass:
             self._walked.end()
         progress(whole, whole)
         return inputs
+
+    def _move(self, source: BarSource, progress: Progress) -> dict[type[Payload], int]:
+        """Feed a market of bars, its ticks as numbers, as `_pump` feeds one of events."""
+        result, origin_ms, run_id = self.result, source.origin_ms, self._run_id
+        whole = 0 if source.end_ms is None else source.end_ms - origin_ms
+        close_ts, told = self._close_ts(), 0
+        bars = BarTicks(source.symbols[0], self._lockstep, run_id, result, self._charts)
+        risk = self._lockstep.cores["risk_role"]
+        watch = _RiskWatch(risk)
+        for item in source.moves(watch, bars.quietness(watch, close_ts)):
+            ts = item.ts if isinstance(item, Root) else bars.ts_of(item)
+            if ts >= close_ts:
+                self._announce_end(max(close_ts, result.to_ts), source.end_ms or ts)
+                close_ts = NEVER
+            if ts > result.to_ts:
+                result.to_ts = ts
+            if not isinstance(item, Root):
+                bars.take(item)
+            elif not bars.passes_over(item):
+                seq = bars.seq
+                event = Event(ts, f"{TICKS}:{seq}", MARKET, run_id, NO_CMDLINE, item.payload)
+                self._lockstep.feed(TICKS, seq, event)
+            if bars.seq - told >= PROGRESS_EVERY:
+                told = bars.seq
+                progress(result.to_ts - origin_ms, whole)
+            if result.stop:
+                break
+        progress(whole, whole)
+        return bars.inputs
 
     def _walk(self, stretch: Stretch, seq: int) -> int:
         """Hand rows to the cores, the first as line `seq`; return how many they took.

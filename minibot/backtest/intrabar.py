@@ -23,7 +23,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from minibot.backtest.sources import NS_PER_MS, Root, Watch
+from minibot.backtest.sources import NS_PER_MS, Watch
 from minibot.events.model import MarketTick
 from minibot.events.order_rules import OrderRules
 from minibot.exchanges.embedded.decimals import to_text
@@ -45,6 +45,28 @@ class Candle(NamedTuple):
     low: int
     close: int
     volume: int
+
+
+class Shown(NamedTuple):
+    """A tick inside a bar: touch, size at either side, and when; amounts in hundred-millionths."""
+
+    bid: int
+    ask: int
+    qty: int
+    at: int
+
+    def payload(self, symbol: str) -> MarketTick:
+        """Return the tick as an event says it."""
+        bid, ask, qty = to_text(self.bid), to_text(self.ask), to_text(self.qty)
+        at = self.at
+        return MarketTick(symbol, bid, "trade", bid, qty, ask, qty, at * NS_PER_MS, at)
+
+
+class Quiet(NamedTuple):
+    """A bar in which nobody acts: its last tick, and time and bid of those before it."""
+
+    last: Shown
+    passed: list[tuple[int, int]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,10 +94,31 @@ class Intrabar:
         self._qty_step = rules.qty_step
         self._qty_min = max(rules.qty_step, rules.qty_min)
         self._model = model
-        self._qty = to_text(self._qty_min)
+        self._qty = self._qty_min
         self._at = 0
 
-    def ticks(self, bar: Candle, watch: Watch) -> Iterator[Root]:
+    def quiet(self, bar: Candle) -> Quiet | None:
+        """Return the ticks of a bar in one, for whom nothing is held or ordered; None: too short.
+
+        They are those that `ticks` yields to a watch that has no levels and waits for nothing.
+        """
+        length = bar.end_ts - bar.open_ts
+        lag = max(1, min(self._model.latency_ms, length // MARGIN_SHARE))
+        times = (bar.open_ts + lag, bar.open_ts + length // 4, bar.open_ts + length // 2)
+        closed = bar.end_ts - 1 - lag
+        if not self._at < times[0] < times[1] < times[2] < closed:
+            return None
+        self._at = closed
+        opened = self._touch(bar.open)[0]
+        passed = [(times[0], opened)]
+        if bar.low != bar.open:
+            passed.append((times[1], self._touch(bar.low)[0]))
+        if bar.high != bar.low:
+            passed.append((times[2], self._touch(bar.high)[0]))
+        bid, ask = self._touch(bar.close)
+        return Quiet(Shown(bid, ask, self._qty, closed), passed)
+
+    def ticks(self, bar: Candle, watch: Watch) -> Iterator[Shown]:
         """Yield the ticks of a bar; the watch is asked before each of them."""
         length = bar.end_ts - bar.open_ts
         lag = max(1, min(self._model.latency_ms, length // MARGIN_SHARE))
@@ -103,7 +146,7 @@ class Intrabar:
         minutes_ms = max(MINUTE_MS, bar.end_ts - bar.open_ts)
         size = bar.volume * MINUTE_MS * self._model.size_percent // (minutes_ms * PERCENT)
         step = self._qty_step
-        self._qty = to_text(max(self._qty_min, size // step * step))
+        self._qty = max(self._qty_min, size // step * step)
 
     def _touch(self, price: int) -> tuple[int, int]:
         """Return bid and ask around a price."""
@@ -125,14 +168,12 @@ class Intrabar:
         passed = [level for level in levels if low < level < high]
         return sorted(passed, reverse=end < start)
 
-    def _shown(self, touch: tuple[int, int], at: int, lag: int, watch: Watch) -> Iterator[Root]:
+    def _shown(self, touch: tuple[int, int], at: int, lag: int, watch: Watch) -> Iterator[Shown]:
         """Yield a tick, and again the same for whoever has an order on its way because of it."""
         yield self._tick(touch, at)
         if watch.is_waiting(self._symbol):
             yield self._tick(touch, self._at + lag)
 
-    def _tick(self, touch: tuple[int, int], at: int) -> Root:
+    def _tick(self, touch: tuple[int, int], at: int) -> Shown:
         self._at = at = max(at, self._at + 1)
-        bid, ask, qty = to_text(touch[0]), to_text(touch[1]), self._qty
-        tick = MarketTick(self._symbol, bid, "trade", bid, qty, ask, qty, at * NS_PER_MS, at)
-        return Root(tick, at)
+        return Shown(*touch, self._qty, at)

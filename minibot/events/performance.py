@@ -68,6 +68,10 @@ class Performance:
         if symbol not in self._held:
             self._marks[symbol] = mids[-1]
             return
+        if len(mids) == 1:
+            if self._marks.get(symbol) != mids[0]:
+                self._look_at(symbol, mids[0])
+            return
         top = low = self._marks.get(symbol, mids[0])
         for mid in mids:
             if mid > top:

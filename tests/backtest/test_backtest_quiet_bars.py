@@ -1,0 +1,112 @@
+"""Bars with their ticks as numbers, and quiet bars in one, are the bars with every tick told."""
+
+from __future__ import annotations
+
+from random import Random
+
+import pytest
+
+from minibot.backtest import bar_ticks
+from minibot.backtest.bars import BarSource
+from minibot.backtest.driver import run_backtest
+from minibot.backtest.intrabar import Candle, Quiet, Shown
+from minibot.backtest.span import ALL, Span
+from minibot.events.model import MarketTick
+from tests.backtest.markets import START_MS, bar_profile, candle, series, walk
+from tests.backtest.test_backtest_stretches import AsEvents, assert_same
+
+HOUR_MS = 3_600_000
+EASY = (
+    "strategy.momentum_bps_min=0.5",
+    "strategy.cost_gate=false",
+    "risk.orders_per_minute_soft=50",
+    "risk.orders_per_minute_hard=60",
+)
+
+
+def jumping(seed: int, count: int = 900) -> list[Candle]:
+    """Return bars with flat ones, jumps, opens off the last close, no volume, and holes."""
+    random = Random(seed)
+    found = []
+    number, price = 0, 40_000.0
+    for _ in range(count):
+        number += 1 if random.random() > 0.01 else random.randint(2, 90)
+        opened = price if random.random() < 0.6 else price * (1 + random.gauss(0, 0.0008))
+        low = opened * (1 - abs(random.gauss(0, 0.0008)) * (random.random() < 0.8))
+        high = opened * (1 + abs(random.gauss(0, 0.0008)) * (random.random() < 0.8))
+        price = random.choice((low, high, random.uniform(low, high)))
+        volume = 0.0 if random.random() < 0.05 else random.uniform(0, 900)
+        prices = [round(each, 2) for each in (opened, high, low, price)]
+        found.append(candle(number, prices, volume))
+    return found
+
+
+@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("model", ["touch", "worse", "queue"])
+def test_quiet_bars_give_what_every_tick_gives(seed: int, model: str) -> None:
+    """Derived events, digest, counts, equity, candles and figures, for every fill assumption."""
+    config = bar_profile(*EASY, f"execution.fill_model={model}")
+    source = BarSource(series(jumping(seed)), config)
+
+    quick, told = run_backtest(source, config), run_backtest(AsEvents(source), config)
+
+    assert_same(quick, told)
+    assert quick.of("fills")
+
+
+@pytest.mark.parametrize(
+    "sets",
+    [
+        ("strategy.name=ema_cross", "risk.order_notional=100"),
+        ("portfolio.at_end=close", "portfolio.close_market_ms=600000"),
+        ("portfolio.at_end=carry", "backtest.night_ms=25200000"),
+        ("risk.time_exit_ms=90000", "execution.latency_market_ms=0"),
+        ("execution.latency_market_ms=5000", 'backtest.spread_bps="7.5"'),
+        ("strategy.bars_from_ticks=true", 'market.bar_intervals=["1m","15m"]'),
+        ('risk.night_loss_soft="1.95"', "risk.night_loss_hard=2"),
+    ],
+)
+def test_any_profile_gives_the_same_either_way(sets: tuple[str, ...]) -> None:
+    """A strategy of ticks, the end, nights in a row, exits by time, delays, bars of its own."""
+    config = bar_profile(*EASY, *sets)
+    source = BarSource(series(jumping(11)), config, Span(START_MS + HOUR_MS, None))
+
+    assert_same(run_backtest(source, config), run_backtest(AsEvents(source), config))
+
+
+@pytest.mark.parametrize(("interval", "length_ms"), [("1s", 1_000), ("1h", HOUR_MS)])
+def test_bars_of_any_length_give_the_same_either_way(interval: str, length_ms: int) -> None:
+    """Seconds, whose candles grow wider, and hours, in which a night begins and ends."""
+    bars = [
+        bar._replace(open_ts=START_MS + n * length_ms, end_ts=START_MS + (n + 1) * length_ms)
+        for n, bar in enumerate(walk(700, 5))
+    ]
+    config = bar_profile(*EASY, "backtest.night_ms=1800000", interval=interval, trend="4h")
+    source = BarSource(series(bars, interval=interval), config)
+
+    quick, told = run_backtest(source, config), run_backtest(AsEvents(source), config)
+
+    assert_same(quick, told)
+    assert len(quick.derived) > 5
+
+
+def test_a_quiet_bar_is_told_in_one_and_counted_in_full(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The cores hear one tick of most bars; as many are counted as the model has."""
+    heard = 0
+    take = bar_ticks.BarTicks.take
+
+    def counting(self: bar_ticks.BarTicks, item: Shown | Quiet) -> None:
+        nonlocal heard
+        heard += 1
+        take(self, item)
+
+    monkeypatch.setattr(bar_ticks.BarTicks, "take", counting)
+    config = bar_profile("risk.order_notional=20")
+    bars = walk(600, 3)
+    source = BarSource(series(bars), config, ALL)
+
+    result = run_backtest(source, config)
+
+    counted = run_backtest(AsEvents(source), config).inputs[MarketTick.TYPE]
+    assert result.inputs[MarketTick.TYPE] == counted
+    assert len(bars) <= heard < counted * 2 // 3
