@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import csv
 import json
-import signal
 import sqlite3
 import subprocess
 import sys
@@ -92,7 +91,7 @@ def main() -> int:
 
 
 def _trade(home: Path, base: str, seconds: float) -> list[str]:
-    """Run it as its users do, end it with Ctrl-C; return what it logged."""
+    """Run it as its users do, end it politely; return what it logged."""
     (home / "strategies").mkdir()
     (home / "strategies" / "simple.py").write_text(STRATEGY)
     (home / "config.json").write_text(json.dumps(_configuration(base)))
@@ -106,8 +105,10 @@ def _trade(home: Path, base: str, seconds: float) -> list[str]:
         try:
             process.wait(seconds)
         except subprocess.TimeoutExpired:
-            process.send_signal(signal.SIGINT)
+            process.terminate()
             process.wait(END_S)
+        finally:
+            process.kill()
     return log.read_text().splitlines()
 
 
