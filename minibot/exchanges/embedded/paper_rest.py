@@ -260,7 +260,7 @@ class PaperDesk:
         try:
             order = named(parameters, self._find(symbol))
         except ApiError as error:
-            if error.body["code"] == -2013:
+            if error.code == -2013:
                 raise ApiError(-2011, "Unknown order sent.") from error
             raise
         if order.is_open and only not in (None, f"ONLY_{order.status}"):

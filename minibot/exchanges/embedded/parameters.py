@@ -39,8 +39,12 @@ class ApiError(Exception):
 
     def __init__(self, code: int, text: str, status: int = 400) -> None:
         super().__init__(text)
-        self.status = status
-        self.body = {"code": code, "msg": text}
+        self.code, self.text, self.status = code, text, status
+
+    @property
+    def body(self) -> dict[str, Any]:
+        """What is answered."""
+        return {"code": self.code, "msg": self.text}
 
 
 def mandatory_missing(name: str) -> ApiError:
