@@ -1,0 +1,91 @@
+"""B8: bars through the live cores, in a process of its own: `python -m tools.bench.backtest_bars`.
+
+What runs is `run_backtest` as `minibot backtest --source klines:` runs it: the intrabar model, the
+cores, marks, candles and the digest. Prints one JSON object.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import json
+import os
+import sys
+import time
+from typing import Final
+
+BEGAN: Final = time.perf_counter()
+
+# Behind the clock's start, because loading all this is part of what a user waits for.
+from minibot.backtest.bars import BarSeries, BarSource  # noqa: E402
+from minibot.backtest.driver import run_backtest  # noqa: E402
+from minibot.backtest.intrabar import Candle  # noqa: E402
+from minibot.runtime.config import load_config  # noqa: E402
+from tools.bench.backtest_market import SYMBOL, bars  # noqa: E402
+from tools.bench.backtest_pass import PROFILE, UNLIMITED  # noqa: E402
+
+MINUTE_MS: Final = 60_000
+CENT: Final = 10**6
+THOUSANDTH: Final = 10**5
+SETS: Final = (
+    "strategy.folder=tools/bench/own",
+    "strategy.name=rsi_bars",
+    "strategy.bar_interval=1m",
+    "strategy.trend_interval=15m",
+    'market.bar_intervals=["1m","15m"]',
+    *UNLIMITED,
+)
+
+
+def series(count: int) -> BarSeries:
+    """Return the bars of the workload W2 as what a file of them becomes."""
+    ts, *prices, volume = bars(count)
+    starts = (ts // 10**6).tolist()
+    units = [[round(price * 100) * CENT for price in column.tolist()] for column in prices]
+    volumes = [round(each * 1000) * THOUSANDTH for each in volume.tolist()]
+    candles = [
+        Candle(start, start + MINUTE_MS, *rest)
+        for start, *rest in zip(starts, *units, volumes, strict=True)
+    ]
+    first, last = candles[0].open_ts, candles[-1].end_ts
+    return BarSeries("made", SYMBOL, "1m", first, last, "0.01", "0.001", lambda: candles)
+
+
+def main() -> int:
+    """Run one backtest and print what it took."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("count", type=int)
+    parser.add_argument("core", type=int, nargs="?", help="run on this core alone")
+    given = parser.parse_args()
+    if given.core is not None and hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, {given.core})
+    config = load_config(PROFILE, list(SETS), {})
+    loaded = time.perf_counter()
+    source = BarSource(series(given.count), config)
+    made = time.perf_counter() - loaded
+    gc.collect()
+    gc.freeze()  # As every role does at its start.
+    ready, cpu_ready = time.perf_counter(), time.process_time()
+    result = run_backtest(source, config)
+    done, cpu_done = time.perf_counter(), time.process_time()
+    said = {
+        "count": given.count,
+        "events": given.count,
+        "ready_s": ready - BEGAN - made,
+        "market_s": made,
+        "loop_s": done - ready,
+        "loop_cpu_s": cpu_done - cpu_ready,
+        "per_s": given.count / (cpu_done - cpu_ready),
+        "fills": len(result.of("fills")),
+        "derived": len(result.derived),
+        "digest": result.digest,
+        "stop": result.stop,
+        "equity": result.performance.to_json()["equity"],
+        "compiled": bool(os.environ.get("MINIBOT_COMPILED")),
+    }
+    print(json.dumps(said))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
