@@ -24,6 +24,7 @@ from tools.bench.machine import PROJECT
 HELP = "backtest: EMA cross, nore_strategy_v1, bars, replay and restore; B1 to B8"
 MILLION: Final = 1_000_000
 BARS: Final = 400_000
+BARS_CASE: Final = "bars"
 CASE_S_MAX: Final = 900.0
 NO_BUILD: Final = "no compiled build of these sources: python -m tools.compile"
 
@@ -79,8 +80,11 @@ def _run(name: str, count: int, is_compiled: bool, core: int) -> dict[str, Any]:
     environ = {key: value for key, value in os.environ.items() if key != "MINIBOT_COMPILED"}
     if is_compiled:
         environ["MINIBOT_COMPILED"] = "1"
+    words = ["tools.bench.backtest_pass", name]
+    if name == BARS_CASE:
+        words = ["tools.bench.backtest_bars"]
     done = subprocess.run(
-        [sys.executable, "-m", "tools.bench.backtest_pass", name, str(count), str(core)],
+        [sys.executable, "-m", *words, str(count), str(core)],
         cwd=PROJECT,
         env=environ,
         capture_output=True,
@@ -209,6 +213,34 @@ def b7(plan: Plan) -> list[Measure]:
     return backtest_replay.restore(plan.repeats, plan.folder)
 
 
+def b8(plan: Plan) -> list[Measure]:
+    """Bars through the intrabar model and the cores, over the fastest peer that takes them so."""
+    outcome = plan.peers("bars")
+    peers = {name: float(figures["ev_per_s"]) for name, figures in outcome.figures.items()}
+    rivals = [peers[name] for name in backtest_peers.BY_EVENTS if name in peers]
+    found = []
+    for word, is_compiled, limit in (
+        ("compiled", True, Limit(5, 10)),
+        ("interpreted", False, None),
+    ):
+        runs = plan.case(BARS_CASE, BARS, is_compiled=is_compiled)
+        name = f"bars, {word}, over the fastest peer by events"
+        value = median([run["per_s"] for run in runs]) / max(rivals) if runs and rivals else None
+        notes = [] if runs else [NO_BUILD]
+        if runs:
+            last = runs[-1]
+            notes.append(
+                f"{last['count']:,} bars, {last['derived']:,} derived, {last['fills']:,} fills,"
+                f" equity {last['equity']}, digest {last['digest'][:16]}"
+            )
+        notes += [] if rivals else ["needs --peers"]
+        notes += [_peer_line(peer, figures) for peer, figures in outcome.figures.items()]
+        notes += [f"{peer}: not here: {why}" for peer, why in outcome.missing.items()]
+        samples = _samples(runs)
+        found.append(Measure("B8", name, value, "x", limit, samples, peers, "bars/s", notes))
+    return found
+
+
 MEASURES: Final[Mapping[str, Callable[[Plan], list[Measure]]]] = {
     "B1": b1,
     "B2": b2,
@@ -217,4 +249,5 @@ MEASURES: Final[Mapping[str, Callable[[Plan], list[Measure]]]] = {
     "B5": b5,
     "B6": b6,
     "B7": b7,
+    "B8": b8,
 }

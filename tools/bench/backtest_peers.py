@@ -1,8 +1,10 @@
 """The peers of the backtest bench: one environment each below `var/bench/peers`, and how each runs.
 
 The scripts stand in `../shared/bench`: the same ticks, the same cross, one unit, fee 0.1 %. Their
-clock is the CPU's, like that of minibot's own cases (`peer_clock`). A peer that cannot be had is
-named with the reason and left out. Versions are pinned here.
+clock is the CPU's, like that of minibot's own cases (`peer_clock`). A peer that cannot be had, or
+does not end in its time, is named with the reason and left out. Every package of each environment
+is pinned in `locks`. What a peer gave is kept beside the data, so that a bench that was broken off
+goes on where it was; other data, scripts, locks or repetitions are measured anew.
 """
 
 from __future__ import annotations
@@ -10,18 +12,25 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import sys
 from dataclasses import dataclass, field
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final
 
+from minibot.kernel.files import write_atomic
 from tools.bench.machine import PROJECT
 from tools.bench.peers import HOME
 from tools.golden.pythons import base_of
 
 SCRIPTS: Final = PROJECT.parent / "shared" / "bench"
 CLOCK: Final = Path(__file__).resolve().parent / "peer_clock"
+LOCKS: Final = Path(__file__).resolve().parent / "locks"
+KEPT: Final = "peers.json"
 SETUP_S_MAX: Final = 900.0
 RUN_S_MAX: Final = 600.0
+# Its compiler alone takes minutes of an idle machine.
+NUMBA_S_MAX: Final = 2400.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,41 +39,53 @@ class Peer:
 
     Attributes:
         name: As the report shows it.
-        home: Its environment's folder; cases of one peer share it.
+        home: Its environment's folder and its lock; cases of one peer share it.
         minor: Of Python 3.
-        packages: Pinned, as pip takes them.
         words: Script and arguments.
         decides: How it comes to a decision, in three words.
+        run_s_max: How long one run may take.
     """
 
     name: str
     home: str
     minor: int
-    packages: tuple[str, ...]
     words: tuple[str, ...]
     decides: str
+    run_s_max: float = RUN_S_MAX
+
+    @property
+    def lock(self) -> Path:
+        """Every package of its environment."""
+        return LOCKS / f"{self.home}.txt"
+
+    @property
+    def script(self) -> Path:
+        """What it runs."""
+        return SCRIPTS / self.words[0]
 
 
-_NAUTILUS_2: Final = ("naut2", 13, ("nautilus_trader==2.0.0rc7", "numpy"))
-_NAUTILUS_1: Final = ("nautilus", 11, ("nautilus_trader==1.221.0",))
-_VECTORBT: Final = ("vbt", 11, ("vectorbt==1.2.0",))
-_HFT: Final = ("hft", 11, ("hftbacktest==2.4.4",))
-_BACKTESTING: Final = ("bt", 11, ("backtesting==0.6.6",))
-_FREQTRADE: Final = ("freqtrade", 11, ("freqtrade==2026.9",))
+_NAUTILUS_2: Final = ("nautilus 2.0.0rc7", "naut2", 13)
+_NAUTILUS_1: Final = ("nautilus 1.221.0", "nautilus", 11)
+_VECTORBT: Final = ("vectorbt 1.2.0", "vbt", 11)
+_HFT: Final = ("hftbacktest 2.4.4", "hft", 11)
+_BACKTESTING: Final = ("backtesting.py 0.6.6", "bt", 11)
+_FREQTRADE: Final = ("freqtrade 2026.9", "freqtrade", 11)
 
 TICKS: Final = (
-    Peer("nautilus 2.0.0rc7", *_NAUTILUS_2, ("peer_nautilus2.py", "w1"), "Rust, Python strategy"),
-    Peer("nautilus 1.221.0", *_NAUTILUS_1, ("peer_nautilus.py", "w1"), "Cython, Python strategy"),
-    Peer("vectorbt 1.2.0", *_VECTORBT, ("peer_vectorbt.py", "w1"), "vectorised, no events"),
-    Peer("hftbacktest 2.4.4", *_HFT, ("peer_hft.py", "feed"), "Rust, compiled strategy"),
+    Peer(*_NAUTILUS_2, ("peer_nautilus2.py", "w1"), "Rust, Python strategy"),
+    Peer(*_NAUTILUS_1, ("peer_nautilus.py", "w1"), "Cython, Python strategy"),
+    Peer(*_VECTORBT, ("peer_vectorbt.py", "w1"), "vectorised, no events"),
+    Peer(*_HFT, ("peer_hft.py", "feed"), "Rust, compiled strategy", NUMBA_S_MAX),
 )
 BARS: Final = (
-    Peer("nautilus 2.0.0rc7", *_NAUTILUS_2, ("peer_nautilus2.py", "w2"), "Rust, Python strategy"),
-    Peer("nautilus 1.221.0", *_NAUTILUS_1, ("peer_nautilus.py", "w2"), "Cython, Python strategy"),
-    Peer("backtesting.py 0.6.6", *_BACKTESTING, ("peer_backtesting.py", "w2"), "Python by bar"),
-    Peer("vectorbt 1.2.0", *_VECTORBT, ("peer_vectorbt.py", "w2"), "vectorised, no events"),
-    Peer("freqtrade 2026.9", *_FREQTRADE, ("peer_freqtrade.py", "w2"), "signals, then Python"),
+    Peer(*_NAUTILUS_2, ("peer_nautilus2.py", "w2"), "Rust, Python strategy"),
+    Peer(*_NAUTILUS_1, ("peer_nautilus.py", "w2"), "Cython, Python strategy"),
+    Peer(*_BACKTESTING, ("peer_backtesting.py", "w2"), "Python by bar"),
+    Peer(*_VECTORBT, ("peer_vectorbt.py", "w2"), "vectorised, no events"),
+    Peer(*_FREQTRADE, ("peer_freqtrade.py", "w2"), "signals, then Python"),
 )
+# Whose bars go one by one through an engine: what B8 compares with.
+BY_EVENTS: Final = ("nautilus 2.0.0rc7", "nautilus 1.221.0", "backtesting.py 0.6.6")
 
 
 @dataclass(slots=True)
@@ -76,46 +97,75 @@ class Outcome:
 
 
 def compare(peers: tuple[Peer, ...], data: Path, repeats: int, core: int) -> Outcome:
-    """Run each peer on the same data, one core, best of nothing: the median of `repeats`."""
+    """Run each peer on the same data on one core: the median of `repeats`.
+
+    What an earlier call measured of the same is taken from where it was kept.
+    """
     outcome = Outcome()
+    kept = _kept(data)
     for peer in peers:
+        name = f"{peer.name} {peer.words[-1]}"
+        known = kept.get(name, {})
         try:
-            python = _environment(peer)
-            runs = sorted(
-                (_run(peer, python, data, core) for _ in range(repeats)),
-                key=lambda run: float(run["ev_per_s"]),
-            )
+            told = _told(peer, data, repeats)
+            if known.get("of") != told:
+                print(f"  {name} ...", file=sys.stderr, flush=True)
+                python = _environment(peer)
+                runs = [_run(peer, python, data, core) for _ in range(repeats)]
+                known = kept[name] = {"of": told, "runs": runs}
+                write_atomic(data / KEPT, json.dumps(kept, indent=1).encode())
+        except subprocess.TimeoutExpired as error:
+            outcome.missing[peer.name] = f"did not end within {error.timeout:.0f} s"
+            continue
         except (OSError, ValueError, subprocess.SubprocessError) as error:
             outcome.missing[peer.name] = str(error)
             continue
+        runs = sorted(known["runs"], key=lambda run: float(run["ev_per_s"]))
         outcome.figures[peer.name] = {**runs[len(runs) // 2], "decides": peer.decides}
     return outcome
+
+
+def _kept(data: Path) -> dict[str, Any]:
+    """Return what was measured before; nothing where that cannot be read."""
+    try:
+        found: dict[str, Any] = json.loads((data / KEPT).read_bytes())
+    except (OSError, ValueError):
+        return {}
+    return found
+
+
+def _told(peer: Peer, data: Path, repeats: int) -> str:
+    """Return one sha256 over all that a figure depends on, but for the machine."""
+    total = sha256(f"{peer.words} {repeats}".encode())
+    inputs = sorted(data.glob("*.npz"))
+    for path in (peer.lock, peer.script, peer.script.parent / "common.py", *inputs):
+        if not path.is_file():
+            raise OSError(f"what it needs is not here ({path})")
+        total.update(path.read_bytes())
+    return total.hexdigest()
 
 
 def _environment(peer: Peer) -> Path:
     home = HOME / peer.home
     python, stamp = home / "bin" / "python", home / "stamp"
-    wanted = " ".join(peer.packages)
+    wanted = sha256(peer.lock.read_bytes()).hexdigest()
     if stamp.is_file() and stamp.read_text() == wanted:
         return python
     base = base_of(peer.minor)
     if base is None:
         raise OSError(f"no Python 3.{peer.minor} here")
     subprocess.run([str(base), "-m", "venv", "--clear", str(home)], check=True, timeout=SETUP_S_MAX)
-    words = [str(python), "-m", "pip", "install", "--quiet", "--pre", *peer.packages]
+    words = [str(python), "-m", "pip", "install", "--quiet", "--no-deps", "-r", str(peer.lock)]
     done = subprocess.run(words, capture_output=True, text=True, timeout=SETUP_S_MAX, check=False)
     if done.returncode != 0:
         said = done.stderr.strip().splitlines() or ["no word"]
-        raise OSError(f"pip cannot install {wanted}: {said[-1][:200]}")
+        raise OSError(f"pip cannot install {peer.lock.name}: {said[-1][:200]}")
     stamp.write_text(wanted)
     return python
 
 
 def _run(peer: Peer, python: Path, data: Path, core: int) -> dict[str, Any]:
-    script = SCRIPTS / peer.words[0]
-    if not script.is_file():
-        raise OSError(f"its script is not here ({script})")
-    words = [str(python), str(script), *peer.words[1:]]
+    words = [str(python), str(peer.script), *peer.words[1:]]
     if os.name != "nt":
         words = ["taskset", "-c", str(core), *words]
     done = subprocess.run(
@@ -129,7 +179,7 @@ def _run(peer: Peer, python: Path, data: Path, core: int) -> dict[str, Any]:
         },
         capture_output=True,
         text=True,
-        timeout=RUN_S_MAX,
+        timeout=peer.run_s_max,
         check=False,
     )
     found = [line for line in done.stdout.splitlines() if line.startswith("RESULT ")]
