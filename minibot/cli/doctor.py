@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from minibot.ai.preflight import check_jail
+from minibot.cli.doctor_exchange import add_exchange_arguments, meet_exchange
 from minibot.cli.output import show_json, show_rows
 from minibot.cli.selection import add_profile, var_of
 from minibot.exchanges.base import StreamLost
@@ -31,15 +32,21 @@ CANNOT_RUN = 2
 def add_arguments(command: argparse.ArgumentParser) -> None:
     """Add the flags of this verb."""
     add_profile(command, default=Path("config/nore.v1.json"))
+    add_exchange_arguments(command)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Look at everything that a start looks at; 0 when nothing is missing, else 2."""
+    """Look at everything that a start looks at; 0 when nothing is missing, else 2.
+
+    With `--exchange`, meet the host instead: 0 when it is as written down, 1 when it differs.
+    """
     sets = list(arguments.set)
     if arguments.var is not None:
         sets.append(f"paths.var={var_of(arguments).root}")
     config = load_config(arguments.config, sets, os.environ)
     judge(config.raw)
+    if arguments.exchange:
+        return meet_exchange(arguments, config)
     results = list(examine(config, config.var))
     failed = [result for result in results if not result.passed]
     if arguments.json:

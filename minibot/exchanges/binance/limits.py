@@ -20,6 +20,12 @@ EXCHANGE_INFO: Final = "/api/v3/exchangeInfo"
 KLINES: Final = "/api/v3/klines"
 DEPTH: Final = "/api/v3/depth"
 DAY_TICKERS: Final = "/api/v3/ticker/24hr"
+# Asked for by the first contact alone.
+TRADES: Final = "/api/v3/trades"
+AGG_TRADES: Final = "/api/v3/aggTrades"
+AVG_PRICE: Final = "/api/v3/avgPrice"
+PRICE: Final = "/api/v3/ticker/price"
+BOOK_TICKER: Final = "/api/v3/ticker/bookTicker"
 
 MINUTE_MS: Final = 60_000
 WEIGHT_PER_MINUTE: Final = 6000
@@ -40,13 +46,28 @@ def depth_weight(limit: int) -> int:
     return 250
 
 
+def day_tickers_weight(params: Mapping[str, Any]) -> int:
+    """Return the weight of the tickers of a day: of one symbol, of a JSON list, or of all."""
+    if "symbol" in params:
+        return 2
+    count = str(params.get("symbols", "")).count('"') // 2
+    if 0 < count <= 20:
+        return 2
+    return 40 if 0 < count <= 100 else DAY_TICKERS_WEIGHT
+
+
 _WEIGHTS: Final[Mapping[str, Callable[[Mapping[str, Any]], int]]] = {
     PING: lambda _: 1,
     TIME: lambda _: 1,
     EXCHANGE_INFO: lambda _: 20,
     KLINES: lambda _: 2,
     DEPTH: lambda params: depth_weight(int(params.get("limit", 100))),
-    DAY_TICKERS: lambda params: 2 if "symbol" in params else DAY_TICKERS_WEIGHT,
+    DAY_TICKERS: lambda params: day_tickers_weight(params),
+    TRADES: lambda _: 25,
+    AGG_TRADES: lambda _: 4,
+    AVG_PRICE: lambda _: 2,
+    PRICE: lambda params: 2 if "symbol" in params else 4,
+    BOOK_TICKER: lambda params: 2 if "symbol" in params else 4,
 }
 PATHS: Final = frozenset(_WEIGHTS)
 

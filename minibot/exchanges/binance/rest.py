@@ -184,6 +184,15 @@ class BinanceRest:
             RunStop: REAL_ORDER_ATTEMPT; the path is not public market data.
             RestError: No usable answer.
         """
+        return judge(path, *self.answer(path, params))
+
+    def answer(self, path: str, params: Mapping[str, Any]) -> tuple[int, Mapping[str, str], bytes]:
+        """Return status, headers and body of one GET request, whatever they are.
+
+        Raises:
+            RunStop: REAL_ORDER_ATTEMPT; the path is not public market data.
+            RestError: No whole answer.
+        """
         if path not in PATHS:
             raise RunStop(
                 "exchanges.binance", REAL_ORDER_ATTEMPT, f"request to {path[:200]!r} refused"
@@ -202,7 +211,7 @@ class BinanceRest:
             raise self._no_answer(path, error) from error
         took = (self._machine_ns() - started) // 1000
         self.last = Reply(path, status, _weight_used(headers), took)
-        return judge(path, status, headers, content)
+        return status, headers, content
 
     def _exchange(
         self, path: str, params: Mapping[str, Any]

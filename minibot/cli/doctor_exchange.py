@@ -1,0 +1,182 @@
+"""`minibot doctor --exchange`: the first contact with the host of a profile, for a person to read.
+
+Read-only: public market data over the same requests and streams that a night uses, no key, no
+order. What is compared with what stands in `exchanges.binance.expected`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Sequence
+from typing import Any, Final
+
+from minibot.cli.output import progress_bar, show_json, show_rows
+from minibot.exchanges.base import RestError, StreamLost
+from minibot.exchanges.binance.contact_report import Report, lines_of, quantile
+from minibot.exchanges.binance.first_contact import FirstContact
+from minibot.exchanges.binance.rest import BinanceRest
+from minibot.exchanges.binance.streams import BinanceStream, combined_url
+from minibot.kernel.errors import ConfigError, Refusal
+from minibot.report.summary import Row
+from minibot.runtime.clock import machine_ns
+from minibot.runtime.config import Config
+
+MINUTES: Final = "5"
+MINUTES_MAX: Final = 24 * 60
+SYMBOLS_MAX: Final = 5
+PASS, DIFFERS = 0, 1
+NS_PER_MS: Final = 1_000_000
+
+
+def add_exchange_arguments(command: argparse.ArgumentParser) -> None:
+    """Add the flags of the first contact."""
+    command.add_argument(
+        "--exchange",
+        action="store_true",
+        help="meet the host itself: compare all it sends with what is written down of it",
+    )
+    command.add_argument(
+        "--minutes",
+        default=MINUTES,
+        metavar="N",
+        help=f"how long the streams are listened to with --exchange (default: {MINUTES})",
+    )
+
+
+def meet_exchange(arguments: argparse.Namespace, config: Config) -> int:
+    """Meet the host; 0 when nothing differs, 1 when something does.
+
+    Raises:
+        Refusal: The host cannot be reached, or the profile has none.
+    """
+    binance = config.binance
+    if config.embedded is not None:
+        raise ConfigError(
+            f"{config.profile}: a profile on the embedded exchange has no host to meet.",
+            (),
+            "Take config/nore.v1.json, or set embedded=null, binance.rest_url and stream_url.",
+        )
+    seconds = 60 * _minutes(arguments.minutes)
+    rest = BinanceRest(
+        binance.rest_url,
+        connect_timeout_s=binance.connect_timeout_ms / 1000,
+        total_timeout_s=binance.rest_timeout_ms / 1000,
+        machine_ns=machine_ns,
+    )
+
+    def open_stream(streams: Sequence[str]) -> BinanceStream:
+        return BinanceStream(
+            combined_url(binance.stream_url, streams),
+            connect_timeout_s=binance.connect_timeout_ms / 1000,
+            machine_ns=machine_ns,
+        )
+
+    contact = FirstContact(
+        rest,
+        open_stream,
+        binance.symbols[:SYMBOLS_MAX],
+        wall_ms=lambda: time.time_ns() // NS_PER_MS,
+        machine_ms=lambda: machine_ns() // NS_PER_MS,
+        skew_max_ms=binance.clock_skew_max_ms,
+    )
+    if not arguments.json:
+        print(f"meeting {binance.rest_url} for {seconds:.0f} s, read-only", file=sys.stderr)
+    try:
+        with progress_bar("first contact") as bar:
+            report = contact.run(seconds, lambda part: bar(round(part * 100), 100))
+    except (RestError, StreamLost) as error:
+        host = binance.stream_url if isinstance(error, StreamLost) else binance.rest_url
+        raise Refusal(
+            f"{host} cannot be reached: {error}.",
+            "Check the network, a proxy, and whether the host is blocked where you are.",
+        ) from error
+    finally:
+        rest.close()
+    if arguments.json:
+        show_json(document_of(report, config))
+    else:
+        show_rows(rows_of(report, config))
+    return PASS if report.passed else DIFFERS
+
+
+def _minutes(text: str) -> float:
+    try:
+        minutes = float(text)
+    except ValueError:
+        minutes = 0.0
+    if not 0 < minutes <= MINUTES_MAX:
+        raise ConfigError(
+            f"--minutes {text[:40]}: no time to listen.", (), f"Above 0, at most {MINUTES_MAX}."
+        )
+    return minutes
+
+
+def document_of(report: Report, config: Config) -> dict[str, Any]:
+    """Return the whole report as one JSON document."""
+    trips, delays = report.round_trips_us, report.delays_ms
+    return {
+        "verdict": "PASS" if report.passed else "DIFFERS",
+        "rest_url": config.binance.rest_url,
+        "stream_url": config.binance.stream_url,
+        "symbols": list(report.symbols),
+        "differences": [told.to_json() for told in report.differences],
+        "clock": {
+            "offset_ms": report.offset_ms,
+            "samples": len(report.offsets_ms),
+            "skew_max_ms": config.binance.clock_skew_max_ms,
+        },
+        "round_trip_us": {"p50": quantile(trips, 50), "p99": quantile(trips, 99)},
+        "stream_delay_ms": {"p50": quantile(delays, 50), "p99": quantile(delays, 99)},
+        "limits": report.limits,
+        "filters": report.filters,
+        "endpoints": report.endpoints,
+        "streams": report.streams,
+        "books": report.books,
+    }
+
+
+def rows_of(report: Report, config: Config) -> list[Row]:
+    """Return the report as rows for a person, the verdict last."""
+    trips, delays = report.round_trips_us, report.delays_ms
+    rows = [
+        Row(f"minibot doctor --exchange, profile {config.profile}"),
+        Row("hosts", f"{config.binance.rest_url}, {config.binance.stream_url}"),
+        Row("clock", f"{report.offset_ms} ms ahead of ours, {len(report.offsets_ms)} samples"),
+        Row("round trip", f"{_ms(trips, 50)} ms p50, {_ms(trips, 99)} ms p99"),
+        Row("delay", f"{quantile(delays, 50)} ms p50, {quantile(delays, 99)} ms p99 of events"),
+        Row("limits", "; ".join(_limit(row) for row in report.limits) or "none said"),
+        *(Row("filters", f"{name}: {', '.join(of)}") for name, of in report.filters.items()),
+        Row("endpoints", f"{len(report.endpoints)} answers compared"),
+    ]
+    for name, figures in report.streams.items():
+        rows.append(Row("stream", f"{name}: {figures['messages']} messages"))
+    for name, book in report.books.items():
+        text = f"{name}: {book['top_checks']} tops compared with quotes"
+        rows.append(Row("book", f"{text}, {book['top_mismatches']} unlike"))
+    rows.append(Row(""))
+    rows += [
+        Row("differs", line, "bad" if told.difference.hinders else "")
+        for told, line in zip(report.differences, lines_of(report), strict=True)
+    ]
+    rows.append(Row("", _verdict(report), "good" if report.passed else "bad"))
+    return rows
+
+
+def _verdict(report: Report) -> str:
+    if report.passed:
+        return "PASS: the host is as it is written down here"
+    hindering = sum(told.difference.hinders for told in report.differences)
+    total = len(report.differences)
+    return f"DIFFERS: {total} differences, {hindering} in what minibot reads"
+
+
+def _ms(values: Sequence[int], percent: int) -> str:
+    value = quantile(values, percent)
+    return "?" if value is None else f"{value / 1000:.1f}"
+
+
+def _limit(row: dict[str, Any]) -> str:
+    parts = [row.get(key) for key in ("rateLimitType", "limit", "intervalNum", "interval")]
+    return "{} {} per {} {}".format(*parts)

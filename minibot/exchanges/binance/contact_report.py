@@ -1,0 +1,89 @@
+"""What came of a first contact: figures, and every difference with its place and count."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from minibot.exchanges.binance.shapes import Difference
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """A difference, where it was seen (an endpoint or a stream), and how often."""
+
+    where: str
+    difference: Difference
+    count: int
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it for `--json`."""
+        one = self.difference
+        return {
+            "where": self.where,
+            "kind": one.kind,
+            "path": one.path,
+            "expected": one.expected or None,
+            "found": one.found or None,
+            "count": self.count,
+            "hinders": one.hinders,
+        }
+
+
+@dataclass(slots=True)
+class Report:
+    """What came of a contact; times in ms, round trips in microseconds."""
+
+    symbols: tuple[str, ...]
+    endpoints: list[dict[str, Any]] = field(default_factory=list)
+    streams: dict[str, dict[str, Any]] = field(default_factory=dict)
+    limits: list[dict[str, Any]] = field(default_factory=list)
+    filters: dict[str, list[str]] = field(default_factory=dict)
+    books: dict[str, Any] = field(default_factory=dict)
+    offsets_ms: list[int] = field(default_factory=list)
+    round_trips_us: list[int] = field(default_factory=list)
+    delays_ms: list[int] = field(default_factory=list)
+    _told: dict[tuple[str, str, str], tuple[Difference, int]] = field(default_factory=dict)
+
+    def tell(self, where: str, difference: Difference) -> None:
+        """Note a difference; the same at the same place is counted."""
+        key = (where, difference.kind, difference.path)
+        first, count = self._told.get(key, (difference, 0))
+        self._told[key] = (first, count + 1)
+
+    @property
+    def differences(self) -> list[Told]:
+        """All of them, what hinders a night first."""
+        told = [Told(key[0], found, count) for key, (found, count) in self._told.items()]
+        return sorted(told, key=lambda one: not one.difference.hinders)
+
+    @property
+    def passed(self) -> bool:
+        """Whether nothing at all differs."""
+        return not self._told
+
+    @property
+    def offset_ms(self) -> int:
+        """How far the host's clock is ahead of ours, the median of all samples."""
+        return sorted(self.offsets_ms)[len(self.offsets_ms) // 2] if self.offsets_ms else 0
+
+
+def quantile(values: Sequence[int], percent: int) -> int | None:
+    """Return the value below which so many per cent of the given ones lie; None without any."""
+    ordered = sorted(values)
+    return ordered[min(len(ordered) - 1, len(ordered) * percent // 100)] if ordered else None
+
+
+def lines_of(report: Report) -> Iterator[str]:
+    """Yield one sentence for each difference."""
+    for told in report.differences:
+        one = told.difference
+        what = f"{told.where}: {one.kind} {one.path}"
+        if one.expected:
+            what += f", expected {one.expected}"
+        if one.found:
+            what += f", found {one.found}"
+        times = f" ({told.count} times)" if told.count > 1 else ""
+        harm = "" if one.hinders else "; harmless, minibot does not read it"
+        yield f"{what}{times}{harm}"
