@@ -11,7 +11,7 @@ from collections.abc import Set as AbstractSet
 from typing import Final
 
 from minibot.events import reasons
-from minibot.events.model import Event, JsonObject
+from minibot.events.model import Event, JsonObject, Payload
 from minibot.events.quick import Quick
 from minibot.events.registry import Contracts
 from minibot.events.roles import Roles
@@ -74,6 +74,20 @@ class Codec:
         """
         jsons = self._quick.encode_many(queue, events) if events[1:] else None
         return [self.encode(queue, event) for event in events] if jsons is None else jsons
+
+    def encode_roots(
+        self,
+        queue: str,
+        source: str,
+        cmdline_hash: str,
+        ids: Sequence[bytes],
+        roots: Sequence[tuple[Payload, int]],
+    ) -> list[bytes] | None:
+        """Return what `encode_all` returns for events without an input; None: ask for each.
+
+        For payloads of one type with their times, without making events of them first.
+        """
+        return self._quick.encode_roots(queue, source, cmdline_hash, ids, roots)
 
     def decode(self, queue: str, json: bytes) -> Event:
         """Return the typed event of a line of a queue.

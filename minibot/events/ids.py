@@ -6,11 +6,15 @@ No part holds a newline, so joining by newlines is unambiguous.
 
 from __future__ import annotations
 
+from struct import Struct
 from typing import Final
 
-from minibot.kernel.line import digest_of
+from minibot.kernel.line import digest_of, digests_of
 
 _VARIANT: Final = "89ab"
+# The same for many at once: of 64 hex digits those that an id takes, and its variant digit.
+_PIECES: Final = Struct("8s4sx3s1s3s12s32x")
+_VARIANTS: Final = {b"%x" % digit: _VARIANT[digit & 3].encode() for digit in range(16)}
 
 
 def derive_id(run_id: str, role: str, input_id: str, ordinal: int) -> str:
@@ -28,6 +32,14 @@ def derive_id(run_id: str, role: str, input_id: str, ordinal: int) -> str:
 def position_id(run_id: str, role: str, queue: str, seq: int) -> str:
     """Return the id of an event without an input: the line `seq` that a role writes to a queue."""
     return _uuid4_shaped(f"position\n{run_id}\n{role}\n{queue}\n{seq}")
+
+
+def position_ids(run_id: str, role: str, queue: str, first: int, count: int) -> list[bytes]:
+    """Return `position_id` of `count` lines from `first` on, as the bytes of a line."""
+    whole = f"position\n{run_id}\n{role}\n{queue}\n".encode()
+    digests = digests_of([whole + b"%d" % seq for seq in range(first, first + count)])
+    pieces = _PIECES.iter_unpack(b"".join(digests).hex().encode())
+    return [b"%b-%b-4%b-%b%b-%b" % (a, b, c, _VARIANTS[v], d, e) for a, b, c, v, d, e in pieces]
 
 
 def stop_id(run_id: str, role: str) -> str:

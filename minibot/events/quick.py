@@ -47,6 +47,8 @@ _ID_END: Final = _ID_AT + 36
 _PAYLOAD_AT: Final = _ID_END + 12
 _PAYLOAD_KEY: Final = b'","payload":'
 _TS_DIGITS: Final = 13  # Unix milliseconds from 2001 to 2286.
+_TS_MIN: Final = 10 ** (_TS_DIGITS - 1)
+_TS_MAX: Final = 10**_TS_DIGITS - 1
 
 _HEX_TO_X: Final = bytes(
     ord("x") if code in b"0123456789abcdef" else ord("-") if code == ord("-") else ord("?")
@@ -109,6 +111,26 @@ class Quick:
                 return lines if is_sound and len(lines) == len(events) else None
         return None
 
+    def encode_roots(
+        self,
+        queue: str,
+        source: str,
+        cmdline_hash: str,
+        ids: Sequence[bytes],
+        roots: Sequence[tuple[Payload, int]],
+    ) -> list[bytes] | None:
+        """Return the lines of events without an input, given as (payload, ts), without events.
+
+        Only where all payloads are of one type that this way can; None otherwise.
+        """
+        kind = self._kinds.get(roots[0][0].TYPE)
+        if kind is None:
+            return None
+        for frame in self._frames_of(queue, kind):
+            if frame.source == source and frame.cmdline_hash == cmdline_hash:
+                return frame.roots(ids, roots)
+        return None
+
     def decode(self, queue: str, json: bytes) -> Event | None:
         """Return the typed event of a line of a queue, if this way can."""
         kind = self._by_tail.get(json[-TAIL_BYTES:])
@@ -155,7 +177,9 @@ class _Kind:
         self.tail = f',"type":"{cls.TYPE}","v":1}}'.encode()
         self.decode: Callable[[bytes], Any] = msgspec.json.Decoder(cls).decode
         self._decode_many: Callable[[bytes], Any] = msgspec.json.Decoder(list[cls]).decode  # type: ignore[valid-type]
-        self.encode: Callable[[Any], bytes] = msgspec.json.Encoder(order="sorted").encode
+        encoder = msgspec.json.Encoder(order="sorted")
+        self.encode: Callable[[Any], bytes] = encoder.encode
+        self._encode_lines: Callable[[Any], bytes] = encoder.encode_lines
         whole = contracts.schemas[cls.TYPE]
         schema = lean_schema(whole, whole["$defs"])["properties"]["payload"]
         self._texts = [_Texts(rule, names) for rule, names in _text_rules(cls, schema)]
@@ -189,6 +213,23 @@ class _Kind:
                 return None
         return payloads
 
+    def jsons(self, payloads: Sequence[Payload]) -> list[bytes] | None:
+        """Return the JSON of many own payloads; None where one breaks its contract.
+
+        What the encoder has written is canonical; whether it may be written at all, types, bounds
+        and lists, is judged by reading it, and texts as everywhere here.
+        """
+        try:
+            jsons = self._encode_lines(payloads).split(b"\n")
+            jsons.pop()
+            self._decode_many(b"[" + b",".join(jsons) + b"]")
+        except (msgspec.MsgspecError, TypeError, ValueError, OverflowError):
+            return None
+        for texts in self._texts:
+            if not texts.admit(chain.from_iterable(map(texts.of, payloads))):
+                return None
+        return jsons
+
 
 class _Frame:
     """The envelope of one type from one writer: constant but for id, payload and time."""
@@ -203,6 +244,8 @@ class _Frame:
             f',"run_id":"{run_id}","schema":"minibot.{kind.type}","source":"{source}","ts":'
         ).encode()
         self._tail = kind.tail
+        whole = self.head + b"%b" + _PAYLOAD_KEY + b"%b" + self._rest + b"%d" + self._tail
+        self._template = whole
         # Counted from the end of a line.
         self._ts_end = -len(self._tail)
         self._ts_at = self._ts_end - _TS_DIGITS
@@ -229,6 +272,22 @@ class _Frame:
         return b"".join(
             (self.head, id_, _PAYLOAD_KEY, payload, self._rest, str(event.ts).encode(), self._tail)
         )
+
+    def roots(
+        self, ids: Sequence[bytes], roots: Sequence[tuple[Payload, int]]
+    ) -> list[bytes] | None:
+        """Return the lines of many payloads with their times and ids; None where one is unsound."""
+        payloads = [payload for payload, _ in roots]
+        if set(map(type, payloads)) != {self._kind.cls}:
+            return None
+        times = [ts for _, ts in roots]
+        if set(map(type, times)) != {int} or not _TS_MIN <= min(times) <= max(times) <= _TS_MAX:
+            return None
+        jsons = self._kind.jsons(payloads)
+        if jsons is None:
+            return None
+        template = self._template
+        return [template % each for each in zip(ids, jsons, times, strict=True)]
 
     def event(self, json: bytes) -> Event | None:
         """Return the event of a line that begins with the head."""

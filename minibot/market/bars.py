@@ -84,8 +84,13 @@ class BarBuilder:
         if self.open_ts is None and self._starts_partial:
             self._whole_from = start + self.interval_ms
         closed = self._roll_to(start, recv_mono_ns)
-        self._merge(trade)
+        self.merge(trade)
         return closed
+
+    def is_within(self, trade_ts: int) -> bool:
+        """Return whether a trade of that time closes nothing and is not late."""
+        open_ts = self.open_ts
+        return open_ts is not None and open_ts <= trade_ts < open_ts + self.interval_ms
 
     def on_clock(self, exchange_ts: int) -> list[Bar]:
         """Return the bars that the exchange's clock closes, oldest first."""
@@ -121,9 +126,9 @@ class BarBuilder:
     def resume_broken(self, exchange_ts: int) -> list[Bar]:
         """Go on after trades were missed: only bars that open from `exchange_ts` on are whole."""
         self.is_suspended = False
+        self._whole_from = exchange_ts
         if self.open_ts is None:
             return []
-        self._whole_from = exchange_ts
         self._close = ""
         return self._roll_to(align(exchange_ts, self.interval_ms))
 
@@ -134,7 +139,8 @@ class BarBuilder:
 
     # --- one bar ------------------------------------------------------------------------------
 
-    def _merge(self, trade: Trade) -> None:
+    def merge(self, trade: Trade) -> None:
+        """Take a trade into the bar that is open."""
         price, units = trade.price, trade.price_units
         if not self._trades:
             self._open = self._high = self._low = price

@@ -61,24 +61,25 @@ class _Left(FrameInvalid):
 
 
 class Feed:
-    """Turns decoded frames, snapshots, klines and passing time into root events.
-
-    `skew_ms` is how far the exchange's clock is ahead of the run's, as last measured.
-    """
+    """Turns decoded frames, snapshots, klines and passing time into root events."""
 
     def __init__(self, config: FeedConfig, now_ms: int, dialect: Dialect = BINANCE) -> None:
         self.config = config
         self.dialect = dialect
         self.board = NoticeBoard()
-        self.skew_ms = 0
+        self._skew_ms = 0
         self.counters: Counter[str] = Counter()
+        self.frames = 0
+        self._parse = dialect.parse_frame
         self.symbols = {symbol: self._new_symbol(symbol, now_ms) for symbol in config.symbols}
         self.rules = RulesBook()
         self._out: list[tuple[Payload, int]] = []
         self._last_ts = now_ms
         self._beat_due = self._after(now_ms, config.beat_interval_ms)
         self._book_due = self._after(now_ms, config.book_interval_ms)
-        self._next_due = now_ms
+        # Nothing is due before `_next_due`. Frames look at the clock by what was due when time last
+        # passed, so that what they lead to does not depend on how many came at once.
+        self._next_due = self._frame_due = now_ms
         self._no_depth_told: set[str] = set()
         self._left: set[str] = set()
 
@@ -92,6 +93,16 @@ class Feed:
             has_quotes=self.dialect.has_quotes,
         )
 
+    @property
+    def skew_ms(self) -> int:
+        """How far the exchange's clock is ahead of the run's, as last measured."""
+        return self._skew_ms
+
+    @skew_ms.setter
+    def skew_ms(self, skew_ms: int) -> None:
+        self._skew_ms = skew_ms
+        self._next_due = min(self._next_due, self._last_ts)
+
     def _after(self, now_ms: int, interval_ms: int) -> int:
         origin = self.config.origin_ms
         return origin + ((now_ms - origin) // interval_ms + 1) * interval_ms
@@ -103,19 +114,27 @@ class Feed:
 
     def _emit(self, payloads: Iterable[Payload], ts: int) -> None:
         for payload in payloads:
-            self._last_ts = ts = max(ts, self._last_ts)
+            if ts > self._last_ts:
+                self._last_ts = ts
+            else:
+                ts = self._last_ts
             self._out.append((payload, ts))
 
     # --- frames -------------------------------------------------------------------------------
 
     def on_frame(self, data: bytes, ts: int, recv_mono_ns: int) -> str:
         """Take one frame and say what it was: DATA, OTHER, SHUTDOWN, INVALID or UNREADABLE."""
-        if ts >= self._next_due:
+        if ts >= self._frame_due:
             self.advance(ts)
-        self.counters["frames"] += 1
+        self.frames += 1
         message = None
         try:
-            message = self.dialect.parse_frame(data)
+            message = self._parse(data)
+            if type(message) is Quote:  # Two of three frames.
+                ticks = self._of(message.symbol).on_quote(message, recv_mono_ns, ts)
+                if ticks:
+                    self._emit(ticks, ts)
+                return DATA
             return self._on_message(message, ts, recv_mono_ns)
         except _Left:
             self.counters["frames_other"] += 1
@@ -141,9 +160,7 @@ class Feed:
     def _on_message(self, message: Message, ts: int, recv_mono_ns: int) -> str:
         if isinstance(message, Trade):
             return self._on_trade(message, ts, recv_mono_ns)
-        if isinstance(message, Quote):
-            self._emit(self._of(message.symbol).on_quote(message, recv_mono_ns, ts), ts)
-        elif isinstance(message, Diff):
+        if isinstance(message, Diff):
             self._emit(self._of(message.symbol).on_diff(message, recv_mono_ns, ts), ts)
         elif isinstance(message, Trades):
             kinds = [self._on_trade(trade, ts, recv_mono_ns) for trade in message.trades]
@@ -167,7 +184,9 @@ class Feed:
     def _on_trade(self, trade: Trade, ts: int, recv_mono_ns: int) -> str:
         feed = self._of(trade.symbol)
         outliers = feed.outliers
-        self._emit(feed.on_trade(trade, recv_mono_ns, ts, ts + self.skew_ms), ts)
+        self._emit(feed.on_trade(trade, recv_mono_ns, ts, ts + self._skew_ms), ts)
+        if feed.has_new_due:
+            self._learn_due(feed)
         if feed.outliers == outliers:
             return DATA
         self.counters["frames_invalid"] += 1
@@ -186,6 +205,7 @@ class Feed:
         """A stream connection stands: of the given symbols, of all without."""
         for feed in self._named(symbols):
             feed.on_connected(now_ms)
+            self._learn_due(feed)
 
     def on_disconnected(self, now_ms: int, why: str, symbols: Iterable[str] | None = None) -> None:
         """No stream connection stands any more: of the given symbols, of all without."""
@@ -204,7 +224,7 @@ class Feed:
         if symbol not in self.symbols:
             self.symbols[symbol] = self._new_symbol(symbol, now_ms)
             self._left.discard(symbol)
-            self._next_due = now_ms
+            self._next_due = self._frame_due = now_ms
 
     def unfollow(self, symbol: str) -> None:
         """Forget a symbol, its bars and its book; frames still on the way count as other."""
@@ -305,7 +325,7 @@ class Feed:
                 self._beat_due += self.config.beat_interval_ms
                 self._beat(due)
         self._clock(now_ms)
-        self._next_due = self._due()
+        self._next_due = self._frame_due = self._due()
 
     def _clock(self, ts: int) -> None:
         for feed in self.symbols.values():
@@ -326,6 +346,13 @@ class Feed:
         if is_quiet and feed.ticks.quote is not None:
             self._no_depth(name, ts, "no updates of the book on the stream")
 
+    def _learn_due(self, feed: SymbolFeed) -> None:
+        """Take in that something of a symbol may be due sooner than all that was known."""
+        feed.has_new_due = False
+        due = feed.next_due_ms(self._skew_ms)
+        if due is not None and due < self._next_due:
+            self._next_due = due
+
     def _due(self) -> int:
         dues = [self._beat_due, self._book_due]
         for feed in self.symbols.values():
@@ -336,8 +363,8 @@ class Feed:
 
     @property
     def next_due_ms(self) -> int:
-        """When on the run's clock `advance` has something to do next."""
-        return self._due()
+        """When on the run's clock `advance` may have something to do next, nothing before."""
+        return self._next_due
 
     # --- figures ------------------------------------------------------------------------------
 
@@ -349,7 +376,7 @@ class Feed:
         """Return what has been counted so far, over all symbols."""
         feeds = self.symbols.values()
         return {
-            "frames": self.counters["frames"],
+            "frames": self.frames,
             "frames_other": self.counters["frames_other"],
             "frames_invalid": self.counters["frames_invalid"],
             "price_outliers": sum(feed.outliers for feed in feeds),

@@ -8,8 +8,8 @@ from typing import Final, Generic, TypeVar
 
 T = TypeVar("T")
 
-# More messages waiting than this and the readers wait too: the venue's side of the socket fills, not
-# ours. Some seconds of the worst flood, and fifty to a hundred megabytes.
+# More messages waiting than this and the readers wait too: the venue's side of the socket fills,
+# not ours. Some seconds of the worst flood, and fifty to a hundred megabytes.
 WAITING_MAX: Final = 200_000
 
 

@@ -56,8 +56,12 @@ class BarLane:
 
     def on_trade(self, trade: Trade, recv_mono_ns: int) -> list[Bar]:
         """Take one trade and return the bars that can be written now."""
-        is_first = self.builder.open_ts is None
-        bars = self._ordered(self.builder.on_trade(trade, recv_mono_ns))
+        builder = self.builder
+        if builder.is_within(trade.trade_ts):
+            builder.merge(trade)
+            return []
+        is_first = builder.open_ts is None
+        bars = self._ordered(builder.on_trade(trade, recv_mono_ns))
         if is_first:
             self._join_history()
         return bars

@@ -50,6 +50,9 @@ JOIN_S: Final = 2.0
 # One write for so many messages: under a flood some fifty ms of work, which is what a tick may wait
 # for the others. Whatever else has to be done is done between two writes.
 MESSAGES_AT_ONCE: Final = 4096
+# What every symbol or connection is asked for is asked so often, and not with each frame.
+LOOK_EVERY_NS: Final = 10_000_000
+NS_PER_S: Final = 1_000_000_000
 
 Item = FromReader | Answer
 
@@ -174,6 +177,8 @@ class Session:
         self.on_market_wide: Callable[[bytes, int], None] | None = self.upkeep.on_market_wide
         self.state = STARTING
         self._ping_due = self._health_due = now_ms
+        self._look_ns = world.machine_ns()
+        self._has_looked = True
 
     def _new_courier(self, rests: Sequence[BinanceRest]) -> Courier:
         limits, address = self.config.link, self.address
@@ -199,7 +204,8 @@ class Session:
         self._set_state(now_ms)
         while (code := self.world.end_code()) is None:
             self.pump(self._wait_s())
-            self._on_clock(self.clock.now_ms())
+            if self._has_looked:
+                self._on_clock(self.clock.now_ms())
         self._end()
         return code
 
@@ -209,11 +215,15 @@ class Session:
         for item in items:
             self._dispatch(item)
         now_ms = self.clock.now_ms()
-        self.feed.advance(now_ms)
-        pace_ms = self.pace.now_ms()
-        self.connections.on_clock(pace_ms)
-        self.newcomers.on_clock(pace_ms)
-        self.requests.send_wanted(now_ms)
+        if now_ms >= self.feed.next_due_ms:
+            self.feed.advance(now_ms)
+        self._has_looked = self.world.machine_ns() >= self._look_ns
+        if self._has_looked:
+            pace_ms = self.pace.now_ms()
+            self.connections.on_clock(pace_ms)
+            self.newcomers.on_clock(pace_ms)
+            self.requests.send_wanted(now_ms)
+            self._look_ns = self.world.machine_ns() + LOOK_EVERY_NS
         self.write()
         self.world.turn(len(self.inbox))
 
@@ -229,6 +239,8 @@ class Session:
         """Return how long nothing is due, in machine seconds."""
         if len(self.inbox):
             return 0.0
+        if not self._has_looked:
+            return max(0.0, (self._look_ns - self.world.machine_ns()) / NS_PER_S)
         if not self.clock.is_running:
             return WAIT_S_MAX
         now_ms = self.clock.now_ms()

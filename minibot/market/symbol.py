@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -21,7 +21,7 @@ from minibot.exchanges.base import (
 )
 from minibot.exchanges.units import positive
 from minibot.market.bars import Hole
-from minibot.market.depth import LOST, Change, SymbolDepth
+from minibot.market.depth import LOST, NOTHING, Change, SymbolDepth
 from minibot.market.lanes import BarLane
 from minibot.market.notices import (
     BARS_MISSING,
@@ -32,12 +32,12 @@ from minibot.market.notices import (
     NoticeBoard,
 )
 from minibot.market.ticks import PriceBand, TickMaker
-from minibot.market.trades import Missing, Passed, TradeOrder
+from minibot.market.trades import Arrival, Missing, Passed, TradeOrder
 
 # A trade this far ahead of the measured exchange clock has no credible time, and would close bars.
 TRADE_AHEAD_MS_MAX: Final = 60_000
 
-Payloads = list[Payload]
+Payloads = Sequence[Payload]
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +93,8 @@ class SymbolFeed:
         self._is_suspended = False
         self._has_warned = False
         self._has_quotes = has_quotes
+        # Set when something may be due sooner than `next_due_ms` has said before.
+        self.has_new_due = False
 
     # --- messages -----------------------------------------------------------------------------
 
@@ -104,8 +106,15 @@ class SymbolFeed:
         """
         if trade.trade_ts - exchange_ts > TRADE_AHEAD_MS_MAX:
             raise FrameInvalid(f"trade time {trade.trade_ts} is ahead of the exchange's clock")
-        payloads = self._pass(self.order.take(trade, recv_mono_ns, now_ms), now_ms)
-        self._seen(TRADE, now_ms)
+        order = self.order
+        if not self._is_suspended and order.follows(trade) and self.band.accepts(trade.price_units):
+            # Nearly every trade: nothing is missing, nothing waits.
+            order.pass_next(trade)
+            payloads = self._pass_one(Arrival(trade, recv_mono_ns))
+        else:
+            self.has_new_due = True
+            payloads = self._pass(order.take(trade, recv_mono_ns, now_ms), now_ms)
+        self.data_ms = self.seen_ms[TRADE] = now_ms
         return payloads
 
     def on_quote(self, quote: Quote, recv_mono_ns: int, now_ms: int) -> Payloads:
@@ -115,23 +124,26 @@ class SymbolFeed:
             FrameInvalid: A price is out of the band.
         """
         payloads = self._take_quote(quote, recv_mono_ns, now_ms)
-        self._note(self.depth.on_quote(quote, now_ms), now_ms)
+        change = self.depth.on_quote(quote, now_ms)
+        if change is not NOTHING:
+            self._note(change, now_ms)
         return payloads
 
     def _take_quote(self, quote: Quote, recv_mono_ns: int, now_ms: int) -> Payloads:
         if not (self.band.accepts(quote.bid_units) and self.band.accepts(quote.ask_units)):
             raise FrameInvalid(self._outlier(now_ms, f"quote {quote.bid} / {quote.ask}"))
-        payloads = self._end_gap(QUOTE, now_ms)
-        payloads += self.ticks.on_quote(quote, recv_mono_ns)
-        self._seen(QUOTE, now_ms)
-        return payloads
+        self.data_ms = self.seen_ms[QUOTE] = now_ms
+        ticks = self.ticks.on_quote(quote, recv_mono_ns)
+        if self._gap_from:
+            return [*self._end_gap(QUOTE, now_ms), *ticks]
+        return ticks
 
     def on_diff(self, diff: Diff, recv_mono_ns: int, now_ms: int) -> Payloads:
         """Take one diff of the book."""
         self._seen(DEPTH, now_ms)
         self._note(self.depth.on_diff(diff, now_ms), now_ms)
         payloads = self._resynced(now_ms)
-        return payloads if self._has_quotes else payloads + self._top(recv_mono_ns, now_ms)
+        return payloads if self._has_quotes else [*payloads, *self._top(recv_mono_ns, now_ms)]
 
     def on_snapshot(self, snapshot: Snapshot, now_ms: int) -> Payloads:
         """Take a snapshot that was asked for."""
@@ -143,7 +155,7 @@ class SymbolFeed:
         self._seen(DEPTH, now_ms)
         self._note(self.depth.on_streamed_snapshot(snapshot, now_ms), now_ms)
         payloads = self._resynced(now_ms)
-        return payloads if self._has_quotes else payloads + self._top(recv_mono_ns, now_ms)
+        return payloads if self._has_quotes else [*payloads, *self._top(recv_mono_ns, now_ms)]
 
     def _top(self, recv_mono_ns: int, now_ms: int) -> Payloads:
         """Take the top of the book as the best quote, where there is no other.
@@ -182,7 +194,7 @@ class SymbolFeed:
     # --- trades -------------------------------------------------------------------------------
 
     def _pass(self, passed: Passed, now_ms: int) -> Payloads:
-        payloads: Payloads = []
+        payloads: list[Payload] = []
         missing: Missing | None = None
         for item in passed:
             if isinstance(item, Missing):
@@ -196,13 +208,23 @@ class SymbolFeed:
                 continue
             payloads += self._resume(missing, trade.trade_ts, now_ms)
             missing = None
-            late = sum(lane.builder.late for lane in self.lanes.values())
-            for lane in self.lanes.values():
-                payloads += lane.on_trade(trade, item.recv_mono_ns)
-            self.late_trades += sum(lane.builder.late for lane in self.lanes.values()) > late
-            payloads += self.ticks.on_trade(item)
+            payloads += self._pass_one(item)
         if missing is not None:
             payloads += self._resume(missing, passed_ts(passed), now_ms)
+        return payloads
+
+    def _pass_one(self, arrival: Arrival) -> Payloads:
+        """Take a trade that is in order: bars that it closes, then its tick."""
+        trade, recv_mono_ns = arrival
+        payloads: list[Payload] = []
+        is_late = False
+        for lane in self.lanes.values():
+            late, is_first = lane.builder.late, lane.builder.open_ts is None
+            payloads += lane.on_trade(trade, recv_mono_ns)
+            self.has_new_due |= is_first
+            is_late |= lane.builder.late > late
+        self.late_trades += is_late
+        payloads += self.ticks.on_trade(arrival)
         return payloads
 
     def _resume(self, missing: Missing | None, trade_ts: int, now_ms: int) -> Payloads:
@@ -223,7 +245,7 @@ class SymbolFeed:
     def _broken(self, exchange_ts: int, now_ms: int, why: str) -> Payloads:
         self._is_suspended = False
         since = self._gap_from.pop(TRADE, self.seen_ms.get(TRADE, now_ms))
-        payloads: Payloads = [self._gap(TRADE, since, now_ms, why)]
+        payloads: list[Payload] = [self._gap(TRADE, since, now_ms, why)]
         for lane in self.lanes.values():
             payloads += lane.resume_broken(exchange_ts)
         return payloads
@@ -293,7 +315,7 @@ class SymbolFeed:
 
     def on_clock(self, now_ms: int, exchange_ts: int) -> Payloads:
         """Let time pass: held trades, bars that close, a symbol that stayed quiet after a gap."""
-        payloads = self._pass(self.order.due(now_ms), now_ms)
+        payloads = [*self._pass(self.order.due(now_ms), now_ms)]
         connected_ms = self.connected_ms
         if self._is_suspended and connected_ms is not None:
             # No trade came to say whether any is missing; klines will.
@@ -312,6 +334,8 @@ class SymbolFeed:
     def next_due_ms(self, skew_ms: int) -> int | None:
         """Return when on the run's clock something of this symbol is due; None for nothing."""
         dues = [] if self.order.due_ms is None else [self.order.due_ms]
+        if self._is_suspended and self.connected_ms is not None:
+            dues.append(self.connected_ms + self._config.tick_stale_ms)
         for lane in self.lanes.values():
             close_ts = lane.builder.next_close_ts()
             if close_ts is not None:

@@ -31,9 +31,10 @@ class PriceBand:
     def accepts(self, price_units: int) -> bool:
         """Return whether the price is plausible; a price that is becomes the reference."""
         reference = self.reference
-        if reference and abs(price_units - reference) * 100 > self.percent * reference:
-            return False
-        self.reference = price_units
+        if price_units != reference:
+            if reference and abs(price_units - reference) * 100 > self.percent * reference:
+                return False
+            self.reference = price_units
         return True
 
 
@@ -56,7 +57,13 @@ class TickMaker:
             return []
         self._last_update_id = quote.update_id
         before, self.quote = self.quote, quote
-        if before is not None and _touch(before) == _touch(quote):
+        if (
+            before is not None
+            and before.ask_qty == quote.ask_qty
+            and before.bid_qty == quote.bid_qty
+            and before.bid == quote.bid
+            and before.ask == quote.ask
+        ):
             return []
         ticks = [self._quote_tick(quote, recv_mono_ns)]
         while self._waiting:
@@ -80,36 +87,34 @@ class TickMaker:
         self._last_update_id = -1
 
     def _quote_tick(self, quote: Quote, recv_mono_ns: int) -> MarketTick:
+        _, _, bid, _, bid_qty, ask, _, ask_qty, exchange_ts = quote
         return MarketTick(
-            symbol=self.symbol,
-            price=self._last_price or quote.bid,
-            kind="quote",
-            bid=quote.bid,
-            bid_qty=quote.bid_qty,
-            ask=quote.ask,
-            ask_qty=quote.ask_qty,
-            recv_mono_ns=recv_mono_ns,
-            exchange_ts=quote.exchange_ts,
+            self.symbol,
+            self._last_price or bid,
+            "quote",
+            bid,
+            bid_qty,
+            ask,
+            ask_qty,
+            recv_mono_ns,
+            exchange_ts,
         )
 
     def _trade_tick(self, arrival: Arrival, quote: Quote) -> MarketTick:
-        trade = arrival.trade
-        self._last_price = trade.price
+        trade, recv_mono_ns = arrival
+        _, trade_id, price, _, qty, _, trade_ts, taker_side = trade
+        self._last_price = price
         return MarketTick(
-            symbol=self.symbol,
-            price=trade.price,
-            kind="trade",
-            bid=quote.bid,
-            bid_qty=quote.bid_qty,
-            ask=quote.ask,
-            ask_qty=quote.ask_qty,
-            recv_mono_ns=arrival.recv_mono_ns,
-            exchange_ts=trade.trade_ts,
-            qty=trade.qty,
-            taker_side=trade.taker_side,
-            trade_id=trade.trade_id,
+            self.symbol,
+            price,
+            "trade",
+            quote.bid,
+            quote.bid_qty,
+            quote.ask,
+            quote.ask_qty,
+            recv_mono_ns,
+            trade_ts,
+            qty,
+            taker_side,
+            trade_id,
         )
-
-
-def _touch(quote: Quote) -> tuple[str, str, str, str]:
-    return quote.bid, quote.bid_qty, quote.ask, quote.ask_qty

@@ -62,6 +62,15 @@ class TradeOrder:
         """A connection was lost: the next trade tells at once whether any is missing."""
         self.is_resuming = True
 
+    def follows(self, trade: Trade) -> bool:
+        """Return whether nothing stands between the last trade and this one, or behind it."""
+        last = self.last_id
+        return last is not None and trade.trade_id == last + 1 and not self._held
+
+    def pass_next(self, trade: Trade) -> None:
+        """Note a trade that follows: it passes at once and alone."""
+        self._advance(trade)
+
     def take(self, trade: Trade, recv_mono_ns: int, now_ms: int) -> Passed:
         """Take one trade and return what passes now, in order.
 

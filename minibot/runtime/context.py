@@ -10,13 +10,14 @@ import os
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 import psutil
 
 from minibot.events.codec import Codec
-from minibot.events.ids import position_id
+from minibot.events.ids import position_id, position_ids
 from minibot.events.model import Event, Health, Incident, Payload
 from minibot.events.registry import Contracts
 from minibot.events.roles import Roles, RoleSpec
@@ -66,15 +67,21 @@ class Output:
 
     def append(self, events: Sequence[Event]) -> int:
         """Append events; durable and published on return. Returns the seq of the first."""
-        queue = self.queue
-        written = self.codec.encode_all(queue, events)
-        if self.planted is not None:
-            written = [self.planted.written(self.role, queue, json) for json in written]
-        return self.writer.append_json(written)
+        return self._write(self.codec.encode_all(self.queue, events))
 
-    def roots(self, payloads: Sequence[tuple[Payload, int]]) -> list[Event]:
-        """Return events without an input for (payload, ts): ids from queue name and position."""
-        first = self.writer.position.seq + 1
+    def _write(self, jsons: list[bytes]) -> int:
+        if self.planted is not None:
+            jsons = [self.planted.written(self.role, self.queue, json) for json in jsons]
+        return self.writer.append_json(jsons)
+
+    def roots(
+        self, payloads: Sequence[tuple[Payload, int]], first: int | None = None
+    ) -> list[Event]:
+        """Return events without an input for (payload, ts): ids from queue name and position.
+
+        `first` is the position of the first of them; the next one that is written without it.
+        """
+        first = self.writer.position.seq + 1 if first is None else first
         return [
             Event(
                 ts=ts,
@@ -88,8 +95,27 @@ class Output:
         ]
 
     def append_roots(self, payloads: Sequence[tuple[Payload, int]]) -> int:
-        """Append events without an input, given as (payload, ts)."""
-        return self.append(self.roots(payloads))
+        """Append events without an input, given as (payload, ts); all at once, as `append`."""
+        if not payloads[1:]:
+            return self.append(self.roots(payloads))
+        return self._write(self.root_lines(payloads))
+
+    def root_lines(self, payloads: Sequence[tuple[Payload, int]]) -> list[bytes]:
+        """Return the lines of events without an input; those of one type in a row together."""
+        first = self.writer.position.seq + 1
+        jsons: list[bytes] = []
+        for _, group in groupby(payloads, _type_of):
+            part, at = list(group), first + len(jsons)
+            ids = position_ids(self.run_id, self.role, self.queue, at, len(part))
+            lines = self.codec.encode_roots(self.queue, self.role, self.cmdline_hash, ids, part)
+            if lines is None:
+                lines = self.codec.encode_all(self.queue, self.roots(part, at))
+            jsons += lines
+        return jsons
+
+
+def _type_of(root: tuple[Payload, int]) -> type[Payload]:
+    return type(root[0])
 
 
 class RoleContext:

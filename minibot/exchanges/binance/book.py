@@ -9,10 +9,9 @@ one below the first buffered `U` is taken, because the gap rule proves it contin
 
 from __future__ import annotations
 
-import heapq
 from collections import deque
 from collections.abc import Sequence
-from functools import lru_cache
+from heapq import heapify, heappop, heappush, nlargest, nsmallest
 from typing import Final
 
 from minibot.exchanges.base import (
@@ -28,7 +27,7 @@ from minibot.exchanges.base import (
     Rows,
     Snapshot,
 )
-from minibot.exchanges.units import positive
+from minibot.exchanges.units import Known, positive
 
 # Ten diffs a second: more than a quarter of an hour, far beyond any outage that a run survives.
 BUFFER_DIFFS_MAX: Final = 10_000
@@ -38,10 +37,23 @@ HEAP_SURPLUS_MAX: Final = 4096
 # end: prices that the market has left are hardly ever removed.
 LEVELS_MAX: Final = 5000
 
-# The same prices come again and again; a hit costs a fifth of reading the digits.
-price_key = lru_cache(maxsize=32_768)(positive)
+_PRICES: Final = Known(positive)
 
 _NO_EDGE: Final = 2**63
+
+
+def _is_shown(qty: str) -> int:
+    """Return 0 for a quantity of zero, else 1.
+
+    Raises:
+        ValueError, AttributeError: No plain decimal without a sign.
+    """
+    if not (qty.isascii() and qty.replace(".", "", 1).isdigit()):
+        raise ValueError(f"quantity {qty!r}: expected a plain decimal")
+    return 1 if qty.strip("0.") else 0
+
+
+_SHOWN: Final = Known(_is_shown)
 
 
 class BookSide:
@@ -64,29 +76,25 @@ class BookSide:
         Raises:
             ValueError, TypeError, AttributeError: A row is no level; the side is half changed.
         """
-        levels, heap, sign = self.levels, self._heap, self._sign
+        levels, heap, sign, prices, shown = self.levels, self._heap, self._sign, _PRICES, _SHOWN
         for row in rows:
             price, qty = row
-            key = price_key(price)
-            if qty == "0.00000000":
-                levels.pop(key, None)
-            elif not (qty.isascii() and qty.replace(".", "", 1).isdigit()):
-                raise ValueError(f"quantity {qty!r}: expected a plain decimal")
-            elif not qty.strip("0."):  # Zero in another form than the venue's usual one.
-                levels.pop(key, None)
-            else:
+            key = prices[price]
+            if shown[qty]:
                 if key not in levels:
-                    heapq.heappush(heap, sign * key)
+                    heappush(heap, sign * key)
                 levels[key] = row
+            elif key in levels:
+                del levels[key]
         if len(heap) > 2 * len(levels) + HEAP_SURPLUS_MAX:
             self._heap = [sign * key for key in levels]
-            heapq.heapify(self._heap)
+            heapify(self._heap)
 
     def cut(self) -> int | None:
         """Forget levels far from the touch where there are very many; return the last one kept."""
         if len(self.levels) <= 2 * LEVELS_MAX:
             return None
-        pick = heapq.nlargest if self._sign < 0 else heapq.nsmallest
+        pick = nlargest if self._sign < 0 else nsmallest
         kept = pick(LEVELS_MAX, self.levels)
         self.levels = {key: self.levels[key] for key in kept}
         self._heap = [self._sign * key for key in kept]  # In order, so a heap already.
@@ -99,12 +107,12 @@ class BookSide:
             key = sign * heap[0]
             if key in levels:
                 return key
-            heapq.heappop(heap)
+            heappop(heap)
         return 0
 
     def top(self, count: int) -> tuple[Level, ...]:
         """Return the best `count` levels, best first."""
-        pick = heapq.nlargest if self._sign < 0 else heapq.nsmallest
+        pick = nlargest if self._sign < 0 else nsmallest
         return tuple(
             (row[0], row[1]) for row in map(self.levels.__getitem__, pick(count, self.levels))
         )
@@ -173,8 +181,8 @@ class LocalBook:
 
     def is_beyond_edge(self, bids: Sequence[Level], asks: Sequence[Level]) -> bool:
         """Return whether the given best levels reach past what the snapshot showed."""
-        last_bid = price_key(bids[-1][0]) if bids else 0
-        last_ask = price_key(asks[-1][0]) if asks else _NO_EDGE
+        last_bid = _PRICES[bids[-1][0]] if bids else 0
+        last_ask = _PRICES[asks[-1][0]] if asks else _NO_EDGE
         return last_bid < self._bid_edge or last_ask > self._ask_edge
 
 
