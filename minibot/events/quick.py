@@ -10,7 +10,7 @@ patterns of texts are taken from the schemas.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from itertools import chain, repeat
 from operator import attrgetter
@@ -191,7 +191,7 @@ class _Kind:
         except (msgspec.MsgspecError, ValueError):
             return None
         for texts in self._texts:
-            if not texts.admit(texts.of(payload)):
+            if not texts.admit([payload]):
                 return None
         return payload if self.encode(payload) == json else None
 
@@ -209,7 +209,7 @@ class _Kind:
         if len(payloads) != len(jsons) or not (is_ours or self.encode(payloads) == whole):
             return None
         for texts in self._texts:
-            if not texts.admit(chain.from_iterable(map(texts.of, payloads))):
+            if not texts.admit(payloads):
                 return None
         return payloads
 
@@ -355,23 +355,20 @@ class _Frame:
 
 
 class _Texts:
-    """Fields of one class that follow one rule, and the texts that were found to follow it.
-
-    Attributes:
-        of: From a payload to the texts of these fields; None where one is absent.
-    """
+    """Fields of one class that follow one rule, and the texts that were found to follow it."""
 
     def __init__(self, rule: JsonObject, names: list[str]) -> None:
-        # A single name twice: `attrgetter` of one name gives no tuple.
-        twice = names if len(names) > 1 else names * 2
-        self.of: Callable[[Any], tuple[str | None, ...]] = attrgetter(*twice)
+        # `attrgetter` of one name gives the text itself, of several a tuple.
+        self._of: Callable[[Any], Any] = attrgetter(*names)
+        self._is_one = len(names) == 1
         self._known: set[str | None] = {None}
         self._fits = re.compile(rule["pattern"]).fullmatch
         self._chars_max = rule["maxLength"]
 
-    def admit(self, texts: Iterable[str | None]) -> bool:
-        """Return whether all texts follow the rule."""
-        new = set(texts)
+    def admit(self, payloads: Sequence[Payload]) -> bool:
+        """Return whether all texts of these payloads follow the rule."""
+        found = map(self._of, payloads)
+        new: set[str | None] = set(found if self._is_one else chain.from_iterable(found))
         new -= self._known
         for text in new:
             if text is None or not self._fits(text) or len(text) > self._chars_max:

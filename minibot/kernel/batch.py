@@ -8,12 +8,18 @@ from pathlib import Path
 from typing import Final, NamedTuple, NoReturn
 
 from minibot.kernel.errors import ContractError, InvariantError
-from minibot.kernel.line import JSON_AT, PREFIX, chain_next, chains_over, digest_of, digests_of
+from minibot.kernel.line import (
+    JSON_AT,
+    LINE_EXTRA_BYTES,
+    PREFIX,
+    chain_next,
+    chains_over,
+    digest_of,
+    digests_of,
+)
 
 COMPONENT: Final = "kernel.journal"
 LINE: Final = PREFIX + b"%b:%b\n"
-# What a line adds to its JSON: prefix, hash, colon and newline.
-LINE_EXTRA_BYTES: Final = JSON_AT + 1
 OPENING: Final = ord("{")
 CLOSING: Final = ord("}")
 

@@ -6,6 +6,8 @@ line was changed, left out, doubled or moved.
 
 from __future__ import annotations
 
+import re
+from binascii import hexlify
 from collections.abc import Iterable
 from hashlib import sha256
 from typing import Final
@@ -16,11 +18,17 @@ PREFIX: Final = b"sha256:"
 JSON_AT: Final = len(PREFIX) + 64 + 1
 """Where the JSON begins in a line: after the prefix, 64 hex digits and a colon."""
 
+LINE_EXTRA_BYTES: Final = JSON_AT + 1
+"""What a line adds to its JSON: prefix, hash, colon and newline."""
+
 NO_END: Final = "line has no end"
 """Why a line is refused that stops before its newline, as the last one of a cut file does."""
 
 CHAIN_START: Final = bytes(32)
 """The chain of a queue without lines."""
+
+# One pass in C finds where hashes and objects stand; the hashes say whether that is right.
+_parts: Final = re.compile(rb"sha256:(.{64}):(\{.*\})\n").findall
 
 # A copy of an empty hash is made in half the time of a new one, for which OpenSSL 3 looks its
 # algorithm up again (Python 3.11: 0.35 against 0.70 us for 64 bytes).
@@ -78,6 +86,22 @@ def decode_line(line: bytes) -> tuple[bytes, bytes]:
     if stated != wanted.encode():
         raise LineError("sha256 of the line is wrong", wanted, repr(stated)[2:-1])
     return digest.digest(), json
+
+
+def verified(data: bytes) -> tuple[list[bytes], list[bytes]] | None:
+    """Return the JSON and the digest of each of many whole lines: the hot path of all reading.
+
+    None where any line is not as `encode_line` writes it; `decode_line` says which and why.
+    """
+    parts = _parts(data)
+    jsons = [json for _, json in parts]
+    digests = digests_of(jsons)
+    is_all = sum(map(len, jsons)) + LINE_EXTRA_BYTES * len(jsons) == len(data)
+    stated = b"".join([stated for stated, _ in parts])
+    # Canonical JSON holds no line break, and so no carriage return either.
+    if not is_all or stated != hexlify(b"".join(digests)) or b"\r" in data:
+        return None
+    return jsons, digests
 
 
 def chain_next(chain: bytes, digest: bytes) -> bytes:

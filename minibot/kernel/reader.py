@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from binascii import hexlify
 from itertools import accumulate, count
 from pathlib import Path
 from typing import Final, NoReturn
@@ -12,15 +11,20 @@ from minibot.kernel import segments as names
 from minibot.kernel.errors import IntegrityError, InvariantError
 from minibot.kernel.files import FILES, Access, Files, StrPath, io_stop, read_range
 from minibot.kernel.head import Head, HeadReader, head_path
-from minibot.kernel.line import JSON_AT, NO_END, LineError, chains_over, decode_line, digests_of
+from minibot.kernel.line import (
+    LINE_EXTRA_BYTES,
+    NO_END,
+    LineError,
+    chains_over,
+    decode_line,
+    verified,
+)
 from minibot.kernel.position import ZERO, Line, Position
 from minibot.kernel.scan import walk
 from minibot.kernel.segments import Segment
 
 COMPONENT: Final = "kernel.reader"
 CHUNK_BYTES: Final = 256 * 1024
-_OPENING: Final = set(b"{")
-_CLOSING: Final = set(b"}")
 
 # A rename between two looks hides a segment for one of them, never for more.
 OPEN_TRIES: Final = 5
@@ -224,29 +228,19 @@ class JournalReader:
         self._fail("QUEUE_TRUNCATED", "ends below the head", f"{end} bytes", f"{size}")
 
     def _take(self, data: bytes, start: int) -> None:
-        """Verify whole lines: the hot path, so everything stands in one loop."""
+        """Verify whole lines and carry the chain over them."""
         seq, segment, _, chain = self._at
-        if b"\r" in data:
-            self._find_damage(data, start)  # Canonical JSON has none.
-        raws = data.split(b"\n")
-        raws.pop()
-        jsons = [raw[JSON_AT:] for raw in raws]
-        digests = digests_of(jsons)
-        # All beginnings against all digests at once, in hexadecimal.
-        stated = b"".join([raw[:JSON_AT] for raw in raws])
-        wanted = b":sha256:".join(map(hexlify, digests))
-        if (
-            stated != b"sha256:" + wanted + b":"
-            or {json[0] for json in jsons} != _OPENING
-            or {json[-1] for json in jsons} != _CLOSING
-        ):
+        found = verified(data)
+        if found is None:
             self._find_damage(data, start)
+        jsons, digests = found
         chains = chains_over(chain, digests)
-        offsets = list(accumulate([len(raw) + 1 for raw in raws], initial=start))
+        sizes = [len(json) + LINE_EXTRA_BYTES for json in jsons]
+        offsets = list(accumulate(sizes, initial=start))
         self._before, self._segment = self.position, segment
         self._lines = list(map(Line, count(seq + 1), offsets, jsons))
         self._offsets, self._chains, self._next = offsets, chains, 0
-        self._at = Position(seq + len(raws), segment, offsets[-1], chains[-1])
+        self._at = Position(seq + len(jsons), segment, offsets[-1], chains[-1])
 
     def _find_damage(self, data: bytes, start: int) -> NoReturn:
         """Raise for the first damaged line, judged by the strict decoder."""

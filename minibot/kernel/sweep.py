@@ -21,7 +21,7 @@ import msgspec
 
 from minibot.kernel import canonical
 from minibot.kernel.files import FILES, Access, Files, io_stop
-from minibot.kernel.line import JSON_AT, chains_over, digests_of
+from minibot.kernel.line import LINE_EXTRA_BYTES, chains_over, verified
 from minibot.kernel.position import Position
 from minibot.kernel.scan import LINE_BYTES_CAP
 
@@ -90,38 +90,27 @@ def _sweep(job: Job, fd: int, files: Files) -> Swept | None:
             return None
         at += len(chunk)
         digest.update(chunk)
-        lines = (rest + chunk).split(b"\n")
-        rest = lines.pop()
-        chains = _chains(lines, position.chain)
-        if chains is None:
+        data = rest + chunk
+        cut = data.rfind(b"\n") + 1
+        rest = data[cut:]
+        found = verified(data[:cut])
+        if found is None or not _is_in_form(found[0]):
             return None
+        jsons, digests = found
+        chains = chains_over(position.chain, digests)
         for seq in job.wanted:
-            if position.seq < seq <= position.seq + len(lines):
-                places[seq] = _after(position, lines, chains, seq - position.seq)
-        position = _after(position, lines, chains, len(lines))
+            if position.seq < seq <= position.seq + len(jsons):
+                places[seq] = _after(position, jsons, chains, seq - position.seq)
+        position = _after(position, jsons, chains, len(jsons))
     return None if rest else Swept(at, digest.hexdigest(), position, places)
 
 
-def _after(position: Position, lines: list[bytes], chains: list[bytes], count: int) -> Position:
+def _after(position: Position, jsons: list[bytes], chains: list[bytes], count: int) -> Position:
     """Return the position behind some of the lines of a chunk."""
     if not count:
         return position
-    offset = position.offset + sum(map(len, lines[:count])) + count
+    offset = position.offset + sum(map(len, jsons[:count])) + LINE_EXTRA_BYTES * count
     return Position(position.seq + count, position.segment, offset, chains[count - 1])
-
-
-def _chains(lines: list[bytes], chain: bytes) -> list[bytes] | None:
-    """Return the chain after each line; None when one of them is not as written."""
-    jsons = [raw[JSON_AT:] for raw in lines]
-    digests = digests_of(jsons)
-    # All beginnings as one text: sha256:<hex>:sha256:<hex>: and so on.
-    wanted = b"".join(digests).hex(":", 32).replace(":", ":sha256:")
-    found = b"".join([raw[:JSON_AT] for raw in lines])
-    if lines and found != f"sha256:{wanted}:".encode():
-        return None
-    if not _is_in_form(jsons):
-        return None
-    return chains_over(chain, digests)
 
 
 def _is_in_form(jsons: list[bytes]) -> bool:
