@@ -124,6 +124,21 @@ def _body(market: MadeSymbol, book: MadeBook) -> dict[str, Any]:
     }
 
 
+# Prices come again and again, and so do quantities at the touch: half of what a message costs.
+_TEXTS_MAX: Final = 1 << 16
+_texts: dict[int, str] = {}
+
+
+def _text(units: int) -> str:
+    """Return `to_text(units)`, remembered."""
+    text = _texts.get(units)
+    if text is None:
+        if len(_texts) >= _TEXTS_MAX:
+            _texts.clear()
+        text = _texts[units] = to_text(units)
+    return text
+
+
 class _Writer:
     """Writes what happens as the venue's messages."""
 
@@ -141,10 +156,10 @@ class _Writer:
         return Frame(at_ns, self._market.symbol, kind, self._streams[kind], data.encode())
 
     def _price(self, ticks: int) -> str:
-        return to_text(ticks * self._market.tick)
+        return _text(ticks * self._market.tick)
 
     def _qty(self, steps: int) -> str:
-        return to_text(steps * self._market.step)
+        return _text(steps * self._market.step)
 
     def trade(self, step: Step) -> Frame:
         self._trade_id += 1

@@ -13,9 +13,9 @@ second to second; no hidden orders, no correlation between symbols.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
 from random import Random
-from typing import Final
+from typing import Final, NamedTuple
 
 from minibot.exchanges.embedded.bars import Bar
 from minibot.exchanges.embedded.decimals import SCALE, to_units
@@ -92,8 +92,21 @@ class PricePath:
         return total >> 20
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
+def below(bits: Callable[[int], int], limit: int) -> int:
+    """Return a number from 0 to `limit` - 1, the one that `Random.randrange` draws, sooner.
+
+    Args:
+        bits: `getrandbits` of a generator.
+        limit: A positive number.
+    """
+    width = limit.bit_length()
+    drawn = bits(width)
+    while drawn >= limit:
+        drawn = bits(width)
+    return drawn
+
+
+class Step(NamedTuple):
     """One thing that happens: a quote, or a trade and the quote that it leaves."""
 
     at_ms: int
@@ -130,44 +143,45 @@ class MadeSymbol:
 
     def steps(self, second: int) -> list[Step]:
         """Return what happens in a second, in order."""
-        random = Random(mix(self._seed ^ second << 8))
+        bits = Random(mix(self._seed ^ second << 8)).getrandbits
         left = self.rate_per_s - self.diffs_in(second)
         kinds: list[bool] = []
         while left > 0:
-            is_trade = bool(kinds) and left > 1 and random.randrange(100) < TRADE_PERCENT
+            is_trade = bool(kinds) and left > 1 and below(bits, 100) < TRADE_PERCENT
             kinds.append(is_trade)
             left -= 2 if is_trade else 1
         here, there = self._mid(second), self._mid(second + 1)
         lively = self._path.liveliness(second)
+        count, begin_ms, way = len(kinds), second * 1000, there - here
         steps: list[Step] = []
         for index, is_trade in enumerate(kinds):
-            offset_ms = (index * 1000 + random.randrange(1000)) // len(kinds)
-            mid = here + (there - here) * offset_ms // 1000
-            at_ms = second * 1000 + offset_ms
+            offset_ms = (index * 1000 + below(bits, 1000)) // count
+            mid = here + way * offset_ms // 1000
+            at_ms = begin_ms + offset_ms
             if is_trade:
-                steps.append(self._trade(random, at_ms, mid, steps[-1]))
+                steps.append(self._trade(bits, at_ms, mid, steps[-1]))
             else:
-                steps.append(self._quote(random, at_ms, mid, lively))
+                steps.append(self._quote(bits, at_ms, mid, lively))
         return steps
 
     def _mid(self, second: int) -> int:
         return self._base_ticks + self._base_ticks * self._path.at(second) // 1_000_000
 
-    def _quote(self, random: Random, at_ms: int, mid: int, lively: int) -> Step:
+    def _quote(self, bits: Callable[[int], int], at_ms: int, mid: int, lively: int) -> Step:
         # Mostly one tick; wider when it is lively, up to about 0.3 bps.
-        width = 1 if random.randrange(300) > lively else 2 + self._base_ticks // 30_000
-        bid = mid - width // 2 - random.randrange(2)
-        return Step(at_ms, bid, self._touch_qty(random), bid + width, self._touch_qty(random))
+        width = 1 if below(bits, 300) > lively else 2 + self._base_ticks // 30_000
+        bid = mid - width // 2 - below(bits, 2)
+        return Step(at_ms, bid, self._touch_qty(bits), bid + width, self._touch_qty(bits))
 
-    def _touch_qty(self, random: Random) -> int:
-        return self._usual_qty * random.randrange(200, 3000) // 100
+    def _touch_qty(self, bits: Callable[[int], int]) -> int:
+        return self._usual_qty * (200 + below(bits, 2800)) // 100
 
-    def _trade(self, random: Random, at_ms: int, mid: int, touch: Step) -> Step:
+    def _trade(self, bits: Callable[[int], int], at_ms: int, mid: int, touch: Step) -> Step:
         # Takers follow the price: it is they who move it.
         leans_down = 2 * mid < touch.bid + touch.ask
-        is_sell = leans_down if random.randrange(100) < 75 else not leans_down
+        is_sell = leans_down if below(bits, 100) < 75 else not leans_down
         held = touch.bid_qty if is_sell else touch.ask_qty
-        wish = 1 + self._usual_qty * random.randrange(1, 100) * random.randrange(1, 100) // 2500
+        wish = 1 + self._usual_qty * (1 + below(bits, 99)) * (1 + below(bits, 99)) // 2500
         qty = max(1, min(wish, held - 1))
         return Step(
             at_ms,
@@ -205,15 +219,21 @@ class MadeBook:
         self.changed_asks: dict[int, int] = {}
         self.update_id = FIRST_UPDATE_ID
         self.told_id = FIRST_UPDATE_ID
+        self._touch = (bid, ask)
         self._fill(bid, ask)
 
     def quote(self, step: Step) -> None:
         """Set the touch; what would cross it goes, what is missing behind it comes."""
         before = len(self.changed_bids) + len(self.changed_asks)
-        for price in [price for price in self.bids if price > step.bid]:
-            self._set(self.bids, self.changed_bids, price, 0)
-        for price in [price for price in self.asks if price < step.ask]:
-            self._set(self.asks, self.changed_asks, price, 0)
+        best_bid, best_ask = self._touch
+        self._touch = (step.bid, step.ask)
+        # Nothing lies above the last best bid, so only a lower one leaves something behind.
+        if step.bid < best_bid:
+            for price in [price for price in self.bids if price > step.bid]:
+                self._set(self.bids, self.changed_bids, price, 0)
+        if step.ask > best_ask:
+            for price in [price for price in self.asks if price < step.ask]:
+                self._set(self.asks, self.changed_asks, price, 0)
         self._set(self.bids, self.changed_bids, step.bid, step.bid_qty)
         self._set(self.asks, self.changed_asks, step.ask, step.ask_qty)
         self._fill(step.bid, step.ask)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from itertools import chain, islice
 from pathlib import Path
 from typing import Final
 
@@ -11,6 +12,7 @@ from minibot.exchanges.embedded.frames import Source, SourceFacts
 from minibot.exchanges.embedded.generator import Generator
 from minibot.exchanges.embedded.kline_files import open_klines
 from minibot.exchanges.embedded.klines import Klines
+from minibot.exchanges.embedded.made_market import BASE_PRICES
 from minibot.exchanges.embedded.recorded_run import RecordedRun
 from minibot.exchanges.embedded.tape import DEMO_TAPE, Tape
 from minibot.kernel.errors import ConfigError, Refusal
@@ -18,6 +20,8 @@ from minibot.kernel.errors import ConfigError, Refusal
 DEFAULT_SYMBOL: Final = "BTCUSDT"
 # Four months of minutes: 100 MB at most.
 HISTORY_BARS_MAX: Final = 180_000
+# As many as the venue lists in USDT, about.
+SYMBOLS_MAX: Final = 500
 PROJECT: Final = Path(__file__).resolve().parents[3]
 
 
@@ -34,7 +38,8 @@ def open_source(word: str, rate_per_s: int) -> Source:
     """Return the source.
 
     Args:
-        word: `tape:FILE`, `tape:demo`, `klines:FILE`, `run:DIR` or `generator:SEED`.
+        word: `tape:FILE`, `tape:demo`, `klines:FILE`, `run:DIR`, `generator:SEED`,
+            `generator:SEED:SYMBOL,SYMBOL` or `generator:SEED:COUNT`.
         rate_per_s: Messages per second of market time, for sources that make their own.
 
     Raises:
@@ -59,14 +64,35 @@ def open_source(word: str, rate_per_s: int) -> Source:
 
 
 def _generator(word: str, rest: str, rate_per_s: int) -> Source:
-    """Return a made market of `SEED` or `SEED:SYMBOL,SYMBOL`."""
+    """Return a made market of `SEED`, `SEED:SYMBOL,SYMBOL` or `SEED:COUNT`."""
     seed, _, names = rest.partition(":")
-    if not seed.isascii() or not seed.isdigit() or len(seed) > 18:
+    if not _is_whole(seed):
         raise ConfigError(
             f"embedded.source: {word!r} has no seed.", ["generator:SEED with a whole number"]
         )
-    symbols = tuple(dict.fromkeys(names.split(","))) if names else (DEFAULT_SYMBOL,)
+    if _is_whole(names):
+        symbols = made_symbols(word, int(names))
+    else:
+        symbols = tuple(dict.fromkeys(names.split(","))) if names else (DEFAULT_SYMBOL,)
     return Generator(int(seed), symbols, rate_per_s)
+
+
+def _is_whole(text: str) -> bool:
+    return text.isascii() and text.isdigit() and len(text) <= 18
+
+
+def made_symbols(word: str, count: int) -> tuple[str, ...]:
+    """Return so many symbols: those with a price of their own first, then invented ones.
+
+    Raises:
+        ConfigError: None, or more than are made.
+    """
+    if not 1 <= count <= SYMBOLS_MAX:
+        raise ConfigError(
+            f"embedded.source: {word!r} has {count} symbols.", [f"1 to {SYMBOLS_MAX} are made"]
+        )
+    invented = (f"C{number:03d}USDT" for number in range(count))
+    return tuple(islice(chain(BASE_PRICES, invented), count))
 
 
 def open_history(word: str, facts: SourceFacts) -> dict[str, tuple[str, list[Bar]]]:
