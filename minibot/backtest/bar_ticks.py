@@ -76,6 +76,7 @@ class BarTicks:
         self._tick: Tick = lockstep.strategy_tick(symbol) or Tick(symbol)
         self._exact = ExactTick(symbol, self, run_id)
         self._shown = Shown(0, 0, 0, 0)
+        self._mids: list[int] = []
 
     def quietness(self, watch: Watch, close_ts: int) -> Callable[[int], bool]:
         """Return what tells whether a bar that ends at a time may be passed over.
@@ -111,21 +112,29 @@ class BarTicks:
 
     def take(self, item: Shown | Quiet) -> None:
         """Tell a tick, or the last one of a quiet bar."""
-        performance, charts, symbol = self._result.performance, self._charts, self._symbol
+        charts, symbol = self._charts, self._symbol
         shown = item if isinstance(item, Shown) else item.last
         count = 1
         if isinstance(item, Quiet):
+            # Nothing is held, so that what passes has no part in equity.
             count += len(item.passed)
             for at, bid in item.passed:
                 self._draw(charts.on_price(symbol, bid / UNIT, at))
         self.seq += count
         self.inputs[MarketTick] = self.inputs.get(MarketTick, 0) + count
-        performance.on_mids(symbol, ((shown.bid + shown.ask) // 2,))
+        self._mids.append((shown.bid + shown.ask) // 2)
         self._draw(charts.on_price(symbol, shown.bid / UNIT, shown.at))
         self._tell(shown)
 
+    def settle(self) -> None:
+        """Look at equity on the ticks since the last look: before a fill, and at the end."""
+        if self._mids:
+            self._result.performance.on_mids(self._symbol, self._mids)
+            self._mids = []
+
     def _draw(self, start: int) -> None:
         if start:
+            self.settle()
             self._result.equity.append(EquityPoint(start, self._result.performance.equity))
 
     def _tell(self, shown: Shown) -> None:

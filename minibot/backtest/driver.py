@@ -102,6 +102,7 @@ class _Pass:
         self._digest = DecisionDigest()
         self._controls = 0
         self._walked: Walked | None = None
+        self._bars: BarTicks | None = None
         self._charts = PriceCharts(self.result.prices, source.interval_ms)
         self._lockstep = Lockstep(
             cores,
@@ -207,7 +208,8 @@ class _Pass:
         result, origin_ms, run_id = self.result, source.origin_ms, self._run_id
         whole = 0 if source.end_ms is None else source.end_ms - origin_ms
         close_ts, told = self._close_ts(), 0
-        bars = BarTicks(source.symbols[0], self._lockstep, run_id, result, self._charts)
+        symbol = source.symbols[0]
+        bars = self._bars = BarTicks(symbol, self._lockstep, run_id, result, self._charts)
         risk = self._lockstep.cores["risk_role"]
         watch = _RiskWatch(risk)
         for item in source.moves(watch, bars.quietness(watch, close_ts)):
@@ -228,6 +230,7 @@ class _Pass:
                 progress(result.to_ts - origin_ms, whole)
             if result.stop:
                 break
+        bars.settle()
         progress(whole, whole)
         return bars.inputs
 
@@ -291,6 +294,8 @@ class _Pass:
         self._digest.add(queue, seq, event)
         payload = event.payload
         if isinstance(payload, Fill):
+            if self._bars is not None:
+                self._bars.settle()
             self.result.performance.on_fill(payload, event.ts)
         elif isinstance(payload, RiskAction) and payload.action == "STOP":
             self.result.stop = payload.reason_code

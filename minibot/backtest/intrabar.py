@@ -134,7 +134,7 @@ class Intrabar:
             if following == price and at < closed:
                 continue
             touch = self._touch(following)
-            for level in self._passed(before[0], touch[0], watch):
+            for level in self._passed(before[0], touch[0], watch) if touch != before else ():
                 # Half way in time, wherever the price goes on to: when says nothing of how far.
                 halfway = self._at + (at - self._at) // 2
                 yield from self._shown((level, level + self._spread(level)), halfway, lag, watch)
