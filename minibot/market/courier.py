@@ -205,9 +205,9 @@ class Courier:
         if not isinstance(error, RestError):
             self.breaker.on_answer(now_ms, ok=True)
             return 0
+        # What is refused was understood: the endpoint works.
+        self.breaker.on_answer(now_ms, ok=error.kind in (REFUSED, RATE_LIMITED, BANNED))
         if error.kind not in (RATE_LIMITED, BANNED):
-            # What is refused was understood: the endpoint works.
-            self.breaker.on_answer(now_ms, ok=error.kind == REFUSED)
             return 0
         # Obeyed at once, before any other job can go.
         silent_ms = max(error.retry_after_ms, error.until_ms - now_ms)

@@ -231,7 +231,8 @@ class Liveness:
         if not has_moved:
             self._quotes[name] = (quote, now_ms)
             return ""
-        return QUOTE if now_ms - known[1] >= silence_ms else ""
+        # Only a book that is still told of changes can say that a quote has missed them.
+        return QUOTE if depth_ms is not None and depth_ms - known[1] >= silence_ms else ""
 
     def _may_renew(self, name: str, now_ms: int) -> bool:
         count, free_ms = self._renewals.get(name, (0, 0))

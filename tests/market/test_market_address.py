@@ -1,0 +1,108 @@
+"""What an address has used of the venue's patience, over restarts, restarts of runs and clocks."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from minibot.kernel.errors import IntegrityError
+from minibot.market.address import (
+    ATTEMPTS_MAX,
+    ATTEMPTS_MS,
+    BAN_MS_MAX,
+    Address,
+    AddressFile,
+    NoMemory,
+)
+
+
+@pytest.mark.row("S-22")
+def test_attempts_of_former_processes_count_in_the_same_window(tmp_path: Path) -> None:
+    """Ten processes that each try thirty times: the budget is one, and holds over all of them."""
+    now = 1_000_000
+    attempts: list[int] = []
+    for _ in range(10):
+        address = Address(AddressFile(tmp_path / "address.json", "unix"), now)
+        for _ in range(30):
+            now = address.free_at_ms(now + 10)
+            address.on_attempt(now)
+            attempts.append(now)
+
+    for start in attempts:
+        assert sum(start <= at < start + ATTEMPTS_MS for at in attempts) <= ATTEMPTS_MAX
+    assert attempts[-1] - attempts[0] >= ATTEMPTS_MS
+    assert ATTEMPTS_MAX < 300  # What the venue allows, with room for whoever shares the address.
+
+
+@pytest.mark.row("F106")
+def test_ban_is_remembered_by_the_next_process(tmp_path: Path) -> None:
+    """With its end, and that it is a ban."""
+    path = tmp_path / "exchange" / "address.json"
+    Address(AddressFile(path, "unix"), 0).on_silence(120_000, is_ban=True)
+
+    again = Address(AddressFile(path, "unix"), 60_000)
+
+    assert (again.silent_until_ms, again.is_banned) == (120_000, True)
+
+
+def test_shorter_silence_does_not_shorten_a_ban(tmp_path: Path) -> None:
+    """A 429 during a ban changes nothing."""
+    address = Address(AddressFile(tmp_path / "a.json", "unix"), 0)
+    address.on_silence(120_000, is_ban=True)
+    address.on_silence(10_000, is_ban=False)
+
+    assert (address.silent_until_ms, address.is_banned) == (120_000, True)
+
+
+def test_state_of_another_clock_is_no_state(tmp_path: Path) -> None:
+    """A simulated run begins anew; its times mean nothing to the next."""
+    path = tmp_path / "a.json"
+    Address(AddressFile(path, "20260101_000000"), 0).on_silence(500_000, is_ban=True)
+
+    assert Address(AddressFile(path, "20260101_000001"), 0).silent_until_ms == 0
+    assert Address(AddressFile(path, "20260101_000000"), 0).silent_until_ms == 500_000
+
+
+def test_clock_that_was_set_back_neither_frees_nor_locks_for_ever(tmp_path: Path) -> None:
+    """Stamps from ahead count as made now; a ban from ahead lasts the longest there is."""
+    path = tmp_path / "a.json"
+    late = 10**13
+    address = Address(AddressFile(path, "unix"), late)
+    for _ in range(ATTEMPTS_MAX):
+        address.on_attempt(late)
+    address.on_silence(late + 120_000, is_ban=True)
+
+    again = Address(AddressFile(path, "unix"), 1_000)
+
+    assert again.free_at_ms(1_000) == 1_000 + ATTEMPTS_MS
+    assert again.silent_until_ms == 1_000 + BAN_MS_MAX
+
+
+def test_damaged_state_stops_with_the_file_named(tmp_path: Path) -> None:
+    """Whether the address is banned is not to be guessed."""
+    path = tmp_path / "a.json"
+    Address(AddressFile(path, "unix"), 0).on_silence(120_000, is_ban=True)
+    path.write_bytes(path.read_bytes().replace(b"120000", b"000000"))
+
+    with pytest.raises(IntegrityError) as stop:
+        Address(AddressFile(path, "unix"), 0)
+    assert stop.value.reason_code == "ATOMICITY_VIOLATION"
+    assert "a.json" in stop.value.detail
+
+
+@settings(deadline=None)
+@given(st.lists(st.integers(0, 3_000), min_size=250, max_size=400))
+def test_whoever_waits_as_told_never_exceeds_the_budget(pauses: list[int]) -> None:
+    """In no window of five minutes."""
+    address, now = Address(NoMemory(), 0), 0
+    attempts: list[int] = []
+    for pause in pauses:
+        now = address.free_at_ms(now + pause)
+        address.on_attempt(now)
+        attempts.append(now)
+
+    for start in attempts:
+        assert sum(start <= at < start + ATTEMPTS_MS for at in attempts) <= ATTEMPTS_MAX

@@ -1,0 +1,332 @@
+"""Shards that open, fall, follow one another and change what they carry; without a socket."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+
+import pytest
+
+from minibot.exchanges.binance.streams import named_in_address
+from minibot.market.address import ATTEMPTS_MAX, ATTEMPTS_MS, Address, NoMemory
+from minibot.market.connections import Connections, groups_of
+from minibot.market.feed import DATA, Feed
+from minibot.market.link import Link
+from minibot.market.reader import Reader
+from minibot.market.sharding import Groups
+from minibot.market.subscriptions import ANSWER_MS_MAX, Reply, Subscriptions
+from minibot.market.succession import OVERLAP_MS, REFUSALS_MAX, Succession
+from minibot.market.symbol import FeedConfig
+from tests.market.market_desk import link_limits
+
+
+class FakeReader:
+    """A connection that does nothing by itself."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+        self.sent: list[dict[str, object]] = []
+        self.is_aborted = False
+
+    def start(self) -> None:
+        pass
+
+    def send(self, text: str) -> None:
+        self.sent.append(json.loads(text))
+
+    def abort(self) -> None:
+        self.is_aborted = True
+
+    def join(self, timeout_s: float) -> None:
+        pass
+
+
+class Readerless(Connections):
+    """Connections whose readers are the test's."""
+
+    readers: dict[int, FakeReader]
+
+    def _connect(self, groups: Groups, now_ms: int) -> tuple[Reader, Subscriptions]:
+        self._address.on_attempt(now_ms)
+        self._connections += 1
+        reader = self.readers[self._connections] = FakeReader(self._connections)
+        return reader, Subscriptions(groups, named_in_address(groups))  # type: ignore[return-value]
+
+
+class Floor:
+    """Connections with all around them, and a clock that the test moves."""
+
+    def __init__(
+        self, symbols: Sequence[str], *, streams_max: int = 6, begin: bool = True, **limits: int
+    ) -> None:
+        self.symbols = tuple(symbols)
+        self.now_ms = 0
+        config = FeedConfig(symbols=self.symbols, intervals=("1m",), origin_ms=0)
+        self.feed = Feed(config, 0)
+        self.address = Address(NoMemory(), 0)
+        self.link = Link(link_limits(**limits), 0, self.address.free_at_ms)
+        self.all = Readerless(
+            self.feed,
+            self.link,
+            self.address,
+            lambda streams: (_ for _ in ()).throw(AssertionError("no socket in this test")),
+            lambda item, messages=1: None,
+            lambda: self.now_ms,
+            streams_max,
+        )
+        self.readers = self.all.readers = {}
+        if begin:
+            self.all.follow(groups_of(self.symbols), 0)
+            self.tick()
+            for number in list(self.readers):
+                self.open(number)
+
+    def tick(self, ms: int = 0) -> None:
+        self.now_ms += ms
+        self.all.on_clock(self.now_ms)
+
+    def shard(self, number: int) -> Succession:
+        shard = self.all.of(number)
+        assert shard is not None
+        return shard
+
+    def open(self, number: int) -> None:
+        self.shard(number).on_opened(number, self.now_ms)
+
+    def lose(self, number: int) -> None:
+        self.shard(number).on_lost(number, "gone", self.now_ms)
+
+    def data(self, number: int) -> None:
+        self.shard(number).on_frame(number, DATA, self.now_ms)
+
+    def answer(self, number: int, error: str = "") -> None:
+        identity = self.readers[number].sent[-1]["id"]
+        assert isinstance(identity, int)
+        self.shard(number).on_reply(number, Reply(identity, error), self.now_ms)
+
+    def connected(self) -> set[str]:
+        feeds = self.feed.symbols
+        return {name for name, feed in feeds.items() if feed.connected_ms is not None}
+
+    def kinds(self) -> list[str]:
+        return [notice.kind for notice in self.feed.board.take_all()]
+
+
+FOUR = ("AUSDT", "BUSDT", "CUSDT", "DUSDT")
+
+
+@pytest.mark.row("S-18", "F112")
+def test_lost_shard_marks_its_own_symbols_alone() -> None:
+    """The other half of the market goes on as if nothing had happened."""
+    floor = Floor(FOUR)
+    assert len(floor.all.shards) == 2
+    assert floor.connected() == set(FOUR)
+
+    lost = set(floor.shard(1).groups)
+    floor.lose(1)
+
+    assert floor.connected() == set(FOUR) - lost
+    assert not floor.all.is_open
+    assert floor.shard(2).line.is_connected
+    assert floor.link.reconnects == 1
+
+    due = floor.shard(2).due_ms
+    assert due is None
+    floor.tick(1_000)
+    floor.open(3)
+    assert floor.connected() == set(FOUR)
+    assert floor.all.is_open
+
+
+@pytest.mark.row("S-21", "S-22")
+def test_shards_draw_different_waits_and_share_one_budget() -> None:
+    """All fall together again and again: they do not come back together, nor too often."""
+    floor = Floor(FOUR, reconnects_max=300, outage_stop_ms=10**9, backoff_max_ms=100)
+    attempts = [0, 0]
+    waits: set[int] = set()
+    for _ in range(200):
+        for number in sorted(floor.readers)[-2:]:
+            if floor.all.of(number) is not None:
+                floor.lose(number)
+        dues = [shard.due_ms for shard in floor.all.shards if shard.due_ms is not None]
+        waits.add(dues[0] - dues[-1])
+        before = len(floor.readers)
+        while len(floor.readers) == before:
+            floor.tick(10)
+        attempts += [floor.now_ms] * (len(floor.readers) - before)
+
+    assert len(waits) > 5
+    for start in attempts:
+        assert sum(start <= at < start + ATTEMPTS_MS for at in attempts) <= ATTEMPTS_MAX
+
+
+@pytest.mark.row("F112")
+def test_renewals_take_turns_and_overlap() -> None:
+    """One connection at a time has a successor; the old one counts until the new one has lasted."""
+    floor = Floor(FOUR, renew_after_ms=100_000)
+    floor.tick(99_500)
+    floor.tick(500)
+    assert len(floor.readers) == 3  # The second waits although its day is over too.
+    assert floor.kinds().count("renewal") == 1
+
+    floor.tick(100)
+    floor.open(3)
+    floor.data(3)
+    first = floor.shard(3)
+    assert list(first.numbers) == [3, 2]
+    floor.tick(OVERLAP_MS)
+    assert list(first.numbers) == [3]
+    floor.tick(10)
+    floor.tick(10)
+    assert len(floor.readers) == 4
+    floor.open(4)
+    floor.data(4)
+    floor.tick(OVERLAP_MS)
+    assert floor.connected() == set(FOUR)
+    assert floor.link.reconnects == 2
+
+
+@pytest.mark.row("F112")
+def test_successor_takes_over_only_when_it_carries_every_stream() -> None:
+    """A first frame of the half that the address names must not end the other half."""
+    symbols = [f"C{number:03d}USDT" for number in range(200)]
+    floor = Floor(symbols, streams_max=800)
+    named = floor.connected()
+    assert 100 < len(named) < 200
+    floor.tick()
+    floor.answer(1)
+    assert floor.connected() == set(symbols)
+
+    floor.shard(1).on_shutdown(1, floor.now_ms)
+    floor.tick()
+    floor.open(2)
+    floor.data(2)
+    assert set(floor.shard(1).numbers) == {1, 2}
+    assert floor.link.reconnects == 0
+    floor.tick(1_000)
+    floor.answer(2)
+    floor.data(2)
+    assert floor.link.reconnects == 1
+    floor.tick(OVERLAP_MS)
+    assert floor.shard(2).numbers == (2,)
+    assert floor.connected() == set(symbols)
+
+
+@pytest.mark.row("F112")
+def test_shutdown_is_followed_on_the_connection_that_it_names() -> None:
+    """The other connection has not been told, and stays."""
+    floor = Floor(FOUR)
+    floor.shard(2).on_shutdown(2, floor.now_ms)
+    floor.tick()
+
+    assert len(floor.readers) == 3
+    assert floor.shard(3) is floor.shard(2)
+    assert floor.kinds() == ["server_shutdown"]
+
+
+def test_newcomers_join_the_roomiest_shard_or_open_a_new_one() -> None:
+    """By one control message where there is room; each symbol is connected at its answer."""
+    floor = Floor(FOUR[:3], streams_max=6)
+    floor.feed.follow("DUSDT", 0)
+    floor.feed.follow("EUSDT", 0)
+    floor.all.follow(groups_of(["DUSDT", "EUSDT"]), 0)
+    floor.tick(1_000)
+
+    assert len(floor.all.shards) == 3
+    sent = [message for reader in floor.readers.values() for message in reader.sent]
+    assert [message["method"] for message in sent] == ["SUBSCRIBE"]
+    assert "DUSDT" not in floor.connected()
+    roomy = next(number for number, reader in floor.readers.items() if reader.sent)
+    floor.answer(roomy)
+    floor.open(3)
+    assert floor.connected() == {*FOUR, "EUSDT"}
+
+
+def test_shard_without_symbols_is_closed() -> None:
+    """Nothing waits for data that nobody asked for."""
+    floor = Floor(FOUR)
+    gone = list(floor.shard(1).groups)
+    floor.all.unfollow(gone)
+
+    assert floor.readers[1].is_aborted
+    assert len(floor.all.shards) == len(floor.link.lines) == 1
+    assert floor.all.is_open
+    floor.link.judge(100_000)
+
+
+def test_unfollowed_symbol_is_unsubscribed_and_the_others_stay() -> None:
+    """The venue is told; the rest of the shard is not touched."""
+    floor = Floor(FOUR)
+    leaving, staying = list(floor.shard(1).groups)
+    floor.all.unfollow([leaving])
+    floor.tick(1_000)
+
+    (message,) = floor.readers[1].sent
+    assert message["method"] == "UNSUBSCRIBE"
+    assert message["params"] == list(groups_of([leaving])[leaving])
+    floor.answer(1)
+    assert floor.shard(1).is_complete
+    assert list(floor.shard(1).groups) == [staying]
+
+
+def test_connection_that_does_not_answer_is_given_up() -> None:
+    """Nobody knows what it carries."""
+    floor = Floor(FOUR)
+    floor.all.unfollow([next(iter(floor.shard(1).groups))])
+    floor.tick(1_000)
+    floor.tick(ANSWER_MS_MAX)
+
+    assert floor.readers[1].is_aborted
+    assert "connection_lost" in floor.kinds()
+
+
+def test_connection_that_refuses_control_messages_is_given_up() -> None:
+    """Told each time, and after the third time another connection is tried."""
+    floor = Floor(FOUR)
+    floor.all.unfollow([next(iter(floor.shard(1).groups))])
+    for _ in range(REFUSALS_MAX):
+        assert not floor.readers[1].is_aborted
+        floor.tick(1_000)
+        floor.answer(1, "2: Invalid request")
+
+    assert floor.readers[1].is_aborted
+    assert floor.kinds().count("control_refused") == REFUSALS_MAX
+
+
+def test_renewed_symbol_is_a_gap_until_the_venue_answers() -> None:
+    """Its book is lost at once, and asked for when its streams come again."""
+    floor = Floor(FOUR)
+    name = next(iter(floor.shard(1).groups))
+    floor.all.renew([name], "depth stream silent", 0)
+    assert name not in floor.connected()
+    for _ in range(2):
+        floor.tick(1_000)
+        floor.answer(1)
+
+    assert [message["method"] for message in floor.readers[1].sent] == ["UNSUBSCRIBE", "SUBSCRIBE"]
+    assert floor.connected() == set(FOUR)
+
+
+@pytest.mark.row("F103", "F108")
+def test_one_dark_line_is_enough_to_end_the_run() -> None:
+    """The symbols on it may be those that are held; the message says that it is one of two."""
+    floor = Floor(FOUR)
+    floor.data(1)
+    floor.lose(2)
+    floor.now_ms = 119_000
+    floor.data(1)
+    floor.link.judge(119_000)
+    floor.data(1)
+
+    with pytest.raises(Exception, match="one of 2 connections") as stop:
+        floor.link.judge(120_000)
+    assert stop.value.reason_code == "EXCHANGE_UNREACHABLE"  # type: ignore[attr-defined]
+
+
+def test_names_of_an_address_fit_into_it() -> None:
+    """Whole groups, in order, below the bound of the venue's front."""
+    groups = groups_of(f"LONGNAME{number:03d}USDT" for number in range(300))
+    named = named_in_address(groups)
+
+    assert list(named) == list(groups)[: len(named)]
+    assert 6_000 < sum(len(stream) + 1 for name in named for stream in groups[name]) < 7_900

@@ -1,0 +1,325 @@
+"""Streams that are silent, frozen or late while their neighbours flow."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from itertools import count, pairwise
+from typing import Any
+
+import pytest
+
+from minibot.exchanges.base import Candle, Snapshot
+from minibot.market.connections import groups_of
+from minibot.market.courier import Answer, Job
+from minibot.market.liveness import RENEW_MS, SYMBOLS_OF_A_LINE, TRADE_SILENCE_MS, Liveness
+from minibot.market.subscriptions import Reply
+from tests.market.test_market_connections import Floor
+
+T0 = 1_700_000_000_000
+
+
+class Clock:
+    """The floor's clock, as fast as it likes."""
+
+    is_running = True
+
+    def __init__(self, floor: Floor) -> None:
+        self._floor = floor
+
+    def now_ms(self) -> int:
+        return self._floor.now_ms
+
+    def at_machine_ns(self, moment_ns: int) -> int:
+        return self._floor.now_ms
+
+    def machine_s(self, market_ms: int) -> float:
+        return market_ms / 1000
+
+
+class Questions:
+    """What is asked of the venue; the test answers."""
+
+    def __init__(self) -> None:
+        self.quiet: list[tuple[list[str], Callable[[bool], None]]] = []
+        self.trades: list[tuple[str, Callable[[Answer], None]]] = []
+        self.rules = 0
+
+    def check_quiet(self, symbols: Sequence[str], done: Callable[[bool], None]) -> None:
+        self.quiet.append((list(symbols), done))
+
+    def ask_trades(self, symbol: str, done: Callable[[Answer], None]) -> None:
+        self.trades.append((symbol, done))
+
+    def check_rules(self) -> None:
+        self.rules += 1
+
+
+class Market:
+    """A floor whose symbols get what the test says, second by second."""
+
+    def __init__(self, symbols: Sequence[str], **limits: int) -> None:
+        self.floor = Floor(symbols, streams_max=30, begin=False, **limits)
+        self.floor.now_ms = T0
+        self.questions = Questions()
+        self.liveness = Liveness(
+            self.floor.link.limits,
+            self.floor.feed,
+            self.floor.link,
+            self.floor.all,
+            self.questions,  # type: ignore[arg-type]
+            Clock(self.floor),
+            lambda: self.floor.now_ms * 1_000_000,
+            self.questions.check_rules,
+        )
+        self.floor.all.follow(groups_of(symbols), T0)
+        self.floor.tick()
+        self.floor.open(1)
+        self._ids = count(100)
+        self._bids = dict.fromkeys(symbols, "99")
+        self._trade_ids = {name: count(1) for name in symbols}
+        self.late_ms = 0
+        for name in symbols:
+            self.floor.feed.on_snapshot(
+                name, Snapshot(99, [["99", "1"]], [["101", "1"]], is_whole=True), T0
+            )
+
+    def frame(self, text: str) -> None:
+        floor = self.floor
+        kind = floor.feed.on_frame(text.encode(), floor.now_ms, 0)
+        assert kind == "data", text
+        shard = floor.all.shards[0]
+        shard.line.frame_ns = floor.now_ms * 1_000_000
+        shard.line.on_data(floor.now_ms)
+
+    def quote(self, name: str, bid: str) -> None:
+        self.frame(f'{{"u":{next(self._ids)},"s":"{name}","b":"{bid}","B":"1","a":"101","A":"1"}}')
+
+    def diff(self, name: str, bid: str) -> None:
+        """Move the best bid; the book has no other below it but the one of the snapshot."""
+        book = self.floor.feed.symbols[name].depth.keeper.book
+        last = next(self._ids)
+        first = last if book is None else book.book_id + 1
+        before, self._bids[name] = self._bids[name], bid
+        gone = "" if before == bid else f'["{before}","0"],'
+        self.frame(
+            f'{{"e":"depthUpdate","E":{self.floor.now_ms},"s":"{name}","U":{first},'
+            f'"u":{last},"b":[{gone}["{bid}","1"]],"a":[]}}'
+        )
+
+    def trade(self, name: str) -> None:
+        self.frame(
+            f'{{"e":"trade","E":{self.floor.now_ms},"s":"{name}","t":{next(self._trade_ids[name])},'
+            f'"p":"100","q":"1","T":{self.floor.now_ms - self.late_ms},"m":true}}'
+        )
+
+    def second(self, say: Callable[[int], None] | None = None) -> None:
+        """Let a second pass; `say` gets its number."""
+        self.floor.tick(1_000)
+        if say is not None:
+            say((self.floor.now_ms - T0) // 1_000)
+        self.liveness.look(self.floor.now_ms)
+
+    def kinds(self) -> list[str]:
+        return self.floor.kinds()
+
+    def sent(self) -> list[Any]:
+        return [message["method"] for message in self.floor.readers[1].sent]
+
+
+def bid_of(second: int) -> str:
+    """Return a best bid that moves from second to second."""
+    return f"99.{second % 10}{second // 10 % 10}"
+
+
+# --- one stream ---------------------------------------------------------------------------------
+
+
+@pytest.mark.row("F108", "S-17")
+def test_depth_that_is_silent_while_quotes_move_is_asked_for_anew() -> None:
+    """The socket is busy; only the age of this stream tells."""
+    market = Market(["AUSDT"])
+
+    def say(second: int) -> None:
+        market.quote("AUSDT", bid_of(second))
+        if second <= 5:
+            market.diff("AUSDT", bid_of(second))
+
+    for _ in range(14):
+        market.second(say)
+    assert market.sent() == []
+    for _ in range(4):
+        market.second(say)
+
+    assert "stream_silent" in market.kinds()
+    assert market.sent() == ["UNSUBSCRIBE"]
+    assert market.floor.feed.symbols["AUSDT"].depth.keeper.book is None
+
+
+@pytest.mark.row("F108", "F115")
+def test_quote_that_is_frozen_while_the_book_moves_is_asked_for_anew() -> None:
+    """A price that stands still is silence too, when the book says that it should not."""
+    market = Market(["AUSDT"])
+    market.quote("AUSDT", "99.5")
+
+    def say(second: int) -> None:
+        market.diff("AUSDT", f"100.{second:02d}" if second > 2 else "99.5")
+
+    for _ in range(11):
+        market.second(say)
+    assert market.sent() == []
+    for _ in range(4):
+        market.second(say)
+
+    assert market.kinds().count("stream_silent") == 1
+    assert market.sent() == ["UNSUBSCRIBE"]
+
+
+def test_quiet_touch_is_no_frozen_quote() -> None:
+    """The touch is set again and again to what it is, so the best quotes have nothing to say."""
+    market = Market(["AUSDT"])
+    market.quote("AUSDT", "99.5")
+
+    def say(second: int) -> None:
+        market.diff("AUSDT", "99.5")
+
+    for _ in range(60):
+        market.second(say)
+
+    assert market.kinds() == []
+
+
+@pytest.mark.row("F108")
+@pytest.mark.parametrize(("trades", "is_silent"), [(0, False), (7, True)])
+def test_trades_that_do_not_come_are_told_by_klines(trades: int, *, is_silent: bool) -> None:
+    """Nobody traded, or the stream is dead: the venue's own minute knows."""
+    market = Market(["AUSDT"])
+    market.trade("AUSDT")
+
+    def say(second: int) -> None:
+        market.quote("AUSDT", bid_of(second))
+        market.diff("AUSDT", bid_of(second))
+
+    for _ in range(TRADE_SILENCE_MS // 1_000 + 2):
+        market.second(say)
+    ((symbol, done),) = market.questions.trades
+    opened = market.floor.now_ms - 30_000
+    candle = Candle(opened, opened + 59_999, "1", "1", "1", "1", "1", "1", trades, "1")
+    done(Answer(Job("", 2, lambda rest: None, done), value=[candle]))
+    market.second(say)
+    market.second(say)
+
+    assert symbol == "AUSDT"
+    assert (market.sent() == ["UNSUBSCRIBE"]) is is_silent
+    assert (market.kinds() == ["stream_silent"]) is is_silent
+
+
+def test_symbol_that_stays_silent_is_asked_for_ever_more_seldom() -> None:
+    """Control messages are for all symbols, not for one that is hopeless."""
+    market = Market(["AUSDT"])
+
+    def say(second: int) -> None:
+        for number, message in enumerate(market.floor.readers[1].sent, 1):
+            market.floor.shard(1).on_reply(1, Reply(number, ""), market.floor.now_ms)
+            assert message["id"] == number
+        market.quote("AUSDT", bid_of(second))
+        if second <= 3:
+            market.diff("AUSDT", bid_of(second))
+
+    moments = []
+    for second in range(1, 600):
+        market.second(say)
+        if "stream_silent" in market.kinds():
+            moments.append(second)
+
+    assert 3 <= len(moments) <= 5
+    gaps = [after - before for before, after in pairwise(moments)]
+    assert gaps[0] >= RENEW_MS // 1_000
+    assert gaps == sorted(gaps)
+
+
+# --- a connection -------------------------------------------------------------------------------
+
+
+@pytest.mark.row("F108")
+def test_stream_class_that_is_silent_on_half_a_connection_gives_it_up() -> None:
+    """Then it is not the symbols."""
+    names = [f"{letter}USDT" for letter in "ABCDEF"]
+    market = Market(names)
+
+    def say(second: int) -> None:
+        for number, name in enumerate(names):
+            market.quote(name, bid_of(second))
+            if second <= 3 or number >= SYMBOLS_OF_A_LINE:
+                market.diff(name, bid_of(second))
+
+    for _ in range(20):
+        market.second(say)
+
+    assert market.floor.readers[1].is_aborted
+    assert market.kinds().count("connection_lost") == 1
+
+
+@pytest.mark.row("F108")
+def test_silent_line_is_given_up_unless_the_venue_has_nothing_new() -> None:
+    """Five books at most are compared; a quiet market keeps its connection."""
+    names = [f"{letter}USDT" for letter in "ABCDEFG"]
+    market = Market(names)
+    for name in names:
+        market.quote(name, "99.5")
+    while not market.questions.quiet:
+        market.second()
+    (asked, done) = market.questions.quiet.pop()
+    assert len(asked) == 5
+    done(True)
+    assert market.floor.link.data_age_ms(market.floor.now_ms) == 0
+    while not market.questions.quiet:
+        market.second()
+    market.questions.quiet.pop()[1](False)
+
+    assert market.floor.readers[1].is_aborted
+    assert market.questions.rules == 2
+
+
+@pytest.mark.row("F108", "F116")
+def test_data_that_come_later_and_later_are_as_old_as_they_are_late() -> None:
+    """Every second brings something, and all of it is of a market that is over."""
+    market = Market(["AUSDT"])
+    line = market.floor.all.shards[0].line
+
+    def say(second: int) -> None:
+        market.late_ms = max(0, second - 5) * 1_000
+        market.quote("AUSDT", bid_of(second))
+        market.diff("AUSDT", bid_of(second))
+        market.trade("AUSDT")
+
+    for _ in range(10):
+        market.second(say)
+    assert line.late_ms == 0
+    market.second(say)
+    assert line.late_ms == 6_000
+    assert line.data_age_ms(market.floor.now_ms) == 6_000
+    for _ in range(4):
+        market.second(say)
+
+    assert market.kinds() == ["data_late", "connection_lost"]
+    assert market.floor.readers[1].is_aborted
+
+
+@pytest.mark.row("F116")
+@pytest.mark.parametrize("skew_ms", [-6_000, -1_270, 0, 1_270, 6_000])
+def test_clock_of_the_exchange_makes_nothing_late(skew_ms: int) -> None:
+    """Seconds off either way, as recordings are: it is a skew, and does not grow."""
+    market = Market(["AUSDT"])
+    market.floor.feed.skew_ms = skew_ms
+    market.late_ms = -skew_ms
+
+    def say(second: int) -> None:
+        market.quote("AUSDT", bid_of(second))
+        market.diff("AUSDT", bid_of(second))
+        market.trade("AUSDT")
+
+    for _ in range(30):
+        market.second(say)
+
+    assert market.kinds() == []
+    assert market.floor.all.shards[0].line.late_ms == 0
