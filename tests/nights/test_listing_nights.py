@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,10 +24,10 @@ HOLD_ON = {
 MARKET = "BTCUSDT,ETHUSDT,BNBUSDT,SOLUSDT,XRPUSDT,DOGEUSDT,ADAUSDT,LTCUSDT,LINKUSDT,DOTUSDT"
 
 
-def night(tmp_path: Path, script: list[Mapping[str, Any]], **sets: str) -> ShortRun:
+def night(tmp_path: Path, script: Sequence[Mapping[str, Any]], **sets: str) -> ShortRun:
     """Run a short night under a fault script, and prove it."""
     faults = tmp_path / "faults.json"
-    faults.write_text(json.dumps(script), encoding="utf-8")
+    faults.write_text(json.dumps(list(script)), encoding="utf-8")
     found = make_run(
         tmp_path / "var", "--no-proof", embedded__faults=str(faults), **(HOLD_ON | sets)
     )

@@ -1,0 +1,115 @@
+"""`minibot doctor --exchange` as a person runs it, against the exchange that minibot serves."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from minibot.runtime.paths import PROJECT
+from tests.runs import Said, run_command
+
+ADDRESS = re.compile(r"http://127\.0\.0\.1:(\d+)/")
+
+
+@pytest.fixture
+def port() -> Iterator[int]:
+    """An exchange whose clock is ours, that has just begun to trade."""
+    words = "exchange serve --source generator:1 --port 0 --rate 60 --start now --rebase-to-now"
+    process = subprocess.Popen(
+        [sys.executable, "-m", "minibot", *words.split()],
+        cwd=PROJECT,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    try:
+        found = None
+        for line in process.stdout:
+            found = ADDRESS.search(line)
+            if found is not None:
+                break
+        assert found is not None, process.communicate()
+        yield int(found.group(1))
+    finally:
+        process.terminate()
+        process.communicate(timeout=20)
+
+
+def meet(port: int, minutes: str, *words: str) -> Said:
+    """Run the verb against a port of this machine."""
+    hosts = [
+        f"binance.rest_url=http://127.0.0.1:{port}",
+        f"binance.stream_url=ws://127.0.0.1:{port}",
+    ]
+    sets = [word for text in hosts for word in ("--set", text)]
+    return run_command(["minibot", "doctor", "--exchange", "--minutes", minutes, *sets, *words])
+
+
+def fault(port: int, **fields: Any) -> None:
+    body = json.dumps(fields).encode()
+    request = urllib.request.Request(f"http://127.0.0.1:{port}/minibot/fault", body)
+    with urllib.request.urlopen(request, timeout=10) as answer:
+        assert json.loads(answer.read())["ok"]
+
+
+def test_doctor_passes_a_host_as_documented_and_names_what_changes(port: int) -> None:
+    """PASS with exit 0; after a field, a filter and a type have changed, exit 1 and each by name."""
+    good = meet(port, "0.1", "--json")
+    fault(port, name="filter", filter="BRAND_NEW", field="limit", value="1")
+    fault(port, name="filter", filter="LOT_SIZE", field="stepSize", value="one")
+    fault(port, name="unknown_field", n=100_000)
+    bad = meet(port, "0.05")
+    told = meet(port, "0.05", "--json").document
+
+    assert good.code == 0, good.out + good.err
+    assert good.document["verdict"] == "PASS"
+    assert good.document["differences"] == []
+    assert good.document["limits"]
+    assert bad.code == 1
+    assert "DIFFERS" in bad.out
+    assert told["verdict"] == "DIFFERS"
+    found = {(one["where"], one["kind"], one["path"]) for one in told["differences"]}
+    rules = "/api/v3/exchangeInfo"
+    assert (rules, "unknown", "symbols[].filters[][BRAND_NEW]") in found
+    assert (rules, "retyped", "symbols[].filters[LOT_SIZE].stepSize") in found
+    assert any(kind == "unknown" and path == "zz" for _, kind, path in found)
+    for path in ("BRAND_NEW", "LOT_SIZE", "zz"):
+        assert path in bad.out
+
+
+def test_doctor_says_in_one_sentence_that_a_host_cannot_be_reached() -> None:
+    """Exit 2, the host by name, and what to do; no report of nothing."""
+    said = meet(9, "0.05")
+
+    assert said.code == 2
+    (sentence,) = [line for line in said.err.splitlines() if "refused" in line]
+    assert "http://127.0.0.1:9 cannot be reached" in sentence
+    assert said.out == ""
+
+
+@pytest.mark.parametrize("words", [("--minutes", "0"), ("--minutes", "soon")])
+def test_doctor_refuses_a_time_that_is_none(words: tuple[str, ...]) -> None:
+    """Listening for no time would find nothing, and say PASS."""
+    said = run_command(["minibot", "doctor", "--exchange", *words])
+
+    assert said.code == 4
+    assert "--minutes" in said.err
+
+
+def test_doctor_refuses_to_meet_the_embedded_exchange_of_a_profile() -> None:
+    """A profile on loopback has no host; it says which one to take."""
+    said = run_command(
+        ["minibot", "doctor", "--exchange", "--config", "config/nore-demo.v1.json"],
+    )
+
+    assert said.code == 4
+    assert "config/nore.v1.json" in said.err

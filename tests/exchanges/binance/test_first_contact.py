@@ -1,0 +1,373 @@
+"""The first contact with a host that is as documented, and with one that differs in one thing."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+
+from minibot.exchanges.base import RestError, StreamLost
+from minibot.exchanges.binance.contact_report import Report, lines_of
+from minibot.exchanges.binance.first_contact import FirstContact
+from minibot.exchanges.binance.limits import DEPTH, EXCHANGE_INFO, KLINES, PRICE, TIME
+from minibot.exchanges.binance.rest import BinanceRest
+from minibot.exchanges.binance.streams import BinanceStream, combined_url
+from minibot.runtime.clock import write_clock
+from tests.market.exchange_process import ExchangeProcess
+from tests.market.market_desk import wait_until
+
+# Long enough for a snapshot and for each stream; where one answer is in question, shorter.
+SECONDS = 4.0
+BRIEF_S = 0.3
+
+Alter = Callable[[Any], Any]
+
+
+class AlteredRest(BinanceRest):
+    """A host whose answers to one path are altered, and whose headers may be."""
+
+    path = ""
+    alter: Alter = staticmethod(lambda body: body)
+    headers: Mapping[str, str | None] = {}
+
+    def answer(self, path: str, params: Mapping[str, Any]) -> tuple[int, Mapping[str, str], bytes]:
+        status, headers, content = super().answer(path, params)
+        if path != self.path or status != 200:
+            return status, headers, content
+        changed = {name.lower(): value for name, value in headers.items()}
+        for name, value in self.headers.items():
+            changed.pop(name, None)
+            if value is not None:
+                changed[name] = value
+        return status, changed, orjson.dumps(self.alter(orjson.loads(content)))
+
+
+class AlteredStream(BinanceStream):
+    """A host whose frames of one kind of stream are altered; None swallows them."""
+
+    kind = ""
+    alter: Alter = staticmethod(lambda body: body)
+
+    def recv(self) -> tuple[int, bytes]:
+        while True:
+            at_ns, data = super().recv()
+            body = orjson.loads(data)
+            if not str(body.get("stream", "")).endswith(f"@{self.kind}"):
+                return at_ns, data
+            changed = self.alter(body["data"])
+            if changed is not None:
+                return at_ns, orjson.dumps({**body, "data": changed})
+
+
+@dataclass
+class Host:
+    """A running exchange, and how to meet it."""
+
+    port: int
+    shift_ms: int
+
+    def meet(
+        self,
+        rest: type[BinanceRest] = BinanceRest,
+        stream: type[BinanceStream] = BinanceStream,
+        *,
+        shift_ms: int = 0,
+        seconds: float = BRIEF_S,
+    ) -> Report:
+        """Meet it through the given classes, our clock shifted."""
+        ours = rest(f"http://127.0.0.1:{self.port}", connect_timeout_s=5.0, total_timeout_s=20.0)
+
+        def open_stream(names: Sequence[str]) -> BinanceStream:
+            return stream(combined_url(f"ws://127.0.0.1:{self.port}", names), connect_timeout_s=5.0)
+
+        shift = self.shift_ms + shift_ms
+        try:
+            return FirstContact(
+                ours,
+                open_stream,
+                ("BTCUSDT",),
+                wall_ms=lambda: time.time_ns() // 10**6 + shift,
+                machine_ms=lambda: time.monotonic_ns() // 10**6,
+                skew_max_ms=2_000,
+            ).run(seconds)
+        finally:
+            ours.close()
+
+
+@pytest.fixture(scope="module")
+def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Host]:
+    """A generated market that has traded for a moment."""
+    folder: Path = tmp_path_factory.mktemp("host")
+    with ExchangeProcess(folder, "generator:1", "1", "--rate", "60") as venue:
+        write_clock(folder, venue.origin_ms, "1")
+        rest = BinanceRest(
+            f"http://127.0.0.1:{venue.port}", connect_timeout_s=5.0, total_timeout_s=20.0
+        )
+        shift_ms = rest.server_time() - time.time_ns() // 10**6
+        wait_until(lambda: rest.get("/api/v3/trades", {"symbol": "BTCUSDT"}), "a trade")
+        rest.close()
+        yield Host(venue.port, shift_ms)
+
+
+def kinds(report: Report, where: str) -> list[tuple[str, str, bool]]:
+    """What was told of a place: kind, path and whether it hinders."""
+    return [
+        (told.difference.kind, told.difference.path, told.difference.hinders)
+        for told in report.differences
+        if told.where == where
+    ]
+
+
+def test_host_as_documented_passes_and_was_looked_at(host: Host) -> None:
+    """Nothing differs, and that is because everything was there to be compared."""
+    report = host.meet(seconds=SECONDS)
+
+    assert list(lines_of(report)) == []
+    assert report.passed
+    assert len(report.endpoints) == 11
+    assert all(row["weight"] == row["weight_counted"] for row in report.endpoints)
+    assert len(report.streams) == 7
+    assert all(figures["messages"] > 0 for figures in report.streams.values())
+    assert report.books["BTCUSDT"]["top_checks"] > 5
+    assert {row["rateLimitType"] for row in report.limits} == {
+        "REQUEST_WEIGHT",
+        "ORDERS",
+        "RAW_REQUESTS",
+    }
+    assert "LOT_SIZE" in report.filters["BTCUSDT"]
+    assert abs(report.offset_ms) < 2_000
+    assert report.delays_ms
+
+
+def symbol_of(body: Any) -> Any:
+    return body["symbols"][0]
+
+
+def changed_symbol(**changes: Any) -> Alter:
+    def alter(body: Any) -> Any:
+        symbol_of(body).update(changes)
+        return body
+
+    return alter
+
+
+def without_symbol_field(name: str) -> Alter:
+    def alter(body: Any) -> Any:
+        del symbol_of(body)[name]
+        return body
+
+    return alter
+
+
+def with_filter(**item: Any) -> Alter:
+    def alter(body: Any) -> Any:
+        symbol_of(body)["filters"].append(item)
+        return body
+
+    return alter
+
+
+def lot_size(**changes: Any) -> Alter:
+    def alter(body: Any) -> Any:
+        for item in symbol_of(body)["filters"]:
+            if item["filterType"] == "LOT_SIZE":
+                item.update(changes)
+        return body
+
+    return alter
+
+
+def lower_limit(body: Any) -> Any:
+    body["rateLimits"][0]["limit"] = 1200
+    return body
+
+
+@pytest.mark.parametrize(
+    ("path", "alter", "expected"),
+    [
+        (TIME, lambda body: {**body, "zone": "UTC"}, ("unknown", "zone", False)),
+        (PRICE, lambda body: {**body, "price": 61000.1}, ("retyped", "price", False)),
+        (DEPTH, lambda body: {**body, "lastUpdateId": "7"}, ("retyped", "lastUpdateId", True)),
+        (
+            DEPTH,
+            lambda body: {key: value for key, value in body.items() if key != "asks"},
+            ("missing", "asks", True),
+        ),
+        (KLINES, lambda body: [row[:11] for row in body], ("missing", "[][11]", True)),
+        (KLINES, lambda body: [], ("answer", "(rows)", False)),
+        (EXCHANGE_INFO, changed_symbol(freshField=1), ("unknown", "symbols[].freshField", False)),
+        (
+            EXCHANGE_INFO,
+            without_symbol_field("orderTypes"),
+            ("missing", "symbols[].orderTypes", False),
+        ),
+        (EXCHANGE_INFO, changed_symbol(status="SLEEPING"), ("status", "BTCUSDT", True)),
+        (EXCHANGE_INFO, changed_symbol(isSpotTradingAllowed=False), ("parser", "BTCUSDT", True)),
+        (
+            EXCHANGE_INFO,
+            with_filter(filterType="BRAND_NEW", x=1),
+            ("unknown", "symbols[].filters[][BRAND_NEW]", False),
+        ),
+        (
+            EXCHANGE_INFO,
+            lot_size(stepSize=0.1),
+            ("retyped", "symbols[].filters[LOT_SIZE].stepSize", True),
+        ),
+        (
+            EXCHANGE_INFO,
+            lot_size(lotCount=5),
+            ("unknown", "symbols[].filters[LOT_SIZE].lotCount", False),
+        ),
+        (EXCHANGE_INFO, lower_limit, ("limit", "REQUEST_WEIGHT per 1 MINUTE", False)),
+    ],
+)
+def test_answer_that_differs_is_told_by_place_and_kind(
+    host: Host, path: str, alter: Alter, expected: tuple[str, str, bool]
+) -> None:
+    """Added, removed, retyped, refused by the parser, other numbers: each by itself is no PASS."""
+
+    class Altered(AlteredRest):
+        pass
+
+    Altered.path, Altered.alter = path, staticmethod(alter)
+
+    report = host.meet(rest=Altered)
+
+    assert not report.passed
+    assert expected in kinds(report, path)
+
+
+@pytest.mark.parametrize(
+    ("headers", "expected"),
+    [
+        ({"x-mbx-used-weight-1m": None}, ("header", "x-mbx-used-weight-1m", True)),
+        ({"x-mbx-used-weight": "many"}, ("header", "x-mbx-used-weight", True)),
+        ({"content-type": "text/html"}, ("header", "content-type", True)),
+    ],
+)
+def test_header_that_differs_is_told(
+    host: Host, headers: dict[str, str | None], expected: tuple[str, str, bool]
+) -> None:
+    """The budget of a night lives on these headers."""
+
+    class Altered(AlteredRest):
+        pass
+
+    Altered.path, Altered.headers = PRICE, headers
+
+    assert expected in kinds(host.meet(rest=Altered), PRICE)
+
+
+def test_weight_that_differs_is_asked_for_twice_and_told(host: Host) -> None:
+    """A heavier endpoint than documented would break the budget of a night."""
+
+    class Heavy(BinanceRest):
+        surplus = 0
+
+        def answer(
+            self, path: str, params: Mapping[str, Any]
+        ) -> tuple[int, Mapping[str, str], bytes]:
+            found = super().answer(path, params)
+            if path == PRICE:
+                type(self).surplus += 3
+            used = self.last.weight_used
+            self.last = self.last._replace(
+                weight_used=None if used is None else used + Heavy.surplus
+            )
+            return found
+
+    assert ("weight", "weight", False) in kinds(host.meet(rest=Heavy), PRICE)
+
+
+@pytest.mark.parametrize(
+    ("kind", "alter", "expected"),
+    [
+        ("trade", lambda data: {**data, "zz": 1}, ("unknown", "zz", False)),
+        (
+            "trade",
+            lambda data: {key: value for key, value in data.items() if key != "M"},
+            ("missing", "M", False),
+        ),
+        ("trade", lambda data: {**data, "t": str(data["t"])}, ("retyped", "t", True)),
+        ("trade", lambda data: {**data, "p": "0.00000000"}, ("parser", "(frame)", True)),
+        ("bookTicker", lambda data: {**data, "u": None}, ("retyped", "u", True)),
+        ("depth@100ms", lambda data: {**data, "pu": 1}, ("unknown", "pu", False)),
+        ("kline_1m", lambda data: {**data, "k": {**data["k"], "x": 0}}, ("retyped", "k.x", False)),
+    ],
+)
+def test_stream_that_differs_is_told_by_place_and_kind(
+    host: Host, kind: str, alter: Alter, expected: tuple[str, str, bool]
+) -> None:
+    """Frames are compared as answers are, and the connector's parser judges them too."""
+
+    class Altered(AlteredStream):
+        pass
+
+    Altered.kind, Altered.alter = kind, staticmethod(alter)
+
+    report = host.meet(stream=Altered, seconds=2.5 if kind == "kline_1m" else 1.5)
+
+    assert not report.passed
+    assert expected in kinds(report, f"stream {kind}")
+
+
+@pytest.mark.parametrize("kind", ["trade", "bookTicker", "miniTicker"])
+def test_stream_that_brings_nothing_is_told(host: Host, kind: str) -> None:
+    """Acknowledged and silent is the commonest lie of a venue."""
+
+    class Silent(AlteredStream):
+        pass
+
+    Silent.kind, Silent.alter = kind, staticmethod(lambda data: None)
+
+    report = host.meet(stream=Silent, seconds=1.5)
+
+    assert ("silent", "(messages)", True) in kinds(report, f"stream btcusdt@{kind}")
+
+
+def test_updates_that_do_not_make_the_book_are_told(host: Host) -> None:
+    """Every fifth update lost: the numbers do not follow each other."""
+    count = 0
+
+    def lossy(data: Any) -> Any:
+        nonlocal count
+        count += 1
+        return None if count % 5 == 0 else data
+
+    class Lossy(AlteredStream):
+        kind = "depth@100ms"
+        alter = staticmethod(lossy)
+
+    report = host.meet(stream=Lossy, seconds=SECONDS)
+
+    assert any(told.difference.kind == "book" for told in report.differences)
+
+
+def test_clock_that_is_off_is_told(host: Host) -> None:
+    """More than the profile allows, either way."""
+    report = host.meet(shift_ms=-30_000)
+
+    assert ("clock", "serverTime", True) in kinds(report, TIME)
+    assert 28_000 < report.offset_ms < 32_000
+
+
+def test_host_that_is_not_there_is_an_error_not_a_report() -> None:
+    """REST first: without it nothing is known."""
+    with pytest.raises(RestError):
+        Host(9, 0).meet()
+
+
+def test_streams_that_are_not_there_are_an_error_not_a_report(host: Host) -> None:
+    """A host that answers but does not stream is no host for a night."""
+
+    class Elsewhere(BinanceStream):
+        def __init__(self, url: str, **options: Any) -> None:
+            super().__init__(url.replace(f":{host.port}/", ":9/"), **options)
+
+    with pytest.raises(StreamLost):
+        host.meet(stream=Elsewhere)
