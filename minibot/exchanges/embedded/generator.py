@@ -20,6 +20,10 @@ from minibot.exchanges.embedded.made_market import MadeBook, MadeSymbol, Step, m
 ORIGIN_MS: Final = 1_736_186_400_000
 # How far back the market knows itself; a minute's warm-up of 60 bars needs half of it.
 PAST_S: Final = 7200
+# Of more symbols than this the past is thin, one second of trades a minute: two hours of 400
+# symbols would take two minutes to make.
+FULL_PAST_MAX: Final = 20
+THIN_PAST_EVERY_S: Final = 60
 # What lies between a message's event time and its receipt.
 DELAY_MS: Final = 5
 
@@ -75,7 +79,9 @@ class Generator:
         """Return the bars of the last two hours before the origin, as the market makes them."""
         if symbol not in self._past:
             first = ORIGIN_MS // 1000 - PAST_S
-            bars = (self._markets[symbol].second_bar(first + n) for n in range(PAST_S))
+            every_s = 1 if len(self._markets) <= FULL_PAST_MAX else THIN_PAST_EVERY_S
+            seconds = range(first, first + PAST_S, every_s)
+            bars = (self._markets[symbol].second_bar(second) for second in seconds)
             self._past[symbol] = [bar for bar in bars if bar is not None]
         oldest_ms = ORIGIN_MS - PAST_S * 1000
         gathered = gather(self._past[symbol], interval)
