@@ -4,6 +4,7 @@
     python -m tools.bench journal --peers            and the peers beside them, set up on demand
     python -m tools.bench journal --only J4 J7 --json
     python -m tools.bench backtest --peers           history through the live cores
+    python -m tools.bench market --peers             a combined stream through the market role
 
 Every report names machine, disk and load; a figure is worth what else the machine had to do.
 """
@@ -18,7 +19,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
-from tools.bench import backtest, journal, machine, peers
+from tools.bench import backtest, journal, machine, market, peers
 from tools.bench.frame import Json, Measure, lines
 
 
@@ -39,7 +40,10 @@ def parser() -> argparse.ArgumentParser:
     of_backtest.add_argument("--full", action="store_true", help="ten million ticks as well")
     of_backtest.add_argument("--core", type=int, default=1, help="pin every case to this core")
     of_backtest.add_argument("--run", type=Path, help="a recorded run for B6 (a golden run)")
-    for bench in (of_journal, of_backtest):
+    of_market = benches.add_parser("market", help=market.HELP)
+    of_market.add_argument("--only", nargs="+", metavar="ID", choices=list(market.MEASURES))
+    of_market.add_argument("--core", type=int, default=1, help="pin the client to this core")
+    for bench in (of_journal, of_backtest, of_market):
         bench.add_argument("--peers", action="store_true", help="the peers too, set up on demand")
         bench.add_argument("--repeats", type=int, default=5, help="repetitions of each case")
         bench.add_argument(
@@ -62,6 +66,15 @@ def _measures(arguments: argparse.Namespace) -> list[tuple[str, Callable[[], lis
         )
         ids = arguments.only or list(backtest.MEASURES)
         return [(id_, partial(backtest.MEASURES[id_], history)) for id_ in ids]
+    if arguments.bench == "market":
+        stream = market.Plan(
+            has_peers=arguments.peers,
+            repeats=arguments.repeats,
+            folder=arguments.folder.resolve(),
+            core=arguments.core,
+        )
+        ids = arguments.only or list(market.MEASURES)
+        return [(id_, partial(market.MEASURES[id_], stream)) for id_ in ids]
     plan = journal.Plan(
         peers=peers.set_up() if arguments.peers else None,
         repeats=arguments.repeats,

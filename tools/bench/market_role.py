@@ -58,7 +58,7 @@ def main() -> int:
         os.sched_setaffinity(0, {arguments.core})
     ignore_signals()
     if arguments.trace is not None:
-        role.RoleWorld = TracedWorld  # type: ignore[misc]
+        role.RoleWorld = TracedWorld  # type: ignore[assignment,misc]
     profiler = None if arguments.profile is None else cProfile.Profile()
     if profiler is not None:
         profiler.enable()

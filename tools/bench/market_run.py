@@ -289,7 +289,9 @@ def _measured(
     )
 
 
-def _watch(role: RoleProcess, sending: threading.Thread) -> tuple[list[tuple[int, int]], int, float]:
+def _watch(
+    role: RoleProcess, sending: threading.Thread
+) -> tuple[list[tuple[int, int]], int, float]:
     """Look at the queue until all that was sent is in it; return looks, last growth and CPU.
 
     Beats, books and bars go on for ever, so a second with less than a burst's share is the end.

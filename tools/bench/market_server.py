@@ -177,17 +177,21 @@ class Server:
     def run(self, command: dict[str, Any]) -> dict[str, Any]:
         """Send what a command says; return what was sent, and when (machine nanoseconds)."""
         wanted = int(command.get("clients", 1))
-        while len(self._clients) < wanted or not all(each.kinds for each in self._clients):
+        kinds = int(command.get("kinds", 1))
+        while len(self._clients) < wanted or any(len(c.kinds) < kinds for c in self._clients):
             time.sleep(0.01)
         is_single = bool(command.get("single"))
         streams = [self._walk(each, 1 if is_single else PIECE_BYTES) for each in self._clients]
         clients = list(self._clients)
-        report = {"sent": 0, "trades": 0, "bytes": 0, "behind_ms": 0.0, "ended": False}
+        report: dict[str, Any] = {"sent": 0, "trades": 0, "bytes": 0, "behind_ms": 0.0}
+        report |= {"phases_end_ns": [], "phase_sent": []}
         report["begin_ns"] = time.monotonic_ns()
         phases = command.get("phases") or [[command.get("rate", 0), command.get("seconds", 1e9)]]
         for rate, seconds in phases:
+            before = report["sent"]
             report["ended"] = self._phase(clients, streams, rate, seconds, report)
-            report.setdefault("phases_end_ns", []).append(time.monotonic_ns())
+            report["phases_end_ns"].append(time.monotonic_ns())
+            report["phase_sent"].append(report["sent"] - before)
         report["end_ns"] = time.monotonic_ns()
         return report
 

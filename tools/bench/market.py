@@ -1,0 +1,250 @@
+"""M1 to M4 and M7: a combined stream through the real market role, beside other clients.
+
+The server is a process on core 0, the role another one on core 1, from the socket to durable
+`market_ticks`; both its cores may have other work, so CPU time stands beside the wall's. M5 and M6
+are compressed hours and reconnects against the embedded exchange.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, Final
+
+from tools.bench.frame import Limit, Measure, median, percentile
+from tools.bench.market_peers import OWN, Clients, compare
+from tools.bench.market_run import Outcome, cores, run
+
+HELP = "market: from the socket to durable ticks, bursts, books, latency, hours; M1 to M7"
+# So many that one pass over the recording lasts longer than any flood here.
+FLOOD_SYMBOLS: Final = 64
+FLOOD_S: Final = 60.0
+BURSTS: Final = (60_000, 120_000)
+BURST_S: Final = 10.0
+CALM_RATE: Final = 2000
+CALM_S: Final = 5.0
+# After so long nothing of the burst may wait any more: else the lag has grown for good.
+SETTLED_S_MAX: Final = 5.0
+LATENCY_S: Final = 20.0
+SINGLE_RATE: Final = 10_000
+SINGLE_S: Final = 20.0
+PACED_SYMBOLS: Final = 16
+
+
+@dataclass(slots=True)
+class Plan:
+    """What is measured and how.
+
+    Attributes:
+        has_peers: Whether the other clients run too.
+        repeats: Of each case.
+        folder: Where the queues of the role stand.
+        core: That the client is pinned to.
+    """
+
+    has_peers: bool
+    repeats: int
+    folder: Path
+    core: int = 1
+
+    def runs(self, symbols: int, command: Mapping[str, Any], *options: str) -> list[Outcome]:
+        """Return the runs of the role under one command to the server."""
+        core = self.core if self.core in cores() else cores()[-1]
+        folder = self.folder / "market"
+        return [run(folder, symbols, core, command, *options) for _ in range(self.repeats)]
+
+
+def flood(plan: Plan) -> list[Measure]:
+    """M1: as fast as the role takes them, every symbol with its book."""
+    runs = plan.runs(FLOOD_SYMBOLS, {"seconds": FLOOD_S})
+    notes = [_told(each) for each in runs] + [_lost(each) for each in runs if _lost(each)]
+    return [
+        Measure(
+            "M1",
+            f"raw messages to durable ticks, flooded {FLOOD_S:.0f} s, {FLOOD_SYMBOLS} symbols",
+            median([each.per_s for each in runs]),
+            "messages/s",
+            Limit(40_000, 80_000),
+            {**_samples(runs), "peak memory, MB": [each.rss_mb for each in runs]},
+            notes=notes,
+        )
+    ]
+
+
+def burst(plan: Plan) -> list[Measure]:
+    """M2: ten seconds of a burst, and what is left of it afterwards."""
+    found = []
+    for rate, limit in zip(BURSTS, (Limit(60_000, 120_000), None), strict=True):
+        command = {"phases": [[rate, BURST_S], [CALM_RATE, CALM_S]]}
+        runs = plan.runs(FLOOD_SYMBOLS, command)
+        settled = [_settled_s(each) for each in runs]
+        taken = [
+            _burst_rate(each) if not _lost(each) and lag <= SETTLED_S_MAX else 0.0
+            for each, lag in zip(runs, settled, strict=True)
+        ]
+        samples = {
+            "rate that the server reached": [_burst_rate(each) for each in runs],
+            "until nothing of it waited, s": settled,
+            "quotes coalesced": [float(each.counters.get("quotes_coalesced", 0)) for each in runs],
+            **_samples(runs),
+        }
+        name = f"burst of {BURST_S:.0f} s at {rate:,}/s: rate taken without loss"
+        notes = [_told(each) for each in runs] + [_lost(each) for each in runs if _lost(each)]
+        # The server sends by the clock, so a burst that is taken is a hair below its rate.
+        value = median([round(each, -2) for each in taken])
+        found.append(Measure("M2", name, value, "messages/s", limit, samples, notes=notes))
+    return found
+
+
+def books(plan: Plan) -> list[Measure]:
+    """M3: decoded and the book kept, beside the others."""
+    found = compare(plan.repeats, plan.core, has_peers=plan.has_peers)
+    own, other = found.per_cpu_s(OWN), found.per_cpu_s("cryptofeed")
+    ratio = median(own) / median(other) if own and other else None
+    samples = {f"{name}, messages per s of CPU": found.per_cpu_s(name) for name in found.runs}
+    samples |= {f"{name}, messages per s": found.per_s(name) for name in found.runs}
+    return [
+        Measure(
+            "M3",
+            "decode and book only, over cryptofeed (CPU time)",
+            ratio,
+            "x",
+            Limit(1.2, 2.5),
+            samples,
+            {name: median(found.per_cpu_s(name)) for name in found.runs if name != OWN},
+            "messages/s of CPU",
+            _missing(found),
+        )
+    ]
+
+
+def latency(plan: Plan) -> list[Measure]:
+    """M4: from the read of the socket to the disk, at a rate that leaves time between."""
+    trace = plan.folder / "market" / "trace.json"
+    command = {"seconds": LATENCY_S, "rate": CALM_RATE, "single": True}
+    runs = plan.runs(PACED_SYMBOLS, command, "--trace", str(trace))
+    waits = [[(row[3] - row[2]) / 1e6 for row in each.trace] for each in runs]
+    measures = []
+    for share, limit in ((0.5, Limit(2, 0.5, is_most=True)), (0.99, Limit(10, 3, is_most=True))):
+        values = [percentile(each, share) for each in waits]
+        name = f"socket to synced tick, p{100 * share:.0f}, {CALM_RATE:,} messages/s"
+        samples = {"ms": values, "share of a core, %": [_share(r, LATENCY_S) for r in runs]}
+        measures.append(Measure("M4", name, median(values), "ms", limit, samples))
+    return measures
+
+
+def single(plan: Plan) -> list[Measure]:
+    """M7: what ten thousand messages a second cost that come one by one."""
+    command = {"seconds": SINGLE_S, "rate": SINGLE_RATE, "single": True}
+    runs = plan.runs(PACED_SYMBOLS, command)
+    shares = [_share(each, SINGLE_S) for each in runs]
+    samples = {"share of a core, %": shares, **_samples(runs)}
+    clients = Clients()
+    if plan.has_peers:
+        clients = compare(
+            plan.repeats, plan.core, has_peers=True, rate=SINGLE_RATE, single=True, seconds=1e9
+        )
+        samples |= {f"{name}, us of CPU": clients.cpu_us(name) for name in clients.runs}
+    return [
+        Measure(
+            "M7",
+            f"share of one core at {SINGLE_RATE:,} messages/s one by one, all included",
+            median(shares),
+            "%",
+            Limit(60, 35, is_most=True),
+            samples,
+            {name: median(clients.cpu_us(name)) for name in clients.runs},
+            "us of CPU a message, decode (and book) alone",
+            [*(_told(each) for each in runs), *_missing(clients)],
+        )
+    ]
+
+
+def hours(plan: Plan) -> list[Measure]:
+    """M5: hours of trouble in minutes."""
+    return _elsewhere("M5", "market_hours", plan)
+
+
+def reconnect(plan: Plan) -> list[Measure]:
+    """M6: from a drop until the books may be used again."""
+    return _elsewhere("M6", "market_reconnect", plan)
+
+
+def _elsewhere(id_: str, module: str, plan: Plan) -> list[Measure]:
+    """Return what a module beside this one measures; it is only loaded when it is asked."""
+    name = f"tools.bench.{module}"
+    if find_spec(name) is None:
+        return [Measure(id_, f"{name} is not here", None, "")]
+    measures: list[Measure] = import_module(name).run(plan)
+    return measures
+
+
+MEASURES: Final[Mapping[str, Callable[[Plan], list[Measure]]]] = {
+    "M1": flood,
+    "M2": burst,
+    "M3": books,
+    "M4": latency,
+    "M5": hours,
+    "M6": reconnect,
+    "M7": single,
+}
+
+
+# --- figures ----------------------------------------------------------------------------------
+
+
+def _samples(runs: Sequence[Outcome]) -> dict[str, list[float]]:
+    return {
+        "messages/s": [each.per_s for each in runs],
+        "messages per s of CPU": [1e6 / each.cpu_us for each in runs],
+        "us of CPU a message": [each.cpu_us for each in runs],
+    }
+
+
+def _share(outcome: Outcome, seconds: float) -> float:
+    return 100 * outcome.cpu_s / seconds
+
+
+def _told(outcome: Outcome) -> str:
+    counters = outcome.counters
+    return (
+        f"{outcome.sent['sent']:,} messages, {outcome.sent['trades']:,} trades, "
+        f"{outcome.lines:,} lines, {counters['book_checks']:,} books held against quotes, "
+        f"{counters['book_mismatches']} differed, server behind {outcome.sent['behind_ms']:.0f} ms"
+    )
+
+
+def _lost(outcome: Outcome) -> str:
+    """Return what of the messages is not in the books or in the queue; nothing where all are."""
+    counters = outcome.counters
+    wrong = [
+        f"{counters[name]} {name}"
+        for name in ("trade_gaps", "trades_dropped", "frames_invalid", "duplicate_trades")
+        if counters[name]
+    ]
+    if counters["frames"] < outcome.sent["sent"]:
+        wrong.append(f"{outcome.sent['sent'] - counters['frames']} messages never came")
+    return ", ".join(wrong)
+
+
+def _burst_rate(outcome: Outcome) -> float:
+    begin_ns, end_ns = outcome.sent["begin_ns"], outcome.sent["phases_end_ns"][0]
+    burst_s: float = (end_ns - begin_ns) / 1e9
+    return float(outcome.sent["phase_sent"][0]) / burst_s
+
+
+def _settled_s(outcome: Outcome) -> float:
+    """Return how long after the burst lines still grew faster than the calm rate makes them."""
+    end_ns = outcome.sent["phases_end_ns"][0]
+    settled_ns = end_ns
+    for (at_ns, lines), (next_ns, more) in zip(outcome.backlog, outcome.backlog[1:], strict=False):
+        if next_ns > end_ns and (more - lines) / ((next_ns - at_ns) / 1e9) > 3 * CALM_RATE:
+            settled_ns = next_ns
+    return float(settled_ns - end_ns) / 1e9
+
+
+def _missing(clients: Clients) -> list[str]:
+    return [f"{name}: not here: {why}" for name, why in clients.missing.items()]
