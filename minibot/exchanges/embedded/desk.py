@@ -104,7 +104,12 @@ class RestDesk:
         if self._paper is not None and self._paper.knows(request.method, _name(request)):
             return await self._answer_paper(request, self._paper)
         endpoint = ENDPOINTS.get(_name(request))
-        return not_found(request) if endpoint is None else self._answer(request, endpoint)
+        if endpoint is None:
+            return not_found(request)
+        if _name(request).startswith("ticker/") and "symbol" not in request.query:
+            for _ in self._venue.learn_pasts():
+                await asyncio.sleep(0)  # The market goes on meanwhile.
+        return self._answer(request, endpoint)
 
     def _answer(self, request: web.Request, endpoint: Endpoint) -> web.Response:
         denial, headers = self._charge(request, endpoint.weight(request.query))

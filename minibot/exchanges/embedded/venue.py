@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any
 
 from minibot.exchanges.embedded.bars import Bar, divides, gather
@@ -93,6 +93,17 @@ class Venue:
         self._know_past(symbol, "1m")
         self._know_past(symbol, "1h")
         return self.symbols[symbol].windows.bar(open_ms, now_ms)
+
+    def learn_pasts(self) -> Iterator[str]:
+        """Get to know the past of one symbol after the other, for windows; yield each.
+
+        A made market may take milliseconds for each: a server does not do all of them in one go.
+        """
+        for symbol, state in self.symbols.items():
+            if not (state.bars.has_past("1m") and state.bars.has_past("1h")):
+                self._know_past(symbol, "1m")
+                self._know_past(symbol, "1h")
+                yield symbol
 
     def _know_past(self, symbol: str, interval: str) -> None:
         series = self.symbols[symbol].bars
