@@ -226,7 +226,7 @@ class _Kind:
         except (msgspec.MsgspecError, TypeError, ValueError, OverflowError):
             return None
         for texts in self._texts:
-            if not texts.admit(chain.from_iterable(map(texts.of, payloads))):
+            if not texts.admit(payloads):
                 return None
         return jsons
 
