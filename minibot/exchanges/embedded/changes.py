@@ -6,11 +6,13 @@ walked through, every element alike; a number picks one place of a list, as klin
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
 import orjson
+
+from minibot.exchanges.embedded.script import FaultUnknown
 
 KINDS: Final = ("field_added", "field_removed", "field_retyped", "stream_silent", "kline_unclosed")
 """Names of these faults."""
@@ -19,6 +21,7 @@ TYPES: Final = ("string", "number", "integer", "boolean", "null", "object", "lis
 """What a field may be turned into; without a word a text becomes a number and all else a text."""
 
 EVERYTHING: Final = "*"
+_USUAL: Final = {"kline_unclosed": "kline", "stream_silent": EVERYTHING}
 
 
 @dataclass(slots=True)
@@ -34,6 +37,30 @@ class Change:
     value: Any = None
     to: str | None = None
     symbol: str | None = None
+
+
+def change_of(kind: str, fields: Mapping[str, Any], left: int, until_ms: int) -> Change:
+    """Return the change that a fault's fields describe.
+
+    Raises:
+        FaultUnknown: No endpoint or stream is named, or both, no field, or no such type.
+    """
+    is_stream = "endpoint" not in fields
+    target = fields.get("stream" if is_stream else "endpoint", _USUAL.get(kind))
+    if target is None or (not is_stream and "stream" in fields):
+        raise FaultUnknown("endpoint or stream: one of them is expected")
+    field = fields.get("field", "zz" if kind == "field_added" else None)
+    if field is None and kind.startswith("field"):
+        raise FaultUnknown("field: the name of one is expected, with dots for inner ones")
+    to = fields.get("to")
+    if to is not None and to not in TYPES:
+        raise FaultUnknown(f"to: one of {', '.join(TYPES)} is expected, found {to!r}")
+    return Change(
+        *(kind, target, is_stream, tuple((field or "").split(".")), left, until_ms),
+        value=fields.get("value", {"new": [1, "2"]}),
+        to=to,
+        symbol=fields.get("symbol"),
+    )
 
 
 class Changes:

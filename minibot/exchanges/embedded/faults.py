@@ -172,6 +172,12 @@ def _stray_removal(frame: Frame, data: dict[str, Any], fault: FrameFault) -> lis
     return [_with(frame, data, b=[["0.00000001", to_text(0)], *data["b"]])]
 
 
+def _stale(frame: Frame, data: dict[str, Any], fault: FrameFault) -> list[Frame]:
+    """Add an event from before any book that a client can have; its levels are nonsense."""
+    ids = {"U": max(1, data["U"] - 1_000_000), "u": max(1, data["u"] - 1_000_000)}
+    return [frame, _with(frame, data, **ids, b=[["0.00000001", "1.00000000"]], a=[])]
+
+
 def _late(frame: Frame, data: dict[str, Any], fault: FrameFault) -> list[Frame]:
     """Shift the times that the event itself states; its receipt stays."""
     times = {key: data[key] + fault.shift_ms for key in ("E", "T") if key in data}
@@ -193,6 +199,7 @@ _CHANGES: Final[dict[str, dict[str, Change]]] = {
     "unknown_event": {TRADE: _unknown_event, BOOK_TICKER: _unknown_event, DEPTH: _unknown_event},
     "missing_field": {TRADE: _missing_field},
     "stray_removal": {DEPTH: _stray_removal},
+    "stale_diff": {DEPTH: _stale},
     "late_event": {TRADE: _late, DEPTH: _late},
 }
 

@@ -10,13 +10,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 from typing import Any, Final, Protocol
 
 import orjson
 
 from minibot.exchanges.embedded import wire
-from minibot.exchanges.embedded.changes import EVERYTHING, KINDS, TYPES, Change
+from minibot.exchanges.embedded.changes import KINDS, change_of
 from minibot.exchanges.embedded.control import SHAPES
 from minibot.exchanges.embedded.desk import BLOCKED
 from minibot.exchanges.embedded.faults import (
@@ -29,10 +28,9 @@ from minibot.exchanges.embedded.faults import (
 from minibot.exchanges.embedded.hub import Hub
 from minibot.exchanges.embedded.limits import AddressLimits, Rates
 from minibot.exchanges.embedded.listing import ListingUnknown, change_filter, delist
+from minibot.exchanges.embedded.script import FaultUnknown, check_field, moment_ms
 from minibot.exchanges.embedded.venue import Venue
 from minibot.kernel.errors import ConfigError
-
-ABSOLUTE_MS_MIN: Final = 10**12
 
 _RESTRICTED: Final = (
     "Service unavailable from a restricted location according to 'b. Eligibility' in "
@@ -62,10 +60,6 @@ class Gate(Protocol):
         """Do something after so much market pace."""
 
 
-class FaultUnknown(Exception):
-    """No fault of this name, or a field of it is wrong."""
-
-
 class Injector:
     """Puts faults into force."""
 
@@ -82,7 +76,7 @@ class Injector:
         self._faults, self._gate = faults, gate
         origin_ms = venue.facts.origin_ms
         self._script = sorted(
-            ((_at_ms(item, origin_ms), index, item) for index, item in enumerate(script)),
+            ((moment_ms(item, origin_ms), index, item) for index, item in enumerate(script)),
             key=lambda entry: entry[:2],
         )
         self._actions: dict[str, Callable[[Mapping[str, Any]], None]] = {
@@ -157,7 +151,7 @@ class Injector:
         """
         name = str(fields.get("name"))
         for key, value in fields.items():
-            _check_field(name, key, value)
+            check_field(name, key, value)
         if name in self._actions:
             self._actions[name](fields)
         elif name in FRAME_FAULTS:
@@ -237,27 +231,7 @@ class Injector:
         )
 
     def _change(self, kind: str, fields: Mapping[str, Any]) -> None:
-        is_stream = "endpoint" not in fields
-        target = fields.get("stream" if is_stream else "endpoint")
-        if target is None and kind in ("kline_unclosed", "stream_silent"):
-            target = "kline" if kind == "kline_unclosed" else EVERYTHING
-        if target is None or (not is_stream and "stream" in fields):
-            raise FaultUnknown("endpoint or stream: one of them is expected")
-        path = fields.get("field", "zz" if kind == "field_added" else None)
-        if path is None and kind.startswith("field"):
-            raise FaultUnknown("field: the name of one is expected, with dots for inner ones")
-        to = fields.get("to")
-        if to is not None and to not in TYPES:
-            raise FaultUnknown(f"to: one of {', '.join(TYPES)} is expected, found {to!r}")
-        left, until_ms = self._duration(fields)
-        self._faults.changes.add(
-            Change(
-                *(kind, target, is_stream, tuple((path or "").split(".")), left, until_ms),
-                value=fields.get("value", {"new": [1, "2"]}),
-                to=to,
-                symbol=fields.get("symbol"),
-            )
-        )
+        self._faults.changes.add(change_of(kind, fields, *self._duration(fields)))
 
     def _garbage(self, fields: Mapping[str, Any]) -> None:
         kind = fields.get("kind", "text")
@@ -346,56 +320,3 @@ class Injector:
         faults.changes.clear()
         for symbol in self._venue.statuses:
             self._venue.statuses[symbol] = "TRADING"
-
-
-_TEXT_FIELDS: Final = frozenset(
-    {"name", "symbol", "kind", "status", "why", "filter", "field", "endpoint", "stream", "to"}
-)
-
-
-def _check_field(name: str, key: str, value: Any) -> None:
-    """Refuse a field of the wrong type.
-
-    Raises:
-        FaultUnknown: No integer where one is due, or no text.
-    """
-    if key == "after_s" or (key == "value" and name == "field_added"):
-        return
-    is_text = key in _TEXT_FIELDS or key == "value"
-    if is_text and key == "status" and type(value) is int:
-        return  # That of an answer, not that of a symbol.
-    if is_text and not isinstance(value, str):
-        raise FaultUnknown(f"{key}: a text is expected, found {value!r}")
-    if not is_text and type(value) is not int:
-        raise FaultUnknown(f"{key}: an integer is expected, found {value!r}")
-
-
-def _at_ms(item: Mapping[str, Any], origin_ms: int) -> int:
-    after_s = item.get("after_s")
-    at_ms: int = item.get("at_ms", 0) if after_s is None else round(after_s * 1000)
-    return at_ms if at_ms >= ABSOLUTE_MS_MIN else origin_ms + at_ms
-
-
-def read_script(path: Path) -> list[dict[str, Any]]:
-    """Return the faults of a script file.
-
-    Raises:
-        ConfigError: Missing, not JSON, or not a list of objects with `name` and a moment.
-    """
-    try:
-        script = orjson.loads(path.read_bytes())
-    except (OSError, orjson.JSONDecodeError) as error:
-        raise ConfigError(f"{path}: the fault script cannot be read.", [str(error)]) from error
-    wrong = ["a list of objects is expected"] if not isinstance(script, list) else []
-    for number, item in enumerate(script if not wrong else [], 1):
-        if not isinstance(item, dict) or not isinstance(item.get("name"), str):
-            wrong.append(f"entry {number}: an object with a name is expected")
-        elif ("at_ms" in item) is ("after_s" in item):
-            wrong.append(f"entry {number}: at_ms or after_s is expected, and not both")
-        elif "at_ms" in item and type(item["at_ms"]) is not int:
-            wrong.append(f"entry {number}: at_ms must be an integer")
-        elif "after_s" in item and type(item["after_s"]) not in (int, float):
-            wrong.append(f"entry {number}: after_s must be a number of seconds")
-    if wrong:
-        raise ConfigError(f"{path}: not a fault script.", wrong)
-    return list(script)

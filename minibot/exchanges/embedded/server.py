@@ -18,11 +18,12 @@ from minibot.exchanges.embedded.control import STREAMS_MAX, Subscriptions, is_st
 from minibot.exchanges.embedded.desk import RestDesk, not_found
 from minibot.exchanges.embedded.faults import Faults
 from minibot.exchanges.embedded.hub import Hub
-from minibot.exchanges.embedded.injector import FaultUnknown, Injector
+from minibot.exchanges.embedded.injector import Injector
 from minibot.exchanges.embedded.limits import AddressLimits
 from minibot.exchanges.embedded.paper import PaperAccount
 from minibot.exchanges.embedded.paper_rest import PaperDesk
 from minibot.exchanges.embedded.player import Player
+from minibot.exchanges.embedded.script import FaultUnknown
 from minibot.exchanges.embedded.venue import Venue
 from minibot.kernel.errors import Refusal
 

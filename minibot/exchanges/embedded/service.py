@@ -20,9 +20,9 @@ import orjson
 from minibot.exchanges.embedded.bars import Bar
 from minibot.exchanges.embedded.clock import PlayClock, machine_ns
 from minibot.exchanges.embedded.frames import Source
-from minibot.exchanges.embedded.injector import read_script
 from minibot.exchanges.embedded.instruments import symbol_infos
 from minibot.exchanges.embedded.rebase import Rebased
+from minibot.exchanges.embedded.script import read_script
 from minibot.exchanges.embedded.server import ExchangeServer
 from minibot.exchanges.embedded.sources import find, open_history, open_source
 from minibot.exchanges.embedded.venue import Venue

@@ -304,6 +304,15 @@ def test_repeated_diff_comes_twice(tmp_path: Path) -> None:
     assert len(updates) == len(set(updates)) + 1
 
 
+def test_stale_diff_lies_behind_every_book(tmp_path: Path) -> None:
+    """An event with `u` at most the book's id comes beside the right ones: to be ignored."""
+    diffs = changed(tmp_path, "stale_diff", n=2)["btcusdt@depth@100ms"]
+    stale = [data for data in diffs if data["u"] < 101]
+
+    assert len(stale) == 2
+    assert {data["U"] for data in diffs} >= set(range(101, 182))
+
+
 @pytest.mark.parametrize(
     ("name", "stream", "key"),
     [
