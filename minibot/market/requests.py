@@ -42,6 +42,7 @@ from minibot.market.notices import (
     RATE_LIMITED as RATE_LIMITED_NOTICE,
 )
 from minibot.market.pace import MarketClock, Pace
+from minibot.market.skew import ClockSkew
 
 # Every so many measurements one asks for the time: clocks drift slowly.
 TIME_EVERY: Final = 30
@@ -72,7 +73,7 @@ class Requests:
     address: Address
     clock: MarketClock
     pace: Pace
-    skew_max_ms: int
+    skew: ClockSkew
     on_measured: Callable[[Answer], None]
     preferred: set[str] = field(default_factory=set)
     errors_in_row: int = 0
@@ -80,7 +81,6 @@ class Requests:
     _depths: int = 0
     _measurements: int = 0
     _is_measuring: bool = False
-    _measured_skew_ms: int | None = None
 
     # --- what every answer tells --------------------------------------------------------------
 
@@ -143,20 +143,11 @@ class Requests:
         return Job(TIME, 1, lambda rest: rest.server_time(), take, MEASUREMENT)
 
     def _take_time(self, answer: Answer) -> None:
-        """Take a measured skew; a jump is believed only when a second measurement confirms it.
-
-        The first one is taken as it is: a recording's clock may be seconds off, and bars need it.
-        """
         middle_ns = (answer.sent_ns + answer.received_ns) // 2
-        skew_ms = answer.value - self.clock.at_machine_ns(middle_ns)
-        before, self._measured_skew_ms = self._measured_skew_ms, skew_ms
-        has_jumped = before is not None and abs(skew_ms - self.feed.skew_ms) > self.skew_max_ms
-        if has_jumped or (before is None and abs(skew_ms) > self.skew_max_ms):
-            detail = f"the exchange's clock is {skew_ms} ms ahead, was {self.feed.skew_ms} ms"
-            self.feed.board.add(self.clock.now_ms(), CLOCK_SKEW, detail)
-        if has_jumped and before is not None and abs(skew_ms - before) > self.skew_max_ms:
-            return
-        self.feed.skew_ms = skew_ms
+        told = self.skew.take(answer.value - self.clock.at_machine_ns(middle_ns))
+        if told:
+            self.feed.board.add(self.clock.now_ms(), CLOCK_SKEW, told)
+        self.feed.skew_ms = self.skew.ms
 
     # --- rules, klines, depth -----------------------------------------------------------------
 

@@ -28,6 +28,7 @@ from minibot.market.pace import MarketClock, Pace
 from minibot.market.reader import Frames, FromReader, Lost, Opened
 from minibot.market.requests import Requests
 from minibot.market.sharding import STREAMS_PER_CONNECTION_MAX
+from minibot.market.skew import ClockSkew
 from minibot.market.subscriptions import reply_of
 from minibot.market.symbol import FeedConfig
 from minibot.market.universe import UniverseConfig
@@ -148,7 +149,7 @@ class Session:
             self.address,
             self.clock,
             self.pace,
-            config.skew_max_ms,
+            ClockSkew(config.skew_max_ms),
             self._measured,
             set(config.feed.symbols),
         )
@@ -376,6 +377,7 @@ class Session:
             "connections_open": sum(shard.is_open for shard in shards),
             "streams": self.connections.streams,
             "streams_silent": self.liveness.silent_streams,
+            "skew_ms": self.feed.skew_ms,
             "attempts_in_window": self.address.attempts(self.pace.now_ms()),
             "requests_waiting": self.courier.waiting,
             "weight_allowed": self.courier.budget.allowed,

@@ -1,0 +1,61 @@
+"""The exchange's clock: first as it is, jumps confirmed, drift stopped."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from minibot.kernel.errors import RunStop
+from minibot.market.skew import ClockSkew
+
+MAX_MS = 5_000
+
+
+def test_first_measurement_is_taken_as_it_is() -> None:
+    """The recordings run 1.27 s behind; another one may run hours behind, and says so."""
+    near, far = ClockSkew(MAX_MS), ClockSkew(MAX_MS)
+
+    assert (near.take(-1_270), near.ms) == ("", -1_270)
+    assert "7200000 ms ahead, was 0 ms" in far.take(7_200_000)
+    assert far.ms == 7_200_000
+
+
+def test_jump_is_believed_once_it_is_confirmed() -> None:
+    """One measurement alone may be an answer that hung on the way."""
+    skew = ClockSkew(MAX_MS)
+    skew.take(0)
+
+    assert "9000 ms ahead, was 0 ms" in skew.take(9_000)
+    assert skew.ms == 0
+    assert skew.take(40) == ""
+    assert skew.ms == 40
+    skew.take(9_000)
+    assert "9010 ms" in skew.take(9_010)
+    assert skew.ms == 9_010
+    assert skew.take(9_000) == ""
+
+
+@pytest.mark.row("F80")
+@pytest.mark.fault("F80", by="an exchange's clock that is a little faster", ends="STOP(CLOCK_JUMP)")
+@pytest.mark.parametrize("step_ms", [10, -10, 4_999])
+def test_small_steps_that_add_up_stop_the_run(step_ms: int) -> None:
+    """A night of 7 hours measures some 2,500 times; each step alone is nothing."""
+    skew = ClockSkew(MAX_MS)
+    skew.take(-1_270)
+    allowed = MAX_MS // abs(step_ms)
+    for number in range(1, allowed + 1):
+        assert skew.take(-1_270 + number * step_ms) == ""
+    with pytest.raises(RunStop, match="has drifted") as stop:
+        skew.take(-1_270 + (allowed + 1) * step_ms)
+
+    assert stop.value.reason_code == "CLOCK_JUMP"
+
+
+@given(st.lists(st.integers(-MAX_MS // 2, MAX_MS // 2), max_size=60))
+def test_noise_within_the_limit_is_followed_and_never_stops(measured: list[int]) -> None:
+    """However it jitters, the last measurement is believed."""
+    skew = ClockSkew(MAX_MS)
+    for skew_ms in measured:
+        assert skew.take(skew_ms) == ""
+        assert skew.ms == skew_ms
