@@ -179,7 +179,7 @@ class Feed:
         """Lose the books that a frame without use may have changed: one, or all of them."""
         named = self.symbols.get(error.symbol)
         for feed in self.symbols.values() if named is None else [named]:
-            feed.on_unread(ts, f"a frame could not be used: {error}")
+            self._emit(feed.on_unread(ts, f"a frame could not be used: {error}"), ts)
 
     def _on_trade(self, trade: Trade, ts: int, recv_mono_ns: int) -> str:
         feed = self._of(trade.symbol)
@@ -210,7 +210,7 @@ class Feed:
     def on_disconnected(self, now_ms: int, why: str, symbols: Iterable[str] | None = None) -> None:
         """No stream connection stands any more: of the given symbols, of all without."""
         for feed in self._named(symbols):
-            feed.on_disconnected(now_ms, why)
+            self._emit(feed.on_disconnected(now_ms, why), now_ms)
 
     def _named(self, symbols: Iterable[str] | None) -> Iterable[SymbolFeed]:
         if symbols is None:

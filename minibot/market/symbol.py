@@ -125,9 +125,7 @@ class SymbolFeed:
         """
         payloads = self._take_quote(quote, recv_mono_ns, now_ms)
         change = self.depth.on_quote(quote, now_ms)
-        if change is not NOTHING:
-            self._note(change, now_ms)
-        return payloads
+        return payloads if change is NOTHING else [*payloads, *self._note(change, now_ms)]
 
     def _take_quote(self, quote: Quote, recv_mono_ns: int, now_ms: int) -> Payloads:
         if not (self.band.accepts(quote.bid_units) and self.band.accepts(quote.ask_units)):
@@ -141,20 +139,20 @@ class SymbolFeed:
     def on_diff(self, diff: Diff, recv_mono_ns: int, now_ms: int) -> Payloads:
         """Take one diff of the book."""
         self._seen(DEPTH, now_ms)
-        self._note(self.depth.on_diff(diff, now_ms), now_ms)
-        payloads = self._resynced(now_ms)
+        change = self.depth.on_diff(diff, now_ms)
+        payloads = self._resynced(now_ms) if change is NOTHING else self._note(change, now_ms)
         return payloads if self._has_quotes else [*payloads, *self._top(recv_mono_ns, now_ms)]
 
     def on_snapshot(self, snapshot: Snapshot, now_ms: int) -> Payloads:
         """Take a snapshot that was asked for."""
-        self._note(self.depth.on_snapshot(snapshot, now_ms), now_ms)
-        return self._resynced(now_ms)
+        change = self.depth.on_snapshot(snapshot, now_ms)
+        return self._resynced(now_ms) if change is NOTHING else self._note(change, now_ms)
 
     def on_streamed_snapshot(self, snapshot: Snapshot, recv_mono_ns: int, now_ms: int) -> Payloads:
         """Take a snapshot that came on the stream."""
         self._seen(DEPTH, now_ms)
-        self._note(self.depth.on_streamed_snapshot(snapshot, now_ms), now_ms)
-        payloads = self._resynced(now_ms)
+        change = self.depth.on_streamed_snapshot(snapshot, now_ms)
+        payloads = self._resynced(now_ms) if change is NOTHING else self._note(change, now_ms)
         return payloads if self._has_quotes else [*payloads, *self._top(recv_mono_ns, now_ms)]
 
     def _top(self, recv_mono_ns: int, now_ms: int) -> Payloads:
@@ -178,9 +176,10 @@ class SymbolFeed:
         )
         return self._take_quote(quote, recv_mono_ns, now_ms)
 
-    def on_unread(self, now_ms: int, why: str) -> None:
+    def on_unread(self, now_ms: int, why: str) -> Payloads:
         """A frame that may have changed the book could not be used; its updates have no numbers."""
-        self._note(self.depth.on_unread(now_ms, why), now_ms)
+        change = self.depth.on_unread(now_ms, why)
+        return [] if change is NOTHING else self._note(change, now_ms)
 
     def _seen(self, stream: str, now_ms: int) -> None:
         self.data_ms = self.seen_ms[stream] = now_ms
@@ -252,8 +251,9 @@ class SymbolFeed:
 
     # --- gaps ---------------------------------------------------------------------------------
 
-    def on_disconnected(self, now_ms: int, why: str) -> None:
+    def on_disconnected(self, now_ms: int, why: str) -> Payloads:
         """The stream is gone: bars wait, the touch and the book are not known any more."""
+        was_valid = self.depth.is_valid
         self.connected_ms = None
         self._gap_why = why
         for stream, seen_ms in self.seen_ms.items():
@@ -264,6 +264,7 @@ class SymbolFeed:
         self._is_suspended = True
         for lane in self.lanes.values():
             lane.builder.suspend()
+        return [self._gap(DEPTH, self._gap_from.get(DEPTH, now_ms), now_ms, why)] * was_valid
 
     def on_connected(self, now_ms: int) -> None:
         """A stream is there."""
@@ -294,14 +295,20 @@ class SymbolFeed:
 
     # --- book ---------------------------------------------------------------------------------
 
-    def _note(self, change: Change, now_ms: int) -> None:
-        if change.kind == LOST:
-            self._gap_from.setdefault(DEPTH, now_ms)
-            self._gap_why = change.why
-            self._board.add(now_ms, BOOK_LOST, f"{self.symbol}: {change.why}")
-            if not self._has_quotes:
-                self._gap_from.setdefault(QUOTE, now_ms)
-                self.ticks.forget_touch()
+    def _note(self, change: Change, now_ms: int) -> Payloads:
+        """Say at once that the book is lost; that it was, and for how long, is said with the next.
+
+        Whoever decides has to know it while it lasts: best quotes go on meanwhile.
+        """
+        if change.kind != LOST:
+            return []
+        self._gap_from.setdefault(DEPTH, now_ms)
+        self._gap_why = change.why
+        self._board.add(now_ms, BOOK_LOST, f"{self.symbol}: {change.why}")
+        if not self._has_quotes:
+            self._gap_from.setdefault(QUOTE, now_ms)
+            self.ticks.forget_touch()
+        return [self._gap(DEPTH, now_ms, now_ms, change.why)]
 
     def _resynced(self, now_ms: int) -> Payloads:
         book = self.depth.written_resync()

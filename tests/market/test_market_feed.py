@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 from itertools import pairwise
 from pathlib import Path
@@ -10,16 +11,19 @@ from typing import Any
 import orjson
 import pytest
 
-from minibot.events.model import Bar, Instrument, MarketTick, Payload
+from minibot.events.model import Bar, Event, Instrument, MarketTick, Payload
 from minibot.exchanges.base import Diff, Quote, Snapshot, Trade
 from minibot.exchanges.binance.book import BookKeeper
 from minibot.exchanges.binance.messages import parse_frame, parse_snapshot
 from minibot.exchanges.top_check import MISMATCHES_MAX, TopCheck
 from minibot.exchanges.units import units
+from minibot.kernel.canonical import encode
 from minibot.market.depth import SymbolDepth
 from minibot.market.feed import DATA, INVALID, OTHER, SHUTDOWN, UNREADABLE, Feed, HoleWanted
 from minibot.market.lanes import SETTLE_MS
 from minibot.market.symbol import FeedConfig
+from minibot.runtime.config import load_config
+from minibot.strategies.core import core_from_config
 from tests.exchanges.binance.binance_recordings import tape_lines
 
 T0 = 1_700_000_000_000
@@ -257,7 +261,7 @@ def test_outage_with_missed_trades_is_a_gap_that_klines_fill() -> None:
 
 @pytest.mark.row("F117")
 def test_sequence_gap_invalidates_the_book_until_it_is_rebuilt() -> None:
-    """No book event between the gap and the next snapshot; then a gap event and a resync."""
+    """Told at once; no book event before the next snapshot; then the whole gap and a resync."""
     feed = new_feed()
     assert feed.snapshots_wanted(T0) == ["BTCUSDT"]
     feed.on_snapshot("BTCUSDT", BOOK, T0)
@@ -266,8 +270,9 @@ def test_sequence_gap_invalidates_the_book_until_it_is_rebuilt() -> None:
     assert [book.why for book in of(feed, "book")] == ["resync", "interval"]  # type: ignore[attr-defined]
 
     feed.on_frame(diff_frame(13, 14, []), T0 + 1_100, 0)
+    assert [gap.stream for gap in of(feed, "gap")] == ["depth"]  # type: ignore[attr-defined]
     feed.advance(T0 + 2_900)
-    assert of(feed, "book") == []
+    assert of(feed, "book", "gap") == []
     assert feed.snapshots_wanted(T0 + 2_900) == ["BTCUSDT"]
     assert feed.snapshots_wanted(T0 + 2_900) == []
 
@@ -278,6 +283,46 @@ def test_sequence_gap_invalidates_the_book_until_it_is_rebuilt() -> None:
         ("book", "resync"),
     ]
     assert {notice.kind for notice in feed.board.take_all()} == {"book_lost", "book_resync"}
+
+
+@pytest.mark.row("F117", "N-53")
+@pytest.mark.parametrize("loss", ["gap", "disconnected"])
+def test_strategy_has_no_signal_while_the_book_is_lost(loss: str) -> None:
+    """Across rooms: what the feed writes makes the strategy hold until the book stands again."""
+    feed, core = new_feed(), core_from_config(load_config("config/nore-demo.v1.json").raw)
+    seqs = itertools.count(1)
+
+    def is_broken() -> bool:
+        for payload, ts in feed.take():
+            happened = Event(
+                ts=ts,
+                id=f"{(seq := next(seqs)):08x}-0000-4000-8000-000000000000",
+                source="market_role",
+                run_id="20231114_221320",
+                cmdline_hash="0" * 64,
+                payload=payload,
+            )
+            core.step("market_ticks", seq, happened, ts)
+        return b'"is_book_broken":true' in encode(core.state())
+
+    feed.on_snapshot("BTCUSDT", BOOK, T0)
+    feed.on_frame(diff_frame(11, 11, []), T0 + 10, 0)
+    feed.on_frame(quote_frame(11), T0 + 20, 0)
+    assert not is_broken()
+
+    if loss == "gap":
+        feed.on_frame(diff_frame(13, 14, []), T0 + 100, 0)
+    else:
+        feed.on_disconnected(T0 + 100, "connection lost")
+        feed.on_connected(T0 + 110)
+    feed.on_frame(quote_frame(14, "99.10000000"), T0 + 200, 0)
+    assert is_broken()
+    feed.on_frame(diff_frame(15, 15, []), T0 + 300, 0)
+    assert is_broken()
+
+    feed.on_snapshot("BTCUSDT", BOOK._replace(last_update_id=15), T0 + 400)
+    feed.on_frame(diff_frame(16, 16, []), T0 + 500, 0)
+    assert not is_broken()
 
 
 def test_book_that_gets_no_updates_is_not_written() -> None:

@@ -450,7 +450,9 @@ def test_gap_in_the_updates_rebuilds_the_book(tmp_path: Path) -> None:
         desk.drain()
 
     assert desk.world.kinds() == ["book_lost", "book_resync"]
-    assert [gap.stream for gap in desk.world.of("gap")] == ["depth"]
+    told, whole = desk.world.of("gap")
+    assert (told.stream, whole.stream) == ("depth", "depth")
+    assert told.from_ts == told.to_ts == whole.from_ts <= whole.to_ts
     assert desk.session.link.reconnects == 0
 
 

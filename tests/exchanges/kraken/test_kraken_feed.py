@@ -92,6 +92,7 @@ def test_wrong_checksum_loses_the_book_until_the_next_snapshot(shared_data: Path
     desk.frame(data.replace(b"%d" % checksum, b"%d" % (checksum ^ 1)), now_ms)
 
     assert desk.notices() == ["book_lost"]
+    assert [gap.stream for gap in desk.take("gap")] == ["depth"]  # type: ignore[attr-defined]
     for now_ms, data in frames[wrong + 1 : snapshots[4]]:
         desk.frame(data, now_ms)
     assert now_ms - frames[wrong][0] > 3_000
