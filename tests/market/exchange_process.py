@@ -14,9 +14,16 @@ from typing import Any
 class ExchangeProcess:
     """Plays a source on loopback; frames begin when `clock.json` stands in `run_dir`."""
 
-    def __init__(self, run_dir: Path, source: str, speed: str, *options: str) -> None:
-        command = [sys.executable, "-m", "minibot.exchanges.embedded", "--run", str(run_dir)]
-        command += ["--source", source, "--speed", speed, *options]
+    def __init__(
+        self,
+        run_dir: Path,
+        source: str,
+        speed: str,
+        *options: str,
+        module: str = "minibot.exchanges.embedded",
+    ) -> None:
+        command = [sys.executable, "-m", module, "--run", str(run_dir), "--speed", speed]
+        command += [*(("--source", source) if source else ()), *options]
         self._process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )

@@ -89,6 +89,7 @@ class MemoryWorld:
     turns: int = 0
     is_ready: threading.Event = field(default_factory=threading.Event)
     code: int | None = None
+    calls: list[Callable[[], None]] = field(default_factory=list)
 
     def machine_ns(self) -> int:
         return machine_ns()
@@ -110,6 +111,9 @@ class MemoryWorld:
         self.turns += 1
 
     def end_code(self) -> int | None:
+        while self.calls:
+            self.calls[0]()
+            self.calls.pop(0)
         return self.code
 
     def of(self, kind: str) -> list[Any]:
@@ -135,6 +139,7 @@ class Desk:
         requests_at_once: int = 1,
         memory: Memory | None = None,
         holder: Holder | None = None,
+        wrap: Callable[[Sequence[str], Stream], Stream] = lambda streams, stream: stream,
     ) -> None:
         self.run_dir = run_dir
         self.speed = speed
@@ -153,7 +158,8 @@ class Desk:
 
         def open_stream(streams: Sequence[str]) -> Stream:
             url = combined_url(f"ws://127.0.0.1:{port}", streams)
-            return BinanceStream(url, connect_timeout_s=5.0, machine_ns=machine_ns)
+            stream = BinanceStream(url, connect_timeout_s=5.0, machine_ns=machine_ns)
+            return wrap(streams, stream)
 
         self.session = Session(config, self.world, rests, open_stream, memory, holder)
         self.exit_code: int | None = None
@@ -186,6 +192,11 @@ class Desk:
             raise
         finally:
             self.session.close()
+
+    def call(self, action: Callable[[Session], None]) -> None:
+        """Do something in the session's own loop; return when it is done."""
+        self.world.calls.append(lambda: action(self.session))
+        wait_until(lambda: not self.world.calls or self.has_ended, "the call")
 
     def drain(self) -> None:
         """Tell the session to end and wait for it."""

@@ -1,0 +1,264 @@
+"""Sessions over several connections, against the embedded exchange: limits kept, symbols apart."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from minibot.exchanges.base import Stream
+from minibot.market.address import ATTEMPTS_MAX, AddressFile
+from tests.market.exchange_process import ExchangeProcess
+from tests.market.market_desk import Desk, link_limits, session_config, wait_until
+
+SPEED = "10"
+
+
+@contextmanager
+def many(tmp_path: Path, count: int, *, rate: int, speed: str = SPEED) -> Iterator[ExchangeProcess]:
+    """Run the embedded exchange over hundreds of made symbols."""
+    options = ("--symbols", str(count), "--rate", str(rate))
+    module = "tools.bench.market_exchange"
+    with ExchangeProcess(tmp_path, "", speed, *options, module=module) as running:
+        yield running
+
+
+@contextmanager
+def six(tmp_path: Path, *, speed: str = SPEED) -> Iterator[ExchangeProcess]:
+    """Run it over six symbols with six messages a second each."""
+    with many(tmp_path, 6, rate=60, speed=speed) as running:
+        yield running
+
+
+def started(
+    tmp_path: Path,
+    running: ExchangeProcess,
+    *,
+    symbols: Sequence[str] = (),
+    streams_max: int = 6,
+    speed: str = SPEED,
+    **options: Any,
+) -> Desk:
+    """Return a session over as many connections as it takes, with valid books."""
+    config = session_config(
+        tuple(symbols) or running.symbols,
+        running.origin_ms,
+        intervals=("1m",),
+        streams_max=streams_max,
+        link=options.pop("link", None),
+    )
+    desk = Desk(tmp_path, config, running.port, speed=speed, requests_at_once=4, **options)
+    desk.start()
+    desk.start_clock()
+    wait_until(lambda: valid_books(desk) == len(config.feed.symbols) or desk.has_ended, "books")
+    return desk
+
+
+def valid_books(desk: Desk) -> int:
+    """Return how many symbols have a book to believe."""
+    return sum(feed.depth.is_valid for feed in list(desk.session.feed.symbols.values()))
+
+
+def ticks_of(desk: Desk, symbols: Sequence[str]) -> int:
+    """Return how many ticks of these symbols have been written."""
+    return sum(tick.symbol in symbols for tick in desk.world.of("market_tick"))
+
+
+# --- limits of connections ----------------------------------------------------------------------
+
+
+@pytest.mark.row("S-18", "S-19", "S-20", "N-30")
+def test_1700_streams_are_three_connections_below_every_limit(tmp_path: Path) -> None:
+    """567 symbols: 1,701 streams on three connections, none above 800, no control storm."""
+    with many(tmp_path, 567, rate=300, speed="1") as running:
+        config = session_config(running.symbols, running.origin_ms, intervals=())
+        desk = Desk(tmp_path, config, running.port, requests_at_once=4)
+        desk.start()
+        desk.start_clock()
+        wait_until(lambda: len(desk.world.of("market_tick")) > 100 or desk.has_ended, "ticks")
+        status = running.status()
+        desk.drain()
+
+    assert desk.exit_code == 0
+    assert [item["streams"] for item in status["connections"]] == [567, 567, 567]
+    assert all(item["messages"] <= 4 for item in status["connections"])
+    assert status["counters"].get("closed_1008", 0) == 0
+    assert status["weight_used"] <= 3_000
+
+
+@pytest.mark.row("S-20", "S-18")
+def test_symbols_come_and_go_while_the_others_go_on(tmp_path: Path) -> None:
+    """Rules, history, streams and book of a newcomer; silence of one that leaves."""
+    with six(tmp_path) as running:
+        first, late = running.symbols[:3], running.symbols[3:]
+        desk = started(tmp_path, running, symbols=first, streams_max=9)
+        desk.call(lambda session: session.follow([*late, "NOPEUSDT"], is_preferred=True))
+        wait_until(lambda: valid_books(desk) == 6 or desk.has_ended, "six books")
+        wait_until(lambda: ticks_of(desk, late) > 30 or desk.has_ended, "ticks of newcomers")
+        desk.call(lambda session: session.unfollow(first[:2]))
+        wait_until(
+            lambda: sum(item["streams"] for item in running.status()["connections"]) == 12,
+            "twelve streams",
+        )
+        before = ticks_of(desk, first[:2])
+        mark = ticks_of(desk, late)
+        wait_until(lambda: ticks_of(desk, late) > mark + 60 or desk.has_ended, "the others")
+        after = ticks_of(desk, first[:2])
+        counters = running.status()["counters"]
+        desk.drain()
+
+    assert desk.exit_code == 0
+    assert after == before
+    assert {i.symbol for i in desk.world.of("instrument")} == {*first, *late}
+    assert desk.world.kinds().count("follow_refused") == 1
+    assert "frame_invalid" not in desk.world.kinds()
+    assert counters.get("closed_1008", 0) == 0
+
+
+def test_streams_of_the_whole_market_go_to_who_asked(tmp_path: Path) -> None:
+    """One more group on a connection; its frames are nobody else's business."""
+    frames: list[bytes] = []
+    with six(tmp_path) as running:
+        desk = started(tmp_path, running)
+        desk.session.on_market_wide = lambda data, ts: frames.append(data)
+        desk.call(lambda session: session.follow_streams("all", ["!miniTicker@arr"]))
+        wait_until(lambda: len(frames) > 2 or desk.has_ended, "mini tickers")
+        desk.drain()
+
+    assert desk.exit_code == 0
+    assert all(frame.startswith(b'{"stream":"!miniTicker@arr"') for frame in frames)
+    assert "frame_invalid" not in desk.world.kinds()
+
+
+# --- one connection of several ------------------------------------------------------------------
+
+
+class SlowToConnect:
+    """A stream whose handshake takes as long as the test wants."""
+
+    def __init__(self, stream: Stream, gate: threading.Event) -> None:
+        self._stream = stream
+        self._gate = gate
+
+    def open(self) -> None:
+        self._gate.wait(30)
+        self._stream.open()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
+@pytest.mark.row("S-11", "F112")
+def test_slow_shard_delays_no_other(tmp_path: Path) -> None:
+    """One connection hangs in its handshake; the others have lost no tick by it."""
+    gate = threading.Event()
+    gate.set()
+    with six(tmp_path) as running:
+        slow = running.symbols[:1]
+
+        def wrap(streams: Sequence[str], stream: Stream) -> Stream:
+            is_slow = any(name.startswith(slow[0].lower()) for name in streams)
+            return SlowToConnect(stream, gate) if is_slow else stream
+
+        desk = started(tmp_path, running, wrap=wrap, link=link_limits(backoff_max_ms=2_000))
+        gate.clear()
+        running.fault("drop")
+        shard = desk.session.connections.shard_of(slow[0])
+        assert shard is not None
+        others = [name for name in running.symbols if name not in shard.groups]
+        wait_until(
+            lambda: (
+                all(desk.session.feed.symbols[name].depth.is_valid for name in others)
+                or desk.has_ended
+            ),
+            "books of the other shards",
+        )
+        mark = ticks_of(desk, others)
+        wait_until(lambda: ticks_of(desk, others) > mark + 100 or desk.has_ended, "their ticks")
+        stuck = [desk.session.feed.symbols[name].depth.is_valid for name in shard.groups]
+        state = desk.session.state
+        gate.set()
+        wait_until(lambda: valid_books(desk) == 6 or desk.has_ended, "all books again")
+        desk.drain()
+
+    assert desk.exit_code == 0
+    assert not any(stuck)
+    assert state == "DEGRADED"
+
+
+@pytest.mark.row("F112", "S-21")
+@pytest.mark.parametrize("fault", ["drop", "shutdown"])
+def test_all_shards_fall_and_come_again_within_their_limits(tmp_path: Path, fault: str) -> None:
+    """Three connections at once: own waits, one budget; a shutdown costs no trade at all."""
+    with six(tmp_path) as running:
+        desk = started(tmp_path, running)
+        running.fault(fault)
+        wait_until(lambda: desk.session.link.reconnects >= 3 or desk.has_ended, "three of three")
+        wait_until(lambda: valid_books(desk) == 6 or desk.has_ended, "six books")
+        mark = len(desk.world.lines)
+        wait_until(lambda: len(desk.world.lines) > mark + 300 or desk.has_ended, "lines")
+        status = running.status()
+        desk.drain()
+
+    assert desk.exit_code == 0
+    assert status["counters"].get("closed_1008", 0) == 0
+    assert desk.session.feed.figures()["book_mismatches"] == 0
+    if fault == "shutdown":
+        assert desk.world.of("gap") == []
+        for symbol in desk.session.config.feed.symbols:
+            ids = [
+                tick.trade_id
+                for tick in desk.world.of("market_tick")
+                if tick.kind == "trade" and tick.symbol == symbol
+            ]
+            assert ids == list(range(ids[0], ids[0] + len(ids)))
+
+
+# --- over restarts ------------------------------------------------------------------------------
+
+
+@pytest.mark.row("F106", "S-46")
+def test_ban_is_remembered_by_the_next_run_and_not_one_request_is_made(tmp_path: Path) -> None:
+    """The first is stopped by the ban; the second is stopped by its memory of it."""
+    memory = AddressFile(tmp_path / "address.json", "unix")
+    with six(tmp_path) as running:
+        desk = started(tmp_path, running, memory=memory)
+        running.fault("418", ban_ms=3_600_000)
+        desk.join()
+        assert desk.stopped is not None
+        assert desk.stopped.reason_code == "EXCHANGE_BANNED"
+        before = running.status()["counters"]["rest_calls"]
+
+        config = session_config(running.symbols, running.origin_ms, intervals=("1m",))
+        again = Desk(tmp_path, config, running.port, speed=SPEED, memory=memory)
+        again.start()
+        again.join()
+        counters = running.status()["counters"]
+
+    assert again.stopped is not None
+    assert again.stopped.reason_code == "EXCHANGE_BANNED"
+    assert "banned until" in again.stopped.detail
+    assert counters["rest_calls"] == before
+    assert counters["connections"] == 3
+    assert "banned" in again.world.kinds()
+
+
+@pytest.mark.row("S-22")
+def test_attempts_of_former_runs_leave_fewer_to_the_next(tmp_path: Path) -> None:
+    """A run that begins where another has used the budget up does not connect before its time."""
+    memory = AddressFile(tmp_path / "address.json", "unix")
+    with six(tmp_path) as running:
+        now_ms = running.origin_ms
+        stamps = [now_ms - 299_000 + number for number in range(ATTEMPTS_MAX)]
+        memory.save({"attempts_ms": stamps, "silent_until_ms": 0, "is_banned": False})
+        desk = started(tmp_path, running, memory=memory)
+        saved = memory.load()["attempts_ms"]
+        desk.drain()
+
+    assert desk.exit_code == 0
+    assert len([stamp for stamp in saved if stamp >= now_ms]) == 3
+    assert min(stamp for stamp in saved if stamp >= now_ms) >= stamps[0] + 300_000
