@@ -408,6 +408,7 @@ class Health(Payload, frozen=True):
     dup_dropped: int | None = None
     detail: str | None = None
     counters: Mapping[str, int] | None = None
+    degraded: str | None = None
 
 
 class Incident(Payload, frozen=True):

@@ -43,6 +43,7 @@ FEED_ERRORS: Final = ("frame_invalid", "price_outlier")
 
 PASS, FAIL, OPEN = "PASS", "FAIL", "not judged"
 NOT_A_NIGHT: Final = "NOT A NIGHT"
+NIGHT_MODE: Final = "NORE"
 DRILL: Final = "PASS (drill, does not count)"
 
 
@@ -110,6 +111,7 @@ def accept(night: Night, var: Var) -> Acceptance:
     lasted = _duration(night)
     criteria = [
         _end(night),
+        *_stand_in(night),
         lasted,
         *_roles(night),
         *_latency(night),
@@ -153,7 +155,7 @@ def _verdict(night: Night, criteria: list[Criterion]) -> str:
     is_long = next(item.verdict == PASS for item in criteria if item.name == "duration")
     if any(item.verdict == FAIL for item in criteria if item.name != "duration"):
         return FAIL
-    if not is_long:
+    if not is_long or night.manifest.config["mode"] != NIGHT_MODE:
         return NOT_A_NIGHT
     if night.manifest.simulated or night.drill:
         return DRILL
@@ -178,8 +180,16 @@ def _end(night: Night) -> Criterion:
     return _judged("N-18", "end", "a planned end, sealed", f"{code}, {sealed}", holds)
 
 
+def _stand_in(night: Night) -> Iterator[Criterion]:
+    """Yield why a run on a stand-in for the exchange is no night; nothing where it had none."""
+    why = night.manifest.degraded
+    if why:
+        yield Criterion("B-50", "market data", "the exchange's own", plain_text(why, 200), FAIL)
+
+
 def _duration(night: Night) -> Criterion:
-    kind = ""
+    mode = night.manifest.config["mode"]
+    kind = "" if mode == NIGHT_MODE else f" in mode {mode}, which never counts as a night"
     lasted = night.market_ms
     if night.manifest.simulated:
         kind = " of simulated time, which never counts as a real night"

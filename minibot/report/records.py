@@ -47,7 +47,9 @@ class RunRecord:
     def is_real(self) -> bool:
         """Whether it ran on real market data in real time with nothing injected."""
         manifest = self.manifest
-        return manifest is not None and not manifest.simulated and not drill_of(manifest)
+        if manifest is None or manifest.simulated or manifest.degraded:
+            return False
+        return not drill_of(manifest)
 
     @property
     def wall_ms(self) -> int | None:

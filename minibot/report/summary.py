@@ -119,6 +119,8 @@ def _what_ran(night: Night) -> list[Row]:
         Row("strategy", _strategy(manifest.config["strategy"])),
         Row("market time", f"{span}, {duration(night.market_ms)}; machine time {wall}"),
     ]
+    if manifest.degraded:
+        rows.append(Row("degraded", f"{manifest.degraded}; never counts", "bad"))
     if night.drill:
         rows.append(Row("drill", f"{night.drill}: faults were injected on purpose", "bad"))
     return rows

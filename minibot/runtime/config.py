@@ -28,6 +28,7 @@ from minibot.runtime.config_sections import (
     Embedded,
     Logging,
     Market,
+    Paper,
     Paths,
     Portfolio,
     Queues,
@@ -79,6 +80,7 @@ class Config:
     logging: Logging
     chaos: JsonObject | None
     universe: Universe | None
+    paper: Paper | None
 
     @property
     def var(self) -> Var:
@@ -189,6 +191,7 @@ def _config(raw: JsonObject, origin: Mapping[str, str]) -> Config:
         embedded=section(Embedded, raw["embedded"]) if raw["embedded"] else None,
         chaos=raw["chaos"],
         universe=section(Universe, raw["universe"]) if raw.get("universe") else None,
+        paper=section(Paper, raw["paper"]) if raw.get("paper") else None,
         **{name: section(cls, filled[name]) for name, cls in sections.items()},
     )
 

@@ -239,6 +239,16 @@ def _chaos_violations(raw: JsonObject, origin: Mapping[str, str]) -> Iterator[st
         yield told(["chaos"], raw["chaos"], words, origin)
 
 
+def _paper_violations(raw: JsonObject, origin: Mapping[str, str]) -> Iterator[str]:
+    has_paper, is_paper = "paper" in raw, raw["mode"] == "PAPER"
+    if has_paper and not is_paper:
+        words = "allowed: no such section in mode NORE, where nothing stands in for the exchange"
+        yield told(["paper"], raw["paper"], words, origin)
+    elif is_paper and not has_paper:
+        words = "allowed: NORE, or PAPER with a section paper that names its fallback"
+        yield told(["mode"], raw["mode"], words, origin)
+
+
 def _absolute(text: str) -> str | None:
     if PurePosixPath(text).is_absolute() or PureWindowsPath(text).is_absolute():
         return "is absolute"
@@ -273,4 +283,5 @@ _RULES: Final[tuple[tuple[tuple[str, ...], Rule], ...]] = (
     (("processes",), _process_violations),
     (("ai.enabled", "ai.required"), _ai_violations),
     (("chaos", "embedded"), _chaos_violations),
+    (("mode", "paper"), _paper_violations),
 )

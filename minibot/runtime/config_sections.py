@@ -127,6 +127,14 @@ class Universe:
 
 
 @dataclass(frozen=True, slots=True)
+class Paper:
+    """What stands in for an exchange that cannot be reached, in mode PAPER."""
+
+    fallback: str
+    rate_per_s: int
+
+
+@dataclass(frozen=True, slots=True)
 class Portfolio:
     """Cash and positions; `cash` is a decimal string."""
 

@@ -232,6 +232,7 @@ class RoleContext:
             state=state,
             uptime_s=self.uptime_s(),
             turns=self.heartbeat.turns,
+            degraded=self.manifest.degraded,
             **self._process_figures(),
             **fields,
         )

@@ -56,6 +56,8 @@ class Manifest:
     simulated: bool
     pinned: Mapping[str, str]  # file -> sha256: a change during the run is a STOP
     opening: JsonObject
+    # Why the market data are not the exchange's although the profile says so; None as it should be.
+    degraded: str | None = None
 
     def cmdline_hashes(self) -> dict[str, set[str]]:
         """Return the command-line hashes that each role may write."""
@@ -77,6 +79,7 @@ class Manifest:
         """
         data = read_hashed(run_dir / MANIFEST_FILE)
         try:
+            data.setdefault("degraded", None)  # Older runs know no stand-in.
             fields = {name: data[name] for name in cls.__dataclass_fields__}
             fields["processes"] = {
                 name: Process(tuple(item["argv"]), item["cmdline"], item["cmdline_hash"])

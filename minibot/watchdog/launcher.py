@@ -44,6 +44,7 @@ from minibot.watchdog.console import console_events
 from minibot.watchdog.desk import Desk
 from minibot.watchdog.ending import PlannedEnd
 from minibot.watchdog.exchange import EmbeddedExchange
+from minibot.watchdog.fallback import fallback_of
 from minibot.watchdog.feed import LiveFeed
 from minibot.watchdog.making import child_environ, make_manifest
 from minibot.watchdog.merge import WATCHDOG
@@ -137,6 +138,7 @@ class _Launch:
         self.feed = LiveFeed(display.argv)
         self.interrupts: queue.SimpleQueue[str] = queue.SimpleQueue()
         self.sync_us = sync_us_p50(var.stop)
+        self.degraded: str | None = None
 
     def run(self) -> Outcome:
         recovered = clear_former_run(self.var, self.contracts, self.roles)
@@ -149,12 +151,7 @@ class _Launch:
         try:
             exchange = self._start_exchange(run_dir)
             if exchange is None:
-                binance = self.config.binance
-                refuse_failed(
-                    exchange_checks(
-                        binance.rest_url, binance.rest_timeout_ms, binance.clock_skew_max_ms
-                    )
-                )
+                exchange = self._reach(run_dir)
             return self._run_in(run_dir, run_id, exchange, recovered)
         except BaseException:
             _remove_empty_run(run_dir)
@@ -176,6 +173,24 @@ class _Launch:
             return None
         return EmbeddedExchange.start(self.config, run_dir, self.var, child_environ(os.environ))
 
+    def _reach(self, run_dir: Path) -> EmbeddedExchange | None:
+        """Look whether the host answers; return what stands in for it, None for nothing.
+
+        Raises:
+            Refusal: It does not, and nothing may stand in.
+        """
+        binance = self.config.binance
+        checks = exchange_checks(
+            binance.rest_url, binance.rest_timeout_ms, binance.clock_skew_max_ms
+        )
+        fallback = fallback_of(self.config, checks)
+        if fallback is None:
+            refuse_failed(checks)
+            return None
+        self.config, self.degraded = fallback
+        self.say(f"DEGRADED: {fallback.why}. This run never counts.")
+        return self._start_exchange(run_dir)
+
     # --- the run ------------------------------------------------------------------------------
 
     def _run_in(
@@ -194,6 +209,7 @@ class _Launch:
             exchange,
             contracts_sha256=self.contracts.sha256,
             opening=opening.to_json(),
+            degraded=self.degraded,
         )
         note_current(self.var, run_id)  # First: an interrupted start is found by the next one.
         manifest.write(run_dir)

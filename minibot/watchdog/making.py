@@ -47,6 +47,7 @@ def make_manifest(
     *,
     contracts_sha256: str,
     opening: JsonObject,
+    degraded: str | None = None,
 ) -> Manifest:
     """Return the manifest of a run that is about to start."""
     simulated = exchange is not None
@@ -81,6 +82,7 @@ def make_manifest(
         simulated=simulated,
         pinned=_pinned(profile),
         opening=opening,
+        degraded=degraded,
     )
 
 

@@ -39,6 +39,7 @@ SYNC_SAMPLES = 20
 BATCH_SAMPLES = 5
 SYNC_MS_MAX = 2_000
 AI_JAIL = "ai jail"
+EXCHANGE = "exchange"
 AI_JAIL_S_MAX = 30.0
 SYNC_BYTES = 400
 # A disk that needs longer than this for one small sync cannot keep a night's queues.
@@ -273,15 +274,15 @@ def exchange_checks(rest_url: str, timeout_ms: int, skew_ms_max: int) -> list[Ch
         end = time.time_ns() // 1_000_000
         if answer.status_code != 200:
             return [
-                CheckResult("exchange", False, f"{rest_url}: HTTP {answer.status_code}", remedy)
+                CheckResult(EXCHANGE, False, f"{rest_url}: HTTP {answer.status_code}", remedy)
             ]
         server_ms = int(answer.json()["serverTime"])
     except (requests.RequestException, ValueError, KeyError) as error:
         reason = type(error).__name__
-        return [CheckResult("exchange", False, f"{rest_url} cannot be reached ({reason})", remedy)]
+        return [CheckResult(EXCHANGE, False, f"{rest_url} cannot be reached ({reason})", remedy)]
     skew = server_ms - (begin + end) // 2
     return [
-        CheckResult("exchange", True, f"{rest_url} answers in {end - begin} ms"),
+        CheckResult(EXCHANGE, True, f"{rest_url} answers in {end - begin} ms"),
         CheckResult(
             "clock",
             abs(skew) <= skew_ms_max,

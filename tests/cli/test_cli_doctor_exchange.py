@@ -62,7 +62,7 @@ def fault(port: int, **fields: Any) -> None:
 
 
 def test_doctor_passes_a_host_as_documented_and_names_what_changes(port: int) -> None:
-    """PASS with exit 0; after a field, a filter and a type have changed, exit 1 and each by name."""
+    """PASS with exit 0; once a field, a filter and a type differ, exit 1 and each by name."""
     good = meet(port, "0.1", "--json")
     fault(port, name="filter", filter="BRAND_NEW", field="limit", value="1")
     fault(port, name="filter", filter="LOT_SIZE", field="stepSize", value="one")

@@ -1,0 +1,60 @@
+"""What stands in for the exchange in a paper profile, when the host cannot be reached.
+
+In mode NORE there is nothing of the kind: an unreachable host is a refusal. In mode PAPER a made
+market from a seed takes over, at the speed of real time, by the profile's own word. The run says so
+in its manifest and in every `health` event, and it counts for nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final, NamedTuple
+
+from minibot.runtime.config import Config, config_of_manifest
+from minibot.runtime.config_sections import EMBEDDED
+from minibot.watchdog.preflight import EXCHANGE, CheckResult
+
+GENERATOR: Final = "generator"
+# It stands in every `health` event.
+WHY_CHARS_MAX: Final = 500
+
+
+class Fallback(NamedTuple):
+    """The profile as it runs then, and why."""
+
+    config: Config
+    why: str
+
+
+def fallback_of(config: Config, checks: Sequence[CheckResult]) -> Fallback | None:
+    """Return what stands in for an exchange that failed these checks; None where nothing may.
+
+    A clock that is off is no unreachable host: it is refused in every mode.
+    """
+    paper = config.paper
+    failed = [check for check in checks if not check.passed]
+    if paper is None or [check.name for check in failed] != [EXCHANGE]:
+        return None
+    source = source_of(paper.fallback, config.binance.symbols)
+    raw = {
+        **config.raw,
+        "binance": {**config.raw["binance"], "rest_url": EMBEDDED, "stream_url": EMBEDDED},
+        "embedded": {
+            "source": source,
+            "speed": "1",
+            "history": None,
+            "faults": None,
+            "port": 0,
+            "rate_per_s": paper.rate_per_s,
+        },
+    }
+    why = f"{failed[0].found}; {source} stands in"
+    return Fallback(config_of_manifest(raw), why[:WHY_CHARS_MAX])
+
+
+def source_of(word: str, symbols: Sequence[str]) -> str:
+    """Return the source's word with the symbols of the profile, where it makes a market of none."""
+    kind, _, rest = word.partition(":")
+    if kind == GENERATOR and ":" not in rest:
+        return f"{word}:{','.join(symbols)}"
+    return word
