@@ -40,6 +40,7 @@ EXEC_EXCEPTIONS = {
 # Events pass through one codec; these read files that are no events.
 JSON_EXCEPTIONS = {
     "minibot.kernel.canonical": "the codec",
+    "minibot.market.universe": "reads the bases of Universe V1",
     "minibot.events.registry": "reads schemas",
     "minibot.events.roles": "reads the roles file",
     "minibot.events.schemas": "reads schemas",
