@@ -131,7 +131,7 @@ def _body(market: MadeSymbol, book: MadeBook) -> dict[str, Any]:
 
 
 # Prices come again and again, and so do quantities at the touch: half of what a message costs.
-_TEXTS_MAX: Final = 1 << 16
+_TEXTS_MAX: Final = 1 << 10
 _texts: dict[int, str] = {}
 
 

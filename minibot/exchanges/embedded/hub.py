@@ -24,7 +24,9 @@ class Hub:
         self._readers: dict[str, dict[Connection, None]] = {}
         self._streams: dict[Connection, frozenset[str]] = {}
         self._derived = DerivedStreams(venue, self.publish)
+        self._heads: dict[str, bytes] = {}
         self._grid_ms = venue.now_ms() // GRID_MS * GRID_MS + GRID_MS
+        self._grid_ns = self._grid_to_ns()
 
     @property
     def has_readers(self) -> bool:
@@ -63,13 +65,15 @@ class Hub:
 
     def take(self, frame: Frame) -> None:
         """Take one frame: grid moments before it, the state, then everybody who reads it."""
-        self.advance(frame.at_ns)
+        if frame.at_ns >= self._grid_ns:
+            self.advance(frame.at_ns)
         data = self._venue.take(frame)
         if self._venue.statuses.get(frame.symbol, "TRADING") != "TRADING":
             return
         if frame.kind == DEPTH and not self._venue.symbols[frame.symbol].book.is_known:
             return  # Diffs without a book to put them on mislead whoever reads them.
-        for sent in self._faults.on_frame(frame, data):
+        changed = self._faults.on_frame(frame, data) if self._faults.frame_faults else (frame,)
+        for sent in changed:
             self.publish(sent.stream, sent.data, sent.text)
             if frame.kind == DEPTH and not frame.stream.endswith("@100ms"):
                 self._publish_slow_depth(frame.stream, sent.data)
@@ -81,9 +85,9 @@ class Hub:
 
     def advance(self, at_ns: int) -> None:
         """Pass the moments of the grid up to a time of the run clock."""
-        now_ms = at_ns // NS_PER_MS + self._venue.facts.skew_ms
-        if now_ms < self._grid_ms:
+        if at_ns < self._grid_ns:
             return
+        now_ms = at_ns // NS_PER_MS + self._venue.facts.skew_ms
         for symbol, state in self._venue.symbols.items():
             state.aggregates.close(at_ns)
             self._publish_aggregates(symbol)
@@ -92,6 +96,11 @@ class Hub:
         while self._grid_ms <= now_ms:
             self._derived.on_grid(self._grid_ms)
             self._grid_ms += GRID_MS
+        self._grid_ns = self._grid_to_ns()
+
+    def _grid_to_ns(self) -> int:
+        """Return the run clock's time of the next moment of the grid."""
+        return (self._grid_ms - self._venue.facts.skew_ms) * NS_PER_MS
 
     def _publish_slow_depth(self, recorded: str, data: bytes) -> None:
         """Send what was recorded once a second under all names: nothing faster is to be had."""
@@ -124,9 +133,24 @@ class Hub:
             form = connection.in_micros * 2 + connection.held.is_combined
             framed = frames[form]
             if framed is None:
-                framed = frames[form] = _framed(form, stream, data, text)
+                framed = frames[form] = self._framed(form, stream, data, text)
             connection.queue(framed)
         self._venue.counters["sent"] += len(readers)
+
+    def _framed(self, form: int, stream: str, data: bytes, text: bytes | None) -> bytes:
+        """Return a payload as a WebSocket frame: form 1 wrapped, 2 in microseconds, 3 both."""
+        if form & 2:
+            data, text = wire.in_micros(data), None
+        if not form & 1:
+            return wire.frame(wire.TEXT, data)
+        if text is not None:
+            return wire.frame(wire.TEXT, text)
+        head = self._heads.get(stream)
+        if head is None:
+            head = self._heads[stream] = wire.combined_head(stream)
+        # Joined once: a payload is copied only here.
+        header = wire.header(wire.TEXT, len(head) + len(data) + 1)
+        return b"".join((header, head, data, b"}"))
 
     def flush(self) -> None:
         """Write what is queued everywhere; clients that are too slow are cut off."""
@@ -162,12 +186,3 @@ class Hub:
             self._venue.counters["reset"] += 1
             connection.reset()
             self.drop(connection)
-
-
-def _framed(form: int, stream: str, data: bytes, text: bytes | None) -> bytes:
-    """Return a payload as a WebSocket frame: 1 wrapped, 2 in microseconds, 3 both."""
-    if form & 2:
-        data, text = wire.in_micros(data), None
-    if form & 1:
-        data = text or wire.combined(stream, data)
-    return wire.frame(wire.TEXT, data)

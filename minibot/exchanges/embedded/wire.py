@@ -6,6 +6,7 @@ each frame would be most of its work.
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -16,19 +17,24 @@ CLOSE: Final = 0x8
 PING: Final = 0x9
 PONG: Final = 0xA
 
+_MIDDLE: Final = struct.Struct(">BBH")
 _TIME_KEYS: Final = frozenset({"E", "T", "t", "O", "C"})
 # Keys that hold a time in other payloads and an id in these.
 _NOT_TIMES: Final = {"trade": frozenset({"t"}), "blockTrade": frozenset({"t"})}
 
 
+def header(opcode: int, size: int) -> bytes:
+    """Return what stands before `size` bytes of payload in a final, unmasked WebSocket frame."""
+    if size < 126:
+        return bytes((0x80 | opcode, size))
+    if size < 65536:
+        return _MIDDLE.pack(0x80 | opcode, 126, size)
+    return bytes((0x80 | opcode, 127)) + size.to_bytes(8, "big")
+
+
 def frame(opcode: int, payload: bytes) -> bytes:
     """Return one final, unmasked WebSocket frame."""
-    size = len(payload)
-    if size < 126:
-        return bytes((0x80 | opcode, size)) + payload
-    if size < 65536:
-        return bytes((0x80 | opcode, 126)) + size.to_bytes(2, "big") + payload
-    return bytes((0x80 | opcode, 127)) + size.to_bytes(8, "big") + payload
+    return header(opcode, len(payload)) + payload
 
 
 def close_frame(code: int, reason: str) -> bytes:
@@ -38,7 +44,12 @@ def close_frame(code: int, reason: str) -> bytes:
 
 def combined(stream: str, data: bytes) -> bytes:
     """Return a payload in the wrapping of combined streams."""
-    return b'{"stream":"' + stream.encode() + b'","data":' + data + b"}"
+    return combined_head(stream) + data + b"}"
+
+
+def combined_head(stream: str) -> bytes:
+    """Return what stands before a payload of the stream in a combined message."""
+    return b'{"stream":"' + stream.encode() + b'","data":'
 
 
 def in_micros(data: bytes) -> bytes:

@@ -188,10 +188,22 @@ def snapshot(at_ms: int, number: int) -> tuple[int, Message]:
 def write_tape(path: Path, lines: Iterable[tuple[int, Message]]) -> Path:
     """Write a gzip tape of (ms after the origin, message)."""
     with gzip.open(path, "wt") as file:
-        for at_ms, message in lines:
-            text = json.dumps(message, separators=(",", ":"))
-            file.write(f"{(ORIGIN_MS + at_ms) * 1_000_000} {text}\n")
+        file.writelines(tape_lines(lines))
     return path
+
+
+def write_plain_tape(path: Path, lines: Iterable[tuple[int, Message]]) -> Path:
+    """Write a tape of (ms after the origin, message) that is not packed."""
+    with path.open("w") as file:
+        file.writelines(tape_lines(lines))
+    return path
+
+
+def tape_lines(lines: Iterable[tuple[int, Message]]) -> Iterator[str]:
+    """Yield the lines of a tape."""
+    for at_ms, message in lines:
+        text = json.dumps(message, separators=(",", ":"))
+        yield f"{(ORIGIN_MS + at_ms) * 1_000_000} {text}\n"
 
 
 def market(seconds: int, per_second: int = 10) -> list[tuple[int, Message]]:
