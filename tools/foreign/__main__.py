@@ -28,6 +28,11 @@ from minibot.exchanges.embedded.tape import DEMO_TAPE
 from tools.foreign.environments import HOME, PROJECT, NotInstalled, environment, write_locks
 
 SERVE: Final = (sys.executable, "-m", "minibot", "exchange", "serve")
+# A trader's clock is the machine's.
+PAPER: Final = (
+    *("--source", "generator:7:BTCUSDT", "--rate", "60", "--start", "now"),
+    *("--rebase-to-now", "--paper-account"),
+)
 GRACE_S: Final = 90.0
 END_S: Final = 20.0
 
@@ -50,6 +55,8 @@ CLIENTS: Final = (
     Client("binance_connector", "connector", is_small=True),
     Client("cryptofeed_feed", serve=("--source", "tape:demo", "--speed", "10")),
     Client("unicorn"),
+    Client("paper_ccxt", serve=PAPER),
+    Client("paper_python_binance", serve=PAPER),
 )
 FREQTRADE: Final = Client(
     "freqtrade_dry_run",
