@@ -35,7 +35,7 @@ def traded_symbol(var: Var, name: str) -> str:
     """
     manifest = Manifest.load(var.run(require_running(var)))
     symbol = name.replace("/", "").upper()
-    if symbol not in manifest.symbols:
+    if symbol not in manifest.symbols and not manifest.config.get("universe"):
         traded = ", ".join(manifest.symbols)
         raise Refusal(f"{manifest.run_id} does not trade {symbol[:40]!r}.", f"It trades: {traded}.")
     return symbol
