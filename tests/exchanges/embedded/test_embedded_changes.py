@@ -10,10 +10,12 @@ from typing import Any
 
 import pytest
 import requests
+import websocket
 
 from tests.exchanges.embedded.embedded_exchange import (
     Exchange,
     Message,
+    ask,
     market,
     messages,
     take,
@@ -153,6 +155,35 @@ def test_one_stream_falls_silent_and_the_others_go_on(exchange: Exchange) -> Non
         quotes += message["stream"] == "btcusdt@bookTicker"
 
     assert quotes > 50
+
+
+def test_pings_are_left_out_for_a_while(exchange: Exchange) -> None:
+    """A connection of that time hears its first one when it is over, not after 20 seconds."""
+    exchange.fault("no_ping", ms=60_000)
+    began_ms = exchange.status()["now_ms"]
+    socket = exchange.stream("btcusdt@trade")
+    now_ms = began_ms
+    while True:
+        opcode, frame = socket.recv_data_frame(True)
+        if opcode == websocket.ABNF.OPCODE_PING:
+            break
+        now_ms = json.loads(frame.data)["data"]["T"]
+
+    assert now_ms - began_ms > 55_000
+
+
+@pytest.mark.parametrize(("kind", "is_nested"), [("flat", False), ("nested", True)])
+def test_errors_take_the_shape_that_is_asked_for(
+    kind: str, is_nested: bool, exchange: Exchange
+) -> None:
+    """Both are seen on the wire; a client has to read either."""
+    exchange.fault("control_errors", kind=kind)
+    socket = exchange.connect("/ws")
+    bad_stream = ask(socket, method="SUBSCRIBE", params=["no stream"], id=1)
+    bad_property = ask(socket, method="GET_PROPERTY", params=["colour"], id=2)
+
+    assert ["error" in reply for reply in (bad_stream, bad_property)] == [is_nested] * 2
+    assert ["code" in reply for reply in (bad_stream, bad_property)] == [not is_nested] * 2
 
 
 def test_wrong_fault_of_a_field_is_refused_in_words(exchange: Exchange) -> None:
