@@ -14,6 +14,7 @@ given up. Data that come later and later are as old as they are late.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
@@ -43,6 +44,28 @@ RENEW_MS: Final = 60_000
 RENEW_MS_MAX: Final = 1_800_000
 # From three symbols on, when it is half of a connection, the connection is at fault.
 SYMBOLS_OF_A_LINE: Final = 3
+
+
+@dataclass(slots=True)
+class _Watch:
+    """What was seen of a symbol at the last looks.
+
+    Attributes:
+        quote: The last best quote.
+        moved_ms: When it was last another one, or last what the book says.
+        ahead_ms: Since when best quotes have moved on and the book has not.
+    """
+
+    quote: BestQuote | None = None
+    moved_ms: int = 0
+    ahead_ms: int | None = None
+
+
+def _has_moved(feed: SymbolFeed, quote: BestQuote) -> bool:
+    """Return whether the top of the proved book is another one than the quote says."""
+    book = feed.depth.keeper.book
+    touch = None if book is None else book.touch()
+    return touch is not None and touch != (quote.bid, quote.bid_qty, quote.ask, quote.ask_qty)
 
 
 class Liveness:
@@ -81,9 +104,9 @@ class Liveness:
         self._began_ns = machine_ns()
         self._checking: set[int] = set()
         self._checked_ns: dict[int, int] = {}
-        self._look_due = 0
+        self._look_due = self._looked_ms = self._looking_ms = 0
         self._trade_due = 0
-        self._quotes: dict[str, tuple[BestQuote | None, int]] = {}
+        self._watches: dict[str, _Watch] = {}
         self._trades_silent: set[str] = set()
         self._is_asking = False
         self._renewals: dict[str, tuple[int, int]] = {}
@@ -96,6 +119,7 @@ class Liveness:
             self._watch_line(shard, now_ms)
         if now_ms >= self._look_due:
             self._look_due = now_ms + LOOK_MS
+            self._looked_ms, self._looking_ms = self._looking_ms, now_ms
             for shard in list(self._connections.shards):
                 self._watch_lateness(shard, now_ms)
                 self._watch_streams(shard, now_ms)
@@ -203,36 +227,29 @@ class Liveness:
 
     def _silent_stream(self, name: str, feed: SymbolFeed, now_ms: int) -> str:
         """Return which stream of a symbol is silent although the others say it should not be."""
-        connected_ms = feed.connected_ms
+        watch, quote = self._watches.setdefault(name, _Watch()), feed.ticks.quote
         silence_ms = max(self._limits.silence_ms, self._second_ms())
-        quote = feed.ticks.quote
-        known = self._quotes.get(name)
-        if known is None or known[0] is not quote:
-            known = self._quotes[name] = (quote, now_ms)
+        connected_ms, depth_ms = feed.connected_ms, feed.seen_ms.get(DEPTH)
+        if quote is not watch.quote:
+            watch.quote, watch.moved_ms = quote, now_ms
+            watch.ahead_ms = now_ms if watch.ahead_ms is None else watch.ahead_ms
         if connected_ms is None or now_ms - connected_ms < silence_ms or quote is None:
+            watch.ahead_ms = None
             return ""
-        if self._clock.machine_s(silence_ms) * 10**9 < SILENCE_NS_MIN:
-            silence_ms = int(
-                silence_ms * SILENCE_NS_MIN / (self._clock.machine_s(silence_ms) * 1e9)
-            )
-        depth_ms = feed.seen_ms.get(DEPTH)
-        if depth_ms is not None and known[1] - max(depth_ms, connected_ms) >= silence_ms:
+        if depth_ms is None or depth_ms >= self._looked_ms:
+            watch.ahead_ms = None
+        elif watch.ahead_ms is not None and now_ms - watch.ahead_ms >= silence_ms:
+            watch.ahead_ms = None
             return DEPTH
         if name in self._trades_silent:
             self._trades_silent.discard(name)
             return TRADE
         self._watch_trades(name, feed, now_ms)
-        book = feed.depth.keeper.book
-        touch = None if book is None else book.touch()
-        has_moved = touch is not None and touch != (
-            *(quote.bid, quote.bid_qty),
-            *(quote.ask, quote.ask_qty),
-        )
-        if not has_moved:
-            self._quotes[name] = (quote, now_ms)
+        if not _has_moved(feed, quote):
+            watch.moved_ms = now_ms
             return ""
         # Only a book that is still told of changes can say that a quote has missed them.
-        return QUOTE if depth_ms is not None and depth_ms - known[1] >= silence_ms else ""
+        return QUOTE if depth_ms is not None and depth_ms - watch.moved_ms >= silence_ms else ""
 
     def _may_renew(self, name: str, now_ms: int) -> bool:
         count, free_ms = self._renewals.get(name, (0, 0))

@@ -147,7 +147,7 @@ def test_depth_that_is_silent_while_quotes_move_is_asked_for_anew() -> None:
     for _ in range(14):
         market.second(say)
     assert market.sent() == []
-    for _ in range(4):
+    for _ in range(8):
         market.second(say)
 
     assert "stream_silent" in market.kinds()
@@ -235,6 +235,23 @@ def test_symbol_that_stays_silent_is_asked_for_ever_more_seldom() -> None:
     gaps = [after - before for before, after in pairwise(moments)]
     assert gaps[0] >= RENEW_MS // 1_000
     assert gaps == sorted(gaps)
+
+
+def test_symbol_that_is_quiet_for_long_is_not_silent() -> None:
+    """Quote, trade and update once in two minutes, together: nothing is missing."""
+    market = Market(["AUSDT"])
+
+    def say(second: int) -> None:
+        if second % 120 == 5:
+            market.quote("AUSDT", bid_of(second // 120))
+            market.diff("AUSDT", bid_of(second // 120))
+            market.trade("AUSDT")
+
+    for _ in range(900):
+        market.second(say)
+        market.floor.all.shards[0].line.on_data(market.floor.now_ms)
+
+    assert market.kinds() == []
 
 
 # --- a connection -------------------------------------------------------------------------------
