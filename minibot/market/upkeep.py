@@ -94,6 +94,7 @@ class Upkeep:
         self._rules_due = self._doubt_due = self._universe_due = self._holdings_due = 0
         self._leaving: dict[str, int] = {}
         self._left: dict[str, int] = {}
+        self._asked: frozenset[str] = frozenset()
         self._is_checking = self._is_resolving = False
 
     # --- cadence ------------------------------------------------------------------------------
@@ -287,6 +288,10 @@ class Upkeep:
         if universe is None:
             return
         held = self._holder.symbols()
+        unfollowed = held - set(self._feed.symbols) - self._asked
+        if unfollowed:  # Carried from a former run into a list that does not name it.
+            self._asked |= unfollowed
+            self._follower.follow(sorted(unfollowed))
         gone = [
             symbol
             for symbol, until_ms in sorted(self._leaving.items())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -78,6 +79,13 @@ def running(
         yield venue, desk
         desk.drain()
         assert desk.exit_code == 0, desk.stopped or desk.crashed
+
+
+def learn_past(venue: ExchangeProcess) -> None:
+    """Let the exchange make the past of all its symbols before its clock begins."""
+    url = f"http://127.0.0.1:{venue.port}/api/v3/ticker/24hr"
+    with urllib.request.urlopen(url, timeout=60) as answer:
+        assert answer.read()
 
 
 def await_universe(desk: Desk, generation: int) -> Any:
@@ -204,6 +212,40 @@ def test_symbols_held_from_a_former_run_are_followed_without_being_traded(tmp_pa
 
     assert found.kept == ("BTCUSDT",)
     assert "BTCUSDT" not in found.traded
+
+
+@pytest.mark.row("B-18")
+def test_static_universe_is_followed_exactly_and_a_carried_position_besides(
+    tmp_path: Path,
+) -> None:
+    """The list of the profile is written and followed; what is held is followed too."""
+    config = universe(mode="static", symbols=("ETHUSDT", "SOLUSDT"))
+    with ExchangeProcess(tmp_path, MARKET, SPEED, "--rate", "60") as venue:
+        learn_past(venue)
+        plain = session_config(config.symbols, venue.origin_ms)
+        desk = Desk(
+            tmp_path,
+            replace(plain, universe=config),
+            venue.port,
+            speed=SPEED,
+            rest_timeout_s=REST_TIMEOUT_S,
+            holder=Held("XRPUSDT"),
+        )
+        desk.start()
+        desk.start_clock()
+        followed = {"ETHUSDT", "SOLUSDT", "XRPUSDT"}
+        wait_until(
+            lambda: (
+                {tick.symbol for tick in desk.world.of("market_tick")} >= followed or desk.has_ended
+            ),
+            "ticks of all three",
+        )
+        desk.drain()
+
+    assert desk.stopped is None
+    (found,) = desk.world.of("universe")
+    assert (found.mode, found.traded, found.kept) == ("static", config.symbols, ("XRPUSDT",))
+    assert {tick.symbol for tick in desk.world.of("market_tick")} == followed
 
 
 @pytest.mark.row("F118")

@@ -12,6 +12,7 @@ import pytest
 from minibot.kernel.verify import verify_tree
 from minibot.replay.engine import Recorded, replay_run
 from minibot.replay.lineage import verify_lineage
+from tests.nights.night import Night, wait_until
 from tests.runs import ShortRun, make_run, raw_events
 
 # The first position stays until a policy or the end of the run closes it.
@@ -121,6 +122,42 @@ def test_filters_that_change_at_night_hold_for_what_comes_after(tmp_path: Path) 
     sold = [fill["qty"] for fill in payloads(run, "fills") if fill["side"] == "SELL"]
     assert sold
     assert all(len(qty.partition(".")[2].rstrip("0")) <= 3 for qty in sold)
+
+
+@pytest.mark.row("F62", "B-18")
+def test_killed_market_role_goes_on_with_its_universe(tmp_path: Path) -> None:
+    """It follows what it followed, marks what it missed, and the night is proved all the same."""
+    universe = {
+        "mode": "dynamic",
+        "bases": "all",
+        "exclude": [],
+        "quote_volume_min": "1000",
+        "traded_max": 2,
+        "interval_market_ms": 60_000,
+    }
+    run = Night(
+        tmp_path / "var",
+        [f"universe={json.dumps(universe)}", "duration_ms=160000", "ai.enabled=false"],
+        source="generator:1:BTCUSDT,ETHUSDT,SOLUSDT",
+    )
+    run.await_trading()
+    victim = run.role("market_role")
+    assert victim is not None
+    before = run.lines("market_ticks")
+    victim.kill()
+    wait_until(lambda: run.lines("market_ticks") > before + 500, "ticks go on")
+    code, said = run.end()
+
+    assert code == 0, said
+    run_dir = run.run_dirs()[-1]
+    assert list(verify_tree(run_dir)) == []
+    assert replay_run(run_dir).is_identical
+    events = raw_events(run_dir, "market_ticks")
+    universes = [event["payload"] for event in events if event["type"] == "universe"]
+    assert len(universes) >= 2
+    assert {frozenset(item["traded"]) for item in universes} == {frozenset(universes[0]["traded"])}
+    gaps = [event["payload"] for event in events if event["type"] == "gap"]
+    assert {gap["symbol"] for gap in gaps} == set(universes[0]["traded"])
 
 
 @pytest.mark.row("B-18", "B-51", "B-03", "D-57", "F118")
