@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Final
 
 from minibot.exchanges.embedded.tape import split_line
+from minibot.exchanges.embedded.unpacking import bounded_lines
 from minibot.exchanges.tapes.lines import BRACKETS, Line, written
 from minibot.kernel.errors import Refusal
 from minibot.kernel.files import (
@@ -173,7 +174,7 @@ def _number(path: Path) -> int:
 def _whole_lines(path: Path) -> Iterator[Line]:
     """Yield the lines of a gzip file that may end anywhere, up to where it is damaged."""
     with gzip.open(path, "rb") as file, suppress(EOFError, gzip.BadGzipFile, zlib.error, Refusal):
-        for number, line in enumerate(file, 1):
+        for number, line in enumerate(bounded_lines(path, file), 1):
             if line.endswith(b"\n"):
                 yield Line(number, *split_line(path, number, line, BRACKETS))
 

@@ -23,6 +23,7 @@ from typing import Any, Final, NamedTuple
 import orjson
 
 from minibot.exchanges.embedded.tape import lines_of
+from minibot.exchanges.embedded.unpacking import bounded_lines
 from minibot.kernel.errors import Refusal
 
 COLUMNS: Final = (
@@ -99,7 +100,8 @@ def zip_lines(path: Path) -> Iterator[bytes]:
     """Yield the lines of the one file in a zip.
 
     Raises:
-        Refusal: No zip, cut short, damaged, or not exactly one file in it.
+        Refusal: No zip, cut short, damaged, not exactly one file in it, or one that unpacks to
+            more than market data does.
     """
     try:
         with zipfile.ZipFile(path) as archive:
@@ -107,7 +109,7 @@ def zip_lines(path: Path) -> Iterator[bytes]:
             if len(names) != 1:
                 raise Refusal(f"{path}: one CSV expected in it, found {len(names)} files.", "")
             with archive.open(names[0]) as file:
-                yield from file
+                yield from bounded_lines(path, file)
     except _BAD_ZIP as error:
         raise Refusal(f"{path}: cannot be read ({error}).", "Name a file that is whole.") from error
 

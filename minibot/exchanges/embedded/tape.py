@@ -29,6 +29,7 @@ from minibot.exchanges.embedded.frames import (
     SourceFacts,
     kind_of,
 )
+from minibot.exchanges.embedded.unpacking import bounded_lines
 from minibot.kernel.errors import Refusal
 
 TAPES: Final = Path(__file__).with_name("tapes")
@@ -68,12 +69,15 @@ def lines_of(path: Path) -> Iterator[bytes]:
     """Yield the lines of a plain or gzip file.
 
     Raises:
-        Refusal: The file cannot be read, or its gzip data is damaged or cut short.
+        Refusal: The file cannot be read, its gzip data is damaged or cut short, or unpacks to more
+            than market data does.
     """
     count = 0
     with open_text(path) as file:
         try:
-            for line in file:
+            # A plain file is as large as it is; a packed one may say nothing of what is in it.
+            lines = bounded_lines(path, file) if isinstance(file, gzip.GzipFile) else file
+            for line in lines:
                 count += 1
                 yield line
         except EOFError as error:

@@ -1,0 +1,51 @@
+"""Lines of packed data with a bound: a small file may not become a full memory or a full day.
+
+Recordings and the public archive's files unpack to four to thirty times their size. What unpacks to
+hundreds of times, or to a line without end, was made to do harm or is no market data.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from gzip import GzipFile
+from pathlib import Path
+from typing import IO, Final
+
+from minibot.kernel.errors import Refusal
+
+# Of the packed size; deflate itself ends at about a thousand.
+RATIO_MAX: Final = 250
+# Below this nothing is refused, whatever it was packed into.
+FREE_BYTES: Final = 8 << 20
+# What a line counts at least: nothing but ends of lines is no data either.
+LINE_BYTES_MIN: Final = 32
+# A whole answer of klines in one line has some hundred kilobytes, a full book five.
+LINE_BYTES_MAX: Final = 16 << 20
+_REMEDY: Final = "If it is what it says, unpack it yourself and name the unpacked file."
+
+
+def bounded_lines(path: Path, file: IO[bytes] | GzipFile) -> Iterator[bytes]:
+    """Yield the lines of an unpacking stream.
+
+    Args:
+        path: The packed file.
+        file: Gives what is in it.
+
+    Raises:
+        Refusal: It unpacks to more than market data does.
+    """
+    unpacked, number = 0, 0
+    most = max(FREE_BYTES, RATIO_MAX * path.stat().st_size)
+    while line := file.readline(LINE_BYTES_MAX + 1):
+        number += 1
+        unpacked += max(len(line), LINE_BYTES_MIN)
+        if len(line) > LINE_BYTES_MAX:
+            raise Refusal(f"{path}: line {number} has more than {_mb(LINE_BYTES_MAX)}.", _REMEDY)
+        if unpacked > most:
+            what = f"it unpacks to more than {_mb(most)} from {path.stat().st_size:,} bytes"
+            raise Refusal(f"{path}: {what}: no market data does.", _REMEDY)
+        yield line
+
+
+def _mb(size: int) -> str:
+    return f"{size >> 20:,} MB"

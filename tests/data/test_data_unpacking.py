@@ -1,0 +1,93 @@
+"""Packed files that unpack to far more than market data: refused in words, with little memory."""
+
+from __future__ import annotations
+
+import gzip
+import tracemalloc
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from minibot.data.convert import check, convert
+from minibot.data.treatment import Treatment
+from minibot.exchanges.embedded import unpacking
+from minibot.exchanges.embedded.tape import lines_of
+from minibot.kernel.errors import Refusal
+from tests.data.data_files import row
+
+MB = 1 << 20
+
+
+def packed(path: Path, data: bytes, times: int) -> Path:
+    """Write data so many times into a packed file."""
+    if path.suffix == ".gz":
+        with gzip.open(path, "wb") as file:
+            for _ in range(times):
+                file.write(data)
+        return path
+    with (
+        zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive,
+        archive.open(f"{path.stem}.csv", "w") as member,
+    ):
+        for _ in range(times):
+            member.write(data)
+    return path
+
+
+@pytest.mark.parametrize(
+    "name", ["BTCUSDT-1m.zip", "BTCUSDT-1m.csv.gz", "BTCUSDT-aggTrades-2025-01-06.zip"]
+)
+@pytest.mark.parametrize("filling", [b"\n", b"0", b"\0"])
+def test_a_small_file_that_unpacks_without_end_is_refused(
+    name: str, filling: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By its size or by a line in it; what was read by then says nothing and is not used."""
+    monkeypatch.setattr(unpacking, "FREE_BYTES", MB)
+    monkeypatch.setattr(unpacking, "LINE_BYTES_MAX", MB)
+    path = packed(tmp_path / name, filling * MB, 6)
+    assert path.stat().st_size < MB // 50
+
+    with pytest.raises(Refusal, match=r"no market data does|has more than"):
+        convert([path], tmp_path / "out")
+    assert not list(tmp_path.glob("out/*"))
+
+
+def test_a_line_without_end_takes_no_more_memory_than_a_line_may(tmp_path: Path) -> None:
+    """The bound is looked at before the whole line is there."""
+    path = packed(tmp_path / "BTCUSDT-1m.csv.gz", b"0" * MB, 100)
+
+    tracemalloc.start()
+    try:
+        with pytest.raises(Refusal, match=r"line 1 has more than"):
+            check(path, Treatment())
+        assert tracemalloc.get_traced_memory()[1] < 64 * MB
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize("name", ["BTCUSDT-1m.zip", "BTCUSDT-1m.csv.gz"])
+def test_what_is_small_unpacked_is_read_however_well_it_packs(name: str, tmp_path: Path) -> None:
+    """The same row a thousand times packs to nothing and is judged as rows are."""
+    line = (",".join(map(str, row(0))) + "\n").encode()
+    path = packed(tmp_path / name, line * 500, 8)
+
+    report = check(path, Treatment())
+
+    assert path.stat().st_size * unpacking.RATIO_MAX < len(line) * 500 * 8 or report.rows
+    assert report.troubles
+
+
+def test_a_plain_file_has_no_bound_but_its_own_size(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing is unpacked, so that nothing can surprise."""
+    monkeypatch.setattr(unpacking, "FREE_BYTES", 10)
+    monkeypatch.setattr(unpacking, "LINE_BYTES_MAX", 10)
+    path = tmp_path / "plain.csv"
+    path.write_bytes(b"0" * 50 + b"\n")
+
+    assert list(lines_of(path)) == [b"0" * 50 + b"\n"]
+    path.write_bytes(gzip.compress(b"0" * 50 + b"\n"))
+    with pytest.raises(Refusal, match="line 1 has more than"):
+        list(lines_of(path))
