@@ -24,12 +24,16 @@ PAST_S: Final = 7200
 # symbols would take two minutes to make.
 FULL_PAST_MAX: Final = 20
 THIN_PAST_EVERY_S: Final = 60
+# Nobody is served while it is made: three seconds at the most.
+PAST_MESSAGES_MAX: Final = 720_000
 # What lies between a message's event time and its receipt.
 DELAY_MS: Final = 5
 
 
 # With fewer messages a second has no trade.
 LIVELY: Final = 4
+# Prices at the touch come again and again within some seconds.
+PRICES_MAX: Final = 256
 FIRST_TRADE_ID: Final = 1_000_000
 
 
@@ -79,9 +83,11 @@ class Generator:
         """Return the bars of the last two hours before the origin, as the market makes them."""
         if symbol not in self._past:
             first = ORIGIN_MS // 1000 - PAST_S
+            market = self._markets[symbol]
             every_s = 1 if len(self._markets) <= FULL_PAST_MAX else THIN_PAST_EVERY_S
+            every_s = max(every_s, market.rate_per_s * PAST_S // PAST_MESSAGES_MAX)
             seconds = range(first, first + PAST_S, every_s)
-            bars = (self._markets[symbol].second_bar(second) for second in seconds)
+            bars = (market.second_bar(second) for second in seconds)
             self._past[symbol] = [bar for bar in bars if bar is not None]
         oldest_ms = ORIGIN_MS - PAST_S * 1000
         gathered = gather(self._past[symbol], interval)
@@ -130,26 +136,13 @@ def _body(market: MadeSymbol, book: MadeBook) -> dict[str, Any]:
     }
 
 
-# Prices come again and again, and so do quantities at the touch: half of what a message costs.
-_TEXTS_MAX: Final = 1 << 10
-_texts: dict[int, str] = {}
-
-
-def _text(units: int) -> str:
-    """Return `to_text(units)`, remembered."""
-    text = _texts.get(units)
-    if text is None:
-        if len(_texts) >= _TEXTS_MAX:
-            _texts.clear()
-        text = _texts[units] = to_text(units)
-    return text
-
-
 class _Writer:
     """Writes what happens as the venue's messages."""
 
     def __init__(self, market: MadeSymbol, book: MadeBook) -> None:
         self._market, self._book = market, book
+        self._tick, self._step = market.tick, market.step
+        self._prices: dict[int, str] = {}
         self._trade_id = FIRST_TRADE_ID
         stem = market.symbol.lower()
         self._streams = {
@@ -162,10 +155,15 @@ class _Writer:
         return Frame(at_ns, self._market.symbol, kind, self._streams[kind], data.encode())
 
     def _price(self, ticks: int) -> str:
-        return _text(ticks * self._market.tick)
+        text = self._prices.get(ticks)
+        if text is None:
+            if len(self._prices) >= PRICES_MAX:
+                self._prices.clear()
+            text = self._prices[ticks] = to_text(ticks * self._tick)
+        return text
 
     def _qty(self, steps: int) -> str:
-        return _text(steps * self._market.step)
+        return to_text(steps * self._step)
 
     def trade(self, step: Step) -> Frame:
         self._trade_id += 1
