@@ -63,6 +63,11 @@ EVENTS: Final = (
     "reference",
 )
 OTHERS: Final = (
+    "minibot/backtest/bar_ticks.py",
+    "minibot/backtest/bars.py",
+    "minibot/backtest/drawing.py",
+    "minibot/backtest/driver.py",
+    "minibot/backtest/intrabar.py",
     "minibot/backtest/tick_rows.py",
     "minibot/replay/decisions.py",
     "minibot/replay/lockstep.py",
