@@ -21,12 +21,21 @@ GROUPS: Final = (("strategy_role",), ("risk_role", "execution_role"))
 VAR: Final = PROJECT / "var"
 SAMPLE: Final = "sample_run"
 STEP_S_MAX: Final = 600.0
-# Reads what a snapshot holds, makes the core of it, and asks it for its state again.
+# What a role's process does before its first input: all that it imports, the contracts, and of each
+# core what a snapshot holds, made again and asked for its state.
 RESTORE: Final = """
 import json, sys, time
 began = time.perf_counter()
+import minibot.runtime.role, minibot.runtime.shell, minibot.runtime.context
 from minibot.replay.engine import CORE_MODULES
+from minibot.events.codec import Codec
+from minibot.events.registry import Contracts
+from minibot.events.roles import Roles
+from minibot.runtime.paths import PROJECT
 import importlib
+roles = Roles.load(PROJECT / "config" / "roles.v1.json")
+contracts = Contracts.load(PROJECT / "contracts", PROJECT / "config" / "contracts.v1.json")
+Codec(contracts, roles, "20240101_000000", {"market_role": {"0" * 64}}, "bench")
 given = json.load(open(sys.argv[1]))
 for role, state in given["states"].items():
     module = importlib.import_module(CORE_MODULES[role])
