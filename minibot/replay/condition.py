@@ -96,7 +96,7 @@ def _require_format(run_dir: Path) -> None:
             f"{FORMAT}.",
             f"Replay it with the minibot that made it. {still}",
         )
-    lacking = sorted(set(Manifest.__dataclass_fields__) - set(data))
+    lacking = sorted(set(Manifest.required()) - set(data))
     if lacking:
         raise Refusal(
             f"{run_dir.name} was made by an older minibot: its manifest does not say "

@@ -8,7 +8,7 @@ process reads it; an event whose command line it does not list is a STOP.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import MISSING, asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +59,11 @@ class Manifest:
     # Why the market data are not the exchange's although the profile says so; None as it should be.
     degraded: str | None = None
 
+    @classmethod
+    def required(cls) -> tuple[str, ...]:
+        """Return the fields that every manifest of this format has; the others came later."""
+        return tuple(item.name for item in fields(cls) if item.default is MISSING)
+
     def cmdline_hashes(self) -> dict[str, set[str]]:
         """Return the command-line hashes that each role may write."""
         return {name: {process.cmdline_hash} for name, process in self.processes.items()}
@@ -79,15 +84,15 @@ class Manifest:
         """
         data = read_hashed(run_dir / MANIFEST_FILE)
         try:
-            data.setdefault("degraded", None)  # Older runs know no stand-in.
-            fields = {name: data[name] for name in cls.__dataclass_fields__}
-            fields["processes"] = {
+            values = {name: data[name] for name in cls.required()}
+            values["degraded"] = data.get("degraded")  # Older runs know no stand-in.
+            values["processes"] = {
                 name: Process(tuple(item["argv"]), item["cmdline"], item["cmdline_hash"])
                 for name, item in data["processes"].items()
             }
-            fields["symbols"] = tuple(data["symbols"])
-            fields["hosts"] = tuple(data["hosts"])
-            return cls(**fields)
+            values["symbols"] = tuple(data["symbols"])
+            values["hosts"] = tuple(data["hosts"])
+            return cls(**values)
         except (KeyError, TypeError) as error:
             raise IntegrityError(
                 "runtime", "ATOMICITY_VIOLATION", f"{run_dir}/{MANIFEST_FILE} lacks {error}"
