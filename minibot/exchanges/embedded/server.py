@@ -9,6 +9,7 @@ import weakref
 from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any, Final
+from urllib.parse import parse_qsl
 
 import orjson
 from aiohttp import WSMsgType, web
@@ -201,7 +202,9 @@ class ExchangeServer:
     # --- streams ----------------------------------------------------------------------------
 
     async def _combined(self, request: web.Request) -> web.StreamResponse:
-        text = request.query.get("streams", "")
+        # A plus in this address is a plus, as in `@kline_1d@+08:00`, and no space.
+        query = request.rel_url.raw_query_string.replace("+", "%2B")
+        text = dict(parse_qsl(query)).get("streams", "")
         return await self._stream(request, text.split("/") if text else [], is_combined=True)
 
     async def _raw(self, request: web.Request) -> web.StreamResponse:
