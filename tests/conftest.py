@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+import socket
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import settings
@@ -16,7 +19,9 @@ MARKS = (
     "fault(*ids, by, ends): faults that the test injects, how, and what they end in (tools/faults)",
     "real_injection(*features): the system itself fails; skipped by the name of a feature of "
     "tests/kernel/injection.py that this machine does not offer",
+    "network_mock: how a networked part behaves; no socket of it may leave loopback",
 )
+LOOPBACK = ("127.", "::1", "localhost")
 
 # How long an example takes says how busy the machine is, nothing of the product.
 settings.register_profile("minibot", deadline=None)
@@ -33,6 +38,29 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     """Skip a test whose real faults this machine cannot have, naming what is missing."""
     for mark in item.iter_markers("real_injection"):
         need(*mark.args)
+
+
+@pytest.fixture(autouse=True)
+def loopback_only(
+    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[None]:
+    """Fail a test of the network whose process has connected to anything but loopback."""
+    if request.node.get_closest_marker("network_mock") is None:
+        yield
+        return
+    connect = socket.socket.connect
+    left: list[object] = []
+
+    def guarded(sock: socket.socket, address: Any) -> None:
+        host = address[0] if isinstance(address, tuple) else LOOPBACK[0]
+        if not str(host).startswith(LOOPBACK):
+            left.append(address)
+            raise OSError(f"{address}: a test may connect to loopback alone")
+        connect(sock, address)
+
+    monkeypatch.setattr(socket.socket, "connect", guarded)
+    yield
+    assert left == []
 
 
 @pytest.fixture(scope="session")

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
 from minibot.events.model import Payload
+from minibot.exchanges.binance.control import reply_of
 from minibot.exchanges.binance.limits import WeightBudget
 from minibot.exchanges.binance.rest import BinanceRest
 from minibot.market.address import Address, Memory, NoMemory
@@ -24,12 +25,12 @@ from minibot.market.link import Link
 from minibot.market.liveness import Liveness
 from minibot.market.newcomers import Newcomers
 from minibot.market.notices import Notice
+from minibot.market.overload import Overload
 from minibot.market.pace import MarketClock, Pace
 from minibot.market.reader import Frames, FromReader, Lost, Opened
 from minibot.market.requests import Requests
 from minibot.market.sharding import STREAMS_PER_CONNECTION_MAX
 from minibot.market.skew import ClockSkew
-from minibot.market.subscriptions import reply_of
 from minibot.market.symbol import FeedConfig
 from minibot.market.universe import UniverseConfig
 from minibot.market.upkeep import Holder, NothingHeld, Upkeep
@@ -130,6 +131,7 @@ class Session:
         self.pace = Pace(world.clock, world.machine_ns)
         self.inbox: Inbox[Item] = Inbox()
         self.feed = Feed(config.feed, now_ms)
+        self.overload = Overload(self.feed)
         self.address = Address(memory or NoMemory(), self.pace.now_ms())
         self.link = Link(config.link, now_ms, self.address.free_at_ms)
         self.connections = Connections(
@@ -213,6 +215,7 @@ class Session:
     def pump(self, timeout_s: float) -> None:
         """Take what waits, decide on all of it, and write it at once."""
         items = self.inbox.take(timeout_s, MESSAGES_AT_ONCE)
+        self.overload.look(len(self.inbox), self.clock.now_ms())
         for item in items:
             self._dispatch(item)
         now_ms = self.clock.now_ms()

@@ -11,8 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final, NamedTuple
 
-import orjson
-
+from minibot.exchanges.binance.control import SUBSCRIBE, UNSUBSCRIBE, Reply, control_message
 from minibot.market.sharding import Groups
 
 # Two in any second leave three for pongs and for what the network pushes together.
@@ -21,31 +20,6 @@ MESSAGE_INTERVAL_MS: Final = 500
 BATCH_STREAMS_MAX: Final = 200
 # The venue answers in milliseconds; without an answer nobody knows what the connection carries.
 ANSWER_MS_MAX: Final = 10_000
-
-SUBSCRIBE: Final = "SUBSCRIBE"
-UNSUBSCRIBE: Final = "UNSUBSCRIBE"
-
-
-class Reply(NamedTuple):
-    """The venue's answer to a control message; `error` is empty when it was taken."""
-
-    id: int | None
-    error: str
-
-
-def reply_of(data: bytes) -> Reply | None:
-    """Return the answer that a frame is, None if it is none; errors come flat or nested."""
-    try:
-        body = orjson.loads(data)
-    except orjson.JSONDecodeError:
-        return None
-    if type(body) is not dict or "id" not in body or "stream" in body:
-        return None
-    identity = body["id"] if type(body["id"]) is int else None
-    error = body.get("error", body if "code" in body else None)
-    if type(error) is dict:
-        return Reply(identity, f"{error.get('code')}: {str(error.get('msg'))[:200]}")
-    return Reply(identity, "") if "result" in body else None
 
 
 class _Message(NamedTuple):
@@ -131,7 +105,7 @@ class Subscriptions:
         self._count += 1
         self._sent_ms = now_ms
         self._under_way = _Message(self._count, method, tuple(batch))
-        return orjson.dumps({"method": method, "params": params, "id": self._count}).decode()
+        return control_message(method, params, self._count)
 
     def on_reply(self, reply: Reply) -> tuple[str, tuple[str, ...]]:
         """Take an answer; return method and groups that it settled, ("", ()) for none.

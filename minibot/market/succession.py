@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
+from minibot.exchanges.binance.control import SUBSCRIBE, Reply
 from minibot.market.feed import DATA, UNREADABLE, Feed
 from minibot.market.line import Line
 from minibot.market.notices import (
@@ -23,7 +24,7 @@ from minibot.market.notices import (
 )
 from minibot.market.reader import Reader
 from minibot.market.sharding import Groups
-from minibot.market.subscriptions import SUBSCRIBE, Reply, Subscriptions
+from minibot.market.subscriptions import Subscriptions
 
 # A single broken frame is refused; a connection that brings nothing else is given up.
 UNREADABLE_MAX: Final = 5

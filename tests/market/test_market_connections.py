@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import pytest
 
+from minibot.exchanges.binance.control import Reply
 from minibot.exchanges.binance.streams import named_in_address
 from minibot.market.address import ATTEMPTS_MAX, ATTEMPTS_MS, Address, NoMemory
 from minibot.market.connections import Connections, groups_of
@@ -14,7 +15,7 @@ from minibot.market.feed import DATA, Feed
 from minibot.market.link import Link
 from minibot.market.reader import Reader
 from minibot.market.sharding import Groups
-from minibot.market.subscriptions import ANSWER_MS_MAX, Reply, Subscriptions
+from minibot.market.subscriptions import ANSWER_MS_MAX, Subscriptions
 from minibot.market.succession import OVERLAP_MS, REFUSALS_MAX, Succession
 from minibot.market.symbol import FeedConfig
 from tests.market.market_desk import link_limits

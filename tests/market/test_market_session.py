@@ -24,7 +24,7 @@ from tests.exchanges.binance.loopback import Loopback, accept, answer
 from tests.market.exchange_process import ExchangeProcess
 from tests.market.market_desk import Desk, link_limits, session_config, wait_until
 
-pytestmark = pytest.mark.row("C-25", "B-49")
+pytestmark = [pytest.mark.row("C-25", "B-49"), pytest.mark.network_mock]
 
 SPEED = "20"
 GENERATOR = "generator:1"

@@ -8,17 +8,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from minibot.exchanges.binance.control import SUBSCRIBE, UNSUBSCRIBE, Reply, reply_of
 from minibot.market.connections import groups_of
 from minibot.market.sharding import STREAMS_PER_CONNECTION_MAX, count_of, roomiest, spread
 from minibot.market.subscriptions import (
     ANSWER_MS_MAX,
     BATCH_STREAMS_MAX,
     MESSAGE_INTERVAL_MS,
-    SUBSCRIBE,
-    UNSUBSCRIBE,
-    Reply,
     Subscriptions,
-    reply_of,
 )
 
 untimed = settings(deadline=None)

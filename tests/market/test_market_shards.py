@@ -15,6 +15,8 @@ from minibot.market.address import ATTEMPTS_MAX, AddressFile
 from tests.market.exchange_process import ExchangeProcess
 from tests.market.market_desk import Desk, link_limits, session_config, wait_until
 
+pytestmark = [pytest.mark.row("C-25"), pytest.mark.network_mock]
+
 SPEED = "10"
 
 

@@ -30,7 +30,7 @@ SPEED: Final = 60
 HOURS: Final = 7.0
 # Messages in a second of machine time; the goal is twice as many.
 RATE_PER_S: Final = 3_000
-FAULT_EVERY_S: Final = 10.0
+FAULT_EVERY_MARKET_S: Final = 600.0
 # Books of every tenth symbol are compared, twice a minute: 33,600 of each run of seven hours.
 WATCHED_EVERY: Final = 10
 BOOK_INTERVAL_MS: Final = 30_000
@@ -176,6 +176,7 @@ class Hours:
         self.speed = speed
         self.rate = max(1, rate_per_s // speed)
         self.machine_s = hours * 3_600 / speed
+        self.fault_every_s = FAULT_EVERY_MARKET_S / speed
         self.judge = Judge(self.names)
         self.rss_mb: list[float] = []
         self.weights: list[int] = []
@@ -192,17 +193,22 @@ class Hours:
             len(self.names), self.rate, str(self.speed), self.judge.judge, BOOK_INTERVAL_MS
         ) as running:
             began = time.monotonic()
-            next_fault = began + FAULT_EVERY_S
+            due = began + self.fault_every_s
             while time.monotonic() < began + self.machine_s and not running.has_ended:
                 time.sleep(0.25)
                 self.rss_mb.append(process.memory_info().rss / 1e6)
-                self.weights.append(int(running.exchange.status()["weight_used"]))
-                if time.monotonic() >= next_fault:
-                    next_fault += FAULT_EVERY_S
-                    fault = order[sum(self.faults.values())]
-                    self.faults[fault["name"]] += 1
-                    running.exchange.fault(**fault)
+                try:
+                    self.weights.append(int(running.exchange.status()["weight_used"]))
+                    if time.monotonic() >= due:
+                        due += self.fault_every_s
+                        self._inject(running, order[sum(self.faults.values())])
+                except OSError:
+                    continue  # It is out of reach by order.
             self._look(running)
+
+    def _inject(self, running: Running, fault: dict[str, Any]) -> None:
+        running.exchange.fault(**fault)
+        self.faults[fault["name"]] += 1
 
     def _look(self, running: Running) -> None:
         violations = self.judge.violations

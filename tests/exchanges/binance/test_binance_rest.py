@@ -27,7 +27,7 @@ from minibot.exchanges.binance.rest import ANSWER_BYTES_MAX, BinanceRest, judge
 from minibot.kernel.errors import RunStop
 from tests.exchanges.binance.loopback import Loopback, Talk, answer
 
-pytestmark = pytest.mark.row("C-25")
+pytestmark = [pytest.mark.row("C-25"), pytest.mark.network_mock]
 
 
 def client(port: int, total_s: float = 5.0) -> BinanceRest:

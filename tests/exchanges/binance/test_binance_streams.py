@@ -24,7 +24,7 @@ from tests.exchanges.binance.loopback import (
     read_client_frame,
 )
 
-pytestmark = pytest.mark.row("C-25")
+pytestmark = [pytest.mark.row("C-25"), pytest.mark.network_mock]
 
 BODY = b'{"stream":"btcusdt@trade","data":{}}'
 
