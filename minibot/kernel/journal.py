@@ -123,6 +123,8 @@ class JournalWriter:
         self._files = files
         self._guard = threading.Lock()
         self._failure: RunStop | None = None
+        self._written: Position | None = None  # The end of what `publish` has to follow for.
+        self._beside: Overlap | None = None
         found = recover(
             self.folder, stem, floor=floor, batch_bytes_max=self._batch_bytes_max, files=files
         )
@@ -172,6 +174,49 @@ class JournalWriter:
             first = self._ready()
             self._append_all(self._batches.of_json(jsons, self._at.chain))
             return first
+
+    def write_json(self, jsons: Sequence[bytes]) -> int:
+        """Write events as `append_json` does, but leave it to `publish` to sync and publish them.
+
+        For who writes several journals at once: what is written to all of them before the first
+        is synced can be synced side by side, see `begin_sync`.
+        """
+        with self._guard:
+            first = self._ready()
+            batches = self._batches.of_json(jsons, self._at.chain)
+            self._append_all(batches[:-1])
+            if batches:
+                with self._dying():
+                    self._written = self._write(batches[-1])
+            return first
+
+    def begin_sync(self) -> None:
+        """Begin to sync what `write_json` has written, in a thread, and return at once."""
+        with self._guard:
+            if self._written is None or not self._is_eager:
+                return
+            if self._beside is None:
+                self._beside = Overlap(self._datasync)
+            self._beside.begin()
+
+    def publish(self) -> None:
+        """Sync what `write_json` has written, or wait for `begin_sync`, and publish it.
+
+        Raises:
+            RunStop: As `append`; the writer is dead from then on.
+        """
+        with self._guard:
+            after, self._written = self._written, None
+            if after is None:
+                return
+            with self._dying():
+                if self._is_eager:
+                    if self._beside is not None and self._beside.is_under_way:
+                        self._beside.wait()
+                    else:
+                        self._datasync()
+                    self._synced = after
+                self._publish(after)
 
     def append_all(self, batches: Iterable[Sequence[bytes]]) -> int:
         """Append batches of events as they come; return how many events.
@@ -239,6 +284,8 @@ class JournalWriter:
         """Return the number of the next line; a dead writer raises what it died of."""
         if self._failure is not None:
             raise self._failure
+        if self._written is not None:
+            raise InvariantError(COMPONENT, "IO_EIO", f"{self._path}: written, not yet published")
         return self._at.seq + 1
 
     def _append_all(self, batches: Sequence[Batch]) -> None:
@@ -406,6 +453,8 @@ class JournalWriter:
     # --- the end ------------------------------------------------------------------------------
 
     def _close_files(self) -> None:
+        if self._beside is not None:
+            self._beside.close()
         fd, self._fd = self._fd, -1
         if fd >= 0:
             self._files.close(fd)

@@ -13,6 +13,9 @@ class Overlap:
 
     Args:
         sync: Returns when everything is on the disk, or raises.
+
+    Attributes:
+        is_under_way: A sync was begun and not yet waited for.
     """
 
     def __init__(self, sync: Callable[[], None]) -> None:
@@ -21,9 +24,10 @@ class Overlap:
         self._ended: SimpleQueue[BaseException | None] = SimpleQueue()
         self._begun = threading.Semaphore(0)
         self._thread = threading.Thread(target=self._run, name="sync", daemon=True)
+        self._thread.start()
+        self.is_under_way = False
 
     def __enter__(self) -> Overlap:
-        self._thread.start()
         return self
 
     def __exit__(
@@ -32,6 +36,10 @@ class Overlap:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the thread, once a sync that is under way has ended."""
         self._wanted.put(False)
         self._thread.join()
 
@@ -43,10 +51,12 @@ class Overlap:
         """
         self._wanted.put(True)
         self._begun.acquire()
+        self.is_under_way = True
 
     def wait(self) -> None:
         """Return when the sync that was begun has ended; raise what it raised."""
         error = self._ended.get()
+        self.is_under_way = False
         if error is not None:
             raise error
 

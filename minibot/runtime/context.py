@@ -67,12 +67,16 @@ class Output:
 
     def append(self, events: Sequence[Event]) -> int:
         """Append events; durable and published on return. Returns the seq of the first."""
-        return self._write(self.codec.encode_all(self.queue, events))
+        return self.writer.append_json(self._planted(self.codec.encode_all(self.queue, events)))
 
-    def _write(self, jsons: list[bytes]) -> int:
-        if self.planted is not None:
-            jsons = [self.planted.written(self.role, self.queue, json) for json in jsons]
-        return self.writer.append_json(jsons)
+    def write(self, events: Sequence[Event]) -> None:
+        """Write events that `writer.publish` will publish; see `JournalWriter.write_json`."""
+        self.writer.write_json(self._planted(self.codec.encode_all(self.queue, events)))
+
+    def _planted(self, jsons: list[bytes]) -> list[bytes]:
+        if self.planted is None:
+            return jsons
+        return [self.planted.written(self.role, self.queue, json) for json in jsons]
 
     def roots(
         self, payloads: Sequence[tuple[Payload, int]], first: int | None = None
@@ -98,7 +102,7 @@ class Output:
         """Append events without an input, given as (payload, ts); all at once, as `append`."""
         if not payloads[1:]:
             return self.append(self.roots(payloads))
-        return self._write(self.root_lines(payloads))
+        return self.writer.append_json(self._planted(self.root_lines(payloads)))
 
     def root_lines(self, payloads: Sequence[tuple[Payload, int]]) -> list[bytes]:
         """Return the lines of events without an input; those of one type in a row together."""

@@ -38,7 +38,7 @@ from minibot.kernel.line import encode_line
 from minibot.kernel.queue import open_reader, reader_folder
 from minibot.kernel.wakeup import Waiter
 from minibot.runtime.clock import machine_ns
-from minibot.runtime.context import CLEAN, ORPHANED, STOPPED, RoleContext
+from minibot.runtime.context import CLEAN, ORPHANED, STOPPED, Output, RoleContext
 from minibot.runtime.deadletters import named_lines, write_dead_letter
 from minibot.runtime.gate import ExecutionGate, Gate
 from minibot.runtime.latency import DecisionLatency
@@ -345,12 +345,32 @@ class Shell:
             self._is_ahead = True
             return True  # What a stopped executor would have said stays unsaid; replay knows.
         events = self._finish(drafts, taken.event)
-        for queue, group in groupby(events, key=itemgetter(0)):
-            batch = [event for _, event in group]
-            self.outputs[queue].append(batch)
-            self.latency.on_published(batch)
+        self._append(events)
         self._log_decision(taken, events)
         return self._stop_by_decision(events)
+
+    def _append(self, events: list[tuple[str, Event]]) -> None:
+        """Append what follows from one event, queue by queue in the order of the drafts.
+
+        All is written before anything is synced, so that the disk syncs it side by side; each queue
+        is published once it and those before it are durable.
+        """
+        written: list[tuple[Output, list[Event]]] = []
+        for queue, group in groupby(events, key=itemgetter(0)):
+            output, batch = self.outputs[queue], [event for _, event in group]
+            if any(output is other for other, _ in written):
+                self._publish(written)
+                written = []
+            output.write(batch)
+            written.append((output, batch))
+        self._publish(written)
+
+    def _publish(self, written: list[tuple[Output, list[Event]]]) -> None:
+        for output, _ in written[1:]:
+            output.writer.begin_sync()
+        for output, batch in written:
+            output.writer.publish()
+            self.latency.on_published(batch)
 
     def _check_ts(self, taken: Taken) -> None:
         """Refuse an event whose time no process of this run can have had.
