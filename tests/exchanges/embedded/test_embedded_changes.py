@@ -159,17 +159,13 @@ def test_one_stream_falls_silent_and_the_others_go_on(exchange: Exchange) -> Non
 
 def test_pings_are_left_out_for_a_while(exchange: Exchange) -> None:
     """A connection of that time hears its first one when it is over, not after 20 seconds."""
-    exchange.fault("no_ping", ms=60_000)
     began_ms = exchange.status()["now_ms"]
+    exchange.fault("no_ping", ms=60_000)
     socket = exchange.stream("btcusdt@trade")
-    now_ms = began_ms
-    while True:
-        opcode, frame = socket.recv_data_frame(True)
-        if opcode == websocket.ABNF.OPCODE_PING:
-            break
-        now_ms = json.loads(frame.data)["data"]["T"]
+    while socket.recv_data_frame(True)[0] != websocket.ABNF.OPCODE_PING:
+        pass
 
-    assert now_ms - began_ms > 55_000
+    assert exchange.status()["now_ms"] - began_ms >= 60_000
 
 
 @pytest.mark.parametrize(("kind", "is_nested"), [("flat", False), ("nested", True)])

@@ -54,7 +54,7 @@ def test_bar_of_a_stream_is_that_of_rest_with_its_past_in_either_zone(
     arguments = ("--history", f"klines:{history}")
     with Exchange(f"tape:{tape}", *arguments, speed="10") as exchange:
         found = messages(exchange.stream(*names))
-        told = {}
+        told: dict[str, Any] = {}
         while len(told) < 2:
             message = next(found)
             told[message["stream"]] = message["data"]["k"]

@@ -1,0 +1,233 @@
+"""minibot exchange: served alone, asked for its status, given faults, ended by Ctrl-C."""
+
+from __future__ import annotations
+
+import json
+import re
+import signal
+import socket
+import ssl
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from urllib.request import urlopen
+
+import pytest
+import requests
+import websocket
+
+from minibot.cli.certificate import CERTIFICATE, KEY
+from minibot.cli.main import run
+from tests.exchanges.embedded.embedded_exchange import (
+    DEADLINE_S,
+    market,
+    messages,
+    until,
+    write_tape,
+)
+
+
+@pytest.fixture
+def tape(tmp_path: Path) -> Path:
+    """Ten minutes of a small market."""
+    return write_tape(tmp_path / "tape.gz", market(600, per_second=2))
+
+
+def command(*words: str) -> list[str]:
+    return [sys.executable, "-m", "minibot", "exchange", "serve", *words]
+
+
+@contextmanager
+def served(*words: str) -> Iterator[tuple[dict[str, Any], subprocess.Popen[str]]]:
+    """Serve on a free port; yield what the command says of itself, and the process."""
+    process = subprocess.Popen(
+        command("--json", "--port", "0", *words),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert process.stdout is not None
+        text = ""
+        for line in process.stdout:
+            text += line
+            if line.startswith("}"):
+                break
+        assert text, process.communicate()
+        yield json.loads(text), process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def refusal(*words: str) -> tuple[int, str]:
+    """Return exit code and message of a serving that cannot be."""
+    done = subprocess.run(command(*words), capture_output=True, text=True, check=False, timeout=60)
+    assert done.stdout == ""
+    assert "Traceback" not in done.stderr
+    return done.returncode, done.stderr
+
+
+def test_served_exchange_says_where_it_is_and_ends_with_ctrl_c(tape: Path) -> None:
+    """Its addresses work as printed; the interrupt is an orderly end, told with its figures."""
+    words = ("--source", f"tape:{tape}", "--port", "0", "--speed", "20")
+    process = subprocess.Popen(
+        command(*words), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    try:
+        assert process.stdout is not None
+        said = ""
+        for line in process.stdout:
+            said += line
+            if line.startswith("faults"):
+                break
+        rest = re.search(r"http://\S+/api/v3/", said)
+        stream = re.search(r"(ws://\S+)/ws", said)
+        assert rest
+        assert stream
+        with urlopen(f"{rest.group()}ping", timeout=DEADLINE_S) as answer:
+            assert json.load(answer) == {}
+        client = websocket.create_connection(
+            f"{stream.group(1)}/stream?streams=btcusdt@trade", timeout=DEADLINE_S
+        )
+        assert next(messages(client))["stream"] == "btcusdt@trade"
+        client.shutdown()  # type: ignore[no-untyped-call]
+        process.send_signal(signal.SIGINT)
+        _, stderr = process.communicate(timeout=DEADLINE_S)
+    finally:
+        process.kill()
+        process.communicate()
+
+    assert process.returncode == 0
+    assert "BTCUSDT" in said
+    assert "2023-11-14 22:13:20 to 2023-11-14 22:23:" in said
+    assert "1 call answered" in stderr
+    assert "Traceback" not in stderr
+
+
+def test_time_stands_until_a_client_asks_over_rest(tape: Path) -> None:
+    """A client that only calls REST sees time pass, from its first call on."""
+    with served("--source", f"tape:{tape}", "--speed", "20") as (ready, _):
+        base = ready["rest"]
+        status = requests.get(f"{base}/minibot/status", timeout=DEADLINE_S).json()
+        assert status["is_started"] is False
+
+        def now() -> int:
+            body = requests.get(f"{base}/api/v3/time", timeout=DEADLINE_S).json()
+            return int(body["serverTime"])
+
+        until(lambda: now() > ready["origin_ms"], "time passes")
+
+
+def test_status_and_fault_reach_the_running_exchange(
+    tape: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """By its port alone; of an unknown fault it says which ones it knows."""
+    with served("--source", f"tape:{tape}", "--speed", "20") as (ready, _):
+        port = ["--port", str(ready["port"])]
+        assert run(["exchange", "fault", "5xx", "status=502", "n=1", *port]) == 0
+        answer = requests.get(f"{ready['rest']}/api/v3/time", timeout=DEADLINE_S)
+        assert run(["exchange", "fault", "nosuch", *port]) == 2
+        unknown = capsys.readouterr().err
+        assert run(["exchange", "fault", "stall", "ms", *port]) == 4
+        assert run(["exchange", "fault", *port]) == 2
+        listed = capsys.readouterr().out
+        assert run(["exchange", "status", "--json", *port]) == 0
+        status = json.loads(capsys.readouterr().out)
+
+    assert answer.status_code == 502
+    assert "known faults are" in unknown
+    assert "old_snapshot" in listed
+    assert status["counters"]["fault_5xx"] == 1
+    assert status["requests"]["/api/v3/time"] == 1
+
+
+def test_nobody_there_is_told_with_what_to_do(capsys: pytest.CaptureFixture[str]) -> None:
+    """A free port, and one on which something else answers."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    assert run(["exchange", "status", "--port", str(port)]) == 2
+    said = capsys.readouterr().err
+
+    assert str(port) in said
+    assert "minibot exchange serve" in said
+
+
+def test_port_in_use_is_one_sentence_with_what_to_do(tape: Path) -> None:
+    """The number of the port, and how to have another one."""
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = str(other.getsockname()[1])
+        code, said = refusal("--source", f"tape:{tape}", "--port", port)
+
+    assert code == 2
+    assert port in said
+    assert "--port" in said
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "told"),
+    [
+        (("--source", "tape:/nowhere/at/all.gz"), 2, "/nowhere/at/all.gz"),
+        (("--source", "cassette:x"), 4, "generator:SEED"),
+        (("--source", "generator:1:0"), 4, "1 to"),
+        (("--source", "generator:1:100000"), 4, "1 to"),
+        (("--source", "tape:demo", "--speed", "fast"), 4, "embedded.speed"),
+        (("--source", "tape:demo", "--rebase-to-now", "--speed", "10"), 4, "--rebase-to-now"),
+        (("--source", "tape:demo", "--faults", "/nowhere.json"), 4, "/nowhere.json"),
+        (("drop", "--source", "tape:demo"), 4, "takes no name"),
+    ],
+)
+def test_what_cannot_be_served_is_told(words: tuple[str, ...], code: int, told: str) -> None:
+    """One message that names it; nothing was served."""
+    found, said = refusal(*words, "--port", "0")
+
+    assert found == code
+    assert told in said
+
+
+def test_tls_serves_the_same_market_with_a_certificate_made_once(
+    tape: Path, tmp_path: Path
+) -> None:
+    """Clients that insist on TLS trust one file, which the next serving uses again."""
+    folder = tmp_path / "tls"
+    words = ("--source", f"tape:{tape}", "--speed", "20", "--tls-dir", str(folder))
+    with served(*words) as (ready, _):
+        trusted = ready["certificate"]
+        answer = requests.get(
+            f"{ready['tls_rest']}/api/v3/exchangeInfo", verify=trusted, timeout=DEADLINE_S
+        )
+        client = websocket.create_connection(
+            f"{ready['tls_streams']}/stream?streams=btcusdt@bookTicker",
+            timeout=DEADLINE_S,
+            sslopt={"ca_certs": trusted, "cert_reqs": ssl.CERT_REQUIRED},
+        )
+        message = next(messages(client))
+        client.shutdown()  # type: ignore[no-untyped-call]
+        first = (folder / CERTIFICATE).read_bytes()
+        with pytest.raises(requests.exceptions.SSLError):
+            requests.get(f"{ready['tls_rest']}/api/v3/ping", timeout=DEADLINE_S)
+    with served(*words):
+        again = (folder / CERTIFICATE).read_bytes()
+
+    assert answer.json()["symbols"][0]["symbol"] == "BTCUSDT"
+    assert message["stream"] == "btcusdt@bookTicker"
+    assert first == again
+    if sys.platform != "win32":
+        assert (folder / KEY).stat().st_mode & 0o077 == 0
+
+
+def test_damaged_certificate_is_refused_by_its_folder(tape: Path, tmp_path: Path) -> None:
+    """Never served without TLS in silence, never written over."""
+    (tmp_path / CERTIFICATE).write_text("no certificate")
+    (tmp_path / KEY).write_text("no key")
+    code, said = refusal("--source", f"tape:{tape}", "--port", "0", "--tls-dir", str(tmp_path))
+
+    assert code == 2
+    assert str(tmp_path) in said
+    assert (tmp_path / KEY).read_text() == "no key"
