@@ -76,6 +76,7 @@ class Requests:
     skew: ClockSkew
     on_measured: Callable[[Answer], None]
     preferred: set[str] = field(default_factory=set)
+    held: Callable[[], frozenset[str]] = frozenset
     errors_in_row: int = 0
     weight_used: int = 0
     _depths: int = 0
@@ -225,11 +226,16 @@ class Requests:
 
     def snapshots(self, symbols: Sequence[str], done: Callable[[], None] | None = None) -> None:
         """Ask for the depth of symbols; `done` is told when an answer has been taken."""
-        levels = self.levels(len(symbols)) if symbols else 0
+        if not symbols:
+            return
+        levels, first = self.levels(len(symbols)), self.preferred | self.held()
         for symbol in symbols:
-            self._snapshot(symbol, levels, done)
+            rank = PREFERRED_DEPTH if symbol in first else OTHER_DEPTH
+            self._snapshot(symbol, levels, rank, done)
 
-    def _snapshot(self, symbol: str, levels: int, done: Callable[[], None] | None) -> None:
+    def _snapshot(
+        self, symbol: str, levels: int, rank: int, done: Callable[[], None] | None
+    ) -> None:
         self._depths += 1
 
         def take(answer: Answer) -> None:
@@ -250,7 +256,7 @@ class Requests:
                 depth_weight(levels),
                 lambda rest: rest.snapshot(symbol, levels),
                 take,
-                PREFERRED_DEPTH if symbol in self.preferred else OTHER_DEPTH,
+                rank,
             )
         )
 

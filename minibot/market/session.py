@@ -154,6 +154,7 @@ class Session:
             ClockSkew(config.skew_max_ms),
             self._measured,
             set(config.feed.symbols),
+            (holder or NothingHeld()).symbols,
         )
         self.upkeep = Upkeep(
             config.universe,

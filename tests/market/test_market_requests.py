@@ -1,0 +1,98 @@
+"""How deep books are asked for, whose come first, and what a change of clocks does; no socket."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from minibot.exchanges.binance.limits import WeightBudget, depth_weight
+from minibot.market.address import Address, NoMemory
+from minibot.market.courier import DEPTH, PREFERRED_DEPTH, Job
+from minibot.market.feed import Feed
+from minibot.market.link import Link
+from minibot.market.pace import Pace
+from minibot.market.requests import SNAPSHOT_LEVELS, Requests
+from minibot.market.skew import ClockSkew
+from minibot.market.symbol import FeedConfig
+from tests.market.market_desk import link_limits
+from tests.market.test_market_courier import StepClock
+
+SYMBOLS = tuple(f"C{number:03d}USDT" for number in range(100))
+
+
+class Tray:
+    """A courier that keeps the jobs it is given."""
+
+    def __init__(self) -> None:
+        self.jobs: list[Job] = []
+        self.budget = WeightBudget(50)
+
+    def send(self, job: Job) -> None:
+        self.jobs.append(job)
+
+
+def requests_of(tray: Tray, **options: Any) -> Requests:
+    """Return requests over a hundred symbols that write twenty levels a side."""
+    clock = StepClock()
+    feed = Feed(FeedConfig(SYMBOLS, ("1m",), 0, book_levels=options.pop("book_levels", 20)), 0)
+    return Requests(
+        tray,  # type: ignore[arg-type]
+        feed,
+        Link(link_limits(), 0),
+        Address(NoMemory(), 0),
+        clock,
+        Pace(clock, lambda: 0),
+        ClockSkew(5_000),
+        lambda answer: None,
+        **options,
+    )
+
+
+@pytest.mark.row("S-46")
+@pytest.mark.parametrize(
+    ("count", "used", "levels"),
+    [
+        (1, 0, SNAPSHOT_LEVELS),
+        (30, 0, SNAPSHOT_LEVELS),  # 1,500 is half of what a minute allows.
+        (31, 0, 100),
+        (100, 0, 100),
+        (1, 2_900, SNAPSHOT_LEVELS),
+        (1, 2_901, 100),
+    ],
+)
+def test_books_are_deep_while_the_budget_is_and_shallow_then(
+    count: int, used: int, levels: int
+) -> None:
+    """A hundred at a thousand levels would use the budget of two minutes."""
+    tray = Tray()
+    tray.budget.used = used
+    requests = requests_of(tray)
+    requests.snapshots(SYMBOLS[:count])
+
+    assert len(tray.jobs) == count
+    assert {job.weight for job in tray.jobs} == {depth_weight(levels)}
+
+
+@pytest.mark.parametrize(
+    ("book_levels", "levels"), [(20, 100), (21, 500), (200, 1000), (999, 5000)]
+)
+def test_shallow_books_hold_what_is_written_five_times_over(book_levels: int, levels: int) -> None:
+    """Or the first movement of the market would ask for them again."""
+    requests = requests_of(Tray(), book_levels=book_levels)
+
+    assert requests.levels(1_000) == levels
+
+
+@pytest.mark.row("S-46")
+def test_books_of_what_is_held_or_preferred_come_first() -> None:
+    """A position without a book is worse than any other symbol without one."""
+    tray = Tray()
+    requests = requests_of(
+        tray, preferred={SYMBOLS[7]}, held=lambda: frozenset({SYMBOLS[99], "GONEUSDT"})
+    )
+    requests.snapshots(SYMBOLS)
+
+    ranks = [job.rank for job in tray.jobs]
+    assert [number for number, rank in enumerate(ranks) if rank == PREFERRED_DEPTH] == [7, 99]
+    assert ranks.count(DEPTH) == 98
