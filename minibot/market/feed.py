@@ -82,6 +82,8 @@ class Feed:
         self._next_due = self._frame_due = now_ms
         self._no_depth_told: set[str] = set()
         self._left: set[str] = set()
+        self._is_coalescing = False
+        self._coalesced_before = 0
 
     def _new_symbol(self, symbol: str, now_ms: int) -> SymbolFeed:
         return SymbolFeed(
@@ -109,8 +111,35 @@ class Feed:
 
     def take(self) -> list[tuple[Payload, int]]:
         """Return what is to be written now, with its time; nothing twice."""
+        if self._is_coalescing:
+            self._release_quotes()
         out, self._out = self._out, []
         return out
+
+    # --- overload -----------------------------------------------------------------------------
+
+    @property
+    def is_coalescing(self) -> bool:
+        """Whether of the quotes between two calls of `take` only the newest makes a tick."""
+        return self._is_coalescing
+
+    @is_coalescing.setter
+    def is_coalescing(self, is_on: bool) -> None:
+        self._release_quotes()
+        self._is_coalescing = is_on
+        for feed in self.symbols.values():
+            feed.holds_quotes = is_on
+
+    @property
+    def quotes_coalesced(self) -> int:
+        """How many quotes made no tick because a newer one came with them."""
+        return self._coalesced_before + sum(f.ticks.coalesced for f in self.symbols.values())
+
+    def _release_quotes(self) -> None:
+        for feed in self.symbols.values():
+            tick = feed.ticks.held_tick()
+            if tick is not None:
+                self._emit([tick], self._last_ts)
 
     def _emit(self, payloads: Iterable[Payload], ts: int) -> None:
         for payload in payloads:
@@ -224,11 +253,15 @@ class Feed:
         if symbol not in self.symbols:
             self.symbols[symbol] = self._new_symbol(symbol, now_ms)
             self._left.discard(symbol)
+            self.symbols[symbol].holds_quotes = self._is_coalescing
             self._next_due = self._frame_due = now_ms
 
     def unfollow(self, symbol: str) -> None:
         """Forget a symbol, its bars and its book; frames still on the way count as other."""
-        if self.symbols.pop(symbol, None) is not None:
+        feed = self.symbols.pop(symbol, None)
+        if feed is not None:
+            feed.ticks.forget_touch()
+            self._coalesced_before += feed.ticks.coalesced
             self._left.add(symbol)
             self.rules.forget(symbol)
         self._no_depth_told.discard(symbol)
@@ -383,6 +416,7 @@ class Feed:
             "late_trades": sum(feed.late_trades for feed in feeds),
             "duplicate_trades": sum(feed.order.duplicates for feed in feeds),
             "outdated_quotes": sum(feed.ticks.outdated for feed in feeds),
+            "quotes_coalesced": self.quotes_coalesced,
             "trades_dropped": sum(feed.ticks.dropped for feed in feeds),
             "trade_gaps": sum(feed.gaps for feed in feeds),
             "book_syncs": sum(feed.depth.resyncs for feed in feeds),

@@ -35,9 +35,12 @@ UNIVERSE_CHANGED: Final = "universe_changed"
 UNIVERSE_UNRESOLVED: Final = "universe_unresolved"
 PRICE_DISAGREES: Final = "price_disagrees"
 RESTARTED: Final = "restarted"
+OVERLOADED: Final = "overloaded"
+OVERLOAD_ENDED: Final = "overload_ended"
+TRADES_DROPPED: Final = "trades_dropped"
 
 # Each of these is an event of its own; the others may come by the hundred and are gathered.
-GATHERED: Final = frozenset({FRAME_INVALID, PRICE_OUTLIER, REST_ERRORS})
+GATHERED: Final = frozenset({FRAME_INVALID, PRICE_OUTLIER, REST_ERRORS, TRADES_DROPPED})
 GATHER_MS: Final = 10_000
 
 

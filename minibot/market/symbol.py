@@ -29,9 +29,10 @@ from minibot.market.notices import (
     BOOK_RESYNC,
     PRICE_OUTLIER,
     SEQUENCE_GAP,
+    TRADES_DROPPED,
     NoticeBoard,
 )
-from minibot.market.ticks import PriceBand, TickMaker
+from minibot.market.ticks import WAITING_MAX, PriceBand, TickMaker
 from minibot.market.trades import Arrival, Missing, Passed, TradeOrder
 
 # A trade this far ahead of the measured exchange clock has no credible time, and would close bars.
@@ -81,6 +82,7 @@ class SymbolFeed:
         self.lanes = {
             interval: BarLane(symbol, interval, config.grace_ms) for interval in config.intervals
         }
+        self.holds_quotes = False  # Set under overload, see `market.overload`.
         self.outliers = 0
         self.gaps = 0
         self.late_trades = 0
@@ -131,7 +133,7 @@ class SymbolFeed:
         if not (self.band.accepts(quote.bid_units) and self.band.accepts(quote.ask_units)):
             raise FrameInvalid(self._outlier(now_ms, f"quote {quote.bid} / {quote.ask}"))
         self.data_ms = self.seen_ms[QUOTE] = now_ms
-        ticks = self.ticks.on_quote(quote, recv_mono_ns)
+        ticks = self.ticks.on_quote(quote, recv_mono_ns, is_held=self.holds_quotes)
         if self._gap_from:
             return [*self._end_gap(QUOTE, now_ms), *ticks]
         return ticks
@@ -223,7 +225,12 @@ class SymbolFeed:
             self.has_new_due |= is_first
             is_late |= lane.builder.late > late
         self.late_trades += is_late
-        payloads += self.ticks.on_trade(arrival)
+        ticks = self.ticks
+        dropped = ticks.dropped
+        payloads += ticks.on_trade(arrival)
+        if ticks.dropped > dropped:
+            detail = f"{self.symbol}: no tick of the oldest of {WAITING_MAX} trades without a quote"
+            self._board.add(self.data_ms, TRADES_DROPPED, detail)
         return payloads
 
     def _resume(self, missing: Missing | None, trade_ts: int, now_ms: int) -> Payloads:

@@ -46,12 +46,19 @@ class TickMaker:
         self.quote: Quote | None = None
         self.outdated = 0
         self.dropped = 0
+        self.coalesced = 0
         self._last_price = ""
         self._last_update_id = -1
+        self._held_ns: int | None = None
         self._waiting: deque[Arrival] = deque()
 
-    def on_quote(self, quote: Quote, recv_mono_ns: int) -> list[MarketTick]:
-        """Take a quote and return its tick, if the touch changed, and ticks that waited for it."""
+    def on_quote(
+        self, quote: Quote, recv_mono_ns: int, *, is_held: bool = False
+    ) -> list[MarketTick]:
+        """Take a quote and return its tick, if the touch changed, and ticks that waited for it.
+
+        A tick that is held comes from `held_tick`, unless a newer one takes its place before.
+        """
         if quote.update_id <= self._last_update_id:
             self.outdated += 1
             return []
@@ -64,6 +71,10 @@ class TickMaker:
             and before.bid == quote.bid
             and before.ask == quote.ask
         ):
+            return []
+        if is_held and before is not None:
+            self.coalesced += self._held_ns is not None
+            self._held_ns = recv_mono_ns
             return []
         ticks = [self._quote_tick(quote, recv_mono_ns)]
         while self._waiting:
@@ -81,8 +92,17 @@ class TickMaker:
         self._waiting.append(arrival)
         return []
 
+    def held_tick(self) -> MarketTick | None:
+        """Return the tick of the newest quote whose tick was held; None if none is."""
+        recv_mono_ns, self._held_ns = self._held_ns, None
+        if recv_mono_ns is None or self.quote is None:
+            return None
+        return self._quote_tick(self.quote, recv_mono_ns)
+
     def forget_touch(self) -> None:
         """The connection is gone: the next tick waits for a new touch."""
+        self.coalesced += self._held_ns is not None
+        self._held_ns = None
         self.quote = None
         self._last_update_id = -1
 

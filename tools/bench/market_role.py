@@ -3,7 +3,7 @@
     python -m tools.bench.market_role --run DIR --core 1 [--trace FILE] [--profile FILE]
 
 `--trace` notes for every trade when it was read from the socket and when it stood on the disk;
-`--profile` is for finding out where the time goes.
+`--profile` is for finding out where the time goes, `--every-quote` keeps the overload rule off.
 """
 
 from __future__ import annotations
@@ -13,11 +13,13 @@ import cProfile
 import json
 import os
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from minibot.events.model import MarketTick, Payload
-from minibot.market import role
+from minibot.market import role, session
+from minibot.market.overload import Overload
 from minibot.runtime.clock import machine_ns
 from minibot.runtime.context import open_context
 from minibot.runtime.role import ignore_signals, run_role
@@ -53,12 +55,15 @@ def main() -> int:
     parser.add_argument("--core", type=int)
     parser.add_argument("--trace", type=Path)
     parser.add_argument("--profile", type=Path)
+    parser.add_argument("--every-quote", action="store_true")
     arguments = parser.parse_args()
     if arguments.core is not None and sys.platform == "linux":
         os.sched_setaffinity(0, {arguments.core})
     ignore_signals()
     if arguments.trace is not None:
-        role.RoleWorld = TracedWorld  # type: ignore[assignment,misc]
+        role.RoleWorld = TracedWorld  # type: ignore
+    if arguments.every_quote:
+        session.Overload = partial(Overload, waiting_from=sys.maxsize)  # type: ignore
     profiler = None if arguments.profile is None else cProfile.Profile()
     if profiler is not None:
         profiler.enable()

@@ -90,8 +90,8 @@ def _trade(data: dict[str, Any]) -> Trade:
     # The buyer was the resting side, so the taker sold.
     side = SELL if maker_buys else BUY
     price_units, qty_units = _PRICES[price], _PRICES[qty]
-    ids = _symbol(data), _integer(data, "t")
-    return _new(Trade, (*ids, price, price_units, qty, qty_units, _time(data["T"]), side))
+    symbol, trade_id, at = _symbol(data), _integer(data, "t"), _time(data["T"])
+    return _new(Trade, (symbol, trade_id, price, price_units, qty, qty_units, at, side))
 
 
 def _quote(data: dict[str, Any]) -> Quote:
@@ -103,8 +103,8 @@ def _quote(data: dict[str, Any]) -> Quote:
         raise ValueError(f"crossed: bid {bid} is not below ask {ask}")
     exchange_ts = data.get("T")
     at = None if exchange_ts is None else _time(exchange_ts)
-    ids = _symbol(data), _integer(data, "u")
-    return _new(Quote, (*ids, bid, bid_units, bid_qty, ask, ask_units, ask_qty, at))
+    symbol, update_id = _symbol(data), _integer(data, "u")
+    return _new(Quote, (symbol, update_id, bid, bid_units, bid_qty, ask, ask_units, ask_qty, at))
 
 
 def _diff(data: dict[str, Any]) -> Diff:

@@ -1,0 +1,191 @@
+"""More than can be written: the newest quote wins, every trade stays, books are right."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from minibot.events.model import MarketTick
+from minibot.exchanges.base import Snapshot
+from minibot.market.feed import Feed
+from minibot.market.notices import OVERLOAD_ENDED, OVERLOADED, SEQUENCE_GAP, TRADES_DROPPED
+from minibot.market.overload import Overload
+from minibot.market.symbol import FeedConfig
+from minibot.market.ticks import WAITING_MAX
+
+untimed = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+
+T0 = 1_700_000_000_000
+NAMES = ("BTCUSDT", "ETHUSDT")
+BOOK = Snapshot(10, [["99.00000000", "5.00000000"]], [["101.00000000", "5.00000000"]], True)
+
+# What comes: (symbol, kind, a small number that makes prices and quantities differ).
+coming = st.lists(
+    st.tuples(st.sampled_from(NAMES), st.sampled_from("tqqqd"), st.integers(1, 9)), max_size=80
+)
+
+
+class Venue:
+    """Makes frames with ids that step as a venue's do."""
+
+    def __init__(self) -> None:
+        self.trade_ids = dict.fromkeys(NAMES, 0)
+        self.update_ids = dict.fromkeys(NAMES, 10)
+
+    def frame(self, symbol: str, kind: str, number: int) -> bytes:
+        data: dict[str, Any] = {"s": symbol}
+        if kind == "t":
+            self.trade_ids[symbol] += 1
+            data |= {"e": "trade", "t": self.trade_ids[symbol], "p": f"{98 + number}.00000000"}
+            data |= {"q": "1.00000000", "T": T0, "m": number % 2 == 0}
+            return orjson.dumps({"stream": f"{symbol.lower()}@trade", "data": data})
+        if kind == "q":
+            data |= {"u": self.update_ids[symbol], "b": "99.00000000", "B": f"{number}.00000000"}
+            data |= {"a": "101.00000000", "A": "5.00000000"}
+            self.update_ids[symbol] += 1
+            return orjson.dumps({"stream": f"{symbol.lower()}@bookTicker", "data": data})
+        update_id = self.update_ids[symbol] = self.update_ids[symbol] + 1
+        data |= {"e": "depthUpdate", "U": update_id, "u": update_id, "a": []}
+        data |= {"b": [[f"{80 + number}.00000000", f"{number % 3}.00000000"]]}
+        return orjson.dumps({"stream": f"{symbol.lower()}@depth@100ms", "data": data})
+
+
+def new_feed() -> Feed:
+    feed = Feed(FeedConfig(NAMES, ("1s",), T0), T0)
+    feed.on_connected(T0)
+    assert feed.snapshots_wanted(T0) == list(NAMES)
+    for name in NAMES:
+        feed.on_snapshot(name, BOOK, T0)
+    return feed
+
+
+def ticks(feed: Feed, kind: str = "") -> list[MarketTick]:
+    found = [payload for payload, _ in feed.take() if isinstance(payload, MarketTick)]
+    return [tick for tick in found if not kind or tick.kind == kind]
+
+
+def level_sets(feed: Feed) -> list[Any]:
+    books = [feed.symbols[name].depth.keeper.book for name in NAMES]
+    return [(b.book_id, b.bids.top(99), b.asks.top(99)) for b in books if b is not None]
+
+
+@pytest.mark.row("K04")
+@untimed
+@given(coming, st.lists(st.booleans(), min_size=1, max_size=10), st.integers(1, 20))
+def test_overload_keeps_every_trade_and_the_books_of_a_feed_that_had_time(
+    items: list[tuple[str, str, int]], switches: list[bool], batch: int
+) -> None:
+    """Trades and books are those of a feed that had time; quotes are ticks or counted."""
+    venue = Venue()
+    frames = [venue.frame(*item) for item in items]
+    calm, pressed = new_feed(), new_feed()
+    expected: list[MarketTick] = []
+    found: list[MarketTick] = []
+    for number, start in enumerate(range(0, len(frames), batch)):
+        pressed.is_coalescing = switches[number % len(switches)]
+        for at, data in enumerate(frames[start : start + batch], start):
+            calm.on_frame(data, T0, at)
+            pressed.on_frame(data, T0, at)
+        expected += ticks(calm)
+        found += ticks(pressed)
+
+        for name in NAMES:
+            mine = [t for t in found if t.symbol == name]
+            theirs = [t for t in expected if t.symbol == name]
+            assert _touch(mine) == _touch(theirs)
+    assert _trades(found) == _trades(expected)
+    assert len(found) + pressed.quotes_coalesced == len(expected)
+    assert level_sets(pressed) == level_sets(calm)
+    assert pressed.figures()["trade_gaps"] == pressed.figures()["trades_dropped"] == 0
+
+
+def _trades(found: list[MarketTick]) -> list[MarketTick]:
+    return [tick for tick in found if tick.kind == "trade"]
+
+
+def _touch(found: list[MarketTick]) -> tuple[str, ...]:
+    """Return the touch that a reader of these ticks has in the end."""
+    newest = max(found, key=lambda tick: tick.recv_mono_ns, default=None)
+    return () if newest is None else (newest.bid, newest.bid_qty, newest.ask, newest.ask_qty)
+
+
+def test_newest_quote_of_a_batch_is_the_tick() -> None:
+    """Of quotes that were taken together the last one stands; the others are counted."""
+    feed, venue = new_feed(), Venue()
+    feed.on_frame(venue.frame("BTCUSDT", "q", 1), T0, 1)
+    feed.take()
+    feed.is_coalescing = True
+    for number in (2, 3, 4):
+        feed.on_frame(venue.frame("BTCUSDT", "q", number), T0, number)
+    (tick,) = ticks(feed)
+
+    assert (tick.bid_qty, tick.recv_mono_ns) == ("4.00000000", 4)
+    assert feed.figures()["quotes_coalesced"] == 2
+    assert ticks(feed) == []
+
+
+def test_trade_under_overload_carries_the_touch_of_its_own_moment() -> None:
+    """A quote that made no tick of its own is known to the trades behind it."""
+    feed, venue = new_feed(), Venue()
+    feed.on_frame(venue.frame("BTCUSDT", "q", 1), T0, 1)
+    feed.is_coalescing = True
+    feed.on_frame(venue.frame("BTCUSDT", "q", 2), T0, 2)
+    feed.on_frame(venue.frame("BTCUSDT", "t", 5), T0, 3)
+    feed.on_frame(venue.frame("BTCUSDT", "q", 3), T0, 4)
+
+    assert [tick.bid_qty for tick in ticks(feed, "trade")] == ["2.00000000"]
+
+
+def test_overload_begins_and_ends_by_what_waits_and_both_are_told() -> None:
+    """On from the upper bound, off below the lower one; both sides of each."""
+    feed = new_feed()
+    overload = Overload(feed, waiting_from=100, waiting_until=50)
+    states = []
+    for waiting in (99, 100, 50, 49, 99):
+        overload.look(waiting, T0)
+        states.append(feed.is_coalescing)
+
+    assert states == [False, True, True, False, False]
+    kinds = [notice.kind for notice in feed.board.take(T0)]
+    assert kinds == [OVERLOADED, OVERLOAD_ENDED]
+
+
+def test_connection_lost_under_overload_counts_the_quote_that_was_held() -> None:
+    """A held quote of a lost connection is no touch any more; it is counted."""
+    feed, venue = new_feed(), Venue()
+    feed.on_frame(venue.frame("BTCUSDT", "q", 1), T0, 1)
+    feed.take()
+    feed.is_coalescing = True
+    feed.on_frame(venue.frame("BTCUSDT", "q", 2), T0, 2)
+    feed.on_disconnected(T0, "lost")
+
+    assert ticks(feed) == []
+    assert feed.quotes_coalesced == 1
+
+
+def test_trades_that_are_missing_are_a_gap_and_an_incident() -> None:
+    """What a venue dropped because nobody read shows in the ids, never in silence."""
+    feed, venue = new_feed(), Venue()
+    feed.on_frame(venue.frame("BTCUSDT", "q", 1), T0, 1)
+    feed.on_frame(venue.frame("BTCUSDT", "t", 1), T0, 2)
+    venue.trade_ids["BTCUSDT"] += 7
+    feed.on_frame(venue.frame("BTCUSDT", "t", 1), T0, 3)
+    feed.advance(T0 + 1000)
+
+    assert feed.figures()["trade_gaps"] == 1
+    assert "gap" in [payload.TYPE for payload, _ in feed.take()]
+    assert SEQUENCE_GAP in [notice.kind for notice in feed.board.take(T0)]
+
+
+def test_trades_without_any_quote_are_dropped_with_an_incident() -> None:
+    """A source that never quotes must not fill the memory, and says so."""
+    feed, venue = new_feed(), Venue()
+    for number in range(WAITING_MAX + 1):
+        feed.on_frame(venue.frame("BTCUSDT", "t", 1), T0, number)
+
+    assert feed.figures()["trades_dropped"] == 1
+    assert TRADES_DROPPED in [notice.kind for notice in feed.board.take_all()]
