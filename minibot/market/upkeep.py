@@ -180,7 +180,8 @@ class Upkeep:
 
     def listings(self, done: Callable[[Answer], None]) -> Job:
         """Return the job that asks for everything that is listed."""
-        return Job(EXCHANGE_INFO, EXCHANGE_INFO_WEIGHT, lambda rest: rest.listings(), done)
+        quote = None if self.config is None else self.config.quote_asset
+        return Job(EXCHANGE_INFO, EXCHANGE_INFO_WEIGHT, lambda rest: rest.listings(quote), done)
 
     def volumes(self, done: Callable[[Answer], None]) -> Job:
         """Return the job that asks for the volumes of all symbols."""

@@ -222,6 +222,14 @@ def test_names_that_no_event_may_carry_are_counted_and_left_out() -> None:
     assert found.unreadable == 4
 
 
+def test_listings_of_one_quote_asset_hold_nothing_else() -> None:
+    """The rules of a whole venue are not read for the sake of one asset's markets."""
+    body = {"symbols": [info("AAA"), info("BBB", "BTC"), info("CCC")]}
+
+    assert list(parse_listings(body, "USDT").by_symbol) == ["AAAUSDT", "CCCUSDT"]
+    assert len(parse_listings(body).by_symbol) == 3
+
+
 @pytest.mark.parametrize("body", [None, [], {}, {"symbols": {}}, {"symbols": "BTCUSDT"}])
 def test_answer_that_lists_nothing_is_refused(body: Any) -> None:
     """A wrong answer is no empty market."""

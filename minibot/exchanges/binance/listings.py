@@ -41,8 +41,10 @@ class Listings:
     unreadable: int
 
 
-def parse_listings(body: Any) -> Listings:
-    """Return everything that an exchangeInfo answer lists.
+def parse_listings(body: Any, quote_asset: str | None = None) -> Listings:
+    """Return everything that an exchangeInfo answer lists, or what one asset pays for.
+
+    Most of a venue is paid in something else, and is then not looked at any further.
 
     Raises:
         FrameInvalid: The answer is no exchangeInfo at all.
@@ -53,6 +55,9 @@ def parse_listings(body: Any) -> Listings:
     found: dict[str, Listing] = {}
     unreadable = 0
     for info in infos:
+        if quote_asset is not None and isinstance(info, dict):
+            if info.get("quoteAsset") != quote_asset:
+                continue
         listing = _listing(info)
         if listing is None:
             unreadable += 1
