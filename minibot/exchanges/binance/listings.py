@@ -55,15 +55,18 @@ def parse_listings(body: Any, quote_asset: str | None = None) -> Listings:
     found: dict[str, Listing] = {}
     unreadable = 0
     for info in infos:
-        if quote_asset is not None and isinstance(info, dict):
-            if info.get("quoteAsset") != quote_asset:
-                continue
+        if quote_asset is not None and _quote_of(info) != quote_asset:
+            continue
         listing = _listing(info)
         if listing is None:
             unreadable += 1
         else:
             found[listing.symbol] = listing
     return Listings(found, unreadable)
+
+
+def _quote_of(info: Any) -> Any:
+    return info.get("quoteAsset") if isinstance(info, dict) else None
 
 
 def _listing(info: Any) -> Listing | None:
