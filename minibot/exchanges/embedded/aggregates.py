@@ -63,6 +63,17 @@ class Aggregates:
         price, qty = to_units(row["p"]), to_units(row["q"])
         return self.log.add(row["a"], row["T"], price, qty, row["m"], row["f"], row["l"])
 
+    def grown(self, at_ns: int) -> Row | None:
+        """Return the growing aggregate as a row of the log, once nothing should join it any more.
+
+        It is not finished by this: what goes out on streams depends on what is played alone.
+        """
+        row = self._growing
+        if row is None or at_ns - self._began_ns < HOLD_NS:
+            return None
+        price = to_units(row["p"])
+        return row["a"], row["T"], price, self._qty, row["m"], row["f"], row["l"]
+
     def close(self, at_ns: int) -> None:
         """Finish the growing aggregate if nothing can join it any more."""
         if self._growing is not None and at_ns - self._began_ns >= HOLD_NS:

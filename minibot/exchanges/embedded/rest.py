@@ -94,12 +94,18 @@ def _agg_trades(venue: Venue, parameters: Parameters) -> Any:
     start_ms, end_ms = parameters.time_ms("startTime"), parameters.time_ms("endTime")
     if first_id is not None and parameters.has("startTime", "endTime"):
         raise bad_combination()
-    # What can grow no more by anything that is still to be played.
-    state.aggregates.close(state.taken_ns)
-    log = state.aggregates.log
+    log, last = state.aggregates.log, state.aggregates.grown(venue.clock.now_ns())
     if first_id is not None:
-        return [rest_row(row) for row in log.from_key(first_id, limit)]
-    return [rest_row(row) for row in log.between(start_ms, end_ms, limit)]
+        rows = log.from_key(first_id, limit)
+        if last is not None and last[0] >= first_id:
+            rows.append(last)
+    else:
+        rows = log.between(start_ms, end_ms, limit)
+        is_asked = last is not None and last[1] >= (start_ms or 0)
+        if last is not None and is_asked and (end_ms is None or last[1] <= end_ms):
+            rows.append(last)
+    from_oldest = first_id is not None or start_ms is not None
+    return [rest_row(row) for row in (rows[:limit] if from_oldest else rows[-limit:])]
 
 
 def _no_block_trades(venue: Venue, parameters: Parameters) -> Any:

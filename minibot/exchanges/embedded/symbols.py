@@ -43,13 +43,11 @@ class SymbolState:
         self.windows = Windows(self.bars, self.trades)
         self.aggregates = Aggregates(symbol, kept_max(symbols))
         self.last_price = self.last_qty = self.last_ms = 0
-        self.taken_ns = 0
         self.repeated_trades = 0
         self._quote: bytes | None = None
 
     def take(self, frame: Frame) -> dict[str, Any] | None:
         """Take one frame into the state; return its parsed data where it had to be parsed."""
-        self.taken_ns = frame.at_ns
         if frame.kind == BOOK_TICKER:
             self._quote = frame.data  # Two of three frames: parsed only when somebody asks.
             return None
