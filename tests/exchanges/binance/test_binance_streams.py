@@ -14,7 +14,12 @@ import pytest
 
 from minibot.exchanges.base import UNREACHABLE, RestError, StreamLost
 from minibot.exchanges.binance.rest import BinanceRest
-from minibot.exchanges.binance.streams import FRAME_BYTES_MAX, BinanceStream, stream_url
+from minibot.exchanges.binance.streams import (
+    FRAME_BYTES_MAX,
+    BinanceStream,
+    _BufferedSocket,
+    stream_url,
+)
 from tests.exchanges.binance.loopback import (
     Loopback,
     Talk,
@@ -272,3 +277,38 @@ def test_certificate_that_nobody_vouches_for_is_refused(host: str) -> None:
 
         assert caught.value.kind == UNREACHABLE
         assert server.requests == []
+
+
+def test_messages_of_one_read_come_together_and_a_torn_one_with_the_next() -> None:
+    """What is whole is handed over at once; the rest waits for its bytes, wherever it is torn."""
+    messages = [b'{"n":%d,"x":"%s"}' % (n, b"y" * (40 * n)) for n in range(8)]
+    whole = b"".join(map(frame, messages))
+    for cut in range(len(whole)):
+        ours, theirs = socket.socketpair()
+        theirs.sendall(whole[:cut])
+        buffer = _BufferedSocket(ours, time.perf_counter_ns)
+        is_any = cut >= len(frame(messages[0]))
+        got = buffer.text_messages() if is_any else []
+        assert len(b"".join(map(frame, got))) <= cut
+        theirs.sendall(whole[cut:])
+        while len(got) < len(messages):
+            more = buffer.text_messages()
+            assert more
+            got += more
+        ours.close()
+        theirs.close()
+
+        assert got == messages
+
+
+def test_end_within_a_message_is_left_to_the_protocol() -> None:
+    """A connection that ends in the middle of a frame brings no message, and nothing is taken."""
+    ours, theirs = socket.socketpair()
+    theirs.sendall(frame(BODY)[:-1])
+    theirs.shutdown(socket.SHUT_WR)
+    buffer = _BufferedSocket(ours, time.perf_counter_ns)
+
+    assert buffer.text_messages() == []
+    assert buffer.recv(2) == frame(BODY)[:2]
+    ours.close()
+    theirs.close()
