@@ -71,9 +71,11 @@ class BarTicks:
         self._run_id = run_id
         self._result = result
         self._charts = charts
-        self._is_deaf = is_deaf(lockstep.cores["strategy_role"])
         self._is_quiet: Callable[[int], bool] = lambda end_ts: False
-        self._tick: Tick = lockstep.strategy_tick(symbol) or Tick(symbol)
+        tick = lockstep.strategy_tick(symbol)
+        # There is none where a core is somebody's own, who may want to see every tick.
+        self._is_deaf = tick is not None and is_deaf(lockstep.cores["strategy_role"])
+        self._tick: Tick = tick or Tick(symbol)
         self._exact = ExactTick(symbol, self, run_id)
         self._shown = Shown(0, 0, 0, 0)
         self._mids: list[int] = []

@@ -194,11 +194,14 @@ class _Lane:
 
 
 def _joined(former: Candle, later: Candle) -> Candle:
-    return former._replace(
-        high=max(former.high, later.high),
-        low=min(former.low, later.low),
-        close=later.close,
-        volume=former.volume + later.volume,
+    return Candle(
+        former.open_ts,
+        former.end_ts,
+        former.open,
+        max(former.high, later.high),
+        min(former.low, later.low),
+        later.close,
+        former.volume + later.volume,
     )
 
 

@@ -11,7 +11,9 @@ from minibot.backtest.bars import BarSource
 from minibot.backtest.driver import run_backtest
 from minibot.backtest.intrabar import Candle, Quiet, Shown
 from minibot.backtest.span import ALL, Span
-from minibot.events.model import MarketTick
+from minibot.events.model import Draft, Event, JsonObject, MarketTick
+from minibot.events.order import Core
+from minibot.replay.lockstep import fresh_cores
 from tests.backtest.markets import START_MS, bar_profile, candle, series, walk
 from tests.backtest.test_backtest_stretches import AsEvents, assert_same
 
@@ -110,3 +112,37 @@ def test_a_quiet_bar_is_told_in_one_and_counted_in_full(monkeypatch: pytest.Monk
     counted = run_backtest(AsEvents(source), config).inputs[MarketTick.TYPE]
     assert result.inputs[MarketTick.TYPE] == counted
     assert len(bars) <= heard < counted * 2 // 3
+
+
+class Seeing:
+    """An executor of somebody's own, which counts the ticks that it is told."""
+
+    def __init__(self, core: Core) -> None:
+        self._core = core
+        self.ticks = 0
+
+    def step(self, queue: str, seq: int, event: Event, now: int) -> list[Draft]:
+        """Count, and do as the other one does."""
+        self.ticks += isinstance(event.payload, MarketTick)
+        return self._core.step(queue, seq, event, now)
+
+    def state(self) -> JsonObject:
+        """Return the other one's."""
+        return self._core.state()
+
+    def facts(self) -> JsonObject:
+        """Return the other one's."""
+        return self._core.facts()
+
+
+def test_a_core_of_ones_own_is_told_every_tick() -> None:
+    """Nobody knows what it keeps of them."""
+    config = bar_profile(*EASY)
+    source = BarSource(series(jumping(2, 300)), config)
+    cores = fresh_cores(config.raw)
+    cores["execution_role"] = seeing = Seeing(cores["execution_role"])
+
+    result = run_backtest(source, config, cores=cores)
+
+    assert seeing.ticks == result.inputs[MarketTick.TYPE]
+    assert_same(result, run_backtest(AsEvents(source), config))
