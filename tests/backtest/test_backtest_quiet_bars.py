@@ -139,10 +139,12 @@ def test_a_core_of_ones_own_is_told_every_tick() -> None:
     """Nobody knows what it keeps of them."""
     config = bar_profile(*EASY)
     source = BarSource(series(jumping(2, 300)), config)
-    cores = fresh_cores(config.raw)
-    cores["execution_role"] = seeing = Seeing(cores["execution_role"])
+    results, seen = [], []
+    for market in (source, AsEvents(source)):
+        cores = fresh_cores(config.raw)
+        cores["execution_role"] = seeing = Seeing(cores["execution_role"])
+        results.append(run_backtest(market, config, cores=cores))
+        seen.append(seeing.ticks)
 
-    result = run_backtest(source, config, cores=cores)
-
-    assert seeing.ticks == result.inputs[MarketTick.TYPE]
-    assert_same(result, run_backtest(AsEvents(source), config))
+    assert seen == [result.inputs[MarketTick.TYPE] for result in results]
+    assert_same(*results)
