@@ -5,22 +5,33 @@ The recomputation is a plain one, in `Decimal` and dictionaries, and shares noth
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from decimal import Decimal
 from fractions import Fraction
+from pathlib import Path
 from typing import Any
 
 import orjson
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from minibot.exchanges.embedded.clock import PlayClock
-from minibot.exchanges.embedded.frames import BOOK_TICKER, DEPTH, TRADE, Source
+from minibot.exchanges.embedded.frames import (
+    BOOK_TICKER,
+    DEPTH,
+    TRADE,
+    Frame,
+    Source,
+    SourceFacts,
+)
 from minibot.exchanges.embedded.instruments import symbol_infos
 from minibot.exchanges.embedded.parameters import Parameters
 from minibot.exchanges.embedded.rest import ENDPOINTS
 from minibot.exchanges.embedded.sources import open_source
 from minibot.exchanges.embedded.venue import Venue
-from tests.exchanges.embedded.embedded_exchange import Exchange, messages, until
+from tests.exchanges.embedded.embedded_exchange import ORIGIN_MS, Exchange, messages, until
 
 EIGHT = Decimal("0.00000001")
 LENGTHS_MS = {"1s": 1_000, "1m": 60_000, "3m": 180_000, "5m": 300_000, "1h": 3_600_000}
@@ -169,13 +180,27 @@ def instants(played: Played, step_ms: int, count: int) -> Iterator[int]:
             return
 
 
-SOURCES = ["tape:demo", "generator:7:BTCUSDT,ETHUSDT", "generator:11"]
+SOURCES = ["tape:demo", "generator:7:BTCUSDT,ETHUSDT", "generator:11", "klines"]
+
+
+def ten_bars(folder: Path) -> str:
+    """Return a source of ten minutes of bars that trade."""
+    path = folder / "BTCUSDT-1m.jsonl"
+    with path.open("w") as file:
+        for number in range(10):
+            open_ms = 1_700_000_040_000 + number * 60_000
+            prices = [f"{100 + number}.00", f"{102 + number}.00", f"{99 + number}.00", f"{101 + number}.00"]
+            row = [open_ms, *prices, "7.12345", open_ms + 59_999, "700", 60, "3", "300", "0"]
+            file.write(json.dumps(row) + "\n")
+    return f"klines:{path}"
 
 
 @pytest.fixture(scope="module", params=SOURCES)
-def played(request: pytest.FixtureRequest) -> Played:
+def played(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Played:
     """A venue that stands at an odd moment of its eighth minute, or at its end."""
-    venue = Played(open_source(request.param, 60))
+    word = request.param
+    source = ten_bars(tmp_path_factory.mktemp("bars")) if word == "klines" else word
+    venue = Played(open_source(source, 60))
     for _ in instants(venue, 61_000, 7):
         check_all(venue)
     return venue
@@ -343,6 +368,88 @@ def test_window_rolls_over_trades_that_are_no_longer_kept(monkeypatch: pytest.Mo
 
     assert len(played.venue.symbols["BTCUSDT"].trades) < 200
     assert told["price"] == text(quote / base)
+
+
+class Made:
+    """A source of nothing but the trades it is given."""
+
+    def __init__(self, trades: list[Streamed]) -> None:
+        self.facts = SourceFacts(
+            name="made",
+            origin_ms=ORIGIN_MS,
+            end_ms=None,
+            symbols=("BTCUSDT",),
+            has_depth=False,
+            streams=frozenset({"btcusdt@trade"}),
+            first_trades={"BTCUSDT": {"p": "100.00", "q": "0.001"}},
+        )
+        self._trades = trades
+
+    def frames(self) -> Iterator[Frame]:
+        """Yield the trades as they came."""
+        for trade in self._trades:
+            data = orjson.dumps({key: trade[key] for key in trade if key != "at_ms"})
+            yield Frame(trade["at_ms"] * 10**6, "BTCUSDT", TRADE, "btcusdt@trade", data)
+
+    def past_bars(self, symbol: str, interval: str) -> list[Any]:
+        """Know nothing."""
+        return []
+
+
+GAPS_MS = st.one_of(st.integers(0, 40), st.integers(0, 3_000), st.integers(0, 200_000))
+
+
+@st.composite
+def trades_that_came(draw: st.DrawFn) -> list[Streamed]:
+    """Return trades in order of arrival: some late, some told twice, some together."""
+    at_ms, trades = ORIGIN_MS, []
+    for number in range(1, draw(st.integers(2, 60))):
+        at_ms += draw(GAPS_MS)
+        late_ms = draw(st.sampled_from([0, 0, 0, 1, 900, 70_000]))
+        price, qty = draw(st.integers(9_000, 11_000)), draw(st.integers(1, 5_000))
+        trade = {"e": "trade", "E": at_ms, "s": "BTCUSDT", "t": number, "T": at_ms - late_ms}
+        trade |= {"p": f"{price // 100}.{price % 100:02d}000000", "q": f"0.{qty:08d}"}
+        trade |= {"m": draw(st.booleans()), "M": True, "at_ms": at_ms}
+        trades += [trade] * draw(st.sampled_from([1, 1, 1, 2]))
+    return trades
+
+
+@settings(max_examples=60, deadline=None)
+@given(trades=trades_that_came(), later_ms=st.integers(0, 400_000))
+def test_any_trades_make_the_bars_and_the_windows(trades: list[Streamed], later_ms: int) -> None:
+    """Late ones and doubles too: a bar closes with its latest trade, a window counts each once."""
+    played = Played(Made(trades))
+    played.to(trades[-1]["at_ms"] + later_ms)
+    known = played.in_order("BTCUSDT")
+    now_ms = played.now_ms
+
+    for interval in ("1s", "1m", "5m", "1h"):
+        length_ms = LENGTHS_MS[interval]
+        told = played.ask("klines", symbol="BTCUSDT", interval=interval, limit=1000)
+        for row in told:
+            inside = [t for t in known if t["T"] // length_ms * length_ms == row[0]]
+            # Of one time the later in order of arrival, which here is that of the ids.
+            last = max(inside, key=lambda t: (t["T"], t["t"]), default=None)
+            prices = [Decimal(t["p"]) for t in inside]
+            base, quote = amounts(inside)
+            assert [row[5], row[7], row[8]] == [text(base), text(quote), len(inside)]
+            if last is not None:
+                assert row[2:5] == [text(max(prices)), text(min(prices)), text(Decimal(last["p"]))]
+                assert row[1] == text(Decimal(inside[0]["p"]))
+    for window_ms, answer in (
+        (86_400_000, played.ask("ticker/24hr", symbol="BTCUSDT")),
+        (120_000, played.ask("ticker", symbol="BTCUSDT", windowSize="2m")),
+    ):
+        assert answer["openTime"] <= now_ms - window_ms
+        inside = [t for t in known if t["T"] >= answer["openTime"]]
+        base, quote = amounts(inside)
+        assert answer["count"] == len(inside)
+        assert (answer["volume"], answer["quoteVolume"]) == (text(base), text(quote))
+    inside = [t for t in known if t["T"] >= now_ms - 300_000]
+    base, quote = amounts(inside)
+    average = played.ask("avgPrice", symbol="BTCUSDT")["price"]
+    if inside:
+        assert average == text(quote / base)
 
 
 @pytest.mark.parametrize("source", ["tape:demo", "generator:3:BTCUSDT,ETHUSDT"])
