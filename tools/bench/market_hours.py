@@ -37,6 +37,8 @@ BOOK_INTERVAL_MS: Final = 30_000
 WEIGHT_ALLOWED: Final = 3_000
 # Requests that may be under way when a limit is told: each of them is told, too.
 REQUESTS_AT_ONCE: Final = 4
+# A second of the exchange's own slowness is a minute of outage at sixty times the speed.
+ANSWER_S_MAX: Final = 1.0
 # Memory of the last eighth against the second one.
 GROWTH_MAX_MB: Final = 40.0
 
@@ -180,6 +182,7 @@ class Hours:
         self.judge = Judge(self.names)
         self.rss_mb: list[float] = []
         self.weights: list[int] = []
+        self.answers_s: list[float] = []
         self.faults: Counter[str] = Counter()
         self.figures: dict[str, int] = {}
         self.sent = 0
@@ -198,7 +201,9 @@ class Hours:
                 time.sleep(0.25)
                 self.rss_mb.append(process.memory_info().rss / 1e6)
                 try:
+                    asked = time.monotonic()
                     self.weights.append(int(running.exchange.status()["weight_used"]))
+                    self.answers_s.append(time.monotonic() - asked)
                     if time.monotonic() >= due:
                         due += self.fault_every_s
                         self._inject(running, order[sum(self.faults.values())])
@@ -278,6 +283,7 @@ def measure(
             "gaps told": [float(played.judge.gaps)],
             "books compared": [float(compared)],
             "book syncs": [float(played.figures.get("book_syncs", 0))],
+            "slowest answer of the exchange, s": [max(played.answers_s, default=0.0)],
             "most weight in a minute": [float(max(played.weights, default=0))],
             "memory, MB": played.rss_mb[:: max(1, len(played.rss_mb) // 16)],
             "memory growth, MB": [played.growth_mb],
@@ -285,9 +291,21 @@ def measure(
         notes=[
             "faults: " + ", ".join(f"{name} {count}" for name, count in played.faults.items()),
             "incidents: " + ", ".join(f"{k} {n}" for k, n in played.incidents.most_common()),
+            *_doubt(played),
             *(f"VIOLATION {what}: {count}" for what, count in violations.most_common(10)),
         ],
     )
+
+
+def _doubt(played: Hours) -> list[str]:
+    """Say it when the machine did not hold the rate: then the exchange is what was slow."""
+    slowest = max(played.answers_s, default=0.0)
+    if slowest <= ANSWER_S_MAX:
+        return []
+    return [
+        f"the exchange's own process took {slowest:.1f} s for an answer: at {played.speed}x that is "
+        f"{slowest * played.speed:.0f} s of market time, so this machine does not hold the rate"
+    ]
 
 
 def run(plan: Plan) -> list[Measure]:

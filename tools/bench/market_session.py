@@ -25,7 +25,15 @@ from minibot.exchanges.binance.rest import BinanceRest
 from minibot.exchanges.binance.streams import BinanceStream, combined_url
 from minibot.kernel.errors import RunStop
 from minibot.market.line import LinkLimits
-from minibot.market.notices import Notice
+from minibot.market.notices import (
+    CONNECTED,
+    CONNECTION_LOST,
+    CONTROL_REFUSED,
+    DATA_LATE,
+    RENEWAL,
+    SERVER_SHUTDOWN,
+    Notice,
+)
 from minibot.market.opening import Opening
 from minibot.market.pace import MarketClock
 from minibot.market.session import Session, SessionConfig
@@ -37,6 +45,10 @@ REQUESTS_AT_ONCE = 4
 TIMEOUT_S = 5.0
 READY_S_MAX = 120.0
 LOOK_S = 0.005
+# What is shown when a run has ended that should not have.
+OF_CONNECTIONS = frozenset(
+    {CONNECTED, CONNECTION_LOST, CONTROL_REFUSED, DATA_LATE, RENEWAL, SERVER_SHUTDOWN}
+)
 
 
 class Exchange:
@@ -106,7 +118,9 @@ class BenchWorld:
     def incident(self, notice: Notice) -> None:
         """Count an incident."""
         self.notices[notice.kind] += 1
-        self.last = [*self.last[-19:], f"{notice.kind}: {notice.detail}"]
+        if notice.kind in OF_CONNECTIONS:
+            said = f"{self._clock.now_ms() % 10**8} {notice.kind}: {notice.detail}"
+            self.last = [*self.last[-19:], said]
 
     def health(self, state: str, fields: Mapping[str, Any]) -> None:
         """Forget it."""
