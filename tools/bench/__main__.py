@@ -43,6 +43,9 @@ def parser() -> argparse.ArgumentParser:
     of_market = benches.add_parser("market", help=market.HELP)
     of_market.add_argument("--only", nargs="+", metavar="ID", choices=list(market.MEASURES))
     of_market.add_argument("--core", type=int, default=1, help="pin the client to this core")
+    of_backtest.add_argument(
+        "--peer-seconds", type=float, metavar="S", help="how long a run of a peer may take at most"
+    )
     for bench in (of_journal, of_backtest, of_market):
         bench.add_argument("--peers", action="store_true", help="the peers too, set up on demand")
         bench.add_argument("--repeats", type=int, default=5, help="repetitions of each case")
@@ -63,6 +66,7 @@ def _measures(arguments: argparse.Namespace) -> list[tuple[str, Callable[[], lis
             folder=arguments.folder.resolve(),
             core=arguments.core,
             run=None if arguments.run is None else arguments.run.resolve(),
+            peer_s_max=arguments.peer_seconds,
         )
         ids = arguments.only or list(backtest.MEASURES)
         return [(id_, partial(backtest.MEASURES[id_], history)) for id_ in ids]

@@ -40,6 +40,7 @@ class Plan:
         folder: Where the market for the peers stands.
         core: That everything is pinned to.
         run: A recorded run for B6; without one, the kept recording.
+        peer_s_max: How long one run of a peer may take; by default each peer's own limit.
     """
 
     has_peers: bool
@@ -48,6 +49,7 @@ class Plan:
     folder: Path
     core: int = 1
     run: Path | None = None
+    peer_s_max: float | None = None
     _cases: dict[tuple[str, int, bool], list[dict[str, Any]]] | None = None
     _peers: dict[str, backtest_peers.Outcome] | None = None
 
@@ -72,7 +74,9 @@ class Plan:
             save(ticks(MILLION), data / "w1.npz")
             save_bars(bars(BARS), data / "w2.npz")
             named = backtest_peers.TICKS if kind == "ticks" else backtest_peers.BARS
-            self._peers[kind] = backtest_peers.compare(named, data, self.repeats, self.core)
+            self._peers[kind] = backtest_peers.compare(
+                named, data, self.repeats, self.core, self.peer_s_max
+            )
         return self._peers[kind]
 
 

@@ -96,14 +96,23 @@ class Outcome:
     missing: dict[str, str] = field(default_factory=dict)
 
 
-def compare(peers: tuple[Peer, ...], data: Path, repeats: int, core: int) -> Outcome:
+def compare(
+    peers: tuple[Peer, ...], data: Path, repeats: int, core: int, run_s_max: float | None = None
+) -> Outcome:
     """Run each peer on the same data on one core: the median of `repeats`.
 
     What an earlier call measured of the same is taken from where it was kept.
+
+    Args:
+        peers: Which.
+        data: The folder of their market.
+        repeats: Of each.
+        core: That they are pinned to.
+        run_s_max: How long one run may take; by default each peer's own limit.
     """
     outcome = Outcome()
-    kept = _kept(data)
     for peer in peers:
+        kept = _kept(data)
         name = f"{peer.name} {peer.words[-1]}"
         known = kept.get(name, {})
         try:
@@ -111,7 +120,10 @@ def compare(peers: tuple[Peer, ...], data: Path, repeats: int, core: int) -> Out
             if known.get("of") != told:
                 print(f"  {name} ...", file=sys.stderr, flush=True)
                 python = _environment(peer)
-                runs = [_run(peer, python, data, core) for _ in range(repeats)]
+                most = run_s_max or peer.run_s_max
+                runs = [_run(peer, python, data, core, most) for _ in range(repeats)]
+                # Read anew: another bench may have kept something meanwhile.
+                kept = _kept(data)
                 known = kept[name] = {"of": told, "runs": runs}
                 write_atomic(data / KEPT, json.dumps(kept, indent=1).encode())
         except subprocess.TimeoutExpired as error:
@@ -164,7 +176,7 @@ def _environment(peer: Peer) -> Path:
     return python
 
 
-def _run(peer: Peer, python: Path, data: Path, core: int) -> dict[str, Any]:
+def _run(peer: Peer, python: Path, data: Path, core: int, run_s_max: float) -> dict[str, Any]:
     words = [str(python), str(peer.script), *peer.words[1:]]
     if os.name != "nt":
         words = ["taskset", "-c", str(core), *words]
@@ -179,7 +191,7 @@ def _run(peer: Peer, python: Path, data: Path, core: int) -> dict[str, Any]:
         },
         capture_output=True,
         text=True,
-        timeout=peer.run_s_max,
+        timeout=run_s_max,
         check=False,
     )
     found = [line for line in done.stdout.splitlines() if line.startswith("RESULT ")]
