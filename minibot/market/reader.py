@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import contextlib
 import threading
+import time
 from typing import NamedTuple, Protocol
 
 from minibot.exchanges.base import Stream, StreamLost
+from minibot.market.gathering import Gathering
 
 
 class Opened(NamedTuple):
@@ -58,13 +60,16 @@ class Reader:
 
     def _run(self) -> None:
         stream, number, put = self._stream, self.number, self._put
-        why = "its reader failed"
+        why, gathering = "its reader failed", Gathering()
         try:
             stream.open()
             put(Opened(number))
             while True:
                 recv_mono_ns, messages = stream.recv_all()
                 put(Frames(number, recv_mono_ns, messages), len(messages))
+                pause_s = gathering.pause_s(recv_mono_ns, len(messages))
+                if pause_s:
+                    time.sleep(pause_s)
         except StreamLost as error:
             why = str(error)
         finally:
