@@ -303,8 +303,8 @@ def _doubt(played: Hours) -> list[str]:
     if slowest <= ANSWER_S_MAX:
         return []
     return [
-        f"the exchange's own process took {slowest:.1f} s for an answer: at {played.speed}x that is "
-        f"{slowest * played.speed:.0f} s of market time, so this machine does not hold the rate"
+        f"the exchange's own process took {slowest:.1f} s for an answer, at {played.speed}x "
+        f"{slowest * played.speed:.0f} s of market time: this machine does not hold the rate"
     ]
 
 

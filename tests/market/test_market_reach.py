@@ -1,0 +1,106 @@
+"""An exchange that cannot be reached, or cannot prove who it is; and one whose clock is off."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+from functools import partial
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from minibot.exchanges.binance.rest import BinanceRest
+from minibot.exchanges.binance.streams import BinanceStream, combined_url
+from minibot.market import opening
+from minibot.market.session import Session
+from tests.exchanges.binance.loopback import Loopback
+from tests.market.exchange_process import ExchangeProcess
+from tests.market.market_desk import Desk, session_config, wait_until
+
+pytestmark = [pytest.mark.row("C-25"), pytest.mark.network_mock]
+
+T0 = 1_700_000_000_000
+CERTIFICATE = Path(__file__).parents[1] / "exchanges" / "binance" / "untrusted_localhost.pem"
+
+
+def desk_at(tmp_path: Path, host: str) -> Desk:
+    """Return a session that is to speak TLS to a host and port."""
+    desk = Desk(tmp_path, session_config(("BTCUSDT",), T0), 1)
+    rest = BinanceRest(f"https://{host}", connect_timeout_s=1.0, total_timeout_s=1.0)
+
+    def open_stream(streams: Any) -> BinanceStream:
+        return BinanceStream(combined_url(f"wss://{host}", streams), connect_timeout_s=1.0)
+
+    desk.session = Session(desk.session.config, desk.world, [rest], open_stream)
+    return desk
+
+
+@pytest.mark.row("F113", "F103")
+def test_name_that_is_not_found_ends_the_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Tried again until the time for starting is over, then a STOP that says why."""
+
+    def nobody(*given: Any, **options: Any) -> Any:
+        raise socket.gaierror(-2, "Name or service not known")
+
+    monkeypatch.setattr(opening, "OPENING_S_MAX", 1.0)
+    monkeypatch.setattr(socket, "getaddrinfo", nobody)
+    desk = desk_at(tmp_path, "exchange.invalid")
+    desk.start()
+    desk.join()
+
+    assert desk.stopped is not None
+    assert desk.stopped.reason_code == "EXCHANGE_UNREACHABLE"
+    assert "not known" in desk.stopped.detail
+    assert "rest_retry" in desk.world.kinds()
+
+
+@pytest.mark.row("F113")
+def test_certificate_that_nobody_vouches_for_ends_the_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However often it is tried: not one request is ever sent to whoever that is."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(CERTIFICATE)
+    wrap = partial(context.wrap_socket, server_side=True)
+    monkeypatch.setattr(opening, "OPENING_S_MAX", 1.0)
+
+    with Loopback(lambda sock, request: None, wrap) as server:
+        desk = desk_at(tmp_path, f"localhost:{server.port}")
+        desk.start()
+        desk.join()
+
+        assert server.requests == []
+    assert desk.stopped is not None
+    assert desk.stopped.reason_code == "EXCHANGE_UNREACHABLE"
+    assert "certificate" in desk.stopped.detail
+
+
+@pytest.mark.row("F116", "N-51")
+@pytest.mark.parametrize("skew_ms", [-1_270, 4_000, -4_000, 9_000])
+def test_clock_of_the_exchange_that_moves_costs_nothing(tmp_path: Path, skew_ms: int) -> None:
+    """Seconds either way: taken over, told when large, no data late, no connection lost."""
+    with ExchangeProcess(tmp_path, "generator:1", "20") as running:
+        config = session_config(running.symbols, running.origin_ms, ping_interval_ms=500)
+        desk = Desk(tmp_path, config, running.port, speed="20")
+        desk.start()
+        desk.start_clock()
+        wait_until(lambda: desk.session.feed.figures()["frames"] > 50 or desk.has_ended, "frames")
+        running.fault("clock_skew", skew_ms=skew_ms)
+        wait_until(
+            lambda: abs(desk.session.feed.skew_ms - skew_ms) < 1_000 or desk.has_ended, "the skew"
+        )
+        mark = desk.clock.now_ms()
+        wait_until(lambda: desk.clock.now_ms() > mark + 20_000 or desk.has_ended, "20 s more")
+        desk.drain()
+
+    assert desk.exit_code == 0
+    assert not {"data_late", "connection_lost", "stream_silent"} & set(desk.world.kinds())
+    states = [state for state, _ in desk.world.healths if state != "STARTING"]
+    assert set(states) == {"READY", "DRAINING"}
+    opens = [bar.open_ts for bar in desk.world.of("bar") if bar.interval == "1s"]
+    assert opens == sorted(opens)
+    assert {after - before for before, after in pairwise(opens)} == {1_000}
