@@ -5,8 +5,8 @@ The market itself stands in `made_market.py`; here it becomes the venue's messag
 
 from __future__ import annotations
 
-import heapq
 from collections.abc import Iterator
+from operator import attrgetter
 from random import Random
 from typing import Any, Final
 
@@ -73,11 +73,35 @@ class Generator:
         """Yield messages for ever, in order of time."""
         if len(self._markets) == 1:
             return self._symbol_frames(next(iter(self._markets.values())))
-        streams = (
-            self._symbol_frames(market, number % self._every_s)
+        return self._merged()
+
+    def _merged(self) -> Iterator[Frame]:
+        """Yield the messages of all symbols: a second of each at a time, put in order.
+
+        No message lies outside of its second. The next second is made little by little while this
+        one goes out, so that no message waits for it.
+        """
+        makers = [
+            _Maker(market, self._book(market), number % self._every_s)
             for number, market in enumerate(self._markets.values())
-        )
-        return heapq.merge(*streams, key=lambda frame: frame.at_ns)
+        ]
+        second = ORIGIN_MS // 1000
+        batch = [frame for maker in makers for frame in maker.frames(second, self._every_s)]
+        batch.sort(key=_received)
+        while True:
+            second += 1
+            later: list[Frame] = []
+            waiting = iter(makers)
+            share = max(1, len(batch) // len(makers))
+            for number, frame in enumerate(batch):
+                yield frame
+                if number % share == 0 and (maker := next(waiting, None)) is not None:
+                    later += maker.frames(second, self._every_s)
+            for maker in waiting:
+                later += maker.frames(second, self._every_s)
+            # Of messages at one moment the former symbol's is the first: sorting keeps that.
+            later.sort(key=_received)
+            batch = later
 
     def past_bars(self, symbol: str, interval: str) -> list[Bar]:
         """Return the bars of the last two hours before the origin, as the market makes them."""
@@ -104,22 +128,41 @@ class Generator:
         return book
 
     def _symbol_frames(self, market: MadeSymbol, turn: int = 0) -> Iterator[Frame]:
-        book = self._book(market)
-        writer = _Writer(market, book)
+        maker = _Maker(market, self._book(market), turn)
         second = ORIGIN_MS // 1000 + turn
         while True:
-            diffs = market.diffs_in(second)
-            moments = [second * 1000 + (n + 1) * 1000 // (diffs or 1) - 1 for n in range(diffs)]
-            for step in market.steps(second):
-                while moments and moments[0] < step.at_ms:
-                    yield from writer.diff(moments.pop(0))
-                book.quote(step)
-                if step.qty:
-                    yield writer.trade(step)
-                yield writer.quote(step)
-            for at_ms in moments:
-                yield from writer.diff(at_ms)
+            yield from maker.frames(second, self._every_s)
             second += self._every_s
+
+
+_received = attrgetter("at_ns")
+
+
+class _Maker:
+    """Makes the messages of one symbol, second by second; of many symbols only in its turn."""
+
+    def __init__(self, market: MadeSymbol, book: MadeBook, turn: int) -> None:
+        self._market, self._book, self._turn = market, book, turn
+        self._writer = _Writer(market, book)
+
+    def frames(self, second: int, every_s: int) -> list[Frame]:
+        """Return the messages of a second in order, none if it is not the symbol's turn."""
+        if (second - ORIGIN_MS // 1000 - self._turn) % every_s:
+            return []
+        market, book, writer = self._market, self._book, self._writer
+        diffs = market.diffs_in(second)
+        moments = [second * 1000 + (n + 1) * 1000 // (diffs or 1) - 1 for n in range(diffs)]
+        made: list[Frame] = []
+        for step in market.steps(second):
+            while moments and moments[0] < step.at_ms:
+                made += writer.diff(moments.pop(0))
+            book.quote(step)
+            if step.qty:
+                made.append(writer.trade(step))
+            made.append(writer.quote(step))
+        for at_ms in moments:
+            made += writer.diff(at_ms)
+        return made
 
 
 def _body(market: MadeSymbol, book: MadeBook) -> dict[str, Any]:
