@@ -14,7 +14,7 @@ from typing import Any, Final, final
 import numpy as np
 
 from minibot.backtest.tick_texts import tick_event
-from minibot.events.exact_tick import ExactTick
+from minibot.events.exact_tick import Calm, ExactTick
 from minibot.events.model import Event
 from minibot.events.money import UNIT
 from minibot.replay.lockstep import Lockstep
@@ -28,6 +28,8 @@ BID: Final = 16
 BID_QTY: Final = 32
 ASK: Final = 64
 ASK_QTY: Final = 128
+NEW_BID: Final = BID | BID_QTY
+NEW_ASK: Final = ASK | ASK_QTY
 TOUCHED: Final = PRICE | BID | BID_QTY | ASK | ASK_QTY
 # Up to here whole numbers are floats exactly, so that one division rounds once.
 EXACT_MAX: Final = 2**53
@@ -194,32 +196,99 @@ class TickRows:
         self._block = Block(self._columns, first, self._block_last)
 
     def _walk_rows(self, until: int, seq: int) -> None:
-        block = self._block
-        tick = self.tick
+        row = self.row
+        seq -= row
+        while row < until:
+            calm = self.lockstep.calm(self.symbol)
+            if calm is not None:
+                row = self._walk_calm(calm, row, until, seq)
+            else:
+                self._feed(row, seq + row)
+                row += 1
+
+    def _feed(self, row: int, seq: int) -> None:
+        """Hand one row to all cores."""
         exact = self.exact
-        lockstep = self.lockstep
-        changes = block.changes
-        steps = block.steps
-        lags = block.lags
+        block = self._block
+        place = row - self._block_first
+        change = block.changes[place]
+        exact.ts += block.steps[place]
+        if change & TOUCHED:
+            block.touch(change, self.tick, exact)
+        self._fill(change, exact.ts, block.lags[place])
+        self.at = row
+        self.lockstep.feed_tick(self.tick, exact, seq)
+
+    def _fill(self, change: int, ts: int, lag: int) -> None:
+        """Set what is of this tick alone."""
+        tick = self.tick
+        tick.ts = ts
+        tick.exchange_ts = ts + lag
+        if change & IS_TRADE:
+            block = self._block
+            tick.is_trade = True
+            tick.is_taker_buy = not change & IS_TAKER_SELL
+            tick.qty = block.qtys[block.trade]
+            block.trade += 1
+        elif tick.is_trade:
+            tick.is_trade = False
+            tick.is_taker_buy = False
+            tick.qty = 0.0
+
+    def _walk_calm(self, calm: Calm, first: int, until: int, seq: int) -> int:
+        """Hand rows to the strategy alone, and the last of them to all; return the next row.
+
+        Ends behind a row that something follows from, or that is beyond the calm.
+        """
+        block, tick, exact, lockstep = self._block, self.tick, self.exact, self.lockstep
+        changes, steps, lags, qtys = block.changes, block.steps, block.lags, block.qtys
+        above, below, least, most = calm.above, calm.below, calm.least, calm.most
+        until_ts = calm.until
+        seat = lockstep.strategy
+        core = seat.core
+        block_first = self._block_first
+        moved = 0
         ts = exact.ts
-        seq -= self.row
-        for row in range(self.row, until):
-            place = row - self._block_first
+        for row in range(first, until):
+            place = row - block_first
             change = changes[place]
-            ts += steps[place]
-            tick.ts = ts
-            exact.ts = ts
-            tick.exchange_ts = ts + lags[place]
+            now_ts = ts + steps[place]
             if change & TOUCHED:
+                bid = block.exact_bids[block.bid] if change & BID else exact.bid
+                ask = block.exact_asks[block.ask] if change & ASK else exact.ask
+                if not (above < bid < below and bid <= ask and least <= bid + ask <= most):
+                    break
+            if now_ts >= until_ts:
+                break
+            if change & TOUCHED:
+                moved |= change
                 block.touch(change, tick, exact)
+            ts = now_ts
+            tick.ts = ts
+            tick.exchange_ts = ts + lags[place]
             if change & IS_TRADE:
                 tick.is_trade = True
                 tick.is_taker_buy = not change & IS_TAKER_SELL
-                tick.qty = block.qtys[block.trade]
+                tick.qty = qtys[block.trade]
                 block.trade += 1
             elif tick.is_trade:
                 tick.is_trade = False
                 tick.is_taker_buy = False
                 tick.qty = 0.0
-            self.at = row
-            lockstep.feed_tick(tick, exact, seq + row)
+            decision = core.on_tick(tick, seat.at(ts))
+            if decision is not None:
+                self.at = row
+                exact.ts = ts
+                lockstep.pass_calm(exact, seq + row, moved & NEW_BID != 0, moved & NEW_ASK != 0)
+                lockstep.decided(tick, exact, seq + row, decision)
+                return row + 1
+        else:
+            row = until
+        if row > first:
+            exact.ts = ts
+            self.at = row - 1
+            lockstep.pass_calm(exact, seq + row - 1, moved & NEW_BID != 0, moved & NEW_ASK != 0)
+        if row < until:
+            self._feed(row, seq + row)
+            row += 1
+        return row

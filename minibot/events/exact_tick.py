@@ -7,7 +7,7 @@ something because of it, which most ticks do not.
 
 from __future__ import annotations
 
-from typing import Protocol, final
+from typing import Final, Protocol, final
 
 from minibot.events.model import Event, MarketTick
 from minibot.events.money import parse_amount
@@ -83,3 +83,30 @@ class ExactTick:
         if self._maker is None:
             raise ValueError("a tick that nobody has filled")
         return self._maker.event(seq)
+
+
+NO_BOUND: Final = 1 << 60
+
+
+@final
+class Calm:
+    """Within which touches, and until when, nothing follows from a tick; filled by the cores.
+
+    As long as this holds, ticks in a row leave risk and execution as the last of them does, so that
+    they need to be told of that one alone.
+
+    Attributes:
+        above, below: The bid lies between, neither included.
+        least, most: Of bid and ask together, both included.
+        until: Market time at which it ends.
+    """
+
+    __slots__ = ("above", "below", "least", "most", "until")
+
+    def __init__(self) -> None:
+        """Start without bounds, but for a bid above zero."""
+        self.above: int = 0
+        self.below: int = NO_BOUND
+        self.least: int = 0
+        self.most: int = NO_BOUND
+        self.until: int = NO_BOUND

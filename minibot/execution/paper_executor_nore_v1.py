@@ -256,6 +256,30 @@ class PaperExecutorNoreV1:
             return None
         return self._on_market(touch, seq, tick, now)
 
+    @property
+    def is_calm(self) -> bool:
+        """Whether no order waits for a tick, so that nothing follows from one."""
+        return not self._orders
+
+    def on_calm(self, tick: ExactTick, seq: int, is_bid_new: bool, is_ask_new: bool) -> None:
+        """Take the last of ticks in a row that nothing follows from, while `is_calm`.
+
+        Args:
+            tick: The last one.
+            seq: Its line.
+            is_bid_new: Whether price or size of the bid changed in the row, if only for a moment:
+                what our own orders took of it stands there again.
+            is_ask_new: The same of the ask.
+        """
+        touch = self._touch
+        if touch is None or tick.symbol != self._symbol:
+            touch = self._find(tick.symbol)
+        if is_bid_new:
+            touch.bid_taken = 0
+        if is_ask_new:
+            touch.ask_taken = 0
+        self.on_tick(tick, seq, tick.ts)
+
     def _find(self, symbol: str) -> Touch:
         touch = self._touches.get(symbol)
         if touch is None:

@@ -15,7 +15,7 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from minibot.events.exact_tick import ExactTick
+from minibot.events.exact_tick import Calm, ExactTick
 from minibot.events.messages import QUEUES, Message
 from minibot.events.model import Event, JsonObject
 from minibot.events.order import CONTROL, TICKS, Core
@@ -23,6 +23,7 @@ from minibot.events.reference import Ref
 from minibot.events.roles import Roles
 from minibot.replay.engine import CORE_ROLES, core_of
 from minibot.replay.seats import ExecutionSeat, RiskSeat, Seat, StrategySeat, seat_of
+from minibot.strategies.decision import Decision
 from minibot.strategies.tick import Tick
 
 Take = Callable[[str, int, Event], None]
@@ -127,6 +128,47 @@ class Lockstep:
         judged = risk.core.on_tick(exact, seq, risk.at(ts))
         if judged is not None:
             self._tell(risk, judged, exact.ref(seq))
+        while self._has_waiting:
+            self._deliver()
+
+    # --- ticks that nothing but a signal follows from -----------------------------------------
+
+    @property
+    def strategy(self) -> StrategySeat:
+        """The strategy's seat, while `calm` says that there is one."""
+        if self._strategy is None:
+            raise ValueError("another core than the strategy's own stands in its place")
+        return self._strategy
+
+    def calm(self, symbol: str) -> Calm | None:
+        """Return within which touches only the strategy has to see the ticks of a symbol.
+
+        None is: hand each to `feed_tick`. Of ticks in a row that are within, the strategy takes
+        each, and `pass_calm` tells the others of the last. `until` is a tick's `ts` here.
+        """
+        execution, risk = self._execution, self._risk
+        if execution is None or risk is None or not execution.core.is_calm:
+            return None
+        calm = risk.core.calm(symbol, risk.now)
+        if calm is not None:
+            calm.until -= risk.delay_ms
+        return calm
+
+    def pass_calm(self, exact: ExactTick, seq: int, is_bid_new: bool, is_ask_new: bool) -> None:
+        """Tell risk and execution of the last of ticks in a row that nothing follows from."""
+        execution, risk = self._execution, self._risk
+        if execution is not None and risk is not None:
+            execution.at(exact.ts)
+            execution.core.on_calm(exact, seq, is_bid_new, is_ask_new)
+            risk.core.on_tick(exact, seq, risk.at(exact.ts))
+
+    def decided(self, tick: Tick, exact: ExactTick, seq: int, decision: Decision) -> None:
+        """Take what the strategy decided at the tick of which the others were told last."""
+        strategy = self.strategy
+        cause = exact.ref(seq)
+        self._tell(
+            strategy, [strategy.core.signal(tick.symbol, decision, tick.ts, cause, seq)], cause
+        )
         while self._has_waiting:
             self._deliver()
 

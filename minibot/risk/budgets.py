@@ -12,8 +12,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final, final
 
+from minibot.events.exact_tick import Calm
 from minibot.events.model import JsonObject
-from minibot.events.money import amount_text, parse_amount
+from minibot.events.money import UNIT, amount_text, parse_amount
 from minibot.events.numbers import div_up
 from minibot.events.portfolio import DAY_MS, Portfolio
 from minibot.events.reasons import INVARIANT_BROKEN
@@ -216,6 +217,28 @@ class Budgets:
             breach(limit, value) for limit, value in self.measured() if limit.is_breached(value)
         ]
         return found or None
+
+    def calm(self, rest: int, qty: int, calm: Calm) -> bool:
+        """Bound the mids at which equity reaches neither a hard limit nor its high-water mark.
+
+        Args:
+            rest: Equity beside the position.
+            qty: Of the position, above zero.
+            calm: Is narrowed.
+
+        Returns:
+            Whether the bounds are known.
+        """
+        if not self._is_floor_known:
+            return False
+        # Equity is rest + qty x mid // UNIT, which is rising; a mid is (bid + ask) // 2.
+        least = 2 * div_up((self._floor - rest) * UNIT, qty)
+        most = 2 * (((self._high_water_mark - rest + 1) * UNIT - 1) // qty) + 1
+        if least > calm.least:
+            calm.least = least
+        if most < calm.most:
+            calm.most = most
+        return True
 
     # --- as text ------------------------------------------------------------------------------
 

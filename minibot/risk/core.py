@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from minibot.events.exact_tick import ExactTick
+from minibot.events.exact_tick import Calm, ExactTick
 from minibot.events.messages import (
     FillMessage,
     Message,
@@ -191,6 +191,28 @@ class RiskCore:
         if situation.exits.is_quiet(tick.symbol, tick.bid, now):
             return None
         return leave_when_due(situation, tick.symbol, Cause.of_tick(tick, seq), 0)
+
+    def calm(self, symbol: str, now: int) -> Calm | None:
+        """Return within which touches of a symbol nothing follows from its ticks; None for none.
+
+        Then `on_tick` with the last of such ticks leaves the core as all of them do: marks and
+        equity are those of the last, and the high-water mark is not reached.
+        """
+        situation = self._situation
+        positions, budgets = situation.positions, situation.budgets
+        portfolio = positions.held
+        if situation.is_stopped or portfolio is None or positions.is_unmarked(symbol):
+            return None
+        if now >= budgets.midnight:
+            return None
+        calm = Calm()
+        calm.until = budgets.midnight
+        if not portfolio.has_lots(symbol):
+            return calm
+        rest = positions.equity_beside(symbol)
+        if rest is None or not budgets.calm(rest, portfolio.position_qty(symbol), calm):
+            return None
+        return calm if situation.exits.calm(symbol, now, calm) else None
 
     def on_fill(self, fill: FillMessage, now: int) -> list[Message]:
         """Take a fill; return a STOP where it exceeds a hard limit.

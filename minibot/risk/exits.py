@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final, final
 
+from minibot.events.exact_tick import Calm
 from minibot.events.model import Bar, JsonObject
 from minibot.events.money import PLACES, amount_text, parse_amount
 from minibot.events.numbers import decimal_text, div_up, parse_fixed, round_down, round_up
@@ -221,6 +222,19 @@ class Exits:
             and now < exits.quiet_until
             and exits.quiet_above < bid < exits.quiet_below
         )
+
+    def calm(self, symbol: str, now: int, calm: Calm) -> bool:
+        """Bound bid and time as `is_quiet` judges them; return whether they are known."""
+        exits = self._symbols.get(symbol)
+        if exits is None or now >= exits.quiet_until:
+            return False
+        if exits.quiet_above > calm.above:
+            calm.above = exits.quiet_above
+        if exits.quiet_below < calm.below:
+            calm.below = exits.quiet_below
+        if exits.quiet_until < calm.until:
+            calm.until = exits.quiet_until
+        return True
 
     def rouse(self) -> None:
         """Find out anew with the next tick whether an exit is due."""

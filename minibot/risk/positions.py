@@ -231,6 +231,17 @@ class Positions:
         """Return cash plus positions at the mids; a position without a mark at its cost."""
         return self.portfolio.equity(self.quote_asset, self._mids)
 
+    def is_unmarked(self, symbol: str) -> bool:
+        """Return whether a carried lot of a symbol waits for its first mark."""
+        return symbol in self._unmarked
+
+    def equity_beside(self, symbol: str) -> int | None:
+        """Return equity without the position in a symbol; None where that has no mark."""
+        mid = self._mids.get(symbol)
+        if mid is None:
+            return None
+        return self.equity() - self.portfolio.position_value(symbol, mid)
+
     def exposure(self) -> int:
         """Return positions at the mids plus what open entries may add."""
         return self.portfolio.exposure(self._mids) + self.reserved()

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from minibot.backtest.tick_rows import TickRows
-from minibot.events.model import BUY, Event, RunEnding
+from minibot.events.model import BUY, Event, JsonObject, RunEnding
 from minibot.events.order import CONTROL, TICKS
 from minibot.runtime.config import load_config
 from tools.bench.backtest_market import SYMBOL, beside, columns, ticks
@@ -30,8 +30,8 @@ def market(seed: int) -> dict[str, Any]:
     return table
 
 
-def said_of(case: str, table: dict[str, Any], *, as_events: bool) -> tuple[Said, str]:
-    """Return everything that the cores derive, and the digest."""
+def said_of(case: str, table: dict[str, Any], *, as_events: bool) -> tuple[Said, str, JsonObject]:
+    """Return everything that the cores derive, the digest, and how the cores are left."""
     one = Pass(load_config(PROFILE, list(CASES[case]), {}))
     derived: Said = []
     digest = one.digest.add
@@ -44,9 +44,10 @@ def said_of(case: str, table: dict[str, Any], *, as_events: bool) -> tuple[Said,
     if as_events:
         one.walk = _by_events  # type: ignore[method-assign]
     one.run(table, beside(table))
+    states = {name: core.state() for name, core in one.lockstep.cores.items()}
     last_ts = int(table["ts"][-1])
     one.say(CONTROL, RunEnding(who="test", why="SOURCE_ENDED", until_ts=last_ts + 10), last_ts)
-    return derived, one.digest.hex
+    return derived, one.digest.hex, states
 
 
 def _by_events(rows: TickRows, first: int, last: int, seq: int) -> None:
@@ -58,16 +59,17 @@ def _by_events(rows: TickRows, first: int, last: int, seq: int) -> None:
 
 
 @pytest.mark.parametrize("case", ["ema", "nore"])
-@pytest.mark.parametrize("seed", [1, 2])
+@pytest.mark.parametrize("seed", [1, 2, 5, 6])
 def test_ticks_by_column_give_what_the_same_ticks_give_as_events(case: str, seed: int) -> None:
     """Every derived event is the same, with its id, its causes and its time."""
     table = market(seed)
 
-    by_column, digest = said_of(case, table, as_events=False)
-    by_event, expected = said_of(case, table, as_events=True)
+    by_column, digest, states = said_of(case, table, as_events=False)
+    by_event, expected, expected_states = said_of(case, table, as_events=True)
 
     assert digest == expected
     assert by_column == by_event
+    assert states == expected_states
     assert any(queue == "fills" for queue, _, _ in by_column)
 
 
