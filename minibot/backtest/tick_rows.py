@@ -23,6 +23,7 @@ from minibot.strategies.tick import Tick
 BLOCK_ROWS: Final = 8192
 IS_TRADE: Final = 1
 IS_TAKER_SELL: Final = 2
+LAG: Final = 4
 PRICE: Final = 8
 BID: Final = 16
 BID_QTY: Final = 32
@@ -31,6 +32,12 @@ ASK_QTY: Final = 128
 NEW_BID: Final = BID | BID_QTY
 NEW_ASK: Final = ASK | ASK_QTY
 TOUCHED: Final = PRICE | BID | BID_QTY | ASK | ASK_QTY
+BITS: Final = (
+    *(("price", PRICE), ("bid", BID), ("bid_qty", BID_QTY), ("ask", ASK), ("ask_qty", ASK_QTY)),
+    ("lag", LAG),
+)
+# A step that a byte does not hold stands in a list of its own.
+FAR: Final = 255
 # Up to here whole numbers are floats exactly, so that one division rounds once.
 EXACT_MAX: Final = 2**53
 
@@ -42,8 +49,9 @@ class Block:
 
     Attributes:
         changes: A byte a row: the bits of this module.
-        steps, lags: Of `ts` since the row before, and of the exchange's time behind `ts`.
-        qtys: Of each trade in turn; prices, bids ... of each row that has a new one in turn.
+        steps: A byte a row: `ts` since the row before; `FAR` is the next of `fars`.
+        qtys: Of each trade in turn; prices, bids ... of each row that has a new one in turn, as
+            `lags`, by which the exchange's time is ahead of `ts`.
     """
 
     __slots__ = (
@@ -60,6 +68,9 @@ class Block:
         "exact_asks",
         "exact_bid_qtys",
         "exact_bids",
+        "far",
+        "fars",
+        "lag",
         "lags",
         "price",
         "prices",
@@ -74,20 +85,26 @@ class Block:
         is_trade = (flags & 1) != 0
         changes = (flags & 3).astype(np.uint8)
         found: dict[str, Column] = {}
-        bits = (("price", PRICE), ("bid", BID), ("bid_qty", BID_QTY), ("ask", ASK))
-        for name, bit in (*bits, ("ask_qty", ASK_QTY)):
-            values = columns[name][first:last]
-            before = columns[name][first - 1] if first else -1
-            is_new = np.empty(last - first, dtype=bool)
-            is_new[:1] = (values[:1] != before) | (first == 0)
-            np.not_equal(values[1:], values[:-1], out=is_new[1:])
-            changes |= is_new.astype(np.uint8) * np.uint8(bit)
-            found[name] = values[is_new]
-        ts = columns["ts"][first:last]
-        earlier = int(columns["ts"][first - 1]) if first else 0
+        # One row more than is looked at, to compare the first with, where there is one.
+        start = max(0, first - 1)
+        wider: dict[str, Column] = {
+            name: columns[name][start:last]
+            for name in ("price", "bid", "bid_qty", "ask", "ask_qty")
+        }
+        wider["lag"] = columns["exchange_ts"][start:last] - columns["ts"][start:last]
+        for name, bit in BITS:
+            values = wider[name]
+            is_new = np.ones(last - first, dtype=bool)
+            np.not_equal(values[1:], values[:-1], out=is_new if first else is_new[1:])
+            changes |= is_new.view(np.uint8) * np.uint8(bit)
+            found[name] = values[first - start :][is_new]
+        ts = columns["ts"][start:last]
+        steps = np.diff(ts) if first else np.diff(ts, prepend=0)
+        is_far = (steps < 0) | (steps >= FAR)
         self.changes: bytes = changes.tobytes()
-        self.steps: list[int] = np.diff(ts, prepend=earlier).tolist()
-        self.lags: list[int] = (columns["exchange_ts"][first:last] - ts).tolist()
+        self.steps: bytes = np.where(is_far, FAR, steps).astype(np.uint8).tobytes()
+        self.fars: list[int] = steps[is_far].tolist()
+        self.lags: list[int] = found["lag"].tolist()
         self.qtys: list[float] = _floats(columns["qty"][first:last][is_trade])
         self.prices: list[float] = _floats(found["price"])
         self.bids: list[float] = _floats(found["bid"])
@@ -98,6 +115,8 @@ class Block:
         self.exact_bid_qtys: list[int] = found["bid_qty"].tolist()
         self.exact_asks: list[int] = found["ask"].tolist()
         self.exact_ask_qtys: list[int] = found["ask_qty"].tolist()
+        self.far: int = 0
+        self.lag: int = 0
         self.trade: int = 0
         self.price: int = 0
         self.bid: int = 0
@@ -163,6 +182,7 @@ class TickRows:
         self.rows: int = len(columns["ts"])
         self.row: int = 0
         self.at: int = 0
+        self._lag: int = 0
         self._block_first: int = 0
         self._block_last: int = 0
         self._block: Block = Block(columns, 0, 0)
@@ -212,20 +232,26 @@ class TickRows:
         block = self._block
         place = row - self._block_first
         change = block.changes[place]
-        exact.ts += block.steps[place]
+        step = block.steps[place]
+        if step == FAR:
+            step = block.fars[block.far]
+            block.far += 1
+        exact.ts += step
         if change & TOUCHED:
             block.touch(change, self.tick, exact)
-        self._fill(change, exact.ts, block.lags[place])
+        self._fill(change, exact.ts)
         self.at = row
         self.lockstep.feed_tick(self.tick, exact, seq)
 
-    def _fill(self, change: int, ts: int, lag: int) -> None:
+    def _fill(self, change: int, ts: int) -> None:
         """Set what is of this tick alone."""
-        tick = self.tick
+        tick, block = self.tick, self._block
+        if change & LAG:
+            self._lag = block.lags[block.lag]
+            block.lag += 1
         tick.ts = ts
-        tick.exchange_ts = ts + lag
+        tick.exchange_ts = ts + self._lag
         if change & IS_TRADE:
-            block = self._block
             tick.is_trade = True
             tick.is_taker_buy = not change & IS_TAKER_SELL
             tick.qty = block.qtys[block.trade]
@@ -241,7 +267,7 @@ class TickRows:
         Ends behind a row that something follows from, or that is beyond the calm.
         """
         block, tick, exact, lockstep = self._block, self.tick, self.exact, self.lockstep
-        changes, steps, lags, qtys = block.changes, block.steps, block.lags, block.qtys
+        changes, steps, qtys, lag = block.changes, block.steps, block.qtys, self._lag
         above, below, least, most = calm.above, calm.below, calm.least, calm.most
         until_ts = calm.until
         seat = lockstep.strategy
@@ -252,7 +278,10 @@ class TickRows:
         for row in range(first, until):
             place = row - block_first
             change = changes[place]
-            now_ts = ts + steps[place]
+            step = steps[place]
+            if step == FAR:
+                step = block.fars[block.far]
+            now_ts = ts + step
             if change & TOUCHED:
                 bid = block.exact_bids[block.bid] if change & BID else exact.bid
                 ask = block.exact_asks[block.ask] if change & ASK else exact.ask
@@ -263,9 +292,14 @@ class TickRows:
             if change & TOUCHED:
                 moved |= change
                 block.touch(change, tick, exact)
+            if steps[place] == FAR:
+                block.far += 1
+            if change & LAG:
+                lag = self._lag = block.lags[block.lag]
+                block.lag += 1
             ts = now_ts
             tick.ts = ts
-            tick.exchange_ts = ts + lags[place]
+            tick.exchange_ts = ts + lag
             if change & IS_TRADE:
                 tick.is_trade = True
                 tick.is_taker_buy = not change & IS_TAKER_SELL

@@ -45,7 +45,8 @@ class Message:
         cause, also: Events that it follows from.
         behind: An earlier message of the same step that it follows from first.
         ordinal: Its place in its step.
-        ref, role, run_id: Set by who names it: id, source and run of its event.
+        ref, role, run_id, number: Set by who names it: id, source and run of its event, and its
+            line in its queue.
     """
 
     def __init__(self, place: int, ts: int, tick_seq: int | None, cause: Ref) -> None:
@@ -58,6 +59,7 @@ class Message:
         self.ordinal: int = 0
         self.ref: Ref = NOBODY
         self.role: str = ""
+        self.number: int = 0
         self.run_id: str = ""
         self._payload: Payload | None = None
 

@@ -11,10 +11,11 @@ class Ema:
     """Exponential moving average over `period` values, in the unit of its input.
 
     It starts as the plain mean of the first `period` values; from then on each value moves it by
-    2 / (period + 1) of the distance. A NaN that is fed stays: callers check what they read.
+    2 / (period + 1) of the distance. Until then `mean` is their sum. A NaN that is fed stays:
+    callers check what they read.
     """
 
-    __slots__ = ("_mean", "_weight", "count", "period", "warmup")
+    __slots__ = ("_weight", "count", "mean", "period", "warmup")
 
     def __init__(self, period: int) -> None:
         """Start empty; raises ValueError for a period below 1."""
@@ -24,23 +25,24 @@ class Ema:
         self.warmup: int = period
         self.count: int = 0
         self._weight: float = 2.0 / (period + 1)
-        self._mean: float = 0.0
+        self.mean: float = 0.0
+
+    def feed(self, value: float) -> bool:
+        """Take the next value; return whether `mean` is the average."""
+        count = self.count + 1
+        self.count = count
+        if count > self.warmup:
+            self.mean = self.mean + self._weight * (value - self.mean)
+            return True
+        self.mean = self.mean + value
+        if count < self.warmup:
+            return False
+        self.mean = self.mean / self.period
+        return True
 
     def update(self, value: float) -> float | None:
         """Take the next value; return the average, or None before it is ready."""
-        count = self.count + 1
-        self.count = count
-        mean = self._mean
-        if count > self.warmup:
-            mean = mean + self._weight * (value - mean)
-            self._mean = mean
-            return mean
-        mean = mean + value
-        if count < self.warmup:
-            self._mean = mean
-            return None
-        self._mean = mean / self.period
-        return self._mean
+        return self.mean if self.feed(value) else None
 
     @property
     def is_ready(self) -> bool:
@@ -50,16 +52,16 @@ class Ema:
     @property
     def value(self) -> float | None:
         """The average, or None before it is ready."""
-        return self._mean if self.count >= self.warmup else None
+        return self.mean if self.count >= self.warmup else None
 
     def state(self) -> dict[str, Any]:
         """Return all that later values depend on, as canonical JSON values."""
-        return {"count": self.count, "mean": float_text(self._mean), "period": self.period}
+        return {"count": self.count, "mean": float_text(self.mean), "period": self.period}
 
     @classmethod
     def from_state(cls, state: dict[str, Any]) -> Ema:
         """Return the average that `state` described."""
         restored = cls(state["period"])
         restored.count = state["count"]
-        restored._mean = float_from(state["mean"])
+        restored.mean = float_from(state["mean"])
         return restored

@@ -11,12 +11,11 @@ say what was taken when. Here nothing overtakes: the next market event waits.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Final
 
 from minibot.events.exact_tick import Calm, ExactTick
-from minibot.events.messages import QUEUES, Message
+from minibot.events.messages import QUEUES, FillMessage, Message
 from minibot.events.model import Event, JsonObject
 from minibot.events.order import CONTROL, TICKS, Core
 from minibot.events.reference import Ref
@@ -27,7 +26,7 @@ from minibot.strategies.decision import Decision
 from minibot.strategies.tick import Tick
 
 Take = Callable[[str, int, Event], None]
-Listen = Callable[[int, Message], None]
+OnFill = Callable[[FillMessage], None]
 
 # To whom an event of the world goes first; derived queues are emptied in the order of `QUEUES`.
 WORLD_ORDER: Final = ("strategy_role", "execution_role", "risk_role")
@@ -43,8 +42,8 @@ class Lockstep:
         cmdline_hashes: By role.
         take: Called with queue, number and event of everything that is derived, in its order.
         delay_ms: By role, how much later than its own `ts` a role takes an event at the earliest.
-        listen: Called like `take`, with number and message; who needs no text listens, and gives
-            no `take`, so that none is written.
+        on_fill: Called with each fill; for who needs no text of anything and gives no `take`, so
+            that none is written.
     """
 
     def __init__(
@@ -56,12 +55,12 @@ class Lockstep:
         cmdline_hashes: Mapping[str, str],
         take: Take | None = None,
         delay_ms: Mapping[str, int] | None = None,
-        listen: Listen | None = None,
+        on_fill: OnFill | None = None,
     ) -> None:
         self.cores = dict(cores)
         self.run_id: str = run_id
         self._take: Take | None = take
-        self._listen: Listen | None = listen
+        self._on_fill: OnFill | None = on_fill
         self._hashes: dict[str, str] = dict(cmdline_hashes)
         delays = delay_ms or {}
         seats = {name: seat_of(name, self.cores[name], delays.get(name, 0)) for name in CORE_ROLES}
@@ -74,7 +73,7 @@ class Lockstep:
             for queue in (TICKS, CONTROL)
         }
         self._seqs: list[int] = [0 for _ in QUEUES]
-        self._waiting: list[deque[tuple[int, Message]]] = [deque() for _ in QUEUES]
+        self._waiting: list[list[Message]] = [[] for _ in QUEUES]
         self._has_waiting: bool = False
         strategy, execution, risk = (seats[name] for name in WORLD_ORDER)
         self._strategy: StrategySeat | None = None
@@ -172,6 +171,11 @@ class Lockstep:
         while self._has_waiting:
             self._deliver()
 
+    @property
+    def told(self) -> int:
+        """How much was derived."""
+        return sum(self._seqs)
+
     def event_of(self, message: Message) -> Event:
         """Return the event of a message that was told."""
         return message.event(self._hashes[message.role])
@@ -180,10 +184,10 @@ class Lockstep:
         """Give the next derived message to its readers, by the order of the queues."""
         for place, waiting in enumerate(self._waiting):
             if waiting:
-                seq, message = waiting.popleft()
+                message = waiting.pop(0)
                 for seat in self._readers[place]:
-                    messages = seat.take(seq, message, seat.at(message.ts), self._hashes)
-                    if messages:
+                    messages = seat.take(message, seat.at(message.ts), self._hashes)
+                    if messages is not None:
                         self._tell(seat, messages, message.ref)
                 return
         self._has_waiting = False
@@ -196,12 +200,13 @@ class Lockstep:
             place = message.place
             number = self._seqs[place] + 1
             self._seqs[place] = number
-            if self._listen is not None:
-                self._listen(number, message)
+            message.number = number
+            if self._on_fill is not None and isinstance(message, FillMessage):
+                self._on_fill(message)
             if self._take is not None:
                 self._take(QUEUES[place], number, self.event_of(message))
             if self._readers[place]:
-                self._waiting[place].append((number, message))
+                self._waiting[place].append(message)
                 self._has_waiting = True
 
 

@@ -50,10 +50,8 @@ class Seat:
         """Let it take an event of the world."""
         raise NotImplementedError
 
-    def take(
-        self, seq: int, message: Message, now: int, hashes: Mapping[str, str]
-    ) -> list[Message]:
-        """Let it take what another one said, as line `seq` of its queue."""
+    def take(self, message: Message, now: int, hashes: Mapping[str, str]) -> list[Message] | None:
+        """Let it take what another one said; None is that nothing follows."""
         raise NotImplementedError
 
 
@@ -69,15 +67,13 @@ class StrategySeat(Seat):
         """Let it take an event of the world."""
         return self.core.hear(queue, seq, event, now)
 
-    def take(
-        self, seq: int, message: Message, now: int, hashes: Mapping[str, str]
-    ) -> list[Message]:
+    def take(self, message: Message, now: int, hashes: Mapping[str, str]) -> list[Message] | None:
         """Let it take what another one said."""
         if isinstance(message, FillMessage):
             self.core.on_fill(message, now)
         elif isinstance(message, ActionMessage):
             self.core.on_action(message)
-        return []
+        return None
 
 
 @final
@@ -92,9 +88,7 @@ class RiskSeat(Seat):
         """Let it take an event of the world."""
         return self.core.hear(queue, seq, event, now)
 
-    def take(
-        self, seq: int, message: Message, now: int, hashes: Mapping[str, str]
-    ) -> list[Message]:
+    def take(self, message: Message, now: int, hashes: Mapping[str, str]) -> list[Message] | None:
         """Let it take what another one said."""
         if isinstance(message, SignalMessage):
             return self.core.on_signal(message, now)
@@ -102,7 +96,7 @@ class RiskSeat(Seat):
             return self.core.on_fill(message, now)
         if isinstance(message, ResultMessage):
             self.core.on_result(message, now)
-        return []
+        return None
 
 
 @final
@@ -117,13 +111,11 @@ class ExecutionSeat(Seat):
         """Let it take an event of the world."""
         return self.core.hear(queue, seq, event, now)
 
-    def take(
-        self, seq: int, message: Message, now: int, hashes: Mapping[str, str]
-    ) -> list[Message]:
+    def take(self, message: Message, now: int, hashes: Mapping[str, str]) -> list[Message] | None:
         """Let it take what another one said; an intent stands behind its `risk_action` here."""
         if isinstance(message, IntentMessage):
             return self.core.on_intent(message, now)
-        return []
+        return None
 
 
 @final
@@ -141,12 +133,10 @@ class EventSeat(Seat):
             messages.append(Drafted(draft, messages))
         return messages
 
-    def take(
-        self, seq: int, message: Message, now: int, hashes: Mapping[str, str]
-    ) -> list[Message]:
+    def take(self, message: Message, now: int, hashes: Mapping[str, str]) -> list[Message] | None:
         """Let it take what another one said, as an event."""
         event = message.event(hashes[message.role])
-        return self.hear(QUEUES[message.place], seq, event, now)
+        return self.hear(QUEUES[message.place], message.number, event, now)
 
 
 @final

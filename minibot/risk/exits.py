@@ -22,6 +22,7 @@ from minibot.features.atr import WilderAtr
 from minibot.risk.checks import AS_TEXT, Judged
 
 MULTIPLE_PLACES: Final = 4
+MULTIPLE_UNIT: Final[int] = 10**MULTIPLE_PLACES
 NEVER: Final = 1 << 60
 RETRY_MS_MIN: Final = 1_000
 RETRY_MS_MAX: Final = 30_000
@@ -74,6 +75,8 @@ class SymbolExits:
 
     __slots__ = (
         "atr",
+        "atr_exact",
+        "atr_float",
         "bar_open_ts",
         "close",
         "is_asked",
@@ -91,6 +94,9 @@ class SymbolExits:
 
     def __init__(self, atr: WilderAtr) -> None:
         self.atr: WilderAtr = atr
+        # The ATR that was last made exact, and what it is.
+        self.atr_float: float = 0.0
+        self.atr_exact: int = 0
         self.bar_open_ts: int = -1
         self.close: int | None = None
         self.stop_distance: int | None = None
@@ -264,10 +270,14 @@ class Exits:
         if exits.is_guarded or atr is None:
             return
         exits.is_guarded = True
-        if self.rules.stop_multiple is not None:
-            exits.stop_distance = distance_up(atr, self.rules.stop_multiple, rules.price_step)
-        if self.rules.target_multiple is not None:
-            exits.target_distance = distance_up(atr, self.rules.target_multiple, rules.price_step)
+        if atr != exits.atr_float:
+            exits.atr_float, exits.atr_exact = atr, exact_atr(atr)
+        exact, step = exits.atr_exact, rules.price_step
+        stop, target = self.rules.stop_multiple, self.rules.target_multiple
+        if stop is not None:
+            exits.stop_distance = whole_distance(exact, stop, step)
+        if target is not None:
+            exits.target_distance = whole_distance(exact, target, step)
 
     # --- as text ------------------------------------------------------------------------------
 
@@ -321,9 +331,17 @@ def distance_up(atr: float, multiple: int, price_step: int) -> int:
         multiple: In ten-thousandths.
         price_step: The venue's price step in hundred-millionths.
     """
-    exact = parse_fixed(decimal_text(atr, PLACES), PLACES)
-    distance = div_up(exact * multiple, 10**MULTIPLE_PLACES)
-    distance = round_up(distance, price_step)
+    return whole_distance(exact_atr(atr), multiple, price_step)
+
+
+def exact_atr(atr: float) -> int:
+    """Return an ATR in hundred-millionths, as its decimal text says it."""
+    return parse_fixed(decimal_text(atr, PLACES), PLACES)
+
+
+def whole_distance(exact: int, multiple: int, price_step: int) -> int:
+    """Return what `distance_up` does, for an ATR in hundred-millionths."""
+    distance = round_up(div_up(exact * multiple, MULTIPLE_UNIT), price_step)
     return distance if distance > price_step else price_step
 
 

@@ -7,6 +7,7 @@ from difflib import get_close_matches
 from typing import Final, final
 
 from minibot.events.model import BUY, HOLD, SELL, Check
+from minibot.events.numbers import PLACES_MAX
 from minibot.events.reasons import BUSINESS_GROUP, OWN_HOLD, OWN_RULE, codes
 
 SCORE: Final = 70
@@ -19,7 +20,31 @@ REASON_CHARS_MAX: Final = 4096
 CHECKS_MAX: Final = 64
 NAME_CHARS_MAX: Final = 100
 VALUE_CHARS_MAX: Final = 200
+RELATION_CHARS_MAX: Final = 20
+FLOAT_MAX: Final = 1e100
 CODES: Final[frozenset[str]] = frozenset(codes(BUSINESS_GROUP))
+
+
+@final
+class Comparison:
+    """A check of two numbers that is written out when somebody reads it; see `compare`."""
+
+    __slots__ = ("_name", "_passed", "_places", "_relation", "_threshold", "_value")
+
+    def __init__(
+        self, name: str, value: float, relation: str, threshold: float, places: int, passed: bool
+    ) -> None:
+        self._name: str = name
+        self._value: float = value
+        self._relation: str = relation
+        self._threshold: float = threshold
+        self._places: int = places
+        self._passed: bool = passed
+
+    def check(self) -> Check:
+        """Return it as it is written."""
+        threshold = f"{self._relation} {self._threshold:.{self._places}f}"
+        return Check(self._name, f"{self._value:.{self._places}f}", threshold, self._passed)
 
 
 class Words:
@@ -40,9 +65,12 @@ class Decision:
         reason_code: Of docs/reference/reasons.md.
         reason, checks: In words, and the values behind it.
         words: Writes reason and checks later, instead of these.
+
+    Attributes:
+        told: The checks as far as they are written.
     """
 
-    __slots__ = ("_checks", "_reason", "_words", "confidence", "reason_code", "score", "side")
+    __slots__ = (*("_reason", "_words", "confidence", "reason_code", "score", "side", "told"),)
 
     def __init__(
         self,
@@ -51,7 +79,7 @@ class Decision:
         confidence: int,
         reason_code: str,
         reason: str,
-        checks: tuple[Check, ...],
+        checks: Sequence[Check | Comparison],
         words: Words | None = None,
     ) -> None:
         self.side: str = side
@@ -59,7 +87,7 @@ class Decision:
         self.confidence: int = confidence
         self.reason_code: str = reason_code
         self._reason: str = reason
-        self._checks: tuple[Check, ...] = checks
+        self.told: Sequence[Check | Comparison] = checks
         self._words: Words | None = words
 
     @property
@@ -77,12 +105,16 @@ class Decision:
     def checks(self) -> tuple[Check, ...]:
         """Values against thresholds."""
         self._write()
-        return self._checks
+        checks = tuple(
+            [told.check() if isinstance(told, Comparison) else told for told in self.told]
+        )
+        self.told = checks
+        return checks
 
     def _write(self) -> None:
         words = self._words
         if words is not None:
-            self._reason, self._checks = words.write()
+            self._reason, self.told = words.write()
             self._words = None
 
     def __eq__(self, other: object) -> bool:
@@ -108,7 +140,7 @@ class Decision:
 
 def buy(
     reason: str,
-    checks: Sequence[Check] = (),
+    checks: Sequence[Check | Comparison] = (),
     *,
     score: int = SCORE,
     confidence: int = CONFIDENCE,
@@ -123,29 +155,65 @@ def buy(
         confidence: 0 to 100.
         code: A code of docs/reference/reasons.md.
     """
-    return _said(Decision(BUY, score, confidence, code, f"BUY: {reason}", tuple(checks)))
+    return _said(Decision(BUY, score, confidence, code, f"BUY: {reason}", checks))
 
 
 def sell(
     reason: str,
-    checks: Sequence[Check] = (),
+    checks: Sequence[Check | Comparison] = (),
     *,
     score: int = SCORE,
     confidence: int = CONFIDENCE,
     code: str = OWN_RULE,
 ) -> Decision:
     """Return the wish to be flat; see `buy`."""
-    return _said(Decision(SELL, score, confidence, code, f"SELL: {reason}", tuple(checks)))
+    return _said(Decision(SELL, score, confidence, code, f"SELL: {reason}", checks))
 
 
-def hold(reason: str, checks: Sequence[Check] = (), *, code: str = OWN_HOLD) -> Decision:
+def hold(
+    reason: str, checks: Sequence[Check | Comparison] = (), *, code: str = OWN_HOLD
+) -> Decision:
     """Return that nothing is to be done, and why; it is journaled when `code` changes."""
-    return _said(Decision(HOLD, 0, 0, code, f"HOLD: {reason}", tuple(checks)))
+    return _said(Decision(HOLD, 0, 0, code, f"HOLD: {reason}", checks))
 
 
 def check(name: str, value: str, threshold: str, *, passed: bool = True) -> Check:
     """Return one named value against one named threshold, for the checks of a decision."""
     return Check(name, value, threshold, passed)
+
+
+def compare(
+    name: str,
+    value: float,
+    relation: str,
+    threshold: float,
+    *,
+    places: int = 8,
+    passed: bool = True,
+) -> Comparison:
+    """Return a check of two numbers, such as `compare("fast", 101.5, ">", 101.25)`.
+
+    The same as `check` with both as texts, but they are written only when somebody reads them.
+
+    Args:
+        name: Of the value.
+        value: Finite, and less than 10**100.
+        relation: How the value stands to the threshold, such as `>` or `<=`.
+        threshold: Finite, and less than 10**100.
+        places: After the decimal point.
+        passed: Whether that speaks for the decision.
+    """
+    if not (abs(value) < FLOAT_MAX and abs(threshold) < FLOAT_MAX):
+        raise ValueError(f"compare {name!r}: expected finite numbers, found {value}, {threshold}")
+    if (
+        not 0 < len(name) <= NAME_CHARS_MAX
+        or not 0 <= places <= PLACES_MAX
+        or len(relation) > RELATION_CHARS_MAX
+    ):
+        raise ValueError(
+            f"compare {name!r}: a name of 1 to 100 characters, 0 to {PLACES_MAX} places"
+        )
+    return Comparison(name, value, relation, threshold, places, passed)
 
 
 def _said(decision: Decision) -> Decision:
@@ -160,11 +228,14 @@ def _said(decision: Decision) -> Decision:
     if decision.reason_code not in CODES:
         near = get_close_matches(decision.reason_code, sorted(CODES), 1, 0.0)
         raise ValueError(f"code {decision.reason_code!r} is unknown; nearest known code: {near[0]}")
-    if len(decision.reason) > REASON_CHARS_MAX or len(decision.checks) > CHECKS_MAX:
+    told = decision.told
+    if len(decision.reason) > REASON_CHARS_MAX or len(told) > CHECKS_MAX:
         raise ValueError(
             f"expected a reason of at most {REASON_CHARS_MAX} characters and {CHECKS_MAX} checks"
         )
-    for made in decision.checks:
+    for made in told:
+        if isinstance(made, Comparison):
+            continue
         longest = max(len(made.value), len(made.threshold))
         if not 0 < len(made.name) <= NAME_CHARS_MAX or longest > VALUE_CHARS_MAX:
             raise ValueError(f"check {made.name!r}: a name of 1 to 100, values of 200 characters")

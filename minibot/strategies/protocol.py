@@ -22,6 +22,7 @@ from minibot.strategies.bars import ClosedBar as ClosedBar
 from minibot.strategies.decision import Decision as Decision
 from minibot.strategies.decision import buy as buy
 from minibot.strategies.decision import check as check
+from minibot.strategies.decision import compare as compare
 from minibot.strategies.decision import hold as hold
 from minibot.strategies.decision import sell as sell
 from minibot.strategies.declaration import Needs as Needs

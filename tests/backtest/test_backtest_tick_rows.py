@@ -25,6 +25,10 @@ def market(seed: int) -> dict[str, Any]:
     table["ask"] = table["price"] + chance.integers(0, 3, ROWS) * 10**6
     table["bid_qty"] = chance.integers(100, 400, ROWS) * 10**7
     table["ask_qty"] = chance.integers(100, 400, ROWS) * 10**7
+    # Now and then nothing happens for a while.
+    table["ts"] = table["ts"] + np.cumsum(
+        chance.integers(250, 900, ROWS) * (chance.random(ROWS) < 0.01)
+    )
     table["exchange_ts"] = table["ts"] - chance.integers(0, 5, ROWS)
     table["flags"] = np.where(chance.random(ROWS) < 0.4, 4, table["flags"])
     return table
@@ -60,8 +64,11 @@ def _by_events(rows: TickRows, first: int, last: int, seq: int) -> None:
 
 @pytest.mark.parametrize("case", ["ema", "nore"])
 @pytest.mark.parametrize("seed", [1, 2, 5, 6])
-def test_ticks_by_column_give_what_the_same_ticks_give_as_events(case: str, seed: int) -> None:
-    """Every derived event is the same, with its id, its causes and its time."""
+def test_ticks_by_column_give_what_the_same_ticks_give_as_events(
+    case: str, seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every derived event is the same, with its id, its causes and its time; so are the states."""
+    monkeypatch.setattr("minibot.backtest.tick_rows.BLOCK_ROWS", 1000)
     table = market(seed)
 
     by_column, digest, states = said_of(case, table, as_events=False)

@@ -23,6 +23,7 @@ from minibot.kernel.canonical import decode, encode
 from minibot.kernel.errors import InvariantError, RunStop
 from minibot.strategies.chosen import params_hash
 from minibot.strategies.core import core_from_config, core_from_state
+from minibot.strategies.decision import Decision
 from minibot.strategies.nore_strategy_v1 import NoreStrategyV1
 from tests.strategies.strategy_feed import (
     INSTRUMENT,
@@ -110,6 +111,9 @@ def portrait(thing: object) -> object:
         return {key: portrait(value) for key, value in thing.items()}
     if isinstance(thing, list | tuple | deque):
         return [portrait(item) for item in thing]
+    if isinstance(thing, Decision):  # Its words may not stand there yet.
+        said = (thing.side, thing.score, thing.confidence, thing.reason_code, thing.reason)
+        return [*said, portrait(thing.checks)]
     names = getattr(type(thing), "__slots__", None) or vars(thing)
     return {name: portrait(getattr(thing, name)) for name in sorted(names) if name not in SCRATCH}
 

@@ -21,7 +21,7 @@ BEGAN: Final = time.perf_counter()
 # Behind the clock's start, because loading all this is part of what a user waits for.
 from minibot.backtest.tick_rows import TickRows  # noqa: E402
 from minibot.events.ids import position_id  # noqa: E402
-from minibot.events.messages import FILLS, FillMessage, Message  # noqa: E402
+from minibot.events.messages import FillMessage  # noqa: E402
 from minibot.events.model import Event, Payload, RunOpening  # noqa: E402
 from minibot.events.order import CONTROL, TICKS  # noqa: E402
 from minibot.events.performance import Performance  # noqa: E402
@@ -79,7 +79,6 @@ class Pass:
         self.opening = RunOpening(cash={"USDT": CASH}, lots=(), budgets_used={})
         self.performance = Performance(self.opening, "USDT")
         self.digest = DecisionDigest()
-        self.derived = 0
         self.fills = 0
         self.seqs = {TICKS: 0, CONTROL: 0}
         self.lockstep = Lockstep(
@@ -88,14 +87,12 @@ class Pass:
             run_id=RUN_ID,
             cmdline_hashes=dict.fromkeys(CORE_ROLES, NO_CMDLINE),
             take=self.digest.add if has_digest else None,
-            listen=self._listen,
+            on_fill=self._on_fill,
         )
 
-    def _listen(self, seq: int, message: Message) -> None:
-        self.derived += 1
-        if message.place == FILLS and isinstance(message, FillMessage):
-            self.fills += 1
-            self.performance.book(message, message.ts)
+    def _on_fill(self, fill: FillMessage) -> None:
+        self.fills += 1
+        self.performance.book(fill, fill.ts)
 
     def say(self, queue: str, payload: Payload, ts: int) -> None:
         """Feed one event."""
@@ -188,7 +185,7 @@ def main() -> int:
                 "loop_cpu_s": cpu_done - cpu_ready,
                 "per_s": events / (cpu_done - cpu_ready),
                 "fills": one.fills,
-                "derived": one.derived,
+                "derived": one.lockstep.told,
                 "digest": one.digest.hex if one.digest.events else "",
                 "equity": one.performance.to_json()["equity"],
                 "rss_mb": _rss_mb(),

@@ -19,7 +19,7 @@ from minibot.strategies.protocol import (
     Tick,
     View,
     buy,
-    check,
+    compare,
     sell,
     whole,
 )
@@ -49,18 +49,20 @@ class EmaCross(Strategy):
         if not tick.is_trade:
             return None
         price = tick.price
-        fast = self.fast.update(price)
-        slow = self.slow.update(price)
-        if fast is None or slow is None:
+        is_ready = self.fast.feed(price)
+        if not self.slow.feed(price) or not is_ready:
             return None
+        fast, slow = self.fast.mean, self.slow.mean
         is_above = fast > slow
         if is_above == self.is_above:
             return None
         self.is_above = is_above
-        checks = (check("fast", f"{fast:.8f}", f"{'>' if is_above else '<='} {slow:.8f}"),)
+        if is_above == view.is_long:
+            return None
+        checks = (compare("fast", fast, ">" if is_above else "<=", slow),)
         if is_above:
-            return None if view.is_long else buy("the fast average came above the slow one", checks)
-        return sell("the fast average fell below the slow one", checks) if view.is_long else None
+            return buy("the fast average came above the slow one", checks)
+        return sell("the fast average fell below the slow one", checks)
 
     def on_gap(self, gap: Gap, view: View) -> None:
         """Start anew: averages over a hole are not what they say."""
