@@ -39,47 +39,22 @@ refused, or 0 when there was none.
 
 from __future__ import annotations
 
-from minibot.events.model import BUY, HOLD, SELL, Gap, JsonObject
-from minibot.events.reasons import (
-    BOOK_UNUSABLE,
-    CONFIDENCE_TOO_LOW,
-    COOLDOWN,
-    COST_GATE,
-    FEATURE_MISSING,
-    IN_POSITION,
-    LIQUIDITY_TOO_LOW,
-    NO_INSTRUMENT,
-    NO_POSITION,
-    NO_SETUP,
-    NOT_TRADING,
-    RUN_ENDING,
-    SCORE_TOO_LOW,
-    SPREAD_TOO_WIDE,
-    STALE_TICK,
-    WARMUP,
-)
+from typing import Final
+
+from minibot.events.model import HOLD, Gap, JsonObject
 from minibot.features.order_flow import OrderFlowImbalance
-from minibot.features.touch import spread_bps, touch_notional
 from minibot.strategies.bar_indicators import BarIndicators
 from minibot.strategies.bars import ClosedBar
-from minibot.strategies.checklist import Checklist, number_text
 from minibot.strategies.decision import Decision
 from minibot.strategies.declaration import Needs, Settings
+from minibot.strategies.nore_moment import Moment
+from minibot.strategies.nore_words import NoreWords
 from minibot.strategies.parameters import StrategyParameters
 from minibot.strategies.protocol import Strategy
-from minibot.strategies.readings import Readings, read, trend_bps
-from minibot.strategies.rules import Opinion, opinion, reading_checks
 from minibot.strategies.tick import Tick
 from minibot.strategies.view import View
 
-NAME = "nore_strategy_v1"
-
-ENTRY_POINTS = 50
-EXIT_POINTS = 60
-TREND_POINTS = 10
-QUALITY_POINTS = 20
-# Four times the least that is accepted: a fill of the default size then takes a quarter of it.
-AMPLE_TOUCH = 4.0
+NAME: Final = "nore_strategy_v1"
 
 
 class NoreStrategyV1(Strategy):
@@ -162,242 +137,11 @@ class NoreStrategyV1(Strategy):
 
     def decide(self, view: View) -> Decision:
         """Return the decision about the symbol at market time `view.now`."""
-        checklist = Checklist()
-        readings = self._prepare(view, checklist)
-        if readings is None:
-            return _hold(checklist)
-        said = opinion(readings, self.parameters, is_long=view.is_long, entry_code=view.entry_code)
-        spread = self._filter_market(view, said, checklist)
-        self._note_readings(view, readings, said, checklist)
-        if said is None or said.side == HOLD or spread is None:
-            self._refuse_without_setup(said, readings, checklist)
-            return _hold(checklist)
-        self._filter_state(view, said, checklist)
-        if said.side == BUY and self.parameters.cost_gate:
-            self._filter_costs(readings, spread, checklist)
-        score = self._score(view, said)
-        confidence = self._confidence(view, said, spread)
-        self._filter_strength(score, confidence, checklist)
-        if checklist.code:
-            return _hold(checklist, score, confidence)
-        reason = f"{said.side}: {said.clause}; score {score}, confidence {confidence}"
-        return Decision(said.side, score, confidence, said.code, reason, tuple(checklist.checks))
-
-    # --- filters ------------------------------------------------------------------------------
-
-    def _prepare(self, view: View, checklist: Checklist) -> Readings | None:
-        """Return the readings, or None when something is missing that all else needs."""
-        status = view.status or "unknown"
-        is_trading = checklist.require(
-            status == "TRADING",
-            ("instrument_status", status, "TRADING"),
-            NOT_TRADING if view.status else NO_INSTRUMENT,
-            f"instrument status {status}, not TRADING"
-            if view.status
-            else f"no instrument rules of {view.symbol} yet",
-        )
-        bars = self.bars
-        counted = f"{bars.count}/{bars.warmup} bars of {bars.interval}"
-        since = " since the gap" if self.is_after_gap else ""
-        is_warm = checklist.require(
-            bars.is_ready,
-            (f"bars_{bars.interval}", str(bars.count), f">= {bars.warmup}"),
-            WARMUP,
-            f"warmup {counted}{since}",
-        )
-        if not (is_trading and is_warm):
-            return None
-        readings = read(bars)
-        if readings is None:
-            checklist.require(
-                False,
-                ("readings", "missing", "finite"),
-                FEATURE_MISSING,
-                f"a reading over {bars.interval} bars is missing or not a number",
-            )
-        return readings
-
-    def _filter_market(
-        self, view: View, said: Opinion | None, checklist: Checklist
-    ) -> float | None:
-        """Check age, touch, spread and liquidity; return the spread, None without a touch."""
-        section = self.parameters.section
-        age = None if view.tick_ts < 0 else view.now - view.tick_ts
-        checklist.require(
-            age is not None and age <= self.parameters.tick_age_ms_max,
-            (
-                "tick_age_ms",
-                "missing" if age is None else str(age),
-                f"<= {section['tick_age_ms_max']}",
-            ),
-            STALE_TICK,
-            "no tick yet" if age is None else f"tick age {age} ms > {section['tick_age_ms_max']}",
-        )
-        spread = spread_bps(view.bid, view.ask)
-        what = "gap in the depth stream" if view.is_book_broken else "touch missing or crossed"
-        is_usable = spread is not None and not view.is_book_broken
-        checklist.require(
-            is_usable,
-            ("book", "usable" if is_usable else what, "usable"),
-            BOOK_UNUSABLE,
-            f"book unusable: {what}",
-        )
-        checklist.require(
-            spread is not None and spread <= self.parameters.spread_bps_max,
-            ("spread_bps", number_text(spread, 2), f"<= {section['spread_bps_max']}"),
-            SPREAD_TOO_WIDE,
-            f"spread {number_text(spread, 2)} bps > {section['spread_bps_max']}",
-        )
-        place, notional = _touch(view, said)
-        checklist.require(
-            notional >= self.parameters.touch_notional_min,
-            ("touch_notional", number_text(notional, 2), f">= {section['touch_notional_min']}"),
-            LIQUIDITY_TOO_LOW,
-            f"{number_text(notional, 2)} at the {place} < {section['touch_notional_min']}",
-        )
-        return spread
-
-    def _note_readings(
-        self, view: View, readings: Readings, said: Opinion | None, checklist: Checklist
-    ) -> None:
-        checklist.checks += reading_checks(readings, self.parameters, said)
-        trend = trend_bps(self.trend)
-        lacking = f"warmup {self.trend.count}/{self.trend.slow.warmup}"
-        text = lacking if trend is None else number_text(trend, 2)
-        checklist.note(f"trend_{self.trend.interval}_bps", text, "optional")
-
-    def _refuse_without_setup(
-        self, said: Opinion | None, readings: Readings, checklist: Checklist
-    ) -> None:
-        """Give the reason to hold when no rule spoke for a side and no filter refused."""
-        section = self.parameters.section
-        if said is not None:
-            checklist.require(
-                said.side != HOLD, ("setup", said.code, "one"), said.code, said.clause
-            )
-            return
-        checklist.require(
-            False,
-            ("setup", "none", "one"),
-            NO_SETUP,
-            f"no setup: momentum {number_text(readings.momentum_bps, 2)} bps "
-            f"(+-{section['momentum_bps_min']}), rsi {number_text(readings.rsi, 1)} "
-            f"({section['rsi_oversold']}, {section['rsi_overbought']}), price "
-            f"{number_text(-readings.reversion_bps, 2)} bps from its average "
-            f"(+-{section['reversion_bps_min']})",
-        )
-
-    def _filter_state(self, view: View, said: Opinion, checklist: Checklist) -> None:
-        held = view.held.text if view.is_long else "flat"
-        is_buy = said.side == BUY
-        checklist.require(
-            view.is_long != is_buy,
-            ("position", held, "flat" if is_buy else "long"),
-            IN_POSITION if is_buy else NO_POSITION,
-            f"already long {held}, though {said.clause}"
-            if is_buy
-            else f"no position to sell, though {said.clause}",
-        )
-        if is_buy:
-            checklist.require(
-                not view.is_ending,
-                ("run", "ending" if view.is_ending else "open", "open"),
-                RUN_ENDING,
-                f"the run is ending, though {said.clause}",
-            )
-        since = view.now - (max(view.buy_ts, view.sell_ts) if is_buy else view.sell_ts)
-        cooldown = self.parameters.cooldown_ms
-        is_cool = since >= cooldown
-        checklist.require(
-            is_cool,
-            ("since_signal_ms", f"over {cooldown}" if is_cool else str(since), f">= {cooldown}"),
-            COOLDOWN,
-            f"cooldown: last signal {since} ms ago < {cooldown}",
-        )
-
-    def _filter_costs(self, readings: Readings, spread: float, checklist: Checklist) -> None:
-        expected = self.parameters.cost_gate_atr_mult * readings.atr_bps
-        costs = 2.0 * self.parameters.taker_fee_bps + spread
-        checklist.require(
-            expected >= costs,
-            ("expected_bps", number_text(expected, 2), f">= {number_text(costs, 2)}"),
-            COST_GATE,
-            f"expected move {number_text(expected, 2)} bps < {number_text(costs, 2)} of costs",
-        )
-
-    def _filter_strength(self, score: int, confidence: int, checklist: Checklist) -> None:
-        score_min = self.parameters.score_min
-        checklist.require(
-            score >= score_min,
-            ("score", str(score), f">= {score_min}"),
-            SCORE_TOO_LOW,
-            f"score {score} < {score_min}",
-        )
-        confidence_min = self.parameters.confidence_min
-        checklist.require(
-            confidence >= confidence_min,
-            ("confidence", str(confidence), f">= {confidence_min}"),
-            CONFIDENCE_TOO_LOW,
-            f"confidence {confidence} < {confidence_min}",
-        )
-
-    # --- points -------------------------------------------------------------------------------
-
-    def _score(self, view: View, said: Opinion) -> int:
-        points = said.strength + said.rsi_points
-        if said.side == SELL:
-            return EXIT_POINTS + points
-        trend = trend_bps(self.trend)
-        if trend is None or trend == 0.0:
-            return ENTRY_POINTS + points
-        return ENTRY_POINTS + points + (TREND_POINTS if trend > 0.0 else -TREND_POINTS)
-
-    def _confidence(self, view: View, said: Opinion, spread: float) -> int:
-        parameters = self.parameters
-        _, notional = _touch(view, said)
-        age = parameters.tick_age_ms_max if view.tick_ts < 0 else view.now - view.tick_ts
-        imbalance = self.flow.value
-        towards = 0.0 if imbalance is None else imbalance
-        if said.side == SELL:
-            towards = -towards
-        return (
-            QUALITY_POINTS
-            + _quality(1.0 - _share(spread, parameters.spread_bps_max))
-            + _quality(_share(notional, AMPLE_TOUCH * parameters.touch_notional_min))
-            + _quality(1.0 - _share(float(age), float(parameters.tick_age_ms_max)))
-            + _quality((1.0 + towards) / 2.0)
-        )
-
-
-def _touch(view: View, said: Opinion | None) -> tuple[str, float]:
-    """Return the side of the touch that would be taken, and its notional."""
-    bid = touch_notional(view.bid, view.bid_qty)
-    ask = touch_notional(view.ask, view.ask_qty)
-    if said is None or said.side == HOLD:
-        return ("bid", bid) if bid < ask else ("ask", ask)
-    return ("ask", ask) if said.side == BUY else ("bid", bid)
-
-
-def _share(value: float, whole: float) -> float:
-    """Return value of the whole, held between 0 and 1; of nothing everything is all."""
-    if whole <= 0.0:
-        return 1.0
-    share = value / whole
-    if share <= 0.0:
-        return 0.0
-    return share if share < 1.0 else 1.0
-
-
-def _quality(share: float) -> int:
-    return int(share * QUALITY_POINTS)
-
-
-def _hold(checklist: Checklist, score: int = 0, confidence: int = 0) -> Decision:
-    return Decision(
-        HOLD,
-        score,
-        confidence,
-        checklist.code,
-        f"HOLD: {checklist.sentence}",
-        tuple(checklist.checks),
-    )
+        parameters, bars = self.parameters, self.bars
+        moment = Moment(view, bars, self.trend, self.flow, parameters, self.is_after_gap)
+        said = moment.said
+        side, code = HOLD, moment.code
+        if said is not None and not code:
+            side, code = said.side, said.code
+        words = NoreWords(moment, parameters, bars.warmup, self.trend.slow.warmup)
+        return Decision(side, moment.score, moment.confidence, code, "", (), words)

@@ -84,7 +84,7 @@ class Position:
     @property
     def text(self) -> str:
         """The quantity as a decimal string without trailing zeros."""
-        return format_fixed(self.qty, PLACES_MAX).rstrip("0").rstrip(".")
+        return qty_text(self.qty)
 
     @property
     def entry_price_avg_text(self) -> str:
@@ -103,3 +103,8 @@ class Position:
         """Take over what `state` described."""
         self.qty = int(state["qty"])
         self._lots = [(int(qty), int(cost)) for qty, cost in state["lots"]]
+
+
+def qty_text(qty: int) -> str:
+    """Return a quantity in units of 10**-18 as a decimal string without trailing zeros."""
+    return format_fixed(qty, PLACES_MAX).rstrip("0").rstrip(".")

@@ -18,7 +18,7 @@ worst RSI that the rule admits to the best.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import final
 
 from minibot.events.model import BUY, HOLD, SELL, Check
 from minibot.events.numbers import decimal_text
@@ -38,15 +38,17 @@ RSI_POINTS = 15
 RSI_MIDDLE = 50.0
 
 
-@dataclass(frozen=True, slots=True)
+@final
 class Opinion:
-    """What a rule says: a side, its reason code, how strongly, and a clause for a person."""
+    """What a rule says: a side, its reason code, and how strongly."""
 
-    side: str
-    code: str
-    strength: int
-    rsi_points: int
-    clause: str
+    __slots__ = ("code", "rsi_points", "side", "strength")
+
+    def __init__(self, side: str, code: str, strength: int, rsi_points: int) -> None:
+        self.side: str = side
+        self.code: str = code
+        self.strength: int = strength
+        self.rsi_points: int = rsi_points
 
 
 def opinion(
@@ -62,6 +64,37 @@ def opinion(
     if is_long:
         return leave or entry
     return entry or leave
+
+
+def clause_of(said: Opinion, readings: Readings, parameters: StrategyParameters) -> str:
+    """Return what a rule says of the readings, as a clause for a person."""
+    section, code = parameters.section, said.code
+    rsi, momentum = decimal_text(readings.rsi, 1), decimal_text(readings.momentum_bps, 2)
+    if code == CONFLICTING:
+        return f"conflicting: rsi {rsi} is oversold, but momentum {momentum} bps still falls"
+    if code == MOMENTUM_UP:
+        return (
+            f"momentum {momentum} bps >= {section['momentum_bps_min']}, rsi {rsi} < "
+            f"{section['rsi_overbought']}, return {decimal_text(readings.return_bps, 2)} bps > 0"
+        )
+    if code == MOMENTUM_DOWN:
+        return (
+            f"momentum {momentum} bps <= -{section['momentum_bps_min']}, return "
+            f"{decimal_text(readings.return_bps, 2)} bps < 0"
+        )
+    if code == REVERSION_OVERSOLD:
+        return (
+            f"rsi {rsi} <= {section['rsi_oversold']} and price "
+            f"{decimal_text(readings.reversion_bps, 2)} bps >= {section['reversion_bps_min']} "
+            "below its average"
+        )
+    above = decimal_text(-readings.reversion_bps, 2)
+    if code == REVERSION_OVERBOUGHT:
+        return (
+            f"rsi {rsi} >= {section['rsi_overbought']} and price {above} bps >= "
+            f"{section['reversion_bps_min']} above its average"
+        )
+    return f"price {above} bps >= 0 above its average, the aim of this reversion"
 
 
 def reading_checks(
@@ -128,14 +161,7 @@ def _entry(readings: Readings, parameters: StrategyParameters) -> Opinion | None
     if not _is_oversold(readings, parameters):
         return None
     if _is_momentum_down(readings, parameters):
-        return Opinion(
-            HOLD,
-            CONFLICTING,
-            0,
-            0,
-            f"conflicting: rsi {decimal_text(readings.rsi, 1)} is oversold, but momentum "
-            f"{decimal_text(readings.momentum_bps, 2)} bps still falls",
-        )
+        return Opinion(HOLD, CONFLICTING, 0, 0)
     return _oversold(readings, parameters)
 
 
@@ -182,10 +208,6 @@ def _momentum_up(readings: Readings, parameters: StrategyParameters) -> Opinion:
         MOMENTUM_UP,
         _strength(readings.momentum_bps, parameters.momentum_bps_min),
         _points((top - readings.rsi) / (top - RSI_MIDDLE), RSI_POINTS),
-        f"momentum {decimal_text(readings.momentum_bps, 2)} bps >= "
-        f"{parameters.section['momentum_bps_min']}, rsi {decimal_text(readings.rsi, 1)} < "
-        f"{parameters.section['rsi_overbought']}, return "
-        f"{decimal_text(readings.return_bps, 2)} bps > 0",
     )
 
 
@@ -196,9 +218,6 @@ def _oversold(readings: Readings, parameters: StrategyParameters) -> Opinion:
         REVERSION_OVERSOLD,
         _strength(readings.reversion_bps, parameters.reversion_bps_min),
         _points((bottom - readings.rsi) / bottom, RSI_POINTS),
-        f"rsi {decimal_text(readings.rsi, 1)} <= {parameters.section['rsi_oversold']} and price "
-        f"{decimal_text(readings.reversion_bps, 2)} bps >= "
-        f"{parameters.section['reversion_bps_min']} below its average",
     )
 
 
@@ -208,9 +227,6 @@ def _momentum_down(readings: Readings, parameters: StrategyParameters) -> Opinio
         MOMENTUM_DOWN,
         _strength(-readings.momentum_bps, parameters.momentum_bps_min),
         _points((RSI_MIDDLE - readings.rsi) / RSI_MIDDLE, RSI_POINTS),
-        f"momentum {decimal_text(readings.momentum_bps, 2)} bps <= "
-        f"-{parameters.section['momentum_bps_min']}, return "
-        f"{decimal_text(readings.return_bps, 2)} bps < 0",
     )
 
 
@@ -221,9 +237,6 @@ def _overbought(readings: Readings, parameters: StrategyParameters) -> Opinion:
         REVERSION_OVERBOUGHT,
         _strength(-readings.reversion_bps, parameters.reversion_bps_min),
         _points((readings.rsi - top) / (100.0 - top), RSI_POINTS),
-        f"rsi {decimal_text(readings.rsi, 1)} >= {parameters.section['rsi_overbought']} and price "
-        f"{decimal_text(-readings.reversion_bps, 2)} bps >= "
-        f"{parameters.section['reversion_bps_min']} above its average",
     )
 
 
@@ -233,8 +246,6 @@ def _reversion_done(readings: Readings) -> Opinion:
         REVERSION_DONE,
         STRENGTH_POINTS,
         _points((readings.rsi - RSI_MIDDLE) / RSI_MIDDLE, RSI_POINTS),
-        f"price {decimal_text(-readings.reversion_bps, 2)} bps >= 0 above its average, "
-        "the aim of this reversion",
     )
 
 
