@@ -3,7 +3,8 @@
 A block of rows is compared with the rows before it in one go; then each row changes only what is
 another one than in the row before, in the strategy's own tick and in the exact one that risk and
 execution read. Amounts become floats by one correctly rounded division, which gives the same bits
-as reading their decimal text.
+as reading their decimal text. Rows that nothing follows from go to the strategy alone; risk and
+execution are told of the last of them (`Lockstep.calm`).
 """
 
 from __future__ import annotations
@@ -64,10 +65,6 @@ class Block:
         "bid_qtys",
         "bids",
         "changes",
-        "exact_ask_qtys",
-        "exact_asks",
-        "exact_bid_qtys",
-        "exact_bids",
         "far",
         "fars",
         "lag",
@@ -84,7 +81,7 @@ class Block:
         flags = columns["flags"][first:last]
         is_trade = (flags & 1) != 0
         changes = (flags & 3).astype(np.uint8)
-        found: dict[str, Column] = {}
+        found: dict[str, list[int]] = {}
         # One row more than is looked at, to compare the first with, where there is one.
         start = max(0, first - 1)
         wider: dict[str, Column] = {
@@ -97,24 +94,20 @@ class Block:
             is_new = np.ones(last - first, dtype=bool)
             np.not_equal(values[1:], values[:-1], out=is_new if first else is_new[1:])
             changes |= is_new.view(np.uint8) * np.uint8(bit)
-            found[name] = values[first - start :][is_new]
+            found[name] = values[first - start :][is_new].tolist() if is_new.any() else []
         ts = columns["ts"][start:last]
         steps = np.diff(ts) if first else np.diff(ts, prepend=0)
         is_far = (steps < 0) | (steps >= FAR)
         self.changes: bytes = changes.tobytes()
         self.steps: bytes = np.where(is_far, FAR, steps).astype(np.uint8).tobytes()
         self.fars: list[int] = steps[is_far].tolist()
-        self.lags: list[int] = found["lag"].tolist()
-        self.qtys: list[float] = _floats(columns["qty"][first:last][is_trade])
-        self.prices: list[float] = _floats(found["price"])
-        self.bids: list[float] = _floats(found["bid"])
-        self.bid_qtys: list[float] = _floats(found["bid_qty"])
-        self.asks: list[float] = _floats(found["ask"])
-        self.ask_qtys: list[float] = _floats(found["ask_qty"])
-        self.exact_bids: list[int] = found["bid"].tolist()
-        self.exact_bid_qtys: list[int] = found["bid_qty"].tolist()
-        self.exact_asks: list[int] = found["ask"].tolist()
-        self.exact_ask_qtys: list[int] = found["ask_qty"].tolist()
+        self.lags: list[int] = found["lag"]
+        self.qtys: list[int] = columns["qty"][first:last][is_trade].tolist()
+        self.prices: list[int] = found["price"]
+        self.bids: list[int] = found["bid"]
+        self.bid_qtys: list[int] = found["bid_qty"]
+        self.asks: list[int] = found["ask"]
+        self.ask_qtys: list[int] = found["ask_qty"]
         self.far: int = 0
         self.lag: int = 0
         self.trade: int = 0
@@ -127,31 +120,36 @@ class Block:
     def touch(self, change: int, tick: Tick, exact: ExactTick) -> None:
         """Take over what a row has new of price and touch."""
         if change & PRICE:
-            tick.price = self.prices[self.price]
+            price = self.prices[self.price]
             self.price += 1
+            tick.price = price / UNIT if price <= EXACT_MAX else rounded_once(price)
         if change & BID:
-            tick.bid = self.bids[self.bid]
-            exact.bid = self.exact_bids[self.bid]
+            bid = self.bids[self.bid]
             self.bid += 1
+            exact.bid = bid
+            tick.bid = bid / UNIT if bid <= EXACT_MAX else rounded_once(bid)
         if change & BID_QTY:
-            tick.bid_qty = self.bid_qtys[self.bid_qty]
-            exact.bid_qty = self.exact_bid_qtys[self.bid_qty]
+            qty = self.bid_qtys[self.bid_qty]
             self.bid_qty += 1
+            exact.bid_qty = qty
+            tick.bid_qty = qty / UNIT if qty <= EXACT_MAX else rounded_once(qty)
         if change & ASK:
-            tick.ask = self.asks[self.ask]
-            exact.ask = self.exact_asks[self.ask]
+            ask = self.asks[self.ask]
             self.ask += 1
+            exact.ask = ask
+            tick.ask = ask / UNIT if ask <= EXACT_MAX else rounded_once(ask)
         if change & ASK_QTY:
-            tick.ask_qty = self.ask_qtys[self.ask_qty]
-            exact.ask_qty = self.exact_ask_qtys[self.ask_qty]
+            qty = self.ask_qtys[self.ask_qty]
             self.ask_qty += 1
+            exact.ask_qty = qty
+            tick.ask_qty = qty / UNIT if qty <= EXACT_MAX else rounded_once(qty)
 
 
-def _floats(units: Column) -> list[float]:
-    if len(units) and int(np.abs(units).max()) > EXACT_MAX:
-        return [value / UNIT for value in units.tolist()]
-    values: list[float] = (units / float(UNIT)).tolist()
-    return values
+def rounded_once(units: int) -> float:
+    """Return an amount as the float next to it: compiled code would round both sides first."""
+    whole: Any = units
+    value: float = whole / UNIT
+    return value
 
 
 @final
@@ -254,7 +252,8 @@ class TickRows:
         if change & IS_TRADE:
             tick.is_trade = True
             tick.is_taker_buy = not change & IS_TAKER_SELL
-            tick.qty = block.qtys[block.trade]
+            qty = block.qtys[block.trade]
+            tick.qty = qty / UNIT if qty <= EXACT_MAX else rounded_once(qty)
             block.trade += 1
         elif tick.is_trade:
             tick.is_trade = False
@@ -283,8 +282,8 @@ class TickRows:
                 step = block.fars[block.far]
             now_ts = ts + step
             if change & TOUCHED:
-                bid = block.exact_bids[block.bid] if change & BID else exact.bid
-                ask = block.exact_asks[block.ask] if change & ASK else exact.ask
+                bid = block.bids[block.bid] if change & BID else exact.bid
+                ask = block.asks[block.ask] if change & ASK else exact.ask
                 if not (above < bid < below and bid <= ask and least <= bid + ask <= most):
                     break
             if now_ts >= until_ts:
@@ -303,7 +302,8 @@ class TickRows:
             if change & IS_TRADE:
                 tick.is_trade = True
                 tick.is_taker_buy = not change & IS_TAKER_SELL
-                tick.qty = qtys[block.trade]
+                qty = qtys[block.trade]
+                tick.qty = qty / UNIT if qty <= EXACT_MAX else rounded_once(qty)
                 block.trade += 1
             elif tick.is_trade:
                 tick.is_trade = False

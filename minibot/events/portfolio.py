@@ -67,7 +67,7 @@ class Portfolio:
         """Return the symbols with an open position, sorted."""
         return sorted(self._lots)
 
-    def balances(self) -> Mapping[str, int]:
+    def balances(self) -> dict[str, int]:
         """Return the cash of each asset; to be read, not to be changed."""
         return self._cash
 
@@ -120,14 +120,14 @@ class Portfolio:
             return self.position_cost(symbol)
         return proceeds_down(self.position_qty(symbol), mark_price)
 
-    def exposure(self, marks: Mapping[str, int]) -> int:
+    def exposure(self, marks: dict[str, int]) -> int:
         """Return what all open positions are worth at the marks."""
         worth = 0
         for symbol in self._lots:
             worth += self.position_value(symbol, marks.get(symbol))
         return worth
 
-    def equity(self, asset: str, marks: Mapping[str, int]) -> int:
+    def equity(self, asset: str, marks: dict[str, int]) -> int:
         """Return cash in the quote asset plus what is open at the marks."""
         return self.cash(asset) + self.exposure(marks)
 

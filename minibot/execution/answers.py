@@ -10,7 +10,7 @@ from minibot.events.money import amount_text
 from minibot.events.order_rules import OrderRules
 from minibot.events.reference import Ref
 from minibot.execution.fills import Match, Touch
-from minibot.execution.orders import Order, OrderState
+from minibot.execution.orders import STATE_TEXTS, Order, OrderState
 
 
 @final
@@ -20,7 +20,7 @@ class OrderMove(ResultMessage):
     def __init__(
         self, order: Order, reason: str, ts: int, tick_seq: int | None, cause: Ref, also: Ref | None
     ) -> None:
-        state: str = order.state.value
+        state = STATE_TEXTS[order.state]
         super().__init__(ts, tick_seq, cause, order.client, order.order, state, order.filled)
         self.also = also
         self._reason: str = reason
@@ -48,7 +48,7 @@ class IntentRefused(ResultMessage):
         self, intent: IntentMessage, order: Ref, state: OrderState, reason: str, is_whole: bool
     ) -> None:
         super().__init__(
-            intent.ts, intent.tick_seq, intent.ref, intent.client, order, state.value, 0
+            intent.ts, intent.tick_seq, intent.ref, intent.client, order, STATE_TEXTS[state], 0
         )
         self._intent: IntentMessage = intent
         self._reason: str = reason

@@ -36,6 +36,9 @@ class OrderState(StrEnum):
     __hash__ = str.__hash__
 
 
+STATE_TEXTS: Final[Mapping[OrderState, str]] = {state: str(state.value) for state in OrderState}
+"""What a state is called in results, without asking the enum."""
+
 TERMINAL_STATES: Final = frozenset(
     {OrderState.FILLED, OrderState.CANCELLED, OrderState.EXPIRED, OrderState.REJECTED}
 )

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import final
 
 from minibot.features.lossless import is_finite
 from minibot.strategies.bar_indicators import BarIndicators
 
 
-@dataclass(frozen=True, slots=True)
+@final
 class Readings:
     """Values over the closed bars of one interval; bps are hundredths of a percent.
 
@@ -20,11 +20,21 @@ class Readings:
         atr_bps: Average true range, of the close.
     """
 
-    rsi: float
-    momentum_bps: float
-    return_bps: float
-    reversion_bps: float
-    atr_bps: float
+    __slots__ = ("atr_bps", "momentum_bps", "return_bps", "reversion_bps", "rsi")
+
+    def __init__(
+        self,
+        rsi: float,
+        momentum_bps: float,
+        return_bps: float,
+        reversion_bps: float,
+        atr_bps: float,
+    ) -> None:
+        self.rsi: float = rsi
+        self.momentum_bps: float = momentum_bps
+        self.return_bps: float = return_bps
+        self.reversion_bps: float = reversion_bps
+        self.atr_bps: float = atr_bps
 
 
 def read(bars: BarIndicators) -> Readings | None:

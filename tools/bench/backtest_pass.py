@@ -20,8 +20,6 @@ BEGAN: Final = time.perf_counter()
 
 # Behind the clock's start, because loading all this is part of what a user waits for.
 from minibot.backtest.tick_rows import TickRows  # noqa: E402
-from minibot.events.ids import position_id  # noqa: E402
-from minibot.events.messages import FillMessage  # noqa: E402
 from minibot.events.model import Event, Payload, RunOpening  # noqa: E402
 from minibot.events.order import CONTROL, TICKS  # noqa: E402
 from minibot.events.performance import Performance  # noqa: E402
@@ -79,7 +77,6 @@ class Pass:
         self.opening = RunOpening(cash={"USDT": CASH}, lots=(), budgets_used={})
         self.performance = Performance(self.opening, "USDT")
         self.digest = DecisionDigest()
-        self.fills = 0
         self.seqs = {TICKS: 0, CONTROL: 0}
         self.lockstep = Lockstep(
             fresh_cores(config.raw),
@@ -87,20 +84,16 @@ class Pass:
             run_id=RUN_ID,
             cmdline_hashes=dict.fromkeys(CORE_ROLES, NO_CMDLINE),
             take=self.digest.add if has_digest else None,
-            on_fill=self._on_fill,
+            on_fill=self.performance.on_message,
         )
-
-    def _on_fill(self, fill: FillMessage) -> None:
-        self.fills += 1
-        self.performance.book(fill, fill.ts)
 
     def say(self, queue: str, payload: Payload, ts: int) -> None:
         """Feed one event."""
         self.seqs[queue] += 1
         seq = self.seqs[queue]
         source = "watchdog_role" if queue == CONTROL else "market_role"
-        id_ = position_id(RUN_ID, source, queue, seq)
-        self.lockstep.feed(queue, seq, Event(ts, id_, source, RUN_ID, NO_CMDLINE, payload))
+        name = f"{queue}:{seq}"  # As a tick from columns is called.
+        self.lockstep.feed(queue, seq, Event(ts, name, source, RUN_ID, NO_CMDLINE, payload))
 
     def run(self, table: dict[str, object], between: Sequence[Beside]) -> int:
         """Walk the market; return how many events that were."""
@@ -184,7 +177,7 @@ def main() -> int:
                 "loop_s": done - ready,
                 "loop_cpu_s": cpu_done - cpu_ready,
                 "per_s": events / (cpu_done - cpu_ready),
-                "fills": one.fills,
+                "fills": one.performance.portfolio.fills,
                 "derived": one.lockstep.told,
                 "digest": one.digest.hex if one.digest.events else "",
                 "equity": one.performance.to_json()["equity"],
