@@ -27,9 +27,12 @@ class Ref:
         text: The id where it is known; empty where it is derived.
         run_id, role, of, ordinal: What `events.ids.derive_id` takes, `of` instead of its input's
             id. Without `of` it is the line `ordinal` of `market_ticks`.
+
+    Attributes:
+        root: The line of `market_ticks` that it derives from; 0 where it came as a text.
     """
 
-    __slots__ = ("_of", "_ordinal", "_role", "_run_id", "_text")
+    __slots__ = ("_of", "_ordinal", "_role", "_run_id", "_text", "root")
 
     def __init__(
         self, text: str, run_id: str = "", role: str = "", of: Ref | None = None, ordinal: int = 0
@@ -39,6 +42,11 @@ class Ref:
         self._role: str = role
         self._of: Ref | None = of
         self._ordinal: int = ordinal
+        self.root: int = 0
+        if of is not None:
+            self.root = of.root
+        elif not text:
+            self.root = ordinal
 
     @property
     def text(self) -> str:
@@ -83,7 +91,12 @@ class Remembered:
 
     def has(self, ref: Ref) -> bool:
         """Return whether an id is remembered."""
-        return any(known.is_same(ref) for known in self._refs)
+        root = ref.root
+        for known in self._refs:
+            # What derives from another line is another one.
+            if (not root or not known.root or known.root == root) and known.is_same(ref):
+                return True
+        return False
 
     def add(self, ref: Ref, ts: int) -> None:
         """Remember an id; one that is known keeps its time."""
