@@ -17,8 +17,8 @@ WITHIN_NS: Final = 1_000_000
 MESSAGES_MAX: Final = 64
 # Added to the age of a tick, at such rates alone.
 PAUSE_S: Final = 0.002
-# Fewer than so many after a pause, and the rate is no longer what it was.
-WORTH: Final = 4
+# Fewer than so many after a pause, 6,000 a second, and the rate is no longer what it was.
+WORTH: Final = 12
 
 
 class Gathering:
