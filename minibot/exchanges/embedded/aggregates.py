@@ -26,23 +26,28 @@ class Aggregates:
         self.log = Log(7, rows_max)
         self._symbol = symbol
         self._growing: dict[str, Any] | None = None
-        self._qty = 0
+        self._price = self._qty = 0
         self._began_ns = 0
         self._next_id = 0
         self._finished: list[dict[str, Any]] = []
 
-    def add(self, trade: Mapping[str, Any], at_ns: int) -> None:
-        """Take one trade at its receive time."""
+    def add(self, trade: Mapping[str, Any], price: int, qty: int, at_ns: int) -> None:
+        """Take one trade at its receive time, with its price and quantity in units."""
         self.close(at_ns)
         growing = self._growing
-        if growing and all(growing[key] == trade[key] for key in ("T", "p", "m")):
-            self._qty += to_units(trade["q"])
+        if (
+            growing is not None
+            and growing["T"] == trade["T"]
+            and self._price == price
+            and growing["m"] == trade["m"]
+        ):
+            self._qty += qty
             growing["l"] = trade["t"]
             growing["E"] = trade["E"]
             return
         self._finish()
         self._next_id = self._next_id or trade["t"]
-        self._qty, self._began_ns = to_units(trade["q"]), at_ns
+        self._price, self._qty, self._began_ns = price, qty, at_ns
         self._growing = {
             "e": "aggTrade",
             "E": trade["E"],
@@ -59,7 +64,7 @@ class Aggregates:
         self._next_id += 1
 
     def keep(self, row: Mapping[str, Any]) -> bool:
-        """Keep a finished aggregate, also one that the source carries; False if it is known."""
+        """Keep an aggregate that the source carries; return False if it is known."""
         price, qty = to_units(row["p"]), to_units(row["q"])
         return self.log.add(row["a"], row["T"], price, qty, row["m"], row["f"], row["l"])
 
@@ -71,8 +76,7 @@ class Aggregates:
         row = self._growing
         if row is None or at_ns - self._began_ns < HOLD_NS:
             return None
-        price = to_units(row["p"])
-        return row["a"], row["T"], price, self._qty, row["m"], row["f"], row["l"]
+        return row["a"], row["T"], self._price, self._qty, row["m"], row["f"], row["l"]
 
     def close(self, at_ns: int) -> None:
         """Finish the growing aggregate if nothing can join it any more."""
@@ -80,11 +84,12 @@ class Aggregates:
             self._finish()
 
     def _finish(self) -> None:
-        if self._growing is None:
+        row = self._growing
+        if row is None:
             return
-        self._growing["q"] = to_text(self._qty)
-        self.keep(self._growing)
-        self._finished.append(self._growing)
+        row["q"] = to_text(self._qty)
+        self.log.add(row["a"], row["T"], self._price, self._qty, row["m"], row["f"], row["l"])
+        self._finished.append(row)
         self._growing = None
 
     def drain(self) -> list[dict[str, Any]]:

@@ -75,7 +75,7 @@ class SymbolState:
             self.repeated_trades += 1
             return
         if not self._has_aggregates:
-            self.aggregates.add(trade, at_ns)
+            self.aggregates.add(trade, price, qty, at_ns)
         self._count(trade["T"], price, qty, trade["m"], trade["t"])
 
     def _take_aggregate(self, row: dict[str, Any]) -> None:
