@@ -293,13 +293,17 @@ def test_price_that_stands_still_while_the_market_moves_is_told_once() -> None:
     monitor = PriceMonitor(board)
     followed = {"BTCUSDT": 100 * 10**8}
 
-    for second in range(0, 40):
+    for second in range(DISAGREEMENT_MS // 1000):
+        monitor.take([mini("BTCUSDT", "101.01")], followed, second * 1000)
+    early = board.take_all()
+    for second in range(DISAGREEMENT_MS // 1000, 40):
         monitor.take([mini("BTCUSDT", "101.01")], followed, second * 1000)
     told = board.take_all()
     monitor.take([mini("BTCUSDT", "101")], followed, 50_000)
     for second in range(60, 60 + DISAGREEMENT_MS // 1000 + 1):
         monitor.take([mini("BTCUSDT", "98.98")], followed, second * 1000)
 
+    assert early == []
     assert [notice.kind for notice in told] == ["price_disagrees"]
     assert [notice.kind for notice in board.take_all()] == ["price_disagrees"]
     assert monitor.disagreements == 2

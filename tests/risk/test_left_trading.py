@@ -197,6 +197,20 @@ def test_largest_position_bounds_an_entry_and_refuses_the_next() -> None:
     assert actions(again) == [("BLOCK", "position_max")]
 
 
+def test_largest_position_counts_what_is_being_bought_in_execution_too() -> None:
+    """Whatever risk said: the third order would pass the maximum, with two still open."""
+    desk = Desk(config(), with_risk=False)
+    desk.put("market_ticks", instrument(position_max="4"))
+    desk.tick()
+
+    said = [results(desk.intent("BUY", "2")) for _ in range(3)]
+    late = desk.intent("BUY", "0.2")
+
+    assert said[:2] == [[("ACCEPTED", "accepted")]] * 2
+    assert said[2] == [("REJECTED", "position_max")]
+    assert results(late) == [("REJECTED", "position_max")]
+
+
 def test_filters_that_change_while_an_order_waits_hold_for_the_next_one() -> None:
     """An order was taken by the rules of its time; what comes after meets the new ones."""
     desk = Desk(config(), with_risk=False).ready()

@@ -84,6 +84,7 @@ class FirstContact:
         self._check = Check()
         self._lines = 0
         self._counts: Counter[str] = Counter()
+        self._is_answered = False
 
     def run(self, seconds: float, say: Callable[[float], None] = lambda part: None) -> Report:
         """Look at the host for so many machine seconds; `say` is told how far it is, 0 to 1.
@@ -281,13 +282,13 @@ class FirstContact:
     ) -> None:
         """Subscribe to the rest by a control message, then take what comes until the end."""
         stream.send(orjson.dumps({"method": "SUBSCRIBE", "params": names[1:], "id": 1}).decode())
-        is_answered, sample_ms, snapshot_ms = False, self._machine_ms(), None
+        sample_ms, snapshot_ms = self._machine_ms(), None
         while True:
             _, data = stream.recv()
             now_ms = self._machine_ms()
             body = self._decoded(data)
             if isinstance(body, dict) and "id" in body and "stream" not in body:
-                is_answered = True
+                self._is_answered = True
                 self._compare("SUBSCRIBE", expected.REPLY, body)
             elif body is not None:
                 self._on_frame(body, data)
@@ -300,8 +301,6 @@ class FirstContact:
                 self._sample_clock()
                 say(min(1.0, (now_ms - begin_ms) / max(1, end_ms - begin_ms)))
             if now_ms >= end_ms:
-                if not is_answered:
-                    self._tell("SUBSCRIBE", CONTROL, "(answer)", "an answer", "none")
                 return
 
     def _decoded(self, data: bytes) -> Any:
@@ -356,7 +355,9 @@ class FirstContact:
             self._check.take(Line(self._lines, self._wall_ms() * NS_PER_MS, message))
 
     def _judge_streams(self) -> None:
-        """Say which streams brought nothing, and whether the books fit."""
+        """Say what was not answered, which streams brought nothing, and whether the books fit."""
+        if not self._is_answered:
+            self._tell("SUBSCRIBE", CONTROL, "(answer)", "an answer", "none")
         for name in self._names():
             count = self._counts[name]
             self.report.streams[name] = {"messages": count}

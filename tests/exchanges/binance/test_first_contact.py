@@ -13,6 +13,7 @@ import pytest
 
 from minibot.exchanges.base import RestError, StreamLost
 from minibot.exchanges.binance.contact_report import Report, lines_of
+from minibot.exchanges.binance.expected import UNKNOWN_SYMBOL
 from minibot.exchanges.binance.first_contact import FirstContact
 from minibot.exchanges.binance.limits import DEPTH, EXCHANGE_INFO, KLINES, PRICE, TIME
 from minibot.exchanges.binance.rest import BinanceRest
@@ -346,6 +347,59 @@ def test_updates_that_do_not_make_the_book_are_told(host: Host) -> None:
     report = host.meet(stream=Lossy, seconds=SECONDS)
 
     assert any(told.difference.kind == "book" for told in report.differences)
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "expected"),
+    [
+        (404, {"code": -1121, "msg": "x"}, ("status", "status", True)),
+        (400, {"code": -1100, "msg": "x"}, ("answer", "code", True)),
+        (400, {"code": "-1121", "msg": "x"}, ("retyped", "code", True)),
+        (400, {"code": -1121}, ("missing", "msg", True)),
+        (400, {"code": -1121, "msg": "x", "hint": 1}, ("unknown", "hint", False)),
+    ],
+)
+def test_refusal_that_differs_is_told(
+    host: Host, status: int, body: dict[str, Any], expected: tuple[str, str, bool]
+) -> None:
+    """A night tells a wrong symbol from a sick host by these."""
+
+    class Other(BinanceRest):
+        def answer(
+            self, path: str, params: Mapping[str, Any]
+        ) -> tuple[int, Mapping[str, str], bytes]:
+            found = super().answer(path, params)
+            if params.get("symbol") == UNKNOWN_SYMBOL:
+                return status, found[1], orjson.dumps(body)
+            return found
+
+    assert expected in kinds(host.meet(rest=Other), f"{DEPTH} of {UNKNOWN_SYMBOL}")
+
+
+@pytest.mark.parametrize(
+    ("alter", "expected"),
+    [
+        (lambda reply: None, ("control", "(answer)", True)),
+        (lambda reply: {**reply, "status": 200}, ("unknown", "status", False)),
+    ],
+)
+def test_answer_to_a_subscription_that_differs_is_told(
+    host: Host, alter: Alter, expected: tuple[str, str, bool]
+) -> None:
+    """Without it nobody knows what a connection carries."""
+
+    class Mute(BinanceStream):
+        def recv(self) -> tuple[int, bytes]:
+            while True:
+                at_ns, data = super().recv()
+                body = orjson.loads(data)
+                if "id" not in body or "stream" in body:
+                    return at_ns, data
+                changed = alter(body)
+                if changed is not None:
+                    return at_ns, orjson.dumps(changed)
+
+    assert expected in kinds(host.meet(stream=Mute, seconds=1.0), "SUBSCRIBE")
 
 
 def test_clock_that_is_off_is_told(host: Host) -> None:

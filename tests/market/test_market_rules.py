@@ -1,0 +1,108 @@
+"""What is told of a symbol's rules: news once, changes part by part, trading by its own kinds."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from minibot.events.model import Instrument
+from minibot.market.rules import RulesBook, changes
+
+
+def instrument(symbol: str = "BTCUSDT", **changed: Any) -> Instrument:
+    values: dict[str, Any] = {
+        "symbol": symbol,
+        "base_asset": symbol.removesuffix("USDT"),
+        "quote_asset": "USDT",
+        "status": "TRADING",
+        "price_increment": "0.01",
+        "qty_increment": "0.00001",
+        "qty_min": "0.00001",
+        "qty_max": "9000",
+        "notional_min": "5",
+        "origin": "exchange",
+    }
+    return Instrument(**(values | changed))
+
+
+def kinds(told: Any) -> list[str]:
+    return [item.kind for item in told]
+
+
+def test_rules_that_are_as_before_are_no_news() -> None:
+    """Asked for a hundred times a night, written when something is new."""
+    book = RulesBook()
+
+    assert book.take(instrument()) == []
+    assert book.take(instrument()) is None
+    assert book.take(instrument("ETHUSDT")) == []
+
+
+def test_unknown_filter_is_told_once_for_all_symbols() -> None:
+    """A new type of filter comes with every symbol of the venue at once."""
+    book = RulesBook()
+
+    first = book.take(instrument(filters_unknown=("FRESH", "OTHER")))
+    second = book.take(instrument("ETHUSDT", filters_unknown=("FRESH",)))
+    third = book.take(instrument("SOLUSDT", filters_unknown=("FRESH", "THIRD")))
+
+    assert kinds(first) == ["filter_unknown", "filter_unknown"]
+    assert second == []
+    assert [told.detail for told in third or ()] == ["SOLUSDT: THIRD; no order is judged by it"]
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "kind"),
+    [
+        ("TRADING", "HALT", "symbol_halted"),
+        ("TRADING", "UNREADABLE", "symbol_halted"),
+        ("HALT", "BREAK", "symbol_halted"),
+        ("BREAK", "TRADING", "symbol_trading"),
+        ("TRADING", "DELISTED", "symbol_delisted"),
+    ],
+)
+def test_status_has_kinds_of_its_own(before: str, after: str, kind: str) -> None:
+    """An operator looks for one word."""
+    told = changes(instrument(status=before), instrument(status=after))
+
+    assert kinds(told) == [kind]
+    assert told[0].detail == f"BTCUSDT: status {before} -> {after}"
+
+
+def test_change_of_many_parts_is_bounded_and_says_so() -> None:
+    """The event holds them all; the sentence the first six."""
+    after = instrument(
+        price_increment="0.1",
+        qty_increment="0.1",
+        qty_min="0.1",
+        qty_max="1",
+        notional_min="1",
+        position_max="7",
+        market_qty_max="8",
+    )
+
+    (told,) = changes(instrument(), after)
+
+    assert told.kind == "instrument_changed"
+    assert "price_increment 0.01 -> 0.1" in told.detail
+    assert told.detail.endswith(", and 1 more")
+
+
+def test_symbol_that_is_gone_keeps_its_rules_and_does_not_trade() -> None:
+    """A position in it is still valued by its increments."""
+    book = RulesBook()
+    book.take(instrument(qty_min="0.5"))
+    book.take(instrument("ETHUSDT"))
+
+    (gone,) = book.missing(["BTCUSDT", "NEVERSEEN"])
+    book.take(gone)
+
+    assert (gone.status, gone.qty_min) == ("DELISTED", "0.5")
+    assert book.is_gone("BTCUSDT")
+    assert not book.is_trading("BTCUSDT")
+    assert book.is_trading("ETHUSDT")
+    assert book.closed() == ["BTCUSDT"]
+    book.forget("BTCUSDT")
+    assert book.of("BTCUSDT") is None
+    assert book.closed() == []
