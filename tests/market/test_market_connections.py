@@ -145,7 +145,7 @@ def test_shards_draw_different_waits_and_share_one_budget() -> None:
     floor = Floor(FOUR, reconnects_max=300, outage_stop_ms=10**9, backoff_max_ms=100)
     attempts = [0, 0]
     waits: set[int] = set()
-    for _ in range(200):
+    for _ in range(500):
         for number in sorted(floor.readers)[-2:]:
             if floor.all.of(number) is not None:
                 floor.lose(number)
@@ -157,6 +157,7 @@ def test_shards_draw_different_waits_and_share_one_budget() -> None:
         attempts += [floor.now_ms] * (len(floor.readers) - before)
 
     assert len(waits) > 5
+    assert len(attempts) > 2 * ATTEMPTS_MAX
     for start in attempts:
         assert sum(start <= at < start + ATTEMPTS_MS for at in attempts) <= ATTEMPTS_MAX
 

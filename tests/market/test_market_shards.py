@@ -249,6 +249,29 @@ def test_ban_is_remembered_by_the_next_run_and_not_one_request_is_made(tmp_path:
     assert "banned" in again.world.kinds()
 
 
+@pytest.mark.row("F105", "S-46")
+def test_silence_that_ends_soon_is_waited_for_at_the_start(tmp_path: Path) -> None:
+    """Not one request before its time, also of a process that was not told itself."""
+    memory = AddressFile(tmp_path / "address.json", "unix")
+    with six(tmp_path) as running:
+        until_ms = running.origin_ms + 2_000
+        memory.save({"attempts_ms": [], "silent_until_ms": until_ms, "is_banned": False})
+        config = session_config(running.symbols, running.origin_ms, intervals=("1m",))
+        desk = Desk(tmp_path, config, running.port, speed=SPEED, memory=memory)
+        desk.start()
+        calls: list[tuple[int, int]] = []
+        while desk.session.pace.now_ms() < until_ms - 200:
+            called = running.status()["counters"].get("rest_calls", 0)
+            calls.append((desk.session.pace.now_ms(), called))
+        desk.start_clock()
+        desk.drain()
+
+    assert desk.exit_code == 0
+    assert desk.world.is_ready.is_set()
+    assert "rate_limited" in desk.world.kinds()
+    assert [count for at, count in calls if at < until_ms and count] == []
+
+
 @pytest.mark.row("S-22")
 def test_attempts_of_former_runs_leave_fewer_to_the_next(tmp_path: Path) -> None:
     """A run that begins where another has used the budget up does not connect before its time."""
