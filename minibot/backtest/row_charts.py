@@ -57,12 +57,12 @@ class RowCharts:
         self._mark(row)
 
     def _mark(self, row: int) -> None:
-        symbol, mids = self._table.symbol, self._table.mids
+        symbol = self._table.symbol
         if row > self._row and not self._performance.portfolio.has_lots(symbol):
             self._row = row - 1  # What is not held has no part in equity.
         while self._row < row:
             last = min(row, self._row + BLOCK_ROWS)
-            self._performance.on_mids(symbol, mids[self._row : last].tolist())
+            self._performance.on_mids(symbol, self._table.mids(self._row, last))
             self._row = last
 
     def candles(self, row: int) -> list[PriceBar]:

@@ -25,27 +25,42 @@ from minibot.market.intervals import DAY_MS, align
 from minibot.market.symbol import FeedConfig
 
 NEVER: Final = 1 << 62
+# So many trades are lists at a time.
+LOADED: Final = 1 << 18
 
 
 class Trades:
     """The trades among ticks in columns; amounts in hundred-millionths, oldest first.
 
+    Some of them at a time are lists with sums, so that memory does not grow with the file.
+
     Attributes:
         rows: In which row of the table each stands.
         times: The exchange's times, Unix ms.
-        volume, quote, taken: Sums of all before a trade: base, quote in units of 10**-16, and base
-            that takers bought. Those of products go beyond 64 bits.
+        first, last: The trades that are loaded, `last` excluded.
+        prices: Of these.
+        volume, quote, taken: Sums over what is loaded before a trade: base, quote in units of
+            10**-16, and base that takers bought. Those of products go beyond 64 bits.
     """
 
     def __init__(self, table: TickTable) -> None:
-        """Sum up."""
+        """Find them; nothing is loaded."""
         columns = table.columns
+        self._columns = columns
         self.rows: Array = np.flatnonzero(columns["flags"] & IS_TRADE)
-        qty, price = columns["qty"][self.rows], columns["price"][self.rows]
-        is_sell = (columns["flags"][self.rows] & IS_TAKER_SELL) != 0
         self.times: Array = columns["exchange_ts"][self.rows]
-        self.prices: list[int] = price.tolist()
+        self.first = self.last = 0
+        self.prices: list[int] = []
+        self.volume, self.quote, self.taken = [0], [0], [0]
+
+    def load(self, first: int, last: int) -> None:
+        """Load trades `first` to `last` (excluded) and some more behind them."""
+        rows = self.rows[first : max(last, first + LOADED)]
+        qty = self._columns["qty"][rows]
+        is_sell = (self._columns["flags"][rows] & IS_TAKER_SELL) != 0
         qtys = qty.tolist()
+        self.first, self.last = first, first + len(rows)
+        self.prices = self._columns["price"][rows].tolist()
         self.volume = [0, *accumulate(qtys)]
         self.quote = [0, *accumulate(map(mul, qtys, self.prices))]
         self.taken = [0, *accumulate(np.where(is_sell, 0, qty).tolist())]
@@ -66,7 +81,7 @@ class RunBuilder(BarBuilder):
         if start == open_ts:
             self._to = last
             return []
-        self._settle()
+        self.settle()
         self._from = self._to = last
         if start < (self._floor_ts if open_ts is None else open_ts):
             self.late += last - first
@@ -79,13 +94,14 @@ class RunBuilder(BarBuilder):
         """Return the bars that the exchange's clock closes, oldest first."""
         if self.open_ts is None or exchange_ts < self.open_ts + self.interval_ms + self.grace_ms:
             return []
-        self._settle()
+        self.settle()
         return super().on_clock(exchange_ts)
 
-    def _settle(self) -> None:
+    def settle(self) -> None:
         """Merge the trades that wait."""
-        first, last, trades = self._from, self._to, self._all
-        self._from = last
+        trades = self._all
+        first, last = self._from - trades.first, self._to - trades.first
+        self._from = self._to
         if first == last:
             return
         prices = trades.prices[first:last]
@@ -132,6 +148,10 @@ def with_bars(table: TickTable, settings: FeedConfig, origin: int, skew_ms: int)
                 beat += step_ms
             closes = _next_close(builders) - skew_ms
         if end > first:
+            if end > trades.last:
+                for builder in builders:
+                    builder.settle()
+                trades.load(first, end)
             exchange_ts = int(trades.times[first])
             for builder in builders:
                 bars = builder.on_run(first, end, exchange_ts, at * NS_PER_MS)

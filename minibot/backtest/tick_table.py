@@ -35,20 +35,24 @@ class TickTable:
         symbol: The market.
         columns: By the names of `TICK_COLUMNS`, arrays of one length; amounts in units of 10**-8.
             A tick for which the exchange named no time has its own there.
-        mids: Of the touch, rounded down, as equity is marked.
     """
 
     def __init__(self, symbol: str, columns: dict[str, Array]) -> None:
         """Take the columns."""
         self.symbol = symbol
         self.columns = columns
-        self.mids: Array = (columns["bid"] + columns["ask"]) // 2
         self.ts: memoryview[int] = np.ascontiguousarray(columns["ts"]).data
 
     @property
     def rows(self) -> int:
         """How many ticks."""
         return len(self.ts)
+
+    def mids(self, first: int, last: int) -> list[int]:
+        """Return the middle of the touch in rows `first` to `last` (excluded), rounded down."""
+        bid, ask = self.columns["bid"][first:last], self.columns["ask"][first:last]
+        found: list[int] = ((bid + ask) // 2).tolist()
+        return found
 
     @property
     def is_sound(self) -> bool:
@@ -81,7 +85,8 @@ def table_of(columns: Columns, spread_bps: int, price_step: int) -> TickTable | 
         _add_touch(arrays, spread_bps, price_step)
     else:
         is_told = (arrays["flags"] & HAS_EXCHANGE_TS) != 0
-        arrays["exchange_ts"] = np.where(is_told, arrays["exchange_ts"], arrays["ts"])
+        if not is_told.all():
+            arrays["exchange_ts"] = np.where(is_told, arrays["exchange_ts"], arrays["ts"])
     table = TickTable(columns.symbol, arrays)
     return table if table.is_sound else None
 

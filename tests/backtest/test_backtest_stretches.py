@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from minibot.backtest import drawing, row_charts
+from minibot.backtest import drawing, row_charts, tick_bars
 from minibot.backtest.driver import run_backtest
 from minibot.backtest.result import BacktestResult
 from minibot.backtest.sources import NOBODY, MarketSource, Root, Watch
@@ -103,6 +103,18 @@ def test_rows_and_events_give_the_same_backtest(
 
     assert_same(rows, events)
     assert rows.of("fills" if (case, kind) != ("nore", TRADES) else "signals")
+
+
+@pytest.mark.parametrize("loaded", [1, 37, 1000])
+def test_trades_are_loaded_some_at_a_time(
+    loaded: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Bars over the end of what is loaded are whole: memory does not grow with the file."""
+    monkeypatch.setattr(tick_bars, "LOADED", loaded)
+    config = load_config(PROFILE, list(CASES["nore"]), {})
+    rows, events = both(word_of(tmp_path, made(2)), config)
+
+    assert_same(rows, events)
 
 
 @pytest.mark.parametrize("from_s", [0, 61, 150])
