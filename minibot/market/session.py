@@ -6,11 +6,10 @@ last append was being synced goes into the next one together; a single frame is 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
-from minibot.events.model import Payload
 from minibot.exchanges.binance.control import reply_of
 from minibot.exchanges.binance.limits import WeightBudget
 from minibot.exchanges.binance.rest import BinanceRest
@@ -24,9 +23,8 @@ from minibot.market.line import CLOSED, LinkLimits
 from minibot.market.link import Link
 from minibot.market.liveness import Liveness
 from minibot.market.newcomers import Newcomers
-from minibot.market.notices import Notice
 from minibot.market.overload import Overload
-from minibot.market.pace import MarketClock, Pace
+from minibot.market.pace import Pace
 from minibot.market.reader import Frames, FromReader, Lost, Opened
 from minibot.market.requests import Requests
 from minibot.market.sharding import STREAMS_PER_CONNECTION_MAX
@@ -34,6 +32,7 @@ from minibot.market.skew import ClockSkew
 from minibot.market.symbol import FeedConfig
 from minibot.market.universe import UniverseConfig
 from minibot.market.upkeep import Holder, NothingHeld, Upkeep
+from minibot.market.world import World
 
 STARTING: Final = "STARTING"
 READY: Final = "READY"
@@ -72,35 +71,6 @@ class SessionConfig:
     weight_share_max_percent: int
     streams_per_connection_max: int = STREAMS_PER_CONNECTION_MAX
     universe: UniverseConfig | None = None
-
-
-class World(Protocol):
-    """What the session needs of its process."""
-
-    @property
-    def clock(self) -> MarketClock:
-        """The run's clock."""
-
-    def machine_ns(self) -> int:
-        """Return machine time in nanoseconds."""
-
-    def write(self, payloads: list[tuple[Payload, int]]) -> None:
-        """Append root events with their times to `market_ticks`; durable on return."""
-
-    def incident(self, notice: Notice) -> None:
-        """Append one incident."""
-
-    def health(self, state: str, fields: Mapping[str, Any]) -> None:
-        """Append one health event."""
-
-    def ready(self) -> None:
-        """History and subscriptions stand."""
-
-    def turn(self, waiting: int) -> None:
-        """The loop has turned once more, and so many items wait."""
-
-    def end_code(self) -> int | None:
-        """Return the exit code when the role has to end now, else None."""
 
 
 class Session:
