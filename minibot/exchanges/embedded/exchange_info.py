@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections import OrderedDict
 from collections.abc import Mapping
+from operator import is_
 from typing import Any, Final
 from weakref import WeakKeyDictionary
 
@@ -34,13 +35,20 @@ class _Kept:
     """Answers as they were made, while nothing that they say has changed."""
 
     def __init__(self) -> None:
+        self._rules: tuple[Mapping[str, Any], ...] = ()
         self._made_of: tuple[Any, ...] = ()
         self._answers: OrderedDict[tuple[Any, ...], bytes] = OrderedDict()
 
-    def get(self, made_of: tuple[Any, ...], asked: tuple[Any, ...]) -> bytes | None:
-        """Return the answer, None if there is none or something has changed."""
-        if made_of != self._made_of:
-            self._made_of = made_of
+    def get(
+        self, rules: tuple[Mapping[str, Any], ...], made_of: tuple[Any, ...], asked: tuple[Any, ...]
+    ) -> bytes | None:
+        """Return the answer, None if there is none or something has changed.
+
+        Rules are replaced, never changed in place: the same objects say the same.
+        """
+        is_same = len(rules) == len(self._rules) and all(map(is_, rules, self._rules))
+        if not is_same or made_of != self._made_of:
+            self._rules, self._made_of = rules, made_of
             self._answers.clear()
         return self._answers.get(asked)
 
@@ -69,15 +77,9 @@ def exchange_info(venue: Venue, rates: Rates, parameters: Parameters) -> orjson.
         permissions,
         shows_sets,
     )
-    # Rules are replaced, never changed in place: the same objects say the same.
-    made_of = (
-        tuple(map(id, venue.infos.values())),
-        tuple(venue.statuses.values()),
-        frozenset(venue.delisted),
-        rates,
-    )
+    made_of = (tuple(venue.statuses.values()), frozenset(venue.delisted), rates)
     kept = _kept.setdefault(venue, _Kept())
-    answer = kept.get(made_of, asked)
+    answer = kept.get(tuple(venue.infos.values()), made_of, asked)
     if answer is None:
         chosen = _chosen(venue, names, status, permissions)
         answer = orjson.dumps(_body(venue, rates, chosen, shows_sets=shows_sets))

@@ -189,7 +189,7 @@ def ten_bars(folder: Path) -> str:
     with path.open("w") as file:
         for number in range(10):
             open_ms = 1_700_000_040_000 + number * 60_000
-            prices = [f"{100 + number}.00", f"{102 + number}.00", f"{99 + number}.00", f"{101 + number}.00"]
+            prices = [f"{100 + number + step}.00" for step in (0, 2, -1, 1)]
             row = [open_ms, *prices, "7.12345", open_ms + 59_999, "700", 60, "3", "300", "0"]
             file.write(json.dumps(row) + "\n")
     return f"klines:{path}"
