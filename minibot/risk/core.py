@@ -26,6 +26,7 @@ from minibot.events.model import (
     BUY,
     SELL,
     Bar,
+    Beat,
     Draft,
     Event,
     ExitPosition,
@@ -89,6 +90,9 @@ class RiskCore:
         if isinstance(payload, MarketTick):
             self._tick.fill(payload, event)
             return self.on_tick(self._tick, seq, now) or []
+        if isinstance(payload, Beat):  # Only time has passed; the most frequent after ticks.
+            self._begin(event.type, now)
+            return []
         if isinstance(payload, Signal):
             return self.on_signal(SignalMessage.of(payload, event), now)
         if isinstance(payload, Fill):

@@ -21,6 +21,7 @@ from minibot.events.messages import ActionMessage, FillMessage, Message, drafts_
 from minibot.events.model import (
     HOLD,
     Bar,
+    Beat,
     Book,
     Draft,
     Event,
@@ -213,7 +214,8 @@ class StrategyCore:
             decision = self.on_bar(payload.symbol, ClosedBar.of_event(payload), now)
             symbol = payload.symbol
         else:
-            self._take_rare(event, now)
+            if not isinstance(payload, Beat):  # Of which a strategy is told nothing.
+                self._take_rare(event, now)
             return []
         if decision is None:
             return []

@@ -104,7 +104,8 @@ class Pass:
             self.say(TICKS, bar, first_ts)
         rows = TickRows(SYMBOL, table, self.lockstep, RUN_ID, NO_CMDLINE)
         for one in between:
-            self._walk(rows, one.row)
+            if one.row > rows.row:
+                self._walk(rows, one.row)
             self.say(TICKS, one.payload, one.ts)
         self._walk(rows, rows.rows)
         return sum(self.seqs.values())
