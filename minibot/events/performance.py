@@ -8,6 +8,7 @@ names. A round trip goes from flat to flat in one symbol and is net of its fees.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Final
 
 from minibot.events.messages import FillMessage
 from minibot.events.model import BUY, Fill, JsonObject, MarketTick, RunOpening
@@ -15,9 +16,10 @@ from minibot.events.money import UNIT, amount_text, parse_amount
 from minibot.events.numbers import div_up, format_fixed
 from minibot.events.portfolio import Portfolio
 
-BPS = 10_000
+BPS: Final = 10_000
 # A separate script has to find the same ratios to 1e-9.
-RATIO_PLACES = 10
+RATIO_PLACES: Final = 10
+BPS_UNIT: Final[int] = BPS * 10**RATIO_PLACES
 
 
 def ratio_text(numerator: int, denominator: int) -> str | None:
@@ -142,7 +144,7 @@ class Performance:
         if drawdown > self.drawdown_max:
             self.drawdown_max = drawdown
         if self.high_water_mark > 0:
-            bps = div_up(drawdown * BPS * 10**RATIO_PLACES, self.high_water_mark)
+            bps = div_up(drawdown * BPS_UNIT, self.high_water_mark)
             self.drawdown_bps_max = max(self.drawdown_bps_max, bps)
 
     def to_json(self) -> JsonObject:

@@ -130,8 +130,8 @@ class Decision:
         )
 
     def __hash__(self) -> int:
-        """Return the same for equal decisions."""
-        return hash((self.side, self.score, self.confidence, self.reason_code))
+        """Return the same for equal decisions, in every process."""
+        return self.score * (CONFIDENCE_MAX + 1) + self.confidence
 
     def __repr__(self) -> str:
         """Return it as a person reads it."""
