@@ -25,7 +25,14 @@ TIGHT = (
     "risk.night_loss_soft=3",
     "risk.night_loss_hard=3",
 )
-SETS = {**CASES, "tight": TIGHT}
+# No fee, so that a loss comes with a tick and not with a fill.
+LOSING = (
+    *CASES["ema"],
+    "execution.taker_fee_bps=0",
+    "risk.night_loss_soft=0.06",
+    "risk.night_loss_hard=0.06",
+)
+SETS = {**CASES, "tight": TIGHT, "losing": LOSING}
 ROWS = 6_000
 
 
@@ -73,7 +80,7 @@ def _by_events(rows: TickRows, first: int, last: int, seq: int) -> None:
         rows.lockstep.feed(TICKS, seq + row - first, rows.event(seq + row - first))
 
 
-@pytest.mark.parametrize("case", ["ema", "nore", "tight"])
+@pytest.mark.parametrize("case", ["ema", "nore", "tight", "losing"])
 @pytest.mark.parametrize("seed", [1, 2, 5, 6])
 def test_ticks_by_column_give_what_the_same_ticks_give_as_events(
     case: str, seed: int, monkeypatch: pytest.MonkeyPatch
@@ -92,6 +99,9 @@ def test_ticks_by_column_give_what_the_same_ticks_give_as_events(
     if case == "tight":
         reasons = {event.payload.to_json().get("reason_code") for _, _, event in by_column}
         assert {"stop_loss", "take_profit", "RISK_LIMIT"} <= reasons
+    if case == "losing":
+        actions = [event.payload.to_json().get("action") for _, _, event in by_column]
+        assert actions.count("STOP") == 1
 
 
 def test_size_that_our_own_orders_took_is_back_once_the_touch_was_another_one() -> None:
