@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ipaddress
-import ssl
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final
@@ -13,7 +12,6 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from minibot.kernel.errors import Refusal
 from minibot.kernel.files import ensure_folder, write_atomic
 
 CERTIFICATE: Final = "cert.pem"
@@ -23,24 +21,12 @@ LIFE: Final = timedelta(days=365)
 BACKDATED: Final = timedelta(days=1)
 
 
-def server_context(folder: Path) -> ssl.SSLContext:
-    """Return a context with the folder's certificate, made there where none stands.
-
-    Raises:
-        Refusal: What stands in the folder is no certificate with its key.
-    """
+def certificate_in(folder: Path) -> tuple[Path, Path]:
+    """Return the folder's certificate and its key, made there where neither stands."""
     certificate, key = folder / CERTIFICATE, folder / KEY
     if not certificate.exists() and not key.exists():
         _make(folder)
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    try:
-        context.load_cert_chain(certificate, key)
-    except (OSError, ssl.SSLError) as error:
-        raise Refusal(
-            f"{folder}: {CERTIFICATE} and {KEY} in it cannot be used ({error}).",
-            "Remove both, and new ones are made; or name another folder with --tls-dir.",
-        ) from error
-    return context
+    return certificate, key
 
 
 def _make(folder: Path) -> None:

@@ -14,11 +14,17 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
-from minibot.cli.certificate import CERTIFICATE, server_context
+from minibot.cli.certificate import CERTIFICATE, certificate_in
 from minibot.cli.output import show, shown_path
 from minibot.exchanges.embedded.remote import RunningExchange
 from minibot.exchanges.embedded.server import ExchangeServer
-from minibot.exchanges.embedded.service import Settings, make_server, ready_line, serve
+from minibot.exchanges.embedded.service import (
+    Settings,
+    make_server,
+    ready_line,
+    serve,
+    tls_context,
+)
 from minibot.kernel.errors import ConfigError
 from minibot.report.figures import counted, listed
 
@@ -144,7 +150,7 @@ def _serve(arguments: argparse.Namespace) -> int:
     tls = None
     if arguments.tls_dir is not None:
         tls_port = arguments.port + 1 if arguments.port else 0
-        tls = (server_context(arguments.tls_dir), tls_port)
+        tls = (tls_context(*certificate_in(arguments.tls_dir)), tls_port)
 
     async def serving() -> None:
         done = asyncio.Event()

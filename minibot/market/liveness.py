@@ -199,7 +199,9 @@ class Liveness:
             detail = f"trades come {late_ms} ms later than they did, as old as that they are taken"
             self._feed.board.add(now_ms, DATA_LATE, detail)
         line.on_late(late_ms if is_late else 0)
-        if is_late and late_ms >= self._limits.silence_ms and not shard.has_successor:
+        is_hopeless = is_late and late_ms >= self._limits.silence_ms and not shard.has_successor
+        # A venue that is late on every connection only gets later by new ones: ever more seldom.
+        if is_hopeless and self._may_renew(f"shard {shard.number}", now_ms):
             shard.give_up(now_ms, f"data come {late_ms} ms late")
 
     # --- streams ------------------------------------------------------------------------------

@@ -96,10 +96,16 @@ class Reading:
             lines = self._reader.look(LINES_MAX)
             if not lines:
                 return None
-            piece = Piece(lines[0].seq, lines, events_of(self._codec, self._queue, lines))
+            events = events_of(self._codec, whole_queue(self._queue), lines)
+            piece = Piece(lines[0].seq, lines, events)
             self._reader.take(len(lines))
             self._pieces.append(piece)
         return self._pieces[number - self._dropped]
+
+
+def whole_queue(name: str) -> str:
+    """Return the queue that a name stands for: a part of one is judged as the queue itself."""
+    return name.partition("/")[0]
 
 
 def events_of(codec: Codec, queue: str, lines: Sequence[Line]) -> list[Event | None]:
@@ -295,6 +301,6 @@ def steps_of(
     for n, (line, found) in enumerate(zip(run.lines, run.events, strict=True), run.n):
         if (queue, line.seq) in named:
             continue
-        event = codec.decode(queue, line.json) if found is None else found
+        event = codec.decode(whole_queue(queue), line.json) if found is None else found
         is_known = not known.admit(queue, event.id, line.json)
         yield LoggedStep(n, Taken(queue, line, event, is_known), now.of(run.taken_ts, event))

@@ -90,7 +90,7 @@ class Recorded:
 
     def desk(self, readers: int = 1) -> Desk:
         """Return where several roles of one process read what all of them read only once."""
-        return Desk(self.codec, lambda queue: open_reader(self.queues, queue), readers)
+        return Desk(self.codec, lambda queue: self.lines(queue).reader, readers)
 
     def runs(self, role: RoleSpec, desk: Desk, reader: int) -> Iterator[Run]:
         """Yield the inputs of a role in logged order, many at once; see `named`.

@@ -8,13 +8,31 @@ import numpy as np
 import pytest
 
 from minibot.backtest.tick_rows import TickRows
+from minibot.events.exact_tick import ExactTick
 from minibot.events.model import BUY, Event, JsonObject, RunEnding
 from minibot.events.order import CONTROL, TICKS
+from minibot.execution.paper_executor_nore_v1 import PaperExecutorNoreV1
 from minibot.runtime.config import load_config
 from tools.bench.backtest_market import SYMBOL, beside, columns, ticks
 from tools.bench.backtest_pass import CASES, NO_CMDLINE, PROFILE, RUN_ID, Pass
 
 Said = list[tuple[str, int, Event]]
+# Stops and targets within a few cents, and in the end a loss that stops the run.
+TIGHT = (
+    *CASES["ema"],
+    "risk.stop_atr_mult=0.02",
+    "risk.take_profit_atr_mult=0.03",
+    "risk.night_loss_soft=3",
+    "risk.night_loss_hard=3",
+)
+# No fee, so that a loss comes with a tick and not with a fill.
+LOSING = (
+    *CASES["ema"],
+    "execution.taker_fee_bps=0",
+    "risk.night_loss_soft=0.06",
+    "risk.night_loss_hard=0.06",
+)
+SETS = {**CASES, "tight": TIGHT, "losing": LOSING}
 ROWS = 6_000
 
 
@@ -36,7 +54,7 @@ def market(seed: int) -> dict[str, Any]:
 
 def said_of(case: str, table: dict[str, Any], *, as_events: bool) -> tuple[Said, str, JsonObject]:
     """Return everything that the cores derive, the digest, and how the cores are left."""
-    one = Pass(load_config(PROFILE, list(CASES[case]), {}))
+    one = Pass(load_config(PROFILE, list(SETS[case]), {}))
     derived: Said = []
     digest = one.digest.add
 
@@ -62,7 +80,7 @@ def _by_events(rows: TickRows, first: int, last: int, seq: int) -> None:
         rows.lockstep.feed(TICKS, seq + row - first, rows.event(seq + row - first))
 
 
-@pytest.mark.parametrize("case", ["ema", "nore"])
+@pytest.mark.parametrize("case", ["ema", "nore", "tight", "losing"])
 @pytest.mark.parametrize("seed", [1, 2, 5, 6])
 def test_ticks_by_column_give_what_the_same_ticks_give_as_events(
     case: str, seed: int, monkeypatch: pytest.MonkeyPatch
@@ -78,6 +96,28 @@ def test_ticks_by_column_give_what_the_same_ticks_give_as_events(
     assert by_column == by_event
     assert states == expected_states
     assert any(queue == "fills" for queue, _, _ in by_column)
+    if case == "tight":
+        reasons = {event.payload.to_json().get("reason_code") for _, _, event in by_column}
+        assert {"stop_loss", "take_profit", "RISK_LIMIT"} <= reasons
+    if case == "losing":
+        actions = [event.payload.to_json().get("action") for _, _, event in by_column]
+        assert actions.count("STOP") == 1
+
+
+def test_size_that_our_own_orders_took_is_back_once_the_touch_was_another_one() -> None:
+    """Also where that was for a moment, in a row of ticks of which execution is told the last."""
+    one = Pass(load_config(PROFILE, list(CASES["ema"]), {}))
+    executor = one.lockstep.cores["execution_role"]
+    assert isinstance(executor, PaperExecutorNoreV1)
+    tick = ExactTick(SYMBOL)
+    tick.bid, tick.bid_qty, tick.ask, tick.ask_qty = 99, 5, 100, 5
+    executor.on_tick(tick, 1, 1)
+    touch = executor._touches[SYMBOL]
+    touch.bid_taken = touch.ask_taken = 3
+
+    executor.on_calm(tick, 2, True, False)
+
+    assert (touch.available("SELL"), touch.available("BUY"), touch.seq) == (5, 2, 2)
 
 
 def test_event_of_a_row_says_what_the_columns_say() -> None:

@@ -38,7 +38,14 @@ def port() -> Iterator[int]:
             if found is not None:
                 break
         assert found is not None, process.communicate()
-        yield int(found.group(1))
+        port = int(found.group(1))
+        # The made market learns its past with the first question, however busy this machine is.
+        for path in ("ticker/24hr", "klines?symbol=BTCUSDT&interval=1m"):
+            with urllib.request.urlopen(
+                f"http://127.0.0.1:{port}/api/v3/{path}", timeout=60
+            ) as past:
+                assert past.read()
+        yield port
     finally:
         process.terminate()
         process.communicate(timeout=20)
@@ -50,7 +57,8 @@ def meet(port: int, minutes: str, *words: str) -> Said:
         f"binance.rest_url=http://127.0.0.1:{port}",
         f"binance.stream_url=ws://127.0.0.1:{port}",
     ]
-    sets = [word for text in hosts for word in ("--set", text)]
+    patience = ["binance.rest_timeout_ms=30000", "binance.clock_skew_max_ms=60000"]
+    sets = [word for text in (*hosts, *patience) for word in ("--set", text)]
     return run_command(["minibot", "doctor", "--exchange", "--minutes", minutes, *sets, *words])
 
 

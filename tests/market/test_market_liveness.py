@@ -322,6 +322,29 @@ def test_data_that_come_later_and_later_are_as_old_as_they_are_late() -> None:
     assert market.floor.readers[1].is_aborted
 
 
+@pytest.mark.row("F108", "S-46")
+def test_venue_that_is_late_on_every_connection_is_not_stormed() -> None:
+    """A new connection brings the same late data; it is tried ever more seldom, and never READY."""
+    market = Market(["AUSDT"], outage_stop_ms=10**9)
+    lost = []
+
+    def say(second: int) -> None:
+        market.late_ms = 0 if second < 5 else 40_000
+        newest = max(market.floor.readers)
+        if not market.floor.all.is_open and market.floor.all.of(newest) is not None:
+            market.floor.open(newest)
+        market.quote("AUSDT", bid_of(second))
+        market.trade("AUSDT")
+
+    for second in range(1, 1_200):
+        market.second(say)
+        lost += [second] * market.kinds().count("connection_lost")
+
+    assert 3 <= len(lost) <= 6
+    waits = [after - before for before, after in pairwise(lost)]
+    assert waits == sorted(waits)
+
+
 @pytest.mark.row("F116")
 @pytest.mark.parametrize("skew_ms", [-6_000, -1_270, 0, 1_270, 6_000])
 def test_clock_of_the_exchange_makes_nothing_late(skew_ms: int) -> None:

@@ -73,7 +73,7 @@ def level_sets(feed: Feed) -> list[Any]:
     return [(b.book_id, b.bids.top(99), b.asks.top(99)) for b in books if b is not None]
 
 
-@pytest.mark.row("K04")
+@pytest.mark.row("N-30")
 @untimed
 @given(coming, st.lists(st.booleans(), min_size=1, max_size=10), st.integers(1, 20))
 def test_overload_keeps_every_trade_and_the_books_of_a_feed_that_had_time(

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import subprocess
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from minibot.events.model import Bar, Beat
-from tools.bench import backtest, backtest_peers, machine
+from tools.bench import backtest, backtest_peers
 from tools.bench.__main__ import parser
 from tools.bench.backtest_market import beside, columns, ticks
 
@@ -37,15 +40,16 @@ def test_bars_beside_the_ticks_never_know_more_than_the_ticks_before_them() -> N
 
 
 def test_peer_that_cannot_be_had_is_named_and_fails_nothing(
-    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A comparison goes on without a peer, and says why."""
 
     def absent(peer: backtest_peers.Peer) -> object:
-        raise OSError(f"pip cannot install {peer.packages[0]}")
+        raise OSError(f"pip cannot install {peer.lock.name}")
 
     monkeypatch.setattr(backtest_peers, "_environment", absent)
-    plan = backtest.Plan(has_peers=True, repeats=1, is_full=False, folder=machine.FOLDER)
+    monkeypatch.setattr(backtest_peers, "_told", lambda peer, data, repeats: "of this")
+    plan = backtest.Plan(has_peers=True, repeats=1, is_full=False, folder=tmp_path)
     plan._peers = {"ticks": backtest_peers.compare(backtest_peers.TICKS[:1], plan.folder, 1, 0)}
     plan._cases = {("ema", backtest.MILLION, False): [], ("ema", backtest.MILLION, True): []}
 
@@ -55,9 +59,45 @@ def test_peer_that_cannot_be_had_is_named_and_fails_nothing(
     assert interpreted.verdict == compiled.verdict == "not measured"
 
 
+def test_what_a_peer_gave_is_kept_and_taken_from_there_until_something_is_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A bench that was broken off goes on; one that does not end in time is named."""
+    ran = []
+
+    def run(
+        peer: backtest_peers.Peer, python: Path, data: Path, core: int, run_s_max: float
+    ) -> dict[str, object]:
+        ran.append(peer.name)
+        if "hft" in peer.name:
+            raise subprocess.TimeoutExpired("numba", run_s_max)
+        return {"ev_per_s": 7}
+
+    monkeypatch.setattr(backtest_peers, "_environment", lambda peer: Path("python"))
+    monkeypatch.setattr(backtest_peers, "_run", run)
+    told = "one"
+    monkeypatch.setattr(backtest_peers, "_told", lambda peer, data, repeats: told)
+    peers = (backtest_peers.TICKS[0], backtest_peers.TICKS[-1])
+
+    first = backtest_peers.compare(peers, tmp_path, 1, 0, 12.0)
+    again = backtest_peers.compare(peers, tmp_path, 1, 0, 12.0)
+    told = "another"
+    backtest_peers.compare(peers, tmp_path, 2, 0)
+
+    assert first == again
+    assert first.missing == {peers[1].name: "did not end within 12 s"}
+    assert [name for name in ran if name == peers[0].name] == [peers[0].name] * 3
+
+
+def test_every_peer_has_a_lock_of_its_packages() -> None:
+    """What is compared with can be had again."""
+    for peer in (*backtest_peers.TICKS, *backtest_peers.BARS):
+        assert all("==" in line for line in peer.lock.read_text().splitlines())
+
+
 def test_command_line_names_every_measure() -> None:
     """`--only` takes the rows of the table."""
     given = parser().parse_args(["backtest", "--only", "B1", "B7", "--repeats", "1", "--peers"])
 
     assert (given.only, given.repeats, given.peers) == (["B1", "B7"], 1, True)
-    assert list(backtest.MEASURES) == [f"B{n}" for n in range(1, 8)]
+    assert list(backtest.MEASURES) == [f"B{n}" for n in range(1, 9)]

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final
 
@@ -172,20 +171,17 @@ def single(plan: Plan) -> list[Measure]:
 
 def hours(plan: Plan) -> list[Measure]:
     """M5: hours of trouble in minutes."""
-    return _elsewhere("M5", "market_hours", plan)
+    return _elsewhere("market_hours", plan)
 
 
 def reconnect(plan: Plan) -> list[Measure]:
     """M6: from a drop until the books may be used again."""
-    return _elsewhere("M6", "market_reconnect", plan)
+    return _elsewhere("market_reconnect", plan)
 
 
-def _elsewhere(id_: str, module: str, plan: Plan) -> list[Measure]:
-    """Return what a module beside this one measures; it is only loaded when it is asked."""
-    name = f"tools.bench.{module}"
-    if find_spec(name) is None:
-        return [Measure(id_, f"{name} is not here", None, "")]
-    measures: list[Measure] = import_module(name).run(plan)
+def _elsewhere(module: str, plan: Plan) -> list[Measure]:
+    """Return what a module beside this one measures; loaded when asked, as it asks this one."""
+    measures: list[Measure] = import_module(f"tools.bench.{module}").run(plan)
     return measures
 
 

@@ -15,6 +15,7 @@ import sys
 import threading
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
+from itertools import chain
 from pathlib import Path
 
 import orjson
@@ -35,7 +36,17 @@ def symbols_of(count: int) -> tuple[str, ...]:
 
 
 class Market(Generator):
-    """Made markets without a past."""
+    """Made markets without a past, whose first message is made before it is asked for."""
+
+    def __init__(self, seed: int, symbols: tuple[str, ...], rate_per_s: int) -> None:
+        super().__init__(seed, symbols, rate_per_s)
+        # The first of each symbol's messages makes its book: seconds, for hundreds of them.
+        frames = super().frames()
+        self._prepared = chain([next(frames)], frames)
+
+    def frames(self) -> Iterator[Frame]:
+        """Return the messages, once."""
+        return self._prepared
 
     def past_bars(self, symbol: str, interval: str) -> list[Bar]:
         """Return nothing."""

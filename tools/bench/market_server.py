@@ -211,12 +211,12 @@ class Server:
         begin, sent = time.perf_counter(), 0
         while True:
             for client, stream in zip(clients, streams, strict=True):
+                passed = time.perf_counter() - begin
+                if passed >= seconds:
+                    return False  # Before a piece is taken: what is not sent would be missed.
                 piece = next(stream, None)
                 if piece is None:
                     return True
-                passed = time.perf_counter() - begin
-                if passed >= seconds:
-                    return False
                 if rate and sent / rate > passed:
                     _until(begin + sent / rate)
                 elif rate:

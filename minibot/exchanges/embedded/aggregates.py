@@ -92,6 +92,11 @@ class Aggregates:
         self._finished.append(row)
         self._growing = None
 
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing grows and nothing waits to be drained."""
+        return self._growing is None and not self._finished
+
     def drain(self) -> list[dict[str, Any]]:
         """Return the aggregates finished since the last call, oldest first."""
         finished, self._finished = self._finished, []

@@ -89,8 +89,9 @@ class Hub:
             return
         now_ms = at_ns // NS_PER_MS + self._venue.facts.skew_ms
         for symbol, state in self._venue.symbols.items():
-            state.aggregates.close(at_ns)
-            self._publish_aggregates(symbol)
+            if not state.aggregates.is_idle:
+                state.aggregates.close(at_ns)
+                self._publish_aggregates(symbol)
         if self._derived.is_idle:
             self._grid_ms = now_ms // GRID_MS * GRID_MS + GRID_MS
         while self._grid_ms <= now_ms:

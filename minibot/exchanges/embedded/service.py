@@ -26,7 +26,7 @@ from minibot.exchanges.embedded.script import read_script
 from minibot.exchanges.embedded.server import ExchangeServer
 from minibot.exchanges.embedded.sources import find, open_history, open_source
 from minibot.exchanges.embedded.venue import Venue
-from minibot.kernel.errors import ConfigError
+from minibot.kernel.errors import ConfigError, Refusal
 
 # Four hundred symbols at fifty messages a second each: about what one core makes and sends.
 RATE_PER_S_MAX: Final = 20_000
@@ -131,6 +131,23 @@ def _alone(word: str) -> Start:
         return True
 
     return start
+
+
+def tls_context(certificate: Path, key: Path) -> ssl.SSLContext:
+    """Return what a listener that speaks TLS needs.
+
+    Raises:
+        Refusal: The files are no certificate with its key.
+    """
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    try:
+        context.load_cert_chain(certificate, key)
+    except (OSError, ssl.SSLError) as error:
+        raise Refusal(
+            f"{certificate} and {key.name} beside it cannot be used ({error}).",
+            "Remove both, and new ones are made; or name another folder with --tls-dir.",
+        ) from error
+    return context
 
 
 async def serve(

@@ -23,7 +23,7 @@ from tests.market.exchange_process import ExchangeProcess
 from tests.market.market_desk import wait_until
 
 # Long enough for a snapshot and for each stream; where one answer is in question, shorter.
-SECONDS = 4.0
+SECONDS = 6.0
 BRIEF_S = 0.3
 
 Alter = Callable[[Any], Any]
@@ -131,7 +131,10 @@ def test_host_as_documented_passes_and_was_looked_at(host: Host) -> None:
     assert list(lines_of(report)) == []
     assert report.passed
     assert len(report.endpoints) == 11
-    assert all(row["weight"] == row["weight_counted"] for row in report.endpoints)
+    # Where the minute has turned between two answers, the host's count says nothing.
+    weights = [row for row in report.endpoints if row["weight_counted"] is not None]
+    assert len(weights) >= 9
+    assert all(row["weight"] == row["weight_counted"] for row in weights)
     assert len(report.streams) == 7
     assert all(figures["messages"] > 0 for figures in report.streams.values())
     assert report.books["BTCUSDT"]["top_checks"] > 5

@@ -1,0 +1,75 @@
+"""tools/bench/market*: the server sends what was recorded to the real role, and all of it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from minibot.exchanges.base import Diff, Quote, Trade
+from minibot.exchanges.binance.messages import parse_frame
+from tools.bench import market
+from tools.bench.frame import Limit
+from tools.bench.market_frames import (
+    KINDS,
+    MARK,
+    Pieces,
+    Recorded,
+    aggregated,
+    names,
+    read_recording,
+    unwrapped,
+)
+from tools.bench.market_run import run
+
+
+@pytest.fixture(scope="module")
+def recorded() -> Recorded:
+    whole = read_recording()
+    return Recorded(whole.messages[:3000], whole.snapshot)
+
+
+def test_every_symbol_has_the_recording_under_its_own_name(recorded: Recorded) -> None:
+    """Frames stay whole when symbol and time are overwritten; each symbol has each message once."""
+    symbols = names(3)
+    pieces = Pieces(recorded, frozenset(KINDS), is_wrapped=True, piece_bytes=1)
+    found: dict[str, int] = dict.fromkeys(symbols, 0)
+    trades = 0
+    for data, messages, trade_count in pieces.walk(symbols):
+        assert messages == 1
+        at = 2 if data[1] < 126 else 4
+        message = parse_frame(data[at:].replace(MARK, b"1700000000000"))
+        assert isinstance(message, Trade | Quote | Diff)
+        found[message.symbol] += 1
+        trades += trade_count
+
+    assert set(found.values()) == {len(recorded.messages)}
+    assert trades == 3 * recorded.count("trade")
+
+
+def test_other_forms_hold_the_same_trade(recorded: Recorded) -> None:
+    """Raw streams and aggregated trades are what the combined stream says."""
+    trade = next(body for kind, body in recorded.messages if kind == "trade")
+    plain, other = json.loads(unwrapped(trade)), json.loads(unwrapped(aggregated(trade)))
+
+    assert json.loads(trade)["data"] == plain
+    assert [other[key] for key in "apqm"] == [plain[key] for key in "tpqm"]
+
+
+def test_role_takes_all_that_the_server_sends_and_its_books_are_right(tmp_path: Path) -> None:
+    """A short paced run through the real process: nothing lost, books held against quotes."""
+    command = {"seconds": 2.0, "rate": 1500}
+    found = run(tmp_path / "market", 2, 0, command)
+
+    assert found.counters["frames"] >= found.sent["sent"] > 0
+    assert found.counters["trade_gaps"] == found.counters["frames_invalid"] == 0
+    assert found.counters["books_valid"] == 2
+    assert found.lines > 0
+    assert found.cpu_s > 0
+
+
+def test_limits_are_those_of_the_table() -> None:
+    """M1 to M7 are measured, and a share is judged from above."""
+    assert list(market.MEASURES) == [f"M{number}" for number in range(1, 8)]
+    assert Limit(60, 35, is_most=True).verdict(36) == "must met"
