@@ -6,9 +6,8 @@ to stand in the record. So the fills of this backtest are the fills of the night
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable
-from itertools import groupby
 
 from minibot.backtest.drawing import PriceCharts
 from minibot.backtest.recorded_run import RunSource
@@ -72,13 +71,10 @@ def _opening(source: RunSource) -> RunOpening:
 
 def _walk(source: RunSource, result: BacktestResult) -> None:
     """Mark equity along the market; a fill counts right after the tick that it names."""
-    fills = {
-        seq: [item.event for item in group]
-        for seq, group in groupby(
-            (item for item in result.derived if isinstance(item.event.payload, Fill)),
-            key=lambda item: item.event.tick_seq,
-        )
-    }
+    fills: dict[int | None, list[tuple[Fill, int]]] = defaultdict(list)
+    for item in result.derived:
+        if isinstance(item.event.payload, Fill):
+            fills[item.event.tick_seq].append((item.event.payload, item.event.ts))
     inputs: Counter[str] = Counter()
     charts = PriceCharts(result.prices, source.interval_ms)
     performance = result.performance
@@ -94,8 +90,7 @@ def _walk(source: RunSource, result: BacktestResult) -> None:
             start = charts.on_tick(payload, event.ts)
             if start:
                 result.equity.append(EquityPoint(start, performance.equity))
-        for fill in fills.get(seq, ()):
-            if isinstance(fill.payload, Fill):
-                performance.on_fill(fill.payload, fill.ts)
+        for fill, ts in fills.get(seq, ()):
+            performance.on_fill(fill, ts)
     result.inputs = dict(sorted(inputs.items()))
     result.equity.append(EquityPoint(result.to_ts, performance.equity))

@@ -45,6 +45,11 @@ class Made:
     role: str
     intake: Intake
 
+    @property
+    def at_tick(self) -> int:
+        """How many market events the role had taken when it spoke."""
+        return (self.event.tick_seq or 0) + self.intake.lag
+
 
 @dataclass(slots=True)
 class Compared:
@@ -182,7 +187,8 @@ class _Table:
             if self.result.difference is None:
                 queue.compared.unproven = queue.rest()
         self._say_stuck()
-        self.result.made.sort(key=lambda made: made.event.tick_seq or 0)
+        # By how far each role was in the market when it spoke: so each queue keeps its order.
+        self.result.made.sort(key=lambda made: made.at_tick)
 
     def _go(self, seat: _Seat) -> bool:
         """Take what one core can take; return whether it took anything."""

@@ -273,9 +273,7 @@ def exchange_checks(rest_url: str, timeout_ms: int, skew_ms_max: int) -> list[Ch
         )
         end = time.time_ns() // 1_000_000
         if answer.status_code != 200:
-            return [
-                CheckResult(EXCHANGE, False, f"{rest_url}: HTTP {answer.status_code}", remedy)
-            ]
+            return [CheckResult(EXCHANGE, False, f"{rest_url}: HTTP {answer.status_code}", remedy)]
         server_ms = int(answer.json()["serverTime"])
     except (requests.RequestException, ValueError, KeyError) as error:
         reason = type(error).__name__

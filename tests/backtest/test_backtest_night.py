@@ -62,9 +62,11 @@ def test_cores_together_need_nothing_derived_from_the_record(short_run: ShortRun
 
     assert together.is_identical
     assert not together.stuck
-    assert [made.event.tick_seq for made in together.made] == sorted(
-        made.event.tick_seq or 0 for made in together.made
-    )
+    places = [made.at_tick for made in together.made]
+    assert places == sorted(places)
+    for queue in DERIVED:
+        seqs = [made.seq for made in together.made if made.queue == queue]
+        assert seqs == sorted(seqs)
 
 
 def test_changed_profile_or_rule_order_goes_by_rule(short_run: ShortRun) -> None:
