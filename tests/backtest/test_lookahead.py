@@ -16,7 +16,7 @@ from minibot.backtest import bars as bars_module
 from minibot.backtest import words as words_module
 from minibot.backtest.alteration import CUT, KINDS, REPLACE, Alteration, Seen
 from minibot.backtest.bars import BarSource
-from minibot.backtest.intrabar import Candle, Intrabar
+from minibot.backtest.intrabar import Candle, Intrabar, Shown
 from minibot.backtest.jobs import Job
 from minibot.backtest.lookahead import check_lookahead
 from minibot.backtest.sources import NOBODY, Root, Watch
@@ -216,7 +216,7 @@ def test_bar_that_is_told_before_its_close_is_caught_as_the_markets_own(
 class Foretelling(Intrabar):
     """Goes to the high first where the bar will close below its open, as many models do."""
 
-    def ticks(self, bar: Candle, watch: Watch) -> Iterator[Root]:
+    def ticks(self, bar: Candle, watch: Watch) -> Iterator[Shown]:
         falls = bar.close < bar.open
         return super().ticks(bar._replace(low=bar.high, high=bar.low) if falls else bar, watch)
 
