@@ -73,6 +73,8 @@ class StrategySeat(Seat):
             self.core.on_fill(message, now)
         elif isinstance(message, ActionMessage):
             self.core.on_action(message)
+        elif isinstance(message, Drafted):
+            return self.hear(*heard(message, hashes), now)
         return None
 
 
@@ -96,6 +98,8 @@ class RiskSeat(Seat):
             return self.core.on_fill(message, now)
         if isinstance(message, ResultMessage):
             self.core.on_result(message, now)
+        elif isinstance(message, Drafted):
+            return self.hear(*heard(message, hashes), now)
         return None
 
 
@@ -115,6 +119,8 @@ class ExecutionSeat(Seat):
         """Let it take what another one said; an intent stands behind its `risk_action` here."""
         if isinstance(message, IntentMessage):
             return self.core.on_intent(message, now)
+        if isinstance(message, Drafted):
+            return self.hear(*heard(message, hashes), now)
         return None
 
 
@@ -135,13 +141,17 @@ class EventSeat(Seat):
 
     def take(self, message: Message, now: int, hashes: Mapping[str, str]) -> list[Message] | None:
         """Let it take what another one said, as an event."""
-        event = message.event(hashes[message.role])
-        return self.hear(QUEUES[message.place], message.number, event, now)
+        return self.hear(*heard(message, hashes), now)
+
+
+def heard(message: Message, hashes: Mapping[str, str]) -> tuple[str, int, Event]:
+    """Return a message as its queue holds it: the queue, its line there, its event."""
+    return QUEUES[message.place], message.number, message.event(hashes[message.role])
 
 
 @final
 class Drafted(Message):
-    """What a core said in a draft."""
+    """What a core said in a draft: whoever takes it reads its event."""
 
     def __init__(self, draft: Draft, before: list[Message]) -> None:
         super().__init__(QUEUES.index(draft.queue), draft.ts, draft.tick_seq, NOBODY)

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import pytest
+
 from minibot.events.model import Beat, Draft, Event, Fill, JsonObject, OrderIntent, Signal
-from minibot.events.order import TICKS
+from minibot.events.order import TICKS, Core
 from minibot.events.roles import Roles
+from minibot.replay import rule_order as rule_order_module
 from minibot.replay.engine import CORE_ROLES
-from minibot.replay.lockstep import Lockstep
-from tests.runs import PROJECT
+from minibot.replay.lockstep import Lockstep, fresh_cores
+from minibot.replay.recorded import Recorded
+from minibot.replay.rule_order import rule_order
+from tests.runs import PROJECT, ShortRun
 
 Taken = list[tuple[str, str, int, int]]
 Answer = Callable[[str, Event], list[Draft]]
@@ -37,6 +42,25 @@ class Recorder:
     def facts(self) -> JsonObject:
         """Return nothing."""
         return {}
+
+
+class Wrapped:
+    """One of the three cores behind `step` alone, as somebody else's core would be."""
+
+    def __init__(self, core: Core) -> None:
+        self._core = core
+
+    def step(self, queue: str, seq: int, event: Event, now: int) -> list[Draft]:
+        """Hand the event on."""
+        return self._core.step(queue, seq, event, now)
+
+    def state(self) -> JsonObject:
+        """Return the core's."""
+        return self._core.state()
+
+    def facts(self) -> JsonObject:
+        """Return the core's."""
+        return self._core.facts()
 
 
 def lockstep(taken: Taken, answers: dict[str, Answer], delay_ms: dict[str, int]) -> Lockstep:
@@ -104,3 +128,23 @@ def test_now_is_the_events_time_plus_the_roles_delay_and_never_goes_back() -> No
     of_strategy = [now for role, _, _, now in taken if role == "strategy_role"]
     assert of_risk == [1030, 1040, 1040]
     assert of_strategy == [1000, 1010, 1010]
+
+
+@pytest.mark.parametrize("names", [(name,) for name in CORE_ROLES] + [CORE_ROLES])
+def test_core_that_speaks_in_events_is_understood_by_the_others(
+    short_run: ShortRun, monkeypatch: pytest.MonkeyPatch, names: tuple[str, ...]
+) -> None:
+    """Whoever stands behind `step`: what is derived is the same to the byte."""
+    recorded = Recorded.open(short_run.run_dir)
+    expected = rule_order(recorded, recorded.manifest.config)
+
+    def some_wrapped(config: JsonObject) -> dict[str, Core]:
+        cores = fresh_cores(config)
+        return {name: Wrapped(core) if name in names else core for name, core in cores.items()}
+
+    monkeypatch.setattr(rule_order_module, "fresh_cores", some_wrapped)
+    found = rule_order(recorded, recorded.manifest.config)
+
+    assert sum(said.queue == "fills" for said in expected.derived) > 2
+    assert found.derived == expected.derived
+    assert found.digest == expected.digest
