@@ -167,6 +167,10 @@ def _holds(keyword: str, wanted: Any, value: Any) -> bool:
         return bool(len(value) >= wanted if keyword[:3] == "min" else len(value) <= wanted)
     if keyword == "pattern":
         return type(value) is not str or _matches(wanted, value)
+    if keyword == "uniqueItems":
+        if type(value) is not list or not wanted:
+            return True
+        return len({json.dumps(item, sort_keys=True) for item in value}) == len(value)
     raise NotImplementedError(keyword)
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from minibot.events.codec import Codec
 from minibot.events.registry import Contracts
-from minibot.exchanges.units import units
+from minibot.exchanges.units import Known, units
 from minibot.kernel.errors import ContractError
 from tests.contracts.make_fixtures import PROJECT
 from tools import fuzz, fuzz_files
@@ -83,7 +83,7 @@ def _checksum_over_the_best_alone(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def _frames_without_check_of_prices(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("minibot.exchanges.binance.messages.positive", lambda text: units(text))
+    monkeypatch.setattr("minibot.exchanges.binance.messages._PRICES", Known(units))
 
 
 @pytest.mark.parametrize(
