@@ -121,7 +121,7 @@ class PaperExecutorNoreV1:
             require_lineage(event)
             return self.on_intent(IntentMessage.of(payload, event), now)
         if isinstance(payload, Beat):
-            return self._on_beat(seq, event, now)
+            return self.on_beat(seq, event.ts, Ref(event.id), now)
         if isinstance(payload, Book):
             self._fill_model.on_book(payload)
         elif isinstance(payload, Instrument):
@@ -324,19 +324,26 @@ class PaperExecutorNoreV1:
         self._drop_closed()
         return messages
 
-    def _on_beat(self, seq: int, event: Event, now: int) -> list[Message]:
+    def on_beat(self, seq: int, ts: int, ref: Ref, now: int) -> list[Message]:
+        """Take that market time has come to `ts`, at `now`; return which orders that ends.
+
+        Args:
+            seq: The beat's line in `market_ticks`.
+            ts: Of the beat.
+            ref: Its id.
+            now: Market time.
+        """
         until = self._ending_until
-        if until is not None and event.ts >= until:
+        if until is not None and ts >= until:
             self._is_ended = True
         messages: list[Message] = []
         if not self._orders:
             return messages
-        ref = Ref(event.id)
         for order in self._orders:
             if self._is_ended:
-                messages.append(self._expire(order, RUN_ENDING, seq, event.ts, ref))
+                messages.append(self._expire(order, RUN_ENDING, seq, ts, ref))
             elif now >= order.expires_ts:
-                messages.append(self._expire(order, EXPIRED, seq, event.ts, ref))
+                messages.append(self._expire(order, EXPIRED, seq, ts, ref))
         self._drop_closed()
         return messages
 

@@ -22,6 +22,7 @@ from minibot.events.reference import Ref
 from minibot.events.roles import Roles
 from minibot.replay.engine import CORE_ROLES, core_of
 from minibot.replay.seats import ExecutionSeat, RiskSeat, Seat, StrategySeat, seat_of
+from minibot.strategies.bars import ClosedBar
 from minibot.strategies.decision import Decision
 from minibot.strategies.tick import Tick
 
@@ -127,6 +128,60 @@ class Lockstep:
         judged = risk.core.on_tick(exact, seq, risk.at(ts))
         if judged is not None:
             self._tell(risk, judged, exact.ref(seq))
+        while self._has_waiting:
+            self._deliver()
+
+    def feed_bar(self, symbol: str, bar: ClosedBar, units: int, ts: int, seq: int) -> None:
+        """Take one closed bar that is no event, as `feed_tick` takes a tick.
+
+        Args:
+            symbol: The market.
+            bar: As the strategy takes it.
+            units: Its close in hundred-millionths.
+            ts: When it is told.
+            seq: Its line, were it written.
+
+        Raises:
+            ValueError: Another core than one of the three has to be told in events.
+        """
+        strategy = self.strategy
+        decision = strategy.core.on_bar(symbol, bar, strategy.at(ts))
+        self.pass_bar(symbol, bar, units, ts)
+        if decision is not None:
+            self.decided_on_bar(symbol, ts, seq, decision)
+
+    def pass_bar(self, symbol: str, bar: ClosedBar, units: int, ts: int) -> None:
+        """Tell risk of a bar that the strategy has taken; nothing follows from it there."""
+        risk = self._risk
+        if risk is not None:
+            risk.core.on_bar(
+                symbol,
+                bar.interval,
+                bar.open_ts,
+                bar.high,
+                bar.low,
+                bar.close,
+                units,
+                risk.at(ts),
+            )
+
+    def decided_on_bar(self, symbol: str, ts: int, seq: int, decision: Decision) -> None:
+        """Take what the strategy decided at a bar of which risk was told last."""
+        strategy, cause = self.strategy, Ref("", ordinal=seq)
+        self._tell(strategy, [strategy.core.signal(symbol, decision, ts, cause, seq)], cause)
+        while self._has_waiting:
+            self._deliver()
+
+    def feed_beat(self, ts: int, seq: int) -> None:
+        """Take that market time has come to `ts`, as a beat of this line would say it."""
+        execution, risk = self._execution, self._risk
+        if execution is None or risk is None:
+            return
+        cause = Ref("", ordinal=seq)
+        messages = execution.core.on_beat(seq, ts, cause, execution.at(ts))
+        if messages:
+            self._tell(execution, messages, cause)
+        risk.core.on_beat(risk.at(ts))
         while self._has_waiting:
             self._deliver()
 

@@ -45,7 +45,7 @@ from minibot.events.model import (
     Signal,
     Universe,
 )
-from minibot.events.money import amount_text
+from minibot.events.money import amount_text, parse_amount
 from minibot.events.portfolio import Portfolio
 from minibot.events.reasons import INVARIANT_BROKEN
 from minibot.kernel.errors import InvariantError
@@ -90,8 +90,20 @@ class RiskCore:
         if isinstance(payload, MarketTick):
             self._tick.fill(payload, event)
             return self.on_tick(self._tick, seq, now) or []
-        if isinstance(payload, Beat):  # Only time has passed; the most frequent after ticks.
-            self._begin(event.type, now)
+        if isinstance(payload, Beat):
+            self.on_beat(now)
+            return []
+        if isinstance(payload, Bar):
+            self.on_bar(
+                payload.symbol,
+                payload.interval,
+                payload.open_ts,
+                float(payload.high),
+                float(payload.low),
+                float(payload.close),
+                parse_amount(payload.close),
+                now,
+            )
             return []
         if isinstance(payload, Signal):
             return self.on_signal(SignalMessage.of(payload, event), now)
@@ -121,9 +133,7 @@ class RiskCore:
     def _take(self, payload: Payload) -> None:
         """Take what changes the situation and asks for no decision."""
         situation = self._situation
-        if isinstance(payload, Bar):
-            situation.exits.on_bar(payload)
-        elif isinstance(payload, Instrument):
+        if isinstance(payload, Instrument):
             situation.positions.on_instrument(payload)
             situation.exits.rouse()
             leave_halted(situation, payload.symbol)
@@ -217,6 +227,47 @@ class RiskCore:
         if rest is None or not budgets.calm(rest, portfolio.position_qty(symbol), calm):
             return None
         return calm if situation.exits.calm(symbol, now, calm) else None
+
+    def on_bar(
+        self,
+        symbol: str,
+        interval: str,
+        open_ts: int,
+        high: float,
+        low: float,
+        close: float,
+        units: int,
+        now: int,
+    ) -> None:
+        """Take a closed bar at market time `now`, live or of history.
+
+        `step` calls it with the bar of an event, a backtest with one from columns.
+
+        Args:
+            symbol: The market.
+            interval: As the profile writes it, such as `1m`.
+            open_ts: When it opened, Unix ms.
+            high: Its highest price, as indicators take prices.
+            low: Its lowest price.
+            close: Its last price.
+            units: The close in hundred-millionths.
+            now: Market time.
+
+        Raises:
+            InvariantError: It came before `run_opening`.
+        """
+        if self._begin("bar", now):
+            exits = self._situation.exits
+            if interval == exits.rules.bar_interval:
+                exits.on_bar(symbol, open_ts, high, low, close, units)
+
+    def on_beat(self, now: int) -> None:
+        """Take that market time `now` has come.
+
+        Raises:
+            InvariantError: It came before `run_opening`.
+        """
+        self._begin("beat", now)
 
     def on_fill(self, fill: FillMessage, now: int) -> list[Message]:
         """Take a fill; return a STOP where it exceeds a hard limit.

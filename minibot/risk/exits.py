@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from typing import Any, Final, final
 
 from minibot.events.exact_tick import Calm
-from minibot.events.model import Bar, JsonObject
+from minibot.events.model import JsonObject
 from minibot.events.money import PLACES, amount_text, parse_amount
 from minibot.events.numbers import decimal_text, div_up, parse_fixed, round_down, round_up
 from minibot.events.order_rules import OrderRules
@@ -130,17 +130,28 @@ class Exits:
             exits = self._symbols[symbol] = SymbolExits(WilderAtr(self.rules.atr_period))
         return exits
 
-    def on_bar(self, bar: Bar) -> None:
-        """Take a closed bar of the interval that the ATR uses; a bar seen before is left out."""
-        if bar.interval != self.rules.bar_interval:
+    def on_bar(
+        self, symbol: str, open_ts: int, high: float, low: float, close: float, units: int
+    ) -> None:
+        """Take a closed bar of the interval that the ATR uses; a bar seen before is left out.
+
+        Args:
+            symbol: The market.
+            open_ts: When it opened, Unix ms.
+            high: Its highest price, as indicators take prices.
+            low: Its lowest price.
+            close: Its last price.
+            units: The close in hundred-millionths.
+        """
+        exits = self.of(symbol)
+        if open_ts <= exits.bar_open_ts:
             return
-        exits = self.of(bar.symbol)
-        if bar.open_ts <= exits.bar_open_ts:
-            return
-        exits.bar_open_ts = bar.open_ts
-        exits.close = parse_amount(bar.close)
-        exits.quiet_until = 0
-        exits.atr.update(float(bar.high), float(bar.low), float(bar.close))
+        exits.bar_open_ts = open_ts
+        exits.close = units
+        if not exits.is_guarded:
+            # Stop and target wait for the ATR; where they stand, no bar moves them.
+            exits.quiet_until = 0
+        exits.atr.update(high, low, close)
 
     def ask(self, symbol: str) -> None:
         """Leave the position in a symbol, now or with the next fresh tick."""

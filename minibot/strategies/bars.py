@@ -6,8 +6,7 @@ Nothing that happened after a bar closed can be in it (no look-ahead).
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, final
 
 from minibot.events.model import Bar, JsonObject
 from minibot.features.lossless import float_from, float_text
@@ -32,9 +31,9 @@ def interval_ms(interval: str) -> int:
     return int(interval[:-1]) * unit
 
 
-@dataclass(frozen=True, slots=True)
+@final
 class ClosedBar:
-    """A closed bar in floats.
+    """A closed bar in floats; nobody changes one.
 
     Attributes:
         interval: Its length as the profile writes it, such as `1m`.
@@ -45,14 +44,40 @@ class ClosedBar:
             one that only fills a hole, is not: nobody can act on it any more.
     """
 
-    interval: str
-    open_ts: int
-    open: float
-    high: float
-    low: float
-    close: float
-    volume: float
-    is_live: bool
+    __slots__ = ("close", "high", "interval", "is_live", "low", "open", "open_ts", "volume")
+
+    def __init__(
+        self,
+        interval: str,
+        open_ts: int,
+        open: float,
+        high: float,
+        low: float,
+        close: float,
+        volume: float,
+        is_live: bool,
+    ) -> None:
+        self.interval: str = interval
+        self.open_ts: int = open_ts
+        self.open: float = open
+        self.high: float = high
+        self.low: float = low
+        self.close: float = close
+        self.volume: float = volume
+        self.is_live: bool = is_live
+
+    def __eq__(self, other: object) -> bool:
+        """Return whether the other one is the same bar, to the last bit."""
+        return isinstance(other, ClosedBar) and self.state() == other.state()
+
+    def __hash__(self) -> int:
+        """Return the same for equal bars."""
+        return hash((self.interval, self.open_ts, self.close))
+
+    def __repr__(self) -> str:
+        """Return the same text in every process, unlike an address."""
+        prices = f"{self.open!r}, {self.high!r}, {self.low!r}, {self.close!r}"
+        return f"ClosedBar({self.interval!r}, {self.open_ts}, {prices}, {self.volume!r})"
 
     @property
     def is_sound(self) -> bool:
