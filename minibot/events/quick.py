@@ -10,7 +10,7 @@ patterns of texts are taken from the schemas.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from itertools import chain, repeat
 from operator import attrgetter
@@ -103,12 +103,7 @@ class Quick:
             return None
         for frame in self._frames_of(queue, kind):
             if frame.source == first.source and frame.cmdline_hash == first.cmdline_hash:
-                if not all(map(frame.holds, events)):
-                    return None
-                lines = [line for line in map(frame.line, events) if line is not None]
-                # Judged by the way they will be read.
-                is_sound = frame.judged(lines, is_ours=True) is not None
-                return lines if is_sound and len(lines) == len(events) else None
+                return frame.lines(events)
         return None
 
     def encode_roots(
@@ -176,6 +171,7 @@ class _Kind:
         self.type = cls.TYPE
         self.tail = f',"type":"{cls.TYPE}","v":1}}'.encode()
         self.decode: Callable[[bytes], Any] = msgspec.json.Decoder(cls).decode
+        self._decode_lines: Callable[[bytes], Any] = msgspec.json.Decoder(cls).decode_lines
         self._decode_many: Callable[[bytes], Any] = msgspec.json.Decoder(list[cls]).decode  # type: ignore[valid-type]
         encoder = msgspec.json.Encoder(order="sorted")
         self.encode: Callable[[Any], bytes] = encoder.encode
@@ -190,28 +186,19 @@ class _Kind:
             payload: Payload = self.decode(json)
         except (msgspec.MsgspecError, ValueError):
             return None
-        for texts in self._texts:
-            if not texts.admit([payload]):
-                return None
-        return payload if self.encode(payload) == json else None
+        return payload if self._admit([payload]) and self.encode(payload) == json else None
 
-    def payloads(self, jsons: Sequence[bytes], *, is_ours: bool = False) -> list[Payload] | None:
-        """Return the payloads of many such pieces of bytes; None where `payload` has one None.
-
-        What our own encoder has just written is no other text than it would write again.
-        """
+    def payloads(self, jsons: Sequence[bytes]) -> list[Payload] | None:
+        """Return the payloads of many such pieces of bytes; None where `payload` has one None."""
         whole = b"[" + b",".join(jsons) + b"]"
         try:
             payloads: list[Payload] = self._decode_many(whole)
         except (msgspec.MsgspecError, ValueError):
             return None
         # A piece that is no whole value could only be one together with its neighbours.
-        if len(payloads) != len(jsons) or not (is_ours or self.encode(payloads) == whole):
+        if len(payloads) != len(jsons) or self.encode(payloads) != whole:
             return None
-        for texts in self._texts:
-            if not texts.admit(payloads):
-                return None
-        return payloads
+        return payloads if self._admit(payloads) else None
 
     def jsons(self, payloads: Sequence[Payload]) -> list[bytes] | None:
         """Return the JSON of many own payloads; None where one breaks its contract.
@@ -220,15 +207,14 @@ class _Kind:
         and lists, is judged by reading it, and texts as everywhere here.
         """
         try:
-            jsons = self._encode_lines(payloads).split(b"\n")
-            jsons.pop()
-            self._decode_many(b"[" + b",".join(jsons) + b"]")
+            lines = self._encode_lines(payloads)
+            self._decode_lines(lines)
         except (msgspec.MsgspecError, TypeError, ValueError, OverflowError):
             return None
-        for texts in self._texts:
-            if not texts.admit(payloads):
-                return None
-        return jsons
+        return lines.split(b"\n")[:-1] if self._admit(payloads) else None
+
+    def _admit(self, payloads: Sequence[Payload]) -> bool:
+        return all(texts.admit(payloads) for texts in self._texts)
 
 
 class _Frame:
@@ -273,6 +259,20 @@ class _Frame:
             (self.head, id_, _PAYLOAD_KEY, payload, self._rest, str(event.ts).encode(), self._tail)
         )
 
+    def lines(self, events: Sequence[Event]) -> list[bytes] | None:
+        """Return the lines of many events; None where one is not to be written so."""
+        if not all(map(self.holds, events)):
+            return None
+        ids = [event.id for event in events]
+        try:
+            text = "".join(ids).encode()
+        except (TypeError, ValueError):
+            return None
+        if not _are_ids(text, len(ids)) or set(map(len, ids)) != {36}:
+            return None
+        payloads, times = [event.payload for event in events], [event.ts for event in events]
+        return self._written(map(str.encode, ids), payloads, times)
+
     def roots(
         self, ids: Sequence[bytes], roots: Sequence[tuple[Payload, int]]
     ) -> list[bytes] | None:
@@ -280,7 +280,12 @@ class _Frame:
         payloads = [payload for payload, _ in roots]
         if set(map(type, payloads)) != {self._kind.cls}:
             return None
-        times = [ts for _, ts in roots]
+        return self._written(ids, payloads, [ts for _, ts in roots])
+
+    def _written(
+        self, ids: Iterable[bytes], payloads: Sequence[Payload], times: Sequence[int]
+    ) -> list[bytes] | None:
+        """Return lines with sound ids and payloads of our class, once all else is judged."""
         if set(map(type, times)) != {int} or not _TS_MIN <= min(times) <= max(times) <= _TS_MAX:
             return None
         jsons = self._kind.jsons(payloads)
@@ -299,9 +304,7 @@ class _Frame:
             or not json.endswith(self._tail)
             or not ts.isdigit()
             or ts[0] == 48  # A leading zero.
-            or id_.translate(_HEX_TO_X) != _ID_SHAPE
-            or id_[14] != 52  # Version 4.
-            or id_[19] not in b"89ab"
+            or not _are_ids(id_, 1)
         ):
             return None
         payload = self._kind.payload(json[_PAYLOAD_AT : self._payload_end])
@@ -328,9 +331,7 @@ class _Frame:
             )
         )
 
-    def judged(
-        self, jsons: Sequence[bytes], *, is_ours: bool = False
-    ) -> tuple[list[bytes], bytes, list[Payload]] | None:
+    def judged(self, jsons: Sequence[bytes]) -> tuple[list[bytes], bytes, list[Payload]] | None:
         """Return times, ids in a row and payloads of many sound lines; None as `events`."""
         n = len(jsons)
         ids = b"".join([json[_ID_AT:_ID_END] for json in jsons])
@@ -344,14 +345,21 @@ class _Frame:
             or len(digits) != _TS_DIGITS * n
             or not digits.isdigit()
             or b"0" in digits[::_TS_DIGITS]
-            or ids.translate(_HEX_TO_X) != _ID_SHAPE * n
-            or ids[14::36].strip(b"4")
-            or ids[19::36].strip(b"89ab")
+            or not _are_ids(ids, n)
         ):
             return None
         pieces = [json[_PAYLOAD_AT : self._payload_end] for json in jsons]
-        payloads = self._kind.payloads(pieces, is_ours=is_ours)
+        payloads = self._kind.payloads(pieces)
         return None if payloads is None else (ts, ids, payloads)
+
+
+def _are_ids(ids: bytes, count: int) -> bool:
+    """Return whether these are so many ids in a row: hexadecimal, version 4."""
+    return (
+        ids.translate(_HEX_TO_X) == _ID_SHAPE * count
+        and not ids[14::36].strip(b"4")
+        and not ids[19::36].strip(b"89ab")
+    )
 
 
 class _Texts:

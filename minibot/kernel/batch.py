@@ -75,22 +75,25 @@ class Batches:
 
     def _parts(self, jsons: Sequence[bytes]) -> Iterator[Sequence[bytes]]:
         """Yield as many events at a time as one batch may hold."""
-        sizes = [len(json) + LINE_EXTRA_BYTES for json in jsons]
-        longest = max(sizes, default=0)
-        if longest > self._line_bytes_max:
+        if not jsons:
+            return
+        sizes = list(map(len, jsons))
+        longest = max(sizes)
+        if longest > self._json_bytes_max:
             raise ContractError(
                 COMPONENT,
                 "SCHEMA_INVALID",
-                f"{self._path}: a line of {longest} bytes, at most {self._line_bytes_max}",
+                f"{self._path}: a line of {longest + LINE_EXTRA_BYTES} bytes,"
+                f" at most {self._line_bytes_max}",
             )
-        if min(sizes, default=LINE_EXTRA_BYTES + 1) == LINE_EXTRA_BYTES:
+        if not min(sizes):
             self._refuse(b"")
-        if sum(sizes) <= self._batch_bytes_max:
-            if jsons:
-                yield jsons
+        if sum(sizes) + len(sizes) * LINE_EXTRA_BYTES <= self._batch_bytes_max:
+            yield jsons
             return
         start = size = 0
-        for number, more in enumerate(sizes):
+        for number, length in enumerate(sizes):
+            more = length + LINE_EXTRA_BYTES
             if size + more > self._batch_bytes_max:
                 yield jsons[start:number]
                 start, size = number, 0
@@ -114,8 +117,8 @@ class Batches:
         if (
             {json[0] for json in jsons} != {OPENING}
             or {json[-1] for json in jsons} != {CLOSING}
-            or data.count(b"\n") != len(jsons)
-            or b"\r" in data
+            or b"\n" in (whole := b"".join(jsons))
+            or b"\r" in whole
         ):
             self._refuse(next(json for json in jsons if not _is_one_object(json)))
         return Batch(data, len(jsons), chain)
