@@ -29,6 +29,9 @@ from minibot.kernel.scan import LINE_BYTES_CAP
 CHUNK_BYTES: Final = 1 << 18
 # Starting processes takes a moment; less than this is swept sooner by one alone.
 POOLED_BYTES_MIN: Final = 32 << 20
+# Events nest five deep. The decoder's size doubles with each level: eight take it milliseconds to
+# make at every start of a program, the sixteen of `DEPTH_MAX` took a second.
+QUICK_DEPTH: Final = 8
 
 
 class Swept(NamedTuple):
@@ -117,8 +120,8 @@ def _is_in_form(jsons: list[bytes]) -> bool:
     """Return whether every line holds canonical JSON of one object.
 
     What is read and written again as the same bytes is in the one form. The decoder takes neither
-    floats nor integers of more than 64 bits nor deeper nests nor anything but an object. Where it
-    doubts, the strict decoder has the last word.
+    floats nor integers of more than 64 bits nor nests deeper than `QUICK_DEPTH` nor anything but an
+    object. Where it doubts, the strict decoder has the last word.
     """
     try:
         if [_encoded(_decoded(json)) for json in jsons] == jsons:
@@ -134,10 +137,10 @@ def _is_in_form(jsons: list[bytes]) -> bool:
 
 
 def _object() -> Any:
-    """Return the type of an object without floats, of at most `DEPTH_MAX` levels."""
+    """Return the type of an object without floats, of at most `QUICK_DEPTH` levels."""
     whole = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
     value: Any = str | whole | bool | None
-    for _ in range(canonical.DEPTH_MAX - 1):
+    for _ in range(QUICK_DEPTH - 1):
         value = Union[str, whole, bool, None, list[value], dict[str, value]]  # noqa: UP007
     return dict[str, value]
 
