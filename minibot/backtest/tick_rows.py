@@ -10,21 +10,26 @@ execution are told of the last of them (`Lockstep.calm`).
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Final, final
+from typing import TYPE_CHECKING, Any, Final, final
 
 import numpy as np
 
+from minibot.backtest.cells import float_at, int_at
 from minibot.backtest.tick_texts import tick_event
 from minibot.events.exact_tick import Calm, ExactTick
 from minibot.events.model import Event
 from minibot.events.money import UNIT
 from minibot.replay.lockstep import Lockstep
+from minibot.strategies.decision import Decision
 from minibot.strategies.tick import Tick
 
+if TYPE_CHECKING:
+    from mypy_extensions import i64
+
 BLOCK_ROWS: Final = 8192
+CELL: Final = 8
 IS_TRADE: Final = 1
 IS_TAKER_SELL: Final = 2
-LAG: Final = 4
 PRICE: Final = 8
 BID: Final = 16
 BID_QTY: Final = 32
@@ -32,124 +37,113 @@ ASK: Final = 64
 ASK_QTY: Final = 128
 NEW_BID: Final = BID | BID_QTY
 NEW_ASK: Final = ASK | ASK_QTY
-TOUCHED: Final = PRICE | BID | BID_QTY | ASK | ASK_QTY
+TOUCHED: Final = PRICE | NEW_BID | NEW_ASK
 BITS: Final = (
     *(("price", PRICE), ("bid", BID), ("bid_qty", BID_QTY), ("ask", ASK), ("ask_qty", ASK_QTY)),
-    ("lag", LAG),
 )
-# A step that a byte does not hold stands in a list of its own.
-FAR: Final = 255
 # Up to here whole numbers are floats exactly, so that one division rounds once.
 EXACT_MAX: Final = 2**53
 
 Column = Any  # A one-dimensional int64 array of numpy.
 
 
+@final
 class Block:
-    """Some rows: how each differs from the one before, and the values that are new.
+    """Some rows as `cells` reads them: what each has new, and its values.
 
     Attributes:
         changes: A byte a row: the bits of this module.
-        steps: A byte a row: `ts` since the row before; `FAR` is the next of `fars`.
-        qtys: Of each trade in turn; prices, bids ... of each row that has a new one in turn, as
-            `lags`, by which the exchange's time is ahead of `ts`.
+        ts, exchange_ts: Of each row, whole numbers.
+        bid, bid_qty, ask, ask_qty: The same, exact.
+        floats: Amounts by the name of their column, as floats; empty where no row has a new one.
     """
 
     __slots__ = (
-        "ask",
-        "ask_qty",
-        "ask_qtys",
-        "asks",
-        "bid",
-        "bid_qty",
-        "bid_qtys",
-        "bids",
-        "changes",
-        "far",
-        "fars",
-        "lag",
-        "lags",
-        "price",
-        "prices",
-        "qtys",
-        "steps",
-        "trade",
+        *("_ask", "_ask_qty", "_bid", "_bid_qty", "_price", "_qty", "ask", "ask_qty", "bid"),
+        *("bid_qty", "changes", "exchange_ts", "ts"),
     )
 
     def __init__(self, columns: Mapping[str, Column], first: int, last: int) -> None:
         """Compare rows `first` to `last` (excluded) with those before."""
-        flags = columns["flags"][first:last]
-        is_trade = (flags & 1) != 0
-        changes = (flags & 3).astype(np.uint8)
-        found: dict[str, list[int]] = {}
+        changes = (columns["flags"][first:last] & (IS_TRADE | IS_TAKER_SELL)).astype(np.uint8)
+        floats: dict[str, bytes] = {}
         # One row more than is looked at, to compare the first with, where there is one.
         start = max(0, first - 1)
-        wider: dict[str, Column] = {
-            name: columns[name][start:last]
-            for name in ("price", "bid", "bid_qty", "ask", "ask_qty")
-        }
-        wider["lag"] = columns["exchange_ts"][start:last] - columns["ts"][start:last]
         for name, bit in BITS:
-            values = wider[name]
+            values = columns[name][start:last]
             is_new = np.ones(last - first, dtype=bool)
             np.not_equal(values[1:], values[:-1], out=is_new if first else is_new[1:])
             changes |= is_new.view(np.uint8) * np.uint8(bit)
-            found[name] = values[first - start :][is_new].tolist() if is_new.any() else []
-        ts = columns["ts"][start:last]
-        steps = np.diff(ts) if first else np.diff(ts, prepend=0)
-        is_far = (steps < 0) | (steps >= FAR)
+            floats[name] = float_cells(values[first - start :]) if is_new.any() else b""
         self.changes: bytes = changes.tobytes()
-        self.steps: bytes = np.where(is_far, FAR, steps).astype(np.uint8).tobytes()
-        self.fars: list[int] = steps[is_far].tolist()
-        self.lags: list[int] = found["lag"]
-        self.qtys: list[int] = columns["qty"][first:last][is_trade].tolist()
-        self.prices: list[int] = found["price"]
-        self.bids: list[int] = found["bid"]
-        self.bid_qtys: list[int] = found["bid_qty"]
-        self.asks: list[int] = found["ask"]
-        self.ask_qtys: list[int] = found["ask_qty"]
-        self.far: int = 0
-        self.lag: int = 0
-        self.trade: int = 0
-        self.price: int = 0
-        self.bid: int = 0
-        self.bid_qty: int = 0
-        self.ask: int = 0
-        self.ask_qty: int = 0
+        self.ts: bytes = int_cells(columns["ts"][first:last])
+        self.exchange_ts: bytes = int_cells(columns["exchange_ts"][first:last])
+        self.bid: bytes = int_cells(columns["bid"][first:last])
+        self.bid_qty: bytes = int_cells(columns["bid_qty"][first:last])
+        self.ask: bytes = int_cells(columns["ask"][first:last])
+        self.ask_qty: bytes = int_cells(columns["ask_qty"][first:last])
+        self._price: bytes = floats["price"]
+        self._qty: bytes = float_cells(columns["qty"][first:last])
+        self._bid: bytes = floats["bid"]
+        self._bid_qty: bytes = floats["bid_qty"]
+        self._ask: bytes = floats["ask"]
+        self._ask_qty: bytes = floats["ask_qty"]
 
-    def touch(self, change: int, tick: Tick, exact: ExactTick) -> None:
-        """Take over what a row has new of price and touch."""
-        if change & PRICE:
-            price = self.prices[self.price]
-            self.price += 1
-            tick.price = price / UNIT if price <= EXACT_MAX else rounded_once(price)
-        if change & BID:
-            bid = self.bids[self.bid]
-            self.bid += 1
-            exact.bid = bid
-            tick.bid = bid / UNIT if bid <= EXACT_MAX else rounded_once(bid)
-        if change & BID_QTY:
-            qty = self.bid_qtys[self.bid_qty]
-            self.bid_qty += 1
-            exact.bid_qty = qty
-            tick.bid_qty = qty / UNIT if qty <= EXACT_MAX else rounded_once(qty)
-        if change & ASK:
-            ask = self.asks[self.ask]
-            self.ask += 1
-            exact.ask = ask
-            tick.ask = ask / UNIT if ask <= EXACT_MAX else rounded_once(ask)
-        if change & ASK_QTY:
-            qty = self.ask_qtys[self.ask_qty]
-            self.ask_qty += 1
-            exact.ask_qty = qty
-            tick.ask_qty = qty / UNIT if qty <= EXACT_MAX else rounded_once(qty)
+    def fill(self, tick: Tick, ts: int, change: i64, at: i64) -> None:
+        """Make the strategy's tick that of a row, of which `change` says what is new.
+
+        Args:
+            tick: As the row before has left it.
+            ts: Of the row.
+            change: The row's.
+            at: Where its cells begin.
+        """
+        if change & TOUCHED:
+            if change & PRICE:
+                tick.price = float_at(self._price, at)
+            if change & BID:
+                tick.bid = float_at(self._bid, at)
+            if change & BID_QTY:
+                tick.bid_qty = float_at(self._bid_qty, at)
+            if change & ASK:
+                tick.ask = float_at(self._ask, at)
+            if change & ASK_QTY:
+                tick.ask_qty = float_at(self._ask_qty, at)
+        tick.ts = ts
+        tick.exchange_ts = int_at(self.exchange_ts, at)
+        if change & IS_TRADE:
+            tick.is_trade = True
+            tick.is_taker_buy = not change & IS_TAKER_SELL
+            tick.qty = float_at(self._qty, at)
+        elif tick.is_trade:
+            tick.is_trade = False
+            tick.is_taker_buy = False
+            tick.qty = 0.0
+
+    def fill_exact(self, tick: ExactTick, at: i64) -> None:
+        """Make the exact tick that of a row, whose cells begin `at` there."""
+        tick.ts = int_at(self.ts, at)
+        tick.bid = int_at(self.bid, at)
+        tick.bid_qty = int_at(self.bid_qty, at)
+        tick.ask = int_at(self.ask, at)
+        tick.ask_qty = int_at(self.ask_qty, at)
 
 
-def rounded_once(units: int) -> float:
-    """Return an amount as the float next to it: compiled code would round both sides first."""
-    whole: Any = units
-    value: float = whole / UNIT
-    return value
+def int_cells(values: Column) -> bytes:
+    """Return whole numbers as `int_at` reads them."""
+    cells: bytes = values.astype("<i8", copy=False).tobytes()
+    return cells
+
+
+def float_cells(units: Column) -> bytes:
+    """Return amounts in hundred-millionths as `float_at` reads them, each rounded once."""
+    if len(units) and int(units.max()) > EXACT_MAX:
+        # Numpy would round such a whole number to a float, and then the quotient.
+        units = np.array([whole / UNIT for whole in units.tolist()])
+    else:
+        units = units / UNIT
+    cells: bytes = units.astype("<f8", copy=False).tobytes()
+    return cells
 
 
 @final
@@ -180,7 +174,6 @@ class TickRows:
         self.rows: int = len(columns["ts"])
         self.row: int = 0
         self.at: int = 0
-        self._lag: int = 0
         self._block_first: int = 0
         self._block_last: int = 0
         self._block: Block = Block(columns, 0, 0)
@@ -226,103 +219,56 @@ class TickRows:
 
     def _feed(self, row: int, seq: int) -> None:
         """Hand one row to all cores."""
-        exact = self.exact
-        block = self._block
-        place = row - self._block_first
-        change = block.changes[place]
-        step = block.steps[place]
-        if step == FAR:
-            step = block.fars[block.far]
-            block.far += 1
-        exact.ts += step
-        if change & TOUCHED:
-            block.touch(change, self.tick, exact)
-        self._fill(change, exact.ts)
+        block, exact, place = self._block, self.exact, row - self._block_first
+        block.fill_exact(exact, CELL * place)
+        block.fill(self.tick, exact.ts, block.changes[place], CELL * place)
         self.at = row
         self.lockstep.feed_tick(self.tick, exact, seq)
-
-    def _fill(self, change: int, ts: int) -> None:
-        """Set what is of this tick alone."""
-        tick, block = self.tick, self._block
-        if change & LAG:
-            self._lag = block.lags[block.lag]
-            block.lag += 1
-        tick.ts = ts
-        tick.exchange_ts = ts + self._lag
-        if change & IS_TRADE:
-            tick.is_trade = True
-            tick.is_taker_buy = not change & IS_TAKER_SELL
-            qty = block.qtys[block.trade]
-            tick.qty = qty / UNIT if qty <= EXACT_MAX else rounded_once(qty)
-            block.trade += 1
-        elif tick.is_trade:
-            tick.is_trade = False
-            tick.is_taker_buy = False
-            tick.qty = 0.0
 
     def _walk_calm(self, calm: Calm, first: int, until: int, seq: int) -> int:
         """Hand rows to the strategy alone, and the last of them to all; return the next row.
 
         Ends behind a row that something follows from, or that is beyond the calm.
         """
-        block, tick, exact, lockstep = self._block, self.tick, self.exact, self.lockstep
-        changes, steps, qtys, lag = block.changes, block.steps, block.qtys, self._lag
-        above, below, least, most = calm.above, calm.below, calm.least, calm.most
-        until_ts = calm.until
-        seat = lockstep.strategy
+        block, tick, seat = self._block, self.tick, self.lockstep.strategy
+        changes, times, bids, asks = block.changes, block.ts, block.bid, block.ask
+        above: i64 = calm.above
+        below: i64 = calm.below
+        least: i64 = calm.least
+        most: i64 = calm.most
+        until_ts: i64 = calm.until
         core = seat.core
-        block_first = self._block_first
-        moved = 0
-        ts = exact.ts
-        for row in range(first, until):
-            place = row - block_first
-            change = changes[place]
-            step = steps[place]
-            if step == FAR:
-                step = block.fars[block.far]
-            now_ts = ts + step
-            if change & TOUCHED:
-                bid = block.bids[block.bid] if change & BID else exact.bid
-                ask = block.asks[block.ask] if change & ASK else exact.ask
-                if not (above < bid < below and bid <= ask and least <= bid + ask <= most):
-                    break
-            if now_ts >= until_ts:
+        decision: Decision | None = None
+        moved: i64 = 0
+        place: i64 = first - self._block_first
+        last: i64 = until - self._block_first
+        while place < last and decision is None:
+            at = CELL * place
+            change: i64 = changes[place]
+            ts = int_at(times, at)
+            if ts >= until_ts:
                 break
             if change & TOUCHED:
+                bid, ask = int_at(bids, at), int_at(asks, at)
+                if not (above < bid < below and bid <= ask and least <= bid + ask <= most):
+                    break
                 moved |= change
-                block.touch(change, tick, exact)
-            if steps[place] == FAR:
-                block.far += 1
-            if change & LAG:
-                lag = self._lag = block.lags[block.lag]
-                block.lag += 1
-            ts = now_ts
-            tick.ts = ts
-            tick.exchange_ts = ts + lag
-            if change & IS_TRADE:
-                tick.is_trade = True
-                tick.is_taker_buy = not change & IS_TAKER_SELL
-                qty = qtys[block.trade]
-                tick.qty = qty / UNIT if qty <= EXACT_MAX else rounded_once(qty)
-                block.trade += 1
-            elif tick.is_trade:
-                tick.is_trade = False
-                tick.is_taker_buy = False
-                tick.qty = 0.0
+            block.fill(tick, ts, change, at)
             decision = core.on_tick(tick, seat.at(ts))
-            if decision is not None:
-                self.at = row
-                exact.ts = ts
-                lockstep.pass_calm(exact, seq + row, moved & NEW_BID != 0, moved & NEW_ASK != 0)
-                lockstep.decided(tick, exact, seq + row, decision)
-                return row + 1
-        else:
-            row = until
+            place += 1
+        row = self._block_first + place
         if row > first:
-            exact.ts = ts
-            self.at = row - 1
-            lockstep.pass_calm(exact, seq + row - 1, moved & NEW_BID != 0, moved & NEW_ASK != 0)
-        if row < until:
+            self._pass_calm(row - 1, seq + row - 1, moved)
+        if decision is not None:
+            self.lockstep.decided(tick, self.exact, seq + row - 1, decision)
+        elif row < until:
             self._feed(row, seq + row)
             row += 1
         return row
+
+    def _pass_calm(self, row: int, seq: int, moved: i64) -> None:
+        """Tell risk and execution of the last of the rows that went to the strategy alone."""
+        exact = self.exact
+        self._block.fill_exact(exact, CELL * (row - self._block_first))
+        self.at = row
+        self.lockstep.pass_calm(exact, seq, moved & NEW_BID != 0, moved & NEW_ASK != 0)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Final, final
 
 from minibot.events.lots import Trade
+from minibot.events.native import mypyc_attr
 
 CASH: Final = "cash"
 POSITION: Final = "position"
@@ -32,6 +33,7 @@ class Entry:
     amount: int
 
 
+@mypyc_attr(acyclic=True)
 @final
 class Booking:
     """What one fill did to the accounts, and the trades that it closed; adds up to zero.

@@ -11,6 +11,7 @@ from typing import Final, Protocol, final
 
 from minibot.events.model import Event, MarketTick
 from minibot.events.money import parse_amount
+from minibot.events.native import mypyc_attr
 from minibot.events.reference import Ref, place_id
 
 
@@ -88,6 +89,7 @@ class ExactTick:
 NO_BOUND: Final = 1 << 60
 
 
+@mypyc_attr(acyclic=True)
 @final
 class Calm:
     """Within which touches, and until when, nothing follows from a tick; filled by the cores.

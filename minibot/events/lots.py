@@ -11,9 +11,11 @@ from typing import Any, final
 
 from minibot.events.model import JsonObject
 from minibot.events.money import amount_text, cost_up, parse_amount
+from minibot.events.native import mypyc_attr
 from minibot.events.reference import Ref
 
 
+@mypyc_attr(acyclic=True)
 @final
 class Lot:
     """What is left of one purchase.
@@ -86,6 +88,7 @@ class Lot:
         )
 
 
+@mypyc_attr(acyclic=True)
 @final
 class Trade:
     """A lot, or a part of one, that a sale closed; gains are before fees."""

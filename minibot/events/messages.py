@@ -22,6 +22,7 @@ from minibot.events.model import (
     Signal,
 )
 from minibot.events.money import parse_amount
+from minibot.events.native import mypyc_attr
 from minibot.events.numbers import NumberError
 from minibot.events.reference import NOBODY, Ref
 
@@ -35,6 +36,7 @@ INTENTS: Final = 3
 ACTIONS: Final = 4
 
 
+@mypyc_attr(acyclic=True)
 class Message:
     """One thing that a core said; subclasses say what.
 
@@ -117,6 +119,7 @@ def drafts_of(messages: Sequence[Message]) -> list[Draft]:
     return [message.draft() for message in messages]
 
 
+@mypyc_attr(acyclic=True)
 class SignalMessage(Message):
     """A wish of the strategy."""
 
@@ -144,6 +147,7 @@ class SignalMessage(Message):
         return message
 
 
+@mypyc_attr(acyclic=True)
 class ActionMessage(Message):
     """What risk made of a signal, a tick or a wish of the operator."""
 
@@ -181,6 +185,7 @@ class ActionMessage(Message):
         return payload.headroom if isinstance(payload, RiskAction) else None
 
 
+@mypyc_attr(acyclic=True)
 class IntentMessage(Message):
     """An order that risk allowed.
 
@@ -217,6 +222,7 @@ class IntentMessage(Message):
         return message
 
 
+@mypyc_attr(acyclic=True)
 class ResultMessage(Message):
     """One move of an order."""
 
@@ -252,6 +258,7 @@ class ResultMessage(Message):
         return message
 
 
+@mypyc_attr(acyclic=True)
 class FillMessage(Message):
     """An execution.
 

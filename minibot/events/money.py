@@ -12,7 +12,13 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Final
 
-from minibot.events.numbers import div_down, div_up, format_fixed, parse_fixed
+from minibot.events.numbers import (
+    div_down,
+    format_fixed,
+    mul_div_down,
+    mul_div_up,
+    parse_fixed,
+)
 
 PLACES: Final = 8
 UNIT: Final[int] = 10**PLACES
@@ -45,24 +51,24 @@ def parse_rate(bps: str) -> int:
 
 def cost_up(qty: int, price: int) -> int:
     """Return what buying costs, rounded up."""
-    return div_up(qty * price, UNIT)
+    return mul_div_up(qty, price, UNIT)
 
 
 def proceeds_down(qty: int, price: int) -> int:
     """Return what selling brings, rounded down."""
-    return div_down(qty * price, UNIT)
+    return mul_div_down(qty, price, UNIT)
 
 
 def fee_up(notional: int, rate: int) -> int:
     """Return the fee on a notional, rounded up; a rate of zero costs nothing."""
-    return div_up(notional * rate, RATE_UNIT)
+    return mul_div_up(notional, rate, RATE_UNIT)
 
 
 def notional_paid_by(cash: int, rate: int) -> int:
     """Return the largest notional that `cash` pays together with its fee; 0 for no cash."""
-    return max(0, div_down(cash * RATE_UNIT, RATE_UNIT + rate))
+    return max(0, mul_div_down(cash, RATE_UNIT, RATE_UNIT + rate))
 
 
 def qty_for(notional: int, price: int) -> int:
     """Return the largest quantity that costs at most `notional` at a price above zero."""
-    return div_down(notional * UNIT, price)
+    return mul_div_down(notional, UNIT, price)

@@ -9,7 +9,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import isfinite
-from typing import Final
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from mypy_extensions import i64
 
 QUOTE_PLACES: Final = 8
 QUOTE_SCALE: Final[int] = 10**QUOTE_PLACES
@@ -19,6 +22,10 @@ PLACES_MAX: Final = 18
 DIGITS_MAX: Final = 40
 POWERS: Final[tuple[int, ...]] = tuple(10**places for places in range(DIGITS_MAX + 1))
 """Powers of ten as integers, by exponent."""
+
+WORD_MAX: Final = 1 << 62
+# A float next to a product may stand 2**10 beside it.
+PRODUCT_MAX: Final = 9e18
 
 
 class NumberError(ValueError):
@@ -116,6 +123,30 @@ def div_down(numerator: int, denominator: int) -> int:
 def div_up(numerator: int, denominator: int) -> int:
     """Return the quotient rounded towards plus infinity; the denominator is above zero."""
     return -(-numerator // denominator)
+
+
+def mul_div_down(value: int, times: int, by: int) -> int:
+    """Return value * times / by rounded towards minus infinity; `by` is above zero.
+
+    A product that fits a machine word is reckoned in one, which compiled code does without making
+    an object; any other is as exact.
+    """
+    if value > 0 and times > 0 and by < WORD_MAX and 1.0 * value * times < PRODUCT_MAX:
+        left: i64 = value
+        right: i64 = times
+        parts: i64 = by
+        return left * right // parts
+    return value * times // by
+
+
+def mul_div_up(value: int, times: int, by: int) -> int:
+    """Return value * times / by rounded towards plus infinity; see `mul_div_down`."""
+    if value > 0 and times > 0 and by < WORD_MAX and 1.0 * value * times < PRODUCT_MAX:
+        left: i64 = value
+        right: i64 = times
+        parts: i64 = by
+        return -(-(left * right) // parts)
+    return -(-value * times // by)
 
 
 def round_down(value: int, step: int) -> int:

@@ -168,7 +168,10 @@ class OrderRules:
 
     def notional_refusal(self, qty: int, price: int, order_type: str) -> str | None:
         """Return why an order worth `qty` at `price` may not be placed, or None."""
-        notional = cost_up(qty, price)
+        return self.value_refusal(cost_up(qty, price), order_type)
+
+    def value_refusal(self, notional: int, order_type: str) -> str | None:
+        """Return why an order of this value may not be placed, or None."""
         if notional < self.notional_least(order_type):
             return MIN_NOTIONAL
         most = self.market_notional_max if order_type == MARKET else self.notional_max

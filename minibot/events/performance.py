@@ -12,8 +12,8 @@ from typing import Final
 
 from minibot.events.messages import FillMessage
 from minibot.events.model import BUY, Fill, JsonObject, MarketTick, RunOpening
-from minibot.events.money import UNIT, amount_text, parse_amount
-from minibot.events.numbers import div_up, format_fixed
+from minibot.events.money import amount_text, parse_amount, proceeds_down
+from minibot.events.numbers import format_fixed, mul_div_up
 from minibot.events.portfolio import Portfolio
 
 BPS: Final = 10_000
@@ -45,6 +45,8 @@ class Performance:
         self._last: dict[str, MarketTick] = {}
         self.drawdown_max = 0
         self.drawdown_bps_max = 0
+        # The deepest since the high-water mark last fell: one that is less is less of it, too.
+        self._deepest = -1
 
     def on_tick(self, tick: MarketTick) -> None:
         """Mark the symbol at its mid and look at equity."""
@@ -108,6 +110,7 @@ class Performance:
             difference = self._equity() - before
             self.equity_start += difference
             self.high_water_mark += difference
+            self._deepest = -1
         return True
 
     def on_fill(self, fill: Fill, ts: int) -> None:
@@ -123,7 +126,7 @@ class Performance:
         symbol = fill.symbol
         self._mark(symbol)
         self.portfolio.book(fill, ts)
-        notional = fill.qty * fill.price // UNIT
+        notional = proceeds_down(fill.qty, fill.price)
         flow = -notional if fill.side == BUY else notional
         # A fee in the base asset has been paid with the notional.
         fee = 0 if fill.pays_in_base else fill.fee
@@ -141,10 +144,12 @@ class Performance:
         self.equity = self._equity()
         self.high_water_mark = max(self.high_water_mark, self.equity)
         drawdown = self.high_water_mark - self.equity
-        if drawdown > self.drawdown_max:
-            self.drawdown_max = drawdown
+        if drawdown <= self._deepest:
+            return
+        self._deepest = drawdown
+        self.drawdown_max = max(self.drawdown_max, drawdown)
         if self.high_water_mark > 0:
-            bps = div_up(drawdown * BPS_UNIT, self.high_water_mark)
+            bps = mul_div_up(drawdown, BPS_UNIT, self.high_water_mark)
             self.drawdown_bps_max = max(self.drawdown_bps_max, bps)
 
     def to_json(self) -> JsonObject:

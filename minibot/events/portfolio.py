@@ -23,7 +23,7 @@ from minibot.events.lots import Lot, Trade
 from minibot.events.messages import FillMessage
 from minibot.events.model import BUY, SELL, Fill, JsonObject, RunOpening
 from minibot.events.money import UNIT, amount_text, cost_up, parse_amount, proceeds_down
-from minibot.events.numbers import div_down, div_up
+from minibot.events.numbers import mul_div_down, mul_div_up
 from minibot.events.reasons import INVARIANT_BROKEN
 from minibot.kernel.errors import InvariantError
 
@@ -66,6 +66,10 @@ class Portfolio:
     def symbols(self) -> list[str]:
         """Return the symbols with an open position, sorted."""
         return sorted(self._lots)
+
+    def count_held(self) -> int:
+        """Return how many symbols have an open position."""
+        return len(self._lots)
 
     def balances(self) -> dict[str, int]:
         """Return the cash of each asset; to be read, not to be changed."""
@@ -112,7 +116,7 @@ class Portfolio:
     def entry_price_avg(self, symbol: str) -> int:
         """Return the average price of what is open, rounded up; 0 when flat."""
         qty = self.position_qty(symbol)
-        return div_up(self.position_cost(symbol) * UNIT, qty) if qty else 0
+        return mul_div_up(self.position_cost(symbol), UNIT, qty) if qty else 0
 
     def position_value(self, symbol: str, mark_price: int | None) -> int:
         """Return what the position is worth at the mark, rounded down; at cost without a mark."""
@@ -247,11 +251,9 @@ class Portfolio:
         trades: list[Trade] = []
         while qty:
             lot = lots[0]
-            taken = lot.qty
-            if qty < taken:
-                taken = qty
-            cost = div_down(lot.cost * taken, lot.qty)
-            share = div_down(proceeds * taken, qty)
+            taken = qty if qty < lot.qty else lot.qty
+            cost = lot.cost if taken == lot.qty else mul_div_down(lot.cost, taken, lot.qty)
+            share = proceeds if taken == qty else mul_div_down(proceeds, taken, qty)
             trades.append(Trade(lot, taken, cost, share, ts, self.fills, fill.order))
             qty, proceeds = qty - taken, proceeds - share
             if taken == lot.qty:

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Final, final
 
 from minibot.events.ids import derive_id
+from minibot.events.native import mypyc_attr
 
 TICKS: Final = "market_ticks"
 
@@ -19,6 +20,7 @@ def place_id(seq: int) -> str:
     return f"{TICKS}:{seq}"
 
 
+@mypyc_attr(acyclic=True)
 @final
 class Ref:
     """The id of an event or of an order.

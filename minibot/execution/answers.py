@@ -7,12 +7,14 @@ from typing import final
 from minibot.events.messages import FillMessage, IntentMessage, ResultMessage
 from minibot.events.model import Fill, OrderIntent, OrderResult, Payload
 from minibot.events.money import amount_text
+from minibot.events.native import mypyc_attr
 from minibot.events.order_rules import OrderRules
 from minibot.events.reference import Ref
 from minibot.execution.fills import Match, Touch
 from minibot.execution.orders import STATE_TEXTS, Order, OrderState
 
 
+@mypyc_attr(acyclic=True)
 @final
 class OrderMove(ResultMessage):
     """An order as it stands after a move."""
@@ -40,6 +42,7 @@ class OrderMove(ResultMessage):
         )
 
 
+@mypyc_attr(acyclic=True)
 @final
 class IntentRefused(ResultMessage):
     """An intent that became no order."""
@@ -69,6 +72,7 @@ class IntentRefused(ResultMessage):
         )
 
 
+@mypyc_attr(acyclic=True)
 @final
 class PaperFill(FillMessage):
     """A fill with its evidence: the touch it met, its displayed size and the modelled latency."""

@@ -21,6 +21,7 @@ from typing import Any, Final, final
 from minibot.events.exact_tick import ExactTick
 from minibot.events.model import BUY, Book, JsonObject
 from minibot.events.money import amount_text, parse_amount
+from minibot.events.native import mypyc_attr
 from minibot.events.numbers import round_down
 from minibot.events.reference import place_id
 from minibot.execution.fees import MAKER, TAKER
@@ -117,6 +118,7 @@ class Touch:
         return touch
 
 
+@mypyc_attr(acyclic=True)
 @final
 class Match:
     """What an order can get now; `is_displayed` when it takes from the displayed size."""

@@ -10,6 +10,7 @@ from typing import Final, final
 
 from minibot.events.messages import IntentMessage
 from minibot.events.model import BUY, SELL, Event, OrderIntent
+from minibot.events.native import mypyc_attr
 from minibot.events.order_rules import LIMIT, MARKET, OrderRules, mid_down
 from minibot.events.reasons import (
     NO_INSTRUMENT,
@@ -36,6 +37,7 @@ CAUSES_MIN: Final = 2
 """An intent names its risk_action, then the signal, tick or control event behind it."""
 
 
+@mypyc_attr(acyclic=True)
 @final
 class Wish:
     """An intent in numbers: quantity above zero, limit above zero or None."""

@@ -12,6 +12,7 @@ from enum import StrEnum
 from typing import Any, Final, final
 
 from minibot.events.model import JsonObject
+from minibot.events.native import mypyc_attr
 from minibot.events.reasons import INVARIANT_BROKEN
 from minibot.events.reference import Ref
 from minibot.kernel.errors import InvariantError
@@ -65,6 +66,7 @@ NEXT_STATES: Final[Mapping[OrderState, frozenset[OrderState]]] = {
 }
 
 
+@mypyc_attr(acyclic=True)
 @final
 class Order:
     """One order of the paper executor; it starts as NEW with nothing filled.

@@ -375,8 +375,11 @@ class PaperExecutorNoreV1:
         if order.side != BUY:
             return found.qty
         cash = self.portfolio.cash(self._rules[order.symbol].quote_asset)
+        cost = cost_up(found.qty, found.price)
+        if cost + self._fees.fee(cost, found.liquidity) <= cash:
+            return found.qty
         qty = qty_for(self._fees.affordable(cash, found.liquidity), found.price)
-        return found.qty if qty >= found.qty else round_down(qty, order.qty_step)
+        return round_down(qty, order.qty_step)
 
     def _fill(
         self,

@@ -15,7 +15,7 @@ from typing import Any, Final, final
 from minibot.events.exact_tick import Calm
 from minibot.events.model import JsonObject
 from minibot.events.money import UNIT, amount_text, parse_amount
-from minibot.events.numbers import div_up
+from minibot.events.numbers import mul_div_up
 from minibot.events.portfolio import DAY_MS, Portfolio
 from minibot.events.reasons import INVARIANT_BROKEN
 from minibot.kernel.errors import InvariantError
@@ -164,7 +164,7 @@ class Budgets:
         if self._high_water_mark <= 0:
             return 0
         below = self._high_water_mark - self._equity
-        return div_up(below * WHOLE, self._high_water_mark)
+        return mul_div_up(below, WHOLE, self._high_water_mark) if below else 0
 
     def orders(self, now: int) -> int:
         """Return how many orders were sent within the last minute of market time."""
@@ -232,10 +232,11 @@ class Budgets:
         if not self._is_floor_known:
             return False
         # Equity is rest + qty x mid // UNIT, which is rising; a mid is (bid + ask) // 2.
-        least = 2 * div_up((self._floor - rest) * UNIT, qty)
-        most = 2 * (((self._high_water_mark - rest + 1) * UNIT - 1) // qty) + 1
-        if least > calm.least:
-            calm.least = least
+        most = 2 * mul_div_up(self._high_water_mark - rest + 1, UNIT, qty) - 1
+        if self._floor > rest:
+            least = 2 * mul_div_up(self._floor - rest, UNIT, qty)
+            if least > calm.least:
+                calm.least = least
         if most < calm.most:
             calm.most = most
         return True

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Final, final
 
 from minibot.events.model import Check
+from minibot.events.native import mypyc_attr
 from minibot.events.numbers import format_fixed
 
 NONE: Final = "none"
@@ -16,6 +17,7 @@ NO: Final = "no"
 AS_TEXT: Final = -1
 
 
+@mypyc_attr(acyclic=True)
 @final
 class Judged:
     """One named value against one named threshold.
@@ -58,6 +60,7 @@ class Judged:
         return Check(self.name, value, scaled_text(self._threshold, self._places), self.passed)
 
 
+@mypyc_attr(acyclic=True)
 @final
 class Checklist:
     """Checks of one decision; `reason` is the code of the first that failed, empty if none did."""

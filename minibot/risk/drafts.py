@@ -7,6 +7,7 @@ from typing import Final, final
 from minibot.events.exact_tick import ExactTick
 from minibot.events.messages import ActionMessage, IntentMessage, Message, SignalMessage
 from minibot.events.model import Event, OrderIntent, Payload, RiskAction
+from minibot.events.native import mypyc_attr
 from minibot.events.order_rules import MARKET, OrderRules
 from minibot.events.reasons import RISK_LIMIT
 from minibot.events.reference import Ref
@@ -27,6 +28,7 @@ STOP: Final = "STOP"
 ENTRY: Final = "ENTRY"
 
 
+@mypyc_attr(acyclic=True)
 @final
 class Cause:
     """Because of which event something is said, and to which tick that goes back."""
@@ -62,6 +64,7 @@ class Cause:
         return Cause(self.ref, self.ts, self.run_id, tick_seq, self.signal)
 
 
+@mypyc_attr(acyclic=True)
 @final
 class Verdict(ActionMessage):
     """A `risk_action` with its checks, profile and headroom."""
@@ -105,6 +108,7 @@ class Verdict(ActionMessage):
         )
 
 
+@mypyc_attr(acyclic=True)
 @final
 class AllowedIntent(IntentMessage):
     """The `order_intent` behind a verdict."""

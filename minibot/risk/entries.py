@@ -28,17 +28,17 @@ from minibot.risk.gates import (
     judge_warmup,
 )
 from minibot.risk.situation import Situation
-from minibot.risk.sizing import Size, bounds, notional_breaches, size_entry
+from minibot.risk.sizing import notional_breaches, size_entry
 
 
 def on_buy(situation: Situation, signal: SignalMessage) -> list[Message]:
     """Return ALLOW or REDUCE with an intent, BLOCK, or STOP."""
     cause, symbol = Cause.of_signal(signal), signal.symbol
     checks = judged(situation, signal)
-    size = _size(situation, symbol, checks) if checks.passed else None
+    limits, positions, budgets = situation.limits, situation.positions, situation.budgets
+    size = size_entry(symbol, limits, positions, budgets, checks) if checks.passed else None
     if size is None:
         return [action(situation, BLOCK, checks.reason, symbol, checks.items, cause)]
-    limits, positions, budgets = situation.limits, situation.positions, situation.budgets
     breaches = [
         breach(limit, value) for limit, value in notional_breaches(limits, positions, budgets, size)
     ]
@@ -69,11 +69,3 @@ def judged(situation: Situation, signal: SignalMessage) -> Checklist:
         judge_warmup(checks, exits)
     judge_budgets(checks, situation.budgets, limits, now)
     return checks
-
-
-def _size(situation: Situation, symbol: str, checks: Checklist) -> Size | None:
-    positions = situation.positions
-    found = bounds(symbol, situation.limits, positions, situation.budgets)
-    ask = positions.marks[symbol].ask
-    held = positions.qty_with_orders(symbol)
-    return size_entry(situation.limits, positions.rules[symbol], ask, held, found, checks)

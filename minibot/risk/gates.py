@@ -11,6 +11,7 @@ from typing import final
 
 from minibot.events.messages import SignalMessage
 from minibot.events.money import PLACES
+from minibot.events.native import mypyc_attr
 from minibot.events.order_rules import TRADING, OrderRules, mid_down
 from minibot.events.reasons import (
     DUPLICATE,
@@ -118,6 +119,7 @@ def _judge_limit(checks: Checklist, limit: Limit, value: int) -> None:
     checks.at_most(limit.name, value, limit.entry_max, limit.reason, limit.places)
 
 
+@mypyc_attr(acyclic=True)
 @final
 class Headroom:
     """What is left of each limit before entries are refused; negative is overdrawn."""

@@ -13,6 +13,7 @@ from minibot.events.exact_tick import ExactTick
 from minibot.events.messages import FillMessage, ResultMessage
 from minibot.events.model import BUY, SELL, Instrument, JsonObject
 from minibot.events.money import amount_text, cost_up, fee_up, parse_amount
+from minibot.events.native import mypyc_attr
 from minibot.events.order_rules import OrderRules, mid_down
 from minibot.events.portfolio import Portfolio
 from minibot.events.reasons import INVARIANT_BROKEN
@@ -41,6 +42,7 @@ class Mark:
         return self.is_fresh and 0 < self.bid <= self.ask
 
 
+@mypyc_attr(acyclic=True)
 @final
 class SentOrder:
     """An intent that was written, and what is known of its order."""
@@ -269,18 +271,17 @@ class Positions:
 
     def count_with(self, symbol: str) -> int:
         """Return how many symbols are held or being bought once this one is too."""
-        symbols = set(self.portfolio.symbols())
-        for order in self.orders:
-            if order.side == BUY:
-                symbols.add(order.symbol)
-        symbols.add(symbol)
-        return len(symbols)
+        portfolio = self.portfolio
+        bought = [order.symbol for order in self.orders if order.side == BUY]
+        others = {name for name in [*bought, symbol] if not portfolio.has_lots(name)}
+        return portfolio.count_held() + len(others)
 
     def has_order(self, symbol: str, side: str | None = None) -> bool:
         """Return whether an order of the symbol, of one side or of any, is not settled."""
-        return any(
-            order.symbol == symbol and (side is None or order.side == side) for order in self.orders
-        )
+        for order in self.orders:
+            if order.symbol == symbol and (side is None or order.side == side):
+                return True
+        return False
 
     def qty_with_orders(self, symbol: str) -> int:
         """Return the position plus what open entries may still buy."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import final
 
 from minibot.events.money import PLACES, cost_up, notional_paid_by, qty_for
+from minibot.events.native import mypyc_attr
 from minibot.events.order_rules import MARKET, OrderRules
 from minibot.events.reasons import (
     EXPOSURE_LIMIT,
@@ -24,19 +25,7 @@ from minibot.risk.limits import Limit, Limits
 from minibot.risk.positions import Positions
 
 
-@final
-class Bound:
-    """A limit on notional: how much is used, how much may be."""
-
-    __slots__ = ("most", "name", "reason", "used")
-
-    def __init__(self, name: str, reason: str, used: int, most: int) -> None:
-        self.name: str = name
-        self.reason: str = reason
-        self.used: int = used
-        self.most: int = most
-
-
+@mypyc_attr(acyclic=True)
 @final
 class Size:
     """The entry that fits: its quantity, notional, and whether a bound made it smaller."""
@@ -49,84 +38,103 @@ class Size:
         self.is_reduced: bool = is_reduced
 
 
-def bounds(symbol: str, limits: Limits, positions: Positions, budgets: Budgets) -> list[Bound]:
-    """Return what bounds the notional of an entry; of two that leave the same, the first speaks."""
-    reserved = positions.reserved()
-    found = [
-        Bound(
-            "position_notional",
-            POSITION_LIMIT,
-            positions.position_notional(symbol),
-            limits.position_notional_max,
-        ),
-        Bound(
-            "cash_with_fee",
-            INSUFFICIENT_CASH,
-            0,
-            notional_paid_by(positions.cash_free(), limits.taker_rate),
-        ),
-        Bound("exposure", EXPOSURE_LIMIT, positions.exposure(), budgets.exposure_max()),
-    ]
-    for limit, used in (
-        (limits.night_notional, budgets.night_notional()),
-        (limits.day_notional, budgets.day_notional()),
-    ):
-        if not limit.is_hard_at_once:
-            found.append(Bound(limit.name, limit.reason, used + reserved, limit.entry_max))
-    return found
+@mypyc_attr(acyclic=True)
+@final
+class Fitting:
+    """An entry as the profile wants it, made to fit one bound after the other.
+
+    Args:
+        rules: The venue's, of the symbol.
+        ask: What a whole coin costs.
+        order_notional: What the profile wants to spend.
+        checks: Where each bound is told.
+
+    Attributes:
+        wanted, notional: The order of the profile, in whole steps, and what it costs.
+        qty: What fits all bounds so far.
+        binding: The reason of the bound that leaves least; of two that leave the same, the first
+            speaks. Empty where the whole order fits.
+    """
+
+    __slots__ = ("_ask", "_checks", "_room_min", "_rules", "binding", "notional", "qty", "wanted")
+
+    def __init__(self, rules: OrderRules, ask: int, order_notional: int, checks: Checklist) -> None:
+        self._rules: OrderRules = rules
+        self._ask: int = ask
+        self._checks: Checklist = checks
+        self._room_min: int = order_notional
+        self.wanted: int = rules.qty_down(qty_for(order_notional, ask), MARKET)
+        self.notional: int = cost_up(self.wanted, ask)
+        self.qty: int = self.wanted
+        self.binding: str = ""
+
+    def bind(self, name: str, reason: str, used: int, most: int) -> None:
+        """Make it fit a limit on notional of which so much is used and so much may be."""
+        asked = used + self.notional
+        # Without a reason: an order that is too much is made smaller before it is refused.
+        self._checks.items.append(Judged(name, asked <= most, asked, most, PLACES))
+        if asked <= most:
+            return
+        room = max(0, most - used)
+        if not self.binding or room < self._room_min:
+            self.binding, self._room_min = reason, room
+        self.qty = min(self.qty, self._rules.qty_down(qty_for(room, self._ask), MARKET))
+
+    def bind_qty(self, held: int, most: int) -> None:
+        """Make it fit the largest position that the venue admits."""
+        room = max(0, most - held)
+        fits = self.wanted <= room
+        self._checks.items.append(Judged("position_qty", fits, held + self.wanted, most, PLACES))
+        if not fits:
+            self.binding = self.binding or POSITION_MAX
+            self.qty = min(self.qty, self._rules.qty_down(room, MARKET))
 
 
 def size_entry(
-    limits: Limits, rules: OrderRules, ask: int, held: int, found: list[Bound], checks: Checklist
+    symbol: str, limits: Limits, positions: Positions, budgets: Budgets, checks: Checklist
 ) -> Size | None:
-    """Return the entry that fits all bounds, or None with the reason in the checks.
-
-    `held` is the base amount of the symbol that is held and being bought.
-    """
-    wanted = rules.qty_down(qty_for(limits.order_notional, ask), MARKET)
-    notional = cost_up(wanted, ask)
-    qty = wanted
-    binding, room_min = "", limits.order_notional
-    for bound in found:
-        passed = bound.used + notional <= bound.most
-        # Without a reason: an order that is too much is made smaller before it is refused.
-        checks.items.append(Judged(bound.name, passed, bound.used + notional, bound.most, PLACES))
-        if not passed:
-            room = max(0, bound.most - bound.used)
-            if not binding or room < room_min:
-                binding, room_min = bound.reason, room
-            qty = min(qty, rules.qty_down(qty_for(room, ask), MARKET))
+    """Return the entry that fits all bounds, or None with the reason in the checks."""
+    rules, ask = positions.rules[symbol], positions.marks[symbol].ask
+    fitting = Fitting(rules, ask, limits.order_notional, checks)
+    _bind(fitting, symbol, limits, positions, budgets)
     if rules.position_max is not None:
-        room = max(0, rules.position_max - held)
-        total, fits = held + wanted, wanted <= room
-        checks.items.append(Judged("position_qty", fits, total, rules.position_max, PLACES))
-        if wanted > room:
-            binding = binding or POSITION_MAX
-            qty = min(qty, rules.qty_down(room, MARKET))
-    refusal = rules.notional_refusal(qty, ask, MARKET) or rules.qty_refusal(qty, MARKET)
-    checks.at_least(
-        "order_notional",
-        cost_up(qty, ask),
-        rules.notional_least(MARKET),
-        binding or refusal or MIN_NOTIONAL,
-        PLACES,
-    )
+        fitting.bind_qty(positions.qty_with_orders(symbol), rules.position_max)
+    qty = fitting.qty
+    notional = fitting.notional if qty == fitting.wanted else cost_up(qty, ask)
+    refusal = rules.value_refusal(notional, MARKET) or rules.qty_refusal(qty, MARKET)
+    least, reason = rules.notional_least(MARKET), fitting.binding or refusal or MIN_NOTIONAL
+    checks.at_least("order_notional", notional, least, reason, PLACES)
     if refusal is not None:
-        checks.reason = checks.reason or binding or refusal
+        checks.reason = checks.reason or fitting.binding or refusal
         return None
-    return Size(qty, cost_up(qty, ask), qty < wanted)
+    return Size(qty, notional, qty < fitting.wanted)
+
+
+def _bind(
+    fitting: Fitting, symbol: str, limits: Limits, positions: Positions, budgets: Budgets
+) -> None:
+    """Make an entry fit everything that bounds its notional."""
+    used = positions.position_notional(symbol)
+    fitting.bind("position_notional", POSITION_LIMIT, used, limits.position_notional_max)
+    paid = notional_paid_by(positions.cash_free(), limits.taker_rate)
+    fitting.bind("cash_with_fee", INSUFFICIENT_CASH, 0, paid)
+    fitting.bind("exposure", EXPOSURE_LIMIT, positions.exposure(), budgets.exposure_max())
+    reserved, night, day = positions.reserved(), limits.night_notional, limits.day_notional
+    if not night.is_hard_at_once:
+        fitting.bind(night.name, night.reason, budgets.night_notional() + reserved, night.entry_max)
+    if not day.is_hard_at_once:
+        fitting.bind(day.name, day.reason, budgets.day_notional() + reserved, day.entry_max)
 
 
 def notional_breaches(
     limits: Limits, positions: Positions, budgets: Budgets, size: Size
 ) -> list[tuple[Limit, int]]:
     """Return the notional limits without a soft value that this entry would pass."""
-    reserved = positions.reserved()
-    return [
-        (limit, used + reserved + size.notional)
-        for limit, used in (
-            (limits.night_notional, budgets.night_notional()),
-            (limits.day_notional, budgets.day_notional()),
-        )
-        if limit.is_hard_at_once and limit.is_breached(used + reserved + size.notional)
-    ]
+    found: list[tuple[Limit, int]] = []
+    added = positions.reserved() + size.notional
+    night, day = limits.night_notional, limits.day_notional
+    if night.is_hard_at_once and night.is_breached(budgets.night_notional() + added):
+        found.append((night, budgets.night_notional() + added))
+    if day.is_hard_at_once and day.is_breached(budgets.day_notional() + added):
+        found.append((day, budgets.day_notional() + added))
+    return found

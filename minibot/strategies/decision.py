@@ -7,6 +7,7 @@ from difflib import get_close_matches
 from typing import Final, final
 
 from minibot.events.model import BUY, HOLD, SELL, Check
+from minibot.events.native import mypyc_attr
 from minibot.events.numbers import PLACES_MAX
 from minibot.events.reasons import BUSINESS_GROUP, OWN_HOLD, OWN_RULE, codes
 
@@ -25,6 +26,7 @@ FLOAT_MAX: Final = 1e100
 CODES: Final[frozenset[str]] = frozenset(codes(BUSINESS_GROUP))
 
 
+@mypyc_attr(acyclic=True)
 @final
 class Comparison:
     """A check of two numbers that is written out when somebody reads it; see `compare`."""
@@ -55,6 +57,7 @@ class Words:
         raise NotImplementedError
 
 
+@mypyc_attr(acyclic=True)
 @final
 class Decision:
     """The strategy's answer about one symbol at one moment.

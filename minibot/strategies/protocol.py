@@ -18,6 +18,7 @@ from typing import ClassVar
 from minibot.events.model import Check as Check
 from minibot.events.model import Gap as Gap
 from minibot.events.model import JsonObject
+from minibot.events.native import mypyc_attr
 from minibot.strategies.bars import ClosedBar as ClosedBar
 from minibot.strategies.decision import Decision as Decision
 from minibot.strategies.decision import buy as buy
@@ -33,7 +34,6 @@ from minibot.strategies.declaration import flag as flag
 from minibot.strategies.declaration import number as number
 from minibot.strategies.declaration import whole as whole
 from minibot.strategies.keeping import kept, put_back
-from minibot.strategies.native import mypyc_attr
 from minibot.strategies.tick import Tick as Tick
 from minibot.strategies.view import View as View
 

@@ -6,11 +6,13 @@ from typing import final
 
 from minibot.events.messages import SignalMessage
 from minibot.events.model import Payload, Signal
+from minibot.events.native import mypyc_attr
 from minibot.events.reference import Ref
 from minibot.strategies.chosen import Chosen
 from minibot.strategies.decision import Decision
 
 
+@mypyc_attr(acyclic=True)
 @final
 class DecidedSignal(SignalMessage):
     """What a strategy decided about a symbol.
