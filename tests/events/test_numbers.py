@@ -17,6 +17,8 @@ from minibot.events.numbers import (
     div_up,
     format_fixed,
     format_quote,
+    mul_div_down,
+    mul_div_up,
     parse_fixed,
     parse_quote,
     round_down,
@@ -137,6 +139,22 @@ def test_named_roundings_never_cross_the_value(value: int, step: int) -> None:
     assert round_up(value, step) - value < step
     assert div_down(value, step) == math.floor(Fraction(value, step))
     assert div_up(value, step) == math.ceil(Fraction(value, step))
+
+
+# Around what a machine word holds, and around what a float holds exactly.
+FACTORS = st.one_of(
+    st.integers(-(10**12), 10**12),
+    st.builds(lambda power, beside: 2**power + beside, st.integers(20, 70), st.integers(-2, 2)),
+)
+
+
+@given(FACTORS, FACTORS, st.one_of(st.integers(1, 10**12), st.integers(2**61, 2**65)))
+def test_product_over_a_third_number_is_exact_whatever_its_size(
+    value: int, times: int, by: int
+) -> None:
+    """Products that a machine word holds and those that it does not are divided alike."""
+    assert mul_div_down(value, times, by) == math.floor(Fraction(value * times, by))
+    assert mul_div_up(value, times, by) == math.ceil(Fraction(value * times, by))
 
 
 @given(st.floats(allow_nan=False, allow_infinity=False, width=64), st.integers(0, 12))
