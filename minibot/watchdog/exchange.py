@@ -12,7 +12,8 @@ from minibot.runtime.interpreter import program
 from minibot.runtime.paths import Var
 from minibot.watchdog.child import Child
 
-READY_NS_MAX = 30_000_000_000
+# A tape is read whole and a market's past is made first; a busy machine takes its time for both.
+READY_NS_MAX = 120_000_000_000
 POLL_S = 0.02
 NAME = "exchange"
 
@@ -52,8 +53,13 @@ class EmbeddedExchange:
                 break
         code = child.exit_code()
         child.kill()
+        if code is None:
+            raise Refusal(
+                f"the embedded exchange was not ready after {READY_NS_MAX // 10**9} s.",
+                "Start again when this machine has less to do.",
+            )
         said = error_log.read_bytes()[start:].decode("utf-8", "replace").strip().splitlines()
-        message = said[-1] if said else "it said nothing"
+        message = said[-1] if said else f"it ended with exit code {code} and said nothing"
         raise Refusal(
             f"the embedded exchange cannot play {config.embedded.source}: {message}"
             if config.embedded is not None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,10 +11,14 @@ import pytest
 
 from minibot.gates.chaos_catalogue import BASE
 from minibot.gates.chaos_night import Night
+from minibot.kernel.errors import Refusal
 from minibot.kernel.verify import verify_tree
 from minibot.runtime.config import load_config
-from minibot.runtime.paths import Var
+from minibot.runtime.paths import PROJECT, Var
+from minibot.watchdog import exchange as exchange_module
 from minibot.watchdog import preflight as preflight_module
+from minibot.watchdog.exchange import EmbeddedExchange
+from minibot.watchdog.making import child_environ
 from minibot.watchdog.preflight import preflight
 
 LOCKED = "numpy==0.0.1 \\\n    --hash=sha256:00\nno-such-package==1.0\n"
@@ -78,3 +84,30 @@ def test_packages_that_are_not_the_locked_ones_refuse_a_profile_that_asks_for_it
     assert ", 0.0.1 is locked" in found.found
     assert "no-such-package is missing" in found.found
     assert "with_env.py" in found.remedy
+
+
+@pytest.mark.parametrize(
+    ("program", "said", "next_step"),
+    [
+        ("import time; time.sleep(600)", "was not ready after 0 s", "less to do"),
+        ("raise SystemExit(3)", "ended with exit code 3 and said nothing", "embedded.source"),
+    ],
+)
+def test_exchange_that_is_late_is_not_taken_for_one_that_cannot_play(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, program: str, said: str, next_step: str
+) -> None:
+    """A trader with a busy machine is not sent to look for another tape."""
+    var = Var(tmp_path / "var")
+    var.logs.mkdir(parents=True)
+    monkeypatch.setattr(
+        exchange_module, "exchange_argv", lambda config, run: [sys.executable, "-c", program]
+    )
+    if "sleep" in program:
+        monkeypatch.setattr(exchange_module, "READY_NS_MAX", 1)
+    config = load_config(PROJECT / "config" / "nore-demo.v1.json")
+
+    with pytest.raises(Refusal) as refused:
+        EmbeddedExchange.start(config, tmp_path, var, child_environ(os.environ))
+
+    assert said in refused.value.message
+    assert next_step in refused.value.remedy
