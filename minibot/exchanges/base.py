@@ -245,6 +245,9 @@ class Stream(Protocol):
             StreamLost: The connection is no more.
         """
 
+    def unread(self) -> int:
+        """Return about how many frames have come and wait to be received; from any thread."""
+
     def send(self, text: str) -> None:
         """Send one text message, from any thread; blocks while the socket is full.
 

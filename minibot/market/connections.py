@@ -90,6 +90,10 @@ class Connections:
         """How many streams are followed."""
         return sum(count_of(shard.groups) for shard in self.shards)
 
+    def unread(self) -> int:
+        """Return about how many messages the system holds that no reader has read yet."""
+        return sum(shard.unread() for shard in self.shards)
+
     def due_ms(self) -> int | None:
         """When the next attempt or end of a connection is due; None while none is waiting."""
         dues = [shard.due_ms for shard in self.shards]

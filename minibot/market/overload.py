@@ -15,8 +15,10 @@ from typing import Final
 from minibot.market.feed import Feed
 from minibot.market.notices import OVERLOAD_ENDED, OVERLOADED
 
-# Messages that wait behind those just taken: four more writes, some 200 ms of work.
-OVERLOAD_FROM: Final = 16_384
+# Messages that wait behind those just taken: two more writes, some 100 ms of work. A socket's
+# buffer holds more of them nearly everywhere (Linux: 6 MB at most), so that this is reached even
+# where a reader gets too little of its core to bring them here.
+OVERLOAD_FROM: Final = 8192
 # Less than one write waits: what comes can be written again.
 OVERLOAD_UNTIL: Final = 4096
 
@@ -43,7 +45,7 @@ class Overload:
         self._before = 0
 
     def look(self, waiting: int, now_ms: int) -> None:
-        """Judge what waits, before the next messages are taken."""
+        """Judge what waits, here and unread in sockets, before the next messages are decided on."""
         feed = self._feed
         if feed.is_coalescing:
             if waiting < self._until:

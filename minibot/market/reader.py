@@ -88,6 +88,10 @@ class Reader:
         with contextlib.suppress(StreamLost):  # The reading thread has met, or will meet, the same.
             self._stream.send(text)
 
+    def unread(self) -> int:
+        """Return about how many messages have come and were not read yet."""
+        return self._stream.unread()
+
     def abort(self) -> None:
         """End the connection now; its thread ends by itself."""
         self._stream.abort()

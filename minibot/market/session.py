@@ -153,6 +153,7 @@ class Session:
         self._ping_due = self._health_due = now_ms
         self._look_ns = world.machine_ns()
         self._has_looked = True
+        self._unread = 0
 
     def _new_courier(self, rests: Sequence[BinanceRest]) -> Courier:
         limits, address = self.config.link, self.address
@@ -186,7 +187,7 @@ class Session:
     def pump(self, timeout_s: float) -> None:
         """Take what waits, decide on all of it, and write it at once."""
         items = self.inbox.take(timeout_s, MESSAGES_AT_ONCE)
-        self.overload.look(len(self.inbox), self.clock.now_ms())
+        self.overload.look(self.waiting, self.clock.now_ms())
         for item in items:
             self._dispatch(item)
         now_ms = self.clock.now_ms()
@@ -198,9 +199,15 @@ class Session:
             self.connections.on_clock(pace_ms)
             self.newcomers.on_clock(pace_ms)
             self.requests.send_wanted(now_ms)
+            self._unread = self.connections.unread()
             self._look_ns = self.world.machine_ns() + LOOK_EVERY_NS
         self.write()
-        self.world.turn(len(self.inbox))
+        self.world.turn(self.waiting)
+
+    @property
+    def waiting(self) -> int:
+        """How many messages wait, here or, about and as last looked, in the system's buffers."""
+        return len(self.inbox) + self._unread
 
     def write(self) -> None:
         """Write events and incidents that are ready."""

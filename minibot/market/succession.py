@@ -99,6 +99,10 @@ class Succession:
         dues = [d for d in (self._due_ms, self._standby_due_ms, retire_ms) if d is not None]
         return min(dues, default=None)
 
+    def unread(self) -> int:
+        """Return about how many messages of the connections that count were not read yet."""
+        return sum(connection.reader.unread() for connection in self._connections())
+
     def control_due_ms(self) -> int | None:
         """When a control message may go next, in machine milliseconds; None for none."""
         dues = [c.carries.due_ms() for c in self._connections() if c.is_open]

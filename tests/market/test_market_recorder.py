@@ -70,6 +70,9 @@ class Line:
         read_ns, frame = self.recv()
         return read_ns, [frame]
 
+    def unread(self) -> int:
+        return self.frames.qsize()
+
     def abort(self) -> None:
         self.is_ended = True
         self.frames.put(None)

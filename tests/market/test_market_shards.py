@@ -12,6 +12,8 @@ import pytest
 
 from minibot.exchanges.base import Stream
 from minibot.market.address import ATTEMPTS_MAX, AddressFile
+from minibot.market.notices import OVERLOAD_ENDED, OVERLOADED
+from minibot.market.overload import OVERLOAD_FROM
 from tests.market.exchange_process import ExchangeProcess
 from tests.market.market_desk import Desk, link_limits, session_config, wait_until
 
@@ -190,6 +192,45 @@ def test_slow_shard_delays_no_other(tmp_path: Path) -> None:
     assert desk.exit_code == 0
     assert not any(stuck)
     assert state == "DEGRADED"
+
+
+class Behind:
+    """A stream of which the system holds as many messages as the test says."""
+
+    def __init__(self, stream: Stream) -> None:
+        self._stream = stream
+        self.count = 0
+
+    def unread(self) -> int:
+        return self.count
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
+@pytest.mark.row("N-30")
+def test_backlog_that_nobody_has_read_begins_and_ends_the_overload_rule(tmp_path: Path) -> None:
+    """What stands in sockets is as late as what stands here; over all connections together."""
+    behind: list[Behind] = []
+
+    def wrap(streams: Sequence[str], stream: Stream) -> Stream:
+        behind.append(Behind(stream))
+        return behind[-1]
+
+    with six(tmp_path) as running:
+        desk = started(tmp_path, running, wrap=wrap)
+        for stream in behind:
+            stream.count = -(-OVERLOAD_FROM // len(behind))
+        wait_until(lambda: OVERLOADED in desk.world.kinds() or desk.has_ended, "the rule")
+        waiting = desk.session.waiting
+        for stream in behind:
+            stream.count = 0
+        wait_until(lambda: OVERLOAD_ENDED in desk.world.kinds() or desk.has_ended, "its end")
+        desk.drain()
+
+    assert desk.exit_code == 0
+    assert len(behind) > 1
+    assert waiting >= OVERLOAD_FROM
 
 
 @pytest.mark.row("F112", "S-21")

@@ -21,7 +21,7 @@ from tools.bench.market_frames import (
     read_recording,
     unwrapped,
 )
-from tools.bench.market_run import run
+from tools.bench.market_run import Outcome, run
 
 
 @pytest.fixture(scope="module")
@@ -60,13 +60,26 @@ def test_other_forms_hold_the_same_trade(recorded: Recorded) -> None:
 def test_role_takes_all_that_the_server_sends_and_its_books_are_right(tmp_path: Path) -> None:
     """A short paced run through the real process: nothing lost, books held against quotes."""
     command = {"seconds": 2.0, "rate": 1500}
-    found = run(tmp_path / "market", 2, 0, command)
+    lags = tmp_path / "market" / "lags.json"
+    found = run(tmp_path / "market", 2, 0, command, "--lags", str(lags))
 
     assert found.counters["frames"] >= found.sent["sent"] > 0
     assert found.counters["trade_gaps"] == found.counters["frames_invalid"] == 0
     assert found.counters["books_valid"] == 2
     assert found.lines > 0
     assert found.cpu_s > 0
+    begin_ns, end_ns = found.sent["begin_ns"], found.sent["end_ns"]
+    assert any(begin_ns < at_ns < end_ns for at_ns, _ in found.lags)
+    assert all(lag_ms >= 0 for _, lag_ms in found.lags)
+
+
+def test_burst_is_settled_when_no_trade_is_late_any_more() -> None:
+    """What is late within the burst, or in time after it, does not count."""
+    rows = [(1, 900), (11, 251), (12, 251), (13, 250)]
+    sent = {"phases_end_ns": [10]}
+
+    assert market._settled_s(Outcome(sent, 1.0, 1.0, 1, lags=rows)) == 2e-9
+    assert market._settled_s(Outcome(sent, 1.0, 1.0, 1, lags=rows[:1])) == 0
 
 
 def test_limits_are_those_of_the_table() -> None:

@@ -27,6 +27,8 @@ CALM_RATE: Final = 2000
 CALM_S: Final = 5.0
 # After so long nothing of the burst may wait any more: else the lag has grown for good.
 SETTLED_S_MAX: Final = 5.0
+# From the sender's clock to the disk; what is later than that has waited behind others.
+LAG_MS_MAX: Final = 250
 LATENCY_S: Final = 20.0
 SINGLE_RATE: Final = 10_000
 SINGLE_S: Final = 20.0
@@ -85,7 +87,8 @@ def burst(plan: Plan) -> list[Measure]:
     found = []
     for rate, limit in zip(BURSTS, (Limit(60_000, 120_000), None), strict=True):
         command = {"phases": [[rate, BURST_S], [CALM_RATE, CALM_S]]}
-        runs = plan.runs(FLOOD_SYMBOLS, command)
+        kept = str(plan.folder / "market" / "lags.json")
+        runs = plan.runs(FLOOD_SYMBOLS, command, "--lags", kept)
         settled = [_settled_s(each) for each in runs]
         taken = [
             _burst_rate(each) if not _lost(each) and lag <= SETTLED_S_MAX else 0.0
@@ -94,6 +97,7 @@ def burst(plan: Plan) -> list[Measure]:
         samples = {
             "rate that the server reached": [_burst_rate(each) for each in runs],
             "until nothing of it waited, s": settled,
+            "oldest trade of the run when durable, ms": [_oldest_ms(each) for each in runs],
             "quotes coalesced": [float(each.counters.get("quotes_coalesced", 0)) for each in runs],
             **_samples(runs),
         }
@@ -240,13 +244,14 @@ def _burst_rate(outcome: Outcome) -> float:
 
 
 def _settled_s(outcome: Outcome) -> float:
-    """Return how long after the burst lines still grew faster than the calm rate makes them."""
-    end_ns = outcome.sent["phases_end_ns"][0]
-    settled_ns = end_ns
-    for (at_ns, lines), (next_ns, more) in zip(outcome.backlog, outcome.backlog[1:], strict=False):
-        if next_ns > end_ns and (more - lines) / ((next_ns - at_ns) / 1e9) > 3 * CALM_RATE:
-            settled_ns = next_ns
-    return float(settled_ns - end_ns) / 1e9
+    """Return how long after the burst trades were still late when they stood on the disk."""
+    end_ns: int = outcome.sent["phases_end_ns"][0]
+    late = [at_ns for at_ns, lag_ms in outcome.lags if lag_ms > LAG_MS_MAX]
+    return max(0, max(late, default=end_ns) - end_ns) / 1e9
+
+
+def _oldest_ms(outcome: Outcome) -> float:
+    return float(max((lag_ms for _, lag_ms in outcome.lags), default=0))
 
 
 def _missing(clients: Clients) -> list[str]:

@@ -1,8 +1,9 @@
 """The market role as the bench runs it: the real one, on one core.
 
-    python -m tools.bench.market_role --run DIR --core 1 [--trace FILE] [--profile FILE]
+    python -m tools.bench.market_role --run DIR --core 1 [--trace FILE] [--lags FILE]
 
-`--trace` notes for every trade when it was read from the socket and when it stood on the disk;
+`--trace` notes for every trade when it was read from the socket and when it stood on the disk,
+`--lags` for every write how long ago its oldest trade was sent, on the same machine's clock;
 `--profile` is for finding out where the time goes, `--every-quote` keeps the overload rule off.
 """
 
@@ -13,6 +14,7 @@ import cProfile
 import json
 import os
 import sys
+import time
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -45,7 +47,23 @@ class TracedWorld(role.RoleWorld):
         ]
 
 
+class LagWorld(role.RoleWorld):
+    """Keeps, for every write with trades, when it was durable and how late its oldest one was."""
+
+    def write(self, payloads: list[tuple[Payload, int]]) -> None:
+        """Append as the role does, then note time and lag."""
+        super().write(payloads)
+        sent_ms = [
+            payload.exchange_ts
+            for payload, _ in payloads
+            if isinstance(payload, MarketTick) and payload.trade_id and payload.exchange_ts
+        ]
+        if sent_ms:
+            lags.append((time.monotonic_ns(), time.time_ns() // 1_000_000 - min(sent_ms)))
+
+
 traced: list[tuple[str, int, int, int]] = []
+lags: list[tuple[int, int]] = []
 
 
 def main() -> int:
@@ -54,6 +72,7 @@ def main() -> int:
     parser.add_argument("--run", type=Path, required=True)
     parser.add_argument("--core", type=int)
     parser.add_argument("--trace", type=Path)
+    parser.add_argument("--lags", type=Path)
     parser.add_argument("--profile", type=Path)
     parser.add_argument("--every-quote", action="store_true")
     arguments = parser.parse_args()
@@ -62,6 +81,8 @@ def main() -> int:
     ignore_signals()
     if arguments.trace is not None:
         role.RoleWorld = TracedWorld  # type: ignore
+    if arguments.lags is not None:
+        role.RoleWorld = LagWorld  # type: ignore
     if arguments.every_quote:
         session.Overload = partial(Overload, waiting_from=sys.maxsize)  # type: ignore
     profiler = None if arguments.profile is None else cProfile.Profile()
@@ -73,6 +94,8 @@ def main() -> int:
         profiler.dump_stats(arguments.profile)
     if arguments.trace is not None:
         arguments.trace.write_text(json.dumps(traced))
+    if arguments.lags is not None:
+        arguments.lags.write_text(json.dumps(lags))
     return code
 
 

@@ -57,6 +57,7 @@ class Outcome:
         incidents: How many of each kind.
         rss_mb: Of the role at the end.
         trace: Rows of `market_role --trace`.
+        lags: Rows of `market_role --lags`.
     """
 
     sent: Mapping[str, Any]
@@ -68,6 +69,7 @@ class Outcome:
     incidents: Mapping[str, int] = field(default_factory=dict)
     rss_mb: float = 0.0
     trace: list[tuple[str, int, int, int]] = field(default_factory=list)
+    lags: list[tuple[int, int]] = field(default_factory=list)
 
     @property
     def per_s(self) -> float:
@@ -275,7 +277,6 @@ def _measured(
         raise OSError(f"the role ended with {code}")
     healths = [event["payload"] for event in role.events("health")]
     kinds = Counter(event["payload"]["kind"] for event in role.events("incidents"))
-    trace = folder / "trace.json"
     return Outcome(
         sent=sent,
         wall_s=(durable_ns - sent["begin_ns"]) / 1e9,
@@ -285,8 +286,14 @@ def _measured(
         counters=next(each["counters"] for each in reversed(healths) if "counters" in each),
         incidents=kinds,
         rss_mb=rss_mb,
-        trace=json.loads(trace.read_text()) if trace.exists() else [],
+        trace=_kept(folder / "trace.json"),
+        lags=_kept(folder / "lags.json"),
     )
+
+
+def _kept(path: Path) -> list[Any]:
+    """Return the rows that the role was asked to keep."""
+    return list(json.loads(path.read_text())) if path.exists() else []
 
 
 def _watch(

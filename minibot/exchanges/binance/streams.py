@@ -22,6 +22,7 @@ from websocket._abnf import frame_buffer
 
 from minibot.exchanges.base import StreamLost
 from minibot.exchanges.binance.messages import stream_names
+from minibot.exchanges.unread import unread_bytes
 
 # The longest real frame seen is 60 kB; a diff of 5000 levels a side would be about 400 kB.
 FRAME_BYTES_MAX: Final = 4 * 1024 * 1024
@@ -106,6 +107,7 @@ class _BufferedSocket:
 
     Attributes:
         read_ns: Machine time right after the last read of the socket.
+        message_bytes: How long a message is, over all that came so far.
     """
 
     def __init__(self, sock: socket.socket, machine_ns: Callable[[], int]) -> None:
@@ -113,7 +115,12 @@ class _BufferedSocket:
         self._machine_ns = machine_ns
         self._rest = b""
         self._at = 0
+        self._bytes = self._messages = 0
         self.read_ns = 0
+
+    @property
+    def message_bytes(self) -> int:
+        return self._bytes // max(1, self._messages) or BUFFER_BYTES
 
     def recv(self, size: int) -> bytes:
         """Return at least one and at most `size` bytes, or none at the end."""
@@ -155,6 +162,8 @@ class _BufferedSocket:
                 break
             at = start + size
             messages.append(rest[start:at])
+        self._bytes += at - self._at
+        self._messages += len(messages)
         self._at = at
         return messages
 
@@ -193,6 +202,7 @@ class BinanceStream:
         self._buffer: _BufferedSocket | None = None
         self._waiting: deque[tuple[int, bytes]] = deque()
         self._aborted = False
+        self._closing = threading.Lock()
 
     def open(self) -> None:
         """Connect and shake hands, all within the time limit.
@@ -273,6 +283,14 @@ class BinanceStream:
             raise StreamLost(f"closed by the server: {_close_text(bytes(data))}")
         raise StreamLost(f"unexpected opcode {opcode}")
 
+    def unread(self) -> int:
+        """Return about how many messages wait in the system's buffer; from any thread."""
+        buffer = self._buffer
+        if buffer is None:
+            return 0
+        with self._closing:  # A closed descriptor may be another file's already.
+            return unread_bytes(self._sockets[-1]) // buffer.message_bytes
+
     def send(self, text: str) -> None:
         """Send one text message, from any thread; blocks while the socket is full.
 
@@ -300,8 +318,9 @@ class BinanceStream:
     def close(self) -> None:
         """Give the descriptor back; for the reading thread, once it has left `recv`."""
         self._shut_down()
-        for sock in self._sockets:
-            sock.close()
+        with self._closing:
+            for sock in self._sockets:
+                sock.close()
 
 
 def _close_text(payload: bytes) -> str:

@@ -301,6 +301,42 @@ def test_messages_of_one_read_come_together_and_a_torn_one_with_the_next() -> No
         assert got == messages
 
 
+def test_messages_that_came_and_were_not_read_are_counted() -> None:
+    """About as many as the system holds: none before, none after, and none of a closed socket."""
+    sent = threading.Event()
+
+    def serve(sock: socket.socket) -> None:
+        sock.sendall(frame(BODY))
+        read_client_frame(sock)
+        sock.sendall(frame(BODY) * 100)
+        sent.set()
+        sock.recv(1000)
+
+    with Loopback(after_handshake(serve)) as server:
+        stream = BinanceStream(
+            stream_url(f"ws://127.0.0.1:{server.port}", ["BTCUSDT"]), connect_timeout_s=2.0
+        )
+        before = stream.unread()
+        stream.open()
+        stream.recv_all()
+        counts = [stream.unread()]
+        stream.send("go on")
+        assert sent.wait(10)
+        deadline = time.monotonic() + 10
+        while stream.unread() < 100 and time.monotonic() < deadline:
+            pass
+        counts.append(stream.unread())
+        read = 0
+        while read < 100:
+            read += len(stream.recv_all()[1])
+        counts.append(stream.unread())
+        stream.close()
+
+    assert before == 0
+    assert counts == [0, 100, 0]
+    assert stream.unread() == 0
+
+
 def test_end_within_a_message_is_left_to_the_protocol() -> None:
     """A connection that ends in the middle of a frame brings no message, and nothing is taken."""
     ours, theirs = socket.socketpair()
