@@ -136,6 +136,8 @@ def mul_div_down(value: int, times: int, by: int) -> int:
         right: i64 = times
         parts: i64 = by
         return left * right // parts
+    if value >= by:  # What is whole of it needs no division.
+        return value // by * times + mul_div_down(value % by, times, by)
     return value * times // by
 
 
@@ -146,6 +148,8 @@ def mul_div_up(value: int, times: int, by: int) -> int:
         right: i64 = times
         parts: i64 = by
         return -(-(left * right) // parts)
+    if value >= by:
+        return value // by * times + mul_div_up(value % by, times, by)
     return -(-value * times // by)
 
 

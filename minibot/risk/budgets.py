@@ -15,7 +15,7 @@ from typing import Any, Final, final
 from minibot.events.exact_tick import Calm
 from minibot.events.model import JsonObject
 from minibot.events.money import UNIT, amount_text, parse_amount
-from minibot.events.numbers import mul_div_up
+from minibot.events.numbers import mul_div_down, mul_div_up
 from minibot.events.portfolio import DAY_MS, Portfolio
 from minibot.events.reasons import INVARIANT_BROKEN
 from minibot.kernel.errors import InvariantError
@@ -176,7 +176,7 @@ class Budgets:
 
     def exposure_max(self) -> int:
         """Return the share of equity that may be in positions, rounded down."""
-        return max(0, self._equity * self._limits.exposure_bps_max // BPS)
+        return max(0, mul_div_down(self._equity, self._limits.exposure_bps_max, BPS))
 
     def _carried(self, name: str) -> int:
         return self._used[name] if self._day == self._opening_day else 0
@@ -197,7 +197,7 @@ class Budgets:
         limits, high = self._limits, self._high_water_mark
         night = self._used["night_loss"] + self._night_base - limits.night_loss.hard
         day = self._carried("day_loss") + self._day_base - limits.day_loss.hard
-        drawdown = high - limits.drawdown.hard * high // WHOLE if high > 0 else night
+        drawdown = high - mul_div_down(high, limits.drawdown.hard, WHOLE) if high > 0 else night
         floor = night if night > day else day
         return floor if floor > drawdown else drawdown
 

@@ -13,7 +13,7 @@ from minibot.events.reasons import RISK_LIMIT
 from minibot.events.reference import Ref
 from minibot.risk.budgets import breach
 from minibot.risk.checks import Judged
-from minibot.risk.gates import Headroom
+from minibot.risk.headroom import Headroom
 from minibot.risk.positions import SentOrder
 from minibot.risk.situation import Situation
 
@@ -142,10 +142,14 @@ def action(
     checks: list[Judged],
     cause: Cause,
     ordinal: int = 0,
+    left: Headroom | None = None,
 ) -> Verdict:
-    """Return a `risk_action`; `ordinal` is its place among what this step says."""
+    """Return a `risk_action`; `ordinal` is its place among what this step says.
+
+    `left` is what the decision looked at of each limit; without it that is looked at now.
+    """
     situation.reason = reason
-    left = situation.headroom(symbol)
+    left = left or situation.headroom(symbol)
     return Verdict(kind, reason, symbol, checks, cause, situation.limits.profile, left, ordinal)
 
 

@@ -27,6 +27,7 @@ from minibot.risk.gates import (
     judge_signal,
     judge_warmup,
 )
+from minibot.risk.headroom import Headroom
 from minibot.risk.situation import Situation
 from minibot.risk.sizing import notional_breaches, size_entry
 
@@ -34,13 +35,14 @@ from minibot.risk.sizing import notional_breaches, size_entry
 def on_buy(situation: Situation, signal: SignalMessage) -> list[Message]:
     """Return ALLOW or REDUCE with an intent, BLOCK, or STOP."""
     cause, symbol = Cause.of_signal(signal), signal.symbol
-    checks = judged(situation, signal)
-    limits, positions, budgets = situation.limits, situation.positions, situation.budgets
-    size = size_entry(symbol, limits, positions, budgets, checks) if checks.passed else None
+    left = situation.headroom(symbol)
+    checks = judged(situation, signal, left)
+    limits, positions = situation.limits, situation.positions
+    size = size_entry(symbol, limits, positions, left, checks) if checks.passed else None
     if size is None:
-        return [action(situation, BLOCK, checks.reason, symbol, checks.items, cause)]
+        return [action(situation, BLOCK, checks.reason, symbol, checks.items, cause, 0, left)]
     breaches = [
-        breach(limit, value) for limit, value in notional_breaches(limits, positions, budgets, size)
+        breach(limit, value) for limit, value in notional_breaches(limits, positions, left, size)
     ]
     breaches += rate_breaches(situation)
     if breaches:
@@ -48,11 +50,11 @@ def on_buy(situation: Situation, signal: SignalMessage) -> list[Message]:
     situation.remember(signal.ref, signal.ts)
     kind, reason = (REDUCE, REDUCED) if size.is_reduced else (ALLOW, ALLOWED)
     order = new_order(cause, 0, symbol, BUY, size.qty, positions.marks[symbol].ask)
-    allowed = action(situation, kind, reason, symbol, checks.items, cause)
+    allowed = action(situation, kind, reason, symbol, checks.items, cause, 0, left)
     return [allowed, intent(situation, order, ENTRY, cause, allowed)]
 
 
-def judged(situation: Situation, signal: SignalMessage) -> Checklist:
+def judged(situation: Situation, signal: SignalMessage, left: Headroom) -> Checklist:
     """Return the checks of an entry that come before its size."""
     symbol, now, checks = signal.symbol, situation.now, Checklist()
     positions, limits = situation.positions, situation.limits
@@ -67,5 +69,5 @@ def judged(situation: Situation, signal: SignalMessage) -> Checklist:
         judge_entry(checks, symbol, positions, limits, exits)
     if situation.exits.rules.needs_atr:
         judge_warmup(checks, exits)
-    judge_budgets(checks, situation.budgets, limits, now)
+    judge_budgets(checks, left, limits)
     return checks

@@ -7,11 +7,8 @@ freshness: what is held may always be left.
 
 from __future__ import annotations
 
-from typing import final
-
 from minibot.events.messages import SignalMessage
-from minibot.events.money import PLACES
-from minibot.events.native import mypyc_attr
+from minibot.events.numbers import mul_div_up
 from minibot.events.order_rules import TRADING, OrderRules, mid_down
 from minibot.events.reasons import (
     DUPLICATE,
@@ -29,9 +26,9 @@ from minibot.events.reasons import (
     SYMBOL_LOCKED,
     WARMUP,
 )
-from minibot.risk.budgets import Budgets
-from minibot.risk.checks import NONE, Checklist, scaled_text
+from minibot.risk.checks import NONE, Checklist
 from minibot.risk.exits import SymbolExits
+from minibot.risk.headroom import Headroom
 from minibot.risk.limits import BPS, Limit, Limits
 from minibot.risk.locks import Locks
 from minibot.risk.positions import Mark, Positions
@@ -92,9 +89,8 @@ def judge_entry(
     mark = positions.marks[symbol]
     if exits.close is not None:
         mid = mid_down(mark.bid, mark.ask)
-        distance = abs(mid - exits.close) * BPS * BPS
         # Ten-thousandths of a basis point, rounded up: no boundary is blurred.
-        deviation = -(-distance // exits.close)
+        deviation = mul_div_up(abs(mid - exits.close), BPS * BPS, exits.close)
         most = limits.deviation_bps_max * BPS
         checks.at_most("reference_deviation_bps", deviation, most, REFERENCE_DEVIATION, places=4)
 
@@ -104,67 +100,16 @@ def judge_warmup(checks: Checklist, exits: SymbolExits) -> None:
     checks.at_least("atr_bars", exits.atr.count, exits.atr.warmup, WARMUP)
 
 
-def judge_budgets(checks: Checklist, budgets: Budgets, limits: Limits, now: int) -> None:
+def judge_budgets(checks: Checklist, left: Headroom, limits: Limits) -> None:
     """Judge losses, drawdown and order rate at their values for entries."""
     # Night and day notional bound the size, and say so there.
-    _judge_limit(checks, limits.night_loss, budgets.night_loss())
-    _judge_limit(checks, limits.day_loss, budgets.day_loss())
-    _judge_limit(checks, limits.drawdown, budgets.drawdown())
+    _judge_limit(checks, limits.night_loss, left.night_loss)
+    _judge_limit(checks, limits.day_loss, left.day_loss)
+    _judge_limit(checks, limits.drawdown, left.drawdown)
     rate = limits.order_rate
     if not rate.is_hard_at_once:
-        checks.at_most(rate.name, budgets.orders(now) + 1, rate.entry_max, rate.reason)
+        checks.at_most(rate.name, left.orders + 1, rate.entry_max, rate.reason)
 
 
 def _judge_limit(checks: Checklist, limit: Limit, value: int) -> None:
     checks.at_most(limit.name, value, limit.entry_max, limit.reason, limit.places)
-
-
-@mypyc_attr(acyclic=True)
-@final
-class Headroom:
-    """What is left of each limit before entries are refused; negative is overdrawn."""
-
-    __slots__ = (
-        *("_cash", "_day_loss", "_day_notional", "_drawdown", "_exposure", "_limits"),
-        *("_night_loss", "_night_notional", "_orders", "_position", "_texts"),
-    )
-
-    def __init__(
-        self, symbol: str | None, positions: Positions, budgets: Budgets, limits: Limits, now: int
-    ) -> None:
-        self._limits: Limits = limits
-        self._night_notional: int = budgets.night_notional()
-        self._day_notional: int = budgets.day_notional()
-        self._night_loss: int = budgets.night_loss()
-        self._day_loss: int = budgets.day_loss()
-        self._drawdown: int = budgets.drawdown()
-        self._orders: int = budgets.orders(now)
-        self._exposure: int = budgets.exposure_max() - positions.exposure()
-        self._cash: int = positions.cash_free()
-        self._position: int | None = None
-        if symbol is not None:
-            used = positions.position_notional(symbol)
-            self._position = limits.position_notional_max - used
-        self._texts: dict[str, str] | None = None
-
-    def texts(self) -> dict[str, str]:
-        """Return it by the names of the limits."""
-        if self._texts is None:
-            limits = self._limits
-            left = {
-                limit.name: scaled_text(limit.entry_max - value, limit.places)
-                for limit, value in (
-                    (limits.night_notional, self._night_notional),
-                    (limits.day_notional, self._day_notional),
-                    (limits.night_loss, self._night_loss),
-                    (limits.day_loss, self._day_loss),
-                    (limits.drawdown, self._drawdown),
-                    (limits.order_rate, self._orders),
-                )
-            }
-            left["exposure"] = scaled_text(self._exposure, PLACES)
-            left["cash"] = scaled_text(self._cash, PLACES)
-            if self._position is not None:
-                left["position_notional"] = scaled_text(self._position, PLACES)
-            self._texts = left
-        return self._texts

@@ -9,7 +9,7 @@ from minibot.events.model import JsonObject
 from minibot.events.reference import Ref, Remembered
 from minibot.risk.budgets import Budgets
 from minibot.risk.exits import ExitRules, Exits
-from minibot.risk.gates import Headroom
+from minibot.risk.headroom import Headroom
 from minibot.risk.limits import Limits
 from minibot.risk.locks import Locks
 from minibot.risk.positions import Positions

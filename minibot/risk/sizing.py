@@ -19,8 +19,8 @@ from minibot.events.reasons import (
     POSITION_LIMIT,
     POSITION_MAX,
 )
-from minibot.risk.budgets import Budgets
 from minibot.risk.checks import Checklist, Judged
+from minibot.risk.headroom import Headroom
 from minibot.risk.limits import Limit, Limits
 from minibot.risk.positions import Positions
 
@@ -91,12 +91,12 @@ class Fitting:
 
 
 def size_entry(
-    symbol: str, limits: Limits, positions: Positions, budgets: Budgets, checks: Checklist
+    symbol: str, limits: Limits, positions: Positions, left: Headroom, checks: Checklist
 ) -> Size | None:
     """Return the entry that fits all bounds, or None with the reason in the checks."""
     rules, ask = positions.rules[symbol], positions.marks[symbol].ask
     fitting = Fitting(rules, ask, limits.order_notional, checks)
-    _bind(fitting, symbol, limits, positions, budgets)
+    _bind(fitting, limits, left, positions.reserved())
     if rules.position_max is not None:
         fitting.bind_qty(positions.qty_with_orders(symbol), rules.position_max)
     qty = fitting.qty
@@ -110,31 +110,29 @@ def size_entry(
     return Size(qty, notional, qty < fitting.wanted)
 
 
-def _bind(
-    fitting: Fitting, symbol: str, limits: Limits, positions: Positions, budgets: Budgets
-) -> None:
-    """Make an entry fit everything that bounds its notional."""
-    used = positions.position_notional(symbol)
-    fitting.bind("position_notional", POSITION_LIMIT, used, limits.position_notional_max)
-    paid = notional_paid_by(positions.cash_free(), limits.taker_rate)
+def _bind(fitting: Fitting, limits: Limits, left: Headroom, reserved: int) -> None:
+    """Make an entry fit everything that bounds its notional; open entries have `reserved` of it."""
+    position_max, used = limits.position_notional_max, left.position or 0
+    fitting.bind("position_notional", POSITION_LIMIT, used, position_max)
+    paid = notional_paid_by(left.cash_free, limits.taker_rate)
     fitting.bind("cash_with_fee", INSUFFICIENT_CASH, 0, paid)
-    fitting.bind("exposure", EXPOSURE_LIMIT, positions.exposure(), budgets.exposure_max())
-    reserved, night, day = positions.reserved(), limits.night_notional, limits.day_notional
+    fitting.bind("exposure", EXPOSURE_LIMIT, left.exposure, left.exposure_max)
+    night, day = limits.night_notional, limits.day_notional
     if not night.is_hard_at_once:
-        fitting.bind(night.name, night.reason, budgets.night_notional() + reserved, night.entry_max)
+        fitting.bind(night.name, night.reason, left.night_notional + reserved, night.entry_max)
     if not day.is_hard_at_once:
-        fitting.bind(day.name, day.reason, budgets.day_notional() + reserved, day.entry_max)
+        fitting.bind(day.name, day.reason, left.day_notional + reserved, day.entry_max)
 
 
 def notional_breaches(
-    limits: Limits, positions: Positions, budgets: Budgets, size: Size
+    limits: Limits, positions: Positions, left: Headroom, size: Size
 ) -> list[tuple[Limit, int]]:
     """Return the notional limits without a soft value that this entry would pass."""
     found: list[tuple[Limit, int]] = []
     added = positions.reserved() + size.notional
     night, day = limits.night_notional, limits.day_notional
-    if night.is_hard_at_once and night.is_breached(budgets.night_notional() + added):
-        found.append((night, budgets.night_notional() + added))
-    if day.is_hard_at_once and day.is_breached(budgets.day_notional() + added):
-        found.append((day, budgets.day_notional() + added))
+    if night.is_hard_at_once and night.is_breached(left.night_notional + added):
+        found.append((night, left.night_notional + added))
+    if day.is_hard_at_once and day.is_breached(left.day_notional + added):
+        found.append((day, left.day_notional + added))
     return found

@@ -22,7 +22,6 @@ BEGAN: Final = time.perf_counter()
 from minibot.backtest.tick_rows import TickRows  # noqa: E402
 from minibot.events.model import Event, Payload, RunOpening  # noqa: E402
 from minibot.events.order import CONTROL, TICKS  # noqa: E402
-from minibot.events.performance import Performance  # noqa: E402
 from minibot.events.roles import Roles  # noqa: E402
 from minibot.replay.decisions import DecisionDigest  # noqa: E402
 from minibot.replay.engine import CORE_ROLES  # noqa: E402
@@ -68,14 +67,13 @@ CASES: Final = {
 
 
 class Pass:
-    """The three cores and their money over one market, and their digest where one is asked for.
+    """The three cores with their books over one market, and their digest where one is asked for.
 
     Without a digest nobody reads what the cores say to each other, so that it is never written out.
     """
 
     def __init__(self, config: Config, *, has_digest: bool = True) -> None:
         self.opening = RunOpening(cash={"USDT": CASH}, lots=(), budgets_used={})
-        self.performance = Performance(self.opening, "USDT")
         self.digest = DecisionDigest()
         self.seqs = {TICKS: 0, CONTROL: 0}
         self.lockstep = Lockstep(
@@ -84,7 +82,6 @@ class Pass:
             run_id=RUN_ID,
             cmdline_hashes=dict.fromkeys(CORE_ROLES, NO_CMDLINE),
             take=self.digest.add if has_digest else None,
-            on_fill=self.performance.on_message,
         )
 
     def say(self, queue: str, payload: Payload, ts: int) -> None:
@@ -167,6 +164,7 @@ def main() -> int:
         }
         given.states.parent.mkdir(parents=True, exist_ok=True)
         given.states.write_text(json.dumps(document))
+    books = one.lockstep.cores["execution_role"].facts()
     print(
         json.dumps(
             {
@@ -178,10 +176,10 @@ def main() -> int:
                 "loop_s": done - ready,
                 "loop_cpu_s": cpu_done - cpu_ready,
                 "per_s": events / (cpu_done - cpu_ready),
-                "fills": one.performance.portfolio.fills,
+                "fills": books["fills"],
                 "derived": one.lockstep.told,
                 "digest": one.digest.hex if one.digest.events else "",
-                "equity": one.performance.to_json()["equity"],
+                "equity": books["equity"],
                 "rss_mb": _rss_mb(),
                 "compiled": bool(os.environ.get("MINIBOT_COMPILED")),
             }
