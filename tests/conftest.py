@@ -23,6 +23,9 @@ MARKS = (
 )
 LOOPBACK = ("127.", "::1", "localhost")
 
+# A night of a test mostly waits for its market: two workers leave a third of two cores unused.
+WORKERS_MORE = 1
+
 # How long an example takes says how busy the machine is, nothing of the product.
 settings.register_profile("minibot", deadline=None)
 settings.load_profile("minibot")
@@ -32,6 +35,11 @@ def pytest_configure(config: pytest.Config) -> None:
     """Register the marks of faults."""
     for mark in MARKS:
         config.addinivalue_line("markers", mark)
+
+
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """Return how many workers `-n logical` is: one more than there are cores."""
+    return (os.cpu_count() or 1) + WORKERS_MORE
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

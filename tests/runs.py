@@ -5,13 +5,17 @@ from __future__ import annotations
 import io
 import json
 import os
+import shutil
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import pytest
+from filelock import FileLock
 
 from minibot.cli.main import run
 
@@ -98,6 +102,25 @@ def make_run(var: Path, *flags: str, **sets: str) -> ShortRun:
     folders = sorted(path.parent for path in (var / "runs").glob("*/manifest.json"))
     assert folders, said.err
     return ShortRun(var, folders[-1], said)
+
+
+def shared_by_workers(
+    factory: pytest.TempPathFactory, name: str, make: Callable[[Path], None]
+) -> Path:
+    """Return a folder that one worker has filled, and every other one only looks at.
+
+    Workers take tests from each other, so a module's fixture is asked for in several of them.
+    """
+    own = factory.getbasetemp()  # Beside those of the other workers, where there are any.
+    folder = (own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / name
+    done = folder / "done"
+    with FileLock(f"{folder}.lock"):
+        if not done.exists():
+            shutil.rmtree(folder, ignore_errors=True)  # Of a worker that failed.
+            folder.mkdir()
+            make(folder)
+            done.touch()
+    return folder
 
 
 def raw_events(run_dir: Path, queue: str, stem: str = "inbox") -> list[dict[str, Any]]:

@@ -34,7 +34,7 @@ def await_ticks(night: Night, before: int) -> None:
 @pytest.mark.row("N-14", "N-20", "N-02", "N-121", "N-103", "D-60", "B-70", "I1", "I2", "I7", "F62")
 def test_night_with_each_role_killed_once_ends_well_and_replays_identical(tmp_path: Path) -> None:
     """Each role is killed in turn; it comes back within its budget and its outputs are exact."""
-    night = Night(tmp_path / "var", ["duration_ms=420000"])
+    night = Night(tmp_path / "var")
     night.await_trading()
     for name in ROLES:
         victim = night.role(name)
@@ -43,6 +43,7 @@ def test_night_with_each_role_killed_once_ends_well_and_replays_identical(tmp_pa
         victim.kill()
         await_restart(night, name, victim.pid)
         await_ticks(night, before)
+    night.interrupt()
     code, said = night.end()
 
     assert code == 0, said

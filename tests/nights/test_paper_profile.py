@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from minibot.runtime.paths import PROJECT
 from minibot.watchdog.fallback import fallback_of, source_of
 from minibot.watchdog.preflight import CheckResult
 from tests.nights.night import refused
-from tests.runs import ShortRun, raw_events, run_command, verb
+from tests.runs import Said, ShortRun, raw_events, run_command, shared_by_workers, verb
 
 PAPER = "config/paper.v1.json"
 NOWHERE = ("binance.rest_url=http://127.0.0.1:9", "binance.stream_url=ws://127.0.0.1:9")
@@ -31,12 +32,18 @@ def sets_of(*texts: str) -> list[str]:
     return [word for text in texts for word in ("--set", text)]
 
 
-def paper_run(var: Path) -> ShortRun:
+def paper_run(var: Path) -> None:
     """Run the paper profile on a machine that reaches no exchange."""
     argv = ["minibot.nore_run_v1", "--config", PAPER, "--var", str(var), "--no-proof"]
     said = run_command([*argv, *sets_of(*NOWHERE, *SHORT)])
+    (var / "said.json").write_text(json.dumps([said.code, said.out, said.err]), encoding="utf-8")
+
+
+def made(var: Path) -> ShortRun:
+    """Return the one run of a `var`, with what it said."""
     (manifest,) = (var / "runs").glob("*/manifest.json")
-    return ShortRun(var, manifest.parent, said)
+    said = json.loads((var / "said.json").read_text(encoding="utf-8"))
+    return ShortRun(var, manifest.parent, Said(*said))
 
 
 def trades(run: ShortRun) -> list[tuple[Any, ...]]:
@@ -49,9 +56,22 @@ def trades(run: ShortRun) -> list[tuple[Any, ...]]:
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> ShortRun:
+def runs(tmp_path_factory: pytest.TempPathFactory) -> list[ShortRun]:
+    """Two runs without an exchange, beside each other: both last as long as the market does."""
+    names = ("var", "again")
+
+    def make(folder: Path) -> None:
+        with ThreadPoolExecutor(len(names)) as pool:
+            list(pool.map(paper_run, [folder / name for name in names]))
+
+    folder = shared_by_workers(tmp_path_factory, "paper", make)
+    return [made(folder / name) for name in names]
+
+
+@pytest.fixture
+def run(runs: list[ShortRun]) -> ShortRun:
     """One run without an exchange."""
-    return paper_run(tmp_path_factory.mktemp("paper") / "var")
+    return runs[0]
 
 
 @pytest.mark.row("B-50", "B-13")
@@ -101,10 +121,9 @@ def test_run_on_a_stand_in_is_accepted_by_nobody(run: ShortRun) -> None:
 
 
 @pytest.mark.row("B-50")
-def test_stand_in_is_the_same_market_twice(run: ShortRun, tmp_path: Path) -> None:
+def test_stand_in_is_the_same_market_twice(runs: list[ShortRun]) -> None:
     """From its seed alone: a second run meets the same trades."""
-    again = trades(paper_run(tmp_path / "var"))
-    first = trades(run)
+    first, again = map(trades, runs)
     count = min(len(first), len(again))
 
     assert count > 20
