@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Final, NoReturn
 
@@ -61,14 +61,6 @@ LINE_BYTES_MAX: Final = 256 * 1024
 # A crash can damage no more than was in flight: one batch. So this is also the longest rest that
 # recovery may cut, and the most that a lazily synced journal leaves unsynced.
 BATCH_BYTES_MAX: Final = 4 * 1024 * 1024
-
-
-@dataclass(slots=True)
-class _Flight:
-    """The batch that is written and being synced, if one is up."""
-
-    after: Position
-    is_up: bool = False
 
 
 class JournalWriter:
@@ -196,8 +188,8 @@ class JournalWriter:
             if self._written is None or not self._is_eager:
                 return
             if self._beside is None:
-                self._beside = Overlap(self._datasync)
-            self._beside.begin()
+                self._beside = Overlap()
+            self._beside.begin(self._sync_beside)
 
     def publish(self) -> None:
         """Sync what `write_json` has written, or wait for `begin_sync`, and publish it.
@@ -221,10 +213,10 @@ class JournalWriter:
     def append_all(self, batches: Iterable[Sequence[bytes]]) -> int:
         """Append batches of events as they come; return how many events.
 
-        While a batch is synced, the next one is drawn and hashed. Each is synced before it is
-        published, and published before the next one is written, so that never more than one is in
-        flight. What the iterable raises, or an event that is refused, comes through once the batch
-        before it is published; the writer lives on then. The iterable must not use the writer.
+        While a batch is written, synced and published in a thread, the next one is drawn and
+        hashed. Never more than one is in flight. What the iterable raises, or an event that is
+        refused, comes through once the batch before it is published; the writer lives on then.
+        The iterable must not use the writer.
 
         Raises:
             As `append_json`, for each batch.
@@ -235,14 +227,12 @@ class JournalWriter:
                 for jsons in batches:
                     self._append_all(self._batches.of_json(jsons, self._at.chain))
                 return self._at.seq + 1 - first
-            with Overlap(self._datasync) as overlap:
-                flight = _Flight(self._at)
-                try:
-                    for jsons in batches:
-                        for batch in self._batches.of_json(jsons, flight.after.chain):
-                            self._take_off(batch, flight, overlap)
-                finally:
-                    self._land(flight, overlap)
+            chain = self._at.chain
+            with Overlap() as overlap:
+                for jsons in batches:
+                    for batch in self._batches.of_json(jsons, chain):
+                        overlap.begin(partial(self._append_beside, batch))
+                        chain = batch.chain
             return self._at.seq + 1 - first
 
     def sync(self) -> None:
@@ -313,27 +303,20 @@ class JournalWriter:
             self._die(error)
             raise
 
-    def _take_off(self, batch: Batch, flight: _Flight, overlap: Overlap) -> None:
-        """Publish the batch in flight, then write this one and begin its sync."""
-        self._land(flight, overlap)
+    def _append_beside(self, batch: Batch, wait: Callable[[], None]) -> None:
+        """Append in a thread: `wait` is called before the sync, which takes no lock."""
         with self._dying():
-            after = self._write(batch)
-            overlap.begin()
-        flight.after, flight.is_up = after, True
+            self._append(batch, wait)
 
-    def _land(self, flight: _Flight, overlap: Overlap) -> None:
-        """Wait for the sync of the batch in flight, if one is, and publish it."""
-        if not flight.is_up:
-            return
-        flight.is_up = False
-        with self._dying():
-            overlap.wait()
-            self._synced = flight.after
-            self._publish(flight.after)
+    def _sync_beside(self, wait: Callable[[], None]) -> None:
+        wait()
+        self._datasync()
 
-    def _append(self, batch: Batch) -> None:
+    def _append(self, batch: Batch, wait: Callable[[], None] | None = None) -> None:
         after = self._write(batch)
         if self._is_eager:
+            if wait is not None:
+                wait()
             self._datasync()
             self._synced = after
         self._publish(after)

@@ -1,4 +1,4 @@
-"""One sync at a time in a thread of its own, so that the caller goes on meanwhile."""
+"""Work in a thread of its own that mostly waits for the system, while the caller goes on."""
 
 from __future__ import annotations
 
@@ -7,25 +7,26 @@ from collections.abc import Callable
 from queue import SimpleQueue
 from types import TracebackType
 
+Work = Callable[[Callable[[], None]], None]
+
 
 class Overlap:
-    """Runs a sync beside its caller, who waits for its end before the next one.
+    """Does one piece of work after the other beside its caller.
 
-    Args:
-        sync: Returns when everything is on the disk, or raises.
+    Each is given a function, which it calls when it is about to wait for the system. Its caller
+    waits until then: else he would keep the interpreter's lock, and the work would come to its
+    wait when he has nothing left to do. What raises is the last that was done here.
 
     Attributes:
-        is_under_way: A sync was begun and not yet waited for.
+        is_under_way: Something was begun since the last `wait`.
     """
 
-    def __init__(self, sync: Callable[[], None]) -> None:
-        self._sync = sync
-        self._wanted: SimpleQueue[bool] = SimpleQueue()
-        self._ended: SimpleQueue[BaseException | None] = SimpleQueue()
-        self._begun = threading.Semaphore(0)
+    def __init__(self) -> None:
+        self.is_under_way = False
+        self._wanted: SimpleQueue[tuple[Work, threading.Lock] | None] = SimpleQueue()
+        self._failure: BaseException | None = None
         self._thread = threading.Thread(target=self._run, name="sync", daemon=True)
         self._thread.start()
-        self.is_under_way = False
 
     def __enter__(self) -> Overlap:
         return self
@@ -36,36 +37,51 @@ class Overlap:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        """End the thread; what failed there comes before what failed here."""
         self.close()
+        if self._failure is not None and error is not self._failure:
+            raise self._failure
 
     def close(self) -> None:
-        """End the thread, once a sync that is under way has ended."""
-        self._wanted.put(False)
+        """End the thread, once all that was begun is done."""
+        self._wanted.put(None)
         self._thread.join()
 
-    def begin(self) -> None:
-        """Begin a sync and return once it is under way.
+    def begin(self, work: Work) -> None:
+        """Have something done behind what was begun before; return once that is done and it waits.
 
-        Without waiting for its beginning the caller would keep the interpreter's lock, and the
-        sync would begin when the caller has nothing left to do.
+        Raises:
+            BaseException: What it or the one before has raised.
         """
-        self._wanted.put(True)
-        self._begun.acquire()
         self.is_under_way = True
+        # Given back when the work waits; its own, so that an interrupted call leaves none behind.
+        held = threading.Lock()
+        held.acquire()
+        self._wanted.put((work, held))
+        held.acquire()
+        if self._failure is not None:
+            raise self._failure
 
     def wait(self) -> None:
-        """Return when the sync that was begun has ended; raise what it raised."""
-        error = self._ended.get()
+        """Return when all that was begun is done.
+
+        Raises:
+            BaseException: What it has raised.
+        """
+        self.begin(_nothing)
         self.is_under_way = False
-        if error is not None:
-            raise error
 
     def _run(self) -> None:
-        while self._wanted.get():
-            self._begun.release()
+        while (wanted := self._wanted.get()) is not None:
+            work, held = wanted
             try:
-                self._sync()
-            except BaseException as error:  # It is the caller's: `wait` raises it there.
-                self._ended.put(error)
-            else:
-                self._ended.put(None)
+                if self._failure is None:
+                    work(held.release)
+            except BaseException as error:  # It is the caller's: he raises it.
+                self._failure = error
+            if held.locked():
+                held.release()
+
+
+def _nothing(wait: Callable[[], None]) -> None:
+    """Do nothing: what was begun before is done."""

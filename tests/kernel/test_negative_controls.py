@@ -55,9 +55,8 @@ CONTROLS = [
         (
             (
                 JournalWriter._append,
-                "        if self._is_eager:\n            self._datasync()",
-                "        self._head.publish(after)\n"
-                "        if self._is_eager:\n            self._datasync()",
+                "        if self._is_eager:\n",
+                "        self._head.publish(after)\n        if self._is_eager:\n",
             ),
         ),
         simulated("eager"),
