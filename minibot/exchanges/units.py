@@ -6,15 +6,12 @@ everything else goes the careful way through `events.numbers`. Nothing is rounde
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Final
 
 from minibot.events.numbers import parse_fixed
 
 PLACES: Final = 8
 TEXT_MAX: Final = 40
-# So many texts are remembered, some ten megabytes; beyond them the memory begins anew.
-KNOWN_MAX: Final = 65_536
 
 
 def units(text: str) -> int:
@@ -57,29 +54,6 @@ def not_negative(text: str) -> int:
     if value < 0:
         raise ValueError(f"{text!r}: expected zero or more")
     return value
-
-
-class Known(dict[str, int]):
-    """Texts that have been read already: the same ones come again and again.
-
-    A hit costs a tenth of reading the digits. What is refused is never remembered.
-    """
-
-    def __init__(self, read: Callable[[str], int]) -> None:
-        super().__init__()
-        self._read = read
-
-    def __missing__(self, text: str) -> int:
-        """Read a text that is new.
-
-        Raises:
-            ValueError, TypeError: As the reading function.
-        """
-        value = self._read(text)
-        if len(self) >= KNOWN_MAX:
-            self.clear()
-        self[text] = value
-        return value
 
 
 def decimal(value: int, places: int = PLACES) -> str:

@@ -24,6 +24,7 @@ from minibot.events.order import TICKS, Core, LineSource, LoggedStep, Now, finis
 from minibot.kernel.errors import IntegrityError
 from minibot.replay.intake import Desk, ManyIds, Run, steps_of
 from minibot.replay.recorded import Recorded
+from minibot.replay.rows import Row, row_of
 
 __all__ = [
     "CORE_MODULES",
@@ -222,6 +223,7 @@ class Taking:
         self._known = ManyIds()
         self._now = Now()
         self._named = recorded.named(self._role)
+        self._row: Row | None = None
 
     def turns(self) -> Iterator[None]:
         """Take all inputs, some at each turn; ends with the first difference or the window.
@@ -317,30 +319,30 @@ class Taking:
     def _take_all(self, run: Run) -> None:
         """Take a plain run: what `_take_each` does, counted where something follows."""
         events = cast("list[Event]", run.events)
-        step, now, taken_ts = self.core.step, self._now, run.taken_ts
-        seq = first_seq = run.lines[0].seq
-        value = max(now.value, taken_ts)
+        now, row = self._now, self._row_of_core()
+        row.begin(events, run.lines[0].seq, max(now.value, run.taken_ts))
         counted = 0
         try:
-            for event in events:
-                ts = event.ts
-                if ts > value:
-                    value = ts
-                drafts = step(TICKS, seq, event, value)
-                seq += 1
+            while row.at < len(events):
+                drafts = row.go()
                 if drafts:
-                    now.value = value
-                    counted = self._count(run, counted, seq - first_seq)
-                    derived = self._finish(drafts, event)
-                    if not self._compare(self._result.inputs, event.id, derived):
+                    now.value, cause = row.now, events[row.at - 1]
+                    counted = self._count(run, counted, row.at)
+                    derived = self._finish(drafts, cause)
+                    if not self._compare(self._result.inputs, cause.id, derived):
                         return
         except BaseException:
             # As far as it came, with the input that it came to grief on.
-            now.value = value
-            self._count(run, counted, max(counted, min(seq - first_seq + 1, len(events))))
+            now.value = row.now
+            self._count(run, counted, max(counted, min(row.at + 1, len(events))))
             raise
-        now.value = value
+        now.value = row.now
         self._count(run, counted, len(events))
+
+    def _row_of_core(self) -> Row:
+        if self._row is None or self._row.core is not self.core:
+            self._row = row_of(self.core, self._desk.amounts)
+        return self._row
 
     def _count(self, run: Run, first: int, last: int) -> int:
         """Count inputs `first` to `last` (excluded) of a plain run; return `last`."""

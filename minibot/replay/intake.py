@@ -14,7 +14,9 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from minibot.events.codec import Codec
+from minibot.events.known import Known
 from minibot.events.model import Ack, Event
+from minibot.events.money import parse_amount
 from minibot.events.order import (
     KNOWN_IDS_MAX,
     KnownIds,
@@ -137,6 +139,9 @@ def _decoded(codec: Codec, queue: str, json: bytes) -> Event | None:
 class Desk:
     """The queues of a run as several roles of one process read them.
 
+    Attributes:
+        amounts: Amounts by their text, read once for all roles.
+
     Args:
         codec: Of the run.
         open_queue: Gives a reader of a queue from its beginning.
@@ -147,6 +152,7 @@ class Desk:
         self, codec: Codec, open_queue: Callable[[str], JournalReader], readers: int = 1
     ) -> None:
         self.codec = codec
+        self.amounts = Known(parse_amount)
         self._open = open_queue
         self._readers = readers
         self._readings: dict[str, Reading] = {}

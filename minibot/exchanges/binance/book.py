@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from heapq import heapify, heappop, heappush, nlargest, nsmallest
 from typing import Final
 
+from minibot.events.known import Known
 from minibot.exchanges.base import (
     APPLIED,
     BUFFERED,
@@ -27,7 +28,7 @@ from minibot.exchanges.base import (
     Rows,
     Snapshot,
 )
-from minibot.exchanges.units import Known, positive
+from minibot.exchanges.units import positive
 
 # Ten diffs a second: more than a quarter of an hour, far beyond any outage that a run survives.
 BUFFER_DIFFS_MAX: Final = 10_000

@@ -11,6 +11,7 @@ from typing import Any, Final
 
 import orjson
 
+from minibot.events.known import Known
 from minibot.events.model import BUY, SELL
 from minibot.exchanges.base import (
     Candle,
@@ -24,7 +25,7 @@ from minibot.exchanges.base import (
     Snapshot,
     Trade,
 )
-from minibot.exchanges.units import Known, not_negative, positive
+from minibot.exchanges.units import not_negative, positive
 
 # Times are milliseconds unless asked otherwise; from here on a number can only be microseconds.
 MICROSECONDS_FROM: Final = 10**14

@@ -1,0 +1,32 @@
+"""Numbers by the text that they were read from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+# So many texts are remembered, some ten megabytes; beyond them the memory begins anew.
+KNOWN_MAX: Final = 65_536
+
+
+class Known(dict[str, int]):
+    """Texts that have been read already: the same ones come again and again.
+
+    A hit costs a tenth of reading the digits. What is refused is never remembered.
+    """
+
+    def __init__(self, read: Callable[[str], int]) -> None:
+        super().__init__()
+        self._read = read
+
+    def __missing__(self, text: str) -> int:
+        """Read a text that is new.
+
+        Raises:
+            ValueError, TypeError: As the reading function.
+        """
+        value = self._read(text)
+        if len(self) >= KNOWN_MAX:
+            self.clear()
+        self[text] = value
+        return value
