@@ -9,8 +9,9 @@ from random import Random
 import pytest
 
 from minibot.events.codec import Codec
+from minibot.events.known import Known
 from minibot.events.registry import Contracts
-from minibot.exchanges.units import Known, units
+from minibot.exchanges.units import units
 from minibot.kernel.errors import ContractError
 from tests.contracts.make_fixtures import PROJECT
 from tools import fuzz, fuzz_files
