@@ -34,6 +34,7 @@ STRATEGIES: Final = (
     "decision",
     "declaration",
     "examples/ema_cross",
+    "examples/rsi_band",
     "keeping",
     "nore_moment",
     "nore_strategy_v1",
@@ -65,12 +66,14 @@ EVENTS: Final = (
     "reference",
 )
 OTHERS: Final = (
-    "minibot/backtest/bar_ticks.py",
+    "minibot/backtest/bar_block.py",
+    "minibot/backtest/bar_rows.py",
     "minibot/backtest/bars.py",
     "minibot/backtest/drawing.py",
     "minibot/backtest/driver.py",
     "minibot/backtest/intrabar.py",
     "minibot/backtest/tick_rows.py",
+    "minibot/backtest/walked_bars.py",
     "minibot/replay/decisions.py",
     "minibot/replay/lockstep.py",
     "minibot/replay/seats.py",

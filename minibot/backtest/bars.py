@@ -7,10 +7,11 @@ own; a shorter one cannot be had. Bars before the time range are history and fee
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
-from minibot.backtest.intrabar import Candle, Intrabar, Quiet, Shown, TouchModel
+from minibot.backtest.intrabar import Candle, Intrabar, TouchModel
 from minibot.backtest.sources import NOBODY, Root, Watch
 from minibot.backtest.span import ALL, Span, as_history, nothing_in
 from minibot.events.model import Bar, Beat, Instrument
@@ -22,6 +23,9 @@ from minibot.exchanges.embedded.decimals import to_text
 from minibot.exchanges.embedded.instruments import symbol_infos
 from minibot.kernel.errors import ConfigError
 from minibot.runtime.config import Config
+
+if TYPE_CHECKING:
+    from minibot.backtest.bar_market import BarMarket
 
 DEFAULT_SPREAD_BPS = "1"
 DEFAULT_SIZE_PERCENT = 5
@@ -38,6 +42,8 @@ class BarSeries:
         first_ts, end_ts: When the first bar opens and the last one ends, Unix ms.
         price_increment, qty_increment: As the numbers show it, for a symbol without known rules.
         candles: Gives them from the beginning, oldest first.
+        columns: Gives them as arrays by the names of `Candle`, where they stand as such; None
+            where they do not.
     """
 
     name: str
@@ -48,15 +54,7 @@ class BarSeries:
     price_increment: str
     qty_increment: str
     candles: Callable[[], Iterable[Candle]]
-
-
-Move = Root | Shown | Quiet
-IsQuiet = Callable[[int], bool]
-"""Told when a bar ends."""
-
-
-def _never(end_ts: int) -> bool:
-    return False
+    columns: Callable[[], dict[str, Any] | None] = lambda: None
 
 
 class BarSource:
@@ -96,20 +94,6 @@ class BarSource:
 
     def roots(self, watch: Watch = NOBODY) -> Iterator[Root]:
         """Yield rules, history, then ticks and bars; a beat after each bar."""
-        symbol = self.symbols[0]
-        for item in self.moves(watch):
-            if isinstance(item, Root):
-                yield item
-            elif isinstance(item, Shown):
-                yield Root(item.payload(symbol), item.at)
-
-    def moves(self, watch: Watch, is_quiet: IsQuiet = _never) -> Iterator[Move]:
-        """Yield what `roots` yields with its ticks as numbers.
-
-        Args:
-            watch: Asked as `roots` asks it.
-            is_quiet: Asked before each bar whether its ticks may come in one, if that can be.
-        """
         symbol, origin = self.symbols[0], self.origin_ms
         yield Root(self._instrument, origin)
         intrabar = Intrabar(symbol, OrderRules.of(self._instrument), self._model)
@@ -125,16 +109,31 @@ class BarSource:
                 yield from self._history(past)
             if candle.end_ts > self._end_ts:
                 return
-            quiet = intrabar.quiet(candle) if is_quiet(candle.end_ts) else None
-            if quiet is None:
-                yield from intrabar.ticks(candle, watch)
-            else:
-                yield quiet
+            for shown in intrabar.ticks(candle, watch):
+                yield Root(shown.payload(symbol), shown.at)
             end = candle.end_ts
             for bar in closed:
                 yield Root(bar, end)
             intrabar.on_closed(candle)
             yield Root(Beat((end - origin) // 1000, {symbol: 0}), end)
+
+    def market(self, read: Collection[str]) -> BarMarket | None:
+        """Return the bars as rows; None where they have to go as events.
+
+        Args:
+            read: The intervals of which the strategy or risk takes anything.
+        """
+        # Loaded where rows are walked: arrays are a good part of a start.
+        from minibot.backtest.bar_market import market_of
+
+        rules, span = OrderRules.of(self._instrument), (self.origin_ms, self._end_ts)
+        market = market_of(self.series, self._intervals, read, rules, self._model, span)
+        if market is not None:
+            symbol, at = self.symbols[0], self.origin_ms
+            history = market.history(self._warmup)
+            bars = [as_history(bar_event(symbol, *each)) for each in history]
+            market.opening = [Root(self._instrument, at), *(Root(bar, at) for bar in bars)]
+        return market
 
     def _history(self, past: deque[Bar]) -> Iterator[Root]:
         """Yield the last bars of each interval before the time range."""
@@ -178,19 +177,24 @@ class _Lane:
         return closed
 
     def _bar(self, candle: Candle) -> Bar:
-        text = to_text
-        return Bar(
-            self._symbol,
-            self._interval,
-            candle.open_ts,
-            candle.end_ts - 1,
-            text(candle.open),
-            text(candle.high),
-            text(candle.low),
-            text(candle.close),
-            text(candle.volume),
-            False,
-        )
+        return bar_event(self._symbol, self._interval, candle)
+
+
+def bar_event(symbol: str, interval: str, candle: Candle) -> Bar:
+    """Return a closed bar as an event says it."""
+    text = to_text
+    return Bar(
+        symbol,
+        interval,
+        candle.open_ts,
+        candle.end_ts - 1,
+        text(candle.open),
+        text(candle.high),
+        text(candle.low),
+        text(candle.close),
+        text(candle.volume),
+        False,
+    )
 
 
 def _joined(former: Candle, later: Candle) -> Candle:

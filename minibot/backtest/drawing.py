@@ -6,6 +6,7 @@ is looked at as a candle begins, is known at the end of each.
 
 from __future__ import annotations
 
+from collections.abc import MutableSequence
 from typing import Final
 
 from minibot.backtest.result import PriceBar
@@ -24,7 +25,7 @@ class PriceCharts:
         interval_ms: How far prices of the source lie apart at least; a second for ticks.
     """
 
-    def __init__(self, prices: dict[str, list[PriceBar]], interval_ms: int) -> None:
+    def __init__(self, prices: dict[str, MutableSequence[PriceBar]], interval_ms: int) -> None:
         self._prices = prices
         self._width_ms = interval_ms
         self._wider = [width for width in WIDTHS_MS if width > interval_ms]

@@ -14,7 +14,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
-from minibot.backtest.bar_ticks import BarTicks
 from minibot.backtest.bars import BarSource
 from minibot.backtest.drawing import PriceCharts
 from minibot.backtest.recorded_run import RunSource
@@ -22,6 +21,8 @@ from minibot.backtest.result import NO_CMDLINE, BacktestResult, Derived, EquityP
 from minibot.backtest.sources import MarketSource, Root
 from minibot.backtest.stretches import Item, Stretch, Striding
 from minibot.events.model import (
+    Bar,
+    Beat,
     Event,
     Fill,
     MarketTick,
@@ -39,14 +40,18 @@ from minibot.replay.lockstep import Lockstep, fresh_cores
 from minibot.risk.core import RiskCore
 from minibot.runtime.config import Config
 from minibot.runtime.paths import PROJECT
+from minibot.strategies.core import StrategyCore
 
 if TYPE_CHECKING:
+    from minibot.backtest.bar_market import BarMarket
     from minibot.backtest.walked import Walked
+    from minibot.backtest.walked_bars import WalkedBars
 
 PROGRESS_EVERY: Final = 4096
 MARKET, WATCHDOG = "market_role", "watchdog_role"
 NEVER: Final = 1 << 62
 
+Inputs = dict[type[Payload], int]
 Progress = Callable[[int, int], None]
 """Told now and then how much of how much market time has passed, ms; 0 for an unknown whole."""
 
@@ -102,7 +107,7 @@ class _Pass:
         self._digest = DecisionDigest()
         self._controls = 0
         self._walked: Walked | None = None
-        self._bars: BarTicks | None = None
+        self._bars: WalkedBars | None = None
         self._charts = PriceCharts(self.result.prices, source.interval_ms)
         self._lockstep = Lockstep(
             cores,
@@ -120,9 +125,9 @@ class _Pass:
         if rows is not None:
             self._world(Root(self._opening, source.origin_ms, CONTROL))
             inputs = self._stride(rows, progress)
-        elif isinstance(source, BarSource):
+        elif (market := self._bar_market()) is not None:
             self._world(Root(self._opening, source.origin_ms, CONTROL))
-            inputs = self._move(source, progress)
+            inputs = self._walk_bars(market, progress)
         else:
             roots = self._opened(source.roots(_RiskWatch(self._lockstep.cores["risk_role"])))
             opening = next(roots, None)
@@ -133,18 +138,18 @@ class _Pass:
         self._mark(result.to_ts)
         result.digest = self._digest.hex
 
-    def _pump(self, roots: Iterator[Root], progress: Progress) -> dict[type[Payload], int]:
+    def _pump(self, roots: Iterator[Root], progress: Progress) -> Inputs:
         """Feed the market to its end or to a STOP; return how many events of each type it had."""
         source, result, charts = self._source, self.result, self._charts
         origin_ms, run_id = source.origin_ms, self._run_id
         whole = 0 if source.end_ms is None else source.end_ms - origin_ms
         feed, on_tick, close_ts = self._lockstep.feed, result.performance.on_tick, self._close_ts()
-        inputs: dict[type[Payload], int] = {}
+        inputs: Inputs = {}
         seq = 0
         for root in roots:
             payload, ts, queue = root
             if ts >= close_ts:
-                self._announce_end(max(close_ts, result.to_ts), source.end_ms or ts)
+                self._announce_end(ts)
                 close_ts = NEVER
             if queue == CONTROL:
                 self._world(root)
@@ -168,18 +173,18 @@ class _Pass:
         progress(whole, whole)
         return inputs
 
-    def _stride(self, items: Iterator[Item], progress: Progress) -> dict[type[Payload], int]:
+    def _stride(self, items: Iterator[Item], progress: Progress) -> Inputs:
         """Feed a market whose ticks are rows, as `_pump` feeds one of events."""
         source, result = self._source, self.result
         origin_ms, run_id = source.origin_ms, self._run_id
         whole = 0 if source.end_ms is None else source.end_ms - origin_ms
-        inputs: dict[type[Payload], int] = {}
+        inputs: Inputs = {}
         close_ts = self._close_ts()
         seq = told = 0
         for item in _split_at(items, close_ts):
             ts = item.table.ts[item.first] if isinstance(item, Stretch) else item.ts
             if ts >= close_ts:
-                self._announce_end(max(close_ts, result.to_ts), source.end_ms or ts)
+                self._announce_end(ts)
                 close_ts = NEVER
             if isinstance(item, Stretch):
                 count = self._walk(item, seq + 1)
@@ -203,36 +208,44 @@ class _Pass:
         progress(whole, whole)
         return inputs
 
-    def _move(self, source: BarSource, progress: Progress) -> dict[type[Payload], int]:
-        """Feed a market of bars, its ticks as numbers, as `_pump` feeds one of events."""
-        result, origin_ms, run_id = self.result, source.origin_ms, self._run_id
-        whole = 0 if source.end_ms is None else source.end_ms - origin_ms
-        close_ts, told = self._close_ts(), 0
-        symbol = source.symbols[0]
-        bars = self._bars = BarTicks(symbol, self._lockstep, run_id, result, self._charts)
-        risk = self._lockstep.cores["risk_role"]
-        watch = _RiskWatch(risk)
-        for item in source.moves(watch, bars.quietness(watch, close_ts)):
-            ts = item.ts if isinstance(item, Root) else bars.ts_of(item)
-            if ts >= close_ts:
-                self._announce_end(max(close_ts, result.to_ts), source.end_ms or ts)
-                close_ts = NEVER
-            if ts > result.to_ts:
-                result.to_ts = ts
-            if not isinstance(item, Root):
-                bars.take(item)
-            elif not bars.passes_over(item):
-                seq = bars.seq
-                event = Event(ts, f"{TICKS}:{seq}", MARKET, run_id, NO_CMDLINE, item.payload)
-                self._lockstep.feed(TICKS, seq, event)
-            if bars.seq - told >= PROGRESS_EVERY:
-                told = bars.seq
+    def _walk_bars(self, market: BarMarket, progress: Progress) -> Inputs:
+        """Feed a market whose bars are rows, as `_pump` feeds one of events."""
+        # Loaded where rows are walked: arrays are a good part of a start.
+        from minibot.backtest.walked_bars import WalkedBars
+
+        source, result = self._source, self.result
+        origin_ms, end_ms = source.origin_ms, source.end_ms
+        whole = 0 if end_ms is None else end_ms - origin_ms
+        inputs: Inputs = {}
+        seq = 0
+        walked = self._bars = WalkedBars(
+            market,
+            self._lockstep,
+            self._run_id,
+            _RiskWatch(self._lockstep.cores["risk_role"]),
+            result,
+            self._announce_end,
+            self._close_ts(),
+        )
+        for payload, ts, _ in market.opening:
+            walked.on_time(ts)
+            seq += 1
+            inputs[type(payload)] = inputs.get(type(payload), 0) + 1
+            event = Event(ts, f"{TICKS}:{seq}", MARKET, self._run_id, NO_CMDLINE, payload)
+            self._lockstep.feed(TICKS, seq, event)
+        rows = walked.rows
+        rows.seq = told = seq
+        while rows.walk():
+            if rows.seq - told >= PROGRESS_EVERY:
+                told = rows.seq
                 progress(result.to_ts - origin_ms, whole)
-            if result.stop:
-                break
-        bars.settle()
+        walked.end()
         progress(whole, whole)
-        return bars.inputs
+        bars = rows.seq - seq - rows.ticks - rows.beats
+        for kind, count in ((MarketTick, rows.ticks), (Bar, bars), (Beat, rows.beats)):
+            if count:
+                inputs[kind] = inputs.get(kind, 0) + count
+        return inputs
 
     def _walk(self, stretch: Stretch, seq: int) -> int:
         """Hand rows to the cores, the first as line `seq`; return how many they took.
@@ -252,6 +265,16 @@ class _Pass:
         last = stretch.last if walked.stop_row is None else walked.stop_row + 1
         self.result.to_ts = max(self.result.to_ts, stretch.table.ts[last - 1])
         return last - stretch.first
+
+    def _bar_market(self) -> BarMarket | None:
+        """Return the market as rows of bars; None where it is no such one, or has to be events."""
+        source, core = self._source, self._lockstep.cores["strategy_role"]
+        if not isinstance(source, BarSource) or not isinstance(core, StrategyCore):
+            return None
+        if self._lockstep.strategy_tick(source.symbols[0]) is None:
+            return None
+        needs = core.chosen.needs.intervals
+        return source.market({*needs, str(self._config.raw["strategy"]["bar_interval"])})
 
     def _close_ts(self) -> int:
         """Return when the end is announced: as early as a night does it."""
@@ -275,10 +298,14 @@ class _Pass:
         yield first
         yield from roots
 
-    def _announce_end(self, ts: int, until_ts: int) -> None:
-        """No entries from now on; what is open closes as `portfolio.at_end` says."""
+    def _announce_end(self, next_ts: int) -> None:
+        """No entries from now on; what is open closes as `portfolio.at_end` says.
+
+        Said at its time, or right behind what came last, before what comes at `next_ts`.
+        """
+        until_ts = self._source.end_ms or next_ts
         ending = RunEnding(who="backtest", why="SOURCE_ENDED", until_ts=until_ts)
-        self._world(Root(ending, ts, CONTROL))
+        self._world(Root(ending, max(self._close_ts(), self.result.to_ts), CONTROL))
 
     def _world(self, root: Root) -> None:
         """Take what the watchdog says."""
@@ -294,9 +321,13 @@ class _Pass:
         self._digest.add(queue, seq, event)
         payload = event.payload
         if isinstance(payload, Fill):
-            if self._bars is not None:
-                self._bars.settle()
-            self.result.performance.on_fill(payload, event.ts)
+            bars = self._bars
+            if bars is None:
+                self.result.performance.on_fill(payload, event.ts)
+            else:
+                bars.settle()
+                self.result.performance.on_fill(payload, event.ts)
+                bars.booked()
         elif isinstance(payload, RiskAction) and payload.action == "STOP":
             self.result.stop = payload.reason_code
 

@@ -62,13 +62,6 @@ class Shown(NamedTuple):
         return MarketTick(symbol, bid, "trade", bid, qty, ask, qty, at * NS_PER_MS, at)
 
 
-class Quiet(NamedTuple):
-    """A bar in which nobody acts: its last tick, and time and bid of those before it."""
-
-    last: Shown
-    passed: list[tuple[int, int]]
-
-
 @dataclass(frozen=True, slots=True)
 class TouchModel:
     """How wide and how deep the touch is assumed to be.
@@ -97,26 +90,10 @@ class Intrabar:
         self._qty = self._qty_min
         self._at = 0
 
-    def quiet(self, bar: Candle) -> Quiet | None:
-        """Return the ticks of a bar in one, for whom nothing is held or ordered; None: too short.
-
-        They are those that `ticks` yields to a watch that has no levels and waits for nothing.
-        """
-        length = bar.end_ts - bar.open_ts
-        lag = max(1, min(self._model.latency_ms, length // MARGIN_SHARE))
-        times = (bar.open_ts + lag, bar.open_ts + length // 4, bar.open_ts + length // 2)
-        closed = bar.end_ts - 1 - lag
-        if not self._at < times[0] < times[1] < times[2] < closed:
-            return None
-        self._at = closed
-        opened = self._touch(bar.open)[0]
-        passed = [(times[0], opened)]
-        if bar.low != bar.open:
-            passed.append((times[1], self._touch(bar.low)[0]))
-        if bar.high != bar.low:
-            passed.append((times[2], self._touch(bar.high)[0]))
-        bid, ask = self._touch(bar.close)
-        return Quiet(Shown(bid, ask, self._qty, closed), passed)
+    def resume(self, at: int, qty: int) -> None:
+        """Go on where bars were passed over: when their last tick came, and the size shown next."""
+        self._at = at
+        self._qty = qty
 
     def ticks(self, bar: Candle, watch: Watch) -> Iterator[Shown]:
         """Yield the ticks of a bar; the watch is asked before each of them."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import MutableSequence
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
@@ -65,8 +66,8 @@ class BacktestResult:
     to_ts: int = 0
     inputs: dict[str, int] = field(default_factory=dict)
     derived: list[Derived] = field(default_factory=list)
-    equity: list[EquityPoint] = field(default_factory=list)
-    prices: dict[str, list[PriceBar]] = field(default_factory=dict)
+    equity: MutableSequence[EquityPoint] = field(default_factory=list)
+    prices: dict[str, MutableSequence[PriceBar]] = field(default_factory=dict)
     carried: dict[str, int] = field(default_factory=dict)
     digest: str = ""
     stop: str = ""

@@ -6,19 +6,18 @@ value as a candle begins are found when the next fill comes. Candles are those o
 
 from __future__ import annotations
 
+from collections.abc import MutableSequence
 from typing import Final
 
 import numpy as np
 
+from minibot.backtest.bar_block import floats
 from minibot.backtest.drawing import CANDLES_MAX, WIDTHS_MS
 from minibot.backtest.result import EquityPoint, PriceBar
 from minibot.backtest.tick_table import Array, TickTable
-from minibot.events.money import UNIT
 from minibot.events.performance import Performance
 
 BLOCK_ROWS: Final = 1 << 16
-# Up to here whole numbers are floats exactly, so that one division rounds once.
-EXACT_MAX: Final = 2**53
 
 
 class RowCharts:
@@ -38,13 +37,13 @@ class RowCharts:
         first: int,
         interval_ms: int,
         performance: Performance,
-        equity: list[EquityPoint],
+        equity: MutableSequence[EquityPoint],
     ) -> None:
         self._table = table
         self._performance = performance
         self._equity = equity
         self._first = self._row = first
-        self._starts = _Starts(table.columns["ts"], first, interval_ms)
+        self._starts = Starts(table.columns["ts"], first, interval_ms)
         self._next = 1  # The first candle finishes none.
 
     def look(self, row: int) -> None:
@@ -73,22 +72,22 @@ class RowCharts:
             return []
         width = self._starts.width_at(row)
         place = ts // width
-        heads = _heads(place)
+        heads = heads_of(place)
         closes = price[np.append(heads[1:], len(price)) - 1]
         return [
             PriceBar(*each)
             for each in zip(
                 (place[heads] * width).tolist(),
-                _floats(price[heads]),
-                _floats(np.maximum.reduceat(price, heads)),
-                _floats(np.minimum.reduceat(price, heads)),
-                _floats(closes),
+                floats(price[heads]),
+                floats(np.maximum.reduceat(price, heads)),
+                floats(np.minimum.reduceat(price, heads)),
+                floats(closes),
                 strict=True,
             )
         ]
 
 
-class _Starts:
+class Starts:
     """Where candles begin: wider ones from the candle on that there are too many with.
 
     Attributes:
@@ -103,7 +102,7 @@ class _Starts:
         row, count, until = first, 0, int(ts[first])
         while row < len(ts):
             self._widths.append((row, width))
-            starts = _heads(ts[row:] // width) + row
+            starts = heads_of(ts[row:] // width) + row
             starts = starts[ts[starts] >= until]
             if wider and count + len(starts) > CANDLES_MAX:
                 starts = starts[: max(1, CANDLES_MAX + 1 - count)]
@@ -117,20 +116,13 @@ class _Starts:
             row = self.rows[-1]
             width = wider.pop(0)
             until = (int(ts[row]) // width + 1) * width
-            count = len(_heads(ts[first : row + 1] // width))
+            count = len(heads_of(ts[first : row + 1] // width))
 
     def width_at(self, row: int) -> int:
         """Return how wide the candles of the rows before `row` are in the end."""
         return [width for first, width in self._widths if first < row][-1]
 
 
-def _heads(places: Array) -> Array:
+def heads_of(places: Array) -> Array:
     """Return where each run of the same value begins."""
     return np.concatenate(([0], np.flatnonzero(places[1:] != places[:-1]) + 1))
-
-
-def _floats(units: Array) -> list[float]:
-    if len(units) and int(np.abs(units).max()) > EXACT_MAX:
-        return [value / UNIT for value in units.tolist()]
-    values: list[float] = (units / float(UNIT)).tolist()
-    return values

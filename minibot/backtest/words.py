@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from minibot.backtest.bars import BarSeries, BarSource
 from minibot.backtest.intrabar import Candle
@@ -156,7 +156,15 @@ def _stored(word: str, columns: Columns) -> BarSeries:
         *(word, columns.symbol, interval, int(header["first_ts"]), int(header["end_ts"])),
         *(str(header["price_increment"]), str(header["qty_increment"])),
         candles=lambda: (_candle(kline, interval) for kline in klines_of(columns)),
+        columns=lambda: _arrays(columns, interval),
     )
+
+
+def _arrays(columns: Columns, interval: str) -> dict[str, Any] | None:
+    # Loaded where rows are walked: arrays are a good part of a start.
+    from minibot.backtest.bar_table import stored
+
+    return stored(columns, interval)
 
 
 def _candle(kline: Kline, interval: str) -> Candle:

@@ -16,7 +16,7 @@ from minibot.strategies.allowed import API, names_of
 HELP = "write a strategy of your own, with a test that passes"
 EXAMPLE = "minibot new-strategy dip_buyer --from skeleton"
 NAME = re.compile(r"[a-z][a-z0-9_]{0,63}")
-EXAMPLES = {"skeleton": "Skeleton", "ema_cross": "EmaCross"}
+EXAMPLES = {"skeleton": "Skeleton", "ema_cross": "EmaCross", "rsi_band": "RsiBand"}
 
 TEST = '''"""What {name} promises.
 
@@ -75,7 +75,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
         dest="example",
         choices=sorted(EXAMPLES),
         default="skeleton",
-        help="what to begin with: bars (skeleton, the default) or ticks (ema_cross)",
+        help="what to begin with: bars (skeleton, the default, or rsi_band) or ticks (ema_cross)",
     )
     command.add_argument(
         "--folder", default=FOLDER, help=f"as in strategy.folder of the profile ({FOLDER})"

@@ -101,9 +101,10 @@ class Calm:
         above, below: The bid lies between, neither included.
         least, most: Of bid and ask together, both included.
         until: Market time at which it ends.
+        is_lasting: Whether it outlasts a closed bar.
     """
 
-    __slots__ = ("above", "below", "least", "most", "until")
+    __slots__ = ("above", "below", "is_lasting", "least", "most", "until")
 
     def __init__(self) -> None:
         """Start without bounds, but for a bid above zero."""
@@ -112,3 +113,4 @@ class Calm:
         self.least: int = 0
         self.most: int = NO_BOUND
         self.until: int = NO_BOUND
+        self.is_lasting: bool = True

@@ -251,6 +251,7 @@ class Exits:
             calm.below = exits.quiet_below
         if exits.quiet_until < calm.until:
             calm.until = exits.quiet_until
+        calm.is_lasting = exits.is_guarded
         return True
 
     def rouse(self) -> None:

@@ -18,7 +18,7 @@ from minibot.runtime.config_layers import MANIFEST, SET
 from minibot.runtime.config_schema import told
 from minibot.runtime.paths import PROJECT, escape_reason, is_within, resolve
 
-SHIPPED: Final = ("ema_cross", "nore_strategy_v1")
+SHIPPED: Final = ("ema_cross", "nore_strategy_v1", "rsi_band")
 """Strategies that the package brings; every other name is a file in `strategy.folder`."""
 
 FOLDER: Final = "strategies"

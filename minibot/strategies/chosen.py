@@ -15,6 +15,7 @@ from minibot.kernel.canonical import encode
 from minibot.kernel.errors import ConfigError, RunStop
 from minibot.strategies.declaration import Needs, Settings, parameter_violations, settings_of
 from minibot.strategies.examples.ema_cross import EmaCross
+from minibot.strategies.examples.rsi_band import RsiBand
 from minibot.strategies.nore_strategy_v1 import NoreStrategyV1
 from minibot.strategies.own import failure, own_strategy
 from minibot.strategies.protocol import Strategy
@@ -22,6 +23,7 @@ from minibot.strategies.protocol import Strategy
 SHIPPED: Final[dict[str, type[Strategy]]] = {
     "ema_cross": EmaCross,
     "nore_strategy_v1": NoreStrategyV1,
+    "rsi_band": RsiBand,
 }
 REMEDY: Final = "Correct these; the strategy's file declares what it takes."
 

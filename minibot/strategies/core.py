@@ -125,7 +125,12 @@ class StrategyCore:
             self._find(symbol).view.take_risk_action(action)
 
     def on_bar(self, symbol: str, bar: ClosedBar, now: int) -> Decision | None:
-        """Take one closed bar at market time `now` (ms); return what is to be journaled."""
+        """Take one closed bar at market time `now` (ms); return what is to be journaled.
+
+        With `strategy.bars_from_ticks` live ones are left out: the trades make their own.
+        """
+        if self.chosen.bars_from_ticks and bar.is_live:
+            return None
         watched = self._find(symbol)
         watched.view.now = now
         decision = self._hand_bar(watched, bar)
@@ -209,8 +214,6 @@ class StrategyCore:
             decision = self.on_tick(tick, now)
             symbol = payload.symbol
         elif isinstance(payload, Bar):
-            if self.chosen.bars_from_ticks and not payload.is_history:
-                return []
             decision = self.on_bar(payload.symbol, ClosedBar.of_event(payload), now)
             symbol = payload.symbol
         else:

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from random import Random
 
 import pytest
 
-from minibot.backtest import bar_ticks
 from minibot.backtest.bars import BarSource
 from minibot.backtest.driver import run_backtest
-from minibot.backtest.intrabar import Candle, Quiet, Shown
+from minibot.backtest.intrabar import Candle
 from minibot.backtest.span import ALL, Span
+from minibot.events.exact_tick import ExactTick
 from minibot.events.model import Draft, Event, JsonObject, MarketTick
 from minibot.events.order import Core
-from minibot.replay.lockstep import fresh_cores
+from minibot.replay.lockstep import Lockstep, fresh_cores
+from minibot.strategies.tick import Tick
 from tests.backtest.markets import START_MS, bar_profile, candle, series, walk
 from tests.backtest.test_backtest_stretches import AsEvents, assert_same
 
@@ -92,26 +94,129 @@ def test_bars_of_any_length_give_the_same_either_way(interval: str, length_ms: i
     assert len(quick.derived) > 5
 
 
-def test_a_quiet_bar_is_told_in_one_and_counted_in_full(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The cores hear one tick of most bars; as many are counted as the model has."""
-    heard = 0
-    take = bar_ticks.BarTicks.take
+def test_quiet_bars_are_not_told_and_counted_in_full(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The cores hear few ticks one by one; as many are counted as the model has."""
+    told: list[int] = []
+    feed_tick = Lockstep.feed_tick
 
-    def counting(self: bar_ticks.BarTicks, item: Shown | Quiet) -> None:
-        nonlocal heard
-        heard += 1
-        take(self, item)
+    def counting(self: Lockstep, tick: Tick, exact: ExactTick, seq: int) -> None:
+        told.append(seq)
+        feed_tick(self, tick, exact, seq)
 
-    monkeypatch.setattr(bar_ticks.BarTicks, "take", counting)
+    monkeypatch.setattr(Lockstep, "feed_tick", counting)
     config = bar_profile("risk.order_notional=20")
-    bars = walk(600, 3)
-    source = BarSource(series(bars), config, ALL)
+    source = BarSource(series(walk(600, 3)), config, ALL)
 
     result = run_backtest(source, config)
 
     counted = run_backtest(AsEvents(source), config).inputs[MarketTick.TYPE]
     assert result.inputs[MarketTick.TYPE] == counted
-    assert len(bars) <= heard < counted * 2 // 3
+    assert len(told) < counted // 4
+
+
+OWN = """
+from minibot.strategies.protocol import Needs, Strategy, buy, check, sell
+
+
+class Turns(Strategy):
+    def __init__(self, settings):
+        self.count = 0
+
+    @staticmethod
+    def needs(settings):
+        return Needs(intervals=("5m", "1m"), history=4)
+
+    def on_bar(self, bar, view):
+        if not bar.is_live:
+            return None
+        self.count += 1
+        closes = [each.close for each in view.bars("1m")]
+        seen = (
+            check("tick", f"{view.tick_ts} {view.price} {view.bid} {view.ask_qty}", "seen"),
+            check("now", f"{view.now} {view.position} {view.entry_price_avg}", "seen"),
+            check("bar", f"{bar.interval} {bar.open_ts} {bar.open} {bar.volume} {closes}", "seen"),
+        )
+        if self.count % 29 == 7:
+            return buy("it is time", seen)
+        return sell("it is time", seen) if self.count % 29 == 26 else None
+"""
+
+
+@pytest.mark.parametrize(
+    "sets",
+    [
+        ('market.bar_intervals=["15m","1m","5m"]', "strategy.name=rsi_band"),
+        (
+            'market.bar_intervals=["30m","15m","1m","5m"]',
+            *("strategy.bar_interval=5m", "strategy.trend_interval=30m"),
+        ),
+        (
+            *('market.bar_intervals=["15m","30m"]', "strategy.bar_interval=15m"),
+            *("strategy.trend_interval=30m", "strategy.name=rsi_band"),
+        ),
+        (
+            *('market.bar_intervals=["5m","1m","15m"]', "strategy.folder=FOLDER"),
+            "strategy.name=turns",
+        ),
+        (
+            'market.bar_intervals=["5m","1m","4h","15m"]',
+            "strategy.folder=FOLDER",
+            "strategy.name=turns",
+        ),
+        ('market.bar_intervals=["1m","15m","5m"]', "strategy.folder=FOLDER", "strategy.name=turns"),
+    ],
+)
+@pytest.mark.parametrize("seed", [21, 22])
+def test_bars_of_several_intervals_are_told_in_their_order(
+    sets: tuple[str, ...], seed: int, tmp_path: Path
+) -> None:
+    """Those that somebody reads, and those that are only counted; also to an own strategy."""
+    (tmp_path / "turns.py").write_text(OWN)
+    texts = (each.replace("FOLDER", str(tmp_path)) for each in sets)
+    words = ("below=45", "above=55", "warm=20")
+    parameters = tuple(f"strategy.parameters.{word}" for word in words)
+    extra = parameters if "strategy.name=rsi_band" in sets else ()
+    config = bar_profile(*EASY, "risk.order_notional=20", *texts, *extra)
+    source = BarSource(series(jumping(seed, 1500)), config, Span(START_MS + HOUR_MS, None))
+
+    quick, told = run_backtest(source, config), run_backtest(AsEvents(source), config)
+
+    assert_same(quick, told)
+    assert quick.of("fills")
+
+
+@pytest.mark.parametrize("seed", [31, 32, 33])
+def test_the_cores_end_in_the_same_state(seed: int) -> None:
+    """What a night would go on with: marks, budgets, exits, indicators."""
+    config = bar_profile(*EASY, "portfolio.at_end=carry")
+    source = BarSource(series(jumping(seed, 300 + 57 * seed)), config)
+    states = []
+    for market in (source, AsEvents(source)):
+        cores = fresh_cores(config.raw)
+        run_backtest(market, config, cores=cores)
+        states.append({name: core.state() for name, core in cores.items()})
+
+    assert states[0] == states[1]
+
+
+@pytest.mark.parametrize(
+    ("interval", "change"),
+    [("1w", {}), ("1m", {"volume": 2**62}), ("1m", {"high": 2**61})],
+)
+def test_what_does_not_fit_goes_as_events(interval: str, change: dict[str, int]) -> None:
+    """Weeks begin on no multiple of a week, and products of such numbers need more than 64 bits."""
+    bars = [bar._replace(**change) for bar in walk(40, 2)]
+    if interval == "1w":
+        monday, week = START_MS + 5 * 24 * HOUR_MS, 7 * 24 * HOUR_MS
+        bars = [
+            bar._replace(open_ts=monday + n * week, end_ts=monday + (n + 1) * week)
+            for n, bar in enumerate(bars)
+        ]
+    config = bar_profile(*EASY, "strategy.name=rsi_band", interval=interval, trend="1M")
+    source = BarSource(series(bars, interval=interval), config)
+
+    assert source.market({interval}) is None
+    assert_same(run_backtest(source, config), run_backtest(AsEvents(source), config))
 
 
 class Seeing:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import MutableSequence
+
 from minibot.backtest.drawing import CANDLES_MAX, WIDTHS_MS, PriceCharts
 from minibot.backtest.result import PriceBar
 from minibot.events.model import MarketTick
@@ -17,7 +19,7 @@ def tick(price: str, symbol: str = "BTCUSDT") -> MarketTick:
 
 def test_candles_of_ticks_last_a_second_and_tell_when_one_is_finished() -> None:
     """Open, high, low and close are those of the ticks in it."""
-    prices: dict[str, list[PriceBar]] = {}
+    prices: dict[str, MutableSequence[PriceBar]] = {}
     charts = PriceCharts(prices, SECOND)
     told = [
         charts.on_tick(tick(price), START + ms)
@@ -31,7 +33,7 @@ def test_candles_of_ticks_last_a_second_and_tell_when_one_is_finished() -> None:
 
 def test_candles_of_a_file_are_its_own_bars() -> None:
     """One candle a bar, however many prices the model makes of it."""
-    prices: dict[str, list[PriceBar]] = {}
+    prices: dict[str, MutableSequence[PriceBar]] = {}
     charts = PriceCharts(prices, MINUTE)
     for at in range(40):
         charts.on_tick(tick(str(100 + at)), START + at * 15_000)
@@ -41,7 +43,7 @@ def test_candles_of_a_file_are_its_own_bars() -> None:
 
 def test_long_backtests_of_ticks_keep_few_candles_and_every_extreme() -> None:
     """Candles grow wider; the highest and the lowest price stay, and times stay in order."""
-    prices: dict[str, list[PriceBar]] = {}
+    prices: dict[str, MutableSequence[PriceBar]] = {}
     charts = PriceCharts(prices, SECOND)
     count = CANDLES_MAX * 4
     for at in range(count):

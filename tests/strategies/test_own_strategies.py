@@ -54,7 +54,7 @@ from tests.strategies.strategy_feed import PRICE, START, Feed, signals
 from tests.strategies.strategy_feed import SYMBOL as FEED_SYMBOL
 from tests.strategies.strategy_feed import config as feed_config
 
-EXAMPLES = ["skeleton", "ema_cross"]
+EXAMPLES = ["skeleton", "ema_cross", "rsi_band"]
 HEAD = '''"""A strategy for a test."""
 
 from minibot.strategies.protocol import Needs, Strategy, buy, hold, sell, whole

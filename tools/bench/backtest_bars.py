@@ -17,9 +17,11 @@ from typing import Final
 BEGAN: Final = time.perf_counter()
 
 # Behind the clock's start, because loading all this is part of what a user waits for.
+import numpy as np  # noqa: E402
+
+from minibot.backtest.bar_table import BAR_COLUMNS, BarTable  # noqa: E402
 from minibot.backtest.bars import BarSeries, BarSource  # noqa: E402
 from minibot.backtest.driver import run_backtest  # noqa: E402
-from minibot.backtest.intrabar import Candle  # noqa: E402
 from minibot.runtime.config import load_config  # noqa: E402
 from tools.bench.backtest_market import SYMBOL, bars  # noqa: E402
 from tools.bench.backtest_pass import PROFILE, UNLIMITED  # noqa: E402
@@ -28,8 +30,7 @@ MINUTE_MS: Final = 60_000
 CENT: Final = 10**6
 THOUSANDTH: Final = 10**5
 SETS: Final = (
-    "strategy.folder=tools/bench/own",
-    "strategy.name=rsi_bars",
+    "strategy.name=rsi_band",
     "strategy.bar_interval=1m",
     "strategy.trend_interval=15m",
     'market.bar_intervals=["1m","15m"]',
@@ -38,17 +39,19 @@ SETS: Final = (
 
 
 def series(count: int) -> BarSeries:
-    """Return the bars of the workload W2 as what a file of them becomes."""
+    """Return the bars of the workload W2 as what a file of columns becomes."""
     ts, *prices, volume = bars(count)
-    starts = (ts // 10**6).tolist()
-    units = [[round(price * 100) * CENT for price in column.tolist()] for column in prices]
-    volumes = [round(each * 1000) * THOUSANDTH for each in volume.tolist()]
-    candles = [
-        Candle(start, start + MINUTE_MS, *rest)
-        for start, *rest in zip(starts, *units, volumes, strict=True)
-    ]
-    first, last = candles[0].open_ts, candles[-1].end_ts
-    return BarSeries("made", SYMBOL, "1m", first, last, "0.01", "0.001", lambda: candles)
+    start = ts // 10**6
+    units = [np.rint(column * 100).astype(np.int64) * CENT for column in prices]
+    volumes = np.rint(volume * 1000).astype(np.int64) * THOUSANDTH
+    columns = dict(zip(BAR_COLUMNS, (start, start + MINUTE_MS, *units, volumes), strict=True))
+    first, end = int(start[0]), int(start[-1]) + MINUTE_MS
+    table = BarTable("1m", columns)
+    return BarSeries(
+        *("made", SYMBOL, "1m", first, end, "0.01", "0.001"),
+        candles=lambda: map(table.candle, range(count)),
+        columns=lambda: columns,
+    )
 
 
 def main() -> int:

@@ -1,0 +1,84 @@
+"""A list that is made when somebody reads it: what is drawn, where nobody may ever draw it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, MutableSequence
+from typing import Any, Generic, TypeVar, overload
+
+T = TypeVar("T")
+
+
+class Deferred(MutableSequence[T], Generic[T]):
+    """What a call gives, once it is asked for, and what was appended to it.
+
+    Sent to another process it is a plain list.
+
+    Args:
+        make: Called once at most.
+    """
+
+    def __init__(self, make: Callable[[], list[T]]) -> None:
+        self._make = make
+        self._made: list[T] | None = None
+        self._more: list[T] = []
+
+    @property
+    def _all(self) -> list[T]:
+        if self._made is None:
+            self._made = [*self._make(), *self._more]
+            self._more = []
+        return self._made
+
+    def append(self, value: T) -> None:
+        """Add one more behind all of them."""
+        (self._more if self._made is None else self._made).append(value)
+
+    @overload
+    def __getitem__(self, place: int) -> T: ...
+
+    @overload
+    def __getitem__(self, place: slice) -> list[T]: ...
+
+    def __getitem__(self, place: int | slice) -> T | list[T]:
+        """Return one or several."""
+        return self._all[place]
+
+    @overload
+    def __setitem__(self, place: int, value: T) -> None: ...
+
+    @overload
+    def __setitem__(self, place: slice, value: Iterable[T]) -> None: ...
+
+    def __setitem__(self, place: Any, value: Any) -> None:
+        """Put another one, or others, in its place."""
+        self._all[place] = value
+
+    def __delitem__(self, place: int | slice) -> None:
+        """Leave one or several out."""
+        del self._all[place]
+
+    def insert(self, index: int, value: T) -> None:
+        """Put one in front of another."""
+        self._all.insert(index, value)
+
+    def __iter__(self) -> Iterator[T]:
+        """Return all of them, one by one."""
+        return iter(self._all)
+
+    def __len__(self) -> int:
+        """Return how many they are."""
+        return len(self._all)
+
+    def __eq__(self, other: object) -> bool:
+        """Return whether another list holds the same."""
+        return isinstance(other, list | Deferred) and self._all == list(other)
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Return what makes the plain list of it."""
+        return list, (self._all,)
+
+    def __repr__(self) -> str:
+        """Return it as the list that it is."""
+        return repr(self._all)
