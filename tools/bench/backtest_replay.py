@@ -18,6 +18,18 @@ from tools.golden.fixture import golden_runs
 NIGHT_EVENTS: Final = 25_000_000
 # What each of the two processes of a replay does.
 GROUPS: Final = (("strategy_role",), ("risk_role", "execution_role"))
+# One of them alone, as a replay of a long run starts it beside the other; without a run, its start.
+GROUP: Final = """
+import sys
+from pathlib import Path
+from minibot.replay.engine import WHOLE
+from minibot.replay.group import Task, replay_group
+if sys.argv[1:]:
+    group = replay_group(Task(Path(sys.argv[1]), tuple(sys.argv[2:]), WHOLE, False, False))
+    apart = [one.role for one in group.results if one.difference is not None]
+    if apart or group.breaks:
+        raise SystemExit(f"not identical: {apart} {group.breaks}")
+"""
 VAR: Final = PROJECT / "var"
 SAMPLE: Final = "sample_run"
 STEP_S_MAX: Final = 600.0
@@ -53,12 +65,9 @@ def replay(repeats: int, run: Path | None) -> list[Measure]:
     """
     run_dir = run or next(one for one in golden_runs() if one.name == SAMPLE).unpack(VAR)
     ticks = Recorded.open(run_dir).lines("market_ticks").reader.head().lines
-    start_s = min(_cpu_s(["--help"], None) for _ in range(repeats))
+    start_s = min(_cpu_s([]) for _ in range(repeats))
     samples = {
-        f"{' and '.join(roles)}, CPU s": [
-            _cpu_s([word for role in roles for word in ("--role", role)], run_dir)
-            for _ in range(repeats)
-        ]
+        f"{' and '.join(roles)}, CPU s": [_cpu_s([str(run_dir), *roles]) for _ in range(repeats)]
         for roles in GROUPS
     }
     longer = max(median(values) - start_s for values in samples.values())
@@ -71,14 +80,14 @@ def replay(repeats: int, run: Path | None) -> list[Measure]:
     return [Measure("B6", name, scaled, "s", Limit(300, 60, is_most=True), samples, notes=notes)]
 
 
-def _cpu_s(words: list[str], run_dir: Path | None) -> float:
-    argv = [sys.executable, "-m", "minibot", "replay", *words]
-    argv += [] if run_dir is None else [str(run_dir)]
+def _cpu_s(words: list[str]) -> float:
+    """Return the CPU time, user and system, of one group's replay in a process of its own."""
+    argv = [sys.executable, "-c", GROUP, *words]
     before = os.times()
     done = subprocess.run(argv, cwd=PROJECT, capture_output=True, timeout=STEP_S_MAX, check=False)
     after = os.times()
     if done.returncode != 0:
-        raise OSError(f"{' '.join(argv[2:])}: {done.stdout.decode()[-500:]}")
+        raise OSError(f"replay of {' '.join(words)}: {done.stderr.decode()[-500:]}")
     user = after.children_user - before.children_user
     return user + after.children_system - before.children_system
 
