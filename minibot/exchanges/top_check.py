@@ -30,6 +30,10 @@ class TopCheck:
         self._quotes: deque[Quote] = deque(maxlen=WAITING_MAX)
         self._tops: deque[tuple[int, Top]] = deque(maxlen=WAITING_MAX)
 
+    def __len__(self) -> int:
+        """How many quotes are kept."""
+        return len(self._quotes)
+
     def on_book(self, book_id: int, top: Top) -> None:
         """Note the top of the book after a diff."""
         self._tops.append((book_id, top))

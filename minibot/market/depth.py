@@ -91,6 +91,8 @@ class SymbolDepth:
 
     def on_quote(self, quote: Quote, now_ms: int) -> Change:
         """Check the book against a best quote; several disagreements in a row lose the book."""
+        if self.keeper.book is None:
+            return NOTHING  # A new book is compared with quotes that come after it.
         check = self.check
         check.on_quote(quote)
         if check.in_row < MISMATCHES_MAX:

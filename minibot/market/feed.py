@@ -418,6 +418,7 @@ class Feed:
             "outdated_quotes": sum(feed.ticks.outdated for feed in feeds),
             "quotes_coalesced": self.quotes_coalesced,
             "trades_dropped": sum(feed.ticks.dropped for feed in feeds),
+            "trades_off_touch": sum(feed.drift.off for feed in feeds),
             "trade_gaps": sum(feed.gaps for feed in feeds),
             "book_syncs": sum(feed.depth.resyncs for feed in feeds),
             "book_checks": sum(feed.depth.check.checks for feed in feeds),

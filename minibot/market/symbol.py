@@ -22,12 +22,14 @@ from minibot.exchanges.base import (
 from minibot.exchanges.units import positive
 from minibot.market.bars import Hole
 from minibot.market.depth import LOST, NOTHING, Change, SymbolDepth
+from minibot.market.drift import IN_ROW, OFF_BPS, PrintDrift
 from minibot.market.lanes import BarLane
 from minibot.market.notices import (
     BARS_MISSING,
     BOOK_LOST,
     BOOK_RESYNC,
     PRICE_OUTLIER,
+    PRINTS_OFF_TOUCH,
     SEQUENCE_GAP,
     TRADES_DROPPED,
     NoticeBoard,
@@ -78,6 +80,7 @@ class SymbolFeed:
         self.order = TradeOrder()
         self.ticks = TickMaker(symbol)
         self.band = PriceBand(config.band_percent)
+        self.drift = PrintDrift()
         self.depth = SymbolDepth(symbol, config.book_levels, keeper)
         self.lanes = {
             interval: BarLane(symbol, interval, config.grace_ms) for interval in config.intervals
@@ -226,6 +229,12 @@ class SymbolFeed:
             is_late |= lane.builder.late > late
         self.late_trades += is_late
         ticks = self.ticks
+        if ticks.quote is not None and self.drift.is_told(trade, ticks.quote):
+            detail = (
+                f"{self.symbol}: {IN_ROW} trades in a row more than {OFF_BPS} bps off the best "
+                f"quote, the last at {trade.price} beside {ticks.quote.bid} / {ticks.quote.ask}"
+            )
+            self._board.add(self.data_ms, PRINTS_OFF_TOUCH, detail)
         dropped = ticks.dropped
         payloads += ticks.on_trade(arrival)
         if ticks.dropped > dropped:

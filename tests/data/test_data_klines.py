@@ -114,28 +114,59 @@ def test_missing_file_is_refused(tmp_path: Path) -> None:
         open_klines(tmp_path / "BTCUSDT-1m.csv")
 
 
-def test_feather_of_real_bars_equals_the_venues_own_answers(shared_data: Path) -> None:
-    """Five-minute bars of a feather file gather into the REST answers of the same quarters."""
-    feather = open_klines(shared_data / "binance-klines-feather" / "SOL_USDT-5m.feather")
-    rest = open_klines(shared_data / "binance-klines-rest" / "SOLUSDT-15m-to-2025-12-31.jsonl.gz")
-    quarters: dict[int, list[Kline]] = {}
+# (feather file, REST file of longer bars, how many of the short ones make a long one).
+SAME_BARS = (
+    ("SOL_USDT-5m", "SOLUSDT-15m", 3),
+    ("BTC_USDT-1m", "BTCUSDT-15m", 15),
+    ("ETH_USDT-1m", "ETHUSDT-15m", 15),
+    ("BTC_USDT-5m", "BTCUSDT-1h", 12),
+    *((f"{base}_USDT-15m", f"{base}USDT-1h", 4) for base in ("BTC", "DOGE", "ETH", "SOL", "XRP")),
+)
+COMPARED = (2880, 2879, 2879, 11_717, *[8999] * 5)
+
+
+@pytest.mark.parametrize(
+    ("short", "long", "parts", "expected"),
+    [(*names, count) for names, count in zip(SAME_BARS, COMPARED, strict=True)],
+)
+def test_feather_of_real_bars_equals_the_venues_own_answers(
+    short: str, long: str, parts: int, expected: int, shared_data: Path
+) -> None:
+    """Short bars of a feather file gather into the REST answers of the same longer bars."""
+    interval = long.partition("-")[2]
+    feather = open_klines(shared_data / "binance-klines-feather" / f"{short}.feather", KEEP_ALL)
+    rest_path = shared_data / "binance-klines-rest" / f"{long}-to-2025-12-31.jsonl.gz"
+    rest = open_klines(rest_path, KEEP_ALL)
+    of: dict[int, list[Kline]] = {}
     for kline in feather:
-        quarters.setdefault(open_of("15m", kline.open_ts), []).append(kline)
+        of.setdefault(open_of(interval, kline.open_ts), []).append(kline)
 
     compared = 0
     for kline in rest:
-        parts = quarters.get(kline.open_ts, ())
-        if len(parts) == 3:
+        found = of.get(kline.open_ts, [])
+        if len(found) == parts:
             compared += 1
             assert kline[2:7] == (
-                parts[0].open,
-                max(part.high for part in parts),
-                min(part.low for part in parts),
-                parts[-1].close,
-                sum(part.volume for part in parts),
+                found[0].open,
+                max(part.high for part in found),
+                min(part.low for part in found),
+                found[-1].close,
+                sum(part.volume for part in found),
             )
 
-    assert compared == 30 * 96
+    assert compared == expected
+
+
+def test_published_months_are_complete_and_consistent(shared_data: Path) -> None:
+    """Files with a header as the archive publishes them: every minute, nothing but quiet ones."""
+    days = {"02": 28, "08": 31, "09": 30, "10": 31, "11": 30}
+    paths = sorted((shared_data / "binance-um-futures-klines-csv").glob("*.csv.gz"))
+
+    assert len(paths) == 8
+    for path in paths:
+        report = inspect_klines(path, KEEP_ALL).report
+        assert report.rows == days[path.name[-9:-7]] * 1440
+        assert set(report.troubles) <= {"zero_volume"}
 
 
 def test_oddities_of_real_files_are_found_where_they_are_known_to_be(shared_data: Path) -> None:

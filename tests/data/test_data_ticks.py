@@ -125,8 +125,11 @@ def test_trades_of_two_days_become_one_file_judged_where_they_meet(tmp_path: Pat
     assert not (tmp_path / "other").exists()
 
 
-def test_bars_of_real_trades_equal_the_real_bars(shared_data: Path, tmp_path: Path) -> None:
-    """12,477 trades through our columns make the venue's 2,469 one-minute bars, exactly."""
+@pytest.mark.parametrize(("interval", "count"), [("1m", 2469), ("5m", 706)])
+def test_bars_of_real_trades_equal_the_real_bars(
+    interval: str, count: int, shared_data: Path, tmp_path: Path
+) -> None:
+    """12,477 trades through our columns make the venue's bars of minutes with a trade, exactly."""
     folder = shared_data / "trades-freqtrade"
     with gzip.open(folder / "XRP_OLD-trades.json.gz") as file:
         infos = [each["info"] for each in json.load(file)]
@@ -141,8 +144,10 @@ def test_bars_of_real_trades_equal_the_real_bars(shared_data: Path, tmp_path: Pa
             series.add_trade(ts, price, qty, bool(flags & IS_TAKER_SELL), trade_id)
 
     assert written.report.rows == 12_477
-    for kline in open_klines(folder / "XRP_ETH-1m.feather", Treatment(gaps="keep")):
-        bar = series.bar("1m", kline.open_ts)
+    klines = list(open_klines(folder / f"XRP_ETH-{interval}.feather", Treatment(gaps="keep")))
+    assert len(klines) == count
+    for kline in klines:
+        bar = series.bar(interval, kline.open_ts)
         assert bar is not None
         assert kline[2:7] == (bar.open, bar.high, bar.low, bar.close, bar.volume)
 

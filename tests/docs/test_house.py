@@ -21,6 +21,8 @@ IMPURE = {
     "psutil", "random", "secrets", "select", "shutil", "signal", "socket", "subprocess", "tempfile",
     "threading", "time", "uuid",
 }  # fmt: skip
+# Clients of others: they are held against our exchange, and the product has its own adapters.
+FOREIGN = {"binance", "ccxt", "cryptofeed", "freqtrade", "unicorn_binance_websocket_api"}
 SOCKETS = {"aiohttp", "http", "requests", "socket", "ssl", "urllib.request", "websocket"}
 # Where a socket is right outside of `exchanges` and `market`, and why.
 SOCKET_EXCEPTIONS = {
@@ -180,6 +182,19 @@ def test_sockets_are_opened_by_exchanges_and_market_alone(modules: dict[str, ast
     }
 
     assert users - set(SOCKET_EXCEPTIONS) == set()
+
+
+@pytest.mark.row("B-49")
+def test_product_uses_no_client_of_others(modules: dict[str, ast.Module]) -> None:
+    """The venue is spoken to by our own adapters alone."""
+    users = {
+        name
+        for name, tree in modules.items()
+        if any(is_one_of(imported, FOREIGN) for imported in imports(name, tree))
+    }
+
+    assert users == set()
+    assert any(is_one_of(name, {"minibot.exchanges.binance"}) for name in modules)
 
 
 @pytest.mark.row("S-14")

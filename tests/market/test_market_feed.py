@@ -14,6 +14,7 @@ import pytest
 from minibot.events.model import Bar, Event, Instrument, MarketTick, Payload
 from minibot.exchanges.base import Diff, Quote, Snapshot, Trade
 from minibot.exchanges.binance.book import BookKeeper
+from minibot.exchanges.binance.dialect import BINANCE
 from minibot.exchanges.binance.messages import parse_frame, parse_snapshot
 from minibot.exchanges.top_check import MISMATCHES_MAX, TopCheck
 from minibot.exchanges.units import units
@@ -393,6 +394,19 @@ def test_check_compares_with_the_latest_quote_that_is_not_newer(quotes_first: bo
             check.on_book(book_id, touch)
 
     assert (check.checks, check.mismatches, check.in_row) == (3, 1, 1)
+
+
+def test_quotes_are_kept_for_a_book_alone() -> None:
+    """Hundreds of symbols that have none must not gather their quotes by the thousand."""
+    depth = SymbolDepth("BTCUSDT", 20, BINANCE.new_keeper())
+    quote = Quote("BTCUSDT", 11, "99", 99, "5.0", "101", 101, "5.0", None)
+    for number in range(100):
+        depth.on_quote(quote._replace(update_id=number), T0)
+    before = len(depth.check)
+    depth.on_snapshot(BOOK, T0)
+    depth.on_quote(quote, T0)
+
+    assert (before, len(depth.check)) == (0, 1)
 
 
 def test_book_that_disagrees_with_quotes_again_and_again_is_thrown_away() -> None:

@@ -19,6 +19,7 @@ import orjson
 import pytest
 
 from minibot.events.model import Bar
+from minibot.exchanges.embedded.garbage import GARBAGE
 from minibot.market.session import SessionConfig
 from tests.exchanges.binance.loopback import Loopback, accept, answer
 from tests.market.exchange_process import ExchangeProcess
@@ -54,6 +55,11 @@ def wait_for_notice(desk: Desk, kind: str) -> None:
     """Wait until the session has written an incident of this kind."""
     wait_until(lambda: kind in desk.world.kinds() or desk.has_ended, f"incident {kind}")
     assert kind in desk.world.kinds()
+
+
+def books_valid(desk: Desk) -> bool:
+    """Return whether every symbol has a book that may be believed."""
+    return all(feed.depth.is_valid for feed in desk.session.feed.symbols.values())
 
 
 def wait_for_market_ms(desk: Desk, market_ms: int) -> None:
@@ -469,6 +475,49 @@ def test_single_garbage_frame_is_refused_and_a_flood_ends_the_run(tmp_path: Path
 
     assert desk.stopped is not None
     assert desk.stopped.reason_code == "FEED_INVALID"
+
+
+@pytest.mark.row("F109", "F110")
+@pytest.mark.parametrize("kind", GARBAGE)
+def test_garbage_of_each_kind_is_told_and_survived(tmp_path: Path, kind: str) -> None:
+    """Refused as a frame or with its connection, and the market goes on with its book."""
+    with exchange(tmp_path) as running:
+        desk = started(tmp_path, running, link=link_limits(backoff_max_ms=1_000))
+        running.fault("garbage", kind=kind)
+        refused = {"frame_invalid", "connection_lost"}
+        wait_until(lambda: refused & set(desk.world.kinds()) or desk.has_ended, "an incident")
+        mark = len(desk.world.of("market_tick"))
+        wait_until(
+            lambda: (
+                (len(desk.world.of("market_tick")) > mark + 50 and books_valid(desk))
+                or desk.has_ended
+            ),
+            "ticks and book",
+        )
+        desk.drain()
+
+    assert desk.exit_code == 0
+    assert refused & set(desk.world.kinds())
+    assert all(float(tick.bid) < float(tick.ask) for tick in desk.world.of("market_tick"))
+
+
+@pytest.mark.row("F109", "F116")
+def test_flood_and_burst_of_true_messages_lose_nothing(tmp_path: Path) -> None:
+    """What comes a thousand times counts once; what comes late and all at once is all there."""
+    with exchange(tmp_path) as running:
+        desk = started(tmp_path, running)
+        running.fault("flood", n=6, factor=1000)
+        running.fault("burst", ms=2_000)
+        figures = desk.session.feed.figures
+        wait_until(lambda: figures()["duplicate_trades"] > 0 or desk.has_ended, "duplicates")
+        wait_for_market_ms(desk, desk.clock.now_ms() - desk.origin_ms + 4_000)
+        desk.drain()
+
+    assert desk.exit_code == 0
+    ids = [tick.trade_id for tick in desk.world.of("market_tick") if tick.kind == "trade"]
+    assert ids == list(range(ids[0], ids[0] + len(ids)))
+    assert desk.world.of("gap") == []
+    assert figures()["book_mismatches"] == 0
 
 
 @pytest.mark.row("F109", "F115")

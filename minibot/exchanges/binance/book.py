@@ -30,8 +30,9 @@ from minibot.exchanges.base import (
 )
 from minibot.exchanges.units import positive
 
-# Ten diffs a second: more than a quarter of an hour, far beyond any outage that a run survives.
-BUFFER_DIFFS_MAX: Final = 10_000
+# Ten diffs a second, so two minutes: a snapshot is as new as its answer, which comes within seconds
+# of being asked for. Hundreds of symbols without a snapshot must not fill the memory.
+BUFFER_DIFFS_MAX: Final = 1200
 # Removed levels stay in the heap until they surface; beyond this surplus the heap is made anew.
 HEAP_SURPLUS_MAX: Final = 4096
 # The most that the venue gives in a snapshot. Through a night of diffs a side would grow without

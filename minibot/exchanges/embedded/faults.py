@@ -49,6 +49,7 @@ class Faults:
     def __init__(self, pace_ms: Callable[[], int]) -> None:
         self._pace_ms = pace_ms
         self.silent_until_ms = 0
+        self.held_until_ms = 0
         self.no_pings_until_ms = 0
         self.unreachable_until_ms = 0
         self.slow_until_ms = 0
@@ -62,6 +63,11 @@ class Faults:
     def is_silent(self) -> bool:
         """Whether data frames are swallowed."""
         return bool(self.silent_until_ms) and self._pace_ms() < self.silent_until_ms
+
+    @property
+    def is_held(self) -> bool:
+        """Whether what goes out waits, to go all at once."""
+        return bool(self.held_until_ms) and self._pace_ms() < self.held_until_ms
 
     @property
     def has_no_pings(self) -> bool:
@@ -132,6 +138,11 @@ def _twice(frame: Frame, data: dict[str, Any], fault: FrameFault) -> list[Frame]
     return [frame, frame]
 
 
+def _often(frame: Frame, data: dict[str, Any], fault: FrameFault) -> list[Frame]:
+    """Send it so often that who reads can hardly follow; its number says that it is the same."""
+    return [frame] * max(1, fault.factor)
+
+
 def _zero_price(frame: Frame, data: dict[str, Any], fault: FrameFault) -> list[Frame]:
     key = "p" if frame.kind == TRADE else "b"
     return [_with(frame, data, **{key: to_text(0)})]
@@ -189,6 +200,7 @@ _CHANGES: Final[dict[str, dict[str, Change]]] = {
     "missing_trades": {TRADE: _skip},
     "duplicate_trades": {TRADE: _twice},
     "repeated_diff": {DEPTH: _twice},
+    "flood": {TRADE: _often, BOOK_TICKER: _often, DEPTH: _often},
     "zero_price": {TRADE: _zero_price},
     "zero_quote": {BOOK_TICKER: _zero_price},
     "outlier_price": {TRADE: _outlier},

@@ -155,6 +155,8 @@ class Hub:
 
     def flush(self) -> None:
         """Write what is queued everywhere; clients that are too slow are cut off."""
+        if self._faults.is_held:
+            return
         for connection in list(self.connections):
             if not connection.flush():
                 self._venue.counters["slow_clients_cut"] += 1

@@ -25,6 +25,7 @@ from minibot.exchanges.embedded.faults import (
     FrameFault,
     HttpFault,
 )
+from minibot.exchanges.embedded.garbage import GARBAGE
 from minibot.exchanges.embedded.hub import Hub
 from minibot.exchanges.embedded.limits import AddressLimits, Rates
 from minibot.exchanges.embedded.listing import ListingUnknown, change_filter, delist
@@ -37,17 +38,6 @@ _RESTRICTED: Final = (
     "https://www.binance.com/en/terms. Please contact customer service if you believe you "
     "received this message in error."
 )
-
-GARBAGE: Final[dict[str, bytes]] = {
-    "text": wire.frame(wire.TEXT, b"not json at all"),
-    "partial_json": wire.frame(wire.TEXT, b'{"stream":"btcusdt@trade","data":{"e":"tra'),
-    "broken_utf8": wire.frame(wire.TEXT, b'{"s":"\xff\xfe\x80"}'),
-    "wrong_opcode": wire.frame(0x3, b"reserved"),
-    "masked": b"\x81\x82\x00\x00\x00\x00{}",
-    "empty": wire.frame(wire.TEXT, b""),
-    "array": wire.frame(wire.TEXT, b"[1,2,3]"),
-    "deep": wire.frame(wire.TEXT, b"[" * 2000 + b"]" * 2000),
-}
 
 
 class Gate(Protocol):
@@ -82,6 +72,7 @@ class Injector:
         self._actions: dict[str, Callable[[Mapping[str, Any]], None]] = {
             "drop": self._drop,
             "stall": self._stall,
+            "burst": self._burst,
             "no_ping": self._no_ping,
             "429": self._rate_limited,
             "418": self._banned,
@@ -176,6 +167,9 @@ class Injector:
     def _stall(self, fields: Mapping[str, Any]) -> None:
         self._faults.silent_until_ms = self._pace() + fields.get("ms", 30_000)
 
+    def _burst(self, fields: Mapping[str, Any]) -> None:
+        self._faults.held_until_ms = self._pace() + fields.get("ms", 5_000)
+
     def _no_ping(self, fields: Mapping[str, Any]) -> None:
         self._faults.no_pings_until_ms = self._pace() + fields.get("ms", 120_000)
 
@@ -237,8 +231,9 @@ class Injector:
         kind = fields.get("kind", "text")
         if kind not in GARBAGE:
             raise FaultUnknown(f"kind: one of {', '.join(GARBAGE)} is expected, found {kind!r}")
+        frame = GARBAGE[kind]()
         for connection in self._hub.connections:
-            connection.write_raw([GARBAGE[kind]] * fields.get("n", 1))
+            connection.write_raw([frame] * fields.get("n", 1))
 
     def _shutdown(self, fields: Mapping[str, Any]) -> None:
         event = orjson.dumps({"e": "serverShutdown", "E": self._venue.now_ms()})
@@ -309,7 +304,8 @@ class Injector:
     def _clear(self, fields: Mapping[str, Any]) -> None:
         faults = self._faults
         faults.http, faults.frame_faults, faults.old_snapshots = [], [], 0
-        faults.silent_until_ms = faults.no_pings_until_ms = faults.slow_until_ms = 0
+        faults.silent_until_ms = faults.held_until_ms = 0
+        faults.no_pings_until_ms = faults.slow_until_ms = 0
         self._limits.limit(0, 0)
         self._limits.ban(0, 0)
         self._venue.time_offset_ms = 0

@@ -22,7 +22,13 @@ from minibot.exchanges.base import (
     Quote,
     Snapshot,
 )
-from minibot.exchanges.binance.book import LEVELS_MAX, BookKeeper, BookSide, LocalBook
+from minibot.exchanges.binance.book import (
+    BUFFER_DIFFS_MAX,
+    LEVELS_MAX,
+    BookKeeper,
+    BookSide,
+    LocalBook,
+)
 from minibot.exchanges.binance.messages import parse_frame
 from tests.exchanges.binance.binance_recordings import cryptofeed_session, tape_messages
 
@@ -195,6 +201,21 @@ def test_snapshot_older_than_the_buffer_keeps_the_buffer() -> None:
     assert keeper.on_snapshot(Snapshot(9, [], [["2", "1"]], True)) == TOO_OLD
     assert keeper.on_snapshot(Snapshot(10, [], [["2", "1"]], True)) == SYNCED
     assert state(keeper) == (12, [("1", "1")], [("2", "1")])
+
+
+def test_buffer_without_a_snapshot_is_bounded_and_still_joins_one() -> None:
+    """The newest two minutes stay: a snapshot from among them meets the stream, no older one."""
+    keeper = BookKeeper()
+    last = 3 * BUFFER_DIFFS_MAX
+    for update_id in range(1, last + 1):
+        keeper.on_diff(Diff("X", update_id, update_id, [], []))
+    level = [["99", "1"]], [["101", "1"]]
+
+    first = last - BUFFER_DIFFS_MAX + 1
+    assert keeper.on_snapshot(Snapshot(first - 2, *level, True)) == TOO_OLD
+    assert keeper.on_snapshot(Snapshot(first - 1, *level, True)) == SYNCED
+    assert keeper.book is not None
+    assert keeper.book.book_id == last
 
 
 def test_gap_inside_the_buffer_starts_over_behind_it() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ import requests
 import websocket
 
 from minibot.exchanges.embedded.faults import FRAME_FAULTS
-from minibot.exchanges.embedded.injector import GARBAGE
+from minibot.exchanges.embedded.garbage import GARBAGE
 from tests.exchanges.embedded.embedded_exchange import (
     ORIGIN_MS,
     Exchange,
@@ -74,6 +75,37 @@ def test_stall_is_silent_but_pings_go_on_and_data_is_lost(exchange: Exchange) ->
     after = json.loads(frame.data)["data"]["t"]
     assert after - before > 100
     assert websocket.ABNF.OPCODE_PING in opcodes
+
+
+def test_burst_holds_all_back_and_sends_it_at_once(exchange: Exchange) -> None:
+    """Nothing is lost: what was held comes when the time is over, in order."""
+    socket = exchange.stream("btcusdt@trade")
+    before = take(socket, 1)[0]["data"]["t"]
+    called_ms = exchange.status()["now_ms"]
+    exchange.fault("burst", ms=60_000)
+    held_ms = exchange.status()["now_ms"]
+    ids = []
+    for message in messages(socket):
+        ids.append(message["data"]["t"])
+        if message["data"]["E"] > held_ms:
+            break
+
+    assert exchange.status()["now_ms"] >= called_ms + 60_000
+    assert ids == list(range(before + 1, before + 1 + len(ids)))
+
+
+def test_flood_sends_one_message_so_often(exchange: Exchange) -> None:
+    """The same bytes again and again, so that state stays what it was; then the market goes on."""
+    socket = exchange.stream(*ALL)
+    take(socket, 1)
+    exchange.fault("flood", n=2, factor=500)
+    counts: Counter[str] = Counter()
+    for message in messages(socket):
+        counts[json.dumps(message)] += 1
+        if sum(counts.values()) > 1_500:
+            break
+
+    assert sorted(count for count in counts.values() if count > 1) == [500, 500]
 
 
 @pytest.mark.row("C-101")
@@ -374,7 +406,9 @@ def test_every_fault_is_named_and_unknown_ones_are_refused(
 ) -> None:
     """A typing error in a script must not look like an exchange without faults."""
     names = exchange.status()["faults"]
-    answer = requests.post(f"{exchange.base}/minibot/fault", json={"name": "flood"}, timeout=10)
+    answer = requests.post(
+        f"{exchange.base}/minibot/fault", json={"name": "earthquake"}, timeout=10
+    )
     wrong = requests.post(
         f"{exchange.base}/minibot/fault", json={"name": "stall", "ms": "long"}, timeout=10
     )
@@ -385,7 +419,7 @@ def test_every_fault_is_named_and_unknown_ones_are_refused(
         timeout=10,
     )
     script = tmp_path / "faults.json"
-    script.write_text('[{"at_ms": 0, "name": "flood"}]')
+    script.write_text('[{"at_ms": 0, "name": "earthquake"}]')
     refused = Exchange("generator:1", "--faults", str(script))
     _, stderr = refused.process.communicate()
 
@@ -394,7 +428,7 @@ def test_every_fault_is_named_and_unknown_ones_are_refused(
     assert "stall" in answer.json()["error"]
     assert page.status_code == 403
     assert refused.process.returncode == 4
-    assert "flood" in stderr
+    assert "earthquake" in stderr
 
 
 @pytest.mark.parametrize("text", ["nothing", "{}", '[{"name": "drop"}]', "[7]"])

@@ -44,8 +44,11 @@ def test_weights_on_the_page_are_those_that_are_counted(query: dict[str, str]) -
 def test_every_fault_is_on_the_page_with_a_test_that_exists() -> None:
     """A fault without a test, or a test that was renamed, is seen here."""
     named = {cells[0].strip("`"): cells[3].strip("`") for cells in rows("Faults")}
+    ordinary = PAGE.partition("| the facts ask for | test |")[2]
     files = (PROJECT / "tests" / "exchanges" / "embedded").glob("test_*.py")
     tests = set(re.findall(r"^def (test_\w+)", "".join(f.read_text() for f in files), re.M))
 
     assert named.keys() == set(make_server(Settings(source="generator:1")).injector.names)
     assert set(named.values()) <= tests
+    assert (told := set(re.findall(r"`(test_\w+)`", ordinary)))
+    assert told <= tests
