@@ -26,12 +26,15 @@ HOLD: Final = "HOLD"
 
 Side = Literal["BUY", "SELL"]
 TickKind = Literal["trade", "quote"]
+BookWhy = Literal["interval", "resync"]
 
 # The bounds of the contracts, for the types of `events.quick`; it compares both when it starts.
 Ms = Annotated[int, Meta(ge=0, le=9_999_999_999_999)]
 MonoNs = Annotated[int, Meta(ge=0, le=2**63 - 1)]
 Count = Annotated[int, Meta(ge=0, le=2**53 - 1)]
 Seq = Annotated[int, Meta(ge=1, le=2**53 - 1)]
+Levels = Annotated[tuple[tuple[str, str], ...], Meta(max_length=5000)]
+Ages = Annotated[Mapping[str, Ms], Meta(max_length=2000)]
 
 
 class Payload(Struct, frozen=True, gc=False, omit_defaults=True, forbid_unknown_fields=True):
@@ -72,6 +75,7 @@ class _Shape(NamedTuple):
 
 
 _SHAPES: dict[type[Payload], _Shape] = {}
+_TUPLES: Final = ("tuple[", "Levels")
 
 
 def _shape(cls: type[Payload]) -> _Shape:
@@ -79,7 +83,7 @@ def _shape(cls: type[Payload]) -> _Shape:
     if shape is None:
         names = cls.__struct_fields__
         first_optional = len(names) - len(cls.__struct_defaults__)
-        tuples = tuple(name for name in names if cls.__annotations__[name].startswith("tuple["))
+        tuples = tuple(name for name in names if cls.__annotations__[name].startswith(_TUPLES))
         shape = _SHAPES[cls] = _Shape(names[:first_optional], names[first_optional:], names, tuples)
     return shape
 
@@ -160,10 +164,10 @@ class Book(Payload, frozen=True):
 
     TYPE: ClassVar[str] = "book"
     symbol: str
-    bids: tuple[tuple[str, str], ...]
-    asks: tuple[tuple[str, str], ...]
-    last_update_id: int
-    why: str  # "interval" or "resync"
+    bids: Levels
+    asks: Levels
+    last_update_id: Count
+    why: BookWhy
 
 
 class Instrument(Payload, frozen=True):
@@ -215,8 +219,8 @@ class Beat(Payload, frozen=True):
     """A second of market time has passed; `data_age_ms` by symbol."""
 
     TYPE: ClassVar[str] = "beat"
-    n: int
-    data_age_ms: Mapping[str, int]
+    n: Seq
+    data_age_ms: Ages
 
 
 class Gap(Payload, frozen=True):

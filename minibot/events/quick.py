@@ -3,41 +3,25 @@
 A line of one of these types is decoded straight into its class, checked against the same
 contract, and written again: only the same bytes are accepted. Whatever this way does not accept,
 for whatever reason, the codec judges by the schemas; so it may refuse too much, never too little.
-Bounds of numbers and closed lists stand in the classes and are compared with the schemas here;
-patterns of texts are taken from the schemas.
+What is left to check beside the classes, and that they fit the schemas: `quick_rules`.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from itertools import chain, repeat
-from operator import attrgetter
+from itertools import repeat
 from typing import Any, Final
 
 import msgspec
-from msgspec.inspect import (
-    BoolType,
-    IntType,
-    LiteralType,
-    NoneType,
-    StrType,
-    StructType,
-    Type,
-    UnionType,
-    type_info,
-)
 
-from minibot.events.model import Ack, Bar, Event, JsonObject, MarketTick, Payload
+from minibot.events.model import Ack, Bar, Beat, Book, Event, MarketTick, Payload
+from minibot.events.quick_rules import Texts, text_rules
 from minibot.events.registry import Contracts, lean_schema
 from minibot.events.roles import Roles
-from minibot.kernel.errors import InvariantError
 
-QUICK_CLASSES: Final = (MarketTick, Bar, Ack)
+QUICK_CLASSES: Final = (MarketTick, Bar, Book, Beat, Ack)
 
-# Prices come again and again, quantities now and then; beyond this the memory begins anew.
-KNOWN_MAX: Final = 16_384
 # So many last bytes of a line tell its type; keys are sorted, and `type` is the last but one.
 TAIL_BYTES: Final = 16
 
@@ -178,7 +162,7 @@ class _Kind:
         self._encode_lines: Callable[[Any], bytes] = encoder.encode_lines
         whole = contracts.schemas[cls.TYPE]
         schema = lean_schema(whole, whole["$defs"])["properties"]["payload"]
-        self._texts = [_Texts(rule, names) for rule, names in _text_rules(cls, schema)]
+        self._texts = [Texts(rule) for rule in text_rules(cls, schema)]
 
     def payload(self, json: bytes) -> Payload | None:
         """Return the payload of these bytes; None for another one than these bytes would hold."""
@@ -360,86 +344,3 @@ def _are_ids(ids: bytes, count: int) -> bool:
         and not ids[14::36].strip(b"4")
         and not ids[19::36].strip(b"89ab")
     )
-
-
-class _Texts:
-    """Fields of one class that follow one rule, and the texts that were found to follow it."""
-
-    def __init__(self, rule: JsonObject, names: list[str]) -> None:
-        # `attrgetter` of one name gives the text itself, of several a tuple.
-        self._of: Callable[[Any], Any] = attrgetter(*names)
-        self._is_one = len(names) == 1
-        self._known: set[str | None] = {None}
-        self._fits = re.compile(rule["pattern"]).fullmatch
-        self._chars_max = rule["maxLength"]
-
-    def admit(self, payloads: Sequence[Payload]) -> bool:
-        """Return whether all texts of these payloads follow the rule."""
-        found = map(self._of, payloads)
-        new: set[str | None] = set(found if self._is_one else chain.from_iterable(found))
-        new -= self._known
-        for text in new:
-            if text is None or not self._fits(text) or len(text) > self._chars_max:
-                return False
-        if len(self._known) > KNOWN_MAX:
-            self._known = {None}
-        self._known |= new
-        return True
-
-
-def _text_rules(cls: type[Payload], schema: JsonObject) -> list[tuple[JsonObject, list[str]]]:
-    """Compare a class with its contract and return what is left to check: rules of texts.
-
-    Raises:
-        InvariantError: The class would accept what the contract refuses.
-    """
-    info = type_info(cls)
-    rules: list[tuple[JsonObject, list[str]]] = []
-    if not isinstance(info, StructType) or not info.forbid_unknown_fields:
-        raise _differs(cls, "*", "it takes fields that it does not know")
-    required = {field.name for field in info.fields if field.required}
-    if required != set(schema["required"]):
-        raise _differs(cls, "*", "it requires other fields")
-    for field in info.fields:
-        rule = schema["properties"].get(field.name, {})
-        kinds = field.type.types if isinstance(field.type, UnionType) else (field.type,)
-        for kind in kinds:
-            if isinstance(kind, NoneType):
-                continue  # Absent; an explicit null is not written again, so it is refused.
-            if isinstance(kind, StrType):
-                _add(rules, cls, field.name, rule)
-            elif not _is_within(kind, rule):
-                raise _differs(cls, field.name, f"{kind} against {rule}")
-    return rules
-
-
-def _add(
-    rules: list[tuple[JsonObject, list[str]]], cls: type[Payload], name: str, rule: JsonObject
-) -> None:
-    if not set(rule) <= {"type", "pattern", "maxLength"} or "pattern" not in rule:
-        raise _differs(cls, name, f"a rule of another kind: {rule}")
-    for known, names in rules:
-        if known == rule:
-            names.append(name)
-            return
-    rules.append((rule, [name]))
-
-
-def _is_within(kind: Type, rule: JsonObject) -> bool:
-    """Return whether a class accepts no number, flag or listed text beyond its rule."""
-    allowed = rule.get("type", [])
-    types = set(allowed) if isinstance(allowed, list) else {allowed}
-    if isinstance(kind, IntType):
-        bounds = (rule.get("minimum"), rule.get("maximum"))
-        is_known = set(rule) <= {"type", "minimum", "maximum"}
-        return "integer" in types and is_known and bounds == (kind.ge, kind.le)
-    if isinstance(kind, BoolType):
-        return rule == {"type": "boolean"}
-    if isinstance(kind, LiteralType):
-        return set(rule) == {"enum"} and set(kind.values) <= set(rule["enum"])
-    return False
-
-
-def _differs(cls: type[Payload], name: str, why: str) -> InvariantError:
-    detail = f"{cls.__name__}.{name} differs from its contract: {why}"
-    return InvariantError("events.quick", "SCHEMA_INVALID", detail)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple
 
-from minibot.events.model import Book
+from minibot.events.model import Book, BookWhy
 from minibot.exchanges.base import (
     APPLIED,
     GAP,
@@ -208,6 +208,6 @@ class SymbolDepth:
 
 
 def _book(
-    symbol: str, bids: tuple[Level, ...], asks: tuple[Level, ...], book_id: int, why: str
+    symbol: str, bids: tuple[Level, ...], asks: tuple[Level, ...], book_id: int, why: BookWhy
 ) -> Book:
     return Book(symbol=symbol, bids=bids, asks=asks, last_update_id=book_id, why=why)

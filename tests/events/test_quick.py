@@ -22,7 +22,10 @@ from minibot.kernel.errors import InvariantError
 PROJECT = Path(__file__).resolve().parents[2]
 CONTRACTS = Contracts.load(PROJECT / "contracts", PROJECT / "config" / "contracts.v1.json")
 ROLES = Roles.load(PROJECT / "config" / "roles.v1.json")
-QUEUES = {"market_tick": "market_ticks", "bar": "market_ticks", "ack": "signals/acks"}
+QUEUES = {
+    **dict.fromkeys(("market_tick", "bar", "book", "beat"), "market_ticks"),
+    "ack": "signals/acks",
+}
 VALID = {
     cls.TYPE: json.loads(
         (PROJECT / "tests/fixtures/contracts" / f"{cls.TYPE}.json").read_text(encoding="utf-8")
@@ -33,6 +36,8 @@ TYPES = sorted(VALID)
 VALUES: st.SearchStrategy[Any] = st.sampled_from(
     [
         *(None, True, False, [], {}, 0, -1, 1, 2**53, 2**63, 2**64, "", "x", "BUY", "quote"),
+        *([["1", "2"]], [["1"]], [["1", "2", "3"]], [["1", "x"]], [["1", None]], ["1"], [["2", 1]]),
+        *({"BTCUSDT": 5}, {"BTCUSDT": -1}, {"B\n": 1}, {"\u0394": 1}, {"": 1}, {"AB": "1"}),
         *("0", "-1", "1.5", "00.1", "1e5", "0." + "9" * 18, "0." + "9" * 19, "9" * 20, "9" * 21),
     ]
 )
@@ -127,7 +132,7 @@ def test_quick_writes_many_as_it_writes_each_and_none_when_one_is_odd(type_: str
     quick, queue = QUICK[type_], QUEUES[type_]
     event = Event.from_json(VALID[type_])
     later = replace(event, ts=event.ts + 1)
-    text = next(name for name in ("symbol", "reader") if hasattr(event.payload, name))
+    text = next(name for name in ("symbol", "reader", "n") if hasattr(event.payload, name))
     odd = [
         replace(event, run_id="20000101_000000"),
         replace(event, source="ai_role"),
@@ -150,20 +155,37 @@ def test_quick_writes_many_as_it_writes_each_and_none_when_one_is_odd(type_: str
         assert quick.encode_many(queue, [one, event]) is None
 
 
+LEVELS = CONTRACTS.schemas["book"]["$defs"]["levels"]
+AGES = CONTRACTS.payloads["beat"]["properties"]["data_age_ms"]
+THREE = {"type": "array", "minItems": 3, "maxItems": 3, "items": {"$ref": "#/$defs/symbol"}}
+
+
 @pytest.mark.row("N-26")
 @pytest.mark.parametrize(
-    "change",
+    ("type_", "change"),
     [
-        {"recv_mono_ns": {"type": "integer", "minimum": 1, "maximum": 2**63 - 1}},
-        {"recv_mono_ns": {"type": "string", "pattern": "^x$", "maxLength": 1}},
-        {"symbol": {"type": "string", "pattern": "^x$", "maxLength": 1, "minLength": 1}},
-        {"kind": {"enum": ["trade"]}},
+        ("market_tick", {"recv_mono_ns": {"type": "integer", "minimum": 1, "maximum": 2**63 - 1}}),
+        ("market_tick", {"recv_mono_ns": {"type": "string", "pattern": "^x$", "maxLength": 1}}),
+        (
+            "market_tick",
+            {"symbol": {"type": "string", "pattern": "^x$", "maxLength": 1, "minLength": 1}},
+        ),
+        ("market_tick", {"kind": {"enum": ["trade"]}}),
+        ("book", {"bids": {**LEVELS, "maxItems": 10}}),
+        ("book", {"asks": {**LEVELS, "minItems": 1}}),
+        ("book", {"asks": {**LEVELS, "items": THREE}}),
+        ("book", {"bids": {"type": "string", "pattern": "^x$", "maxLength": 1}}),
+        ("beat", {"data_age_ms": {**AGES, "maxProperties": 10}}),
+        ("beat", {"data_age_ms": {**AGES, "additionalProperties": {"type": "string"}}}),
+        ("beat", {"data_age_ms": {**AGES, "minProperties": 1}}),
     ],
 )
-def test_quick_refuses_to_start_when_class_and_contract_differ(change: dict[str, Any]) -> None:
+def test_quick_refuses_to_start_when_class_and_contract_differ(
+    type_: str, change: dict[str, Any]
+) -> None:
     """A class that would take what its contract refuses is found before the first line."""
     payloads = deepcopy(dict(CONTRACTS.payloads))
-    payloads["market_tick"]["properties"].update(change)
+    payloads[type_]["properties"].update(change)
 
-    with pytest.raises(InvariantError, match="MarketTick"):
+    with pytest.raises(InvariantError, match="differs from its contract"):
         Quick(Contracts(CONTRACTS.envelope, payloads), ROLES, "20240808_235413", {})

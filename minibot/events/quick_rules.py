@@ -1,0 +1,165 @@
+"""What the quick way has to check beside its classes: texts, by the patterns of the contracts.
+
+Bounds, closed lists and lengths stand in the classes and are compared with the contracts here,
+once; a class that would take what its contract refuses ends the start.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Sequence
+from itertools import chain
+from operator import attrgetter
+from typing import Any, Final
+
+from msgspec.inspect import (
+    BoolType,
+    DictType,
+    IntType,
+    LiteralType,
+    NoneType,
+    StrType,
+    StructType,
+    TupleType,
+    Type,
+    UnionType,
+    VarTupleType,
+    type_info,
+)
+
+from minibot.events.model import JsonObject, Payload
+from minibot.kernel.errors import InvariantError
+
+# Prices come again and again, quantities now and then; beyond this the memory begins anew.
+KNOWN_MAX: Final = 16_384
+# Contracts let any text be a key. Here it is a market's name or the long way judges the line:
+# of other texts two encoders might not write the same bytes.
+KEYS: Final = {"type": "string", "pattern": "^[A-Z0-9]{2,20}$", "maxLength": 20}
+
+
+class TextRule:
+    """One rule and the fields that follow it: texts, levels of texts, or keys that are texts."""
+
+    def __init__(self, rule: JsonObject) -> None:
+        self.rule = rule
+        self.names: list[str] = []
+        self.levels: list[str] = []
+        self.keys: list[str] = []
+
+
+class Texts:
+    """Fields of one class that follow one rule, and the texts that were found to follow it."""
+
+    def __init__(self, rule: TextRule) -> None:
+        # `attrgetter` of one name gives the text itself, of several a tuple.
+        self._of: Callable[[Any], Any] | None = attrgetter(*rule.names) if rule.names else None
+        self._is_one = len(rule.names) == 1
+        self._levels, self._keys = rule.levels, rule.keys
+        self._known: set[str | None] = {None}
+        self._fits = re.compile(rule.rule["pattern"]).fullmatch
+        self._chars_max = rule.rule["maxLength"]
+
+    def admit(self, payloads: Sequence[Payload]) -> bool:
+        """Return whether all texts of these payloads follow the rule."""
+        new: set[str | None] = set()
+        if self._of is not None:
+            found = map(self._of, payloads)
+            new.update(found if self._is_one else chain.from_iterable(found))
+        for name in self._levels:
+            levels: Iterable[Any] = chain.from_iterable(map(attrgetter(name), payloads))
+            new.update(chain.from_iterable(levels))
+        for name in self._keys:
+            new.update(chain.from_iterable(map(attrgetter(name), payloads)))
+        new -= self._known
+        for text in new:
+            if text is None or not self._fits(text) or len(text) > self._chars_max:
+                return False
+        if len(self._known) > KNOWN_MAX:
+            self._known = {None}
+        self._known |= new
+        return True
+
+
+def text_rules(cls: type[Payload], schema: JsonObject) -> list[TextRule]:
+    """Compare a class with its contract and return what is left to check: rules of texts.
+
+    Raises:
+        InvariantError: The class would accept what the contract refuses.
+    """
+    info = type_info(cls)
+    rules: list[TextRule] = []
+    if not isinstance(info, StructType) or not info.forbid_unknown_fields:
+        raise _differs(cls, "*", "it takes fields that it does not know")
+    required = {field.name for field in info.fields if field.required}
+    if required != set(schema["required"]):
+        raise _differs(cls, "*", "it requires other fields")
+    for field in info.fields:
+        rule = schema["properties"].get(field.name, {})
+        kinds = field.type.types if isinstance(field.type, UnionType) else (field.type,)
+        for kind in kinds:
+            if isinstance(kind, NoneType):
+                continue  # Absent; an explicit null is not written again, so it is refused.
+            if isinstance(kind, StrType):
+                _rule(rules, cls, field.name, rule).names.append(field.name)
+            elif isinstance(kind, VarTupleType) and _are_levels(kind, rule):
+                text = rule["items"]["items"]
+                _rule(rules, cls, field.name, text).levels.append(field.name)
+            elif isinstance(kind, DictType) and _are_counts(kind, rule):
+                _rule(rules, cls, field.name, KEYS).keys.append(field.name)
+            elif not _is_within(kind, rule):
+                raise _differs(cls, field.name, f"{kind} against {rule}")
+    return rules
+
+
+def _rule(rules: list[TextRule], cls: type[Payload], name: str, rule: JsonObject) -> TextRule:
+    """Return the rule of texts among those known, as a new one where it is not."""
+    if not set(rule) <= {"type", "pattern", "maxLength"} or "pattern" not in rule:
+        raise _differs(cls, name, f"a rule of another kind: {rule}")
+    for known in rules:
+        if known.rule == rule:
+            return known
+    rules.append(TextRule(rule))
+    return rules[-1]
+
+
+def _are_levels(kind: VarTupleType, rule: JsonObject) -> bool:
+    """Return whether a class accepts pairs of texts alone, and no more of them than its rule."""
+    pair = kind.item_type
+    if not isinstance(pair, TupleType) or pair.item_types != (StrType(), StrType()):
+        return False
+    texts = rule.get("items", {}).get("items", {})
+    item = {"type": "array", "minItems": 2, "maxItems": 2, "items": texts}
+    return rule == {"type": "array", "maxItems": kind.max_length, "items": item}
+
+
+def _are_counts(kind: DictType, rule: JsonObject) -> bool:
+    """Return whether a class accepts no numbers by name beyond its rule, and no more of them."""
+    values = rule.get("additionalProperties", {})
+    is_known = set(rule) == {"type", "maxProperties", "additionalProperties"}
+    return (
+        is_known
+        and rule["type"] == "object"
+        and rule["maxProperties"] == kind.max_length
+        and kind.key_type == StrType()
+        and _is_within(kind.value_type, values)
+    )
+
+
+def _is_within(kind: Type, rule: JsonObject) -> bool:
+    """Return whether a class accepts no number, flag or listed text beyond its rule."""
+    allowed = rule.get("type", [])
+    types = set(allowed) if isinstance(allowed, list) else {allowed}
+    if isinstance(kind, IntType):
+        bounds = (rule.get("minimum"), rule.get("maximum"))
+        is_known = set(rule) <= {"type", "minimum", "maximum"}
+        return "integer" in types and is_known and bounds == (kind.ge, kind.le)
+    if isinstance(kind, BoolType):
+        return rule == {"type": "boolean"}
+    if isinstance(kind, LiteralType):
+        return set(rule) == {"enum"} and set(kind.values) <= set(rule["enum"])
+    return False
+
+
+def _differs(cls: type[Payload], name: str, why: str) -> InvariantError:
+    detail = f"{cls.__name__}.{name} differs from its contract: {why}"
+    return InvariantError("events.quick", "SCHEMA_INVALID", detail)
