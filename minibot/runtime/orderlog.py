@@ -1,8 +1,9 @@
 """The order log of one role: what it took, in which order and when, written as ranges.
 
-A range is one `ack` event: consecutive lines of one queue with one `taken_ts`. It is closed when
-the source changes, before the first output of its events, and when market time has moved 100 ms
-on. The primary reader's `acks.jsonl` holds all ranges; acks of other inputs repeat their own.
+A range is one `ack` event: consecutive lines of one queue with one `taken_ts`. It ends when the
+source changes, before the first output of its events, and when market time has moved 100 ms on.
+Ranges that have ended are written together: before the first output, or at the end of the turn.
+The primary reader's `acks.jsonl` holds all ranges; acks of other inputs repeat their own.
 """
 
 from __future__ import annotations
@@ -18,7 +19,6 @@ from minibot.events.model import Ack, Event
 from minibot.events.order import refuse_lost_place
 from minibot.kernel.errors import IntegrityError
 from minibot.kernel.journal import JournalWriter
-from minibot.kernel.line import encode_line
 from minibot.kernel.queue import open_side_writer
 from minibot.runtime.clock import RunClock, machine_ns
 from minibot.runtime.context import RoleContext
@@ -68,6 +68,7 @@ class OrderLog:
         self._writer = writer
         self._copies = copies
         self._range: _Range | None = None
+        self._ended: list[tuple[str, bytes]] = []  # Ranges to be written: queue and ack.
         self._uncopied: list[tuple[str, bytes]] = []
 
     @property
@@ -84,21 +85,26 @@ class OrderLog:
                 current.to_seq = seq
                 self.taken += 1
                 return current.taken_ts
-            self.close()
+            self._end_range()
         self.taken += 1
         taken_ts = self._clock.now_ms()
         self._range = _Range(queue, seq, seq, self.taken, taken_ts, machine_ns())
         return taken_ts
 
     def close_when_due(self) -> None:
-        """Close the open range once market time is 100 ms past its `taken_ts`; write the copies."""
+        """End the range once market time is 100 ms past its `taken_ts`; write what has ended."""
         current = self._range
         if current is not None and self._clock.now_ms() - current.taken_ts > RANGE_MARKET_MS_MAX:
-            self.close()
+            self._end_range()
+        self._write()
         self.copy()
 
     def close(self) -> None:
-        """Write the open range, if any; called before the first output of its events."""
+        """Write all ranges, the open one too; called before the first output of their events."""
+        self._end_range()
+        self._write()
+
+    def _end_range(self) -> None:
         current = self._range
         if current is None:
             return
@@ -115,25 +121,38 @@ class OrderLog:
         log_name = f"{self._order_queue}/acks"
         event = Event(
             ts=self._clock.now_ms(),
-            id=position_id(self._run_id, self._role, log_name, self._writer.position.seq + 1),
+            id=position_id(
+                self._run_id,
+                self._role,
+                log_name,
+                self._writer.position.seq + len(self._ended) + 1,
+            ),
             source=self._role,
             run_id=self._run_id,
             cmdline_hash=self._cmdline_hash,
             payload=ack,
         )
-        line = encode_line(self._codec.encode(log_name, event))
-        self._writer.append([line])
-        if current.queue in self._copies:
-            self._uncopied.append((current.queue, line))
+        self._ended.append((current.queue, self._codec.encode(log_name, event)))
+
+    def _write(self) -> None:
+        if not self._ended:
+            return
+        ended, self._ended = self._ended, []
+        self._writer.append_json([ack for _, ack in ended])
+        self._uncopied += [each for each in ended if each[0] in self._copies]
 
     def copy(self) -> None:
         """Write the acks that repeat ranges of the log; called after the outputs have left."""
         uncopied, self._uncopied = self._uncopied, []
-        for queue, line in uncopied:
-            self._copies[queue].append([line])
+        by_queue: dict[str, list[bytes]] = {}
+        for queue, ack in uncopied:
+            by_queue.setdefault(queue, []).append(ack)
+        for queue, acks in by_queue.items():
+            self._copies[queue].append_json(acks)
 
     def sync(self) -> None:
-        """Make the log durable."""
+        """Make what has ended durable."""
+        self._write()
         self._writer.sync()
 
     def sync_copies(self) -> None:
