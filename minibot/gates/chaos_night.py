@@ -18,13 +18,13 @@ from pathlib import Path
 from typing import Final, TypeVar
 
 import filelock
-import requests
 
 from minibot.events.model import JsonObject
 from minibot.events.order import LineSource
+from minibot.exchanges.embedded.remote import RunningExchange
 from minibot.gates.chaos_crew import OWN_GROUP, Crew, interrupted, named, signalled
 from minibot.kernel import canonical
-from minibot.kernel.errors import MinibotError, RunStop
+from minibot.kernel.errors import MinibotError, Refusal, RunStop
 from minibot.kernel.files import ensure_folder, read_hashed, write_atomic
 from minibot.kernel.journal import JournalReader
 from minibot.kernel.queue import open_reader, reader_folder
@@ -353,13 +353,10 @@ class Night:
         embedded = Manifest.load(self.run_dir).embedded
         if embedded is None:
             raise NotInjected("this run has no embedded exchange")
-        url = f"http://127.0.0.1:{embedded['port']}/minibot/fault"
         try:
-            answer = requests.post(url, json={"name": name, **fields}, timeout=10.0)
-        except requests.RequestException as error:
-            raise NotInjected(f"the exchange does not answer: {type(error).__name__}") from error
-        if answer.status_code != 200:
-            raise NotInjected(f"the exchange refuses the fault: {answer.text[:200]}")
+            RunningExchange(int(embedded["port"])).fault(name, fields)
+        except Refusal as refusal:
+            raise NotInjected(str(refusal)) from refusal
 
     def mark(self) -> None:
         """Note that the fault is in; the time to the STOP counts from here."""

@@ -23,6 +23,7 @@ from tests.kernel.kernel_support import Crash, FaultFiles, change, failing
 
 OLD, NEW = b"old " * 50, b"new content " * 40
 
+DEADLINE_S = 30.0
 WRITER = """
 import sys
 from minibot.kernel.files import write_hashed
@@ -72,7 +73,9 @@ def test_write_hashed_by_a_process_killed_at_random_is_always_whole(var_dir: Pat
         )
         assert writer.stdout is not None
         writer.stdout.readline()
+        until = time.monotonic() + DEADLINE_S
         while not path.exists() or read_hashed(path)["generation"] < last + 2 + round_ % 3:
+            assert time.monotonic() < until, f"round {round_}: no write within {DEADLINE_S} s"
             time.sleep(0.002)  # Windows replaces no file that somebody looks at all the time.
         writer.kill()
         writer.communicate()

@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-import urllib.request
 from pathlib import Path
 from types import TracebackType
 from typing import Any
+
+from minibot.exchanges.embedded.remote import RunningExchange
 
 
 class ExchangeProcess:
@@ -30,6 +31,7 @@ class ExchangeProcess:
         assert self._process.stdout is not None
         self.facts: dict[str, Any] = json.loads(self._process.stdout.readline())
         self.port = int(self.facts["port"])
+        self._running = RunningExchange(self.port)
         self.origin_ms = int(self.facts["origin_ms"])
         self.symbols = tuple(self.facts["symbols"])
 
@@ -54,18 +56,8 @@ class ExchangeProcess:
 
     def fault(self, name: str, **fields: Any) -> None:
         """Put a fault into force."""
-        body = json.dumps({"name": name, **fields}).encode()
-        request = urllib.request.Request(
-            f"http://127.0.0.1:{self.port}/minibot/fault",
-            body,
-            {"Content-Type": "application/json"},
-        )
-        with urllib.request.urlopen(request, timeout=10) as answer:
-            answer.read()
+        self._running.fault(name, fields)
 
     def status(self) -> dict[str, Any]:
         """Return what the exchange has counted."""
-        url = f"http://127.0.0.1:{self.port}/minibot/status"
-        with urllib.request.urlopen(url, timeout=10) as answer:
-            found: dict[str, Any] = json.loads(answer.read())
-        return found
+        return self._running.status()

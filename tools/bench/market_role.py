@@ -79,12 +79,13 @@ def main() -> int:
     if arguments.core is not None and sys.platform == "linux":
         os.sched_setaffinity(0, {arguments.core})
     ignore_signals()
+    # The product has no switch for this: the bench puts its own in the place of what it watches.
     if arguments.trace is not None:
-        role.RoleWorld = TracedWorld  # type: ignore
+        role.RoleWorld = TracedWorld  # type: ignore[assignment, misc]
     if arguments.lags is not None:
-        role.RoleWorld = LagWorld  # type: ignore
+        role.RoleWorld = LagWorld  # type: ignore[misc]
     if arguments.every_quote:
-        session.Overload = partial(Overload, waiting_from=sys.maxsize)  # type: ignore
+        session.Overload = partial(Overload, waiting_from=sys.maxsize)  # type: ignore[assignment, attr-defined]
     profiler = None if arguments.profile is None else cProfile.Profile()
     if profiler is not None:
         profiler.enable()

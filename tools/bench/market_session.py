@@ -12,7 +12,6 @@ import sys
 import tempfile
 import threading
 import time
-import urllib.request
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -23,6 +22,7 @@ from minibot.events.model import Payload
 from minibot.exchanges.base import Stream
 from minibot.exchanges.binance.rest import BinanceRest
 from minibot.exchanges.binance.streams import BinanceStream, combined_url
+from minibot.exchanges.embedded.remote import RunningExchange
 from minibot.kernel.errors import RunStop
 from minibot.market.line import LinkLimits
 from minibot.market.notices import (
@@ -43,6 +43,8 @@ from tools.bench.machine import PROJECT
 
 REQUESTS_AT_ONCE = 4
 TIMEOUT_S = 5.0
+# The exchange shares its core here, and is asked by whoever judges, not by the session.
+ANSWER_S = 30.0
 READY_S_MAX = 120.0
 LOOK_S = 0.005
 # What is shown when a run has ended that should not have.
@@ -63,23 +65,17 @@ class Exchange:
         assert self._process.stdout is not None
         facts = json.loads(self._process.stdout.readline())
         self.port = int(facts["port"])
+        self._running = RunningExchange(self.port, ANSWER_S)
         self.origin_ms = int(facts["origin_ms"])
         self.symbols = tuple(facts["symbols"])
 
     def fault(self, name: str, **fields: Any) -> None:
         """Put a fault into force."""
-        body = json.dumps({"name": name, **fields}).encode()
-        headers = {"Content-Type": "application/json"}
-        url = f"http://127.0.0.1:{self.port}/minibot/fault"
-        with urllib.request.urlopen(urllib.request.Request(url, body, headers), timeout=30) as got:
-            got.read()
+        self._running.fault(name, fields)
 
     def status(self) -> dict[str, Any]:
         """Return what the exchange has counted."""
-        url = f"http://127.0.0.1:{self.port}/minibot/status"
-        with urllib.request.urlopen(url, timeout=30) as answer:
-            found: dict[str, Any] = json.loads(answer.read())
-        return found
+        return self._running.status()
 
     def close(self) -> None:
         """End the process."""

@@ -13,11 +13,17 @@ TIMEOUT_S: Final = 10.0
 
 
 class RunningExchange:
-    """The exchange that listens on a port of this machine."""
+    """The exchange that listens on a port of this machine.
 
-    def __init__(self, port: int) -> None:
+    Args:
+        port: Where it listens.
+        timeout_s: How long it may take to answer, seconds.
+    """
+
+    def __init__(self, port: int, timeout_s: float = TIMEOUT_S) -> None:
         self._base = f"http://127.0.0.1:{port}/minibot"
         self._port = port
+        self._timeout_s = timeout_s
 
     def status(self) -> dict[str, Any]:
         """Return its counters.
@@ -42,7 +48,9 @@ class RunningExchange:
         self, method: str, path: str, body: Mapping[str, object] | None = None
     ) -> requests.Response:
         try:
-            return requests.request(method, f"{self._base}/{path}", json=body, timeout=TIMEOUT_S)
+            return requests.request(
+                method, f"{self._base}/{path}", json=body, timeout=self._timeout_s
+            )
         except requests.RequestException as error:
             raise Refusal(
                 f"Nothing answers on port {self._port} of this machine.",
