@@ -171,15 +171,25 @@ def test_best_and_worst_trades_are_in_order_and_on_the_right_side_of_zero() -> N
     assert losses == sorted(Decimal(trade["net"]) for trade in document["trades"])[:5]
 
 
-def test_table_too_wide_cuts_text_and_never_a_figure() -> None:
-    """The widest text gives way first; what must be whole stays whole; a cut is marked."""
-    rows = [["an-id-that-is-typed-again", "1,234,567.89", "a reason " * 20]]
-    head, rule, row = table_lines(["id", "net", "why"], rows, "", texts=(0, 2), whole=(0,))
+def test_table_too_wide_breaks_text_and_never_a_figure() -> None:
+    """The widest text gives way first, what must be whole stays whole, no word is lost."""
+    reason = "a reason " * 20
+    rows = [["an-id-that-is-typed-again", "1,234,567.89", reason]]
+    head, rule, *told = table_lines(["id", "net", "why"], rows, "", texts=(0, 2), whole=(0,))
 
-    assert max(map(len, (head, rule, row))) == WIDTH
-    assert "an-id-that-is-typed-again  1,234,567.89  a reason" in row
-    assert row.endswith(".")
+    assert max(map(len, (head, rule, *told))) <= WIDTH
+    assert told[0].startswith("  an-id-that-is-typed-again  1,234,567.89  a reason")
+    assert all(line.startswith(" " * 43) for line in told[1:])
+    assert " ".join(line[43:] for line in told).split() == reason.split()
     assert table_lines(["id"], [], "Nothing.") == ["  Nothing."]
+
+
+def test_single_word_too_wide_is_cut_and_marked() -> None:
+    _, rule, row = table_lines(["code", "net"], [["a_code_" * 20, "1.00"]], "")
+
+    assert len(row) == len(rule) == WIDTH
+    assert "a_code_" in row
+    assert row.endswith("..  1.00")
 
 
 def test_every_trade_marks_its_entry_and_its_exit_on_the_price() -> None:
