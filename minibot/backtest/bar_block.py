@@ -14,6 +14,7 @@ from typing import Final, final
 import numpy as np
 
 from minibot.backtest.bar_table import WIDE_MAX, Array, BarTable
+from minibot.backtest.cells import float_cells, int_cells
 from minibot.backtest.intrabar import (
     BPS_UNITS,
     MARGIN_SHARE,
@@ -21,7 +22,7 @@ from minibot.backtest.intrabar import (
     PERCENT,
     TouchModel,
 )
-from minibot.events.money import UNIT
+from minibot.events.cells import CELL
 from minibot.events.order_rules import OrderRules
 
 # What each row is, and what it does to the touch.
@@ -32,20 +33,7 @@ HAS_OWN: Final = 4
 HAS_MIXED: Final = 8
 # Which lane, and which bar of it.
 Told = tuple[int, int]
-# Up to here whole numbers are floats exactly, so that one division rounds once.
-EXACT_MAX: Final = 2**53
 PRICES: Final = ("open", "low", "high", "close")
-# Where a row's whole numbers and floats stand, in bytes from its first.
-INT_ROW: Final = 72
-CLOSE: Final = 8
-BID: Final = 16
-ASK: Final = 24
-QTY: Final = 32
-LEAST_BID: Final = 40
-MOST_BID: Final = 48
-LEAST_SUM: Final = 56
-MOST_SUM: Final = 64
-FLOAT_ROW: Final = 64
 
 
 class Shapes:
@@ -60,6 +48,7 @@ class Shapes:
         self.table = table
         self.rules = rules
         self._spread_bps = model.spread_bps
+        self._spread_unit = BPS_UNITS * rules.price_step
         length = table.length_ms
         self.lag_ms = max(1, min(model.latency_ms, length // MARGIN_SHARE))
         # Of a bar's volume: how much stands at either side in the bar after it.
@@ -75,15 +64,20 @@ class Shapes:
         return (
             int(columns["low"].min()) > 0
             and dearest * max(1, self._spread_bps) <= WIDE_MAX
+            and self._spread_unit <= WIDE_MAX
             and most * self._part <= WIDE_MAX
         )
 
     def touch(self, name: str, first: int, last: int) -> tuple[Array, Array]:
         """Return bid and ask around a price of the rows `first` to `last` (excluded)."""
-        price, step = self.table.columns[name][first:last], self.rules.price_step
-        spread = -(-price * self._spread_bps // BPS_UNITS)
-        spread = np.maximum(step, -(-spread // step) * step)
-        bid = np.maximum(step, (price - spread // 2) // step * step)
+        return self.around(self.table.columns[name][first:last])
+
+    def around(self, price: Array) -> tuple[Array, Array]:
+        """Return bid and ask around prices, whatever their shape."""
+        step, unit = self.rules.price_step, self._spread_unit
+        # Rounded up to a whole number and then to a whole step is rounded up to a step at once.
+        spread = np.maximum(step, (price * self._spread_bps + (unit - 1)) // unit * step)
+        bid = np.maximum(step, (price - (spread >> 1)) // step * step)
         return bid, bid + spread
 
     def qtys(self, first: int, last: int) -> Array:
@@ -142,16 +136,20 @@ class Lanes:
 
 @final
 class BarBlock:
-    """Rows of a table as cells to be read, and what their ticks do.
+    """Rows of a table, and what their ticks do: a byte a row, or a cell of `events.cells`.
 
     Attributes:
         first, last: The rows, `last` excluded.
-        kinds: A byte a row: the bits of this module, the touch against the row before.
-        counts: A byte a row: how many ticks it has.
-        unread: A byte a row: how many bars close with it that nobody reads, but its own if read.
+        kinds: Bytes: the bits of this module, the touch against the row before.
+        counts: Bytes: how many ticks each has.
+        unread: Bytes: how many bars close with it that nobody reads, but its own if read.
         mixed: All bars of a row with `HAS_MIXED`, in the order in which they are told.
-        ints: Whole numbers of each row, as `cells` reads them: `INT_ROW` bytes a row.
-        floats: The amounts that strategies take, as floats: `FLOAT_ROW` bytes a row.
+        open_ts: Whole numbers, Unix ms.
+        close_units, bid_units, ask_units, qty_units: The close, and the touch and size of the last
+            tick, in hundred-millionths.
+        least_bid, most_bid, least_sum, most_sum: Of the bid, and of bid and ask together, at any of
+            its ticks; hundred-millionths.
+        open, high, low, close, volume, bid, ask, qty: The amounts that strategies take, as floats.
     """
 
     def __init__(self, shapes: Shapes, lanes: Lanes, first: int, last: int) -> None:
@@ -159,62 +157,66 @@ class BarBlock:
         self.first: int = first
         self.last: int = last
         columns = {name: values[first:last] for name, values in shapes.table.columns.items()}
-        sides = [shapes.touch(name, first, last) for name in PRICES]
-        self._bids: list[Array] = [side[0] for side in sides]
-        self._asks: list[Array] = [side[1] for side in sides]
-        self._qtys: Array = shapes.qtys(first, last)
-        is_low = columns["low"] != columns["open"]
-        is_high = columns["high"] != columns["low"]
-        self.counts: bytes = (is_low.view(np.uint8) + is_high + np.uint8(2)).tobytes()
+        # A line for each of the four ticks, a column for each row.
+        prices = np.stack([columns[name] for name in PRICES])
+        bids, asks = shapes.around(prices)
+        sums = bids + asks
+        qtys = shapes.qtys(first, last)
+        self._sums: Array = sums
+        is_moved = prices[1:3] != prices[:2]
+        self.counts: bytes = (is_moved.sum(0, dtype=np.uint8) + np.uint8(2)).tobytes()
         kinds, unread, self.mixed = lanes.of(first, last)
-        self.kinds: bytes = (kinds | self._moves(shapes, first)).tobytes()
-        self.unread: bytes = unread.tobytes()
-        bid, ask, qty = self._bids[3], self._asks[3], self._qtys
-        sums = [low + high for low, high in zip(self._bids, self._asks, strict=True)]
-        ints = (
-            *(columns["open_ts"], columns["close"], bid, ask, qty),
-            *(np.minimum.reduce(self._bids), np.maximum.reduce(self._bids)),
-            *(np.minimum.reduce(sums), np.maximum.reduce(sums)),
-        )
-        self.ints: bytes = np.stack(ints, 1).astype("<i8", copy=False).tobytes()
-        amounts = [columns[name] for name in ("open", "high", "low", "close", "volume")]
-        floats = [floats_of(each) for each in (*amounts, bid, ask, qty)]
-        self.floats: bytes = np.stack(floats, 1).astype("<f8", copy=False).tobytes()
-        self._mids: Array | None = None
-
-    def _moves(self, shapes: Shapes, first: int) -> Array:
-        """Return for each row which sides of the touch are others at any of its ticks."""
-        is_other = np.ones(len(self._qtys), dtype=bool)
-        np.not_equal(self._qtys[1:], self._qtys[:-1], out=is_other[1:])
+        before = None
         if first:
-            is_other[0] = self._qtys[0] != shapes.qtys(first - 1, first)[0]
-            before = shapes.touch("close", first - 1, first)
-        kinds = np.zeros(len(self._qtys), dtype=np.uint8)
-        for number, (side, bit) in enumerate(((self._bids, NEW_BID), (self._asks, NEW_ASK))):
-            opened, low, high, close = side
-            is_new = (low != opened) | (high != low) | (close != high) | is_other
-            is_new[1:] |= opened[1:] != close[:-1]
-            is_new[0] |= not first or opened[0] != before[number][0]
-            kinds |= is_new.view(np.uint8) * np.uint8(bit)
-        return kinds
+            before = (*shapes.touch(PRICES[-1], first - 1, first), shapes.qtys(first - 1, first))
+        self.kinds: bytes = (kinds | _moves(bids, asks, qtys, before)).tobytes()
+        self.unread: bytes = unread.tobytes()
+        self.open_ts: bytes = int_cells(columns["open_ts"])
+        self.close_units: bytes = int_cells(columns["close"])
+        self.bid_units: bytes = int_cells(bids[3])
+        self.ask_units: bytes = int_cells(asks[3])
+        self.qty_units: bytes = int_cells(qtys)
+        self.least_bid: bytes = int_cells(bids.min(0))
+        self.most_bid: bytes = int_cells(bids.max(0))
+        self.least_sum: bytes = int_cells(sums.min(0))
+        self.most_sum: bytes = int_cells(sums.max(0))
+        self.open: bytes = float_cells(columns["open"])
+        self.high: bytes = float_cells(columns["high"])
+        self.low: bytes = float_cells(columns["low"])
+        self.close: bytes = float_cells(columns["close"])
+        self.volume: bytes = float_cells(columns["volume"])
+        self.bid: bytes = float_cells(bids[3])
+        self.ask: bytes = float_cells(asks[3])
+        self.qty: bytes = float_cells(qtys)
+        self._mids: bytes | None = None
 
-    def mids(self, first: int, last: int) -> list[int]:
-        """Return the middle of the touch at each tick of some rows, in their order."""
+    def mids(self, first: int, last: int) -> bytes:
+        """Return the middle of the touch at each of the four ticks of some rows, as cells."""
         if self._mids is None:
-            self._mids = ((np.stack(self._bids, 1) + np.stack(self._asks, 1)) // 2).ravel()
-        found: list[int] = self._mids[4 * (first - self.first) : 4 * (last - self.first)].tolist()
-        return found
+            self._mids = int_cells((self._sums >> 1).T)
+        size = CELL * len(PRICES)
+        return self._mids[size * (first - self.first) : size * (last - self.first)]
 
 
-def floats_of(units: Array) -> Array:
-    """Return amounts as the floats next to them, each rounded once."""
-    if len(units) and int(np.abs(units).max()) > EXACT_MAX:
-        # Numpy would round such a whole number to a float, and then the quotient.
-        return np.array([value / UNIT for value in units.tolist()])
-    return units / float(UNIT)
+def _moves(
+    bids: Array, asks: Array, qtys: Array, before: tuple[Array, Array, Array] | None
+) -> Array:
+    """Return for each row which sides of the touch are others at any of its ticks.
 
-
-def floats(units: Array) -> list[float]:
-    """Return the same as a list."""
-    found: list[float] = floats_of(units).tolist()
-    return found
+    Args:
+        bids: A line for each tick of a row.
+        asks: Likewise.
+        qtys: Of each row.
+        before: Bid, ask and size of the last tick before them; None for none.
+    """
+    is_other = np.ones(len(qtys), dtype=bool)
+    np.not_equal(qtys[1:], qtys[:-1], out=is_other[1:])
+    if before is not None:
+        is_other[0] = qtys[0] != before[2][0]
+    kinds = np.zeros(len(qtys), dtype=np.uint8)
+    for number, (side, bit) in enumerate(((bids, NEW_BID), (asks, NEW_ASK))):
+        is_new = (side[1:] != side[:-1]).any(0) | is_other
+        is_new[1:] |= side[0, 1:] != side[-1, :-1]
+        is_new[0] |= before is None or side[0, 0] != before[number][0]
+        kinds |= is_new.view(np.uint8) * np.uint8(bit)
+    return kinds

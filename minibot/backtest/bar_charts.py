@@ -10,8 +10,9 @@ from typing import Final
 
 import numpy as np
 
-from minibot.backtest.bar_block import PRICES, floats
+from minibot.backtest.bar_block import PRICES
 from minibot.backtest.bar_market import BarMarket
+from minibot.backtest.cells import floats
 from minibot.backtest.deferred import Deferred
 from minibot.backtest.result import EquityPoint, PriceBar
 from minibot.backtest.row_charts import Starts, heads_of

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Sequence
 from typing import Final
 
-from minibot.backtest.bar_block import BarBlock, Lanes, Shapes, floats
+from minibot.backtest.bar_block import BarBlock, Lanes, Shapes
 from minibot.backtest.bar_table import BarTable, columns_of
 from minibot.backtest.bars import BarSeries
+from minibot.backtest.cells import floats
 from minibot.backtest.intrabar import Candle, Intrabar, TouchModel
 from minibot.backtest.sources import Root
 from minibot.events.order_rules import OrderRules

@@ -9,30 +9,14 @@ told each of them, always.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, Protocol, final
+from typing import TYPE_CHECKING, Final, final
 
-from minibot.backtest.bar_block import (
-    ASK,
-    BID,
-    CLOSE,
-    FLOAT_ROW,
-    HAS_MIXED,
-    HAS_OWN,
-    INT_ROW,
-    LEAST_BID,
-    LEAST_SUM,
-    MOST_BID,
-    MOST_SUM,
-    NEW_ASK,
-    NEW_BID,
-    QTY,
-    BarBlock,
-)
+from minibot.backtest.bar_block import HAS_MIXED, HAS_OWN, NEW_ASK, NEW_BID, BarBlock
 from minibot.backtest.bar_market import BarMarket
-from minibot.backtest.cells import float_at, int_at
 from minibot.backtest.intrabar import Intrabar, Shown
 from minibot.backtest.result import NO_CMDLINE
 from minibot.backtest.sources import Watch
+from minibot.events.cells import CELL, float_at, int_at
 from minibot.events.exact_tick import Calm, ExactTick
 from minibot.events.model import Event
 from minibot.events.money import UNIT
@@ -60,29 +44,29 @@ def is_deaf(core: StrategyCore) -> bool:
     return chosen.cls.on_tick in DEAF and not chosen.bars_from_ticks
 
 
-class Listener(Protocol):
+class Listener:
     """Who keeps what a report needs of bars while they are walked."""
 
     @property
     def is_stopped(self) -> bool:
         """Whether risk stopped the run."""
-        ...
+        raise NotImplementedError
 
     def on_rows(self, first: int, last: int, block: BarBlock) -> None:
         """Take rows `first` to `last` (excluded) of which at most the last bar is not told yet."""
-        ...
+        raise NotImplementedError
 
     def on_row(self, row: int) -> None:
         """Take that a row begins whose ticks are told one by one."""
-        ...
+        raise NotImplementedError
 
     def on_shown(self, shown: Shown) -> None:
         """Take the tick that is told next."""
-        ...
+        raise NotImplementedError
 
     def on_time(self, ts: int) -> None:
         """Take when the bars and the beat come that are told next."""
-        ...
+        raise NotImplementedError
 
 
 @final
@@ -145,7 +129,7 @@ class BarRows:
     def end_of(self, row: int) -> int:
         """Return when a row of the block that is walked is over, Unix ms."""
         block = self._block
-        return int_at(block.ints, INT_ROW * (row - block.first)) + self._length_ms
+        return int_at(block.open_ts, CELL * (row - block.first)) + self._length_ms
 
     def walk(self) -> bool:
         """Walk on for some rows; return whether there are more and risk has not stopped the run."""
@@ -167,7 +151,9 @@ class BarRows:
     def _pass(self, calm: Calm, first: int) -> None:
         """Hand rows to the strategy as long as nothing else follows from them."""
         block, lockstep, symbol = self._block, self._lockstep, self._symbol
-        kinds, counts, unread, ints = block.kinds, block.counts, block.unread, block.ints
+        kinds, counts, unread, opened = block.kinds, block.counts, block.unread, block.open_ts
+        least_bid, most_bid = block.least_bid, block.most_bid
+        least_sum, most_sum = block.least_sum, block.most_sum
         length: i64 = self._length_ms
         until_ts: i64 = min(calm.until, self._close_ts)
         above: i64 = calm.above
@@ -181,17 +167,17 @@ class BarRows:
         moved: i64 = 0
         place: i64 = first - block.first
         last: i64 = block.last - block.first
-        if self._at >= int_at(ints, INT_ROW * place) + self._lag_ms:
+        if self._at >= int_at(opened, CELL * place) + self._lag_ms:
             return  # What was told last came later than this row's open would.
         while place < last:
-            at = INT_ROW * place
-            end_ts = int_at(ints, at) + length
+            at = CELL * place
+            end_ts = int_at(opened, at) + length
             if not (
                 end_ts < until_ts
-                and above < int_at(ints, at + LEAST_BID)
-                and int_at(ints, at + MOST_BID) < below
-                and least <= int_at(ints, at + LEAST_SUM)
-                and int_at(ints, at + MOST_SUM) <= most
+                and above < int_at(least_bid, at)
+                and int_at(most_bid, at) < below
+                and least <= int_at(least_sum, at)
+                and int_at(most_sum, at) <= most
             ):
                 break
             kind: i64 = kinds[place]
@@ -211,7 +197,7 @@ class BarRows:
                     self._passed(first, place, tick_seq, moved)
                     self._decided(place, bar, decision)
                     return
-                lockstep.pass_bar(symbol, bar, int_at(ints, at + CLOSE), end_ts)
+                lockstep.pass_bar(symbol, bar, int_at(block.close_units, at), end_ts)
             place += 1
         if block.first + place > first:
             self._passed(first, place - 1, tick_seq, moved)
@@ -220,25 +206,24 @@ class BarRows:
 
     def _show(self, place: i64) -> None:
         """Show the strategy the last touch of a row."""
-        block, tick, at = self._block, self._tick, FLOAT_ROW * place
-        tick.ts = tick.exchange_ts = int_at(block.ints, INT_ROW * place) + self._to_close_ms
-        tick.price = tick.bid = float_at(block.floats, at + 40)
-        tick.ask = float_at(block.floats, at + 48)
-        tick.bid_qty = tick.ask_qty = float_at(block.floats, at + 56)
+        block, tick, at = self._block, self._tick, CELL * place
+        tick.ts = tick.exchange_ts = int_at(block.open_ts, at) + self._to_close_ms
+        tick.price = tick.bid = float_at(block.bid, at)
+        tick.ask = float_at(block.ask, at)
+        tick.bid_qty = tick.ask_qty = float_at(block.qty, at)
         tick.is_trade = True
 
     def _own_bar(self, place: i64) -> ClosedBar:
         """Return the bar of a row as the strategy takes it."""
-        block, at = self._block, FLOAT_ROW * place
-        floats = block.floats
+        block, at = self._block, CELL * place
         return ClosedBar(
             self._interval,
-            int_at(block.ints, INT_ROW * place),
-            float_at(floats, at),
-            float_at(floats, at + 8),
-            float_at(floats, at + 16),
-            float_at(floats, at + 24),
-            float_at(floats, at + 32),
+            int_at(block.open_ts, at),
+            float_at(block.open, at),
+            float_at(block.high, at),
+            float_at(block.low, at),
+            float_at(block.close, at),
+            float_at(block.volume, at),
             True,
         )
 
@@ -251,16 +236,16 @@ class BarRows:
             seq: Of its last tick.
             moved: What they did to the touch.
         """
-        block, exact, at = self._block, self._exact, INT_ROW * place
+        block, exact, at = self._block, self._exact, CELL * place
         self._show(place)
         self.ticks += sum(block.counts[first - block.first : place + 1])
         self.row = block.first + place + 1
         self.beats += self.row - first - 1
         self.seq = seq
         self._at = exact.ts = self._tick.ts
-        exact.bid = int_at(block.ints, at + BID)
-        exact.ask = int_at(block.ints, at + ASK)
-        exact.bid_qty = exact.ask_qty = int_at(block.ints, at + QTY)
+        exact.bid = int_at(block.bid_units, at)
+        exact.ask = int_at(block.ask_units, at)
+        exact.bid_qty = exact.ask_qty = int_at(block.qty_units, at)
         self._listener.on_rows(first, self.row, block)
         self._lockstep.pass_calm(exact, seq, moved & NEW_BID != 0, moved & NEW_ASK != 0)
 
@@ -268,7 +253,7 @@ class BarRows:
         """Take what the strategy decided at the own bar of the row that was passed last."""
         lockstep, block = self._lockstep, self._block
         end_ts = bar.open_ts + self._length_ms
-        lockstep.pass_bar(self._symbol, bar, int_at(block.ints, INT_ROW * place + CLOSE), end_ts)
+        lockstep.pass_bar(self._symbol, bar, int_at(block.close_units, CELL * place), end_ts)
         self.seq += 1
         lockstep.decided_on_bar(self._symbol, end_ts, self.seq, decision)
         if not self._listener.is_stopped:
@@ -282,7 +267,7 @@ class BarRows:
         listener, intrabar = self._listener, self._intrabar
         listener.on_row(row)
         place = row - self._block.first
-        intrabar.resume(self._at, int_at(self._block.ints, INT_ROW * place + QTY))
+        intrabar.resume(self._at, int_at(self._block.qty_units, CELL * place))
         for shown in intrabar.ticks(self._market.candle(row), self._watch):
             listener.on_shown(shown)
             self._tell(shown)
@@ -309,8 +294,8 @@ class BarRows:
     def _tell_bars(self, place: i64) -> None:
         """Tell the bars that close with a row of the block, and the beat behind it."""
         block, market = self._block, self._market
-        row, at = block.first + place, INT_ROW * place
-        end_ts = int_at(block.ints, at) + self._length_ms
+        row, at = block.first + place, CELL * place
+        end_ts = int_at(block.open_ts, at) + self._length_ms
         self._listener.on_time(end_ts)
         told = block.mixed.get(row)
         if told is None:
@@ -320,7 +305,7 @@ class BarRows:
             self.seq += 1
             if market.is_read(lane):
                 if lane == market.own:
-                    bar, units = self._own_bar(place), int_at(block.ints, at + CLOSE)
+                    bar, units = self._own_bar(place), int_at(block.close_units, at)
                 else:
                     bar, units = market.bar(lane, number)
                 self._lockstep.feed_bar(self._symbol, bar, units, end_ts, self.seq)

@@ -1,33 +1,40 @@
-"""Eight-byte cells read out of bytes, little-endian; never compiled itself.
-
-mypyc reads its own `librt.strings` here and makes one machine instruction of each; an interpreter
-calls the same functions, or `struct` where they are not installed.
-"""
+"""Arrays as bytes that `events.cells` reads, and amounts as floats, each rounded once."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import Any, Final
 
-if TYPE_CHECKING:
-    from librt.strings import read_f64_le as float_at
-    from librt.strings import read_i64_le as int_at
-else:
-    try:
-        from librt.strings import read_f64_le as float_at
-        from librt.strings import read_i64_le as int_at
-    except ImportError:
-        import struct
+import numpy as np
 
-        _FLOAT = struct.Struct("<d")
-        _INT = struct.Struct("<q")
+from minibot.events.money import UNIT
 
-        def float_at(cells, at):
-            """Return the float that begins at a byte."""
-            return _FLOAT.unpack_from(cells, at)[0]
+# Up to here whole numbers are floats exactly, so that one division rounds once.
+EXACT_MAX: Final = 2**53
 
-        def int_at(cells, at):
-            """Return the whole number that begins at a byte."""
-            return _INT.unpack_from(cells, at)[0]
+Array = Any  # Of numpy.
 
 
-__all__ = ["float_at", "int_at"]
+def int_cells(values: Array) -> bytes:
+    """Return whole numbers as `int_at` reads them."""
+    cells: bytes = values.astype("<i8", copy=False).tobytes()
+    return cells
+
+
+def float_cells(units: Array) -> bytes:
+    """Return amounts in hundred-millionths as `float_at` reads them."""
+    cells: bytes = floats_of(units).astype("<f8", copy=False).tobytes()
+    return cells
+
+
+def floats_of(units: Array) -> Array:
+    """Return amounts of one column as the floats next to them."""
+    if len(units) and max(int(units.max()), -int(units.min())) > EXACT_MAX:
+        # Numpy would round such a whole number to a float, and then the quotient.
+        return np.array([whole / UNIT for whole in units.tolist()])
+    return units / UNIT
+
+
+def floats(units: Array) -> list[float]:
+    """Return the same as a list."""
+    found: list[float] = floats_of(units).tolist()
+    return found

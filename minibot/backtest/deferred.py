@@ -27,6 +27,7 @@ class Deferred(MutableSequence[T], Generic[T]):
         if self._made is None:
             self._made = [*self._make(), *self._more]
             self._more = []
+            self._make = list  # What it was made of need not be kept.
         return self._made
 
     def append(self, value: T) -> None:

@@ -15,26 +15,17 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
 from minibot.backtest.bars import BarSource
+from minibot.backtest.deferred import Deferred
 from minibot.backtest.drawing import PriceCharts
 from minibot.backtest.recorded_run import RunSource
 from minibot.backtest.result import NO_CMDLINE, BacktestResult, Derived, EquityPoint
 from minibot.backtest.sources import MarketSource, Root
 from minibot.backtest.stretches import Item, Stretch, Striding
-from minibot.events.model import (
-    Bar,
-    Beat,
-    Event,
-    Fill,
-    MarketTick,
-    Payload,
-    RiskAction,
-    RunEnding,
-    RunOpening,
-)
+from minibot.events.messages import QUEUES, Message, fill_in, stop_in
+from minibot.events.model import Bar, Beat, Event, MarketTick, Payload, RunEnding, RunOpening
 from minibot.events.order import CONTROL, TICKS, Core
 from minibot.events.performance import Performance
 from minibot.events.roles import Roles
-from minibot.replay.decisions import DecisionDigest
 from minibot.replay.engine import CORE_ROLES
 from minibot.replay.lockstep import Lockstep, fresh_cores
 from minibot.risk.core import RiskCore
@@ -104,7 +95,9 @@ class _Pass:
             config.raw, (source.name,), Performance(self._opening, portfolio.quote_asset)
         )
         self.result.assumptions = source.assumptions
-        self._digest = DecisionDigest()
+        # What the cores said; written out where somebody reads it.
+        self._said: list[Message] = []
+        self.result.derived = Deferred(self._written)
         self._controls = 0
         self._walked: Walked | None = None
         self._bars: WalkedBars | None = None
@@ -114,7 +107,7 @@ class _Pass:
             Roles.load(PROJECT / "config" / "roles.v1.json"),
             run_id=self._run_id,
             cmdline_hashes=dict.fromkeys(CORE_ROLES, NO_CMDLINE),
-            take=self._on_derived,
+            on_message=self._on_message,
         )
 
     def run(self, progress: Progress) -> None:
@@ -136,7 +129,6 @@ class _Pass:
             inputs = self._pump(roots, progress)
         result.inputs = {kind.TYPE: inputs[kind] for kind in sorted(inputs, key=_type_of)}
         self._mark(result.to_ts)
-        result.digest = self._digest.hex
 
     def _pump(self, roots: Iterator[Root], progress: Progress) -> Inputs:
         """Feed the market to its end or to a STOP; return how many events of each type it had."""
@@ -314,22 +306,24 @@ class _Pass:
         event = Event(root.ts, place, WATCHDOG, self._run_id, NO_CMDLINE, root.payload)
         self._lockstep.feed(CONTROL, self._controls, event)
 
-    def _on_derived(self, queue: str, seq: int, event: Event) -> None:
-        if self._walked is not None and not self._walked.hears(event):
+    def _on_message(self, message: Message) -> None:
+        if self._walked is not None and not self._walked.hears(message):
             return
-        self.result.derived.append(Derived(queue, seq, event))
-        self._digest.add(queue, seq, event)
-        payload = event.payload
-        if isinstance(payload, Fill):
-            bars = self._bars
-            if bars is None:
-                self.result.performance.on_fill(payload, event.ts)
-            else:
-                bars.settle()
-                self.result.performance.on_fill(payload, event.ts)
-                bars.booked()
-        elif isinstance(payload, RiskAction) and payload.action == "STOP":
-            self.result.stop = payload.reason_code
+        self._said.append(message)
+        fill, bars = fill_in(message), self._bars
+        if fill is None:
+            if code := stop_in(message):
+                self.result.stop = code
+            return
+        if bars is not None:
+            bars.settle()
+        self.result.performance.on_message(fill)
+        if bars is not None:
+            bars.booked()
+
+    def _written(self) -> list[Derived]:
+        event_of = self._lockstep.event_of
+        return [Derived(QUEUES[one.place], one.number, event_of(one)) for one in self._said]
 
     def _mark(self, ts: int) -> None:
         self.result.equity.append(EquityPoint(ts, self.result.performance.equity))

@@ -16,7 +16,6 @@ from minibot.events.model import Fill, MarketTick, RiskAction, RunOpening
 from minibot.events.order import TICKS
 from minibot.events.performance import Performance
 from minibot.kernel.errors import IntegrityError
-from minibot.replay.decisions import DecisionDigest
 from minibot.replay.rule_order import world
 from minibot.replay.together import Together, run_together
 from minibot.runtime.config import Config
@@ -47,14 +46,11 @@ def result_of(source: RunSource, config: Config, together: Together) -> Backtest
     """Return what the cores did in the order of the night as a backtest's result."""
     quote_asset = config.portfolio.quote_asset
     result = BacktestResult(config.raw, (source.name,), Performance(_opening(source), quote_asset))
-    digest = DecisionDigest()
     for made in together.made:
         result.derived.append(Derived(made.queue, made.seq, made.event))
-        digest.add(made.queue, made.seq, made.event)
         payload = made.event.payload
         if isinstance(payload, RiskAction) and payload.action == "STOP":
             result.stop = payload.reason_code
-    result.digest = digest.hex
     _walk(source, result)
     events = len(together.made)
     equal = f"the order of the night: {events:,} of {events:,} events equal it"

@@ -8,6 +8,7 @@ from typing import Final, NamedTuple
 
 from minibot.events.model import Event, JsonObject
 from minibot.events.performance import Performance
+from minibot.replay.decisions import DecisionDigest
 
 # No process has made these events; the field is part of every event.
 NO_CMDLINE: Final = "0" * 64
@@ -53,7 +54,6 @@ class BacktestResult:
         prices: By symbol, for the chart.
         carried: Quantity by symbol that it started with, hundred-millionths; empty from flat.
         performance: Exact equity, drawdown and round trips, as in a night.
-        digest: The decision digest.
         stop: Reason code where risk stopped the run, else empty.
         assumptions: What the sources had to make up, one sentence each; stands in every report.
         elapsed_s: Machine time of the pass; no part of the digest.
@@ -65,14 +65,24 @@ class BacktestResult:
     from_ts: int = 0
     to_ts: int = 0
     inputs: dict[str, int] = field(default_factory=dict)
-    derived: list[Derived] = field(default_factory=list)
+    derived: MutableSequence[Derived] = field(default_factory=list)
     equity: MutableSequence[EquityPoint] = field(default_factory=list)
     prices: dict[str, MutableSequence[PriceBar]] = field(default_factory=dict)
     carried: dict[str, int] = field(default_factory=dict)
-    digest: str = ""
     stop: str = ""
     assumptions: tuple[str, ...] = ()
     elapsed_s: float = 0.0
+    _digest: str = field(default="", init=False, repr=False, compare=False)
+
+    @property
+    def digest(self) -> str:
+        """The decision digest, reckoned when it is first read: of a run that is over."""
+        if not self._digest:
+            digest = DecisionDigest()
+            for item in self.derived:
+                digest.add(*item)
+            self._digest = digest.hex
+        return self._digest
 
     def of(self, queue: str) -> list[Event]:
         """Return the derived events of one queue, in order."""

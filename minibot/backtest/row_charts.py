@@ -11,7 +11,7 @@ from typing import Final
 
 import numpy as np
 
-from minibot.backtest.bar_block import floats
+from minibot.backtest.cells import floats
 from minibot.backtest.drawing import CANDLES_MAX, WIDTHS_MS
 from minibot.backtest.result import EquityPoint, PriceBar
 from minibot.backtest.tick_table import Array, TickTable

@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any, Final, final
 
 import numpy as np
 
-from minibot.backtest.cells import float_at, int_at
+from minibot.backtest.cells import float_cells, int_cells
 from minibot.backtest.tick_texts import tick_event
+from minibot.events.cells import CELL, float_at, int_at
 from minibot.events.exact_tick import Calm, ExactTick
 from minibot.events.model import Event
-from minibot.events.money import UNIT
 from minibot.replay.lockstep import Lockstep
 from minibot.strategies.decision import Decision
 from minibot.strategies.tick import Tick
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from mypy_extensions import i64
 
 BLOCK_ROWS: Final = 8192
-CELL: Final = 8
 IS_TRADE: Final = 1
 IS_TAKER_SELL: Final = 2
 PRICE: Final = 8
@@ -41,8 +40,6 @@ TOUCHED: Final = PRICE | NEW_BID | NEW_ASK
 BITS: Final = (
     *(("price", PRICE), ("bid", BID), ("bid_qty", BID_QTY), ("ask", ASK), ("ask_qty", ASK_QTY)),
 )
-# Up to here whole numbers are floats exactly, so that one division rounds once.
-EXACT_MAX: Final = 2**53
 
 Column = Any  # A one-dimensional int64 array of numpy.
 
@@ -127,23 +124,6 @@ class Block:
         tick.bid_qty = int_at(self.bid_qty, at)
         tick.ask = int_at(self.ask, at)
         tick.ask_qty = int_at(self.ask_qty, at)
-
-
-def int_cells(values: Column) -> bytes:
-    """Return whole numbers as `int_at` reads them."""
-    cells: bytes = values.astype("<i8", copy=False).tobytes()
-    return cells
-
-
-def float_cells(units: Column) -> bytes:
-    """Return amounts in hundred-millionths as `float_at` reads them, each rounded once."""
-    if len(units) and int(units.max()) > EXACT_MAX:
-        # Numpy would round such a whole number to a float, and then the quotient.
-        units = np.array([whole / UNIT for whole in units.tolist()])
-    else:
-        units = units / UNIT
-    cells: bytes = units.astype("<f8", copy=False).tobytes()
-    return cells
 
 
 @final

@@ -11,6 +11,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from minibot.backtest.cells import int_cells
 from minibot.data.columns import PLACES, Columns
 from minibot.data.ticks import (
     AMOUNTS,
@@ -48,11 +49,10 @@ class TickTable:
         """How many ticks."""
         return len(self.ts)
 
-    def mids(self, first: int, last: int) -> list[int]:
-        """Return the middle of the touch in rows `first` to `last` (excluded), rounded down."""
+    def mids(self, first: int, last: int) -> bytes:
+        """Return the middle of the touch in rows `first` to `last` (excluded), as cells."""
         bid, ask = self.columns["bid"][first:last], self.columns["ask"][first:last]
-        found: list[int] = ((bid + ask) // 2).tolist()
-        return found
+        return int_cells((bid + ask) // 2)
 
     @property
     def is_sound(self) -> bool:

@@ -6,7 +6,7 @@ from minibot.backtest.result import NO_CMDLINE, BacktestResult
 from minibot.backtest.row_charts import RowCharts
 from minibot.backtest.stretches import Stretch
 from minibot.backtest.tick_rows import TickRows
-from minibot.events.model import Event, Fill, RiskAction
+from minibot.events.messages import FILLS, Message, stop_in
 from minibot.replay.lockstep import Lockstep
 
 
@@ -47,15 +47,14 @@ class Walked:
         self._rows.walk(last - self._first, seq)
         self._is_walking = False
 
-    def hears(self, event: Event) -> bool:
+    def hears(self, message: Message) -> bool:
         """Tell whether what was derived counts; look at equity where it has to be known for it."""
         row = self._first + (self._rows.at if self._is_walking else self._rows.row - 1)
         if self.stop_row is not None and row > self.stop_row:
             return False
-        payload = event.payload
-        if isinstance(payload, Fill):
+        if message.place == FILLS:
             self._charts.look(row + 1)
-        elif self._is_walking and isinstance(payload, RiskAction) and payload.action == "STOP":
+        elif self._is_walking and stop_in(message):
             self.stop_row = row
         return True
 

@@ -8,10 +8,11 @@ from typing import Final, final
 from minibot.backtest.bar_block import BarBlock
 from minibot.backtest.bar_charts import BarCharts
 from minibot.backtest.bar_market import BarMarket
-from minibot.backtest.bar_rows import BarRows
+from minibot.backtest.bar_rows import BarRows, Listener
 from minibot.backtest.intrabar import Shown
 from minibot.backtest.result import BacktestResult
 from minibot.backtest.sources import Watch
+from minibot.events.cells import CELL
 from minibot.events.performance import Performance
 from minibot.replay.lockstep import Lockstep
 
@@ -19,7 +20,7 @@ NEVER: Final = 1 << 62
 
 
 @final
-class WalkedBars:
+class WalkedBars(Listener):
     """The bars of one symbol in one backtest; it is told what is walked.
 
     Args:
@@ -48,7 +49,8 @@ class WalkedBars:
         self._announce: Callable[[int], None] = announce
         self._close_ts: int = close_ts
         self._charts: BarCharts = BarCharts(market, result.performance)
-        self._mids: list[int] = []
+        # Of the touches since equity was looked at last, in cells.
+        self._mids: list[bytes] = []
         # The row that is told tick by tick, and the bids that it has shown.
         self._row: int = -1
         self._shown: list[int] = []
@@ -64,10 +66,10 @@ class WalkedBars:
     def on_rows(self, first: int, last: int, block: BarBlock) -> None:
         """Take rows `first` to `last` (excluded) of which at most the last bar is not told yet."""
         if self._performance.portfolio.has_lots(self._symbol):
-            self._mids += block.mids(first, last)
+            self._mids.append(block.mids(first, last))
         else:
             # What is not held has no part in equity.
-            self._mids = block.mids(last - 1, last)[-1:]
+            self._mids = [block.mids(last - 1, last)[-CELL:]]
         self._shown = []
         self._row = last - 1
         self._result.to_ts = self.rows.end_of(last - 1)
@@ -80,7 +82,8 @@ class WalkedBars:
     def on_shown(self, shown: Shown) -> None:
         """Take the tick that is told next."""
         self.on_time(shown.at)
-        self._mids.append((shown.bid + shown.ask) // 2)
+        mid = (shown.bid + shown.ask) // 2
+        self._mids.append(mid.to_bytes(CELL, "little"))
         self._shown.append(shown.bid)
 
     def on_time(self, ts: int) -> None:
@@ -96,7 +99,7 @@ class WalkedBars:
     def settle(self) -> None:
         """Look at equity on the ticks since the last look: before a fill, and at the end."""
         if self._mids:
-            self._performance.on_mids(self._symbol, self._mids)
+            self._performance.on_mids(self._symbol, b"".join(self._mids))
             self._mids = []
 
     def booked(self) -> None:

@@ -331,6 +331,24 @@ class FillMessage(Message):
         return self.fee_asset
 
 
+def fill_in(message: Message) -> FillMessage | None:
+    """Return a fill in numbers, whoever said it; None of what is no fill."""
+    if isinstance(message, FillMessage):
+        return message
+    said = message.payload() if message.place == FILLS else None
+    return FillMessage.read(said, message.ts) if isinstance(said, Fill) else None
+
+
+def stop_in(message: Message) -> str:
+    """Return why risk stops the run with this message, a reason code; empty if it does not."""
+    if message.place != ACTIONS:
+        return ""
+    said = message if isinstance(message, ActionMessage) else message.payload()
+    if isinstance(said, ActionMessage | RiskAction) and said.action == "STOP":
+        return said.reason_code
+    return ""
+
+
 def _number(text: str) -> int:
     try:
         return parse_amount(text)

@@ -8,13 +8,17 @@ names. A round trip goes from flat to flat in one symbol and is net of its fees.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
+from minibot.events.cells import CELL, int_at
 from minibot.events.messages import FillMessage
 from minibot.events.model import BUY, Fill, JsonObject, MarketTick, RunOpening
 from minibot.events.money import amount_text, parse_amount, proceeds_down
 from minibot.events.numbers import format_fixed, mul_div_up
 from minibot.events.portfolio import Portfolio
+
+if TYPE_CHECKING:
+    from mypy_extensions import i64
 
 BPS: Final = 10_000
 # A separate script has to find the same ratios to 1e-9.
@@ -64,20 +68,30 @@ class Performance:
             else:
                 self._last[tick.symbol] = tick
 
-    def on_mids(self, symbol: str, mids: Sequence[int]) -> None:
+    def on_mids(self, symbol: str, mids: bytes) -> None:
         """Take mids in a row, as `on_tick` takes each tick, with nothing in between; from flat.
 
         Equity never falls where the mid rises, so only the dips behind a high are looked at.
+
+        Args:
+            symbol: The market.
+            mids: Hundred-millionths, in the cells that `events.cells` reads; at least one.
         """
+        size: i64 = len(mids)
+        last = int_at(mids, size - CELL)
         if symbol not in self._held:
-            self._marks[symbol] = mids[-1]
+            self._marks[symbol] = last
             return
-        if len(mids) == 1:
-            if self._marks.get(symbol) != mids[0]:
-                self._look_at(symbol, mids[0])
+        mark = self._marks.get(symbol)
+        if size == CELL:
+            if mark != last:
+                self._look_at(symbol, last)
             return
-        top = low = self._marks.get(symbol, mids[0])
-        for mid in mids:
+        top: i64 = int_at(mids, 0) if mark is None else mark
+        low: i64 = top
+        at: i64 = 0
+        while at < size:
+            mid = int_at(mids, at)
             if mid > top:
                 if low < top:
                     self._look_at(symbol, top)
@@ -85,9 +99,10 @@ class Performance:
                 top = low = mid
             elif mid < low:
                 low = mid
+            at += CELL
         self._look_at(symbol, top)
         self._look_at(symbol, low)
-        self._look_at(symbol, mids[-1])
+        self._look_at(symbol, last)
 
     def _look_at(self, symbol: str, mid: int) -> None:
         self._marks[symbol] = mid

@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping
 from typing import Final
 
 from minibot.events.exact_tick import Calm, ExactTick
-from minibot.events.messages import QUEUES, FillMessage, Message
+from minibot.events.messages import QUEUES, Message
 from minibot.events.model import Event, JsonObject
 from minibot.events.order import CONTROL, TICKS, Core
 from minibot.events.reference import Ref
@@ -27,7 +27,7 @@ from minibot.strategies.decision import Decision
 from minibot.strategies.tick import Tick
 
 Take = Callable[[str, int, Event], None]
-OnFill = Callable[[FillMessage], None]
+OnMessage = Callable[[Message], None]
 
 # To whom an event of the world goes first; derived queues are emptied in the order of `QUEUES`.
 WORLD_ORDER: Final = ("strategy_role", "execution_role", "risk_role")
@@ -43,8 +43,8 @@ class Lockstep:
         cmdline_hashes: By role.
         take: Called with queue, number and event of everything that is derived, in its order.
         delay_ms: By role, how much later than its own `ts` a role takes an event at the earliest.
-        on_fill: Called with each fill; for who needs no text of anything and gives no `take`, so
-            that none is written.
+        on_message: Called with each message before its readers are told, for who needs no text yet
+            and gives no `take`: `event_of` writes one out whenever it is asked for.
     """
 
     def __init__(
@@ -56,12 +56,12 @@ class Lockstep:
         cmdline_hashes: Mapping[str, str],
         take: Take | None = None,
         delay_ms: Mapping[str, int] | None = None,
-        on_fill: OnFill | None = None,
+        on_message: OnMessage | None = None,
     ) -> None:
         self.cores = dict(cores)
         self.run_id: str = run_id
         self._take: Take | None = take
-        self._on_fill: OnFill | None = on_fill
+        self._on_message: OnMessage | None = on_message
         self._hashes: dict[str, str] = dict(cmdline_hashes)
         delays = delay_ms or {}
         seats = {name: seat_of(name, self.cores[name], delays.get(name, 0)) for name in CORE_ROLES}
@@ -256,8 +256,8 @@ class Lockstep:
             number = self._seqs[place] + 1
             self._seqs[place] = number
             message.number = number
-            if self._on_fill is not None and isinstance(message, FillMessage):
-                self._on_fill(message)
+            if self._on_message is not None:
+                self._on_message(message)
             if self._take is not None:
                 self._take(QUEUES[place], number, self.event_of(message))
             if self._readers[place]:

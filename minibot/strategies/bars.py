@@ -5,13 +5,14 @@ Nothing that happened after a bar closed can be in it (no look-ahead).
 
 from __future__ import annotations
 
-from collections import deque
-from typing import Any, final
+from typing import Any, Final, final
 
 from minibot.events.model import Bar, JsonObject
+from minibot.events.native import mypyc_attr
 from minibot.features.lossless import float_from, float_text
 from minibot.kernel.errors import RunStop
 
+_INFINITE: Final = float("inf")
 _UNIT_MS = {"s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000, "w": 604_800_000}
 
 
@@ -31,6 +32,7 @@ def interval_ms(interval: str) -> int:
     return int(interval[:-1]) * unit
 
 
+@mypyc_attr(acyclic=True)
 @final
 class ClosedBar:
     """A closed bar in floats; nobody changes one.
@@ -82,7 +84,7 @@ class ClosedBar:
     @property
     def is_sound(self) -> bool:
         """Whether the prices can be prices: finite, above zero, the close inside the range."""
-        return 0.0 < self.low <= self.close <= self.high < float("inf")
+        return 0.0 < self.low <= self.close <= self.high < _INFINITE
 
     @classmethod
     def of_event(cls, bar: Bar) -> ClosedBar:
@@ -119,46 +121,67 @@ class BarSeries:
     what an indicator says over a hole is not what it says over bars.
     """
 
-    __slots__ = ("_bars", "_seen", "hole_bars_max", "length_ms")
+    __slots__ = ("_bars", "_bars_max", "_last", "_oldest", "_seen", "hole_bars_max", "length_ms")
 
     def __init__(self, interval: str, bars_max: int, hole_bars_max: int) -> None:
         """Start empty."""
         self.length_ms: int = interval_ms(interval)
         self.hole_bars_max: int = hole_bars_max
-        self._bars: deque[ClosedBar] = deque(maxlen=bars_max)
+        # A ring once it is full: the next bar takes the place of the oldest.
+        self._bars: list[ClosedBar] = []
+        self._bars_max: int = bars_max
+        self._oldest: int = 0
+        self._last: ClosedBar | None = None
         self._seen: tuple[ClosedBar, ...] | None = None
 
     @property
     def bars(self) -> tuple[ClosedBar, ...]:
         """The bars, oldest first."""
         if self._seen is None:
-            self._seen = tuple(self._bars)
+            self._seen = tuple(self._bars[self._oldest :] + self._bars[: self._oldest])
         return self._seen
 
     def add(self, bar: ClosedBar) -> bool:
         """Take the next closed bar; return False for one that is old, repeated or not sound."""
-        if self._bars:
-            ahead_ms = bar.open_ts - self._bars[-1].open_ts
+        last = self._last
+        if last is not None:
+            ahead_ms = bar.open_ts - last.open_ts
             if ahead_ms <= 0:
                 return False
             if ahead_ms > (self.hole_bars_max + 1) * self.length_ms:
-                self._bars.clear()
+                self._forget()
         self._seen = None
         if not bar.is_sound:
-            self._bars.clear()
+            self._forget()
             return False
-        self._bars.append(bar)
+        self._keep(bar)
         return True
+
+    def _keep(self, bar: ClosedBar) -> None:
+        self._last = bar
+        if len(self._bars) < self._bars_max:
+            self._bars.append(bar)
+            return
+        self._bars[self._oldest] = bar
+        self._oldest += 1
+        if self._oldest == self._bars_max:
+            self._oldest = 0
+
+    def _forget(self) -> None:
+        self._bars = []
+        self._oldest = 0
+        self._last = None
+        self._seen = None
 
     def state(self) -> list[Any]:
         """Return the state as canonical JSON values."""
-        return [bar.state() for bar in self._bars]
+        return [bar.state() for bar in self.bars]
 
     def restore(self, state: list[Any]) -> None:
         """Take over what `state` described."""
-        self._bars.clear()
-        self._bars.extend(ClosedBar.from_state(bar) for bar in state)
-        self._seen = None
+        self._forget()
+        for bar in state:
+            self._keep(ClosedBar.from_state(bar))
 
 
 class TickBars:

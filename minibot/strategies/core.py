@@ -59,11 +59,16 @@ WAITING: Final = "HOLD: waits for the first bar"
 class StrategyCore:
     """State plus one function from an event to drafts of signals."""
 
-    __slots__ = ("_is_ending", "_is_halted", "_signals", "_views", "_watched", "chosen")
+    __slots__ = (
+        *("_bars_from_ticks", "_intervals", "_is_ending", "_is_halted", "_signals", "_views"),
+        *("_watched", "chosen"),
+    )
 
     def __init__(self, chosen: Chosen) -> None:
         """Start before the first event."""
         self.chosen: Chosen = chosen
+        self._bars_from_ticks: bool = chosen.bars_from_ticks
+        self._intervals: tuple[str, ...] = chosen.needs.intervals
         self._watched: dict[str, Watched] = {}
         self._views: dict[str, View] = {}
         self._is_ending: bool = False
@@ -129,7 +134,7 @@ class StrategyCore:
 
         With `strategy.bars_from_ticks` live ones are left out: the trades make their own.
         """
-        if self.chosen.bars_from_ticks and bar.is_live:
+        if self._bars_from_ticks and bar.is_live:
             return None
         watched = self._find(symbol)
         watched.view.now = now
@@ -166,7 +171,7 @@ class StrategyCore:
         return decision
 
     def _hand_bar(self, watched: Watched, bar: ClosedBar) -> Decision | None:
-        if bar.interval not in self.chosen.needs.intervals or not watched.view.take_bar(bar):
+        if bar.interval not in self._intervals or not watched.view.take_bar(bar):
             return None
         try:
             decision = watched.strategy.on_bar(bar, watched.view)

@@ -90,7 +90,8 @@ class Decision:
         self.confidence: int = confidence
         self.reason_code: str = reason_code
         self._reason: str = reason
-        self.told: Sequence[Check | Comparison] = checks
+        # A strategy may go on with a list of its own, and these are read later.
+        self.told: Sequence[Check | Comparison] = tuple(checks)
         self._words: Words | None = words
 
     @property

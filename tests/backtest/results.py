@@ -111,7 +111,8 @@ def made(trips: Sequence[Trip] = (), *, days: int = 1, **fields: Any) -> Backtes
     if not result.equity or result.equity[-1].ts < result.to_ts:
         result.equity.append(EquityPoint(result.to_ts, result.performance.equity))
     result.inputs = {"market_tick": len(result.equity)}
-    result.digest = "d" * 64
+    # Of decisions that were never made, so that one is given.
+    result._digest = fields.pop("digest", "d" * 64)
     for name, value in fields.items():
         setattr(result, name, value)
     return result

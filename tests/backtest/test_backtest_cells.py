@@ -8,8 +8,8 @@ import sys
 import numpy as np
 import pytest
 
-from minibot.backtest import cells
-from minibot.backtest.tick_rows import float_cells, int_cells
+from minibot.backtest.cells import float_cells, int_cells
+from minibot.events import cells
 
 WHOLE = [0, 1, -1, 2**53, 2**53 + 1, 2**62, 12_345_678_901]
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import pytest
 
+from minibot.backtest import driver
 from minibot.backtest.bars import BarSource
 from minibot.backtest.driver import run_backtest
 from minibot.backtest.intrabar import Candle
@@ -14,6 +16,7 @@ from minibot.backtest.span import ALL, Span
 from minibot.events.exact_tick import ExactTick
 from minibot.events.model import Draft, Event, JsonObject, MarketTick
 from minibot.events.order import Core
+from minibot.replay.decisions import DecisionDigest
 from minibot.replay.lockstep import Lockstep, fresh_cores
 from minibot.strategies.tick import Tick
 from tests.backtest.markets import START_MS, bar_profile, candle, series, walk
@@ -112,6 +115,29 @@ def test_quiet_bars_are_not_told_and_counted_in_full(monkeypatch: pytest.MonkeyP
     counted = run_backtest(AsEvents(source), config).inputs[MarketTick.TYPE]
     assert result.inputs[MarketTick.TYPE] == counted
     assert len(told) < counted // 4
+
+
+def test_events_written_when_they_are_read_are_those_written_at_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What was said is kept in numbers, and nothing that happened since gets into its text."""
+    at_once: list[tuple[str, int, Event]] = []
+
+    def writing(*words: Any, **named: Any) -> Lockstep:
+        return Lockstep(*words, **named, take=lambda *said: at_once.append(said))
+
+    config = bar_profile(*EASY)
+    source = BarSource(series(jumping(3)), config)
+    later = run_backtest(source, config)
+    monkeypatch.setattr(driver, "Lockstep", writing)
+    run_backtest(source, config)
+    digest = DecisionDigest()
+    for said in at_once:
+        digest.add(*said)
+
+    assert later.digest == digest.hex
+    assert list(later.derived) == at_once
+    assert later.of("fills")
 
 
 OWN = """

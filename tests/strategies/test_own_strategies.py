@@ -520,6 +520,15 @@ def test_bar_that_cannot_be_empties_the_series() -> None:
     assert series.bars == ()
 
 
+def test_decision_says_what_it_was_made_with() -> None:
+    """A backtest writes it out later, when the strategy has gone on with a list of its own."""
+    mine = [decision.check("rsi", "29.5", "< 30")]
+    said = decision.buy("it is cheap", mine)
+    mine.clear()
+
+    assert [check.name for check in said.checks] == ["rsi"]
+
+
 # --- what a strategy is shown ---------------------------------------------------------------------
 
 

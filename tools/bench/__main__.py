@@ -39,7 +39,7 @@ def parser() -> argparse.ArgumentParser:
     of_backtest.add_argument("--only", nargs="+", metavar="ID", choices=list(backtest.MEASURES))
     of_backtest.add_argument("--full", action="store_true", help="ten million ticks as well")
     of_backtest.add_argument("--core", type=int, default=1, help="pin every case to this core")
-    of_backtest.add_argument("--run", type=Path, help="a recorded run for B6 (a golden run)")
+    of_backtest.add_argument("--run", type=Path, help="a long recorded run for B6")
     of_market = benches.add_parser("market", help=market.HELP)
     of_market.add_argument("--only", nargs="+", metavar="ID", choices=list(market.MEASURES))
     of_market.add_argument("--core", type=int, default=1, help="pin the client to this core")

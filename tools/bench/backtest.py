@@ -39,7 +39,7 @@ class Plan:
         is_full: Ten million ticks as well as one.
         folder: Where the market for the peers stands.
         core: That everything is pinned to.
-        run: A recorded run for B6; without one, the kept recording.
+        run: A recorded run for B6, which is not measured without a long one.
         peer_s_max: How long one run of a peer may take; by default each peer's own limit.
     """
 
@@ -239,6 +239,8 @@ def b8(plan: Plan) -> list[Measure]:
                 f"{last['count']:,} bars, {last['derived']:,} derived, {last['fills']:,} fills,"
                 f" equity {last['equity']}, digest {last['digest'][:16]}"
             )
+            written = median([run["written_per_s"] for run in runs])
+            notes.append(f"with all events written and digested, as no peer does: {written:,.0f}/s")
         notes += [] if rivals else ["needs --peers"]
         notes += [_peer_line(peer, figures) for peer, figures in outcome.figures.items()]
         notes += [f"{peer}: not here: {why}" for peer, why in outcome.missing.items()]
