@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from itertools import repeat
+from operator import itemgetter
 from typing import Any, Final
 
 import msgspec
@@ -35,10 +36,14 @@ _TS_MIN: Final = 10 ** (_TS_DIGITS - 1)
 _TS_MAX: Final = 10**_TS_DIGITS - 1
 
 _HEX_TO_X: Final = bytes(
-    ord("x") if code in b"0123456789abcdef" else ord("-") if code == ord("-") else ord("?")
+    ord("x") if code in b"0123456789abcdef" else code if code in b"-," else ord("?")
     for code in range(256)
 )
 _ID_SHAPE: Final = b"xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx"
+_ID_STEP: Final = len(_ID_SHAPE) + 1  # Ids in a row stand with one byte between them.
+
+_id_of: Final = itemgetter(slice(_ID_AT, _ID_END))
+_times: Final = msgspec.json.Decoder(list[int]).decode
 
 
 class Quick:
@@ -220,6 +225,10 @@ class _Frame:
         self._ts_end = -len(self._tail)
         self._ts_at = self._ts_end - _TS_DIGITS
         self._payload_end = self._ts_at - len(self._rest)
+        self._payload_of = itemgetter(slice(_PAYLOAD_AT, self._payload_end))
+        self._ts_of = itemgetter(slice(self._ts_at, self._ts_end))
+        # A line in pieces; id, payload and time are put in between.
+        self._pieces = [self.head, b"", _PAYLOAD_KEY, b"", self._rest, b"", self._tail]
 
     def holds(self, event: Event) -> bool:
         """Return whether an event is one of this type, writer and run, without lineage."""
@@ -249,10 +258,10 @@ class _Frame:
             return None
         ids = [event.id for event in events]
         try:
-            text = "".join(ids).encode()
+            text = ",".join(ids).encode()
         except (TypeError, ValueError):
             return None
-        if not _are_ids(text, len(ids)) or set(map(len, ids)) != {36}:
+        if not _are_ids(text, len(ids)):
             return None
         payloads, times = [event.payload for event in events], [event.ts for event in events]
         return self._written(map(str.encode, ids), payloads, times)
@@ -298,49 +307,53 @@ class _Frame:
 
     def events(self, jsons: Sequence[bytes]) -> list[Event] | None:
         """Return the events of many lines, judged together; None where `event` has one None."""
-        found = self.judged(jsons)
-        if found is None:
-            return None
-        ts, ids, payloads = found
-        text = ids.decode()
-        return list(
-            map(
-                Event,
-                map(int, ts),
-                [text[at : at + 36] for at in range(0, len(text), 36)],
-                repeat(self.source),
-                repeat(self._run_id),
-                repeat(self.cmdline_hash),
-                payloads,
-            )
-        )
-
-    def judged(self, jsons: Sequence[bytes]) -> tuple[list[bytes], bytes, list[Payload]] | None:
-        """Return times, ids in a row and payloads of many sound lines; None as `events`."""
         n = len(jsons)
-        ids = b"".join([json[_ID_AT:_ID_END] for json in jsons])
-        ts = [json[self._ts_at : self._ts_end] for json in jsons]
-        digits = b"".join(ts)
+        ids = list(map(_id_of, jsons))
+        payloads = list(map(self._payload_of, jsons))
+        times = list(map(self._ts_of, jsons))
+        id_text, digits = b",".join(ids), b"".join(times)
         if (
-            not all(map(bytes.startswith, jsons, repeat(self.head)))
-            or not all(map(bytes.startswith, jsons, repeat(_PAYLOAD_KEY), repeat(_ID_END)))
-            or not all(map(bytes.startswith, jsons, repeat(self._rest), repeat(self._payload_end)))
-            or not all(map(bytes.endswith, jsons, repeat(self._tail)))
+            self._put_together(ids, payloads, times) != b"".join(jsons)
             or len(digits) != _TS_DIGITS * n
             or not digits.isdigit()
             or b"0" in digits[::_TS_DIGITS]
-            or not _are_ids(ids, n)
+            or not _are_ids(id_text, n)
         ):
             return None
-        pieces = [json[_PAYLOAD_AT : self._payload_end] for json in jsons]
-        payloads = self._kind.payloads(pieces)
-        return None if payloads is None else (ts, ids, payloads)
+        found = self._kind.payloads(payloads)
+        if found is None:
+            return None
+        return list(
+            map(
+                Event,
+                _times(b"[" + b",".join(times) + b"]"),
+                id_text.decode().split(","),
+                repeat(self.source),
+                repeat(self._run_id),
+                repeat(self.cmdline_hash),
+                found,
+            )
+        )
+
+    def _put_together(
+        self, ids: Sequence[bytes], payloads: Sequence[bytes], times: Sequence[bytes]
+    ) -> bytes:
+        """Return lines in a row, made of what was cut out of them.
+
+        No line comes out shorter than it was, one that is too short for its frame comes out
+        longer: so where all in a row are the same bytes, each line is.
+        """
+        pieces = self._pieces * len(ids)
+        step = len(self._pieces)
+        pieces[1::step], pieces[3::step], pieces[5::step] = ids, payloads, times
+        return b"".join(pieces)
 
 
 def _are_ids(ids: bytes, count: int) -> bool:
-    """Return whether these are so many ids in a row: hexadecimal, version 4."""
+    """Return whether these are so many ids, commas between: hexadecimal, version 4."""
+    shape = _ID_SHAPE + b","
     return (
-        ids.translate(_HEX_TO_X) == _ID_SHAPE * count
-        and not ids[14::36].strip(b"4")
-        and not ids[19::36].strip(b"89ab")
+        ids.translate(_HEX_TO_X) == (shape * count)[:-1]
+        and not ids[14::_ID_STEP].strip(b"4")
+        and not ids[19::_ID_STEP].strip(b"89ab")
     )

@@ -9,8 +9,10 @@ from typing import Final, NamedTuple, NoReturn
 
 from minibot.kernel.errors import ContractError, InvariantError
 from minibot.kernel.line import (
+    CLOSING,
     JSON_AT,
     LINE_EXTRA_BYTES,
+    OPENING,
     PREFIX,
     chain_next,
     chains_over,
@@ -20,8 +22,6 @@ from minibot.kernel.line import (
 
 COMPONENT: Final = "kernel.journal"
 LINE: Final = PREFIX + b"%b:%b\n"
-OPENING: Final = ord("{")
-CLOSING: Final = ord("}")
 
 
 class Batch(NamedTuple):

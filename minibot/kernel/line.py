@@ -6,11 +6,12 @@ line was changed, left out, doubled or moved.
 
 from __future__ import annotations
 
-import re
 from binascii import hexlify
 from collections.abc import Iterable
 from hashlib import sha256
-from typing import Final
+from io import BytesIO
+from operator import itemgetter
+from typing import Final, NamedTuple
 
 from minibot.kernel.errors import MinibotError
 
@@ -27,8 +28,13 @@ NO_END: Final = "line has no end"
 CHAIN_START: Final = bytes(32)
 """The chain of a queue without lines."""
 
-# One pass in C finds where hashes and objects stand; the hashes say whether that is right.
-_parts: Final = re.compile(rb"sha256:(.{64}):(\{.*\})\n").findall
+OPENING: Final = ord("{")
+CLOSING: Final = ord("}")
+
+_json: Final = itemgetter(slice(JSON_AT, -1))
+# All of a line that stands before its object, and the object's first byte.
+_beginning: Final = itemgetter(slice(JSON_AT + 1))
+_BETWEEN: Final = b":{" + PREFIX
 
 # A copy of an empty hash is made in half the time of a new one, for which OpenSSL 3 looks its
 # algorithm up again (Python 3.11: 0.35 against 0.70 us for 64 bytes).
@@ -88,20 +94,45 @@ def decode_line(line: bytes) -> tuple[bytes, bytes]:
     return digest.digest(), json
 
 
-def verified(data: bytes) -> tuple[list[bytes], list[bytes]] | None:
-    """Return the JSON and the digest of each of many whole lines: the hot path of all reading.
+class Verified(NamedTuple):
+    """Many whole lines, each as `encode_line` writes it.
+
+    Attributes:
+        lines: Each with its newline.
+        jsons: The JSON of each.
+        digests: The sha256 of each of those, 32 bytes.
+    """
+
+    lines: list[bytes]
+    jsons: list[bytes]
+    digests: list[bytes]
+
+
+def verified(data: bytes, end: int) -> Verified | None:
+    """Return the whole lines before an offset: the hot path of all reading.
 
     None where any line is not as `encode_line` writes it; `decode_line` says which and why.
+
+    Args:
+        data: Lines, and the beginning of another.
+        end: The offset behind the last newline; 0 where there is none.
     """
-    parts = _parts(data)
-    jsons = [json for _, json in parts]
+    if not end:
+        return Verified([], [], [])
+    lines = BytesIO(data).readlines(end)
+    jsons = list(map(_json, lines))
     digests = digests_of(jsons)
-    is_all = sum(map(len, jsons)) + LINE_EXTRA_BYTES * len(jsons) == len(data)
-    stated = b"".join([stated for stated, _ in parts])
-    # Canonical JSON holds no line break, and so no carriage return either.
-    if not is_all or stated != hexlify(b"".join(digests)) or b"\r" in data:
+    stated = b"".join(map(_beginning, lines))
+    hexes = hexlify(b"".join(digests), b"\n", 32)
+    # No beginning is longer than what is wanted of it: where all are the same, each one is.
+    if (
+        stated != PREFIX + hexes.replace(b"\n", _BETWEEN) + b":{"
+        or {json[-1] for json in jsons} != {CLOSING}
+        # Canonical JSON holds no line break, and so no carriage return either.
+        or data.find(b"\r", 0, end) >= 0
+    ):
         return None
-    return jsons, digests
+    return Verified(lines, jsons, digests)
 
 
 def chain_next(chain: bytes, digest: bytes) -> bytes:

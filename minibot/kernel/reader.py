@@ -12,7 +12,6 @@ from minibot.kernel.errors import IntegrityError, InvariantError
 from minibot.kernel.files import FILES, Access, Files, StrPath, io_stop, read_range
 from minibot.kernel.head import Head, HeadReader, head_path
 from minibot.kernel.line import (
-    LINE_EXTRA_BYTES,
     NO_END,
     LineError,
     chains_over,
@@ -207,7 +206,7 @@ class JournalReader:
             if cut:
                 break
             size *= 2
-        self._take(data[:cut], start)
+        self._take(data, cut, start)
         if self._at.offset == end:
             self._check_end(head)
 
@@ -227,16 +226,15 @@ class JournalReader:
                 self._fail("QUEUE_CHAIN", "not what was published", f"line {lines} at {end}", place)
         self._fail("QUEUE_TRUNCATED", "ends below the head", f"{end} bytes", f"{size}")
 
-    def _take(self, data: bytes, start: int) -> None:
-        """Verify whole lines and carry the chain over them."""
+    def _take(self, data: bytes, cut: int, start: int) -> None:
+        """Verify the whole lines before `cut` and carry the chain over them."""
         seq, segment, _, chain = self._at
-        found = verified(data)
+        found = verified(data, cut)
         if found is None:
-            self._find_damage(data, start)
-        jsons, digests = found
+            self._find_damage(data[:cut], start)
+        lines, jsons, digests = found
         chains = chains_over(chain, digests)
-        sizes = [len(json) + LINE_EXTRA_BYTES for json in jsons]
-        offsets = list(accumulate(sizes, initial=start))
+        offsets = list(accumulate(map(len, lines), initial=start))
         self._before, self._segment = self.position, segment
         self._lines = list(map(Line, count(seq + 1), offsets, jsons))
         self._offsets, self._chains, self._next = offsets, chains, 0

@@ -21,7 +21,7 @@ import msgspec
 
 from minibot.kernel import canonical
 from minibot.kernel.files import FILES, Access, Files, io_stop
-from minibot.kernel.line import LINE_EXTRA_BYTES, chains_over, verified
+from minibot.kernel.line import chains_over, verified
 from minibot.kernel.position import Position
 from minibot.kernel.scan import LINE_BYTES_CAP
 
@@ -96,23 +96,23 @@ def _sweep(job: Job, fd: int, files: Files) -> Swept | None:
         data = rest + chunk
         cut = data.rfind(b"\n") + 1
         rest = data[cut:]
-        found = verified(data[:cut])
-        if found is None or not _is_in_form(found[0]):
+        found = verified(data, cut)
+        if found is None or not _is_in_form(found.jsons):
             return None
-        jsons, digests = found
+        lines, _, digests = found
         chains = chains_over(position.chain, digests)
         for seq in job.wanted:
-            if position.seq < seq <= position.seq + len(jsons):
-                places[seq] = _after(position, jsons, chains, seq - position.seq)
-        position = _after(position, jsons, chains, len(jsons))
+            if position.seq < seq <= position.seq + len(lines):
+                places[seq] = _after(position, lines, chains, seq - position.seq)
+        position = _after(position, lines, chains, len(lines))
     return None if rest else Swept(at, digest.hexdigest(), position, places)
 
 
-def _after(position: Position, jsons: list[bytes], chains: list[bytes], count: int) -> Position:
+def _after(position: Position, lines: list[bytes], chains: list[bytes], count: int) -> Position:
     """Return the position behind some of the lines of a chunk."""
     if not count:
         return position
-    offset = position.offset + sum(map(len, jsons[:count])) + LINE_EXTRA_BYTES * count
+    offset = position.offset + sum(map(len, lines[:count]))
     return Position(position.seq + count, position.segment, offset, chains[count - 1])
 
 
