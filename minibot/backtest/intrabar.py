@@ -59,7 +59,17 @@ class Shown(NamedTuple):
         """Return the tick as an event says it."""
         bid, ask, qty = to_text(self.bid), to_text(self.ask), to_text(self.qty)
         at = self.at
-        return MarketTick(symbol, bid, "trade", bid, qty, ask, qty, at * NS_PER_MS, at)
+        return MarketTick(
+            symbol=symbol,
+            price=bid,
+            kind="trade",
+            bid=bid,
+            bid_qty=qty,
+            ask=ask,
+            ask_qty=qty,
+            recv_mono_ns=at * NS_PER_MS,
+            exchange_ts=at,
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -140,8 +140,18 @@ class TickSource:
             shown = texts[qty]
             yield (
                 MarketTick(
-                    *(symbol, texts[price], "trade", texts[bid], shown, texts[bid + wide], shown),
-                    *(ts * NS_PER_MS, ts, shown, SELL if is_sell else BUY, trade_id),
+                    symbol=symbol,
+                    price=texts[price],
+                    kind="trade",
+                    bid=texts[bid],
+                    bid_qty=shown,
+                    ask=texts[bid + wide],
+                    ask_qty=shown,
+                    recv_mono_ns=ts * NS_PER_MS,
+                    exchange_ts=ts,
+                    qty=shown,
+                    taker_side=SELL if is_sell else BUY,
+                    trade_id=trade_id,
                 ),
                 ts,
             )

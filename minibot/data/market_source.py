@@ -68,18 +68,18 @@ def ticks_of(columns: Columns, first: int = 0, last: int | None = None) -> Itera
         ts, price, qty, trade_id, flags, bid, bid_qty, ask, ask_qty, exchange_ts = row
         is_trade = flags & IS_TRADE
         yield MarketTick(
-            symbol,
-            texts[price],
-            "trade" if is_trade else "quote",
-            texts[bid],
-            texts[bid_qty],
-            texts[ask],
-            texts[ask_qty],
-            ts * NS_PER_MS,
-            exchange_ts if flags & HAS_EXCHANGE_TS else None,
-            texts[qty] if is_trade else None,
-            (SELL if flags & IS_TAKER_SELL else BUY) if is_trade else None,
-            trade_id if is_trade else None,
+            symbol=symbol,
+            price=texts[price],
+            kind="trade" if is_trade else "quote",
+            bid=texts[bid],
+            bid_qty=texts[bid_qty],
+            ask=texts[ask],
+            ask_qty=texts[ask_qty],
+            recv_mono_ns=ts * NS_PER_MS,
+            exchange_ts=exchange_ts if flags & HAS_EXCHANGE_TS else None,
+            qty=texts[qty] if is_trade else None,
+            taker_side=(SELL if flags & IS_TAKER_SELL else BUY) if is_trade else None,
+            trade_id=trade_id if is_trade else None,
         )
 
 

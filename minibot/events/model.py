@@ -16,6 +16,7 @@ from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Final, Literal, NamedTuple
 
 from msgspec import Meta, Struct
+from msgspec.structs import fields
 
 JsonObject = dict[str, Any]
 """A JSON object as decoded: str keys; str, int, bool, None, list and dict values; never float."""
@@ -55,7 +56,7 @@ class Payload(Struct, frozen=True, gc=False, omit_defaults=True, forbid_unknown_
     def from_json(cls, data: Mapping[str, Any]) -> Payload:
         """Return the typed payload; unknown keys are ignored, a missing one raises KeyError."""
         shape = _shape(cls)
-        if not shape.tuples:
+        if shape.is_flat:
             return cls(*map(data.__getitem__, shape.required), *map(data.get, shape.optional))
         values = {name: data[name] for name in shape.required}
         values.update((name, data[name]) for name in shape.optional if name in data)
@@ -66,12 +67,13 @@ class Payload(Struct, frozen=True, gc=False, omit_defaults=True, forbid_unknown_
 
 
 class _Shape(NamedTuple):
-    """The fields of a payload class; required ones come first, as dataclasses demand."""
+    """The fields of a payload class; a flat one takes them in their order, as they are read."""
 
     required: tuple[str, ...]
     optional: tuple[str, ...]
     names: tuple[str, ...]
     tuples: tuple[str, ...]
+    is_flat: bool
 
 
 _SHAPES: dict[type[Payload], _Shape] = {}
@@ -82,9 +84,11 @@ def _shape(cls: type[Payload]) -> _Shape:
     shape = _SHAPES.get(cls)
     if shape is None:
         names = cls.__struct_fields__
-        first_optional = len(names) - len(cls.__struct_defaults__)
+        required = tuple(field.name for field in fields(cls) if field.required)
+        optional = tuple(name for name in names if name not in required)
         tuples = tuple(name for name in names if cls.__annotations__[name].startswith(_TUPLES))
-        shape = _SHAPES[cls] = _Shape(names[:first_optional], names[first_optional:], names, tuples)
+        is_flat = not tuples and cls.__match_args__ == names
+        shape = _SHAPES[cls] = _Shape(required, optional, names, tuples, is_flat)
     return shape
 
 
@@ -121,20 +125,24 @@ class Check(Struct, frozen=True):
 # --- market_ticks, by market_role -------------------------------------------------------------
 
 
-class MarketTick(Payload, frozen=True):
-    """A trade, or a quote that changed price or size of the touch."""
+class MarketTick(Payload, frozen=True, kw_only=True):
+    """A trade, or a quote that changed price or size of the touch.
+
+    Its fields stand by their names, as they are written: most events are ticks, and so neither
+    reading nor writing one has to look for the next field.
+    """
 
     TYPE: ClassVar[str] = "market_tick"
-    symbol: str
-    price: str
-    kind: TickKind
-    bid: str
-    bid_qty: str
     ask: str
     ask_qty: str
-    recv_mono_ns: MonoNs
+    bid: str
+    bid_qty: str
     exchange_ts: Ms | None = None
+    kind: TickKind
+    price: str
     qty: str | None = None
+    recv_mono_ns: MonoNs
+    symbol: str
     taker_side: Side | None = None
     trade_id: Count | None = None
 

@@ -162,12 +162,16 @@ class _Kind:
         self.decode: Callable[[bytes], Any] = msgspec.json.Decoder(cls).decode
         self._decode_lines: Callable[[bytes], Any] = msgspec.json.Decoder(cls).decode_lines
         self._decode_many: Callable[[bytes], Any] = msgspec.json.Decoder(list[cls]).decode  # type: ignore[valid-type]
-        encoder = msgspec.json.Encoder(order="sorted")
-        self.encode: Callable[[Any], bytes] = encoder.encode
-        self._encode_lines: Callable[[Any], bytes] = encoder.encode_lines
         whole = contracts.schemas[cls.TYPE]
         schema = lean_schema(whole, whole["$defs"])["properties"]["payload"]
-        self._texts = [Texts(rule) for rule in text_rules(cls, schema)]
+        rules = text_rules(cls, schema)
+        self._texts = list(map(Texts, rules))
+        # Fields that stand by their names need no sorting, keys that are texts always do.
+        names = list(cls.__struct_fields__)
+        is_sorted = names == sorted(names) and not any(rule.keys for rule in rules)
+        encoder = msgspec.json.Encoder(order=None if is_sorted else "sorted")
+        self.encode: Callable[[Any], bytes] = encoder.encode
+        self._encode_lines: Callable[[Any], bytes] = encoder.encode_lines
 
     def payload(self, json: bytes) -> Payload | None:
         """Return the payload of these bytes; None for another one than these bytes would hold."""

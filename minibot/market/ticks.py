@@ -109,15 +109,15 @@ class TickMaker:
     def _quote_tick(self, quote: Quote, recv_mono_ns: int) -> MarketTick:
         _, _, bid, _, bid_qty, ask, _, ask_qty, exchange_ts = quote
         return MarketTick(
-            self.symbol,
-            self._last_price or bid,
-            "quote",
-            bid,
-            bid_qty,
-            ask,
-            ask_qty,
-            recv_mono_ns,
-            exchange_ts,
+            symbol=self.symbol,
+            price=self._last_price or bid,
+            kind="quote",
+            bid=bid,
+            bid_qty=bid_qty,
+            ask=ask,
+            ask_qty=ask_qty,
+            recv_mono_ns=recv_mono_ns,
+            exchange_ts=exchange_ts,
         )
 
     def _trade_tick(self, arrival: Arrival, quote: Quote) -> MarketTick:
@@ -125,16 +125,16 @@ class TickMaker:
         _, trade_id, price, _, qty, _, trade_ts, taker_side = trade
         self._last_price = price
         return MarketTick(
-            self.symbol,
-            price,
-            "trade",
-            quote.bid,
-            quote.bid_qty,
-            quote.ask,
-            quote.ask_qty,
-            recv_mono_ns,
-            trade_ts,
-            qty,
-            taker_side,
-            trade_id,
+            symbol=self.symbol,
+            price=price,
+            kind="trade",
+            bid=quote.bid,
+            bid_qty=quote.bid_qty,
+            ask=quote.ask,
+            ask_qty=quote.ask_qty,
+            recv_mono_ns=recv_mono_ns,
+            exchange_ts=trade_ts,
+            qty=qty,
+            taker_side=taker_side,
+            trade_id=trade_id,
         )

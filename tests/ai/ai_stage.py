@@ -273,7 +273,14 @@ def quote(price: float) -> MarketTick:
     """Return a quote around a price."""
     text = f"{price:.2f}"
     return MarketTick(
-        SYMBOL, text, "quote", f"{price - 0.01:.2f}", "2.00000", f"{price + 0.01:.2f}", "1.00000", 1
+        symbol=SYMBOL,
+        price=text,
+        kind="quote",
+        bid=f"{price - 0.01:.2f}",
+        bid_qty="2.00000",
+        ask=f"{price + 0.01:.2f}",
+        ask_qty="1.00000",
+        recv_mono_ns=1,
     )
 
 

@@ -89,7 +89,16 @@ class ResultMaker:
 
     def tick(self, symbol: str, price: str, ts: int) -> None:
         """Mark a symbol, and equity with it."""
-        tick = MarketTick(symbol, price, "trade", price, "1", price, "1", 0)
+        tick = MarketTick(
+            symbol=symbol,
+            price=price,
+            kind="trade",
+            bid=price,
+            bid_qty="1",
+            ask=price,
+            ask_qty="1",
+            recv_mono_ns=0,
+        )
         self.result.performance.on_tick(tick)
         self.result.equity.append(EquityPoint(ts, self.result.performance.equity))
         value = float(price)

@@ -14,7 +14,16 @@ SECOND, MINUTE = 1_000, 60_000
 
 def tick(price: str, symbol: str = "BTCUSDT") -> MarketTick:
     """Return a trade at a price."""
-    return MarketTick(symbol, price, "trade", price, "1", price, "1", 0)
+    return MarketTick(
+        symbol=symbol,
+        price=price,
+        kind="trade",
+        bid=price,
+        bid_qty="1",
+        ask=price,
+        ask_qty="1",
+        recv_mono_ns=0,
+    )
 
 
 def test_candles_of_ticks_last_a_second_and_tell_when_one_is_finished() -> None:

@@ -300,7 +300,17 @@ def recorded(tape: Path, *, with_bars: bool = True, lines_max: int = 10**9) -> I
             else:
                 continue
             number += 1
-            tick = MarketTick(SYMBOL, last or bid[0], kind, *bid, *ask, recv_mono_ns=number, **more)
+            tick = MarketTick(
+                symbol=SYMBOL,
+                price=last or bid[0],
+                kind=kind,
+                bid=bid[0],
+                bid_qty=bid[1],
+                ask=ask[0],
+                ask_qty=ask[1],
+                recv_mono_ns=number,
+                **more,
+            )
             yield event(ts, number, tick)
 
 
