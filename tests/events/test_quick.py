@@ -127,6 +127,32 @@ def test_quick_of_many_takes_none_when_it_would_not_take_each(
 
 
 @pytest.mark.parametrize("type_", TYPES)
+def test_quick_of_many_sees_where_each_line_ends(type_: str) -> None:
+    """Lines that are right only when read as one text, for bytes of one stand in the next."""
+    quick, queue = QUICK[type_], QUEUES[type_]
+    good = canonical.encode(VALID[type_])
+    event = quick.decode(queue, good)
+
+    for at in range(1, len(good)):
+        batch = [good, good[:at], good[at:] + good]
+        assert quick.decode_many(queue, batch) == [event]
+        assert quick.decode_many(queue, [good, good + good[:at], good[at:]]) in (None, [event])
+
+
+@pytest.mark.parametrize("type_", TYPES)
+def test_quick_refuses_a_time_with_a_leading_zero(type_: str) -> None:
+    """It is no number of JSON, alone and among others."""
+    quick, queue = QUICK[type_], QUEUES[type_]
+    good = canonical.encode(VALID[type_])
+    odd = good.replace(b'"ts":1', b'"ts":0')
+
+    assert odd != good
+    assert quick.decode(queue, odd) is None
+    assert quick.decode_many(queue, [odd, good]) is None
+    assert quick.decode_many(queue, [good, odd]) is None
+
+
+@pytest.mark.parametrize("type_", TYPES)
 def test_quick_writes_many_as_it_writes_each_and_none_when_one_is_odd(type_: str) -> None:
     """The same bytes as one by one; an event of another run, writer or shape sends all back."""
     quick, queue = QUICK[type_], QUEUES[type_]

@@ -4,12 +4,20 @@ from __future__ import annotations
 
 import hashlib
 import re
+from itertools import accumulate
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from minibot.kernel.line import CHAIN_START, LineError, chain_next, decode_line, encode_line
+from minibot.kernel.line import (
+    CHAIN_START,
+    LineError,
+    chain_next,
+    decode_line,
+    encode_line,
+    verified,
+)
 from tests.kernel.kernel_support import json_of, line_of
 
 # The specification's own words, apart from the product: five lines anybody could write.
@@ -64,6 +72,37 @@ def test_decode_line_of_damaged_bytes_agrees_with_the_reference(
         json = None
 
     assert json == reference_json(hurt)
+
+
+def hashed(json: bytes) -> bytes:
+    """Return a line whose hash is right, whatever it holds."""
+    return b"sha256:" + hashlib.sha256(json).hexdigest().encode() + b":" + json + b"\n"
+
+
+LINES = list(map(line_of, range(3)))
+WHOLE = b"".join(LINES)
+PLACES = st.sampled_from([*accumulate(map(len, LINES))]) | st.integers(0, len(WHOLE))
+PIECES = [b"\n", b"}\n", b"sha256:", line_of(9), *map(hashed, [b"", b"{", b"}", b"[]", b"{\r}"])]
+
+
+@pytest.mark.row("N-40")
+@settings(max_examples=500)
+@given(st.sampled_from(PIECES) | st.binary(max_size=90), PLACES, st.just(0) | st.integers(0, 90))
+def test_lines_verified_in_one_are_those_that_are_right_one_by_one(
+    noise: bytes, at: int, cut: int
+) -> None:
+    """Whatever is spliced into some lines, many in one are judged as each; what follows is not."""
+    hurt = WHOLE[:at] + noise + WHOLE[at + cut :]
+    end = hurt.rfind(b"\n") + 1
+    lines = [line + b"\n" for line in hurt[:end].split(b"\n")[:-1]]
+    jsons = list(map(reference_json, lines))
+
+    found = verified(hurt, end)
+
+    assert (found is None) == (None in jsons)
+    if found is not None:
+        digests = [decode_line(line)[0] for line in lines]
+        assert found == (lines, jsons, digests)
 
 
 @pytest.mark.parametrize("json", [b"", b"[]", b"{}\n", b'{"a":\n1}', b"{\r}", b"1", b"{", b" {}"])
