@@ -40,7 +40,8 @@ _HEX_TO_X: Final = bytes(
     for code in range(256)
 )
 _ID_SHAPE: Final = b"xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx"
-_ID_STEP: Final = len(_ID_SHAPE) + 1  # Ids in a row stand with one byte between them.
+_NEXT_ID_SHAPE: Final = b"," + _ID_SHAPE
+_ID_STEP: Final = len(_NEXT_ID_SHAPE)
 
 _id_of: Final = itemgetter(slice(_ID_AT, _ID_END))
 _times: Final = msgspec.json.Decoder(list[int]).decode
@@ -355,9 +356,8 @@ class _Frame:
 
 def _are_ids(ids: bytes, count: int) -> bool:
     """Return whether these are so many ids, commas between: hexadecimal, version 4."""
-    shape = _ID_SHAPE + b","
     return (
-        ids.translate(_HEX_TO_X) == (shape * count)[:-1]
+        ids.translate(_HEX_TO_X) == _ID_SHAPE + _NEXT_ID_SHAPE * (count - 1)
         and not ids[14::_ID_STEP].strip(b"4")
         and not ids[19::_ID_STEP].strip(b"89ab")
     )

@@ -7,7 +7,7 @@ once; a class that would take what its contract refuses ends the start.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import chain
 from operator import attrgetter
 from typing import Any, Final
@@ -51,7 +51,9 @@ class Texts:
     """Fields of one class that follow one rule, and the texts that were found to follow it."""
 
     def __init__(self, rule: TextRule) -> None:
-        self._texts = list(map(attrgetter, rule.names))
+        # `attrgetter` of one name gives the text itself, of several a tuple.
+        self._of: Callable[[Any], Any] | None = attrgetter(*rule.names) if rule.names else None
+        self._is_one = len(rule.names) == 1
         self._levels, self._keys = rule.levels, rule.keys
         self._known: set[str | None] = {None}
         self._fits = re.compile(rule.rule["pattern"]).fullmatch
@@ -60,7 +62,9 @@ class Texts:
     def admit(self, payloads: Sequence[Payload]) -> bool:
         """Return whether all texts of these payloads follow the rule."""
         new: set[str | None] = set()
-        new.update(*[map(text_of, payloads) for text_of in self._texts])
+        if self._of is not None:
+            found = map(self._of, payloads)
+            new.update(found if self._is_one else chain.from_iterable(found))
         for name in self._levels:
             levels: Iterable[Any] = chain.from_iterable(map(attrgetter(name), payloads))
             new.update(chain.from_iterable(levels))
