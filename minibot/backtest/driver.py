@@ -22,7 +22,16 @@ from minibot.backtest.result import NO_CMDLINE, BacktestResult, Derived, EquityP
 from minibot.backtest.sources import MarketSource, Root
 from minibot.backtest.stretches import Item, Stretch, Striding
 from minibot.events.messages import QUEUES, Message, fill_in, stop_in
-from minibot.events.model import Bar, Beat, Event, MarketTick, Payload, RunEnding, RunOpening
+from minibot.events.model import (
+    Bar,
+    Beat,
+    Event,
+    MarketTick,
+    Payload,
+    PriceMark,
+    RunEnding,
+    RunOpening,
+)
 from minibot.events.order import CONTROL, TICKS, Core
 from minibot.events.performance import Performance
 from minibot.events.roles import Roles
@@ -155,6 +164,8 @@ class _Pass:
                 start = charts.on_tick(payload, ts)
                 if start:
                     self._mark(start)
+            elif isinstance(payload, PriceMark):
+                result.performance.on_mark(payload)
             seq += 1
             # Nobody else can make the same event, so that its place is id enough.
             feed(TICKS, seq, Event(ts, f"{TICKS}:{seq}", MARKET, run_id, NO_CMDLINE, payload))

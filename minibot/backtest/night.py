@@ -12,7 +12,7 @@ from collections.abc import Callable
 from minibot.backtest.drawing import PriceCharts
 from minibot.backtest.recorded_run import RunSource
 from minibot.backtest.result import BacktestResult, Derived, EquityPoint
-from minibot.events.model import Fill, MarketTick, RiskAction, RunOpening
+from minibot.events.model import Fill, MarketTick, PriceMark, RiskAction, RunOpening
 from minibot.events.order import TICKS
 from minibot.events.performance import Performance
 from minibot.kernel.errors import IntegrityError
@@ -86,6 +86,8 @@ def _walk(source: RunSource, result: BacktestResult) -> None:
             start = charts.on_tick(payload, event.ts)
             if start:
                 result.equity.append(EquityPoint(start, performance.equity))
+        elif isinstance(payload, PriceMark):
+            performance.on_mark(payload)
         for fill, ts in fills.get(seq, ()):
             performance.on_fill(fill, ts)
     result.inputs = dict(sorted(inputs.items()))

@@ -206,6 +206,7 @@ class Instrument(Payload, frozen=True):
     market_notional_max: str | None = None
     position_max: str | None = None
     filters_unknown: tuple[str, ...] | None = None
+    percent_minutes: Count | None = None  # of the average that percent bands are multiples of
 
 
 class Universe(Payload, frozen=True):
@@ -240,6 +241,26 @@ class Gap(Payload, frozen=True):
     from_ts: int
     to_ts: int
     why: str
+
+
+class PriceMark(Payload, frozen=True):
+    """A last price from another stream, newer than all that a symbol's own streams brought."""
+
+    TYPE: ClassVar[str] = "price_mark"
+    symbol: str
+    price: str
+    stream: str
+    exchange_ts: Ms
+
+
+class AveragePrice(Payload, frozen=True):
+    """The volume-weighted price of the last minutes of trades, up to `to_ts` of exchange time."""
+
+    TYPE: ClassVar[str] = "average_price"
+    symbol: str
+    price: str
+    minutes: Seq
+    to_ts: Ms
 
 
 # --- decisions --------------------------------------------------------------------------------
@@ -498,6 +519,8 @@ PAYLOAD_CLASSES: Final[Mapping[str, type[Payload]]] = {
         Universe,
         Beat,
         Gap,
+        PriceMark,
+        AveragePrice,
         Signal,
         RiskAction,
         OrderIntent,

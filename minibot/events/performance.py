@@ -1,8 +1,9 @@
 """What a night earned and risked, from its opening, its ticks and its fills; exact.
 
 One definition for the live metrics and the morning report. Equity is cash plus open quantity at
-the mid of the last touch, looked at after every tick; a fill counts right after the tick that it
-names. A round trip goes from flat to flat in one symbol and is net of its fees.
+the mid of the last touch, or at a price that is newer than it, looked at after every tick; a fill
+counts right after the tick that it names. A round trip goes from flat to flat in one symbol and is
+net of its fees.
 """
 
 from __future__ import annotations
@@ -12,7 +13,15 @@ from typing import TYPE_CHECKING, Final
 
 from minibot.events.cells import CELL, int_at
 from minibot.events.messages import FillMessage
-from minibot.events.model import BUY, Fill, JsonObject, MarketTick, RunOpening
+from minibot.events.model import (
+    BUY,
+    Fill,
+    JsonObject,
+    MarketTick,
+    Payload,
+    PriceMark,
+    RunOpening,
+)
 from minibot.events.money import amount_text, parse_amount, proceeds_down
 from minibot.events.numbers import format_fixed, mul_div_up
 from minibot.events.portfolio import Portfolio
@@ -60,13 +69,23 @@ class Performance:
         if symbol in self._held and self._mark(symbol):
             self._look()
 
-    def on_ticks(self, ticks: Sequence[MarketTick]) -> None:
-        """Take ticks in a row; of a symbol that is not held only the last one counts."""
-        for tick in ticks:
-            if tick.symbol in self._held:
-                self.on_tick(tick)
-            else:
-                self._last[tick.symbol] = tick
+    def on_mark(self, mark: PriceMark) -> None:
+        """Mark the symbol at a price that is newer than its last tick, and look at equity."""
+        symbol = mark.symbol
+        self._last.pop(symbol, None)
+        if self._value(symbol, parse_amount(mark.price)) and symbol in self._held:
+            self._look()
+
+    def on_market(self, payloads: Sequence[Payload]) -> None:
+        """Take market events in a row; of a symbol that is not held only its last tick counts."""
+        for payload in payloads:
+            if isinstance(payload, MarketTick):
+                if payload.symbol in self._held:
+                    self.on_tick(payload)
+                else:
+                    self._last[payload.symbol] = payload
+            elif isinstance(payload, PriceMark):
+                self.on_mark(payload)
 
     def on_mids(self, symbol: str, mids: bytes) -> None:
         """Take mids in a row, as `on_tick` takes each tick, with nothing in between; from flat.
@@ -116,10 +135,14 @@ class Performance:
         bid, ask = parse_amount(tick.bid), parse_amount(tick.ask)
         if bid <= 0 or ask < bid:
             return False
-        if self._marks.get(symbol) == (bid + ask) // 2:
+        return self._value(symbol, (bid + ask) // 2)
+
+    def _value(self, symbol: str, price: int) -> bool:
+        """Value the symbol at a price; return whether it is another one."""
+        if self._marks.get(symbol) == price:
             return False
         before = self._equity()
-        self._marks[symbol] = (bid + ask) // 2
+        self._marks[symbol] = price
         if symbol in self._unmarked:
             self._unmarked.discard(symbol)
             difference = self._equity() - before

@@ -11,6 +11,8 @@ from typing import Final
 from minibot.events.numbers import parse_fixed
 
 PLACES: Final = 8
+QUOTE_VOLUME_PLACES: Final = 2 * PLACES
+"""A price times a quantity, exactly."""
 TEXT_MAX: Final = 40
 
 

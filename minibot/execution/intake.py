@@ -11,7 +11,7 @@ from typing import Final, final
 from minibot.events.messages import IntentMessage
 from minibot.events.model import BUY, SELL, Event, OrderIntent
 from minibot.events.native import mypyc_attr
-from minibot.events.order_rules import LIMIT, MARKET, OrderRules, mid_down
+from minibot.events.order_rules import LIMIT, MARKET, OrderRules
 from minibot.events.reasons import (
     NO_INSTRUMENT,
     NO_MARK,
@@ -120,14 +120,22 @@ def market_refusal(
 
 
 def filter_refusal(
-    intent: IntentMessage, wish: Wish, rules: OrderRules, touch: Touch
+    intent: IntentMessage, wish: Wish, rules: OrderRules, touch: Touch, reference: int
 ) -> str | None:
-    """Return which filter of the venue the order fails, or None."""
+    """Return which filter of the venue the order fails, or None.
+
+    Args:
+        intent: What is asked for.
+        wish: The same in numbers.
+        rules: The symbol's.
+        touch: Its last one.
+        reference: What the percent bands of a limit price are multiples of.
+    """
     refusal = rules.qty_refusal(wish.qty, intent.order_type)
     if refusal is not None:
         return refusal
     if wish.limit is not None:
-        refusal = rules.limit_refusal(intent.side, wish.limit, mid_down(touch.bid, touch.ask))
+        refusal = rules.limit_refusal(intent.side, wish.limit, reference)
         if refusal is not None:
             return refusal
     price = touch.price(intent.side) if wish.limit is None else wish.limit

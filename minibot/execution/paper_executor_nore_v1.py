@@ -19,6 +19,7 @@ from minibot.events.ledger import Ledger
 from minibot.events.messages import IntentMessage, Message, drafts_of
 from minibot.events.model import (
     BUY,
+    AveragePrice,
     Beat,
     Book,
     Draft,
@@ -28,6 +29,7 @@ from minibot.events.model import (
     JsonObject,
     MarketTick,
     OrderIntent,
+    PriceMark,
     RunEnding,
     RunOpening,
 )
@@ -64,6 +66,7 @@ from minibot.execution.intake import (
     wish_of,
 )
 from minibot.execution.orders import FOK, IOC, Order, OrderState
+from minibot.execution.references import References
 from minibot.kernel.errors import InvariantError
 
 ORDER_ROLE: Final = "paper_executor_nore_v1"
@@ -94,6 +97,7 @@ class PaperExecutorNoreV1:
         self._symbol: str = ""
         self._touch: Touch | None = None
         self._marks: dict[str, int] = {}
+        self._references: References = References()
         self._orders: list[Order] = []
         self._clients: Remembered = Remembered()
         self._ending_until: int | None = None
@@ -129,16 +133,24 @@ class PaperExecutorNoreV1:
             self._rules[payload.symbol] = OrderRules.of(payload)
             return self._on_status(payload.symbol, seq, event)
         elif isinstance(payload, Gap):
-            # What the touch was before the gap says nothing; the next tick of the symbol does.
-            self._touches.pop(payload.symbol, None)
-            self._touch = None
-            self._fill_model.on_gap(payload.symbol)
+            self._distrust(payload.symbol)
+        elif isinstance(payload, PriceMark):
+            self._distrust(payload.symbol)
+            self._marks[payload.symbol] = parse_amount(payload.price)
+        elif isinstance(payload, AveragePrice):
+            self._references.take(payload, event.ts)
         elif isinstance(payload, RunOpening):
             self._portfolio = Portfolio.from_opening(payload)
             self._ledger = Ledger.from_opening(payload)
         elif isinstance(payload, RunEnding):
             self._ending_until = payload.until_ts
         return []
+
+    def _distrust(self, symbol: str) -> None:
+        """Take that the last touch says nothing any more; the next tick of the symbol does."""
+        self._touches.pop(symbol, None)
+        self._touch = None
+        self._fill_model.on_gap(symbol)
 
     @property
     def is_opened(self) -> bool:
@@ -208,7 +220,8 @@ class PaperExecutorNoreV1:
             self._tick_age_ms_max,
         )
         if refusal is None and rules is not None and touch is not None:
-            refusal = filter_refusal(intent, wish, rules, touch)
+            reference = self._references.price(intent.symbol, touch, now)
+            refusal = filter_refusal(intent, wish, rules, touch, reference)
             if refusal is None:
                 price = touch.price(intent.side) if wish.limit is None else wish.limit
                 refusal = funds_refusal(
@@ -445,6 +458,7 @@ class PaperExecutorNoreV1:
             "instruments": {name: item.to_json() for name, item in self._instruments.items()},
             "touches": {name: touch.to_json() for name, touch in self._touches.items()},
             "marks": {name: amount_text(mark) for name, mark in self._marks.items()},
+            "references": self._references.to_json(),
             "orders": [order.to_json() for order in self._orders],
             "fill_model": self._fill_model.to_json(),
             "client_order_ids": self._clients.state(),
@@ -465,6 +479,7 @@ class PaperExecutorNoreV1:
             core._rules[name] = OrderRules.of(instrument)
         core._touches = {name: Touch.from_json(data) for name, data in state["touches"].items()}
         core._marks = {name: parse_amount(text) for name, text in state["marks"].items()}
+        core._references = References.from_json(state.get("references", {}))
         core._fill_model.restore(state["fill_model"])
         core._orders = [Order.from_json(data) for data in state["orders"]]
         core._clients = Remembered.from_state(state["client_order_ids"])

@@ -14,10 +14,9 @@ from typing import Final, NamedTuple
 
 from minibot.events.model import BUY, Bar
 from minibot.exchanges.base import Trade
-from minibot.exchanges.units import PLACES, decimal
+from minibot.exchanges.units import QUOTE_VOLUME_PLACES, decimal
 from minibot.market.intervals import INTERVAL_MS, align
 
-_QUOTE_PLACES: Final = 2 * PLACES
 _ALWAYS: Final = -(2**62)
 
 
@@ -177,7 +176,7 @@ class BarBuilder:
             close=self._close,
             volume=decimal(self._volume),
             is_history=False,
-            quote_volume=decimal(self._quote_volume, _QUOTE_PLACES),
+            quote_volume=decimal(self._quote_volume, QUOTE_VOLUME_PLACES),
             taker_buy_volume=decimal(self._taker_buy),
             trades=self._trades,
             recv_mono_ns=recv_mono_ns,

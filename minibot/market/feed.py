@@ -26,6 +26,7 @@ from minibot.exchanges.base import (
     Trades,
 )
 from minibot.exchanges.binance.dialect import BINANCE
+from minibot.market.average import minutes_of
 from minibot.market.bars import Hole
 from minibot.market.notices import (
     BOOK_UNAVAILABLE,
@@ -71,8 +72,8 @@ class Feed:
         self.counters: Counter[str] = Counter()
         self.frames = 0
         self._parse = dialect.parse_frame
-        self.symbols = {symbol: self._new_symbol(symbol, now_ms) for symbol in config.symbols}
         self.rules = RulesBook()
+        self.symbols = {symbol: self._new_symbol(symbol, now_ms) for symbol in config.symbols}
         self._out: list[tuple[Payload, int]] = []
         self._last_ts = now_ms
         self._beat_due = self._after(now_ms, config.beat_interval_ms)
@@ -86,7 +87,7 @@ class Feed:
         self._coalesced_before = 0
 
     def _new_symbol(self, symbol: str, now_ms: int) -> SymbolFeed:
-        return SymbolFeed(
+        feed = SymbolFeed(
             symbol,
             self.config,
             self.board,
@@ -94,6 +95,10 @@ class Feed:
             self.dialect.new_keeper(),
             has_quotes=self.dialect.has_quotes,
         )
+        rules = self.rules.of(symbol)
+        if rules is not None:
+            feed.average_over(minutes_of(rules))
+        return feed
 
     @property
     def skew_ms(self) -> int:
@@ -279,6 +284,9 @@ class Feed:
             if told is None:
                 continue
             self._emit([instrument], now_ms)
+            feed = self.symbols.get(instrument.symbol)
+            if feed is not None:
+                feed.average_over(minutes_of(instrument))
             for kind, detail in told:
                 self.board.add(now_ms, kind, detail)
 

@@ -11,6 +11,7 @@ from typing import Final
 
 from minibot.events.model import Bar
 from minibot.exchanges.base import Candle, Trade
+from minibot.market.average import AverageWindow
 from minibot.market.bars import BarBuilder, Hole
 from minibot.market.history import candles_of, history_bar
 
@@ -36,6 +37,8 @@ class BarLane:
         self._is_asked = False
         self._due_ms: int | None = None
         self._tries = 0
+        # Who averages over the bars of this lane, if anybody does.
+        self.average: AverageWindow | None = None
 
     # --- history ------------------------------------------------------------------------------
 
@@ -45,7 +48,7 @@ class BarLane:
         bars = [history_bar(self.symbol, self.interval, c) for c in candles if c.open_ts >= end]
         if bars:
             self.end_history(bars[-1].open_ts + self.builder.interval_ms)
-        return bars
+        return self._told(bars)
 
     def end_history(self, ts: int) -> None:
         """Bars that open before `ts` stand already."""
@@ -90,7 +93,7 @@ class BarLane:
         if hole is not None:
             self._extend(hole)
         if self._hole is None:
-            return bars
+            return self._told(bars) if bars else bars
         self._waiting += bars
         return []
 
@@ -151,4 +154,10 @@ class BarLane:
         """Return history and waiting bars in the order of time; the hole is closed."""
         self._hole = None
         waiting, self._waiting = self._waiting, []
-        return sorted(history + waiting, key=lambda bar: bar.open_ts)
+        return self._told(sorted(history + waiting, key=lambda bar: bar.open_ts))
+
+    def _told(self, bars: list[Bar]) -> list[Bar]:
+        """Return bars that are written now, in order; who averages gets them too."""
+        if self.average is not None:
+            self.average.take(bars)
+        return bars

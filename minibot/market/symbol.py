@@ -20,6 +20,7 @@ from minibot.exchanges.base import (
     Trade,
 )
 from minibot.exchanges.units import positive
+from minibot.market.average import AverageWindow
 from minibot.market.bars import Hole
 from minibot.market.depth import LOST, NOTHING, Change, SymbolDepth
 from minibot.market.drift import IN_ROW, OFF_BPS, PrintDrift
@@ -85,6 +86,7 @@ class SymbolFeed:
         self.lanes = {
             interval: BarLane(symbol, interval, config.grace_ms) for interval in config.intervals
         }
+        self._average = AverageWindow(symbol, config.intervals)
         self.holds_quotes = False  # Set under overload, see `market.overload`.
         self.outliers = 0
         self.gaps = 0
@@ -350,9 +352,11 @@ class SymbolFeed:
         return payloads
 
     def on_second(self, now_ms: int) -> Payloads:
-        """Return the book of this second, if there is one to believe."""
+        """Return the book of this second, if there is one to believe, and an average price."""
         book = self.depth.written(now_ms, self._config.book_stale_ms)
-        return [] if book is None else [book]
+        average = self._average.due()
+        payloads: list[Payload] = [] if book is None else [book]
+        return payloads if average is None else [*payloads, average]
 
     def next_due_ms(self, skew_ms: int) -> int | None:
         """Return when on the run's clock something of this symbol is due; None for nothing."""
@@ -364,6 +368,31 @@ class SymbolFeed:
             if close_ts is not None:
                 dues.append(close_ts - skew_ms)
         return min(dues, default=None)
+
+    # --- prices -------------------------------------------------------------------------------
+
+    def average_over(self, minutes: int) -> None:
+        """Tell the average price of so many minutes from now on; 0 for none."""
+        if minutes != self._average.minutes:
+            self._let_average(None)
+            self._average.use(minutes)
+            self._let_average(self._average)
+
+    def _let_average(self, average: AverageWindow | None) -> None:
+        lane = self.lanes.get(self._average.interval)
+        if lane is not None:
+            lane.average = average
+
+    @property
+    def own_ms(self) -> int | None:
+        """When the last trade or best quote came; None before the first."""
+        times = [self.seen_ms[stream] for stream in (TRADE, QUOTE) if stream in self.seen_ms]
+        return max(times, default=None)
+
+    @property
+    def last_trade_units(self) -> int:
+        """The price of the last trade that made a tick, in hundred-millionths; 0 for none."""
+        return positive(self.ticks.last_price) if self.ticks.last_price else 0
 
     # --- klines -------------------------------------------------------------------------------
 

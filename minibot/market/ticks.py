@@ -30,12 +30,16 @@ class PriceBand:
 
     def accepts(self, price_units: int) -> bool:
         """Return whether the price is plausible; a price that is becomes the reference."""
-        reference = self.reference
-        if price_units != reference:
-            if reference and abs(price_units - reference) * 100 > self.percent * reference:
+        if price_units != self.reference:
+            if not self.is_plausible(price_units):
                 return False
             self.reference = price_units
         return True
+
+    def is_plausible(self, price_units: int) -> bool:
+        """Return whether the price lies within the band; before the first one any does."""
+        reference = self.reference
+        return not reference or abs(price_units - reference) * 100 <= self.percent * reference
 
 
 class TickMaker:
@@ -47,7 +51,7 @@ class TickMaker:
         self.outdated = 0
         self.dropped = 0
         self.coalesced = 0
-        self._last_price = ""
+        self.last_price = ""
         self._last_update_id = -1
         self._held_ns: int | None = None
         self._waiting: deque[Arrival] = deque()
@@ -110,7 +114,7 @@ class TickMaker:
         _, _, bid, _, bid_qty, ask, _, ask_qty, exchange_ts = quote
         return MarketTick(
             symbol=self.symbol,
-            price=self._last_price or bid,
+            price=self.last_price or bid,
             kind="quote",
             bid=bid,
             bid_qty=bid_qty,
@@ -123,7 +127,7 @@ class TickMaker:
     def _trade_tick(self, arrival: Arrival, quote: Quote) -> MarketTick:
         trade, recv_mono_ns = arrival
         _, trade_id, price, _, qty, _, trade_ts, taker_side = trade
-        self._last_price = price
+        self.last_price = price
         return MarketTick(
             symbol=self.symbol,
             price=price,

@@ -23,6 +23,7 @@ from minibot.exchanges.binance.listings import Listings
 from minibot.exchanges.binance.mini_tickers import MINI_TICKERS, parse_mini_tickers
 from minibot.market.courier import Answer, Job
 from minibot.market.feed import Feed
+from minibot.market.marks import Marks
 from minibot.market.monitor import PriceMonitor
 from minibot.market.notices import FRAME_INVALID, UNIVERSE_CHANGED, UNIVERSE_UNRESOLVED
 from minibot.market.pace import MarketClock
@@ -85,6 +86,7 @@ class Upkeep:
         self.config = config
         self.universe: Universe | None = None
         self.monitor = PriceMonitor(feed.board)
+        self.marks = Marks()
         self._feed = feed
         self._requests = requests
         self._follower = follower
@@ -326,6 +328,7 @@ class Upkeep:
             return
         prices = {name: symbol.band.reference for name, symbol in feed.symbols.items()}
         self.monitor.take(tickers, prices, ts)
+        self.marks.take(tickers, feed, ts)
 
     # --- figures ------------------------------------------------------------------------------
 
@@ -341,6 +344,7 @@ class Upkeep:
             "universe_kept": len(universe.kept),
             "universe_heard": self.monitor.heard(members, now_ms),
             "price_disagreements": self.monitor.disagreements,
+            "price_marks": self.marks.written,
         }
 
 

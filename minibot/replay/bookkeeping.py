@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from minibot.events.books import HOURLY_STATE_FILE, Books, HourlyState
-from minibot.events.model import Event, Fill, Health, JsonObject, MarketTick, RunOpening
+from minibot.events.model import Event, Fill, Health, JsonObject, RunOpening
 from minibot.events.order import TICKS, Core, LoggedStep
 from minibot.events.performance import Performance
 from minibot.events.tally import HealthTally
@@ -131,7 +131,7 @@ class Bookkeeper:
         self.last_ts = events[-1].ts
         payloads = [event.payload for event in events]
         self._types.update([payload.TYPE for payload in payloads])
-        self.performance.on_ticks([each for each in payloads if isinstance(each, MarketTick)])
+        self.performance.on_market(payloads)
 
     def on_made(self, core: Core, events: Sequence[tuple[str, Event]]) -> None:
         """Take what the executor derived from the last input."""
@@ -145,8 +145,7 @@ class Bookkeeper:
         self._tick_seq = seq
         self.last_ts = event.ts
         self._types[event.type] += 1
-        if isinstance(event.payload, MarketTick):
-            self.performance.on_tick(event.payload)
+        self.performance.on_market([event.payload])
 
     # --- the verdict --------------------------------------------------------------------------
 

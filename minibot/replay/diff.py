@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
-from minibot.events.model import Event, Fill, JsonObject, MarketTick, Payload
+from minibot.events.model import Event, Fill, JsonObject, MarketTick, Payload, PriceMark
 from minibot.events.order import TICKS
 from minibot.events.performance import Performance
 from minibot.kernel import canonical
@@ -273,6 +273,8 @@ def _walked(
             ticks += 1
             total.update(_tick_text(payload))
             performance.on_tick(payload)
+        elif isinstance(payload, PriceMark) and span[0] <= event.ts <= span[1]:
+            performance.on_mark(payload)
         for fill in fills.get(seq, ()) if queue == TICKS else ():
             if isinstance(fill.payload, Fill):
                 performance.on_fill(fill.payload, fill.ts)

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import NamedTuple
 
-from minibot.events.model import Event, Fill, JsonObject, MarketTick, RiskAction, RunOpening
+from minibot.events.model import Event, Fill, JsonObject, RiskAction, RunOpening
 from minibot.events.order import CONTROL, TICKS, KnownIds
 from minibot.events.performance import Performance
 from minibot.kernel.errors import IntegrityError
@@ -116,8 +116,7 @@ def rule_order(
     lockstep = _lockstep(recorded, config, take)
     whole = sum(recorded.lines(queue).reader.head().lines for queue in (TICKS, CONTROL))
     for root, one in enumerate(world(recorded)):
-        if type(one.event.payload) is MarketTick:
-            done.performance.on_tick(one.event.payload)
+        done.performance.on_market([one.event.payload])
         lockstep.feed(*one)
         if root % PROGRESS_EVERY == 0:
             progress(root, whole)

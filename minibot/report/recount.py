@@ -17,6 +17,7 @@ from minibot.events.model import (
     Incident,
     JsonObject,
     MarketTick,
+    PriceMark,
     RiskAction,
     RunOpening,
     Signal,
@@ -99,6 +100,9 @@ class Recount:
                 waiting = next(fills, None)
             if isinstance(event.payload, MarketTick):
                 self.performance.on_tick(event.payload)
+                self._look(event.ts)
+            elif isinstance(event.payload, PriceMark):
+                self.performance.on_mark(event.payload)
                 self._look(event.ts)
             self._note_time(event)
         while waiting is not None:

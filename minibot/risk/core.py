@@ -39,6 +39,7 @@ from minibot.events.model import (
     MarketTick,
     OrderResult,
     Payload,
+    PriceMark,
     Resume,
     RunEnding,
     RunOpening,
@@ -49,7 +50,7 @@ from minibot.events.money import amount_text, parse_amount
 from minibot.events.portfolio import Portfolio
 from minibot.events.reasons import INVARIANT_BROKEN
 from minibot.kernel.errors import InvariantError
-from minibot.risk.checks import scaled_text
+from minibot.risk.checks import Judged, scaled_text
 from minibot.risk.departures import (
     leave_all,
     leave_dropped,
@@ -127,6 +128,11 @@ class RiskCore:
             return leave_all(situation, event)
         if isinstance(payload, ExitPosition):
             return on_exit_position(situation, payload.symbol, event)
+        if isinstance(payload, PriceMark):
+            rebased = situation.positions.on_price(payload.symbol, parse_amount(payload.price))
+            breaches = None if rebased is None else self._on_equity(rebased)
+            cause = Cause.of_event(event).going_back_to(seq)
+            return [stop(situation, breaches, payload.symbol, cause)] if breaches else []
         self._take(payload)
         return []
 
@@ -194,10 +200,7 @@ class RiskCore:
             budgets.roll(now)
         rebased = positions.on_tick(tick, seq)
         if rebased is not None:
-            if rebased:
-                budgets.rebase(rebased)
-            budgets.on_equity(positions.equity())
-            breaches = budgets.breaches()
+            breaches = self._on_equity(rebased)
             if breaches:
                 return [stop(situation, breaches, tick.symbol, Cause.of_tick(tick, seq))]
         if not portfolio.has_lots(tick.symbol):
@@ -205,6 +208,18 @@ class RiskCore:
         if situation.exits.is_quiet(tick.symbol, tick.bid, now):
             return None
         return leave_when_due(situation, tick.symbol, Cause.of_tick(tick, seq), 0)
+
+    def _on_equity(self, rebased: int) -> list[Judged] | None:
+        """Look at equity after a position got another value; return which hard limits it breaks.
+
+        Args:
+            rebased: By how much a carried lot's first price differs from its cost.
+        """
+        budgets = self._situation.budgets
+        if rebased:
+            budgets.rebase(rebased)
+        budgets.on_equity(self._situation.positions.equity())
+        return budgets.breaches()
 
     def calm(self, symbol: str, now: int) -> Calm | None:
         """Return within which touches of a symbol nothing follows from its ticks; None for none.

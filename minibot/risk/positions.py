@@ -147,14 +147,31 @@ class Positions:
         mark.ask = ask
         if not 0 < bid <= ask:
             return None
-        mid = mid_down(bid, ask)
-        if mid == self._mids.get(symbol):
+        return self._value(symbol, mid_down(bid, ask))
+
+    def on_price(self, symbol: str, price: int) -> int | None:
+        """Take a price that is newer than the last touch: it values the position, no more.
+
+        Nothing is decided on that touch any more; the next tick brings another one.
+
+        Returns:
+            As `on_tick`.
+        """
+        mark = self.marks.get(symbol)
+        if mark is not None:
+            mark.bid = mark.ask = 0
+            mark.is_fresh = False
+        return self._value(symbol, price)
+
+    def _value(self, symbol: str, price: int) -> int | None:
+        """Value the symbol at a price; return what `on_tick` does."""
+        if price == self._mids.get(symbol):
             return None
-        self._mids[symbol] = mid
+        self._mids[symbol] = price
         if symbol not in self._unmarked:
             return 0 if self.portfolio.has_lots(symbol) else None
         self._unmarked.discard(symbol)
-        return self.portfolio.position_value(symbol, mid) - self.portfolio.position_cost(symbol)
+        return self.portfolio.position_value(symbol, price) - self.portfolio.position_cost(symbol)
 
     def _find(self, symbol: str) -> Mark:
         mark = self.marks.get(symbol)
@@ -230,7 +247,10 @@ class Positions:
         return self.held
 
     def equity(self) -> int:
-        """Return cash plus positions at the mids; a position without a mark at its cost."""
+        """Return cash plus positions at their last prices: mids, or what was newer than those.
+
+        A position without any counts at its cost.
+        """
         return self.portfolio.equity(self.quote_asset, self._mids)
 
     def is_unmarked(self, symbol: str) -> bool:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 
-from minibot.events.model import Fill, Health, JsonObject, MarketTick, RunOpening
+from minibot.events.model import Fill, Health, JsonObject, RunOpening
 from minibot.events.order import LineSource
 from minibot.events.performance import Performance, ratio_text
 from minibot.events.tally import HealthTally
@@ -91,8 +91,7 @@ class MetricsKeeper:
             payload = decode("market_ticks", line.json).payload
             self._types[payload.TYPE] += 1
             self._fills_before(line.seq)
-            if isinstance(payload, MarketTick):
-                self._performance.on_tick(payload)
+            self._performance.on_market([payload])
         if until_seq is None:
             self._fills_before(None)
         for role, source in self._health.items():

@@ -44,6 +44,8 @@ WRITERS = {
     "universe": "market_role",
     "beat": "market_role",
     "gap": "market_role",
+    "price_mark": "market_role",
+    "average_price": "market_role",
     "signal": "strategy_role",
     "risk_action": "risk_role",
     "order_intent": "risk_role",
@@ -200,6 +202,19 @@ def payloads(said: dict[str, Any]) -> dict[str, tuple[str, JsonObject]]:
                 "why": "reconnect",
                 **lineage,
             },
+        ),
+        "price_mark": (
+            tape,
+            {
+                "symbol": symbol,
+                "price": trade["p"],
+                "stream": "miniTicker",
+                "exchange_ts": trade["E"],
+            },
+        ),
+        "average_price": (
+            f"{KLINES} line {KLINE_LINE} ({KLINES_ORIGIN})",
+            {"symbol": kline["s"], "price": kline["c"], "minutes": 5, "to_ts": kline["T"] + 1},
         ),
         "signal": (
             tape,

@@ -7,7 +7,15 @@ from typing import Any
 
 import pytest
 
-from minibot.events.model import Event, Fill, Gap, OrderIntent, OrderResult, RunEnding
+from minibot.events.model import (
+    AveragePrice,
+    Event,
+    Fill,
+    Gap,
+    OrderIntent,
+    OrderResult,
+    RunEnding,
+)
 from minibot.kernel.errors import ContractError, InvariantError
 from tests.risk.desk import (
     OTHER,
@@ -450,6 +458,34 @@ def test_limit_price_at_the_band_passes_and_beyond_is_rejected(price: str, outco
     desk.instrument(bid_percent_up="1.1", bid_percent_down="0.9")
 
     assert results(limit(desk, "BUY", price))[0][0] == outcome
+
+
+@pytest.mark.row("B-53")
+@pytest.mark.parametrize(
+    ("price", "outcome"),
+    [("99", "ACCEPTED"), ("99.01", "REJECTED"), ("81", "ACCEPTED"), ("80.99", "REJECTED")],
+)
+def test_limit_price_band_is_counted_from_the_average_price_once_it_is_told(
+    price: str, outcome: str
+) -> None:
+    """The venue's own reference: what was traded in the last minutes, not the touch of now."""
+    desk = executor()
+    desk.instrument(bid_percent_up="1.1", bid_percent_down="0.9", percent_minutes=5)
+    desk.put("market_ticks", AveragePrice(SYMBOL, "90", 5, desk.ts))
+    desk.restarted()
+
+    assert results(limit(desk, "BUY", price))[0][0] == outcome
+
+
+@pytest.mark.parametrize(("late_ms", "outcome"), [(0, "REJECTED"), (1, "ACCEPTED")])
+def test_average_price_older_than_its_minutes_is_none_any_more(late_ms: int, outcome: str) -> None:
+    """After an outage the mid stands for it, until the next average is told."""
+    desk = executor()
+    desk.instrument(bid_percent_up="1.1", bid_percent_down="0.9", percent_minutes=5)
+    desk.put("market_ticks", AveragePrice(SYMBOL, "80", 5, desk.ts))
+    desk.tick(after_ms=300_000 + late_ms)
+
+    assert results(limit(desk, "BUY", "99"))[0][0] == outcome
 
 
 # --- fees -------------------------------------------------------------------------------------

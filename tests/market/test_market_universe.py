@@ -278,7 +278,11 @@ def test_mini_tickers_are_the_last_prices_of_the_market() -> None:
 
 @pytest.mark.parametrize(
     "data",
-    [b"", b"{}", b"[1]", b'[{"e":"trade","s":"A","c":"1"}]', b'[{"e":"24hrMiniTicker","s":"A"}]'],
+    [
+        *(b"", b"{}", b"[1]", b'[{"e":"trade","E":1,"s":"A","c":"1"}]'),
+        *(b'[{"e":"24hrMiniTicker","E":1,"s":"A"}]', b'[{"e":"24hrMiniTicker","s":"A","c":"1"}]'),
+        b'[{"e":"24hrMiniTicker","E":-1,"s":"A","c":"1"}]',
+    ],
 )
 def test_array_that_holds_no_mini_tickers_is_refused(data: bytes) -> None:
     """Nothing half read."""

@@ -19,6 +19,7 @@ from minibot.events.model import (
     Halt,
     OrderIntent,
     OrderResult,
+    PriceMark,
     Resume,
     RiskAction,
     RunEnding,
@@ -70,7 +71,7 @@ MOVE = st.one_of(
     st.tuples(
         st.just("control"),
         st.sampled_from([SYMBOL, OTHER]),
-        st.sampled_from(["halt", "resume", "exit", "gap", "end"]),
+        st.sampled_from(["halt", "resume", "exit", "gap", "mark", "end"]),
     ),
 )
 MOVES = st.lists(MOVE, min_size=10, max_size=90)
@@ -120,6 +121,10 @@ def make(desk: Desk, move: Any) -> list[Event]:
         return desk.put("control", ExitPosition("operator", "why", symbol))
     elif move[2] == "gap":
         return desk.put("market_ticks", Gap(symbol, "trade", desk.ts, desk.ts, "reconnect"))
+    elif move[2] == "mark":
+        # Somewhere between the prices that ticks have, and the same in each run of a seed.
+        mark = PriceMark(symbol, money(9_500 + desk.ts % 1_000), "miniTicker", desk.ts)
+        return desk.put("market_ticks", mark)
     else:
         return desk.put("control", RunEnding("launcher", "duration", desk.ts + 5_000))
     return []
@@ -373,7 +378,7 @@ def random_move(dice: Random) -> Any:
         return kind, symbol, dice.randint(0, 3000)
     if kind == "lag":
         return kind, symbol, dice.choice([0, 0, 300, 6000])
-    return kind, symbol, dice.choice(["halt", "resume", "resume", "exit", "gap", "end"])
+    return kind, symbol, dice.choice(["halt", "resume", "resume", "exit", "gap", "mark", "end"])
 
 
 @pytest.mark.row("N-04", "D-02", "D-49", "N-66", "N-67")

@@ -21,9 +21,10 @@ import psutil
 
 from minibot.events.model import Book, Gap, MarketTick, Payload
 from minibot.exchanges.base import TRADE
+from minibot.kernel.errors import Refusal
 from tools.bench.frame import Limit, Measure, median
 from tools.bench.market_exchange import Market, symbols_of
-from tools.bench.market_session import Running
+from tools.bench.market_session import ANSWER_S, LOOK_S, Running
 
 SYMBOLS: Final = 400
 SPEED: Final = 60
@@ -207,7 +208,7 @@ class Hours:
                     if time.monotonic() >= due:
                         due += self.fault_every_s
                         self._inject(running, order[sum(self.faults.values())])
-                except OSError:
+                except Refusal:
                     continue  # It is out of reach by order.
             self._look(running)
 
@@ -220,7 +221,7 @@ class Hours:
         if running.has_ended:
             said = "; ".join(running.world.last)
             violations[f"the session ended: {running.stopped} after {said}"] += 1
-        status = running.exchange.status()
+        status = _status_at_last(running)
         counters: dict[str, int] = status["counters"]
         self.sent, self.incidents = int(status["sent"]), running.world.notices
         self.figures = running.session.feed.figures()
@@ -253,6 +254,22 @@ class Hours:
         """Memory of the last eighth over the second one."""
         eighth = max(1, len(self.rss_mb) // 8)
         return median(self.rss_mb[-eighth:]) - median(self.rss_mb[eighth : 2 * eighth])
+
+
+def _status_at_last(running: Running) -> dict[str, Any]:
+    """Return what the exchange has counted; the last fault may have put it out of reach.
+
+    Raises:
+        Refusal: It does not come back.
+    """
+    deadline = time.monotonic() + ANSWER_S
+    while True:
+        try:
+            return running.exchange.status()
+        except Refusal:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(LOOK_S)
 
 
 def _shuffled(random: Random) -> list[dict[str, Any]]:

@@ -46,6 +46,8 @@ IDLE_FILTERS: Final = frozenset(
     }
 )
 _FILTER_NAME: Final = re.compile(r"[A-Z][A-Z0-9_]{0,59}")
+# A day: a longer average is no rule that the venue has.
+MINUTES_MAX: Final = 1440
 # A hostile answer can not make an event of any size.
 UNKNOWN_FILTERS_MAX: Final = 16
 
@@ -133,6 +135,7 @@ def _instrument(info: Mapping[str, Any]) -> Instrument:
         market_notional_max=market_maximum,
         position_max=_optional(filters.get("MAX_POSITION"), "maxPosition"),
         filters_unknown=unknown_filters(filters) or None,
+        percent_minutes=_percent_minutes(filters),
     )
 
 
@@ -215,6 +218,15 @@ def _percent_bands(filters: Mapping[str, Any]) -> tuple[str | None, ...]:
         for side in ("bid", "ask")
         for way in ("Up", "Down")
     )
+
+
+def _percent_minutes(filters: Mapping[str, Any]) -> int | None:
+    """Return of how many minutes' average the percent bands are multiples; None if untold."""
+    for name in ("PERCENT_PRICE_BY_SIDE", "PERCENT_PRICE"):
+        minutes = filters.get(name, {}).get("avgPriceMins")
+        if type(minutes) is int and 0 <= minutes <= MINUTES_MAX:
+            return minutes
+    return None
 
 
 def _narrower(one: str | None, other: str | None, way: str) -> str | None:

@@ -13,6 +13,7 @@ import orjson
 
 from minibot.events.known import Known
 from minibot.events.model import BUY, SELL
+from minibot.events.numbers import parse_fixed
 from minibot.exchanges.base import (
     Candle,
     Diff,
@@ -25,7 +26,7 @@ from minibot.exchanges.base import (
     Snapshot,
     Trade,
 )
-from minibot.exchanges.units import not_negative, positive
+from minibot.exchanges.units import QUOTE_VOLUME_PLACES, not_negative, positive
 
 # Times are milliseconds unless asked otherwise; from here on a number can only be microseconds.
 MICROSECONDS_FROM: Final = 10**14
@@ -91,7 +92,7 @@ def _trade(data: dict[str, Any]) -> Trade:
     # The buyer was the resting side, so the taker sold.
     side = SELL if maker_buys else BUY
     price_units, qty_units = _PRICES[price], _PRICES[qty]
-    symbol, trade_id, at = _symbol(data), _integer(data, "t"), _time(data["T"])
+    symbol, trade_id, at = _symbol(data), _integer(data, "t"), time_ms(data["T"])
     return _new(Trade, (symbol, trade_id, price, price_units, qty, qty_units, at, side))
 
 
@@ -103,7 +104,7 @@ def _quote(data: dict[str, Any]) -> Quote:
     if bid_units >= ask_units:
         raise ValueError(f"crossed: bid {bid} is not below ask {ask}")
     exchange_ts = data.get("T")
-    at = None if exchange_ts is None else _time(exchange_ts)
+    at = None if exchange_ts is None else time_ms(exchange_ts)
     symbol, update_id = _symbol(data), _integer(data, "u")
     return _new(Quote, (symbol, update_id, bid, bid_units, bid_qty, ask, ask_units, ask_qty, at))
 
@@ -139,7 +140,12 @@ def _integer(data: dict[str, Any], key: str) -> int:
     return value
 
 
-def _time(value: Any) -> int:
+def time_ms(value: Any) -> int:
+    """Return a time of the venue in Unix ms; it says microseconds to those who asked for them.
+
+    Raises:
+        TypeError: No whole number from 0.
+    """
     if type(value) is not int or value < 0:
         raise TypeError(f"expected a time in milliseconds, found {str(value)[:40]!r}")
     return value // 1000 if value >= MICROSECONDS_FROM else value
@@ -190,9 +196,10 @@ def _candle(row: Any) -> Candle:
     not_negative(row[9])
     if type(row[7]) is not str or type(row[8]) is not int:
         raise TypeError("expected a decimal string and a count of trades")
+    parse_fixed(row[7], QUOTE_VOLUME_PLACES)
     return Candle(
-        open_ts=_time(row[0]),
-        close_ts=_time(row[6]),
+        open_ts=time_ms(row[0]),
+        close_ts=time_ms(row[6]),
         open=row[1],
         high=row[2],
         low=row[3],

@@ -10,17 +10,22 @@ from typing import Any, Final, NamedTuple
 import orjson
 
 from minibot.exchanges.base import FrameInvalid
+from minibot.exchanges.binance.messages import time_ms
 from minibot.exchanges.units import not_negative
 
 MINI_TICKERS: Final = "!miniTicker@arr"
 
 
 class MiniTicker(NamedTuple):
-    """The last price of a symbol, about once a second where it changed; units of 10**-8."""
+    """The last price of a symbol, about once a second where it changed; units of 10**-8.
+
+    `exchange_ts` is when the venue says that it was so, Unix ms on its clock.
+    """
 
     symbol: str
     close: str
     close_units: int
+    exchange_ts: int
 
 
 def parse_mini_tickers(data: bytes) -> list[MiniTicker]:
@@ -43,7 +48,7 @@ def parse_mini_tickers(data: bytes) -> list[MiniTicker]:
 
 
 def _mini_ticker(row: Any) -> MiniTicker:
-    symbol, close = row["s"], row["c"]
+    symbol, close, exchange_ts = row["s"], row["c"], time_ms(row["E"])
     if type(symbol) is not str or row["e"] != "24hrMiniTicker":
         raise TypeError("expected 24hrMiniTicker of a symbol")
-    return MiniTicker(symbol, close, not_negative(close))
+    return MiniTicker(symbol, close, not_negative(close), exchange_ts)

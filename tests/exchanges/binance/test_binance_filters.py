@@ -105,6 +105,7 @@ def test_filters_of_today_give_all_rules() -> None:
         market_qty_increment="0.00000000",
         market_notional_min="5.00000000",
         market_notional_max="0",
+        percent_minutes=5,
     )
 
 

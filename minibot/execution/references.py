@@ -1,0 +1,51 @@
+"""What percent bands of limit prices are multiples of: the average price of the last minutes.
+
+The market role tells it about once a minute. Until it has, where the venue takes the last price
+(`percent_minutes` 0), and once the last one is older than the minutes it is made of, the mid of
+the touch stands for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from minibot.events.model import AveragePrice, JsonObject
+from minibot.events.money import amount_text, parse_amount
+from minibot.events.order_rules import mid_down
+from minibot.execution.fills import Touch
+
+MINUTE_MS: Final = 60_000
+
+
+class References:
+    """The last average prices, by symbol."""
+
+    def __init__(self) -> None:
+        """Start without any."""
+        # Price in hundred-millionths, and until when on the run's clock it holds.
+        self._averages: dict[str, tuple[int, int]] = {}
+
+    def take(self, average: AveragePrice, ts: int) -> None:
+        """Take an average that was told at `ts`, Unix ms on the run's clock."""
+        until = ts + average.minutes * MINUTE_MS
+        self._averages[average.symbol] = (parse_amount(average.price), until)
+
+    def price(self, symbol: str, touch: Touch, now: int) -> int:
+        """Return the reference price of a symbol at market time `now`, in hundred-millionths."""
+        found = self._averages.get(symbol)
+        if found is None or now > found[1]:
+            return mid_down(touch.bid, touch.ask)
+        return found[0]
+
+    def to_json(self) -> JsonObject:
+        """Return all of it as canonical JSON values."""
+        return {name: [amount_text(price), ts] for name, (price, ts) in self._averages.items()}
+
+    @staticmethod
+    def from_json(state: Mapping[str, Any]) -> References:
+        """Return the references of `to_json`."""
+        references = References()
+        for name, (price, until) in state.items():
+            references._averages[name] = (parse_amount(price), until)
+        return references

@@ -1,0 +1,99 @@
+"""The average price of the last minutes, out of bars: what percent bands are multiples of.
+
+The venue tells its own average price only to those who ask, two of its weight for each symbol.
+Bars hold the same trades: all of them were seen, or klines have filled the hole. The average is
+reckoned from the longest bars that make whole minutes, exactly, and told when it has moved on.
+Pure; times are exchange time in milliseconds.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable
+from typing import Final, NamedTuple
+
+from minibot.events.model import AveragePrice, Bar, Instrument
+from minibot.events.numbers import div_down, parse_fixed
+from minibot.exchanges.units import QUOTE_VOLUME_PLACES, decimal, units
+from minibot.market.intervals import INTERVAL_MS, MINUTE_MS
+
+# What the venue's filters say of every symbol that was ever recorded.
+MINUTES: Final = 5
+
+
+def minutes_of(instrument: Instrument) -> int:
+    """Return over how many minutes a symbol's percent bands want an average; 0 for none."""
+    bands = (
+        *(instrument.bid_percent_down, instrument.bid_percent_up),
+        *(instrument.ask_percent_down, instrument.ask_percent_up),
+    )
+    if not any(band is not None and units(band) for band in bands):
+        return 0
+    return MINUTES if instrument.percent_minutes is None else instrument.percent_minutes
+
+
+class _Part(NamedTuple):
+    """What one bar adds: base in hundred-millionths, quote in their squares, its close."""
+
+    open_ts: int
+    volume: int
+    quote_volume: int
+    close: str
+
+
+class AverageWindow:
+    """The bars of the last minutes of one symbol; none until `use` says how many minutes.
+
+    Args:
+        symbol: In the venue's own spelling.
+        intervals: Of the bars that there are.
+    """
+
+    def __init__(self, symbol: str, intervals: Iterable[str]) -> None:
+        self.symbol = symbol
+        self._intervals = tuple(intervals)
+        self._parts: deque[_Part] = deque()
+        self._told_ts = 0
+        self.use(0)
+
+    def use(self, minutes: int) -> None:
+        """Average over so many minutes from now on; 0 for no average at all."""
+        fitting = {
+            length: interval
+            for interval in self._intervals
+            if minutes and (minutes * MINUTE_MS) % (length := INTERVAL_MS[interval]) == 0
+        }
+        # A minute's bars say no less than a second's, and are fewer; five of them no more often.
+        minute_or_less = [length for length in fitting if length <= MINUTE_MS]
+        length = max(minute_or_less, default=min(fitting, default=0))
+        self.minutes = minutes
+        self.interval = fitting.get(length, "")
+        self._length_ms = length
+        self._parts = deque(maxlen=minutes * MINUTE_MS // length if length else 0)
+
+    def take(self, bars: Iterable[Bar]) -> None:
+        """Take bars of `interval` in the order of time; a hole among them begins anew."""
+        parts = self._parts
+        for bar in bars:
+            if parts and bar.open_ts != parts[-1].open_ts + self._length_ms:
+                parts.clear()
+            if bar.quote_volume is None:
+                parts.clear()
+                continue
+            quote_volume = parse_fixed(bar.quote_volume, QUOTE_VOLUME_PLACES)
+            parts.append(_Part(bar.open_ts, units(bar.volume), quote_volume, bar.close))
+
+    def due(self) -> AveragePrice | None:
+        """Return the average where a minute has passed since the last one, once; else None."""
+        parts = self._parts
+        if not parts or len(parts) != parts.maxlen:
+            return None
+        to_ts = parts[-1].open_ts + self._length_ms
+        if to_ts - self._told_ts < MINUTE_MS:
+            return None
+        self._told_ts = to_ts
+        volume = sum(part.volume for part in parts)
+        price = parts[-1].close
+        if volume:
+            price = decimal(div_down(sum(part.quote_volume for part in parts), volume))
+        return AveragePrice(self.symbol, price, self.minutes, to_ts)

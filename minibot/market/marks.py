@@ -1,0 +1,72 @@
+"""Prices that value what is held while a symbol's own streams say nothing: from mini tickers.
+
+A mini ticker tells the last price once a second, where something changed. It is newer than the
+symbol's own streams, and is written as a `price_mark`, when all of this holds:
+
+    it is another price than the ticker's before, first told after the last own trade or quote
+    by the exchange's own time, nothing of the symbol came within the ticker's second
+    it is not the price of the last own trade
+    it lies within the band of plausible prices
+
+So a quiet market, whose last trade may be older than its quotes, is never marked by it, and the
+next own trade or quote ends it. A symbol that has brought nothing at all is marked by any price.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final
+
+from minibot.events.model import PriceMark
+from minibot.exchanges.binance.mini_tickers import MiniTicker
+from minibot.market.feed import Feed
+from minibot.market.symbol import SymbolFeed
+
+STREAM: Final = "miniTicker"
+CADENCE_MS: Final = 1_000
+
+
+class Marks:
+    """What mini tickers said of each followed symbol, and since when."""
+
+    def __init__(self) -> None:
+        """Start without any."""
+        self.written = 0
+        # Price in hundred-millionths, and when on the run's clock it was told first; a first
+        # ticker may tell what has been so for long.
+        self._told: dict[str, tuple[int, int | None]] = {}
+        # Price that was written, and when.
+        self._marked: dict[str, tuple[int, int]] = {}
+
+    def take(self, tickers: Iterable[MiniTicker], feed: Feed, now_ms: int) -> None:
+        """Take the tickers of one frame; write what is newer than the symbols' own streams."""
+        for ticker in tickers:
+            own = feed.symbols.get(ticker.symbol)
+            if own is None:
+                continue
+            at_ms = min(now_ms, ticker.exchange_ts - feed.skew_ms)
+            before = self._told.get(ticker.symbol)
+            if before is None or before[0] != ticker.close_units:
+                since = None if before is None else at_ms
+                self._told[ticker.symbol] = (ticker.close_units, since)
+            if self._is_newer(ticker, own, at_ms) and not self._is_written(ticker, own):
+                self._marked[ticker.symbol] = (ticker.close_units, now_ms)
+                self.written += 1
+                mark = PriceMark(ticker.symbol, ticker.close, STREAM, ticker.exchange_ts)
+                feed.write(mark, now_ms)
+
+    def _is_newer(self, ticker: MiniTicker, own: SymbolFeed, at_ms: int) -> bool:
+        price, since = self._told[ticker.symbol]
+        if not price or not own.band.is_plausible(price):
+            return False
+        own_ms = own.own_ms
+        if own_ms is None:
+            return True
+        if since is None or since <= own_ms or at_ms - own_ms < CADENCE_MS:
+            return False
+        return price != own.last_trade_units
+
+    def _is_written(self, ticker: MiniTicker, own: SymbolFeed) -> bool:
+        """Return whether this very price was written, and nothing of the symbol came since."""
+        price, marked_ms = self._marked.get(ticker.symbol, (0, 0))
+        return price == ticker.close_units and (own.own_ms is None or own.own_ms <= marked_ms)

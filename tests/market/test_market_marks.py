@@ -1,0 +1,156 @@
+"""When a mini ticker's price marks a followed symbol, and when its own streams know better."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import orjson
+import pytest
+
+from minibot.events.model import PriceMark
+from minibot.exchanges.binance.mini_tickers import parse_mini_tickers
+from minibot.market.feed import Feed
+from minibot.market.marks import Marks
+from minibot.market.symbol import FeedConfig
+from tests.market.market_desk import wait_until
+from tests.market.test_market_upkeep import MARKET, running, universe
+
+pytestmark = pytest.mark.row("B-62")
+
+START = 1_700_000_000_000
+SYMBOL = "BTCUSDT"
+
+
+class World:
+    """A feed of one symbol and the mini tickers beside it; times are ms since the start."""
+
+    def __init__(self, skew_ms: int = 0) -> None:
+        self.feed = Feed(FeedConfig((SYMBOL,), ("1s", "1m"), START), START)
+        self.feed.skew_ms = skew_ms
+        self.marks = Marks()
+        self._trade_id = 0
+
+    def trade(self, at_ms: int, price: str) -> None:
+        self._trade_id += 1
+        at = START + at_ms + self.feed.skew_ms
+        self._frame(
+            at_ms,
+            {
+                **{"e": "trade", "E": at, "s": SYMBOL, "t": self._trade_id, "p": price},
+                **{"q": "1", "T": at, "m": False},
+            },
+        )
+
+    def quote(self, at_ms: int, bid: str, ask: str) -> None:
+        self._trade_id += 1
+        row = {"u": self._trade_id, "s": SYMBOL, "b": bid, "B": "1", "a": ask, "A": "1"}
+        self._frame(at_ms, row)
+
+    def _frame(self, at_ms: int, row: dict[str, object]) -> None:
+        self.feed.on_frame(orjson.dumps(row), START + at_ms, 1)
+
+    def ticker(self, at_ms: int, price: str, symbol: str = SYMBOL, late_ms: int = 0) -> list[str]:
+        """A ticker of that time, received later by `late_ms`; return the prices it marked."""
+        self.feed.take()
+        row = {"e": "24hrMiniTicker", "E": START + at_ms + self.feed.skew_ms, "s": symbol}
+        frame = orjson.dumps([{**row, "c": price}])
+        self.marks.take(parse_mini_tickers(frame), self.feed, START + at_ms + late_ms)
+        marked = [one for one, _ in self.feed.take() if isinstance(one, PriceMark)]
+        assert all(one.symbol == symbol and one.stream == "miniTicker" for one in marked)
+        return [one.price for one in marked]
+
+
+def world(skew_ms: int = 0) -> World:
+    """A symbol that traded at 100, was quoted around it, and was told at 100 by tickers."""
+    made = World(skew_ms)
+    made.trade(0, "100")
+    made.quote(0, "99.9", "100.1")
+    assert made.ticker(500, "100") == []
+    return made
+
+
+@pytest.mark.parametrize("skew_ms", [0, 1_270, -1_270])
+def test_price_that_moves_while_own_streams_are_silent_marks_once(skew_ms: int) -> None:
+    """A second of silence, another price: marked; the same again is not; the next one is."""
+    made = world(skew_ms)
+
+    assert made.ticker(1_500, "101") == ["101"]
+    assert made.ticker(2_500, "101") == []
+    assert made.ticker(3_500, "102") == ["102"]
+    assert made.marks.written == 2
+
+
+def test_own_trade_or_quote_ends_the_mark_and_outranks_the_ticker() -> None:
+    """What the streams themselves bring is newer than a ticker of a second ago."""
+    made = world()
+    assert made.ticker(1_500, "101") == ["101"]
+
+    made.quote(2_000, "101", "101.2")
+    assert made.ticker(2_500, "101.1") == []
+    made.trade(2_900, "101.1")
+    assert made.ticker(3_500, "101.1") == []
+    assert made.ticker(9_500, "101.1") == []
+
+
+def test_quiet_market_is_not_marked_by_its_old_last_trade() -> None:
+    """Quotes moved on without a trade; the ticker repeats what was traded before them."""
+    made = world()
+    made.quote(1_000, "104", "105")
+
+    assert made.ticker(30_000, "100") == []
+
+
+def test_first_ticker_of_a_followed_symbol_may_be_old() -> None:
+    """How long its price has been so is not known; the next change is."""
+    made = World()
+    made.trade(0, "100")
+    made.quote(0, "99.9", "100.1")
+
+    assert made.ticker(60_000, "97") == []
+    assert made.ticker(61_000, "98") == ["98"]
+
+
+def test_ticker_that_comes_late_tells_of_its_own_time() -> None:
+    """Received four seconds after the last trade, made before it."""
+    made = world()
+    made.trade(3_000, "103")
+
+    assert made.ticker(2_500, "102", late_ms=4_500) == []
+
+
+def test_symbol_without_any_own_data_is_marked_by_any_price() -> None:
+    """A carried position whose streams bring nothing is not left at its cost."""
+    made = World()
+
+    assert made.ticker(500, "100") == ["100"]
+    assert made.ticker(1_500, "100") == []
+    assert made.ticker(2_500, "101") == ["101"]
+
+
+@pytest.mark.parametrize("price", ["0", "0.00000000", "79", "121"])
+def test_price_that_no_own_stream_might_bring_marks_nothing(price: str) -> None:
+    """Zero, and what lies outside of the band of plausible prices."""
+    made = world()
+
+    assert made.ticker(5_500, price) == []
+
+
+def test_symbol_that_is_not_followed_is_not_marked() -> None:
+    """The array holds the whole market."""
+    assert world().ticker(5_000, "3000", "ETHUSDT") == []
+
+
+def test_mini_tickers_of_the_simulator_mark_a_symbol_whose_streams_fall_silent(
+    tmp_path: Path,
+) -> None:
+    """Trades, quotes and depth of one symbol stop; its price goes on in the tickers."""
+    config = universe(mode="static", symbols=("BTCUSDT", "ETHUSDT"))
+    with running(tmp_path, config, source=MARKET) as (venue, desk):
+        wait_until(lambda: desk.session.upkeep.monitor.price("ETHUSDT"), "a ticker")
+        for stream in ("trade", "bookTicker", "depth@100ms"):
+            venue.fault("stream_silent", stream=stream, symbol="ETHUSDT", ms=60_000)
+        wait_until(lambda: len(desk.world.of("price_mark")) > 3, "marks")
+
+    marked = desk.world.of("price_mark")
+    assert {mark.symbol for mark in marked} == {"ETHUSDT"}
+    assert desk.session.upkeep.marks.written == len(marked)

@@ -1,0 +1,130 @@
+"""Prices newer than a symbol's own ticks: what they move in both cores, and what they never do."""
+
+from __future__ import annotations
+
+import pytest
+
+from minibot.events.model import PriceMark, RiskAction
+from minibot.events.performance import Performance
+from tests.risk.desk import (
+    OTHER,
+    SYMBOL,
+    Desk,
+    actions,
+    config,
+    fills,
+    intents,
+    of,
+    opening,
+    results,
+)
+
+pytestmark = pytest.mark.row("B-62")
+
+LOT = {"symbol": SYMBOL, "qty": "5", "price": "100", "ts": 1}
+
+
+def holding(**changes: object) -> Desk:
+    """A desk that holds five coins, valued at the mid of 100."""
+    return Desk(config(**changes), first=opening("1000", (LOT,))).ready()
+
+
+def mark(desk: Desk, price: str, symbol: str = SYMBOL) -> list[RiskAction]:
+    """A price_mark a moment later; return what risk decided on it."""
+    desk.ts += 100
+    said = desk.put("market_ticks", PriceMark(symbol, price, "miniTicker", desk.ts))
+    assert intents(said) == []
+    return of(said, RiskAction)
+
+
+def equities(desk: Desk) -> set[str]:
+    """Equity as risk, execution and the report's rule reckon it from the same events."""
+    opened = desk.events("control")[0].payload
+    performance = Performance(opened, "USDT")  # type: ignore[arg-type]
+    performance.on_market([event.payload for event in desk.events("market_ticks")])
+    report = performance.to_json()["equity"]
+    return {desk.risk.facts()["equity"], desk.execution.facts()["equity"], report}
+
+
+def test_mark_values_what_is_held_and_the_next_tick_takes_over() -> None:
+    """Five coins and a thousand: 1,500 at 100, 1,450 at 90, and the same touch brings it back."""
+    desk = holding()
+    assert equities(desk) == {"1500.00000000"}
+
+    mark(desk, "90")
+    assert equities(desk) == {"1450.00000000"}
+
+    desk.tick()
+    assert equities(desk) == {"1500.00000000"}
+
+
+def test_mark_of_what_is_not_held_moves_no_equity() -> None:
+    """A followed pair may be marked, too."""
+    desk = holding()
+    desk.instrument(OTHER)
+
+    mark(desk, "3000", OTHER)
+
+    assert equities(desk) == {"1500.00000000"}
+
+
+def test_mark_survives_a_restart_of_both_cores() -> None:
+    """The value stands in the state, and so does the mistrust of the touch."""
+    desk = holding()
+    mark(desk, "90")
+
+    desk.restarted()
+
+    assert equities(desk) == {"1450.00000000"}
+    assert actions(desk.signal("BUY")) == [("BLOCK", "stale_tick")]
+
+
+def test_nothing_is_traded_on_a_touch_that_a_mark_has_overtaken() -> None:
+    """Neither risk nor execution decides on it; the next tick makes an entry possible."""
+    desk = holding()
+    mark(desk, "90")
+    assert actions(desk.signal("BUY")) == [("BLOCK", "stale_tick")]
+
+    desk.tick()
+    assert actions(desk.signal("BUY")) == [("ALLOW", "allowed")]
+
+    alone = Desk(config(), first=opening("1000", (LOT,)), with_risk=False).ready()
+    mark(alone, "90")
+    assert results(alone.intent("SELL", "1")) == [("REJECTED", "no_mark")]
+
+
+def test_stop_loss_waits_for_a_touch_to_sell_at() -> None:
+    """A mark below the stop sells nothing: there is no bid; the first tick below it does."""
+    desk = Desk(config(risk__stop_atr_mult="1"), first=opening("10000"))
+    desk.instrument()
+    for _ in range(3):
+        desk.bar("100", "101", "99", "100")
+    desk.tick()
+    assert fills(desk.buy())
+
+    assert mark(desk, "90") == []
+    sold = desk.tick("89.99", "90.01")
+
+    assert ("EXIT", "stop_loss") in actions(sold)
+
+
+def test_drawdown_at_a_mark_stops_the_run() -> None:
+    """A hard limit is no less hard while the symbol's own streams are silent."""
+    desk = holding(risk__drawdown_bps_soft=100, risk__drawdown_bps_hard=200)
+
+    (stopped,) = mark(desk, "90")
+
+    assert (stopped.action, stopped.reason_code, stopped.symbol) == ("STOP", "RISK_LIMIT", SYMBOL)
+    last = desk.events("risk_actions")[-1]
+    assert last.tick_seq == desk.seqs["market_ticks"]
+
+
+def test_first_price_of_a_carried_lot_is_no_loss_of_this_night() -> None:
+    """A lot that met no tick yet is valued by a mark, and the budgets begin there."""
+    desk = Desk(config(), first=opening("1000", (LOT,)))
+    desk.instrument()
+
+    mark(desk, "80")
+
+    assert equities(desk) == {"1400.00000000"}
+    assert desk.risk.facts()["drawdown"] == "0.00000000"
