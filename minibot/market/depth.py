@@ -59,6 +59,7 @@ class SymbolDepth:
         self.keeper = keeper
         self.check = TopCheck()
         self.resyncs = 0
+        self.refused = 0  # Diffs that made no sense to the book.
         self.failures = 0
         self.diff_ms: int | None = None
         self.is_asked = False
@@ -80,6 +81,7 @@ class SymbolDepth:
         try:
             result = self.keeper.on_diff(diff)
         except FrameInvalid as error:
+            self.refused += 1
             return self._lost(now_ms, str(error))
         if result == GAP and self._owes_resync:
             return NOTHING  # A snapshot that never met the stream; nobody has seen that book.

@@ -174,8 +174,7 @@ class Feed:
             self.counters["frames_other"] += 1
             return OTHER
         except FrameInvalid as error:
-            self.counters["frames_invalid"] += 1
-            self.board.add(ts, FRAME_INVALID, f"{error}: {data[:120]!r}")
+            self.refuse(error, data, ts)
             if message is None and error.may_be_diff and not self.dialect.is_numbered:
                 self._on_unread(error, ts)
             return INVALID if error.is_readable else UNREADABLE
@@ -186,17 +185,21 @@ class Feed:
             self.dialect.parse_frame(data)
         except FrameInvalid as error:
             if not error.is_readable:
-                self.counters["frames_invalid"] += 1
-                self.board.add(ts, FRAME_INVALID, f"{error}: {data[:120]!r}")
+                self.refuse(error, data, ts)
                 return True
         return False
+
+    def refuse(self, error: FrameInvalid, data: bytes, ts: int) -> None:
+        """Count a frame that could not be used, and tell it."""
+        self.counters["frames_invalid"] += 1
+        self.board.add(ts, FRAME_INVALID, f"{error}: {data[:120]!r}")
 
     def _on_message(self, message: Message, ts: int, recv_mono_ns: int) -> str:
         if isinstance(message, Trade):
             return self._on_trade(message, ts, recv_mono_ns)
         if isinstance(message, Diff):
-            self._emit(self._of(message.symbol).on_diff(message, recv_mono_ns, ts), ts)
-        elif isinstance(message, Trades):
+            return self._on_diff(message, ts, recv_mono_ns)
+        if isinstance(message, Trades):
             kinds = [self._on_trade(trade, ts, recv_mono_ns) for trade in message.trades]
             return INVALID if INVALID in kinds else DATA
         elif isinstance(message, StreamedSnapshot):
@@ -214,6 +217,15 @@ class Feed:
         named = self.symbols.get(error.symbol)
         for feed in self.symbols.values() if named is None else [named]:
             self._emit(feed.on_unread(ts, f"a frame could not be used: {error}"), ts)
+
+    def _on_diff(self, diff: Diff, ts: int, recv_mono_ns: int) -> str:
+        feed = self._of(diff.symbol)
+        refused = feed.depth.refused
+        self._emit(feed.on_diff(diff, recv_mono_ns, ts), ts)
+        if feed.depth.refused == refused:
+            return DATA
+        self.counters["frames_invalid"] += 1  # Told with the book that it cost.
+        return INVALID
 
     def _on_trade(self, trade: Trade, ts: int, recv_mono_ns: int) -> str:
         feed = self._of(trade.symbol)
@@ -407,6 +419,11 @@ class Feed:
         """When on the run's clock `advance` may have something to do next, nothing before."""
         return self._next_due
 
+    @property
+    def duplicate_trades(self) -> int:
+        """How many trades came a second time, or too late."""
+        return sum(feed.order.duplicates for feed in self.symbols.values())
+
     # --- figures ------------------------------------------------------------------------------
 
     def data_age_ms(self, now_ms: int) -> int:
@@ -422,7 +439,7 @@ class Feed:
             "frames_invalid": self.counters["frames_invalid"],
             "price_outliers": sum(feed.outliers for feed in feeds),
             "late_trades": sum(feed.late_trades for feed in feeds),
-            "duplicate_trades": sum(feed.order.duplicates for feed in feeds),
+            "duplicate_trades": self.duplicate_trades,
             "outdated_quotes": sum(feed.ticks.outdated for feed in feeds),
             "quotes_coalesced": self.quotes_coalesced,
             "trades_dropped": sum(feed.ticks.dropped for feed in feeds),

@@ -39,6 +39,7 @@ RESTARTED: Final = "restarted"
 OVERLOADED: Final = "overloaded"
 OVERLOAD_ENDED: Final = "overload_ended"
 TRADES_DROPPED: Final = "trades_dropped"
+TRADES_REPEATED: Final = "trades_repeated"
 
 # Each of these is an event of its own; the others may come by the hundred and are gathered.
 GATHERED: Final = frozenset({FRAME_INVALID, PRICE_OUTLIER, REST_ERRORS, TRADES_DROPPED})

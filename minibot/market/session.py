@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from minibot.exchanges.base import FrameInvalid
 from minibot.exchanges.binance.control import reply_of
 from minibot.exchanges.binance.limits import WeightBudget
 from minibot.exchanges.binance.rest import BinanceRest
@@ -26,6 +27,7 @@ from minibot.market.newcomers import Newcomers
 from minibot.market.overload import Overload
 from minibot.market.pace import Pace
 from minibot.market.reader import Frames, FromReader, Lost, Opened
+from minibot.market.repeats import Repeats
 from minibot.market.requests import Requests
 from minibot.market.sharding import STREAMS_PER_CONNECTION_MAX
 from minibot.market.skew import ClockSkew
@@ -135,6 +137,7 @@ class Session:
             holder or NothingHeld(),
             rules_interval_ms=config.instrument_interval_ms,
         )
+        self.repeats = Repeats(self.feed)
         self.liveness = Liveness(
             config.link,
             self.feed,
@@ -285,7 +288,11 @@ class Session:
         take = self.on_market_wide
         if take is None or SHUTDOWN_NAME in data[:SHUTDOWN_WITHIN]:
             return False
-        take(data, ts)
+        try:
+            take(data, ts)
+        except FrameInvalid as error:
+            self.feed.refuse(error, data, ts)
+            self.link.on_invalid(ts)
         return True
 
     def _on_late(self, messages: list[bytes], ts: int) -> None:
@@ -310,6 +317,8 @@ class Session:
             # Only what has been looked at can be judged: a backlog of ours is no outage.
             self.link.judge(now_ms)
             self.liveness.look(now_ms)
+        is_renewing = any(shard.has_successor for shard in self.connections.shards)
+        self.repeats.look(now_ms, is_renewing=is_renewing)
         self._set_state(now_ms)
         if now_ms >= self._health_due:
             self.health()

@@ -17,7 +17,7 @@ from typing import Final, Protocol
 from msgspec.structs import replace
 
 from minibot.events.model import Gap, Instrument, Universe
-from minibot.exchanges.base import DEPTH, QUOTE, REFUSED, TRADE, FrameInvalid, RestError
+from minibot.exchanges.base import DEPTH, QUOTE, REFUSED, TRADE, RestError
 from minibot.exchanges.binance.limits import DAY_TICKERS, DAY_TICKERS_WEIGHT, EXCHANGE_INFO
 from minibot.exchanges.binance.listings import Listings
 from minibot.exchanges.binance.mini_tickers import MINI_TICKERS, parse_mini_tickers
@@ -25,7 +25,7 @@ from minibot.market.courier import Answer, Job
 from minibot.market.feed import Feed
 from minibot.market.marks import Marks
 from minibot.market.monitor import PriceMonitor
-from minibot.market.notices import FRAME_INVALID, UNIVERSE_CHANGED, UNIVERSE_UNRESOLVED
+from minibot.market.notices import UNIVERSE_CHANGED, UNIVERSE_UNRESOLVED
 from minibot.market.pace import MarketClock
 from minibot.market.requests import Requests
 from minibot.market.universe import Resolution, UniverseConfig, resolve
@@ -318,14 +318,13 @@ class Upkeep:
             self._follower.follow_streams(MINI_TICKERS, (MINI_TICKERS,))
 
     def on_market_wide(self, data: bytes, ts: int) -> None:
-        """Take a frame of a stream of the whole market."""
+        """Take a frame of a stream of the whole market.
+
+        Raises:
+            FrameInvalid: It cannot be used.
+        """
         feed = self._feed
-        try:
-            tickers = parse_mini_tickers(data)
-        except FrameInvalid as error:
-            feed.counters["frames_invalid"] += 1
-            feed.board.add(ts, FRAME_INVALID, f"{error}: {data[:120]!r}")
-            return
+        tickers = parse_mini_tickers(data)
         prices = {name: symbol.band.reference for name, symbol in feed.symbols.items()}
         self.monitor.take(tickers, prices, ts)
         self.marks.take(tickers, feed, ts)
