@@ -20,9 +20,10 @@ from minibot.backtest.intrabar import (
     MARGIN_SHARE,
     MINUTE_MS,
     PERCENT,
+    Candle,
     TouchModel,
 )
-from minibot.events.cells import CELL
+from minibot.events.cells import CELL, int_at
 from minibot.events.order_rules import OrderRules
 
 # What each row is, and what it does to the touch.
@@ -34,6 +35,11 @@ HAS_MIXED: Final = 8
 # Which lane, and which bar of it.
 Told = tuple[int, int]
 PRICES: Final = ("open", "low", "high", "close")
+"""In the order in which a bar's ticks show them."""
+OPEN: Final = 0
+LOW: Final = 1
+HIGH: Final = 2
+CLOSE: Final = 3
 
 
 class Shapes:
@@ -70,15 +76,24 @@ class Shapes:
 
     def touch(self, name: str, first: int, last: int) -> tuple[Array, Array]:
         """Return bid and ask around a price of the rows `first` to `last` (excluded)."""
-        return self.around(self.table.columns[name][first:last])
+        bid, spread = self.around(self.table.columns[name][first:last])
+        return bid, bid + spread
 
     def around(self, price: Array) -> tuple[Array, Array]:
-        """Return bid and ask around prices, whatever their shape."""
+        """Return bid and spread around prices, whatever their shape."""
         step, unit = self.rules.price_step, self._spread_unit
         # Rounded up to a whole number and then to a whole step is rounded up to a step at once.
-        spread = np.maximum(step, (price * self._spread_bps + (unit - 1)) // unit * step)
-        bid = np.maximum(step, (price - (spread >> 1)) // step * step)
-        return bid, bid + spread
+        spread = price * self._spread_bps
+        spread += unit - 1
+        spread //= unit
+        spread *= step
+        np.maximum(spread, step, out=spread)
+        bid = spread >> 1
+        np.subtract(price, bid, out=bid)
+        bid //= step
+        bid *= step
+        np.maximum(bid, step, out=bid)
+        return bid, spread
 
     def qtys(self, first: int, last: int) -> Array:
         """Return what stands at either side in each row: a share of the volume before."""
@@ -124,14 +139,16 @@ class Lanes:
                 if number != own:
                     is_mixed[rows[number]] = True
             else:
-                np.add.at(unread, rows[number], 1)
+                # Of the array's own kind: of another one each would be converted by itself.
+                np.add.at(unread, rows[number], np.uint8(1))
         mixed: dict[int, list[Told]] = {}
-        for number, span in enumerate(spans):
+        for number, span in enumerate(spans if is_mixed.any() else ()):
             chosen = np.flatnonzero(is_mixed[rows[number]])
             for row, place in zip(rows[number][chosen].tolist(), chosen.tolist(), strict=True):
                 mixed.setdefault(row + first, []).append((number, span.start + place))
-        own_kind = np.uint8(HAS_OWN if has_own else 0)
-        return np.where(is_mixed, np.uint8(HAS_MIXED), own_kind), unread, mixed
+        kinds = np.full(count, HAS_OWN if has_own else 0, dtype=np.uint8)
+        kinds[is_mixed] = HAS_MIXED
+        return kinds, unread, mixed
 
 
 @final
@@ -147,8 +164,8 @@ class BarBlock:
         open_ts: Whole numbers, Unix ms.
         close_units, bid_units, ask_units, qty_units: The close, and the touch and size of the last
             tick, in hundred-millionths.
-        least_bid, most_bid, least_sum, most_sum: Of the bid, and of bid and ask together, at any of
-            its ticks; hundred-millionths.
+        least_bid, most_bid, least_sum, most_sum: What the bid, and bid and ask together, are at
+            least and at most at any of its ticks; hundred-millionths.
         open, high, low, close, volume, bid, ask, qty: The amounts that strategies take, as floats.
     """
 
@@ -159,10 +176,18 @@ class BarBlock:
         columns = {name: values[first:last] for name, values in shapes.table.columns.items()}
         # A line for each of the four ticks, a column for each row.
         prices = np.stack([columns[name] for name in PRICES])
-        bids, asks = shapes.around(prices)
-        sums = bids + asks
+        bids, spreads = shapes.around(prices)
+        asks = bids + spreads
         qtys = shapes.qtys(first, last)
-        self._sums: Array = sums
+        self._length_ms: int = shapes.table.length_ms
+        self._prices: Array = prices
+        self._volumes: Array = columns["volume"]
+        self._bids: Array = bids
+        self._spreads: Array = spreads
+        # The spread grows with the price, and the bid too while the spread does not: between low
+        # and high the bid leaves theirs by no more than the spread grows.
+        narrow, wide = spreads[LOW], spreads[HIGH]
+        least_bid, most_bid = bids[LOW] - (wide - narrow), bids[HIGH] + (wide - narrow)
         is_moved = prices[1:3] != prices[:2]
         self.counts: bytes = (is_moved.sum(0, dtype=np.uint8) + np.uint8(2)).tobytes()
         kinds, unread, self.mixed = lanes.of(first, last)
@@ -173,27 +198,35 @@ class BarBlock:
         self.unread: bytes = unread.tobytes()
         self.open_ts: bytes = int_cells(columns["open_ts"])
         self.close_units: bytes = int_cells(columns["close"])
-        self.bid_units: bytes = int_cells(bids[3])
-        self.ask_units: bytes = int_cells(asks[3])
+        self.bid_units: bytes = int_cells(bids[CLOSE])
+        self.ask_units: bytes = int_cells(asks[CLOSE])
         self.qty_units: bytes = int_cells(qtys)
-        self.least_bid: bytes = int_cells(bids.min(0))
-        self.most_bid: bytes = int_cells(bids.max(0))
-        self.least_sum: bytes = int_cells(sums.min(0))
-        self.most_sum: bytes = int_cells(sums.max(0))
+        self.least_bid: bytes = int_cells(least_bid)
+        self.most_bid: bytes = int_cells(most_bid)
+        self.least_sum: bytes = int_cells(2 * least_bid + narrow)
+        self.most_sum: bytes = int_cells(2 * most_bid + wide)
         self.open: bytes = float_cells(columns["open"])
         self.high: bytes = float_cells(columns["high"])
         self.low: bytes = float_cells(columns["low"])
         self.close: bytes = float_cells(columns["close"])
         self.volume: bytes = float_cells(columns["volume"])
-        self.bid: bytes = float_cells(bids[3])
-        self.ask: bytes = float_cells(asks[3])
+        self.bid: bytes = float_cells(bids[CLOSE])
+        self.ask: bytes = float_cells(asks[CLOSE])
         self.qty: bytes = float_cells(qtys)
         self._mids: bytes | None = None
+
+    def candle(self, row: int) -> Candle:
+        """Return one of the bars."""
+        place = row - self.first
+        start = int_at(self.open_ts, CELL * place)
+        prices, volume = self._prices[:, place].tolist(), int(self._volumes[place])
+        ends = prices[OPEN], prices[HIGH], prices[LOW], prices[CLOSE]
+        return Candle(start, start + self._length_ms, *ends, volume)
 
     def mids(self, first: int, last: int) -> bytes:
         """Return the middle of the touch at each of the four ticks of some rows, as cells."""
         if self._mids is None:
-            self._mids = int_cells((self._sums >> 1).T)
+            self._mids = int_cells((self._bids + (self._spreads >> 1)).T)
         size = CELL * len(PRICES)
         return self._mids[size * (first - self.first) : size * (last - self.first)]
 

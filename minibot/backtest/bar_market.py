@@ -75,10 +75,6 @@ class BarMarket:
         """Return what shows a bar tick by tick."""
         return self._intrabar
 
-    def candle(self, row: int) -> Candle:
-        """Return a bar of the table."""
-        return self.table.candle(row)
-
     def is_read(self, lane: int) -> bool:
         """Return whether anybody takes anything of an interval's bars."""
         return self.lanes.read[lane]

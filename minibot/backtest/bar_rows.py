@@ -268,7 +268,7 @@ class BarRows:
         listener.on_row(row)
         place = row - self._block.first
         intrabar.resume(self._at, int_at(self._block.qty_units, CELL * place))
-        for shown in intrabar.ticks(self._market.candle(row), self._watch):
+        for shown in intrabar.ticks(self._block.candle(row), self._watch):
             listener.on_shown(shown)
             self._tell(shown)
             if listener.is_stopped:
@@ -276,7 +276,7 @@ class BarRows:
         self._tell_bars(place)
 
     def _tell(self, shown: Shown) -> None:
-        bid, ask, qty, at = shown
+        bid, ask, qty, at = shown.bid, shown.ask, shown.qty, shown.at
         tick, exact = self._tick, self._exact
         self.seq += 1
         self.ticks += 1

@@ -6,8 +6,9 @@ to the cores by `bar_rows`; both ways are one market, which a test holds against
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any, Final, NamedTuple
+from collections.abc import Callable, Iterable
+from functools import cached_property
+from typing import Any, Final
 
 import numpy as np
 
@@ -24,18 +25,24 @@ Array = Any  # A one-dimensional array of numpy.
 Columns = dict[str, Array]
 
 
-class Longer(NamedTuple):
+class Longer:
     """The bars of one interval that a table's own are gathered to; only whole ones.
 
-    Attributes:
+    Args:
         interval: Of the venue, such as `15m`.
         rows: With which row of the table each of them closes, in rising order.
-        columns: As those of the table, without `end_ts`.
+        gather: Gives `columns`, when somebody reads them: some bars are only counted.
     """
 
-    interval: str
-    rows: Array
-    columns: Columns
+    def __init__(self, interval: str, rows: Array, gather: Callable[[], Columns]) -> None:
+        self.interval = interval
+        self.rows = rows
+        self._gather = gather
+
+    @cached_property
+    def columns(self) -> Columns:
+        """As those of the table, without `end_ts`."""
+        return self._gather()
 
     def candle(self, place: int) -> Candle:
         """Return one of them."""
@@ -65,17 +72,23 @@ class BarTable:
     def is_sound(self, longest_ms: int) -> bool:
         """Return whether they are bars of one length on its grid, in order, that can be gathered.
 
+        Of each, low and high hold what lies between them.
+
         Args:
             longest_ms: The longest interval that they are gathered to: its sums have to fit.
         """
         opened, length = self.columns["open_ts"], self.length_ms
         if not self.rows or not length:
             return False
-        volume = self.columns["volume"]
+        opened_at, high, low, close, volume = (self.columns[name] for name in BAR_COLUMNS[2:])
         return bool(
             (opened % length == 0).all()
             and (opened + length == self.columns["end_ts"]).all()
             and (opened[1:] > opened[:-1]).all()
+            and (low <= opened_at).all()
+            and (low <= close).all()
+            and (opened_at <= high).all()
+            and (close <= high).all()
             and int(volume.min()) >= 0
             and int(volume.max()) * max(1, longest_ms // length) <= WIDE_MAX
         )
@@ -92,7 +105,7 @@ class BarTable:
         """
         columns = self.columns
         if interval == self.interval:
-            return Longer(interval, np.arange(self.rows), columns)
+            return Longer(interval, np.arange(self.rows), lambda: columns)
         length, opened = INTERVALS[interval], columns["open_ts"]
         shift = open_of(interval, 0)
         group = (opened - shift) // length
@@ -104,15 +117,19 @@ class BarTable:
         begun = np.flatnonzero(opened[heads] == begins)
         kept = np.arange(begun[0] if len(begun) else len(heads), len(heads))
         kept = kept[closes[kept] < self.rows]
-        found = {
-            "open_ts": begins,
-            "open": columns["open"][heads],
-            "high": np.maximum.reduceat(columns["high"], heads),
-            "low": np.minimum.reduceat(columns["low"], heads),
-            "close": columns["close"][lasts],
-            "volume": np.add.reduceat(columns["volume"], heads),
-        }
-        return Longer(interval, closes[kept], {name: found[name][kept] for name in found})
+
+        def gather() -> Columns:
+            found = {
+                "open_ts": begins,
+                "open": columns["open"][heads],
+                "high": np.maximum.reduceat(columns["high"], heads),
+                "low": np.minimum.reduceat(columns["low"], heads),
+                "close": columns["close"][lasts],
+                "volume": np.add.reduceat(columns["volume"], heads),
+            }
+            return {name: found[name][kept] for name in found}
+
+        return Longer(interval, closes[kept], gather)
 
 
 def columns_of(candles: Iterable[Candle]) -> Columns:

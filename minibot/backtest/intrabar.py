@@ -21,10 +21,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, final
 
 from minibot.backtest.sources import NS_PER_MS, Watch
 from minibot.events.model import MarketTick
+from minibot.events.native import mypyc_attr
 from minibot.events.order_rules import OrderRules
 from minibot.exchanges.embedded.decimals import to_text
 
@@ -47,13 +48,18 @@ class Candle(NamedTuple):
     volume: int
 
 
-class Shown(NamedTuple):
+@mypyc_attr(acyclic=True)
+@final
+class Shown:
     """A tick inside a bar: touch, size at either side, and when; amounts in hundred-millionths."""
 
-    bid: int
-    ask: int
-    qty: int
-    at: int
+    __slots__ = ("ask", "at", "bid", "qty")
+
+    def __init__(self, bid: int, ask: int, qty: int, at: int) -> None:
+        self.bid: int = bid
+        self.ask: int = ask
+        self.qty: int = qty
+        self.at: int = at
 
     def payload(self, symbol: str) -> MarketTick:
         """Return the tick as an event says it."""
@@ -163,4 +169,4 @@ class Intrabar:
 
     def _tick(self, touch: tuple[int, int], at: int) -> Shown:
         self._at = at = max(at, self._at + 1)
-        return Shown(*touch, self._qty, at)
+        return Shown(touch[0], touch[1], self._qty, at)

@@ -333,9 +333,11 @@ class FillMessage(Message):
 
 def fill_in(message: Message) -> FillMessage | None:
     """Return a fill in numbers, whoever said it; None of what is no fill."""
+    if message.place != FILLS:
+        return None
     if isinstance(message, FillMessage):
         return message
-    said = message.payload() if message.place == FILLS else None
+    said = message.payload()
     return FillMessage.read(said, message.ts) if isinstance(said, Fill) else None
 
 

@@ -24,6 +24,7 @@ from minibot.risk.checks import AS_TEXT, Judged
 MULTIPLE_PLACES: Final = 4
 MULTIPLE_UNIT: Final[int] = 10**MULTIPLE_PLACES
 NEVER: Final = 1 << 60
+UNKNOWN: Final = -1
 RETRY_MS_MIN: Final = 1_000
 RETRY_MS_MAX: Final = 30_000
 
@@ -98,7 +99,7 @@ class SymbolExits:
         self.atr_float: float = 0.0
         self.atr_exact: int = 0
         self.bar_open_ts: int = -1
-        self.close: int | None = None
+        self.close: int = UNKNOWN
         self.stop_distance: int | None = None
         self.target_distance: int | None = None
         self.is_guarded: bool = False
@@ -121,13 +122,20 @@ class Exits:
         """Start without bars and without requests."""
         self.rules: ExitRules = rules
         self._symbols: dict[str, SymbolExits] = {}
+        # Bars and ticks of one symbol come in rows: the one found last is most often the next one.
+        self._symbol: str = ""
+        self._found: SymbolExits | None = None
         self.ending_until: int | None = None
 
     def of(self, symbol: str) -> SymbolExits:
         """Return what is remembered of a symbol."""
+        found = self._found
+        if found is not None and symbol == self._symbol:
+            return found
         exits = self._symbols.get(symbol)
         if exits is None:
             exits = self._symbols[symbol] = SymbolExits(WilderAtr(self.rules.atr_period))
+        self._symbol, self._found = symbol, exits
         return exits
 
     def on_bar(
@@ -301,7 +309,7 @@ class Exits:
                 name: {
                     "atr": exits.atr.state(),
                     "bar_open_ts": exits.bar_open_ts,
-                    "close": _text(exits.close),
+                    "close": None if exits.close == UNKNOWN else amount_text(exits.close),
                     "stop_distance": _text(exits.stop_distance),
                     "target_distance": _text(exits.target_distance),
                     "is_guarded": exits.is_guarded,
@@ -323,7 +331,7 @@ class Exits:
         for name, data in state["symbols"].items():
             exits = restored._symbols[name] = SymbolExits(WilderAtr.from_state(data["atr"]))
             exits.bar_open_ts = data["bar_open_ts"]
-            exits.close = _amount(data["close"])
+            exits.close = UNKNOWN if data["close"] is None else parse_amount(data["close"])
             exits.stop_distance = _amount(data["stop_distance"])
             exits.target_distance = _amount(data["target_distance"])
             exits.is_guarded = data["is_guarded"]

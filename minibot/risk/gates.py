@@ -27,7 +27,7 @@ from minibot.events.reasons import (
     WARMUP,
 )
 from minibot.risk.checks import NONE, Checklist
-from minibot.risk.exits import SymbolExits
+from minibot.risk.exits import UNKNOWN, SymbolExits
 from minibot.risk.headroom import Headroom
 from minibot.risk.limits import BPS, Limit, Limits
 from minibot.risk.locks import Locks
@@ -87,7 +87,7 @@ def judge_entry(
     count = positions.count_with(symbol)
     checks.at_most("positions", count, limits.positions_max, POSITIONS_MAX)
     mark = positions.marks[symbol]
-    if exits.close is not None:
+    if exits.close != UNKNOWN:
         mid = mid_down(mark.bid, mark.ask)
         # Ten-thousandths of a basis point, rounded up: no boundary is blurred.
         deviation = mul_div_up(abs(mid - exits.close), BPS * BPS, exits.close)

@@ -121,10 +121,14 @@ class BarSeries:
     what an indicator says over a hole is not what it says over bars.
     """
 
-    __slots__ = ("_bars", "_bars_max", "_last", "_oldest", "_seen", "hole_bars_max", "length_ms")
+    __slots__ = (
+        *("_bars", "_bars_max", "_last", "_oldest", "_seen", "hole_bars_max", "interval"),
+        "length_ms",
+    )
 
     def __init__(self, interval: str, bars_max: int, hole_bars_max: int) -> None:
         """Start empty."""
+        self.interval: str = interval
         self.length_ms: int = interval_ms(interval)
         self.hole_bars_max: int = hole_bars_max
         # A ring once it is full: the next bar takes the place of the oldest.

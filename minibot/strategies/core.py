@@ -60,15 +60,17 @@ class StrategyCore:
     """State plus one function from an event to drafts of signals."""
 
     __slots__ = (
-        *("_bars_from_ticks", "_intervals", "_is_ending", "_is_halted", "_signals", "_views"),
-        *("_watched", "chosen"),
+        *("_bars_from_ticks", "_found", "_is_ending", "_is_halted", "_signals", "_symbol"),
+        *("_views", "_watched", "chosen"),
     )
 
     def __init__(self, chosen: Chosen) -> None:
         """Start before the first event."""
         self.chosen: Chosen = chosen
         self._bars_from_ticks: bool = chosen.bars_from_ticks
-        self._intervals: tuple[str, ...] = chosen.needs.intervals
+        # Events of one symbol come in rows: the one found last is most often the next one.
+        self._symbol: str = ""
+        self._found: Watched | None = None
         self._watched: dict[str, Watched] = {}
         self._views: dict[str, View] = {}
         self._is_ending: bool = False
@@ -155,11 +157,15 @@ class StrategyCore:
         return (None, -1) if watched is None else (watched.said, watched.said_ts)
 
     def _find(self, symbol: str) -> Watched:
+        found = self._found
+        if found is not None and symbol == self._symbol:
+            return found
         watched = self._watched.get(symbol)
         if watched is None:
             watched = self._watched[symbol] = Watched(symbol, self.chosen, self._views)
             watched.view.is_ending = self._is_ending
             watched.view.is_halted = self._is_halted
+        self._symbol, self._found = symbol, watched
         return watched
 
     def _build(self, watched: Watched, tick: Tick) -> Decision | None:
@@ -171,7 +177,7 @@ class StrategyCore:
         return decision
 
     def _hand_bar(self, watched: Watched, bar: ClosedBar) -> Decision | None:
-        if bar.interval not in self._intervals or not watched.view.take_bar(bar):
+        if not watched.view.take_bar(bar):
             return None
         try:
             decision = watched.strategy.on_bar(bar, watched.view)
@@ -305,6 +311,7 @@ class StrategyCore:
         self._signals = state["signals"]
         self._watched = {}
         self._views = {}
+        self._found = None
         for symbol, watched_state in state["symbols"].items():
             self._find(symbol).restore(watched_state)
 

@@ -27,6 +27,7 @@ CODES: Final[frozenset[str]] = frozenset(codes(BUSINESS_GROUP))
 
 
 @mypyc_attr(acyclic=True)
+@mypyc_attr(acyclic=True)
 @final
 class Comparison:
     """A check of two numbers that is written out when somebody reads it; see `compare`."""

@@ -46,7 +46,9 @@ class View:
     """
 
     __slots__ = (
+        "_bare",
         "_headroom",
+        "_newest",
         "_series",
         "_told",
         "_views",
@@ -93,6 +95,9 @@ class View:
         self.sell_ts: int = NEVER
         self.held: Position = Position(symbol)
         self._series: dict[str, BarSeries] = {}
+        # That of the last bar; and intervals of which the strategy keeps the bars itself.
+        self._newest: BarSeries | None = None
+        self._bare: tuple[str, ...] = () if needs.history else needs.intervals
         if needs.history:
             for interval in needs.intervals:
                 self._series[interval] = BarSeries(interval, needs.history, needs.hole_bars_max)
@@ -186,8 +191,13 @@ class View:
 
     def take_bar(self, bar: ClosedBar) -> bool:
         """Keep a closed bar; return whether the strategy is to see it."""
-        series = self._series.get(bar.interval)
-        return series is None or series.add(bar)
+        series = self._newest
+        if series is None or series.interval != bar.interval:
+            series = self._series.get(bar.interval)
+            if series is None:
+                return bar.interval in self._bare
+            self._newest = series
+        return series.add(bar)
 
     def take_instrument(self, instrument: Instrument) -> None:
         """Take the rules of the symbol."""

@@ -227,10 +227,10 @@ def test_the_cores_end_in_the_same_state(seed: int) -> None:
 
 @pytest.mark.parametrize(
     ("interval", "change"),
-    [("1w", {}), ("1m", {"volume": 2**62}), ("1m", {"high": 2**61})],
+    [("1w", {}), ("1m", {"volume": 2**62}), ("1m", {"high": 2**61}), ("1m", {"low": 2**43})],
 )
 def test_what_does_not_fit_goes_as_events(interval: str, change: dict[str, int]) -> None:
-    """Weeks begin on no multiple of a week, and products of such numbers need more than 64 bits."""
+    """Weeks off the grid of a week, products beyond 64 bits, a low above what it should hold."""
     bars = [bar._replace(**change) for bar in walk(40, 2)]
     if interval == "1w":
         monday, week = START_MS + 5 * 24 * HOUR_MS, 7 * 24 * HOUR_MS
