@@ -18,7 +18,7 @@ from typing import Final, NamedTuple, Protocol
 
 from minibot.events.finishing import finish as finish
 from minibot.events.model import Ack, Draft, Event, JsonObject, RunOpening
-from minibot.kernel.errors import IntegrityError, InvariantError
+from minibot.kernel.errors import ContractError, IntegrityError, InvariantError
 from minibot.kernel.journal import ZERO, JournalReader, Line, Position
 
 TICKS: Final = "market_ticks"
@@ -34,6 +34,7 @@ AHEAD_MAX: Final = 256
 Decode = Callable[[str, Line], Event]
 Skip = Callable[[str, int], bool]
 DecodeMany = Callable[[str, Sequence[bytes]], list[Event] | None]
+DecodeAll = Callable[[str, Sequence[bytes]], list[Event]]
 
 
 class Core(Protocol):
@@ -154,6 +155,7 @@ class _Ahead:
         self._decode_many = decode_many
         self._skip = skip
         self._waiting: deque[tuple[Line, Event | None]] = deque()
+        self._prepared: dict[bytes, Event] = {}  # By the bytes that they were decoded from.
 
     def look(self) -> bool:
         """Return whether a line waits."""
@@ -163,15 +165,43 @@ class _Ahead:
         lines = self._reader.look(AHEAD_MAX)
         if not lines:
             return False
-        events: Sequence[Event | None] | None = None
-        if lines[1:]:
-            events = self._decode_many(self._queue, [line.json for line in lines])
+        jsons = [line.json for line in lines]
+        events: Sequence[Event | None] | None = self._recall(jsons)
+        if events is None and lines[1:]:
+            events = self._decode_many(self._queue, jsons)
         if events is None:
             line = lines[0]
             is_left_out = self._skip(self._queue, line.seq)
             events = [None if is_left_out else self._decode(self._queue, line)]
         self._waiting.extend(zip(lines, events, strict=False))
         return True
+
+    def prepare(self, decode_all: DecodeAll) -> bool:
+        """Decode what stands behind the last line, published or not; return whether any is new.
+
+        Nothing is handed out: `look` takes an event from here for the same bytes alone, and what
+        it does not find at once is forgotten.
+        """
+        jsons = self._reader.preview()
+        if not jsons or jsons[-1] in self._prepared:
+            return False
+        try:
+            events = decode_all(self._queue, jsons)
+        except ContractError:
+            return False  # Said with its place when it is published.
+        self._prepared = dict(zip(jsons, events, strict=True))
+        return True
+
+    def _recall(self, jsons: Sequence[bytes]) -> list[Event] | None:
+        """Return the events of the first lines that were prepared; None where the first was not."""
+        prepared, self._prepared = self._prepared, {}
+        events: list[Event] = []
+        for json in jsons:
+            event = prepared.get(json)
+            if event is None:
+                break
+            events.append(event)
+        return events or None
 
     @property
     def waits(self) -> bool:
@@ -226,6 +256,22 @@ class Inputs:
     def poll(self) -> bool:
         """Look for the next event of each queue; return whether any waits."""
         return any([ahead.look() for ahead in self._ahead.values()])
+
+    def prepare(self, name: str, decode_all: DecodeAll) -> bool:
+        """Decode what a queue's writer has written and is syncing; return whether any is new.
+
+        Only saves time later: nothing is taken, nor seen by `next`, before it is published.
+
+        Args:
+            name: The queue.
+            decode_all: From a queue's name and lines to their events, without a trace of those
+                that it refuses.
+        """
+        return self._ahead[name].prepare(decode_all)
+
+    def has_news(self, name: str) -> bool:
+        """Return whether a queue has published more than was taken; only its head is read."""
+        return self.readers[name].backlog() > 0
 
     def next(self) -> Taken | None:
         """Return the next event by the taking rule, or None when nothing may be taken now.

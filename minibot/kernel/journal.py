@@ -189,7 +189,7 @@ class JournalWriter:
                 return
             if self._beside is None:
                 self._beside = Overlap()
-            self._beside.begin(self._sync_beside)
+            self._beside.start(self._sync_beside)
 
     def publish(self) -> None:
         """Sync what `write_json` has written, or wait for `begin_sync`, and publish it.

@@ -23,7 +23,9 @@ class Overlap:
 
     def __init__(self) -> None:
         self.is_under_way = False
-        self._wanted: SimpleQueue[tuple[Work, threading.Lock] | None] = SimpleQueue()
+        self._wanted: SimpleQueue[tuple[Work, threading.Lock, threading.Lock] | None]
+        self._wanted = SimpleQueue()
+        self._done = threading.Lock()  # Held while the last that was begun is not done.
         self._failure: BaseException | None = None
         self._thread = threading.Thread(target=self._run, name="sync", daemon=True)
         self._thread.start()
@@ -53,14 +55,23 @@ class Overlap:
         Raises:
             BaseException: What it or the one before has raised.
         """
-        self.is_under_way = True
-        # Given back when the work waits; its own, so that an interrupted call leaves none behind.
-        held = threading.Lock()
-        held.acquire()
-        self._wanted.put((work, held))
-        held.acquire()
+        self.start(work).acquire()
         if self._failure is not None:
             raise self._failure
+
+    def start(self, work: Work) -> threading.Lock:
+        """Have something done as `begin` does, for a caller about to wait for the system himself.
+
+        Returns at once; the lock is held until the work waits.
+        """
+        self.is_under_way = True
+        # Each its own, so that an interrupted call leaves none behind.
+        held, done = threading.Lock(), threading.Lock()
+        held.acquire()
+        done.acquire()
+        self._done = done
+        self._wanted.put((work, held, done))
+        return held
 
     def wait(self) -> None:
         """Return when all that was begun is done.
@@ -68,12 +79,14 @@ class Overlap:
         Raises:
             BaseException: What it has raised.
         """
-        self.begin(_nothing)
-        self.is_under_way = False
+        with self._done:
+            self.is_under_way = False
+        if self._failure is not None:
+            raise self._failure
 
     def _run(self) -> None:
         while (wanted := self._wanted.get()) is not None:
-            work, held = wanted
+            work, held, done = wanted
             try:
                 if self._failure is None:
                     work(held.release)
@@ -81,7 +94,4 @@ class Overlap:
                 self._failure = error
             if held.locked():
                 held.release()
-
-
-def _nothing(wait: Callable[[], None]) -> None:
-    """Do nothing: what was begun before is done."""
+            done.release()

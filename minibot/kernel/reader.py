@@ -24,6 +24,7 @@ from minibot.kernel.segments import Segment
 
 COMPONENT: Final = "kernel.reader"
 CHUNK_BYTES: Final = 256 * 1024
+PREVIEW_BYTES: Final = 64 * 1024
 
 # A rename between two looks hides a segment for one of them, never for more.
 OPEN_TRIES: Final = 5
@@ -89,6 +90,23 @@ class JournalReader:
     def take(self, lines: int) -> None:
         """Step over lines that `look` has returned."""
         self._next += lines
+
+    def preview(self) -> list[bytes]:
+        """Return the JSON of whole lines behind the last one verified, published or not.
+
+        What stands above the head a crash or a refused sync may still take back, so nothing may
+        follow from it: it is for who decodes while the writer syncs, and throws that away unless
+        `look` brings the very same bytes. The reader stays where it is. A rest that is torn,
+        damaged or cannot be read is no error here; below the head it will be one.
+        """
+        if self._fd < 0:
+            return []
+        try:
+            data = self._files.pread(self._fd, PREVIEW_BYTES, self._at.offset)
+        except OSError:
+            return []
+        found = verified(data, data.rfind(b"\n") + 1)
+        return [] if found is None else found.jsons
 
     @property
     def position(self) -> Position:

@@ -36,15 +36,22 @@ class Waiter:
         paths: Head files; one that does not exist yet is waited for as well.
         handles: Descriptors that end a wait when they can be read, e.g. a control channel
             (not on Windows, where only sockets can be waited for).
+        segments: Active segments; being written ends a wait too, where the system has watches.
+            Nothing in them may be used before the head says so: see `JournalReader.preview`.
     """
 
-    def __init__(self, paths: Sequence[StrPath], handles: Sequence[int] = ()) -> None:
+    def __init__(
+        self,
+        paths: Sequence[StrPath],
+        handles: Sequence[int] = (),
+        segments: Sequence[StrPath] = (),
+    ) -> None:
         self._is_first = True
         self._paths = [Path(path) for path in paths]
         self._handles = list(handles)
         self._watch: _Inotify | _Poll
         try:
-            self._watch = _Inotify(self._paths, self._handles)
+            self._watch = _Inotify(self._paths, self._handles, [Path(path) for path in segments])
         except _Unavailable:
             self._watch = _Poll(self._paths, self._handles)
 
@@ -64,6 +71,10 @@ class Waiter:
             self._watch.close()
             self._watch = _Poll(self._paths, self._handles)
             return True
+
+    def renew(self) -> None:
+        """Watch the segments that are active now; to be called now and then, as they are sealed."""
+        self._watch.renew()
 
     def close(self) -> None:
         """Give the watches back."""
@@ -97,6 +108,9 @@ class _Poll:
             if self._pause(min(pause, left)):
                 return True
             pause = min(2 * pause, POLL_MAX_S)
+
+    def renew(self) -> None:
+        """Nothing to do: segments are not looked at."""
 
     def close(self) -> None:
         for fd in self._fds.values():
@@ -132,7 +146,9 @@ if sys.platform == "linux":
     class _Inotify:
         """Sleeps in the kernel until a watched file is written."""
 
-        def __init__(self, paths: Sequence[Path], handles: Sequence[int]) -> None:
+        def __init__(
+            self, paths: Sequence[Path], handles: Sequence[int], segments: Sequence[Path]
+        ) -> None:
             self._fd: int = _libc.inotify_init1(_IN_FLAGS)
             if self._fd < 0:
                 raise _Unavailable(os.strerror(ctypes.get_errno()))
@@ -142,9 +158,11 @@ if sys.platform == "linux":
                 self._poll.register(handle, select.POLLIN)
             self._missing: list[Path] = []
             self._folders: set[int] = set()
+            self._segments: dict[Path, int] = dict.fromkeys(segments, -1)
             try:
                 for path in paths:
                     self._add(path)
+                self.renew()
             except BaseException:
                 self.close()
                 raise
@@ -159,6 +177,18 @@ if sys.platform == "linux":
             if self._missing:
                 self._look_for_missing()
             return True
+
+        def renew(self) -> None:
+            """Watch what has a segment's name now; the file that gave it up is written no more."""
+            for path, before in self._segments.items():
+                try:
+                    watch = self._watch(path, _IN_MODIFY)
+                except _Unavailable:
+                    return  # None is left for segments; the heads are watched, and they count.
+                if watch not in (-1, before):
+                    self._segments[path] = watch
+                    if before >= 0:
+                        _libc.inotify_rm_watch(self._fd, before)
 
         def close(self) -> None:
             fd, self._fd = self._fd, -1
@@ -199,11 +229,16 @@ else:
     class _Inotify:
         """No watches on this system; `Waiter` looks instead."""
 
-        def __init__(self, paths: Sequence[Path], handles: Sequence[int]) -> None:
+        def __init__(
+            self, paths: Sequence[Path], handles: Sequence[int], segments: Sequence[Path]
+        ) -> None:
             raise _Unavailable("no inotify")
 
         def wait(self, timeout_s: float) -> bool:
             raise _Unavailable("no inotify")
+
+        def renew(self) -> None:
+            pass
 
         def close(self) -> None:
             pass

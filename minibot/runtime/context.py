@@ -203,6 +203,10 @@ class RoleContext:
         """Return the file to watch for new lines of a queue."""
         return self.var.queues / queue / "inbox.head"
 
+    def segment_path(self, queue: str) -> Path:
+        """Return the file that a queue's lines are written to."""
+        return self.var.queues / queue / "inbox.jsonl"
+
     def report_recovery(self) -> None:
         """Journal what the recovery of a queue of this role cut, once."""
         while self._recoveries:

@@ -52,11 +52,14 @@ CoreFromState = Callable[[JsonObject, JsonObject], Core]
 Keep = Callable[[Core], None]
 
 WAIT_S = 0.1
+# So long a role that has nothing to decide on leaves the cores to those who have.
+GIVE_WAY_S = 0.001
 HOUSEKEEPING_NS = 1_000_000_000
 # Each atomic file is a commit of the file system, for which the syncs of decisions wait.
 HINTS_NS = 5_000_000_000
 HEALTH_MARKET_MS = 10_000
 SNAPSHOT_FILE = "snapshot.json"
+RISK = "risk_role"
 # Every process of a run reads the same clock. What is further ahead of it was not written by one;
 # what is older than the longest night with its history is not of this one.
 TS_AHEAD_MS_MAX = 60_000
@@ -136,6 +139,8 @@ class Shell:
         self._snapshot_n = 0
         self.dup_dropped = 0
         self._planted = context.planted
+        # Risk leaves positions by ticks, too; all else that is no primary input can wait a moment.
+        self._decides_on = {self._primary, TICKS} if context.name == RISK else {self._primary}
         self._suspects = Suspects(self._folders[self._primary], context.run_id)
 
     # --- restart ------------------------------------------------------------------------------
@@ -271,7 +276,9 @@ class Shell:
         if context.name == "execution_role":
             self.gate = ExecutionGate(context, self.order)
         names = [context.head_path(queue) for queue in context.spec.inputs]
-        self._waiter = Waiter([*names, *self.gate.watched()])
+        self._waiter = Waiter(
+            [*names, *self.gate.watched()], segments=[context.segment_path(self._primary)]
+        )
         context.heartbeat.sync_started_ns = self._sync_started_ns
 
     def _sync_started_ns(self) -> int:
@@ -298,7 +305,19 @@ class Shell:
             self.order.close_when_due()
             if context.control.draining:
                 return self._leave(CLEAN)
-            self._waiter.wait(WAIT_S)
+            self._wait()
+
+    def _wait(self) -> None:
+        """Wait for news; without any to decide on, leave the cores for a moment to who has some."""
+        self._read_ahead()
+        if not self._waiter.wait(WAIT_S) or any(map(self.inputs.has_news, self._decides_on)):
+            return
+        if not self._read_ahead() and self._waiter.wait(GIVE_WAY_S):
+            self._read_ahead()
+
+    def _read_ahead(self) -> bool:
+        """Decode what the primary input's writer is syncing, to know it once it is published."""
+        return self.inputs.prepare(self._primary, self.context.codec.decode_all)
 
     def _turn(self) -> int | None:
         """Take what waits, up to one batch; None when the run was stopped because of it."""
@@ -483,6 +502,7 @@ class Shell:
             return
         self._housekept_ns = moment
         context.heartbeat.facts = {**self.core.facts(), **self.latency.counters()}
+        self._waiter.renew()
         self.order.sync()
         if moment - self._hinted_ns >= HINTS_NS:
             self._hinted_ns = moment

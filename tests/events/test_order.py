@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import os
+from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
 
@@ -24,7 +25,7 @@ from minibot.events.order import (
     logged_steps,
 )
 from minibot.kernel import canonical
-from minibot.kernel.errors import IntegrityError, InvariantError
+from minibot.kernel.errors import ContractError, IntegrityError, InvariantError
 from minibot.kernel.journal import JournalReader, Line
 from minibot.kernel.line import encode_line
 from minibot.kernel.queue import make_queue, open_reader, open_writer
@@ -265,3 +266,99 @@ def test_known_ids_forget_only_what_is_far_back() -> None:
         assert again.admit("q", str(number), b"{3}")
     assert not again.admit("q", "0", b"{3}")
     assert again.admit("q", "one", b"{4}")
+
+
+class Decoding:
+    """Decodes without judging and counts the lines; refuses what a test names."""
+
+    def __init__(self, refused: bytes = b"") -> None:
+        self.count = 0
+        self._refused = refused
+
+    def __call__(self, queue: str, jsons: Sequence[bytes]) -> list[Event]:
+        """Return the events of these lines."""
+        if self._refused in jsons:
+            raise ContractError("test", "SCHEMA_INVALID", queue)
+        self.count += len(jsons)
+        return [Event.from_json(canonical.decode(json)) for json in jsons]
+
+
+def opened_inputs(root: Path, put: Callable[[str, list[Event]], None]) -> Inputs:
+    """Return inputs that have taken the opening and one tick."""
+    put(CONTROL, [OPENING])
+    put(TICKS, [beat(1)])
+    inputs = inputs_of(root)
+    assert taken(inputs) == [(CONTROL, 1), (TICKS, 1)]
+    return inputs
+
+
+def write_above_head(root: Path, data: bytes) -> Path:
+    """Put bytes behind the published ticks, as a writer does that has not synced them yet."""
+    path = root / TICKS / "inbox.jsonl"
+    with path.open("ab") as file:
+        file.write(data)
+    return path
+
+
+def test_prepared_line_is_taken_once_it_is_published_and_not_before(
+    tmp_path: Path, put: Callable[[str, list[Event]], None]
+) -> None:
+    """Decoding ahead shows nothing to the role; publication hands out what was decoded."""
+    inputs, decoding = opened_inputs(tmp_path, put), Decoding()
+    size = (tmp_path / TICKS / "inbox.jsonl").stat().st_size
+    lines = [encode_line(canonical.encode(beat(n).to_json())) for n in (2, 3)]
+    path = write_above_head(tmp_path, b"".join(lines))
+
+    assert inputs.prepare(TICKS, decoding)
+    assert not inputs.prepare(TICKS, decoding)  # Nothing new since.
+    assert not inputs.has_news(TICKS)
+    assert taken(inputs) == []
+    assert inputs.positions[TICKS].seq == 1
+
+    os.truncate(path, size)  # For the writer, who makes the same lines.
+    put(TICKS, [beat(2), beat(3)])
+    assert inputs.has_news(TICKS)
+    inputs.poll()
+    found = [inputs.next(), inputs.next()]
+    assert [one.event for one in found if one] == [beat(2), beat(3)]
+    assert decoding.count == 2
+
+
+def test_prepared_line_that_is_cut_off_is_never_taken(
+    tmp_path: Path, put: Callable[[str, list[Event]], None]
+) -> None:
+    """What a crash took back and another line replaced is forgotten, whatever was decoded."""
+    inputs = opened_inputs(tmp_path, put)
+    size = (tmp_path / TICKS / "inbox.jsonl").stat().st_size
+    path = write_above_head(tmp_path, encode_line(canonical.encode(beat(2).to_json())))
+    assert inputs.prepare(TICKS, Decoding())
+
+    os.truncate(path, size)
+    put(TICKS, [beat(5), beat(2)])
+    inputs.poll()
+    found = [inputs.next(), inputs.next(), inputs.next()]
+    assert [one and one.event for one in found] == [beat(5), beat(2), None]
+
+
+@pytest.mark.parametrize("rest", [b"sha256:", b"x" * 200 + b"\n", b"\n", b"\n\n\n"])
+def test_torn_or_foreign_rest_above_the_head_is_nothing_to_prepare(
+    tmp_path: Path, put: Callable[[str, list[Event]], None], rest: bytes
+) -> None:
+    """A half-written line is no error and no event."""
+    inputs = opened_inputs(tmp_path, put)
+    write_above_head(tmp_path, rest)
+
+    assert not inputs.prepare(TICKS, Decoding())
+    assert taken(inputs) == []
+
+
+def test_line_that_is_refused_while_it_is_synced_leaves_no_trace(
+    tmp_path: Path, put: Callable[[str, list[Event]], None]
+) -> None:
+    """The refusal comes with its place, once the line is published."""
+    inputs = opened_inputs(tmp_path, put)
+    json = canonical.encode(beat(2).to_json())
+    write_above_head(tmp_path, encode_line(json))
+
+    assert not inputs.prepare(TICKS, Decoding(refused=json))
+    assert taken(inputs) == []

@@ -302,3 +302,47 @@ def test_reader_through_a_planted_link_stops(var_dir: Path) -> None:
     (var_dir / "inbox.jsonl").symlink_to(var_dir / "elsewhere")
     with pytest.raises(Exception, match="PERMISSIONS_UNSAFE"):
         read_all(var_dir)
+
+
+def test_preview_shows_whole_lines_above_the_head_and_reading_none_of_them(var_dir: Path) -> None:
+    """What is written and not yet synced may be decoded ahead; the reader stays at the head."""
+    writer = open_journal(var_dir)
+    writer.append(lines_of(1, 2))
+    reader = JournalReader(var_dir, "inbox")
+    assert reader.preview() == []  # Nothing was read yet, so no segment is open.
+    drain(reader)
+    assert reader.preview() == []
+    before = reader.position
+
+    writer.write_json([json_of(3), json_of(4)])
+    assert reader.preview() == [json_of(3), json_of(4)]
+    assert reader.read(9) == []
+    assert (reader.position, reader.backlog()) == (before, 0)
+
+    writer.publish()
+    assert [line.json for line in reader.read(9)] == [json_of(3), json_of(4)]
+    assert reader.preview() == []
+    reader.close()
+    writer.close()
+
+
+def test_preview_of_a_torn_or_damaged_rest_is_empty_or_true(var_dir: Path) -> None:
+    """Cut anywhere or with any byte changed, the rest gives lines as written, or none; no error."""
+    fill(var_dir, 2)
+    reader = JournalReader(var_dir, "inbox")
+    drain(reader)
+    path = var_dir / "inbox.jsonl"
+    published = path.read_bytes()
+    lines = lines_of(3, 2)
+    rest = b"".join(lines)
+    ends = [len(lines[0]), len(rest)]
+    for size in range(len(rest) + 1):
+        path.write_bytes(published + rest[:size])
+        whole = sum(1 for end in ends if end <= size)
+        assert reader.preview() == [json_of(3), json_of(4)][:whole]
+    for at in range(len(rest)):
+        path.write_bytes(published + rest[:at] + bytes([rest[at] ^ 1]) + rest[at + 1 :])
+        # A newline that is gone leaves its line without an end.
+        assert reader.preview() in ([], [json_of(3)] if at == len(rest) - 1 else [])
+    assert reader.read(9) == []
+    reader.close()

@@ -13,7 +13,7 @@ import pytest
 from minibot.kernel import wakeup
 from minibot.kernel.queue import make_queue, open_writer
 from minibot.kernel.wakeup import Waiter
-from tests.kernel.kernel_support import line_of
+from tests.kernel.kernel_support import json_of, line_of
 
 LONG_S = 30.0
 
@@ -149,3 +149,23 @@ def test_wait_that_runs_out_takes_its_time_and_no_longer_than_needed(
 
     assert time.monotonic() - began >= 0.045
     waiter.close()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="inotify is a feature of Linux")
+def test_waiter_is_woken_by_the_write_before_the_sync(var_dir: Path) -> None:
+    """Who watches the segment wakes while the writer syncs, also after it was sealed."""
+    make_queue(var_dir, "fills", "risk_role")
+    writer = open_writer(var_dir, "fills", segment_bytes=4 * len(line_of(1)))
+    waiter = Waiter([head(var_dir)], segments=[var_dir / "fills" / "inbox.jsonl"])
+    quiet(waiter)
+    for number in range(1, 12):
+        writer.write_json([json_of(number)])
+        assert waiter.wait(LONG_S)
+        quiet(waiter)
+        writer.publish()
+        assert waiter.wait(LONG_S)
+        waiter.renew()
+        quiet(waiter)
+    assert writer.position.segment > 1
+    waiter.close()
+    writer.close()
