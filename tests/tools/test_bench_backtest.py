@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 
 from minibot.events.model import Bar, Beat
-from tools.bench import backtest, backtest_peers
+from tools.bench import backtest, backtest_peers, backtest_replay
 from tools.bench.__main__ import parser
 from tools.bench.backtest_market import beside, columns, ticks
+from tools.golden.fixture import golden_runs
 
 W1_SHA256 = "5ef13a27eddd433cb053f80db4a8f5c8b71bf92f9fde174d57badf5b459a684b"
 
@@ -37,6 +38,20 @@ def test_bars_beside_the_ticks_never_know_more_than_the_ticks_before_them() -> N
         if len(prices):
             assert float(one.payload.high) == prices.max() / 10**8
             assert float(one.payload.close) == prices[-1] / 10**8
+
+
+@pytest.mark.parametrize("has_run", [False, True])
+def test_replay_is_not_scaled_from_a_run_that_is_mostly_its_start(
+    has_run: bool, tmp_path: Path
+) -> None:
+    """Neither without a run nor with a short one; told is how to make one that is long enough."""
+    sample = next(one for one in golden_runs() if one.name == "sample_run")
+    run = sample.unpack(tmp_path) if has_run else None
+
+    (measure,) = backtest_replay.replay(1, run)
+
+    assert measure.verdict == "not measured"
+    assert "minibot.nore_run_v1" in measure.notes[-1]
 
 
 def test_peer_that_cannot_be_had_is_named_and_fails_nothing(
