@@ -56,7 +56,7 @@ class BacktestResult:
         performance: Exact equity, drawdown and round trips, as in a night.
         stop: Reason code where risk stopped the run, else empty.
         assumptions: What the sources had to make up, one sentence each; stands in every report.
-        elapsed_s: Machine time of the pass; no part of the digest.
+        elapsed_s: Machine time of the walk through the market, without writing what is read of it.
     """
 
     config: JsonObject

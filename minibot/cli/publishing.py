@@ -55,7 +55,7 @@ def publish(
         folder = store.keep(document, page(reviews, document), var_of(arguments))
         places = {"folder": str(folder), "page": str(folder / store.PAGE_FILE)}
         lines.append(f"kept    {shown_path(folder / store.PAGE_FILE)}")
-    lines.append(f"digest  {result.digest}, in {result.elapsed_s:.1f} s")
+    lines.append(f"digest  {result.digest}; market walked in {result.elapsed_s:.1f} s")
     show(arguments, {**document, **places}, lines)
     return 1 if result.stop else 0
 
