@@ -53,7 +53,7 @@ def running(tmp_path: Path, **limits: int) -> Iterator[tuple[ExchangeProcess, De
     box: list[bytes] = []
 
     def wrap(streams: Sequence[str], stream: Stream) -> Stream:
-        return Injected(stream, box)  # type: ignore[return-value]
+        return Injected(stream, box)
 
     with ExchangeProcess(tmp_path, "generator:1", SPEED, "--rate", "60") as venue:
         values = {"feed_invalid_max": INVALID_MAX, "backoff_max_ms": 1_000, **limits}

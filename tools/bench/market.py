@@ -7,6 +7,7 @@ are compressed hours and reconnects against the embedded exchange.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
@@ -14,7 +15,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from tools.bench.frame import Limit, Measure, median, percentile
-from tools.bench.market_peers import OWN, Clients, compare
+from tools.bench.market_peers import OWN, PEERS, Clients, compare
 from tools.bench.market_run import Outcome, cores, run
 
 HELP = "market: from the socket to durable ticks, bursts, books, latency, hours; M1 to M7"
@@ -33,6 +34,10 @@ LATENCY_S: Final = 20.0
 SINGLE_RATE: Final = 10_000
 SINGLE_S: Final = 20.0
 PACED_SYMBOLS: Final = 16
+# What a run takes beside its flood: a server and a role that start and end.
+START_S: Final = 6.0
+# A client of M3 takes about so long for what it is sent.
+COMPARED_S: Final = 6.0
 
 
 @dataclass(slots=True)
@@ -51,6 +56,13 @@ class Plan:
     folder: Path
     core: int = 1
 
+    @staticmethod
+    def tell(runs: int, run_s: float) -> None:
+        """Say how long so many runs will take when that is long: it does not hang."""
+        minutes = runs * (run_s + START_S) / 60
+        if minutes > 1:
+            print(f"   about {minutes:.0f} minutes", file=sys.stderr, flush=True)
+
     def runs(self, symbols: int, command: Mapping[str, Any], *options: str) -> list[Outcome]:
         """Return the runs of the role under one command to the server."""
         core = self.core if self.core in cores() else cores()[-1]
@@ -68,6 +80,7 @@ def flood(plan: Plan) -> list[Measure]:
         ("a tick for each quote", ("--every-quote",), Limit(40_000, 80_000)),
         ("by the overload rule", (), None),
     ]
+    plan.tell(plan.repeats * len(cases), FLOOD_S)
     for what, options, limit in cases:
         runs = plan.runs(FLOOD_SYMBOLS, {"seconds": FLOOD_S}, *options)
         samples = {
@@ -85,6 +98,7 @@ def flood(plan: Plan) -> list[Measure]:
 def burst(plan: Plan) -> list[Measure]:
     """M2: ten seconds of a burst, and what is left of it afterwards."""
     found = []
+    plan.tell(plan.repeats * len(BURSTS), BURST_S + CALM_S)
     for rate, limit in zip(BURSTS, (Limit(60_000, 120_000), None), strict=True):
         command = {"phases": [[rate, BURST_S], [CALM_RATE, CALM_S]]}
         kept = str(plan.folder / "market" / "lags.json")
@@ -111,6 +125,7 @@ def burst(plan: Plan) -> list[Measure]:
 
 def books(plan: Plan) -> list[Measure]:
     """M3: decoded and the book kept, beside the others."""
+    plan.tell(plan.repeats * (1 + len(PEERS) * plan.has_peers), COMPARED_S)
     found = compare(plan.repeats, plan.core, has_peers=plan.has_peers)
     own, other = found.per_cpu_s(OWN), found.per_cpu_s("cryptofeed")
     ratio = median(own) / median(other) if own and other else None
@@ -134,6 +149,7 @@ def books(plan: Plan) -> list[Measure]:
 def latency(plan: Plan) -> list[Measure]:
     """M4: from the read of the socket to the disk, at a rate that leaves time between."""
     trace = plan.folder / "market" / "trace.json"
+    plan.tell(plan.repeats, LATENCY_S)
     command = {"seconds": LATENCY_S, "rate": CALM_RATE, "single": True}
     runs = plan.runs(PACED_SYMBOLS, command, "--trace", str(trace))
     waits = [[(row[3] - row[2]) / 1e6 for row in each.trace] for each in runs]
@@ -148,6 +164,7 @@ def latency(plan: Plan) -> list[Measure]:
 
 def single(plan: Plan) -> list[Measure]:
     """M7: what ten thousand messages a second cost that come one by one."""
+    plan.tell(plan.repeats * (1 + (1 + len(PEERS)) * plan.has_peers), SINGLE_S)
     command = {"seconds": SINGLE_S, "rate": SINGLE_RATE, "single": True}
     runs = plan.runs(PACED_SYMBOLS, command)
     shares = [_share(each, SINGLE_S) for each in runs]

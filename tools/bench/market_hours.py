@@ -71,7 +71,8 @@ FAULTS: Final[tuple[dict[str, Any], ...]] = (
 class Plan(Protocol):
     """What this needs of the bench's plan."""
 
-    repeats: int
+    def tell(self, runs: int, run_s: float) -> None:
+        """Say how long so many runs will take when that is long."""
 
 
 class Judge:
@@ -327,4 +328,5 @@ def _doubt(played: Hours) -> list[str]:
 
 def run(plan: Plan) -> list[Measure]:
     """Return M5 at the rate that must be held, and at twice that rate."""
+    plan.tell(2, HOURS * 3_600 / SPEED)
     return [measure(RATE_PER_S), measure(2 * RATE_PER_S, is_goal=True)]

@@ -1,8 +1,7 @@
 """Who else reads a combined stream: one environment below `var/bench/peers`, one run of a client.
 
 All packages are pinned by their hashes in `locks/market.txt`. A client that cannot be had or does
-not end is named with the reason and left out. Hummingbot's connector is not among them: it is no
-package of its own, and its bot asks for a conda environment.
+not end is named with the reason and left out.
 """
 
 from __future__ import annotations
@@ -26,6 +25,10 @@ LOCK: Final = Path(__file__).resolve().parent / "locks" / "market.txt"
 CLIENTS: Final = Path(__file__).resolve().parent / "market_clients.py"
 OWN: Final = "minibot"
 PEERS: Final = ("cryptofeed", "ccxt", "python-binance", "unicorn")
+ABSENT: Final = {
+    "hummingbot": "no package of its connector alone; the bot, source alone, was given up after"
+    " 100 s, not past its build requirements"
+}
 MINOR: Final = 11
 SETUP_S_MAX: Final = 600.0
 RUN_S_MAX: Final = 120.0
@@ -56,10 +59,11 @@ def compare(repeats: int, core: int, *, has_peers: bool, **command: Any) -> Clie
     found = Clients()
     names = [OWN]
     if has_peers:
+        found.missing.update(ABSENT)
         try:
             python = environment()
         except (OSError, subprocess.SubprocessError) as error:
-            found.missing = dict.fromkeys(PEERS, str(error))
+            found.missing.update(dict.fromkeys(PEERS, str(error)))
         else:
             names += PEERS
     for _ in range(repeats):

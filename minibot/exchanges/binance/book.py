@@ -14,7 +14,6 @@ from collections.abc import Sequence
 from heapq import heapify, heappop, heappush, nlargest, nsmallest
 from typing import Final
 
-from minibot.events.known import Known
 from minibot.exchanges.base import (
     APPLIED,
     BUFFERED,
@@ -28,7 +27,7 @@ from minibot.exchanges.base import (
     Rows,
     Snapshot,
 )
-from minibot.exchanges.units import positive
+from minibot.exchanges.binance.messages import AMOUNTS, PRICES
 
 # Ten diffs a second, so two minutes: a snapshot is as new as its answer, which comes within seconds
 # of being asked for. Hundreds of symbols without a snapshot must not fill the memory.
@@ -39,23 +38,7 @@ HEAP_SURPLUS_MAX: Final = 4096
 # end: prices that the market has left are hardly ever removed.
 LEVELS_MAX: Final = 5000
 
-_PRICES: Final = Known(positive)
-
 _NO_EDGE: Final = 2**63
-
-
-def _is_shown(qty: str) -> int:
-    """Return 0 for a quantity of zero, else 1.
-
-    Raises:
-        ValueError, AttributeError: No plain decimal without a sign.
-    """
-    if not (qty.isascii() and qty.replace(".", "", 1).isdigit()):
-        raise ValueError(f"quantity {qty!r}: expected a plain decimal")
-    return 1 if qty.strip("0.") else 0
-
-
-_SHOWN: Final = Known(_is_shown)
 
 
 class BookSide:
@@ -78,7 +61,7 @@ class BookSide:
         Raises:
             ValueError, TypeError, AttributeError: A row is no level; the side is half changed.
         """
-        levels, heap, sign, prices, shown = self.levels, self._heap, self._sign, _PRICES, _SHOWN
+        levels, heap, sign, prices, shown = self.levels, self._heap, self._sign, PRICES, AMOUNTS
         for row in rows:
             price, qty = row
             key = prices[price]
@@ -183,8 +166,8 @@ class LocalBook:
 
     def is_beyond_edge(self, bids: Sequence[Level], asks: Sequence[Level]) -> bool:
         """Return whether the given best levels reach past what the snapshot showed."""
-        last_bid = _PRICES[bids[-1][0]] if bids else 0
-        last_ask = _PRICES[asks[-1][0]] if asks else _NO_EDGE
+        last_bid = PRICES[bids[-1][0]] if bids else 0
+        last_ask = PRICES[asks[-1][0]] if asks else _NO_EDGE
         return last_bid < self._bid_edge or last_ask > self._ask_edge
 
 

@@ -34,8 +34,9 @@ MICROSECONDS_FROM: Final = 10**14
 STREAMS: Final = ("trade", "bookTicker", "depth@100ms")
 
 _NOT_USED: Final = "event type not used: "
-_PRICES: Final = Known(positive)
-_AMOUNTS: Final = Known(not_negative)
+# Quotes, trades and levels of books tell the same numbers, so they are remembered in one place.
+PRICES: Final = Known(positive)
+AMOUNTS: Final = Known(not_negative)
 # A named tuple made by its own name costs twice as much.
 _new: Final = tuple.__new__
 
@@ -91,16 +92,16 @@ def _trade(data: dict[str, Any]) -> Trade:
         raise TypeError("m: expected a boolean")
     # The buyer was the resting side, so the taker sold.
     side = SELL if maker_buys else BUY
-    price_units, qty_units = _PRICES[price], _PRICES[qty]
+    price_units, qty_units = PRICES[price], PRICES[qty]
     symbol, trade_id, at = _symbol(data), _integer(data, "t"), time_ms(data["T"])
     return _new(Trade, (symbol, trade_id, price, price_units, qty, qty_units, at, side))
 
 
 def _quote(data: dict[str, Any]) -> Quote:
     bid, ask, bid_qty, ask_qty = data["b"], data["a"], data["B"], data["A"]
-    bid_units, ask_units = _PRICES[bid], _PRICES[ask]
-    _AMOUNTS[bid_qty]
-    _AMOUNTS[ask_qty]
+    bid_units, ask_units = PRICES[bid], PRICES[ask]
+    AMOUNTS[bid_qty]
+    AMOUNTS[ask_qty]
     if bid_units >= ask_units:
         raise ValueError(f"crossed: bid {bid} is not below ask {ask}")
     exchange_ts = data.get("T")

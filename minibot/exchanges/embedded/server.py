@@ -25,6 +25,7 @@ from minibot.exchanges.embedded.paper import PaperAccount
 from minibot.exchanges.embedded.paper_rest import PaperDesk
 from minibot.exchanges.embedded.player import Player
 from minibot.exchanges.embedded.script import FaultUnknown
+from minibot.exchanges.embedded.ticker_payloads import OF_ALL
 from minibot.exchanges.embedded.venue import Venue
 from minibot.kernel.errors import Refusal
 
@@ -243,6 +244,7 @@ class ExchangeServer:
             speed=self.venue.clock.speed,
         )
         self.venue.counters["connections"] += 1
+        await self.learn_for(held)
         self.hub.add(connection)
         try:
             await self._read(socket, connection)
@@ -264,7 +266,17 @@ class ExchangeServer:
                 connection.answer_ping(bytes(message.data))
             elif message.type in (WSMsgType.TEXT, WSMsgType.BINARY):
                 connection.control(message.data, self.hub.error_shape)
+                await self.learn_for(connection.held)
                 self.hub.subscriptions_changed(connection)
+
+    async def learn_for(self, held: Subscriptions) -> None:
+        """Make the pasts that lists of the whole market tell of, one after the other.
+
+        The first list would make all of them at once, and nobody would hear anything meanwhile.
+        """
+        if not OF_ALL.keys().isdisjoint(held.streams):
+            for _ in self.venue.learn_pasts():
+                await asyncio.sleep(0)
 
 
 def _counted_path(path: str) -> str:

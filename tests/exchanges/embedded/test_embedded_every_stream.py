@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from itertools import pairwise
 from pathlib import Path
@@ -9,6 +10,8 @@ from typing import Any
 
 import pytest
 
+from minibot.exchanges.embedded.control import Subscriptions
+from minibot.exchanges.embedded.service import Settings, make_server
 from tests.exchanges.embedded.embedded_exchange import (
     ORIGIN_MS,
     Exchange,
@@ -225,3 +228,27 @@ def test_partial_depth_is_the_top_of_the_book_that_rest_tells(tmp_path: Path) ->
         assert all(len(row["data"][side]) <= 5 for row in received if row["stream"].endswith("5"))
     assert last["lastUpdateId"] >= book["lastUpdateId"] - 1
     assert json.dumps(last)
+
+
+def test_pasts_of_many_symbols_are_made_one_by_one_while_others_are_served() -> None:
+    """Who subscribes to a list of the whole market keeps nobody from getting a turn."""
+    server = make_server(Settings(source="generator:1:30", rate_per_s=30))
+    turns: list[int] = []
+
+    async def others() -> None:
+        while True:
+            turns.append(sum(state.bars.has_past("1h") for state in server.venue.symbols.values()))
+            await asyncio.sleep(0)
+
+    async def subscribe(*streams: str) -> None:
+        task = asyncio.create_task(others())
+        await asyncio.sleep(0)
+        await server.learn_for(Subscriptions(True, dict.fromkeys(streams)))
+        task.cancel()
+
+    asyncio.run(subscribe("btcusdt@trade"))
+    assert set(turns) == {0}
+
+    turns.clear()
+    asyncio.run(subscribe("btcusdt@trade", "!miniTicker@arr"))
+    assert turns == list(range(31))
