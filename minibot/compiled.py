@@ -58,13 +58,13 @@ def stale(folder: Path) -> str | None:
     return None
 
 
-def take_into_use() -> None:
-    """Take compiled modules from now on.
+def take_into_use(folder: Path | None = None) -> None:
+    """Take compiled modules from now on, by default those of the build for this Python.
 
     Raises:
-        ImportError: No build for this Python, or one of other sources.
+        ImportError: There is no such build, or it is one of other sources.
     """
-    folder = build_folder()
+    folder = folder or build_folder()
     why = stale(folder)
     if why is not None:
         raise ImportError(f"{SWITCH} is set, but {why}. {REMEDY}")

@@ -2,9 +2,13 @@
 
     python -m tools.compile            build/compiled/<this Python>, unless it stands already
     python -m tools.compile --force    anew
+    python -m tools.compile --quick    anew if need be, once and without a profile
     MINIBOT_COMPILED=1 minibot replay latest      uses it; the digest is the same
 
-Needs a C compiler and Python's headers. Exit code 2 where they are missing, 1 where it failed.
+GCC compiles twice: the first build counts which ways a short run of the cores goes
+(`tools.training`), the second is laid out by these counts. It reckons the same in either. Other
+compilers build once. Needs a C compiler and Python's headers. Exit code 2 where they are missing,
+1 where it failed.
 """
 
 from __future__ import annotations
@@ -20,7 +24,7 @@ import sysconfig
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from minibot.compiled import PROJECT, RECORD, build_folder, stale
 
@@ -82,7 +86,12 @@ INTERPRETED: Final = frozenset({"__init__.py", "role.py"})
 # One rounding for each operation, as in the interpreter: no fused multiply and add. Nobody outside
 # calls into the library by name, so that its calls of itself are direct and can be inlined.
 FLAGS: Final = ("-ffp-contract=off", "-fvisibility=hidden")
-COMPILE_S_MAX: Final = 900.0
+COUNTING: Final = ("-fprofile-generate={folder}", "-fprofile-update=single")
+# What no run of the training reached is compiled as ever, not for size. Counts may show a warning
+# of the compiler a way that it did not see before.
+BY_COUNTS: Final = ("-fprofile-use={folder}", "-fprofile-partial-training", "-Wno-error")
+COMPILE_S_MAX: Final = 1800.0
+TRAINING_S_MAX: Final = 300.0
 
 
 def sources() -> list[str]:
@@ -107,19 +116,39 @@ def missing() -> str | None:
     return None
 
 
-def build(folder: Path, *, is_quiet: bool = False) -> None:
+def counts_ways() -> bool:
+    """Return whether the compiler is a GCC, whose profiles are used here."""
+    if os.name == "nt":
+        return False
+    compiler = (sysconfig.get_config_var("CC") or "cc").split()
+    known = subprocess.run(
+        [*compiler, "-dM", "-E", "-x", "c", os.devnull],
+        capture_output=True,
+        text=True,
+        check=False,
+    ).stdout
+    return "__GNUC__" in known and "__clang__" not in known
+
+
+def build(folder: Path, *, is_quiet: bool = False, has_profile: bool = True) -> None:
     """Compile into a folder; what stands there is replaced once the new build is whole.
 
+    Args:
+        folder: Where the build goes.
+        is_quiet: Say nothing.
+        has_profile: Compile a second time by what a training run of the first counted, where the
+            compiler can.
+
     Raises:
-        OSError: The compiler refuses; the message ends with its last words.
+        OSError: The compiler refuses, or the training fails; the message ends with the last words.
     """
     names = sources()
-    digests = {name: hashlib.sha256((PROJECT / name).read_bytes()).hexdigest() for name in names}
     fresh = folder.with_name(f"{folder.name}.new")
     shutil.rmtree(fresh, ignore_errors=True)
     fresh.mkdir(parents=True)
+    profile = ["--profile"] if has_profile and counts_ways() else []
     done = subprocess.run(
-        [sys.executable, "-m", "tools.compile", "--into", str(fresh), *names],
+        [sys.executable, "-m", "tools.compile", "--into", str(fresh), *profile, *names],
         cwd=PROJECT,
         env={name: value for name, value in os.environ.items() if name != "MINIBOT_COMPILED"},
         stdin=subprocess.DEVNULL,
@@ -132,26 +161,31 @@ def build(folder: Path, *, is_quiet: bool = False) -> None:
     if done.returncode != 0:
         raise OSError(f"mypyc ended with {done.returncode}: {done.stdout.strip()[-1500:]}")
     shutil.rmtree(fresh / "temp")
-    modules = {
-        ".".join((*file.relative_to(fresh).parent.parts, file.name.partition(".")[0])): str(
-            file.relative_to(fresh).as_posix()
-        )
-        for file in sorted([*fresh.rglob("*.so"), *fresh.rglob("*.pyd")])
-    }
-    record = {"sources": digests, "modules": modules, "python": sys.version}
-    (fresh / RECORD).write_text(json.dumps(record, indent=1), encoding="utf-8")
     shutil.rmtree(folder, ignore_errors=True)
     fresh.rename(folder)
     if not is_quiet:
-        print(f"{len(names)} modules compiled into {folder}")
+        by = "by a profile" if profile else "without a profile"
+        print(f"{len(names)} modules compiled {by} into {folder}")
 
 
-def _compile(into: Path, names: Sequence[str]) -> None:
+def _record(into: Path, digests: dict[str, str]) -> None:
+    """Say of what sources the libraries of a folder are."""
+    modules = {
+        ".".join((*file.relative_to(into).parent.parts, file.name.partition(".")[0])): str(
+            file.relative_to(into).as_posix()
+        )
+        for file in sorted([*into.rglob("*.so"), *into.rglob("*.pyd")])
+    }
+    record = {"sources": digests, "modules": modules, "python": sys.version}
+    (into / RECORD).write_text(json.dumps(record, indent=1), encoding="utf-8")
+
+
+def _compile(into: Path, names: Sequence[str], *, has_profile: bool) -> None:
     """Run mypyc and the C compiler, in a process of its own."""
     from mypyc.build import mypycify
-    from setuptools import Distribution  # type: ignore[import-untyped]
-    from setuptools.command.build_ext import build_ext  # type: ignore[import-untyped]
 
+    # Before mypyc reads them: a source that changes meanwhile makes the build stale.
+    digests = {name: hashlib.sha256((PROJECT / name).read_bytes()).hexdigest() for name in names}
     options = ["--config-file", str(PROJECT / "pyproject.toml"), "--cache-dir", str(into / "temp")]
     extensions = mypycify(
         [*options, *names], opt_level="3", debug_level="0", target_dir=str(into / "temp" / "c")
@@ -159,8 +193,32 @@ def _compile(into: Path, names: Sequence[str]) -> None:
     for extension in extensions:
         if os.name != "nt":
             extension.extra_compile_args.extend(FLAGS)
-    command = build_ext(Distribution({"name": "minibot", "ext_modules": extensions}))
+    # One library holds all code; the others only name a module each.
+    library = extensions[0]
+    arguments = list(library.extra_compile_args)
+    counts = into / "temp" / "counts"
+    if has_profile:
+        counting = [flag.format(folder=counts) for flag in COUNTING]
+        library.extra_compile_args = [*arguments, *counting]
+        library.extra_link_args = counting
+    _link(into, extensions)
+    _record(into, digests)
+    if has_profile:
+        train = [sys.executable, "-m", "tools.training", str(into)]
+        subprocess.run(train, cwd=PROJECT, timeout=TRAINING_S_MAX, check=True)
+        by_counts = [flag.format(folder=counts) for flag in BY_COUNTS]
+        library.extra_compile_args, library.extra_link_args = [*arguments, *by_counts], []
+        _link(into, [library])
+
+
+def _link(into: Path, extensions: Sequence[Any]) -> None:
+    """Run the C compiler and the linker over extensions, anew whatever stands."""
+    from setuptools import Distribution  # type: ignore[import-untyped]
+    from setuptools.command.build_ext import build_ext  # type: ignore[import-untyped]
+
+    command = build_ext(Distribution({"name": "minibot", "ext_modules": list(extensions)}))
     command.build_lib, command.build_temp = str(into), str(into / "temp" / "o")
+    command.force = True
     command.ensure_finalized()
     command.run()
 
@@ -173,11 +231,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--force", action="store_true", help="also where a fresh build stands")
+    parser.add_argument("--quick", action="store_true", help="compile once, without a profile")
+    parser.add_argument("--profile", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--into", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("names", nargs="*", help=argparse.SUPPRESS)
     arguments = parser.parse_args(argv)
     if arguments.into is not None:
-        _compile(arguments.into, arguments.names)
+        _compile(arguments.into, arguments.names, has_profile=arguments.profile)
         return 0
     folder = build_folder()
     if stale(folder) is None and not arguments.force:
@@ -189,7 +249,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
     began = time.monotonic()
     try:
-        build(folder)
+        build(folder, has_profile=not arguments.quick)
     except OSError as error:
         print(error, file=sys.stderr)
         return 1

@@ -7,12 +7,14 @@ import json
 import os
 import subprocess
 import sys
+import sysconfig
 from pathlib import Path
 
 import pytest
 
 from minibot import compiled
 from tools import compile as builder
+from tools import training
 
 PROJECT = Path(__file__).resolve().parents[2]
 
@@ -73,3 +75,32 @@ def test_compiler_that_is_missing_is_named(
 
     assert builder.main([]) == 2
     assert "gcc" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(os.name == "nt", reason="a compiler that is a shell script")
+@pytest.mark.parametrize(
+    ("defined", "is_counting"),
+    [
+        ("#define __GNUC__ 12", True),
+        ("#define __GNUC__ 4\n#define __clang__ 1", False),
+        ("#define __TINYC__ 928", False),
+    ],
+)
+def test_profile_is_asked_of_gcc_alone(
+    defined: str, is_counting: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Clang says that it is a GCC, but its profiles are another matter."""
+    compiler = tmp_path / "cc"
+    compiler.write_text(f"#!/bin/sh\ncat <<'END'\n{defined}\nEND\n", encoding="utf-8")
+    compiler.chmod(0o755)
+    monkeypatch.setattr(sysconfig, "get_config_var", lambda name: f"{compiler} -pthread")
+
+    assert builder.counts_ways() is is_counting
+
+
+def test_training_runs_every_core() -> None:
+    """What the training reaches is what the second build is laid out by: orders, bars, digests."""
+    told = training.train(ticks=3_000, bars=600)
+
+    assert len(told) == len(training.TICK_CASES) + 1
+    assert min(fills for fills, _ in told) > 0

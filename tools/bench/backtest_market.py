@@ -36,9 +36,9 @@ class Ticks(NamedTuple):
         return digest.hexdigest()
 
 
-def ticks(count: int) -> Ticks:
+def ticks(count: int, seed: int = SEED) -> Ticks:
     """Return a random walk of trades, 50 a second: the workload W1 for a million."""
-    chance = np.random.Generator(np.random.PCG64(SEED))
+    chance = np.random.Generator(np.random.PCG64(seed))
     gaps = np.maximum(1000, (chance.standard_exponential(count) * 20e6).astype(np.int64))
     steps = np.array([-2, -1, 0, 1, 2])
     moves = chance.choice(steps, size=count, p=[0.03, 0.17, 0.60, 0.17, 0.03])
