@@ -56,6 +56,7 @@ STRATEGIES: Final = (
 """Not what loads and judges the files of other people's strategies: it looks into classes."""
 EVENTS: Final = (
     "bookings",
+    "business_codes",
     "exact_tick",
     "finishing",
     "ids",
@@ -68,6 +69,7 @@ EVENTS: Final = (
     "performance",
     "portfolio",
     "reference",
+    "stop_codes",
 )
 OTHERS: Final = (
     "minibot/backtest/bar_block.py",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from minibot.events.reason import BUSINESS_GROUP, FEED_GROUP, define
 
 
@@ -15,28 +17,28 @@ def _feed(code: str, meaning: str, remedy: str) -> str:
 
 # --- signals: why to trade ---------------------------------------------------------------------
 
-MOMENTUM_UP = _business(
+MOMENTUM_UP: Final = _business(
     "momentum_up",
     "The fast average rose above the slow one by at least the momentum threshold.",
     "Compare `momentum_bps_min` with the value in the checks.",
 )
-MOMENTUM_DOWN = _business(
+MOMENTUM_DOWN: Final = _business(
     "momentum_down",
     "The fast average fell below the slow one by at least the momentum threshold.",
     "Compare `momentum_bps_min` with the value in the checks.",
 )
-REVERSION_OVERSOLD = _business(
+REVERSION_OVERSOLD: Final = _business(
     "reversion_oversold",
     "RSI is under its lower threshold and the price lies under its average.",
     "Compare `rsi_oversold` and `reversion_bps_min` with the values in the checks.",
 )
-REVERSION_OVERBOUGHT = _business(
+REVERSION_OVERBOUGHT: Final = _business(
     "reversion_overbought",
     "RSI is above its upper threshold and the price lies above its average.",
     "Compare `rsi_overbought` and `reversion_bps_min` with the values in the checks.",
 )
 
-REVERSION_DONE = _business(
+REVERSION_DONE: Final = _business(
     "reversion_done",
     "The price is back at its average, which was the aim of the position.",
     "Nothing to do; `reversion_bps_min` set the distance at entry.",
@@ -44,82 +46,82 @@ REVERSION_DONE = _business(
 
 # --- signals: why to hold ----------------------------------------------------------------------
 
-NO_SETUP = _business(
+NO_SETUP: Final = _business(
     "no_setup",
     "Neither momentum nor reversion shows a setup.",
     "Nothing to do; the checks hold the values that fell short.",
 )
-CONFLICTING = _business(
+CONFLICTING: Final = _business(
     "conflicting",
     "Momentum and reversion point in opposite directions, so neither is followed.",
     "Nothing to do; HOLD on doubt is the rule.",
 )
-OWN_RULE = _business(
+OWN_RULE: Final = _business(
     "own_rule",
     "A rule of the operator's own strategy spoke; its sentence says which.",
     "Read the sentence and the checks of the signal, and the strategy's file.",
 )
-OWN_HOLD = _business(
+OWN_HOLD: Final = _business(
     "own_hold",
     "The operator's own strategy does nothing; its sentence says why.",
     "Read the sentence and the checks of the signal, and the strategy's file.",
 )
-NO_POSITION = _business(
+NO_POSITION: Final = _business(
     "no_position",
     "A sale was indicated, but there is nothing to sell.",
     "Nothing to do; spot is long or flat.",
 )
-IN_POSITION = _business(
+IN_POSITION: Final = _business(
     "in_position",
     "A purchase was indicated, but the symbol is held already.",
     "Nothing to do; the strategy adds nothing to an open position.",
 )
-FEATURE_MISSING = _business(
+FEATURE_MISSING: Final = _business(
     "feature_missing",
     "An indicator has no usable value, so nothing is concluded from it.",
     "Check the bars of the symbol; the checks name the value that is missing.",
 )
-WARMUP = _business(
+WARMUP: Final = _business(
     "warmup",
     "An indicator still lacks bars.",
     "Wait, or give more history; the checks hold the count.",
 )
-SPREAD_TOO_WIDE = _business(
+SPREAD_TOO_WIDE: Final = _business(
     "spread_too_wide",
     "The spread is wider than the strategy accepts.",
     "Compare `spread_bps_max` with the value in the checks.",
 )
-LIQUIDITY_TOO_LOW = _business(
+LIQUIDITY_TOO_LOW: Final = _business(
     "liquidity_too_low",
     "Too little notional stands at the touch.",
     "Compare `touch_notional_min` with the value in the checks.",
 )
-STALE_TICK = _business(
+STALE_TICK: Final = _business(
     "stale_tick",
     "The last tick of the symbol is too old to act on.",
     "Check the feed; compare `tick_age_ms_max` with the age in the checks.",
 )
-BOOK_UNUSABLE = _business(
+BOOK_UNUSABLE: Final = _business(
     "book_unusable",
     "The touch is missing, crossed or being rebuilt.",
     "Nothing to do unless it lasts; see gaps and incidents.",
 )
-COOLDOWN = _business(
+COOLDOWN: Final = _business(
     "cooldown",
     "The last signal to trade in this symbol was too recent.",
     "Compare `cooldown_ms` with the value in the checks.",
 )
-SCORE_TOO_LOW = _business(
+SCORE_TOO_LOW: Final = _business(
     "score_too_low",
     "The score is under the threshold to trade.",
     "Compare `score_min` with the value in the checks.",
 )
-CONFIDENCE_TOO_LOW = _business(
+CONFIDENCE_TOO_LOW: Final = _business(
     "confidence_too_low",
     "The confidence is under the threshold to trade.",
     "Compare `confidence_min` with the value in the checks.",
 )
-COST_GATE = _business(
+COST_GATE: Final = _business(
     "cost_gate",
     "The expected move does not pay spread and fees.",
     "Nothing to do; `strategy.cost_gate` switches this filter.",
@@ -127,12 +129,12 @@ COST_GATE = _business(
 
 # --- risk: allowed -----------------------------------------------------------------------------
 
-ALLOWED = _business(
+ALLOWED: Final = _business(
     "allowed",
     "Every check passed, so an order was sent on.",
     "Nothing to do; the checks show how far each limit was away.",
 )
-REDUCED = _business(
+REDUCED: Final = _business(
     "reduced",
     "The order was made smaller so that it fits a limit.",
     "Nothing to do; the failed check names the limit.",
@@ -140,157 +142,157 @@ REDUCED = _business(
 
 # --- risk: refused -----------------------------------------------------------------------------
 
-STALE_SIGNAL = _business(
+STALE_SIGNAL: Final = _business(
     "stale_signal",
     "The signal was too old when risk took it.",
     "Check load and backlog; compare `signal_age_ms_max` with the age in the checks.",
 )
-HALTED = _business(
+HALTED: Final = _business(
     "halted",
     "An operator halted entries.",
     "Run `minibot resume --reason ...` when you want entries again.",
 )
-SYMBOL_LOCKED = _business(
+SYMBOL_LOCKED: Final = _business(
     "symbol_locked",
     "An operator locked the symbol.",
     "Wait until the lock runs out, or unlock it.",
 )
-RUN_ENDING = _business(
+RUN_ENDING: Final = _business(
     "run_ending",
     "The run is about to end, so no new position is opened.",
     "Nothing to do.",
 )
-NOT_TRADING = _business(
+NOT_TRADING: Final = _business(
     "not_trading",
     "The instrument's status on the exchange is not TRADING.",
     "Choose another symbol.",
 )
-NO_INSTRUMENT = _business(
+NO_INSTRUMENT: Final = _business(
     "no_instrument",
     "The rules of the symbol are not known yet.",
     "Nothing to do unless it lasts; see `instrument` events.",
 )
-NO_MARK = _business(
+NO_MARK: Final = _business(
     "no_mark",
     "There is no usable price to value or size the position with.",
     "Check the feed of the symbol.",
 )
-PENDING_ORDER = _business(
+PENDING_ORDER: Final = _business(
     "pending_order",
     "An order of this symbol is still open, so another one waits.",
     "Nothing to do.",
 )
-DUPLICATE = _business(
+DUPLICATE: Final = _business(
     "duplicate",
     "The same wish was already decided on.",
     "Nothing to do.",
 )
-MIN_NOTIONAL = _business(
+MIN_NOTIONAL: Final = _business(
     "min_notional",
     "The order's value is under the exchange's minimum.",
     "Raise `order_notional`, or accept that small rests stay.",
 )
-NOTIONAL_MAX = _business(
+NOTIONAL_MAX: Final = _business(
     "notional_max",
     "The order's value is over the exchange's maximum.",
     "Lower `order_notional`.",
 )
-STEP_SIZE = _business(
+STEP_SIZE: Final = _business(
     "step_size",
     "The quantity or the price is not a multiple of its increment.",
     "Fix the writer of the intent; sizing rounds down to the increment.",
 )
-QTY_MIN = _business(
+QTY_MIN: Final = _business(
     "qty_min",
     "The quantity is under the exchange's minimum.",
     "Raise `order_notional`.",
 )
-QTY_MAX = _business(
+QTY_MAX: Final = _business(
     "qty_max",
     "The quantity is over the exchange's maximum.",
     "Lower `order_notional`.",
 )
-QTY_INVALID = _business(
+QTY_INVALID: Final = _business(
     "qty_invalid",
     "The quantity is zero, negative or not a number.",
     "Fix the writer of the intent.",
 )
-PRICE_INVALID = _business(
+PRICE_INVALID: Final = _business(
     "price_invalid",
     "The price is zero, negative, not a number, or missing where it is needed.",
     "Fix the writer of the intent.",
 )
-PRICE_BAND = _business(
+PRICE_BAND: Final = _business(
     "price_band",
     "The price lies outside the band that the exchange, or the profile, allows.",
     "Nothing to do unless it repeats; see the checks.",
 )
-PRICE_RANGE = _business(
+PRICE_RANGE: Final = _business(
     "price_range",
     "The limit price is under the exchange's lowest or over its highest price.",
     "Fix the writer of the intent; `price_min` and `price_max` stand in the `instrument` event.",
 )
-POSITION_MAX = _business(
+POSITION_MAX: Final = _business(
     "position_max",
     "More of the asset would be held than the exchange allows in this symbol.",
     "Lower `order_notional`; `position_max` stands in the `instrument` event.",
 )
-NOT_IN_UNIVERSE = _business(
+NOT_IN_UNIVERSE: Final = _business(
     "not_in_universe",
     "The symbol is not, or no longer, in the universe of the run.",
     "Nothing to do; the last `universe` event says why.",
 )
-REFERENCE_DEVIATION = _business(
+REFERENCE_DEVIATION: Final = _business(
     "reference_deviation",
     "The price is too far from the reference price.",
     "Compare `reference_deviation_bps_max` with the value in the checks.",
 )
-POSITION_LIMIT = _business(
+POSITION_LIMIT: Final = _business(
     "position_limit",
     "The position in the symbol would exceed its limit.",
     "Compare `position_notional_max` with the value in the checks.",
 )
-POSITIONS_MAX = _business(
+POSITIONS_MAX: Final = _business(
     "positions_max",
     "As many positions are open as may be at a time.",
     "Compare `positions_max` with the value in the checks.",
 )
-EXPOSURE_LIMIT = _business(
+EXPOSURE_LIMIT: Final = _business(
     "exposure_limit",
     "The share of equity in open positions would exceed its limit.",
     "Compare `exposure_ratio_max_bps` with the value in the checks.",
 )
-INSUFFICIENT_CASH = _business(
+INSUFFICIENT_CASH: Final = _business(
     "insufficient_cash",
     "The cash does not pay the order and its fee.",
     "Lower `order_notional`, or wait for a position to close.",
 )
-NIGHT_NOTIONAL = _business(
+NIGHT_NOTIONAL: Final = _business(
     "night_notional",
     "The notional traded in this run would pass its limit.",
     "Compare `night_notional_soft` and `_hard` with the value in the checks.",
 )
-DAY_NOTIONAL = _business(
+DAY_NOTIONAL: Final = _business(
     "day_notional",
     "The notional traded on this UTC day would pass its limit.",
     "Compare `day_notional_soft` and `_hard` with the value in the checks.",
 )
-NIGHT_LOSS = _business(
+NIGHT_LOSS: Final = _business(
     "night_loss",
     "The loss of this run has reached its limit.",
     "Compare `night_loss_soft` and `_hard` with the value in the checks.",
 )
-DAY_LOSS = _business(
+DAY_LOSS: Final = _business(
     "day_loss",
     "The loss of this UTC day has reached its limit.",
     "Compare `day_loss_soft` and `_hard` with the value in the checks.",
 )
-DRAWDOWN = _business(
+DRAWDOWN: Final = _business(
     "drawdown",
     "Equity fell too far below its high-water mark.",
     "Compare `drawdown_bps_soft` and `_hard` with the value in the checks.",
 )
-ORDER_RATE = _business(
+ORDER_RATE: Final = _business(
     "order_rate",
     "Too many orders within a minute.",
     "Compare `orders_per_minute_soft` and `_hard` with the value in the checks.",
@@ -298,43 +300,43 @@ ORDER_RATE = _business(
 
 # --- exits -------------------------------------------------------------------------------------
 
-STOP_LOSS = _business(
+STOP_LOSS: Final = _business(
     "stop_loss",
     "The price fell to the stop of the position.",
     "Nothing to do; `stop_atr_mult` sets its distance.",
 )
-TAKE_PROFIT = _business(
+TAKE_PROFIT: Final = _business(
     "take_profit",
     "The price rose to the target of the position.",
     "Nothing to do; `take_profit_atr_mult` sets its distance.",
 )
-SIGNAL_EXIT = _business(
+SIGNAL_EXIT: Final = _business(
     "signal_exit",
     "A SELL signal closed the position.",
     "Nothing to do; `signal_exit` switches this exit.",
 )
-TIME_EXIT = _business(
+TIME_EXIT: Final = _business(
     "time_exit",
     "The position was held as long as it may be.",
     "Nothing to do; `time_exit_ms` sets or switches this exit.",
 )
-END_EXIT = _business(
+END_EXIT: Final = _business(
     "end_exit",
     "The position was closed because the run ends.",
     "Nothing to do; `portfolio.at_end` chooses between close and carry.",
 )
-LEFT_TRADING = _business(
+LEFT_TRADING: Final = _business(
     "left_trading",
     "The exchange took the symbol out of trading: its orders end, and its position is left as soon"
     " as it trades again, if the profile says so.",
     "Nothing to do; `risk.left_trading` and `execution.left_trading` choose what happens.",
 )
-UNIVERSE_EXIT = _business(
+UNIVERSE_EXIT: Final = _business(
     "universe_exit",
     "The position was closed because its symbol left the universe.",
     "Nothing to do; `risk.left_universe` chooses between close and hold.",
 )
-OPERATOR_EXIT = _business(
+OPERATOR_EXIT: Final = _business(
     "operator_exit",
     "An operator asked to close the position.",
     "Nothing to do.",
@@ -342,62 +344,62 @@ OPERATOR_EXIT = _business(
 
 # --- execution ---------------------------------------------------------------------------------
 
-ACCEPTED = _business(
+ACCEPTED: Final = _business(
     "accepted",
     "The order was taken and waits for its modelled latency or its price.",
     "Nothing to do.",
 )
-FILLED = _business(
+FILLED: Final = _business(
     "filled",
     "The whole quantity was executed.",
     "Nothing to do.",
 )
-PARTIAL = _business(
+PARTIAL: Final = _business(
     "partial",
     "A part of the quantity was executed; the rest is still open.",
     "Nothing to do; the displayed size limits a fill.",
 )
-EXPIRED = _business(
+EXPIRED: Final = _business(
     "expired",
     "The order outlived its time without being filled whole.",
     "Nothing to do; `intent_ttl_ms` and `order_ttl_market_ms` set the times.",
 )
-LATE_FILL = _business(
+LATE_FILL: Final = _business(
     "late_fill",
     "The market data that would fill the order is too old.",
     "Check the feed; compare `tick_age_ms_max` with the age.",
 )
-NO_LIQUIDITY = _business(
+NO_LIQUIDITY: Final = _business(
     "no_liquidity",
     "Nothing was displayed at the touch to trade against.",
     "Nothing to do.",
 )
-UNFILLED_IOC = _business(
+UNFILLED_IOC: Final = _business(
     "unfilled_ioc",
     "What an immediate-or-cancel order could not fill at once was cancelled.",
     "Nothing to do.",
 )
-UNFILLED_FOK = _business(
+UNFILLED_FOK: Final = _business(
     "unfilled_fok",
     "A fill-or-kill order could not be filled whole and was cancelled.",
     "Nothing to do.",
 )
-WOULD_TAKE = _business(
+WOULD_TAKE: Final = _business(
     "would_take",
     "A maker-only order would have traded at once and was rejected.",
     "Nothing to do.",
 )
-ORDER_TYPE_UNSUPPORTED = _business(
+ORDER_TYPE_UNSUPPORTED: Final = _business(
     "order_type_unsupported",
     "The paper executor does not know this order type or time in force.",
     "Use MARKET, or LIMIT with GTC, IOC or FOK.",
 )
-SYMBOL_UNKNOWN = _business(
+SYMBOL_UNKNOWN: Final = _business(
     "symbol_unknown",
     "The symbol is not one of this run.",
     "Fix the writer of the intent, or add the symbol to `binance.symbols`.",
 )
-SHORT_SALE = _business(
+SHORT_SALE: Final = _business(
     "short_sale",
     "A sale is larger than the position; a position is never negative.",
     "Fix the writer of the intent.",
@@ -405,42 +407,42 @@ SHORT_SALE = _business(
 
 # --- dead letters of the world outside ---------------------------------------------------------
 
-POISON_EVENT = _feed(
+POISON_EVENT: Final = _feed(
     "poison_event",
     "A line of market data crashed its reader twice and was set aside.",
     "Please report it with the dead letter.",
 )
-AI_DRAFT_INVALID = _feed(
+AI_DRAFT_INVALID: Final = _feed(
     "ai_draft_invalid",
     "The AI worker sent a draft that is malformed or over its rate.",
     "Nothing to do unless it repeats; the worker is switched off after its budget.",
 )
-AI_DRAFT_FORBIDDEN = _feed(
+AI_DRAFT_FORBIDDEN: Final = _feed(
     "ai_draft_forbidden",
     "The AI worker sent a draft of a type that is forbidden to it.",
     "Treat model files as hostile; the run stops with AI_ISOLATION_BREACH.",
 )
-FRAME_INVALID = _feed(
+FRAME_INVALID: Final = _feed(
     "frame_invalid",
     "A message of the exchange was not understood and was refused.",
     "Nothing to do unless it repeats; see the incidents.",
 )
-PRICE_OUTLIER = _feed(
+PRICE_OUTLIER: Final = _feed(
     "price_outlier",
     "A price of the exchange lies outside the plausible band and was refused.",
     "Nothing to do unless it repeats; see the incidents.",
 )
-RATE_LIMITED = _feed(
+RATE_LIMITED: Final = _feed(
     "rate_limited",
     "The exchange asked for fewer requests (HTTP 429), and was obeyed.",
     "Look for other programs that use the same address.",
 )
-SEQUENCE_GAP = _feed(
+SEQUENCE_GAP: Final = _feed(
     "sequence_gap",
     "Updates of a stream are missing, so the book was rebuilt.",
     "Nothing to do unless it repeats.",
 )
-CONNECTION_LOST = _feed(
+CONNECTION_LOST: Final = _feed(
     "connection_lost",
     "A connection to the exchange was lost and built again.",
     "Nothing to do unless it repeats.",

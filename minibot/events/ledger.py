@@ -11,10 +11,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, final
 
 from minibot.events.model import JsonObject, RunOpening
 from minibot.events.money import amount_text, parse_amount
+from minibot.events.native import mypyc_attr
 from minibot.events.portfolio import CASH, FEES, POSITION, REALISED_PNL, Booking, Portfolio
 from minibot.events.reasons import INVARIANT_BROKEN
 from minibot.kernel.errors import InvariantError
@@ -33,15 +34,32 @@ class HourBalance:
     closing: int
 
 
+@mypyc_attr(acyclic=True)
+@final
+class Account:
+    """The sum of an account's entries so far."""
+
+    __slots__ = ("total",)
+
+    def __init__(self, total: int = 0) -> None:
+        self.total: int = total
+
+
 class Ledger:
     """Totals by account and cash movements by hour, from the run's opening on."""
 
     def __init__(self, opening: Mapping[str, int]) -> None:
         """Open with the cash of the run's opening, by asset."""
         self._opening: dict[str, int] = dict(opening)
-        self._accounts: dict[str, int] = {}
+        self._accounts: dict[str, Account] = {}  # Those that have an entry, by name.
         self._hours: dict[int, dict[str, int]] = {}
         self._hour_ts: int = 0  # The last one in which something was booked.
+        self._hour: dict[str, int] | None = None  # Its movements, once something was.
+        # Fills of one symbol come in rows: the names of its accounts.
+        self._asset: str = ""
+        self._symbol: str = ""
+        self._cash_account: str = ""
+        self._position_account: str = ""
         self.fills: int = 0
 
     @classmethod
@@ -63,34 +81,43 @@ class Ledger:
         hour_ts = booking.ts // HOUR_MS * HOUR_MS
         if hour_ts < self._hour_ts:
             hour_ts = self._hour_ts
-        self._hour_ts = hour_ts
-        hour = self._hours.get(hour_ts)
-        if hour is None:
-            hour = self._hours[hour_ts] = {}
-        asset = booking.asset
+        hour = self._hour
+        if hour is None or hour_ts != self._hour_ts:
+            hour = self._hour = self._hours.setdefault(hour_ts, {})
+            self._hour_ts = hour_ts
+        asset, symbol = booking.asset, booking.symbol
+        if asset != self._asset:
+            self._asset, self._cash_account = asset, f"{CASH}:{asset}"
+        if symbol != self._symbol:
+            self._symbol, self._position_account = symbol, f"{POSITION}:{symbol}"
         if booking.cash:
             hour[asset] = hour.get(asset, 0) + booking.cash
-        self._add(f"{CASH}:{asset}", booking.cash)
-        self._add(f"{POSITION}:{booking.symbol}", booking.position)
+        self._add(self._cash_account, booking.cash)
+        self._add(self._position_account, booking.position)
         self._add(REALISED_PNL, booking.pnl)
         self._add(FEES, booking.fee)
         self.fills += 1
 
-    def _add(self, account: str, amount: int) -> None:
+    def _add(self, name: str, amount: int) -> None:
         if amount:
-            self._accounts[account] = self._accounts.get(account, 0) + amount
+            account = self._accounts.get(name)
+            if account is None:
+                account = self._accounts[name] = Account()
+            account.total += amount
 
     def totals(self) -> dict[str, int]:
         """Return the sum of the entries of every account that has any, by name."""
-        return dict(sorted(self._accounts.items()))
+        return {name: account.total for name, account in sorted(self._accounts.items())}
 
     def total(self, account: str) -> int:
         """Return the sum of an account's entries."""
-        return self._accounts.get(account, 0)
+        found = self._accounts.get(account)
+        return 0 if found is None else found.total
 
     def closing(self, asset: str) -> int:
         """Return opening cash plus all its entries."""
-        return self._opening.get(asset, 0) + self.total(f"{CASH}:{asset}")
+        account = self._cash_account if asset == self._asset else f"{CASH}:{asset}"
+        return self._opening.get(asset, 0) + self.total(account)
 
     def hours(self, asset: str) -> list[HourBalance]:
         """Return the balance of each hour in which something was booked, oldest first."""
@@ -109,8 +136,8 @@ class Ledger:
             InvariantError: Accounts do not add up to zero, or cash differs.
         """
         total = 0
-        for amount in self._accounts.values():
-            total += amount
+        for account in self._accounts.values():
+            total += account.total
         if total:
             raise _broken(f"after fill {self.fills} the accounts do not add up to zero")
         for asset, cash in portfolio.balances().items():
@@ -125,7 +152,7 @@ class Ledger:
         """Return the ledger as canonical JSON values."""
         return {
             "opening": _texts(self._opening),
-            "accounts": _texts(self._accounts),
+            "accounts": _texts(self.totals()),
             "hours": {str(hour): _texts(moved) for hour, moved in sorted(self._hours.items())},
             "fills": self.fills,
         }
@@ -134,7 +161,8 @@ class Ledger:
     def from_json(cls, data: Mapping[str, Any]) -> Ledger:
         """Return the ledger of `to_json`."""
         ledger = cls(_amounts(data["opening"]))
-        ledger._accounts = _amounts(data["accounts"])
+        totals = _amounts(data["accounts"])
+        ledger._accounts = {name: Account(total) for name, total in totals.items()}
         ledger._hours = {int(hour): _amounts(moved) for hour, moved in data["hours"].items()}
         ledger._hour_ts = max(ledger._hours, default=0)
         ledger.fills = data["fills"]

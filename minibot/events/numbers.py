@@ -23,7 +23,8 @@ DIGITS_MAX: Final = 40
 POWERS: Final[tuple[int, ...]] = tuple(10**places for places in range(DIGITS_MAX + 1))
 """Powers of ten as integers, by exponent."""
 
-WORD_MAX: Final = 1 << 62
+# The largest number that compiled code keeps without an object.
+WORD_MAX: Final = (1 << 62) - 1
 # A float next to a product may stand 2**10 beside it.
 PRODUCT_MAX: Final = 9e18
 
@@ -123,6 +124,15 @@ def div_down(numerator: int, denominator: int) -> int:
 def div_up(numerator: int, denominator: int) -> int:
     """Return the quotient rounded towards plus infinity; the denominator is above zero."""
     return -(-numerator // denominator)
+
+
+def product(value: int, times: int) -> int:
+    """Return value * times; see `mul_div_down`."""
+    if value > 0 and times > 0 and 1.0 * value * times < PRODUCT_MAX:
+        left: i64 = value
+        right: i64 = times
+        return left * right
+    return value * times
 
 
 def mul_div_down(value: int, times: int, by: int) -> int:

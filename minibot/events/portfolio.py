@@ -41,6 +41,9 @@ class Portfolio:
         self.realised_pnl: int = 0
         self.fees: int = 0
         self.days: dict[int, DayTotals] = {}
+        # Fills of one day come in rows: the day booked last.
+        self._day_n: int = -1
+        self._day: DayTotals = DayTotals()
         # What all entries cost, of all days.
         self.bought: int = 0
         for asset, amount in self._cash.items():
@@ -127,8 +130,9 @@ class Portfolio:
     def exposure(self, marks: dict[str, int]) -> int:
         """Return what all open positions are worth at the marks."""
         worth = 0
-        for symbol in self._lots:
-            worth += self.position_value(symbol, marks.get(symbol))
+        if self._lots:
+            for symbol in self._lots:
+                worth += self.position_value(symbol, marks.get(symbol))
         return worth
 
     def equity(self, asset: str, marks: dict[str, int]) -> int:
@@ -137,6 +141,8 @@ class Portfolio:
 
     def day(self, day: int) -> DayTotals:
         """Return the totals of a UTC day, counted from 1970-01-01."""
+        if day == self._day_n:
+            return self._day
         return self.days.get(day, DayTotals())
 
     def open_positions(self) -> list[dict[str, str]]:
@@ -274,9 +280,10 @@ class Portfolio:
         self.realised_pnl += realised_pnl
         self.fees += fees
         self.bought += entry_notional
-        day = self.days.get(ts // DAY_MS)
-        if day is None:
-            day = self.days[ts // DAY_MS] = DayTotals()
+        n, day = ts // DAY_MS, self._day
+        if n != self._day_n:
+            day = self._day = self.days.setdefault(n, DayTotals())
+            self._day_n = n
         day.entry_notional += entry_notional
         day.realised_pnl += realised_pnl
         day.fees += fees

@@ -84,12 +84,14 @@ NOBODY: Final = Ref("")
 class Remembered:
     """Ids with a time each, in the order in which they came; for a few at a time."""
 
-    __slots__ = ("_refs", "_times")
+    __slots__ = ("_is_rising", "_refs", "_times")
 
     def __init__(self) -> None:
         """Start with none."""
         self._refs: list[Ref] = []
         self._times: list[int] = []
+        # Whether no time is before the one in front of it.
+        self._is_rising: bool = True
 
     def has(self, ref: Ref) -> bool:
         """Return whether an id is remembered."""
@@ -103,20 +105,26 @@ class Remembered:
     def add(self, ref: Ref, ts: int) -> None:
         """Remember an id; one that is known keeps its time."""
         if not self.has(ref):
+            if not self._times:
+                self._is_rising = True
+            elif ts < self._times[-1]:
+                self._is_rising = False
             self._refs.append(ref)
             self._times.append(ts)
 
     def forget_before(self, ts: int) -> None:
         """Forget ids with an earlier time."""
-        times = self._times
-        for time in times:
-            if time < ts:
-                break
-        else:
+        times, refs = self._times, self._refs
+        if not self._is_rising:
+            self._refs = [refs[n] for n in range(len(refs)) if times[n] >= ts]
+            self._times = [time for time in times if time >= ts]
             return
-        refs = self._refs
-        self._refs = [refs[n] for n in range(len(refs)) if times[n] >= ts]
-        self._times = [time for time in times if time >= ts]
+        over, count = 0, len(times)
+        while over < count and times[over] < ts:
+            over += 1
+        if over:
+            del times[:over]
+            del refs[:over]
 
     def state(self) -> dict[str, int]:
         """Return times by id."""
@@ -128,4 +136,5 @@ class Remembered:
         remembered = Remembered()
         remembered._refs = [Ref(text) for text in state]
         remembered._times = list(state.values())
+        remembered._is_rising = remembered._times == sorted(remembered._times)
         return remembered

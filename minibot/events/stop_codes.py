@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from minibot.events.reason import END_GROUP, STOP_GROUP, define
 
 
@@ -15,7 +17,7 @@ def _end(code: str, meaning: str, remedy: str) -> str:
 
 # --- the operator ------------------------------------------------------------------------------
 
-OPERATOR_KILL = _stop(
+OPERATOR_KILL: Final = _stop(
     "OPERATOR_KILL",
     "An operator ended the run at once by `minibot kill` or a second Ctrl-C.",
     "Look at the listed open positions, then run `minibot clear-stop --reason ...`.",
@@ -23,47 +25,47 @@ OPERATOR_KILL = _stop(
 
 # --- queues on disk ----------------------------------------------------------------------------
 
-QUEUE_CORRUPT = _stop(
+QUEUE_CORRUPT: Final = _stop(
     "QUEUE_CORRUPT",
     "A line that was already published fails its hash or its format.",
     "Keep the files, run `minibot verify` to see line and offset, and check the disk.",
 )
-QUEUE_TRUNCATED = _stop(
+QUEUE_TRUNCATED: Final = _stop(
     "QUEUE_TRUNCATED",
     "A queue file is shorter than what was published from it.",
     "Keep the files and check disk and file system; data that was synced is gone.",
 )
-QUEUE_CHAIN = _stop(
+QUEUE_CHAIN: Final = _stop(
     "QUEUE_CHAIN",
     "Lines are valid one by one, but their hash chain is broken: one was added, moved or edited.",
     "Treat the run as tampered with and keep the files as evidence.",
 )
-QUEUE_TAIL_TOO_LONG = _stop(
+QUEUE_TAIL_TOO_LONG: Final = _stop(
     "QUEUE_TAIL_TOO_LONG",
     "More than one batch above the published head is damaged, so nothing was cut.",
     "Keep the files and check the disk before the next start.",
 )
-QUEUE_MISSING = _stop(
+QUEUE_MISSING: Final = _stop(
     "QUEUE_MISSING",
     "A queue file is gone although data from it was published.",
     "Restore the file from a backup or keep the run as it is; nothing is started anew silently.",
 )
-QUEUE_REPLACED = _stop(
+QUEUE_REPLACED: Final = _stop(
     "QUEUE_REPLACED",
     "A queue file was replaced by another file while it was in use.",
     "Find the program that touches `var/queues` and keep it away.",
 )
-QUEUE_FOREIGN_WRITE = _stop(
+QUEUE_FOREIGN_WRITE: Final = _stop(
     "QUEUE_FOREIGN_WRITE",
     "A queue file grew by bytes that its writer did not write.",
     "Find the program that writes into `var/queues` and keep it away.",
 )
-QUEUE_LOCKED = _stop(
+QUEUE_LOCKED: Final = _stop(
     "QUEUE_LOCKED",
     "Another process holds the writer's lock of a queue.",
     "End the other run on this `var`, or give this one its own with `--var`.",
 )
-QUEUE_MANIFEST = _stop(
+QUEUE_MANIFEST: Final = _stop(
     "QUEUE_MANIFEST",
     "A sealed segment is missing, changed or does not match its entry in `segments.json`.",
     "Keep the files and run `minibot verify` to see which segment.",
@@ -71,22 +73,22 @@ QUEUE_MANIFEST = _stop(
 
 # --- cursors -----------------------------------------------------------------------------------
 
-CURSOR_AHEAD = _stop(
+CURSOR_AHEAD: Final = _stop(
     "CURSOR_AHEAD",
     "A reader's position lies beyond the end of its queue.",
     "Check whether `var` was restored from an older copy; queues and cursors must go together.",
 )
-CURSOR_CORRUPT = _stop(
+CURSOR_CORRUPT: Final = _stop(
     "CURSOR_CORRUPT",
     "A cursor is intact as a file but its content makes no sense, or it is missing without acks.",
     "Keep the files; the order log tells where the reader stood.",
 )
-CURSOR_FOREIGN_RUN = _stop(
+CURSOR_FOREIGN_RUN: Final = _stop(
     "CURSOR_FOREIGN_RUN",
     "A cursor belongs to another run or another queue.",
     "Do not copy files between runs; start on a clean `var`.",
 )
-CURSOR_REGRESSED = _stop(
+CURSOR_REGRESSED: Final = _stop(
     "CURSOR_REGRESSED",
     "A cursor went back behind a position that it had already published.",
     "Check whether another program restores files under `var`.",
@@ -94,42 +96,42 @@ CURSOR_REGRESSED = _stop(
 
 # --- events ------------------------------------------------------------------------------------
 
-SCHEMA_INVALID = _stop(
+SCHEMA_INVALID: Final = _stop(
     "SCHEMA_INVALID",
     "An event does not satisfy its contract or is not canonical JSON.",
     "Read the dead letter of that queue: it names the field; then fix the writer.",
 )
-SCHEMA_VERSION = _stop(
+SCHEMA_VERSION: Final = _stop(
     "SCHEMA_VERSION",
     "An event names a schema or a version that this build does not know.",
     "Run all roles from the same build.",
 )
-TYPE_UNKNOWN = _stop(
+TYPE_UNKNOWN: Final = _stop(
     "TYPE_UNKNOWN",
     "An event has a type without an entry in `config/contracts.v1.json`.",
     "Register the contract, or fix the writer.",
 )
-SOURCE_FORBIDDEN = _stop(
+SOURCE_FORBIDDEN: Final = _stop(
     "SOURCE_FORBIDDEN",
     "A role wrote an event, or into a queue, that the role x type table does not grant it.",
     "Fix the writer; `config/roles.v1.json` says who may write what.",
 )
-RUN_ID_MISMATCH = _stop(
+RUN_ID_MISMATCH: Final = _stop(
     "RUN_ID_MISMATCH",
     "An event belongs to another run, or its run id is malformed.",
     "Do not copy lines or files between runs.",
 )
-CMDLINE_HASH_INVALID = _stop(
+CMDLINE_HASH_INVALID: Final = _stop(
     "CMDLINE_HASH_INVALID",
     "An event lacks `cmdline_hash`, or it is not 64 lowercase hex digits.",
     "Fix the writer; every event carries the hash of its process's command line.",
 )
-CMDLINE_HASH_MISMATCH = _stop(
+CMDLINE_HASH_MISMATCH: Final = _stop(
     "CMDLINE_HASH_MISMATCH",
     "An event carries a command line hash that the manifest does not list for its role.",
     "Find out which process wrote it; only processes started by this run may write.",
 )
-EVENT_ID_CONFLICT = _stop(
+EVENT_ID_CONFLICT: Final = _stop(
     "EVENT_ID_CONFLICT",
     "Two events have the same id and different content.",
     "Keep the files; a role was not deterministic or a line was forged.",
@@ -137,47 +139,47 @@ EVENT_ID_CONFLICT = _stop(
 
 # --- disk, memory, descriptors -----------------------------------------------------------------
 
-IO_ENOSPC = _stop(
+IO_ENOSPC: Final = _stop(
     "IO_ENOSPC",
     "The disk is full or has no inodes left.",
     "Free space under `var`, then clear the stop and start again.",
 )
-IO_EIO = _stop(
+IO_EIO: Final = _stop(
     "IO_EIO",
     "Reading or writing a file failed in the device, the quota or the size limit.",
     "Check the disk and its limits before the next start.",
 )
-IO_FSYNC = _stop(
+IO_FSYNC: Final = _stop(
     "IO_FSYNC",
     "The system could not make written data durable; that file is not used again.",
     "Check the disk; unsynced data of the last batch may be lost.",
 )
-IO_RENAME = _stop(
+IO_RENAME: Final = _stop(
     "IO_RENAME",
     "A file could not be replaced by its new version.",
     "Check permissions and programs that hold files under `var` open.",
 )
-IO_READONLY = _stop(
+IO_READONLY: Final = _stop(
     "IO_READONLY",
     "The file system of `var` became read-only.",
     "Check the disk, mount it writable, then start again.",
 )
-FD_EXHAUSTED = _stop(
+FD_EXHAUSTED: Final = _stop(
     "FD_EXHAUSTED",
     "The process or the system has no file descriptors left.",
     "Raise the limit (`ulimit -n`) and look for the growth in `health`.",
 )
-DISK_LOW = _stop(
+DISK_LOW: Final = _stop(
     "DISK_LOW",
     "Free space fell below `watchdog.disk_free_min_mb`.",
     "Free space; the run stopped while it could still write its journal.",
 )
-ATOMICITY_VIOLATION = _stop(
+ATOMICITY_VIOLATION: Final = _stop(
     "ATOMICITY_VIOLATION",
     "A critical file fails its own hash, its generation went back, or its pin changed.",
     "Find the program that wrote it without the kernel; keep the file as evidence.",
 )
-PERMISSIONS_UNSAFE = _stop(
+PERMISSIONS_UNSAFE: Final = _stop(
     "PERMISSIONS_UNSAFE",
     "A file or folder under `var` is a link, has a wrong owner or is open to others.",
     "Remove the link or tighten owner and mode, then start again.",
@@ -185,37 +187,37 @@ PERMISSIONS_UNSAFE = _stop(
 
 # --- processes ---------------------------------------------------------------------------------
 
-ROLE_CRASH_LOOP = _stop(
+ROLE_CRASH_LOOP: Final = _stop(
     "ROLE_CRASH_LOOP",
     "A role crashed more often than its restart budget allows.",
     "Read the role's log and its last incident; the cause repeats.",
 )
-ROLE_HUNG = _stop(
+ROLE_HUNG: Final = _stop(
     "ROLE_HUNG",
     "A role is alive but makes no progress.",
     "Read the role's log around the time of the stop.",
 )
-ROLE_MEMORY = _stop(
+ROLE_MEMORY: Final = _stop(
     "ROLE_MEMORY",
     "A role uses more memory than it may.",
     "Compare `rss_bytes` in `health` over the run; raise `watchdog.rss_mb_max` only knowingly.",
 )
-WATCHDOG_LOST = _stop(
+WATCHDOG_LOST: Final = _stop(
     "WATCHDOG_LOST",
     "A role lost its launcher, so nobody supervises it.",
     "Find out why the launcher died or hung; then clear the stop and start again.",
 )
-CONSUMER_LAG = _stop(
+CONSUMER_LAG: Final = _stop(
     "CONSUMER_LAG",
     "A reader fell too far behind its queue, or a sync took too long.",
     "Use a faster disk or fewer symbols; see backlog and sync times in the metrics.",
 )
-INVARIANT_BROKEN = _stop(
+INVARIANT_BROKEN: Final = _stop(
     "INVARIANT_BROKEN",
     "A state was reached that the code holds to be impossible.",
     "Please report it with the run's manifest; the detail names the invariant.",
 )
-CLOCK_JUMP = _stop(
+CLOCK_JUMP: Final = _stop(
     "CLOCK_JUMP",
     "The machine's clock jumped, or drifted from the exchange, by more than is allowed.",
     "Repair time synchronisation (NTP) before the next start.",
@@ -223,32 +225,32 @@ CLOCK_JUMP = _stop(
 
 # --- the exchange ------------------------------------------------------------------------------
 
-EXCHANGE_UNREACHABLE = _stop(
+EXCHANGE_UNREACHABLE: Final = _stop(
     "EXCHANGE_UNREACHABLE",
     "The exchange could not be reached for longer than `binance.outage_stop_market_ms`.",
     "Check the network; `minibot doctor` says which host is unreachable.",
 )
-EXCHANGE_ERROR_RATE = _stop(
+EXCHANGE_ERROR_RATE: Final = _stop(
     "EXCHANGE_ERROR_RATE",
     "Too large a share of the calls to the exchange failed.",
     "Check the network and the exchange's status page.",
 )
-EXCHANGE_BANNED = _stop(
+EXCHANGE_BANNED: Final = _stop(
     "EXCHANGE_BANNED",
     "The exchange banned this address (HTTP 418) for longer than an outage may last.",
     "Wait until the ban is over; look for other programs that use the same address.",
 )
-FEED_STALE = _stop(
+FEED_STALE: Final = _stop(
     "FEED_STALE",
     "A connected stream brought no data for longer than allowed.",
     "Check the network; a half-open connection looks like this.",
 )
-FEED_INVALID = _stop(
+FEED_INVALID: Final = _stop(
     "FEED_INVALID",
     "Too many messages of the feed were malformed or implausible.",
     "Check what stands between this machine and the exchange; see the incidents.",
 )
-REAL_ORDER_ATTEMPT = _stop(
+REAL_ORDER_ATTEMPT: Final = _stop(
     "REAL_ORDER_ATTEMPT",
     "Something tried to reach an order, account or withdrawal endpoint.",
     "Treat the installation as compromised; minibot has no such code.",
@@ -256,12 +258,12 @@ REAL_ORDER_ATTEMPT = _stop(
 
 # --- trading -----------------------------------------------------------------------------------
 
-RISK_LIMIT = _stop(
+RISK_LIMIT: Final = _stop(
     "RISK_LIMIT",
     "A hard risk limit was reached; checks and detail name which one.",
     "Review the run before you change a limit; open positions are listed.",
 )
-NONDETERMINISM = _stop(
+NONDETERMINISM: Final = _stop(
     "NONDETERMINISM",
     "The same inputs gave other outputs than before.",
     "Keep the run; `minibot replay` names the first event that differs.",
@@ -269,12 +271,12 @@ NONDETERMINISM = _stop(
 
 # --- ai ----------------------------------------------------------------------------------------
 
-AI_ISOLATION_BREACH = _stop(
+AI_ISOLATION_BREACH: Final = _stop(
     "AI_ISOLATION_BREACH",
     "The AI reached, or tried to produce, something that is forbidden to it.",
     "Treat model files as hostile; keep the run and run `minibot gate ai_isolation`.",
 )
-AI_ISOLATION_UNAVAILABLE = _stop(
+AI_ISOLATION_UNAVAILABLE: Final = _stop(
     "AI_ISOLATION_UNAVAILABLE",
     "The jail of the AI could not be set up and the profile requires the AI.",
     "Use a system that has the jail, or a profile with `ai.required` false.",
@@ -282,17 +284,17 @@ AI_ISOLATION_UNAVAILABLE = _stop(
 
 # --- configuration and secrets -----------------------------------------------------------------
 
-CONFIG_INVALID = _stop(
+CONFIG_INVALID: Final = _stop(
     "CONFIG_INVALID",
     "Configuration or contracts are incomplete, wrong, or changed during the run.",
     "Read the list of violations: each names key, value and what is allowed.",
 )
-CONFIG_PATH_ESCAPE = _stop(
+CONFIG_PATH_ESCAPE: Final = _stop(
     "CONFIG_PATH_ESCAPE",
     "A path in the configuration leads out of where it must stay.",
     "Give a plain relative path without `..`, device names or foreign characters.",
 )
-SECRET_IN_OUTPUT = _stop(
+SECRET_IN_OUTPUT: Final = _stop(
     "SECRET_IN_OUTPUT",
     "A secret was about to appear in an event, a log or an output.",
     "Replace the secret and report where it appeared.",
@@ -300,27 +302,27 @@ SECRET_IN_OUTPUT = _stop(
 
 # --- planned ends ------------------------------------------------------------------------------
 
-DURATION_REACHED = _end(
+DURATION_REACHED: Final = _end(
     "DURATION_REACHED",
     "The run lasted as long as planned.",
     "Nothing to do; read the report.",
 )
-SOURCE_ENDED = _end(
+SOURCE_ENDED: Final = _end(
     "SOURCE_ENDED",
     "The recorded or generated source of market data came to its end.",
     "Nothing to do; read the report.",
 )
-COMPLETED = _end(
+COMPLETED: Final = _end(
     "COMPLETED",
     "The run did all that it was started for.",
     "Nothing to do; read the report.",
 )
-OPERATOR = _end(
+OPERATOR: Final = _end(
     "OPERATOR",
     "An operator ended the run in order.",
     "Nothing to do; read the report.",
 )
-CLEARED = _end(
+CLEARED: Final = _end(
     "CLEARED",
     "An operator removed STOP.flag, on record, with a reason.",
     "Nothing to do; the next start is allowed again.",

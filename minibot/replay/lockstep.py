@@ -74,8 +74,8 @@ class Lockstep:
             for queue in (TICKS, CONTROL)
         }
         self._seqs: list[int] = [0 for _ in QUEUES]
-        self._waiting: list[list[Message]] = [[] for _ in QUEUES]
-        self._has_waiting: bool = False
+        # Told and not yet taken, in the order in which it was told.
+        self._waiting: list[Message] = []
         strategy, execution, risk = (seats[name] for name in WORLD_ORDER)
         self._strategy: StrategySeat | None = None
         self._execution: ExecutionSeat | None = None
@@ -98,8 +98,7 @@ class Lockstep:
             messages = seat.hear(queue, seq, event, seat.at(ts))
             if messages:
                 self._tell(seat, messages, Ref(event.id))
-        while self._has_waiting:
-            self._deliver()
+        self._deliver()
 
     def feed_tick(self, tick: Tick, exact: ExactTick, seq: int) -> None:
         """Take one tick that is no event, line `seq` of `market_ticks`, and all that follows.
@@ -128,8 +127,7 @@ class Lockstep:
         judged = risk.core.on_tick(exact, seq, risk.at(ts))
         if judged is not None:
             self._tell(risk, judged, exact.ref(seq))
-        while self._has_waiting:
-            self._deliver()
+        self._deliver()
 
     def feed_bar(self, symbol: str, bar: ClosedBar, units: int, ts: int, seq: int) -> None:
         """Take one closed bar that is no event, as `feed_tick` takes a tick.
@@ -169,8 +167,7 @@ class Lockstep:
         """Take what the strategy decided at a bar of which risk was told last."""
         strategy, cause = self.strategy, Ref("", ordinal=seq)
         self._tell(strategy, [strategy.core.signal(symbol, decision, ts, cause, seq)], cause)
-        while self._has_waiting:
-            self._deliver()
+        self._deliver()
 
     def feed_beat(self, ts: int, seq: int) -> None:
         """Take that market time has come to `ts`, as a beat of this line would say it."""
@@ -182,8 +179,7 @@ class Lockstep:
         if messages:
             self._tell(execution, messages, cause)
         risk.core.on_beat(risk.at(ts))
-        while self._has_waiting:
-            self._deliver()
+        self._deliver()
 
     # --- ticks that nothing but a signal follows from -----------------------------------------
 
@@ -223,8 +219,7 @@ class Lockstep:
         self._tell(
             strategy, [strategy.core.signal(tick.symbol, decision, tick.ts, cause, seq)], cause
         )
-        while self._has_waiting:
-            self._deliver()
+        self._deliver()
 
     @property
     def told(self) -> int:
@@ -236,16 +231,20 @@ class Lockstep:
         return message.event(self._hashes[message.role])
 
     def _deliver(self) -> None:
-        """Give the next derived message to its readers, by the order of the queues."""
-        for place, waiting in enumerate(self._waiting):
-            if waiting:
-                message = waiting.pop(0)
-                for seat in self._readers[place]:
-                    messages = seat.take(message, seat.at(message.ts), self._hashes)
-                    if messages is not None:
-                        self._tell(seat, messages, message.ref)
-                return
-        self._has_waiting = False
+        """Give all derived messages to their readers, by the order of the queues."""
+        waiting = self._waiting
+        while waiting:
+            message = waiting[0]
+            at = 0
+            for n in range(1, len(waiting)):
+                other = waiting[n]
+                if other.place < message.place:
+                    message, at = other, n
+            del waiting[at]
+            for seat in self._readers[message.place]:
+                messages = seat.take(message, seat.at(message.ts), self._hashes)
+                if messages is not None:
+                    self._tell(seat, messages, message.ref)
 
     def _tell(self, seat: Seat, messages: list[Message], cause: Ref) -> None:
         for ordinal, message in enumerate(messages):
@@ -261,8 +260,7 @@ class Lockstep:
             if self._take is not None:
                 self._take(QUEUES[place], number, self.event_of(message))
             if self._readers[place]:
-                self._waiting[place].append(message)
-                self._has_waiting = True
+                self._waiting.append(message)
 
 
 def fresh_cores(config: JsonObject) -> dict[str, Core]:

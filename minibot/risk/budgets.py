@@ -34,7 +34,11 @@ class Budgets:
     def __init__(self, limits: Limits) -> None:
         """Start with nothing used; `open` sets where the run starts."""
         self._limits: Limits = limits
-        self._used: dict[str, int] = dict.fromkeys(BUDGETS, 0)
+        # What earlier runs used, by the names of `BUDGETS`.
+        self._night_notional_used: int = 0
+        self._day_notional_used: int = 0
+        self._night_loss_used: int = 0
+        self._day_loss_used: int = 0
         self._opening_day: int = 0
         self._day: int = 0
         # When the next day or night begins: `roll` has something to do from then on; 0 is always.
@@ -61,19 +65,25 @@ class Budgets:
         """
         for name, text in used.items():
             amount = parse_amount(text)
-            if name not in self._used or amount < 0:
+            if name not in BUDGETS or amount < 0:
                 raise InvariantError(
                     "risk",
                     INVARIANT_BROKEN,
                     f"budgets_used {name} {text}: expected one of {', '.join(BUDGETS)},"
                     " not negative",
                 )
-            self._used[name] = amount
+        self._carry(used)
         self._opening_day = self._day = now // DAY_MS
         if self._limits.night_ms:
             self._night_ends = now + self._limits.night_ms
         self._night_base = self._day_base = self._high_water_mark = self._equity = equity
         self._is_floor_known = False
+
+    def _carry(self, used: Mapping[str, str]) -> None:
+        """Take over what earlier runs used; what is not named is nothing."""
+        amounts = [parse_amount(used.get(name, "0")) for name in BUDGETS]
+        self._night_notional_used, self._day_notional_used = amounts[0], amounts[1]
+        self._night_loss_used, self._day_loss_used = amounts[2], amounts[3]
 
     def roll(self, now: int) -> None:
         """Start a new day at midnight UTC of market time, and a new night when one is over."""
@@ -95,7 +105,7 @@ class Budgets:
         """Start a night with nothing used, as a run that follows another one does."""
         length = self._limits.night_ms
         self._night_ends = ended + ((now - ended) // length + 1) * length
-        self._used["night_notional"] = self._used["night_loss"] = 0
+        self._night_notional_used = self._night_loss_used = 0
         self._bought_before += self._night_notional
         self._night_notional = 0
         self._night_base = self._high_water_mark = self._equity
@@ -143,20 +153,20 @@ class Budgets:
 
     def night_notional(self) -> int:
         """Return what entries of the night cost."""
-        return self._used["night_notional"] + self._night_notional
+        return self._night_notional_used + self._night_notional
 
     def day_notional(self) -> int:
         """Return what entries of the UTC day cost."""
-        return self._carried("day_notional") + self._day_notional
+        return self._carried(self._day_notional_used) + self._day_notional
 
     def night_loss(self) -> int:
         """Return by how much equity is below the start of the night; 0 for a gain."""
-        loss = self._used["night_loss"] + self._night_base - self._equity
+        loss = self._night_loss_used + self._night_base - self._equity
         return loss if loss > 0 else 0
 
     def day_loss(self) -> int:
         """Return by how much equity is below the start of the UTC day; 0 for a gain."""
-        loss = self._carried("day_loss") + self._day_base - self._equity
+        loss = self._carried(self._day_loss_used) + self._day_base - self._equity
         return loss if loss > 0 else 0
 
     def drawdown(self) -> int:
@@ -178,8 +188,8 @@ class Budgets:
         """Return the share of equity that may be in positions, rounded down."""
         return max(0, mul_div_down(self._equity, self._limits.exposure_bps_max, BPS))
 
-    def _carried(self, name: str) -> int:
-        return self._used[name] if self._day == self._opening_day else 0
+    def _carried(self, used: int) -> int:
+        return used if self._day == self._opening_day else 0
 
     def measured(self) -> tuple[tuple[Limit, int], ...]:
         """Return the limits on what has happened, each with its value."""
@@ -195,8 +205,8 @@ class Budgets:
     def _equity_floor(self) -> int:
         """Return the least equity at which neither loss nor drawdown exceeds its hard value."""
         limits, high = self._limits, self._high_water_mark
-        night = self._used["night_loss"] + self._night_base - limits.night_loss.hard
-        day = self._carried("day_loss") + self._day_base - limits.day_loss.hard
+        night = self._night_loss_used + self._night_base - limits.night_loss.hard
+        day = self._carried(self._day_loss_used) + self._day_base - limits.day_loss.hard
         drawdown = high - mul_div_down(high, limits.drawdown.hard, WHOLE) if high > 0 else night
         floor = night if night > day else day
         return floor if floor > drawdown else drawdown
@@ -251,7 +261,12 @@ class Budgets:
             nights = {"night_ends": self._night_ends, "bought_before": bought}
         return {
             **nights,
-            "used": {name: amount_text(amount) for name, amount in self._used.items()},
+            "used": {
+                "night_notional": amount_text(self._night_notional_used),
+                "day_notional": amount_text(self._day_notional_used),
+                "night_loss": amount_text(self._night_loss_used),
+                "day_loss": amount_text(self._day_loss_used),
+            },
             "opening_day": self._opening_day,
             "day": self._day,
             "night_base": amount_text(self._night_base),
@@ -267,7 +282,7 @@ class Budgets:
     def from_state(limits: Limits, state: Mapping[str, Any]) -> Budgets:
         """Return the budgets of `state`."""
         budgets = Budgets(limits)
-        budgets._used = {name: parse_amount(text) for name, text in state["used"].items()}
+        budgets._carry(state["used"])
         budgets._night_ends = state.get("night_ends")
         budgets._bought_before = parse_amount(state.get("bought_before", "0"))
         budgets._opening_day = state["opening_day"]

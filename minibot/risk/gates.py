@@ -88,9 +88,10 @@ def judge_entry(
     checks.at_most("positions", count, limits.positions_max, POSITIONS_MAX)
     mark = positions.marks[symbol]
     if exits.close != UNKNOWN:
-        mid = mid_down(mark.bid, mark.ask)
+        mid, close = mid_down(mark.bid, mark.ask), exits.close
+        away = mid - close if mid > close else close - mid
         # Ten-thousandths of a basis point, rounded up: no boundary is blurred.
-        deviation = mul_div_up(abs(mid - exits.close), BPS * BPS, exits.close)
+        deviation = mul_div_up(away, BPS * BPS, close)
         most = limits.deviation_bps_max * BPS
         checks.at_most("reference_deviation_bps", deviation, most, REFERENCE_DEVIATION, places=4)
 

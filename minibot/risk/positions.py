@@ -292,6 +292,8 @@ class Positions:
     def count_with(self, symbol: str) -> int:
         """Return how many symbols are held or being bought once this one is too."""
         portfolio = self.portfolio
+        if not self.orders:
+            return portfolio.count_held() + (not portfolio.has_lots(symbol))
         bought = [order.symbol for order in self.orders if order.side == BUY]
         others = {name for name in [*bought, symbol] if not portfolio.has_lots(name)}
         return portfolio.count_held() + len(others)

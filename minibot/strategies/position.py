@@ -12,7 +12,14 @@ from typing import Any, Final
 from minibot.events.messages import FillMessage
 from minibot.events.model import BUY, JsonObject
 from minibot.events.money import PLACES, amount_text, cost_up, parse_amount
-from minibot.events.numbers import PLACES_MAX, div_down, div_up, format_fixed, parse_fixed
+from minibot.events.numbers import (
+    PLACES_MAX,
+    div_down,
+    div_up,
+    format_fixed,
+    parse_fixed,
+    product,
+)
 from minibot.kernel.errors import InvariantError
 
 UNITS: Final[int] = 10**PLACES_MAX
@@ -43,8 +50,8 @@ class Position:
         Raises:
             InvariantError: More was sold than is held.
         """
-        qty = fill.qty * FINER
-        fee = fill.fee * FINER if fill.fee_asset == base_asset else 0
+        qty = product(fill.qty, FINER)
+        fee = product(fill.fee, FINER) if fill.fee_asset == base_asset else 0
         if fill.side == BUY:
             self._add(qty, cost_up(fill.qty, fill.price))
             qty = 0
