@@ -8,47 +8,29 @@ are missing are appended; a difference is STOP(NONDETERMINISM).
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from itertools import groupby
 from operator import itemgetter
-from pathlib import Path
 
 from minibot.events import reasons
 from minibot.events.business_codes import POISON_EVENT
-from minibot.events.model import Check, Draft, Event, JsonObject, RiskAction
-from minibot.events.order import (
-    TICKS,
-    Core,
-    Inputs,
-    KnownIds,
-    LineSource,
-    Now,
-    Taken,
-    finish,
-    logged_steps,
-    position_from_json,
-    position_to_json,
-    read_ranges,
-)
+from minibot.events.model import Check, Event, JsonObject, RiskAction
+from minibot.events.order import TICKS, Core, Inputs, LineSource, Taken
 from minibot.kernel.cursor import Cursor
-from minibot.kernel.errors import ContractError, IntegrityError, RunStop
-from minibot.kernel.files import read_hashed, write_hashed
-from minibot.kernel.journal import ZERO, JournalReader, Line, Position
-from minibot.kernel.line import encode_line
-from minibot.kernel.queue import open_reader, reader_folder
+from minibot.kernel.errors import ContractError, RunStop
+from minibot.kernel.journal import JournalReader, Line
+from minibot.kernel.queue import reader_folder
 from minibot.kernel.wakeup import Waiter
 from minibot.runtime.clock import machine_ns
 from minibot.runtime.context import CLEAN, ORPHANED, STOPPED, Output, RoleContext
-from minibot.runtime.deadletters import named_lines, write_dead_letter
+from minibot.runtime.deadletters import write_dead_letter
 from minibot.runtime.gate import ExecutionGate, Gate
 from minibot.runtime.latency import DecisionLatency
 from minibot.runtime.orderlog import open_order_log
 from minibot.runtime.planted import Planted
+from minibot.runtime.restart import CoreFromConfig, CoreFromState, Restart, Standing
 from minibot.runtime.stop import StopRecord
 from minibot.runtime.suspects import Suspects
 
-CoreFromConfig = Callable[[JsonObject], Core]
-CoreFromState = Callable[[JsonObject, JsonObject], Core]
 Keep = Callable[[Core], None]
 
 WAIT_S = 0.1
@@ -58,7 +40,6 @@ HOUSEKEEPING_NS = 1_000_000_000
 # Each atomic file is a commit of the file system, for which the syncs of decisions wait.
 HINTS_NS = 5_000_000_000
 HEALTH_MARKET_MS = 10_000
-SNAPSHOT_FILE = "snapshot.json"
 RISK = "risk_role"
 # Every process of a run reads the same clock. What is further ahead of it was not written by one;
 # what is older than the longest night with its history is not of this one.
@@ -82,21 +63,6 @@ def run_core(
     shell = Shell(context, core_from_config, core_from_state, keep)
     shell.restore()
     return shell.run()
-
-
-@dataclass(slots=True)
-class _Restored:
-    """Where a role stands after its logged inputs were taken again."""
-
-    core: Core
-    known: KnownIds
-    now: Now
-    taken: int = 0
-    tick_seq: int = 0
-    is_opened: bool = False
-    order: Position | None = None
-    inputs: dict[str, Position] = field(default_factory=dict)
-    outputs: dict[str, Position] = field(default_factory=dict)
 
 
 class Shell:
@@ -147,109 +113,20 @@ class Shell:
 
     def restore(self) -> None:
         """Take the logged inputs again through the same core; append outputs that are missing."""
-        context = self.context
-        at = self._snapshot() or _Restored(self._from_config(context.config.raw), KnownIds(), Now())
-        produced = {
-            queue: LineSource(context.open_input(queue, at.outputs.get(queue)))
-            for queue in self.outputs
-        }
-        sources: dict[str, LineSource] = {}
-
-        def open_source(queue: str) -> LineSource:
-            source = LineSource(self._open_logged(queue, at.inputs.get(queue)))
-            sources[queue] = source
-            return source
-
-        named = named_lines(self._folders, context.codec)
-        steps = logged_steps(
-            read_ranges(
-                self._folders[self._primary], self._primary, context.codec.decode, at.order or ZERO
-            ),
-            open_source,
+        restart = Restart(
+            self.context,
+            self._folders,
+            self._primary,
+            self.outputs,
             self._decode,
-            at.known,
-            at.now,
-            taken_before=at.taken,
-            skip=lambda queue, seq: (queue, seq) in named,
-            decode_many=context.codec.decode_many,
+            self._from_config,
+            self._from_state,
         )
-        for step in steps:
-            at.taken = step.n
-            self._note(at, step.taken)
-            if step.taken.is_known or step.taken.queue not in self._folders:
-                self.dup_dropped += step.taken.is_known
-                continue
-            drafts = at.core.step(step.taken.queue, step.taken.seq, step.taken.event, step.now)
-            if drafts:
-                self._compare(self._finish(drafts, step.taken.event), produced)
-        for queue, source in produced.items():
-            extra = source.next()
-            if extra is not None:
-                raise IntegrityError(
-                    context.name,
-                    "NONDETERMINISM",
-                    f"{queue}:{extra.seq} does not follow from the logged inputs",
-                )
-        self._start(at, sources)
+        at = restart.run()
+        self.dup_dropped = at.dup_dropped
+        self._start(at, restart.sources)
 
-    def _note(self, at: _Restored, taken: Taken) -> None:
-        if taken.queue == TICKS:
-            at.tick_seq = taken.seq
-        at.is_opened = True
-
-    def _open_logged(self, queue: str, start: Position | None) -> JournalReader:
-        if "/parts/" in queue:
-            name, _, part = queue.split("/")
-            return open_reader(self.context.var.queues, name, part=part)
-        return self.context.open_input(queue, start)
-
-    def _compare(self, events: list[tuple[str, Event]], produced: dict[str, LineSource]) -> None:
-        for queue, event in events:
-            expected = self.context.codec.encode(queue, event)
-            line = produced[queue].next()
-            if line is None:
-                self.outputs[queue].writer.append([encode_line(expected)])
-                self.context.log.info("appended_after_restart", event=event, queue=queue)
-                # Step over our own line, so that the comparison goes on behind it.
-                line = produced[queue].next()
-            if line is None or line.json != expected:
-                seq = "end" if line is None else line.seq
-                raise IntegrityError(
-                    self.context.name,
-                    "NONDETERMINISM",
-                    f"{queue}:{seq}: the logged inputs give another event than the one that stands",
-                )
-
-    def _snapshot(self) -> _Restored | None:
-        """Return the last snapshot; without a usable one the restart only takes longer."""
-        path = self._snapshot_path()
-        if not path.exists():
-            return None
-        try:
-            data = read_hashed(path)
-            if data["run_id"] != self.context.run_id:
-                return None
-            return _Restored(
-                core=self._from_state(self.context.config.raw, data["core"]),
-                known=KnownIds(data["known"]),
-                now=Now(data["now"]),
-                taken=data["taken"],
-                tick_seq=data["tick_seq"],
-                is_opened=True,
-                order=position_from_json(data["order"]),
-                inputs={name: position_from_json(at) for name, at in data["inputs"].items()},
-                outputs={name: position_from_json(at) for name, at in data["outputs"].items()},
-            )
-        except (IntegrityError, KeyError, ValueError, TypeError) as error:
-            self.context.log.warning("snapshot_unusable", detail=repr(error))
-            # A hint that cannot be read would stand in the way of the next one.
-            path.unlink()
-            return None
-
-    def _snapshot_path(self) -> Path:
-        return self._folders[self._primary] / SNAPSHOT_FILE
-
-    def _start(self, at: _Restored, sources: dict[str, LineSource]) -> None:
+    def _start(self, at: Standing, sources: dict[str, LineSource]) -> None:
         """Open the live side where the logged side ended."""
         context = self.context
         self.core, self._known, self._now = at.core, at.known, at.now
@@ -363,7 +240,7 @@ class Shell:
         if self.gate.check_append() is not None:
             self._is_ahead = True
             return True  # What a stopped executor would have said stays unsaid; replay knows.
-        events = self._finish(drafts, taken.event)
+        events = self.context.finish(drafts, taken.event)
         self._append(events)
         self._log_decision(taken, events)
         return self._stop_by_decision(events)
@@ -443,16 +320,6 @@ class Shell:
                 )
                 return False
         return True
-
-    def _finish(self, drafts: list[Draft], cause: Event) -> list[tuple[str, Event]]:
-        context = self.context
-        return finish(
-            drafts,
-            cause,
-            run_id=context.run_id,
-            role=context.name,
-            cmdline_hash=context.cmdline_hash,
-        )
 
     def _decode(self, queue: str, line: Line) -> Event:
         context = self.context
@@ -544,19 +411,15 @@ class Shell:
             return
         self.order.close()
         self._snapshot_ns, self._snapshot_n = moment, self.order.taken
-        write_hashed(
-            self._snapshot_path(),
-            {
-                "run_id": self.context.run_id,
-                "taken": self.order.taken,
-                "tick_seq": self.inputs.tick_seq,
-                "now": self._now.value,
-                "core": self.core.state(),
-                "known": self._known.state(),
-                "order": position_to_json(self.order.position_writer.position),
-                "inputs": {q: position_to_json(p) for q, p in self.inputs.positions.items()},
-                "outputs": {
-                    q: position_to_json(o.writer.position) for q, o in self.outputs.items()
-                },
-            },
+        standing = Standing(
+            self.core,
+            self._known,
+            self._now,
+            self.order.taken,
+            self.inputs.tick_seq,
+            is_opened=True,
+            order=self.order.position_writer.position,
+            inputs=self.inputs.positions,
+            outputs={queue: output.writer.position for queue, output in self.outputs.items()},
         )
+        standing.save(self._folders[self._primary], self.context.run_id)
