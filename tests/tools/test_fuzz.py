@@ -84,7 +84,7 @@ def _checksum_over_the_best_alone(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def _frames_without_check_of_prices(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("minibot.exchanges.binance.messages._PRICES", Known(units))
+    monkeypatch.setattr("minibot.exchanges.binance.messages.PRICES", Known(units))
 
 
 @pytest.mark.parametrize(
