@@ -47,6 +47,7 @@ __all__ = [
     "write_all",
     "write_atomic",
     "write_hashed",
+    "write_through_all",
 ]
 
 COMPONENT: Final = "kernel.files"
@@ -101,6 +102,27 @@ def write_all(files: Files, fd: int, data: bytes, offset: int, path: StrPath) ->
             continue
         except OSError as error:
             raise io_stop(error, "write to", path) from error
+        if count <= 0:
+            raise RunStop(COMPONENT, "IO_EIO", f"write to {os.fspath(path)} took no byte")
+        done += count
+
+
+def write_through_all(files: Files, fd: int, data: bytes, offset: int, path: StrPath) -> None:
+    """Write all bytes at an offset and return when they are on the disk; only as `Files` says.
+
+    Raises:
+        RunStop: IO_ENOSPC or IO_READONLY; IO_FSYNC for all else, as it may be the sync that failed
+            and the system may have dropped the data already.
+    """
+    done = 0
+    while done < len(data):
+        try:
+            count = files.write_through(fd, memoryview(data)[done:], offset + done)
+        except OSError as error:
+            stop = io_stop(error, "write and sync of", path)
+            if stop.reason_code == "IO_EIO":
+                stop = RunStop(COMPONENT, "IO_FSYNC", stop.detail)
+            raise stop from error
         if count <= 0:
             raise RunStop(COMPONENT, "IO_EIO", f"write to {os.fspath(path)} took no byte")
         done += count

@@ -29,6 +29,7 @@ from minibot.kernel.files import (
     sync,
     sync_folder,
     write_all,
+    write_through_all,
 )
 from minibot.kernel.head import Head, HeadWriter, create_head, head_path
 from minibot.kernel.lock import WriterLock
@@ -304,9 +305,19 @@ class JournalWriter:
             raise
 
     def _append_beside(self, batch: Batch, wait: Callable[[], None]) -> None:
-        """Append in a thread: `wait` is called before the sync, which takes no lock."""
+        """Append in a thread: `wait` is called before what takes no lock of the interpreter's.
+
+        That is the sync, and also the write where the system does both in one call.
+        """
         with self._dying():
-            self._append(batch, wait)
+            if not self._files.writes_through:
+                self._append(batch, wait)
+                return
+            self._make_room(batch)
+            wait()
+            self._write_through(batch.data)
+            self._synced = self._after(batch)
+            self._publish(self._synced)
 
     def _sync_beside(self, wait: Callable[[], None]) -> None:
         wait()
@@ -327,6 +338,18 @@ class JournalWriter:
 
     def _write(self, batch: Batch) -> Position:
         """Write a batch behind the published lines; return where it ends."""
+        self._make_room(batch)
+        write_all(self._files, self._fd, batch.data, self._at.offset, self._path)
+        return self._after(batch)
+
+    def _after(self, batch: Batch) -> Position:
+        """Return where a batch ends that stands behind the published lines."""
+        at = self._at
+        offset = at.offset + len(batch.data)
+        return Position(at.seq + batch.lines, at.segment, offset, batch.chain)
+
+    def _make_room(self, batch: Batch) -> None:
+        """Check the files, and begin a new segment or sync first where a batch asks for it."""
         at = self._at
         size = len(batch.data)
         self._check_files()
@@ -334,8 +357,6 @@ class JournalWriter:
             at = self._at
         if not self._is_eager and at.offset + size - self._unsynced_from() > self._batch_bytes_max:
             self._sync()
-        write_all(self._files, self._fd, batch.data, at.offset, self._path)
-        return Position(at.seq + batch.lines, at.segment, at.offset + size, batch.chain)
 
     def _unsynced_from(self) -> int:
         return self._synced.offset if self._synced.segment == self._at.segment else 0
@@ -378,6 +399,17 @@ class JournalWriter:
         self._synced = at
         if not self._is_eager:
             self._head.mark_synced(at)
+
+    def _write_through(self, data: bytes) -> None:
+        """Write behind the published lines and sync, as one call."""
+        self.sync_started_ns = self._files.monotonic_ns()
+        try:
+            write_through_all(self._files, self._fd, data, self._at.offset, self._path)
+        except RunStop:
+            mark_suspect(self.folder, self.stem, self._files)
+            raise
+        finally:
+            self.sync_started_ns = 0
 
     def _datasync(self) -> None:
         self.sync_started_ns = self._files.monotonic_ns()

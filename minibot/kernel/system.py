@@ -17,7 +17,7 @@ import time
 from contextlib import suppress
 from enum import Enum
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import ClassVar, Final, NamedTuple
 
 import portalocker
 
@@ -33,6 +33,7 @@ StrPath = str | os.PathLike[str]
 FILE_MODE: Final = 0o600
 FOLDER_MODE: Final = 0o700
 _OTHERS: Final = 0o077
+_NO_SUCH_CALL: Final = frozenset({errno.ENOSYS, errno.EOPNOTSUPP})
 
 
 class Access(Enum):
@@ -59,7 +60,13 @@ class Stat(NamedTuple):
 
 
 class Files:
-    """System calls on real files."""
+    """System calls on real files.
+
+    Attributes:
+        writes_through: Whether `write_through` is one call of the system.
+    """
+
+    writes_through: ClassVar[bool] = False
 
     def __init__(self) -> None:
         # Windows has no positional calls in the C library: seek and transfer belong together.
@@ -120,6 +127,13 @@ class Files:
             os.fsync(fd)
         else:
             os.fdatasync(fd)
+
+    def write_through(self, fd: int, data: bytes | memoryview, offset: int) -> int:
+        """Write as `pwrite` and return when that, and the size needed to read it, is on the disk.
+
+        Only where `writes_through` says so.
+        """
+        raise NotImplementedError
 
     def sync(self, fd: int) -> None:
         """Return when data and metadata are on the disk."""
@@ -276,4 +290,23 @@ else:
         )
 
 
-FILES: Final = Files()
+class OneCallFiles(Files):
+    """Files of a system that writes and syncs in one call, and so asks for Python's lock once."""
+
+    writes_through: ClassVar[bool] = True
+
+    if sys.platform == "linux":
+
+        def write_through(self, fd: int, data: bytes | memoryview, offset: int) -> int:
+            """Write and sync, in two calls where a file system knows no such one."""
+            try:
+                return os.pwritev(fd, [data], offset, os.RWF_DSYNC)
+            except OSError as error:
+                if error.errno not in _NO_SUCH_CALL:
+                    raise
+            count = self.pwrite(fd, data, offset)
+            self.datasync(fd)
+            return count
+
+
+FILES: Final[Files] = OneCallFiles() if sys.platform == "linux" else Files()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import errno
+import os
+import sys
 import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -12,6 +14,8 @@ import pytest
 from minibot.kernel.errors import InvariantError, RunStop
 from minibot.kernel.files import Files
 from minibot.kernel.head import SLOT_BYTES
+from minibot.kernel.line import encode_line
+from minibot.kernel.recovery import suspect_path
 from tests.kernel.kernel_support import FaultFiles, failing, json_of, open_journal, read_all
 
 DEADLINE_S = 20.0
@@ -184,3 +188,85 @@ def test_append_all_of_an_iterable_that_raises_publishes_what_it_gave_and_lives_
     assert writer.append_json([json_of(4)]) == 4
     writer.close()
     assert [line.json for line in read_all(var_dir)] == [json_of(n) for n in (1, 2, 3, 4)]
+
+
+class _OneCall(Files):
+    """Writes and syncs in one call that takes some bytes at a time, or fails.
+
+    Attributes:
+        durable: How many bytes of the segment were durable as each slot of the head was written.
+    """
+
+    writes_through = True
+
+    def __init__(self, bytes_max: int, error: OSError | None = None) -> None:
+        super().__init__()
+        self.durable: list[int] = []
+        self._bytes_max = bytes_max
+        self._error = error
+        self._end = 0
+
+    def write_through(self, fd: int, data: bytes | memoryview, offset: int) -> int:
+        """Write a part and say so."""
+        if self._error is not None and self._end:
+            raise self._error
+        count = self.pwrite(fd, data[: self._bytes_max], offset)
+        self.datasync(fd)
+        self._end = offset + count
+        return count
+
+    def pwrite(self, fd: int, data: bytes | memoryview, offset: int) -> int:
+        """Keep what was durable where a slot of the head is written."""
+        if len(data) == SLOT_BYTES:
+            self.durable.append(self._end)
+        return super().pwrite(fd, data, offset)
+
+
+def test_append_all_in_one_call_publishes_a_batch_once_all_of_it_is_durable(var_dir: Path) -> None:
+    """A system that takes a part at a time is asked until it has everything."""
+    files = _OneCall(bytes_max=100)
+    writer = open_journal(var_dir, files=files)
+    files.durable.clear()
+    batches = _batches(2, 3)
+    sizes = [sum(len(encode_line(json)) for json in batch) for batch in batches]
+
+    assert writer.append_all(batches) == 5
+    assert files.durable == [sizes[0], sum(sizes)]
+    assert len(read_all(var_dir)) == 5
+    writer.close()
+
+
+@pytest.mark.row("F06")
+@pytest.mark.parametrize(("code", "reason"), [(errno.EIO, "IO_FSYNC"), (errno.ENOSPC, "IO_ENOSPC")])
+def test_append_all_in_one_call_that_fails_ends_the_writer_and_marks_the_journal(
+    var_dir: Path, code: int, reason: str
+) -> None:
+    """Nobody can say whether write or sync failed: nothing of the batch is published."""
+    files = _OneCall(bytes_max=1 << 20, error=OSError(code, "planted"))
+    writer = open_journal(var_dir, files=files)
+
+    with pytest.raises(RunStop) as caught:
+        writer.append_all(_batches(2, 3))
+    with pytest.raises(RunStop):
+        writer.append_json([json_of(9)])
+    writer.close()
+
+    assert caught.value.reason_code == reason
+    assert len(read_all(var_dir)) == 2
+    assert suspect_path(var_dir, "inbox").exists()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="one call for write and sync is Linux's")
+def test_system_without_the_one_call_is_asked_in_two(
+    var_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An older kernel, or a file system that knows no such call, costs time and nothing else."""
+
+    def unknown(*_arguments: object) -> int:
+        raise OSError(errno.EOPNOTSUPP, "not supported")
+
+    monkeypatch.setattr(os, "pwritev", unknown)
+    writer = open_journal(var_dir)
+    assert writer.append_all(_batches(2, 3)) == 5
+    assert len(read_all(var_dir)) == 5
+    writer.close()

@@ -204,6 +204,12 @@ class SimFiles(Files):
         """Put data and size on the disk."""
         self._sync("datasync", fd)
 
+    def write_through(self, fd: int, data: bytes | memoryview, offset: int) -> int:
+        """Write into the cache, then put data and size on the disk: a crash may come between."""
+        count = self.pwrite(fd, data, offset)
+        self.datasync(fd)
+        return count
+
     def sync(self, fd: int) -> None:
         """Put data and size on the disk; the name is its folder's."""
         self._sync("sync", fd)
