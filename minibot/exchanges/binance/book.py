@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from heapq import heapify, heappop, heappush, nlargest, nsmallest
 from typing import Final
 
+from minibot.events.known import Known
 from minibot.exchanges.base import (
     APPLIED,
     BUFFERED,
@@ -27,7 +28,7 @@ from minibot.exchanges.base import (
     Rows,
     Snapshot,
 )
-from minibot.exchanges.binance.messages import AMOUNTS, PRICES
+from minibot.exchanges.binance.messages import PRICES
 
 # Ten diffs a second, so two minutes: a snapshot is as new as its answer, which comes within seconds
 # of being asked for. Hundreds of symbols without a snapshot must not fill the memory.
@@ -39,6 +40,21 @@ HEAP_SURPLUS_MAX: Final = 4096
 LEVELS_MAX: Final = 5000
 
 _NO_EDGE: Final = 2**63
+
+
+def _is_shown(qty: str) -> int:
+    """Return 0 for a quantity of zero, else 1.
+
+    Raises:
+        ValueError, AttributeError: No plain decimal without a sign.
+    """
+    if not (qty.isascii() and qty.replace(".", "", 1).isdigit()):
+        raise ValueError(f"quantity {qty!r}: expected a plain decimal")
+    return 1 if qty.strip("0.") else 0
+
+
+# A level's size is kept as the venue wrote it, so that any plain decimal will do.
+_SHOWN: Final = Known(_is_shown)
 
 
 class BookSide:
@@ -61,7 +77,7 @@ class BookSide:
         Raises:
             ValueError, TypeError, AttributeError: A row is no level; the side is half changed.
         """
-        levels, heap, sign, prices, shown = self.levels, self._heap, self._sign, PRICES, AMOUNTS
+        levels, heap, sign, prices, shown = self.levels, self._heap, self._sign, PRICES, _SHOWN
         for row in rows:
             price, qty = row
             key = prices[price]

@@ -34,9 +34,9 @@ MICROSECONDS_FROM: Final = 10**14
 STREAMS: Final = ("trade", "bookTicker", "depth@100ms")
 
 _NOT_USED: Final = "event type not used: "
-# Quotes, trades and levels of books tell the same numbers, so they are remembered in one place.
+# Quotes, trades and levels of books tell the same prices, so they are remembered in one place.
 PRICES: Final = Known(positive)
-AMOUNTS: Final = Known(not_negative)
+_AMOUNTS: Final = Known(not_negative)
 # A named tuple made by its own name costs twice as much.
 _new: Final = tuple.__new__
 
@@ -100,8 +100,8 @@ def _trade(data: dict[str, Any]) -> Trade:
 def _quote(data: dict[str, Any]) -> Quote:
     bid, ask, bid_qty, ask_qty = data["b"], data["a"], data["B"], data["A"]
     bid_units, ask_units = PRICES[bid], PRICES[ask]
-    AMOUNTS[bid_qty]
-    AMOUNTS[ask_qty]
+    _AMOUNTS[bid_qty]
+    _AMOUNTS[ask_qty]
     if bid_units >= ask_units:
         raise ValueError(f"crossed: bid {bid} is not below ask {ask}")
     exchange_ts = data.get("T")
