@@ -5,7 +5,7 @@ symbol's own streams, and is written as a `price_mark`, when all of this holds:
 
     it is another price than the ticker's before, first told after the last own trade or quote
     by the exchange's own time, nothing of the symbol came within the ticker's second
-    it is not the price of the last own trade
+    it is not the price of the last own trade, unless another one was written since
     it lies within the band of plausible prices
 
 So a quiet market, whose last trade may be older than its quotes, is never marked by it, and the
@@ -64,7 +64,10 @@ class Marks:
             return True
         if since is None or since <= own_ms or at_ms - own_ms < CADENCE_MS:
             return False
-        return price != own.last_trade_units
+        return price != own.last_trade_units or self._marked_ms(ticker) >= own_ms
+
+    def _marked_ms(self, ticker: MiniTicker) -> int:
+        return self._marked.get(ticker.symbol, (0, 0))[1]
 
     def _is_written(self, ticker: MiniTicker, own: SymbolFeed) -> bool:
         """Return whether this very price was written, and nothing of the symbol came since."""

@@ -48,6 +48,20 @@ class Trip(NamedTuple):
     symbol: str = "BTCUSDT"
 
 
+def tick_at(price: str, symbol: str = "BTCUSDT") -> MarketTick:
+    """Return a trade at a price, with the touch at the same."""
+    return MarketTick(
+        symbol=symbol,
+        price=price,
+        kind="trade",
+        bid=price,
+        bid_qty="1",
+        ask=price,
+        ask_qty="1",
+        recv_mono_ns=0,
+    )
+
+
 class ResultMaker:
     """Collects events as a backtest would derive them."""
 
@@ -89,17 +103,7 @@ class ResultMaker:
 
     def tick(self, symbol: str, price: str, ts: int) -> None:
         """Mark a symbol, and equity with it."""
-        tick = MarketTick(
-            symbol=symbol,
-            price=price,
-            kind="trade",
-            bid=price,
-            bid_qty="1",
-            ask=price,
-            ask_qty="1",
-            recv_mono_ns=0,
-        )
-        self.result.performance.on_tick(tick)
+        self.result.performance.on_tick(tick_at(price, symbol))
         self.result.equity.append(EquityPoint(ts, self.result.performance.equity))
         value = float(price)
         bar = PriceBar(ts - ts % MINUTE, value, value, value, value)

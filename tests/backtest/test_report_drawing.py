@@ -6,24 +6,9 @@ from collections.abc import MutableSequence
 
 from minibot.backtest.drawing import CANDLES_MAX, WIDTHS_MS, PriceCharts
 from minibot.backtest.result import PriceBar
-from minibot.events.model import MarketTick
-from tests.backtest.results import START
+from tests.backtest.results import START, tick_at
 
 SECOND, MINUTE = 1_000, 60_000
-
-
-def tick(price: str, symbol: str = "BTCUSDT") -> MarketTick:
-    """Return a trade at a price."""
-    return MarketTick(
-        symbol=symbol,
-        price=price,
-        kind="trade",
-        bid=price,
-        bid_qty="1",
-        ask=price,
-        ask_qty="1",
-        recv_mono_ns=0,
-    )
 
 
 def test_candles_of_ticks_last_a_second_and_tell_when_one_is_finished() -> None:
@@ -31,7 +16,7 @@ def test_candles_of_ticks_last_a_second_and_tell_when_one_is_finished() -> None:
     prices: dict[str, MutableSequence[PriceBar]] = {}
     charts = PriceCharts(prices, SECOND)
     told = [
-        charts.on_tick(tick(price), START + ms)
+        charts.on_tick(tick_at(price), START + ms)
         for ms, price in ((0, "5"), (400, "7"), (900, "4"), (1_000, "6"), (5_500, "8"))
     ]
 
@@ -45,7 +30,7 @@ def test_candles_of_a_file_are_its_own_bars() -> None:
     prices: dict[str, MutableSequence[PriceBar]] = {}
     charts = PriceCharts(prices, MINUTE)
     for at in range(40):
-        charts.on_tick(tick(str(100 + at)), START + at * 15_000)
+        charts.on_tick(tick_at(str(100 + at)), START + at * 15_000)
 
     assert [bar.ts for bar in prices["BTCUSDT"]] == [START + at * MINUTE for at in range(10)]
 
@@ -56,8 +41,8 @@ def test_long_backtests_of_ticks_keep_few_candles_and_every_extreme() -> None:
     charts = PriceCharts(prices, SECOND)
     count = CANDLES_MAX * 4
     for at in range(count):
-        charts.on_tick(tick(str(1000 + at % 977)), START + at * SECOND)
-        charts.on_tick(tick(str(50 + at % 13), "ETHUSDT"), START + at * SECOND + 1)
+        charts.on_tick(tick_at(str(1000 + at % 977)), START + at * SECOND)
+        charts.on_tick(tick_at(str(50 + at % 13), "ETHUSDT"), START + at * SECOND + 1)
 
     assert sum(len(bars) for bars in prices.values()) <= CANDLES_MAX + 2
     for symbol, low, high in (("BTCUSDT", 1000, 1976), ("ETHUSDT", 50, 62)):

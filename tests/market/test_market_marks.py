@@ -154,3 +154,27 @@ def test_mini_tickers_of_the_simulator_mark_a_symbol_whose_streams_fall_silent(
     marked = desk.world.of("price_mark")
     assert {mark.symbol for mark in marked} == {"ETHUSDT"}
     assert desk.session.upkeep.marks.written == len(marked)
+
+
+def test_price_of_the_last_own_trade_is_no_news_until_another_was_marked() -> None:
+    """A late ticker of one's own trade says nothing; a way back to its price after a mark does."""
+    made = World()
+    made.quote(0, "99.9", "100.1")
+    made.trade(0, "100")
+    made.quote(0, "99.9", "100.1")
+    assert made.ticker(200, "99") == []
+
+    assert made.ticker(1_700, "100") == []
+    assert made.ticker(2_700, "102") == ["102"]
+    assert made.ticker(3_700, "100") == ["100"]
+    assert made.ticker(4_700, "100") == []
+
+
+def test_price_that_was_marked_before_an_own_trade_is_marked_again_after_it() -> None:
+    """What was written counts as written until the symbol's own streams speak."""
+    made = world()
+    assert made.ticker(1_500, "101") == ["101"]
+    made.trade(2_000, "100")
+
+    assert made.ticker(3_100, "100") == []
+    assert made.ticker(4_500, "101") == ["101"]
