@@ -34,6 +34,11 @@ TAPE: Final = PROJECT / "minibot" / "exchanges" / "embedded" / "tapes" / "btcusd
 TAPE_LINES: Final = 1500
 FRAME_BYTES_MAX: Final = 1500
 PLAIN: Final = re.compile(r"-?[0-9]+(\.[0-9]+)?", re.ASCII)
+# What the contracts let an event carry.
+CARRIED: Final = re.compile(r"(0|[1-9][0-9]*)(\.[0-9]+)?", re.ASCII)
+WHOLE_MAX: Final = 20
+COUNT_MAX: Final = 2**53 - 1
+TIME_DIGITS_MAX: Final = 13
 CHARS_MAX: Final = 40
 FRACTION_MAX: Final = 18
 TIME: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:]{8}(\.[0-9]{1,9})?Z", re.ASCII)
@@ -250,19 +255,29 @@ def _number(text: Any, places: int = 8) -> int:
     return int(whole + fraction[:places].ljust(places, "0"))
 
 
+def _carried(text: Any) -> str:
+    """Return a decimal that may stand in an event as it is."""
+    _need(type(text) is str and CARRIED.fullmatch(text), "no decimal of an event")
+    whole, _, fraction = str(text).partition(".")
+    _need(len(whole) <= WHOLE_MAX and len(fraction) <= FRACTION_MAX, "long decimal")
+    return str(text)
+
+
 def _above_zero(text: Any) -> int:
-    value = _number(text)
+    value = _number(_carried(text))
     _need(value > 0, "not above zero")
     return value
 
 
 def _count(value: Any) -> int:
-    _need(type(value) is int and value >= 0, "no count")
+    _need(type(value) is int and 0 <= value <= COUNT_MAX, "no count")
     return int(value)
 
 
 def _ms(value: Any) -> int:
-    return _count(value) // 1000 if _count(value) >= 10**14 else _count(value)
+    at = _count(value) // 1000 if _count(value) >= 10**14 else _count(value)
+    _need(len(str(at)) <= TIME_DIGITS_MAX, "no time")
+    return at
 
 
 # --- the reference: Binance -------------------------------------------------------------------
@@ -294,7 +309,7 @@ def _binance_message(data: Mapping[str, Any]) -> Plain:
     if kind == "bookTicker" or (kind is None and {"u", "b", "a"} <= data.keys()):
         bid, ask = _above_zero(data["b"]), _above_zero(data["a"])
         _need(bid < ask, "crossed")
-        _need(_number(data["B"]) >= 0 and _number(data["A"]) >= 0, "negative")
+        _need(_number(_carried(data["B"])) >= 0 and _number(_carried(data["A"])) >= 0, "negative")
         at = None if data.get("T") is None else _ms(data["T"])
         sides = data["b"], bid, data["B"], data["a"], ask, data["A"]
         return ("quote", _symbol(data), _count(data["u"]), *sides, at)
@@ -497,7 +512,7 @@ def _naive_after(read: Plain, *, is_kraken: bool) -> tuple[Any, int]:
     for is_bid, before, change in zip((True, False), begin, changes, strict=True):
         side: dict[int, tuple[str, str]] = {}
         for row in [*before, *change]:
-            _apply(side, row, places=12 if is_kraken else 8)
+            _apply(side, row, is_kraken=is_kraken)
         order = sorted(side, reverse=is_bid)
         sides.append([(key, side[key]) for key in order[: 10 if is_kraken else None]])
     bids, asks = sides
@@ -508,11 +523,14 @@ def _naive_after(read: Plain, *, is_kraken: bool) -> tuple[Any, int]:
     return tops, zlib.crc32(text.encode())
 
 
-def _apply(side: dict[int, tuple[str, str]], row: Any, places: int) -> None:
+def _apply(side: dict[int, tuple[str, str]], row: Any, *, is_kraken: bool) -> None:
     _need(type(row) in (list, str, dict) and len(row) == 2, "level")
     price, qty = row
     _need(type(price) is str and type(qty) is str, "level")
-    key = _number(price, places)
+    if not is_kraken:
+        _carried(price)
+        _carried(qty)
+    key = _number(price, 12 if is_kraken else 8)
     _need(key > 0, "price")
     _need(re.fullmatch(r"[0-9]*\.?[0-9]*", qty, re.ASCII) and qty.strip("."), "quantity")
     if qty.strip("0."):

@@ -26,7 +26,7 @@ from minibot.data.treatment import Treatment
 from minibot.exchanges.embedded.bars import next_open
 from minibot.exchanges.embedded.sources import find, open_history, open_source
 from minibot.kernel.errors import ConfigError, Refusal
-from minibot.replay.condition import open_run
+from minibot.replay.condition import called, open_run
 from minibot.replay.recorded import Recorded
 from minibot.runtime.config import Config
 
@@ -133,11 +133,11 @@ def _run(word: str, order: str) -> RunSource:
     run_dir = _run_dir(word.partition(":")[2])
     recorded, condition = open_run(run_dir)
     if condition.is_running:
-        remedy = f"Wait for its end; what is done can be proven: minibot replay {run_dir.name}"
+        remedy = f"Wait for its end; what is done can be proven: minibot replay {called(run_dir)}"
         raise Refusal(f"{run_dir.name} is still going.", remedy)
     if condition.lost:
         names = ", ".join(f"{lost.queue}/{lost.name}" for lost in condition.lost)
-        remedy = f"What is left can be looked at: minibot verify {run_dir.name}"
+        remedy = f"What is left can be looked at: minibot verify {called(run_dir)}"
         raise Refusal(f"{run_dir.name} lacks {names}.", remedy)
     return RunSource(recorded, word, order, condition.notices)
 

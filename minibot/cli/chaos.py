@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 
+from minibot.cli.numbers import at_least
 from minibot.cli.output import show
 from minibot.cli.selection import var_of
 from minibot.gates.chaos import (
@@ -29,7 +30,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument("--all", action="store_true", help="every fault of the catalogue")
     command.add_argument("--list", action="store_true", help="one line per fault, nothing is run")
     command.add_argument(
-        "--jobs", type=int, default=JOBS, help=f"how many runs at a time (default: {JOBS})"
+        "--jobs", type=at_least(1), default=JOBS, help=f"how many runs at a time (default: {JOBS})"
     )
     command.add_argument("--on-own-disk", action="store_true", help=argparse.SUPPRESS)
 

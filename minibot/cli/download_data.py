@@ -14,7 +14,7 @@ from minibot.data.download import Download, Fetched, Wanted
 from minibot.data.patience import MachineClock, Patience
 from minibot.data.store import locked
 from minibot.data.treatment import clock_text
-from minibot.exchanges.binance.archive import ArchiveHost
+from minibot.exchanges.binance.archive import ArchiveHost, archive_file
 from minibot.exchanges.binance.limits import WeightBudget
 from minibot.exchanges.binance.rest import BinanceRest
 from minibot.exchanges.embedded.bars import INTERVALS
@@ -98,7 +98,11 @@ def _wanted(arguments: argparse.Namespace) -> list[Wanted]:
     now_ts = MachineClock().now_ms()
     symbols = [pair.replace("/", "").strip().upper() for pair in arguments.pairs.split(",")]
     intervals = [name.strip() for name in arguments.intervals.split(",")]
-    wrong = [f"--pairs: {name!r}" for name in symbols if not (name.isascii() and name.isalnum())]
+    wrong = [
+        f"--pairs: {name[:40]!r} is no symbol; as BTC/USDT or BTCUSDT"
+        for name in symbols
+        if not _is_symbol(name)
+    ]
     wrong += [
         f"--intervals: {name!r}; known: {', '.join(INTERVALS)}"
         for name in intervals
@@ -113,6 +117,15 @@ def _wanted(arguments: argparse.Namespace) -> list[Wanted]:
     return [
         Wanted(symbol, name, start, min(end, now_ts)) for symbol in symbols for name in intervals
     ]
+
+
+def _is_symbol(name: str) -> bool:
+    """Return whether the archive has addresses for such a name: its own rule, asked of it."""
+    try:
+        archive_file(name, "1m", 0, is_monthly=True)
+    except ValueError:
+        return False
+    return True
 
 
 def _date(text: str) -> int | None:

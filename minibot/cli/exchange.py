@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from minibot.cli.certificate import CERTIFICATE, certificate_in
+from minibot.cli.numbers import between
 from minibot.cli.output import show, shown_path
 from minibot.exchanges.embedded.remote import RunningExchange
 from minibot.exchanges.embedded.server import ExchangeServer
@@ -44,7 +45,10 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
         "words", nargs="*", metavar="NAME [KEY=VALUE ...]", help="of a fault: drop, stall ms=5000"
     )
     command.add_argument(
-        "--port", type=int, default=PORT, help=f"on 127.0.0.1, {PORT} by default; 0 a free one"
+        "--port",
+        type=between(0, 65_535),
+        default=PORT,
+        help=f"on 127.0.0.1, {PORT} by default; 0 a free one",
     )
     serving = command.add_argument_group("serve")
     serving.add_argument(

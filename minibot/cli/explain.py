@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 
 from minibot.cli.output import progress_bar, show
+from minibot.cli.replay import window_between
 from minibot.cli.selection import add_run, add_zone, run_dir_of
 from minibot.kernel.errors import Refusal
 from minibot.replay.condition import open_run
@@ -70,9 +71,8 @@ def _second(arguments: argparse.Namespace, recorded: Recorded) -> int:
 
 def _why_not(arguments: argparse.Namespace, recorded: Recorded) -> int:
     span = Span.of(recorded, arguments.zone)
-    begin = span.moment(arguments.from_time) if arguments.from_time else span.from_ms
-    end = span.moment(arguments.to_time) - 1 if arguments.to_time else span.to_ms
-    window = Window(begin, end)
+    asked = window_between(arguments.from_time, arguments.to_time, span)
+    window = Window(max(asked.from_ms, span.from_ms), min(asked.to_ms, span.to_ms))
     with progress_bar(f"asking every decision of {recorded.manifest.run_id}") as progress:
         found = why_not(recorded, arguments.why_not, window, arguments.symbol, progress)
     show(arguments, found.to_json(), why_not_lines(found, span))

@@ -8,6 +8,7 @@ verb takes `--json`, `--var` and `--debug`; messages go to standard error. Exit 
 from __future__ import annotations
 
 import argparse
+import difflib
 import importlib
 import io
 import os
@@ -78,8 +79,22 @@ def run(argv: Sequence[str]) -> int:
     # A verb starts without the others, which together import everything there is.
     first = argv[0] if argv else None
     known = verbs(first) if first is not None and not first.startswith("-") else {}
+    if first is not None and not first.startswith("-") and not known:
+        print(unknown_verb(first), file=sys.stderr)
+        return CANNOT_RUN
     said = argparse.Namespace(argv=tuple(argv))
     return guarded(parser(first if known else None).parse_args(argv, said))
+
+
+def unknown_verb(name: str) -> str:
+    """Return one sentence about a verb that there is none of: the nearest one, where one is near.
+
+    All fifty of them in one line, as argparse tells them, would hide the one that was meant.
+    """
+    names = [*verbs(), *ALIASES]
+    near = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
+    hint = f"Nearest: {', '.join(near)}. " if near else ""
+    return f"refused: there is no verb {name[:40]!r}. {hint}See: minibot --help"
 
 
 def guarded(arguments: argparse.Namespace) -> int:
@@ -99,15 +114,19 @@ def guarded(arguments: argparse.Namespace) -> int:
         print(f"refused: {error}", file=sys.stderr)
         return _debug(arguments, error.exit_code)
     except RunStop as error:
-        print(f"{error.reason_code}: {error.detail}", file=sys.stderr)
+        # Only here: a verb that meets no damage does not import what tells of it.
+        from minibot.cli.damage import remedy
+
+        print(f"{error.reason_code}: {error.detail}{remedy(error)}", file=sys.stderr)
         return _debug(arguments, CHECK_FAILED)
     except MinibotError as error:
         print(str(error), file=sys.stderr)
         return _debug(arguments, CANNOT_RUN)
     except BrokenPipeError:
-        # Whoever read us has gone, as `| head` does; there is nobody left to tell.
+        # Whoever read us has gone, as `| head` does; there is nobody left to tell. What was found
+        # was not told, so it is no 0: a pipe with `pipefail` would take damage for a clean run.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+        return CANNOT_RUN
     except KeyboardInterrupt:
         return _debug(arguments, CANNOT_RUN)
 

@@ -25,6 +25,7 @@ from minibot.backtest.walk_forward import (
     windows_of,
 )
 from minibot.cli.backtest import DEFAULT_PROFILE, DEFAULT_SOURCE, profile_of
+from minibot.cli.numbers import at_least
 from minibot.cli.output import progress_bar, show, shown_path
 from minibot.cli.searching import job_count
 from minibot.cli.selection import add_profile, var_of
@@ -64,14 +65,18 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
         help=f"by which one is better: {', '.join(SORTABLE)} (default: pnl)",
     )
     command.add_argument(
-        "--trials", type=_count, default=40, metavar="N", help="backtests a window (default: 40)"
+        "--trials",
+        type=at_least(1),
+        default=40,
+        metavar="N",
+        help="backtests a window (default: 40)",
     )
     command.add_argument(
-        "--windows", type=_count, default=4, metavar="N", help="how many windows (default: 4)"
+        "--windows", type=at_least(1), default=4, metavar="N", help="how many windows (default: 4)"
     )
     command.add_argument(
         "--train",
-        type=_count,
+        type=at_least(1),
         default=3,
         metavar="N",
         help="how many times as long the searched stretch is as the judged one (default: 3)",
@@ -83,12 +88,6 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
         metavar="N",
         help="how many processes to use (default: one for each core)",
     )
-
-
-def _count(text: str) -> int:
-    if not text.isdigit() or not int(text):
-        raise argparse.ArgumentTypeError(f"expected a whole number above zero, found {text}")
-    return int(text)
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -75,8 +75,12 @@ def verdict_of(name: str, code: int, said: str, complaint: str) -> Verdict:
         return Verdict(name, code == 0, text, document, tuple(map(plain_text, lines)))
     difference = document["difference"]
     verdict = "identical" if document["identical"] else "DIFFERENT"
+    if document["broken"]:
+        verdict = "NOT PROVEN to the end"
     events = sum(sum(role["outputs"].values()) for role in document["roles"])
-    text = f"{verdict}, {counted(events, 'decision event')}, digest {document['digest'][:16]}"
+    text = f"{verdict}, {counted(events, 'decision event')}"
+    if document["digest"] is not None:
+        text += f", digest {document['digest'][:16]}"
     lines = difference["lines"] if difference else _why_not_identical(document)
     return Verdict(name, code == 0, text, document, tuple(map(plain_text, lines)))
 

@@ -9,7 +9,7 @@ from minibot.cli.output import progress_bar, show
 from minibot.cli.selection import add_run, add_zone, run_dir_of
 from minibot.kernel.errors import Refusal
 from minibot.replay.compare import describe
-from minibot.replay.condition import open_run
+from minibot.replay.condition import called, open_run
 from minibot.replay.diff import rerun_with
 from minibot.replay.engine import CORE_ROLES, WHOLE, RoleReplay, Window
 from minibot.replay.graph_books import graph_lines, graph_of
@@ -103,11 +103,19 @@ def window_of(arguments: argparse.Namespace, span: Span) -> Window:
     Raises:
         Refusal: A time is none of the run's.
     """
-    begin = span.moment(arguments.from_time) if arguments.from_time else WHOLE.from_ms
-    last = arguments.to_time or arguments.until
+    return window_between(arguments.from_time, arguments.to_time or arguments.until, span)
+
+
+def window_between(first: str | None, last: str | None, span: Span) -> Window:
+    """Return what lies between two times of a run, the second not included; None is its end.
+
+    Raises:
+        Refusal: A time is none of the run's, or nothing lies between them.
+    """
+    begin = span.moment(first) if first else WHOLE.from_ms
     end = span.moment(last) - 1 if last else WHOLE.to_ms
     if end < begin:
-        raise Refusal(f"{last} is not after {arguments.from_time}.", f"The run: {span.text}.")
+        raise Refusal(f"{last} is not after {first}.", f"The run: {span.text}.")
     return Window(begin, end)
 
 
@@ -121,7 +129,7 @@ def lines(proof: Proof, span: Span) -> list[str]:
     said += _ledger_lines(proof) + _figure_lines(proof)
     if replay.difference is not None:
         said += describe(replay.difference)["lines"]
-        said.append(f"  what depends on it: minibot replay {replay.run_id} --graph")
+        said.append(f"  what depends on it: minibot replay {called(proof.run_dir)} --graph")
     if proof.broken is not None:
         where = f"{proof.broken.role} after input {proof.broken.inputs:,}"
         said.append(f"broken off: {where}: {proof.broken.reason_code}: {proof.broken.detail}")
@@ -129,7 +137,8 @@ def lines(proof: Proof, span: Span) -> list[str]:
     verdict = "identical" if proof.is_identical else "DIFFERENT"
     if proof.broken is not None:
         verdict = f"NOT PROVEN beyond {span.clock(max(proof.broken.clock, span.from_ms))}"
-    said.append(f"replay {replay.run_id}{_range(proof, span)}: {verdict}, digest {replay.digest}")
+    digest = "" if proof.digest is None else f", digest {proof.digest}"
+    said.append(f"replay {replay.run_id}{_range(proof, span)}: {verdict}{digest}")
     return said
 
 

@@ -90,7 +90,10 @@ def _shown(run_dir: Path, manifest: Path | None) -> str:
 
 def _verdict(proof: Proof) -> str:
     verdict = "identical" if proof.is_identical else "DIFFERENT: see minibot replay"
-    return f"{proof.replay.run_id}: {verdict}, digest {proof.replay.digest}"
+    if proof.broken is not None:
+        verdict = "NOT PROVEN: see minibot replay"
+    digest = "" if proof.digest is None else f", digest {proof.digest}"
+    return f"{proof.replay.run_id}: {verdict}{digest}"
 
 
 def hour_lines(hours: Sequence[Hour], span: Span) -> list[str]:

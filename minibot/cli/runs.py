@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 
+from minibot.cli.numbers import at_least
 from minibot.cli.output import show
 from minibot.cli.selection import var_of
 from minibot.report.figures import date_clock, duration
@@ -15,13 +16,15 @@ EXAMPLE = "minibot runs"
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
     """Add the flags of this verb."""
-    command.add_argument("-n", "--number", type=int, default=50, help="how many of the newest")
+    command.add_argument(
+        "-n", "--number", type=at_least(1), default=50, help="how many of the newest"
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
     """List the runs; 0 also when there is none."""
     var = var_of(arguments)
-    records = read_records(var)[-max(1, arguments.number) :]
+    records = read_records(var)[-arguments.number :]
     lines = [_line(record) for record in records] or [f"no run under {var.runs}"]
     show(arguments, {"runs": [record.to_json() for record in records]}, lines)
     return 0

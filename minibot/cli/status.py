@@ -9,6 +9,7 @@ from typing import Any
 
 from minibot.cli.output import show_json, show_rows, shown_path
 from minibot.cli.selection import var_of
+from minibot.cli.standing import Standing, standing_of, standing_rows
 from minibot.events.model import Health, JsonObject, StopJournal
 from minibot.events.reasons import REASONS
 from minibot.kernel.errors import RunStop
@@ -18,12 +19,13 @@ from minibot.report.figures import clock, counted, date_clock, duration, megabyt
 from minibot.report.records import UNSEALED, RunRecord, read_record, read_records
 from minibot.report.summary import Row
 from minibot.runtime.clock import RunClock
+from minibot.runtime.manifest import Manifest
 from minibot.runtime.paths import Var
 from minibot.runtime.running import running_run
 from minibot.runtime.stop import STOP_KIND
 from minibot.watchdog.stoplog import read_stops
 
-HELP = "what runs now, what ran last, whether STOP.flag stands"
+HELP = "what runs now and what it holds, what ran last, whether STOP.flag stands"
 EXAMPLE = "minibot status"
 RUNNING, STALE, NOT_RUNNING, FLAGGED = 0, 1, 3, 10
 BATCH = 1024
@@ -50,8 +52,10 @@ def run(arguments: argparse.Namespace) -> int:
         rows.append(Row("running", "nothing"))
     else:
         roles = _roles(var, var.run(run_id))
+        standing = _standing(var.run(run_id))
         document["roles"] = roles
-        rows += _running_rows(var.run(run_id), roles)
+        document["standing"] = None if standing is None else standing.to_json()
+        rows += _running_rows(var.run(run_id), roles, standing)
     last = _last_ended(var, run_id)
     if last is not None:
         document["last"] = last.to_json()
@@ -109,18 +113,30 @@ def _last_health(recorded: Recorded, var: Var, role: str) -> Health | None:
     return payload if isinstance(payload, Health) else None
 
 
-def _running_rows(run_dir: Path, roles: list[JsonObject]) -> list[Row]:
+def _standing(run_dir: Path) -> Standing | None:
+    """Return what the run holds and may not do; None while it starts or cannot be read."""
+    try:
+        recorded = Recorded.open(run_dir)
+        return standing_of(recorded, _market_now_ms(run_dir, recorded.manifest))
+    except (RunStop, StopIteration):
+        return None
+
+
+def _market_now_ms(run_dir: Path, manifest: Manifest) -> int:
+    return RunClock(run_dir, manifest.clock_origin_ms, manifest.clock_speed).now_ms()
+
+
+def _running_rows(run_dir: Path, roles: list[JsonObject], standing: Standing | None) -> list[Row]:
     record = read_record(run_dir)
     manifest = record.manifest
     if manifest is None:
         return [Row("running", f"{run_dir.name}, starting")]
     kind = "simulated data" if manifest.simulated else "real market data"
     since = duration(int(time.time() * 1000) - manifest.started_ms)
-    now_ms = RunClock(run_dir, manifest.clock_origin_ms, manifest.clock_speed).now_ms()
     rows = [
         Row("running", f"{manifest.run_id}, profile {manifest.profile}, {kind}, paper", "good"),
         Row("since", f"{date_clock(manifest.started_ms)} UTC, {since} ago"),
-        Row("market time", f"{clock(now_ms)} UTC"),
+        Row("market time", f"{clock(_market_now_ms(run_dir, manifest))} UTC"),
     ]
     for role in roles:
         text = (
@@ -131,6 +147,8 @@ def _running_rows(run_dir: Path, roles: list[JsonObject]) -> list[Row]:
     reason = next((role["reason"] for role in roles if role["role"] == "strategy_role"), "")
     if reason:
         rows.append(Row("decision", plain_text(reason)))
+    if standing is not None:
+        rows += standing_rows(standing, str(manifest.config["portfolio"]["quote_asset"]))
     return rows
 
 

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from minibot.cli.numbers import at_least
 from minibot.cli.selection import find_run, var_of
 from minibot.kernel.errors import ContractError, Refusal
 from minibot.kernel.journal import JournalReader, Line
@@ -31,7 +32,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "-f", "--follow", action="store_true", help="go on as events come; Ctrl-C ends it"
     )
-    command.add_argument("-n", "--lines", type=int, default=10, help="how many of the last")
+    command.add_argument("-n", "--lines", type=at_least(0), default=10, help="how many of the last")
     command.add_argument(
         "--run", dest="of_run", metavar="RUN", help="of this run instead of the newest"
     )

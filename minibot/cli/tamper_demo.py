@@ -17,6 +17,8 @@ from minibot.runtime.paths import Var
 HELP = "play a cheat's tricks on a copy of a run and show what finds each, and what nothing finds"
 EXAMPLE = "minibot tamper-demo latest"
 LAB = "tamper-demo"
+# What replay found may be a whole event; its beginning names the place, --json has the rest.
+FOUND_CHARACTERS_MAX = 240
 
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
@@ -82,12 +84,18 @@ def lines(number: int, outcome: Outcome) -> list[str]:
     said = [f"{number}. {trick.name}: {trick.words}"]
     for check, text in outcome.said.items():
         if text:
-            said.append(f"   found by {check}: {text}")
+            said.append(f"   found by {check}: {_shortened(text)}")
         elif check in trick.found_by:
             said.append(f"   NOT FOUND by {check}")
         else:
             said.append(f"   not found by {check}")
     return said
+
+
+def _shortened(text: str) -> str:
+    if len(text) <= FOUND_CHARACTERS_MAX:
+        return text
+    return f"{text[:FOUND_CHARACTERS_MAX].rstrip()} ... (whole: --json)"
 
 
 def as_json(outcome: Outcome) -> dict[str, object]:

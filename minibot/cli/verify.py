@@ -8,6 +8,7 @@ import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from minibot.cli.numbers import at_least
 from minibot.cli.selection import add_run, find_run, var_of
 from minibot.kernel.signature import parse_public_key
 from minibot.kernel.verify import Finding, verify_quick
@@ -35,7 +36,10 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
         help="the key that has to have signed the run's seal (default: the run's own profile's)",
     )
     command.add_argument(
-        "--jobs", type=int, default=os.cpu_count() or 1, help="processes (default: all cores)"
+        "--jobs",
+        type=at_least(1),
+        default=os.cpu_count() or 1,
+        help="processes (default: all cores)",
     )
 
 

@@ -1,11 +1,13 @@
 """Prices and quantities of a venue as whole hundred-millionths, read fast and strictly.
 
-Venues write decimals as strings; Binance with exactly eight places. The fast path takes that form,
-everything else goes the careful way through `events.numbers`. Nothing is rounded, ever.
+Venues write decimals as strings; Binance with exactly eight places. Nothing is rounded, ever. What
+is taken may stand in an event as it was written: a text that the contracts refuse would end the
+role that writes it, so it is refused here, where it is one bad frame.
 """
 
 from __future__ import annotations
 
+import re
 from typing import Final
 
 from minibot.events.numbers import parse_fixed
@@ -13,22 +15,33 @@ from minibot.events.numbers import parse_fixed
 PLACES: Final = 8
 QUOTE_VOLUME_PLACES: Final = 2 * PLACES
 """A price times a quantity, exactly."""
-TEXT_MAX: Final = 40
+# The contracts' decimal: no sign, no needless zero, at most so many digits.
+_PLAIN: Final = re.compile(r"(?:0|[1-9][0-9]{0,19})(?:\.[0-9]{1,18})?", re.ASCII)
+
+
+def plain(text: str) -> str:
+    """Return a decimal string that an event may carry as it is.
+
+    Raises:
+        ValueError: Another form.
+        TypeError: Not a text at all: a venue that sends a number has changed its contract.
+    """
+    if type(text) is not str:
+        raise TypeError(f"expected a decimal string, found {type(text).__name__}")
+    if _PLAIN.fullmatch(text) is None:
+        raise ValueError(f"{text[:50]!r}: expected a plain decimal without a sign")
+    return text
 
 
 def units(text: str) -> int:
     """Return a plain decimal in hundred-millionths.
 
     Raises:
-        ValueError: No plain decimal, or more than eight significant places.
-        TypeError: Not a text at all: a venue that sends a number has changed its contract.
+        ValueError: No plain decimal, a sign, or more than eight significant places.
+        TypeError: Not a text at all.
     """
-    if type(text) is not str:
-        raise TypeError(f"expected a decimal string, found {type(text).__name__}")
-    if text[-9:-8] == "." and 9 < len(text) <= TEXT_MAX:
-        digits = text[:-9] + text[-8:]
-        if digits.isdigit() and digits.isascii():
-            return int(digits)
+    if plain(text)[-9:-8] == ".":
+        return int(text[:-9] + text[-8:])
     return parse_fixed(text, PLACES)
 
 
@@ -36,11 +49,11 @@ def positive(text: str) -> int:
     """Return a price or a traded quantity in hundred-millionths; it has to be above zero.
 
     Raises:
-        ValueError: No plain decimal, or zero, or negative.
+        ValueError: No plain decimal, a sign, or zero.
         TypeError: Not a text at all.
     """
     value = units(text)
-    if value <= 0:
+    if not value:
         raise ValueError(f"{text!r}: expected above zero")
     return value
 
@@ -49,13 +62,10 @@ def not_negative(text: str) -> int:
     """Return a displayed quantity in hundred-millionths; zero means nothing there.
 
     Raises:
-        ValueError: No plain decimal, or negative.
+        ValueError: No plain decimal, or a sign.
         TypeError: Not a text at all.
     """
-    value = units(text)
-    if value < 0:
-        raise ValueError(f"{text!r}: expected zero or more")
-    return value
+    return units(text)
 
 
 def decimal(value: int, places: int = PLACES) -> str:

@@ -26,8 +26,18 @@ SPAWNED_SHARE = 8
 BEGIN_S = 10.0
 BLOCK = 40_000
 WRITING_MODES = frozenset("wax+")
-WRITING_CALLS = frozenset({"write_text", "write_bytes"})
-WRITING_OS_CALLS = frozenset({"replace", "rename", "renames", "truncate", "mkfifo"})
+WRITING_CALLS = frozenset({"write_text", "write_bytes", "rename", "hardlink_to", "symlink_to"})
+WRITING_OF = {
+    "os": frozenset(
+        {
+            *("replace", "rename", "renames", "truncate", "ftruncate", "mkfifo"),
+            *("link", "symlink", "pwrite", "pwritev"),
+        }
+    ),
+    "shutil": frozenset({"copy", "copy2", "copyfile", "copytree", "move"}),
+}
+# Modules whose `open` is that of files; of what else has one, such as a run, only a mode tells.
+OPENING = frozenset({"gzip", "bz2", "lzma", "io", "codecs"})
 # Modules that write, and why what they write is not a run's truth.
 ALLOWED = {
     "minibot/runtime/log.py": "text logs: bounded, losing a line is allowed (F60)",
@@ -36,6 +46,9 @@ ALLOWED = {
     "minibot/runtime/staging.py": "the staging protocol",
     "minibot/ai/nore_ai_worker_v1.py": "the null device in place of inherited descriptors",
     "minibot/ai/probes.py": "attempts inside the jail that have to fail",
+    "minibot/ai/proof.py": "copies of a run into a lab, where there are no hard links",
+    "minibot/exchanges/embedded/book.py": "replaces the levels of a book in memory",
+    "minibot/gates/tamper.py": "a cheat's copies of a run, in a lab",
     "minibot/cli/main.py": "the null device in place of a closed standard output",
     "minibot/watchdog/child.py": "standard error of a process goes to a log",
     "minibot/watchdog/preflight.py": "measures the disk's own sync",
@@ -77,22 +90,32 @@ def writers_outside(tree: Path) -> Iterator[str]:
 def _writing_call(node: ast.Call) -> str | None:
     function = node.func
     if isinstance(function, ast.Name) and function.id == "open":
-        return "open" if _is_writing(node, 1) else None
+        return "open" if _is_writing(node, 1, of_unknown=True) else None
     if not isinstance(function, ast.Attribute):
         return None
     owner = function.value.id if isinstance(function.value, ast.Name) else ""
     if function.attr == "open":
         if owner == "os":
             return "os.open for writing" if _has_flag(node) else None
-        return ".open for writing" if _is_writing(node, 0 if owner != "gzip" else 1) else None
-    if function.attr in WRITING_CALLS:
+        is_module = owner in OPENING
+        is_writing = _is_writing(node, 1 if is_module else 0, of_unknown=is_module)
+        return ".open for writing" if is_writing else None
+    if owner == "os" and function.attr == "fdopen":
+        return "os.fdopen for writing" if _is_writing(node, 1, of_unknown=True) else None
+    if owner in WRITING_OF:
+        return f"{owner}.{function.attr}" if function.attr in WRITING_OF[owner] else None
+    if function.attr in WRITING_CALLS or _replaces_a_path(node, function.attr):
         return f".{function.attr}"
-    if owner == "os" and function.attr in WRITING_OS_CALLS:
-        return f"os.{function.attr}"
     return None
 
 
-def _is_writing(node: ast.Call, position: int) -> bool:
+def _replaces_a_path(node: ast.Call, name: str) -> bool:
+    # A text takes two arguments, a time or a record named ones, a path one.
+    return name == "replace" and len(node.args) == 1 and not node.keywords
+
+
+def _is_writing(node: ast.Call, position: int, *, of_unknown: bool) -> bool:
+    """Return whether a call opens for writing; `of_unknown` for a mode that is no literal."""
     mode: ast.expr | None = node.args[position] if len(node.args) > position else None
     for keyword in node.keywords:
         if keyword.arg == "mode":
@@ -102,7 +125,7 @@ def _is_writing(node: ast.Call, position: int) -> bool:
     if isinstance(mode, ast.Constant) and isinstance(mode.value, str):
         # What follows a colon names a packing (`tarfile`), and no way of opening.
         return bool(WRITING_MODES & set(mode.value.partition(":")[0]))
-    return False
+    return of_unknown
 
 
 def _has_flag(node: ast.Call) -> bool:
@@ -123,11 +146,13 @@ def kill_writers(lab: Path, kills: int) -> Finding:
         begun = multiprocessing.Event()
         writer = multiprocessing.Process(target=_write_forever, args=(path, begun), daemon=True)
         writer.start()
-        begun.wait(BEGIN_S)
+        has_begun = begun.wait(BEGIN_S)
         time.sleep(chance.uniform(0.0, 0.004))
         writer.kill()
         writer.join()
         problem = _problem(path)
+        if problem is None and not has_begun:
+            problem = f"the writer wrote nothing in {BEGIN_S:.0f} s"
         if problem:
             return Finding("killed writers", False, f"kill {kill + 1}: {problem}")
     return Finding("killed writers", True, f"{kill + 1} kills: always the old file or the new one")

@@ -111,8 +111,9 @@ def write_through_all(files: Files, fd: int, data: bytes, offset: int, path: Str
     """Write all bytes at an offset and return when they are on the disk; only as `Files` says.
 
     Raises:
-        RunStop: IO_ENOSPC or IO_READONLY; IO_FSYNC for all else, as it may be the sync that failed
-            and the system may have dropped the data already.
+        RunStop: IO_ENOSPC or IO_READONLY where the file has not grown, so that it was the write
+            that failed; IO_FSYNC for all else, as it may be the sync, and the system may have
+            dropped the data already.
     """
     done = 0
     while done < len(data):
@@ -120,7 +121,7 @@ def write_through_all(files: Files, fd: int, data: bytes, offset: int, path: Str
             count = files.write_through(fd, memoryview(data)[done:], offset + done)
         except OSError as error:
             stop = io_stop(error, "write and sync of", path)
-            if stop.reason_code == "IO_EIO":
+            if stop.reason_code == "IO_EIO" or files.fstat(fd).size > offset + done:
                 stop = RunStop(COMPONENT, "IO_FSYNC", stop.detail)
             raise stop from error
         if count <= 0:

@@ -405,8 +405,9 @@ class JournalWriter:
         self.sync_started_ns = self._files.monotonic_ns()
         try:
             write_through_all(self._files, self._fd, data, self._at.offset, self._path)
-        except RunStop:
-            mark_suspect(self.folder, self.stem, self._files)
+        except RunStop as error:
+            if error.reason_code == "IO_FSYNC":
+                mark_suspect(self.folder, self.stem, self._files)
             raise
         finally:
             self.sync_started_ns = 0

@@ -284,7 +284,9 @@ class Feed:
         self._no_depth_told.discard(symbol)
 
     def write(self, payload: Payload, now_ms: int) -> None:
-        """Write one event of what is not a matter of frames."""
+        """Write one event of what is not a matter of frames, behind the quotes that came before."""
+        if self._is_coalescing:
+            self._release_quotes()
         self._emit([payload], now_ms)
 
     # --- answers ------------------------------------------------------------------------------

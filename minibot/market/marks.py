@@ -35,6 +35,9 @@ class Marks:
         # Price in hundred-millionths, and when on the run's clock it was told first; a first
         # ticker may tell what has been so for long.
         self._told: dict[str, tuple[int, int | None]] = {}
+        # The exchange's time of the last, never ahead of now: while a connection is replaced, both
+        # bring tickers.
+        self._heard: dict[str, int] = {}
         # Price that was written, and when.
         self._marked: dict[str, tuple[int, int]] = {}
 
@@ -42,9 +45,10 @@ class Marks:
         """Take the tickers of one frame; write what is newer than the symbols' own streams."""
         for ticker in tickers:
             own = feed.symbols.get(ticker.symbol)
-            if own is None:
+            if own is None or ticker.exchange_ts < self._heard.get(ticker.symbol, 0):
                 continue
             at_ms = min(now_ms, ticker.exchange_ts - feed.skew_ms)
+            self._heard[ticker.symbol] = at_ms + feed.skew_ms
             before = self._told.get(ticker.symbol)
             if before is None or before[0] != ticker.close_units:
                 since = None if before is None else at_ms

@@ -51,7 +51,8 @@ def _spread_over(
     groups: Mapping[str, Sequence[str]], count: int, streams_max: int
 ) -> list[Groups] | None:
     shards: list[Groups] = [{} for _ in range(count)]
-    for name, streams in groups.items():
+    # The largest first: one that comes last finds a rest on every connection, and room on none.
+    for name, streams in sorted(groups.items(), key=lambda group: -len(group[1])):
         number = roomiest(shards, len(streams), streams_max)
         if number < 0:
             return None

@@ -19,7 +19,7 @@ from minibot.exchanges.base import (
     Snapshot,
     Trade,
 )
-from minibot.exchanges.units import positive
+from minibot.exchanges.units import PLACES, QUOTE_VOLUME_PLACES, positive
 from minibot.market.average import AverageWindow
 from minibot.market.bars import Hole
 from minibot.market.depth import LOST, NOTHING, Change, SymbolDepth
@@ -40,6 +40,14 @@ from minibot.market.trades import Arrival, Missing, Passed, TradeOrder
 
 # A trade this far ahead of the measured exchange clock has no credible time, and would close bars.
 TRADE_AHEAD_MS_MAX: Final = 60_000
+# One this far behind has none either: where no bar stands yet it would begin one in the past, and
+# bars from there to now would be made, millions of them.
+TRADE_BEHIND_MS_MAX: Final = 3_600_000
+
+# Beyond so much of the base asset, and so much money (1e17 of each), no trade was ever made. Bars
+# add trades up, and a thousand such ones still fit into what an event may say.
+QTY_UNITS_MAX: Final = 10**17 * 10**PLACES
+NOTIONAL_UNITS_MAX: Final = 10**17 * 10**QUOTE_VOLUME_PLACES
 
 Payloads = Sequence[Payload]
 
@@ -109,10 +117,15 @@ class SymbolFeed:
         """Take one trade.
 
         Raises:
-            FrameInvalid: Its time or its id cannot be.
+            FrameInvalid: Its time, its id or its size cannot be.
         """
-        if trade.trade_ts - exchange_ts > TRADE_AHEAD_MS_MAX:
-            raise FrameInvalid(f"trade time {trade.trade_ts} is ahead of the exchange's clock")
+        ahead_ms = trade.trade_ts - exchange_ts
+        if not -TRADE_BEHIND_MS_MAX <= ahead_ms <= TRADE_AHEAD_MS_MAX:
+            side = "ahead of" if ahead_ms > 0 else "behind"
+            raise FrameInvalid(f"trade time {trade.trade_ts} is {side} the exchange's clock")
+        qty = trade.qty_units
+        if qty > QTY_UNITS_MAX or qty * trade.price_units > NOTIONAL_UNITS_MAX:
+            raise FrameInvalid(f"trade of {trade.qty} at {trade.price}: more than there is")
         order = self.order
         if not self._is_suspended and order.follows(trade) and self.band.accepts(trade.price_units):
             # Nearly every trade: nothing is missing, nothing waits.

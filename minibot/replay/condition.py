@@ -21,7 +21,7 @@ from minibot.replay.recorded import Recorded
 from minibot.runtime.deployed import code_sha256
 from minibot.runtime.manifest import FORMAT, MANIFEST_FILE, Manifest
 from minibot.runtime.own_source import change_since
-from minibot.runtime.paths import PROJECT, Var
+from minibot.runtime.paths import PROJECT, Var, resolve
 from minibot.runtime.running import running_run
 
 SEAL_FILE: Final = "seal.json"
@@ -68,6 +68,15 @@ class Condition:
         return self.state == RUNNING
 
 
+def called(run_dir: Path) -> str:
+    """Return what a further command calls this run: its id where that finds it, else its folder.
+
+    The id of a copy would name the original, which says nothing about the copy.
+    """
+    kept = Var(resolve("var")).runs / run_dir.name
+    return run_dir.name if kept.resolve() == run_dir.resolve() else str(run_dir.resolve())
+
+
 def open_run(run_dir: Path) -> tuple[Recorded, Condition]:
     """Return a run and how it stands.
 
@@ -78,7 +87,7 @@ def open_run(run_dir: Path) -> tuple[Recorded, Condition]:
     _require_format(run_dir)
     recorded = Recorded.open(run_dir)
     state = _state(run_dir)
-    notices = [*_state_notices(recorded.manifest.run_id, state), *_code_notices(recorded.manifest)]
+    notices = [*_state_notices(run_dir, state), *_code_notices(recorded.manifest)]
     lost = tuple(_lost(recorded))
     is_other_code = recorded.manifest.code_sha256 != code_sha256(PROJECT)
     return recorded, Condition(state, tuple(notices), lost, is_other_code)
@@ -86,7 +95,7 @@ def open_run(run_dir: Path) -> tuple[Recorded, Condition]:
 
 def _require_format(run_dir: Path) -> None:
     data = read_hashed(run_dir / MANIFEST_FILE)
-    still = f"Its bytes can still be checked: minibot verify --append-only {run_dir.name}"
+    still = f"Its bytes can still be checked: minibot verify --append-only {called(run_dir)}"
     made = data.get("v", 1)
     if data.get("schema") != "minibot.manifest" or type(made) is not int:
         raise Refusal(f"{run_dir / MANIFEST_FILE} is no run's manifest.", "See: minibot runs")
@@ -118,7 +127,8 @@ def _state(run_dir: Path) -> str:
     return INTERRUPTED
 
 
-def _state_notices(run_id: str, state: str) -> list[str]:
+def _state_notices(run_dir: Path, state: str) -> list[str]:
+    run_id = run_dir.name
     if state == RUNNING:
         return [f"{run_id} is still going: it is replayed up to what its roles have finished."]
     if state == INTERRUPTED:
@@ -127,7 +137,7 @@ def _state_notices(run_id: str, state: str) -> list[str]:
             "beyond them is counted as unproven."
         ]
     if state == "damaged seal":
-        return [f"the seal of {run_id} is damaged: minibot verify {run_id} says how."]
+        return [f"the seal of {run_id} is damaged: minibot verify {called(run_dir)} says how."]
     return []
 
 

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 from minibot.events.model import JsonObject
 from minibot.replay.bookkeeping import FiguresReplay, LedgerReplay
 from minibot.replay.compare import describe
-from minibot.replay.condition import Condition, Lost
+from minibot.replay.condition import Condition, Lost, called
 from minibot.replay.engine import CORE_ROLES, WHOLE, Replay, RoleReplay, Window, is_stopped
 from minibot.replay.group import EXECUTION as EXECUTION
 from minibot.replay.group import Broken, Group, Task, replay_group
@@ -38,6 +39,12 @@ class Proof:
     ledger: LedgerReplay | None
     figures: FiguresReplay | None
     broken: Broken | None
+    run_dir: Path
+
+    @property
+    def digest(self) -> str | None:
+        """The digest of all decisions; None where the replay broke off, as it made only some."""
+        return None if self.broken is not None else self.replay.digest
 
     @property
     def is_identical(self) -> bool:
@@ -56,7 +63,7 @@ class Proof:
         return {
             "run_id": replay.run_id,
             "identical": self.is_identical,
-            "digest": replay.digest,
+            "digest": self.digest,
             "state": self.condition.state,
             "notices": list(self.condition.notices),
             "window": None
@@ -104,7 +111,7 @@ def prove(
     # What every role can prove ends where the first of them broke off.
     broken = min(breaks, key=lambda one: one.clock, default=None)
     replay = Replay(recorded.manifest.run_id, tuple(results), is_stopped(recorded))
-    return Proof(replay, condition, window, books.ledger, books.figures, broken)
+    return Proof(replay, condition, window, books.ledger, books.figures, broken, recorded.run_dir)
 
 
 def _replayed(
@@ -141,15 +148,15 @@ def remedies(proof: Proof, span: Span) -> list[str]:
     broken = proof.broken
     if broken is None:
         return []
-    run_id = proof.replay.run_id
+    run = called(proof.run_dir)
     said = []
     # Up to, and without, the second of the break.
     end = broken.clock // 1000 * 1000
     if end > span.from_ms:
         until = span.clock(end).partition(".")[0]
-        said.append(f"what lies before it can be proven: minibot replay {run_id} --until {until}")
-    said.append(f"all damage with its places: minibot verify {run_id}")
-    said.append(f"what depends on it: minibot replay {run_id} --graph")
+        said.append(f"what lies before it can be proven: minibot replay {run} --until {until}")
+    said.append(f"all damage with its places: minibot verify {run}")
+    said.append(f"what depends on it: minibot replay {run} --graph")
     return said
 
 

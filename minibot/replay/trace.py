@@ -83,7 +83,7 @@ class Trace:
             said.append(f"opened lot {n}: {payload.qty} {payload.symbol}; closed by {by}")
         said += [item.text for item in self.trades if item.trade.close_fill_n == n]
         entries = ", ".join(f"{entry.account} {short(entry.amount)}" for entry in booking.entries)
-        said.append(f"booked: {entries}")
+        said.append(f"booked (debits positive, credits negative, together 0): {entries}")
         state = self.state_of(n)
         if state is not None:
             said.append(f"in hourly state {state.n}, sha256 {state.sha256[:16]}")

@@ -126,6 +126,8 @@ def read_pending(project: Path) -> Pending | None:
     Raises:
         Refusal: The manifest is damaged or is not one.
     """
+    if not (project / MANIFEST).exists():
+        return None
     try:
         record = read_hashed(project / MANIFEST)
         files = tuple(
@@ -133,8 +135,6 @@ def read_pending(project: Path) -> Pending | None:
             for item in record["files"]
         )
         return Pending(files, record["created_ts"], record["cmdline_hash"])
-    except FileNotFoundError:
-        return None
     except IntegrityError as error:
         raise _broken_manifest(error.detail) from error
     except (KeyError, TypeError, AttributeError) as error:

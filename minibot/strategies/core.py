@@ -42,7 +42,7 @@ from minibot.events.reference import Ref
 from minibot.kernel.errors import RunStop
 from minibot.strategies.bars import ClosedBar
 from minibot.strategies.chosen import Chosen, choose
-from minibot.strategies.decision import Decision
+from minibot.strategies.decision import ADDRESS, Decision
 from minibot.strategies.own import failure
 from minibot.strategies.signals import DecidedSignal
 from minibot.strategies.tick import Tick
@@ -50,8 +50,6 @@ from minibot.strategies.view import FOR_EVER, View
 from minibot.strategies.watched import Watched
 
 HOLD_INTERVAL_MS: Final = 1_000
-# How Python writes an object that has no text of its own.
-ADDRESS: Final = " at 0x"
 WAITING: Final = "HOLD: waits for the first bar"
 
 

@@ -23,10 +23,11 @@ NAME_CHARS_MAX: Final = 100
 VALUE_CHARS_MAX: Final = 200
 RELATION_CHARS_MAX: Final = 20
 FLOAT_MAX: Final = 1e100
+# How Python writes an object that has no text of its own.
+ADDRESS: Final = " at 0x"
 CODES: Final[frozenset[str]] = frozenset(codes(BUSINESS_GROUP))
 
 
-@mypyc_attr(acyclic=True)
 @mypyc_attr(acyclic=True)
 @final
 class Comparison:
@@ -244,4 +245,7 @@ def _said(decision: Decision) -> Decision:
         longest = max(len(made.value), len(made.threshold))
         if not 0 < len(made.name) <= NAME_CHARS_MAX or longest > VALUE_CHARS_MAX:
             raise ValueError(f"check {made.name!r}: a name of 1 to 100, values of 200 characters")
+        if ADDRESS in f"{made.name}{made.value}{made.threshold}":
+            what = "holds an address, another in each process; name a number of it"
+            raise ValueError(f"check {made.name!r} {what}")
     return decision

@@ -8,21 +8,23 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Final
 
 from minibot.strategies.allowed import BUILTINS, INSTEAD, instead_of, names_of
+from minibot.strategies.source_finding import Finding as Finding
+from minibot.strategies.source_state import state_findings
 
 PYTHON: Final = (3, 11)
 
-_SHARED: Final = "make it in __init__, as an attribute of self, or write a tuple"
 _STATE: Final = "keep it in an attribute of self: it then comes back after a restart"
 _DUNDER: Final = "leave it out: it leads out of the strategy"
-_READ_ONLY: Final = "a strategy changes nothing but its own attributes"
-_REFILLED: Final = "keep the numbers that you need: the object is refilled at the next call"
 _POWER: Final = "write x * x, or math.sqrt(x): a power is rounded differently by machine"
 _BROAD: Final = "name the error that you expect, such as ZeroDivisionError"
 _SET: Final = INSTEAD["set"]
+_FORMAT: Final = "write an f-string: its names stand where the check sees them"
+_ERROR_TEXT: Final = (
+    "say it in words of your own: the text of an error differs from Python to Python"
+)
 
 _METHODS_FORBIDDEN: Final = frozenset(
     [
@@ -60,24 +62,8 @@ _FRAMES: Final = frozenset(
         "with_traceback",
     ]
 )
+_GIVES_A_NAME: Final = (ast.Assign, ast.AnnAssign, ast.AugAssign, ast.NamedExpr)
 _NAMES_KNOWN: Final = frozenset({"__init__", "__post_init__", "__name__", "__slots__", "__doc__"})
-_MUTABLE: Final = (ast.List, ast.Dict, ast.Set, ast.ListComp, ast.DictComp, ast.SetComp)
-_MUTABLE_CALLS: Final = frozenset({"list", "dict", "set", "deque", "bytearray", "count"})
-_KEEPING: Final = frozenset({"append", "appendleft", "add", "insert", "extend"})
-_SHOWN: Final = frozenset({"tick", "view", "bar", "gap", "settings"})
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One thing that a strategy may not do: where, what, and what to do instead."""
-
-    line: int
-    what: str
-    instead: str
-
-    def told(self, path: str) -> str:
-        """Return it in one line."""
-        return f"{path}, line {self.line}: {self.what}; {self.instead}"
 
 
 def source_findings(text: str) -> list[Finding]:
@@ -87,14 +73,14 @@ def source_findings(text: str) -> list[Finding]:
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         line = getattr(error, "lineno", None) or 1
         return [Finding(line, f"is no Python: {error}", "correct it")]
-    found = [*_top_level(tree), *_bodies(tree)]
+    found = [*_top_level(tree), *state_findings(tree)]
     bound = _bound(tree)
     for node in ast.walk(tree):
         found += _imports(node)
         found += _names(node, bound)
         found += _statements(node)
         found += _numbers(node)
-        found += _writes(node)
+        found += _texts(node)
     found += _sets(tree)
     return sorted(set(found), key=lambda finding: (finding.line, finding.what))
 
@@ -155,13 +141,43 @@ def _names(node: ast.AST, bound: set[str]) -> Iterator[Finding]:
         elif name not in bound and name not in BUILTINS and name not in ("sum", "__name__"):
             yield Finding(node.lineno, f"uses {name}", instead_of(name))
     elif isinstance(node, ast.Attribute):
-        name = node.attr
-        if _is_dunder(name) and name not in _NAMES_KNOWN:
-            yield Finding(node.lineno, f"uses .{name}", _DUNDER)
-        elif name.startswith("_") and not _is_dunder(name) and not _is_self(node.value):
-            yield Finding(node.lineno, f"uses the private .{name}", "use what has a public name")
-        elif name in _FRAMES:
-            yield Finding(node.lineno, f"uses .{name}", _DUNDER)
+        yield from _attribute(node.attr, node.lineno, is_own=_is_self(node.value))
+    elif isinstance(node, ast.MatchClass):  # `case X(name=y)` reads X's attribute as well.
+        for name in node.kwd_attrs:
+            yield from _attribute(name, node.lineno, is_own=False)
+
+
+def _attribute(name: str, line: int, *, is_own: bool) -> Iterator[Finding]:
+    if _is_dunder(name):
+        if name not in _NAMES_KNOWN:
+            yield Finding(line, f"uses .{name}", _DUNDER)
+    elif name.startswith("_") and not is_own:
+        yield Finding(line, f"uses the private .{name}", "use what has a public name")
+    elif name in _FRAMES:
+        yield Finding(line, f"uses .{name}", _DUNDER)
+
+
+def _texts(node: ast.AST) -> Iterator[Finding]:
+    """A format reads attributes by their names in a text, where no other rule sees them."""
+    if not isinstance(node, ast.Attribute) or _is_self(node.value):
+        return
+    if node.attr == "format_map":
+        yield Finding(node.lineno, "uses .format_map", _FORMAT)
+    elif node.attr == "format":
+        text = node.value.value if isinstance(node.value, ast.Constant) else None
+        if not isinstance(text, str) or not _is_plain(text):
+            yield Finding(node.lineno, "uses .format, which may read any attribute", _FORMAT)
+
+
+def _is_plain(text: str) -> bool:
+    """Return whether a format names arguments alone, and none of their attributes or items."""
+    fields = text.replace("{{", "").split("{")[1:]  # A width may be a field of its own.
+    return not any(set(".[") & set(_field_name(field)) for field in fields)
+
+
+def _field_name(field: str) -> str:
+    ends = [at for at in map(field.find, ":!}") if at >= 0]
+    return field[: min(ends, default=len(field))]
 
 
 def _is_dunder(name: str) -> bool:
@@ -183,37 +199,6 @@ def _top_level(tree: ast.Module) -> Iterator[Finding]:
         if not isinstance(node, (*known, ast.Pass)):
             what = f"does something ({type(node).__name__.lower()}) when it is loaded"
             yield Finding(node.lineno, what, "move it into a method or a function")
-        else:
-            yield from _shared(node, "for all symbols at once")
-
-
-def _bodies(tree: ast.Module) -> Iterator[Finding]:
-    for node in ast.walk(tree):
-        if isinstance(node, ast.ClassDef):
-            for statement in node.body:
-                yield from _shared(statement, f"for all objects of {node.name} at once")
-            if node.keywords:
-                yield Finding(node.lineno, "has a metaclass", "derive from Strategy alone")
-        elif isinstance(node, ast.FunctionDef | ast.Lambda):
-            defaults = [*node.args.defaults, *node.args.kw_defaults]
-            for default in defaults:
-                if default is not None and _is_mutable(default):
-                    what = "has a default that every call shares"
-                    yield Finding(default.lineno, what, "use None or a tuple")
-
-
-def _shared(node: ast.stmt, whom: str) -> Iterator[Finding]:
-    value = node.value if isinstance(node, ast.Assign | ast.AnnAssign) else None
-    if value is not None and _is_mutable(value):
-        yield Finding(node.lineno, f"makes something that can change {whom}", _SHARED)
-
-
-def _is_mutable(node: ast.expr) -> bool:
-    if isinstance(node, ast.Call):
-        return isinstance(node.func, ast.Name) and node.func.id in _MUTABLE_CALLS
-    if isinstance(node, ast.Tuple):
-        return any(_is_mutable(item) for item in node.elts)
-    return isinstance(node, _MUTABLE)
 
 
 def _statements(node: ast.AST) -> Iterator[Finding]:
@@ -226,14 +211,31 @@ def _statements(node: ast.AST) -> Iterator[Finding]:
     elif isinstance(node, ast.FunctionDef) and node.name in _METHODS_FORBIDDEN:
         yield Finding(node.lineno, f"defines {node.name}", _DUNDER)
     elif isinstance(node, ast.ExceptHandler):
-        kind = node.type
-        if kind is None or (
-            isinstance(kind, ast.Name) and kind.id in ("Exception", "BaseException")
-        ):
-            yield Finding(node.lineno, "passes over every error", _BROAD)
+        yield from _handler(node)
+    elif isinstance(node, ast.Try | ast.TryStar):
+        for line in _returns(node.finalbody):
+            yield Finding(line, "passes over every error by a return in finally", _BROAD)
 
 
-# --- numbers, sets and writing --------------------------------------------------------------------
+def _handler(node: ast.ExceptHandler) -> Iterator[Finding]:
+    kinds = node.type.elts if isinstance(node.type, ast.Tuple) else [node.type]
+    names = {kind.id for kind in kinds if isinstance(kind, ast.Name)}
+    if node.type is None or names & {"Exception", "BaseException"}:
+        yield Finding(node.lineno, "passes over every error", _BROAD)
+    elif node.name and names & BUILTINS:
+        yield Finding(node.lineno, f"keeps the error {node.name}", _ERROR_TEXT)
+
+
+def _returns(statements: list[ast.stmt]) -> Iterator[int]:
+    for statement in statements:
+        if isinstance(statement, ast.Return):
+            yield statement.lineno
+        elif not isinstance(statement, ast.FunctionDef | ast.ClassDef):
+            inner = [item for item in ast.iter_child_nodes(statement) if isinstance(item, ast.stmt)]
+            yield from _returns(inner)
+
+
+# --- numbers and sets --------------------------------------------------------------------
 
 
 def _numbers(node: ast.AST) -> Iterator[Finding]:
@@ -272,6 +274,8 @@ def _sets(tree: ast.Module) -> Iterator[Finding]:
             yield Finding(node.lineno, "makes a set", _SET)
         elif isinstance(node, ast.BinOp) and (_is_keys(node.left) or _is_keys(node.right)):
             yield Finding(node.lineno, "makes a set of the keys of a dict", _SET)
+        elif isinstance(node, _GIVES_A_NAME) and node.value is not None and _is_keys(node.value):
+            yield Finding(node.lineno, "keeps the keys of a dict, which combine to a set", _SET)
 
 
 def _is_keys(node: ast.expr) -> bool:
@@ -280,42 +284,3 @@ def _is_keys(node: ast.expr) -> bool:
         and isinstance(node.func, ast.Attribute)
         and node.func.attr in ("keys", "items")
     )
-
-
-def _writes(node: ast.AST) -> Iterator[Finding]:
-    targets: list[ast.expr] = []
-    if isinstance(node, ast.Assign):
-        targets, value = node.targets, node.value
-    elif isinstance(node, ast.AugAssign | ast.AnnAssign):
-        targets, value = [node.target], node.value or node.target
-    elif isinstance(node, ast.Delete):
-        targets, value = node.targets, node.targets[0]
-    else:
-        yield from _kept_calls(node)
-        return
-    for target in targets:
-        base = _base(target)
-        if isinstance(target, ast.Name) or base is None:
-            continue
-        if base in _SHOWN or base[:1].isupper() or base == "cls":
-            yield Finding(target.lineno, f"changes {base}", _READ_ONLY)
-        elif base == "self" and isinstance(value, ast.Name) and value.id in ("tick", "view"):
-            yield Finding(target.lineno, f"keeps the {value.id} itself", _REFILLED)
-
-
-def _kept_calls(node: ast.AST) -> Iterator[Finding]:
-    if (
-        isinstance(node, ast.Call)
-        and isinstance(node.func, ast.Attribute)
-        and node.func.attr in _KEEPING
-    ):
-        for argument in node.args:
-            if isinstance(argument, ast.Name) and argument.id in ("tick", "view"):
-                yield Finding(node.lineno, f"keeps the {argument.id} itself", _REFILLED)
-
-
-def _base(node: ast.expr) -> str | None:
-    """Return the name at the root of `a.b[c].d`, or None."""
-    while isinstance(node, ast.Attribute | ast.Subscript):
-        node = node.value
-    return node.id if isinstance(node, ast.Name) else None

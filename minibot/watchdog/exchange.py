@@ -8,6 +8,7 @@ from minibot.events.model import JsonObject
 from minibot.kernel.errors import Refusal
 from minibot.runtime.clock import machine_ns
 from minibot.runtime.config import Config
+from minibot.runtime.config_layers import ENV_PREFIX, SET
 from minibot.runtime.interpreter import program
 from minibot.runtime.paths import Var
 from minibot.watchdog.child import Child
@@ -38,7 +39,8 @@ class EmbeddedExchange:
         """Start the process and wait until it says what it plays.
 
         Raises:
-            Refusal: The source cannot be played; the process's own words say why.
+            Refusal: The source cannot be played; the process's own words say why. Or the operator
+                asks for other symbols than it has.
         """
         error_log = var.logs / f"{NAME}.err.log"
         start = error_log.stat().st_size if error_log.exists() else 0
@@ -48,6 +50,11 @@ class EmbeddedExchange:
         while machine_ns() < deadline:
             ready = next((line for line in child.lines if line.get("ready")), None)
             if ready is not None:
+                try:
+                    _check_symbols(config, ready["symbols"])
+                except Refusal:
+                    child.kill()
+                    raise
                 return cls(child, ready)
             if child.wait(POLL_S):
                 break
@@ -64,7 +71,7 @@ class EmbeddedExchange:
             f"the embedded exchange cannot play {config.embedded.source}: {message}"
             if config.embedded is not None
             else message,
-            "Name another source with --set embedded.source=...",
+            "What it plays and where: --set embedded.source=..., --set embedded.port=0.",
             exit_code=4 if code == 4 else 2,
         )
 
@@ -89,6 +96,26 @@ class EmbeddedExchange:
         if not self._child.wait(3.0):
             self._child.kill()
             self._child.wait(3.0)
+
+
+def _check_symbols(config: Config, played: list[str]) -> None:
+    """Refuse symbols of `--set` or the environment that the source has not; a profile's may differ.
+
+    Raises:
+        Refusal: What is asked for, and what is played.
+    """
+    origin, asked = config.origin.get("binance.symbols", ""), config.binance.symbols
+    if config.embedded is None or set(asked) == set(played):
+        return
+    if origin != SET and not origin.upper().startswith(ENV_PREFIX):
+        return
+    raise Refusal(
+        f"binance.symbols ({origin}) asks for {', '.join(asked)}, and {config.embedded.source}"
+        f" plays {', '.join(played)}.",
+        "With the embedded exchange symbols come from the source: leave the key out, or name"
+        " another source with --set embedded.source=...",
+        exit_code=4,
+    )
 
 
 def exchange_argv(config: Config, run_dir: Path) -> list[str]:

@@ -314,8 +314,9 @@ class _Launch:
         steps: list[Callable[[], object]] = [
             lambda: context.health("STOPPED"),
             lambda: context.sync_parts(now=True),
-            background.finish,
+            # Before the last metrics: they count the stops of all runs, this one's too.
             lambda: copy_stops(self.var, context.codec),
+            background.finish,
             context.close_outputs,
         ]
         if record.kind == END_KIND:

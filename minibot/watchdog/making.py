@@ -92,7 +92,11 @@ def role_argv(name: str, run_dir: Path) -> list[str]:
 
 
 def child_environ(environ: Mapping[str, str]) -> dict[str, str]:
-    """Return the scrubbed environment of our processes: no secrets, one thread per library."""
+    """Return the scrubbed environment of our processes.
+
+    No secrets; one thread per library, and one arena of memory for all threads: glibc gives each
+    its own, which keep what threads that only read sockets have given back.
+    """
     kept = {name: environ[name] for name in ENVIRON_KEPT if name in environ}
     return {
         **kept,
@@ -101,6 +105,7 @@ def child_environ(environ: Mapping[str, str]) -> dict[str, str]:
         "PYTHONUTF8": "1",
         "OMP_NUM_THREADS": "1",
         "OPENBLAS_NUM_THREADS": "1",
+        "MALLOC_ARENA_MAX": "1",
     }
 
 

@@ -94,7 +94,7 @@ def refuse_failed(results: Sequence[CheckResult]) -> None:
     failed = [result for result in results if not result.passed]
     if failed:
         raise Refusal(
-            "; ".join(f"{result.name}: {result.found}" for result in failed),
+            "; ".join(f"{result.name}: {result.found.rstrip('.')}" for result in failed) + ".",
             " ".join(result.remedy for result in failed if result.remedy),
         )
 
@@ -265,7 +265,7 @@ def _no_jail(config: Config, why: str) -> CheckResult:
 
 def exchange_checks(rest_url: str, timeout_ms: int, skew_ms_max: int) -> list[CheckResult]:
     """Return whether the exchange answers and how far its clock is from ours."""
-    remedy = "Check the network; `minibot doctor` says what is unreachable."
+    remedy = "Check the network, a proxy, and whether the host is blocked where you are."
     try:
         begin = time.time_ns() // 1_000_000
         answer = requests.get(

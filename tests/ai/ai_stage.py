@@ -32,13 +32,13 @@ from minibot.events.roles import Roles
 from minibot.kernel.journal import JournalReader
 from minibot.kernel.queue import make_queue, open_reader, open_writer
 from minibot.runtime.clock import write_clock
-from minibot.runtime.cmdline import cmdline, cmdline_hash
 from minibot.runtime.config import load_config
 from minibot.runtime.context import Output
-from minibot.runtime.manifest import Manifest, Process
+from minibot.runtime.manifest import Manifest
 from minibot.runtime.paths import PROJECT, Var
 from minibot.watchdog.making import child_environ
 from minibot.watchdog.spawn import spawn_role
+from tests.manifests import made_manifest
 
 RUN_ID = "20251120_000000"
 START_TS = 1_763_596_800_000
@@ -89,34 +89,8 @@ class Stage:
         self.write("control", RunOpening({"USDT": "10000"}, (), {}), START_TS)
 
     def _manifest(self, config: dict[str, Any]) -> Manifest:
-        processes = {}
-        for name in self.roles.roles:
-            argv = self.argv(name)
-            processes[name] = Process(tuple(argv), cmdline(argv), cmdline_hash(argv))
-        return Manifest(
-            run_id=RUN_ID,
-            profile="test",
-            config=config,
-            config_sha256="0" * 64,
-            contracts_sha256="0" * 64,
-            code_sha256="0" * 64,
-            lock_sha256="0" * 64,
-            python="",
-            platform="",
-            versions={},
-            seed=1,
-            clock_kind="simulated",
-            clock_origin_ms=START_TS,
-            clock_speed="1",
-            started_ms=START_TS,
-            symbols=(SYMBOL,),
-            processes=processes,
-            hosts=(),
-            embedded=None,
-            simulated=True,
-            pinned={},
-            opening={},
-        )
+        commands = {role: self.argv(role) for role in self.roles.roles}
+        return made_manifest(RUN_ID, config, commands, START_TS)
 
     def argv(self, role: str) -> list[str]:
         """Return the command line of a role of this run."""

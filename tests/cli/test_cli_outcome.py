@@ -131,6 +131,20 @@ def test_stopped_night_says_why_what_stands_and_how_to_go_on(stopped_run: ShortR
     assert said.out.splitlines()[-1].startswith(f"{stopped_run.run_id} STOPPED by RISK_LIMIT")
 
 
+@pytest.mark.row("N-79")
+def test_stopped_night_counts_its_own_stop_in_its_last_metrics(stopped_run: ShortRun) -> None:
+    """The share of STOPs that a trader reads in the morning has this morning's STOP in it."""
+    said = verb(stopped_run.var, "metrics", "--live", "--json")
+
+    assert said.document["run_id"] == stopped_run.run_id
+    assert said.document["stop"] == {
+        "runs": 1,
+        "stopped": 1,
+        "share": "1.0000000000",
+        "reasons": {"RISK_LIMIT": 1},
+    }
+
+
 def test_failed_verify_turns_a_good_end_into_exit_1_and_names_the_place(
     short_run: ShortRun, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -220,7 +234,8 @@ def test_night_while_the_flag_stands_is_refused_and_leaves_no_run(stopped_run: S
     said = run_command(night_argv(stopped_run.var, {}))
 
     assert said.code == 2
-    assert "STOP.flag" in said.err
+    flag = stopped_run.var / "STOP.flag"
+    assert f"{flag} stands: a former run was stopped. Read `minibot status`, " in said.err
     assert "clear-stop" in said.err
     assert sorted((stopped_run.var / "runs").iterdir()) == before
 

@@ -24,7 +24,7 @@ BROKEN = {"role": "risk_role", "reason_code": "QUEUE_CORRUPT", "detail": "fills,
 @pytest.mark.parametrize(
     ("fault", "line"),
     [
-        ({"broken": BROKEN}, "broken off: risk_role: QUEUE_CORRUPT: fills, line 3"),
+        ({"broken": BROKEN, "digest": None}, "broken off: risk_role: QUEUE_CORRUPT: fills, line 3"),
         ({"ledger": {"difference": "hourly_state 1 lots"}}, "ledger: hourly_state 1 lots"),
         (
             {"figures": {"differing": {"pnl": {"replay": "1", "recorded": "2"}}}},
@@ -42,7 +42,9 @@ def test_replay_that_is_not_identical_says_why_in_the_summary_of_the_night(
     verdict = verdict_of("replay", 1, said, "")
 
     assert not verdict.passed
-    assert verdict.text.startswith("DIFFERENT, 2 decision events")
+    said_first = "NOT PROVEN to the end" if "broken" in fault else "DIFFERENT"
+    assert verdict.text.startswith(f"{said_first}, 2 decision events")
+    assert ("digest" in verdict.text) == ("broken" not in fault)
     assert verdict.lines == (line,)
 
 

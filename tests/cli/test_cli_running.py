@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -69,6 +70,15 @@ class RunningNight:
     def run_dir(self) -> Path:
         """The folder of the run."""
         return sorted(path.parent for path in (self.var / "runs").glob("*/manifest.json"))[-1]
+
+    def stop(self) -> None:
+        """End the night in order once it has three segments; nothing where that was done."""
+        if self.night.poll() is not None:
+            return
+        folder = self.var / "queues" / "market_ticks"
+        wait_for(lambda: len(list(folder.glob("inbox.0*.jsonl"))) >= 3, "third segment")
+        assert verb(self.var, "stop", "--reason", "enough").code == 0
+        self.night.communicate(timeout=WAIT_S)
 
     def end(self) -> None:
         """End what is still there, by its own handle."""
@@ -152,6 +162,32 @@ def test_lock_for_minutes_ends_in_market_time(running: RunningNight) -> None:
     assert 0 < event["payload"]["until_ts"] - event["ts"] <= 120_000
 
 
+def test_status_of_a_running_night_says_what_is_held_halted_and_locked(
+    running: RunningNight,
+) -> None:
+    """A night without a terminal: its trader sees gains, and what entries are forbidden, here."""
+
+    def standing() -> dict[str, Any]:
+        document = verb(running.var, "status", "--json").document
+        found: dict[str, Any] = document["standing"]
+        return found
+
+    for request in (("halt",), ("lock-symbol", "BTCUSDT")):
+        assert verb(running.var, *request, "--reason", "news at 14").code == 0
+    wait_for(lambda: standing()["halted"] and standing()["locks"], "halt and lock")
+    halted, words = standing(), verb(running.var, "status").out
+    assert verb(running.var, "resume", "--reason", "over").code == 0
+    wait_for(lambda: standing()["halted"] is None, "resume")
+
+    assert halted["halted"]["why"] == "news at 14"
+    assert halted["locks"]["BTCUSDT"]["until_ts"] is None
+    assert re.search(r"^  halted +no new entries since .*: news at 14", words, re.MULTILINE)
+    assert re.search(r"^  locked +no entries in BTCUSDT to the run's end", words, re.MULTILINE)
+    assert re.search(r"^  money +closed gain \S+ USDT before \S+ of fees, ", words, re.MULTILINE)
+    assert re.search(r"^  open +\S", words, re.MULTILINE)
+    assert "  halted " not in verb(running.var, "status").out
+
+
 def test_symbol_that_is_not_traded_is_refused_and_leaves_no_request(
     running: RunningNight,
 ) -> None:
@@ -174,10 +210,7 @@ def test_metrics_of_a_running_night_are_shown_as_last_written(running: RunningNi
 
 def test_tail_follows_by_name_through_rotation_until_the_end(running: RunningNight) -> None:
     """Every line of every segment once, in order; Ctrl-C ends it with exit 0."""
-    folder = running.var / "queues" / "market_ticks"
-    wait_for(lambda: len(list(folder.glob("inbox.0*.jsonl"))) >= 3, "third segment")
-    assert verb(running.var, "stop", "--reason", "enough").code == 0
-    running.night.communicate(timeout=WAIT_S)
+    running.stop()
     whole = [event["id"] for event in raw_events(running.run_dir, "market_ticks")]
     wait_for(lambda: len(running.followed) >= len(whole), "last followed line")
     running.tail.send_signal(signal.SIGINT)
@@ -193,6 +226,7 @@ def test_tail_and_lookup_of_a_segmented_queue_count_over_all_segments(
     running: RunningNight,
 ) -> None:
     """Line numbers go on from segment to segment; whole segments are skipped, not miscounted."""
+    running.stop()
     recorded = Recorded.open(running.run_dir)
     whole = raw_events(running.run_dir, "market_ticks")
     sealed = running.run_dir / "queues" / "market_ticks"
@@ -213,6 +247,7 @@ def test_tail_and_lookup_of_a_segmented_queue_count_over_all_segments(
 
 def test_night_ended_by_an_operator_is_accepted_as_ended_in_order(running: RunningNight) -> None:
     """What was asked for during the night replays like everything else."""
+    running.stop()
     assert verb(running.var, "status").code == 3
     assert verb(running.var, "replay").code == 0
     assert "ended by      OPERATOR" in verb(running.var, "report").out

@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from minibot.cli.main import ALIASES, verbs
+from minibot.runtime.paths import PROJECT
 from tests.runs import ShortRun, raw_events, run_command, verb
 
 NEVER_RAN = ["stop", "kill", "halt", "resume", "exit-position", "lock-symbol"]
@@ -27,6 +30,51 @@ def test_verb_for_a_running_night_exits_3_without_one_and_leaves_no_request(
     assert said.code == 3
     assert said.err.startswith("refused: no run is running")
     assert not list((tmp_path).rglob("*.json"))
+
+
+@pytest.mark.parametrize(
+    ("typed", "told"),
+    [
+        ("backtset", "Nearest: backtest"),
+        ("vrify", "Nearest: verify"),
+        ("xqzw", "there is no verb 'xqzw'. See: minibot --help"),
+    ],
+)
+def test_verb_that_does_not_exist_is_refused_with_the_nearest(
+    typed: str, told: str, tmp_path: Path
+) -> None:
+    """One line that a tired operator can read, not a list of fifty."""
+    said = verb(tmp_path / "var", typed)
+
+    assert said.code == 2
+    assert told in said.err
+    assert len(said.err.splitlines()) == 1
+    assert len(said.err) < 200
+    assert said.out == ""
+
+
+@pytest.mark.parametrize(
+    ("words", "allowed"),
+    [
+        (("tail", "signals", "-n", "-1"), "from 0 on"),
+        (("runs", "-n", "0"), "from 1 on"),
+        (("verify", "--jobs", "0"), "from 1 on"),
+        (("chaos", "--list", "--jobs", "0"), "from 1 on"),
+        (("optimise", "--vary", "strategy.rsi_period=7:9", "--trials", "none"), "from 1 on"),
+        (("exchange", "serve", "--port", "65536"), "0 to 65535"),
+        (("exchange", "serve", "--port", "-1"), "0 to 65535"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
+)
+def test_number_that_means_nothing_is_refused_with_what_is_allowed(
+    words: tuple[str, ...], allowed: str, short_run: ShortRun
+) -> None:
+    """No answer to another question than the one asked, and no traceback."""
+    said = verb(short_run.var, *words)
+
+    assert said.code == 2
+    assert f"{allowed}, found {words[-1]}" in said.err
+    assert said.out == ""
 
 
 @pytest.mark.parametrize("name", ["verify", "replay", "report", "explain", "accept", "metrics"])
@@ -225,3 +273,20 @@ def test_aliases_lead_to_verbs_that_exist_or_are_to_come() -> None:
 
     assert {verb for alias, verb in ALIASES.items() if alias != "backtesting"} <= known
     assert not set(ALIASES) & known
+
+
+def test_reader_that_goes_away_gets_no_0_for_what_it_was_not_told(short_run: ShortRun) -> None:
+    """`verify | head` under `pipefail` must not take damage beyond the tenth line for none."""
+    ticks = str(len(raw_events(short_run.run_dir, "market_ticks")))
+    words = ["tail", "market_ticks", "--lines", ticks, "--run", str(short_run.run_dir)]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "minibot", *words],
+        cwd=PROJECT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert process.stdout is not None
+    assert process.stdout.readline()
+    process.stdout.close()
+
+    assert process.wait(timeout=60) == 2
+    assert process.stderr is not None
+    assert process.stderr.read() == ""

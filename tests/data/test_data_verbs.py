@@ -178,6 +178,7 @@ def test_list_data_names_gaps_and_changed_files(tmp_path: Path) -> None:
     [
         ("--pairs", "BTC/USDT", "--from", "yesterday"),
         ("--pairs", "../../x", "--from", "2025-01-01"),
+        ("--pairs", "X", "--from", "2025-01-01", "--source", "archive"),
         ("--pairs", "BTC/USDT", "--intervals", "7m", "--from", "2025-01-01"),
         ("--pairs", "BTC/USDT", "--from", "2025-01-02", "--to", "2025-01-01"),
         ("--pairs", "BTC/USDT", "--from", "2025-01-01", "--archive-url", "ftp://x"),

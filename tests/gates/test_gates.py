@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import shutil
+import threading
 from pathlib import Path
 
 import pytest
 
 from minibot.gates import atomic_io, runtime_smoke, schema
 from minibot.gates.result import Finding, GateReport
+from minibot.kernel.files import write_hashed
 from minibot.replay.engine import Recorded
 from minibot.replay.lineage import verify_lineage
 from tests.runs import ShortRun
@@ -103,6 +105,12 @@ def test_atomic_io_gate_passes_here_and_fails_on_a_planted_plain_write(tmp_path:
         'from pathlib import Path\n\nPath("x").write_text("y")',
         'import os\n\nos.replace("x", "y")',
         'import os\n\nos.open("x", os.O_WRONLY | os.O_CREAT)',
+        'mode = "w"\n\nopen("x", mode)',
+        'import gzip\n\ngzip.open("x", "wt")',
+        'import os\n\nos.link("x", "y")',
+        'import shutil\n\nshutil.copyfile("x", "y")',
+        'from pathlib import Path\n\nPath("x").rename("y")',
+        'from pathlib import Path\n\nPath("x").replace("y")',
     ):
         planted.write_text(text + "\n")
         found = list(atomic_io.writers_outside(tree))
@@ -125,6 +133,26 @@ def test_writer_that_is_not_atomic_is_caught_by_the_kills(
 
     monkeypatch.setattr(atomic_io, "write_hashed", in_place)
     assert not atomic_io.kill_writers(tmp_path / "lab", 5).passed
+
+
+@pytest.mark.row("N-05")
+def test_writer_that_never_writes_is_no_proof(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The old file stands whole after each kill, and nothing was ever tried."""
+
+    def never(path: Path, content: dict[str, object]) -> int:
+        threading.Event().wait()
+        return 0
+
+    calls = iter([write_hashed])  # The test's own, before the first writer.
+    monkeypatch.setattr(atomic_io, "write_hashed", lambda *words: next(calls, never)(*words))
+    monkeypatch.setattr(atomic_io, "BEGIN_S", 0.1)
+
+    found = atomic_io.kill_writers(tmp_path / "lab", 5)
+
+    assert not found.passed
+    assert "wrote nothing" in found.detail
 
 
 @pytest.mark.row("N-04", "N-29")

@@ -63,6 +63,22 @@ def test_what_nothing_on_the_machine_finds_is_said(outcomes: dict[str, Outcome])
     assert "not found by verify" in "\n".join(tamper_demo.lines(1, outcomes["rewrite"]))
 
 
+def test_line_of_a_finding_names_the_place_and_stays_readable(
+    outcomes: dict[str, Outcome],
+) -> None:
+    """Replay's finding may be a whole event of four thousand characters; --json has all of it."""
+    long = {name: found for name, found in outcomes.items() if len(str(found.said)) > 1_000}
+
+    assert long
+    for outcome in outcomes.values():
+        for line in tamper_demo.lines(1, outcome)[1:]:
+            assert len(line) < 300
+    for name in long:
+        said = "\n".join(tamper_demo.lines(1, outcomes[name]))
+        assert "first difference: " in said
+        assert "--json" in said
+
+
 def test_run_that_is_damaged_already_is_refused(tmp_path: Path, short_run: ShortRun) -> None:
     """A demonstration on a spoiled run would prove nothing."""
     copy = tmp_path / "run"

@@ -13,6 +13,7 @@ from minibot.kernel.files import Access, Files, Stat, StrPath
 from minibot.kernel.journal import JournalReader, JournalWriter, Line
 from minibot.kernel.line import encode_line
 from minibot.kernel.lock import WriterLock
+from minibot.kernel.position import Position
 
 CHANGES = frozenset(
     {"open", "pwrite", "truncate", "datasync", "sync", "replace", "link", "unlink", "mkdir",
@@ -182,6 +183,14 @@ def open_journal(folder: Path, stem: str = "inbox", /, **options: Any) -> Journa
     except BaseException:
         lock.close()
         raise
+
+
+def fill(folder: Path, count: int = 6) -> Position:
+    """Write a journal of some lines and close it."""
+    writer = open_journal(folder)
+    writer.append(lines_of(1, count))
+    writer.close()
+    return writer.position
 
 
 def read_all(folder: Path, stem: str = "inbox", /) -> list[Line]:

@@ -74,6 +74,9 @@ PROGRAMS = {
             ["cursor", 2],
             ["note"],
             ["note"],
+            # So that lines are written in each of the ways that a writer has.
+            ["append", "inbox", 1, 40],
+            ["append", "inbox", 1, 0],
         ),
     ),
     "lazy": Program(

@@ -199,16 +199,21 @@ class _OneCall(Files):
 
     writes_through = True
 
-    def __init__(self, bytes_max: int, error: OSError | None = None) -> None:
+    def __init__(
+        self, bytes_max: int, error: OSError | None = None, *, has_written: bool = False
+    ) -> None:
         super().__init__()
         self.durable: list[int] = []
         self._bytes_max = bytes_max
         self._error = error
+        self._has_written = has_written
         self._end = 0
 
     def write_through(self, fd: int, data: bytes | memoryview, offset: int) -> int:
-        """Write a part and say so."""
+        """Write a part and say so; fail behind the first part, with or without some bytes more."""
         if self._error is not None and self._end:
+            if self._has_written:
+                self.pwrite(fd, data[:100], offset)
             raise self._error
         count = self.pwrite(fd, data[: self._bytes_max], offset)
         self.datasync(fd)
@@ -237,13 +242,17 @@ def test_append_all_in_one_call_publishes_a_batch_once_all_of_it_is_durable(var_
 
 
 @pytest.mark.row("F06")
-@pytest.mark.parametrize(("code", "reason"), [(errno.EIO, "IO_FSYNC"), (errno.ENOSPC, "IO_ENOSPC")])
-def test_append_all_in_one_call_that_fails_ends_the_writer_and_marks_the_journal(
-    var_dir: Path, code: int, reason: str
+@pytest.mark.parametrize("bytes_max", [1 << 20, 100])
+@pytest.mark.parametrize("code", [errno.EIO, errno.ENOSPC, errno.EROFS])
+@pytest.mark.parametrize("has_written", [False, True])
+def test_append_all_in_one_call_that_fails_tells_a_full_disk_from_a_failed_sync(
+    var_dir: Path, bytes_max: int, code: int, has_written: bool
 ) -> None:
-    """Nobody can say whether write or sync failed: nothing of the batch is published."""
-    files = _OneCall(bytes_max=1 << 20, error=OSError(code, "planted"))
+    """Where the file has grown, what the sync has dropped nobody knows: the next start refuses."""
+    files = _OneCall(bytes_max, OSError(code, "planted"), has_written=has_written)
     writer = open_journal(var_dir, files=files)
+    is_sync = has_written or code == errno.EIO
+    reason = {errno.ENOSPC: "IO_ENOSPC", errno.EROFS: "IO_READONLY"}.get(code)
 
     with pytest.raises(RunStop) as caught:
         writer.append_all(_batches(2, 3))
@@ -251,9 +260,15 @@ def test_append_all_in_one_call_that_fails_ends_the_writer_and_marks_the_journal
         writer.append_json([json_of(9)])
     writer.close()
 
-    assert caught.value.reason_code == reason
-    assert len(read_all(var_dir)) == 2
-    assert suspect_path(var_dir, "inbox").exists()
+    published = len(read_all(var_dir))
+    assert published == (2 if bytes_max > 100 else 0)
+    assert caught.value.reason_code == ("IO_FSYNC" if is_sync else reason)
+    assert suspect_path(var_dir, "inbox").exists() == is_sync
+    if not is_sync:
+        again = open_journal(var_dir)  # Room was made: nothing published is missing.
+        again.append_json([json_of(9)])
+        again.close()
+        assert len(read_all(var_dir)) > published
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="one call for write and sync is Linux's")

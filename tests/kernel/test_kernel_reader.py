@@ -17,6 +17,7 @@ from minibot.kernel.position import ZERO, Position
 from tests.kernel.kernel_support import (
     change,
     drain,
+    fill,
     ids_of,
     json_of,
     line_of,
@@ -24,14 +25,6 @@ from tests.kernel.kernel_support import (
     open_journal,
     read_all,
 )
-
-
-def fill(folder: Path, count: int = 6) -> Position:
-    """Write a journal of some lines and close it."""
-    writer = open_journal(folder)
-    writer.append(lines_of(1, count))
-    writer.close()
-    return writer.position
 
 
 def stop_of(folder: Path, start: Position = ZERO) -> IntegrityError:

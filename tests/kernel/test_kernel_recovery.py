@@ -19,20 +19,13 @@ from tests.kernel.kernel_support import (
     Crash,
     FaultFiles,
     change,
+    fill,
     ids_of,
     line_of,
     lines_of,
     open_journal,
     read_all,
 )
-
-
-def fill(folder: Path, count: int = 6) -> Position:
-    """Write a journal of some lines and close it."""
-    writer = open_journal(folder)
-    writer.append(lines_of(1, count))
-    writer.close()
-    return writer.position
 
 
 def add_above_head(folder: Path, data: bytes) -> None:

@@ -62,6 +62,28 @@ CONTROLS = [
         simulated("eager"),
     ),
     Control(
+        "what was written ahead published before its sync",
+        (
+            (
+                JournalWriter.publish,
+                "                if self._is_eager:\n",
+                "                self._head.publish(after)\n                if self._is_eager:\n",
+            ),
+        ),
+        simulated("eager"),
+    ),
+    Control(
+        "a batch beside the next one published before it is written and synced",
+        (
+            (
+                JournalWriter._append_beside,
+                "            wait()\n",
+                "            wait()\n            self._head.publish(self._after(batch))\n",
+            ),
+        ),
+        simulated("eager"),
+    ),
+    Control(
         "published without any sync",
         ((JournalWriter._append, "            self._datasync()\n", ""),),
         named(test_kernel_journal.test_append_of_a_batch_is_one_write_then_a_sync_then_the_head),

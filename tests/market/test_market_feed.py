@@ -210,6 +210,25 @@ def test_trade_of_the_far_future_closes_no_bars(ts: int) -> None:
     assert of(feed, "bar") == []
 
 
+@pytest.mark.parametrize("ts", [0, T0 - 3_600_001])
+def test_trade_of_long_ago_begins_no_bar_there(ts: int) -> None:
+    """A market without a past would get a bar for every minute from there to now, for ever."""
+    feed = new_feed()
+
+    assert feed.on_frame(trade_frame(1, ts), T0, 0) == INVALID
+    assert feed.on_frame(trade_frame(2, T0 - 3_600_000), T0, 0) == DATA
+
+
+@pytest.mark.parametrize(("qty", "kind"), [("9" * 18, INVALID), ("1000000000.0", DATA)])
+def test_trade_of_more_than_there_is_is_refused(qty: str, kind: str) -> None:
+    """Added up in a bar it would be a number that no event may carry."""
+    feed = new_feed()
+    frame = trade_frame(1, T0).replace(b"1.00000000", qty.encode())
+
+    assert qty.encode() in frame
+    assert feed.on_frame(frame, T0, 0) == kind
+
+
 # --- breaks -------------------------------------------------------------------------------------
 
 

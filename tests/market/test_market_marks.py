@@ -7,12 +7,12 @@ from pathlib import Path
 import orjson
 import pytest
 
-from minibot.events.model import PriceMark
+from minibot.events.model import MarketTick, PriceMark
 from minibot.exchanges.binance.mini_tickers import parse_mini_tickers
 from minibot.market.feed import Feed
 from minibot.market.marks import Marks
 from minibot.market.symbol import FeedConfig
-from tests.market.market_desk import wait_until
+from tests.market.market_desk import Desk, wait_until
 from tests.market.test_market_upkeep import MARKET, running, universe
 
 pytestmark = pytest.mark.row("B-62")
@@ -52,12 +52,15 @@ class World:
     def ticker(self, at_ms: int, price: str, symbol: str = SYMBOL, late_ms: int = 0) -> list[str]:
         """A ticker of that time, received later by `late_ms`; return the prices it marked."""
         self.feed.take()
-        row = {"e": "24hrMiniTicker", "E": START + at_ms + self.feed.skew_ms, "s": symbol}
-        frame = orjson.dumps([{**row, "c": price}])
-        self.marks.take(parse_mini_tickers(frame), self.feed, START + at_ms + late_ms)
+        self.hear(at_ms, price, symbol, late_ms)
         marked = [one for one, _ in self.feed.take() if isinstance(one, PriceMark)]
         assert all(one.symbol == symbol and one.stream == "miniTicker" for one in marked)
         return [one.price for one in marked]
+
+    def hear(self, at_ms: int, price: str, symbol: str = SYMBOL, late_ms: int = 0) -> None:
+        row = {"e": "24hrMiniTicker", "E": START + at_ms + self.feed.skew_ms, "s": symbol}
+        frame = orjson.dumps([{**row, "c": price}])
+        self.marks.take(parse_mini_tickers(frame), self.feed, START + at_ms + late_ms)
 
 
 def world(skew_ms: int = 0) -> World:
@@ -118,6 +121,30 @@ def test_ticker_that_comes_late_tells_of_its_own_time() -> None:
     assert made.ticker(2_500, "102", late_ms=4_500) == []
 
 
+def test_older_ticker_of_a_connection_that_is_replaced_takes_no_mark_back() -> None:
+    """Both connections bring tickers for a while; one from the future holds up none of now."""
+    made = world()
+    made.ticker(2_500, "101")
+    made.ticker(3_500, "102")
+
+    assert made.ticker(2_500, "101", late_ms=1_500) == []
+    assert made.ticker(9_000_000, "103", late_ms=-8_995_500) == ["103"]
+    assert made.ticker(4_600, "104") == ["104"]
+
+
+def test_quote_held_under_overload_stands_before_the_mark_that_is_newer() -> None:
+    """Whoever values by the last price in the queue values by the newest one."""
+    made = world()
+    made.feed.take()
+    made.feed.is_coalescing = True
+    made.quote(600, "99.8", "100.2")
+    made.hear(2_500, "101")
+
+    kinds = [type(payload) for payload, _ in made.feed.take()]
+    assert kinds[-1] is PriceMark
+    assert len(kinds) == 2
+
+
 def test_symbol_without_any_own_data_is_marked_by_any_price() -> None:
     """A carried position whose streams bring nothing is not left at its cost."""
     made = World()
@@ -149,11 +176,22 @@ def test_mini_tickers_of_the_simulator_mark_a_symbol_whose_streams_fall_silent(
         wait_until(lambda: desk.session.upkeep.monitor.price("ETHUSDT"), "a ticker")
         for stream in ("trade", "bookTicker", "depth@100ms"):
             venue.fault("stream_silent", stream=stream, symbol="ETHUSDT", ms=60_000)
-        wait_until(lambda: len(desk.world.of("price_mark")) > 3, "marks")
+        wait_until(lambda: len(_marked_beside_own_data(desk)) > 3, "marks")
 
-    marked = desk.world.of("price_mark")
-    assert {mark.symbol for mark in marked} == {"ETHUSDT"}
-    assert desk.session.upkeep.marks.written == len(marked)
+    assert set(_marked_beside_own_data(desk)) == {"ETHUSDT"}
+    assert desk.session.upkeep.marks.written == len(desk.world.of("price_mark"))
+
+
+def _marked_beside_own_data(desk: Desk) -> list[str]:
+    """Return the symbol of each mark, but for those before the symbol's own first tick."""
+    seen: set[str] = set()
+    marked: list[str] = []
+    for payload, _ in list(desk.world.lines):
+        if isinstance(payload, MarketTick):
+            seen.add(payload.symbol)
+        elif isinstance(payload, PriceMark) and payload.symbol in seen:
+            marked.append(payload.symbol)
+    return marked
 
 
 def test_price_of_the_last_own_trade_is_no_news_until_another_was_marked() -> None:

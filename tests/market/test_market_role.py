@@ -18,10 +18,9 @@ from minibot.events.roles import Roles
 from minibot.kernel.queue import make_queue, open_reader
 from minibot.market.tail import read_tail
 from minibot.runtime.clock import write_clock
-from minibot.runtime.cmdline import cmdline, cmdline_hash
 from minibot.runtime.config import load_config
-from minibot.runtime.manifest import Manifest, Process
 from minibot.runtime.paths import Var
+from tests.manifests import made_manifest
 from tests.market.exchange_process import ExchangeProcess
 from tests.market.market_desk import wait_until
 
@@ -90,30 +89,16 @@ def run_dir(var_dir: Path) -> Path:
 def write_manifest(run_dir: Path, running: ExchangeProcess, *sets: str) -> None:
     """Write what the launcher would write for this exchange."""
     config = load_config("config/nore-demo.v1.json", [f"embedded.speed={SPEED}", *sets])
-    command = argv(run_dir)
-    manifest = Manifest(
-        run_id=RUN_ID,
-        profile=config.profile,
-        config=config.raw,
-        config_sha256=config.sha256,
-        contracts_sha256="",
-        code_sha256="",
-        lock_sha256="",
-        python="",
-        platform="",
-        versions={},
+    manifest = made_manifest(
+        RUN_ID,
+        config.raw,
+        {MARKET: argv(run_dir)},
+        running.origin_ms,
         seed=config.seed,
-        clock_kind="simulated",
-        clock_origin_ms=running.origin_ms,
         clock_speed=SPEED,
-        started_ms=0,
         symbols=running.symbols,
-        processes={MARKET: Process(tuple(command), cmdline(command), cmdline_hash(command))},
         hosts=(f"127.0.0.1:{running.port}",),
         embedded=running.facts,
-        simulated=True,
-        pinned={},
-        opening={},
     )
     manifest.write(run_dir)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from minibot.exchanges.binance.control import SUBSCRIBE, UNSUBSCRIBE, Reply, reply_of
@@ -50,6 +50,7 @@ def test_four_hundred_symbols_are_two_even_connections() -> None:
 @pytest.mark.row("S-19")
 @untimed
 @given(st.lists(st.integers(1, 7), max_size=120), st.integers(7, 40))
+@example([1, 1, 1, 1, 1, 7], 7)
 def test_spread_holds_every_group_once_and_no_shard_too_full(
     sizes: list[int], streams_max: int
 ) -> None:

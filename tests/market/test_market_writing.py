@@ -17,7 +17,8 @@ from minibot.events.ids import position_id, position_ids
 from minibot.events.model import Beat, Event, MarketTick, Payload
 from minibot.events.registry import Contracts
 from minibot.events.roles import Roles
-from minibot.exchanges.binance.messages import parse_snapshot
+from minibot.exchanges.base import FrameInvalid
+from minibot.exchanges.binance.messages import parse_candles, parse_snapshot
 from minibot.kernel.errors import ContractError
 from minibot.kernel.journal import JournalWriter
 from minibot.kernel.position import Position
@@ -125,6 +126,67 @@ def test_tick_against_its_contract_is_refused_among_others(
     else:
         output.append_roots(payloads)
         assert len(kept.jsons) == len(payloads)
+
+
+T = 1_700_000_000_000
+DECIMALS = (
+    *("1.00000000", "100.00000000", "101.00000000", "0.00000000", "-0.00000000", "-0", "00.1"),
+    *("0100.00000000", "1.", ".5", "1e5", "", "0.0000000001", "9" * 20, "9" * 21, "9" * 30),
+    *("9" * 19 + ".99999999", "1." + "0" * 18, "1." + "0" * 19, "1." + "5" * 18),
+)
+WHOLES = (0, 9, 10, 11, 12, 2**53 - 1, 2**53, 2**63, T, T * 1000, 10**13 - 1, 10**13, 10**14)
+decimals, wholes = st.sampled_from(DECIMALS), st.sampled_from(WHOLES)
+levels = st.lists(st.tuples(decimals, decimals), max_size=2)
+frames = st.one_of(
+    st.fixed_dictionaries(
+        {"u": wholes, "s": st.just("BTCUSDT")}
+        | dict.fromkeys("bB", st.just("100.00000000") | decimals)
+        | dict.fromkeys("aA", st.just("101.00000000") | decimals),
+        optional={"T": wholes},
+    ),
+    st.fixed_dictionaries(
+        {"e": st.just("trade"), "s": st.just("BTCUSDT"), "t": wholes, "T": st.just(T) | wholes}
+        | dict.fromkeys("pq", st.just("100.00000000") | decimals)
+        | {"m": st.booleans()}
+    ),
+    st.fixed_dictionaries(
+        {"e": st.just("depthUpdate"), "s": st.just("BTCUSDT"), "U": st.just(11), "u": wholes}
+        | dict.fromkeys("ba", levels)
+    ),
+)
+
+
+@untimed
+@given(found=st.lists(frames, min_size=1, max_size=12))
+def test_frame_makes_an_event_by_its_contract_or_none(
+    codec: Codec, found: list[dict[str, Any]]
+) -> None:
+    """What no event may carry is refused as a frame: written, it would end the role."""
+    feed = Feed(FeedConfig(("BTCUSDT",), ("1s",), T), T)
+    feed.on_connected(T)
+    assert feed.snapshots_wanted(T) == ["BTCUSDT"]
+    body = {"lastUpdateId": 10, "bids": [["100.0", "1.0"]], "asks": [["101.0", "1.0"]]}
+    feed.on_snapshot("BTCUSDT", parse_snapshot(body, 1000), T)
+    for number, frame in enumerate(found):
+        feed.on_frame(orjson.dumps(frame), T + 1 + number, number)
+    feed.advance(T + 5_000)
+    output, kept = new_output(codec)
+    payloads = feed.take()
+    output.append_roots(payloads)
+
+    assert len(kept.jsons) == len(payloads)
+
+
+@pytest.mark.parametrize("field", [1, 5, 7, 8, 9])
+@pytest.mark.parametrize("value", ["00.1", "-0", "9" * 21, -1, 2**53, None])
+def test_kline_that_no_event_may_carry_is_refused(field: int, value: object) -> None:
+    """A bar of a warm-up or of a hole is written as the venue told it."""
+    row = [T, "100.0", "100.0", "100.0", "100.0", "1.0", T + 59_999, "100.0", 3, "1.0", "1.0"]
+    assert parse_candles([row])
+    row[field] = value
+
+    with pytest.raises(FrameInvalid):
+        parse_candles([row])
 
 
 @given(st.integers(1, 10**12), st.integers(0, 40))

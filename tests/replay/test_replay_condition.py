@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import re
+from datetime import UTC, datetime
 from pathlib import Path
 
 import filelock
@@ -12,6 +12,7 @@ import pytest
 from minibot.events.registry import Contracts
 from minibot.events.roles import Roles
 from minibot.kernel.files import write_hashed
+from minibot.replay import condition
 from minibot.replay.condition import open_run
 from minibot.replay.proof import prove
 from minibot.runtime.paths import PROJECT, Var
@@ -84,7 +85,7 @@ def test_run_of_another_format_is_refused_with_what_can_still_be_done(
 
         assert said.code == 2
         assert sentence in said.err
-        assert "minibot verify --append-only" in said.err
+        assert f"minibot verify --append-only {copied}" in said.err
         assert len(said.err.splitlines()) == 1
 
 
@@ -118,7 +119,55 @@ def test_one_changed_byte_ends_the_replay_there_and_says_what_can_still_be_prove
     until = remedy.rpartition(" ")[2]
     again = verb(tmp_path, "replay", str(copied), "--until", until)
     assert again.code == 0, again.out
-    assert f"minibot verify {short_run.run_id}" in said.out
+    assert f"minibot verify {copied}" in said.out
+    assert remedy.strip().startswith(f"what lies before it can be proven: minibot replay {copied} ")
+    # Some decisions were not made, so there is no digest of all of them.
+    assert "digest" not in said.out.splitlines()[-1]
+    assert verb(tmp_path, "replay", str(copied), "--json").document["digest"] is None
+
+
+def test_remedies_call_a_run_by_its_id_only_where_that_finds_the_same_run(
+    short_run: ShortRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The id of a copy names the original: `verify` of it would call the damaged copy clean."""
+    copied = copy_of(short_run, tmp_path)
+    monkeypatch.setattr(
+        condition, "resolve", lambda text: short_run.run_dir.parents[1] if text == "var" else None
+    )
+
+    assert condition.called(short_run.run_dir) == short_run.run_id
+    assert condition.called(copied) == str(copied)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("explain", "--at", "18:01:30"),
+        ("parity",),
+        ("diff", "OTHER"),
+        ("backtest", "--source", "run:RUN", "--no-keep", "--fills", "touch"),
+        ("replay", "--set", "strategy.rsi_period=21"),
+    ],
+)
+def test_damage_is_told_with_what_can_still_be_done_by_every_verb_that_reads_a_run(
+    words: tuple[str, ...], short_run: ShortRun, tmp_path: Path
+) -> None:
+    """Exit 1, one line: the place, and how to see all damage and what can be proven."""
+    copied = copy_of(short_run, tmp_path)
+    middle = len(raw_events(short_run.run_dir, "market_ticks")) // 4
+    flip(copied / "queues/market_ticks/inbox.jsonl", middle, b'"ts":')
+    told = [word.replace("RUN", str(copied)) for word in words]
+    told = [word.replace("OTHER", str(short_run.run_dir)) for word in told]
+    if words[0] != "backtest":
+        told.insert(1, str(copied))
+
+    said = verb(tmp_path, *told)
+
+    assert said.code == 1
+    assert f"inbox.jsonl, line {middle}, " in said.err
+    assert f"minibot verify {copied}; up to when it can be proven: minibot replay {copied}" in (
+        said.err
+    )
 
 
 def test_run_that_lacks_a_segment_names_it_and_can_be_replayed_up_to_it(
@@ -150,6 +199,7 @@ def test_damaged_manifest_is_one_line_and_exit_1(short_run: ShortRun, tmp_path: 
 
     assert said.code == 1
     assert "manifest.json" in said.err
+    assert said.err.strip().endswith(f"All damage with its places: minibot verify {copied}")
     assert len(said.err.splitlines()) == 1
 
 
@@ -166,7 +216,23 @@ def test_time_that_the_run_does_not_have_is_refused_with_its_span(
     assert said.code == 2
     assert len(said.err.splitlines()) == 1
     if words[1] == "03:00":
-        assert re.search(r"It goes from 2025-01-06 18:00:00 to 18:0\d:\d\d", said.err)
+        last = max(event["ts"] for event in raw_events(short_run.run_dir, "market_ticks"))
+        end = datetime.fromtimestamp(last // 1000, UTC)
+        assert f"It goes from 2025-01-06 18:00:00 to {end:%H:%M:%S}" in said.err
+
+
+@pytest.mark.parametrize(
+    "words", [("replay",), ("explain", "--why-not", "BUY")], ids=["replay", "why-not"]
+)
+@pytest.mark.parametrize("last", ["18:00:20", "18:00:30"])
+def test_time_that_ends_before_it_begins_is_refused_and_not_answered_with_nothing(
+    words: tuple[str, ...], last: str, short_run: ShortRun
+) -> None:
+    """`0 decisions` of a time that is none would read as: nothing happened."""
+    said = verb(short_run.var, *words, "--from", "18:00:30", "--to", last)
+
+    assert said.code == 2
+    assert f"{last} is not after 18:00:30" in said.err
 
 
 @pytest.mark.row("N-121", "D-51")

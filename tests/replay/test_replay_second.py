@@ -209,7 +209,7 @@ def test_trade_is_traced_to_both_its_fills_and_signals_and_back_from_each(
     assert any(note.startswith(f"opened lot {n}: ") for note in opened["notes"])
     assert any(note.startswith("trade 1: ") for note in closed["notes"])
     assert any("closed by trade 1" in note for note in opened["notes"])
-    assert any(note.startswith("booked: cash:USDT -") for note in opened["notes"])
+    assert any(note.startswith("booked (") and ": cash:USDT -" in note for note in opened["notes"])
     down = verb(short_run.var, "explain", "--signal", signal["event"]["id"]).out
     assert f"opened lot {n}: " in down
     lot = verb(short_run.var, "explain", "--lot", n, "--json").document

@@ -57,7 +57,7 @@ from tests.strategies.strategy_feed import config as feed_config
 EXAMPLES = ["skeleton", "ema_cross", "rsi_band"]
 HEAD = '''"""A strategy for a test."""
 
-from minibot.strategies.protocol import Needs, Strategy, buy, hold, sell, whole
+from minibot.strategies.protocol import Needs, Strategy, buy, check, hold, sell, whole
 
 
 class Mine(Strategy):
@@ -127,7 +127,23 @@ def test_check_of_shipped_examples_finds_nothing(project: Path, name: str) -> No
         ("x = {tick.symbol, 'A'}", "makes a set", "tuple"),
         ("x = set('ab')", "uses set", "tuple"),
         ("x = view.a.keys() & view.b.keys()", "makes a set of the keys", "tuple"),
+        ("x = view.a.keys() | view.b", "makes a set of the keys", "tuple"),
+        ("keys = view.a.keys()", "keeps the keys of a dict", "tuple"),
         ("x = abs(3 + 4j)", "uses a complex number", "differ by machine"),
+        ("match buy:\n        case X(__globals__=g): pass", "uses .__globals__", "leads out"),
+        ("match f:\n        case X(gi_frame=g): pass", "uses .gi_frame", "leads out"),
+        ("match view:\n        case X(_series=g): pass", "uses the private ._series", "public"),
+        ("x = '{0.__class__}'.format(view)", "uses .format, which", "f-string"),
+        ("x = '{:{0.price}}'.format(view)", "uses .format, which", "f-string"),
+        ("x = '{0[1]}'.format(view)", "uses .format, which", "f-string"),
+        ("f = str.format", "uses .format, which", "f-string"),
+        ("x = '{a}'.format_map(view.a)", "uses .format_map", "f-string"),
+        ("Mine.n, x = 3, 4", "changes Mine", "nothing but its own"),
+        ("for view.now in (1, 2): pass", "changes view", "nothing but its own"),
+        ("with tick as bar.close: pass", "changes bar", "nothing but its own"),
+        ("self.a, self.b = 1, tick", "keeps the tick itself", "refilled"),
+        ("self.a = {'last': tick}", "keeps the tick itself", "refilled"),
+        ("self.a.append((tick.ts, view))", "keeps the view itself", "refilled"),
         ("async def f(): pass", "waits", "starts nothing"),
         ("x = lambda a=[]: a", "has a default that every call shares", "tuple"),
         ("x = (", "is no Python", "correct"),
@@ -151,6 +167,21 @@ def test_check_names_line_and_what_to_use_instead(
         ("CACHE = {}", 9),
         ("seen = []", 9),
         ("try:\n    pass\nexcept Exception:\n    pass", 11),
+        ("try:\n    pass\nexcept (KeyError, Exception):\n    pass", 11),
+        ("try:\n    pass\nexcept ValueError as error:\n    pass", 11),
+        ("def f(self):\n    try:\n        self.n = 1\n    finally:\n        return None", 13),
+        ("from minibot.features.ema import Ema as E\nfast = E(9)", 10),
+        ("from minibot.features.ema import Ema\nfast = Ema.from_state(0)", 10),
+        ("from minibot.features.ema import Ema\nall_of = tuple(Ema(n) for n in (3, 5))", 10),
+        ("from itertools import count as c\nids = c()", 10),
+        ("import itertools\nids = itertools.count()", 10),
+        ("ids = iter(range(9))", 9),
+        ("ids = (n for n in range(9))", 9),
+        ("seen = [0] * 9", 9),
+        ("seen = None or []", 9),
+        ("seen = () if 1 else {}", 9),
+        ("class State:\n    n = 0\n\nstate = State()", 12),
+        ("def f(self, q=deque()): ...\nfrom collections import deque", 9),
         ("def __getattr__(self, name): ...", 9),
         ("def __del__(self): ...", 9),
     ],
@@ -164,6 +195,30 @@ def test_check_refuses_what_symbols_would_share_and_what_hides(
     assert [finding.line for finding in found] == [line]
 
 
+def test_check_refuses_an_attribute_of_a_function_of_the_file() -> None:
+    """It would be one counter for all symbols; a local name of its own is something else."""
+    text = "def helper():\n    helper.n = 1\n\ndef other():\n    mine = helper()\n    mine.n = 1\n"
+
+    assert [finding.line for finding in source_findings(text)] == [2]
+
+
+def test_clock_behind_a_function_of_the_product_is_refused_before_anything_runs(
+    tmp_path: Path,
+) -> None:
+    """A pattern of `match` reads attributes too: this one led to the real import, and the time."""
+    clock = "g['__builtins__']['__import__']('time').time()"
+    body = on_tick(
+        "match buy:",
+        "    case Callable(__globals__=g):",
+        f"        return hold(str({clock} > 0))",
+    )
+    path = written(tmp_path, f"from collections.abc import Callable\n\n{body}")
+
+    with pytest.raises(MinibotError) as caught:
+        Trial(path)
+    assert "line 13: uses .__globals__" in str(getattr(caught.value, "violations", caught.value))
+
+
 def test_check_lets_honest_code_pass(tmp_path: Path) -> None:
     """Membership of a set, names that shadow builtins, int powers and own errors are fine."""
     body = on_tick(
@@ -173,11 +228,24 @@ def test_check_lets_honest_code_pass(tmp_path: Path) -> None:
         "    return buy(f'{total:.2f} {max(open, 1.0)}')",
         "try:",
         "    return hold(str(1.0 / tick.qty))",
-        "except ZeroDivisionError:",
+        "except (ZeroDivisionError, OverflowError):",
         "    return None",
+        "finally:",
+        "    for n in (1, 2):",
+        "        self.prices[n], helper = '{:.2f} {0}'.format(tick.price), [tick.price]",
+        "        helper[0] = self.format(view.a.keys(), tick.ts)",
+    )
+    shared = (
+        "from dataclasses import dataclass, field\nfrom enum import Enum\n\n"
+        "STEPS = tuple(n * 2 for n in (1, 2))\nBEST = max([1, 2])\nNAMES = 'a b'.split\n\n"
+        "@dataclass(frozen=True)\nclass Level:\n    at: float = 0.0\n\n"
+        "@dataclass\nclass Box:\n    items: list[int] = field(default_factory=list)\n\n"
+        "class Side(Enum):\n    LONG = 1\n\n"
+        "NEAR = (Level(1.0), Level(2.0))\n\n"
+        "def helper():\n    return Box()\n\n"
     )
 
-    assert findings(written(tmp_path, body)) == []
+    assert findings(written(tmp_path, shared + body)) == []
 
 
 @pytest.mark.parametrize(
@@ -229,6 +297,7 @@ def test_sum_adds_from_left_to_right_on_every_python(tmp_path: Path) -> None:
         (["return hold('x' * 5000)"], "at most 4096 characters"),
         (["return view.bars('1m')"], "view.bars('1m'): not declared"),
         (["f = lambda: 1", "return hold(f'{f}')"], "holds an address, another in each process"),
+        (["f = lambda: 1", "return hold('x', (check('f', str(f), ''),))"], "check 'f' holds an"),
     ],
 )
 def test_failure_of_a_strategy_stops_with_its_line(

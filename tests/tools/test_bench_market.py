@@ -22,6 +22,7 @@ from tools.bench.market_frames import (
     unwrapped,
 )
 from tools.bench.market_run import Outcome, run
+from tools.bench.market_truth import differences_sent, own_differences
 
 
 @pytest.fixture(scope="module")
@@ -71,6 +72,60 @@ def test_role_takes_all_that_the_server_sends_and_its_books_are_right(tmp_path: 
     begin_ns, end_ns = found.sent["begin_ns"], found.sent["end_ns"]
     assert any(begin_ns < at_ns < end_ns for at_ns, _ in found.lags)
     assert all(lag_ms >= 0 for _, lag_ms in found.lags)
+
+
+def test_books_differ_from_quotes_where_the_recording_does_and_nowhere_else(tmp_path: Path) -> None:
+    """The whole recording as fast as it goes: the role finds what a plain replay finds, no more."""
+    whole = read_recording()
+    found = run(tmp_path / "market", 1, 0, {})
+
+    assert found.sent["sent"] == len(whole.messages)
+    assert found.counters["book_checks"] > 2000
+    assert found.counters["book_mismatches"] == found.own_differences == len(own_differences(whole))
+    assert market._lost(found) == ""
+
+
+def message(kind: str, **fields: object) -> tuple[str, bytes]:
+    return kind, json.dumps({"stream": f"btcusdt@{kind}", "data": fields}).encode()
+
+
+def diff(first: int, last: int, bids: list[list[str]]) -> tuple[str, bytes]:
+    return message("depth", e="depthUpdate", s="BTCUSDT", U=first, u=last, b=bids, a=[])
+
+
+def quote(update_id: int, bid: str, qty: str) -> tuple[str, bytes]:
+    return message("bookTicker", u=update_id, s="BTCUSDT", b=bid, B=qty, a="3", A="1")
+
+
+def test_contradiction_counts_from_the_quote_that_makes_it_sure_and_for_who_was_sent_it() -> None:
+    """A diff whose quote lacks its level differs; an equal one, or one without later quote, not."""
+    snapshot = b'{"lastUpdateId":10,"bids":[["1","5"],["2","1"]],"asks":[["3","1"]]}'
+    frames = (
+        quote(11, "2", "7"),
+        diff(11, 12, [["2", "7"]]),
+        quote(13, "2", "7"),  # Equal.
+        diff(13, 14, [["2", "0"]]),
+        quote(15, "1", "5"),  # The quote of 14 never came.
+        quote(16, "2", "3"),
+        diff(15, 16, [["2", "4"]]),  # No later quote says whether 16 was the last one.
+    )
+    made = Recorded(frames, snapshot)
+
+    assert own_differences(made) == [4]
+    assert differences_sent(made, 3, 3 * 4, piece_bytes=1) == 0
+    assert differences_sent(made, 3, 3 * 4 + 2, piece_bytes=1) == 2
+    assert differences_sent(made, 3, 3 * 7, piece_bytes=1) == 3
+
+
+def test_books_that_differ_by_themselves_are_a_loss() -> None:
+    """A wrong book is told, and so is a check that finds less than the recording holds."""
+    good = dict.fromkeys(("trade_gaps", "trades_dropped", "frames_invalid", "duplicate_trades"), 0)
+    sent = {"sent": 1}
+    for differed, is_told in ((2, False), (3, True), (1, True)):
+        counters = {**good, "frames": 1, "book_mismatches": differed}
+        outcome = Outcome(sent, 1.0, 1.0, 1, counters=counters, own_differences=2)
+
+        assert bool(market._lost(outcome)) is is_told
 
 
 def test_burst_is_settled_when_no_trade_is_late_any_more() -> None:

@@ -10,8 +10,8 @@ import pytest
 
 from minibot.events.codec import Codec
 from minibot.events.known import Known
+from minibot.events.numbers import parse_fixed
 from minibot.events.registry import Contracts
-from minibot.exchanges.units import units
 from minibot.kernel.errors import ContractError
 from tests.contracts.make_fixtures import PROJECT
 from tools import fuzz, fuzz_files
@@ -83,8 +83,12 @@ def _checksum_over_the_best_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("minibot.exchanges.kraken.book.CHECKED_LEVELS", 1)
 
 
+def _read_any(text: str) -> int:
+    return parse_fixed(text, 8)
+
+
 def _frames_without_check_of_prices(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("minibot.exchanges.binance.messages.PRICES", Known(units))
+    monkeypatch.setattr("minibot.exchanges.binance.messages.PRICES", Known(_read_any))
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -19,7 +20,7 @@ from minibot.watchdog import exchange as exchange_module
 from minibot.watchdog import preflight as preflight_module
 from minibot.watchdog.exchange import EmbeddedExchange
 from minibot.watchdog.making import child_environ
-from minibot.watchdog.preflight import preflight
+from minibot.watchdog.preflight import CheckResult, preflight, refuse_failed
 
 LOCKED = "numpy==0.0.1 \\\n    --hash=sha256:00\nno-such-package==1.0\n"
 MOMENTS: dict[str, Callable[[Night], object]] = {
@@ -111,3 +112,59 @@ def test_exchange_that_is_late_is_not_taken_for_one_that_cannot_play(
 
     assert said in refused.value.message
     assert next_step in refused.value.remedy
+
+
+@pytest.mark.parametrize("way", ["set", "environment"])
+def test_symbols_that_the_source_has_not_are_refused_when_asked_for(
+    tmp_path: Path, project: Path, way: str
+) -> None:
+    """Who asks for one market is not shown another under its name."""
+    var = Var(tmp_path / "var")
+    var.logs.mkdir(parents=True)
+    asked = '["XRPUSDT"]'
+    config = load_config(
+        project / "config" / "nore-demo.v1.json",
+        [f"binance.symbols={asked}"] if way == "set" else [],
+        {"MINIBOT__BINANCE__SYMBOLS": asked} if way == "environment" else {},
+    )
+    with pytest.raises(Refusal) as refused:
+        EmbeddedExchange.start(config, tmp_path, var, child_environ(os.environ))
+
+    assert "asks for XRPUSDT, and tape:demo plays BTCUSDT" in refused.value.message
+    assert "embedded.source" in refused.value.remedy
+
+
+def test_start_on_a_port_in_use_is_told_of_the_port_and_its_key(
+    tmp_path: Path, project: Path
+) -> None:
+    """Another tape would not help: the key that would is named."""
+    var = Var(tmp_path / "var")
+    var.logs.mkdir(parents=True)
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = str(other.getsockname()[1])
+        config = load_config(
+            project / "config" / "nore-demo.v1.json", [f"embedded.port={port}"], {}
+        )
+        with pytest.raises(Refusal) as refused:
+            EmbeddedExchange.start(config, tmp_path, var, child_environ(os.environ))
+
+    assert f"Port {port} on 127.0.0.1 cannot be used" in refused.value.message
+    assert "--set embedded.port=0" in refused.value.remedy
+
+
+def test_refusal_of_several_failed_checks_is_made_of_whole_sentences() -> None:
+    """What failed, then what to do: a person reads where one ends and the other begins."""
+    failed = [
+        CheckResult("secrets", False, "the file is readable by all.", "chmod 600 it."),
+        CheckResult("disk", False, "8 MB free, 512 needed", "Free some space."),
+    ]
+
+    with pytest.raises(Refusal) as refused:
+        refuse_failed(failed)
+
+    assert str(refused.value) == (
+        "secrets: the file is readable by all; disk: 8 MB free, 512 needed. "
+        "chmod 600 it. Free some space."
+    )

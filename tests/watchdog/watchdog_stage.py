@@ -21,14 +21,14 @@ from minibot.kernel.journal import JournalReader
 from minibot.kernel.queue import make_queue, open_reader, open_writer
 from minibot.runtime.channels import Control, SilentHeartbeat
 from minibot.runtime.clock import write_clock
-from minibot.runtime.cmdline import cmdline, cmdline_hash
 from minibot.runtime.config import load_config
 from minibot.runtime.context import Output, RoleContext
-from minibot.runtime.manifest import Manifest, Process
+from minibot.runtime.manifest import Manifest
 from minibot.runtime.paths import PROJECT, Var
 from minibot.watchdog.child import Child
 from minibot.watchdog.making import child_environ, role_argv
 from minibot.watchdog.supervisor import Supervisor
+from tests.manifests import made_manifest
 
 RUN_ID = "20251120_000000"
 START_TS = 1_763_596_800_000
@@ -132,34 +132,8 @@ class Stage:
         self.codec = Codec(self.contracts, self.roles, RUN_ID, self.manifest.cmdline_hashes())
 
     def _manifest(self) -> Manifest:
-        processes = {}
-        for name in self.roles.roles:
-            argv = role_argv(name, self.run_dir)
-            processes[name] = Process(tuple(argv), cmdline(argv), cmdline_hash(argv))
-        return Manifest(
-            run_id=RUN_ID,
-            profile="test",
-            config=self.config.raw,
-            config_sha256="0" * 64,
-            contracts_sha256="0" * 64,
-            code_sha256="0" * 64,
-            lock_sha256="0" * 64,
-            python="",
-            platform="",
-            versions={},
-            seed=1,
-            clock_kind="simulated",
-            clock_origin_ms=START_TS,
-            clock_speed="1",
-            started_ms=START_TS,
-            symbols=("BTCUSDT",),
-            processes=processes,
-            hosts=(),
-            embedded=None,
-            simulated=True,
-            pinned={},
-            opening={},
-        )
+        commands = {role: role_argv(role, self.run_dir) for role in self.roles.roles}
+        return made_manifest(RUN_ID, self.config.raw, commands, START_TS)
 
     def context(self) -> RoleContext:
         """Return the launcher's context; it holds the locks of its parts until closed."""

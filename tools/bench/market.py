@@ -237,7 +237,9 @@ def _told(outcome: Outcome) -> str:
     return (
         f"{outcome.sent['sent']:,} messages, {outcome.sent['trades']:,} trades, "
         f"{outcome.lines:,} lines, {counters['book_checks']:,} books held against quotes, "
-        f"{counters['book_mismatches']} differed, server behind {outcome.sent['behind_ms']:.0f} ms"
+        f"{counters['book_mismatches']} differed ({outcome.own_differences} where the recorded "
+        "diffs and quotes contradict each other), "
+        f"server behind {outcome.sent['behind_ms']:.0f} ms"
     )
 
 
@@ -249,6 +251,9 @@ def _lost(outcome: Outcome) -> str:
         for name in ("trade_gaps", "trades_dropped", "frames_invalid", "duplicate_trades")
         if counters[name]
     ]
+    differed, own = counters["book_mismatches"], outcome.own_differences
+    if differed != own:
+        wrong.append(f"{differed} books differed, the recording alone makes {own}")
     if counters["frames"] < outcome.sent["sent"]:
         wrong.append(f"{outcome.sent['sent'] - counters['frames']} messages never came")
     return ", ".join(wrong)

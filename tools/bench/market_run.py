@@ -29,8 +29,11 @@ from minibot.runtime.cmdline import cmdline, cmdline_hash
 from minibot.runtime.config import load_config
 from minibot.runtime.manifest import Manifest, Process
 from minibot.runtime.paths import Var
+from minibot.watchdog.making import child_environ
 from tools.bench.machine import PROJECT
 from tools.bench.market_frames import names
+from tools.bench.market_server import PIECE_BYTES
+from tools.bench.market_truth import expected_differences
 
 RUN_ID: Final = "20260101_000000"
 MARKET: Final = "market_role"
@@ -58,6 +61,7 @@ class Outcome:
         rss_mb: Of the role at the end.
         trace: Rows of `market_role --trace`.
         lags: Rows of `market_role --lags`.
+        own_differences: How often what was sent contradicts itself, see `market_truth`.
     """
 
     sent: Mapping[str, Any]
@@ -70,6 +74,7 @@ class Outcome:
     rss_mb: float = 0.0
     trace: list[tuple[str, int, int, int]] = field(default_factory=list)
     lags: list[tuple[int, int]] = field(default_factory=list)
+    own_differences: int = 0
 
     @property
     def per_s(self) -> float:
@@ -142,6 +147,7 @@ class RoleProcess:
         self._process = subprocess.Popen(
             [*words, "--core", str(core), *options],
             cwd=PROJECT,
+            env={**os.environ, **child_environ(os.environ)},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -254,10 +260,13 @@ def run(
     with server() as sending:
         role = RoleProcess(folder, sending.port, symbols, core, *options)
         try:
-            return _measured(role, sending, command, folder)
+            found = _measured(role, sending, command, folder)
         finally:
             role.close()
             shutil.rmtree(folder, ignore_errors=True)
+    piece_bytes = 1 if command.get("single") else PIECE_BYTES
+    found.own_differences = expected_differences(symbols, found.sent["sent"], piece_bytes)
+    return found
 
 
 def _measured(

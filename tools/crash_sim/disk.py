@@ -10,7 +10,7 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Callable, Iterator
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 from minibot.kernel.files import Access, Files, Stat, StrPath
 
@@ -106,6 +106,9 @@ class SimFiles(Files):
         space_bytes: How much more may be written before the disk is full; None: never.
         kept: What observers worked out from the names; emptied when a name changes.
     """
+
+    # As on Linux, so that `append_all` goes the way that it goes there.
+    writes_through: ClassVar[bool] = True
 
     def __init__(
         self,

@@ -164,6 +164,23 @@ class Evidence:
         """Check open, high, low, close, volume of a closed bar."""
         self.same("klines", tuple(map(exact, values)), self.truth.kline(open_ms, end_ms))
 
+    def streamed(self, kind: str, data: dict[str, Any]) -> None:
+        """Hold a message of one symbol's stream against the tape, by the stream's name."""
+        if kind == "trade":
+            self.trade(data["t"], data["p"], data["q"], data["T"], data["m"])
+        elif kind == "aggTrade":
+            self.aggregate(data["f"], data["l"], data["p"], data["q"], data["T"])
+        elif kind == "bookTicker":
+            self.quote(data["u"], data["b"], data["B"], data["a"], data["A"])
+        elif kind.startswith("depth"):
+            self.book(data["lastUpdateId"], data["bids"], data["asks"], 20)
+        elif kind == "miniTicker":
+            prices = {float(row[0]) for row in self.truth.trades.values()}
+            self.same("tickers", float(data["c"]) in prices, True)
+        elif data["k"]["x"] and data["k"]["n"]:
+            bar = data["k"]
+            self.kline(bar["t"], bar["T"] + 1, *(bar[key] for key in "ohlcv"))
+
     def finish(self, *expected: str) -> int:
         """Print what was seen; return 0 if everything agreed and nothing expected was missing."""
         self.wrong += [f"{what}: none came" for what in expected if not self.checked[what]]

@@ -14,7 +14,6 @@ from collections.abc import Sequence
 from heapq import heapify, heappop, heappush, nlargest, nsmallest
 from typing import Final
 
-from minibot.events.known import Known
 from minibot.exchanges.base import (
     APPLIED,
     BUFFERED,
@@ -28,7 +27,8 @@ from minibot.exchanges.base import (
     Rows,
     Snapshot,
 )
-from minibot.exchanges.binance.messages import PRICES
+from minibot.exchanges.binance.messages import AMOUNTS, PRICES
+from minibot.exchanges.units import plain
 
 # Ten diffs a second, so two minutes: a snapshot is as new as its answer, which comes within seconds
 # of being asked for. Hundreds of symbols without a snapshot must not fill the memory.
@@ -45,16 +45,13 @@ _NO_EDGE: Final = 2**63
 def _is_shown(qty: str) -> int:
     """Return 0 for a quantity of zero, else 1.
 
+    A level's size is kept as the venue wrote it, so it may be finer than anything that is reckoned
+    with.
+
     Raises:
-        ValueError, AttributeError: No plain decimal without a sign.
+        ValueError, TypeError: No plain decimal without a sign.
     """
-    if not (qty.isascii() and qty.replace(".", "", 1).isdigit()):
-        raise ValueError(f"quantity {qty!r}: expected a plain decimal")
-    return 1 if qty.strip("0.") else 0
-
-
-# A level's size is kept as the venue wrote it, so that any plain decimal will do.
-_SHOWN: Final = Known(_is_shown)
+    return 1 if plain(qty).strip("0.") else 0
 
 
 class BookSide:
@@ -77,11 +74,15 @@ class BookSide:
         Raises:
             ValueError, TypeError, AttributeError: A row is no level; the side is half changed.
         """
-        levels, heap, sign, prices, shown = self.levels, self._heap, self._sign, PRICES, _SHOWN
+        levels, heap, sign, prices, amounts = self.levels, self._heap, self._sign, PRICES, AMOUNTS
         for row in rows:
             price, qty = row
             key = prices[price]
-            if shown[qty]:
+            try:
+                size = amounts[qty]
+            except ValueError:
+                size = _is_shown(qty)
+            if size:
                 if key not in levels:
                     heappush(heap, sign * key)
                 levels[key] = row

@@ -26,17 +26,20 @@ from minibot.exchanges.base import (
     Snapshot,
     Trade,
 )
-from minibot.exchanges.units import QUOTE_VOLUME_PLACES, not_negative, positive
+from minibot.exchanges.units import QUOTE_VOLUME_PLACES, not_negative, plain, positive
 
 # Times are milliseconds unless asked otherwise; from here on a number can only be microseconds.
 MICROSECONDS_FROM: Final = 10**14
+# The largest id and the last time that an event may carry; who is sent more is sent nonsense.
+COUNT_MAX: Final = 2**53 - 1
+TIME_MS_MAX: Final = 9_999_999_999_999
 # A wrong name in a stream's URL is accepted silently by the venue, so names are fixed here.
 STREAMS: Final = ("trade", "bookTicker", "depth@100ms")
 
 _NOT_USED: Final = "event type not used: "
-# Quotes, trades and levels of books tell the same prices, so they are remembered in one place.
+# Quotes, trades and levels of books tell the same numbers, so they are remembered in one place.
 PRICES: Final = Known(positive)
-_AMOUNTS: Final = Known(not_negative)
+AMOUNTS: Final = Known(not_negative)
 # A named tuple made by its own name costs twice as much.
 _new: Final = tuple.__new__
 
@@ -100,8 +103,8 @@ def _trade(data: dict[str, Any]) -> Trade:
 def _quote(data: dict[str, Any]) -> Quote:
     bid, ask, bid_qty, ask_qty = data["b"], data["a"], data["B"], data["A"]
     bid_units, ask_units = PRICES[bid], PRICES[ask]
-    _AMOUNTS[bid_qty]
-    _AMOUNTS[ask_qty]
+    AMOUNTS[bid_qty]
+    AMOUNTS[ask_qty]
     if bid_units >= ask_units:
         raise ValueError(f"crossed: bid {bid} is not below ask {ask}")
     exchange_ts = data.get("T")
@@ -136,8 +139,8 @@ def _symbol(data: dict[str, Any]) -> str:
 
 def _integer(data: dict[str, Any], key: str) -> int:
     value = data[key]
-    if type(value) is not int or value < 0:
-        raise TypeError(f"{key}: expected an integer from 0, found {str(value)[:40]!r}")
+    if type(value) is not int or not 0 <= value <= COUNT_MAX:
+        raise TypeError(f"{key}: expected an integer from 0 to 2**53, found {str(value)[:40]!r}")
     return value
 
 
@@ -145,11 +148,14 @@ def time_ms(value: Any) -> int:
     """Return a time of the venue in Unix ms; it says microseconds to those who asked for them.
 
     Raises:
-        TypeError: No whole number from 0.
+        TypeError: No whole number from 0, or a time after the year 2286.
     """
-    if type(value) is not int or value < 0:
+    if type(value) is not int or not 0 <= value <= COUNT_MAX:
         raise TypeError(f"expected a time in milliseconds, found {str(value)[:40]!r}")
-    return value // 1000 if value >= MICROSECONDS_FROM else value
+    at = value // 1000 if value >= MICROSECONDS_FROM else value
+    if at > TIME_MS_MAX:
+        raise TypeError(f"expected a time in milliseconds, found {value}")
+    return at
 
 
 def _rows(value: Any) -> Rows:
@@ -195,9 +201,9 @@ def _candle(row: Any) -> Candle:
         raise ValueError(f"high {row[2]} and low {row[3]} do not bracket open and close")
     not_negative(row[5])
     not_negative(row[9])
-    if type(row[7]) is not str or type(row[8]) is not int:
-        raise TypeError("expected a decimal string and a count of trades")
-    parse_fixed(row[7], QUOTE_VOLUME_PLACES)
+    if type(row[8]) is not int or not 0 <= row[8] <= COUNT_MAX:
+        raise TypeError("expected a count of trades")
+    parse_fixed(plain(row[7]), QUOTE_VOLUME_PLACES)
     return Candle(
         open_ts=time_ms(row[0]),
         close_ts=time_ms(row[6]),

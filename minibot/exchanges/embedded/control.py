@@ -13,11 +13,11 @@ from typing import Any, Final
 import orjson
 
 STREAMS_MAX: Final = 1024
-_STREAM: Final = re.compile(r"^!?[\w\-.]+@[\w@+:\-]+$|^![\w@]+$")
+_STREAM: Final = re.compile(r"^!?[\w\-.]+@[\w@+:\-]+\Z|^![\w@]+\Z")
 _METHODS: Final = (
     *("SUBSCRIBE", "UNSUBSCRIBE", "LIST_SUBSCRIPTIONS", "SET_PROPERTY", "GET_PROPERTY"),
 )
-_TEXT_ID: Final = re.compile(r"^[0-9A-Za-z_\-]{1,36}$")
+_TEXT_ID: Final = re.compile(r"^[0-9A-Za-z_\-]{1,36}\Z")
 
 
 @dataclass(slots=True)

@@ -104,7 +104,10 @@ class Generator:
             batch = later
 
     def past_bars(self, symbol: str, interval: str) -> list[Bar]:
-        """Return the bars of the last two hours before the origin, as the market makes them."""
+        """Return the bars of the last two hours before the origin, as the market makes them.
+
+        The first one of a longer interval holds what of it is known, as the tickers count it.
+        """
         if symbol not in self._past:
             first = ORIGIN_MS // 1000 - PAST_S
             market = self._markets[symbol]
@@ -113,9 +116,7 @@ class Generator:
             seconds = range(first, first + PAST_S, every_s)
             bars = (market.second_bar(second) for second in seconds)
             self._past[symbol] = [bar for bar in bars if bar is not None]
-        oldest_ms = ORIGIN_MS - PAST_S * 1000
-        gathered = gather(self._past[symbol], interval)
-        return [bar for bar in gathered if bar.open_ms >= oldest_ms]
+        return gather(self._past[symbol], interval)
 
     def _book(self, market: MadeSymbol) -> MadeBook:
         """Return the book as it stands before the first message."""

@@ -19,7 +19,7 @@ _SYMBOL: Final = re.compile(rf"^{_LETTER}{{1,50}}\Z")
 # No space after a comma: a list written with one is refused at the venue too.
 _SYMBOLS: Final = re.compile(rf'^\["{_LETTER}{{1,50}}"(?:,"{_LETTER}{{1,50}}")*\]\Z')
 _DECIMAL: Final = re.compile(r"^([0-9]{1,20})(\.[0-9]{1,20})?\Z")
-_TIME_ZONE: Final = re.compile(r"^([+-]?)(\d{1,2})(?::(\d{2}))?\Z")
+_TIME_ZONE: Final = re.compile(r"^([+-]?)(\d{1,2})(?::(\d{2}))?\Z", re.ASCII)
 _MICROS_MIN: Final = 10**14  # A time in ms of this size would lie in the year 5138.
 _INT_MAX: Final = 2**31 - 1
 _LONG_MAX: Final = 2**63 - 1

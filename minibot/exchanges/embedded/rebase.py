@@ -52,10 +52,8 @@ class Rebased:
         for base in _BASES:
             bars = self._source.past_bars(symbol, base) if divides(base, interval) else []
             if bars:
-                moved = [_moved_bar(bar, self._whole(base)) for bar in bars]
-                gathered = gather(moved, interval)
-                # The first one may have lost its beginning.
-                return [bar for bar in gathered if bar.open_ms >= moved[0].open_ms]
+                # The first one may have lost its beginning: it holds what is known of it.
+                return gather([_moved_bar(bar, self._whole(base)) for bar in bars], interval)
         return []
 
     def history(

@@ -72,6 +72,8 @@ def _klines(venue: Venue, parameters: Parameters) -> Any:
         parameters.time_ms("endTime"),
         parameters.limit(ROWS, ROWS_MAX),
     )
+    if (window[0] or 0) > venue.now_ms():
+        return []  # Nor has a calendar an answer for every number that may be sent.
     if is_shifted(interval, offset_ms):
         bars = zoned_bars(venue, symbol, interval, offset_ms, *window)
     else:
@@ -135,7 +137,9 @@ def _no_reference_price(venue: Venue, parameters: Parameters) -> Any:
 
 def _depth_weight(query: Mapping[str, str]) -> int:
     text = query.get("limit", "100")
-    limit = int(text) if text.isdigit() and len(text) < 20 else 100
+    # Other scripts have digits too, of which not all are read as numbers.
+    is_number = text.isascii() and text.isdigit() and len(text) < 20
+    limit = int(text) if is_number else 100
     return next((cost for bound, cost in ((100, 5), (500, 25), (1000, 50)) if limit <= bound), 250)
 
 

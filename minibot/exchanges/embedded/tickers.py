@@ -24,7 +24,7 @@ _MINUTE_MS: Final = 60_000
 DAY_MS: Final = 24 * 60 * _MINUTE_MS
 AVERAGE_MINUTES: Final = 5
 WINDOW_SYMBOLS_MAX: Final = 100
-_WINDOW: Final = re.compile(r"^(?:([1-9]|[1-5]\d)m|([1-9]|1\d|2[0-3])h|([1-7])d)$")
+_WINDOW: Final = re.compile(r"^(?:([1-9]|[1-5]\d)m|([1-9]|1\d|2[0-3])h|([1-7])d)\Z", re.ASCII)
 _NOTHING: Final = to_text(0)
 
 

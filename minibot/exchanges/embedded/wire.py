@@ -54,7 +54,10 @@ def combined_head(stream: str) -> bytes:
 
 def in_micros(data: bytes) -> bytes:
     """Return a payload with its times in microseconds, for clients that asked for them."""
-    return orjson.dumps(with_times(orjson.loads(data), lambda time_ms: time_ms * 1000))
+    payload = with_times(orjson.loads(data), lambda time_ms: time_ms * 1000)
+    if isinstance(payload, dict) and "k" in payload:
+        payload["k"]["T"] += 999  # A bar closes with its last microsecond, as in REST.
+    return orjson.dumps(payload)
 
 
 def with_times(payload: Any, change: Callable[[int], int]) -> Any:

@@ -169,14 +169,14 @@ def test_frame_length_is_written_in_its_shortest_form(size: int, head: bytes) ->
 
 
 def test_microseconds_touch_times_alone() -> None:
-    """Ids and prices share their names with times of other payloads."""
+    """Ids and prices share their names with times of others; a bar ends with its last one."""
     trade = b'{"e":"trade","E":5,"s":"X","t":7,"p":"1","T":4}'
     kline = b'{"e":"kline","E":5,"k":{"t":1,"T":2,"L":9,"o":"3"}}'
     day = b'{"e":"24hrTicker","E":5,"O":1,"C":2,"F":3,"L":4,"o":"1"}'
 
     assert wire.in_micros(trade) == b'{"e":"trade","E":5000,"s":"X","t":7,"p":"1","T":4000}'
     assert wire.in_micros(kline) == (
-        b'{"e":"kline","E":5000,"k":{"t":1000,"T":2000,"L":9,"o":"3"}}'
+        b'{"e":"kline","E":5000,"k":{"t":1000,"T":2999,"L":9,"o":"3"}}'
     )
     assert wire.in_micros(day) == (
         b'{"e":"24hrTicker","E":5000,"O":1000,"C":2000,"F":3,"L":4,"o":"1"}'

@@ -17,6 +17,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from minibot.exchanges.embedded.bars import INTERVALS
 from minibot.exchanges.embedded.clock import PlayClock
 from minibot.exchanges.embedded.frames import (
     BOOK_TICKER,
@@ -274,6 +275,19 @@ def check_klines(played: Played, symbol: str) -> None:
         check(interval, length_ms, "0", 0)
     check("1h", 3_600_000, "05:45", 20_700_000)
     check("4h", 14_400_000, "-3", -10_800_000)
+
+
+def test_bars_of_every_length_and_zone_hold_the_same_trades(played: Played) -> None:
+    """Nothing is left out of the longer ones: what is known of the past is in a begun bar too."""
+    for symbol in played.facts.symbols:
+        day = played.ask("ticker", symbol=symbol, windowSize="7d")
+        for interval in INTERVALS.keys() - {"1s"}:  # Of seconds, one answer cannot tell all.
+            for zone in ("0", "05:45", "-3"):
+                query = {"symbol": symbol, "interval": interval, "timeZone": zone}
+                rows = played.ask("klines", **query, limit=1000)
+                told = sum(row[8] for row in rows), sum(Decimal(row[5]) for row in rows)
+
+                assert told == (day["count"], Decimal(day["volume"])), (interval, zone)
 
 
 def statistics(trades: list[Streamed], open_ms: int) -> Streamed:

@@ -151,6 +151,8 @@ def test_call_costs_its_documented_weight(
         ("depth", {"symbol": ""}, -1105),
         ("depth", {"symbol": "BTCUSDT", "colour": "red"}, -1104),
         ("depth", {"symbol": "BTCUSDT", "limit": "0"}, -1130),
+        ("depth", {"symbol": "BTCUSDT", "limit": "\u00b2"}, -1100),
+        ("depth", {"symbol": "BTCUSDT", "limit": "9" * 5000}, -1100),
         ("exchangeInfo", {"symbol": "NOSUCH"}, -1121),
         ("exchangeInfo", {"symbols": '["BTCUSDT","BTCUSDT"]'}, -1151),
         ("exchangeInfo", {"symbols": "BTCUSDT"}, -1100),
@@ -186,6 +188,8 @@ def test_call_costs_its_documented_weight(
         ("ticker", {"symbol": "BTCUSDT", "windowSize": "1d2h"}, -1100),
         ("ticker", {"symbol": "BTCUSDT", "windowSize": "60m"}, -1100),
         ("ticker", {"symbol": "BTCUSDT", "windowSize": "8d"}, -1100),
+        ("ticker", {"symbol": "BTCUSDT", "windowSize": "1d\n"}, -1100),
+        ("ticker", {"symbol": "BTCUSDT", "windowSize": "\u0661d"}, -1100),
         ("ticker/tradingDay", {}, -1102),
         ("ticker/tradingDay", {"symbol": "BTCUSDT", "timeZone": "25"}, -1130),
         ("referencePrice", {"symbol": "BTCUSDT"}, -2043),
@@ -201,6 +205,18 @@ def test_wrong_call_is_400_with_the_venues_code(
     assert response.status_code == 400
     assert response.json()["code"] == code
     assert response.json()["msg"]
+
+
+@pytest.mark.parametrize("interval", ["1s", "1d", "1w", "1M"])
+@pytest.mark.parametrize("zone", ["0", "5:45"])
+def test_bars_from_a_time_that_no_calendar_has_are_none(
+    interval: str, zone: str, exchange: Exchange
+) -> None:
+    """Any number that may be sent gets an answer: nothing opens after now."""
+    query = {"symbol": "BTCUSDT", "interval": interval, "timeZone": zone}
+    for time in (10**13, 10**14 - 1, 2**63 - 1):
+        assert exchange.json("klines", **query, startTime=time) == []
+        assert exchange.json("klines", **query, endTime=time) != []
 
 
 @pytest.mark.parametrize("path", ["/api/v3/weather", "/api/v1/klines", "/nothing", "/"])

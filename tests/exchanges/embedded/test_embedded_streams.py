@@ -111,6 +111,18 @@ def test_microseconds_on_request(tape: Path) -> None:
     assert received["btcusdt@bookTicker"][0]["u"] == 102
 
 
+def test_bar_of_a_stream_closes_with_the_microsecond_that_rest_tells(tape: Path) -> None:
+    """A bar has one last moment, whoever is asked."""
+    with Exchange(f"tape:{tape}", speed="20") as exchange:
+        stream = exchange.connect("/ws/btcusdt@kline_1m?timeUnit=MICROSECOND")
+        bar = take(stream, 1)[0]["k"]
+        query = {"symbol": "BTCUSDT", "interval": "1m", "startTime": bar["t"], "limit": 1}
+        exchange.session.headers["X-MBX-TIME-UNIT"] = "MICROSECOND"
+        row = exchange.json("klines", **query)[0]
+
+    assert (bar["t"], bar["T"]) == (row[0], row[6])
+
+
 def test_no_frame_is_sent_before_its_time(tape: Path) -> None:
     """Whatever has arrived, the run clock has passed it."""
     with Exchange(f"tape:{tape}", speed="20") as exchange:

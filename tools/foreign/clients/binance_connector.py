@@ -33,25 +33,11 @@ def main() -> int:
     stream.stop()
     for message in received:
         if "stream" in message:
-            _check(evidence, message["stream"].partition("@")[2], message["data"])
+            evidence.streamed(message["stream"].partition("@")[2], message["data"])
     _rest(Spot(base_url=f"http://{base}"), evidence)
     return evidence.finish(
         "books", "trades", "quotes", "klines", "aggregate trades", "touches", "tickers"
     )
-
-
-def _check(evidence: Evidence, kind: str, data: dict[str, Any]) -> None:
-    if kind == "trade":
-        evidence.trade(data["t"], data["p"], data["q"], data["T"], data["m"])
-    elif kind == "aggTrade":
-        evidence.aggregate(data["f"], data["l"], data["p"], data["q"], data["T"])
-    elif kind == "bookTicker":
-        evidence.quote(data["u"], data["b"], data["B"], data["a"], data["A"])
-    elif kind.startswith("depth"):
-        evidence.book(data["lastUpdateId"], data["bids"], data["asks"], 20)
-    elif data["k"]["x"] and data["k"]["n"]:
-        bar = data["k"]
-        evidence.kline(bar["t"], bar["T"] + 1, *(bar[key] for key in "ohlcv"))
 
 
 def _rest(client: Spot, evidence: Evidence) -> None:

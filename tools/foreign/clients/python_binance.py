@@ -65,17 +65,7 @@ async def _multiplex(manager: BinanceSocketManager, evidence: Evidence) -> None:
     async with manager.multiplex_socket(names) as socket:
         while True:
             message: dict[str, Any] = await socket.recv()
-            data = message["data"]
-            kind = message["stream"].partition("@")[2]
-            if kind == "trade":
-                evidence.trade(data["t"], data["p"], data["q"], data["T"], data["m"])
-            elif kind == "aggTrade":
-                evidence.aggregate(data["f"], data["l"], data["p"], data["q"], data["T"])
-            elif kind == "bookTicker":
-                evidence.quote(data["u"], data["b"], data["B"], data["a"], data["A"])
-            elif data["k"]["x"] and data["k"]["n"]:
-                bar = data["k"]
-                evidence.kline(bar["t"], bar["T"] + 1, *(bar[key] for key in "ohlcv"))
+            evidence.streamed(message["stream"].partition("@")[2], message["data"])
 
 
 async def _book(client: AsyncClient, manager: BinanceSocketManager, evidence: Evidence) -> None:

@@ -10,7 +10,6 @@ import logging
 import os
 import sys
 import threading
-from typing import Any
 
 from unicorn_binance_websocket_api import BinanceWebSocketApiManager  # type: ignore[import-not-found]
 
@@ -45,27 +44,10 @@ def main() -> int:
     for text in received:
         message = json.loads(text)
         if "stream" in message:
-            _check(evidence, message["stream"].partition("@")[2], message["data"])
+            evidence.streamed(message["stream"].partition("@")[2], message["data"])
     code = evidence.finish("books", "trades", "quotes", "klines", "aggregate trades", "tickers")
     sys.stdout.flush()
     os._exit(code)  # Its threads may sleep for a while yet.
-
-
-def _check(evidence: Evidence, kind: str, data: dict[str, Any]) -> None:
-    if kind == "trade":
-        evidence.trade(data["t"], data["p"], data["q"], data["T"], data["m"])
-    elif kind == "aggTrade":
-        evidence.aggregate(data["f"], data["l"], data["p"], data["q"], data["T"])
-    elif kind == "bookTicker":
-        evidence.quote(data["u"], data["b"], data["B"], data["a"], data["A"])
-    elif kind.startswith("depth"):
-        evidence.book(data["lastUpdateId"], data["bids"], data["asks"], 20)
-    elif kind == "miniTicker":
-        prices = {float(row[0]) for row in evidence.truth.trades.values()}
-        evidence.same("tickers", float(data["c"]) in prices, True)
-    elif data["k"]["x"] and data["k"]["n"]:
-        bar = data["k"]
-        evidence.kline(bar["t"], bar["T"] + 1, *(bar[key] for key in "ohlcv"))
 
 
 if __name__ == "__main__":

@@ -1,0 +1,29 @@
+"""Whole numbers on the command line, each within its bounds: what argparse takes as a `type`."""
+
+from __future__ import annotations
+
+import argparse
+import re
+from collections.abc import Callable
+from typing import Final
+
+_WHOLE: Final = re.compile(r"[+-]?\d{1,18}", re.ASCII)
+
+
+def between(first: int, last: int) -> Callable[[str], int]:
+    """Return what reads a whole number from `first` to `last`, both included."""
+    return _within(f"{first} to {last}", lambda number: first <= number <= last)
+
+
+def at_least(first: int) -> Callable[[str], int]:
+    """Return what reads a whole number that is not below `first`."""
+    return _within(f"a whole number from {first} on", lambda number: number >= first)
+
+
+def _within(allowed: str, is_allowed: Callable[[int], bool]) -> Callable[[str], int]:
+    def whole(text: str) -> int:
+        if not _WHOLE.fullmatch(text) or not is_allowed(int(text)):
+            raise argparse.ArgumentTypeError(f"expected {allowed}, found {text[:40]}")
+        return int(text)
+
+    return whole

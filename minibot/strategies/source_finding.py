@@ -1,0 +1,18 @@
+"""One thing that a strategy's file may not do."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that a strategy may not do: where, what, and what to do instead."""
+
+    line: int
+    what: str
+    instead: str
+
+    def told(self, path: str) -> str:
+        """Return it in one line."""
+        return f"{path}, line {self.line}: {self.what}; {self.instead}"

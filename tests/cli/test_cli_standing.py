@@ -1,0 +1,35 @@
+"""What a night holds, as `minibot status` tells it: the figures of its own fills, at any moment."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+from minibot.cli.standing import standing_of, standing_rows
+from minibot.replay.engine import Recorded
+from minibot.report.recount import Recount
+from tests.runs import ShortRun, raw_events
+
+
+def test_standing_of_a_night_equals_the_recount_of_its_report(short_run: ShortRun) -> None:
+    """Status and morning report never disagree about money."""
+    recorded = Recorded.open(short_run.run_dir)
+    standing = standing_of(recorded, now_ms=0)
+    portfolio = Recount(Recorded.open(short_run.run_dir)).performance.portfolio
+
+    assert standing.fills == len(raw_events(short_run.run_dir, "fills")) > 0
+    assert Decimal(standing.fees) * 10**8 == portfolio.fees
+    assert Decimal(standing.realised_pnl) * 10**8 == portfolio.realised_pnl
+    assert standing.positions == portfolio.open_positions()
+    assert standing.halted is None
+
+
+def test_standing_names_a_position_with_its_price(short_run: ShortRun) -> None:
+    """What is held, how much of it, and what it cost."""
+    standing = standing_of(Recorded.open(short_run.run_dir), now_ms=0)
+    standing.positions.append(
+        {"symbol": "BTCUSDT", "qty": "0.00808000", "entry_price_avg": "61813.57000000"}
+    )
+
+    rows = {row.label: row.text for row in standing_rows(standing, "USDT")}
+
+    assert rows["open"] == "0.00808000 BTCUSDT bought at 61,813.57"
