@@ -38,6 +38,7 @@ from minibot.runtime.manifest import Manifest
 from minibot.runtime.paths import PROJECT, Var
 from minibot.watchdog.making import child_environ
 from minibot.watchdog.spawn import spawn_role
+from tests.kernel.kernel_support import drain
 from tests.manifests import made_manifest
 
 RUN_ID = "20251120_000000"
@@ -183,7 +184,7 @@ class Stage:
         """Return all events of a queue, verified."""
         reader = open_reader(self.var.queues, queue, part=part)
         try:
-            return [self.codec.decode(queue, line.json) for line in reader.read(1_000_000)]
+            return [self.codec.decode(queue, line.json) for line in drain(reader)]
         finally:
             reader.close()
 
@@ -203,7 +204,7 @@ class Stage:
             return []
         reader = JournalReader(folder, "deadletter")
         try:
-            lines = reader.read(1000)
+            lines = drain(reader)
             return [
                 self.codec.decode("market_ticks/deadletter", line.json).payload for line in lines
             ]

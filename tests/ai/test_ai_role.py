@@ -25,6 +25,7 @@ from minibot.kernel.seal import seal_run
 from minibot.runtime.paths import PROJECT
 from tests.ai.ai_stage import RUN_ID, START_TS, SYMBOL, Stage, history, market, signal, wait_for
 from tests.ai.test_ai_models import passed
+from tests.kernel.kernel_support import drain
 
 FAST = {
     "drafts_per_s_max": 1000,
@@ -241,7 +242,7 @@ def taken_seq(one: Stage) -> int:
     """Return the last market_ticks line in the order log, checking that none is left out."""
     folder = one.var.queues / "market_ticks" / "readers" / "ai_role"
     next_n, next_seq = 1, 1
-    for line in JournalReader(folder, "acks").read(100_000):
+    for line in drain(JournalReader(folder, "acks")):
         ack = one.codec.decode("market_ticks/acks", line.json).payload
         assert isinstance(ack, Ack)
         assert ack.n == next_n

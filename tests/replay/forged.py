@@ -11,6 +11,7 @@ from minibot.kernel import canonical
 from minibot.kernel.journal import JournalReader, JournalWriter
 from minibot.kernel.line import encode_line
 from minibot.kernel.lock import WriterLock
+from tests.kernel.kernel_support import drain
 from tests.runs import ShortRun
 
 Event = dict[str, Any]
@@ -23,7 +24,7 @@ def edited(
     copied = target / run.run_id
     shutil.copytree(run.run_dir, copied)
     folder = copied / "queues" / queue
-    lines = JournalReader(folder, "inbox").read(100_000)
+    lines = drain(JournalReader(folder, "inbox"))
     for path in folder.glob("inbox.*"):
         path.unlink()
     writer = JournalWriter(folder, "inbox", lock=WriterLock(folder / "writer.lock"))
@@ -39,7 +40,7 @@ def edited(
 def cut(run_dir: Path, queue: str) -> None:
     """Take the last event of a queue away, with its hashes in order."""
     folder = run_dir / "queues" / queue
-    lines = JournalReader(folder, "inbox").read(100_000)
+    lines = drain(JournalReader(folder, "inbox"))
     for path in folder.glob("inbox.*"):
         path.unlink()
     writer = JournalWriter(folder, "inbox", lock=WriterLock(folder / "writer.lock"))
