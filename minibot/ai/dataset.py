@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from array import array
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -223,8 +223,3 @@ def merged(datasets: Sequence[Dataset]) -> Dataset:
         whole.rows += dataset.rows
         whole.sources += dataset.sources
     return whole
-
-
-def label_shares(rows: Sequence[Row]) -> Mapping[int, int]:
-    """Return how many rows have each label."""
-    return {label: sum(row.label == label for row in rows) for label in (SELL, HOLD, BUY)}

@@ -61,16 +61,3 @@ class Misbehaviour:
         eaten = []
         while True:
             eaten.append(bytes(1 << 20))
-
-
-WAYS: Final = (
-    "order_intent",
-    "nan",
-    "garbage",
-    "flood",
-    "huge_line",
-    "hang",
-    "crash",
-    "eat_memory",
-)
-"""What `misbehave` frames may name."""

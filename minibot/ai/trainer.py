@@ -14,7 +14,6 @@ from minibot.ai.model_text import ModelRefused, check_model_text, cut_behind_tre
 from minibot.ai.probabilities import probabilities_of
 from minibot.ai.vector import FEATURES
 
-ROUNDS_DEFAULT: Final = 60
 ROWS_MAX: Final = 200_000
 
 

@@ -27,7 +27,6 @@ STATE_STYLES = {"READY": "green", "DEGRADED": "yellow", "STARTING": "yellow"}
 BAR_WIDTH = 20
 # A terminal that shows less than this shows no process ids and no restarts that did not happen.
 WIDE_COLUMNS = 100
-DECISION_LINES = 2
 Status = dict[str, Any]
 
 

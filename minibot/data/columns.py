@@ -31,7 +31,6 @@ SCHEMA: Final = "minibot.columns"
 ALIGNMENT: Final = 64
 DIGEST_BYTES: Final = 32
 HEADER_BYTES_MAX: Final = 1 << 20
-HEADER_NAMES: Final = ("bytes", "rows", "symbol", "kind", "columns")
 CHUNK_BYTES: Final = 1 << 20
 # As many rows as stay in the second level of a cache with a few columns of Python integers.
 BLOCK_ROWS: Final = 8192

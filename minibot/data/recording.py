@@ -40,7 +40,6 @@ OPEN: Final = ".part"
 # Level 6 of zlib takes twice the time of level 3 and saves a tenth of the bytes of a market.
 LEVEL: Final = 3
 GZIP_WINDOW: Final = zlib.MAX_WBITS | 16
-CHUNK_LINES: Final = 2000
 CHUNK_BYTES: Final = 1 << 20
 
 

@@ -11,8 +11,6 @@ from minibot.events.numbers import (
     QUOTE_PLACES,
     NumberError,
     Scale,
-    div_down,
-    div_up,
     parse_fixed,
     parse_quote,
 )
@@ -91,32 +89,13 @@ class InstrumentRules:
         """Return quantity times price as scaled quote, exactly.
 
         Raises:
-            NumberError: The product has more than eight places; use the named roundings then.
+            NumberError: The product has more than eight places.
         """
         value, divisor = self._product(qty_units, price_units)
         quotient, rest = divmod(value, divisor)
         if rest:
             raise NumberError(f"{self.symbol}: notional has more than {QUOTE_PLACES} places")
         return quotient
-
-    def notional_down(self, qty_units: int, price_units: int) -> int:
-        """Return quantity times price rounded down: what we receive at least."""
-        return div_down(*self._product(qty_units, price_units))
-
-    def notional_up(self, qty_units: int, price_units: int) -> int:
-        """Return quantity times price rounded up: what we pay at most."""
-        return div_up(*self._product(qty_units, price_units))
-
-    def qty_for_notional(self, notional: int, price_units: int) -> int:
-        """Return the largest quantity, in increments, that costs at most `notional`.
-
-        Raises:
-            NumberError: The price is not above zero.
-        """
-        if price_units <= 0:
-            raise NumberError(f"{self.symbol}: price {price_units} units, expected above zero")
-        unit, divisor = self._product(1, price_units)
-        return notional * divisor // unit
 
     def _product(self, qty_units: int, price_units: int) -> tuple[int, int]:
         """Return the product and what it has to be divided by to become scaled quote."""

@@ -111,11 +111,6 @@ def parse_quote(text: str) -> int:
     return parse_fixed(text, QUOTE_PLACES)
 
 
-def format_quote(quote: int) -> str:
-    """Return scaled quote as a decimal string with eight places."""
-    return _text(quote, QUOTE_PLACES)
-
-
 def div_down(numerator: int, denominator: int) -> int:
     """Return the quotient rounded towards minus infinity; the denominator is above zero."""
     return numerator // denominator

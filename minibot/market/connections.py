@@ -15,7 +15,6 @@ from minibot.exchanges.binance.messages import stream_names
 from minibot.exchanges.binance.streams import named_in_address
 from minibot.market.address import Address
 from minibot.market.feed import Feed
-from minibot.market.line import Line
 from minibot.market.link import Link
 from minibot.market.reader import Put, Reader
 from minibot.market.sharding import (
@@ -108,10 +107,6 @@ class Connections:
     def shard_of(self, name: str) -> Succession | None:
         """Return the shard that carries a group."""
         return next((shard for shard in self.shards if name in shard.groups), None)
-
-    def shard_of_line(self, line: Line) -> Succession:
-        """Return the shard of a line."""
-        return next(shard for shard in self.shards if shard.line is line)
 
     # --- what is followed ---------------------------------------------------------------------
 

@@ -23,7 +23,6 @@ from minibot.exchanges.units import not_negative
 from minibot.runtime.config import Config
 from minibot.runtime.paths import PROJECT
 
-STATIC: Final = "static"
 DYNAMIC: Final = "dynamic"
 UNIVERSE_V1: Final = "universe-v1"
 BASES_PATH: Final = PROJECT / "config" / "universe.v1.json"

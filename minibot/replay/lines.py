@@ -13,7 +13,6 @@ from minibot.events.model import Event, Fill, JsonObject
 from minibot.events.reasons import REASONS
 
 TEXT_LENGTH_MAX: Final = 300
-LEVELS_SHOWN: Final = 1
 
 
 def clock_ms(ts: int) -> str:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from fractions import Fraction
 from typing import Any, Final
 
 EMBEDDED: Final = "embedded"
@@ -65,11 +64,6 @@ class Binance:
     feed_invalid_max: int
     price_band_percent: int
 
-    @property
-    def is_embedded(self) -> bool:
-        """Whether the loopback exchange stands in for the real hosts."""
-        return self.rest_url == EMBEDDED
-
 
 @dataclass(frozen=True, slots=True)
 class Embedded:
@@ -81,11 +75,6 @@ class Embedded:
     faults: Any
     port: int
     rate_per_s: int
-
-    @property
-    def speed_exact(self) -> Fraction:
-        """The speed as an exact number."""
-        return Fraction(self.speed)
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
@@ -386,8 +386,3 @@ def open_context(name: str, run_dir: Path) -> RoleContext:
     control = start_control(lambda: None)
     heartbeat = Heartbeat(name, interval_s=1.0)
     return RoleContext(name, run_dir, control, heartbeat)
-
-
-def stop_parts(roles: Roles) -> Mapping[str, str]:
-    """Return, for each role, the name of its part of `stop_journal` as acks call it."""
-    return {name: f"{STOP_JOURNAL}/parts/{name}" for name in roles.roles}

@@ -16,7 +16,6 @@ from minibot.events.numbers import (
     div_down,
     div_up,
     format_fixed,
-    format_quote,
     mul_div_down,
     mul_div_up,
     parse_fixed,
@@ -122,13 +121,6 @@ def test_parse_quote_refuses_a_ninth_place_and_takes_trailing_zeros() -> None:
 def test_format_fixed_reads_back(value: int, places: int) -> None:
     """Formatting and parsing with the same places are inverse."""
     assert parse_fixed(format_fixed(value, places), places) == value
-
-
-@given(st.integers(-(10**20), 10**20))
-def test_format_quote_always_has_eight_places(quote: int) -> None:
-    """Money is written in one form only."""
-    assert len(format_quote(quote).partition(".")[2]) == 8
-    assert parse_quote(format_quote(quote)) == quote
 
 
 @given(st.integers(-(10**12), 10**12), st.integers(1, 10**6))
