@@ -439,9 +439,9 @@ def _written(value: Any) -> str:
     _need(len(text) <= CHARS_MAX, "long number")
     if "e" not in text.lower():
         return text
-    number = Decimal(text)
-    _need(not number or abs(number.adjusted()) <= 20, "large number")
-    return format(number, "f")
+    power = re.split("[eE]", text)[1].lstrip("+-")
+    _need(len(power) <= 2 and not text.startswith("-"), "number with an odd exponent")
+    return format(Decimal(text), "f")
 
 
 # --- messages and books -----------------------------------------------------------------------
@@ -527,12 +527,9 @@ def _apply(side: dict[int, tuple[str, str]], row: Any, *, is_kraken: bool) -> No
     _need(type(row) in (list, str, dict) and len(row) == 2, "level")
     price, qty = row
     _need(type(price) is str and type(qty) is str, "level")
-    if not is_kraken:
-        _carried(price)
-        _carried(qty)
-    key = _number(price, 12 if is_kraken else 8)
+    _carried(qty)
+    key = _number(_carried(price), 12 if is_kraken else 8)
     _need(key > 0, "price")
-    _need(re.fullmatch(r"[0-9]*\.?[0-9]*", qty, re.ASCII) and qty.strip("."), "quantity")
     if qty.strip("0."):
         side[key] = (price, qty)
     else:

@@ -24,6 +24,7 @@ from minibot.exchanges.base import (
     Snapshot,
 )
 from minibot.exchanges.kraken.numbers import price_key
+from minibot.exchanges.units import plain
 
 DEPTHS: Final = (10, 25, 100, 500, 1000)
 # Whatever the depth, the checksum is over these.
@@ -47,13 +48,11 @@ class KrakenSide:
         """Set every level to its quantity, in order; zero removes.
 
         Raises:
-            ValueError, TypeError, AttributeError: A row is no level; the side is half changed.
+            ValueError, TypeError: A row is no level; the side is half changed.
         """
         for price, qty in rows:
             key = self._sign * price_key(price)
-            if not (qty.isascii() and qty.replace(".", "", 1).isdigit()):
-                raise ValueError(f"quantity {qty!r}: expected a plain decimal")
-            if qty.strip("0."):
+            if plain(qty).strip("0."):
                 if key not in self._levels:
                     insort(self._keys, key)
                 self._levels[key] = (price, qty)
@@ -119,7 +118,7 @@ class KrakenBook:
         try:
             self.bids.apply(bids)
             self.asks.apply(asks)
-        except (ValueError, TypeError, AttributeError) as error:
+        except (ValueError, TypeError) as error:
             raise FrameInvalid(f"book level: {error}") from error
         self.bids.cut(self._depth)
         self.asks.cut(self._depth)

@@ -28,7 +28,7 @@ from minibot.exchanges.base import (
     Trades,
 )
 from minibot.exchanges.kraken.book import KrakenKeeper
-from minibot.exchanges.kraken.numbers import Places, plain, read_json
+from minibot.exchanges.kraken.numbers import Places, digits, read_json
 from minibot.exchanges.units import positive
 
 CHECKSUM_MAX: Final = 2**32 - 1
@@ -128,7 +128,7 @@ def _levels(value: Any, places: Places | None) -> Rows:
     if type(value) is not list:
         raise TypeError("levels: expected a list")
     price_places, qty_places = places or (None, None)
-    return [[plain(row["price"], price_places), plain(row["qty"], qty_places)] for row in value]
+    return [[digits(row["price"], price_places), digits(row["qty"], qty_places)] for row in value]
 
 
 def _checksum(value: Any) -> int:
@@ -160,7 +160,7 @@ def _trade(data: Any, places: Mapping[str, Places]) -> Trade:
     if type(side) is not str or side not in SIDES:
         raise TypeError(f"expected buy or sell, found {str(side)[:40]!r}")
     price_places, qty_places = places.get(symbol) or (None, None)
-    price, qty = plain(data["price"], price_places), plain(data["qty"], qty_places)
+    price, qty = digits(data["price"], price_places), digits(data["qty"], qty_places)
     at_ms = _milliseconds(data["timestamp"])
     return Trade(symbol, trade_id, price, positive(price), qty, positive(qty), at_ms, SIDES[side])
 

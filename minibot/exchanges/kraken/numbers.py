@@ -2,21 +2,24 @@
 
 A float loses trailing zeros, so literals are kept as text. The venue may write tiny values with an
 exponent (`1e-08`); those are written out, with as many places as the pair has where that is known.
+Which text is a decimal that may be used, `units.plain` says, as for every venue.
 """
 
 from __future__ import annotations
 
 import json
-from decimal import Decimal, InvalidOperation
+import re
+from decimal import Decimal
 from functools import lru_cache
 from typing import Any, Final, NamedTuple, NoReturn
 
 from minibot.events.numbers import parse_fixed
+from minibot.exchanges.units import plain
 
 # Twice as long as any price or quantity that was ever seen; a longer one is nonsense or a trap.
 LITERAL_CHARS_MAX: Final = 40
-# Beyond this an exponent would write out a text without end.
-EXPONENT_MAX: Final = 20
+# An exponent of more digits would write out a text without end, also of a zero.
+_SCIENTIFIC: Final = re.compile(r"[0-9]+(?:\.[0-9]+)?[eE][+-]?[0-9]{1,2}", re.ASCII)
 # Prices of the smallest coins have ten places at this venue.
 KEY_PLACES: Final = 12
 
@@ -50,8 +53,8 @@ def read_json(data: bytes) -> Any:
     return _decode(data.decode())
 
 
-def plain(number: object, places: int | None) -> str:
-    """Return a JSON number as a plain decimal string, exactly.
+def digits(number: object, places: int | None) -> str:
+    """Return the text of a JSON number without an exponent, exactly.
 
     Args:
         number: A `Literal`, or an integer.
@@ -59,7 +62,7 @@ def plain(number: object, places: int | None) -> str:
 
     Raises:
         TypeError: Not a number.
-        ValueError: Absurdly long or large.
+        ValueError: Absurdly long, or an exponent beside a sign or of three digits.
     """
     if type(number) is int:
         number = Literal(number)
@@ -71,13 +74,9 @@ def plain(number: object, places: int | None) -> str:
 
 
 def _written_out(number: str, places: int | None) -> str:
-    try:
-        value = Decimal(number)
-    except InvalidOperation as error:
-        raise ValueError(f"{number!r} is no number") from error
-    if value and abs(value.adjusted()) > EXPONENT_MAX:
-        raise ValueError(f"{number!r}: too large or too small")
-    text = f"{value:f}"
+    if _SCIENTIFIC.fullmatch(number) is None:
+        raise ValueError(f"{number!r}: expected no sign and an exponent of at most two digits")
+    text = f"{Decimal(number):f}"
     if places is None:
         return text
     whole, _, fraction = text.partition(".")
@@ -89,9 +88,10 @@ def price_key(text: str) -> int:
     """Return a price at 10**-12; it has to be above zero.
 
     Raises:
-        ValueError: No plain decimal, or not above zero.
+        ValueError: No plain decimal, more than twelve significant places, or not above zero.
+        TypeError: Not a text at all.
     """
-    value = parse_fixed(text, KEY_PLACES)
+    value = parse_fixed(plain(text), KEY_PLACES)
     if value <= 0:
         raise ValueError(f"price {text!r}: expected above zero")
     return value

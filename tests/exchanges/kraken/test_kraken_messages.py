@@ -58,7 +58,18 @@ def test_number_with_an_exponent_is_written_out(
 @pytest.mark.row("F109")
 @pytest.mark.parametrize(
     "bad",
-    [b"1e999999999", b"1E-400", b"1" * 60 + b".0", b'"63395.2"', b"true", b"null", b"[]", b"NaN"],
+    [
+        b"1e999999999",
+        b"1E-400",
+        b"0e-9999999999999999",
+        b"-1e-5",
+        b"1" * 60 + b".0",
+        b'"63395.2"',
+        b"true",
+        b"null",
+        b"[]",
+        b"NaN",
+    ],
 )
 def test_number_that_is_none_or_a_trap_is_refused(bad: bytes) -> None:
     """Nothing is written out without end, and a text or a boolean is no number."""
