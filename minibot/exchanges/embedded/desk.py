@@ -89,6 +89,12 @@ class RestDesk:
         self._venue.counters["order_calls"] += 1
         return web.Response(status=401, body=_ORDER_ANSWER, headers={"Content-Type": JSON_TYPE})
 
+    def knows(self, request: web.Request) -> bool:
+        """Return whether a call is one that is answered here."""
+        name = _name(request)
+        is_paper = self._paper is not None and self._paper.knows(request.method, name)
+        return request.path.startswith(API) and (is_paper or name in ENDPOINTS)
+
     async def answer(self, request: web.Request) -> web.Response:
         """Answer one call."""
         self._venue.counters["rest_calls"] += 1

@@ -30,6 +30,9 @@ from minibot.exchanges.embedded.venue import Venue
 from minibot.kernel.errors import Refusal
 
 LOOPBACK: Final = "127.0.0.1"
+# By these all requests are counted that nothing here answers.
+UNKNOWN: Final = "(unknown)"
+UNKNOWN_CALL: Final = "/api/ (unknown)"
 
 _MESSAGE_BYTES_MAX: Final = 64 << 10
 _SHUT_POLL_S: Final = 0.01
@@ -152,7 +155,7 @@ class ExchangeServer:
     async def _around(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         if request.transport is not None:
             self._transports.add(request.transport)
-        self.venue.requests[_counted_path(request.path)] += 1
+        self.venue.requests[self._counted(request)] += 1
         refused = self.desk.refuse_order(request)
         if refused is not None:
             return refused
@@ -160,6 +163,13 @@ class ExchangeServer:
             return await handler(request)
         except web.HTTPNotFound:
             return not_found(request)
+
+    def _counted(self, request: web.Request) -> str:
+        """Return the name a request is counted by: a client that scans cannot grow the table."""
+        if request.path.startswith("/api/"):
+            return request.path if self.desk.knows(request) else UNKNOWN_CALL
+        resource = request.match_info.route.resource
+        return UNKNOWN if resource is None else resource.canonical
 
     async def _status(self, request: web.Request) -> web.Response:
         return web.json_response(self.status(), dumps=lambda value: orjson.dumps(value).decode())
@@ -277,8 +287,3 @@ class ExchangeServer:
         if not OF_ALL.keys().isdisjoint(held.streams):
             for _ in self.venue.learn_pasts():
                 await asyncio.sleep(0)
-
-
-def _counted_path(path: str) -> str:
-    """Return the path as it is counted: a client that scans cannot grow the table."""
-    return path if len(path) < 60 and path.startswith(("/api/v3/", "/minibot/")) else path[:20]

@@ -235,6 +235,30 @@ def test_unknown_path_is_404_and_a_page_only_for_who_accepts_one(
     assert page.text.startswith("<html>")
 
 
+def test_scan_of_paths_and_streams_does_not_grow_the_table_of_requests(exchange: Exchange) -> None:
+    """What nothing answers is counted as one, below the API and beside it; so are streams."""
+    exchange.get("time")
+    exchange.connect("/ws/btcusdt@trade")
+    exchange.session.get(f"{exchange.base}/api/none", timeout=10)
+    exchange.session.get(f"{exchange.base}/none", timeout=10)
+    before = exchange.status()["requests"]
+    for number in range(20):
+        exchange.connect(f"/ws/btcusdt@kline_1m/{number}")
+        for path in ("/api/v3/x", "/api/v1/", "/api/v3/time/", "/", "/sapi/", "/minibot/"):
+            exchange.session.get(f"{exchange.base}{path}{number}", timeout=10)
+        exchange.session.put(f"{exchange.base}/api/v3/order{number}", timeout=10)
+    after = exchange.status()["requests"]
+
+    assert after.keys() == before.keys()
+    grown = {name: after[name] - before[name] for name in after if after[name] > before[name]}
+    assert grown == {
+        "/ws/{streams}": 20,
+        "/api/ (unknown)": 80,
+        "(unknown)": 60,
+        "/minibot/status": 1,
+    }
+
+
 def test_answers_are_json_in_utf_8_with_the_weight_in_their_headers(exchange: Exchange) -> None:
     """Right ones and wrong ones alike."""
     for answer in (exchange.get("time"), exchange.get("depth", symbol="NOSUCH")):
