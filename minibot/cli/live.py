@@ -20,10 +20,12 @@ from rich.text import Text
 
 from minibot.kernel import canonical
 from minibot.report.figures import clock, counted, duration, milliseconds, money, plain_text
+from minibot.runtime.stop import STOP_KIND
 
 SENTENCE_EVERY_S = 3.0
 ROLES = ("market_role", "strategy_role", "risk_role", "execution_role", "ai_role")
 STATE_STYLES = {"READY": "green", "DEGRADED": "yellow", "STARTING": "yellow"}
+WORD_STYLES = {"note": "yellow", "end": "bold"}
 BAR_WIDTH = 20
 # A terminal that shows less than this shows no process ids and no restarts that did not happen.
 WIDE_COLUMNS = 100
@@ -54,11 +56,20 @@ class View:
             f"drawdown {money(self.risk.get('drawdown_bps'), 1)} bps",
         ]
         troubles = self.troubles()
-        return " | ".join([*parts, *troubles, self.decision()])
+        return " | ".join([*self.ending(), *parts, *troubles, self.decision()])
 
     def decision(self) -> str:
         """Return the last decision with its reason."""
         return plain_text(str(self.strategy.get("reason", "no decision yet")), 300)
+
+    def ending(self) -> list[str]:
+        """Return how the night ended, in one sentence; nothing while it goes on."""
+        ended = self.status["ended"]
+        if ended is None:
+            return []
+        code, detail = ended["reason_code"], plain_text(ended["detail"], 300)
+        why = "" if detail == code else f": {detail}"
+        return [f"{'STOPPED' if ended['kind'] == STOP_KIND else 'ended'} by {code}{why}"]
 
     def troubles(self) -> list[str]:
         """Return what an operator should see at once: restarts, an AI that is off, a halt."""
@@ -91,7 +102,7 @@ class View:
     # --- the table ----------------------------------------------------------------------------
 
     def table(self, width: int) -> Group:
-        """Return the whole table for a terminal of a width; it needs 16 lines."""
+        """Return the whole table for a terminal of a width; it needs 17 lines."""
         return Group(self._head(), self._time(), Text(), self._roles(width), Text(), *self._words())
 
     def _head(self) -> Text:
@@ -100,6 +111,10 @@ class View:
         head = Text(no_wrap=True, overflow="ellipsis")
         head.append(f"minibot {status['profile']}", style="bold")
         head.append(f"  run {status['run_id']}  {kind}, paper  ")
+        if status["ended"] is not None:
+            is_stop = status["ended"]["kind"] == STOP_KIND
+            head.append("STOPPED" if is_stop else "ENDED", style="red" if is_stop else "")
+            return head
         head.append(status["phase"].upper(), style="green" if status["phase"] == "running" else "")
         return head
 
@@ -185,13 +200,14 @@ class View:
             ),
             ("decision", self.decision()),
             *(("note", trouble) for trouble in self.troubles()),
+            *(("end", ending) for ending in self.ending()),
         ]
         return [_labelled(label, text) for label, text in rows]
 
 
 def _labelled(label: str, text: str) -> Text:
     shown = Text(f"{label:<9} ", style="dim")
-    shown.append(text, style="yellow" if label == "note" else "not dim")
+    shown.append(text, style=WORD_STYLES.get(label, "not dim"))
     return shown
 
 
@@ -211,12 +227,12 @@ def draw(console: Console) -> None:
 
 
 def speak(console: Console) -> None:
-    """Print one sentence every few seconds."""
+    """Print one sentence every few seconds, and one at the end."""
     said = -SENTENCE_EVERY_S
     for line in sys.stdin.buffer:
-        if time.monotonic() - said >= SENTENCE_EVERY_S:
+        view = View(canonical.decode(line.rstrip(b"\r\n")))
+        if view.ending() or time.monotonic() - said >= SENTENCE_EVERY_S:
             said = time.monotonic()
-            view = View(canonical.decode(line.rstrip(b"\r\n")))
             print(view.sentence(), file=console.file, flush=True)
 
 

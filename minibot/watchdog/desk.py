@@ -189,7 +189,7 @@ class Desk:
         self._note_lag()
         self._note_ai()
         self._health()
-        self.feed.show(self._status())
+        self.feed.show(self.status())
         return None
 
     def _take_requests(self) -> None:
@@ -248,13 +248,21 @@ class Desk:
         if manifest.clock_kind == "wall" or market.get("market_ready"):
             write_clock(self.context.run_dir, manifest.clock_origin_ms, manifest.clock_speed)
 
-    def _status(self) -> JsonObject:
-        """Return what the live table shows."""
+    def status(self, ended: StopRecord | None = None) -> JsonObject:
+        """Return what the live table shows; `ended` is how the run has ended, once it has."""
         return {
             "run_id": self.context.run_id,
             "profile": self.context.manifest.profile,
             "simulated": self.context.manifest.simulated,
             "phase": self.end.phase.value,
+            "ended": None
+            if ended is None
+            else {
+                "kind": ended.kind,
+                "reason_code": ended.reason_code,
+                # A name of a file may be no UTF-8: whatever is told here, the run is sealed.
+                "detail": ended.detail.encode("utf-8", "replace").decode(),
+            },
             "now_ms": self.context.clock.now_ms(),
             "origin_ms": self.context.manifest.clock_origin_ms,
             "planned_ms": self.end.planned_ts,

@@ -10,6 +10,7 @@ import os
 import subprocess
 import threading
 from collections.abc import Sequence
+from typing import IO
 
 from minibot.events.model import JsonObject
 from minibot.kernel import canonical
@@ -52,25 +53,29 @@ class LiveFeed:
         if process is None or process.stdin is None:
             return
         try:
-            while not self._ended:
+            is_last = False
+            while not is_last:
                 self._wake.wait()
                 self._wake.clear()
+                # Asked before the status is taken: what was shown before the end is not left out.
+                is_last = self._ended
                 latest, self._latest = self._latest, None
                 if latest is not None:
                     process.stdin.write(latest)
                     process.stdin.flush()
         except (OSError, ValueError):
-            return  # The table is gone; nobody watches any more.
+            pass  # The table is gone; nobody watches any more.
+        finally:
+            _close(process.stdin)
 
-    def end(self) -> None:
-        """Let the table draw its last state and end it; a frozen one is killed."""
+    def end(self, last: JsonObject) -> None:
+        """Let the table draw how the run ended, then end it; a frozen one is killed."""
         process = self._process
         if process is None:
             return
+        self.show(last)
         self._ended = True
         self._wake.set()
-        closer = threading.Thread(target=_close, args=(process,), daemon=True)
-        closer.start()
         try:
             process.wait(QUIT_S)
         except subprocess.TimeoutExpired:
@@ -78,9 +83,8 @@ class LiveFeed:
             process.wait()
 
 
-def _close(process: subprocess.Popen[bytes]) -> None:
-    if process.stdin is not None:
-        try:
-            process.stdin.close()
-        except OSError:
-            return
+def _close(pipe: IO[bytes]) -> None:
+    try:
+        pipe.close()
+    except OSError:
+        return

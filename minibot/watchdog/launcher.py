@@ -296,7 +296,7 @@ class _Launch:
         if record is None:
             record = desk.end_record()
         record = self._write_end(record, context, background)
-        self.feed.end()
+        self.feed.end(desk.status(record))
         self._seal(context, record, exchange, desk)
         exit_code = CLEAN if record.kind == END_KIND else STOPPED
         return Outcome(context.run_dir, exit_code, record.reason_code, record.detail, recovered)

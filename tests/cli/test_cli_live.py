@@ -16,6 +16,7 @@ from rich.console import Console
 
 from minibot.cli.live import ROLES, View
 from minibot.kernel import canonical
+from tests.runs import ShortRun
 
 ORIGIN_MS = 1_723_161_253_937
 HEIGHT = 24
@@ -63,6 +64,7 @@ def status(reason: str = "HOLD: warmup 18/21 bars of 1s", **changes: Any) -> dic
         "profile": "nore-demo",
         "simulated": True,
         "phase": "running",
+        "ended": None,
         "now_ms": ORIGIN_MS + 173_000,
         "origin_ms": ORIGIN_MS,
         "planned_ms": ORIGIN_MS + 346_000,
@@ -160,6 +162,45 @@ def test_table_before_any_heartbeat_says_that_roles_are_starting() -> None:
     assert text.count("STARTING") == 5
     assert "no decision yet" in text
     assert "no decision yet" in View(shown).sentence()
+
+
+@pytest.mark.parametrize(
+    ("kind", "code", "state", "words"),
+    [
+        ("STOP", "OPERATOR_KILL", "STOPPED", "STOPPED by OPERATOR_KILL: operator: enough"),
+        ("END", "SOURCE_ENDED", "ENDED", "ended by SOURCE_ENDED"),
+    ],
+)
+def test_last_table_and_sentence_say_how_the_night_ended(
+    kind: str, code: str, state: str, words: str
+) -> None:
+    """They stay on the screen: RUNNING over a night that was killed would be a lie."""
+    detail = "operator: enough" if kind == "STOP" else code
+    shown = status(ended={"kind": kind, "reason_code": code, "detail": detail})
+
+    lines = drawn(shown, 80)
+
+    assert lines[0].endswith(f"  {state}")
+    assert "RUNNING" not in "\n".join(lines)
+    assert lines[-1].split(maxsplit=1) == ["end", words]
+    assert View(shown).sentence().startswith(f"{words} | ")
+
+
+def test_sentence_of_the_end_is_not_left_out_because_one_has_just_been_said() -> None:
+    """Two statuses at once: the second is the last."""
+    ended = {"kind": "STOP", "reason_code": "OPERATOR_KILL", "detail": "enough"}
+    said = [canonical.encode(item) + b"\n" for item in (status(), status(ended=ended))]
+
+    out, _ = table_process().communicate(b"".join(said), timeout=30)
+
+    assert out.splitlines()[-1].startswith(b"STOPPED by OPERATOR_KILL: enough | ")
+
+
+def test_night_without_a_terminal_says_at_last_how_it_ended(short_run: ShortRun) -> None:
+    """The launcher shows one status more, when the end stands in the journal."""
+    sentences = [line for line in short_run.said.err.splitlines() if " | " in line]
+
+    assert sentences[-1].startswith("ended by DURATION_REACHED | ")
 
 
 def table_process(*flags: str) -> subprocess.Popen[bytes]:

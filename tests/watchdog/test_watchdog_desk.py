@@ -13,6 +13,7 @@ from typing import Any, cast
 import pytest
 
 from minibot.events.model import Halt, RunEnding
+from minibot.kernel import canonical
 from minibot.kernel.cursor import cursor_json
 from minibot.kernel.files import read_hashed, write_hashed
 from minibot.kernel.position import Position
@@ -394,6 +395,39 @@ def test_table_that_reads_nothing_never_makes_supervision_wait(tmp_path: Path) -
 
     for _ in range(50):
         feed.show(status)
-    feed.end()
+    feed.end(status)
 
     assert process.poll() not in (None, 0)
+
+
+def test_table_is_shown_how_the_run_ended_whatever_it_was_shown_just_before(
+    tmp_path: Path,
+) -> None:
+    """The last status is never the one that is dropped."""
+    shown = tmp_path / "shown.jsonl"
+    keep = "import shutil, sys; shutil.copyfileobj(sys.stdin.buffer, open(sys.argv[1], 'wb'))"
+    feed = LiveFeed([sys.executable, "-S", "-E", "-c", keep, str(shown)])
+    feed.start({})
+
+    for number in range(500):
+        feed.show({"number": number})
+    feed.end({"number": "last"})
+
+    assert shown.read_bytes().splitlines()[-1] == b'{"number":"last"}'
+
+
+def test_status_of_an_end_says_how_whatever_stands_in_its_detail(
+    tmp_path: Path, scenes: list[Scene]
+) -> None:
+    """A file's name that is no UTF-8 keeps nobody from being told, and no run from its seal."""
+    desk = staged(scenes, tmp_path / "var").desk
+    record = StopRecord("watchdog_role", "IO_ENOSPC", "write of \udcff: no space")
+
+    told = canonical.decode(canonical.encode(desk.status(record)))
+
+    assert desk.status()["ended"] is None
+    assert told["ended"] == {
+        "kind": "STOP",
+        "reason_code": "IO_ENOSPC",
+        "detail": "write of ?: no space",
+    }
