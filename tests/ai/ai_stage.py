@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import sys
-import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from subprocess import Popen
@@ -40,21 +39,13 @@ from minibot.watchdog.making import child_environ
 from minibot.watchdog.spawn import spawn_role
 from tests.kernel.kernel_support import drain
 from tests.manifests import made_manifest
+from tests.waiting import wait_until
 
 RUN_ID = "20251120_000000"
 START_TS = 1_763_596_800_000
 SYMBOL = "BTCUSDT"
 DEADLINE_S = 30.0
 LEVEL_HERE = {"linux": "jail", "win32": "advisory"}.get(sys.platform, "off")
-
-
-def wait_for(condition: Callable[[], bool], what: str, deadline_s: float = DEADLINE_S) -> None:
-    """Return once the condition holds; fail with `what` when it does not in time."""
-    until = time.monotonic() + deadline_s
-    while not condition():
-        if time.monotonic() > until:
-            raise AssertionError(f"not in {deadline_s:.0f} s: {what}")
-        time.sleep(0.02)
 
 
 class Stage:
@@ -147,7 +138,7 @@ class Stage:
         """Start the role and return once its worker has shown its jail."""
         said = self.ready_count()
         self.start()
-        wait_for(lambda: self.ready_count() > said, f"ready: {self.detail()}")
+        wait_until(lambda: self.ready_count() > said, f"ready: {self.detail()}")
 
     def ready_count(self) -> int:
         """Return how often the role's health has named the isolation of a ready worker."""

@@ -23,9 +23,10 @@ from minibot.kernel.journal import JournalReader
 from minibot.kernel.line import decode_line
 from minibot.kernel.seal import seal_run
 from minibot.runtime.paths import PROJECT
-from tests.ai.ai_stage import RUN_ID, START_TS, SYMBOL, Stage, history, market, signal, wait_for
+from tests.ai.ai_stage import RUN_ID, START_TS, SYMBOL, Stage, history, market, signal
 from tests.ai.test_ai_models import passed
 from tests.kernel.kernel_support import drain
+from tests.waiting import wait_until
 
 FAST = {
     "drafts_per_s_max": 1000,
@@ -73,7 +74,7 @@ def paced(one: Stage, first: int, last: int, done: Callable[[], bool]) -> int:
             second = min(last, second + 5)
         return False
 
-    wait_for(more, "the condition while the market goes on")
+    wait_until(more, "the condition while the market goes on")
     return second
 
 
@@ -148,7 +149,7 @@ def test_role_trains_activates_and_uses_its_model_when_told(stage: Callable[...,
     """Rows, a training beside the run, a gate passed, a request, `model_active`, a new voice."""
     one = started(stage({"interval_market_ms": 1000, "train_interval_market_ms": 20_000}))
     second = paced(one, 40, 1000, lambda: (one.var.ai / "active.json").exists())
-    wait_for(lambda: bool(list(one.var.requests.glob("model_active-*.json"))), "the request")
+    wait_until(lambda: bool(list(one.var.requests.glob("model_active-*.json"))), "the request")
     request = min(one.var.requests.glob("model_active-*.json"), key=lambda path: path.name)
     model_id = json.loads(request.read_text("ascii"))["model_id"]
     active = Activation(one.var.ai).read()
@@ -214,7 +215,7 @@ def test_role_sets_a_malformed_draft_aside_and_goes_on(
 ) -> None:
     """A dead letter names the line; recommendations go on."""
     one = started(stage({"train": False}, chaos={"ai_worker": how}))
-    wait_for(lambda: len(one.dead_letters()) == 1, "the dead letter")
+    wait_until(lambda: len(one.dead_letters()) == 1, "the dead letter")
     paced(one, 40, 200, lambda: bool(one.events("recommendations")))
     assert one.dead_letters()[0].reason_code == "ai_draft_invalid"
     assert one.stops() == []
@@ -229,7 +230,7 @@ def test_role_goes_on_without_its_worker_when_the_budget_is_spent(
     one = stage({"train": False, "restarts_max": 1}, chaos={"ai_worker": "flood"})
     one.feed(history(wave))
     one.start()
-    wait_for(lambda: one.detail().startswith("DEGRADED: AI off"), f"off: {one.detail()}")
+    wait_until(lambda: one.detail().startswith("DEGRADED: AI off"), f"off: {one.detail()}")
     one.feed(market(0, 30, prices=wave))
     assert one.drain() == 0
 
@@ -267,7 +268,7 @@ def test_role_without_a_jail_is_off_or_stops_as_the_profile_says(
         assert process.wait(30) == code
         assert one.stops()[0].reason_code == "AI_ISOLATION_UNAVAILABLE"
     else:
-        wait_for(lambda: one.detail().startswith("DEGRADED: AI off"), "off")
+        wait_until(lambda: one.detail().startswith("DEGRADED: AI off"), "off")
         assert one.drain() == code
         assert one.stops() == []
 

@@ -18,7 +18,8 @@ from minibot.ai.keeper import OFF, READY, SILENCE_MS_MAX, Keeper, KeeperLimits, 
 from minibot.ai.nore_ai_worker_v1 import command
 from minibot.ai.rows import Row, row_of
 from tests.ai.ai_rows import model_text
-from tests.ai.ai_stage import LEVEL_HERE, SYMBOL, history, market, wait_for
+from tests.ai.ai_stage import LEVEL_HERE, SYMBOL, history, market
+from tests.waiting import wait_until
 
 BASELINE = Expected(frozenset({"baseline-v1"}), "baseline-v1", 60_000)
 
@@ -79,7 +80,7 @@ class Bench:
             self.turn()
             return condition()
 
-        wait_for(turned, f"{what}; {self.keeper.state} {self.keeper.warnings}")
+        wait_until(turned, f"{what}; {self.keeper.state} {self.keeper.warnings}")
 
 
 @pytest.fixture
@@ -311,7 +312,7 @@ def test_worker_ends_with_its_parent(tmp_path: Path) -> None:
         check=False,
     )
     pid = int(ended.stdout)
-    wait_for(lambda: not alive(pid), f"worker {pid} gone")
+    wait_until(lambda: not alive(pid), f"worker {pid} gone")
 
 
 def alive(pid: int) -> bool:

@@ -21,13 +21,8 @@ import websocket
 
 from minibot.cli.certificate import CERTIFICATE, KEY
 from minibot.cli.main import run
-from tests.exchanges.embedded.embedded_exchange import (
-    DEADLINE_S,
-    market,
-    messages,
-    until,
-    write_tape,
-)
+from tests.exchanges.embedded.embedded_exchange import DEADLINE_S, market, messages, write_tape
+from tests.waiting import wait_until
 
 
 @pytest.fixture
@@ -119,7 +114,7 @@ def test_time_stands_until_a_client_asks_over_rest(tape: Path) -> None:
             body = requests.get(f"{base}/api/v3/time", timeout=DEADLINE_S).json()
             return int(body["serverTime"])
 
-        until(lambda: now() > ready["origin_ms"], "time passes")
+        wait_until(lambda: now() > ready["origin_ms"], "time passes")
 
 
 def test_status_and_fault_reach_the_running_exchange(

@@ -8,8 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,18 +17,11 @@ import pytest
 from minibot.replay.engine import Recorded
 from minibot.replay.lookup import lines_from
 from tests.runs import PROJECT, clean_environ, night_argv, raw_events, verb
+from tests.waiting import wait_until
 
 WAIT_S = 60
 SEGMENT = "65536"
 WIN = sys.platform == "win32"
-
-
-def wait_for(condition: Callable[[], object], what: str) -> None:
-    """Wait for a condition with a deadline."""
-    deadline = time.monotonic() + WAIT_S
-    while not condition():
-        assert time.monotonic() < deadline, f"no {what} within {WAIT_S} s"
-        time.sleep(0.02)
 
 
 def spawn(*argv: str) -> subprocess.Popen[str]:
@@ -53,7 +45,7 @@ class RunningNight:
         self.var = var
         sets = {"duration_ms": "25200000", "queues.segment_bytes": SEGMENT}
         self.night = spawn(*night_argv(var, sets, "--quiet", "--no-proof"))
-        wait_for(lambda: list((var / "runs").glob("*/clock.json")), "running night")
+        wait_until(lambda: list((var / "runs").glob("*/clock.json")), "running night")
         self.tail = spawn(
             "minibot", "tail", "market_ticks", "-f", "-n", "100000", "--json", "--var", str(var)
         )
@@ -76,7 +68,7 @@ class RunningNight:
         if self.night.poll() is not None:
             return
         folder = self.var / "queues" / "market_ticks"
-        wait_for(lambda: len(list(folder.glob("inbox.0*.jsonl"))) >= 3, "third segment")
+        wait_until(lambda: len(list(folder.glob("inbox.0*.jsonl"))) >= 3, "third segment")
         assert verb(self.var, "stop", "--reason", "enough").code == 0
         self.night.communicate(timeout=WAIT_S)
 
@@ -113,7 +105,7 @@ def test_status_of_a_running_night_names_it_and_its_roles_and_exits_0(
         document = verb(running.var, "status", "--json").document
         return {role["role"] for role in document["roles"]}
 
-    wait_for(lambda: len(heard()) == 6, "word of six roles")
+    wait_until(lambda: len(heard()) == 6, "word of six roles")
 
     said = verb(running.var, "status", "--json")
     words = verb(running.var, "status", "--max-age", "600")
@@ -145,7 +137,7 @@ def test_request_of_an_operator_stands_in_control_with_who_and_why(
     def journaled() -> list[dict[str, Any]]:
         return [event["payload"] for event in control(running) if event["type"] == kind]
 
-    wait_for(journaled, f"{kind} in control")
+    wait_until(journaled, f"{kind} in control")
     assert said.code == 0
     assert fields.items() <= journaled()[-1].items()
     assert journaled()[-1]["who"]
@@ -155,7 +147,7 @@ def test_lock_for_minutes_ends_in_market_time(running: RunningNight) -> None:
     """Two minutes of a clock that runs twenty times as fast."""
     before = len(control(running))
     verb(running.var, "lock-symbol", "BTCUSDT", "--minutes", "2", "--reason", "x")
-    wait_for(lambda: len(control(running)) > before, "lock in control")
+    wait_until(lambda: len(control(running)) > before, "lock in control")
 
     event = control(running)[-1]
 
@@ -174,10 +166,10 @@ def test_status_of_a_running_night_says_what_is_held_halted_and_locked(
 
     for request in (("halt",), ("lock-symbol", "BTCUSDT")):
         assert verb(running.var, *request, "--reason", "news at 14").code == 0
-    wait_for(lambda: standing()["halted"] and standing()["locks"], "halt and lock")
+    wait_until(lambda: standing()["halted"] and standing()["locks"], "halt and lock")
     halted, words = standing(), verb(running.var, "status").out
     assert verb(running.var, "resume", "--reason", "over").code == 0
-    wait_for(lambda: standing()["halted"] is None, "resume")
+    wait_until(lambda: standing()["halted"] is None, "resume")
 
     assert halted["halted"]["why"] == "news at 14"
     assert halted["locks"]["BTCUSDT"]["until_ts"] is None
@@ -201,7 +193,7 @@ def test_symbol_that_is_not_traded_is_refused_and_leaves_no_request(
 
 def test_metrics_of_a_running_night_are_shown_as_last_written(running: RunningNight) -> None:
     """--live reads the file that the watchdog replaces."""
-    wait_for((running.var / "metrics" / "metrics.json").exists, "metrics")
+    wait_until((running.var / "metrics" / "metrics.json").exists, "metrics")
 
     said = verb(running.var, "metrics", "--live", "--json")
 
@@ -212,7 +204,7 @@ def test_tail_follows_by_name_through_rotation_until_the_end(running: RunningNig
     """Every line of every segment once, in order; Ctrl-C ends it with exit 0."""
     running.stop()
     whole = [event["id"] for event in raw_events(running.run_dir, "market_ticks")]
-    wait_for(lambda: len(running.followed) >= len(whole), "last followed line")
+    wait_until(lambda: len(running.followed) >= len(whole), "last followed line")
     running.tail.send_signal(signal.SIGINT)
 
     code = running.tail.wait(WAIT_S)

@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import psutil
@@ -18,6 +17,7 @@ from minibot.backtest.lookahead import check_lookahead
 from tests.backtest.markets import MINUTE_MS, START_MS, walk, write_klines
 from tests.backtest.test_lookahead import peeking_cores
 from tests.runs import PROJECT, verb
+from tests.waiting import wait_until
 
 BARS = (
     *("--set", 'market.bar_intervals=["1m","15m"]', "--set", "strategy.bar_interval=1m"),
@@ -163,12 +163,12 @@ def test_interrupted_sweep_leaves_no_process_and_no_file(
         stderr=subprocess.PIPE,
         start_new_session=True,
     )
-    until = time.monotonic() + DEADLINE_S
-    children: list[psutil.Process] = []
-    while len(children) < 3:
-        assert time.monotonic() < until, f"no two workers within {DEADLINE_S} s: {children}"
-        time.sleep(0.02)
-        children = psutil.Process(process.pid).children(recursive=True)
+
+    def workers() -> list[psutil.Process] | None:
+        found = psutil.Process(process.pid).children(recursive=True)
+        return found if len(found) >= 3 else None
+
+    children = wait_until(workers, "two workers", DEADLINE_S)
 
     if sys.platform != "win32":
         os.killpg(process.pid, signal.SIGINT)

@@ -91,7 +91,8 @@ def restart(task: Task) -> None:
     """Supervise a role that dies, in a group that holds no further process; say the STOP."""
     # Late, so that the other victims start quickly.
     from minibot.watchdog.supervisor import Supervisor
-    from tests.watchdog.watchdog_stage import Stage, wait_for
+    from tests.waiting import wait_until
+    from tests.watchdog.watchdog_stage import Stage
 
     stage = Stage(Path(task["folder"]), ("watchdog.heartbeat_interval_ms=200",))
     context = stage.context()
@@ -101,7 +102,7 @@ def restart(task: Task) -> None:
     group = Path(task["group"])
     (group / "cgroup.procs").write_text(str(os.getpid()))
     (group / "pids.max").write_text((group / "pids.current").read_text())
-    record = wait_for(supervisor.check, "a STOP")
+    record = wait_until(supervisor.check, "a STOP")
     say("STOP", record.reason_code, record.detail)
     context.close_outputs()
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,17 +21,9 @@ from minibot.market.session import Session, SessionConfig
 from minibot.market.symbol import FeedConfig
 from minibot.market.upkeep import Holder
 from minibot.runtime.clock import RunClock, machine_ns, write_clock
+from tests.waiting import wait_until
 
 DEADLINE_S = 20.0
-
-
-def wait_until(condition: Callable[[], object], what: str, seconds: float = DEADLINE_S) -> None:
-    """Wait for a condition; fail with its name when it does not come true in time."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > deadline:
-            raise AssertionError(f"not within {seconds} s: {what}")
-        time.sleep(0.005)
 
 
 def link_limits(**changes: int) -> LinkLimits:

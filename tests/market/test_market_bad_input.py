@@ -18,7 +18,8 @@ import pytest
 from minibot.exchanges.base import Stream
 from minibot.exchanges.binance.mini_tickers import MINI_TICKERS
 from tests.market.exchange_process import ExchangeProcess
-from tests.market.market_desk import Desk, link_limits, session_config, wait_until
+from tests.market.market_desk import Desk, link_limits, session_config
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.row("B-49")
 

@@ -25,7 +25,7 @@ from minibot.market.courier import (
 )
 from minibot.market.line import CLOSED, FAILURES_TO_OPEN, HALF_OPEN, OPEN
 from minibot.market.pace import Pace
-from tests.market.market_desk import wait_until
+from tests.waiting import wait_until
 
 
 class StepClock:

@@ -17,7 +17,8 @@ from minibot.market import opening
 from minibot.market.session import Session
 from tests.exchanges.binance.loopback import Loopback
 from tests.market.exchange_process import ExchangeProcess
-from tests.market.market_desk import Desk, session_config, wait_until
+from tests.market.market_desk import Desk, session_config
+from tests.waiting import wait_until
 
 pytestmark = [pytest.mark.row("C-25"), pytest.mark.network_mock]
 

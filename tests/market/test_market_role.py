@@ -22,7 +22,7 @@ from minibot.runtime.config import load_config
 from minibot.runtime.paths import Var
 from tests.manifests import made_manifest
 from tests.market.exchange_process import ExchangeProcess
-from tests.market.market_desk import wait_until
+from tests.waiting import wait_until
 
 RUN_ID = "20260101_000000"
 SPEED = "20"

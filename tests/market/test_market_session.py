@@ -23,7 +23,8 @@ from minibot.exchanges.embedded.garbage import GARBAGE
 from minibot.market.session import SessionConfig
 from tests.exchanges.binance.loopback import Loopback, accept, answer
 from tests.market.exchange_process import ExchangeProcess
-from tests.market.market_desk import Desk, link_limits, session_config, wait_until
+from tests.market.market_desk import Desk, link_limits, session_config
+from tests.waiting import wait_until
 
 pytestmark = [pytest.mark.row("C-25", "B-49"), pytest.mark.network_mock]
 

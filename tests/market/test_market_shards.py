@@ -15,7 +15,8 @@ from minibot.market.address import ATTEMPTS_MAX, AddressFile
 from minibot.market.notices import OVERLOAD_ENDED, OVERLOADED
 from minibot.market.overload import OVERLOAD_FROM
 from tests.market.exchange_process import ExchangeProcess
-from tests.market.market_desk import Desk, link_limits, session_config, wait_until
+from tests.market.market_desk import Desk, link_limits, session_config
+from tests.waiting import wait_until
 
 pytestmark = [pytest.mark.row("C-25"), pytest.mark.network_mock]
 

@@ -14,7 +14,8 @@ import pytest
 from minibot.market.session import SessionConfig
 from minibot.market.universe import UniverseConfig
 from tests.market.exchange_process import ExchangeProcess
-from tests.market.market_desk import Desk, link_limits, session_config, wait_until
+from tests.market.market_desk import Desk, link_limits, session_config
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.row("S-24", "S-25")
 

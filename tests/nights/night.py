@@ -5,26 +5,17 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import psutil
 
 from minibot.kernel.queue import open_reader
+from tests.waiting import wait_until
 
 PROJECT = Path(__file__).resolve().parents[2]
 PROFILE = "config/nore-demo.v1.json"
 DEADLINE_S = 120.0
-
-
-def wait_until(is_true: Callable[[], bool], what: str, deadline_s: float = DEADLINE_S) -> None:
-    """Look until something is true; fail with its name when it never becomes so."""
-    end = time.monotonic() + deadline_s
-    while not is_true():
-        if time.monotonic() > end:
-            raise AssertionError(f"never happened: {what}")
-        time.sleep(0.02)
 
 
 class Night:

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.nights.night import Night, refused, wait_until
+from tests.nights.night import Night, refused
 from tests.runs import verb
+from tests.waiting import wait_until
 
 DEMO = "config/nore-demo.v1.json"
 

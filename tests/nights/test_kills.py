@@ -13,7 +13,8 @@ import pytest
 from minibot.kernel.verify import verify_tree
 from minibot.replay.engine import Recorded, replay_run
 from minibot.replay.lineage import verify_lineage
-from tests.nights.night import Night, wait_until
+from tests.nights.night import Night
+from tests.waiting import wait_until
 
 ROLES = ("strategy_role", "risk_role", "execution_role", "market_role", "ai_role")
 

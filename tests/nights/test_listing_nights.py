@@ -12,8 +12,9 @@ import pytest
 from minibot.kernel.verify import verify_tree
 from minibot.replay.engine import Recorded, replay_run
 from minibot.replay.lineage import verify_lineage
-from tests.nights.night import Night, wait_until
+from tests.nights.night import Night
 from tests.runs import ShortRun, make_run, raw_events
+from tests.waiting import wait_until
 
 # The first position stays until a policy or the end of the run closes it.
 HOLD_ON = {

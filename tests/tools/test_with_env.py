@@ -12,13 +12,13 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 import tomllib
 import zipfile
 from pathlib import Path
 
 import pytest
 
+from tests.waiting import wait_until
 from tools import env_setup
 
 STUBS = [name.strip() for name in env_setup.REQUIRED_IMPORTS.split(",")]
@@ -194,10 +194,7 @@ def test_set_up_when_interrupted_starts_over_cleanly(tmp_path: Path, project: Pa
     """Killed in the middle: no stamp, so the next start begins again and succeeds."""
     checkout = Checkout(tmp_path / "p", project)
     first = checkout.start("-c", "print('never')")
-    deadline = time.monotonic() + DEADLINE_S
-    while not (checkout.root / ".venv/pyvenv.cfg").exists():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+    wait_until((checkout.root / ".venv/pyvenv.cfg").exists, "the new environment")
     first.kill()
     first.communicate(timeout=DEADLINE_S)
     assert not checkout.stamp.exists()

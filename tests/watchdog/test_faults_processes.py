@@ -17,7 +17,8 @@ from minibot.watchdog.child import Child
 from minibot.watchdog.making import child_environ
 from minibot.watchdog.supervisor import Supervisor
 from tests.kernel.injection import Group, run_victim
-from tests.watchdog.watchdog_stage import Stage, Watched, wait_for
+from tests.waiting import wait_until
+from tests.watchdog.watchdog_stage import Stage, Watched
 
 SETS = (
     "watchdog.heartbeat_interval_ms=200",
@@ -83,7 +84,7 @@ def test_role_that_cannot_be_restarted_stops_the_run(
         monkeypatch.setattr(child_module, "spawn_role", no_more)
     else:
         monkeypatch.setattr(threading, "Thread", NoThread)
-    record = wait_for(watch.supervisor.check, "a STOP")
+    record = wait_until(watch.supervisor.check, "a STOP")
 
     assert record.reason_code == "ROLE_CRASH_LOOP"
     assert "risk_role: restart failed" in record.detail
@@ -141,7 +142,7 @@ def test_role_that_grows_is_killed_and_stops_the_run_when_it_grows_again(
         supervisor.kill_over_memory({"risk_role": rss} if rss is not None else {})
         return supervisor.check()
 
-    record = wait_for(look, "a STOP")
+    record = wait_until(look, "a STOP")
 
     assert record.reason_code == "ROLE_MEMORY"
     assert watch.incidents() == ["ROLE_MEMORY", "ROLE_RESTARTED", "ROLE_MEMORY"]

@@ -14,7 +14,8 @@ from minibot.runtime.stop import StopRecord
 from minibot.watchdog import child as child_module
 from minibot.watchdog.child import Child
 from minibot.watchdog.supervisor import Supervisor
-from tests.watchdog.watchdog_stage import DEADLINE_S, Stage, Watched, wait_for
+from tests.waiting import wait_until
+from tests.watchdog.watchdog_stage import DEADLINE_S, Stage, Watched
 
 FAST = ("watchdog.heartbeat_interval_ms=200", "watchdog.hung_ms=1000", "watchdog.lease_ms=1000")
 QUICK = (*FAST, "watchdog.hung_execution_ms=1000")
@@ -31,7 +32,7 @@ class Watch(Watched):
 
     def stop(self) -> StopRecord:
         """Return the STOP that supervision comes to."""
-        return wait_for(self.supervisor.check, "a STOP")
+        return wait_until(self.supervisor.check, "a STOP")
 
 
 @pytest.mark.row("N-35", "F63", "F64", "F76")
@@ -124,8 +125,8 @@ def test_role_killed_once_is_restarted_with_the_same_command_line(
     before = child.pid
 
     child.kill()
-    wait_for(lambda: watch.supervisor.check() is None and child.pid != before, "another process")
-    wait_for(lambda: bool(child.heartbeat), "its heartbeat")
+    wait_until(lambda: watch.supervisor.check() is None and child.pid != before, "another process")
+    wait_until(lambda: bool(child.heartbeat), "its heartbeat")
 
     assert psutil.Process(child.pid).cmdline() == child.argv
     assert watch.incidents() == ["ROLE_RESTARTED"]
@@ -154,7 +155,7 @@ def test_ai_that_hangs_or_dies_is_switched_off_and_never_stops_the_run(
     watch = Watch(tmp_path / "var", {"ai_role": "dead"}, (*QUICK, "ai.restarts_max=1"))
     watches.append(watch)
 
-    wait_for(lambda: watch.supervisor.check() is None and watch.supervisor.ai_off, "AI off")
+    wait_until(lambda: watch.supervisor.check() is None and watch.supervisor.ai_off, "AI off")
 
     assert watch.supervisor.check() is None
     assert watch.incidents() == ["ROLE_RESTARTED", "AI_OFF"]
@@ -168,7 +169,7 @@ def test_ai_that_cannot_be_started_again_is_switched_off_and_never_stops_the_run
     watches.append(watch)
     watch.supervisor.children["ai_role"].argv = [str(tmp_path / "no-python")]
 
-    wait_for(lambda: watch.supervisor.check() is None and watch.supervisor.ai_off, "AI off")
+    wait_until(lambda: watch.supervisor.check() is None and watch.supervisor.ai_off, "AI off")
 
     assert watch.supervisor.check() is None
     assert watch.incidents() == ["ROLE_RESTARTED", "AI_OFF"]
@@ -199,7 +200,7 @@ def test_stop_ends_execution_first_and_kills_what_is_deaf(
     watch = Watch(tmp_path / "var", {"market_role": "deaf"})
     watches.append(watch)
     children = watch.supervisor.children
-    wait_for(lambda: all(child.heartbeat for child in children.values()), "heartbeats")
+    wait_until(lambda: all(child.heartbeat for child in children.values()), "heartbeats")
 
     watch.supervisor.stop_all()
 
@@ -251,7 +252,7 @@ def test_end_of_a_role_is_judged_only_after_its_last_words(
 
     assert child.final_code() is None
     heard.set()
-    assert wait_for(child.final_code, "the last words") == 10
+    assert wait_until(child.final_code, "the last words") == 10
     assert child.said_stop == ("QUEUE_CORRUPT", "line 7")
 
 

@@ -15,7 +15,8 @@ from minibot.watchdog import console
 from minibot.watchdog.child import Child
 from minibot.watchdog.making import child_environ, role_argv
 from minibot.watchdog.recovery import clear_former_run, note_current
-from tests.watchdog.watchdog_stage import RUN_ID, Stage, wait_for
+from tests.waiting import wait_until
+from tests.watchdog.watchdog_stage import RUN_ID, Stage
 
 ECHO = """
 import sys
@@ -96,7 +97,7 @@ def test_process_finds_the_command_line_hash_that_its_launcher_wrote_down(tmp_pa
     argv = [program(), "-c", ECHO, "with blanks", 'and "quotes"', "back\\slash\\"]
     child = Child("echo", argv, tmp_path / "echo.log", child_environ(os.environ))
     child.start()
-    said = wait_for(lambda: child.lines or None, "its hash")[0]
+    said = wait_until(lambda: child.lines or None, "its hash")[0]
     child.close_input()
     assert child.wait(10.0)
 
@@ -151,7 +152,7 @@ def test_role_that_starts_slowly_is_not_taken_for_hung(tmp_path: Path) -> None:
     """A loop can only hang once it has begun: a start on a busy machine takes its time."""
     child = Child("slow", [program(), "-c", SLOW], tmp_path / "slow.log", child_environ(os.environ))
     child.start()
-    wait_for(lambda: child.heartbeat.get("state") == "READY", "READY")
+    wait_until(lambda: child.heartbeat.get("state") == "READY", "READY")
     child.kill()
     assert child.wait(10.0)
 

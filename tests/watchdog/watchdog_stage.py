@@ -7,8 +7,7 @@ nothing else, so that a test can have a role that spins, hangs, falls behind or 
 from __future__ import annotations
 
 import sys
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -93,20 +92,6 @@ sys.exit(last.code)
 """
 
 Found = TypeVar("Found")
-
-
-def wait_for(
-    condition: Callable[[], Found | None], what: str, deadline_s: float = DEADLINE_S
-) -> Found:
-    """Return what the condition gives once it is neither None nor False (an empty dict counts)."""
-    until = time.monotonic() + deadline_s
-    while True:
-        found = condition()
-        if found is not None and found is not False:
-            return found
-        if time.monotonic() > until:
-            raise AssertionError(f"not in {deadline_s:.0f} s: {what}")
-        time.sleep(0.01)
 
 
 class Stage:

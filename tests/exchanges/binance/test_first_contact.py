@@ -20,7 +20,7 @@ from minibot.exchanges.binance.rest import BinanceRest
 from minibot.exchanges.binance.streams import BinanceStream, combined_url
 from minibot.runtime.clock import write_clock
 from tests.market.exchange_process import ExchangeProcess
-from tests.market.market_desk import wait_until
+from tests.waiting import wait_until
 
 # Long enough for a snapshot and for each stream; where one answer is in question, shorter.
 SECONDS = 6.0

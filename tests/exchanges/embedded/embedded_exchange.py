@@ -7,7 +7,7 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -15,19 +15,12 @@ from typing import Any
 import requests
 import websocket
 
+from tests.waiting import wait_until
+
 ORIGIN_MS = 1_700_000_000_000
 DEADLINE_S = 20.0
 
 Message = dict[str, Any]
-
-
-def until(condition: Callable[[], bool], what: str) -> None:
-    """Wait until the condition holds; fail with its name after the deadline."""
-    deadline = time.monotonic() + DEADLINE_S
-    while not condition():
-        if time.monotonic() > deadline:
-            raise AssertionError(f"did not happen: {what}")
-        time.sleep(0.005)
 
 
 class Exchange:
@@ -107,6 +100,14 @@ class Exchange:
 
     def stream(self, *names: str) -> websocket.WebSocket:
         return self.connect("/stream?streams=" + "/".join(names))
+
+
+def cleared(running: Exchange) -> Iterator[Exchange]:
+    """Lend a running exchange without faults and connections."""
+    running.fault("clear")
+    yield running
+    running.hang_up()
+    wait_until(lambda: running.status()["clients"] == 0, "nobody is connected")
 
 
 def texts(socket: websocket.WebSocket) -> Iterator[bytes]:

@@ -16,12 +16,13 @@ from tests.exchanges.embedded.embedded_exchange import (
     Exchange,
     Message,
     ask,
+    cleared,
     market,
     messages,
     take,
-    until,
     write_tape,
 )
+from tests.waiting import wait_until
 
 
 @pytest.fixture(scope="module")
@@ -34,10 +35,7 @@ def running() -> Iterator[Exchange]:
 @pytest.fixture
 def exchange(running: Exchange) -> Iterator[Exchange]:
     """The running exchange without faults and connections."""
-    running.fault("clear")
-    yield running
-    running.hang_up()
-    until(lambda: running.status()["clients"] == 0, "nobody is connected")
+    yield from cleared(running)
 
 
 @pytest.mark.row("C-101")
@@ -126,7 +124,9 @@ def test_raw_readers_get_the_changed_payload_too(exchange: Exchange) -> None:
     socket = exchange.connect("/ws/btcusdt@bookTicker")
     exchange.fault("field_added", stream="bookTicker", n=3)
 
-    until(lambda: take(socket, 1)[0].get("zz") == {"new": [1, "2"]}, "the field that nobody knows")
+    wait_until(
+        lambda: take(socket, 1)[0].get("zz") == {"new": [1, "2"]}, "the field that nobody knows"
+    )
 
 
 @pytest.mark.row("C-101")
@@ -263,7 +263,7 @@ def test_script_may_say_after_how_many_seconds(tmp_path: Path) -> None:
     script.write_text(json.dumps([{"after_s": 3.5, "name": "gap"}]))
     with Exchange(f"tape:{tape}", "--faults", str(script), speed="200") as exchange:
         socket = exchange.stream("btcusdt@depth@100ms")
-        until(lambda: bool(exchange.status()["ended"]), "end of the tape")
+        wait_until(lambda: bool(exchange.status()["ended"]), "end of the tape")
         updates = [item["data"]["U"] for item in take(socket, exchange.status()["sent"])]
     script.write_text(json.dumps([{"after_s": 3.5, "at_ms": 1, "name": "gap"}]))
     refused = Exchange(f"tape:{tape}", "--faults", str(script))

@@ -32,7 +32,8 @@ from minibot.exchanges.embedded.parameters import Parameters
 from minibot.exchanges.embedded.rest import ENDPOINTS
 from minibot.exchanges.embedded.sources import open_source
 from minibot.exchanges.embedded.venue import Venue
-from tests.exchanges.embedded.embedded_exchange import ORIGIN_MS, Exchange, messages, until
+from tests.exchanges.embedded.embedded_exchange import ORIGIN_MS, Exchange, messages
+from tests.waiting import wait_until
 
 EIGHT = Decimal("0.00000001")
 LENGTHS_MS = {"1s": 1_000, "1m": 60_000, "3m": 180_000, "5m": 300_000, "1h": 3_600_000}
@@ -523,4 +524,4 @@ def test_streams_and_rest_agree_over_the_wire_at_speed(source: str) -> None:
                 if group["a"] in aggregates:
                     streamed = aggregates[group["a"]]
                     assert group == {key: streamed[key] for key in group}
-        until(lambda: exchange.status()["order_calls"] == 0, "no order call")
+        wait_until(lambda: exchange.status()["order_calls"] == 0, "no order call")

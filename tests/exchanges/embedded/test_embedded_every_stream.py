@@ -24,9 +24,9 @@ from tests.exchanges.embedded.embedded_exchange import (
     snapshot,
     take,
     trade,
-    until,
     write_tape,
 )
+from tests.waiting import wait_until
 
 MINUTE_MS = 60_000
 
@@ -87,7 +87,7 @@ def test_lists_of_all_symbols_hold_those_that_have_traded(tmp_path: Path) -> Non
     names = ("!miniTicker@arr", "!ticker_1h@arr", "!ticker_4h@arr", "!ticker_1d@arr")
     with Exchange(f"tape:{tape}", speed="5") as exchange:
         socket = exchange.stream(*names, "!ticker@arr")
-        until(lambda: bool(exchange.status()["ended"]), "end of the tape")
+        wait_until(lambda: bool(exchange.status()["ended"]), "end of the tape")
         received = take(socket, exchange.status()["connections"][0]["sent"])
 
     for name, event in zip(
@@ -112,7 +112,7 @@ def test_depth_of_a_second_comes_under_both_its_names_and_ends_in_the_same_book(
     tape = write_tape(tmp_path / "tape.gz", market(6))
     with Exchange(f"tape:{tape}", speed="6") as exchange:
         socket = exchange.stream("btcusdt@depth", "btcusdt@depth@1000ms", "btcusdt@depth@100ms")
-        until(lambda: bool(exchange.status()["ended"]), "end of the tape")
+        wait_until(lambda: bool(exchange.status()["ended"]), "end of the tape")
         received = take(socket, exchange.status()["connections"][0]["sent"])
 
     told: dict[str, list[Any]] = {}
@@ -181,7 +181,7 @@ def test_one_who_leaves_takes_nothing_from_those_who_stay(tmp_path: Path) -> Non
         stays, leaves, drops = (exchange.stream(*names) for _ in range(3))
         ask(leaves, method="UNSUBSCRIBE", params=names, id=1)
         drops.shutdown()  # type: ignore[no-untyped-call]
-        until(lambda: exchange.status()["clients"] == 2, "it is gone")
+        wait_until(lambda: exchange.status()["clients"] == 2, "it is gone")
         found = messages(stays)
         seen = {next(found)["stream"] for _ in range(40)}
         kept = ask(stays, method="LIST_SUBSCRIPTIONS", id=2)["result"]
@@ -216,7 +216,7 @@ def test_partial_depth_is_the_top_of_the_book_that_rest_tells(tmp_path: Path) ->
     tape = write_tape(tmp_path / "tape.gz", market(20))
     with Exchange(f"tape:{tape}", speed="5") as exchange:
         socket = exchange.stream("btcusdt@depth5", "btcusdt@depth20@100ms")
-        until(lambda: bool(exchange.status()["ended"]), "end of the tape")
+        wait_until(lambda: bool(exchange.status()["ended"]), "end of the tape")
         received = take(socket, exchange.status()["connections"][0]["sent"])
         book = exchange.json("depth", symbol="BTCUSDT")
 

@@ -19,13 +19,14 @@ from tests.exchanges.embedded.embedded_exchange import (
     Exchange,
     Message,
     ask,
+    cleared,
     closing_code,
     market,
     messages,
     take,
-    until,
     write_tape,
 )
+from tests.waiting import wait_until
 
 ALL = ("btcusdt@trade", "btcusdt@bookTicker", "btcusdt@depth@100ms")
 
@@ -40,10 +41,7 @@ def running() -> Iterator[Exchange]:
 @pytest.fixture
 def exchange(running: Exchange) -> Iterator[Exchange]:
     """The running exchange without faults and connections."""
-    running.fault("clear")
-    yield running
-    running.hang_up()
-    until(lambda: running.status()["clients"] == 0, "nobody is connected")
+    yield from cleared(running)
 
 
 @pytest.mark.row("C-101")
@@ -134,7 +132,7 @@ def test_429_passes_after_its_time(exchange: Exchange) -> None:
     assert exchange.get("ping").status_code == 429
     # Waits without asking: who asks on is banned.
     start_ms = exchange.status()["now_ms"]
-    until(lambda: bool(exchange.status()["now_ms"] > start_ms + 60_500), "the wait is over")
+    wait_until(lambda: bool(exchange.status()["now_ms"] > start_ms + 60_500), "the wait is over")
     assert exchange.get("ping").status_code == 200
 
 
@@ -168,7 +166,7 @@ def test_5xx_for_a_while_ends_by_itself(exchange: Exchange) -> None:
     exchange.fault("5xx", ms=60_000)
 
     assert exchange.get("time").status_code == 503
-    until(lambda: exchange.get("time").status_code == 200, "it passes")
+    wait_until(lambda: exchange.get("time").status_code == 200, "it passes")
 
 
 @pytest.mark.parametrize("kind", GARBAGE)
@@ -236,7 +234,7 @@ def test_unreachable_refuses_connections_and_comes_back_on_its_port(exchange: Ex
         except requests.ConnectionError:
             return False
 
-    until(is_back, "it is reachable again")
+    wait_until(is_back, "it is reachable again")
     # The market went on meanwhile.
     assert take(exchange.stream("btcusdt@trade"), 1)[0]["data"]["t"] > before + 50
 
@@ -259,7 +257,7 @@ def test_clock_skew_shifts_the_time_alone(exchange: Exchange) -> None:
     exchange.fault("clock_skew", skew_ms=90_000_000, ms=60_000)
 
     assert 80_000_000 < ahead_ms() <= 90_000_000
-    until(lambda: ahead_ms() < 9_000_000, "the clock is right again")
+    wait_until(lambda: ahead_ms() < 9_000_000, "the clock is right again")
 
 
 def test_symbol_in_break_is_listed_so_and_silent() -> None:
@@ -271,7 +269,7 @@ def test_symbol_in_break_is_listed_so_and_silent() -> None:
         socket = exchange.stream("ethusdt@trade", "btcusdt@trade")
         streams = [message["stream"] for message in take(socket, 20)]
         exchange.fault("symbol_break", symbol="ETHUSDT", status="TRADING")
-        until(
+        wait_until(
             lambda: next(messages(socket))["stream"] == "ethusdt@trade", "the symbol trades again"
         )
 
@@ -288,7 +286,7 @@ def changed(tmp_path: Path, name: str, **fields: object) -> dict[str, list[Messa
     script.write_text(json.dumps([{"at_ms": 3_000, "name": name, **fields}]))
     with Exchange(f"tape:{tape}", "--faults", str(script), speed="200") as exchange:
         socket = exchange.stream(*ALL)
-        until(lambda: bool(exchange.status()["ended"]), "end of the tape")
+        wait_until(lambda: bool(exchange.status()["ended"]), "end of the tape")
         status = exchange.status()
         received = take(socket, status["sent"])
         book = exchange.json("depth", symbol="BTCUSDT")

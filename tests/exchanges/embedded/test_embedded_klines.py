@@ -20,13 +20,8 @@ from minibot.exchanges.embedded.klines import Klines, trades_of
 from minibot.exchanges.embedded.sources import open_history, open_source
 from minibot.exchanges.embedded.venue import Venue
 from minibot.kernel.errors import ConfigError, Refusal
-from tests.exchanges.embedded.embedded_exchange import (
-    ORIGIN_MS,
-    Exchange,
-    market,
-    until,
-    write_tape,
-)
+from tests.exchanges.embedded.embedded_exchange import ORIGIN_MS, Exchange, market, write_tape
+from tests.waiting import wait_until
 
 OPEN_MS = 1_699_999_980_000  # A whole minute; 20 s before the origin of the tests' tapes.
 
@@ -208,7 +203,7 @@ def test_history_answers_for_the_time_before_and_never_after(tmp_path: Path) -> 
         before = exchange.json("klines", symbol="BTCUSDT", interval="1m")
         seconds = exchange.json("klines", symbol="BTCUSDT", interval="1s")
         exchange.stream("btcusdt@trade")
-        until(lambda: exchange.status()["ended"], "end of the tape")
+        wait_until(lambda: exchange.status()["ended"], "end of the tape")
         after = exchange.json("klines", symbol="BTCUSDT", interval="1m")
 
     assert [bar[0] for bar in before] == [OPEN_MS - n * 60_000 for n in (4, 3, 2, 1)]

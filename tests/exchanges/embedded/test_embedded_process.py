@@ -13,14 +13,8 @@ import pytest
 import requests
 
 from minibot.exchanges.embedded.clock import machine_ns
-from tests.exchanges.embedded.embedded_exchange import (
-    ORIGIN_MS,
-    Exchange,
-    market,
-    take,
-    until,
-    write_tape,
-)
+from tests.exchanges.embedded.embedded_exchange import ORIGIN_MS, Exchange, market, take, write_tape
+from tests.waiting import wait_until
 
 
 @pytest.fixture
@@ -66,7 +60,7 @@ def test_run_holds_its_frames_until_the_clock_is_written(tmp_path: Path) -> None
         assert exchange.status()["sent"] == 0
         write_clock(run)
         # The speed of the clock's file counts: at that of the command line it takes a minute.
-        until(lambda: bool(exchange.status()["ended"]), "end of the tape")
+        wait_until(lambda: bool(exchange.status()["ended"]), "end of the tape")
         received = take(stream, 600)
 
     assert set(held) == {ORIGIN_MS}
@@ -79,7 +73,7 @@ def test_late_start_plays_what_is_due_at_once_and_in_order(tape: Path, tmp_path:
     run.mkdir()
     write_clock(run, speed="1", origin_ms=ORIGIN_MS + 3_600_000)
     with Exchange(f"tape:{tape}", "--run", str(run), speed="1") as exchange:
-        until(lambda: bool(exchange.status()["ended"]), "end of the tape")
+        wait_until(lambda: bool(exchange.status()["ended"]), "end of the tape")
         bars = exchange.json("klines", symbol="BTCUSDT", interval="1s", startTime=ORIGIN_MS)
 
     assert sum(bar[8] for bar in bars) == 200

@@ -13,14 +13,8 @@ import requests
 from requests.adapters import HTTPAdapter
 
 from minibot.exchanges.embedded.limits import IGNORED_MAX, AddressLimits
-from tests.exchanges.embedded.embedded_exchange import (
-    ORIGIN_MS,
-    Exchange,
-    market,
-    take,
-    until,
-    write_tape,
-)
+from tests.exchanges.embedded.embedded_exchange import ORIGIN_MS, Exchange, market, take, write_tape
+from tests.waiting import wait_until
 
 FIXTURES = {
     "ping": ("crate_ping_response.json", {}),
@@ -54,7 +48,7 @@ def exchange(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Exchange]:
     """An exchange that has played two minutes of a small market and stands at its end."""
     tape = write_tape(tmp_path_factory.mktemp("rest") / "tape.gz", market(120))
     with Exchange(f"tape:{tape}", "--start", "now", speed="500") as running:
-        until(lambda: bool(running.status()["ended"]), "end of the tape")
+        wait_until(lambda: bool(running.status()["ended"]), "end of the tape")
         yield running
 
 
@@ -134,7 +128,7 @@ def test_call_costs_its_documented_weight(
         exchange.json(path, **query)
         return used() - before == weight + 1
 
-    until(costs, f"{path} costs {weight}")
+    wait_until(costs, f"{path} costs {weight}")
 
 
 @pytest.mark.parametrize(

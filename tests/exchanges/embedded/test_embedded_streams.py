@@ -23,12 +23,12 @@ from tests.exchanges.embedded.embedded_exchange import (
     messages,
     take,
     texts,
-    until,
     write_plain_tape,
     write_tape,
 )
 from tests.exchanges.embedded.test_embedded_book import Client
 from tests.exchanges.embedded.test_embedded_rest import shape
+from tests.waiting import wait_until
 
 
 @pytest.fixture
@@ -46,7 +46,7 @@ def by_stream(received: list[Message]) -> dict[str, list[Any]]:
 
 def read_all(exchange: Exchange, socket: websocket.WebSocket) -> list[Message]:
     """Read to the end of the source: everything sent before the status says so."""
-    until(lambda: bool(exchange.status()["ended"]), "end of the source")
+    wait_until(lambda: bool(exchange.status()["ended"]), "end of the source")
     expected = exchange.status()["connections"][0]["sent"]
     return take(socket, expected)
 
@@ -82,7 +82,7 @@ def test_subscription_by_message_acknowledges_before_its_data(tape: Path) -> Non
         first, second = take(socket, 2)
         ask(socket, method="UNSUBSCRIBE", params=["btcusdt@trade"], id=3)
         sent = exchange.status()["sent"]
-        until(lambda: bool(exchange.status()["ended"]), "end of the tape")
+        wait_until(lambda: bool(exchange.status()["ended"]), "end of the tape")
 
         assert exchange.status()["sent"] == sent
     assert first == {"result": None, "id": 2}
@@ -94,7 +94,7 @@ def test_unknown_or_upper_case_stream_is_accepted_and_silent(tape: Path) -> None
     with Exchange(f"tape:{tape}", "--start", "now", speed="100") as exchange:
         socket = exchange.connect("/ws")
         reply = ask(socket, method="SUBSCRIBE", params=["BTCUSDT@trade", "nosuch@trade"], id=1)
-        until(lambda: bool(exchange.status()["ended"]), "end of the tape")
+        wait_until(lambda: bool(exchange.status()["ended"]), "end of the tape")
 
         assert exchange.status()["sent"] == 0
     assert reply == {"result": None, "id": 1}
@@ -254,7 +254,7 @@ def test_ping_carries_a_payload_and_a_copy_of_it_keeps_the_connection(tape: Path
             if opcode == websocket.ABNF.OPCODE_PING:
                 payloads.append(frame.data)
 
-        until(lambda: exchange.status()["counters"].get("pongs", 0) >= 3, "pongs are counted")
+        wait_until(lambda: exchange.status()["counters"].get("pongs", 0) >= 3, "pongs are counted")
         assert exchange.status()["clients"] == 1
     assert len(set(payloads)) == 4
     assert all(payloads)
@@ -329,7 +329,7 @@ def test_client_that_reads_nothing_is_cut_and_others_go_on(tmp_path: Path) -> No
         # It reads while the other one does not: its own pongs must not wait for the end.
         trades = take(diligent, 1000)
         # Too many unread bytes or, on a slow machine, too many unanswered pings.
-        until(lambda: bool(exchange.status()["clients"] == 1), "it is cut")
+        wait_until(lambda: bool(exchange.status()["clients"] == 1), "it is cut")
         memory = psutil.Process(exchange.process.pid).memory_info().rss
 
         with pytest.raises((ConnectionError, websocket.WebSocketException)):

@@ -23,7 +23,8 @@ from minibot.kernel.lock import WriterLock
 from minibot.market.recorder import Recorder
 from minibot.runtime.config import load_config
 from minibot.runtime.paths import PROJECT
-from tests.exchanges.embedded.embedded_exchange import Exchange, take, until
+from tests.exchanges.embedded.embedded_exchange import Exchange, take
+from tests.waiting import wait_until
 
 SOURCE = "generator:7:BTCUSDT,ETHUSDT"
 PROFILE = PROJECT / "config" / "nore.v1.json"
@@ -114,7 +115,7 @@ def test_killed_recorder_goes_on_and_marks_what_it_missed(
     command = [sys.executable, "-m", "minibot", *flags(exchange, tmp_path)]
     with subprocess.Popen(command, stderr=subprocess.DEVNULL) as process:
         try:
-            until(
+            wait_until(
                 lambda: sum(path.stat().st_size for path in folder.glob(f"*{OPEN}")) > 3_000,
                 "something is recorded",
             )
