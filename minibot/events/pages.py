@@ -22,6 +22,7 @@ _TITLES: Final[Mapping[str, str]] = {
 # What a reader wants to know of a value's form, by the name of its definition.
 _KINDS: Final[Mapping[str, str]] = {
     "decimal": "decimal",
+    "decimal_positive": "decimal, above zero",
     "decimal_positive_or_zero": "decimal, zero or more",
     "probability": "decimal, six places",
     "symbol": "symbol",

@@ -417,6 +417,12 @@ def invalid_of(type_: str, event: JsonObject, schema: JsonObject) -> list[JsonOb
             "SCHEMA_INVALID",
             lambda e, n=name, v=value: e["payload"].update({n: v}),
         )
+        if schema["properties"][name].get("$ref", "").endswith("/decimal_positive"):
+            add(
+                f"{name}: zero",
+                "SCHEMA_INVALID",
+                lambda e, n=name: e["payload"].update({n: "0.00000000"}),
+            )
     return found
 
 
