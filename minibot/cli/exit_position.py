@@ -4,8 +4,14 @@ from __future__ import annotations
 
 import argparse
 
+from minibot.cli.operator import require_running
 from minibot.cli.request import ask, traded_symbol
 from minibot.cli.selection import var_of
+from minibot.cli.standing import ALWAYS_MS
+from minibot.kernel.errors import Refusal, RunStop
+from minibot.replay.recorded import Recorded
+from minibot.replay.second import portfolio_at
+from minibot.runtime.paths import Var
 
 HELP = "close the position in a symbol of the running night, on paper"
 EXAMPLE = 'minibot exit-position BTC/USDT --reason "enough"'
@@ -18,6 +24,25 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Leave the request; 3 when nothing runs."""
-    symbol = traded_symbol(var_of(arguments), arguments.symbol)
+    """Leave the request; 2 when nothing is held in the symbol, 3 when nothing runs."""
+    var = var_of(arguments)
+    symbol = traded_symbol(var, arguments.symbol)
+    _require_held(var, symbol)
     return ask(arguments, "exit_position", f"{symbol} is to be closed", symbol=symbol)
+
+
+def _require_held(var: Var, symbol: str) -> None:
+    """Refuse where there is nothing to close: it would read as if something had been closed.
+
+    What cannot be read keeps nobody from asking: risk knows what it holds.
+    """
+    run_id = require_running(var)
+    try:
+        held = portfolio_at(Recorded.open(var.run(run_id)), ALWAYS_MS)
+    except (RunStop, StopIteration):
+        return
+    if not held.has_lots(symbol):
+        raise Refusal(
+            f"{run_id} holds nothing in {symbol}: nothing to close, nothing was asked for.",
+            "See what it holds: minibot status",
+        )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,11 +13,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import filelock
 import pytest
 
+from minibot.kernel.files import read_hashed, write_hashed
 from minibot.replay.engine import Recorded
 from minibot.replay.lookup import lines_from
-from tests.runs import PROJECT, clean_environ, night_argv, raw_events, verb
+from minibot.watchdog.requests import leave_request
+from tests.runs import PROJECT, ShortRun, clean_environ, night_argv, raw_events, verb
 from tests.waiting import wait_until
 
 WAIT_S = 60
@@ -124,7 +128,6 @@ def test_status_of_a_running_night_names_it_and_its_roles_and_exits_0(
     [
         (("halt", "--reason", "a test"), "halt", {"why": "a test"}),
         (("resume", "--reason", "over"), "resume", {"why": "over"}),
-        (("exit-position", "BTC/USDT", "--reason", "x"), "exit_position", {"symbol": "BTCUSDT"}),
         (("lock-symbol", "btcusdt", "--reason", "x"), "lock_symbol", {"symbol": "BTCUSDT"}),
     ],
 )
@@ -141,6 +144,59 @@ def test_request_of_an_operator_stands_in_control_with_who_and_why(
     assert said.code == 0
     assert fields.items() <= journaled()[-1].items()
     assert journaled()[-1]["who"]
+
+
+def test_wish_to_leave_a_symbol_stands_in_control_with_who_and_why(running: RunningNight) -> None:
+    """The launcher journals the file that `exit-position` leaves, whatever is held by then."""
+    wish = {"who": "anna", "why": "enough", "symbol": "BTCUSDT"}
+    leave_request(running.var / "requests", running.run_dir.name, "exit_position", **wish)
+
+    def journaled() -> list[dict[str, Any]]:
+        return [item["payload"] for item in control(running) if item["type"] == "exit_position"]
+
+    wait_until(journaled, "exit_position in control")
+    assert wish.items() <= journaled()[-1].items()
+
+
+def as_running(run: ShortRun, var: Path) -> None:
+    """Let a `var` hold a copy of a run as one that goes on, for whoever also holds its lock."""
+    run_dir = var / "runs" / run.run_id
+    shutil.copytree(run.run_dir, run_dir)
+    (run_dir / "queues").rename(var / "queues")
+    (run_dir / "seal.json").unlink()
+    write_hashed(var / "current.json", {"run_id": run.run_id})
+    (var / "requests").mkdir()
+
+
+def test_exit_position_asks_for_what_is_held(stopped_run: ShortRun, var_dir: Path) -> None:
+    """The request file names run, symbol, who and why."""
+    as_running(stopped_run, var_dir)
+
+    with filelock.FileLock(str(var_dir / "run.lock")):
+        said = verb(var_dir, "exit-position", "btc/usdt", "--reason", "enough")
+
+    assert said.code == 0, said.err
+    assert "BTCUSDT is to be closed" in said.out
+    request = read_hashed(next((var_dir / "requests").glob("exit_position*.json")))
+    asked = {"run_id": stopped_run.run_id, "symbol": "BTCUSDT", "why": "enough"}
+    assert asked.items() <= request.items()
+    assert request["who"]
+
+
+def test_exit_position_of_what_is_not_held_says_so_and_asks_for_nothing(
+    short_run: ShortRun, var_dir: Path
+) -> None:
+    """`BTCUSDT is to be closed` over nothing would read as if there had been something."""
+    as_running(short_run, var_dir)
+
+    with filelock.FileLock(str(var_dir / "run.lock")):
+        said = verb(var_dir, "exit-position", "BTCUSDT", "--reason", "enough")
+
+    assert said.code == 2
+    assert said.out == ""
+    assert len(said.err.splitlines()) == 1
+    assert f"{short_run.run_id} holds nothing in BTCUSDT" in said.err
+    assert not list((var_dir / "requests").glob("*"))
 
 
 def test_lock_for_minutes_ends_in_market_time(running: RunningNight) -> None:
