@@ -42,6 +42,7 @@ from minibot.strategies.view import View
 
 STRATEGY: Final = "strategy_role"
 BARS_SHOWN: Final = 3
+AHEAD: Final = "which was ahead of this run's"
 OPEN_RESULTS: Final = frozenset({"ACCEPTED", "PARTIALLY_FILLED"})
 
 
@@ -309,7 +310,7 @@ def second_lines(second: Second, span: Span) -> list[str]:
     """Return a second for people: the verdict of each symbol, then what it rests on."""
     lines = [f"at {span.clock(second.to_ms)}"]
     for item in second.symbols:
-        lines += ["", f"{item.symbol}: {item.verdict}", *_saw_lines(item.saw, span)]
+        lines += ["", f"{item.symbol}: {item.verdict}", *_saw_lines(item.saw, span, second.to_ms)]
         lines.append(_held_line(item.held))
         lines += [f"    open order: {order}" for order in item.held["orders"]]
         lines += _decided_lines(item.decided)
@@ -326,7 +327,7 @@ def second_lines(second: Second, span: Span) -> list[str]:
     return lines
 
 
-def _saw_lines(saw: JsonObject, span: Span) -> list[str]:
+def _saw_lines(saw: JsonObject, span: Span, to_ms: int) -> list[str]:
     touch = saw.get("touch")
     if not touch:
         return ["  saw       no tick yet"]
@@ -336,9 +337,12 @@ def _saw_lines(saw: JsonObject, span: Span) -> list[str]:
     ]
     for interval, bars in saw["bars"].items():
         bar: dict[str, Any] = bars[-1]
+        # A bar ends by the exchange's time: it is no look into the future where that is ahead.
+        whose = f" by the exchange's clock, {AHEAD}" if bar["close_ts"] > to_ms else ""
         lines.append(
-            f"            {interval} bar closed {span.clock(bar['close_ts'])}: open {bar['open']} "
-            f"high {bar['high']} low {bar['low']} close {bar['close']} volume {bar['volume']}"
+            f"            {interval} bar closed {span.clock(bar['close_ts'])}{whose}: "
+            f"open {bar['open']} high {bar['high']} low {bar['low']} close {bar['close']} "
+            f"volume {bar['volume']}"
         )
     if not saw["book_usable"]:
         lines.append("            the book was not usable")

@@ -15,7 +15,7 @@ from minibot.replay.explain import Explainer
 from minibot.replay.moments import Span
 from minibot.replay.recorded import Recorded
 from minibot.replay.refusals import NOTHING, next_refusal, why_not, wish_of
-from minibot.replay.second import second_of
+from minibot.replay.second import second_lines, second_of
 from tests.runs import ShortRun, raw_events, verb
 
 
@@ -63,6 +63,28 @@ def test_any_second_of_the_run_says_what_was_seen_held_and_decided(
             if at[0] <= event["ts"] <= at[1]
         }
         assert {step.place for step in found.steps} == journaled
+
+
+def test_bar_that_closed_by_a_clock_ahead_of_the_runs_is_no_look_into_the_future(
+    recorded: Recorded,
+) -> None:
+    """A recorder's clock behind the exchange's: a bar's end lies after the second asked for."""
+    span, explainer = Span.of(recorded, None), Explainer(recorded)
+    last_ms = span.to_ms // 1000 * 1000 - 1
+    found = second_of(recorded, explainer, span, (last_ms - 999, last_ms), [])
+    (symbol,) = found.symbols
+    bar = symbol.saw["bars"]["1s"][-1]
+
+    told = {}
+    for name, close_ts in (("by", found.to_ms), ("after", found.to_ms + 1)):
+        bar["close_ts"] = close_ts
+        (told[name],) = (line for line in second_lines(found, span) if " 1s bar closed " in line)
+
+    assert "ahead" not in told["by"]
+    assert (
+        f"1s bar closed {span.clock(found.to_ms + 1)} by the exchange's clock, which was ahead of "
+        "this run's: open "
+    ) in told["after"]
 
 
 def last_tick(ticks: list[Event], ts: int) -> MarketTick:
