@@ -2,7 +2,8 @@
 
 Control: the role's standard input, a line per command (`lease <issued ns> <epoch>`, `drain`,
 `stop <code>`); end of file means that the launcher is gone. Heartbeat: the role's standard
-output, one canonical JSON object a second, sent by a thread that no disk can block.
+output, one canonical JSON object every `watchdog.heartbeat_interval_ms`, sent by a thread that no
+disk can block.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from minibot.runtime.clock import awake_ns, suspend_ns
 LEASE = "lease"
 DRAIN = "drain"
 STOP = "stop"
+BEAT_S = 1.0
 
 
 @dataclass(slots=True)
@@ -78,9 +80,13 @@ def start_control(on_orphaned: Callable[[], None]) -> Control:
 
 
 class Heartbeat:
-    """Sends what the role's loop last noted, once a second, from a thread of its own."""
+    """Sends what the role's loop last noted, again and again, from a thread of its own.
 
-    def __init__(self, role: str, interval_s: float) -> None:
+    Attributes:
+        interval_s: Machine seconds between two heartbeats, from the next one on.
+    """
+
+    def __init__(self, role: str, interval_s: float = BEAT_S) -> None:
         self.role = role
         self.state = "STARTING"
         self.turns = 0
@@ -89,13 +95,13 @@ class Heartbeat:
         self.market_ready = False
         self.facts: JsonObject = {}
         self.sync_started_ns: Callable[[], int] = lambda: 0
-        self._interval_s = interval_s
+        self.interval_s = interval_s
         self._ended = threading.Event()
         self._lock = threading.Lock()
         threading.Thread(target=self._beat, name="heartbeat", daemon=True).start()
 
     def _beat(self) -> None:
-        while not self._ended.wait(self._interval_s):
+        while not self._ended.wait(self.interval_s):
             self.send()
 
     def send(self, **extra: Any) -> None:

@@ -144,6 +144,7 @@ class RoleContext:
         self.planted = Planted.of(self.config.chaos)
         self.control = control
         self.heartbeat = heartbeat
+        heartbeat.interval_s = self.config.watchdog.heartbeat_interval_ms / 1000
         if name != "ai_role":  # The AI's clerk meets no secret, so it is given none.
             load_secrets(self.config.secrets.path, PROJECT, os.environ)
         logging = self.config.logging
@@ -177,6 +178,7 @@ class RoleContext:
             part=self.name if is_part else None,
             sync=sync,
             segment_bytes=self.config.queues.segment_bytes,
+            line_bytes_max=self.config.queues.line_bytes_max,
         )
         recovered = writer.recovered
         if recovered.cut_bytes:
@@ -384,5 +386,5 @@ else:
 def open_context(name: str, run_dir: Path) -> RoleContext:
     """Return the context of a role's process, with its channels running."""
     control = start_control(lambda: None)
-    heartbeat = Heartbeat(name, interval_s=1.0)
+    heartbeat = Heartbeat(name)
     return RoleContext(name, run_dir, control, heartbeat)

@@ -45,8 +45,6 @@ RISK = "risk_role"
 # what is older than the longest night with its history is not of this one.
 TS_AHEAD_MS_MAX = 60_000
 TS_BEHIND_MS_MAX = 48 * 3_600_000
-# Housekeeping and the gate come between batches; a batch of ticks takes some milliseconds.
-BATCH_MAX = 256
 
 
 def run_core(
@@ -81,6 +79,8 @@ class Shell:
         self._from_config = core_from_config
         self._from_state = core_from_state
         self._primary = context.spec.order_log or ""
+        # Housekeeping and the gate come between batches.
+        self._batch_max = context.config.queues.batch_max
         root = context.var.queues
         self._folders = {
             queue: reader_folder(
@@ -203,7 +203,7 @@ class Shell:
             return 0
         took = 0
         # Once a STOP has been taken nothing more is, not even the rest of the batch.
-        while took < BATCH_MAX and not self._is_ahead:
+        while took < self._batch_max and not self._is_ahead:
             taken = self.inputs.next()
             if taken is None:
                 break

@@ -32,6 +32,7 @@ class Background:
             run_id=context.run_id,
             cmdline_hash=context.cmdline_hash,
             segment_bytes=context.config.queues.segment_bytes,
+            line_bytes_max=context.config.queues.line_bytes_max,
         )
         self._metrics = MetricsKeeper(context)
         self._ended = threading.Event()

@@ -41,6 +41,7 @@ class Merger:
         run_id: str,
         cmdline_hash: str,
         segment_bytes: int,
+        line_bytes_max: int,
     ) -> None:
         self._root = root
         self._roles = roles
@@ -50,7 +51,15 @@ class Merger:
         with ExitStack() as opened:
             self._inboxes: dict[str, JournalWriter] = {
                 queue: opened.enter_context(
-                    closing(open_writer(root, queue, sync=False, segment_bytes=segment_bytes))
+                    closing(
+                        open_writer(
+                            root,
+                            queue,
+                            sync=False,
+                            segment_bytes=segment_bytes,
+                            line_bytes_max=line_bytes_max,
+                        )
+                    )
                 )
                 for queue in self.queues
             }

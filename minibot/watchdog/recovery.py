@@ -122,6 +122,7 @@ def complete_merge(var: Var, run_dir: Path, manifest: Manifest, codec: Codec) ->
             run_id=manifest.run_id,
             cmdline_hash=manifest.processes[WATCHDOG].cmdline_hash,
             segment_bytes=manifest.config["queues"]["segment_bytes"],
+            line_bytes_max=manifest.config["queues"]["line_bytes_max"],
         )
         merger.close()
         copy_stops(var, codec)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -171,3 +172,22 @@ def test_queue_names_are_those_of_the_role_table() -> None:
     for changed in (names[1:], [*names, "rumours"]):
         found = violations(DEMO, f"queues.names={json.dumps(changed)}")
         assert [text.split(" ")[0] for text in found] == ["queues.names"]
+
+
+def test_every_key_of_a_profile_is_read_by_the_product() -> None:
+    """A setting that nothing follows would be a promise that nobody keeps."""
+    read = b"".join(
+        path.read_bytes()
+        for path in (PROJECT / "minibot").rglob("*.py")
+        if path.name not in ("config_sections.py", "config_rules.py")
+    )
+    # What a rule allows one value of alone is followed by that.
+    ruled = {("queues", "base_dir"), ("queues", "names"), ("ai", "base_dir")}
+    unread = []
+    for section, keys in json.loads(NIGHT.read_bytes()).items():
+        for key in keys if isinstance(keys, dict) else ():
+            name = key.removesuffix("_soft").removesuffix("_hard").encode()  # Read in pairs.
+            if (section, key) not in ruled and not re.search(rb"[.\"']%s\b" % name, read):
+                unread.append(f"{section}.{key}")
+
+    assert unread == []

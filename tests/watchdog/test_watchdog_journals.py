@@ -33,6 +33,7 @@ def merger(stage: Stage) -> Merger:
         clock=RunClock(stage.run_dir, START_TS, "1"),
         run_id=RUN_ID,
         cmdline_hash=stage.manifest.processes[WATCHDOG].cmdline_hash,
+        line_bytes_max=262_144,
         segment_bytes=SEGMENT_BYTES,
     )
 
