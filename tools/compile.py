@@ -78,6 +78,7 @@ OTHERS: Final = (
     "minibot/backtest/drawing.py",
     "minibot/backtest/driver.py",
     "minibot/backtest/intrabar.py",
+    "minibot/backtest/price_groups.py",
     "minibot/backtest/tick_rows.py",
     "minibot/backtest/walked_bars.py",
     "minibot/replay/decisions.py",

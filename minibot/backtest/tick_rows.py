@@ -4,7 +4,8 @@ A block of rows is compared with the rows before it in one go; then each row cha
 another one than in the row before, in the strategy's own tick and in the exact one that risk and
 execution read. Amounts become floats by one correctly rounded division, which gives the same bits
 as reading their decimal text. Rows that nothing follows from go to the strategy alone; risk and
-execution are told of the last of them (`Lockstep.calm`).
+execution are told of the last of them (`Lockstep.calm`). A strategy that follows the prices of
+trades gets those of such rows by the group (`backtest.price_groups`).
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, final
 import numpy as np
 
 from minibot.backtest.cells import float_cells, int_cells
+from minibot.backtest.price_groups import PriceGroups
 from minibot.backtest.tick_texts import tick_event
 from minibot.events.cells import CELL, float_at, int_at
 from minibot.events.exact_tick import Calm, ExactTick
@@ -50,14 +52,16 @@ class Block:
 
     Attributes:
         changes: A byte a row: the bits of this module.
+        any_change: The bits of all of them, with which `fill` takes a whole row over.
+        new_bids, new_asks: A byte a row, above zero where price or size of that side is new.
         ts, exchange_ts: Of each row, whole numbers.
         bid, bid_qty, ask, ask_qty: The same, exact.
         floats: Amounts by the name of their column, as floats; empty where no row has a new one.
     """
 
     __slots__ = (
-        *("_ask", "_ask_qty", "_bid", "_bid_qty", "_price", "_qty", "ask", "ask_qty", "bid"),
-        *("bid_qty", "changes", "exchange_ts", "ts"),
+        *("_ask", "_ask_qty", "_bid", "_bid_qty", "_price", "_qty", "any_change", "ask"),
+        *("ask_qty", "bid", "bid_qty", "changes", "exchange_ts", "new_asks", "new_bids", "ts"),
     )
 
     def __init__(self, columns: Mapping[str, Column], first: int, last: int) -> None:
@@ -73,6 +77,9 @@ class Block:
             changes |= is_new.view(np.uint8) * np.uint8(bit)
             floats[name] = float_cells(values[first - start :]) if is_new.any() else b""
         self.changes: bytes = changes.tobytes()
+        self.any_change: int = int(np.bitwise_or.reduce(changes)) & TOUCHED
+        self.new_bids: bytes = (changes & NEW_BID).astype(bool).tobytes()
+        self.new_asks: bytes = (changes & NEW_ASK).astype(bool).tobytes()
         self.ts: bytes = int_cells(columns["ts"][first:last])
         self.exchange_ts: bytes = int_cells(columns["exchange_ts"][first:last])
         self.bid: bytes = int_cells(columns["bid"][first:last])
@@ -132,8 +139,8 @@ class TickRows:
 
     Args:
         symbol: The market.
-        columns: By the names of `minibot.data.ticks.TICK_COLUMNS`, int64 arrays of one length;
-            amounts in hundred-millionths.
+        columns: By the names of `minibot.data.ticks.TICK_COLUMNS`, int64 arrays of one length, in
+            order of time; amounts in hundred-millionths.
         lockstep: Whose cores take the ticks.
         run_id, cmdline_hash: What the event of a tick says, where one is asked for.
     """
@@ -157,6 +164,8 @@ class TickRows:
         self._block_first: int = 0
         self._block_last: int = 0
         self._block: Block = Block(columns, 0, 0)
+        # Only for a strategy that follows prices.
+        self._groups: PriceGroups | None = None
         self.exact: ExactTick = ExactTick(symbol, self, run_id)
         self.tick: Tick = lockstep.strategy_tick(symbol) or Tick(symbol)
 
@@ -185,17 +194,22 @@ class TickRows:
         self._block_first = first
         self._block_last = min(self.rows, first + BLOCK_ROWS)
         self._block = Block(self._columns, first, self._block_last)
+        self._groups = None
+        if self.lockstep.follows(self.symbol):
+            self._groups = PriceGroups(self._columns, first, self._block_last)
 
     def _walk_rows(self, until: int, seq: int) -> None:
         row = self.row
         seq -= row
         while row < until:
             calm = self.lockstep.calm(self.symbol)
-            if calm is not None:
-                row = self._walk_calm(calm, row, until, seq)
-            else:
+            if calm is None:
                 self._feed(row, seq + row)
                 row += 1
+            elif self._groups is None:
+                row = self._walk_calm(calm, row, until, seq)
+            else:
+                row = self._follow(self._groups, calm, row, until, seq)
 
     def _feed(self, row: int, seq: int) -> None:
         """Hand one row to all cores."""
@@ -238,7 +252,7 @@ class TickRows:
             place += 1
         row = self._block_first + place
         if row > first:
-            self._pass_calm(row - 1, seq + row - 1, moved)
+            self._pass_calm(row - 1, seq + row - 1, moved & NEW_BID != 0, moved & NEW_ASK != 0)
         if decision is not None:
             self.lockstep.decided(tick, self.exact, seq + row - 1, decision)
         elif row < until:
@@ -246,9 +260,43 @@ class TickRows:
             row += 1
         return row
 
-    def _pass_calm(self, row: int, seq: int, moved: i64) -> None:
+    def _follow(self, groups: PriceGroups, calm: Calm, first: int, until: int, seq: int) -> int:
+        """Hand the prices of rows to a strategy that follows them; return the next row.
+
+        Ends behind the row at which it decides; and beside a bound of the calm, where the rest of
+        the group is walked row by row.
+        """
+        block, tick, seat = self._block, self.tick, self.lockstep.strategy
+        start, last = first - self._block_first, until - self._block_first
+        place, is_asked = start, False
+        while place < last and not is_asked:
+            end = groups.within(calm, place, last)
+            if end == place or int_at(block.ts, CELL * (end - 1)) >= calm.until:
+                break
+            prices = groups.prices(place, end)
+            if prices:
+                asked = seat.core.follow(tick, prices)
+                if asked < len(prices):
+                    end = groups.row_of(place, asked) + 1
+                    is_asked = True
+            place = end
+        if place == start:
+            group_end = self._block_first + groups.end(place)
+            return self._walk_calm(calm, first, min(until, group_end), seq)
+        at, row = place - 1, self._block_first + place
+        ts = int_at(block.ts, CELL * at)
+        block.fill(tick, ts, block.any_change | block.changes[at], CELL * at)
+        decision = seat.core.pass_to(tick, seat.at(ts), is_asked)
+        is_bid_new = block.new_bids.find(1, start, place) >= 0
+        is_ask_new = block.new_asks.find(1, start, place) >= 0
+        self._pass_calm(row - 1, seq + row - 1, is_bid_new, is_ask_new)
+        if decision is not None:
+            self.lockstep.decided(tick, self.exact, seq + row - 1, decision)
+        return row
+
+    def _pass_calm(self, row: int, seq: int, is_bid_new: bool, is_ask_new: bool) -> None:
         """Tell risk and execution of the last of the rows that went to the strategy alone."""
         exact = self.exact
         self._block.fill_exact(exact, CELL * (row - self._block_first))
         self.at = row
-        self.lockstep.pass_calm(exact, seq, moved & NEW_BID != 0, moved & NEW_ASK != 0)
+        self.lockstep.pass_calm(exact, seq, is_bid_new, is_ask_new)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from minibot.features.lossless import float_from, float_text
@@ -65,3 +66,42 @@ class Ema:
         restored.count = state["count"]
         restored.mean = float_from(state["mean"])
         return restored
+
+
+def cross(fast: Ema, slow: Ema, is_above: bool, values: Iterator[float]) -> bool:
+    """Feed two averages, up to the value at which the fast one changes its side.
+
+    What `feed` of both does, value by value, without a call for each.
+
+    Args:
+        fast: Takes every value that is taken.
+        slow: So does this one.
+        is_above: On which side the fast one was.
+        values: Those behind the one at which it crosses are left.
+
+    Returns:
+        Whether it crossed with the last value that was taken; False is that none is left.
+    """
+    while fast.count < fast.warmup or slow.count < slow.warmup:
+        for value in values:
+            is_ready = fast.feed(value)
+            if slow.feed(value) and is_ready and (fast.mean > slow.mean) is not is_above:
+                return True
+            break
+        else:
+            return False
+    fast_mean, slow_mean = fast.mean, slow.mean
+    fast_weight, slow_weight = fast._weight, slow._weight
+    taken = 0
+    crossed = False
+    for value in values:
+        taken += 1
+        fast_mean = fast_mean + fast_weight * (value - fast_mean)
+        slow_mean = slow_mean + slow_weight * (value - slow_mean)
+        if (fast_mean > slow_mean) is not is_above:
+            crossed = True
+            break
+    fast.mean, slow.mean = fast_mean, slow_mean
+    fast.count += taken
+    slow.count += taken
+    return crossed

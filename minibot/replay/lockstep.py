@@ -190,6 +190,10 @@ class Lockstep:
             raise ValueError("another core than the strategy's own stands in its place")
         return self._strategy
 
+    def follows(self, symbol: str) -> bool:
+        """Return whether the strategy of a symbol can be handed prices instead of ticks."""
+        return self._strategy is not None and self._strategy.core.follows(symbol)
+
     def calm(self, symbol: str) -> Calm | None:
         """Return within which touches only the strategy has to see the ticks of a symbol.
 

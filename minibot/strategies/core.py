@@ -105,6 +105,54 @@ class StrategyCore:
             decision = barred
         return None if decision is None else self._weighed(watched, decision, now)
 
+    def follows(self, symbol: str) -> bool:
+        """Return whether the strategy of a symbol can be handed prices: see `follow`."""
+        return self._find(symbol).follower is not None
+
+    def follow(self, tick: Tick, prices: list[float]) -> int:
+        """Hand a strategy the prices of trades in a row, which say nothing to anybody else.
+
+        Args:
+            tick: The core's own of the symbol. `pass_to` follows, with the last tick that was
+                taken, trade or quote.
+            prices: At least one.
+
+        Returns:
+            The place of the price at which `decide` is to be asked; how many there are for none.
+        """
+        watched = tick.owner
+        if watched is None or watched.follower is None:
+            raise ValueError(f"a tick of {tick.symbol}, whose strategy does not follow prices")
+        try:
+            return watched.follower.place_asked(prices)
+        except RunStop:
+            raise
+        except Exception as error:  # Stops the run: the same prices would raise it again.
+            raise failure(error, self.chosen.path) from error
+
+    def pass_to(self, tick: Tick, now: int, is_asked: bool) -> Decision | None:
+        """Come to the last tick that was followed; return what is to be journaled.
+
+        Args:
+            tick: Filled with it.
+            now: Market time, never going back.
+            is_asked: Whether `follow` named its price.
+        """
+        watched = tick.owner
+        if watched is None or watched.follower is None:
+            raise ValueError(f"a tick of {tick.symbol}, whose strategy does not follow prices")
+        view = watched.view
+        view.now = now
+        if not is_asked:
+            return None
+        try:
+            decision = watched.follower.decide(tick, view)
+        except RunStop:
+            raise
+        except Exception as error:  # Stops the run: the same tick would raise it again.
+            raise failure(error, self.chosen.path) from error
+        return None if decision is None else self._weighed(watched, decision, now)
+
     def signal(
         self, symbol: str, decision: Decision, ts: int, cause: Ref, seq: int
     ) -> DecidedSignal:

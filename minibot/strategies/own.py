@@ -17,10 +17,11 @@ from typing import Any, Final
 
 from minibot.kernel.errors import RunStop
 from minibot.strategies.allowed import instead_of, names_of, safe_builtins
-from minibot.strategies.protocol import Strategy
+from minibot.strategies.protocol import Strategy, TradeStrategy
 from minibot.strategies.source_check import source_findings
 
 TOLD_MAX: Final = 20
+FOLLOWING: Final = ("follow", "decide")
 
 _LOADED: dict[str, type[Strategy]] = {}
 
@@ -116,7 +117,21 @@ def _class_of(path: str, namespace: dict[str, Any]) -> type[Strategy]:
     if len(classes) != 1:
         names = ", ".join(item.__name__ for item in classes) or "none"
         raise _invalid(f"{path}: expected one class that derives from Strategy, found {names}")
+    if issubclass(classes[0], TradeStrategy):
+        _require_following(path, classes[0])
     return classes[0]
+
+
+def _require_following(path: str, strategy: type[TradeStrategy]) -> None:
+    """Refuse a strategy whose backtest would ask other methods than its night."""
+    missing = [
+        name for name in FOLLOWING if getattr(strategy, name) is getattr(TradeStrategy, name)
+    ]
+    if missing:
+        raise _invalid(f"{path}: a TradeStrategy defines follow and decide; no {missing[0]} found")
+    if strategy.on_tick is not TradeStrategy.on_tick:
+        told = "a TradeStrategy answers in follow and decide; for on_tick derive from Strategy"
+        raise _invalid(f"{path}: {told}")
 
 
 def _invalid(detail: str) -> RunStop:

@@ -7,13 +7,15 @@ back after a restart. It gets values and returns decisions; it touches nothing o
 The core calls, in this order for one event
     on_bar    for each closed bar of a declared interval (longer ones first), history included:
               so indicators warm up; what is returned for a bar that is not live is dropped
-    on_tick   for each trade and quote
+    on_tick   for each trade and quote; of a `TradeStrategy` follow and decide instead
     on_gap    when market data is missing: what was reckoned over the hole is doubtful
 """
 
 from __future__ import annotations
 
-from typing import ClassVar
+from collections.abc import Iterator
+from operator import length_hint
+from typing import ClassVar, final
 
 from minibot.events.model import Check as Check
 from minibot.events.model import Gap as Gap
@@ -78,3 +80,49 @@ class Strategy:
     def __repr__(self) -> str:
         """Return the same text in every process, unlike an address."""
         return f"<{type(self).__name__}>"
+
+
+@mypyc_attr(allow_interpreted_subclasses=True)
+class TradeStrategy(Strategy):
+    """A strategy that looks at nothing but the prices of trades until it has something to say.
+
+    Derive from it, and answer in `follow` and `decide` instead of `on_tick`: a backtest hands it
+    many prices by one call. A night hands it one price after the other, to the same two methods.
+    """
+
+    def follow(self, prices: Iterator[float]) -> bool:
+        """Take prices in a `for` loop, up to the first at which `decide` is to be asked.
+
+        Return True right after taking that one, else False when none is left. What was taken is
+        past: where it stops is where it decides, so that it sees no price too early.
+        """
+        raise NotImplementedError
+
+    def decide(self, tick: Tick, view: View) -> Decision | None:
+        """Answer the trade at which `follow` returned True; None says nothing."""
+        raise NotImplementedError
+
+    @final
+    def place_asked(self, prices: list[float]) -> int:
+        """Hand it prices; return the place of the one to decide at, or how many there are.
+
+        Raises:
+            ValueError: It said True without taking a price, or False with prices left.
+        """
+        waiting = iter(prices)
+        asks = self.follow(waiting)
+        count = len(prices)
+        taken = count - length_hint(waiting)
+        if asks and taken:
+            return taken - 1
+        if asks or taken < count:
+            said = f"follow() returned {asks} after {taken} of {count} prices"
+            raise ValueError(f"{said}; True needs one that was taken, False that none is left")
+        return count
+
+    @final
+    def on_tick(self, tick: Tick, view: View) -> Decision | None:
+        """Follow a trade by itself, and decide where that asks for it; quotes are passed by."""
+        if not tick.is_trade or self.place_asked([tick.price]):
+            return None
+        return self.decide(tick, view)

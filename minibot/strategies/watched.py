@@ -8,7 +8,7 @@ from minibot.events.model import Check, JsonObject
 from minibot.strategies.bars import TickBars
 from minibot.strategies.chosen import Chosen
 from minibot.strategies.decision import Decision
-from minibot.strategies.protocol import Strategy
+from minibot.strategies.protocol import Strategy, TradeStrategy
 from minibot.strategies.view import NEVER, View
 
 
@@ -19,12 +19,16 @@ class Watched:
     Attributes:
         builders: Bars being made from trades, the deciding interval last; empty unless
             `strategy.bars_from_ticks`.
+        follower: The strategy, where it needs the prices of trades alone until it decides.
         said, said_ts: The last decision, also one that was not written, and its market time.
         said_code, said_hold_ts: What stands in the journal: the last signal's reason code, and
             the market time of the last HOLD.
     """
 
-    __slots__ = ("builders", "said", "said_code", "said_hold_ts", "said_ts", "strategy", "view")
+    __slots__ = (
+        *("builders", "follower", "said", "said_code", "said_hold_ts", "said_ts", "strategy"),
+        "view",
+    )
 
     def __init__(self, symbol: str, chosen: Chosen, views: dict[str, View]) -> None:
         """Start knowing nothing, beside the views of the other symbols."""
@@ -36,6 +40,10 @@ class Watched:
         self.builders: list[TickBars] = [
             TickBars(interval, chosen.needs.hole_bars_max) for interval in reversed(intervals)
         ]
+        strategy = self.strategy
+        self.follower: TradeStrategy | None = None
+        if isinstance(strategy, TradeStrategy) and not self.builders:
+            self.follower = strategy
         self.said: Decision | None = None
         self.said_ts: int = -1
         self.said_code: str = ""

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from minibot.features.atr import WilderAtr
-from minibot.features.ema import Ema
+from minibot.features.ema import Ema, cross
 from minibot.features.lossless import is_finite
 from minibot.features.order_flow import OrderFlowImbalance
 from minibot.features.rate_of_change import RateOfChange
@@ -52,6 +52,36 @@ def series(kind: str, period: int, rows: Sequence[Row]) -> list[str]:
         indicator.update(*pick(row))
         found.append(bits(indicator.value))
     return found
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    values=st.lists(st.integers(1, 9).map(float) | PRICE, max_size=60),
+    fast=st.integers(1, 5),
+    slow=st.integers(1, 12),
+    is_above=st.booleans(),
+    fed=st.integers(0, 20),
+)
+def test_two_averages_fed_up_to_their_cross_are_those_fed_one_by_one(
+    values: list[float], fast: int, slow: int, is_above: bool, fed: int
+) -> None:
+    """To the last bit and the last count, wherever one begins; what is behind the cross is left."""
+    ones = (Ema(fast), Ema(slow))
+    many = (Ema(fast), Ema(slow))
+    for value in values[:fed]:
+        for ema in (*ones, *many):
+            ema.feed(value)
+    taken, crossed = fed, False
+    while taken < len(values) and not crossed:
+        ready = [ema.feed(values[taken]) for ema in ones]
+        crossed = all(ready) and (ones[0].mean > ones[1].mean) is not is_above
+        taken += 1
+    rest = iter(values[fed:])
+
+    assert cross(*many, is_above, rest) is crossed
+
+    assert list(rest) == values[taken:]
+    assert [ema.state() for ema in many] == [ema.state() for ema in ones]
 
 
 @each_kind

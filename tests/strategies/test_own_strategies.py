@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import subprocess
 import sys
 from collections import deque
@@ -46,6 +47,7 @@ from minibot.strategies.core import core_from_config, core_from_state
 from minibot.strategies.keeping import kept, put_back
 from minibot.strategies.own import own_strategy
 from minibot.strategies.position import Position
+from minibot.strategies.protocol import Needs, Settings, TradeStrategy
 from minibot.strategies.source_check import source_findings
 from minibot.strategies.tick import Tick
 from minibot.strategies.trial import PROFILE, SYMBOL, Trial, findings
@@ -320,6 +322,94 @@ def test_two_classes_or_none_are_refused(tmp_path: Path) -> None:
         digest = hashlib.sha256(wrong.encode()).hexdigest()
         with pytest.raises(RunStop, match=f"expected one class .* found {names}"):
             own_strategy("mine.py", wrong, digest)
+
+
+# --- strategies that follow the prices of trades --------------------------------------------------
+
+FOLLOWS = """from minibot.strategies.protocol import TradeStrategy, buy
+
+
+class Mine(TradeStrategy):
+    def __init__(self, settings):
+        self.best = 0.0
+
+    def follow(self, prices):
+        for price in prices:
+            if price > self.best:
+                self.best = price
+                return True
+        return False
+
+    def decide(self, tick, view):
+        return buy(f"{tick.price} of {self.best}")
+"""
+
+
+def test_strategy_that_follows_prices_decides_at_the_trade_at_which_it_asked(
+    tmp_path: Path,
+) -> None:
+    """By one tick after the other, as a night hands them."""
+    path = tmp_path / "mine.py"
+    path.write_text(FOLLOWS, encoding="utf-8")
+    trial = Trial(path)
+
+    said = [trial.trade(price) for price in (2.0, 1.0, 3.0)]
+
+    assert [one and one.reason for one in said] == ["BUY: 2.0 of 2.0", None, "BUY: 3.0 of 3.0"]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "told"),
+    [
+        ("return True", "return False", "returned False after 1 of 3 prices"),
+        ("for price in prices:", "for price in ():", "returned False after 0 of 3 prices"),
+        ("for price in prices:", "for price in (1.0,):", "returned True after 0 of 3 prices"),
+    ],
+)
+def test_strategy_that_follows_prices_otherwise_than_it_says_is_refused(
+    old: str, new: str, told: str
+) -> None:
+    """Which price it decides at is where it stopped, never what it says."""
+    text = FOLLOWS.replace(old, new)
+    made = own_strategy("mine.py", text, hashlib.sha256(text.encode()).hexdigest())
+    strategy = made(Settings({}, {}))
+    assert isinstance(strategy, TradeStrategy)
+
+    with pytest.raises(ValueError, match=told):
+        strategy.place_asked([1.0, 2.0, 3.0])
+
+
+def test_strategy_that_follows_prices_is_not_handed_those_of_quotes() -> None:
+    """A quote repeats the price of the last trade."""
+    made = own_strategy("mine.py", FOLLOWS, hashlib.sha256(FOLLOWS.encode()).hexdigest())
+    quote = Tick(SYMBOL)
+    quote.price = 7.0
+    strategy = made(Settings({}, {}))
+
+    assert strategy.on_tick(quote, View(SYMBOL, Needs(), {})) is None
+    assert kept(strategy) == {"best": {"float": "0x0.0p+0"}}
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "told"),
+    [
+        ("def decide", "def decides", "no decide found"),
+        ("def follow", "def follows", "no follow found"),
+        (
+            "def follow(",
+            "def on_tick(self, tick, view):\n        pass\n\n    def follow(",
+            "derive",
+        ),
+    ],
+)
+def test_strategy_that_a_backtest_would_ask_otherwise_than_a_night_is_refused(
+    old: str, new: str, told: str
+) -> None:
+    """Both ask `follow` and `decide`."""
+    text = FOLLOWS.replace(old, new)
+
+    with pytest.raises(RunStop, match=told):
+        own_strategy("mine.py", text, hashlib.sha256(text.encode()).hexdigest())
 
 
 # --- parameters and what a profile chooses --------------------------------------------------------
@@ -798,7 +888,8 @@ def test_new_strategy_writes_a_file_that_is_checked_and_a_test_that_passes(
     )  # fmt: skip
     assert done.returncode == 0, done.stdout
     assert "3 passed" in done.stdout
-    assert "class MyIdea(Strategy)" in (own_folder / "my_idea.py").read_text(encoding="utf-8")
+    written = (own_folder / "my_idea.py").read_text(encoding="utf-8")
+    assert re.search(r"^class MyIdea\((Trade)?Strategy\):$", written, re.MULTILINE)
 
 
 def test_strategy_check_finds_what_a_restart_would_lose(

@@ -6,17 +6,18 @@ both averages have their ticks is passed over.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import ClassVar
 
-from minibot.features.ema import Ema
+from minibot.features.ema import Ema, cross
 from minibot.strategies.protocol import (
     Decision,
     Gap,
     Needs,
     Parameter,
     Settings,
-    Strategy,
     Tick,
+    TradeStrategy,
     View,
     buy,
     compare,
@@ -25,7 +26,7 @@ from minibot.strategies.protocol import (
 )
 
 
-class EmaCross(Strategy):
+class EmaCross(TradeStrategy):
     """Long or flat by two averages over the prices of trades."""
 
     PARAMETERS: ClassVar[tuple[Parameter, ...]] = (
@@ -44,22 +45,20 @@ class EmaCross(Strategy):
         """Return that trades are enough."""
         return Needs()
 
-    def on_tick(self, tick: Tick, view: View) -> Decision | None:
-        """Follow the trades; say BUY where the fast average comes above the slow one."""
-        if not tick.is_trade:
-            return None
-        price = tick.price
-        is_ready = self.fast.feed(price)
-        if not self.slow.feed(price) or not is_ready:
-            return None
-        fast, slow = self.fast.mean, self.slow.mean
-        is_above = fast > slow
-        if is_above == self.is_above:
-            return None
-        self.is_above = is_above
+    def follow(self, prices: Iterator[float]) -> bool:
+        """Take prices up to the one at which the averages cross."""
+        if not cross(self.fast, self.slow, self.is_above, prices):
+            return False
+        self.is_above = not self.is_above
+        return True
+
+    def decide(self, tick: Tick, view: View) -> Decision | None:
+        """Say BUY where the fast average came above the slow one, SELL where it fell below."""
+        is_above = self.is_above
         if is_above == view.is_long:
             return None
-        checks = (compare("fast", fast, ">" if is_above else "<=", slow),)
+        relation = ">" if is_above else "<="
+        checks = (compare("fast", self.fast.mean, relation, self.slow.mean),)
         if is_above:
             return buy("the fast average came above the slow one", checks)
         return sell("the fast average fell below the slow one", checks)

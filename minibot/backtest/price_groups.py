@@ -1,0 +1,85 @@
+"""Rows in groups, for a strategy that follows the prices of trades: what holds for all of a group.
+
+Whether a group lies within a calm is seen by the extremes of its touches, so that its prices go to
+the strategy in one call; a group that does not is walked row by row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final, final
+
+import numpy as np
+
+from minibot.backtest.cells import floats, int_cells
+from minibot.events.cells import CELL, int_at
+from minibot.events.exact_tick import Calm
+
+GROUP: Final = 64
+"""Rows: about as many as are handed on by one call, and looked at one by one beside a bound."""
+
+TRADE: Final = 1  # Of the column `flags`.
+
+
+@final
+class PriceGroups:
+    """The groups of one block of rows; rows are counted from the block's first.
+
+    Args:
+        columns: As `tick_rows.TickRows` takes them, in order of time.
+        first, last: The rows of the block, the last one excluded.
+    """
+
+    __slots__ = (
+        *("_bid_least", "_bid_most", "_is_straight", "_prices", "_sum_least", "_sum_most"),
+        *("_trades", "_trades_before"),
+    )
+
+    def __init__(self, columns: Mapping[str, Any], first: int, last: int) -> None:
+        bids, asks = columns["bid"][first:last], columns["ask"][first:last]
+        starts = np.arange(0, last - first, GROUP)
+        both = bids + asks
+        self._bid_least: list[int] = np.minimum.reduceat(bids, starts).tolist()
+        self._bid_most: list[int] = np.maximum.reduceat(bids, starts).tolist()
+        self._sum_least: list[int] = np.minimum.reduceat(both, starts).tolist()
+        self._sum_most: list[int] = np.maximum.reduceat(both, starts).tolist()
+        self._is_straight: list[bool] = np.logical_and.reduceat(bids <= asks, starts).tolist()
+        is_trade = (columns["flags"][first:last] & TRADE).astype(bool)
+        trades = np.flatnonzero(is_trade)
+        self._trades: bytes = int_cells(trades)
+        before = np.zeros(last - first + 1, dtype=np.int64)
+        np.cumsum(is_trade, out=before[1:])
+        self._trades_before: bytes = int_cells(before)
+        self._prices: list[float] = floats(columns["price"][first:last][trades])
+
+    def within(self, calm: Calm, place: int, last: int) -> int:
+        """Return up to which row (excluded, at most `last`) all rows lie within a calm.
+
+        That is the end of the group of `place`, or `place` itself where one of the group does not.
+        """
+        group = place // GROUP
+        if (
+            self._is_straight[group]
+            and calm.above < self._bid_least[group]
+            and self._bid_most[group] < calm.below
+            and calm.least <= self._sum_least[group]
+            and self._sum_most[group] <= calm.most
+        ):
+            return min(last, self.end(place))
+        return place
+
+    @staticmethod
+    def end(place: int) -> int:
+        """Return where the group of a row ends."""
+        return (place // GROUP + 1) * GROUP
+
+    def prices(self, place: int, end: int) -> list[float]:
+        """Return the prices of the trades among rows."""
+        return self._prices[self._before(place) : self._before(end)]
+
+    def row_of(self, place: int, trade: int) -> int:
+        """Return the row of a trade, counted from the first trade that is not before `place`."""
+        return int_at(self._trades, CELL * (self._before(place) + trade))
+
+    def _before(self, place: int) -> int:
+        return int_at(self._trades_before, CELL * place)
