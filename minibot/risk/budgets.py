@@ -19,8 +19,8 @@ from minibot.events.numbers import mul_div_down, mul_div_up
 from minibot.events.portfolio import DAY_MS, Portfolio
 from minibot.events.reasons import INVARIANT_BROKEN
 from minibot.kernel.errors import InvariantError
-from minibot.risk.checks import Judged
-from minibot.risk.limits import BPS, DRAWDOWN_PLACES, Limit, Limits
+from minibot.risk.checks import Checklist
+from minibot.risk.limits import BPS, DRAWDOWN_PLACES, Limits
 
 MINUTE_MS: Final = 60_000
 WHOLE: Final[int] = BPS * 10**DRAWDOWN_PLACES
@@ -29,7 +29,18 @@ BUDGETS: Final = ("night_notional", "day_notional", "night_loss", "day_loss")
 
 @final
 class Budgets:
-    """Used budgets of one run; amounts in hundred-millionths of the quote asset."""
+    """Used budgets of one run; amounts in hundred-millionths of the quote asset.
+
+    Attributes:
+        equity: As of the last mark or fill.
+        high_water_mark: The highest equity of the night.
+        night_notional, day_notional: What entries of the night and of the UTC day cost, with what
+            earlier runs used of it.
+        night_level, day_level: The equity below which a loss of night or day begins, less what
+            earlier runs lost of it.
+        midnight: When the next day or night begins: `roll` has something to do from then on; 0 is
+            always.
+    """
 
     def __init__(self, limits: Limits) -> None:
         """Start with nothing used; `open` sets where the run starts."""
@@ -41,7 +52,6 @@ class Budgets:
         self._day_loss_used: int = 0
         self._opening_day: int = 0
         self._day: int = 0
-        # When the next day or night begins: `roll` has something to do from then on; 0 is always.
         self.midnight: int = 0
         # The least equity at which no hard limit is exceeded, while all else stays as it is.
         self._floor: int = 0
@@ -51,10 +61,14 @@ class Budgets:
         self._bought_before: int = 0
         self._night_base: int = 0
         self._day_base: int = 0
-        self._high_water_mark: int = 0
-        self._equity: int = 0
-        self._night_notional: int = 0
-        self._day_notional: int = 0
+        self._night_bought: int = 0
+        self._day_bought: int = 0
+        self.high_water_mark: int = 0
+        self.equity: int = 0
+        self.night_notional: int = 0
+        self.day_notional: int = 0
+        self.night_level: int = 0
+        self.day_level: int = 0
         self._order_times: list[int] = []
 
     def open(self, used: Mapping[str, str], equity: int, now: int) -> None:
@@ -76,14 +90,26 @@ class Budgets:
         self._opening_day = self._day = now // DAY_MS
         if self._limits.night_ms:
             self._night_ends = now + self._limits.night_ms
-        self._night_base = self._day_base = self._high_water_mark = self._equity = equity
-        self._is_floor_known = False
+        self._night_base = self._day_base = self.high_water_mark = self.equity = equity
+        self._reckon()
 
     def _carry(self, used: Mapping[str, str]) -> None:
         """Take over what earlier runs used; what is not named is nothing."""
         amounts = [parse_amount(used.get(name, "0")) for name in BUDGETS]
         self._night_notional_used, self._day_notional_used = amounts[0], amounts[1]
         self._night_loss_used, self._day_loss_used = amounts[2], amounts[3]
+
+    def _reckon(self) -> None:
+        """Reckon what follows from bases and earlier runs, after any of them changed."""
+        is_opening_day = self._day == self._opening_day
+        self.night_notional = self._night_notional_used + self._night_bought
+        self.day_notional = self._day_bought
+        self.night_level = self._night_loss_used + self._night_base
+        self.day_level = self._day_base
+        if is_opening_day:
+            self.day_notional += self._day_notional_used
+            self.day_level += self._day_loss_used
+        self._is_floor_known = False
 
     def roll(self, now: int) -> None:
         """Start a new day at midnight UTC of market time, and a new night when one is over."""
@@ -97,39 +123,44 @@ class Budgets:
             self.midnight = min(self.midnight, self._night_ends)
         if day > self._day:
             self._day = day
-            self._day_base = self._equity
-            self._day_notional = 0
-            self._is_floor_known = False
+            self._day_base = self.equity
+            self._day_bought = 0
+            self._reckon()
 
     def _begin_night(self, ended: int, now: int) -> None:
         """Start a night with nothing used, as a run that follows another one does."""
         length = self._limits.night_ms
         self._night_ends = ended + ((now - ended) // length + 1) * length
         self._night_notional_used = self._night_loss_used = 0
-        self._bought_before += self._night_notional
-        self._night_notional = 0
-        self._night_base = self._high_water_mark = self._equity
-        self._is_floor_known = False
+        self._bought_before += self._night_bought
+        self._night_bought = 0
+        self._night_base = self.high_water_mark = self.equity
+        self._reckon()
 
     def rebase(self, difference: int) -> None:
         """Move all bases: a carried lot met its first mark, which differs from its cost."""
         self._night_base += difference
         self._day_base += difference
-        self._high_water_mark += difference
-        self._is_floor_known = False
+        self.high_water_mark += difference
+        self._reckon()
 
-    def on_equity(self, equity: int) -> None:
-        """Take the equity of now."""
-        self._equity = equity
-        if equity > self._high_water_mark:
-            self._high_water_mark = equity
-            self._is_floor_known = False
-
-    def on_fill(self, portfolio: Portfolio) -> None:
+    def on_bought(self, portfolio: Portfolio) -> None:
         """Take what was bought so far from the portfolio."""
-        self._night_notional = portfolio.bought - self._bought_before
-        self._day_notional = portfolio.day(self._day).entry_notional
-        self._is_floor_known = False
+        night = portfolio.bought - self._bought_before
+        day = portfolio.day(self._day).entry_notional
+        if night != self._night_bought or day != self._day_bought:
+            self._night_bought, self._day_bought = night, day
+            self._reckon()
+
+    def on_equity(self, equity: int) -> Checklist | None:
+        """Take the equity of now; return a failed check for every hard limit exceeded, or None."""
+        self.equity = equity
+        if equity > self.high_water_mark:
+            self.high_water_mark = equity
+            self._is_floor_known = False
+        if self._is_floor_known and equity >= self._floor:
+            return None
+        return self._breaches()
 
     def on_order(self, now: int) -> None:
         """Count an order that is sent now."""
@@ -141,41 +172,6 @@ class Budgets:
 
     # --- values -------------------------------------------------------------------------------
 
-    @property
-    def equity(self) -> int:
-        """Equity as of the last mark or fill."""
-        return self._equity
-
-    @property
-    def high_water_mark(self) -> int:
-        """The highest equity of the night."""
-        return self._high_water_mark
-
-    def night_notional(self) -> int:
-        """Return what entries of the night cost."""
-        return self._night_notional_used + self._night_notional
-
-    def day_notional(self) -> int:
-        """Return what entries of the UTC day cost."""
-        return self._carried(self._day_notional_used) + self._day_notional
-
-    def night_loss(self) -> int:
-        """Return by how much equity is below the start of the night; 0 for a gain."""
-        loss = self._night_loss_used + self._night_base - self._equity
-        return loss if loss > 0 else 0
-
-    def day_loss(self) -> int:
-        """Return by how much equity is below the start of the UTC day; 0 for a gain."""
-        loss = self._carried(self._day_loss_used) + self._day_base - self._equity
-        return loss if loss > 0 else 0
-
-    def drawdown(self) -> int:
-        """Return how far equity is below its high-water mark, in 10**-4 bps, rounded up."""
-        if self._high_water_mark <= 0:
-            return 0
-        below = self._high_water_mark - self._equity
-        return mul_div_up(below, WHOLE, self._high_water_mark) if below else 0
-
     def orders(self, now: int) -> int:
         """Return how many orders were sent within the last minute of market time."""
         times = self._order_times  # In rising order.
@@ -184,49 +180,30 @@ class Budgets:
             over += 1
         return count - over
 
-    def exposure_max(self) -> int:
-        """Return the share of equity that may be in positions, rounded down."""
-        return max(0, mul_div_down(self._equity, self._limits.exposure_bps_max, BPS))
-
-    def _carried(self, used: int) -> int:
-        return used if self._day == self._opening_day else 0
-
-    def measured(self) -> tuple[tuple[Limit, int], ...]:
-        """Return the limits on what has happened, each with its value."""
-        limits = self._limits
-        return (
-            (limits.night_notional, self.night_notional()),
-            (limits.day_notional, self.day_notional()),
-            (limits.night_loss, self.night_loss()),
-            (limits.day_loss, self.day_loss()),
-            (limits.drawdown, self.drawdown()),
+    def _breaches(self) -> Checklist | None:
+        """Return a failed check for every limit whose hard value is exceeded; None for none."""
+        limits, equity = self._limits, self.equity
+        night, day = limits.night_notional, limits.day_notional
+        self._floor = self._equity_floor()
+        self._is_floor_known = not (
+            night.is_breached(self.night_notional) or day.is_breached(self.day_notional)
         )
+        if self._is_floor_known and equity >= self._floor:
+            return None
+        found = night.breach(self.night_notional, None)
+        found = day.breach(self.day_notional, found)
+        found = limits.night_loss.breach(loss_of(self.night_level, equity), found)
+        found = limits.day_loss.breach(loss_of(self.day_level, equity), found)
+        return limits.drawdown.breach(drawdown_of(self.high_water_mark, equity), found)
 
     def _equity_floor(self) -> int:
         """Return the least equity at which neither loss nor drawdown exceeds its hard value."""
-        limits, high = self._limits, self._high_water_mark
-        night = self._night_loss_used + self._night_base - limits.night_loss.hard
-        day = self._carried(self._day_loss_used) + self._day_base - limits.day_loss.hard
+        limits, high = self._limits, self.high_water_mark
+        night = self.night_level - limits.night_loss.hard
+        day = self.day_level - limits.day_loss.hard
         drawdown = high - mul_div_down(high, limits.drawdown.hard, WHOLE) if high > 0 else night
         floor = night if night > day else day
         return floor if floor > drawdown else drawdown
-
-    def breaches(self) -> list[Judged] | None:
-        """Return a failed check for every limit whose hard value is exceeded; None for none."""
-        if self._is_floor_known and self._equity >= self._floor:
-            return None
-        self._floor = self._equity_floor()
-        limits = self._limits
-        self._is_floor_known = not (
-            limits.night_notional.is_breached(self.night_notional())
-            or limits.day_notional.is_breached(self.day_notional())
-        )
-        if self._is_floor_known and self._equity >= self._floor:
-            return None
-        found = [
-            breach(limit, value) for limit, value in self.measured() if limit.is_breached(value)
-        ]
-        return found or None
 
     def calm(self, rest: int, qty: int, calm: Calm) -> bool:
         """Bound the mids at which equity reaches neither a hard limit nor its high-water mark.
@@ -242,7 +219,7 @@ class Budgets:
         if not self._is_floor_known:
             return False
         # Equity is rest + qty x mid // UNIT, which is rising; a mid is (bid + ask) // 2.
-        most = 2 * mul_div_up(self._high_water_mark - rest + 1, UNIT, qty) - 1
+        most = 2 * mul_div_up(self.high_water_mark - rest + 1, UNIT, qty) - 1
         if self._floor > rest:
             least = 2 * mul_div_up(self._floor - rest, UNIT, qty)
             if least > calm.least:
@@ -271,10 +248,10 @@ class Budgets:
             "day": self._day,
             "night_base": amount_text(self._night_base),
             "day_base": amount_text(self._day_base),
-            "high_water_mark": amount_text(self._high_water_mark),
-            "equity": amount_text(self._equity),
-            "night_notional": amount_text(self._night_notional),
-            "day_notional": amount_text(self._day_notional),
+            "high_water_mark": amount_text(self.high_water_mark),
+            "equity": amount_text(self.equity),
+            "night_notional": amount_text(self._night_bought),
+            "day_notional": amount_text(self._day_bought),
             "order_times": list(self._order_times),
         }
 
@@ -289,14 +266,23 @@ class Budgets:
         budgets._day = state["day"]
         budgets._night_base = parse_amount(state["night_base"])
         budgets._day_base = parse_amount(state["day_base"])
-        budgets._high_water_mark = parse_amount(state["high_water_mark"])
-        budgets._equity = parse_amount(state["equity"])
-        budgets._night_notional = parse_amount(state["night_notional"])
-        budgets._day_notional = parse_amount(state["day_notional"])
+        budgets.high_water_mark = parse_amount(state["high_water_mark"])
+        budgets.equity = parse_amount(state["equity"])
+        budgets._night_bought = parse_amount(state["night_notional"])
+        budgets._day_bought = parse_amount(state["day_notional"])
         budgets._order_times = list(state["order_times"])
+        budgets._reckon()
         return budgets
 
 
-def breach(limit: Limit, value: int) -> Judged:
-    """Return the failed check of a hard value."""
-    return Judged(f"{limit.name}_hard", False, value, limit.hard, limit.places)
+def loss_of(level: int, equity: int) -> int:
+    """Return by how much equity is below where a loss begins; 0 for a gain."""
+    return level - equity if level > equity else 0
+
+
+def drawdown_of(high_water_mark: int, equity: int) -> int:
+    """Return how far equity is below its high-water mark, in 10**-4 bps, rounded up."""
+    if high_water_mark <= 0:
+        return 0
+    below = high_water_mark - equity
+    return mul_div_up(below, WHOLE, high_water_mark) if below else 0

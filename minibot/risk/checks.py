@@ -14,50 +14,25 @@ from minibot.events.numbers import format_fixed
 NONE: Final = "none"
 YES: Final = "yes"
 NO: Final = "no"
-AS_TEXT: Final = -1
 
 
 @mypyc_attr(acyclic=True)
 @final
-class Judged:
-    """One named value against one named threshold.
+class Gate:
+    """What a check is called, what it means when it fails, and how its numbers are written.
 
     Args:
         name: Of the check.
-        passed: Whether the value is as it should be.
-        value, threshold: Scaled by 10**places.
-        places: `AS_TEXT` where both are texts.
-        value_text, threshold_text: The texts.
+        reason: A reason code; empty where a failed check alone refuses nothing.
+        places: Its numbers are scaled by 10**places.
     """
 
-    __slots__ = (
-        *("_places", "_threshold", "_threshold_text", "_value", "_value_text", "name", "passed"),
-    )
+    __slots__ = ("name", "places", "reason")
 
-    def __init__(
-        self,
-        name: str,
-        passed: bool,
-        value: int,
-        threshold: int,
-        places: int,
-        value_text: str = "",
-        threshold_text: str = "",
-    ) -> None:
+    def __init__(self, name: str, reason: str = "", places: int = 0) -> None:
         self.name: str = name
-        self.passed: bool = passed
-        self._value: int = value
-        self._threshold: int = threshold
-        self._places: int = places
-        self._value_text: str = value_text
-        self._threshold_text: str = threshold_text
-
-    def check(self) -> Check:
-        """Return it as it is written."""
-        if self._places == AS_TEXT:
-            return Check(self.name, self._value_text, self._threshold_text, self.passed)
-        value = scaled_text(self._value, self._places)
-        return Check(self.name, value, scaled_text(self._threshold, self._places), self.passed)
+        self.reason: str = reason
+        self.places: int = places
 
 
 @mypyc_attr(acyclic=True)
@@ -65,45 +40,64 @@ class Judged:
 class Checklist:
     """Checks of one decision; `reason` is the code of the first that failed, empty if none did."""
 
-    __slots__ = ("items", "reason")
+    __slots__ = ("_failed", "_gates", "_thresholds", "_values", "reason")
 
     def __init__(self) -> None:
         """Start without checks."""
-        self.items: list[Judged] = []
         self.reason: str = ""
+        self._gates: list[Gate] = []
+        self._values: list[int | str] = []
+        self._thresholds: list[int | str] = []
+        self._failed: list[int] = []  # Places in the lists above.
 
-    def add(self, name: str, value: str, threshold: str, passed: bool, reason: str) -> bool:
-        """Add a check; return whether it passed."""
-        self.items.append(Judged(name, passed, 0, 0, AS_TEXT, value, threshold))
-        if not passed and not self.reason:
-            self.reason = reason
-        return passed
-
-    def number(
-        self, name: str, value: int, threshold: int, passed: bool, reason: str, places: int
-    ) -> bool:
-        """Add a check of a value that is judged elsewhere; return whether it passed."""
-        self.items.append(Judged(name, passed, value, threshold, places))
-        if not passed and not self.reason:
-            self.reason = reason
-        return passed
-
-    def at_most(self, name: str, value: int, most: int, reason: str, places: int = 0) -> bool:
+    def at_most(self, gate: Gate, value: int, most: int) -> bool:
         """Add a check of a value that may be as large as `most`; return whether it passed."""
-        return self.number(name, value, most, value <= most, reason, places)
+        self._gates.append(gate)
+        self._values.append(value)
+        self._thresholds.append(most)
+        return value <= most or self._fail(gate)
 
-    def at_least(self, name: str, value: int, least: int, reason: str, places: int = 0) -> bool:
+    def at_least(self, gate: Gate, value: int, least: int) -> bool:
         """Add a check of a value that may be as small as `least`; return whether it passed."""
-        return self.number(name, value, least, value >= least, reason, places)
+        self._gates.append(gate)
+        self._values.append(value)
+        self._thresholds.append(least)
+        return value >= least or self._fail(gate)
 
-    def fact(self, name: str, is_so: bool, wanted: bool, reason: str) -> bool:
+    def fact(self, gate: Gate, is_so: bool, wanted: bool) -> bool:
         """Add a check of a yes or no; return whether it passed."""
-        return self.add(name, _word(is_so), _word(wanted), is_so is wanted, reason)
+        self._gates.append(gate)
+        self._values.append(YES if is_so else NO)
+        self._thresholds.append(YES if wanted else NO)
+        return is_so is wanted or self._fail(gate)
 
-    @property
-    def passed(self) -> bool:
-        """Whether nothing failed so far."""
-        return not self.reason
+    def judged(self, gate: Gate, value: int | str, threshold: int | str, passed: bool) -> bool:
+        """Add a check that was judged elsewhere; return whether it passed."""
+        self._gates.append(gate)
+        self._values.append(value)
+        self._thresholds.append(threshold)
+        return passed or self._fail(gate)
+
+    def refuse(self, reason: str) -> None:
+        """Take a reason that no check of its own shows; one that came before stands."""
+        if not self.reason:
+            self.reason = reason
+
+    def _fail(self, gate: Gate) -> bool:
+        """Note that the check added last failed."""
+        self._failed.append(len(self._gates) - 1)
+        if not self.reason:
+            self.reason = gate.reason
+        return False
+
+    def written(self) -> tuple[Check, ...]:
+        """Return the checks as they are written, in the order in which they were judged."""
+        checks = []
+        for n, gate in enumerate(self._gates):
+            value = _text(self._values[n], gate.places)
+            threshold = _text(self._thresholds[n], gate.places)
+            checks.append(Check(gate.name, value, threshold, n not in self._failed))
+        return tuple(checks)
 
 
 def scaled_text(value: int, places: int) -> str:
@@ -111,5 +105,5 @@ def scaled_text(value: int, places: int) -> str:
     return format_fixed(value, places)
 
 
-def _word(is_so: bool) -> str:
-    return YES if is_so else NO
+def _text(value: int | str, places: int) -> str:
+    return value if isinstance(value, str) else scaled_text(value, places)

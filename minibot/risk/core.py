@@ -50,12 +50,14 @@ from minibot.events.money import amount_text, parse_amount
 from minibot.events.portfolio import Portfolio
 from minibot.events.reasons import INVARIANT_BROKEN
 from minibot.kernel.errors import InvariantError
-from minibot.risk.checks import Judged, scaled_text
+from minibot.risk.budgets import drawdown_of
+from minibot.risk.checks import Checklist, scaled_text
 from minibot.risk.departures import (
+    due,
+    leave,
     leave_all,
     leave_dropped,
     leave_halted,
-    leave_when_due,
     on_exit_position,
     on_sell,
 )
@@ -119,7 +121,7 @@ class RiskCore:
         situation.now = now
         if isinstance(payload, RunOpening):
             situation.positions.open(Portfolio.from_opening(payload))
-            situation.budgets.open(payload.budgets_used, situation.positions.equity(), now)
+            situation.budgets.open(payload.budgets_used, situation.positions.equity, now)
             return []
         self._begin(event.type, now)
         if isinstance(payload, RunEnding):
@@ -161,9 +163,10 @@ class RiskCore:
         if situation.is_stopped:
             return False
         situation.now = now
-        if situation.positions.held is None:
+        if not situation.positions.is_open:
             raise InvariantError("risk", INVARIANT_BROKEN, f"{what} before run_opening")
-        situation.budgets.roll(now)
+        if now >= situation.budgets.midnight:
+            situation.budgets.roll(now)
         return True
 
     def on_signal(self, signal: SignalMessage, now: int) -> list[Message]:
@@ -193,23 +196,23 @@ class RiskCore:
             return None
         situation.now = now
         positions, budgets = situation.positions, situation.budgets
-        portfolio = positions.held
-        if portfolio is None:
+        if not positions.is_open:
             raise InvariantError("risk", INVARIANT_BROKEN, "market_tick before run_opening")
         if now >= budgets.midnight:
             budgets.roll(now)
-        rebased = positions.on_tick(tick, seq)
+        rebased, symbol = positions.on_tick(tick, seq), tick.symbol
         if rebased is not None:
             breaches = self._on_equity(rebased)
-            if breaches:
-                return [stop(situation, breaches, tick.symbol, Cause.of_tick(tick, seq))]
-        if not portfolio.has_lots(tick.symbol):
+            if breaches is not None:
+                return [stop(situation, breaches, symbol, Cause.of_tick(tick, seq))]
+        if symbol not in positions.values or situation.exits.is_quiet(symbol, tick.bid, now):
             return None
-        if situation.exits.is_quiet(tick.symbol, tick.bid, now):
+        trigger = due(situation, symbol)
+        if trigger is None:
             return None
-        return leave_when_due(situation, tick.symbol, Cause.of_tick(tick, seq), 0)
+        return leave(situation, symbol, trigger, Cause.of_tick(tick, seq), 0)
 
-    def _on_equity(self, rebased: int) -> list[Judged] | None:
+    def _on_equity(self, rebased: int) -> Checklist | None:
         """Look at equity after a position got another value; return which hard limits it breaks.
 
         Args:
@@ -218,8 +221,7 @@ class RiskCore:
         budgets = self._situation.budgets
         if rebased:
             budgets.rebase(rebased)
-        budgets.on_equity(self._situation.positions.equity())
-        return budgets.breaches()
+        return budgets.on_equity(self._situation.positions.equity)
 
     def calm(self, symbol: str, now: int) -> Calm | None:
         """Return within which touches of a symbol nothing follows from its ticks; None for none.
@@ -229,19 +231,19 @@ class RiskCore:
         """
         situation = self._situation
         positions, budgets = situation.positions, situation.budgets
-        portfolio = positions.held
-        if situation.is_stopped or portfolio is None or positions.is_unmarked(symbol):
+        if situation.is_stopped or not positions.is_open or positions.is_unmarked(symbol):
             return None
         if now >= budgets.midnight:
             return None
         calm = Calm()
         calm.until = budgets.midnight
-        if not portfolio.has_lots(symbol):
+        value = positions.values.get(symbol)
+        if value is None:
             return calm
-        rest = positions.equity_beside(symbol)
-        if rest is None or not budgets.calm(rest, portfolio.position_qty(symbol), calm):
+        if symbol not in positions.mids or not situation.exits.calm(symbol, now, calm):
             return None
-        return calm if situation.exits.calm(symbol, now, calm) else None
+        beside, qty = positions.equity - value, positions.portfolio.position_qty(symbol)
+        return calm if budgets.calm(beside, qty, calm) else None
 
     def on_bar(
         self,
@@ -296,13 +298,12 @@ class RiskCore:
         positions, budgets, exits = situation.positions, situation.budgets, situation.exits
         symbol = positions.on_fill(fill).symbol
         exits.rouse()
-        budgets.on_fill(positions.portfolio)
-        budgets.on_equity(positions.equity())
-        if positions.portfolio.has_lots(symbol):
-            exits.guard(symbol, positions.rules[symbol])
+        budgets.on_bought(positions.portfolio)
+        breaches = budgets.on_equity(positions.equity)
+        if symbol in positions.values:
+            exits.guard(exits.of(symbol), positions.rules[symbol].price_step)
         else:
             exits.forget(symbol)
-        breaches = budgets.breaches()
         if breaches is None:
             return []
         cause = Cause(fill.ref, fill.ts, fill.run_id, fill.tick_seq)
@@ -332,7 +333,7 @@ class RiskCore:
         """Return the bids at which the open position is left: stop and target, as far as set."""
         positions = self._situation.positions
         rules = positions.rules.get(symbol)
-        if rules is None or not positions.portfolio.has_lots(symbol):
+        if rules is None or symbol not in positions.values:
             return ()
         entry = positions.portfolio.entry_price_avg(symbol)
         return self._situation.exits.levels(symbol, entry, rules)
@@ -348,7 +349,9 @@ class RiskCore:
             "equity": amount_text(budgets.equity),
             "high_water_mark": amount_text(budgets.high_water_mark),
             "drawdown": amount_text(budgets.high_water_mark - budgets.equity),
-            "drawdown_bps": scaled_text(budgets.drawdown(), DRAWDOWN_PLACES),
+            "drawdown_bps": scaled_text(
+                drawdown_of(budgets.high_water_mark, budgets.equity), DRAWDOWN_PLACES
+            ),
             "realised_pnl": amount_text(portfolio.realised_pnl),
             "fees": amount_text(portfolio.fees),
             "open_orders": len(situation.positions.orders),

@@ -11,8 +11,7 @@ from minibot.events.native import mypyc_attr
 from minibot.events.order_rules import MARKET, OrderRules
 from minibot.events.reasons import RISK_LIMIT
 from minibot.events.reference import Ref
-from minibot.risk.budgets import breach
-from minibot.risk.checks import Judged
+from minibot.risk.checks import Checklist
 from minibot.risk.headroom import Headroom
 from minibot.risk.positions import SentOrder
 from minibot.risk.situation import Situation
@@ -74,17 +73,15 @@ class Verdict(ActionMessage):
         kind: str,
         reason: str,
         symbol: str,
-        checks: list[Judged],
+        checks: Checklist,
         cause: Cause,
-        profile: str,
         left: Headroom,
         ordinal: int,
     ) -> None:
         super().__init__(cause.ts, cause.tick_seq, cause.ref, symbol, kind, reason)
         self.ordinal = ordinal
-        self._checks: list[Judged] = checks
+        self._checks: Checklist = checks
         self._signal: Ref | None = cause.signal
-        self._profile: str = profile
         self._left: Headroom = left
 
     @property
@@ -102,8 +99,8 @@ class Verdict(ActionMessage):
             reason_code=self.reason_code,
             symbol=self.symbol,
             signal_id=None if self._signal is None else self._signal.text,
-            checks=tuple([judged.check() for judged in self._checks]),
-            profile=self._profile,
+            checks=self._checks.written(),
+            profile=self._left.limits.profile,
             headroom=self._left.texts(),
         )
 
@@ -139,55 +136,61 @@ def action(
     kind: str,
     reason: str,
     symbol: str,
-    checks: list[Judged],
+    checks: Checklist,
     cause: Cause,
+    left: Headroom,
     ordinal: int = 0,
-    left: Headroom | None = None,
 ) -> Verdict:
-    """Return a `risk_action`; `ordinal` is its place among what this step says.
-
-    `left` is what the decision looked at of each limit; without it that is looked at now.
-    """
-    situation.reason = reason
-    left = left or situation.headroom(symbol)
-    return Verdict(kind, reason, symbol, checks, cause, situation.limits.profile, left, ordinal)
-
-
-def stop(situation: Situation, breaches: list[Judged], symbol: str, cause: Cause) -> Verdict:
-    """Return the `risk_action` STOP of exceeded hard limits; the core says nothing after it."""
-    situation.is_stopped = True
-    return action(situation, STOP, RISK_LIMIT, symbol, breaches, cause)
-
-
-def intent(
-    situation: Situation, order: SentOrder, purpose: str, cause: Cause, allowed: Verdict
-) -> IntentMessage:
-    """Return the `order_intent` of an order, and count and remember the order.
+    """Return a `risk_action`.
 
     Args:
         situation: The state.
-        order: What is sent, market for now.
-        purpose: ENTRY or EXIT.
+        kind: What is done.
+        reason: A reason code.
+        symbol: The market.
+        checks: What was judged.
         cause: The signal, tick or control event.
-        allowed: The `risk_action` of the same step that allows it.
+        left: What the decision looked at of each limit.
+        ordinal: Its place among what this step says.
     """
-    message = AllowedIntent(order, situation.positions.rules[order.symbol], cause, allowed)
+    situation.reason = reason
+    return Verdict(kind, reason, symbol, checks, cause, left, ordinal)
+
+
+def stop(situation: Situation, breaches: Checklist, symbol: str, cause: Cause) -> Verdict:
+    """Return the `risk_action` STOP of exceeded hard limits; the core says nothing after it."""
+    situation.is_stopped = True
+    left = situation.headroom(symbol)
+    return action(situation, STOP, RISK_LIMIT, symbol, breaches, cause, left)
+
+
+def intent(
+    situation: Situation,
+    allowed: Verdict,
+    purpose: str,
+    symbol: str,
+    side: str,
+    qty: int,
+    price: int,
+    cause: Cause,
+) -> IntentMessage:
+    """Return the `order_intent` of a market order, and count and remember the order.
+
+    Args:
+        situation: The state.
+        allowed: The `risk_action` of the same step that allows it.
+        purpose: ENTRY or EXIT.
+        symbol: The market.
+        side: BUY or SELL.
+        qty: How much.
+        price: Of the side of the touch that it takes.
+        cause: The signal, tick or control event.
+    """
+    client = Ref("", cause.run_id, ORDER_ROLE, cause.ref, allowed.ordinal)
+    order = SentOrder(client, symbol, side, qty, price)
+    message = AllowedIntent(order, situation.positions.rules[symbol], cause, allowed)
     message.purpose = purpose
     message.expires_ts = cause.ts + situation.limits.intent_ttl_ms
     situation.positions.on_sent(order)
     situation.budgets.on_order(situation.now)
     return message
-
-
-def new_order(
-    cause: Cause, action_ordinal: int, symbol: str, side: str, qty: int, price: int
-) -> SentOrder:
-    """Return an order whose id derives from its cause and its place in the step."""
-    client = Ref("", cause.run_id, ORDER_ROLE, cause.ref, action_ordinal)
-    return SentOrder(client, symbol, side, qty, price)
-
-
-def rate_breaches(situation: Situation) -> list[Judged]:
-    """Return a failed check if one more order would exceed the hard order rate."""
-    rate, value = situation.limits.order_rate, situation.budgets.orders(situation.now) + 1
-    return [breach(rate, value)] if rate.is_breached(value) else []

@@ -19,7 +19,7 @@ from minibot.events.order_rules import OrderRules
 from minibot.events.portfolio import Portfolio
 from minibot.events.reasons import END_EXIT, OPERATOR_EXIT, STOP_LOSS, TAKE_PROFIT, TIME_EXIT
 from minibot.features.atr import WilderAtr
-from minibot.risk.checks import AS_TEXT, Judged
+from minibot.risk.checks import NONE, Gate
 
 MULTIPLE_PLACES: Final = 4
 MULTIPLE_UNIT: Final[int] = 10**MULTIPLE_PLACES
@@ -27,6 +27,14 @@ NEVER: Final = 1 << 60
 UNKNOWN: Final = -1
 RETRY_MS_MIN: Final = 1_000
 RETRY_MS_MAX: Final = 30_000
+
+# A position is left because one of these failed.
+ASKED: Final = Gate("exit_position")
+POLICY: Final = Gate("policy")
+ENDING: Final = Gate("run_ending")
+STOP_PRICE: Final = Gate("stop_price", places=PLACES)
+TARGET_PRICE: Final = Gate("target_price", places=PLACES)
+HELD_MS: Final = Gate("held_ms")
 
 
 @final
@@ -57,13 +65,15 @@ class ExitRules:
 
 @final
 class Trigger:
-    """Why a position is to be left now, as a reason code and a check that shows it."""
+    """Why a position is to be left now, as a reason code and a failed check that shows it."""
 
-    __slots__ = ("judged", "reason")
+    __slots__ = ("gate", "reason", "threshold", "value")
 
-    def __init__(self, reason: str, judged: Judged) -> None:
+    def __init__(self, reason: str, gate: Gate, value: int | str, threshold: int | str) -> None:
         self.reason: str = reason
-        self.judged: Judged = judged
+        self.gate: Gate = gate
+        self.value: int | str = value
+        self.threshold: int | str = threshold
 
 
 @final
@@ -206,35 +216,46 @@ class Exits:
         exits.refusals, exits.retry_ts, exits.told = 0, 0, ""
 
     def trigger(
-        self, symbol: str, portfolio: Portfolio, rules: OrderRules, bid: int, now: int
+        self, exits: SymbolExits, portfolio: Portfolio, rules: OrderRules, bid: int, now: int
     ) -> Trigger | None:
-        """Return why the open position in a symbol is to be left at this bid, or None."""
-        exits = self.of(symbol)
+        """Return why an open position is to be left at this bid, or None.
+
+        Args:
+            exits: Of its symbol.
+            portfolio: What is held.
+            rules: The venue's, of the symbol.
+            bid: What a sale gets.
+            now: Market time.
+        """
         if exits.is_asked:
-            return Trigger(OPERATOR_EXIT, _failed("exit_position", "asked", "none"))
+            return Trigger(OPERATOR_EXIT, ASKED, "asked", NONE)
         if exits.left:
-            return Trigger(exits.left, _failed("policy", "close", "hold"))
+            return Trigger(exits.left, POLICY, "close", "hold")
         until = self.ending_until
         if until is not None and self.rules.closes_at_end and now < until:
-            return Trigger(END_EXIT, Judged("run_ending", False, now, until, 0))
-        self.guard(symbol, rules)
+            return Trigger(END_EXIT, ENDING, now, until)
+        self.guard(exits, rules.price_step)
+        symbol = rules.symbol
         entry = portfolio.entry_price_avg(symbol)
         stop, target = 0, NEVER
         if exits.stop_distance is not None:
             stop = stop_price(entry, exits.stop_distance, rules.price_step)
             if bid <= stop:
-                return Trigger(STOP_LOSS, _price_check("stop_price", bid, stop))
+                return Trigger(STOP_LOSS, STOP_PRICE, bid, stop)
         if exits.target_distance is not None:
             target = target_price(entry, exits.target_distance, rules.price_step)
             if bid >= target:
-                return Trigger(TAKE_PROFIT, _price_check("target_price", bid, target))
-        opened_ts = portfolio.opened_ts(symbol)
-        trigger = self._time_trigger(opened_ts, now)
-        if trigger is None and until is None:
-            held_max = self.rules.time_exit_ms
-            exits.quiet_above, exits.quiet_below = stop, target
-            exits.quiet_until = NEVER if held_max is None else opened_ts + held_max
-        return trigger
+                return Trigger(TAKE_PROFIT, TARGET_PRICE, bid, target)
+        ends = NEVER
+        held_max = self.rules.time_exit_ms
+        if held_max is not None:
+            opened_ts = portfolio.opened_ts(symbol)
+            if now - opened_ts >= held_max:
+                return Trigger(TIME_EXIT, HELD_MS, now - opened_ts, held_max)
+            ends = opened_ts + held_max
+        if until is None:
+            exits.quiet_above, exits.quiet_below, exits.quiet_until = stop, target, ends
+        return None
 
     def is_quiet(self, symbol: str, bid: int, now: int) -> bool:
         """Return whether it is known from a former tick that no exit is due; False may be either.
@@ -277,22 +298,17 @@ class Exits:
             found.append(target_price(entry, exits.target_distance, step))
         return tuple(found)
 
-    def _time_trigger(self, opened_ts: int, now: int) -> Trigger | None:
-        held_max = self.rules.time_exit_ms
-        if held_max is None or now - opened_ts < held_max:
-            return None
-        return Trigger(TIME_EXIT, Judged("held_ms", False, now - opened_ts, held_max, 0))
-
-    def guard(self, symbol: str, rules: OrderRules) -> None:
+    def guard(self, exits: SymbolExits, price_step: int) -> None:
         """Set the distances of a position once the ATR is known; they stay until it is closed."""
-        exits = self.of(symbol)
+        if exits.is_guarded:
+            return
         atr = exits.atr.value
-        if exits.is_guarded or atr is None:
+        if atr is None:
             return
         exits.is_guarded = True
         if atr != exits.atr_float:
             exits.atr_float, exits.atr_exact = atr, exact_atr(atr)
-        exact, step = exits.atr_exact, rules.price_step
+        exact, step = exits.atr_exact, price_step
         stop, target = self.rules.stop_multiple, self.rules.target_multiple
         if stop is not None:
             exits.stop_distance = whole_distance(exact, stop, step)
@@ -377,14 +393,6 @@ def target_price(entry_price: int, distance: int, price_step: int) -> int:
 
 def _multiple(text: str | None) -> int | None:
     return None if text is None else parse_fixed(text, MULTIPLE_PLACES)
-
-
-def _price_check(name: str, bid: int, level: int) -> Judged:
-    return Judged(name, False, bid, level, PLACES)
-
-
-def _failed(name: str, value: str, threshold: str) -> Judged:
-    return Judged(name, False, 0, 0, AS_TEXT, value, threshold)
 
 
 def _text(amount: int | None) -> str | None:

@@ -7,9 +7,11 @@ freshness: what is held may always be left.
 
 from __future__ import annotations
 
+from typing import Final
+
 from minibot.events.messages import SignalMessage
 from minibot.events.numbers import mul_div_up
-from minibot.events.order_rules import TRADING, OrderRules, mid_down
+from minibot.events.order_rules import TRADING, OrderRules
 from minibot.events.reasons import (
     DUPLICATE,
     HALTED,
@@ -26,12 +28,30 @@ from minibot.events.reasons import (
     SYMBOL_LOCKED,
     WARMUP,
 )
-from minibot.risk.checks import NONE, Checklist
+from minibot.risk.checks import NONE, Checklist, Gate
 from minibot.risk.exits import UNKNOWN, SymbolExits
 from minibot.risk.headroom import Headroom
-from minibot.risk.limits import BPS, Limit, Limits
+from minibot.risk.limits import BPS, Limits
 from minibot.risk.locks import Locks
 from minibot.risk.positions import Mark, Positions
+
+ENDING: Final = Gate("run_ending", RUN_ENDING)
+IS_HALTED: Final = Gate("halted", HALTED)
+IS_LOCKED: Final = Gate("symbol_locked", SYMBOL_LOCKED)
+IN_UNIVERSE: Final = Gate("in_universe", NOT_IN_UNIVERSE)
+SIGNAL_AGE: Final = Gate("signal_age_ms", STALE_SIGNAL)
+DECIDED_BEFORE: Final = Gate("signal_decided_before", DUPLICATE)
+INSTRUMENT: Final = Gate("instrument_status", NO_INSTRUMENT)
+STATUS: Final = Gate("instrument_status", NOT_TRADING)
+TICK_AGE: Final = Gate("tick_age_ms", STALE_TICK)
+MARK_KNOWN: Final = Gate("mark", NO_MARK)
+MARK_FRESH: Final = Gate("mark", STALE_TICK)
+ORDER_PENDING: Final = Gate("order_pending", PENDING_ORDER)
+POSITION_COUNT: Final = Gate("positions", POSITIONS_MAX)
+DEVIATION: Final = Gate("reference_deviation_bps", REFERENCE_DEVIATION, places=4)
+ATR_BARS: Final = Gate("atr_bars", WARMUP)
+
+BOTH_SIDES: Final = "bid and ask"
 
 
 def judge_locks(
@@ -43,12 +63,14 @@ def judge_locks(
     now: int,
 ) -> None:
     """Judge what an operator, the end of the run or the universe forbids."""
-    value = NONE if ending_until is None else str(ending_until)
-    checks.add("run_ending", value, NONE, ending_until is None, RUN_ENDING)
-    checks.fact("halted", locks.is_halted, False, HALTED)
-    checks.fact("symbol_locked", locks.is_locked(symbol, now), False, SYMBOL_LOCKED)
+    if ending_until is None:
+        checks.judged(ENDING, NONE, NONE, True)
+    else:
+        checks.judged(ENDING, str(ending_until), NONE, False)
+    checks.fact(IS_HALTED, locks.is_halted, False)
+    checks.fact(IS_LOCKED, locks.is_locked(symbol, now), False)
     if universe is not None:
-        checks.fact("in_universe", symbol in universe, True, NOT_IN_UNIVERSE)
+        checks.fact(IN_UNIVERSE, symbol in universe, True)
 
 
 def judge_signal(
@@ -58,59 +80,57 @@ def judge_signal(
     age_max = limits.signal_age_ms_max
     if signal.horizon_ms < age_max:
         age_max = signal.horizon_ms
-    checks.at_most("signal_age_ms", now - signal.ts, age_max, STALE_SIGNAL)
-    checks.fact("signal_decided_before", is_known, False, DUPLICATE)
+    checks.at_most(SIGNAL_AGE, now - signal.ts, age_max)
+    checks.fact(DECIDED_BEFORE, is_known, False)
 
 
 def judge_market(
     checks: Checklist, rules: OrderRules | None, mark: Mark | None, now: int, limits: Limits
-) -> None:
-    """Judge whether the symbol can be traded on what was seen last."""
-    status = NONE if rules is None else rules.status
-    reason = NO_INSTRUMENT if rules is None else NOT_TRADING
-    checks.add("instrument_status", status, TRADING, status == TRADING, reason)
+) -> bool:
+    """Judge whether the symbol can be traded on what was seen last; return whether that has a mid.
+
+    The age of the touch is judged as well, and is no part of what is returned.
+    """
+    if rules is None:
+        checks.judged(INSTRUMENT, NONE, TRADING, False)
+    else:
+        judge_status(checks, rules)
     if mark is None:
-        checks.add("mark", NONE, "bid and ask", False, NO_MARK)
-        return
-    checks.at_most("tick_age_ms", now - mark.ts, limits.tick_age_ms_max, STALE_TICK)
-    if not mark.is_usable:
-        is_gap = not mark.is_fresh
-        reason = STALE_TICK if is_gap else NO_MARK
-        checks.add("mark", "gap" if is_gap else "crossed", "bid and ask", False, reason)
+        return checks.judged(MARK_KNOWN, NONE, BOTH_SIDES, False)
+    checks.at_most(TICK_AGE, now - mark.ts, limits.tick_age_ms_max)
+    if mark.is_usable:
+        return True
+    if mark.is_fresh:
+        return checks.judged(MARK_KNOWN, "crossed", BOTH_SIDES, False)
+    return checks.judged(MARK_FRESH, "gap", BOTH_SIDES, False)
+
+
+def judge_status(checks: Checklist, rules: OrderRules) -> None:
+    """Judge whether the venue takes orders in a symbol."""
+    checks.judged(STATUS, rules.status, TRADING, rules.status == TRADING)
 
 
 def judge_entry(
     checks: Checklist, symbol: str, positions: Positions, limits: Limits, exits: SymbolExits
 ) -> None:
     """Judge open orders, the count of positions and whether the position could be guarded."""
-    checks.fact("order_pending", positions.has_order(symbol), False, PENDING_ORDER)
-    count = positions.count_with(symbol)
-    checks.at_most("positions", count, limits.positions_max, POSITIONS_MAX)
-    mark = positions.marks[symbol]
+    checks.fact(ORDER_PENDING, positions.has_order(symbol), False)
+    checks.at_most(POSITION_COUNT, positions.count_with(symbol), limits.positions_max)
     if exits.close != UNKNOWN:
-        mid, close = mid_down(mark.bid, mark.ask), exits.close
+        mid, close = positions.mids[symbol], exits.close
         away = mid - close if mid > close else close - mid
         # Ten-thousandths of a basis point, rounded up: no boundary is blurred.
         deviation = mul_div_up(away, BPS * BPS, close)
-        most = limits.deviation_bps_max * BPS
-        checks.at_most("reference_deviation_bps", deviation, most, REFERENCE_DEVIATION, places=4)
-
-
-def judge_warmup(checks: Checklist, exits: SymbolExits) -> None:
-    """Judge whether the ATR that a stop needs is known."""
-    checks.at_least("atr_bars", exits.atr.count, exits.atr.warmup, WARMUP)
+        checks.at_most(DEVIATION, deviation, limits.deviation_bps_max * BPS)
 
 
 def judge_budgets(checks: Checklist, left: Headroom, limits: Limits) -> None:
     """Judge losses, drawdown and order rate at their values for entries."""
     # Night and day notional bound the size, and say so there.
-    _judge_limit(checks, limits.night_loss, left.night_loss)
-    _judge_limit(checks, limits.day_loss, left.day_loss)
-    _judge_limit(checks, limits.drawdown, left.drawdown)
+    night, day, drawdown = limits.night_loss, limits.day_loss, limits.drawdown
+    checks.at_most(night.entry_gate, left.night_loss(), night.entry_max)
+    checks.at_most(day.entry_gate, left.day_loss(), day.entry_max)
+    checks.at_most(drawdown.entry_gate, left.drawdown(), drawdown.entry_max)
     rate = limits.order_rate
     if not rate.is_hard_at_once:
-        checks.at_most(rate.name, left.orders + 1, rate.entry_max, rate.reason)
-
-
-def _judge_limit(checks: Checklist, limit: Limit, value: int) -> None:
-    checks.at_most(limit.name, value, limit.entry_max, limit.reason, limit.places)
+        checks.at_most(rate.entry_gate, left.orders + 1, rate.entry_max)

@@ -6,9 +6,10 @@ from typing import final
 
 from minibot.events.money import PLACES
 from minibot.events.native import mypyc_attr
-from minibot.risk.budgets import Budgets
+from minibot.events.numbers import mul_div_down
+from minibot.risk.budgets import Budgets, drawdown_of, loss_of
 from minibot.risk.checks import scaled_text
-from minibot.risk.limits import Limits
+from minibot.risk.limits import BPS, Limits
 from minibot.risk.positions import Positions
 
 
@@ -17,53 +18,84 @@ from minibot.risk.positions import Positions
 class Headroom:
     """What is left of each limit before entries are refused; negative is overdrawn.
 
+    It keeps how things stood, and reckons from that what somebody asks for.
+
+    Args:
+        symbol: The market of the decision; None for a look at all of them.
+
     Attributes:
-        night_notional, day_notional, night_loss, day_loss, drawdown, orders: How much is used, in
-            the unit of the limit.
-        exposure, exposure_max: Positions and what open entries may add; how much may be.
+        limits: Of the profile.
+        night_notional, day_notional, orders: How much is used.
+        reserved: What open entries may still cost, without fees.
+        exposure: Positions and what open entries may add.
         cash_free: What open entries and their fees leave.
-        position: The notional of the symbol's position and of its open entries; None without one.
+        position: The notional of the symbol's position and of its open entries.
     """
 
     __slots__ = (
-        *("_limits", "_texts", "cash_free", "day_loss", "day_notional", "drawdown", "exposure"),
-        *("exposure_max", "night_loss", "night_notional", "orders", "position"),
+        *("_day_level", "_equity", "_high_water_mark", "_night_level", "_symbol", "_texts"),
+        *("cash_free", "day_notional", "exposure", "limits", "night_notional", "orders"),
+        *("position", "reserved"),
     )
 
     def __init__(
         self, symbol: str | None, positions: Positions, budgets: Budgets, limits: Limits, now: int
     ) -> None:
-        self._limits: Limits = limits
-        self.night_notional: int = budgets.night_notional()
-        self.day_notional: int = budgets.day_notional()
-        self.night_loss: int = budgets.night_loss()
-        self.day_loss: int = budgets.day_loss()
-        self.drawdown: int = budgets.drawdown()
-        self.orders: int = budgets.orders(now)
-        self.exposure: int = positions.exposure()
-        self.exposure_max: int = budgets.exposure_max()
-        self.cash_free: int = positions.cash_free()
-        self.position: int | None = None if symbol is None else positions.position_notional(symbol)
+        self.limits: Limits = limits
+        self._symbol: str | None = symbol
         self._texts: dict[str, str] | None = None
+        self._equity: int = budgets.equity
+        self._high_water_mark: int = budgets.high_water_mark
+        self._night_level: int = budgets.night_level
+        self._day_level: int = budgets.day_level
+        self.night_notional: int = budgets.night_notional
+        self.day_notional: int = budgets.day_notional
+        self.orders: int = budgets.orders(now)
+        self.reserved: int = 0
+        self.exposure: int = positions.worth
+        self.cash_free: int = positions.cash
+        self.position: int = 0 if symbol is None else positions.values.get(symbol, 0)
+        if positions.orders:
+            self.reserved = positions.reserved()
+            self.exposure += self.reserved
+            self.cash_free -= positions.reserved_cash()
+            if symbol is not None:
+                self.position += positions.reserved(symbol)
+
+    def night_loss(self) -> int:
+        """Return by how much equity is below the start of the night; 0 for a gain."""
+        return loss_of(self._night_level, self._equity)
+
+    def day_loss(self) -> int:
+        """Return by how much equity is below the start of the UTC day; 0 for a gain."""
+        return loss_of(self._day_level, self._equity)
+
+    def drawdown(self) -> int:
+        """Return how far equity is below its high-water mark, in 10**-4 bps, rounded up."""
+        return drawdown_of(self._high_water_mark, self._equity)
+
+    def exposure_max(self) -> int:
+        """Return the share of equity that may be in positions, rounded down."""
+        return max(0, mul_div_down(self._equity, self.limits.exposure_bps_max, BPS))
 
     def texts(self) -> dict[str, str]:
         """Return it by the names of the limits."""
         if self._texts is None:
-            limits = self._limits
+            limits = self.limits
             left = {
                 limit.name: scaled_text(limit.entry_max - value, limit.places)
                 for limit, value in (
                     (limits.night_notional, self.night_notional),
                     (limits.day_notional, self.day_notional),
-                    (limits.night_loss, self.night_loss),
-                    (limits.day_loss, self.day_loss),
-                    (limits.drawdown, self.drawdown),
+                    (limits.night_loss, self.night_loss()),
+                    (limits.day_loss, self.day_loss()),
+                    (limits.drawdown, self.drawdown()),
                     (limits.order_rate, self.orders),
                 )
             }
-            left["exposure"] = scaled_text(self.exposure_max - self.exposure, PLACES)
+            left["exposure"] = scaled_text(self.exposure_max() - self.exposure, PLACES)
             left["cash"] = scaled_text(self.cash_free, PLACES)
-            if self.position is not None:
+            if self._symbol is not None:
                 rest = limits.position_notional_max - self.position
                 left["position_notional"] = scaled_text(rest, PLACES)
             self._texts = left

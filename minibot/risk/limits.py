@@ -19,6 +19,7 @@ from minibot.events.reasons import (
     NIGHT_NOTIONAL,
     ORDER_RATE,
 )
+from minibot.risk.checks import Checklist, Gate
 
 DRAWDOWN_PLACES: Final = 4
 """Drawdown is reckoned in ten-thousandths of a basis point, so that no boundary is blurred."""
@@ -33,21 +34,40 @@ class Limit:
     Attributes:
         is_hard_at_once: Whether no soft value stands before the hard one.
         entry_max: The largest value at which an entry is still allowed.
+        entry_gate: The check of an entry. That of notional gives no reason: an order that is too
+            much is made smaller before it is refused.
+        hard_gate: The check that ends the run.
     """
 
-    __slots__ = ("entry_max", "hard", "is_hard_at_once", "name", "places", "reason")
+    __slots__ = (
+        *("entry_gate", "entry_max", "hard", "hard_gate", "is_hard_at_once", "name", "places"),
+        "reason",
+    )
 
-    def __init__(self, name: str, reason: str, soft: int | None, hard: int, places: int) -> None:
+    def __init__(
+        self, name: str, reason: str, soft: int | None, hard: int, places: int, entry_reason: str
+    ) -> None:
         self.name: str = name
         self.reason: str = reason
         self.hard: int = hard
         self.places: int = places
         self.is_hard_at_once: bool = soft is None or soft >= hard
         self.entry_max: int = hard if soft is None else min(soft, hard)
+        self.entry_gate: Gate = Gate(name, entry_reason, places)
+        self.hard_gate: Gate = Gate(f"{name}_hard", "", places)
 
     def is_breached(self, value: int) -> bool:
         """Return whether the hard value is exceeded."""
         return value > self.hard
+
+    def breach(self, value: int, found: Checklist | None) -> Checklist | None:
+        """Return the failed checks so far, and with them that of a value beyond the hard one."""
+        if not self.is_breached(value):
+            return found
+        if found is None:
+            found = Checklist()
+        found.judged(self.hard_gate, value, self.hard, False)
+        return found
 
 
 @final
@@ -70,10 +90,10 @@ class Limits:
         self.positions_max: int = risk["positions_max"]
         # Spot knows no leverage: more than the whole equity is never exposed.
         self.exposure_bps_max: int = min(risk["exposure_ratio_max_bps"], BPS)
-        self.night_notional: Limit = _money(risk, "night_notional", NIGHT_NOTIONAL)
-        self.day_notional: Limit = _money(risk, "day_notional", DAY_NOTIONAL)
-        self.night_loss: Limit = _money(risk, "night_loss", NIGHT_LOSS)
-        self.day_loss: Limit = _money(risk, "day_loss", DAY_LOSS)
+        self.night_notional: Limit = _money(risk, "night_notional", NIGHT_NOTIONAL, "")
+        self.day_notional: Limit = _money(risk, "day_notional", DAY_NOTIONAL, "")
+        self.night_loss: Limit = _money(risk, "night_loss", NIGHT_LOSS, NIGHT_LOSS)
+        self.day_loss: Limit = _money(risk, "day_loss", DAY_LOSS, DAY_LOSS)
         self.drawdown: Limit = _count(risk, "drawdown_bps", DRAWDOWN, DRAWDOWN_PLACES)
         self.order_rate: Limit = _count(risk, "orders_per_minute", ORDER_RATE, 0)
         self.signal_age_ms_max: int = risk["signal_age_ms_max"]
@@ -86,15 +106,14 @@ class Limits:
         self.night_ms: int = (config.get("backtest") or {}).get("night_ms", 0)
 
 
-def _money(risk: JsonObject, name: str, reason: str) -> Limit:
+def _money(risk: JsonObject, name: str, reason: str, entry_reason: str) -> Limit:
     soft = risk.get(f"{name}_soft")
-    hard = parse_amount(risk[f"{name}_hard"])
-    return Limit(name, reason, None if soft is None else parse_amount(soft), hard, PLACES)
+    least = None if soft is None else parse_amount(soft)
+    return Limit(name, reason, least, parse_amount(risk[f"{name}_hard"]), PLACES, entry_reason)
 
 
 def _count(risk: JsonObject, name: str, reason: str, places: int) -> Limit:
     unit = int(10**places)
     soft = risk.get(f"{name}_soft")
-    return Limit(
-        name, reason, None if soft is None else soft * unit, risk[f"{name}_hard"] * unit, places
-    )
+    least = None if soft is None else soft * unit
+    return Limit(name, reason, least, risk[f"{name}_hard"] * unit, places, reason)

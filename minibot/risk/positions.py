@@ -92,17 +92,29 @@ class SentOrder:
 
 @final
 class Positions:
-    """Portfolio, marks, rules and sent orders of one run."""
+    """Portfolio, marks, rules and sent orders of one run.
+
+    Attributes:
+        is_open: Whether `run_opening` was taken; before it the portfolio is empty.
+        mids: Last prices by symbol: mids, or what was newer than those.
+        values: What each open position is worth at its last price, at its cost without one.
+        worth, cash, equity: Of all open positions; in the quote asset; both together.
+    """
 
     def __init__(self, quote_asset: str, taker_rate: int) -> None:
         """Start before `run_opening`: nothing is known."""
-        self.quote_asset: str = quote_asset
+        self._quote_asset: str = quote_asset
         self._taker_rate: int = taker_rate
-        self.held: Portfolio | None = None  # None before `run_opening`.
+        self.is_open: bool = False
+        self.portfolio: Portfolio = Portfolio({}, ())
+        self.values: dict[str, int] = {}
+        self.worth: int = 0
+        self.cash: int = 0
+        self.equity: int = 0
         self._instruments: dict[str, Instrument] = {}
         self.rules: dict[str, OrderRules] = {}
         self.marks: dict[str, Mark] = {}
-        self._mids: dict[str, int] = {}
+        self.mids: dict[str, int] = {}
         # Ticks of one symbol come in rows: the last mark found is most often the next one.
         self._symbol: str = ""
         self._mark: Mark | None = None
@@ -113,8 +125,27 @@ class Positions:
 
     def open(self, portfolio: Portfolio) -> None:
         """Start the run with a portfolio; its lots wait for their first mark."""
-        self.held = portfolio
         self._unmarked = set(portfolio.symbols())
+        self._hold(portfolio)
+
+    def _hold(self, portfolio: Portfolio) -> None:
+        """Take over a portfolio and value all that it holds."""
+        self.is_open = True
+        self.portfolio = portfolio
+        self.values = {}
+        self.worth = 0
+        for symbol in portfolio.symbols():
+            self._weigh(symbol)
+        self.cash = portfolio.cash(self._quote_asset)
+        self.equity = self.cash + self.worth
+
+    def _weigh(self, symbol: str) -> None:
+        """Value what is held of a symbol anew; the caller knows what that does to equity."""
+        self.worth -= self.values.pop(symbol, 0)
+        if self.portfolio.has_lots(symbol):
+            value = self.portfolio.position_value(symbol, self.mids.get(symbol))
+            self.values[symbol] = value
+            self.worth += value
 
     def on_instrument(self, instrument: Instrument) -> None:
         """Take the rules of a symbol, new or changed."""
@@ -165,11 +196,17 @@ class Positions:
 
     def _value(self, symbol: str, price: int) -> int | None:
         """Value the symbol at a price; return what `on_tick` does."""
-        if price == self._mids.get(symbol):
+        if price == self.mids.get(symbol):
             return None
-        self._mids[symbol] = price
+        self.mids[symbol] = price
+        before = self.values.get(symbol)
+        if before is not None:
+            value = self.portfolio.position_value(symbol, price)
+            self.values[symbol] = value
+            self.worth += value - before
+            self.equity += value - before
         if symbol not in self._unmarked:
-            return 0 if self.portfolio.has_lots(symbol) else None
+            return None if before is None else 0
         self._unmarked.discard(symbol)
         return self.portfolio.position_value(symbol, price) - self.portfolio.position_cost(symbol)
 
@@ -196,8 +233,12 @@ class Positions:
                 f" {fill.client.text}, which risk did not send or which has no such quantity open",
             )
         self.portfolio.book(fill, fill.ts)
+        self._weigh(fill.symbol)
+        self.cash = self.portfolio.cash(self._quote_asset)
+        self.equity = self.cash + self.worth
         order.booked += fill.qty
-        self._forget_when_settled(order)
+        if order.is_settled:
+            self.orders.remove(order)
         return order
 
     def on_result(self, result: ResultMessage) -> SentOrder | None:
@@ -211,7 +252,8 @@ class Positions:
         if result.result not in TERMINAL_RESULTS:
             return None
         order.final_filled = result.filled
-        self._forget_when_settled(order)
+        if order.is_settled:
+            self.orders.remove(order)
         return order
 
     def on_sent(self, order: SentOrder) -> None:
@@ -224,54 +266,11 @@ class Positions:
                 return order
         return None
 
-    def _forget_when_settled(self, order: SentOrder) -> None:
-        if order.is_settled:
-            self.orders.remove(order)
-
     # --- what is known ------------------------------------------------------------------------
-
-    @property
-    def is_open(self) -> bool:
-        """Whether `run_opening` was taken."""
-        return self.held is not None
-
-    @property
-    def portfolio(self) -> Portfolio:
-        """What is held.
-
-        Raises:
-            InvariantError: The run has not been opened.
-        """
-        if self.held is None:
-            raise InvariantError("risk", INVARIANT_BROKEN, "no run_opening was taken")
-        return self.held
-
-    def equity(self) -> int:
-        """Return cash plus positions at their last prices: mids, or what was newer than those.
-
-        A position without any counts at its cost.
-        """
-        return self.portfolio.equity(self.quote_asset, self._mids)
 
     def is_unmarked(self, symbol: str) -> bool:
         """Return whether a carried lot of a symbol waits for its first mark."""
         return symbol in self._unmarked
-
-    def equity_beside(self, symbol: str) -> int | None:
-        """Return equity without the position in a symbol; None where that has no mark."""
-        mid = self._mids.get(symbol)
-        if mid is None:
-            return None
-        return self.equity() - self.portfolio.position_value(symbol, mid)
-
-    def exposure(self) -> int:
-        """Return positions at the mids plus what open entries may add."""
-        return self.portfolio.exposure(self._mids) + self.reserved()
-
-    def position_notional(self, symbol: str) -> int:
-        """Return the position at its mid plus what open entries in the symbol may add."""
-        held = self.portfolio.position_value(symbol, self._mids.get(symbol))
-        return held + self.reserved(symbol)
 
     def reserved(self, symbol: str | None = None) -> int:
         """Return what open entries may still cost, without fees, in one symbol or in all."""
@@ -281,22 +280,21 @@ class Positions:
                 reserved += self._entry_notional(order)
         return reserved
 
-    def cash_free(self) -> int:
-        """Return the cash that open entries and their fees leave."""
+    def reserved_cash(self) -> int:
+        """Return what open entries may still cost, with their fees."""
         reserved = 0
         for order in self.orders:
             notional = self._entry_notional(order)
             reserved += notional + fee_up(notional, self._taker_rate)
-        return self.portfolio.cash(self.quote_asset) - reserved
+        return reserved
 
     def count_with(self, symbol: str) -> int:
         """Return how many symbols are held or being bought once this one is too."""
-        portfolio = self.portfolio
+        held = self.values
         if not self.orders:
-            return portfolio.count_held() + (not portfolio.has_lots(symbol))
+            return len(held) + (symbol not in held)
         bought = [order.symbol for order in self.orders if order.side == BUY]
-        others = {name for name in [*bought, symbol] if not portfolio.has_lots(name)}
-        return portfolio.count_held() + len(others)
+        return len(held) + len({name for name in [*bought, symbol] if name not in held})
 
     def has_order(self, symbol: str, side: str | None = None) -> bool:
         """Return whether an order of the symbol, of one side or of any, is not settled."""
@@ -329,7 +327,7 @@ class Positions:
     def state(self) -> JsonObject:
         """Return all of it as canonical JSON values."""
         return {
-            "portfolio": None if self.held is None else self.held.to_json(),
+            "portfolio": self.portfolio.to_json() if self.is_open else None,
             "instruments": {name: item.to_json() for name, item in self._instruments.items()},
             "marks": {
                 name: [
@@ -341,7 +339,7 @@ class Positions:
                 ]
                 for name, mark in self.marks.items()
             },
-            "mids": {name: amount_text(mid) for name, mid in self._mids.items()},
+            "mids": {name: amount_text(mid) for name, mid in self.mids.items()},
             "unmarked": sorted(self._unmarked),
             "orders": [
                 [
@@ -362,14 +360,14 @@ class Positions:
     def from_state(quote_asset: str, taker_rate: int, state: Mapping[str, Any]) -> Positions:
         """Return the positions of `state`."""
         positions = Positions(quote_asset, taker_rate)
+        positions.mids = {name: parse_amount(text) for name, text in state["mids"].items()}
+        positions._unmarked = set(state["unmarked"])
         if state["portfolio"] is not None:
-            positions.held = Portfolio.from_json(state["portfolio"])
+            positions._hold(Portfolio.from_json(state["portfolio"]))
         for data in state["instruments"].values():
             positions.on_instrument(Instrument(**data))
         for name, (bid, ask, ts, seq, is_fresh) in state["marks"].items():
             positions.marks[name] = Mark(parse_amount(bid), parse_amount(ask), ts, seq, is_fresh)
-        positions._mids = {name: parse_amount(text) for name, text in state["mids"].items()}
-        positions._unmarked = set(state["unmarked"])
         for client_order_id, symbol, side, qty, price, order_id, booked, ended in state["orders"]:
             order = SentOrder(
                 Ref(client_order_id),

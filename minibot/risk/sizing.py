@@ -7,7 +7,7 @@ down to the venue's step: nothing is ever sized above its bound.
 
 from __future__ import annotations
 
-from typing import final
+from typing import Final, final
 
 from minibot.events.money import PLACES, cost_up, notional_paid_by, qty_for
 from minibot.events.native import mypyc_attr
@@ -15,124 +15,125 @@ from minibot.events.order_rules import MARKET, OrderRules
 from minibot.events.reasons import (
     EXPOSURE_LIMIT,
     INSUFFICIENT_CASH,
-    MIN_NOTIONAL,
     POSITION_LIMIT,
     POSITION_MAX,
 )
-from minibot.risk.checks import Checklist, Judged
+from minibot.risk.checks import Checklist, Gate
 from minibot.risk.headroom import Headroom
-from minibot.risk.limits import Limit, Limits
+from minibot.risk.limits import Limits
 from minibot.risk.positions import Positions
+
+# Without a reason: an order that is too much is made smaller before it is refused.
+POSITION_NOTIONAL: Final = Gate("position_notional", places=PLACES)
+CASH_WITH_FEE: Final = Gate("cash_with_fee", places=PLACES)
+EXPOSURE: Final = Gate("exposure", places=PLACES)
+POSITION_QTY: Final = Gate("position_qty", places=PLACES)
+ORDER_NOTIONAL: Final = Gate("order_notional", places=PLACES)
 
 
 @mypyc_attr(acyclic=True)
 @final
 class Size:
-    """The entry that fits: its quantity, notional, and whether a bound made it smaller."""
-
-    __slots__ = ("is_reduced", "notional", "qty")
-
-    def __init__(self, qty: int, notional: int, is_reduced: bool) -> None:
-        self.qty: int = qty
-        self.notional: int = notional
-        self.is_reduced: bool = is_reduced
-
-
-@mypyc_attr(acyclic=True)
-@final
-class Fitting:
     """An entry as the profile wants it, made to fit one bound after the other.
 
     Args:
         rules: The venue's, of the symbol.
         ask: What a whole coin costs.
         order_notional: What the profile wants to spend.
-        checks: Where each bound is told.
 
     Attributes:
-        wanted, notional: The order of the profile, in whole steps, and what it costs.
+        wanted, notional_wanted: The order of the profile, in whole steps, and what it costs.
         qty: What fits all bounds so far.
+        notional: What that costs, once no bound follows.
         binding: The reason of the bound that leaves least; of two that leave the same, the first
             speaks. Empty where the whole order fits.
     """
 
-    __slots__ = ("_ask", "_checks", "_room_min", "_rules", "binding", "notional", "qty", "wanted")
+    __slots__ = (
+        *("_ask", "_room_min", "_rules", "binding", "notional", "notional_wanted", "qty"),
+        "wanted",
+    )
 
-    def __init__(self, rules: OrderRules, ask: int, order_notional: int, checks: Checklist) -> None:
+    def __init__(self, rules: OrderRules, ask: int, order_notional: int) -> None:
         self._rules: OrderRules = rules
         self._ask: int = ask
-        self._checks: Checklist = checks
         self._room_min: int = order_notional
         self.wanted: int = rules.qty_down(qty_for(order_notional, ask), MARKET)
-        self.notional: int = cost_up(self.wanted, ask)
+        self.notional_wanted: int = cost_up(self.wanted, ask)
         self.qty: int = self.wanted
+        self.notional: int = self.notional_wanted
         self.binding: str = ""
 
-    def bind(self, name: str, reason: str, used: int, most: int) -> None:
-        """Make it fit a limit on notional of which so much is used and so much may be."""
-        asked = used + self.notional
-        # Without a reason: an order that is too much is made smaller before it is refused.
-        self._checks.items.append(Judged(name, asked <= most, asked, most, PLACES))
-        if asked <= most:
-            return
-        room = max(0, most - used)
+    def cut(self, reason: str, room: int) -> None:
+        """Make it fit a bound that leaves so much notional; less than nothing is nothing."""
+        room = max(0, room)
         if not self.binding or room < self._room_min:
             self.binding, self._room_min = reason, room
-        self.qty = min(self.qty, self._rules.qty_down(qty_for(room, self._ask), MARKET))
+        self._shrink(qty_for(room, self._ask))
 
-    def bind_qty(self, held: int, most: int) -> None:
-        """Make it fit the largest position that the venue admits."""
-        room = max(0, most - held)
-        fits = self.wanted <= room
-        self._checks.items.append(Judged("position_qty", fits, held + self.wanted, most, PLACES))
-        if not fits:
-            self.binding = self.binding or POSITION_MAX
-            self.qty = min(self.qty, self._rules.qty_down(room, MARKET))
+    def cut_qty(self, room: int) -> None:
+        """Make it fit the largest position that the venue admits, which leaves so much of it."""
+        self.binding = self.binding or POSITION_MAX
+        self._shrink(max(0, room))
+
+    def _shrink(self, most: int) -> None:
+        self.qty = min(self.qty, self._rules.qty_down(most, MARKET))
+        self.notional = cost_up(self.qty, self._ask)
 
 
 def size_entry(
-    symbol: str, limits: Limits, positions: Positions, left: Headroom, checks: Checklist
+    symbol: str,
+    rules: OrderRules,
+    limits: Limits,
+    positions: Positions,
+    left: Headroom,
+    checks: Checklist,
 ) -> Size | None:
     """Return the entry that fits all bounds, or None with the reason in the checks."""
-    rules, ask = positions.rules[symbol], positions.marks[symbol].ask
-    fitting = Fitting(rules, ask, limits.order_notional, checks)
-    _bind(fitting, limits, left, positions.reserved())
+    size = Size(rules, positions.marks[symbol].ask, limits.order_notional)
+    wanted = size.notional_wanted
+    most = limits.position_notional_max
+    if not checks.at_most(POSITION_NOTIONAL, left.position + wanted, most):
+        size.cut(POSITION_LIMIT, most - left.position)
+    most = notional_paid_by(left.cash_free, limits.taker_rate)
+    if not checks.at_most(CASH_WITH_FEE, wanted, most):
+        size.cut(INSUFFICIENT_CASH, most)
+    most = left.exposure_max()
+    if not checks.at_most(EXPOSURE, left.exposure + wanted, most):
+        size.cut(EXPOSURE_LIMIT, most - left.exposure)
+    night, used = limits.night_notional, left.night_notional + left.reserved
+    if not night.is_hard_at_once and not checks.at_most(
+        night.entry_gate, used + wanted, night.entry_max
+    ):
+        size.cut(night.reason, night.entry_max - used)
+    day, used = limits.day_notional, left.day_notional + left.reserved
+    if not day.is_hard_at_once and not checks.at_most(day.entry_gate, used + wanted, day.entry_max):
+        size.cut(day.reason, day.entry_max - used)
     if rules.position_max is not None:
-        fitting.bind_qty(positions.qty_with_orders(symbol), rules.position_max)
-    qty = fitting.qty
-    notional = fitting.notional if qty == fitting.wanted else cost_up(qty, ask)
-    refusal = rules.value_refusal(notional, MARKET) or rules.qty_refusal(qty, MARKET)
-    least, reason = rules.notional_least(MARKET), fitting.binding or refusal or MIN_NOTIONAL
-    checks.at_least("order_notional", notional, least, reason, PLACES)
-    if refusal is not None:
-        checks.reason = checks.reason or fitting.binding or refusal
-        return None
-    return Size(qty, notional, qty < fitting.wanted)
+        held = positions.qty_with_orders(symbol)
+        if not checks.at_most(POSITION_QTY, held + size.wanted, rules.position_max):
+            size.cut_qty(rules.position_max - held)
+    refusal = rules.value_refusal(size.notional, MARKET) or rules.qty_refusal(size.qty, MARKET)
+    checks.at_least(ORDER_NOTIONAL, size.notional, rules.notional_least(MARKET))
+    if refusal is None:
+        return size
+    checks.refuse(size.binding or refusal)
+    return None
 
 
-def _bind(fitting: Fitting, limits: Limits, left: Headroom, reserved: int) -> None:
-    """Make an entry fit everything that bounds its notional; open entries have `reserved` of it."""
-    position_max, used = limits.position_notional_max, left.position or 0
-    fitting.bind("position_notional", POSITION_LIMIT, used, position_max)
-    paid = notional_paid_by(left.cash_free, limits.taker_rate)
-    fitting.bind("cash_with_fee", INSUFFICIENT_CASH, 0, paid)
-    fitting.bind("exposure", EXPOSURE_LIMIT, left.exposure, left.exposure_max)
-    night, day = limits.night_notional, limits.day_notional
-    if not night.is_hard_at_once:
-        fitting.bind(night.name, night.reason, left.night_notional + reserved, night.entry_max)
-    if not day.is_hard_at_once:
-        fitting.bind(day.name, day.reason, left.day_notional + reserved, day.entry_max)
+def order_breaches(limits: Limits, left: Headroom, notional: int) -> Checklist | None:
+    """Return a failed check for every hard limit that an order more would exceed; None for none.
 
-
-def notional_breaches(
-    limits: Limits, positions: Positions, left: Headroom, size: Size
-) -> list[tuple[Limit, int]]:
-    """Return the notional limits without a soft value that this entry would pass."""
-    found: list[tuple[Limit, int]] = []
-    added = positions.reserved() + size.notional
-    night, day = limits.night_notional, limits.day_notional
-    if night.is_hard_at_once and night.is_breached(left.night_notional + added):
-        found.append((night, left.night_notional + added))
-    if day.is_hard_at_once and day.is_breached(left.day_notional + added):
-        found.append((day, left.day_notional + added))
-    return found
+    Args:
+        limits: Notional speaks where it has no soft value, the order rate always.
+        left: What of each limit is used.
+        notional: What the order adds to it; 0 for an exit.
+    """
+    found: Checklist | None = None
+    added = left.reserved + notional
+    night, day, rate = limits.night_notional, limits.day_notional, limits.order_rate
+    if notional and night.is_hard_at_once:
+        found = night.breach(left.night_notional + added, found)
+    if notional and day.is_hard_at_once:
+        found = day.breach(left.day_notional + added, found)
+    return rate.breach(left.orders + 1, found)
