@@ -70,11 +70,6 @@ class Booking:
         self.trades: tuple[Trade, ...] = trades
 
     @property
-    def is_balanced(self) -> bool:
-        """Whether the entries add up to zero."""
-        return self.cash + self.position + self.pnl + self.fee == 0
-
-    @property
     def entries(self) -> tuple[Entry, ...]:
         """Its entries, without those of nothing."""
         n, ts, asset = self.fill_n, self.ts, self.asset

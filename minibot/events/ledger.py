@@ -37,12 +37,13 @@ class HourBalance:
 @mypyc_attr(acyclic=True)
 @final
 class Account:
-    """The sum of an account's entries so far."""
+    """The sum of an account's entries so far, and whether it has any."""
 
-    __slots__ = ("total",)
+    __slots__ = ("has_entries", "total")
 
-    def __init__(self, total: int = 0) -> None:
+    def __init__(self, total: int = 0, has_entries: bool = False) -> None:
         self.total: int = total
+        self.has_entries: bool = has_entries
 
 
 class Ledger:
@@ -51,15 +52,17 @@ class Ledger:
     def __init__(self, opening: Mapping[str, int]) -> None:
         """Open with the cash of the run's opening, by asset."""
         self._opening: dict[str, int] = dict(opening)
-        self._accounts: dict[str, Account] = {}  # Those that have an entry, by name.
+        self._accounts: dict[str, Account] = {}  # By name; some may wait for an entry yet.
         self._hours: dict[int, dict[str, int]] = {}
         self._hour_ts: int = 0  # The last one in which something was booked.
         self._hour: dict[str, int] | None = None  # Its movements, once something was.
-        # Fills of one symbol come in rows: the names of its accounts.
+        # Fills of one symbol come in rows: the accounts of the last one.
         self._asset: str = ""
         self._symbol: str = ""
-        self._cash_account: str = ""
-        self._position_account: str = ""
+        self._cash: Account = Account()
+        self._position: Account = Account()
+        self._pnl: Account = self._account(REALISED_PNL)
+        self._fees: Account = self._account(FEES)
         self.fills: int = 0
 
     @classmethod
@@ -75,39 +78,47 @@ class Ledger:
         """
         if booking.fill_n != self.fills + 1:
             raise _broken(f"expected the booking of fill {self.fills + 1}, found {booking.fill_n}")
-        if not booking.is_balanced:
+        cash, position, pnl, fee = booking.cash, booking.position, booking.pnl, booking.fee
+        if cash + position + pnl + fee != 0:
             raise _broken(f"booking {booking.fill_n} does not add up to zero")
         # An hour that a later booking has left takes nothing more.
-        hour_ts = booking.ts // HOUR_MS * HOUR_MS
-        if hour_ts < self._hour_ts:
-            hour_ts = self._hour_ts
         hour = self._hour
-        if hour is None or hour_ts != self._hour_ts:
-            hour = self._hour = self._hours.setdefault(hour_ts, {})
-            self._hour_ts = hour_ts
+        if hour is None or booking.ts >= self._hour_ts + HOUR_MS:
+            self._hour_ts = max(self._hour_ts, booking.ts // HOUR_MS * HOUR_MS)
+            hour = self._hour = self._hours.setdefault(self._hour_ts, {})
         asset, symbol = booking.asset, booking.symbol
         if asset != self._asset:
-            self._asset, self._cash_account = asset, f"{CASH}:{asset}"
+            self._asset, self._cash = asset, self._account(f"{CASH}:{asset}")
         if symbol != self._symbol:
-            self._symbol, self._position_account = symbol, f"{POSITION}:{symbol}"
-        if booking.cash:
-            hour[asset] = hour.get(asset, 0) + booking.cash
-        self._add(self._cash_account, booking.cash)
-        self._add(self._position_account, booking.position)
-        self._add(REALISED_PNL, booking.pnl)
-        self._add(FEES, booking.fee)
+            self._symbol, self._position = symbol, self._account(f"{POSITION}:{symbol}")
+        if cash:
+            hour[asset] = hour.get(asset, 0) + cash
+            self._cash.total += cash
+            self._cash.has_entries = True
+        if position:
+            self._position.total += position
+            self._position.has_entries = True
+        if pnl:
+            self._pnl.total += pnl
+            self._pnl.has_entries = True
+        if fee:
+            self._fees.total += fee
+            self._fees.has_entries = True
         self.fills += 1
 
-    def _add(self, name: str, amount: int) -> None:
-        if amount:
-            account = self._accounts.get(name)
-            if account is None:
-                account = self._accounts[name] = Account()
-            account.total += amount
+    def _account(self, name: str) -> Account:
+        account = self._accounts.get(name)
+        if account is None:
+            account = self._accounts[name] = Account()
+        return account
 
     def totals(self) -> dict[str, int]:
         """Return the sum of the entries of every account that has any, by name."""
-        return {name: account.total for name, account in sorted(self._accounts.items())}
+        return {
+            name: account.total
+            for name, account in sorted(self._accounts.items())
+            if account.has_entries
+        }
 
     def total(self, account: str) -> int:
         """Return the sum of an account's entries."""
@@ -116,8 +127,8 @@ class Ledger:
 
     def closing(self, asset: str) -> int:
         """Return opening cash plus all its entries."""
-        account = self._cash_account if asset == self._asset else f"{CASH}:{asset}"
-        return self._opening.get(asset, 0) + self.total(account)
+        moved = self._cash.total if asset == self._asset else self.total(f"{CASH}:{asset}")
+        return self._opening.get(asset, 0) + moved
 
     def hours(self, asset: str) -> list[HourBalance]:
         """Return the balance of each hour in which something was booked, oldest first."""
@@ -162,7 +173,8 @@ class Ledger:
         """Return the ledger of `to_json`."""
         ledger = cls(_amounts(data["opening"]))
         totals = _amounts(data["accounts"])
-        ledger._accounts = {name: Account(total) for name, total in totals.items()}
+        ledger._accounts = {name: Account(total, True) for name, total in totals.items()}
+        ledger._pnl, ledger._fees = ledger._account(REALISED_PNL), ledger._account(FEES)
         ledger._hours = {int(hour): _amounts(moved) for hour, moved in data["hours"].items()}
         ledger._hour_ts = max(ledger._hours, default=0)
         ledger.fills = data["fills"]

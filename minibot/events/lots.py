@@ -93,24 +93,38 @@ class Lot:
 class Trade:
     """A lot, or a part of one, that a sale closed; gains are before fees."""
 
+    __slots__ = ("_closed_by", "_lot", "close_fill_n", "closed_ts", "cost", "proceeds", "qty")
+
     def __init__(
         self, lot: Lot, qty: int, cost: int, proceeds: int, ts: int, fill_n: int, order: Ref
     ) -> None:
-        self.symbol: str = lot.symbol
+        self._lot: Lot = lot
         self.qty: int = qty
         self.cost: int = cost
         self.proceeds: int = proceeds
-        self.opened_ts: int = lot.ts
         self.closed_ts: int = ts
-        self.open_fill_n: int = lot.fill_n
         self.close_fill_n: int = fill_n
-        self._opened_by: Ref = lot.order
         self._closed_by: Ref = order
+
+    @property
+    def symbol(self) -> str:
+        """What was bought and sold."""
+        return self._lot.symbol
+
+    @property
+    def opened_ts(self) -> int:
+        """When the lot was bought."""
+        return self._lot.ts
+
+    @property
+    def open_fill_n(self) -> int:
+        """The number of the fill that opened the lot."""
+        return self._lot.fill_n
 
     @property
     def open_order_id(self) -> str:
         """The id of the order that bought it."""
-        return self._opened_by.text
+        return self._lot.order.text
 
     @property
     def close_order_id(self) -> str:

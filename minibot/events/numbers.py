@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import isfinite
+from types import FunctionType
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -121,8 +122,15 @@ def div_up(numerator: int, denominator: int) -> int:
     return -(-numerator // denominator)
 
 
+# A machine word saves an object in compiled code alone; interpreted, the question whether a product
+# fits one costs more than the product.
+IS_INTERPRETED: Final = isinstance(div_down, FunctionType)
+
+
 def product(value: int, times: int) -> int:
     """Return value * times; see `mul_div_down`."""
+    if IS_INTERPRETED:
+        return value * times
     if value > 0 and times > 0 and 1.0 * value * times < PRODUCT_MAX:
         left: i64 = value
         right: i64 = times
@@ -136,6 +144,8 @@ def mul_div_down(value: int, times: int, by: int) -> int:
     A product that fits a machine word is reckoned in one, which compiled code does without making
     an object; any other is as exact.
     """
+    if IS_INTERPRETED:
+        return value * times // by
     if value > 0 and times > 0 and by < WORD_MAX and 1.0 * value * times < PRODUCT_MAX:
         left: i64 = value
         right: i64 = times
@@ -148,6 +158,8 @@ def mul_div_down(value: int, times: int, by: int) -> int:
 
 def mul_div_up(value: int, times: int, by: int) -> int:
     """Return value * times / by rounded towards plus infinity; see `mul_div_down`."""
+    if IS_INTERPRETED:
+        return -(-value * times // by)
     if value > 0 and times > 0 and by < WORD_MAX and 1.0 * value * times < PRODUCT_MAX:
         left: i64 = value
         right: i64 = times

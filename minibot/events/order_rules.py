@@ -13,7 +13,7 @@ from typing import Final
 from minibot.events.instrument import InstrumentRules
 from minibot.events.model import BUY, Instrument
 from minibot.events.money import PLACES, amount_text, cost_up, parse_amount
-from minibot.events.numbers import Scale, div_down, round_down
+from minibot.events.numbers import Scale
 from minibot.events.reasons import (
     INVARIANT_BROKEN,
     MIN_NOTIONAL,
@@ -140,7 +140,10 @@ class OrderRules:
     def qty_down(self, qty: int, order_type: str) -> int:
         """Return the largest quantity an order of this type may have that is not above `qty`."""
         step = self.market_qty_step if order_type == MARKET else self.qty_step
-        return max(0, round_down(min(qty, self.qty_most(order_type, qty)), step))
+        most = self.qty_most(order_type, qty)
+        if most < qty:
+            qty = most
+        return qty // step * step if qty > 0 else 0
 
     def qty_most(self, order_type: str, qty: int) -> int:
         """Return the largest quantity that the venue takes, or `qty` where it names none."""
@@ -153,14 +156,16 @@ class OrderRules:
         """Return why a quantity may not be ordered, or None."""
         if qty <= 0:
             return QTY_INVALID
-        is_market = order_type == MARKET
-        if qty % (self.market_qty_step if is_market else self.qty_step):
+        step, least, most = self.qty_step, self.qty_min, self.qty_max
+        if order_type == MARKET:
+            step, least = self.market_qty_step, self.market_qty_min
+            if self.market_qty_max is not None and qty > self.market_qty_max:
+                most = self.market_qty_max
+        if qty % step:
             return STEP_SIZE
-        if qty < (self.market_qty_min if is_market else self.qty_min):
+        if qty < least:
             return QTY_MIN
-        if qty > self.qty_most(order_type, qty):
-            return QTY_MAX
-        return None
+        return QTY_MAX if most is not None and qty > most else None
 
     def notional_least(self, order_type: str) -> int:
         """Return the smallest value of an order of this type; 0 where there is no rule."""
@@ -172,12 +177,12 @@ class OrderRules:
 
     def value_refusal(self, notional: int, order_type: str) -> str | None:
         """Return why an order of this value may not be placed, or None."""
-        if notional < self.notional_least(order_type):
+        least, most = self.notional_min, self.notional_max
+        if order_type == MARKET:
+            least, most = self.market_notional_min, self.market_notional_max
+        if notional < least:
             return MIN_NOTIONAL
-        most = self.market_notional_max if order_type == MARKET else self.notional_max
-        if most is not None and notional > most:
-            return NOTIONAL_MAX
-        return None
+        return NOTIONAL_MAX if most is not None and notional > most else None
 
     def position_refusal(self, qty: int, held: int) -> str | None:
         """Return why `qty` may not be bought on top of what is held and being bought, or None."""
@@ -199,7 +204,7 @@ class OrderRules:
 
 def mid_down(bid: int, ask: int) -> int:
     """Return the mean of bid and ask, rounded down: a long position is not flattered."""
-    return div_down(bid + ask, 2)
+    return (bid + ask) // 2
 
 
 def _step(symbol: str, scale: Scale) -> int:

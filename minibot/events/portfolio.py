@@ -41,6 +41,11 @@ class Portfolio:
         self.realised_pnl: int = 0
         self.fees: int = 0
         self.days: dict[int, DayTotals] = {}
+        # Fills of one symbol come in rows: who pays for it, by the asset of the fee.
+        self._symbol: str = ""
+        self._fee_asset: str = ""
+        self._quote_asset: str = ""
+        self._pays_in_base: bool = False
         # Fills of one day come in rows: the day booked last.
         self._day_n: int = -1
         self._day: DayTotals = DayTotals()
@@ -131,13 +136,21 @@ class Portfolio:
         """Return what all open positions are worth at the marks."""
         worth = 0
         if self._lots:
-            for symbol in self._lots:
-                worth += self.position_value(symbol, marks.get(symbol))
+            for symbol, lots in self._lots.items():
+                mark_price = marks.get(symbol)
+                if mark_price is None:
+                    worth += self.position_cost(symbol)
+                else:
+                    qty = 0
+                    for lot in lots:
+                        qty += lot.qty
+                    worth += proceeds_down(qty, mark_price)
         return worth
 
     def equity(self, asset: str, marks: dict[str, int]) -> int:
         """Return cash in the quote asset plus what is open at the marks."""
-        return self.cash(asset) + self.exposure(marks)
+        cash = self._cash.get(asset, 0)
+        return cash + self.exposure(marks) if self._lots else cash
 
     def day(self, day: int) -> DayTotals:
         """Return the totals of a UTC day, counted from 1970-01-01."""
@@ -196,21 +209,24 @@ class Portfolio:
         if fill.qty <= 0 or fill.price <= 0 or fill.fee < 0:
             said = f"qty {fill.qty}, price {fill.price}, fee {fill.fee} hundred-millionths"
             raise _broken(f"fill {self.fills + 1}: {said}")
+        if fill.symbol != self._symbol or fill.fee_asset != self._fee_asset:
+            self._symbol, self._fee_asset = fill.symbol, fill.fee_asset
+            self._quote_asset, self._pays_in_base = fill.quote_asset, fill.pays_in_base
         if fill.side == BUY:
             booking = self._buy(fill, ts)
         elif fill.side == SELL:
             booking = self._sell(fill, ts)
         else:
             raise _broken(f"fill {self.fills + 1}: side {fill.side!r}")
-        if not booking.is_balanced:
+        if booking.cash + booking.position + booking.pnl + booking.fee != 0:
             raise _broken(f"fill {self.fills}: its entries do not add up to zero")
         return booking
 
     def _buy(self, fill: FillMessage, ts: int) -> Booking:
-        qty, price, fee = fill.qty, fill.price, fill.fee
+        symbol, qty, price, fee = fill.symbol, fill.qty, fill.price, fill.fee
         paid = cost_up(qty, price)
         cost = paid
-        if fill.pays_in_base:
+        if self._pays_in_base:
             if fee >= qty:
                 took = f"a fee of {amount_text(fee)} takes all of {amount_text(qty)}"
                 raise _broken(f"fill {self.fills + 1}: {took}")
@@ -219,74 +235,72 @@ class Portfolio:
             cost = paid - fee
         else:
             paid += fee
-        asset = fill.quote_asset
-        self._pay(asset, -paid)
+        asset = self._quote_asset
+        cash = self._cash.get(asset, 0) - paid
+        if cash < 0:
+            raise self._unpaid(asset, cash)
+        self._cash[asset] = cash
         self.fills += 1
-        symbol = fill.symbol
         lot = Lot(symbol, qty, price, cost, ts, self.fills, fill.order)
         lots = self._lots.get(symbol)
         if lots is None:
             self._lots[symbol] = [lot]
         else:
             lots.append(lot)
-        self._total(ts, cost, 0, fee)
+        self.bought += cost
+        self.fees += fee
+        day = self._day_of(ts)
+        day.entry_notional += cost
+        day.fees += fee
         return Booking(self.fills, ts, symbol, asset, -paid, cost, 0, fee)
 
     def _sell(self, fill: FillMessage, ts: int) -> Booking:
         symbol, qty, fee = fill.symbol, fill.qty, fill.fee
-        held = self.position_qty(symbol)
-        if fill.pays_in_base:
+        if self._pays_in_base:
             raise _broken(f"{symbol}: a sale brings no {fill.fee_asset} to take a fee from")
+        held = self.position_qty(symbol)
         if qty > held:
             raise _broken(f"{symbol}: sold {amount_text(qty)}, held {amount_text(held)}")
         proceeds = proceeds_down(qty, fill.price)
         asset = fill.fee_asset
-        self._pay(asset, proceeds - fee)
-        self.fills += 1
-        trades = self._close(fill, qty, proceeds, ts)
-        cost = 0
-        for trade in trades:
-            cost += trade.cost
-        self._total(ts, 0, proceeds - cost, fee)
-        n, closed = self.fills, tuple(trades)
-        return Booking(n, ts, symbol, asset, proceeds - fee, -cost, cost - proceeds, fee, closed)
-
-    def _close(self, fill: FillMessage, qty: int, proceeds: int, ts: int) -> list[Trade]:
-        """Take a quantity off the oldest lots; shares that do not divide stay with the rest."""
-        lots = self._lots[fill.symbol]
-        trades: list[Trade] = []
-        while qty:
-            lot = lots[0]
-            taken = qty if qty < lot.qty else lot.qty
-            cost = lot.cost if taken == lot.qty else mul_div_down(lot.cost, taken, lot.qty)
-            share = proceeds if taken == qty else mul_div_down(proceeds, taken, qty)
-            trades.append(Trade(lot, taken, cost, share, ts, self.fills, fill.order))
-            qty, proceeds = qty - taken, proceeds - share
-            if taken == lot.qty:
-                lots.pop(0)
-            else:
-                lots[0] = lot.less(taken, cost)
-        if not lots:
-            del self._lots[fill.symbol]
-        return trades
-
-    def _pay(self, asset: str, amount: int) -> None:
-        cash = self.cash(asset) + amount
+        cash = self._cash.get(asset, 0) + proceeds - fee
         if cash < 0:
-            raise _broken(f"fill {self.fills + 1}: cash {asset} would be {amount_text(cash)}")
+            raise self._unpaid(asset, cash)
         self._cash[asset] = cash
+        self.fills += 1
+        # From the oldest lots; shares that do not divide stay with the rest.
+        n, lots, left, brought, cost = self.fills, self._lots[symbol], qty, proceeds, 0
+        trades: list[Trade] = []
+        while left:
+            lot = lots[0]
+            if left < lot.qty:
+                taken, share = left, brought
+                part = mul_div_down(lot.cost, taken, lot.qty)
+                lots[0] = lot.less(taken, part)
+            else:
+                taken, part = lot.qty, lot.cost
+                share = brought if taken == left else mul_div_down(brought, taken, left)
+                del lots[0]
+            trades.append(Trade(lot, taken, part, share, ts, n, fill.order))
+            left, brought, cost = left - taken, brought - share, cost + part
+        if not lots:
+            del self._lots[symbol]
+        gain = proceeds - cost
+        self.realised_pnl += gain
+        self.fees += fee
+        day = self._day_of(ts)
+        day.realised_pnl += gain
+        day.fees += fee
+        return Booking(n, ts, symbol, asset, proceeds - fee, -cost, -gain, fee, tuple(trades))
 
-    def _total(self, ts: int, entry_notional: int, realised_pnl: int, fees: int) -> None:
-        self.realised_pnl += realised_pnl
-        self.fees += fees
-        self.bought += entry_notional
-        n, day = ts // DAY_MS, self._day
+    def _day_of(self, ts: int) -> DayTotals:
+        n = ts // DAY_MS
         if n != self._day_n:
-            day = self._day = self.days.setdefault(n, DayTotals())
-            self._day_n = n
-        day.entry_notional += entry_notional
-        day.realised_pnl += realised_pnl
-        day.fees += fees
+            self._day_n, self._day = n, self.days.setdefault(n, DayTotals())
+        return self._day
+
+    def _unpaid(self, asset: str, cash: int) -> InvariantError:
+        return _broken(f"fill {self.fills + 1}: cash {asset} would be {amount_text(cash)}")
 
     # --- as text ------------------------------------------------------------------------------
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import final
 
 from minibot.events.messages import FillMessage, IntentMessage, ResultMessage
-from minibot.events.model import Fill, OrderIntent, OrderResult, Payload
+from minibot.events.model import BUY, Fill, OrderIntent, OrderResult, Payload
 from minibot.events.money import amount_text
 from minibot.events.native import mypyc_attr
 from minibot.events.order_rules import OrderRules
@@ -26,19 +26,18 @@ class OrderMove(ResultMessage):
         super().__init__(ts, tick_seq, cause, order.client, order.order, state, order.filled)
         self.also = also
         self._reason: str = reason
-        self._symbol: str = order.symbol
-        self._remaining: int = order.remaining
-        self._places: int = order.qty_places
+        self._of: Order = order  # Moves on; what stays is read of it, its quantity and places.
 
     def _written(self) -> Payload:
+        order = self._of
         return OrderResult(
             client_order_id=self.client.text,
             order_id=self.order.text,
             result=self.result,
-            symbol=self._symbol,
+            symbol=order.symbol,
             reason_code=self._reason,
-            filled_qty=amount_text(self.filled, self._places),
-            remaining_qty=amount_text(self._remaining, self._places),
+            filled_qty=amount_text(self.filled, order.qty_places),
+            remaining_qty=amount_text(order.qty - self.filled, order.qty_places),
         )
 
 
@@ -108,7 +107,7 @@ class PaperFill(FillMessage):
         self._liquidity: str = found.liquidity
         self._bid: int = touch.bid
         self._ask: int = touch.ask
-        self._displayed: int = touch.displayed(order.side)
+        self._displayed: int = touch.ask_qty if order.side == BUY else touch.bid_qty
         self._latency_ms: int = latency_ms
 
     def _written(self) -> Payload:

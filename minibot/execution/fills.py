@@ -22,7 +22,6 @@ from minibot.events.exact_tick import ExactTick
 from minibot.events.model import BUY, Book, JsonObject
 from minibot.events.money import amount_text, parse_amount
 from minibot.events.native import mypyc_attr
-from minibot.events.numbers import round_down
 from minibot.events.reference import place_id
 from minibot.execution.fees import MAKER, TAKER
 from minibot.execution.orders import FOK, Order
@@ -60,43 +59,28 @@ class Touch:
         self.seq = seq
         self.ts = tick.ts
         is_moved = False
-        if tick.bid != self.bid or tick.bid_qty != self.bid_qty:
-            is_moved = tick.bid != self.bid
-            self.bid = tick.bid
-            self.bid_qty = tick.bid_qty
-            self.bid_taken = 0
-        if tick.ask != self.ask or tick.ask_qty != self.ask_qty:
-            is_moved = is_moved or tick.ask != self.ask
-            self.ask = tick.ask
-            self.ask_qty = tick.ask_qty
-            self.ask_taken = 0
+        bid, bid_qty, ask, ask_qty = tick.bid, tick.bid_qty, tick.ask, tick.ask_qty
+        if bid != self.bid:
+            is_moved = True
+            self.bid, self.bid_qty, self.bid_taken = bid, bid_qty, 0
+        elif bid_qty != self.bid_qty:
+            self.bid_qty, self.bid_taken = bid_qty, 0
+        if ask != self.ask:
+            is_moved = True
+            self.ask, self.ask_qty, self.ask_taken = ask, ask_qty, 0
+        elif ask_qty != self.ask_qty:
+            self.ask_qty, self.ask_taken = ask_qty, 0
         return is_moved
-
-    @property
-    def is_usable(self) -> bool:
-        """Whether both sides are there and not crossed."""
-        return 0 < self.bid <= self.ask
 
     def price(self, side: str) -> int:
         """Return the price that an order of this side meets."""
         return self.ask if side == BUY else self.bid
-
-    def displayed(self, side: str) -> int:
-        """Return the size that the venue displays against an order of this side."""
-        return self.ask_qty if side == BUY else self.bid_qty
 
     def available(self, side: str) -> int:
         """Return what is left of the displayed size."""
         if side == BUY:
             return self.ask_qty - self.ask_taken
         return self.bid_qty - self.bid_taken
-
-    def consume(self, side: str, qty: int) -> None:
-        """Take a quantity out of the displayed size."""
-        if side == BUY:
-            self.ask_taken += qty
-        else:
-            self.bid_taken += qty
 
     def to_json(self) -> JsonObject:
         """Return the touch as canonical JSON values."""
@@ -135,6 +119,11 @@ class Match:
 class FillModel:
     """What an order gets of the market, before the question who pays it: the model `touch`."""
 
+    def __init__(self) -> None:
+        """Trade at the touch itself."""
+        # So many price increments worse than the touch.
+        self._steps_worse: int = 0
+
     def begin(self, tick: ExactTick, seq: int) -> None:
         """Take the tick, line `seq`, that open orders of its symbol are about to meet."""
 
@@ -146,26 +135,31 @@ class FillModel:
             touch: Of its symbol, usable.
             price_step: The symbol's price increment.
         """
-        price = self.price(order, touch, price_step)
-        if price <= 0 or (order.limit is not None and not crosses(order.side, order.limit, price)):
+        limit, step = order.limit, order.qty_step
+        # At this price a taker trades, and a limit has to reach it.
+        if order.side == BUY:
+            price = touch.ask + self._steps_worse * price_step
+        else:
+            price = touch.bid - self._steps_worse * price_step
+        if price <= 0 or (limit is not None and not crosses(order.side, limit, price)):
             return None
-        qty = round_down(touch.available(order.side), order.qty_step)
-        if order.remaining < qty:
-            qty = order.remaining
-        if qty <= 0 or (order.time_in_force == FOK and qty < order.remaining):
+        qty, remaining = touch.available(order.side) // step * step, order.qty - order.filled
+        if remaining < qty:
+            qty = remaining
+        if qty <= 0 or (qty < remaining and order.time_in_force == FOK):
             return None
-        if order.limit is not None and order.has_met_market:
-            return Match(qty, order.limit, MAKER)
+        if limit is not None and order.has_met_market:
+            return Match(qty, limit, MAKER)
         return Match(qty, price, TAKER)
-
-    def price(self, order: Order, touch: Touch, price_step: int) -> int:
-        """Return the price at which a taker trades, and which a limit has to reach."""
-        return touch.price(order.side)
 
     def on_fill(self, order: Order, touch: Touch, found: Match) -> None:
         """Remember what our own orders took of the market."""
-        if found.is_displayed:
-            touch.consume(order.side, found.qty)
+        if not found.is_displayed:
+            return
+        if order.side == BUY:
+            touch.ask_taken += found.qty
+        else:
+            touch.bid_taken += found.qty
 
     def on_book(self, book: Book) -> None:
         """Take the levels that the venue displays."""
@@ -192,9 +186,10 @@ class WorseFills(FillModel):
     possible price gets nothing.
     """
 
-    def price(self, order: Order, touch: Touch, price_step: int) -> int:
-        """Return the touch, one increment worse."""
-        return touch.ask + price_step if order.side == BUY else touch.bid - price_step
+    def __init__(self) -> None:
+        """Trade one increment past the touch."""
+        super().__init__()
+        self._steps_worse = 1
 
 
 def crosses(side: str, limit: int, price: int) -> bool:

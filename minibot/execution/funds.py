@@ -18,7 +18,7 @@ def funds_refusal(
     rules: OrderRules,
     side: str,
     qty: int,
-    price: int,
+    notional: int,
 ) -> str | None:
     """Return why an order is not covered, or None; what it needs exactly is enough.
 
@@ -29,28 +29,23 @@ def funds_refusal(
         rules: The symbol's; they name the quote asset that pays, and the largest position.
         side: BUY or SELL.
         qty: Ordered quantity.
-        price: The limit, or the touch for a market order.
+        notional: What that costs at the limit, or at the touch for a market order.
     """
     if side == BUY:
-        needed = cost_with_fee(fees, qty, price)
-        held = portfolio.position_qty(rules.symbol)
+        needed, bought = notional + fees.fee(notional, TAKER), 0
         for order in orders:
             if order.side == BUY:
-                needed += cost_with_fee(fees, order.remaining, order.reserve_price)
+                open_notional = cost_up(order.remaining, order.reserve_price)
+                needed += open_notional + fees.fee(open_notional, TAKER)
                 if order.symbol == rules.symbol:
-                    held += order.remaining
-        refusal = rules.position_refusal(qty, held)
-        if refusal is not None:
-            return refusal
+                    bought += order.remaining
+        if rules.position_max is not None:
+            refusal = rules.position_refusal(qty, portfolio.position_qty(rules.symbol) + bought)
+            if refusal is not None:
+                return refusal
         return INSUFFICIENT_CASH if needed > portfolio.cash(rules.quote_asset) else None
     promised = qty
     for order in orders:
         if order.side != BUY and order.symbol == rules.symbol:
             promised += order.remaining
     return SHORT_SALE if promised > portfolio.position_qty(rules.symbol) else None
-
-
-def cost_with_fee(fees: FeeRates, qty: int, price: int) -> int:
-    """Return what a purchase costs with the fee of a taker, rounded up."""
-    notional = cost_up(qty, price)
-    return notional + fees.fee(notional, TAKER)

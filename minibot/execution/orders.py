@@ -40,6 +40,11 @@ class OrderState(StrEnum):
 STATE_TEXTS: Final[Mapping[OrderState, str]] = {state: str(state.value) for state in OrderState}
 """What a state is called in results, without asking the enum."""
 
+# The enum searches for a member each time that it is asked for one.
+_ACCEPTED: Final = OrderState.ACCEPTED
+_PARTIALLY_FILLED: Final = OrderState.PARTIALLY_FILLED
+_FILLED: Final = OrderState.FILLED
+
 TERMINAL_STATES: Final = frozenset(
     {OrderState.FILLED, OrderState.CANCELLED, OrderState.EXPIRED, OrderState.REJECTED}
 )
@@ -165,20 +170,24 @@ class Order:
             )
         self.state = state
 
+    def accept(self) -> None:
+        """Become open; raises as `move` does."""
+        self.move(_ACCEPTED)
+
     def fill(self, qty: int) -> None:
         """Add an executed quantity and take the state that follows from it.
 
         Raises:
             InvariantError: Nothing, or more than remains.
         """
-        if not 0 < qty <= self.remaining:
+        remaining = self.qty - self.filled
+        if not 0 < qty <= remaining:
             raise InvariantError(
                 "execution",
                 INVARIANT_BROKEN,
-                f"order {self.order_id}: fill of {qty} with {self.remaining} remaining",
+                f"order {self.order_id}: fill of {qty} with {remaining} remaining",
             )
-        is_whole = qty == self.remaining
-        self.move(OrderState.FILLED if is_whole else OrderState.PARTIALLY_FILLED)
+        self.move(_FILLED if qty == remaining else _PARTIALLY_FILLED)
         self.filled += qty
 
     def to_json(self) -> JsonObject:

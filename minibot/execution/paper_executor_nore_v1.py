@@ -35,7 +35,7 @@ from minibot.events.model import (
 )
 from minibot.events.money import amount_text, cost_up, parse_amount, qty_for
 from minibot.events.numbers import round_down
-from minibot.events.order_rules import OrderRules, mid_down
+from minibot.events.order_rules import TRADING, OrderRules, mid_down
 from minibot.events.portfolio import Portfolio
 from minibot.events.reasons import (
     ACCEPTED,
@@ -45,8 +45,13 @@ from minibot.events.reasons import (
     INSUFFICIENT_CASH,
     INVARIANT_BROKEN,
     LEFT_TRADING,
+    NO_INSTRUMENT,
+    NO_MARK,
+    NOT_TRADING,
     PARTIAL,
     RUN_ENDING,
+    STALE_TICK,
+    SYMBOL_UNKNOWN,
     UNFILLED_FOK,
     UNFILLED_IOC,
 )
@@ -58,14 +63,11 @@ from minibot.execution.fills import FillModel, Match, Touch
 from minibot.execution.funds import funds_refusal
 from minibot.execution.intake import (
     ENTRY,
-    Wish,
-    filter_refusal,
-    market_refusal,
+    field_refusal,
     require_lineage,
     side_refusal,
-    wish_of,
 )
-from minibot.execution.orders import FOK, IOC, Order, OrderState
+from minibot.execution.orders import FOK, GTC, IOC, TERMINAL_STATES, Order, OrderState
 from minibot.execution.references import References
 from minibot.kernel.errors import InvariantError
 
@@ -180,27 +182,42 @@ class PaperExecutorNoreV1:
         expires_ts = intent.ts + self._order_ttl_ms
         if intent.expires_ts is not None and intent.expires_ts < expires_ts:
             expires_ts = intent.expires_ts
-        wish = wish_of(intent)
-        state, reason = self._judge(intent, wish, now, expires_ts)
-        ref = Ref("", intent.run_id, ORDER_ROLE, intent.ref, 0)
-        self._clients.add(intent.client, expires_ts)
-        if state is not OrderState.ACCEPTED or isinstance(wish, str):
-            self._reason = reason
-            return [IntentRefused(intent, ref, state, reason, not isinstance(wish, str))]
-        order = self._order(intent, wish, ref, expires_ts)
-        order.move(OrderState.ACCEPTED)
-        self._orders.append(order)
-        return [self._moved(order, ACCEPTED, intent.ts, intent.tick_seq, intent.ref, None)]
-
-    def _judge(
-        self, intent: IntentMessage, wish: Wish | str, now: int, expires_ts: int
-    ) -> tuple[OrderState, str]:
-        """Return the first state of an intent and why, most telling reason first."""
         # An intent that says the same id later than its order's end is expired anyway.
         self._clients.forget_before(now + 1)
-        if isinstance(wish, str):
-            return OrderState.REJECTED, wish
-        refusal = side_refusal(intent)
+        refused = self._judge(intent, now, expires_ts)
+        ref = Ref("", intent.run_id, ORDER_ROLE, intent.ref, 0)
+        self._clients.add(intent.client, expires_ts)
+        if refused is not None:
+            state, self._reason = refused
+            is_whole = field_refusal(intent) is None
+            return [IntentRefused(intent, ref, state, self._reason, is_whole)]
+        rules, limit = self._rules[intent.symbol], intent.limit
+        order = Order(
+            intent.ref,
+            intent.ts,
+            ref,
+            intent.client,
+            intent.symbol,
+            intent.side,
+            intent.qty,
+            rules.qty_places,
+            rules.qty_step,
+            self._touches[intent.symbol].price(intent.side) if limit is None else limit,
+            limit,
+            intent.time_in_force or GTC,
+            intent.ts + self._latency_ms,
+            expires_ts,
+        )
+        order.accept()
+        self._orders.append(order)
+        self._reason = ACCEPTED
+        return [OrderMove(order, ACCEPTED, intent.ts, intent.tick_seq, intent.ref, None)]
+
+    def _judge(
+        self, intent: IntentMessage, now: int, expires_ts: int
+    ) -> tuple[OrderState, str] | None:
+        """Return how an intent ends that becomes no order, and why: most telling reason first."""
+        refusal = field_refusal(intent) or side_refusal(intent)
         if refusal is not None:
             return OrderState.REJECTED, refusal
         if self._clients.has(intent.client):
@@ -211,47 +228,26 @@ class PaperExecutorNoreV1:
             return OrderState.EXPIRED, RUN_ENDING
         if self._ending_until is not None and intent.purpose == ENTRY:
             return OrderState.REJECTED, RUN_ENDING
-        rules, touch = self._rules.get(intent.symbol), self._touches.get(intent.symbol)
-        refusal = market_refusal(
-            rules,
-            touch,
-            rules is not None or intent.symbol in self._marks,
-            0 if touch is None else now - touch.ts,
-            self._tick_age_ms_max,
-        )
-        if refusal is None and rules is not None and touch is not None:
-            reference = self._references.price(intent.symbol, touch, now)
-            refusal = filter_refusal(intent, wish, rules, touch, reference)
-            if refusal is None:
-                price = touch.price(intent.side) if wish.limit is None else wish.limit
-                refusal = funds_refusal(
-                    self.portfolio, self._orders, self._fees, rules, intent.side, wish.qty, price
-                )
-        if refusal is not None:
-            return OrderState.REJECTED, refusal
-        return OrderState.ACCEPTED, ACCEPTED
-
-    def _order(self, intent: IntentMessage, wish: Wish, ref: Ref, expires_ts: int) -> Order:
-        rules = self._rules[intent.symbol]
-        price = wish.limit
-        if price is None:
-            price = self._touches[intent.symbol].price(intent.side)
-        return Order(
-            intent.ref,
-            intent.ts,
-            ref,
-            intent.client,
-            intent.symbol,
-            intent.side,
-            wish.qty,
-            rules.qty_places,
-            rules.qty_step,
-            price,
-            wish.limit,
-            wish.time_in_force,
-            intent.ts + self._latency_ms,
-            expires_ts,
-        )
+        symbol, side, qty, limit = intent.symbol, intent.side, intent.qty, intent.limit
+        rules, touch = self._rules.get(symbol), self._touches.get(symbol)
+        if rules is None:
+            return OrderState.REJECTED, NO_INSTRUMENT if symbol in self._marks else SYMBOL_UNKNOWN
+        if rules.status != TRADING:
+            return OrderState.REJECTED, NOT_TRADING
+        if touch is None or not 0 < touch.bid <= touch.ask:
+            return OrderState.REJECTED, NO_MARK
+        if now - touch.ts > self._tick_age_ms_max:
+            return OrderState.REJECTED, STALE_TICK
+        refusal = rules.qty_refusal(qty, intent.order_type)
+        if refusal is None and limit is not None:
+            reference = self._references.price(symbol, touch, now)
+            refusal = rules.limit_refusal(side, limit, reference)
+        if refusal is None:
+            notional = cost_up(qty, touch.price(side) if limit is None else limit)
+            refusal = rules.value_refusal(notional, intent.order_type) or funds_refusal(
+                self.portfolio, self._orders, self._fees, rules, side, qty, notional
+            )
+        return None if refusal is None else (OrderState.REJECTED, refusal)
 
     # --- the market ---------------------------------------------------------------------------
 
@@ -305,23 +301,19 @@ class PaperExecutorNoreV1:
         """Let the open orders of a symbol meet its tick."""
         messages: list[Message] = []
         self._fill_model.begin(tick, seq)
-        is_fresh = (
-            touch.is_usable and now - tick.ts <= self._tick_age_ms_max and self._trades(tick.symbol)
-        )
-        ref = tick.ref(seq)
+        symbol, ts, ref = tick.symbol, tick.ts, tick.ref(seq)
+        rules = self._rules.get(symbol)
+        is_usable = 0 < touch.bid <= touch.ask and now - ts <= self._tick_age_ms_max
         for order in self._orders:
-            if order.symbol != tick.symbol:
+            if order.symbol != symbol:
                 continue
             if now >= order.expires_ts:
-                messages.append(self._expire(order, EXPIRED, seq, tick.ts, ref))
-            elif is_fresh and tick.ts >= order.due_ts:
-                self._meet(order, touch, seq, tick.ts, ref, messages)
-        self._drop_closed()
+                messages.append(self._expire(order, EXPIRED, seq, ts, ref))
+            elif rules is not None and rules.status == TRADING and is_usable and ts >= order.due_ts:
+                self._meet(order, rules, touch, seq, ts, ref, messages)
+        if messages:
+            self._drop_closed()
         return messages
-
-    def _trades(self, symbol: str) -> bool:
-        rules = self._rules.get(symbol)
-        return rules is not None and rules.is_trading
 
     def _on_status(self, symbol: str, seq: int, event: Event) -> list[Message]:
         """End the open orders of a symbol that left TRADING, where the profile says so."""
@@ -332,8 +324,10 @@ class PaperExecutorNoreV1:
             if order.symbol == symbol:
                 order.move(OrderState.CANCELLED)
                 ts = max(order.intent_ts, event.ts)
-                causes = (order.intent, Ref(event.id))
-                messages.append(self._moved(order, LEFT_TRADING, ts, seq, *causes))
+                self._reason = LEFT_TRADING
+                messages.append(
+                    OrderMove(order, LEFT_TRADING, ts, seq, order.intent, Ref(event.id))
+                )
         self._drop_closed()
         return messages
 
@@ -361,76 +355,78 @@ class PaperExecutorNoreV1:
         return messages
 
     def _meet(
-        self, order: Order, touch: Touch, seq: int, ts: int, tick: Ref, messages: list[Message]
-    ) -> None:
-        """Fill what the touch and the cash allow; end what may not wait."""
-        rules = self._rules[order.symbol]
-        found = self._fill_model.match(order, touch, rules.price_step)
-        is_short = False
-        if found is not None:
-            qty = self._paid_qty(order, found)
-            is_short = qty < found.qty
-            if qty and not (is_short and order.time_in_force == FOK):
-                found.qty = qty
-                self._fill(order, touch, found, seq, ts, tick, messages)
-        order.has_met_market = True
-        if not order.is_open:
-            return
-        if is_short:
-            messages.append(self._expire(order, INSUFFICIENT_CASH, seq, ts, tick))
-        elif order.time_in_force == IOC:
-            messages.append(self._expire(order, UNFILLED_IOC, seq, ts, tick))
-        elif order.time_in_force == FOK:
-            messages.append(self._expire(order, UNFILLED_FOK, seq, ts, tick))
-
-    def _paid_qty(self, order: Order, found: Match) -> int:
-        """Return how much of a match the cash pays, in whole steps; a sale needs none."""
-        if order.side != BUY:
-            return found.qty
-        cash = self.portfolio.cash(self._rules[order.symbol].quote_asset)
-        cost = cost_up(found.qty, found.price)
-        if cost + self._fees.fee(cost, found.liquidity) <= cash:
-            return found.qty
-        qty = qty_for(self._fees.affordable(cash, found.liquidity), found.price)
-        return round_down(qty, order.qty_step)
-
-    def _fill(
         self,
         order: Order,
+        rules: OrderRules,
         touch: Touch,
-        found: Match,
         seq: int,
         tick_ts: int,
         tick: Ref,
         messages: list[Message],
     ) -> None:
-        rules = self._rules[order.symbol]
-        notional = cost_up(found.qty, found.price)
-        fee = self._fees.fee(notional, found.liquidity)
+        """Fill what the touch and the cash allow; end what may not wait."""
+        found = self._fill_model.match(order, touch, rules.price_step)
+        order.has_met_market = True
+        is_short = False
+        if found is not None:
+            notional = cost_up(found.qty, found.price)
+            fee = self._fees.fee(notional, found.liquidity)
+            if order.side == BUY:
+                cash = self.portfolio.cash(rules.quote_asset)
+                if notional + fee > cash:
+                    # As much as the cash pays, in whole steps.
+                    is_short = True
+                    paid = qty_for(self._fees.affordable(cash, found.liquidity), found.price)
+                    found.qty = round_down(paid, order.qty_step)
+                    fee = self._fees.fee(cost_up(found.qty, found.price), found.liquidity)
+            if found.qty and not (is_short and order.time_in_force == FOK):
+                self._fill(order, rules, touch, found, fee, seq, tick_ts, tick, messages)
+                if order.filled == order.qty:
+                    return
+        if is_short:
+            messages.append(self._expire(order, INSUFFICIENT_CASH, seq, tick_ts, tick))
+        elif order.time_in_force == IOC:
+            messages.append(self._expire(order, UNFILLED_IOC, seq, tick_ts, tick))
+        elif order.time_in_force == FOK:
+            messages.append(self._expire(order, UNFILLED_FOK, seq, tick_ts, tick))
+
+    def _fill(
+        self,
+        order: Order,
+        rules: OrderRules,
+        touch: Touch,
+        found: Match,
+        fee: int,
+        seq: int,
+        tick_ts: int,
+        tick: Ref,
+        messages: list[Message],
+    ) -> None:
+        """Trade what was found, book it, and tell both."""
+        portfolio, ledger = self.portfolio, self._ledger
         ts = order.intent_ts if order.intent_ts > tick_ts else tick_ts
         fill = PaperFill(order, found, fee, rules, touch, self._latency_ms, ts, seq, tick)
         self._fill_model.on_fill(order, touch, found)
         order.fill(found.qty)
-        self._ledger.append(self.portfolio.book(fill, ts))
-        self._ledger.check(self.portfolio)
-        reason = FILLED if order.state is OrderState.FILLED else PARTIAL
+        ledger.append(portfolio.book(fill, ts))
+        ledger.check(portfolio)
+        self._reason = FILLED if order.filled == order.qty else PARTIAL
         messages.append(fill)
-        messages.append(self._moved(order, reason, ts, seq, order.intent, tick))
+        messages.append(OrderMove(order, self._reason, ts, seq, order.intent, tick))
 
     def _expire(self, order: Order, reason: str, seq: int, tick_ts: int, cause: Ref) -> Message:
         order.move(OrderState.EXPIRED)
         ts = order.intent_ts if order.intent_ts > tick_ts else tick_ts
-        return self._moved(order, reason, ts, seq, order.intent, cause)
-
-    def _moved(
-        self, order: Order, reason: str, ts: int, tick_seq: int | None, cause: Ref, also: Ref | None
-    ) -> Message:
         self._reason = reason
-        return OrderMove(order, reason, ts, tick_seq, cause, also)
+        return OrderMove(order, reason, ts, seq, order.intent, cause)
 
     def _drop_closed(self) -> None:
-        self._orders = [order for order in self._orders if order.is_open]
-        self._fill_model.keep(self._orders)
+        still_open: list[Order] = []
+        for order in self._orders:
+            if order.state not in TERMINAL_STATES:
+                still_open.append(order)
+        self._orders = still_open
+        self._fill_model.keep(still_open)
 
     # --- what others see ----------------------------------------------------------------------
 

@@ -35,6 +35,7 @@ class QueueFills(FillModel):
 
     def __init__(self) -> None:
         """Start with no book and no order in a queue."""
+        super().__init__()
         self._books: dict[str, Book] = {}
         self._ahead: dict[str, int | None] = {}
         self._trade_price: int = 0

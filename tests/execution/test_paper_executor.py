@@ -82,7 +82,8 @@ def test_intent_amiss_is_rejected_with_its_reason_and_never_filled(
 @pytest.mark.parametrize(("field", "value"), [("qty", "NaN"), ("limit_price", "1e3")])
 def test_intent_number_that_is_none_is_rejected_not_raised(field: str, value: str) -> None:
     """Where a contract did not stop it, a text that is no number is refused as such."""
-    from minibot.execution.intake import read_wish
+    from minibot.events.messages import IntentMessage
+    from minibot.execution.intake import field_refusal
 
     values: dict[str, Any] = {
         "symbol": SYMBOL,
@@ -92,7 +93,8 @@ def test_intent_number_that_is_none_is_rejected_not_raised(field: str, value: st
     } | {field: value}
     intent = OrderIntent(client_order_id="c", purpose="ENTRY", **values)
 
-    assert read_wish(intent) in ("qty_invalid", "price_invalid")
+    message = IntentMessage.of(intent, Event(0, "", "", "", "", intent))
+    assert field_refusal(message) in ("qty_invalid", "price_invalid")
 
 
 @pytest.mark.row("B-53")
