@@ -1,13 +1,14 @@
 """Why did this happen? From a fill, order, signal or STOP back to the tick, with every reason.
 
 Reads only what stands in the queues of the run, and cites each event as `queue:seq`. Nothing is
-recomputed and nothing is left to memory: what cannot be found is said to be missing.
+recomputed and nothing is left to memory: what cannot be found is said to be missing. Of a damaged
+queue only what stands before the damage is read: what needs more than that is refused.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import Final
+from collections.abc import Callable, Iterable, Sequence
+from typing import Final, TypeVar
 
 from minibot.events.model import (
     Ack,
@@ -22,6 +23,7 @@ from minibot.events.model import (
     StopJournal,
 )
 from minibot.kernel.errors import Refusal
+from minibot.replay.before_damage import BeforeDamage
 from minibot.replay.explanation import Explanation, Step
 from minibot.replay.lineage import stop_position
 from minibot.replay.lines import clock_ms, notes_of, plain
@@ -34,31 +36,50 @@ DERIVED: Final = ("signals", "risk_actions", "order_intents", "order_results", "
 # What led to a STOP is rarely older than this.
 BEFORE_STOP_MS: Final = 10_000
 ID_LENGTH_MIN: Final = 4
+# Where an id of a kind may stand.
+QUEUES_OF: Final = {
+    "fill": ("fills",),
+    "signal": ("signals",),
+    "order": ("order_intents", "order_results", "fills"),
+}
+LATER: Final = "what came later of this may be missing here"
 EXECUTION: Final = "execution_role"
+
+T = TypeVar("T")
 
 
 class Explainer:
-    """Explains one recorded run.
+    """Explains one recorded run; of a damaged one what is before the damage.
 
     Args:
         recorded: The run, sealed or not.
 
     Raises:
-        IntegrityError: A queue is damaged; `minibot verify` says where.
+        IntegrityError: No explanation can be given: `control` is damaged in its first line.
     """
 
     def __init__(self, recorded: Recorded) -> None:
         self._recorded = recorded
-        self._trace = Trace(recorded)
+        self._whole = BeforeDamage(recorded)
         self._known: dict[str, tuple[str, int, Event]] = {}
         for queue in (*DERIVED, "control"):
-            for seq, event in recorded.events(queue):
+            for seq, event in self._whole.events(queue):
                 self._known[event.id] = (queue, seq, event)
+        self._trace = Trace(recorded)
 
     def until(self, ts: int) -> list[Step]:
-        """Return every decision up to a time, causes before effects, without notes."""
+        """Return every decision up to a time, causes before effects, without notes.
+
+        Raises:
+            IntegrityError: The time is not before what is damaged.
+        """
+        self._whole.require_until(ts)
         known = self._known.values()
         return [Step(queue, seq, event) for queue, seq, event in known if event.ts <= ts]
+
+    def behind(self) -> list[str]:
+        """Return what is damaged behind a time that `until` was asked for, one sentence each."""
+        return self._whole.notes("that is behind this time, and what is told here is before it")
 
     # --- what may be asked --------------------------------------------------------------------
 
@@ -75,7 +96,9 @@ class Explainer:
 
         Raises:
             Refusal: The run has no fill.
+            IntegrityError: The fills are damaged, so that nobody knows which is the last.
         """
+        self._whole.require_whole("fills")
         fills = self._of(Fill)
         if not fills:
             raise Refusal("this run has no fill.", "See why: minibot report, or --signal ID.")
@@ -99,7 +122,7 @@ class Explainer:
         if len(intents) > 1:
             raise _ambiguous("order", order_id, [event.id for _, _, event in intents])
         if not intents:
-            raise _unknown("order", order_id)
+            raise self._unknown("order", order_id)
         return self._order_of(intents[0])
 
     def signal(self, event_id: str) -> Explanation:
@@ -109,10 +132,12 @@ class Explainer:
             Refusal: No signal, or several, have an id that begins so.
         """
         found = self._one("signal", event_id, self._of(Signal))
+        self._whole.require_until(found[2].ts)
         explanation = Explanation(f"signal {found[2].id}")
         effects = self._effects(found[2].id)
         self._walk(explanation, [*reversed(effects), found])
-        if not effects:
+        explanation.notes += self._whole.notes(LATER)
+        if not effects and not self._whole.damage:
             explanation.notes.append(_why_nothing(found[2]))
         return explanation
 
@@ -122,7 +147,7 @@ class Explainer:
         Raises:
             Refusal: The run has no such trade.
         """
-        found = self._trace.trade(text)
+        found = self._numbered(self._trace.trade, text)
         trade = found.trade
         numbers = [trade.close_fill_n, *([trade.open_fill_n] if trade.open_fill_n else [])]
         explanation = self._story_of(found.text, numbers)
@@ -136,7 +161,7 @@ class Explainer:
         Raises:
             Refusal: The run opened no such lot.
         """
-        n = self._trace.lot(text)
+        n = self._numbered(self._trace.lot, text)
         closed = [item.trade for item in self._trace.trades if item.trade.open_fill_n == n]
         numbers = [*sorted({trade.close_fill_n for trade in closed}, reverse=True), n]
         return self._story_of(f"lot {n}, opened by fills:{n}", numbers)
@@ -150,6 +175,7 @@ class Explainer:
             explanation.steps += [step for step in story.steps if step.event.id not in told]
             told |= {step.event.id for step in story.steps}
             explanation.missing += story.missing
+        explanation.notes += self._whole.notes(LATER)
         return explanation
 
     def stop(self) -> Explanation:
@@ -160,7 +186,9 @@ class Explainer:
 
         Raises:
             Refusal: Nothing ended the run: it is still going, or was interrupted.
+            IntegrityError: A queue is damaged: what it lacks might be what was done at the end.
         """
+        self._whole.require_whole()
         ends = [
             ("stop_journal", seq, event)
             for seq, event in self._recorded.events("stop_journal")
@@ -200,16 +228,19 @@ class Explainer:
     def _order_of(self, found: tuple[str, int, Event]) -> Explanation:
         """Return the whole story of an order, from its last fill back to the tick."""
         _, _, event = found
+        self._whole.require_until(event.ts)
         explanation = Explanation(f"{event.type} {event.id}")
         intent = found if isinstance(event.payload, OrderIntent) else self._intent_of(event)
         first = [found] if isinstance(event.payload, Fill) else []
         if intent is None:
             self._walk(explanation, first)
+            explanation.notes += self._whole.notes(LATER)
             return explanation
         others = [*self._results(intent[2]), *self._fills(intent[2])]
         others.sort(key=lambda item: (item[2].ts, item[0], item[1]), reverse=True)
         rest = [item for item in others if item[2].id != event.id]
         self._walk(explanation, [*first, *rest, intent])
+        explanation.notes += self._whole.notes(LATER)
         return explanation
 
     def _walk(self, explanation: Explanation, starts: Sequence[tuple[str, int, Event]]) -> None:
@@ -235,7 +266,11 @@ class Explainer:
     def _add_roots(
         self, explanation: Explanation, wanted: Iterable[tuple[str, Event]], seen: set[str]
     ) -> None:
-        """Add the ticks and bars at the end; each effect says where to look for its cause."""
+        """Add the ticks and bars at the end; each effect says where to look for its cause.
+
+        Raises:
+            IntegrityError: A cause is not found, which a damaged queue may have held.
+        """
         roots: list[Step] = []
         scattered: set[str] = set()
         for cause_id, effect in wanted:
@@ -252,6 +287,8 @@ class Explainer:
             scattered.discard(event.id)
             roots.append(Step(TICKS, seq, event))
         explanation.steps += sorted(roots, key=lambda step: step.seq, reverse=True)
+        if scattered:
+            self._whole.require_whole()
         explanation.missing += sorted(scattered)
 
     def _incidents_before(self, ts: int) -> list[Step]:
@@ -288,8 +325,26 @@ class Explainer:
         if len(found) > 1:
             raise _ambiguous(kind, event_id, [item[2].id for item in found])
         if not found:
-            raise _unknown(kind, event_id)
+            raise self._unknown(kind, event_id)
         return found[0]
+
+    def _unknown(self, kind: str, given: str) -> Refusal:
+        """Return that there is no such id, which only whole queues can say.
+
+        Raises:
+            IntegrityError: A queue in which it may stand is damaged.
+        """
+        self._whole.require_whole(*QUEUES_OF[kind])
+        said = f"no {kind} has an id that begins with {plain(given)!r}."
+        return Refusal(said, "See: minibot tail")
+
+    def _numbered(self, find: Callable[[str], T], text: str) -> T:
+        """Return what the books have under a number; see `_unknown`."""
+        try:
+            return find(text)
+        except Refusal:
+            self._whole.require_whole("fills")
+            raise
 
     def _intent_of(self, event: Event) -> tuple[str, int, Event] | None:
         for cause_id in event.cause_ids or ():
@@ -342,10 +397,6 @@ def _client_id(event: Event) -> str:
 
 def _order_id(event: Event) -> str:
     return str(event.payload.to_json().get("order_id", ""))
-
-
-def _unknown(kind: str, given: str) -> Refusal:
-    return Refusal(f"no {kind} has an id that begins with {plain(given)!r}.", "See: minibot tail")
 
 
 def _ambiguous(kind: str, given: str, ids: Sequence[str]) -> Refusal:

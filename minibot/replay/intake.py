@@ -27,6 +27,7 @@ from minibot.events.order import (
 )
 from minibot.kernel.errors import ContractError, IntegrityError
 from minibot.kernel.journal import JournalReader, Line
+from minibot.replay.undamaged import UndamagedReader
 
 LINES_MAX: Final = 1024
 FOR_EVER: Final = 1 << 62
@@ -234,7 +235,7 @@ def ranges_of(folder: Path, queue: str, codec: Codec) -> Iterator[Ack]:
     Raises:
         IntegrityError: The acks are damaged; CURSOR_CORRUPT where the cursor is missing too.
     """
-    reader, name = JournalReader(folder, ACKS), f"{queue}/{ACKS}"
+    reader, name = UndamagedReader(folder, ACKS), f"{queue}/{ACKS}"
     while True:
         try:
             lines = reader.look(LINES_MAX)

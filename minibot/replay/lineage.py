@@ -25,10 +25,20 @@ DERIVED: Final = ("signals", "risk_actions", "order_intents", "order_results", "
 
 @dataclass(slots=True)
 class _Seen:
-    """Derived events in memory, and of root events only those that are somebody's cause."""
+    """Derived events in memory, and of root events only those that are somebody's cause.
+
+    `damaged` are queues of which only the beginning could be read.
+    """
 
     derived: dict[str, Event] = field(default_factory=dict)
     wanted: dict[str, list[tuple[str, int, Event]]] = field(default_factory=dict)
+    damaged: list[str] = field(default_factory=list)
+
+    @property
+    def unread(self) -> str:
+        """Why something that is not found may be there all the same; empty where all was read."""
+        named = ", ".join(self.damaged)
+        return f"; it may stand behind the damage in {named}, which is not read" if named else ""
 
 
 def verify_lineage(recorded: Recorded) -> Iterator[Finding]:
@@ -45,12 +55,13 @@ def verify_lineage(recorded: Recorded) -> Iterator[Finding]:
             yield from _read_roots(recorded, queue, seen)
     for cause_id, effects in seen.wanted.items():
         for queue, seq, event in effects:
-            yield _finding(queue, seq, "NONDETERMINISM", f"cause {cause_id}", f"none of {event.id}")
+            lacking = f"none of {event.id}{seen.unread}"
+            yield _finding(queue, seq, "NONDETERMINISM", f"cause {cause_id}", lacking)
     yield from _judge_intents(seen)
     yield from _judge_fills(seen)
 
 
-def _events(recorded: Recorded, queue: str) -> Iterator[tuple[int, Event] | Finding]:
+def _events(recorded: Recorded, queue: str, seen: _Seen) -> Iterator[tuple[int, Event] | Finding]:
     """Yield the events of a queue, or a finding for each line that breaks its contract."""
     source = recorded.lines(queue)
     ids: dict[str, int] = {}
@@ -59,6 +70,7 @@ def _events(recorded: Recorded, queue: str) -> Iterator[tuple[int, Event] | Find
             line = source.next()
         except RunStop as error:
             # The bytes are damaged from here on; `kernel.verify` names where.
+            seen.damaged.append(queue)
             yield _finding(queue, 0, error.reason_code, "whole lines", error.detail)
             return
         if line is None:
@@ -76,7 +88,7 @@ def _events(recorded: Recorded, queue: str) -> Iterator[tuple[int, Event] | Find
 
 
 def _read_derived(recorded: Recorded, queue: str, seen: _Seen) -> Iterator[Finding]:
-    for item in _events(recorded, queue):
+    for item in _events(recorded, queue, seen):
         if isinstance(item, Finding):
             yield item
             continue
@@ -94,7 +106,7 @@ def _read_derived(recorded: Recorded, queue: str, seen: _Seen) -> Iterator[Findi
 
 
 def _read_roots(recorded: Recorded, queue: str, seen: _Seen) -> Iterator[Finding]:
-    for item in _events(recorded, queue):
+    for item in _events(recorded, queue, seen):
         if isinstance(item, Finding):
             yield item
             continue
@@ -121,7 +133,7 @@ def _judge_intents(seen: _Seen) -> Iterator[Finding]:
             if cause is not None and isinstance(cause.payload, RiskAction)
         ]
         if not actions or any(action.action not in ALLOWING for action in actions):
-            found = ", ".join(action.action for action in actions) or "none"
+            found = ", ".join(action.action for action in actions) or f"none{seen.unread}"
             wanted = f"{event.id}: an allowing risk_action"
             yield _finding("order_intents", 0, "SOURCE_FORBIDDEN", wanted, found)
 
@@ -141,7 +153,8 @@ def _judge_fills(seen: _Seen) -> Iterator[Finding]:
             None,
         )
         if intent is None or not isinstance(intent.payload, OrderIntent):
-            yield _finding("fills", 0, "SOURCE_FORBIDDEN", f"{event.id}: an intent", "none")
+            lacking = f"none{seen.unread}"
+            yield _finding("fills", 0, "SOURCE_FORBIDDEN", f"{event.id}: an intent", lacking)
             continue
         filled[intent.id] = filled.get(intent.id, Decimal(0)) + Decimal(event.payload.qty)
         if filled[intent.id] > Decimal(intent.payload.qty):

@@ -14,13 +14,14 @@ from minibot.kernel.queue import INBOX, PARTS, open_reader, queue_folder
 from minibot.kernel.scan import LINE_BYTES_CAP
 from minibot.kernel.segments import active_name, load_segments
 from minibot.replay.recorded import Recorded
+from minibot.replay.undamaged import open_undamaged
 
 BATCH = 1024
 
 
 def lines_from(recorded: Recorded, queue: str, seq: int) -> Iterator[Line]:
     """Yield the lines of a queue from a number on; sealed segments before it are not read."""
-    reader = open_reader(recorded.queues, queue, start_of(recorded, queue, seq))
+    reader = open_undamaged(recorded.queues, queue, start_of(recorded, queue, seq))
     try:
         while lines := reader.read(BATCH):
             for line in lines:
@@ -39,12 +40,14 @@ def event_at(recorded: Recorded, queue: str, seq: int) -> Event | None:
 def events_with_ids(
     recorded: Recorded, queue: str, ids: Collection[str]
 ) -> Iterator[tuple[int, Event]]:
-    """Yield (seq, event) of the events with these ids; reads the whole queue, decodes little."""
-    wanted = {event_id.encode(): event_id for event_id in ids}
-    for line in lines_from(recorded, queue, 1):
-        if wanted and any(event_id in line.json for event_id in wanted):
+    """Yield (seq, event) of the events with these ids; reads up to the last, decodes little."""
+    wanted = {event_id.encode() for event_id in ids}
+    lines = lines_from(recorded, queue, 1)
+    while wanted and (line := next(lines, None)) is not None:
+        if any(event_id in line.json for event_id in wanted):
             event = recorded.decode(queue, line)
-            if wanted.pop(event.id.encode(), None) is not None:
+            if event.id.encode() in wanted:
+                wanted.discard(event.id.encode())
                 yield line.seq, event
 
 

@@ -155,6 +155,7 @@ def remedies(proof: Proof, span: Span) -> list[str]:
     if end > span.from_ms:
         until = span.clock(end).partition(".")[0]
         said.append(f"what lies before it can be proven: minibot replay {run} --until {until}")
+        said.append(f"and explained, second by second: minibot explain {run} --at TIME")
     said.append(f"all damage with its places: minibot verify {run}")
     said.append(f"what depends on it: minibot replay {run} --graph")
     return said

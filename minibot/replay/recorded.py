@@ -16,6 +16,7 @@ from minibot.kernel.files import read_hashed
 from minibot.kernel.journal import Line
 from minibot.kernel.queue import CURSOR_FILE, open_reader, reader_folder
 from minibot.replay.intake import Desk, Run, logged_runs, ranges_of
+from minibot.replay.undamaged import open_undamaged
 from minibot.runtime.deadletters import named_lines
 from minibot.runtime.manifest import Manifest
 from minibot.runtime.paths import PROJECT
@@ -53,11 +54,9 @@ class Recorded:
         return self.codec.decode(queue.partition("/")[0], line.json)
 
     def lines(self, queue: str) -> LineSource:
-        """Return the lines of a queue, or of one part of it."""
+        """Return the lines of a queue, or of one part of it, up to where it is damaged."""
         name, _, part = queue.partition("/parts/")
-        if part:
-            return LineSource(open_reader(self.queues, name, part=part))
-        return LineSource(open_reader(self.queues, name))
+        return LineSource(open_undamaged(self.queues, name, part=part or None))
 
     def events(self, queue: str) -> Iterator[tuple[int, Event]]:
         """Yield (seq, event) of a queue."""

@@ -24,6 +24,7 @@ from minibot.events.reasons import (
     WARMUP,
 )
 from minibot.kernel.errors import InvariantError
+from minibot.replay.before_damage import BeforeDamage
 from minibot.replay.engine import Counting, Window, replay_role
 from minibot.replay.lines import failed_checks
 from minibot.replay.moments import Span
@@ -195,6 +196,9 @@ def why_not(
         window: In which time.
         symbol: Of this symbol alone.
         progress: Told now and then how many of how many inputs have been taken.
+
+    Raises:
+        IntegrityError: The time is not before what is damaged.
     """
     found = WhyNot(side, window)
     replay_role(
@@ -211,19 +215,21 @@ def why_not(
 
 def _ask_risk(recorded: Recorded, found: WhyNot, symbol: str | None) -> None:
     """Count what risk answered to the signals of this side."""
-    window = found.window
+    window, whole = found.window, BeforeDamage(recorded)
     signals = {
         event.id
-        for _, event in recorded.events("signals")
+        for _, event in whole.events("signals")
         if isinstance(event.payload, Signal)
         and event.payload.side == found.side
         and symbol in (None, event.payload.symbol)
         and window.from_ms <= event.ts <= window.to_ms
     }
-    for _, event in recorded.events("risk_actions"):
+    unanswered = set(signals)
+    for _, event in whole.events("risk_actions"):
         action = event.payload
         if not isinstance(action, RiskAction) or action.signal_id not in signals:
             continue
+        unanswered.discard(action.signal_id)
         if action.action != "BLOCK":
             found.allowed += 1
             continue
@@ -232,11 +238,14 @@ def _ask_risk(recorded: Recorded, found: WhyNot, symbol: str | None) -> None:
         said = "".join(f" ({c['name']} {c['value']} against {c['threshold']})" for c in failed[:1])
         item = found.risk.setdefault(action.reason_code, Refusals(action.reason_code))
         item.add(event.ts, f"{action.symbol}{said}", next_refusal(action.reason_code, checks))
-    for _, event in recorded.events("fills"):
+    if unanswered:  # An answer may be later than the window, and damaged.
+        whole.require_whole("risk_actions")
+    for _, event in whole.events("fills"):
         payload = event.payload.to_json()
         is_inside = window.from_ms <= event.ts <= window.to_ms
         if is_inside and payload["side"] == found.side and symbol in (None, payload["symbol"]):
             found.fills += 1
+    whole.require_until(window.to_ms)
 
 
 def _ranked(refusals: dict[str, Refusals]) -> list[Refusals]:

@@ -7,7 +7,7 @@ for every second, whether or not anything was journaled; what is held comes from
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -125,8 +125,12 @@ def second_of(
         at: From and to, Unix ms; what stood is told as of the end.
         symbols: Of these alone; of all where it is empty.
         progress: Told now and then how many of how many inputs have been taken.
+
+    Raises:
+        IntegrityError: The time is not before what is damaged.
     """
     from_ms, to_ms = at
+    before = explainer.until(to_ms)
     watching = Watching()
     result = RoleReplay(STRATEGY)
     replay_role(
@@ -138,8 +142,7 @@ def second_of(
         result=result,
         is_compared=False,
     )
-    before = explainer.until(to_ms)
-    portfolio = portfolio_at(recorded, to_ms)
+    portfolio = _portfolio(recorded, (step.event for step in before))
     core = watching.core
     wanted = symbols or recorded.manifest.symbols
     found = [
@@ -154,18 +157,28 @@ def second_of(
         steps=tuple(
             step for step in before if step.event.ts >= from_ms and _is_about(step.event, symbols)
         ),
-        notes=tuple(_standing_orders(recorded, to_ms, span)),
+        notes=(*_standing_orders(before, to_ms, span), *explainer.behind()),
     )
 
 
 def portfolio_at(recorded: Recorded, ts: int) -> Portfolio:
-    """Return what the run held at a market time, from its opening and its fills up to then."""
+    """Return what the run held at a market time, from its opening and its fills up to then.
+
+    Raises:
+        IntegrityError: The fills are damaged, wherever that is.
+    """
+    fills = (event for _, event in recorded.events("fills"))
+    return _portfolio(recorded, (event for event in fills if event.ts <= ts))
+
+
+def _portfolio(recorded: Recorded, events: Iterable[Event]) -> Portfolio:
+    """Return what came of the run's opening by the fills among events."""
     opening = next(recorded.events("control"))[1].payload
     if not isinstance(opening, RunOpening):
         raise InvariantError("replay", "SCHEMA_INVALID", "control does not begin with run_opening")
     portfolio = Portfolio.from_opening(opening)
-    for _, event in recorded.events("fills"):
-        if event.ts <= ts and isinstance(event.payload, Fill):
+    for event in events:
+        if isinstance(event.payload, Fill):
             portfolio.apply(event.payload, event.ts)
     return portfolio
 
@@ -278,14 +291,12 @@ def _open_orders(symbol: str, before: Sequence[Step]) -> list[str]:
     return [words.get(name, name) for name, still in is_open.items() if still]
 
 
-def _standing_orders(recorded: Recorded, to_ms: int, span: Span) -> list[str]:
+def _standing_orders(before: Sequence[Step], to_ms: int, span: Span) -> list[str]:
     """Return what an operator had ordered by then and not taken back."""
     halted = ""
     notes = []
-    for _, event in recorded.events("control"):
-        if event.ts > to_ms:
-            break
-        payload = event.payload
+    for step in before:
+        event, payload = step.event, step.event.payload
         if isinstance(payload, Halt):
             halted = f"entries were halted since {span.clock(event.ts)} by {payload.who}"
             halted += f": {payload.why}"

@@ -14,6 +14,7 @@ from minibot.events.model import BUY, Event, Fill, RunOpening
 from minibot.events.money import amount_text
 from minibot.events.portfolio import Booking
 from minibot.kernel.errors import Refusal
+from minibot.replay.before_damage import BeforeDamage
 from minibot.replay.lookup import last_event
 from minibot.replay.recorded import Recorded
 
@@ -42,18 +43,21 @@ class Trace:
 
     Args:
         recorded: The run; its recorded fills are taken as they stand.
+            Where they are damaged, the books end before that.
 
     Raises:
-        IntegrityError: A queue is damaged.
+        IntegrityError: The first line of `control` is damaged.
         InvariantError: The fills cannot have come from the opening.
     """
 
     def __init__(self, recorded: Recorded) -> None:
-        self.fills: list[Event] = [event for _, event in recorded.events("fills")]
+        whole = BeforeDamage(recorded)
+        self.fills = [event for _, event in whole.events("fills")]
         self.trades: list[Numbered] = []
         self._bookings: list[Booking] = []
         self._number = {event.id: n for n, event in enumerate(self.fills, 1)}
         self._states: list[HourlyState] = []
+        self._is_whole = not whole.damage
         self._book(recorded)
 
     def _book(self, recorded: Recorded) -> None:
@@ -80,6 +84,7 @@ class Trace:
         if isinstance(payload, Fill) and payload.side == BUY:
             closed = [item for item in self.trades if item.trade.open_fill_n == n]
             by = ", ".join(f"trade {item.n}" for item in closed) or "nothing yet"
+            by += "" if self._is_whole else ", as far as the fills are not damaged"
             said.append(f"opened lot {n}: {payload.qty} {payload.symbol}; closed by {by}")
         said += [item.text for item in self.trades if item.trade.close_fill_n == n]
         entries = ", ".join(f"{entry.account} {short(entry.amount)}" for entry in booking.entries)
@@ -90,8 +95,9 @@ class Trace:
         return said
 
     def state_of(self, fill_n: int) -> HourlyState | None:
-        """Return the hourly state that holds a fill."""
-        return next((s for s in self._states if s.fills_before < fill_n <= s.fills), None)
+        """Return the hourly state that holds a fill; none where damaged fills may belong to it."""
+        known = [s for s in self._states if self._is_whole or s.fills < len(self.fills)]
+        return next((s for s in known if s.fills_before < fill_n <= s.fills), None)
 
     def trade(self, text: str) -> Numbered:
         """Return a trade by its number.

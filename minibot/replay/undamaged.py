@@ -1,0 +1,88 @@
+"""The lines of a journal before its first damaged one.
+
+A journal's reader verifies a chunk before it hands out its first line, so that one wrong byte hides
+every good line of its chunk. For a role that is right: it stops. Whoever asks what happened before
+is owed those lines. Each has its own hash checked; that the chain over them leads to the head
+cannot be told where a line behind them is damaged, as it cannot of any chunk but the last.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from itertools import islice
+from pathlib import Path
+
+from minibot.kernel.errors import IntegrityError
+from minibot.kernel.files import FILES, Access
+from minibot.kernel.journal import JournalReader, Line, Position
+from minibot.kernel.line import LineError
+from minibot.kernel.position import ZERO
+from minibot.kernel.queue import INBOX, PARTS, queue_folder
+from minibot.kernel.scan import Step, walk
+from minibot.kernel.segments import load_segments
+
+
+class UndamagedReader(JournalReader):
+    """Reads a journal as its base does, and all good lines of the chunk in which it is damaged.
+
+    The line that is damaged, and whatever is behind it, raises at each look from then on.
+    """
+
+    _damage: IntegrityError | None = None
+    _kept: deque[Step]  # Of the damaged chunk, not taken yet; `_behind` where they begin.
+    _behind: Position
+
+    def look(self, lines_max: int) -> list[Line]:
+        """Return the next lines as the base does; only at the damaged one itself it raises."""
+        if self._damage is None:
+            try:
+                return super().look(lines_max)
+            except IntegrityError as error:
+                self._behind = super().position
+                self._kept = deque(self._before_damage(error))
+                self._damage = error
+        if not self._kept:
+            raise self._damage
+        return [
+            Line(step.after.seq, step.offset, step.json) for step in islice(self._kept, lines_max)
+        ]
+
+    def take(self, lines: int) -> None:
+        """Step over lines that `look` has returned."""
+        if self._damage is None:
+            super().take(lines)
+            return
+        for _ in range(lines):
+            self._behind = self._kept.popleft().after
+
+    @property
+    def position(self) -> Position:
+        """Where the reader stands: behind the last line it has handed out."""
+        return super().position if self._damage is None else self._behind
+
+    def _before_damage(self, error: IntegrityError) -> list[Step]:
+        """Return what stands between the last line handed out and a damaged one.
+
+        Nothing where no single line is to blame: where the chain leads elsewhere than it should,
+        any of the lines may have been exchanged.
+        """
+        if not isinstance(error.__cause__, LineError):
+            return []
+        path, at = Path(error.file), self._behind
+        names = [segment.name for segment in load_segments(self.folder, self.stem)]
+        segment = names.index(path.name) + 1 if path.name in names else len(names) + 1
+        offset = at.offset if at.segment == segment else 0
+        start = Position(at.seq, segment, offset, at.chain)
+        fd = FILES.open(path, Access.READ)
+        try:
+            return list(walk(FILES, fd, path, start, error.offset))
+        finally:
+            FILES.close(fd)
+
+
+def open_undamaged(
+    root: Path, name: str, start: Position = ZERO, part: str | None = None
+) -> UndamagedReader:
+    """Return a reader of a queue's inbox, or of one role's part of it, up to damage in it."""
+    folder = queue_folder(root, name)
+    return UndamagedReader(folder / PARTS if part else folder, part or INBOX, start)
