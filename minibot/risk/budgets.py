@@ -32,6 +32,7 @@ class Budgets:
     """Used budgets of one run; amounts in hundred-millionths of the quote asset.
 
     Attributes:
+        limits: Of the profile.
         equity: As of the last mark or fill.
         high_water_mark: The highest equity of the night.
         night_notional, day_notional: What entries of the night and of the UTC day cost, with what
@@ -44,7 +45,7 @@ class Budgets:
 
     def __init__(self, limits: Limits) -> None:
         """Start with nothing used; `open` sets where the run starts."""
-        self._limits: Limits = limits
+        self.limits: Limits = limits
         # What earlier runs used, by the names of `BUDGETS`.
         self._night_notional_used: int = 0
         self._day_notional_used: int = 0
@@ -88,8 +89,8 @@ class Budgets:
                 )
         self._carry(used)
         self._opening_day = self._day = now // DAY_MS
-        if self._limits.night_ms:
-            self._night_ends = now + self._limits.night_ms
+        if self.limits.night_ms:
+            self._night_ends = now + self.limits.night_ms
         self._night_base = self._day_base = self.high_water_mark = self.equity = equity
         self._reckon()
 
@@ -129,7 +130,7 @@ class Budgets:
 
     def _begin_night(self, ended: int, now: int) -> None:
         """Start a night with nothing used, as a run that follows another one does."""
-        length = self._limits.night_ms
+        length = self.limits.night_ms
         self._night_ends = ended + ((now - ended) // length + 1) * length
         self._night_notional_used = self._night_loss_used = 0
         self._bought_before += self._night_bought
@@ -137,7 +138,7 @@ class Budgets:
         self._night_base = self.high_water_mark = self.equity
         self._reckon()
 
-    def rebase(self, difference: int) -> None:
+    def _rebase(self, difference: int) -> None:
         """Move all bases: a carried lot met its first mark, which differs from its cost."""
         self._night_base += difference
         self._day_base += difference
@@ -149,11 +150,22 @@ class Budgets:
         night = portfolio.bought - self._bought_before
         day = portfolio.day(self._day).entry_notional
         if night != self._night_bought or day != self._day_bought:
+            self.night_notional += night - self._night_bought
+            self.day_notional += day - self._day_bought
             self._night_bought, self._day_bought = night, day
-            self._reckon()
+            if self._is_spent():
+                self._is_floor_known = False
 
-    def on_equity(self, equity: int) -> Checklist | None:
-        """Take the equity of now; return a failed check for every hard limit exceeded, or None."""
+    def on_equity(self, equity: int, rebased: int = 0) -> Checklist | None:
+        """Take the equity of now; return a failed check for every hard limit exceeded, or None.
+
+        Args:
+            equity: Of now.
+            rebased: By how much a carried lot, which met its first mark with it, differs from its
+                cost: the bases move along.
+        """
+        if rebased:
+            self._rebase(rebased)
         self.equity = equity
         if equity > self.high_water_mark:
             self.high_water_mark = equity
@@ -182,23 +194,28 @@ class Budgets:
 
     def _breaches(self) -> Checklist | None:
         """Return a failed check for every limit whose hard value is exceeded; None for none."""
-        limits, equity = self._limits, self.equity
-        night, day = limits.night_notional, limits.day_notional
+        limits, equity = self.limits, self.equity
         self._floor = self._equity_floor()
-        self._is_floor_known = not (
-            night.is_breached(self.night_notional) or day.is_breached(self.day_notional)
-        )
+        self._is_floor_known = not self._is_spent()
         if self._is_floor_known and equity >= self._floor:
             return None
-        found = night.breach(self.night_notional, None)
-        found = day.breach(self.day_notional, found)
+        found = limits.night_notional.breach(self.night_notional, None)
+        found = limits.day_notional.breach(self.day_notional, found)
         found = limits.night_loss.breach(loss_of(self.night_level, equity), found)
         found = limits.day_loss.breach(loss_of(self.day_level, equity), found)
         return limits.drawdown.breach(drawdown_of(self.high_water_mark, equity), found)
 
+    def _is_spent(self) -> bool:
+        """Return whether entries cost more than night or day may at most."""
+        limits = self.limits
+        return (
+            self.night_notional > limits.night_notional.hard
+            or self.day_notional > limits.day_notional.hard
+        )
+
     def _equity_floor(self) -> int:
         """Return the least equity at which neither loss nor drawdown exceeds its hard value."""
-        limits, high = self._limits, self.high_water_mark
+        limits, high = self.limits, self.high_water_mark
         night = self.night_level - limits.night_loss.hard
         day = self.day_level - limits.day_loss.hard
         drawdown = high - mul_div_down(high, limits.drawdown.hard, WHOLE) if high > 0 else night

@@ -48,7 +48,7 @@ class Checklist:
         self._gates: list[Gate] = []
         self._values: list[int | str] = []
         self._thresholds: list[int | str] = []
-        self._failed: list[int] = []  # Places in the lists above.
+        self._failed: int = 0  # A bit for each that failed, by its place.
 
     def at_most(self, gate: Gate, value: int, most: int) -> bool:
         """Add a check of a value that may be as large as `most`; return whether it passed."""
@@ -85,7 +85,7 @@ class Checklist:
 
     def _fail(self, gate: Gate) -> bool:
         """Note that the check added last failed."""
-        self._failed.append(len(self._gates) - 1)
+        self._failed |= 1 << (len(self._gates) - 1)
         if not self.reason:
             self.reason = gate.reason
         return False
@@ -96,7 +96,7 @@ class Checklist:
         for n, gate in enumerate(self._gates):
             value = _text(self._values[n], gate.places)
             threshold = _text(self._thresholds[n], gate.places)
-            checks.append(Check(gate.name, value, threshold, n not in self._failed))
+            checks.append(Check(gate.name, value, threshold, not self._failed >> n & 1))
         return tuple(checks)
 
 

@@ -51,7 +51,7 @@ from minibot.events.portfolio import Portfolio
 from minibot.events.reasons import INVARIANT_BROKEN
 from minibot.kernel.errors import InvariantError
 from minibot.risk.budgets import drawdown_of
-from minibot.risk.checks import Checklist, scaled_text
+from minibot.risk.checks import scaled_text
 from minibot.risk.departures import (
     due,
     leave,
@@ -132,9 +132,13 @@ class RiskCore:
             return on_exit_position(situation, payload.symbol, event)
         if isinstance(payload, PriceMark):
             rebased = situation.positions.on_price(payload.symbol, parse_amount(payload.price))
-            breaches = None if rebased is None else self._on_equity(rebased)
+            if rebased is None:
+                return []
+            breaches = situation.budgets.on_equity(situation.positions.equity, rebased)
+            if breaches is None:
+                return []
             cause = Cause.of_event(event).going_back_to(seq)
-            return [stop(situation, breaches, payload.symbol, cause)] if breaches else []
+            return [stop(situation, breaches, payload.symbol, cause)]
         self._take(payload)
         return []
 
@@ -177,10 +181,12 @@ class RiskCore:
         """
         if not self._begin("signal", now):
             return []
+        ref = signal.ref
+        cause = Cause(ref, signal.ts, signal.run_id, signal.tick_seq, ref)
         if signal.side == BUY:
-            return on_buy(self._situation, signal)
+            return on_buy(self._situation, signal, cause)
         if signal.side == SELL:
-            return on_sell(self._situation, signal)
+            return on_sell(self._situation, signal, cause)
         return []
 
     def on_tick(self, tick: ExactTick, seq: int, now: int) -> list[Message] | None:
@@ -202,7 +208,7 @@ class RiskCore:
             budgets.roll(now)
         rebased, symbol = positions.on_tick(tick, seq), tick.symbol
         if rebased is not None:
-            breaches = self._on_equity(rebased)
+            breaches = budgets.on_equity(positions.equity, rebased)
             if breaches is not None:
                 return [stop(situation, breaches, symbol, Cause.of_tick(tick, seq))]
         if symbol not in positions.values or situation.exits.is_quiet(symbol, tick.bid, now):
@@ -212,17 +218,6 @@ class RiskCore:
             return None
         return leave(situation, symbol, trigger, Cause.of_tick(tick, seq), 0)
 
-    def _on_equity(self, rebased: int) -> Checklist | None:
-        """Look at equity after a position got another value; return which hard limits it breaks.
-
-        Args:
-            rebased: By how much a carried lot's first price differs from its cost.
-        """
-        budgets = self._situation.budgets
-        if rebased:
-            budgets.rebase(rebased)
-        return budgets.on_equity(self._situation.positions.equity)
-
     def calm(self, symbol: str, now: int) -> Calm | None:
         """Return within which touches of a symbol nothing follows from its ticks; None for none.
 
@@ -231,7 +226,7 @@ class RiskCore:
         """
         situation = self._situation
         positions, budgets = situation.positions, situation.budgets
-        if situation.is_stopped or not positions.is_open or positions.is_unmarked(symbol):
+        if situation.is_stopped or not positions.is_open or symbol in positions.unmarked:
             return None
         if now >= budgets.midnight:
             return None
@@ -297,13 +292,14 @@ class RiskCore:
         situation = self._situation
         positions, budgets, exits = situation.positions, situation.budgets, situation.exits
         symbol = positions.on_fill(fill).symbol
-        exits.rouse()
         budgets.on_bought(positions.portfolio)
         breaches = budgets.on_equity(positions.equity)
+        of_symbol = exits.of(symbol)
         if symbol in positions.values:
-            exits.guard(exits.of(symbol), positions.rules[symbol].price_step)
+            of_symbol.quiet_until = 0
+            exits.guard(of_symbol, positions.rules[symbol].price_step)
         else:
-            exits.forget(symbol)
+            of_symbol.forget()
         if breaches is None:
             return []
         cause = Cause(fill.ref, fill.ts, fill.run_id, fill.tick_seq)

@@ -11,7 +11,7 @@ from typing import Final
 from minibot.events.messages import Message, SignalMessage
 from minibot.events.model import SELL, Event
 from minibot.events.money import PLACES
-from minibot.events.order_rules import MARKET, OrderRules
+from minibot.events.order_rules import MARKET, TRADING, OrderRules
 from minibot.events.reasons import (
     LEFT_TRADING,
     NO_POSITION,
@@ -22,7 +22,7 @@ from minibot.events.reasons import (
 from minibot.risk.checks import Checklist, Gate
 from minibot.risk.drafts import BLOCK, EXIT, Cause, action, intent, stop
 from minibot.risk.exits import Trigger
-from minibot.risk.gates import judge_market, judge_signal, judge_status
+from minibot.risk.gates import STATUS, judge_market, judge_signal
 from minibot.risk.positions import Mark
 from minibot.risk.situation import Situation
 from minibot.risk.sizing import order_breaches
@@ -33,11 +33,11 @@ EXIT_PENDING: Final = Gate("exit_pending", PENDING_ORDER)
 EXIT_QTY: Final = Gate("exit_qty", places=PLACES)
 
 
-def on_sell(situation: Situation, signal: SignalMessage) -> list[Message]:
+def on_sell(situation: Situation, signal: SignalMessage, cause: Cause) -> list[Message]:
     """Return EXIT with an intent, BLOCK, or STOP."""
-    symbol, checks, cause = signal.symbol, Checklist(), Cause.of_signal(signal)
+    symbol, checks = signal.symbol, Checklist()
     positions, now, limits = situation.positions, situation.now, situation.limits
-    judge_signal(checks, signal, now, limits, situation.decided.has(signal.ref))
+    judge_signal(checks, signal, now, limits, situation.decided.has(cause.ref))
     checks.fact(LEAVES_ON_SIGNAL, situation.exits.rules.signal_exit, True)
     checks.at_least(LOTS, positions.portfolio.count_lots(symbol), 1)
     rules, mark = positions.rules.get(symbol), positions.marks.get(symbol)
@@ -45,7 +45,7 @@ def on_sell(situation: Situation, signal: SignalMessage) -> list[Message]:
     if not checks.reason and rules is not None and mark is not None:
         qty = judge_exit(situation, symbol, rules, mark, checks)
         if not checks.reason:
-            situation.remember(signal.ref, signal.ts)
+            situation.remember(cause.ref, cause.ts)
             return _exit(situation, SIGNAL_EXIT, symbol, qty, mark.bid, checks, cause, 0)
     left = situation.headroom(symbol)
     return [action(situation, BLOCK, checks.reason, symbol, checks, cause, left)]
@@ -131,7 +131,7 @@ def leave(
     mark, rules = positions.marks[symbol], positions.rules[symbol]
     checks, cause = Checklist(), because.going_back_to(mark.seq)
     checks.judged(trigger.gate, trigger.value, trigger.threshold, False)
-    judge_status(checks, rules)
+    checks.judged(STATUS, rules.status, TRADING, rules.is_trading)
     qty = judge_exit(situation, symbol, rules, mark, checks)
     if not checks.reason:
         exits.told = ""
@@ -180,4 +180,6 @@ def _exit(
 
 
 def _is_fresh(situation: Situation, mark: Mark) -> bool:
-    return mark.is_usable and situation.now - mark.ts <= situation.limits.tick_age_ms_max
+    if not mark.is_fresh or not mark.has_mid:
+        return False
+    return situation.now - mark.ts <= situation.limits.tick_age_ms_max

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final, final
 
 from minibot.events.exact_tick import ExactTick
-from minibot.events.messages import ActionMessage, IntentMessage, Message, SignalMessage
+from minibot.events.messages import ActionMessage, IntentMessage, Message
 from minibot.events.model import Event, OrderIntent, Payload, RiskAction
 from minibot.events.native import mypyc_attr
 from minibot.events.order_rules import MARKET, OrderRules
@@ -42,11 +42,6 @@ class Cause:
         self.run_id: str = run_id
         self.tick_seq: int | None = tick_seq
         self.signal: Ref | None = signal
-
-    @staticmethod
-    def of_signal(signal: SignalMessage) -> Cause:
-        """Return a signal as the cause."""
-        return Cause(signal.ref, signal.ts, signal.run_id, signal.tick_seq, signal.ref)
 
     @staticmethod
     def of_tick(tick: ExactTick, seq: int) -> Cause:
@@ -191,6 +186,6 @@ def intent(
     message = AllowedIntent(order, situation.positions.rules[symbol], cause, allowed)
     message.purpose = purpose
     message.expires_ts = cause.ts + situation.limits.intent_ttl_ms
-    situation.positions.on_sent(order)
+    situation.positions.orders.append(order)
     situation.budgets.on_order(situation.now)
     return message

@@ -20,17 +20,16 @@ from minibot.risk.situation import Situation
 from minibot.risk.sizing import Size, order_breaches, size_entry
 
 
-def on_buy(situation: Situation, signal: SignalMessage) -> list[Message]:
+def on_buy(situation: Situation, signal: SignalMessage, cause: Cause) -> list[Message]:
     """Return ALLOW or REDUCE with an intent, BLOCK, or STOP."""
-    symbol, checks = signal.symbol, Checklist()
-    cause, left = Cause.of_signal(signal), situation.headroom(symbol)
-    size = judge(situation, signal, left, checks)
+    symbol, checks, left = signal.symbol, Checklist(), situation.headroom(signal.symbol)
+    size = judge(situation, signal, cause, left, checks)
     if size is None:
         return [action(situation, BLOCK, checks.reason, symbol, checks, cause, left)]
     breaches = order_breaches(situation.limits, left, size.notional)
     if breaches is not None:
         return [stop(situation, breaches, symbol, cause)]
-    situation.remember(signal.ref, signal.ts)
+    situation.remember(cause.ref, cause.ts)
     kind, reason = (ALLOW, ALLOWED) if size.qty == size.wanted else (REDUCE, REDUCED)
     allowed = action(situation, kind, reason, symbol, checks, cause, left)
     ask = situation.positions.marks[symbol].ask
@@ -38,13 +37,13 @@ def on_buy(situation: Situation, signal: SignalMessage) -> list[Message]:
 
 
 def judge(
-    situation: Situation, signal: SignalMessage, left: Headroom, checks: Checklist
+    situation: Situation, signal: SignalMessage, cause: Cause, left: Headroom, checks: Checklist
 ) -> Size | None:
     """Judge an entry; return how much fits, or None with the reason in the checks."""
     symbol, now = signal.symbol, situation.now
     positions, limits, exits = situation.positions, situation.limits, situation.exits
     judge_locks(checks, situation.locks, exits.ending_until, situation.universe, symbol, now)
-    judge_signal(checks, signal, now, limits, situation.decided.has(signal.ref))
+    judge_signal(checks, signal, now, limits, situation.decided.has(cause.ref))
     rules, of_symbol = positions.rules.get(symbol), exits.of(symbol)
     if judge_market(checks, rules, positions.marks.get(symbol), now, limits):
         judge_entry(checks, symbol, positions, limits, of_symbol)

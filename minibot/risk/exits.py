@@ -86,8 +86,10 @@ class SymbolExits:
 
     __slots__ = (
         "atr",
-        "atr_exact",
         "atr_float",
+        "atr_step",
+        "atr_stop",
+        "atr_target",
         "bar_open_ts",
         "close",
         "is_asked",
@@ -105,9 +107,11 @@ class SymbolExits:
 
     def __init__(self, atr: WilderAtr) -> None:
         self.atr: WilderAtr = atr
-        # The ATR that was last made exact, and what it is.
+        # The ATR and the price step that distances were last made of, and those.
         self.atr_float: float = 0.0
-        self.atr_exact: int = 0
+        self.atr_step: int = 0
+        self.atr_stop: int | None = None
+        self.atr_target: int | None = None
         self.bar_open_ts: int = -1
         self.close: int = UNKNOWN
         self.stop_distance: int | None = None
@@ -122,6 +126,14 @@ class SymbolExits:
         self.quiet_above: int = 0
         self.quiet_below: int = 0
         self.quiet_until: int = 0
+
+    def forget(self) -> None:
+        """Forget levels and requests: the position is closed."""
+        self.stop_distance = self.target_distance = None
+        self.is_guarded = self.is_asked = False
+        self.left = ""
+        self.quiet_until = 0
+        self.refusals, self.retry_ts, self.told = 0, 0, ""
 
 
 @final
@@ -205,15 +217,6 @@ class Exits:
         if exits.refusals > 1:
             wait = min(RETRY_MS_MAX, RETRY_MS_MIN << min(exits.refusals - 2, 10))
         exits.retry_ts = now + wait
-
-    def forget(self, symbol: str) -> None:
-        """Forget levels and requests: the position is closed."""
-        exits = self.of(symbol)
-        exits.stop_distance = exits.target_distance = None
-        exits.is_guarded = exits.is_asked = False
-        exits.left = ""
-        exits.quiet_until = 0
-        exits.refusals, exits.retry_ts, exits.told = 0, 0, ""
 
     def trigger(
         self, exits: SymbolExits, portfolio: Portfolio, rules: OrderRules, bid: int, now: int
@@ -306,14 +309,14 @@ class Exits:
         if atr is None:
             return
         exits.is_guarded = True
-        if atr != exits.atr_float:
-            exits.atr_float, exits.atr_exact = atr, exact_atr(atr)
-        exact, step = exits.atr_exact, price_step
-        stop, target = self.rules.stop_multiple, self.rules.target_multiple
-        if stop is not None:
-            exits.stop_distance = whole_distance(exact, stop, step)
-        if target is not None:
-            exits.target_distance = whole_distance(exact, target, step)
+        if atr != exits.atr_float or price_step != exits.atr_step:
+            exits.atr_float, exits.atr_step, exact = atr, price_step, exact_atr(atr)
+            stop, target = self.rules.stop_multiple, self.rules.target_multiple
+            if stop is not None:
+                exits.atr_stop = whole_distance(exact, stop, price_step)
+            if target is not None:
+                exits.atr_target = whole_distance(exact, target, price_step)
+        exits.stop_distance, exits.target_distance = exits.atr_stop, exits.atr_target
 
     # --- as text ------------------------------------------------------------------------------
 

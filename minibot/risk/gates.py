@@ -94,20 +94,13 @@ def judge_market(
     if rules is None:
         checks.judged(INSTRUMENT, NONE, TRADING, False)
     else:
-        judge_status(checks, rules)
+        checks.judged(STATUS, rules.status, TRADING, rules.status == TRADING)
     if mark is None:
         return checks.judged(MARK_KNOWN, NONE, BOTH_SIDES, False)
     checks.at_most(TICK_AGE, now - mark.ts, limits.tick_age_ms_max)
-    if mark.is_usable:
-        return True
-    if mark.is_fresh:
-        return checks.judged(MARK_KNOWN, "crossed", BOTH_SIDES, False)
-    return checks.judged(MARK_FRESH, "gap", BOTH_SIDES, False)
-
-
-def judge_status(checks: Checklist, rules: OrderRules) -> None:
-    """Judge whether the venue takes orders in a symbol."""
-    checks.judged(STATUS, rules.status, TRADING, rules.status == TRADING)
+    if not mark.is_fresh:
+        return checks.judged(MARK_FRESH, "gap", BOTH_SIDES, False)
+    return mark.has_mid or checks.judged(MARK_KNOWN, "crossed", BOTH_SIDES, False)
 
 
 def judge_entry(

@@ -39,9 +39,9 @@ class Headroom:
     )
 
     def __init__(
-        self, symbol: str | None, positions: Positions, budgets: Budgets, limits: Limits, now: int
+        self, symbol: str | None, positions: Positions, budgets: Budgets, now: int
     ) -> None:
-        self.limits: Limits = limits
+        self.limits: Limits = budgets.limits
         self._symbol: str | None = symbol
         self._texts: dict[str, str] | None = None
         self._equity: int = budgets.equity

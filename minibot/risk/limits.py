@@ -56,13 +56,9 @@ class Limit:
         self.entry_gate: Gate = Gate(name, entry_reason, places)
         self.hard_gate: Gate = Gate(f"{name}_hard", "", places)
 
-    def is_breached(self, value: int) -> bool:
-        """Return whether the hard value is exceeded."""
-        return value > self.hard
-
     def breach(self, value: int, found: Checklist | None) -> Checklist | None:
         """Return the failed checks so far, and with them that of a value beyond the hard one."""
-        if not self.is_breached(value):
+        if value <= self.hard:
             return found
         if found is None:
             found = Checklist()

@@ -25,9 +25,16 @@ TERMINAL_RESULTS: Final = frozenset({"FILLED", "CANCELLED", "EXPIRED", "REJECTED
 
 @final
 class Mark:
-    """The last touch of a symbol; `is_fresh` ends with a gap and returns with the next tick."""
+    """The last touch of a symbol.
 
-    __slots__ = ("ask", "bid", "is_fresh", "seq", "ts")
+    Attributes:
+        bid, ask: Zero before there is one.
+        ts, seq: Of its tick.
+        is_fresh: Ends with a gap and returns with the next tick.
+        has_mid: Whether both sides are there and not crossed.
+    """
+
+    __slots__ = ("ask", "bid", "has_mid", "is_fresh", "seq", "ts")
 
     def __init__(self, bid: int, ask: int, ts: int, seq: int, is_fresh: bool) -> None:
         self.bid: int = bid
@@ -35,26 +42,22 @@ class Mark:
         self.ts: int = ts
         self.seq: int = seq
         self.is_fresh: bool = is_fresh
-
-    @property
-    def is_usable(self) -> bool:
-        """Whether both sides are there, not crossed, and no gap followed."""
-        return self.is_fresh and 0 < self.bid <= self.ask
+        self.has_mid: bool = 0 < bid <= ask
 
 
 @mypyc_attr(acyclic=True)
 @final
 class SentOrder:
-    """An intent that was written, and what is known of its order."""
+    """An intent that was written, and what is known of its order.
+
+    Attributes:
+        booked: How much of it was filled.
+        final_filled: How much its terminal result says was filled; None before that.
+        pending: How much may still be booked. It is settled once it has ended and that is nothing.
+    """
 
     __slots__ = (
-        "booked",
-        "client",
-        "final_filled",
-        "order",
-        "price",
-        "qty",
-        "side",
+        *("booked", "client", "final_filled", "order", "pending", "price", "qty", "side"),
         "symbol",
     )
 
@@ -77,17 +80,7 @@ class SentOrder:
         self.order: Ref | None = order
         self.booked: int = booked
         self.final_filled: int | None = final_filled
-
-    @property
-    def pending(self) -> int:
-        """The quantity that may still be booked."""
-        expected = self.qty if self.final_filled is None else self.final_filled
-        return expected - self.booked
-
-    @property
-    def is_settled(self) -> bool:
-        """Whether its terminal result and all its fills have been taken."""
-        return self.final_filled is not None and self.booked >= self.final_filled
+        self.pending: int = (qty if final_filled is None else final_filled) - booked
 
 
 @final
@@ -99,6 +92,8 @@ class Positions:
         mids: Last prices by symbol: mids, or what was newer than those.
         values: What each open position is worth at its last price, at its cost without one.
         worth, cash, equity: Of all open positions; in the quote asset; both together.
+        unmarked: Symbols of which a carried lot waits for its first mark.
+        orders: Sent and not settled, oldest first.
     """
 
     def __init__(self, quote_asset: str, taker_rate: int) -> None:
@@ -118,14 +113,14 @@ class Positions:
         # Ticks of one symbol come in rows: the last mark found is most often the next one.
         self._symbol: str = ""
         self._mark: Mark | None = None
-        self._unmarked: set[str] = set()
+        self.unmarked: set[str] = set()
         self.orders: list[SentOrder] = []
 
     # --- what comes in ------------------------------------------------------------------------
 
     def open(self, portfolio: Portfolio) -> None:
         """Start the run with a portfolio; its lots wait for their first mark."""
-        self._unmarked = set(portfolio.symbols())
+        self.unmarked = set(portfolio.symbols())
         self._hold(portfolio)
 
     def _hold(self, portfolio: Portfolio) -> None:
@@ -176,7 +171,8 @@ class Positions:
             return None  # The mid is that of the last touch, or there was none and is none.
         mark.bid = bid
         mark.ask = ask
-        if not 0 < bid <= ask:
+        mark.has_mid = 0 < bid <= ask
+        if not mark.has_mid:
             return None
         return self._value(symbol, mid_down(bid, ask))
 
@@ -191,7 +187,7 @@ class Positions:
         mark = self.marks.get(symbol)
         if mark is not None:
             mark.bid = mark.ask = 0
-            mark.is_fresh = False
+            mark.is_fresh = mark.has_mid = False
         return self._value(symbol, price)
 
     def _value(self, symbol: str, price: int) -> int | None:
@@ -205,9 +201,9 @@ class Positions:
             self.values[symbol] = value
             self.worth += value - before
             self.equity += value - before
-        if symbol not in self._unmarked:
+        if symbol not in self.unmarked:
             return None if before is None else 0
-        self._unmarked.discard(symbol)
+        self.unmarked.discard(symbol)
         return self.portfolio.position_value(symbol, price) - self.portfolio.position_cost(symbol)
 
     def _find(self, symbol: str) -> Mark:
@@ -237,7 +233,8 @@ class Positions:
         self.cash = self.portfolio.cash(self._quote_asset)
         self.equity = self.cash + self.worth
         order.booked += fill.qty
-        if order.is_settled:
+        order.pending -= fill.qty
+        if order.pending <= 0 and order.final_filled is not None:
             self.orders.remove(order)
         return order
 
@@ -252,13 +249,10 @@ class Positions:
         if result.result not in TERMINAL_RESULTS:
             return None
         order.final_filled = result.filled
-        if order.is_settled:
+        order.pending = result.filled - order.booked
+        if order.pending <= 0:
             self.orders.remove(order)
         return order
-
-    def on_sent(self, order: SentOrder) -> None:
-        """Remember an intent that is written in this step."""
-        self.orders.append(order)
 
     def _sent(self, client: Ref) -> SentOrder | None:
         for order in self.orders:
@@ -267,10 +261,6 @@ class Positions:
         return None
 
     # --- what is known ------------------------------------------------------------------------
-
-    def is_unmarked(self, symbol: str) -> bool:
-        """Return whether a carried lot of a symbol waits for its first mark."""
-        return symbol in self._unmarked
 
     def reserved(self, symbol: str | None = None) -> int:
         """Return what open entries may still cost, without fees, in one symbol or in all."""
@@ -340,7 +330,7 @@ class Positions:
                 for name, mark in self.marks.items()
             },
             "mids": {name: amount_text(mid) for name, mid in self.mids.items()},
-            "unmarked": sorted(self._unmarked),
+            "unmarked": sorted(self.unmarked),
             "orders": [
                 [
                     order.client.text,
@@ -361,7 +351,7 @@ class Positions:
         """Return the positions of `state`."""
         positions = Positions(quote_asset, taker_rate)
         positions.mids = {name: parse_amount(text) for name, text in state["mids"].items()}
-        positions._unmarked = set(state["unmarked"])
+        positions.unmarked = set(state["unmarked"])
         if state["portfolio"] is not None:
             positions._hold(Portfolio.from_json(state["portfolio"]))
         for data in state["instruments"].values():

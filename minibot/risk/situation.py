@@ -40,7 +40,7 @@ class Situation:
 
     def headroom(self, symbol: str | None) -> Headroom:
         """Return what is left of each limit before entries are refused."""
-        return Headroom(symbol, self.positions, self.budgets, self.limits, self.now)
+        return Headroom(symbol, self.positions, self.budgets, self.now)
 
     def state(self) -> JsonObject:
         """Return all of it as canonical JSON values."""

@@ -74,7 +74,7 @@ class Size:
     def cut_qty(self, room: int) -> None:
         """Make it fit the largest position that the venue admits, which leaves so much of it."""
         self.binding = self.binding or POSITION_MAX
-        self._shrink(max(0, room))
+        self._shrink(room)
 
     def _shrink(self, most: int) -> None:
         self.qty = min(self.qty, self._rules.qty_down(most, MARKET))
@@ -111,8 +111,11 @@ def size_entry(
         size.cut(day.reason, day.entry_max - used)
     if rules.position_max is not None:
         held = positions.qty_with_orders(symbol)
-        if not checks.at_most(POSITION_QTY, held + size.wanted, rules.position_max):
-            size.cut_qty(rules.position_max - held)
+        room = max(0, rules.position_max - held)
+        if not checks.judged(
+            POSITION_QTY, held + size.wanted, rules.position_max, size.wanted <= room
+        ):
+            size.cut_qty(room)
     refusal = rules.value_refusal(size.notional, MARKET) or rules.qty_refusal(size.qty, MARKET)
     checks.at_least(ORDER_NOTIONAL, size.notional, rules.notional_least(MARKET))
     if refusal is None:
