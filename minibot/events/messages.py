@@ -47,29 +47,40 @@ class Message:
         cause, also: Events that it follows from.
         behind: An earlier message of the same step that it follows from first.
         ordinal: Its place in its step.
-        ref, role, run_id, number: Set by who names it: id, source and run of its event, and its
-            line in its queue.
+        role, run_id, taken, number: Set by who names it: source and run of its event, the event
+            that its role took as it said this, and its line in its queue.
     """
+
+    also: Ref | None = None
+    behind: Message | None = None
+    ordinal: int = 0
+    role: str = ""
+    run_id: str = ""
+    taken: Ref | None = None
+    number: int = 0
+    _ref: Ref | None = None
+    _payload: Payload | None = None
 
     def __init__(self, place: int, ts: int, tick_seq: int | None, cause: Ref) -> None:
         self.place: int = place
         self.ts: int = ts
         self.tick_seq: int | None = tick_seq
         self.cause: Ref = cause
-        self.also: Ref | None = None
-        self.behind: Message | None = None
-        self.ordinal: int = 0
-        self.ref: Ref = NOBODY
-        self.role: str = ""
-        self.number: int = 0
-        self.run_id: str = ""
-        self._payload: Payload | None = None
 
     def came(self, event: Event) -> None:
         """Take over the name, the run and the payload of the event that this message is."""
-        self.ref = Ref(event.id)
+        self._ref = Ref(event.id)
         self.run_id = event.run_id
         self._payload = event.payload
+
+    @property
+    def ref(self) -> Ref:
+        """The id of its event; nobody's before it is named."""
+        if self._ref is None:
+            if self.taken is None:
+                return NOBODY
+            self._ref = Ref("", self.run_id, self.role, self.taken, self.ordinal)
+        return self._ref
 
     def payload(self) -> Payload:
         """Return what it says as text."""
@@ -195,17 +206,18 @@ class IntentMessage(Message):
         client: The id that risk gave the order.
     """
 
+    qty: int = 0
+    limit: int | None = None
+    order_type: str = ""
+    time_in_force: str = ""
+    purpose: str = ""
+    expires_ts: int | None = None
+    client: Ref = NOBODY
+
     def __init__(self, ts: int, tick_seq: int | None, cause: Ref, symbol: str, side: str) -> None:
         super().__init__(INTENTS, ts, tick_seq, cause)
         self.symbol: str = symbol
         self.side: str = side
-        self.qty: int = 0
-        self.limit: int | None = None
-        self.order_type: str = ""
-        self.time_in_force: str = ""
-        self.purpose: str = ""
-        self.expires_ts: int | None = None
-        self.client: Ref = NOBODY
 
     @staticmethod
     def of(intent: OrderIntent, event: Event) -> IntentMessage:

@@ -238,31 +238,32 @@ class Lockstep:
         """Give all derived messages to their readers, by the order of the queues."""
         waiting = self._waiting
         while waiting:
-            message = waiting[0]
-            at = 0
-            for n in range(1, len(waiting)):
-                other = waiting[n]
-                if other.place < message.place:
-                    message, at = other, n
+            message, at = waiting[0], 0
+            if len(waiting) > 1:
+                for n, other in enumerate(waiting):
+                    if other.place < message.place:
+                        message, at = other, n
             del waiting[at]
             for seat in self._readers[message.place]:
-                messages = seat.take(message, seat.at(message.ts), self._hashes)
+                messages = seat.take(message, self._hashes)
                 if messages is not None:
                     self._tell(seat, messages, message.ref)
 
-    def _tell(self, seat: Seat, messages: list[Message], cause: Ref) -> None:
+    def _tell(self, seat: Seat, messages: list[Message], taken: Ref) -> None:
+        role, run_id, on_message, take = seat.name, self.run_id, self._on_message, self._take
         for ordinal, message in enumerate(messages):
-            message.ref = Ref("", self.run_id, seat.name, cause, ordinal)
-            message.role = seat.name
-            message.run_id = self.run_id
+            message.ordinal = ordinal
+            message.taken = taken
+            message.role = role
+            message.run_id = run_id
             place = message.place
             number = self._seqs[place] + 1
             self._seqs[place] = number
             message.number = number
-            if self._on_message is not None:
-                self._on_message(message)
-            if self._take is not None:
-                self._take(QUEUES[place], number, self.event_of(message))
+            if on_message is not None:
+                on_message(message)
+            if take is not None:
+                take(QUEUES[place], number, self.event_of(message))
             if self._readers[place]:
                 self._waiting.append(message)
 

@@ -50,7 +50,7 @@ class Seat:
         """Let it take an event of the world."""
         raise NotImplementedError
 
-    def take(self, message: Message, now: int, hashes: Mapping[str, str]) -> list[Message] | None:
+    def take(self, message: Message, hashes: Mapping[str, str]) -> list[Message] | None:
         """Let it take what another one said; None is that nothing follows."""
         raise NotImplementedError
 
@@ -67,8 +67,9 @@ class StrategySeat(Seat):
         """Let it take an event of the world."""
         return self.core.hear(queue, seq, event, now)
 
-    def take(self, message: Message, now: int, hashes: Mapping[str, str]) -> list[Message] | None:
+    def take(self, message: Message, hashes: Mapping[str, str]) -> list[Message] | None:
         """Let it take what another one said."""
+        now = self.at(message.ts)
         if isinstance(message, FillMessage):
             self.core.on_fill(message, now)
         elif isinstance(message, ActionMessage):
@@ -90,8 +91,9 @@ class RiskSeat(Seat):
         """Let it take an event of the world."""
         return self.core.hear(queue, seq, event, now)
 
-    def take(self, message: Message, now: int, hashes: Mapping[str, str]) -> list[Message] | None:
+    def take(self, message: Message, hashes: Mapping[str, str]) -> list[Message] | None:
         """Let it take what another one said."""
+        now = self.at(message.ts)
         if isinstance(message, SignalMessage):
             return self.core.on_signal(message, now)
         if isinstance(message, FillMessage):
@@ -115,8 +117,9 @@ class ExecutionSeat(Seat):
         """Let it take an event of the world."""
         return self.core.hear(queue, seq, event, now)
 
-    def take(self, message: Message, now: int, hashes: Mapping[str, str]) -> list[Message] | None:
+    def take(self, message: Message, hashes: Mapping[str, str]) -> list[Message] | None:
         """Let it take what another one said; an intent stands behind its `risk_action` here."""
+        now = self.at(message.ts)
         if isinstance(message, IntentMessage):
             return self.core.on_intent(message, now)
         if isinstance(message, Drafted):
@@ -139,9 +142,9 @@ class EventSeat(Seat):
             messages.append(Drafted(draft, messages))
         return messages
 
-    def take(self, message: Message, now: int, hashes: Mapping[str, str]) -> list[Message] | None:
+    def take(self, message: Message, hashes: Mapping[str, str]) -> list[Message] | None:
         """Let it take what another one said, as an event."""
-        return self.hear(*heard(message, hashes), now)
+        return self.hear(*heard(message, hashes), self.at(message.ts))
 
 
 def heard(message: Message, hashes: Mapping[str, str]) -> tuple[str, int, Event]:
