@@ -6,12 +6,13 @@ the strategy in one call; a group that does not is walked row by row.
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Mapping
 from typing import Any, Final, final
 
 import numpy as np
 
-from minibot.backtest.cells import floats, int_cells
+from minibot.backtest.cells import floats_of, int_cells
 from minibot.events.cells import CELL, int_at
 from minibot.events.exact_tick import Calm
 
@@ -44,13 +45,19 @@ class PriceGroups:
         self._sum_least: list[int] = np.minimum.reduceat(both, starts).tolist()
         self._sum_most: list[int] = np.maximum.reduceat(both, starts).tolist()
         self._is_straight: list[bool] = np.logical_and.reduceat(bids <= asks, starts).tolist()
+        prices = columns["price"][first:last]
         is_trade = (columns["flags"][first:last] & TRADE).astype(bool)
-        trades = np.flatnonzero(is_trade)
-        self._trades: bytes = int_cells(trades)
-        before = np.zeros(last - first + 1, dtype=np.int64)
-        np.cumsum(is_trade, out=before[1:])
-        self._trades_before: bytes = int_cells(before)
-        self._prices: list[float] = floats(columns["price"][first:last][trades])
+        # Empty where every row is a trade.
+        self._trades: bytes = b""
+        self._trades_before: bytes = b""
+        if not is_trade.all():
+            trades = np.flatnonzero(is_trade)
+            self._trades = int_cells(trades)
+            before = np.zeros(last - first + 1, dtype=np.int64)
+            np.cumsum(is_trade, out=before[1:])
+            self._trades_before = int_cells(before)
+            prices = prices[trades]
+        self._prices: array[float] = array("d", floats_of(prices).tobytes())
 
     def within(self, calm: Calm, place: int, last: int) -> int:
         """Return up to which row (excluded, at most `last`) all rows lie within a calm.
@@ -75,11 +82,14 @@ class PriceGroups:
 
     def prices(self, place: int, end: int) -> list[float]:
         """Return the prices of the trades among rows."""
-        return self._prices[self._before(place) : self._before(end)]
+        return self._prices[self._before(place) : self._before(end)].tolist()
 
     def row_of(self, place: int, trade: int) -> int:
         """Return the row of a trade, counted from the first trade that is not before `place`."""
+        if not self._trades_before:
+            return place + trade
         return int_at(self._trades, CELL * (self._before(place) + trade))
 
     def _before(self, place: int) -> int:
-        return int_at(self._trades_before, CELL * place)
+        """Return how many trades are before a row."""
+        return int_at(self._trades_before, CELL * place) if self._trades_before else place
