@@ -42,7 +42,7 @@ from minibot.events.reference import Ref
 from minibot.kernel.errors import RunStop
 from minibot.strategies.bars import ClosedBar
 from minibot.strategies.chosen import Chosen, choose
-from minibot.strategies.decision import ADDRESS, Decision
+from minibot.strategies.decision import Decision
 from minibot.strategies.own import failure
 from minibot.strategies.signals import DecidedSignal
 from minibot.strategies.tick import Tick
@@ -238,7 +238,7 @@ class StrategyCore:
         if not isinstance(decision, Decision):
             what = f"expected a Decision of buy, sell or hold, or None, found {decision!r}"
             raise RunStop("strategy_role", "INVARIANT_BROKEN", f"{self.chosen.path}: {what}")
-        if decision.is_written and ADDRESS in decision.reason:
+        if decision.holds_address:
             what = f"the reason {decision.reason!r} holds an address, another in each process"
             raise RunStop("strategy_role", "NONDETERMINISM", f"{self.chosen.path}: {what}")
         watched.said = decision

@@ -97,9 +97,9 @@ class Decision:
         self._words: Words | None = words
 
     @property
-    def is_written(self) -> bool:
-        """Whether its words stand there already."""
-        return self._words is None
+    def holds_address(self) -> bool:
+        """Whether its reason, if it is written, holds an address: another in each process."""
+        return self._words is None and ADDRESS in self._reason
 
     @property
     def reason(self) -> str:
@@ -235,7 +235,7 @@ def _said(decision: Decision) -> Decision:
         near = get_close_matches(decision.reason_code, sorted(CODES), 1, 0.0)
         raise ValueError(f"code {decision.reason_code!r} is unknown; nearest known code: {near[0]}")
     told = decision.told
-    if len(decision.reason) > REASON_CHARS_MAX or len(told) > CHECKS_MAX:
+    if len(decision._reason) > REASON_CHARS_MAX or len(told) > CHECKS_MAX:
         raise ValueError(
             f"expected a reason of at most {REASON_CHARS_MAX} characters and {CHECKS_MAX} checks"
         )
