@@ -26,11 +26,16 @@ def float_cells(units: Array) -> bytes:
     return cells
 
 
+def exact_quotient(units: int) -> float:
+    """Return an amount that is larger than `EXACT_MAX` as the float next to it."""
+    return units / UNIT
+
+
 def floats_of(units: Array) -> Array:
     """Return amounts of one column as the floats next to them."""
     if len(units) and max(int(units.max()), -int(units.min())) > EXACT_MAX:
         # Numpy would round such a whole number to a float, and then the quotient.
-        return np.array([whole / UNIT for whole in units.tolist()])
+        return np.array([exact_quotient(whole) for whole in units.tolist()])
     return units / UNIT
 
 

@@ -72,7 +72,8 @@ class PriceGroups:
             and calm.least <= self._sum_least[group]
             and self._sum_most[group] <= calm.most
         ):
-            return min(last, self.end(place))
+            end = self.end(place)
+            return end if end < last else last
         return place
 
     @staticmethod

@@ -2,8 +2,8 @@
 
 A block of rows is compared with the rows before it in one go; then each row changes only what is
 another one than in the row before, in the strategy's own tick and in the exact one that risk and
-execution read. Amounts become floats by one correctly rounded division, which gives the same bits
-as reading their decimal text. Rows that nothing follows from go to the strategy alone; risk and
+execution read. Amounts become floats where they are read, by one correctly rounded division, which gives the
+same bits as reading their decimal text. Rows that nothing follows from go to the strategy alone; risk and
 execution are told of the last of them (`Lockstep.calm`). A strategy that follows the prices of
 trades gets those of such rows by the group (`backtest.price_groups`).
 """
@@ -15,12 +15,13 @@ from typing import TYPE_CHECKING, Any, Final, final
 
 import numpy as np
 
-from minibot.backtest.cells import float_cells, int_cells
+from minibot.backtest.cells import EXACT_MAX, exact_quotient, int_cells
 from minibot.backtest.price_groups import PriceGroups
 from minibot.backtest.tick_texts import tick_event
-from minibot.events.cells import CELL, float_at, int_at
+from minibot.events.cells import CELL, int_at
 from minibot.events.exact_tick import Calm, ExactTick
 from minibot.events.model import Event
+from minibot.events.money import UNIT
 from minibot.replay.lockstep import Lockstep
 from minibot.strategies.decision import Decision
 from minibot.strategies.tick import Tick
@@ -54,20 +55,17 @@ class Block:
         changes: A byte a row: the bits of this module.
         any_change: The bits of all of them, with which `fill` takes a whole row over.
         new_bids, new_asks: A byte a row, above zero where price or size of that side is new.
-        ts, exchange_ts: Of each row, whole numbers.
-        bid, bid_qty, ask, ask_qty: The same, exact.
-        floats: Amounts by the name of their column, as floats; empty where no row has a new one.
+        ts, exchange_ts, price, qty, bid, bid_qty, ask, ask_qty: Of each row, whole numbers.
     """
 
     __slots__ = (
-        *("_ask", "_ask_qty", "_bid", "_bid_qty", "_price", "_qty", "any_change", "ask"),
-        *("ask_qty", "bid", "bid_qty", "changes", "exchange_ts", "new_asks", "new_bids", "ts"),
+        *("any_change", "ask", "ask_qty", "bid", "bid_qty", "changes", "exchange_ts", "new_asks"),
+        *("new_bids", "price", "qty", "ts"),
     )
 
     def __init__(self, columns: Mapping[str, Column], first: int, last: int) -> None:
         """Compare rows `first` to `last` (excluded) with those before."""
         changes = (columns["flags"][first:last] & (IS_TRADE | IS_TAKER_SELL)).astype(np.uint8)
-        floats: dict[str, bytes] = {}
         # One row more than is looked at, to compare the first with, where there is one.
         start = max(0, first - 1)
         for name, bit in BITS:
@@ -75,23 +73,18 @@ class Block:
             is_new = np.ones(last - first, dtype=bool)
             np.not_equal(values[1:], values[:-1], out=is_new if first else is_new[1:])
             changes |= is_new.view(np.uint8) * np.uint8(bit)
-            floats[name] = float_cells(values[first - start :]) if is_new.any() else b""
         self.changes: bytes = changes.tobytes()
         self.any_change: int = int(np.bitwise_or.reduce(changes)) & TOUCHED
         self.new_bids: bytes = (changes & NEW_BID).astype(bool).tobytes()
         self.new_asks: bytes = (changes & NEW_ASK).astype(bool).tobytes()
         self.ts: bytes = int_cells(columns["ts"][first:last])
         self.exchange_ts: bytes = int_cells(columns["exchange_ts"][first:last])
+        self.price: bytes = int_cells(columns["price"][first:last])
+        self.qty: bytes = int_cells(columns["qty"][first:last])
         self.bid: bytes = int_cells(columns["bid"][first:last])
         self.bid_qty: bytes = int_cells(columns["bid_qty"][first:last])
         self.ask: bytes = int_cells(columns["ask"][first:last])
         self.ask_qty: bytes = int_cells(columns["ask_qty"][first:last])
-        self._price: bytes = floats["price"]
-        self._qty: bytes = float_cells(columns["qty"][first:last])
-        self._bid: bytes = floats["bid"]
-        self._bid_qty: bytes = floats["bid_qty"]
-        self._ask: bytes = floats["ask"]
-        self._ask_qty: bytes = floats["ask_qty"]
 
     def fill(self, tick: Tick, ts: int, change: i64, at: i64) -> None:
         """Make the strategy's tick that of a row, of which `change` says what is new.
@@ -104,21 +97,21 @@ class Block:
         """
         if change & TOUCHED:
             if change & PRICE:
-                tick.price = float_at(self._price, at)
+                tick.price = float_of(int_at(self.price, at))
             if change & BID:
-                tick.bid = float_at(self._bid, at)
+                tick.bid = float_of(int_at(self.bid, at))
             if change & BID_QTY:
-                tick.bid_qty = float_at(self._bid_qty, at)
+                tick.bid_qty = float_of(int_at(self.bid_qty, at))
             if change & ASK:
-                tick.ask = float_at(self._ask, at)
+                tick.ask = float_of(int_at(self.ask, at))
             if change & ASK_QTY:
-                tick.ask_qty = float_at(self._ask_qty, at)
+                tick.ask_qty = float_of(int_at(self.ask_qty, at))
         tick.ts = ts
         tick.exchange_ts = int_at(self.exchange_ts, at)
         if change & IS_TRADE:
             tick.is_trade = True
             tick.is_taker_buy = not change & IS_TAKER_SELL
-            tick.qty = float_at(self._qty, at)
+            tick.qty = float_of(int_at(self.qty, at))
         elif tick.is_trade:
             tick.is_trade = False
             tick.is_taker_buy = False
@@ -131,6 +124,11 @@ class Block:
         tick.bid_qty = int_at(self.bid_qty, at)
         tick.ask = int_at(self.ask, at)
         tick.ask_qty = int_at(self.ask_qty, at)
+
+
+def float_of(units: i64) -> float:
+    """Return an amount in hundred-millionths as the float next to it."""
+    return units / UNIT if units <= EXACT_MAX else exact_quotient(units)
 
 
 @final
