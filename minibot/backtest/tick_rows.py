@@ -2,10 +2,10 @@
 
 A block of rows is compared with the rows before it in one go; then each row changes only what is
 another one than in the row before, in the strategy's own tick and in the exact one that risk and
-execution read. Amounts become floats where they are read, by one correctly rounded division, which gives the
-same bits as reading their decimal text. Rows that nothing follows from go to the strategy alone; risk and
-execution are told of the last of them (`Lockstep.calm`). A strategy that follows the prices of
-trades gets those of such rows by the group (`backtest.price_groups`).
+execution read. Amounts become floats where they are read, by one correctly rounded division, which
+gives the same bits as reading their decimal text. Rows that nothing follows from go to the strategy
+alone; risk and execution are told of the last of them (`Lockstep.calm`). A strategy that follows
+the prices of trades gets those of such rows by the group (`backtest.price_groups`).
 """
 
 from __future__ import annotations
