@@ -1,4 +1,4 @@
-"""The document of a backtest as tables for a terminal of a hundred columns.
+"""The document of a backtest as tables for a terminal, or of a hundred columns for a pipe.
 
 They are made from the document alone, so that a kept result reads as it did when it was made.
 """
@@ -15,7 +15,7 @@ from minibot.backtest.returns import MONTH
 from minibot.backtest.statistics import GROUPS, KEY_FIGURES, Shown, figure_text
 from minibot.events.model import JsonObject
 from minibot.events.reasons import REASONS
-from minibot.report.columns import WIDTH, table_lines
+from minibot.report.columns import WIDTH, table_lines, width_now
 from minibot.report.figures import (
     NONE,
     counted,
@@ -30,6 +30,8 @@ from minibot.report.figures import (
 
 NO_TRADE: Final = "It did not trade."
 EXTREMES: Final = 5
+# The name of a figure with the figure, where nothing is lacking.
+FIGURE_WIDE: Final = 44
 STRETCHES_SHOWN: Final = 60
 # Fewer days than a quarter say little about a year.
 DAYS_ENOUGH: Final = 90
@@ -89,7 +91,7 @@ def head_lines(document: JsonObject) -> list[str]:
         f"  source        {', '.join(document['sources'])}",
         f"  span          {date_clock(from_ts)} to {date_clock(to_ts)} UTC, "
         f"{long_duration(to_ts - from_ts)}",
-        f"  market        {market or 'no event'}",
+        *_wrapped("market", market or "no event"),
         f"  signals       {signals or 'none'}",
         f"  ended by      {f'STOPPED by risk: {stop}' if stop else 'the end of the source'}",
         *(line for text in document["assumptions"] for line in _wrapped("assumed", text)),
@@ -99,7 +101,8 @@ def head_lines(document: JsonObject) -> list[str]:
 
 def _wrapped(label: str, text: str) -> list[str]:
     first, after = f"  {label:<14}", " " * 16
-    return textwrap.wrap(text, WIDTH, initial_indent=first, subsequent_indent=after)
+    wide = min(WIDTH, width_now())
+    return textwrap.wrap(text, wide, initial_indent=first, subsequent_indent=after)
 
 
 def _still_open(figures: JsonObject) -> list[str]:
@@ -111,21 +114,38 @@ def _still_open(figures: JsonObject) -> list[str]:
 
 
 def figure_lines(figures: JsonObject) -> list[str]:
-    """Return the key figures, two groups beside each other."""
+    """Return the key figures, two groups beside each other where there is room for that."""
     found: list[str] = []
+    size, is_beside = _figure_size(figures)
     for left, right in zip(GROUPS[::2], GROUPS[1::2], strict=True):
-        found.append(f"{left[0]:<50}{right[0]}")
+        if not is_beside:
+            for title, group in (left, right):
+                found += [title, *(f"  {_figure(figures, shown, size)}" for shown in group), ""]
+            continue
+        found.append(f"{left[0]:<{size + 6}}{right[0]}")
         for pair in zip_longest(left[1], right[1]):
-            cells = [_figure(figures, shown) for shown in pair]
-            found.append(f"  {cells[0]:<46}  {cells[1]}".rstrip())
+            cells = [_figure(figures, shown, size) for shown in pair]
+            found.append(f"  {cells[0]:<{size + 2}}  {cells[1]}".rstrip())
         found.append("")
-    return [*found, f"  {of_what(figures)}"]
+    wide = min(WIDTH, width_now())
+    return found + textwrap.wrap(
+        of_what(figures), wide, initial_indent="  ", subsequent_indent="  "
+    )
 
 
-def _figure(figures: JsonObject, shown: Shown | None) -> str:
+def _figure_size(figures: JsonObject) -> tuple[int, bool]:
+    """Return how wide a name with its figure is, and whether two have room beside each other."""
+    every = [shown for _, group in GROUPS for shown in group]
+    least = max(len(_figure(figures, shown, 0)) for shown in every)
+    room = (width_now() - len("    ") - len("    ")) // 2
+    return (min(FIGURE_WIDE, room), True) if least <= room else (max(least, FIGURE_WIDE), False)
+
+
+def _figure(figures: JsonObject, shown: Shown | None, size: int) -> str:
     if shown is None:
         return ""
-    return f"{shown.label:<25}{figure_text(shown.kind, figures.get(shown.key)):>19}"
+    text = figure_text(shown.kind, figures.get(shown.key))
+    return f"{shown.label}  {text:>{max(0, size - len(shown.label) - 2)}}"
 
 
 def of_what(figures: JsonObject) -> str:
@@ -171,11 +191,11 @@ def group_cells(group: JsonObject) -> list[str]:
 
 
 def trade_lines(trades: Sequence[JsonObject], none: str = NO_TRADE) -> list[str]:
-    """Return a table of trades, without what a hundred columns have no room for."""
+    """Return a table of trades, without what a terminal has no room for."""
     rows = [trade_cells(trade)[1:] for trade in trades]
     for row in rows:
         row[1] = row[1][5:]
-    return table_lines(TRADE_HEAD[1:], rows, none, texts=(0, 7, 8), whole=(0,))
+    return table_lines(TRADE_HEAD[1:], rows, none, texts=(0, 7, 8), whole=(0,), below=(7, 8))
 
 
 def trade_cells(trade: JsonObject) -> list[str]:

@@ -10,7 +10,7 @@ from minibot.backtest import store, tables
 from minibot.backtest.comparison import compare, compare_lines
 from minibot.backtest.returns import BREAKDOWNS
 from minibot.backtest.sweep import kept_searches
-from minibot.cli.output import show, shown_path
+from minibot.cli.output import show, shown_path, wrapped
 from minibot.cli.selection import var_of
 from minibot.events.model import JsonObject
 from minibot.kernel.errors import Refusal
@@ -66,6 +66,7 @@ def _list(arguments: argparse.Namespace) -> None:
         f"no backtest under {var.backtests}",
         texts=(0, 5),
         whole=(0,),
+        below=(5,),
     )
     searches = kept_searches(var)
     if searches:
@@ -74,7 +75,7 @@ def _list(arguments: argparse.Namespace) -> None:
         "backtests": [_record(each) for each in found],
         "searches": [path.parent.name for path in searches],
     }
-    show(arguments, document, lines)
+    show(arguments, document, wrapped(lines))
 
 
 def _row(kept: store.Kept) -> list[str]:
@@ -110,13 +111,13 @@ def _show(arguments: argparse.Namespace) -> None:
         f"digest {kept.document['digest']}",
         f"page   {shown_path(kept.folder / store.PAGE_FILE)}",
     ]
-    show(arguments, kept.document, lines)
+    show(arguments, kept.document, wrapped(lines))
 
 
 def _compare(arguments: argparse.Namespace) -> None:
     var = var_of(arguments)
     first, second = (store.find_kept(name, var).document for name in arguments.ids)
-    show(arguments, compare(first, second), compare_lines(first, second))
+    show(arguments, compare(first, second), wrapped(compare_lines(first, second)))
 
 
 def _prune(arguments: argparse.Namespace) -> None:

@@ -9,6 +9,8 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
+import shutil
 import sys
 import textwrap
 from collections.abc import Iterator, Sequence
@@ -20,6 +22,9 @@ if TYPE_CHECKING:
     from minibot.report.summary import Row
 
 LABEL_WIDTH = 14
+WIDTH_MIN = 40
+# What stands before a text: its label and the gap behind that.
+LABEL = re.compile(r" *\S+(?: \S+)* {2,}")
 STYLES = {"good": "green", "bad": "red", "dim": "dim", "": ""}
 
 
@@ -30,6 +35,38 @@ def show(arguments: argparse.Namespace, document: object, lines: Sequence[str]) 
         return
     for line in lines:
         print(line)
+
+
+def wrapped(lines: Sequence[str]) -> list[str]:
+    """Return lines as they fit a terminal: what is too long goes on below where its text begins.
+
+    In a pipe they stand as they are. Nothing is cut, and no word is parted: with a path that is
+    longer than a line the terminal itself has to go on.
+    """
+    if not sys.stdout.isatty():
+        return list(lines)
+    width = max(WIDTH_MIN, shutil.get_terminal_size().columns)
+    return [part for text in lines for line in text.split("\n") for part in _parts(line, width)]
+
+
+def _parts(line: str, width: int) -> list[str]:
+    if len(line) <= width:
+        return [line]
+    label = LABEL.match(line)
+    begin = len(line) - len(line.lstrip()) + 2
+    if label is not None and label.end() <= width // 3:
+        begin = label.end()
+    indent = " " * begin
+    if max(map(len, line.split())) > width - begin:
+        return [line]
+    return textwrap.wrap(
+        line,
+        width,
+        subsequent_indent=indent,
+        break_long_words=False,
+        break_on_hyphens=False,
+        replace_whitespace=False,
+    )
 
 
 def show_json(document: object) -> None:

@@ -16,7 +16,7 @@ from minibot.backtest.parity import (
     summary_of,
 )
 from minibot.cli.diff import effect
-from minibot.cli.output import progress_bar, show
+from minibot.cli.output import progress_bar, show, wrapped
 from minibot.cli.selection import add_run, run_dir_of
 from minibot.replay.compare import describe
 from minibot.replay.condition import open_run
@@ -45,7 +45,7 @@ def run(arguments: argparse.Namespace) -> int:
     shown_max = len(parity.rule.deviations) if arguments.all else SHOWN
     document = {**parity.to_json(shown_max), "notices": list(condition.notices)}
     notices = [f"note: {notice}" for notice in condition.notices]
-    show(arguments, document, [*notices, *lines(parity, shown_max)])
+    show(arguments, document, wrapped([*notices, *lines(parity, shown_max)]))
     return 0 if parity.logged.is_identical else 1
 
 
@@ -55,7 +55,7 @@ def lines(parity: Parity, shown_max: int) -> list[str]:
     for name, queue in parity.logged.queues.items():
         rest = [f"{queue.missing} not in the record"] if queue.missing else []
         rest += [f"{queue.unproven} in the record alone"] if queue.unproven else []
-        said.append(f"  {name:<14}{counted(queue.same, 'event')} the same{_tail(rest)}")
+        said.append(f"  {name:<15}{counted(queue.same, 'event')} the same{_tail(rest)}")
     if parity.logged.stuck:
         said.append(f"  {parity.logged.stuck}")
     if parity.logged.difference is not None:
@@ -78,11 +78,11 @@ def _rule_lines(parity: Parity, shown_max: int) -> list[str]:
     for name in parity.logged.queues:
         differing = counts.get(name, 0)
         said.append(
-            f"  {name:<14}{counted(rule.same[name], 'event')} the same, {differing} different"
+            f"  {name:<15}{counted(rule.same[name], 'event')} the same, {differing} different"
         )
     for kind, meaning in CLASSES.items():
         if rule.classes[kind]:
-            said.append(f"  {kind:<14}{counted(rule.classes[kind], 'difference')}: {meaning}")
+            said.append(f"  {kind:<15}{counted(rule.classes[kind], 'difference')}: {meaning}")
     said += ["", *effect(parity.night, parity.by_rule, ("night", "rule order")), ""]
     said += [_line(one) for one in rule.deviations[:shown_max]]
     left = len(rule.deviations) - shown_max

@@ -10,7 +10,7 @@ from minibot.backtest.documents import document_of
 from minibot.backtest.result import BacktestResult
 from minibot.backtest.returns import BREAKDOWNS
 from minibot.backtest.review import Review
-from minibot.cli.output import show, shown_path
+from minibot.cli.output import show, shown_path, wrapped
 from minibot.cli.selection import var_of
 from minibot.report.figures import long_duration
 
@@ -56,7 +56,7 @@ def publish(
         places = {"folder": str(folder), "page": str(folder / store.PAGE_FILE)}
         lines.append(f"kept    {shown_path(folder / store.PAGE_FILE)}")
     lines.append(f"digest  {result.digest}; market walked in {result.elapsed_s:.1f} s")
-    show(arguments, {**document, **places}, lines)
+    show(arguments, {**document, **places}, wrapped(lines))
     return 1 if result.stop else 0
 
 
@@ -88,5 +88,5 @@ def twice(arguments: argparse.Namespace) -> int:
         "differing": list(found.differing),
         "folder": str(found.folder),
     }
-    show(arguments, {**document, "twice": about}, said)
+    show(arguments, {**document, "twice": about}, wrapped(said))
     return 0 if found.is_same and not document["stop"] else 1

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from minibot.cli.diff import lines as diff_lines
-from minibot.cli.output import progress_bar, show
+from minibot.cli.output import progress_bar, show, wrapped
 from minibot.cli.selection import add_run, add_zone, run_dir_of
 from minibot.kernel.errors import Refusal
 from minibot.replay.compare import describe
@@ -82,7 +82,7 @@ def _show_changed(arguments: argparse.Namespace, recorded: Recorded) -> int:
     """Show what a changed profile would have done; 0, as nothing is claimed that could fail."""
     with progress_bar(f"replaying {recorded.manifest.run_id} twice") as show_progress:
         diff = rerun_with(recorded, arguments.set, show_progress)
-    show(arguments, diff.to_json(), diff_lines(diff))
+    show(arguments, diff.to_json(), wrapped(diff_lines(diff)))
     return 0
 
 

@@ -1,11 +1,16 @@
 """Tables as plain lines: the first column is text, figures stand to the right; no colour, no frame.
 
-A line is no wider than a terminal of a hundred columns: columns of text give way, the widest first.
-A sentence goes on below its beginning; a single word, such as a code, is cut and ends in two dots.
+A line is no wider than the terminal, or than a hundred columns in a pipe or a file. What is too
+wide gives way: columns that may go below their row do so, headings and sentences go on below their
+beginning, codes behind an underscore, and what is left over follows as a table of its own. Nothing
+is cut, and no figure is ever parted.
 """
 
 from __future__ import annotations
 
+import re
+import shutil
+import sys
 import textwrap
 from collections.abc import Sequence
 from itertools import zip_longest
@@ -14,6 +19,13 @@ from typing import Final
 WIDTH: Final = 100
 GAP: Final = "  "
 TEXT_MIN: Final = 8
+# Behind these a code may go on in the next line.
+PIECES: Final = re.compile(r"[^_]*_|[^_]+")
+
+
+def width_now() -> int:
+    """Return how wide a line may be: as the terminal is, or `WIDTH` where there is none."""
+    return shutil.get_terminal_size((WIDTH, 24)).columns if sys.stdout.isatty() else WIDTH
 
 
 def table_lines(
@@ -23,7 +35,8 @@ def table_lines(
     *,
     texts: Sequence[int] = (0,),
     whole: Sequence[int] = (),
-    width: int = WIDTH,
+    below: Sequence[int] = (),
+    width: int | None = None,
 ) -> list[str]:
     """Return a table: its head, a rule, the rows; `none` where there is no row.
 
@@ -33,12 +46,26 @@ def table_lines(
         none: The sentence that stands instead of an empty table.
         texts: Columns that are text and stand to the left.
         whole: Columns that are never narrowed.
-        width: How wide a line may be.
+        below: Columns that go below their row where there is no room beside the others.
+        width: How wide a line may be; `width_now` where none is given.
     """
     if not rows:
         return [f"  {none}"]
+    width = width_now() if width is None else width
+    narrow = [at for at in texts if at not in whole]
     widths = [max(len(row[at]) for row in (head, *rows)) for at in range(len(head))]
-    _narrow(widths, [at for at in texts if at not in whole], width)
+    least = [_least(head, rows, at, is_text=at in narrow) for at in range(len(head))]
+    beside = [widths[at] if at in below else size for at, size in enumerate(least)]
+    if below and _wide(beside) + len(GAP) > width:
+        return _with_below(head, rows, texts, whole, below, width)
+    if _wide(least) + len(GAP) > width:
+        fitting = _fitting(least, width)
+        if 1 < fitting < len(head):
+            parts = (range(fitting), (0, *range(fitting, len(head))))
+            first, rest = (_part(head, rows, texts, whole, part, width) for part in parts)
+            return [*first, "", *rest]
+    _narrow(widths, least, [at for at in range(len(head)) if at not in texts], width)
+    _narrow(widths, least, narrow, width)
     named, *told = [_lines(row, widths, texts) for row in (head, *rows)]
     return [*named, f"{GAP}{'-' * _wide(widths)}", *(line for row in told for line in row)]
 
@@ -47,13 +74,75 @@ def _wide(widths: Sequence[int]) -> int:
     return sum(widths) + len(GAP) * (len(widths) - 1)
 
 
-def _narrow(widths: list[int], texts: Sequence[int], width: int) -> None:
-    """Take from the widest column of text until a line fits or nothing more can be taken."""
-    while texts and _wide(widths) + len(GAP) > width:
-        widest = max(texts, key=lambda at: widths[at])
-        if widths[widest] <= TEXT_MIN:
+def _least(head: Sequence[str], rows: Sequence[Sequence[str]], at: int, *, is_text: bool) -> int:
+    """Return how narrow a column can be: a figure stays whole, its heading and a text do not."""
+    words = max(map(len, head[at].split()), default=0)
+    if not is_text:
+        return max(words, *(len(row[at]) for row in rows))
+    pieces = [len(piece) for row in rows for piece in _pieces(row[at])]
+    longest = max(len(row[at]) for row in (head, *rows))
+    return min(longest, max(TEXT_MIN, words, *pieces))
+
+
+def _pieces(cell: str) -> list[str]:
+    return [piece for word in cell.split() for piece in PIECES.findall(word)] or [""]
+
+
+def _fitting(least: Sequence[int], width: int) -> int:
+    """Return how many of the first columns have room beside each other."""
+    return max((n for n in range(1, len(least)) if _wide(least[:n]) + len(GAP) <= width), default=0)
+
+
+def _part(
+    head: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    texts: Sequence[int],
+    whole: Sequence[int],
+    part: Sequence[int],
+    width: int,
+) -> list[str]:
+    """Return the table of some columns."""
+    return table_lines(
+        [head[at] for at in part],
+        [[row[at] for at in part] for row in rows],
+        "",
+        texts=[n for n, at in enumerate(part) if at in texts],
+        whole=[n for n, at in enumerate(part) if at in whole],
+        width=width,
+    )
+
+
+def _with_below(
+    head: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    texts: Sequence[int],
+    whole: Sequence[int],
+    below: Sequence[int],
+    width: int,
+) -> list[str]:
+    """Return the table with some columns below each row, named there."""
+    part = [at for at in range(len(head)) if at not in below]
+    # One row alone at a time would have widths of its own: cells keep to the widest of all rows.
+    table = _part(head, rows, texts, (*whole, *texts), part, width)
+    first = len(table) - len(rows)
+    if any(not line for line in table):  # Still too wide, so in parts: whole rows follow.
+        first = len(table)
+    said = list(table[:first])
+    for n, row in enumerate(rows):
+        said += table[first + n : first + n + 1] or [f"{GAP}{row[0]}"]
+        named = ", ".join(f"{head[at]} {row[at]}".strip() for at in below if row[at])
+        indent = GAP * 2
+        said += textwrap.wrap(named, width, initial_indent=indent, subsequent_indent=indent)
+    return said
+
+
+def _narrow(widths: list[int], least: Sequence[int], those: Sequence[int], width: int) -> None:
+    """Take from the widest of those columns until a line fits or nothing more can be taken."""
+    while _wide(widths) + len(GAP) > width:
+        giving = [at for at in those if widths[at] > least[at]]
+        if not giving:
             return
-        widths[widest] -= 1
+        widths[max(giving, key=lambda at: widths[at])] -= 1
 
 
 def _lines(row: Sequence[str], widths: Sequence[int], texts: Sequence[int]) -> list[str]:
@@ -63,11 +152,19 @@ def _lines(row: Sequence[str], widths: Sequence[int], texts: Sequence[int]) -> l
 
 
 def _fitted(cell: str, size: int) -> list[str]:
+    """Return a cell in lines of a size: parted between words, and in a code behind underscores."""
     if len(cell) <= size:
         return [cell]
-    if " " in cell:
-        return textwrap.wrap(cell, size)
-    return [cell[: size - 2] + ".."]
+    found = [""]
+    for word in cell.split():
+        gap = " " if found[-1] else ""
+        for piece in [word] if len(word) <= size else PIECES.findall(word):
+            if len(found[-1]) + len(gap) + len(piece) > size and found[-1]:
+                found.append(piece)
+            else:
+                found[-1] += gap + piece
+            gap = ""
+    return found
 
 
 def _line(cells: Sequence[str], widths: Sequence[int], texts: Sequence[int]) -> str:

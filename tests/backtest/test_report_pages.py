@@ -15,6 +15,7 @@ from minibot.backtest.result import BacktestResult
 from minibot.backtest.review import Review
 from minibot.events.model import JsonObject
 from minibot.kernel import canonical
+from minibot.report import columns
 from minibot.report.columns import table_lines
 from tests.backtest.results import DAY, HOUR, START, Trip, made, many
 from tests.report.markup import Balance
@@ -184,12 +185,65 @@ def test_table_too_wide_breaks_text_and_never_a_figure() -> None:
     assert table_lines(["id"], [], "Nothing.") == ["  Nothing."]
 
 
-def test_single_word_too_wide_is_cut_and_marked() -> None:
-    _, rule, row = table_lines(["code", "net"], [["a_code_" * 20, "1.00"]], "")
+def test_code_too_wide_goes_on_behind_an_underscore() -> None:
+    """Whoever looks for it in the reference has to have all of it."""
+    code = "a_code_" * 20
+    _, rule, *told = table_lines(["code", "net"], [[code, "1.00"]], "")
 
-    assert len(row) == len(rule) == WIDTH
-    assert "a_code_" in row
-    assert row.endswith("..  1.00")
+    assert max(map(len, (rule, *told))) <= WIDTH
+    assert "".join(line[2:94].strip() for line in told) == code
+    assert told[0].endswith("_   1.00")
+
+
+@pytest.mark.parametrize("width", [80, 100, 120])
+@pytest.mark.parametrize("name", RESULTS)
+def test_report_fits_the_terminal_and_says_the_same_in_each(
+    name: str, width: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However wide it is, no figure and no code is cut or left out."""
+    _, document = told(RESULTS[name]())
+    whole = tables.lines(document, "day")
+    for module in (columns, tables):
+        monkeypatch.setattr(module, "width_now", lambda: width)
+
+    lines = tables.lines(document, "day")
+
+    assert max(map(len, lines)) <= width
+    assert figures_in(lines) >= figures_in(whole)
+    said = "".join("".join(lines).split())
+    for trade in tables.best(document["trades"]) + tables.worst(document["trades"]):
+        assert trade["entry_reason"] in said
+
+
+def figures_in(lines: list[str]) -> set[str]:
+    """Every figure that stands in lines."""
+    return set(re.findall(r"(?<!\S)[-+]?\d[\d,]*\.\d+(?!\S)", "\n".join(lines)))
+
+
+def test_columns_that_may_go_below_do_so_named_where_they_lack_room() -> None:
+    """A row with what it is about stays one line, however long its codes are."""
+    head = ["symbol", "net", "entry", "exit"]
+    rows = [["BTCUSDT", "1.00", "reversion_oversold", "stop_loss"]]
+
+    wide, narrow = (
+        table_lines(head, rows, "", texts=(0, 2, 3), whole=(0,), below=(2, 3), width=width)
+        for width in (80, 45)
+    )
+
+    assert wide[2] == "  BTCUSDT  1.00  reversion_oversold  stop_loss"
+    assert narrow[2:] == ["  BTCUSDT  1.00", "    entry reversion_oversold, exit stop_loss"]
+
+
+def test_figures_that_lack_room_follow_as_a_table_of_their_own() -> None:
+    """With the name of the row before them once more."""
+    head = ["", *(f"figure {n}" for n in range(9))]
+    rows = [["BTCUSDT", *(f"{n},123,456.78" for n in range(9))]]
+
+    lines = table_lines(head, rows, "", width=80)
+
+    assert max(map(len, lines)) <= 80
+    assert [line.split()[0] for line in lines if "456.78" in line] == ["BTCUSDT"] * 2
+    assert [f"{n},123,456.78" in "\n".join(lines) for n in range(9)] == [True] * 9
 
 
 def test_every_trade_marks_its_entry_and_its_exit_on_the_price() -> None:

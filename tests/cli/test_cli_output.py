@@ -1,0 +1,65 @@
+"""Lines on a terminal: as wide as it is, nothing lost; in a pipe as they are."""
+
+from __future__ import annotations
+
+import io
+import os
+import shutil
+from contextlib import redirect_stdout
+
+import pytest
+
+from minibot.cli.output import wrapped
+
+LINES = [
+    "  23:54:38.834  signals:3         BTCUSDT HOLD no_position: checks.confidence 79, rule 80; "
+    "checks.tick_age_ms 14, rule 0\n      delay: strategy_role was 14 ms late",
+    "kept    /somewhere/" + "deep/" * 20,
+    "      a.name.without.label: " + "a value | " * 10,
+    "a sentence of many words " * 8,
+    "",
+]
+
+
+class Screen(io.StringIO):
+    """A stdout that says to be a terminal."""
+
+    def isatty(self) -> bool:
+        """It is one."""
+        return True
+
+
+def on_screen(columns: int, lines: list[str], monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Lines as a terminal of so many columns gets them."""
+    size = os.terminal_size((columns, 24))
+    monkeypatch.setattr(shutil, "get_terminal_size", lambda *_: size)
+    with redirect_stdout(Screen()):
+        return wrapped(lines)
+
+
+@pytest.mark.parametrize("columns", [80, 120])
+def test_lines_fit_a_terminal_and_no_word_is_lost(
+    columns: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only a path longer than a line goes over it, whole and where it was."""
+    lines = on_screen(columns, LINES, monkeypatch)
+
+    assert " ".join(lines).split() == " ".join(LINES).split()
+    assert {line for line in lines if len(line) > columns} <= {LINES[1]}
+
+
+def test_rest_of_a_line_stands_below_the_text_that_it_goes_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Behind the label where there is one, else a little further in than the line itself."""
+    first, rest, delay = on_screen(80, LINES[:1], monkeypatch)
+
+    assert first.startswith("  23:54:38.834  signals:3")
+    assert len(rest) - len(rest.lstrip()) == first.index("signals:3")
+    assert delay == "      delay: strategy_role was 14 ms late"
+    assert on_screen(80, LINES[2:3], monkeypatch)[1].startswith(" " * 8)
+
+
+def test_lines_in_a_pipe_stand_as_they_are() -> None:
+    """A program that reads them finds each in one piece."""
+    assert wrapped(LINES) == LINES
