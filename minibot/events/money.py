@@ -13,6 +13,7 @@ from functools import lru_cache
 from typing import Final
 
 from minibot.events.numbers import (
+    IS_INTERPRETED,
     div_down,
     format_fixed,
     mul_div_down,
@@ -23,6 +24,7 @@ from minibot.events.numbers import (
 PLACES: Final = 8
 UNIT: Final[int] = 10**PLACES
 """One whole coin, one whole unit of quote, or a price of one."""
+ROUND_UP: Final[int] = UNIT - 1
 
 RATE_PLACES: Final = 4
 RATE_UNIT: Final[int] = 10**RATE_PLACES * 10_000
@@ -51,11 +53,15 @@ def parse_rate(bps: str) -> int:
 
 def cost_up(qty: int, price: int) -> int:
     """Return what buying costs, rounded up."""
+    if IS_INTERPRETED:  # A call less, where a call costs more than the product.
+        return (qty * price + ROUND_UP) // UNIT
     return mul_div_up(qty, price, UNIT)
 
 
 def proceeds_down(qty: int, price: int) -> int:
     """Return what selling brings, rounded down."""
+    if IS_INTERPRETED:
+        return qty * price // UNIT
     return mul_div_down(qty, price, UNIT)
 
 

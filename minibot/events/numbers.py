@@ -159,7 +159,7 @@ def mul_div_down(value: int, times: int, by: int) -> int:
 def mul_div_up(value: int, times: int, by: int) -> int:
     """Return value * times / by rounded towards plus infinity; see `mul_div_down`."""
     if IS_INTERPRETED:
-        return -(-value * times // by)
+        return (value * times + by - 1) // by
     if value > 0 and times > 0 and by < WORD_MAX and 1.0 * value * times < PRODUCT_MAX:
         left: i64 = value
         right: i64 = times

@@ -23,7 +23,8 @@ class OrderMove(ResultMessage):
         self, order: Order, reason: str, ts: int, tick_seq: int | None, cause: Ref, also: Ref | None
     ) -> None:
         state = STATE_TEXTS[order.state]
-        super().__init__(ts, tick_seq, cause, order.client, order.order, state, order.filled)
+        client = order.client
+        ResultMessage.__init__(self, ts, tick_seq, cause, client, order.order, state, order.filled)
         self.also = also
         self._reason: str = reason
         self._of: Order = order  # Moves on; what stays is read of it, its quantity and places.
@@ -88,7 +89,8 @@ class PaperFill(FillMessage):
         seq: int,
         tick: Ref,
     ) -> None:
-        super().__init__(
+        FillMessage.__init__(
+            self,
             ts,
             seq,
             order.intent,

@@ -10,7 +10,8 @@ from __future__ import annotations
 from typing import Final, final
 
 from minibot.events.model import JsonObject
-from minibot.events.money import fee_up, notional_paid_by, parse_rate
+from minibot.events.money import RATE_UNIT, notional_paid_by, parse_rate
+from minibot.events.numbers import mul_div_up
 
 TAKER: Final = "TAKER"
 MAKER: Final = "MAKER"
@@ -35,7 +36,8 @@ class FeeRates:
 
     def fee(self, notional: int, liquidity: str) -> int:
         """Return the fee on a notional, rounded up against the bot."""
-        return fee_up(notional, self.maker if liquidity == MAKER else self.taker)
+        rate = self.maker if liquidity == MAKER else self.taker
+        return mul_div_up(notional, rate, RATE_UNIT)
 
     def affordable(self, cash: int, liquidity: str) -> int:
         """Return a notional whose cost and fee the cash surely pays."""

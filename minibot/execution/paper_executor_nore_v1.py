@@ -59,7 +59,7 @@ from minibot.events.reference import Ref, Remembered
 from minibot.execution.answers import IntentRefused, OrderMove, PaperFill
 from minibot.execution.fees import FeeRates
 from minibot.execution.fill_models import fill_model_of
-from minibot.execution.fills import FillModel, Match, Touch
+from minibot.execution.fills import FillModel, Touch
 from minibot.execution.funds import funds_refusal
 from minibot.execution.intake import (
     ENTRY,
@@ -167,7 +167,7 @@ class PaperExecutorNoreV1:
             InvariantError: The run has not been opened.
         """
         if self._portfolio is None:
-            raise InvariantError("execution", INVARIANT_BROKEN, "no run_opening was taken")
+            raise _unopened()
         return self._portfolio
 
     @property
@@ -243,9 +243,12 @@ class PaperExecutorNoreV1:
             reference = self._references.price(symbol, touch, now)
             refusal = rules.limit_refusal(side, limit, reference)
         if refusal is None:
+            portfolio = self._portfolio
+            if portfolio is None:
+                raise _unopened()
             notional = cost_up(qty, touch.price(side) if limit is None else limit)
             refusal = rules.value_refusal(notional, intent.order_type) or funds_refusal(
-                self.portfolio, self._orders, self._fees, rules, side, qty, notional
+                portfolio, self._orders, self._fees, rules, side, qty, notional
             )
         return None if refusal is None else (OrderState.REJECTED, refusal)
 
@@ -287,7 +290,8 @@ class PaperExecutorNoreV1:
             touch.bid_taken = 0
         if is_ask_new:
             touch.ask_taken = 0
-        self.on_tick(tick, seq, tick.ts)
+        if touch.take(tick, seq) and 0 < touch.bid <= touch.ask:
+            self._marks[tick.symbol] = mid_down(touch.bid, touch.ask)
 
     def _find(self, symbol: str) -> Touch:
         touch = self._touches.get(symbol)
@@ -365,6 +369,9 @@ class PaperExecutorNoreV1:
         messages: list[Message],
     ) -> None:
         """Fill what the touch and the cash allow; end what may not wait."""
+        portfolio = self._portfolio
+        if portfolio is None:
+            raise _unopened()
         found = self._fill_model.match(order, touch, rules.price_step)
         order.has_met_market = True
         is_short = False
@@ -372,7 +379,7 @@ class PaperExecutorNoreV1:
             notional = cost_up(found.qty, found.price)
             fee = self._fees.fee(notional, found.liquidity)
             if order.side == BUY:
-                cash = self.portfolio.cash(rules.quote_asset)
+                cash = portfolio.cash(rules.quote_asset)
                 if notional + fee > cash:
                     # As much as the cash pays, in whole steps.
                     is_short = True
@@ -380,8 +387,17 @@ class PaperExecutorNoreV1:
                     found.qty = round_down(paid, order.qty_step)
                     fee = self._fees.fee(cost_up(found.qty, found.price), found.liquidity)
             if found.qty and not (is_short and order.time_in_force == FOK):
-                self._fill(order, rules, touch, found, fee, seq, tick_ts, tick, messages)
-                if order.filled == order.qty:
+                ts = order.intent_ts if order.intent_ts > tick_ts else tick_ts
+                fill = PaperFill(order, found, fee, rules, touch, self._latency_ms, ts, seq, tick)
+                self._fill_model.on_fill(order, touch, found)
+                order.fill(found.qty)
+                self._ledger.append(portfolio.book(fill, ts))
+                self._ledger.check(portfolio)
+                is_whole = order.filled == order.qty
+                self._reason = FILLED if is_whole else PARTIAL
+                messages.append(fill)
+                messages.append(OrderMove(order, self._reason, ts, seq, order.intent, tick))
+                if is_whole:
                     return
         if is_short:
             messages.append(self._expire(order, INSUFFICIENT_CASH, seq, tick_ts, tick))
@@ -389,30 +405,6 @@ class PaperExecutorNoreV1:
             messages.append(self._expire(order, UNFILLED_IOC, seq, tick_ts, tick))
         elif order.time_in_force == FOK:
             messages.append(self._expire(order, UNFILLED_FOK, seq, tick_ts, tick))
-
-    def _fill(
-        self,
-        order: Order,
-        rules: OrderRules,
-        touch: Touch,
-        found: Match,
-        fee: int,
-        seq: int,
-        tick_ts: int,
-        tick: Ref,
-        messages: list[Message],
-    ) -> None:
-        """Trade what was found, book it, and tell both."""
-        portfolio, ledger = self.portfolio, self._ledger
-        ts = order.intent_ts if order.intent_ts > tick_ts else tick_ts
-        fill = PaperFill(order, found, fee, rules, touch, self._latency_ms, ts, seq, tick)
-        self._fill_model.on_fill(order, touch, found)
-        order.fill(found.qty)
-        ledger.append(portfolio.book(fill, ts))
-        ledger.check(portfolio)
-        self._reason = FILLED if order.filled == order.qty else PARTIAL
-        messages.append(fill)
-        messages.append(OrderMove(order, self._reason, ts, seq, order.intent, tick))
 
     def _expire(self, order: Order, reason: str, seq: int, tick_ts: int, cause: Ref) -> Message:
         order.move(OrderState.EXPIRED)
@@ -483,3 +475,7 @@ class PaperExecutorNoreV1:
         core._is_ended = state["is_ended"]
         core._reason = state["reason"]
         return core
+
+
+def _unopened() -> InvariantError:
+    return InvariantError("execution", INVARIANT_BROKEN, "no run_opening was taken")
