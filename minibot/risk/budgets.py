@@ -201,8 +201,8 @@ class Budgets:
             return None
         found = limits.night_notional.breach(self.night_notional, None)
         found = limits.day_notional.breach(self.day_notional, found)
-        found = limits.night_loss.breach(loss_of(self.night_level, equity), found)
-        found = limits.day_loss.breach(loss_of(self.day_level, equity), found)
+        found = limits.night_loss.breach(self.night_level - equity, found)
+        found = limits.day_loss.breach(self.day_level - equity, found)
         return limits.drawdown.breach(drawdown_of(self.high_water_mark, equity), found)
 
     def _is_spent(self) -> bool:
@@ -290,11 +290,6 @@ class Budgets:
         budgets._order_times = list(state["order_times"])
         budgets._reckon()
         return budgets
-
-
-def loss_of(level: int, equity: int) -> int:
-    """Return by how much equity is below where a loss begins; 0 for a gain."""
-    return level - equity if level > equity else 0
 
 
 def drawdown_of(high_water_mark: int, equity: int) -> int:

@@ -230,9 +230,8 @@ class RiskCore:
             return None
         if now >= budgets.midnight:
             return None
-        calm = Calm()
+        calm, value = Calm(), positions.values.get(symbol)
         calm.until = budgets.midnight
-        value = positions.values.get(symbol)
         if value is None:
             return calm
         if symbol not in positions.mids or not situation.exits.calm(symbol, now, calm):

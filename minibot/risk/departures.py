@@ -25,7 +25,6 @@ from minibot.risk.exits import Trigger
 from minibot.risk.gates import STATUS, judge_market, judge_signal
 from minibot.risk.positions import Mark
 from minibot.risk.situation import Situation
-from minibot.risk.sizing import order_breaches
 
 LEAVES_ON_SIGNAL: Final = Gate("signal_exit", SIGNAL_EXIT)
 LOTS: Final = Gate("position_lots", NO_POSITION)
@@ -104,12 +103,14 @@ def leave_dropped(situation: Situation) -> None:
 def due(situation: Situation, symbol: str) -> Trigger | None:
     """Return why a position is to be left now, if the last touch is fresh enough; None for not."""
     positions, exits = situation.positions, situation.exits.of(symbol)
-    mark, rules = positions.marks.get(symbol), positions.rules.get(symbol)
-    if mark is None or rules is None or not _is_fresh(situation, mark):
+    mark, rules, now = positions.marks.get(symbol), positions.rules.get(symbol), situation.now
+    if mark is None or rules is None or not mark.is_fresh or not mark.has_mid:
         return None
-    if positions.has_order(symbol, SELL) or situation.now < exits.retry_ts:
+    if now - mark.ts > situation.limits.tick_age_ms_max:
         return None
-    trigger = situation.exits.trigger(exits, positions.portfolio, rules, mark.bid, situation.now)
+    if now < exits.retry_ts or positions.has_order(symbol, SELL):
+        return None
+    trigger = situation.exits.trigger(exits, positions.portfolio, rules, mark.bid, now)
     if trigger is None:
         exits.told = ""
     return trigger
@@ -172,14 +173,8 @@ def _exit(
 ) -> list[Message]:
     """Return the action EXIT and its intent; STOP instead when the order rate is spent."""
     left = situation.headroom(symbol)
-    breaches = order_breaches(situation.limits, left, 0)
+    breaches = situation.limits.order_rate.breach(left.orders + 1, None)
     if breaches is not None:
         return [stop(situation, breaches, symbol, cause)]
     allowed = action(situation, EXIT, reason, symbol, checks, cause, left, ordinal)
     return [allowed, intent(situation, allowed, EXIT, symbol, SELL, qty, bid, cause)]
-
-
-def _is_fresh(situation: Situation, mark: Mark) -> bool:
-    if not mark.is_fresh or not mark.has_mid:
-        return False
-    return situation.now - mark.ts <= situation.limits.tick_age_ms_max

@@ -237,7 +237,8 @@ class Exits:
         until = self.ending_until
         if until is not None and self.rules.closes_at_end and now < until:
             return Trigger(END_EXIT, ENDING, now, until)
-        self.guard(exits, rules.price_step)
+        if not exits.is_guarded:
+            self.guard(exits, rules.price_step)
         symbol = rules.symbol
         entry = portfolio.entry_price_avg(symbol)
         stop, target = 0, NEVER

@@ -28,12 +28,13 @@ from minibot.events.reasons import (
     SYMBOL_LOCKED,
     WARMUP,
 )
+from minibot.events.reference import Ref
 from minibot.risk.checks import NONE, Checklist, Gate
-from minibot.risk.exits import UNKNOWN, SymbolExits
+from minibot.risk.exits import UNKNOWN
 from minibot.risk.headroom import Headroom
 from minibot.risk.limits import BPS, Limits
-from minibot.risk.locks import Locks
-from minibot.risk.positions import Mark, Positions
+from minibot.risk.positions import Mark
+from minibot.risk.situation import Situation
 
 ENDING: Final = Gate("run_ending", RUN_ENDING)
 IS_HALTED: Final = Gate("halted", HALTED)
@@ -52,25 +53,6 @@ DEVIATION: Final = Gate("reference_deviation_bps", REFERENCE_DEVIATION, places=4
 ATR_BARS: Final = Gate("atr_bars", WARMUP)
 
 BOTH_SIDES: Final = "bid and ask"
-
-
-def judge_locks(
-    checks: Checklist,
-    locks: Locks,
-    ending_until: int | None,
-    universe: frozenset[str] | None,
-    symbol: str,
-    now: int,
-) -> None:
-    """Judge what an operator, the end of the run or the universe forbids."""
-    if ending_until is None:
-        checks.judged(ENDING, NONE, NONE, True)
-    else:
-        checks.judged(ENDING, str(ending_until), NONE, False)
-    checks.fact(IS_HALTED, locks.is_halted, False)
-    checks.fact(IS_LOCKED, locks.is_locked(symbol, now), False)
-    if universe is not None:
-        checks.fact(IN_UNIVERSE, symbol in universe, True)
 
 
 def judge_signal(
@@ -104,21 +86,43 @@ def judge_market(
 
 
 def judge_entry(
-    checks: Checklist, symbol: str, positions: Positions, limits: Limits, exits: SymbolExits
+    situation: Situation, signal: SignalMessage, ref: Ref, left: Headroom, checks: Checklist
 ) -> None:
-    """Judge open orders, the count of positions and whether the position could be guarded."""
-    checks.fact(ORDER_PENDING, positions.has_order(symbol), False)
-    checks.at_most(POSITION_COUNT, positions.count_with(symbol), limits.positions_max)
-    if exits.close != UNKNOWN:
-        mid, close = positions.mids[symbol], exits.close
-        away = mid - close if mid > close else close - mid
-        # Ten-thousandths of a basis point, rounded up: no boundary is blurred.
-        deviation = mul_div_up(away, BPS * BPS, close)
-        checks.at_most(DEVIATION, deviation, limits.deviation_bps_max * BPS)
+    """Judge everything that an entry must pass before it is sized.
 
+    Args:
+        situation: The state.
+        signal: The BUY.
+        ref: Its id.
+        left: What of each limit is used.
+        checks: Take what is judged.
+    """
+    symbol, now, limits = signal.symbol, situation.now, situation.limits
+    positions, exits, locks = situation.positions, situation.exits, situation.locks
 
-def judge_budgets(checks: Checklist, left: Headroom, limits: Limits) -> None:
-    """Judge losses, drawdown and order rate at their values for entries."""
+    # What the end of the run, an operator or the universe forbids.
+    until, universe = exits.ending_until, situation.universe
+    checks.judged(ENDING, NONE if until is None else str(until), NONE, until is None)
+    checks.fact(IS_HALTED, locks.is_halted, False)
+    checks.fact(IS_LOCKED, locks.is_locked(symbol, now), False)
+    if universe is not None:
+        checks.fact(IN_UNIVERSE, symbol in universe, True)
+
+    judge_signal(checks, signal, now, limits, situation.decided.has(ref))
+    rules, mark = positions.rules.get(symbol), positions.marks.get(symbol)
+    has_mid = judge_market(checks, rules, mark, now, limits)
+
+    # Open orders, the count of positions, and whether the position could be guarded.
+    of_symbol = exits.of(symbol)
+    if has_mid:
+        checks.fact(ORDER_PENDING, positions.has_order(symbol), False)
+        checks.at_most(POSITION_COUNT, positions.count_with(symbol), limits.positions_max)
+        if of_symbol.close != UNKNOWN:
+            away = deviation(positions.mids[symbol], of_symbol.close)
+            checks.at_most(DEVIATION, away, limits.deviation_bps_max * BPS)
+    if exits.rules.needs_atr:
+        checks.at_least(ATR_BARS, of_symbol.atr.count, of_symbol.atr.warmup)
+
     # Night and day notional bound the size, and say so there.
     night, day, drawdown = limits.night_loss, limits.day_loss, limits.drawdown
     checks.at_most(night.entry_gate, left.night_loss(), night.entry_max)
@@ -127,3 +131,9 @@ def judge_budgets(checks: Checklist, left: Headroom, limits: Limits) -> None:
     rate = limits.order_rate
     if not rate.is_hard_at_once:
         checks.at_most(rate.entry_gate, left.orders + 1, rate.entry_max)
+
+
+def deviation(mid: int, close: int) -> int:
+    """Return how far a mid is from a close, in 10**-4 bps of that, rounded up."""
+    away = mid - close if mid > close else close - mid
+    return mul_div_up(away, BPS * BPS, close)

@@ -7,7 +7,7 @@ from typing import final
 from minibot.events.money import PLACES
 from minibot.events.native import mypyc_attr
 from minibot.events.numbers import mul_div_down
-from minibot.risk.budgets import Budgets, drawdown_of, loss_of
+from minibot.risk.budgets import Budgets, drawdown_of
 from minibot.risk.checks import scaled_text
 from minibot.risk.limits import BPS, Limits
 from minibot.risk.positions import Positions
@@ -64,11 +64,13 @@ class Headroom:
 
     def night_loss(self) -> int:
         """Return by how much equity is below the start of the night; 0 for a gain."""
-        return loss_of(self._night_level, self._equity)
+        loss = self._night_level - self._equity
+        return loss if loss > 0 else 0
 
     def day_loss(self) -> int:
         """Return by how much equity is below the start of the UTC day; 0 for a gain."""
-        return loss_of(self._day_level, self._equity)
+        loss = self._day_level - self._equity
+        return loss if loss > 0 else 0
 
     def drawdown(self) -> int:
         """Return how far equity is below its high-water mark, in 10**-4 bps, rounded up."""

@@ -82,14 +82,10 @@ class Size:
 
 
 def size_entry(
-    symbol: str,
-    rules: OrderRules,
-    limits: Limits,
-    positions: Positions,
-    left: Headroom,
-    checks: Checklist,
+    symbol: str, limits: Limits, positions: Positions, left: Headroom, checks: Checklist
 ) -> Size | None:
     """Return the entry that fits all bounds, or None with the reason in the checks."""
+    rules = positions.rules[symbol]
     size = Size(rules, positions.marks[symbol].ask, limits.order_notional)
     wanted = size.notional_wanted
     most = limits.position_notional_max
@@ -124,19 +120,16 @@ def size_entry(
     return None
 
 
-def order_breaches(limits: Limits, left: Headroom, notional: int) -> Checklist | None:
-    """Return a failed check for every hard limit that an order more would exceed; None for none.
+def entry_breaches(limits: Limits, left: Headroom, notional: int) -> Checklist | None:
+    """Return a failed check for every hard limit that an entry would exceed; None for none.
 
-    Args:
-        limits: Notional speaks where it has no soft value, the order rate always.
-        left: What of each limit is used.
-        notional: What the order adds to it; 0 for an exit.
+    Notional speaks where it has no soft value, the order rate always.
     """
     found: Checklist | None = None
     added = left.reserved + notional
     night, day, rate = limits.night_notional, limits.day_notional, limits.order_rate
-    if notional and night.is_hard_at_once:
+    if night.is_hard_at_once:
         found = night.breach(left.night_notional + added, found)
-    if notional and day.is_hard_at_once:
+    if day.is_hard_at_once:
         found = day.breach(left.day_notional + added, found)
     return rate.breach(left.orders + 1, found)
