@@ -103,7 +103,7 @@ class View:
 
     def table(self, width: int) -> Group:
         """Return the whole table for a terminal of a width; it needs 17 lines."""
-        return Group(self._head(), self._time(), Text(), self._roles(width), Text(), *self._words())
+        return Group(self._head(), self._time(), Text(), self._roles(width), Text(), self._words())
 
     def _head(self) -> Text:
         status = self.status
@@ -180,10 +180,11 @@ class View:
                 return fills
             p50 = milliseconds(self.execution["tick_to_result_us_p50"])
             p95 = milliseconds(self.execution["tick_to_result_us_p95"])
-            return f"{fills}, tick to result {p50} p50, {p95} p95"
+            # From a tick to the result of its order; longer words do not fit eighty columns.
+            return f"{fills}, result in {p50} p50, {p95} p95"
         return plain_text(str(self.ai.get("detail", "")), 300)
 
-    def _words(self) -> list[Text]:
+    def _words(self) -> Table:
         risk, execution = self.risk, self.execution
         positions = execution.get("open_positions") or []
         held = ", ".join(f"{money(item['qty'], 8)} {item['symbol']}" for item in positions)
@@ -202,13 +203,12 @@ class View:
             *(("note", trouble) for trouble in self.troubles()),
             *(("end", ending) for ending in self.ending()),
         ]
-        return [_labelled(label, text) for label, text in rows]
-
-
-def _labelled(label: str, text: str) -> Text:
-    shown = Text(f"{label:<9} ", style="dim")
-    shown.append(text, style=WORD_STYLES.get(label, "not dim"))
-    return shown
+        view = Table.grid(padding=(0, 1))
+        view.add_column(style="dim", min_width=9)
+        view.add_column()
+        for label, text in rows:
+            view.add_row(label, Text(text, style=WORD_STYLES.get(label, "")))
+        return view
 
 
 def facts(status: Status, role: str) -> dict[str, Any]:
@@ -223,7 +223,9 @@ def draw(console: Console) -> None:
     with Live(console=console, auto_refresh=False, vertical_overflow="crop") as live:
         for line in sys.stdin.buffer:
             view = View(canonical.decode(line.rstrip(b"\r\n")))
-            live.update(view.table(console.width), refresh=True)
+            # The cursor rests on a line of its own: `^C` at the end of a full one would begin the
+            # next, and the head of the table would stay behind, one line higher.
+            live.update(Group(view.table(console.width), Text()), refresh=True)
 
 
 def speak(console: Console) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
@@ -123,8 +123,17 @@ def _type_of(root: tuple[Payload, int]) -> type[Payload]:
     return type(root[0])
 
 
+def to_stderr(line: str) -> None:
+    """Say one line on standard error."""
+    print(line, file=sys.stderr, flush=True)
+
+
 class RoleContext:
-    """Everything that a role's process shares with its run."""
+    """Everything that a role's process shares with its run.
+
+    Attributes:
+        tell: Takes one line for standard error; the launcher's waits for its live table.
+    """
 
     def __init__(self, name: str, run_dir: Path, control: Control, heartbeat: Heartbeat) -> None:
         self.name = name
@@ -162,6 +171,7 @@ class RoleContext:
         self._recoveries: list[tuple[str, int, int]] = []
         self._part_synced_ns = 0
         self.syncs_parts = True
+        self.tell: Callable[[str], None] = to_stderr
         arm(self.var.stop, self.run_id, name)
         self._stop_output = self._open(STOP_JOURNAL, sync=True)
         self._parts = {
@@ -307,10 +317,10 @@ class RoleContext:
             )
             self._stop_output.append([event])
         except (OSError, RunStop) as error:
-            print(f"stop_journal could not be written: {error}", file=sys.stderr, flush=True)
+            self.tell(f"stop_journal could not be written: {error}")
             code = CRASHED
         self.heartbeat.send(stopped=record.reason_code, detail=record.detail[:2000])
-        print(f"STOP {record.reason_code}: {record.detail}", file=sys.stderr, flush=True)
+        self.tell(f"STOP {record.reason_code}: {record.detail}")
         self.log.error("stop", event=event, reason_code=record.reason_code, detail=record.detail)
         return code
 
@@ -332,7 +342,7 @@ class RoleContext:
             if failure is None:
                 return
             if is_last:
-                print(f"STOP.flag could not be raised: {failure}", file=sys.stderr, flush=True)
+                self.tell(f"STOP.flag could not be raised: {failure}")
 
     def _stop_ts(self) -> int:
         """Return market time, or that of the run's beginning where the clock cannot be read.

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
 import threading
 from collections.abc import Sequence
 from typing import IO
 
 from minibot.events.model import JsonObject
 from minibot.kernel import canonical
+from minibot.runtime.context import to_stderr
 from minibot.watchdog.spawn import spawn_table
 
 QUIT_S = 2.0
@@ -28,6 +30,7 @@ class LiveFeed:
         self._latest: bytes | None = None
         self._wake = threading.Event()
         self._ended = False
+        self._kept: list[str] = []
 
     def start(self, environ: dict[str, str]) -> None:
         """Start the table process, with the operator's terminal as its own."""
@@ -47,6 +50,22 @@ class LiveFeed:
         if self._process is not None:
             self._latest = canonical.encode(status) + b"\n"
             self._wake.set()
+
+    def tell(self, line: str) -> None:
+        """Say one line on standard error: below a table that is drawn there, once it has ended.
+
+        A line between two drawings would push the table down and leave its head standing above.
+        """
+        if self._process is None or self._ended or not sys.stderr.isatty():
+            to_stderr(line)
+        else:
+            self._kept.append(line)
+
+    def tell_kept(self) -> None:
+        """Say what waited for the end of the table."""
+        kept, self._kept = self._kept, []
+        for line in kept:
+            to_stderr(line)
 
     def _write(self) -> None:
         process = self._process
@@ -81,6 +100,7 @@ class LiveFeed:
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
+        self.tell_kept()
 
 
 def _close(pipe: IO[bytes]) -> None:

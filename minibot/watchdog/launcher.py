@@ -223,6 +223,7 @@ class _Launch:
         arm(self.var.stop, run_id, OPERATOR)
         context = RoleContext(WATCHDOG, run_dir, Control(), SilentHeartbeat(WATCHDOG))
         context.syncs_parts = False  # The second thread does; this one may not wait.
+        context.tell = self.feed.tell
         control = context.open_output("control")
         control.append_roots([(opening, context.clock.now_ms())])
         supervisor = Supervisor(context, self._children(manifest))
@@ -240,6 +241,7 @@ class _Launch:
             # What ends a run is not interrupted either: merge and seal are on their way.
             return self._end(record, context, supervisor, background, desk, recovered, exchange)
         finally:
+            self.feed.tell_kept()  # Where the table's end was never come to.
             for number, handler in previous.items():
                 signal.signal(number, handler)
 
@@ -325,7 +327,7 @@ class _Launch:
             try:
                 step()
             except (RunStop, OSError) as error:
-                print(f"the end of the run could not be written: {error}", file=sys.stderr)
+                self.feed.tell(f"the end of the run could not be written: {error}")
                 if record.kind == END_KIND:
                     record = stop_record(WATCHDOG, error) or StopRecord(
                         WATCHDOG, "IO_EIO", str(error)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import signal
 import subprocess
 import sys
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 from rich.console import Console
 
-from minibot.cli.live import ROLES, View
+from minibot.cli.live import ROLES, View, draw
 from minibot.kernel import canonical
 from tests.runs import ShortRun
 
@@ -92,7 +93,7 @@ def test_table_shows_roles_ticks_latency_signals_fills_equity_drawdown_and_decis
         "16,287 ticks",
         "exchange answers in 4.3 ms",
         "25 signals",
-        "6 fills, tick to result 8.7 ms p50",
+        "6 fills, result in 8.7 ms p50, 34.9 ms p95",
         "equity 9,996.84",
         "drawdown 3.2 bps",
         "0.00810000 BTCUSDT, 1 order",
@@ -211,6 +212,22 @@ def table_process(*flags: str) -> subprocess.Popen[bytes]:
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
     )
+
+
+def test_cursor_rests_below_the_table_where_an_echoed_key_moves_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """At the end of a full line `^C` would begin the next, and an old head would stay above."""
+    shown = canonical.encode(status()) + b"\n"
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(shown * 2)))
+    file = io.StringIO()
+
+    draw(Console(file=file, width=80, height=HEIGHT, force_terminal=True, color_system=None))
+
+    first, _, second = file.getvalue().partition("\x1b[2K\x1b[1A")
+    last_line = first.rpartition("\n")[2]
+    assert re.sub(r"\x1b\[[0-9;?]*[A-Za-z]|\r", "", last_line).strip() == ""
+    assert "minibot nore-demo" in second
 
 
 def test_table_process_without_a_terminal_prints_a_sentence_and_ends_with_its_input() -> None:

@@ -416,6 +416,34 @@ def test_table_is_shown_how_the_run_ended_whatever_it_was_shown_just_before(
     assert shown.read_bytes().splitlines()[-1] == b'{"number":"last"}'
 
 
+def test_line_for_the_operator_waits_for_the_end_of_a_table_on_the_same_terminal(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Between two drawings it would push the table down, and its old head would stay above it."""
+    said: list[tuple[str, bool]] = []
+    feed = LiveFeed([sys.executable, "-S", "-E", "-c", "import sys; sys.stdin.read()"])
+    monkeypatch.setattr(
+        "minibot.watchdog.feed.to_stderr",
+        lambda line: said.append((line, feed._process is None or feed._process.poll() is not None)),
+    )
+
+    feed.tell("before there is a table")
+    feed.start({})
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: False, raising=False)
+    feed.tell("to a file")
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+    feed.tell("STOP while the table stands")
+    feed.end({})
+    feed.tell("behind it")
+
+    assert said == [
+        ("before there is a table", True),
+        ("to a file", False),
+        ("STOP while the table stands", True),
+        ("behind it", True),
+    ]
+
+
 def test_status_of_an_end_says_how_whatever_stands_in_its_detail(
     tmp_path: Path, scenes: list[Scene]
 ) -> None:
