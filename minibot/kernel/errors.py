@@ -84,10 +84,6 @@ class InvariantError(RunStop):
     """Our own bug: a state that cannot be."""
 
 
-class LimitBreached(RunStop):
-    """A hard risk limit was passed."""
-
-
 class FeedLost(RunStop):
     """Market data stayed away for longer than the run may trade without it."""
 
