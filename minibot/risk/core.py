@@ -295,8 +295,10 @@ class RiskCore:
         breaches = budgets.on_equity(positions.equity)
         of_symbol = exits.of(symbol)
         if symbol in positions.values:
+            rules = positions.rules[symbol]
             of_symbol.quiet_until = 0
-            exits.guard(of_symbol, positions.rules[symbol].price_step)
+            exits.guard(of_symbol, rules.price_step)
+            exits.settle(of_symbol, positions.portfolio, rules)
         else:
             of_symbol.forget()
         if breaches is None:

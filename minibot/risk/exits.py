@@ -81,7 +81,8 @@ class SymbolExits:
     """What the exits of one symbol remember.
 
     While the bid is between `quiet_above` and `quiet_below` and time before `quiet_until`, no exit
-    is due; 0 until that is found out.
+    is due; 0 until that is found out. `is_untried`: it was found out at a fill, and no tick has
+    been judged since.
     """
 
     __slots__ = (
@@ -94,6 +95,7 @@ class SymbolExits:
         "close",
         "is_asked",
         "is_guarded",
+        "is_untried",
         "left",
         "quiet_above",
         "quiet_below",
@@ -126,6 +128,7 @@ class SymbolExits:
         self.quiet_above: int = 0
         self.quiet_below: int = 0
         self.quiet_until: int = 0
+        self.is_untried: bool = False
 
     def forget(self) -> None:
         """Forget levels and requests: the position is closed."""
@@ -239,27 +242,41 @@ class Exits:
             return Trigger(END_EXIT, ENDING, now, until)
         if not exits.is_guarded:
             self.guard(exits, rules.price_step)
-        symbol = rules.symbol
-        entry = portfolio.entry_price_avg(symbol)
-        stop, target = 0, NEVER
-        if exits.stop_distance is not None:
-            stop = stop_price(entry, exits.stop_distance, rules.price_step)
-            if bid <= stop:
-                return Trigger(STOP_LOSS, STOP_PRICE, bid, stop)
-        if exits.target_distance is not None:
-            target = target_price(entry, exits.target_distance, rules.price_step)
-            if bid >= target:
-                return Trigger(TAKE_PROFIT, TARGET_PRICE, bid, target)
-        ends = NEVER
-        held_max = self.rules.time_exit_ms
-        if held_max is not None:
-            opened_ts = portfolio.opened_ts(symbol)
-            if now - opened_ts >= held_max:
-                return Trigger(TIME_EXIT, HELD_MS, now - opened_ts, held_max)
-            ends = opened_ts + held_max
-        if until is None:
+        stop, target, ends = self._bounds(exits, portfolio, rules)
+        trigger = None
+        if exits.stop_distance is not None and bid <= stop:
+            trigger = Trigger(STOP_LOSS, STOP_PRICE, bid, stop)
+        elif exits.target_distance is not None and bid >= target:
+            trigger = Trigger(TAKE_PROFIT, TARGET_PRICE, bid, target)
+        elif now >= ends:
+            opened_ts = portfolio.opened_ts(rules.symbol)
+            trigger = Trigger(TIME_EXIT, HELD_MS, now - opened_ts, ends - opened_ts)
+        elif until is None:
             exits.quiet_above, exits.quiet_below, exits.quiet_until = stop, target, ends
-        return None
+        if trigger is not None and exits.is_untried:
+            exits.quiet_until = 0
+        exits.is_untried = False
+        return trigger
+
+    def settle(self, exits: SymbolExits, portfolio: Portfolio, rules: OrderRules) -> None:
+        """Find out at a fill, after `guard`, what the next tick would: when no exit is due."""
+        if exits.told or exits.is_asked or exits.left or self.ending_until is not None:
+            return
+        stop, target, ends = self._bounds(exits, portfolio, rules)
+        exits.quiet_above, exits.quiet_below, exits.quiet_until = stop, target, ends
+        exits.is_untried = True
+
+    def _bounds(
+        self, exits: SymbolExits, portfolio: Portfolio, rules: OrderRules
+    ) -> tuple[int, int, int]:
+        """Return the bids at which an open position is left, and until when it is held."""
+        symbol, step, held_max = rules.symbol, rules.price_step, self.rules.time_exit_ms
+        entry = portfolio.entry_price_avg(symbol)
+        down, up = exits.stop_distance, exits.target_distance
+        stop = 0 if down is None else stop_price(entry, down, step)
+        target = NEVER if up is None else target_price(entry, up, step)
+        ends = NEVER if held_max is None else portfolio.opened_ts(symbol) + held_max
+        return stop, target, ends
 
     def is_quiet(self, symbol: str, bid: int, now: int) -> bool:
         """Return whether it is known from a former tick that no exit is due; False may be either.
