@@ -36,8 +36,8 @@ class ExactTick:
     """
 
     __slots__ = (
-        *("_event", "_maker", "ask", "ask_qty", "bid", "bid_qty", "id", "run_id", "symbol"),
-        "ts",
+        *("_event", "_maker", "_named", "_ref", "ask", "ask_qty", "bid", "bid_qty", "id"),
+        *("run_id", "symbol", "ts"),
     )
 
     def __init__(self, symbol: str = "", maker: Maker | None = None, run_id: str = "") -> None:
@@ -51,11 +51,15 @@ class ExactTick:
         self.id: str = ""
         self.run_id: str = run_id
         self._event: Event | None = None
+        # Of the line that was asked for last.
+        self._ref: Ref | None = None
+        self._named: int = 0
         self._maker: Maker | None = maker
 
     def fill(self, payload: MarketTick, event: Event) -> None:
         """Take over an event and its touch."""
         self._event = event
+        self._ref = None
         self.id = event.id
         self.run_id = event.run_id
         self.symbol = payload.symbol
@@ -71,7 +75,11 @@ class ExactTick:
 
     def ref(self, seq: int) -> Ref:
         """Return a reference to its event."""
-        return Ref(self.id, ordinal=seq)
+        ref = self._ref
+        if ref is None or self._named != seq:
+            ref = self._ref = Ref(self.id, ordinal=seq)
+            self._named = seq
+        return ref
 
     def event(self, seq: int) -> Event:
         """Return the event that it was filled from, or the one that it would have been.

@@ -62,6 +62,7 @@ class Lockstep:
         self.run_id: str = run_id
         self._take: Take | None = take
         self._on_message: OnMessage | None = on_message
+        self._is_heard: bool = take is not None or on_message is not None
         self._hashes: dict[str, str] = dict(cmdline_hashes)
         delays = delay_ms or {}
         seats = {name: seat_of(name, self.cores[name], delays.get(name, 0)) for name in CORE_ROLES}
@@ -250,22 +251,29 @@ class Lockstep:
                     self._tell(seat, messages, message.ref)
 
     def _tell(self, seat: Seat, messages: list[Message], taken: Ref) -> None:
-        role, run_id, on_message, take = seat.name, self.run_id, self._on_message, self._take
-        for ordinal, message in enumerate(messages):
-            message.ordinal = ordinal
-            message.taken = taken
-            message.role = role
-            message.run_id = run_id
+        """Name what a core said as it took something, and put it before its readers."""
+        ordinal = 0
+        for message in messages:
             place = message.place
             number = self._seqs[place] + 1
             self._seqs[place] = number
             message.number = number
-            if on_message is not None:
-                on_message(message)
-            if take is not None:
-                take(QUEUES[place], number, self.event_of(message))
+            message.role = seat.name
+            message.run_id = self.run_id
+            message.taken = taken
+            message.ordinal = ordinal
+            ordinal += 1
+            if self._is_heard:
+                self._show(message)
             if self._readers[place]:
                 self._waiting.append(message)
+
+    def _show(self, message: Message) -> None:
+        """Hand a message on to who listens to all of them."""
+        if self._on_message is not None:
+            self._on_message(message)
+        if self._take is not None:
+            self._take(QUEUES[message.place], message.number, self.event_of(message))
 
 
 def fresh_cores(config: JsonObject) -> dict[str, Core]:
