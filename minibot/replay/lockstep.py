@@ -252,8 +252,7 @@ class Lockstep:
 
     def _tell(self, seat: Seat, messages: list[Message], taken: Ref) -> None:
         """Name what a core said as it took something, and put it before its readers."""
-        ordinal = 0
-        for message in messages:
+        for ordinal, message in enumerate(messages):
             place = message.place
             number = self._seqs[place] + 1
             self._seqs[place] = number
@@ -262,7 +261,6 @@ class Lockstep:
             message.run_id = self.run_id
             message.taken = taken
             message.ordinal = ordinal
-            ordinal += 1
             if self._is_heard:
                 self._show(message)
             if self._readers[place]:
