@@ -174,10 +174,10 @@ class Budgets:
             return None
         return self._breaches()
 
-    def on_order(self, now: int) -> None:
-        """Count an order that is sent now."""
+    def on_order(self, now: int, recent: int) -> None:
+        """Count an order that is sent now, behind as many as `orders` says of now."""
         times = self._order_times
-        over = len(times) - self.orders(now)
+        over = len(times) - recent
         if over:
             del times[:over]
         times.append(now)

@@ -40,42 +40,41 @@ class Gate:
 class Checklist:
     """Checks of one decision; `reason` is the code of the first that failed, empty if none did."""
 
-    __slots__ = ("_failed", "_gates", "_thresholds", "_values", "reason")
+    __slots__ = ("_failed", "_gates", "_told", "reason")
 
     def __init__(self) -> None:
         """Start without checks."""
         self.reason: str = ""
         self._gates: list[Gate] = []
-        self._values: list[int | str] = []
-        self._thresholds: list[int | str] = []
+        self._told: list[int | str] = []  # Value and threshold of each gate.
         self._failed: int = 0  # A bit for each that failed, by its place.
 
     def at_most(self, gate: Gate, value: int, most: int) -> bool:
         """Add a check of a value that may be as large as `most`; return whether it passed."""
         self._gates.append(gate)
-        self._values.append(value)
-        self._thresholds.append(most)
+        self._told.append(value)
+        self._told.append(most)
         return value <= most or self._fail(gate)
 
     def at_least(self, gate: Gate, value: int, least: int) -> bool:
         """Add a check of a value that may be as small as `least`; return whether it passed."""
         self._gates.append(gate)
-        self._values.append(value)
-        self._thresholds.append(least)
+        self._told.append(value)
+        self._told.append(least)
         return value >= least or self._fail(gate)
 
     def fact(self, gate: Gate, is_so: bool, wanted: bool) -> bool:
         """Add a check of a yes or no; return whether it passed."""
         self._gates.append(gate)
-        self._values.append(YES if is_so else NO)
-        self._thresholds.append(YES if wanted else NO)
+        self._told.append(YES if is_so else NO)
+        self._told.append(YES if wanted else NO)
         return is_so is wanted or self._fail(gate)
 
     def judged(self, gate: Gate, value: int | str, threshold: int | str, passed: bool) -> bool:
         """Add a check that was judged elsewhere; return whether it passed."""
         self._gates.append(gate)
-        self._values.append(value)
-        self._thresholds.append(threshold)
+        self._told.append(value)
+        self._told.append(threshold)
         return passed or self._fail(gate)
 
     def refuse(self, reason: str) -> None:
@@ -94,8 +93,8 @@ class Checklist:
         """Return the checks as they are written, in the order in which they were judged."""
         checks = []
         for n, gate in enumerate(self._gates):
-            value = _text(self._values[n], gate.places)
-            threshold = _text(self._thresholds[n], gate.places)
+            value = _text(self._told[2 * n], gate.places)
+            threshold = _text(self._told[2 * n + 1], gate.places)
             checks.append(Check(gate.name, value, threshold, not self._failed >> n & 1))
         return tuple(checks)
 

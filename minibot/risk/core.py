@@ -230,14 +230,18 @@ class RiskCore:
             return None
         if now >= budgets.midnight:
             return None
-        calm, value = Calm(), positions.values.get(symbol)
-        calm.until = budgets.midnight
+        value = positions.values.get(symbol)
         if value is None:
+            calm = Calm()
+            calm.until = budgets.midnight
             return calm
-        if symbol not in positions.mids or not situation.exits.calm(symbol, now, calm):
+        quiet = situation.exits.calm(symbol, now)
+        if quiet is None or symbol not in positions.mids:
             return None
+        if budgets.midnight < quiet.until:
+            quiet.until = budgets.midnight
         beside, qty = positions.equity - value, positions.portfolio.position_qty(symbol)
-        return calm if budgets.calm(beside, qty, calm) else None
+        return quiet if budgets.calm(beside, qty, quiet) else None
 
     def on_bar(
         self,

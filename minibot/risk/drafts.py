@@ -77,7 +77,7 @@ class Verdict(ActionMessage):
         self.ordinal = ordinal
         self._checks: Checklist = checks
         self._signal: Ref | None = cause.signal
-        self._left: Headroom = left
+        self.left: Headroom = left
 
     @property
     def tells_headroom(self) -> bool:
@@ -86,7 +86,7 @@ class Verdict(ActionMessage):
 
     def headroom(self) -> dict[str, str] | None:
         """Return what is left of each limit."""
-        return self._left.texts()
+        return self.left.texts()
 
     def _written(self) -> Payload:
         return RiskAction(
@@ -95,8 +95,8 @@ class Verdict(ActionMessage):
             symbol=self.symbol,
             signal_id=None if self._signal is None else self._signal.text,
             checks=self._checks.written(),
-            profile=self._left.limits.profile,
-            headroom=self._left.texts(),
+            profile=self.left.limits.profile,
+            headroom=self.left.texts(),
         )
 
 
@@ -187,5 +187,5 @@ def intent(
     message.purpose = purpose
     message.expires_ts = cause.ts + situation.limits.intent_ttl_ms
     situation.positions.orders.append(order)
-    situation.budgets.on_order(situation.now)
+    situation.budgets.on_order(situation.now, allowed.left.orders)
     return message

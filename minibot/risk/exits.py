@@ -290,19 +290,19 @@ class Exits:
             and exits.quiet_above < bid < exits.quiet_below
         )
 
-    def calm(self, symbol: str, now: int, calm: Calm) -> bool:
-        """Bound bid and time as `is_quiet` judges them; return whether they are known."""
+    def calm(self, symbol: str, now: int) -> Calm | None:
+        """Return the bounds of bid and time as `is_quiet` judges them; None while not known."""
         exits = self._symbols.get(symbol)
         if exits is None or now >= exits.quiet_until:
-            return False
+            return None
+        calm = Calm()
         if exits.quiet_above > calm.above:
             calm.above = exits.quiet_above
         if exits.quiet_below < calm.below:
             calm.below = exits.quiet_below
-        if exits.quiet_until < calm.until:
-            calm.until = exits.quiet_until
+        calm.until = exits.quiet_until
         calm.is_lasting = exits.is_guarded
-        return True
+        return calm
 
     def rouse(self) -> None:
         """Find out anew with the next tick whether an exit is due."""
