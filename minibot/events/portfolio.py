@@ -47,7 +47,7 @@ class Portfolio:
         self._quote_asset: str = ""
         self._pays_in_base: bool = False
         # Fills of one day come in rows: the day booked last.
-        self._day_n: int = -1
+        self._day_ts: int = -DAY_MS
         self._day: DayTotals = DayTotals()
         # What all entries cost, of all days.
         self.bought: int = 0
@@ -154,7 +154,7 @@ class Portfolio:
 
     def day(self, day: int) -> DayTotals:
         """Return the totals of a UTC day, counted from 1970-01-01."""
-        if day == self._day_n:
+        if day * DAY_MS == self._day_ts:
             return self._day
         return self.days.get(day, DayTotals())
 
@@ -258,9 +258,10 @@ class Portfolio:
         symbol, qty, fee = fill.symbol, fill.qty, fill.fee
         if self._pays_in_base:
             raise _broken(f"{symbol}: a sale brings no {fill.fee_asset} to take a fee from")
-        held = self.position_qty(symbol)
-        if qty > held:
-            raise _broken(f"{symbol}: sold {amount_text(qty)}, held {amount_text(held)}")
+        lots = self._lots.get(symbol)
+        if lots is None or (qty > lots[0].qty and qty > self.position_qty(symbol)):
+            held = amount_text(self.position_qty(symbol))
+            raise _broken(f"{symbol}: sold {amount_text(qty)}, held {held}")
         proceeds = proceeds_down(qty, fill.price)
         asset = fill.fee_asset
         cash = self._cash.get(asset, 0) + proceeds - fee
@@ -269,7 +270,7 @@ class Portfolio:
         self._cash[asset] = cash
         self.fills += 1
         # From the oldest lots; shares that do not divide stay with the rest.
-        n, lots, left, brought, cost = self.fills, self._lots[symbol], qty, proceeds, 0
+        n, left, brought, cost = self.fills, qty, proceeds, 0
         trades: list[Trade] = []
         while left:
             lot = lots[0]
@@ -294,9 +295,9 @@ class Portfolio:
         return Booking(n, ts, symbol, asset, proceeds - fee, -cost, -gain, fee, tuple(trades))
 
     def _day_of(self, ts: int) -> DayTotals:
-        n = ts // DAY_MS
-        if n != self._day_n:
-            self._day_n, self._day = n, self.days.setdefault(n, DayTotals())
+        if not self._day_ts <= ts < self._day_ts + DAY_MS:
+            n = ts // DAY_MS
+            self._day_ts, self._day = n * DAY_MS, self.days.setdefault(n, DayTotals())
         return self._day
 
     def _unpaid(self, asset: str, cash: int) -> InvariantError:

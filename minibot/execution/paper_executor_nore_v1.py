@@ -185,7 +185,8 @@ class PaperExecutorNoreV1:
         # An intent that says the same id later than its order's end is expired anyway.
         self._clients.forget_before(now + 1)
         refused = self._judge(intent, now, expires_ts)
-        ref = Ref("", intent.run_id, ORDER_ROLE, intent.ref, 0)
+        asked = intent.ref
+        ref = Ref("", intent.run_id, ORDER_ROLE, asked, 0)
         self._clients.add(intent.client, expires_ts)
         if refused is not None:
             state, self._reason = refused
@@ -193,7 +194,7 @@ class PaperExecutorNoreV1:
             return [IntentRefused(intent, ref, state, self._reason, is_whole)]
         rules, limit = self._rules[intent.symbol], intent.limit
         order = Order(
-            intent.ref,
+            asked,
             intent.ts,
             ref,
             intent.client,
@@ -211,7 +212,7 @@ class PaperExecutorNoreV1:
         order.accept()
         self._orders.append(order)
         self._reason = ACCEPTED
-        return [OrderMove(order, ACCEPTED, intent.ts, intent.tick_seq, intent.ref, None)]
+        return [OrderMove(order, ACCEPTED, intent.ts, intent.tick_seq, asked, None)]
 
     def _judge(
         self, intent: IntentMessage, now: int, expires_ts: int
