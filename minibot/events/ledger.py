@@ -78,7 +78,8 @@ class Ledger:
         """
         if booking.fill_n != self.fills + 1:
             raise _broken(f"expected the booking of fill {self.fills + 1}, found {booking.fill_n}")
-        cash, position, pnl, fee = booking.cash, booking.position, booking.pnl, booking.fee
+        cash, position = booking.cash, booking.position
+        pnl, fee = booking.pnl, booking.fee
         if cash + position + pnl + fee != 0:
             raise _broken(f"booking {booking.fill_n} does not add up to zero")
         # An hour that a later booking has left takes nothing more.

@@ -223,7 +223,8 @@ class Portfolio:
         return booking
 
     def _buy(self, fill: FillMessage, ts: int) -> Booking:
-        symbol, qty, price, fee = fill.symbol, fill.qty, fill.price, fill.fee
+        symbol, qty = fill.symbol, fill.qty
+        price, fee = fill.price, fill.fee
         paid = cost_up(qty, price)
         cost = paid
         if self._pays_in_base:
@@ -270,7 +271,8 @@ class Portfolio:
         self._cash[asset] = cash
         self.fills += 1
         # From the oldest lots; shares that do not divide stay with the rest.
-        n, left, brought, cost = self.fills, qty, proceeds, 0
+        n, cost = self.fills, 0
+        left, brought = qty, proceeds
         trades: list[Trade] = []
         while left:
             lot = lots[0]

@@ -59,12 +59,13 @@ class Touch:
         self.seq = seq
         self.ts = tick.ts
         is_moved = False
-        bid, bid_qty, ask, ask_qty = tick.bid, tick.bid_qty, tick.ask, tick.ask_qty
+        bid, bid_qty = tick.bid, tick.bid_qty
         if bid != self.bid:
             is_moved = True
             self.bid, self.bid_qty, self.bid_taken = bid, bid_qty, 0
         elif bid_qty != self.bid_qty:
             self.bid_qty, self.bid_taken = bid_qty, 0
+        ask, ask_qty = tick.ask, tick.ask_qty
         if ask != self.ask:
             is_moved = True
             self.ask, self.ask_qty, self.ask_taken = ask, ask_qty, 0

@@ -229,7 +229,8 @@ class PaperExecutorNoreV1:
             return OrderState.EXPIRED, RUN_ENDING
         if self._ending_until is not None and intent.purpose == ENTRY:
             return OrderState.REJECTED, RUN_ENDING
-        symbol, side, qty, limit = intent.symbol, intent.side, intent.qty, intent.limit
+        symbol, side = intent.symbol, intent.side
+        qty, limit = intent.qty, intent.limit
         rules, touch = self._rules.get(symbol), self._touches.get(symbol)
         if rules is None:
             return OrderState.REJECTED, NO_INSTRUMENT if symbol in self._marks else SYMBOL_UNKNOWN
