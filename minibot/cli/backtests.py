@@ -20,6 +20,7 @@ from minibot.report.figures import counted, share, signed
 HELP = "the backtests that were kept: list, show ID, compare A B, prune"
 EXAMPLE = "minibot backtests compare A B"
 
+NUMBERS: Final = ("no ID", "one ID", "two IDs")
 LIST_HEAD: Final = ("id", "trades", "result", "return", "drawdown", "source")
 
 
@@ -51,8 +52,8 @@ def run(arguments: argparse.Namespace) -> int:
     """Do what is asked; 0 when it could be done."""
     wanted, do = _DOING[arguments.what]
     if len(arguments.ids) != wanted:
-        names = " ".join(["ID"] * wanted) or "no ID"
-        raise Refusal(f"backtests {arguments.what} takes {names}.", "See: minibot backtests list")
+        said = f"backtests {arguments.what} takes {NUMBERS[wanted]}, not {len(arguments.ids)}."
+        raise Refusal(said, "See: minibot backtests list")
     do(arguments)
     return 0
 

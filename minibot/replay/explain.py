@@ -24,6 +24,7 @@ from minibot.events.model import (
 )
 from minibot.kernel.errors import Refusal
 from minibot.replay.before_damage import BeforeDamage
+from minibot.replay.condition import called
 from minibot.replay.explanation import Explanation, Step
 from minibot.replay.lineage import stop_position
 from minibot.replay.lines import clock_ms, notes_of, plain
@@ -320,7 +321,8 @@ class Explainer:
         self, kind: str, event_id: str, among: Sequence[tuple[str, int, Event]]
     ) -> tuple[str, int, Event]:
         if len(event_id) < ID_LENGTH_MIN:
-            raise Refusal(f"{event_id!r} is too short.", f"Give {ID_LENGTH_MIN} characters.")
+            said = f"{plain(event_id)!r} is too short for the beginning of an id."
+            raise Refusal(said, f"Give {ID_LENGTH_MIN} characters of it or more.")
         found = [item for item in among if item[2].id.startswith(event_id)]
         if len(found) > 1:
             raise _ambiguous(kind, event_id, [item[2].id for item in found])
@@ -336,7 +338,8 @@ class Explainer:
         """
         self._whole.require_whole(*QUEUES_OF[kind])
         said = f"no {kind} has an id that begins with {plain(given)!r}."
-        return Refusal(said, "See: minibot tail")
+        run = called(self._recorded.run_dir)
+        return Refusal(said, f"See: minibot tail {QUEUES_OF[kind][0]} --run {run}")
 
     def _numbered(self, find: Callable[[str], T], text: str) -> T:
         """Return what the books have under a number; see `_unknown`."""
