@@ -72,7 +72,7 @@ class PriceGroups:
             and calm.least <= self._sum_least[group]
             and self._sum_most[group] <= calm.most
         ):
-            end = self.end(place)
+            end = (group + 1) * GROUP
             return end if end < last else last
         return place
 
@@ -83,14 +83,14 @@ class PriceGroups:
 
     def prices(self, place: int, end: int) -> list[float]:
         """Return the prices of the trades among rows."""
-        return self._prices[self._before(place) : self._before(end)].tolist()
+        before = self._trades_before
+        if before:
+            place, end = int_at(before, CELL * place), int_at(before, CELL * end)
+        return self._prices[place:end].tolist()
 
     def row_of(self, place: int, trade: int) -> int:
         """Return the row of a trade, counted from the first trade that is not before `place`."""
-        if not self._trades_before:
-            return place + trade
-        return int_at(self._trades, CELL * (self._before(place) + trade))
-
-    def _before(self, place: int) -> int:
-        """Return how many trades are before a row."""
-        return int_at(self._trades_before, CELL * place) if self._trades_before else place
+        before = self._trades_before
+        if before:
+            return int_at(self._trades, CELL * (int_at(before, CELL * place) + trade))
+        return place + trade
