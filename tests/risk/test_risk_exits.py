@@ -341,6 +341,24 @@ def test_position_too_small_to_sell_is_told_once_and_not_on_every_tick() -> None
     assert actions(sold) == [("EXIT", "time_exit")]
 
 
+def test_exit_refused_right_behind_its_entry_is_told_again_once_it_is_due_again() -> None:
+    """The bid came back between the two: that is another exit, and another refusal."""
+    made = Desk(config(**ATR))
+    made.instrument(notional_min="950")
+    for _ in range(2):
+        made.bar("100", "101", "99", "100")
+    made.tick("100", "100")
+    made.buy()
+
+    first = made.tick("94", "94")
+    more = made.tick("93", "93") + made.tick("96", "96")
+    again = made.tick("94", "94")
+
+    assert actions(first) == [("BLOCK", "min_notional")]
+    assert more == []
+    assert actions(again) == [("BLOCK", "min_notional")]
+
+
 def test_order_rate_spent_by_exits_stops_the_run_and_sends_none_of_them() -> None:
     """Closing three symbols with one order left in the minute: one STOP, no half of it."""
     made = Desk(config(risk__orders_per_minute_soft=2, risk__orders_per_minute_hard=3))
