@@ -151,11 +151,6 @@ class Order:
         """The quantity that is not filled."""
         return self.qty - self.filled
 
-    @property
-    def is_open(self) -> bool:
-        """Whether it may still be filled."""
-        return self.state not in TERMINAL_STATES
-
     def move(self, state: OrderState) -> None:
         """Take the next state.
 
