@@ -9,6 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from minibot.events import money, numbers
+from minibot.events.money import UNIT, cost_up, proceeds_down
 from minibot.events.numbers import (
     NumberError,
     Scale,
@@ -144,9 +146,29 @@ FACTORS = st.one_of(
 def test_product_over_a_third_number_is_exact_whatever_its_size(
     value: int, times: int, by: int
 ) -> None:
-    """Products that a machine word holds and those that it does not are divided alike."""
-    assert mul_div_down(value, times, by) == math.floor(Fraction(value * times, by))
-    assert mul_div_up(value, times, by) == math.ceil(Fraction(value * times, by))
+    """Products that a machine word holds and those that it does not are divided alike.
+
+    Both as interpreted code goes and as compiled code does, whose way is taken here too.
+    """
+    down, up = math.floor(Fraction(value * times, by)), math.ceil(Fraction(value * times, by))
+    assert (mul_div_down(value, times, by), mul_div_up(value, times, by)) == (down, up)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(numbers, "IS_INTERPRETED", False)
+        assert (mul_div_down(value, times, by), mul_div_up(value, times, by)) == (down, up)
+
+
+@given(st.integers(0, 10**12), st.integers(0, 10**16))
+def test_cost_and_proceeds_are_rounded_alike_interpreted_and_compiled(qty: int, price: int) -> None:
+    """The short way of interpreted code gives what the long one of compiled code does."""
+    short = cost_up(qty, price), proceeds_down(qty, price)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(money, "IS_INTERPRETED", False)
+        patch.setattr(numbers, "IS_INTERPRETED", False)
+        assert (cost_up(qty, price), proceeds_down(qty, price)) == short
+    assert short == (
+        math.ceil(Fraction(qty * price, UNIT)),
+        math.floor(Fraction(qty * price, UNIT)),
+    )
 
 
 @given(st.floats(allow_nan=False, allow_infinity=False, width=64), st.integers(0, 12))
