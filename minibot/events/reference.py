@@ -105,12 +105,17 @@ class Remembered:
     def add(self, ref: Ref, ts: int) -> None:
         """Remember an id; one that is known keeps its time."""
         if not self.has(ref):
-            if not self._times:
-                self._is_rising = True
-            elif ts < self._times[-1]:
-                self._is_rising = False
-            self._refs.append(ref)
-            self._times.append(ts)
+            self.note(ref, ts)
+
+    def note(self, ref: Ref, ts: int) -> None:
+        """Remember an id that is not known."""
+        times = self._times
+        if not times:
+            self._is_rising = True
+        elif ts < times[-1]:
+            self._is_rising = False
+        self._refs.append(ref)
+        times.append(ts)
 
     def forget_before(self, ts: int) -> None:
         """Forget ids with an earlier time."""

@@ -157,7 +157,7 @@ class JournalReader:
             if self._at.offset < end:
                 self._verify(end, head)
                 return True
-            self._check_end(head)
+            self._check_end(head, self._at)
             if self._at.segment >= head.segment:
                 return False
             self._close_segment()
@@ -197,9 +197,8 @@ class JournalReader:
             self._first_seq_of = at.segment
         return head.offset if at.segment == head.segment else self._sealed(at.segment).size
 
-    def _check_end(self, head: Head) -> None:
+    def _check_end(self, head: Head, at: Position) -> None:
         """Compare with the head, or with the manifest at the end of a sealed segment."""
-        at = self._at
         if at.segment == head.segment:
             chain, lines = head.chain, head.lines
         else:
@@ -224,9 +223,7 @@ class JournalReader:
             if cut:
                 break
             size *= 2
-        self._take(data, cut, start)
-        if self._at.offset == end:
-            self._check_end(head)
+        self._take(data, cut, start, end, head)
 
     def _misfit(self, end: int, head: Head) -> NoReturn:
         """Say why the lines do not end where the head or the manifest has their end."""
@@ -244,8 +241,8 @@ class JournalReader:
                 self._fail("QUEUE_CHAIN", "not what was published", f"line {lines} at {end}", place)
         self._fail("QUEUE_TRUNCATED", "ends below the head", f"{end} bytes", f"{size}")
 
-    def _take(self, data: bytes, cut: int, start: int) -> None:
-        """Verify the whole lines before `cut` and carry the chain over them."""
+    def _take(self, data: bytes, cut: int, start: int, end: int, head: Head) -> None:
+        """Verify the whole lines before `cut`, which are handed out once their chain is right."""
         seq, segment, _, chain = self._at
         found = verified(data, cut)
         if found is None:
@@ -253,10 +250,13 @@ class JournalReader:
         lines, jsons, digests = found
         chains = chains_over(chain, digests)
         offsets = list(accumulate(map(len, lines), initial=start))
+        after = Position(seq + len(jsons), segment, offsets[-1], chains[-1])
+        if after.offset == end:
+            self._check_end(head, after)
         self._before, self._segment = self.position, segment
         self._lines = list(map(Line, count(seq + 1), offsets, jsons))
         self._offsets, self._chains, self._next = offsets, chains, 0
-        self._at = Position(seq + len(jsons), segment, offsets[-1], chains[-1])
+        self._at = after
 
     def _find_damage(self, data: bytes, start: int) -> NoReturn:
         """Raise for the first damaged line, judged by the strict decoder."""
