@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final, final
 
 from minibot.events.exact_tick import ExactTick
-from minibot.events.messages import ActionMessage, IntentMessage, Message
+from minibot.events.messages import ACTIONS, INTENTS, ActionMessage, IntentMessage, Message
 from minibot.events.model import Event, OrderIntent, Payload, RiskAction
 from minibot.events.native import mypyc_attr
 from minibot.events.order_rules import MARKET, OrderRules
@@ -73,7 +73,15 @@ class Verdict(ActionMessage):
         left: Headroom,
         ordinal: int,
     ) -> None:
-        super().__init__(cause.ts, cause.tick_seq, cause.ref, symbol, kind, reason)
+        # Here and in `AllowedIntent` all in one place: of three constructors one above the other
+        # each costs a call.
+        self.place = ACTIONS
+        self.ts = cause.ts
+        self.tick_seq = cause.tick_seq
+        self.cause = cause.ref
+        self.symbol = symbol
+        self.action = kind
+        self.reason_code = reason
         self.ordinal = ordinal
         self._checks: Checklist = checks
         self._signal: Ref | None = cause.signal
@@ -106,7 +114,12 @@ class AllowedIntent(IntentMessage):
     """The `order_intent` behind a verdict."""
 
     def __init__(self, order: SentOrder, rules: OrderRules, cause: Cause, allowed: Message) -> None:
-        super().__init__(cause.ts, cause.tick_seq, cause.ref, order.symbol, order.side)
+        self.place = INTENTS
+        self.ts = cause.ts
+        self.tick_seq = cause.tick_seq
+        self.cause = cause.ref
+        self.symbol = order.symbol
+        self.side = order.side
         self.ordinal = allowed.ordinal + 1
         self.behind = allowed
         self.qty = order.qty

@@ -34,9 +34,9 @@ class Situation:
         self.universe: frozenset[str] | None = None
 
     def remember(self, signal: Ref, signal_ts: int) -> None:
-        """Remember a signal that was acted on, for as long as it is not stale anyway."""
+        """Remember a new signal that was acted on, for as long as it is not stale anyway."""
         self.decided.forget_before(self.now - self.limits.signal_age_ms_max)
-        self.decided.add(signal, signal_ts)
+        self.decided.note(signal, signal_ts)
 
     def headroom(self, symbol: str | None) -> Headroom:
         """Return what is left of each limit before entries are refused."""

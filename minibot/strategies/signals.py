@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import final
 
-from minibot.events.messages import SignalMessage
+from minibot.events.messages import SIGNALS, SignalMessage
 from minibot.events.model import Payload, Signal
 from minibot.events.native import mypyc_attr
 from minibot.events.reference import Ref
@@ -27,7 +27,14 @@ class DecidedSignal(SignalMessage):
     def __init__(
         self, chosen: Chosen, symbol: str, decision: Decision, ts: int, seq: int, cause: Ref
     ) -> None:
-        super().__init__(ts, seq, cause, symbol, decision.side, chosen.horizon_ms)
+        # All in one place: of three constructors one above the other each costs a call.
+        self.place = SIGNALS
+        self.ts = ts
+        self.tick_seq = seq
+        self.cause = cause
+        self.symbol = symbol
+        self.side = decision.side
+        self.horizon_ms = chosen.horizon_ms
         self._chosen: Chosen = chosen
         self._decision: Decision = decision
 
