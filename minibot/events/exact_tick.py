@@ -77,7 +77,7 @@ class ExactTick:
         """Return a reference to its event."""
         ref = self._ref
         if ref is None or self._named != seq:
-            ref = self._ref = Ref(self.id, ordinal=seq)
+            ref = self._ref = Ref(self.id, "", "", None, seq)
             self._named = seq
         return ref
 

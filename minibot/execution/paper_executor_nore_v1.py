@@ -187,11 +187,12 @@ class PaperExecutorNoreV1:
         refused = self._judge(intent, now, expires_ts)
         asked = intent.ref
         ref = Ref("", intent.run_id, ORDER_ROLE, asked, 0)
-        self._clients.add(intent.client, expires_ts)
         if refused is not None:
+            self._clients.add(intent.client, expires_ts)
             state, self._reason = refused
             is_whole = field_refusal(intent) is None
             return [IntentRefused(intent, ref, state, self._reason, is_whole)]
+        self._clients.note(intent.client, expires_ts)
         rules, limit = self._rules[intent.symbol], intent.limit
         order = Order(
             asked,
