@@ -13,13 +13,12 @@ from typing import Any, Final, final
 import numpy as np
 
 from minibot.backtest.cells import floats_of, int_cells
+from minibot.data.ticks import IS_TRADE
 from minibot.events.cells import CELL, int_at
 from minibot.events.exact_tick import Calm
 
 GROUP: Final = 64
 """Rows: about as many as are handed on by one call, and looked at one by one beside a bound."""
-
-TRADE: Final = 1  # Of the column `flags`.
 
 
 @final
@@ -46,7 +45,7 @@ class PriceGroups:
         self._sum_most: list[int] = np.maximum.reduceat(both, starts).tolist()
         self._is_straight: list[bool] = np.logical_and.reduceat(bids <= asks, starts).tolist()
         prices = columns["price"][first:last]
-        is_trade = (columns["flags"][first:last] & TRADE).astype(bool)
+        is_trade = (columns["flags"][first:last] & IS_TRADE).astype(bool)
         # Empty where every row is a trade.
         self._trades: bytes = b""
         self._trades_before: bytes = b""
