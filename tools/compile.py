@@ -39,6 +39,7 @@ STRATEGIES: Final = (
     "declaration",
     "examples/ema_cross",
     "examples/rsi_band",
+    "following",
     "keeping",
     "nore_moment",
     "nore_strategy_v1",

@@ -39,6 +39,7 @@ class Chosen:
         settings: Values of its parameters.
         needs: What it declared.
         path: The file of an own strategy, else the name of a shipped one.
+        is_own: Whether it is the operator's own.
         horizon_ms: How long a signal is meant to hold, market time.
         bars_from_ticks: Live bars are made from trades instead of taken from `bar` events.
     """
@@ -49,6 +50,7 @@ class Chosen:
     settings: Settings
     needs: Needs
     path: str
+    is_own: bool
     horizon_ms: int
     bars_from_ticks: bool
 
@@ -94,6 +96,7 @@ def choose(config: JsonObject) -> Chosen:
         settings=settings,
         needs=needs,
         path=path,
+        is_own="source" in section,
         horizon_ms=section["horizon_ms"],
         bars_from_ticks=section["bars_from_ticks"],
     )

@@ -146,7 +146,7 @@ class StrategyCore:
         if not is_asked:
             return None
         try:
-            decision = watched.follower.decide(tick, view)
+            decision = watched.follower.strategy.decide(tick, view)
         except RunStop:
             raise
         except Exception as error:  # Stops the run: the same tick would raise it again.

@@ -94,7 +94,8 @@ class TradeStrategy(Strategy):
         """Take prices in a `for` loop, up to the first at which `decide` is to be asked.
 
         Return True right after taking that one, else False when none is left. What was taken is
-        past: where it stops is where it decides, so that it sees no price too early.
+        past: where it stops is where it decides, so that it sees no price too early. Each price is
+        judged as if it came by itself: what lasts from one to the next is kept in `self`.
         """
         raise NotImplementedError
 

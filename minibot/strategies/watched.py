@@ -8,6 +8,7 @@ from minibot.events.model import Check, JsonObject
 from minibot.strategies.bars import TickBars
 from minibot.strategies.chosen import Chosen
 from minibot.strategies.decision import Decision
+from minibot.strategies.following import Follower
 from minibot.strategies.protocol import Strategy, TradeStrategy
 from minibot.strategies.view import NEVER, View
 
@@ -40,10 +41,10 @@ class Watched:
         self.builders: list[TickBars] = [
             TickBars(interval, chosen.needs.hole_bars_max) for interval in reversed(intervals)
         ]
+        self.follower: Follower | None = None
         strategy = self.strategy
-        self.follower: TradeStrategy | None = None
         if isinstance(strategy, TradeStrategy) and not self.builders:
-            self.follower = strategy
+            self.follower = Follower(strategy, symbol, chosen)
         self.said: Decision | None = None
         self.said_ts: int = -1
         self.said_code: str = ""

@@ -44,6 +44,7 @@ from minibot.strategies import chosen, decision
 from minibot.strategies.allowed import safe_builtins, sum_in_order
 from minibot.strategies.bars import BarSeries, ClosedBar
 from minibot.strategies.core import core_from_config, core_from_state
+from minibot.strategies.following import EVERY, FIRST
 from minibot.strategies.keeping import kept, put_back
 from minibot.strategies.own import own_strategy
 from minibot.strategies.position import Position
@@ -377,6 +378,57 @@ def test_strategy_that_follows_prices_otherwise_than_it_says_is_refused(
 
     with pytest.raises(ValueError, match=told):
         strategy.place_asked([1.0, 2.0, 3.0])
+
+
+@pytest.mark.parametrize(
+    ("body", "told"),
+    [
+        # Looks at all of them, then decides at the last.
+        (
+            "self.best = max([self.best, *prices])\n        return self.best > 3.5",
+            "price 3 of 5 asks by itself",
+        ),
+        # Keeps the former price where the next call does not find it.
+        (
+            "last = 9.0\n        for price in prices:\n            if price > last:\n"
+            "                return True\n            last = price\n        return False",
+            "price 2 of 5 does not ask by itself",
+        ),
+        # Asks rightly, and is left otherwise.
+        (
+            "self.best += 1\n        for price in prices:\n            if price > 3.5:\n"
+            "                return True\n        return False",
+            "3 prices one by one, as a night hands them, leave other attributes",
+        ),
+    ],
+)
+def test_strategy_whose_backtest_would_not_be_its_night_stops(
+    tmp_path: Path, body: str, told: str
+) -> None:
+    """The same prices one by one are what a night hands it."""
+    start = FOLLOWS.index("        for price in prices")
+    end = FOLLOWS.index("    def decide")
+    path = tmp_path / "mine.py"
+    path.write_text(f"{FOLLOWS[:start]}        {body}\n\n{FOLLOWS[end:]}", encoding="utf-8")
+    core = Trial(path)._core
+
+    with pytest.raises(RunStop, match=re.escape(told)):
+        core.follow(core.tick(SYMBOL), [2.0, 3.0, 4.0, 1.0, 1.0])
+
+
+def test_strategy_that_follows_prices_is_compared_again_and_again(tmp_path: Path) -> None:
+    """What only shows later is found later: one group of prices in many is handed one by one."""
+    path = tmp_path / "mine.py"
+    greedy = "best = max(prices)\n        return best > 5"
+    start, end = FOLLOWS.index("        for price in prices"), FOLLOWS.index("    def decide")
+    path.write_text(f"{FOLLOWS[:start]}        {greedy}\n\n{FOLLOWS[end:]}", encoding="utf-8")
+    core = Trial(path)._core
+    tick = core.tick(SYMBOL)
+    for _ in range(FIRST):
+        assert core.follow(tick, [1.0, 2.0]) == 2
+
+    with pytest.raises(RunStop, match="price 1 of 2 asks by itself"):
+        deque((core.follow(tick, [6.0, 2.0]) for _ in range(EVERY)), maxlen=0)
 
 
 def test_strategy_that_follows_prices_is_not_handed_those_of_quotes() -> None:
