@@ -2,10 +2,11 @@
 
 A block of rows is compared with the rows before it in one go; then each row changes only what is
 another one than in the row before, in the strategy's own tick and in the exact one that risk and
-execution read. Amounts become floats where they are read, by one correctly rounded division, which
-gives the same bits as reading their decimal text. Rows that nothing follows from go to the strategy
-alone; risk and execution are told of the last of them (`Lockstep.calm`). A strategy that follows
-the prices of trades gets those of such rows by the group (`backtest.price_groups`).
+execution read. Amounts become floats by one correctly rounded division, which gives the same bits
+as reading their decimal text: all of a block in one go, or where one is read if few are. Rows that
+nothing follows from go to the strategy alone; risk and execution are told of the last of them
+(`Lockstep.calm`). A strategy that follows the prices of trades gets those of such rows by the group
+(`backtest.price_groups`).
 """
 
 from __future__ import annotations
@@ -15,10 +16,10 @@ from typing import TYPE_CHECKING, Any, Final, final
 
 import numpy as np
 
-from minibot.backtest.cells import EXACT_MAX, exact_quotient, int_cells
+from minibot.backtest.cells import EXACT_MAX, exact_quotient, float_cells, int_cells
 from minibot.backtest.price_groups import PriceGroups
 from minibot.backtest.tick_texts import tick_event
-from minibot.events.cells import CELL, int_at
+from minibot.events.cells import CELL, float_at, int_at
 from minibot.events.exact_tick import Calm, ExactTick
 from minibot.events.model import Event
 from minibot.events.money import UNIT
@@ -55,16 +56,27 @@ class Block:
         changes: A byte a row: the bits of this module.
         any_change: The bits of all of them, with which `fill` takes a whole row over.
         new_bids, new_asks: A byte a row, above zero where price or size of that side is new.
-        ts, exchange_ts, price, qty, bid, bid_qty, ask, ask_qty: Of each row, whole numbers.
+        ts, exchange_ts, bid, bid_qty, ask, ask_qty: Of each row, whole numbers.
     """
 
     __slots__ = (
-        *("any_change", "ask", "ask_qty", "bid", "bid_qty", "changes", "exchange_ts", "new_asks"),
-        *("new_bids", "price", "qty", "ts"),
+        *("_ask", "_ask_qty", "_bid", "_bid_qty", "_has_floats", "_price", "_qty"),
+        *("any_change", "ask", "ask_qty", "bid", "bid_qty", "changes", "exchange_ts"),
+        *("new_asks", "new_bids", "ts"),
     )
 
-    def __init__(self, columns: Mapping[str, Column], first: int, last: int) -> None:
-        """Compare rows `first` to `last` (excluded) with those before."""
+    def __init__(
+        self, columns: Mapping[str, Column], first: int, last: int, *, reads_all: bool
+    ) -> None:
+        """Compare rows with those before.
+
+        Args:
+            columns: All rows.
+            first: Of the block.
+            last: Behind it.
+            reads_all: Whether each row is handed over, so that amounts become floats in one go;
+                else where one is read.
+        """
         changes = (columns["flags"][first:last] & (IS_TRADE | IS_TAKER_SELL)).astype(np.uint8)
         # One row more than is looked at, to compare the first with, where there is one.
         start = max(0, first - 1)
@@ -79,12 +91,19 @@ class Block:
         self.new_asks: bytes = (changes & NEW_ASK).astype(bool).tobytes()
         self.ts: bytes = int_cells(columns["ts"][first:last])
         self.exchange_ts: bytes = int_cells(columns["exchange_ts"][first:last])
-        self.price: bytes = int_cells(columns["price"][first:last])
-        self.qty: bytes = int_cells(columns["qty"][first:last])
         self.bid: bytes = int_cells(columns["bid"][first:last])
         self.bid_qty: bytes = int_cells(columns["bid_qty"][first:last])
         self.ask: bytes = int_cells(columns["ask"][first:last])
         self.ask_qty: bytes = int_cells(columns["ask_qty"][first:last])
+        # Of amounts as the strategy reads them: floats, or whole numbers that become floats then.
+        amounts = float_cells if reads_all else int_cells
+        self._has_floats: bool = reads_all
+        self._price: bytes = amounts(columns["price"][first:last])
+        self._qty: bytes = amounts(columns["qty"][first:last])
+        self._bid: bytes = amounts(columns["bid"][first:last])
+        self._bid_qty: bytes = amounts(columns["bid_qty"][first:last])
+        self._ask: bytes = amounts(columns["ask"][first:last])
+        self._ask_qty: bytes = amounts(columns["ask_qty"][first:last])
 
     def fill(self, tick: Tick, ts: int, change: i64, at: i64) -> None:
         """Make the strategy's tick that of a row, of which `change` says what is new.
@@ -95,23 +114,30 @@ class Block:
             change: The row's.
             at: Where its cells begin.
         """
+        quick = self._has_floats
         if change & TOUCHED:
             if change & PRICE:
-                tick.price = float_of(int_at(self.price, at))
+                tick.price = (
+                    float_at(self._price, at) if quick else float_of(int_at(self._price, at))
+                )
             if change & BID:
-                tick.bid = float_of(int_at(self.bid, at))
+                tick.bid = float_at(self._bid, at) if quick else float_of(int_at(self._bid, at))
             if change & BID_QTY:
-                tick.bid_qty = float_of(int_at(self.bid_qty, at))
+                tick.bid_qty = (
+                    float_at(self._bid_qty, at) if quick else float_of(int_at(self._bid_qty, at))
+                )
             if change & ASK:
-                tick.ask = float_of(int_at(self.ask, at))
+                tick.ask = float_at(self._ask, at) if quick else float_of(int_at(self._ask, at))
             if change & ASK_QTY:
-                tick.ask_qty = float_of(int_at(self.ask_qty, at))
+                tick.ask_qty = (
+                    float_at(self._ask_qty, at) if quick else float_of(int_at(self._ask_qty, at))
+                )
         tick.ts = ts
         tick.exchange_ts = int_at(self.exchange_ts, at)
         if change & IS_TRADE:
             tick.is_trade = True
             tick.is_taker_buy = not change & IS_TAKER_SELL
-            tick.qty = float_of(int_at(self.qty, at))
+            tick.qty = float_at(self._qty, at) if quick else float_of(int_at(self._qty, at))
         elif tick.is_trade:
             tick.is_trade = False
             tick.is_taker_buy = False
@@ -161,7 +187,7 @@ class TickRows:
         self.at: int = 0
         self._block_first: int = 0
         self._block_last: int = 0
-        self._block: Block = Block(columns, 0, 0)
+        self._block: Block = Block(columns, 0, 0, reads_all=True)
         # Only for a strategy that follows prices.
         self._groups: PriceGroups | None = None
         self.exact: ExactTick = ExactTick(symbol, self, run_id)
@@ -191,10 +217,9 @@ class TickRows:
         first = self.row
         self._block_first = first
         self._block_last = min(self.rows, first + BLOCK_ROWS)
-        self._block = Block(self._columns, first, self._block_last)
-        self._groups = None
-        if self.lockstep.follows(self.symbol):
-            self._groups = PriceGroups(self._columns, first, self._block_last)
+        follows = self.lockstep.follows(self.symbol)
+        self._block = Block(self._columns, first, self._block_last, reads_all=not follows)
+        self._groups = PriceGroups(self._columns, first, self._block_last) if follows else None
 
     def _walk_rows(self, until: int, seq: int) -> None:
         row = self.row
