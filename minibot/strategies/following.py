@@ -3,7 +3,8 @@
 A night hands it one price at a time, a backtest many by one call. `for price in prices` gives the
 same either way; one that looks at all of them first, or that keeps something from price to price
 outside `self`, does not, and its backtest would show what no night trades. So an own strategy is
-compared with a twin that gets the same prices one by one: its first groups, and then one of many.
+compared with a twin that gets the same prices one by one: every group of them until it has asked
+often enough, and then one of many.
 """
 
 from __future__ import annotations
@@ -13,11 +14,16 @@ from typing import Final, final
 from minibot.strategies.chosen import Chosen
 from minibot.strategies.protocol import TradeStrategy
 
-FIRST: Final = 16
-"""So many groups of prices are compared at once, ..."""
+ASKED: Final = 64
+"""So often it has to have asked where the twin asked, or as many groups have to have been equal as
+`FIRST` says, ..."""
 
-EVERY: Final = 256
-"""... and from then on one of so many."""
+FIRST: Final = 4096
+
+EVERY: Final = 64
+"""... until one group of so many is compared."""
+
+REMEDY: Final = "return True inside `for price in prices`, and keep what lasts in self"
 
 
 @final
@@ -30,13 +36,14 @@ class Follower:
         chosen: How a twin of it is made. What ships is compared by the tests instead.
     """
 
-    __slots__ = ("_chosen", "_groups", "_symbol", "strategy")
+    __slots__ = ("_asked", "_chosen", "_groups", "_symbol", "strategy")
 
     def __init__(self, strategy: TradeStrategy, symbol: str, chosen: Chosen) -> None:
         self.strategy: TradeStrategy = strategy
         self._symbol: str = symbol
         self._chosen: Chosen = chosen
         self._groups: int = 0
+        self._asked: int = 0
 
     def place_asked(self, prices: list[float]) -> int:
         """Hand it prices; return the place of the one to decide at, or how many there are.
@@ -46,7 +53,8 @@ class Follower:
         """
         if self._chosen.is_own:
             self._groups += 1
-            if self._groups <= FIRST or self._groups % EVERY == 0:
+            is_proven = self._asked >= ASKED or self._groups > FIRST
+            if not is_proven or self._groups % EVERY == 0:
                 return self._compared(prices)
         return self.strategy.place_asked(prices)
 
@@ -64,7 +72,5 @@ class Follower:
         if twin.state() != self.strategy.state():
             said = f"{place + 1} prices one by one, as a night hands them, leave other attributes"
             raise ValueError(f"follow(): {said}; {REMEDY}")
+        self._asked += place < len(prices)
         return place
-
-
-REMEDY: Final = "return True inside `for price in prices`, and keep what lasts in self"

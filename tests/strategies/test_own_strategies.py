@@ -44,7 +44,7 @@ from minibot.strategies import chosen, decision
 from minibot.strategies.allowed import safe_builtins, sum_in_order
 from minibot.strategies.bars import BarSeries, ClosedBar
 from minibot.strategies.core import core_from_config, core_from_state
-from minibot.strategies.following import EVERY, FIRST
+from minibot.strategies.following import ASKED, EVERY
 from minibot.strategies.keeping import kept, put_back
 from minibot.strategies.own import own_strategy
 from minibot.strategies.position import Position
@@ -424,9 +424,10 @@ def test_strategy_that_follows_prices_is_compared_again_and_again(tmp_path: Path
     path.write_text(f"{FOLLOWS[:start]}        {greedy}\n\n{FOLLOWS[end:]}", encoding="utf-8")
     core = Trial(path)._core
     tick = core.tick(SYMBOL)
-    for _ in range(FIRST):
-        assert core.follow(tick, [1.0, 2.0]) == 2
+    for _ in range(ASKED):
+        assert core.follow(tick, [1.0, 6.0]) == 1
 
+    assert core.follow(tick, [6.0, 2.0]) == 1
     with pytest.raises(RunStop, match="price 1 of 2 asks by itself"):
         deque((core.follow(tick, [6.0, 2.0]) for _ in range(EVERY)), maxlen=0)
 
