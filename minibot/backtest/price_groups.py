@@ -1,7 +1,7 @@
 """Rows in groups, for a strategy that follows the prices of trades: what holds for all of a group.
 
-Whether a group lies within a calm is seen by the extremes of its touches, so that its prices go to
-the strategy in one call; a group that does not is walked row by row.
+Whether a group lies within a calm is seen by the extremes of its touches, so that risk and
+execution are told of many by their last row; a group that does not is looked at row by row.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from minibot.events.cells import CELL, int_at
 from minibot.events.exact_tick import Calm
 
 GROUP: Final = 64
-"""Rows: about as many as are handed on by one call, and looked at one by one beside a bound."""
+"""Rows: as many are looked at one by one beside a bound."""
 
 
 @final
@@ -30,20 +30,24 @@ class PriceGroups:
         first, last: The rows of the block, the last one excluded.
     """
 
-    __slots__ = (
-        *("_bid_least", "_bid_most", "_is_straight", "_prices", "_sum_least", "_sum_most"),
-        *("_trades", "_trades_before"),
-    )
+    __slots__ = ("_extremes", "_prices", "_trades", "_trades_before")
 
     def __init__(self, columns: Mapping[str, Any], first: int, last: int) -> None:
         bids, asks = columns["bid"][first:last], columns["ask"][first:last]
         starts = np.arange(0, last - first, GROUP)
         both = bids + asks
-        self._bid_least: list[int] = np.minimum.reduceat(bids, starts).tolist()
-        self._bid_most: list[int] = np.maximum.reduceat(bids, starts).tolist()
-        self._sum_least: list[int] = np.minimum.reduceat(both, starts).tolist()
-        self._sum_most: list[int] = np.maximum.reduceat(both, starts).tolist()
-        self._is_straight: list[bool] = np.logical_and.reduceat(bids <= asks, starts).tolist()
+        # No calm reaches below zero: a group with a crossed touch lies within none.
+        straight = np.where(bids <= asks, bids, -1)
+        extremes = (
+            np.minimum.reduceat(straight, starts),
+            np.maximum.reduceat(bids, starts),
+            np.minimum.reduceat(both, starts),
+            np.maximum.reduceat(both, starts),
+        )
+        # Of each group: the least and the highest bid, and of bid and ask together.
+        self._extremes: list[tuple[int, int, int, int]] = list(
+            zip(*(values.tolist() for values in extremes), strict=True)
+        )
         prices = columns["price"][first:last]
         is_trade = (columns["flags"][first:last] & IS_TRADE).astype(bool)
         # Empty where every row is a trade.
@@ -58,22 +62,22 @@ class PriceGroups:
             prices = prices[trades]
         self._prices: array[float] = array("d", floats_of(prices).tobytes())
 
-    def within(self, calm: Calm, place: int, last: int) -> int:
-        """Return up to which row (excluded, at most `last`) all rows lie within a calm.
+    def reached(self, calm: Calm, place: int, end: int) -> int:
+        """Return up to which row (excluded, at most `end`) all rows lie within a calm.
 
-        That is the end of the group of `place`, or `place` itself where one of the group does not.
+        That is `end` or where a group begins; `place` where one of its group does not.
         """
-        group = place // GROUP
-        if (
-            self._is_straight[group]
-            and calm.above < self._bid_least[group]
-            and self._bid_most[group] < calm.below
-            and calm.least <= self._sum_least[group]
-            and self._sum_most[group] <= calm.most
-        ):
-            end = (group + 1) * GROUP
-            return end if end < last else last
-        return place
+        extremes = self._extremes
+        above, below, least, most = calm.above, calm.below, calm.least, calm.most
+        while place < end:
+            group = place // GROUP
+            bid_least, bid_most, sum_least, sum_most = extremes[group]
+            if not (
+                above < bid_least and bid_most < below and least <= sum_least and sum_most <= most
+            ):
+                return place
+            place = (group + 1) * GROUP
+        return end
 
     @staticmethod
     def end(place: int) -> int:

@@ -25,6 +25,7 @@ from minibot.events.model import Event
 from minibot.events.money import UNIT
 from minibot.replay.lockstep import Lockstep
 from minibot.strategies.decision import Decision
+from minibot.strategies.following import Prices
 from minibot.strategies.tick import Tick
 
 if TYPE_CHECKING:
@@ -54,15 +55,14 @@ class Block:
 
     Attributes:
         changes: A byte a row: the bits of this module.
-        any_change: The bits of all of them, with which `fill` takes a whole row over.
         new_bids, new_asks: A byte a row, above zero where price or size of that side is new.
-        ts, exchange_ts, bid, bid_qty, ask, ask_qty: Of each row, whole numbers.
+        ts, exchange_ts, price, qty, bid, bid_qty, ask, ask_qty: Of each row, whole numbers.
     """
 
     __slots__ = (
-        *("_ask", "_ask_qty", "_bid", "_bid_qty", "_has_floats", "_price", "_qty"),
-        *("any_change", "ask", "ask_qty", "bid", "bid_qty", "changes", "exchange_ts"),
-        *("new_asks", "new_bids", "ts"),
+        *("_ask", "_ask_qty", "_bid", "_bid_qty", "_price", "_qty"),
+        *("ask", "ask_qty", "bid", "bid_qty", "changes", "exchange_ts"),
+        *("new_asks", "new_bids", "price", "qty", "ts"),
     )
 
     def __init__(
@@ -74,8 +74,8 @@ class Block:
             columns: All rows.
             first: Of the block.
             last: Behind it.
-            reads_all: Whether each row is handed over, so that amounts become floats in one go;
-                else where one is read.
+            reads_all: Whether each row is handed over (`fill`), so that amounts become floats in
+                one go; else where one is shown (`show`).
         """
         changes = (columns["flags"][first:last] & (IS_TRADE | IS_TAKER_SELL)).astype(np.uint8)
         # One row more than is looked at, to compare the first with, where there is one.
@@ -86,7 +86,6 @@ class Block:
             np.not_equal(values[1:], values[:-1], out=is_new if first else is_new[1:])
             changes |= is_new.view(np.uint8) * np.uint8(bit)
         self.changes: bytes = changes.tobytes()
-        self.any_change: int = int(np.bitwise_or.reduce(changes)) & TOUCHED
         self.new_bids: bytes = (changes & NEW_BID).astype(bool).tobytes()
         self.new_asks: bytes = (changes & NEW_ASK).astype(bool).tobytes()
         self.ts: bytes = int_cells(columns["ts"][first:last])
@@ -95,15 +94,16 @@ class Block:
         self.bid_qty: bytes = int_cells(columns["bid_qty"][first:last])
         self.ask: bytes = int_cells(columns["ask"][first:last])
         self.ask_qty: bytes = int_cells(columns["ask_qty"][first:last])
-        # Of amounts as the strategy reads them: floats, or whole numbers that become floats then.
-        amounts = float_cells if reads_all else int_cells
-        self._has_floats: bool = reads_all
-        self._price: bytes = amounts(columns["price"][first:last])
-        self._qty: bytes = amounts(columns["qty"][first:last])
-        self._bid: bytes = amounts(columns["bid"][first:last])
-        self._bid_qty: bytes = amounts(columns["bid_qty"][first:last])
-        self._ask: bytes = amounts(columns["ask"][first:last])
-        self._ask_qty: bytes = amounts(columns["ask_qty"][first:last])
+        self.price: bytes = int_cells(columns["price"][first:last])
+        self.qty: bytes = int_cells(columns["qty"][first:last])
+        # Amounts as the strategy reads them.
+        read = slice(first, last) if reads_all else slice(0, 0)
+        self._price: bytes = float_cells(columns["price"][read])
+        self._qty: bytes = float_cells(columns["qty"][read])
+        self._bid: bytes = float_cells(columns["bid"][read])
+        self._bid_qty: bytes = float_cells(columns["bid_qty"][read])
+        self._ask: bytes = float_cells(columns["ask"][read])
+        self._ask_qty: bytes = float_cells(columns["ask_qty"][read])
 
     def fill(self, tick: Tick, ts: int, change: i64, at: i64) -> None:
         """Make the strategy's tick that of a row, of which `change` says what is new.
@@ -114,42 +114,43 @@ class Block:
             change: The row's.
             at: Where its cells begin.
         """
-        quick = self._has_floats
         if change & TOUCHED:
             if change & PRICE:
-                tick.price = (
-                    float_at(self._price, at) if quick else float_of(int_at(self._price, at))
-                )
+                tick.price = float_at(self._price, at)
             if change & BID:
-                tick.bid = float_at(self._bid, at) if quick else float_of(int_at(self._bid, at))
+                tick.bid = float_at(self._bid, at)
             if change & BID_QTY:
-                tick.bid_qty = (
-                    float_at(self._bid_qty, at) if quick else float_of(int_at(self._bid_qty, at))
-                )
+                tick.bid_qty = float_at(self._bid_qty, at)
             if change & ASK:
-                tick.ask = float_at(self._ask, at) if quick else float_of(int_at(self._ask, at))
+                tick.ask = float_at(self._ask, at)
             if change & ASK_QTY:
-                tick.ask_qty = (
-                    float_at(self._ask_qty, at) if quick else float_of(int_at(self._ask_qty, at))
-                )
+                tick.ask_qty = float_at(self._ask_qty, at)
         tick.ts = ts
         tick.exchange_ts = int_at(self.exchange_ts, at)
         if change & IS_TRADE:
             tick.is_trade = True
             tick.is_taker_buy = not change & IS_TAKER_SELL
-            tick.qty = float_at(self._qty, at) if quick else float_of(int_at(self._qty, at))
+            tick.qty = float_at(self._qty, at)
         elif tick.is_trade:
             tick.is_trade = False
             tick.is_taker_buy = False
             tick.qty = 0.0
 
-    def fill_exact(self, tick: ExactTick, at: i64) -> None:
-        """Make the exact tick that of a row, whose cells begin `at` there."""
+    def show(self, tick: Tick, place: i64) -> None:
+        """Make the strategy's tick that of a row, whatever it was before."""
+        at = CELL * place
         tick.ts = int_at(self.ts, at)
-        tick.bid = int_at(self.bid, at)
-        tick.bid_qty = int_at(self.bid_qty, at)
-        tick.ask = int_at(self.ask, at)
-        tick.ask_qty = int_at(self.ask_qty, at)
+        tick.exchange_ts = int_at(self.exchange_ts, at)
+        tick.price = float_of(int_at(self.price, at))
+        tick.bid = float_of(int_at(self.bid, at))
+        tick.bid_qty = float_of(int_at(self.bid_qty, at))
+        tick.ask = float_of(int_at(self.ask, at))
+        tick.ask_qty = float_of(int_at(self.ask_qty, at))
+        change: i64 = self.changes[place]
+        is_trade = change & IS_TRADE != 0
+        tick.is_trade = is_trade
+        tick.is_taker_buy = is_trade and not change & IS_TAKER_SELL
+        tick.qty = float_of(int_at(self.qty, at)) if is_trade else 0.0
 
 
 def float_of(units: i64) -> float:
@@ -222,6 +223,9 @@ class TickRows:
         self._groups = PriceGroups(self._columns, first, self._block_last) if follows else None
 
     def _walk_rows(self, until: int, seq: int) -> None:
+        if self._groups is not None:
+            self._walk_followed(self._groups, until, seq)
+            return
         row = self.row
         seq -= row
         while row < until:
@@ -229,18 +233,25 @@ class TickRows:
             if calm is None:
                 self._feed(row, seq + row)
                 row += 1
-            elif self._groups is None:
-                row = self._walk_calm(calm, row, until, seq)
             else:
-                row = self._follow(self._groups, calm, row, until, seq)
+                row = self._walk_calm(calm, row, until, seq)
 
     def _feed(self, row: int, seq: int) -> None:
         """Hand one row to all cores."""
         block, exact, place = self._block, self.exact, row - self._block_first
-        block.fill_exact(exact, CELL * place)
+        self._set_exact(place)
         block.fill(self.tick, exact.ts, block.changes[place], CELL * place)
-        self.at = row
         self.lockstep.feed_tick(self.tick, exact, seq)
+
+    def _set_exact(self, place: int) -> None:
+        """Make the exact tick that of a row of the block, from which something may follow."""
+        block, exact, at = self._block, self.exact, CELL * place
+        exact.ts = int_at(block.ts, at)
+        exact.bid = int_at(block.bid, at)
+        exact.bid_qty = int_at(block.bid_qty, at)
+        exact.ask = int_at(block.ask, at)
+        exact.ask_qty = int_at(block.ask_qty, at)
+        self.at = self._block_first + place
 
     def _walk_calm(self, calm: Calm, first: int, until: int, seq: int) -> int:
         """Hand rows to the strategy alone, and the last of them to all; return the next row.
@@ -275,51 +286,87 @@ class TickRows:
             place += 1
         row = self._block_first + place
         if row > first:
-            self._pass_calm(row - 1, seq + row - 1, moved & NEW_BID != 0, moved & NEW_ASK != 0)
+            self._set_exact(place - 1)
+            is_bid_new, is_ask_new = moved & NEW_BID != 0, moved & NEW_ASK != 0
+            self.lockstep.pass_calm(self.exact, seq + row - 1, is_bid_new, is_ask_new)
         if decision is not None:
-            self.lockstep.decided(tick, self.exact, seq + row - 1, decision)
+            self.lockstep.decided(self.exact, seq + row - 1, decision)
         elif row < until:
             self._feed(row, seq + row)
             row += 1
         return row
 
-    def _follow(self, groups: PriceGroups, calm: Calm, first: int, until: int, seq: int) -> int:
-        """Hand the prices of rows to a strategy that follows them; return the next row.
+    # --- for a strategy that follows prices ---------------------------------------------------
 
-        Ends behind the row at which it decides; and beside a bound of the calm, where the rest of
-        the group is walked row by row.
-        """
-        block, tick, seat = self._block, self.tick, self.lockstep.strategy
-        start, last = first - self._block_first, until - self._block_first
+    def _walk_followed(self, groups: PriceGroups, until: int, seq: int) -> None:
+        """Hand the strategy prices up to the row at which it asks, then the others those rows."""
+        tick, seat = self.tick, self.lockstep.strategy
+        start, last = self.row - self._block_first, until - self._block_first
+        seq -= start
+        prices = Prices(groups.prices(start, last))
         place, is_asked = start, False
-        while place < last and not is_asked:
-            end = groups.within(calm, place, last)
-            if end == place or int_at(block.ts, CELL * (end - 1)) >= calm.until:
-                break
-            prices = groups.prices(place, end)
-            if prices:
-                asked = seat.core.follow(tick, prices)
-                if asked < len(prices):
-                    end = groups.row_of(place, asked) + 1
-                    is_asked = True
+        while place < last:
+            first, end = place, last
+            is_asked = seat.core.follow(tick, prices)
+            if is_asked:
+                end = groups.row_of(start, prices.taken - 1) + 1
             place = end
-        if place == start:
-            group_end = self._block_first + groups.end(place)
-            return self._walk_calm(calm, first, min(until, group_end), seq)
-        at, row = place - 1, self._block_first + place
-        ts = int_at(block.ts, CELL * at)
-        block.fill(tick, ts, block.any_change | block.changes[at], CELL * at)
-        decision = seat.core.pass_to(tick, seat.at(ts), is_asked)
-        is_bid_new = block.new_bids.find(1, start, place) >= 0
-        is_ask_new = block.new_asks.find(1, start, place) >= 0
-        self._pass_calm(row - 1, seq + row - 1, is_bid_new, is_ask_new)
-        if decision is not None:
-            self.lockstep.decided(tick, self.exact, seq + row - 1, decision)
-        return row
+            self._tell_followed(groups, first, end, seq, is_asked)
+        if not is_asked:
+            self._block.show(tick, last - 1)
+            seat.core.come_to(tick, seat.at(tick.ts))
 
-    def _pass_calm(self, row: int, seq: int, is_bid_new: bool, is_ask_new: bool) -> None:
-        """Tell risk and execution of the last of the rows that went to the strategy alone."""
-        exact = self.exact
-        self._block.fill_exact(exact, CELL * (row - self._block_first))
-        self.at = row
-        self.lockstep.pass_calm(exact, seq, is_bid_new, is_ask_new)
+    def _tell_followed(
+        self, groups: PriceGroups, place: int, end: int, seq: int, is_asked: bool
+    ) -> None:
+        """Tell risk and execution of rows whose prices the strategy has; at the last it may ask.
+
+        Args:
+            groups: Of the block.
+            place: The first row, counted from the block's first.
+            end: Behind the last one.
+            seq: Of the block's first row.
+            is_asked: Whether the strategy decides at the last row.
+        """
+        block, lockstep = self._block, self.lockstep
+        while place < end:
+            calm, first = lockstep.calm(self.symbol), place
+            if calm is not None:
+                place = self._reached(groups, calm, first, end)
+            if place == first:
+                decision = self._decided(place) if is_asked and place + 1 == end else None
+                self._set_exact(place)
+                lockstep.tell_tick(self.exact, seq + place, decision)
+                place += 1
+                continue
+            is_bid_new = block.new_bids.find(1, first, place) >= 0
+            is_ask_new = block.new_asks.find(1, first, place) >= 0
+            self._set_exact(place - 1)
+            lockstep.pass_calm(self.exact, seq + place - 1, is_bid_new, is_ask_new)
+            if is_asked and place == end:
+                decision = self._decided(end - 1)
+                if decision is not None:
+                    lockstep.decided(self.exact, seq + end - 1, decision)
+
+    def _decided(self, place: int) -> Decision | None:
+        """Return what the strategy decides at a row whose price it asked for."""
+        self._block.show(self.tick, place)
+        seat = self.lockstep.strategy
+        return seat.core.decide(self.tick, seat.at(self.tick.ts))
+
+    def _reached(self, groups: PriceGroups, calm: Calm, place: int, end: int) -> int:
+        """Return up to which row (excluded, at most `end`) nothing follows from rows."""
+        times, bids, asks = self._block.ts, self._block.bid, self._block.ask
+        reached = groups.reached(calm, place, end)
+        if reached > place and int_at(times, CELL * (reached - 1)) < calm.until:
+            return reached
+        # Beside a bound: row by row in this group.
+        reached = min(end, groups.end(place))
+        while place < reached and int_at(times, CELL * place) < calm.until:
+            bid, ask = int_at(bids, CELL * place), int_at(asks, CELL * place)
+            if not (calm.above < bid < calm.below and bid <= ask):
+                break
+            if not calm.least <= bid + ask <= calm.most:
+                break
+            place += 1
+        return place

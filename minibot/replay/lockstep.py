@@ -21,13 +21,15 @@ from minibot.events.order import CONTROL, TICKS, Core
 from minibot.events.reference import Ref
 from minibot.events.roles import Roles
 from minibot.replay.engine import CORE_ROLES, core_of
-from minibot.replay.seats import ExecutionSeat, RiskSeat, Seat, StrategySeat, seat_of
+from minibot.replay.seats import ExecutionSeat, RiskSeat, Seat, StrategySeat, Table, seat_of
 from minibot.strategies.bars import ClosedBar
 from minibot.strategies.decision import Decision
 from minibot.strategies.tick import Tick
 
 Take = Callable[[str, int, Event], None]
 OnMessage = Callable[[Message], None]
+
+NOT_OURS: Final = "another core than one of the three stands in its place"
 
 # To whom an event of the world goes first; derived queues are emptied in the order of `QUEUES`.
 WORLD_ORDER: Final = ("strategy_role", "execution_role", "risk_role")
@@ -65,17 +67,22 @@ class Lockstep:
         self._is_heard: bool = take is not None or on_message is not None
         self._hashes: dict[str, str] = dict(cmdline_hashes)
         delays = delay_ms or {}
-        seats = {name: seat_of(name, self.cores[name], delays.get(name, 0)) for name in CORE_ROLES}
+        table = self._table = Table(self._hashes)
+        seats = {
+            name: seat_of(name, self.cores[name], delays.get(name, 0), table) for name in CORE_ROLES
+        }
         inputs = {name: roles.roles[name].inputs for name in CORE_ROLES}
+        for name, queues in inputs.items():
+            if not {TICKS, CONTROL} <= set(queues):
+                raise ValueError(
+                    f"{name} reads {sorted(queues)}: a lockstep tells it of all the world"
+                )
         self._readers: list[list[Seat]] = [
             [seat for name, seat in seats.items() if queue in inputs[name]] for queue in QUEUES
         ]
-        self._world: dict[str, list[Seat]] = {
-            queue: [seats[name] for name in WORLD_ORDER if queue in inputs[name]]
-            for queue in (TICKS, CONTROL)
-        }
+        self._world: list[Seat] = [seats[name] for name in WORLD_ORDER]
         self._seqs: list[int] = [0 for _ in QUEUES]
-        # Told and not yet taken, in the order in which it was told.
+        # Told and not yet taken, what is taken next at the end.
         self._waiting: list[Message] = []
         strategy, execution, risk = (seats[name] for name in WORLD_ORDER)
         self._strategy: StrategySeat | None = None
@@ -95,7 +102,7 @@ class Lockstep:
     def feed(self, queue: str, seq: int, event: Event) -> None:
         """Take one event of `market_ticks` or `control`, and all that follows from it."""
         ts = event.ts
-        for seat in self._world[queue]:
+        for seat in self._world:
             messages = seat.hear(queue, seq, event, seat.at(ts))
             if messages:
                 self._tell(seat, messages, Ref(event.id))
@@ -112,23 +119,42 @@ class Lockstep:
         The same methods of the same cores as `feed` reaches, in the same order; the event is made
         only where something follows from it.
         """
-        strategy, execution, risk = self._strategy, self._execution, self._risk
-        if strategy is None or execution is None or risk is None:
+        strategy = self._strategy
+        if strategy is None:
             self.feed(TICKS, seq, exact.event(seq))
             return
-        ts = tick.ts
-        decision = strategy.core.on_tick(tick, strategy.at(ts))
+        decision = strategy.core.on_tick(tick, strategy.at(tick.ts))
+        self.tell_tick(exact, seq, decision)
+
+    def tell_tick(self, exact: ExactTick, seq: int, decision: Decision | None) -> None:
+        """Take one tick of which the strategy knows already, and all that follows.
+
+        Args:
+            exact: The tick.
+            seq: Its line, were it written.
+            decision: What the strategy decided at it.
+
+        Raises:
+            ValueError: Another core than one of the three has to be told in events.
+        """
+        strategy, execution, risk = self._strategy, self._execution, self._risk
+        if strategy is None or execution is None or risk is None:
+            raise ValueError(NOT_OURS)
+        ts, table = exact.ts, self._table
+        if ts > table.ts:
+            table.ts = ts
         if decision is not None:
             cause = exact.ref(seq)
-            signal = strategy.core.signal(tick.symbol, decision, ts, cause, seq)
+            signal = strategy.core.signal(exact.symbol, decision, ts, cause, seq)
             self._tell(strategy, [signal], cause)
-        met = execution.core.on_tick(exact, seq, execution.at(ts))
+        met = execution.core.on_tick(exact, seq, table.ts + execution.delay_ms)
         if met is not None:
             self._tell(execution, met, exact.ref(seq))
-        judged = risk.core.on_tick(exact, seq, risk.at(ts))
+        judged = risk.core.on_tick(exact, seq, table.ts + risk.delay_ms)
         if judged is not None:
             self._tell(risk, judged, exact.ref(seq))
-        self._deliver()
+        if self._waiting:
+            self._deliver()
 
     def feed_bar(self, symbol: str, bar: ClosedBar, units: int, ts: int, seq: int) -> None:
         """Take one closed bar that is no event, as `feed_tick` takes a tick.
@@ -188,7 +214,7 @@ class Lockstep:
     def strategy(self) -> StrategySeat:
         """The strategy's seat, while `calm` says that there is one."""
         if self._strategy is None:
-            raise ValueError("another core than the strategy's own stands in its place")
+            raise ValueError(NOT_OURS)
         return self._strategy
 
     def follows(self, symbol: str) -> bool:
@@ -212,18 +238,16 @@ class Lockstep:
     def pass_calm(self, exact: ExactTick, seq: int, is_bid_new: bool, is_ask_new: bool) -> None:
         """Tell risk and execution of the last of ticks in a row that nothing follows from."""
         execution, risk = self._execution, self._risk
-        if execution is not None and risk is not None:
-            execution.at(exact.ts)
-            execution.core.on_calm(exact, seq, is_bid_new, is_ask_new)
-            risk.core.on_tick(exact, seq, risk.at(exact.ts))
+        if execution is None or risk is None:
+            raise ValueError(NOT_OURS)
+        execution.core.on_calm(exact, seq, is_bid_new, is_ask_new)
+        risk.core.on_tick(exact, seq, risk.at(exact.ts))
 
-    def decided(self, tick: Tick, exact: ExactTick, seq: int, decision: Decision) -> None:
+    def decided(self, exact: ExactTick, seq: int, decision: Decision) -> None:
         """Take what the strategy decided at the tick of which the others were told last."""
-        strategy = self.strategy
-        cause = exact.ref(seq)
-        self._tell(
-            strategy, [strategy.core.signal(tick.symbol, decision, tick.ts, cause, seq)], cause
-        )
+        strategy, cause = self.strategy, exact.ref(seq)
+        signal = strategy.core.signal(exact.symbol, decision, exact.ts, cause, seq)
+        self._tell(strategy, [signal], cause)
         self._deliver()
 
     @property
@@ -239,19 +263,15 @@ class Lockstep:
         """Give all derived messages to their readers, by the order of the queues."""
         waiting = self._waiting
         while waiting:
-            message, at = waiting[0], 0
-            if len(waiting) > 1:
-                for n, other in enumerate(waiting):
-                    if other.place < message.place:
-                        message, at = other, n
-            del waiting[at]
+            message = waiting.pop()
             for seat in self._readers[message.place]:
-                messages = seat.take(message, self._hashes)
-                if messages is not None:
+                messages = seat.take(message)
+                if messages:
                     self._tell(seat, messages, message.ref)
 
     def _tell(self, seat: Seat, messages: list[Message], taken: Ref) -> None:
         """Name what a core said as it took something, and put it before its readers."""
+        waiting = self._waiting
         for ordinal, message in enumerate(messages):
             place = message.place
             number = self._seqs[place] + 1
@@ -263,8 +283,11 @@ class Lockstep:
             message.ordinal = ordinal
             if self._is_heard:
                 self._show(message)
-            if self._readers[place]:
-                self._waiting.append(message)
+            # Behind what waits in its own queue and in those that are emptied before it.
+            at = len(waiting)
+            while at and waiting[at - 1].place <= place:
+                at -= 1
+            waiting.insert(at, message)
 
     def _show(self, message: Message) -> None:
         """Hand a message on to who listens to all of them."""

@@ -1,4 +1,4 @@
-"""The places of a lockstep's cores: what each takes of what the others say, and its time.
+"""The places of a lockstep's cores: what each takes of what the others say, and when.
 
 The three cores are told messages as they are; any other core that has `step` takes events and
 answers in drafts, as in a night.
@@ -26,31 +26,59 @@ from minibot.risk.core import RiskCore
 from minibot.strategies.core import StrategyCore
 
 
+@final
+class Table:
+    """What the seats have in common.
+
+    Attributes:
+        ts: The highest `ts` of what came from outside. What the cores say to each other does not
+            move it: a message is no later than its causes.
+        hashes: `cmdline_hash` by role, for who takes a message as an event.
+    """
+
+    __slots__ = ("hashes", "ts")
+
+    def __init__(self, hashes: Mapping[str, str]) -> None:
+        self.ts: int = 0
+        self.hashes: Mapping[str, str] = hashes
+
+
 class Seat:
-    """One core at the table: its time, which never goes back, and what it is told.
+    """One core at the table, and what it is told.
 
     Args:
         name: Of its role.
         delay_ms: How much later than its own `ts` it takes an event at the earliest.
+        table: Where it stands.
     """
 
-    def __init__(self, name: str, delay_ms: int) -> None:
+    def __init__(self, name: str, delay_ms: int, table: Table) -> None:
         self.name: str = name
         self.delay_ms: int = delay_ms
-        self.now: int = 0
+        self.table: Table = table
+
+    @property
+    def now(self) -> int:
+        """Its market time, which never goes back."""
+        return self.table.ts + self.delay_ms
 
     def at(self, ts: int) -> int:
-        """Return its market time when it takes something of `ts`."""
-        now = ts + self.delay_ms
-        if now > self.now:
-            self.now = now
-        return self.now
+        """Return its market time when it takes something of `ts` from outside."""
+        table = self.table
+        if ts > table.ts:
+            table.ts = ts
+        return table.ts + self.delay_ms
+
+    def heard(self, message: Message) -> list[Message]:
+        """Let it take what another one said as its queue holds it: as an event."""
+        event = message.event(self.table.hashes[message.role])
+        return self.hear(QUEUES[message.place], message.number, event, self.now)
 
     def hear(self, queue: str, seq: int, event: Event, now: int) -> list[Message]:
         """Let it take an event of the world."""
         raise NotImplementedError
 
-    def take(self, message: Message, hashes: Mapping[str, str]) -> list[Message] | None:
+    def take(self, message: Message) -> list[Message] | None:
         """Let it take what another one said; None is that nothing follows."""
         raise NotImplementedError
 
@@ -59,23 +87,22 @@ class Seat:
 class StrategySeat(Seat):
     """The strategy's: fills and what risk decided."""
 
-    def __init__(self, name: str, core: StrategyCore, delay_ms: int) -> None:
-        super().__init__(name, delay_ms)
+    def __init__(self, name: str, core: StrategyCore, delay_ms: int, table: Table) -> None:
+        super().__init__(name, delay_ms, table)
         self.core: StrategyCore = core
 
     def hear(self, queue: str, seq: int, event: Event, now: int) -> list[Message]:
         """Let it take an event of the world."""
         return self.core.hear(queue, seq, event, now)
 
-    def take(self, message: Message, hashes: Mapping[str, str]) -> list[Message] | None:
+    def take(self, message: Message) -> list[Message] | None:
         """Let it take what another one said."""
-        now = self.at(message.ts)
-        if isinstance(message, FillMessage):
-            self.core.on_fill(message, now)
-        elif isinstance(message, ActionMessage):
+        if isinstance(message, ActionMessage):
             self.core.on_action(message)
+        elif isinstance(message, FillMessage):
+            self.core.on_fill(message, self.table.ts + self.delay_ms)
         elif isinstance(message, Drafted):
-            return self.hear(*heard(message, hashes), now)
+            return self.heard(message)
         return None
 
 
@@ -83,25 +110,24 @@ class StrategySeat(Seat):
 class RiskSeat(Seat):
     """Risk's: signals, results and fills."""
 
-    def __init__(self, name: str, core: RiskCore, delay_ms: int) -> None:
-        super().__init__(name, delay_ms)
+    def __init__(self, name: str, core: RiskCore, delay_ms: int, table: Table) -> None:
+        super().__init__(name, delay_ms, table)
         self.core: RiskCore = core
 
     def hear(self, queue: str, seq: int, event: Event, now: int) -> list[Message]:
         """Let it take an event of the world."""
         return self.core.hear(queue, seq, event, now)
 
-    def take(self, message: Message, hashes: Mapping[str, str]) -> list[Message] | None:
+    def take(self, message: Message) -> list[Message] | None:
         """Let it take what another one said."""
-        now = self.at(message.ts)
-        if isinstance(message, SignalMessage):
-            return self.core.on_signal(message, now)
-        if isinstance(message, FillMessage):
-            return self.core.on_fill(message, now)
         if isinstance(message, ResultMessage):
-            self.core.on_result(message, now)
+            self.core.on_result(message, self.table.ts + self.delay_ms)
+        elif isinstance(message, SignalMessage):
+            return self.core.on_signal(message, self.table.ts + self.delay_ms)
+        elif isinstance(message, FillMessage):
+            return self.core.on_fill(message, self.table.ts + self.delay_ms)
         elif isinstance(message, Drafted):
-            return self.hear(*heard(message, hashes), now)
+            return self.heard(message)
         return None
 
 
@@ -109,21 +135,20 @@ class RiskSeat(Seat):
 class ExecutionSeat(Seat):
     """The executor's: intents."""
 
-    def __init__(self, name: str, core: PaperExecutorNoreV1, delay_ms: int) -> None:
-        super().__init__(name, delay_ms)
+    def __init__(self, name: str, core: PaperExecutorNoreV1, delay_ms: int, table: Table) -> None:
+        super().__init__(name, delay_ms, table)
         self.core: PaperExecutorNoreV1 = core
 
     def hear(self, queue: str, seq: int, event: Event, now: int) -> list[Message]:
         """Let it take an event of the world."""
         return self.core.hear(queue, seq, event, now)
 
-    def take(self, message: Message, hashes: Mapping[str, str]) -> list[Message] | None:
+    def take(self, message: Message) -> list[Message] | None:
         """Let it take what another one said; an intent stands behind its `risk_action` here."""
-        now = self.at(message.ts)
         if isinstance(message, IntentMessage):
-            return self.core.on_intent(message, now)
+            return self.core.on_intent(message, self.table.ts + self.delay_ms)
         if isinstance(message, Drafted):
-            return self.hear(*heard(message, hashes), now)
+            return self.heard(message)
         return None
 
 
@@ -131,8 +156,8 @@ class ExecutionSeat(Seat):
 class EventSeat(Seat):
     """Of any other core: it takes events and answers in drafts."""
 
-    def __init__(self, name: str, core: Core, delay_ms: int) -> None:
-        super().__init__(name, delay_ms)
+    def __init__(self, name: str, core: Core, delay_ms: int, table: Table) -> None:
+        super().__init__(name, delay_ms, table)
         self.core: Core = core
 
     def hear(self, queue: str, seq: int, event: Event, now: int) -> list[Message]:
@@ -142,14 +167,9 @@ class EventSeat(Seat):
             messages.append(Drafted(draft, messages))
         return messages
 
-    def take(self, message: Message, hashes: Mapping[str, str]) -> list[Message] | None:
+    def take(self, message: Message) -> list[Message] | None:
         """Let it take what another one said, as an event."""
-        return self.hear(*heard(message, hashes), self.at(message.ts))
-
-
-def heard(message: Message, hashes: Mapping[str, str]) -> tuple[str, int, Event]:
-    """Return a message as its queue holds it: the queue, its line there, its event."""
-    return QUEUES[message.place], message.number, message.event(hashes[message.role])
+        return self.heard(message)
 
 
 @final
@@ -175,12 +195,12 @@ class Drafted(Message):
         )
 
 
-def seat_of(name: str, core: Core, delay_ms: int) -> Seat:
+def seat_of(name: str, core: Core, delay_ms: int, table: Table) -> Seat:
     """Return the place for a core."""
     if isinstance(core, StrategyCore):
-        return StrategySeat(name, core, delay_ms)
+        return StrategySeat(name, core, delay_ms, table)
     if isinstance(core, RiskCore):
-        return RiskSeat(name, core, delay_ms)
+        return RiskSeat(name, core, delay_ms, table)
     if isinstance(core, PaperExecutorNoreV1):
-        return ExecutionSeat(name, core, delay_ms)
-    return EventSeat(name, core, delay_ms)
+        return ExecutionSeat(name, core, delay_ms, table)
+    return EventSeat(name, core, delay_ms, table)

@@ -43,6 +43,7 @@ from minibot.kernel.errors import RunStop
 from minibot.strategies.bars import ClosedBar
 from minibot.strategies.chosen import Chosen, choose
 from minibot.strategies.decision import Decision
+from minibot.strategies.following import Prices
 from minibot.strategies.own import failure
 from minibot.strategies.signals import DecidedSignal
 from minibot.strategies.tick import Tick
@@ -109,42 +110,42 @@ class StrategyCore:
         """Return whether the strategy of a symbol can be handed prices: see `follow`."""
         return self._find(symbol).follower is not None
 
-    def follow(self, tick: Tick, prices: list[float]) -> int:
+    def follow(self, tick: Tick, prices: Prices) -> bool:
         """Hand a strategy the prices of trades in a row, which say nothing to anybody else.
 
+        It gets them before anybody else gets their ticks: what it is shown in the meantime is
+        nothing that `follow` of a strategy can look at.
+
         Args:
-            tick: The core's own of the symbol. `pass_to` follows, with the last tick that was
-                taken, trade or quote.
-            prices: At least one.
+            tick: The core's own of the symbol.
+            prices: Those that wait are handed over, up to the one at which it asks.
 
         Returns:
-            The place of the price at which `decide` is to be asked; how many there are for none.
+            Whether `decide` is to be asked at the last price that was taken; False is that all
+            were. `come_to` or `decide` follows, with the last tick that was taken.
         """
         watched = tick.owner
         if watched is None or watched.follower is None:
             raise ValueError(f"a tick of {tick.symbol}, whose strategy does not follow prices")
         try:
-            return watched.follower.place_asked(prices)
+            return watched.follower.asks(prices)
         except RunStop:
             raise
         except Exception as error:  # Stops the run: the same prices would raise it again.
             raise failure(error, self.chosen.path) from error
 
-    def pass_to(self, tick: Tick, now: int, is_asked: bool) -> Decision | None:
-        """Come to the last tick that was followed; return what is to be journaled.
+    def decide(self, tick: Tick, now: int) -> Decision | None:
+        """Come to the tick whose price `follow` ended with; return what is to be journaled.
 
         Args:
             tick: Filled with it.
             now: Market time, never going back.
-            is_asked: Whether `follow` named its price.
         """
         watched = tick.owner
         if watched is None or watched.follower is None:
             raise ValueError(f"a tick of {tick.symbol}, whose strategy does not follow prices")
         view = watched.view
         view.now = now
-        if not is_asked:
-            return None
         try:
             decision = watched.follower.strategy.decide(tick, view)
         except RunStop:
@@ -152,6 +153,15 @@ class StrategyCore:
         except Exception as error:  # Stops the run: the same tick would raise it again.
             raise failure(error, self.chosen.path) from error
         return None if decision is None else self._weighed(watched, decision, now)
+
+    def come_to(self, tick: Tick, now: int) -> None:
+        """Come to the last tick that was followed, at which the strategy does not ask.
+
+        Args:
+            tick: Filled with it.
+            now: Market time, never going back.
+        """
+        self._find(tick.symbol).view.now = now
 
     def signal(
         self, symbol: str, decision: Decision, ts: int, cause: Ref, seq: int
@@ -169,13 +179,20 @@ class StrategyCore:
 
     def on_fill(self, fill: FillMessage, now: int) -> None:
         """Take a fill at market time `now` (ms)."""
-        self._find(fill.symbol).view.take_fill(fill, now)
+        watched = self._found
+        if watched is None or fill.symbol != self._symbol:
+            watched = self._find(fill.symbol)
+        watched.view.take_fill(fill, now)
 
     def on_action(self, action: ActionMessage) -> None:
         """Take what risk decided about a symbol."""
         symbol = action.symbol
-        if symbol is not None:
-            self._find(symbol).view.take_risk_action(action)
+        if symbol is None:
+            return
+        watched = self._found
+        if watched is None or symbol != self._symbol:
+            watched = self._find(symbol)
+        watched.view.take_risk_action(action)
 
     def on_bar(self, symbol: str, bar: ClosedBar, now: int) -> Decision | None:
         """Take one closed bar at market time `now` (ms); return what is to be journaled.
@@ -203,9 +220,6 @@ class StrategyCore:
         return (None, -1) if watched is None else (watched.said, watched.said_ts)
 
     def _find(self, symbol: str) -> Watched:
-        found = self._found
-        if found is not None and symbol == self._symbol:
-            return found
         watched = self._watched.get(symbol)
         if watched is None:
             watched = self._watched[symbol] = Watched(symbol, self.chosen, self._views)

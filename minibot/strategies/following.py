@@ -3,27 +3,50 @@
 A night hands it one price at a time, a backtest many by one call. `for price in prices` gives the
 same either way; one that looks at all of them first, or that keeps something from price to price
 outside `self`, does not, and its backtest would show what no night trades. So an own strategy is
-compared with a twin that gets the same prices one by one: every group of them until it has asked
-often enough, and then one of many.
+compared with a twin that gets the same prices one by one: every call until it has asked often
+enough, and then one of many.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from operator import length_hint
 from typing import Final, final
 
 from minibot.strategies.chosen import Chosen
 from minibot.strategies.protocol import TradeStrategy
 
+CHUNK: Final = 64
+"""So many prices at most an own strategy is handed by one call."""
+
 ASKED: Final = 64
-"""So often it has to have asked where the twin asked, or as many groups have to have been equal as
+"""So often it has to have asked where the twin asked, or as many calls have to have been equal as
 `FIRST` says, ..."""
 
 FIRST: Final = 4096
 
 EVERY: Final = 64
-"""... until one group of so many is compared."""
+"""... until one call of so many is compared."""
 
 REMEDY: Final = "return True inside `for price in prices`, and keep what lasts in self"
+
+
+@final
+class Prices:
+    """The prices of trades in a row, each to be handed to a strategy once.
+
+    Attributes:
+        all: In their order.
+        waiting: Those that were not taken yet.
+        taken: How many were.
+    """
+
+    __slots__ = ("all", "taken", "waiting")
+
+    def __init__(self, prices: list[float]) -> None:
+        self.all: list[float] = prices
+        self.waiting: Iterator[float] = iter(prices)
+        self.taken: int = 0
 
 
 @final
@@ -36,36 +59,51 @@ class Follower:
         chosen: How a twin of it is made. What ships is compared by the tests instead.
     """
 
-    __slots__ = ("_asked", "_chosen", "_groups", "_symbol", "strategy")
+    __slots__ = ("_asked", "_calls", "_chosen", "_symbol", "strategy")
 
     def __init__(self, strategy: TradeStrategy, symbol: str, chosen: Chosen) -> None:
         self.strategy: TradeStrategy = strategy
         self._symbol: str = symbol
         self._chosen: Chosen = chosen
-        self._groups: int = 0
+        self._calls: int = 0
         self._asked: int = 0
 
-    def place_asked(self, prices: list[float]) -> int:
-        """Hand it prices; return the place of the one to decide at, or how many there are.
+    def asks(self, prices: Prices) -> bool:
+        """Hand it the prices that wait; return whether it asks at the last one that was taken.
 
         Raises:
             ValueError: It did otherwise than it says, or than it does one by one.
         """
         if self._chosen.is_own:
-            self._groups += 1
-            is_proven = self._asked >= ASKED or self._groups > FIRST
-            if not is_proven or self._groups % EVERY == 0:
-                return self._compared(prices)
-        return self.strategy.place_asked(prices)
+            return self._asks_proven(prices)
+        asks = self.strategy.asks(prices.waiting)
+        prices.taken = len(prices.all) - length_hint(prices.waiting)
+        return asks
+
+    def _asks_proven(self, prices: Prices) -> bool:
+        """Do what `asks` does, some prices by one call, beside a twin."""
+        while prices.taken < len(prices.all):
+            some = prices.all[prices.taken : prices.taken + CHUNK]
+            self._calls += 1
+            is_proven = self._asked >= ASKED or self._calls > FIRST
+            if is_proven and self._calls % EVERY:
+                place = _place_asked(self.strategy, some)
+            else:
+                place = self._compared(some)
+            if place < len(some):
+                prices.taken += place + 1
+                return True
+            prices.taken += place
+        return False
 
     def _compared(self, prices: list[float]) -> int:
         twin = self._chosen.make(self._symbol)
         if not isinstance(twin, TradeStrategy):
             raise ValueError(f"{self._symbol}: made anew, it follows no prices")
         twin.restore(self.strategy.state())
-        place = self.strategy.place_asked(prices)
+        place = _place_asked(self.strategy, prices)
         for n, price in enumerate(prices[: place + 1]):
-            asks = twin.place_asked([price]) == 0
+            asks = twin.asks(iter([price]))
             if asks is not (n == place):
                 said = f"price {n + 1} of {len(prices)} {'asks' if asks else 'does not ask'}"
                 raise ValueError(f"follow(): {said} by itself, as a night hands it; {REMEDY}")
@@ -74,3 +112,11 @@ class Follower:
             raise ValueError(f"follow(): {said}; {REMEDY}")
         self._asked += place < len(prices)
         return place
+
+
+def _place_asked(strategy: TradeStrategy, prices: list[float]) -> int:
+    """Return the place of the price at which a strategy asks; how many there are for none."""
+    waiting = iter(prices)
+    asks = strategy.asks(waiting)
+    taken = len(prices) - length_hint(waiting)
+    return taken - 1 if asks else taken

@@ -104,26 +104,23 @@ class TradeStrategy(Strategy):
         raise NotImplementedError
 
     @final
-    def place_asked(self, prices: list[float]) -> int:
-        """Hand it prices; return the place of the one to decide at, or how many there are.
+    def asks(self, waiting: Iterator[float]) -> bool:
+        """Hand it prices, an iterator over a list; return whether it asks at the last one taken.
 
         Raises:
             ValueError: It said True without taking a price, or False with prices left.
         """
-        waiting = iter(prices)
+        count = length_hint(waiting)
         asks = self.follow(waiting)
-        count = len(prices)
-        taken = count - length_hint(waiting)
-        if asks and taken:
-            return taken - 1
-        if asks or taken < count:
-            said = f"follow() returned {asks} after {taken} of {count} prices"
+        left = length_hint(waiting)
+        if left == count if asks else left:
+            said = f"follow() returned {asks} after {count - left} of {count} prices"
             raise ValueError(f"{said}; True needs one that was taken, False that none is left")
-        return count
+        return asks
 
     @final
     def on_tick(self, tick: Tick, view: View) -> Decision | None:
         """Follow a trade by itself, and decide where that asks for it; quotes are passed by."""
-        if not tick.is_trade or self.place_asked([tick.price]):
-            return None
-        return self.decide(tick, view)
+        if tick.is_trade and self.asks(iter([tick.price])):
+            return self.decide(tick, view)
+        return None

@@ -44,7 +44,7 @@ from minibot.strategies import chosen, decision
 from minibot.strategies.allowed import safe_builtins, sum_in_order
 from minibot.strategies.bars import BarSeries, ClosedBar
 from minibot.strategies.core import core_from_config, core_from_state
-from minibot.strategies.following import ASKED, EVERY
+from minibot.strategies.following import ASKED, EVERY, Prices
 from minibot.strategies.keeping import kept, put_back
 from minibot.strategies.own import own_strategy
 from minibot.strategies.position import Position
@@ -377,7 +377,7 @@ def test_strategy_that_follows_prices_otherwise_than_it_says_is_refused(
     assert isinstance(strategy, TradeStrategy)
 
     with pytest.raises(ValueError, match=told):
-        strategy.place_asked([1.0, 2.0, 3.0])
+        strategy.asks(iter([1.0, 2.0, 3.0]))
 
 
 @pytest.mark.parametrize(
@@ -413,11 +413,11 @@ def test_strategy_whose_backtest_would_not_be_its_night_stops(
     core = Trial(path)._core
 
     with pytest.raises(RunStop, match=re.escape(told)):
-        core.follow(core.tick(SYMBOL), [2.0, 3.0, 4.0, 1.0, 1.0])
+        core.follow(core.tick(SYMBOL), Prices([2.0, 3.0, 4.0, 1.0, 1.0]))
 
 
 def test_strategy_that_follows_prices_is_compared_again_and_again(tmp_path: Path) -> None:
-    """What only shows later is found later: one group of prices in many is handed one by one."""
+    """What only shows later is found later: one call in many is compared."""
     path = tmp_path / "mine.py"
     greedy = "best = max(prices)\n        return best > 5"
     start, end = FOLLOWS.index("        for price in prices"), FOLLOWS.index("    def decide")
@@ -425,11 +425,11 @@ def test_strategy_that_follows_prices_is_compared_again_and_again(tmp_path: Path
     core = Trial(path)._core
     tick = core.tick(SYMBOL)
     for _ in range(ASKED):
-        assert core.follow(tick, [1.0, 6.0]) == 1
+        assert core.follow(tick, Prices([1.0, 6.0]))
 
-    assert core.follow(tick, [6.0, 2.0]) == 1
+    assert core.follow(tick, Prices([6.0, 2.0]))
     with pytest.raises(RunStop, match="price 1 of 2 asks by itself"):
-        deque((core.follow(tick, [6.0, 2.0]) for _ in range(EVERY)), maxlen=0)
+        deque((core.follow(tick, Prices([6.0, 2.0])) for _ in range(EVERY)), maxlen=0)
 
 
 def test_strategy_that_follows_prices_is_not_handed_those_of_quotes() -> None:
