@@ -31,19 +31,19 @@ CODES: Final[frozenset[str]] = frozenset(codes(BUSINESS_GROUP))
 @mypyc_attr(acyclic=True)
 @final
 class Comparison:
-    """A check of two numbers that is written out when somebody reads it; see `compare`."""
+    """A check of two numbers that is written out when somebody reads it.
+
+    Only `compare` makes one, and sets what it says: a constructor would cost another call.
+    """
 
     __slots__ = ("_name", "_passed", "_places", "_relation", "_threshold", "_value")
 
-    def __init__(
-        self, name: str, value: float, relation: str, threshold: float, places: int, passed: bool
-    ) -> None:
-        self._name: str = name
-        self._value: float = value
-        self._relation: str = relation
-        self._threshold: float = threshold
-        self._places: int = places
-        self._passed: bool = passed
+    _name: str
+    _value: float
+    _relation: str
+    _threshold: float
+    _places: int
+    _passed: bool
 
     def check(self) -> Check:
         """Return it as it is written."""
@@ -73,9 +73,13 @@ class Decision:
 
     Attributes:
         told: The checks as far as they are written.
+        holds_address: The reason it was made with holds an address: another in each process.
     """
 
-    __slots__ = (*("_reason", "_words", "confidence", "reason_code", "score", "side", "told"),)
+    __slots__ = (
+        *("_reason", "_words", "confidence", "holds_address", "reason_code", "score", "side"),
+        "told",
+    )
 
     def __init__(
         self,
@@ -95,11 +99,7 @@ class Decision:
         # A strategy may go on with a list of its own, and these are read later.
         self.told: Sequence[Check | Comparison] = tuple(checks)
         self._words: Words | None = words
-
-    @property
-    def holds_address(self) -> bool:
-        """Whether its reason, if it is written, holds an address: another in each process."""
-        return self._words is None and ADDRESS in self._reason
+        self.holds_address: bool = ADDRESS in reason
 
     @property
     def reason(self) -> str:
@@ -219,7 +219,14 @@ def compare(
         raise ValueError(
             f"compare {name!r}: a name of 1 to 100 characters, 0 to {PLACES_MAX} places"
         )
-    return Comparison(name, value, relation, threshold, places, passed)
+    made = Comparison()
+    made._name = name
+    made._value = value
+    made._relation = relation
+    made._threshold = threshold
+    made._places = places
+    made._passed = passed
+    return made
 
 
 def _said(decision: Decision) -> Decision:

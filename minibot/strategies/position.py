@@ -42,7 +42,9 @@ class Position:
         qty = parse_fixed(lot["qty"], PLACES_MAX)
         cost = lot.get("cost")
         price = parse_amount(lot["price"])
-        self._add(qty, div_up(qty * price, UNITS) if cost is None else parse_amount(cost))
+        self.qty += qty
+        cost = div_up(qty * price, UNITS) if cost is None else parse_amount(cost)
+        self._lots.append((qty, cost))
 
     def apply(self, fill: FillMessage, base_asset: str) -> None:
         """Apply a fill; a fee taken in the base asset lessens what is held.
@@ -51,42 +53,31 @@ class Position:
             InvariantError: More was sold than is held.
         """
         qty = product(fill.qty, FINER)
-        fee = product(fill.fee, FINER) if fill.fee_asset == base_asset else 0
         if fill.side == BUY:
-            self._add(qty, cost_up(fill.qty, fill.price))
-            qty = 0
-        self.qty -= qty + fee
+            self.qty += qty
+            self._lots.append((qty, cost_up(fill.qty, fill.price)))
+            gone = 0
+        else:
+            gone = qty
+        if fill.fee_asset == base_asset:
+            gone += product(fill.fee, FINER)
+        if not gone:
+            return
+        self.qty -= gone
         if self.qty < 0:
             raise InvariantError(
                 "strategy_role",
                 "NONDETERMINISM",
                 f"{self.symbol}: fill {fill.order.text} makes the position {self.text}",
             )
-        self._take(qty + fee)
-
-    def _add(self, qty: int, cost: int) -> None:
-        self.qty += qty
-        self._lots.append((qty, cost))
-
-    def _take(self, qty: int) -> None:
-        while qty:
+        while gone:
             held, cost = self._lots[0]
-            if held <= qty:
+            if held <= gone:
                 del self._lots[0]
-                qty -= held
-                continue
-            self._lots[0] = (held - qty, cost - div_down(cost * qty, held))
-            qty = 0
-
-    def is_long(self, qty_min: int, notional_min: float, bid: float) -> bool:
-        """Whether something is held that the exchange would let us sell.
-
-        A rest below its minimum quantity (`qty_min`, units of 10**-18) or its minimum notional
-        cannot be sold: it counts as flat, else it would keep the strategy from buying ever again.
-        """
-        if self.qty <= 0 or self.qty < qty_min:
-            return False
-        return bid <= 0.0 or self.qty / UNITS * bid >= notional_min
+                gone -= held
+            else:
+                self._lots[0] = (held - gone, cost - div_down(cost * gone, held))
+                gone = 0
 
     @property
     def text(self) -> str:

@@ -15,7 +15,7 @@ from minibot.features.lossless import float_from, float_text
 from minibot.kernel.errors import InvariantError
 from minibot.strategies.bars import BarSeries, ClosedBar
 from minibot.strategies.declaration import Needs
-from minibot.strategies.position import Position
+from minibot.strategies.position import UNITS, Position
 from minibot.strategies.tick import Tick
 
 NEVER = -(10**15)
@@ -147,9 +147,16 @@ class View:
 
     @property
     def is_long(self) -> bool:
-        """Whether something is held that can be sold."""
-        held = self.held
-        return held.qty > 0 and held.is_long(self.qty_min, self.notional_min, self.bid)
+        """Whether something is held that the exchange would let us sell.
+
+        A rest below its minimum quantity or its minimum notional cannot be sold: it counts as
+        flat, else it would keep the strategy from buying ever again.
+        """
+        held = self.held.qty
+        if held <= 0 or held < self.qty_min:
+            return False
+        bid = self.tick.bid
+        return bid <= 0.0 or held / UNITS * bid >= self.notional_min
 
     @property
     def may_buy(self) -> bool:
