@@ -199,11 +199,17 @@ class Budgets:
         self._is_floor_known = not self._is_spent()
         if self._is_floor_known and equity >= self._floor:
             return None
-        found = limits.night_notional.breach(self.night_notional, None)
-        found = limits.day_notional.breach(self.day_notional, found)
-        found = limits.night_loss.breach(self.night_level - equity, found)
-        found = limits.day_loss.breach(self.day_level - equity, found)
-        return limits.drawdown.breach(drawdown_of(self.high_water_mark, equity), found)
+        found: Checklist | None = None
+        for limit, value in (
+            (limits.night_notional, self.night_notional),
+            (limits.day_notional, self.day_notional),
+            (limits.night_loss, self.night_level - equity),
+            (limits.day_loss, self.day_level - equity),
+            (limits.drawdown, drawdown_of(self.high_water_mark, equity)),
+        ):
+            if value > limit.hard:
+                found = limit.breach(value, found)
+        return found
 
     def _is_spent(self) -> bool:
         """Return whether entries cost more than night or day may at most."""

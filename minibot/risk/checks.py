@@ -1,6 +1,7 @@
 """Checks as they are judged: what was found, in which order, and the first reason to refuse.
 
-A check is kept in numbers and written out when somebody reads the action that it stands in.
+A check is kept in numbers and written out when somebody reads the action that it stands in. A
+decision writes its checks down in rows, as many at a time as it knows, and has them judged at once.
 """
 
 from __future__ import annotations
@@ -12,8 +13,10 @@ from minibot.events.native import mypyc_attr
 from minibot.events.numbers import format_fixed
 
 NONE: Final = "none"
-YES: Final = "yes"
-NO: Final = "no"
+IS_NOT: Final = ("no", "yes")
+"""Words of a gate that is passed while something is not so."""
+IS_SO: Final = ("yes", "no")
+"""Words of a gate that is passed while something is so."""
 
 
 @mypyc_attr(acyclic=True)
@@ -25,84 +28,111 @@ class Gate:
         name: Of the check.
         reason: A reason code; empty where a failed check alone refuses nothing.
         places: Its numbers are scaled by 10**places.
+        cuts: Why an order that does not pass is made smaller, a reason code; empty where none is.
+        is_least: Whether the value has to reach the threshold rather than to stay within it.
+        words: Of a check that is no number: what 0 says, which passes and is the threshold, and
+            what 1 says.
     """
 
-    __slots__ = ("name", "places", "reason")
+    __slots__ = ("cuts", "is_least", "name", "places", "reason", "words")
 
-    def __init__(self, name: str, reason: str = "", places: int = 0) -> None:
+    def __init__(
+        self,
+        name: str,
+        reason: str = "",
+        places: int = 0,
+        *,
+        cuts: str = "",
+        is_least: bool = False,
+        words: tuple[str, str] | None = None,
+    ) -> None:
         self.name: str = name
         self.reason: str = reason
         self.places: int = places
+        self.cuts: str = cuts
+        self.is_least: bool = is_least
+        self.words: tuple[str, str] | None = words
+
+    def text(self, number: int) -> str:
+        """Return a value or a threshold as it is written."""
+        if self.words is None:
+            return scaled_text(number, self.places)
+        return self.words[1] if number else self.words[0]
 
 
 @mypyc_attr(acyclic=True)
 @final
 class Checklist:
-    """Checks of one decision; `reason` is the code of the first that failed, empty if none did."""
+    """Checks of one decision, in rows of three columns.
 
-    __slots__ = ("_failed", "_gates", "_told", "reason")
+    A row passes while its low is not above its high: a value and what it may be at most; where the
+    gate says so, what is asked at least and the value.
+
+    Attributes:
+        gates, lows, highs: The columns; who adds rows adds to each, and then has them judged.
+        reason: The code of the first that failed, empty if none did.
+    """
+
+    __slots__ = ("_failed", "gates", "highs", "lows", "reason")
 
     def __init__(self) -> None:
         """Start without checks."""
         self.reason: str = ""
-        self._gates: list[Gate] = []
-        self._told: list[int | str] = []  # Value and threshold of each gate.
-        self._failed: int = 0  # A bit for each that failed, by its place.
+        self.gates: list[Gate] = []
+        self.lows: list[int] = []
+        self.highs: list[int] = []
+        self._failed: int = 0  # A bit for each that failed, by its row.
 
-    def at_most(self, gate: Gate, value: int, most: int) -> bool:
-        """Add a check of a value that may be as large as `most`; return whether it passed."""
-        self._gates.append(gate)
-        self._told.append(value)
-        self._told.append(most)
-        return value <= most or self._fail(gate)
+    def judge(self, start: int = 0) -> bool:
+        """Judge the rows from `start` on; return whether all of them passed."""
+        lows, highs = self.lows, self.highs
+        if start:
+            lows, highs = lows[start:], highs[start:]
+        # `strict` would cost compiled code its plain loop.
+        for low, high in zip(lows, highs):  # noqa: B905
+            if low > high:
+                break
+        else:
+            return True
+        for row in range(start, len(self.lows)):
+            if self.lows[row] > self.highs[row]:
+                self._fail(row)
+        return False
 
-    def at_least(self, gate: Gate, value: int, least: int) -> bool:
-        """Add a check of a value that may be as small as `least`; return whether it passed."""
-        self._gates.append(gate)
-        self._told.append(value)
-        self._told.append(least)
-        return value >= least or self._fail(gate)
-
-    def fact(self, gate: Gate, is_so: bool, wanted: bool) -> bool:
-        """Add a check of a yes or no; return whether it passed."""
-        self._gates.append(gate)
-        self._told.append(YES if is_so else NO)
-        self._told.append(YES if wanted else NO)
-        return is_so is wanted or self._fail(gate)
-
-    def judged(self, gate: Gate, value: int | str, threshold: int | str, passed: bool) -> bool:
-        """Add a check that was judged elsewhere; return whether it passed."""
-        self._gates.append(gate)
-        self._told.append(value)
-        self._told.append(threshold)
-        return passed or self._fail(gate)
+    def judged(self, gate: Gate, low: int, high: int, passed: bool) -> None:
+        """Add a row that its numbers alone do not decide."""
+        self.gates.append(gate)
+        self.lows.append(low)
+        self.highs.append(high)
+        if not passed:
+            self._fail(len(self.gates) - 1)
 
     def refuse(self, reason: str) -> None:
         """Take a reason that no check of its own shows; one that came before stands."""
         if not self.reason:
             self.reason = reason
 
-    def _fail(self, gate: Gate) -> bool:
-        """Note that the check added last failed."""
-        self._failed |= 1 << (len(self._gates) - 1)
+    def _fail(self, row: int) -> None:
+        self._failed |= 1 << row
         if not self.reason:
-            self.reason = gate.reason
-        return False
+            self.reason = self.gates[row].reason
+
+    def failed(self, start: int) -> list[int]:
+        """Return which rows from `start` on failed."""
+        return [row for row in range(start, len(self.gates)) if self._failed >> row & 1]
 
     def written(self) -> tuple[Check, ...]:
         """Return the checks as they are written, in the order in which they were judged."""
         checks = []
-        for n, gate in enumerate(self._gates):
-            value = _text(self._told[2 * n], gate.places)
-            threshold = _text(self._told[2 * n + 1], gate.places)
-            checks.append(Check(gate.name, value, threshold, not self._failed >> n & 1))
+        for row, gate in enumerate(self.gates):
+            value, threshold = self.lows[row], self.highs[row]
+            if gate.is_least:
+                value, threshold = threshold, value
+            passed = not self._failed >> row & 1
+            checks.append(Check(gate.name, gate.text(value), gate.text(threshold), passed))
         return tuple(checks)
 
 
 def scaled_text(value: int, places: int) -> str:
     """Return a value that is an integer times 10**-places as a decimal string."""
     return format_fixed(value, places)
-
-
-def _text(value: int | str, places: int) -> str:
-    return value if isinstance(value, str) else scaled_text(value, places)

@@ -11,7 +11,7 @@ from typing import Final
 from minibot.events.messages import Message, SignalMessage
 from minibot.events.model import SELL, Event
 from minibot.events.money import PLACES
-from minibot.events.order_rules import MARKET, TRADING, OrderRules
+from minibot.events.order_rules import MARKET, OrderRules
 from minibot.events.reasons import (
     LEFT_TRADING,
     NO_POSITION,
@@ -19,29 +19,30 @@ from minibot.events.reasons import (
     SIGNAL_EXIT,
     UNIVERSE_EXIT,
 )
-from minibot.risk.checks import Checklist, Gate
+from minibot.risk.checks import IS_NOT, IS_SO, Checklist, Gate
 from minibot.risk.drafts import BLOCK, EXIT, Cause, action, intent, stop
 from minibot.risk.exits import Trigger
-from minibot.risk.gates import STATUS, judge_market, judge_signal
+from minibot.risk.gates import DECIDED_BEFORE, SIGNAL_AGE, judge_market, status_of
 from minibot.risk.positions import Mark
 from minibot.risk.situation import Situation
 
-LEAVES_ON_SIGNAL: Final = Gate("signal_exit", SIGNAL_EXIT)
-LOTS: Final = Gate("position_lots", NO_POSITION)
-EXIT_PENDING: Final = Gate("exit_pending", PENDING_ORDER)
-EXIT_QTY: Final = Gate("exit_qty", places=PLACES)
+LEAVES_ON_SIGNAL: Final = Gate("signal_exit", SIGNAL_EXIT, words=IS_SO)
+LOTS: Final = Gate("position_lots", NO_POSITION, is_least=True)
+EXIT_PENDING: Final = Gate("exit_pending", PENDING_ORDER, words=IS_NOT)
+EXIT_QTY: Final = Gate("exit_qty", places=PLACES, is_least=True)
 
 
 def on_sell(situation: Situation, signal: SignalMessage, cause: Cause) -> list[Message]:
     """Return EXIT with an intent, BLOCK, or STOP."""
     symbol, checks = signal.symbol, Checklist()
     positions, now, limits = situation.positions, situation.now, situation.limits
-    judge_signal(checks, signal, now, limits, situation.decided.has(cause.ref))
-    checks.fact(LEAVES_ON_SIGNAL, situation.exits.rules.signal_exit, True)
-    checks.at_least(LOTS, positions.portfolio.count_lots(symbol), 1)
+    stays, lots = not situation.exits.rules.signal_exit, positions.portfolio.count_lots(symbol)
+    checks.gates += [SIGNAL_AGE, DECIDED_BEFORE, LEAVES_ON_SIGNAL, LOTS]
+    checks.lows += [now - signal.ts, situation.decided.has(cause.ref), stays, 1]
+    checks.highs += [min(signal.horizon_ms, limits.signal_age_ms_max), 0, 0, lots]
     rules, mark = positions.rules.get(symbol), positions.marks.get(symbol)
     judge_market(checks, rules, mark, now, limits)
-    if not checks.reason and rules is not None and mark is not None:
+    if checks.judge() and rules is not None and mark is not None:
         qty = judge_exit(situation, symbol, rules, mark, checks)
         if not checks.reason:
             situation.remember(cause.ref, cause.ts)
@@ -58,7 +59,7 @@ def on_exit_position(situation: Situation, symbol: str, event: Event) -> list[Me
         trigger = due(situation, symbol)
         return [] if trigger is None else leave(situation, symbol, trigger, cause, 0)
     checks = Checklist()
-    checks.at_least(LOTS, 0, 1)
+    checks.judged(LOTS, 1, 0, False)
     left = situation.headroom(symbol)
     return [action(situation, BLOCK, NO_POSITION, symbol, checks, cause, left)]
 
@@ -132,7 +133,7 @@ def leave(
     mark, rules = positions.marks[symbol], positions.rules[symbol]
     checks, cause = Checklist(), because.going_back_to(mark.seq)
     checks.judged(trigger.gate, trigger.value, trigger.threshold, False)
-    checks.judged(STATUS, rules.status, TRADING, rules.is_trading)
+    checks.judged(status_of(rules), not rules.is_trading, 0, rules.is_trading)
     qty = judge_exit(situation, symbol, rules, mark, checks)
     if not checks.reason:
         exits.told = ""
@@ -152,10 +153,11 @@ def judge_exit(
     That is whole steps of the position, up to what the venue takes at once.
     """
     positions = situation.positions
-    checks.fact(EXIT_PENDING, positions.has_order(symbol, SELL), False)
+    is_pending = positions.has_order(symbol, SELL)
     qty = rules.qty_down(positions.free_qty(symbol), MARKET)
     refusal = rules.notional_refusal(qty, mark.bid, MARKET) or rules.qty_refusal(qty, MARKET)
-    checks.judged(EXIT_QTY, qty, rules.qty_min, refusal is None)
+    checks.judged(EXIT_PENDING, is_pending, 0, not is_pending)
+    checks.judged(EXIT_QTY, rules.qty_min, qty, refusal is None)
     if refusal is not None:
         checks.refuse(refusal)
     return qty
@@ -173,8 +175,8 @@ def _exit(
 ) -> list[Message]:
     """Return the action EXIT and its intent; STOP instead when the order rate is spent."""
     left = situation.headroom(symbol)
-    breaches = situation.limits.order_rate.breach(left.orders + 1, None)
-    if breaches is not None:
-        return [stop(situation, breaches, symbol, cause)]
+    rate = situation.limits.order_rate
+    if left.orders + 1 > rate.hard:
+        return [stop(situation, rate.breach(left.orders + 1, None), symbol, cause)]
     allowed = action(situation, EXIT, reason, symbol, checks, cause, left, ordinal)
     return [allowed, intent(situation, allowed, EXIT, symbol, SELL, qty, bid, cause)]

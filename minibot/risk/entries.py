@@ -9,15 +9,16 @@ from minibot.risk.checks import Checklist
 from minibot.risk.drafts import ALLOW, BLOCK, ENTRY, REDUCE, Cause, action, intent, stop
 from minibot.risk.gates import judge_entry
 from minibot.risk.situation import Situation
-from minibot.risk.sizing import entry_breaches, size_entry
+from minibot.risk.sizing import Size, entry_breaches, size_entry
 
 
 def on_buy(situation: Situation, signal: SignalMessage, cause: Cause) -> list[Message]:
     """Return ALLOW or REDUCE with an intent, BLOCK, or STOP."""
     symbol, checks, left = signal.symbol, Checklist(), situation.headroom(signal.symbol)
-    judge_entry(situation, signal, cause.ref, left, checks)
     positions, limits = situation.positions, situation.limits
-    size = None if checks.reason else size_entry(symbol, limits, positions, left, checks)
+    size: Size | None = None
+    if judge_entry(situation, signal, cause.ref, left, checks):
+        size = size_entry(symbol, limits, positions, left, checks)
     if size is None:
         return [action(situation, BLOCK, checks.reason, symbol, checks, cause, left)]
     breaches = entry_breaches(limits, left, size.notional)

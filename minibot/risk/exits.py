@@ -29,8 +29,8 @@ RETRY_MS_MIN: Final = 1_000
 RETRY_MS_MAX: Final = 30_000
 
 # A position is left because one of these failed.
-ASKED: Final = Gate("exit_position")
-POLICY: Final = Gate("policy")
+ASKED: Final = Gate("exit_position", words=(NONE, "asked"))
+POLICY: Final = Gate("policy", words=("hold", "close"))
 ENDING: Final = Gate("run_ending")
 STOP_PRICE: Final = Gate("stop_price", places=PLACES)
 TARGET_PRICE: Final = Gate("target_price", places=PLACES)
@@ -69,11 +69,11 @@ class Trigger:
 
     __slots__ = ("gate", "reason", "threshold", "value")
 
-    def __init__(self, reason: str, gate: Gate, value: int | str, threshold: int | str) -> None:
+    def __init__(self, reason: str, gate: Gate, value: int, threshold: int) -> None:
         self.reason: str = reason
         self.gate: Gate = gate
-        self.value: int | str = value
-        self.threshold: int | str = threshold
+        self.value: int = value
+        self.threshold: int = threshold
 
 
 @final
@@ -234,9 +234,9 @@ class Exits:
             now: Market time.
         """
         if exits.is_asked:
-            return Trigger(OPERATOR_EXIT, ASKED, "asked", NONE)
+            return Trigger(OPERATOR_EXIT, ASKED, 1, 0)
         if exits.left:
-            return Trigger(exits.left, POLICY, "close", "hold")
+            return Trigger(exits.left, POLICY, 1, 0)
         until = self.ending_until
         if until is not None and self.rules.closes_at_end and now < until:
             return Trigger(END_EXIT, ENDING, now, until)

@@ -29,66 +29,80 @@ from minibot.events.reasons import (
     WARMUP,
 )
 from minibot.events.reference import Ref
-from minibot.risk.checks import NONE, Checklist, Gate
+from minibot.risk.checks import IS_NOT, IS_SO, NONE, Checklist, Gate
 from minibot.risk.exits import UNKNOWN
 from minibot.risk.headroom import Headroom
 from minibot.risk.limits import BPS, Limits
 from minibot.risk.positions import Mark
 from minibot.risk.situation import Situation
 
-ENDING: Final = Gate("run_ending", RUN_ENDING)
-IS_HALTED: Final = Gate("halted", HALTED)
-IS_LOCKED: Final = Gate("symbol_locked", SYMBOL_LOCKED)
-IN_UNIVERSE: Final = Gate("in_universe", NOT_IN_UNIVERSE)
-SIGNAL_AGE: Final = Gate("signal_age_ms", STALE_SIGNAL)
-DECIDED_BEFORE: Final = Gate("signal_decided_before", DUPLICATE)
-INSTRUMENT: Final = Gate("instrument_status", NO_INSTRUMENT)
-STATUS: Final = Gate("instrument_status", NOT_TRADING)
-TICK_AGE: Final = Gate("tick_age_ms", STALE_TICK)
-MARK_KNOWN: Final = Gate("mark", NO_MARK)
-MARK_FRESH: Final = Gate("mark", STALE_TICK)
-ORDER_PENDING: Final = Gate("order_pending", PENDING_ORDER)
-POSITION_COUNT: Final = Gate("positions", POSITIONS_MAX)
-DEVIATION: Final = Gate("reference_deviation_bps", REFERENCE_DEVIATION, places=4)
-ATR_BARS: Final = Gate("atr_bars", WARMUP)
-
 BOTH_SIDES: Final = "bid and ask"
 
+IS_HALTED: Final = Gate("halted", HALTED, words=IS_NOT)
+IS_LOCKED: Final = Gate("symbol_locked", SYMBOL_LOCKED, words=IS_NOT)
+IN_UNIVERSE: Final = Gate("in_universe", NOT_IN_UNIVERSE, words=IS_SO)
+SIGNAL_AGE: Final = Gate("signal_age_ms", STALE_SIGNAL)
+DECIDED_BEFORE: Final = Gate("signal_decided_before", DUPLICATE, words=IS_NOT)
+INSTRUMENT: Final = Gate("instrument_status", NO_INSTRUMENT, words=(TRADING, NONE))
+TICK_AGE: Final = Gate("tick_age_ms", STALE_TICK)
+MARK_KNOWN: Final = Gate("mark", NO_MARK, words=(BOTH_SIDES, NONE))
+MARK_CROSSED: Final = Gate("mark", NO_MARK, words=(BOTH_SIDES, "crossed"))
+MARK_FRESH: Final = Gate("mark", STALE_TICK, words=(BOTH_SIDES, "gap"))
+ORDER_PENDING: Final = Gate("order_pending", PENDING_ORDER, words=IS_NOT)
+POSITION_COUNT: Final = Gate("positions", POSITIONS_MAX)
+DEVIATION: Final = Gate("reference_deviation_bps", REFERENCE_DEVIATION, places=4)
+ATR_BARS: Final = Gate("atr_bars", WARMUP, is_least=True)
 
-def judge_signal(
-    checks: Checklist, signal: SignalMessage, now: int, limits: Limits, is_known: bool
-) -> None:
-    """Judge the age of a signal and whether it was decided on before."""
-    age_max = limits.signal_age_ms_max
-    if signal.horizon_ms < age_max:
-        age_max = signal.horizon_ms
-    checks.at_most(SIGNAL_AGE, now - signal.ts, age_max)
-    checks.fact(DECIDED_BEFORE, is_known, False)
+
+def _status(said: str) -> Gate:
+    return Gate("instrument_status", NOT_TRADING, words=(TRADING, said))
+
+
+def _ending(until: str) -> Gate:
+    return Gate("run_ending", RUN_ENDING, words=(NONE, until))
+
+
+STATUS: Final = _status(TRADING)
+ENDING: Final = _ending(NONE)
+
+
+def status_of(rules: OrderRules) -> Gate:
+    """Return the check of a symbol's status, in the venue's word for it."""
+    return STATUS if rules.status == TRADING else _status(rules.status)
 
 
 def judge_market(
     checks: Checklist, rules: OrderRules | None, mark: Mark | None, now: int, limits: Limits
 ) -> bool:
-    """Judge whether the symbol can be traded on what was seen last; return whether that has a mid.
+    """Add whether the symbol can be traded on what was seen last; return whether that has a mid.
 
-    The age of the touch is judged as well, and is no part of what is returned.
+    The age of the touch is added as well, and is no part of what is returned.
     """
+    status = STATUS
     if rules is None:
-        checks.judged(INSTRUMENT, NONE, TRADING, False)
-    else:
-        checks.judged(STATUS, rules.status, TRADING, rules.status == TRADING)
+        status = INSTRUMENT
+    elif rules.status != TRADING:
+        status = status_of(rules)
     if mark is None:
-        return checks.judged(MARK_KNOWN, NONE, BOTH_SIDES, False)
-    checks.at_most(TICK_AGE, now - mark.ts, limits.tick_age_ms_max)
-    if not mark.is_fresh:
-        return checks.judged(MARK_FRESH, "gap", BOTH_SIDES, False)
-    return mark.has_mid or checks.judged(MARK_KNOWN, "crossed", BOTH_SIDES, False)
+        checks.gates += [status, MARK_KNOWN]
+        checks.lows += [status is not STATUS, 1]
+        checks.highs += [0, 0]
+        return False
+    checks.gates += [status, TICK_AGE]
+    checks.lows += [status is not STATUS, now - mark.ts]
+    checks.highs += [0, limits.tick_age_ms_max]
+    if mark.is_fresh and mark.has_mid:
+        return True
+    checks.gates += [MARK_CROSSED if mark.is_fresh else MARK_FRESH]
+    checks.lows += [1]
+    checks.highs += [0]
+    return False
 
 
 def judge_entry(
     situation: Situation, signal: SignalMessage, ref: Ref, left: Headroom, checks: Checklist
-) -> None:
-    """Judge everything that an entry must pass before it is sized.
+) -> bool:
+    """Judge everything that an entry must pass before it is sized; return whether it passed.
 
     Args:
         situation: The state.
@@ -99,38 +113,51 @@ def judge_entry(
     """
     symbol, now, limits = signal.symbol, situation.now, situation.limits
     positions, exits, locks = situation.positions, situation.exits, situation.locks
+    gates, lows, highs = checks.gates, checks.lows, checks.highs
 
     # What the end of the run, an operator or the universe forbids.
     until, universe = exits.ending_until, situation.universe
-    checks.judged(ENDING, NONE if until is None else str(until), NONE, until is None)
-    checks.fact(IS_HALTED, locks.is_halted, False)
-    checks.fact(IS_LOCKED, locks.is_locked(symbol, now), False)
+    gates += [ENDING if until is None else _ending(str(until)), IS_HALTED, IS_LOCKED]
+    lows += [until is not None, locks.is_halted, locks.is_locked(symbol, now)]
+    highs += [0, 0, 0]
     if universe is not None:
-        checks.fact(IN_UNIVERSE, symbol in universe, True)
+        gates += [IN_UNIVERSE]
+        lows += [symbol not in universe]
+        highs += [0]
 
-    judge_signal(checks, signal, now, limits, situation.decided.has(ref))
+    # Whether the signal is of now and new, and the market one that can be traded.
+    gates += [SIGNAL_AGE, DECIDED_BEFORE]
+    lows += [now - signal.ts, situation.decided.has(ref)]
+    highs += [min(signal.horizon_ms, limits.signal_age_ms_max), 0]
     rules, mark = positions.rules.get(symbol), positions.marks.get(symbol)
     has_mid = judge_market(checks, rules, mark, now, limits)
 
     # Open orders, the count of positions, and whether the position could be guarded.
     of_symbol = exits.of(symbol)
     if has_mid:
-        checks.fact(ORDER_PENDING, positions.has_order(symbol), False)
-        checks.at_most(POSITION_COUNT, positions.count_with(symbol), limits.positions_max)
+        gates += [ORDER_PENDING, POSITION_COUNT]
+        lows += [positions.has_order(symbol), positions.count_with(symbol)]
+        highs += [0, limits.positions_max]
         if of_symbol.close != UNKNOWN:
-            away = deviation(positions.mids[symbol], of_symbol.close)
-            checks.at_most(DEVIATION, away, limits.deviation_bps_max * BPS)
+            gates += [DEVIATION]
+            lows += [deviation(positions.mids[symbol], of_symbol.close)]
+            highs += [limits.deviation_max]
     if exits.rules.needs_atr:
-        checks.at_least(ATR_BARS, of_symbol.atr.count, of_symbol.atr.warmup)
+        gates += [ATR_BARS]
+        lows += [of_symbol.atr.warmup]
+        highs += [of_symbol.atr.count]
 
     # Night and day notional bound the size, and say so there.
     night, day, drawdown = limits.night_loss, limits.day_loss, limits.drawdown
-    checks.at_most(night.entry_gate, left.night_loss(), night.entry_max)
-    checks.at_most(day.entry_gate, left.day_loss(), day.entry_max)
-    checks.at_most(drawdown.entry_gate, left.drawdown(), drawdown.entry_max)
+    gates += [night.entry_gate, day.entry_gate, drawdown.entry_gate]
+    lows += [max(0, left.night_loss), max(0, left.day_loss), left.drawdown()]
+    highs += [night.entry_max, day.entry_max, drawdown.entry_max]
     rate = limits.order_rate
     if not rate.is_hard_at_once:
-        checks.at_most(rate.entry_gate, left.orders + 1, rate.entry_max)
+        gates += [rate.entry_gate]
+        lows += [left.orders + 1]
+        highs += [rate.entry_max]
+    return checks.judge()
 
 
 def deviation(mid: int, close: int) -> int:

@@ -26,6 +26,8 @@ class Headroom:
     Attributes:
         limits: Of the profile.
         night_notional, day_notional, orders: How much is used.
+        night_loss, day_loss: By how much equity is below the start of night and UTC day; negative
+            for a gain.
         reserved: What open entries may still cost, without fees.
         exposure: Positions and what open entries may add.
         cash_free: What open entries and their fees leave.
@@ -33,21 +35,22 @@ class Headroom:
     """
 
     __slots__ = (
-        *("_day_level", "_equity", "_high_water_mark", "_night_level", "_symbol", "_texts"),
-        *("cash_free", "day_notional", "exposure", "limits", "night_notional", "orders"),
+        *("_equity", "_high_water_mark", "_symbol", "_texts", "cash_free", "day_loss"),
+        *("day_notional", "exposure", "limits", "night_loss", "night_notional", "orders"),
         *("position", "reserved"),
     )
 
     def __init__(
         self, symbol: str | None, positions: Positions, budgets: Budgets, now: int
     ) -> None:
+        equity = budgets.equity
         self.limits: Limits = budgets.limits
         self._symbol: str | None = symbol
         self._texts: dict[str, str] | None = None
-        self._equity: int = budgets.equity
+        self._equity: int = equity
         self._high_water_mark: int = budgets.high_water_mark
-        self._night_level: int = budgets.night_level
-        self._day_level: int = budgets.day_level
+        self.night_loss: int = budgets.night_level - equity
+        self.day_loss: int = budgets.day_level - equity
         self.night_notional: int = budgets.night_notional
         self.day_notional: int = budgets.day_notional
         self.orders: int = budgets.orders(now)
@@ -61,16 +64,6 @@ class Headroom:
             self.cash_free -= positions.reserved_cash()
             if symbol is not None:
                 self.position += positions.reserved(symbol)
-
-    def night_loss(self) -> int:
-        """Return by how much equity is below the start of the night; 0 for a gain."""
-        loss = self._night_level - self._equity
-        return loss if loss > 0 else 0
-
-    def day_loss(self) -> int:
-        """Return by how much equity is below the start of the UTC day; 0 for a gain."""
-        loss = self._day_level - self._equity
-        return loss if loss > 0 else 0
 
     def drawdown(self) -> int:
         """Return how far equity is below its high-water mark, in 10**-4 bps, rounded up."""
@@ -89,8 +82,8 @@ class Headroom:
                 for limit, value in (
                     (limits.night_notional, self.night_notional),
                     (limits.day_notional, self.day_notional),
-                    (limits.night_loss, self.night_loss()),
-                    (limits.day_loss, self.day_loss()),
+                    (limits.night_loss, max(0, self.night_loss)),
+                    (limits.day_loss, max(0, self.day_loss)),
                     (limits.drawdown, self.drawdown()),
                     (limits.order_rate, self.orders),
                 )

@@ -40,26 +40,35 @@ class Limit:
     """
 
     __slots__ = (
-        *("entry_gate", "entry_max", "hard", "hard_gate", "is_hard_at_once", "name", "places"),
-        "reason",
+        "entry_gate",
+        "entry_max",
+        "hard",
+        "hard_gate",
+        "is_hard_at_once",
+        "name",
+        "places",
     )
 
     def __init__(
-        self, name: str, reason: str, soft: int | None, hard: int, places: int, entry_reason: str
+        self,
+        name: str,
+        soft: int | None,
+        hard: int,
+        places: int,
+        *,
+        entry_reason: str = "",
+        cuts: str = "",
     ) -> None:
         self.name: str = name
-        self.reason: str = reason
         self.hard: int = hard
         self.places: int = places
         self.is_hard_at_once: bool = soft is None or soft >= hard
         self.entry_max: int = hard if soft is None else min(soft, hard)
-        self.entry_gate: Gate = Gate(name, entry_reason, places)
+        self.entry_gate: Gate = Gate(name, entry_reason, places, cuts=cuts)
         self.hard_gate: Gate = Gate(f"{name}_hard", "", places)
 
-    def breach(self, value: int, found: Checklist | None) -> Checklist | None:
+    def breach(self, value: int, found: Checklist | None) -> Checklist:
         """Return the failed checks so far, and with them that of a value beyond the hard one."""
-        if value <= self.hard:
-            return found
         if found is None:
             found = Checklist()
         found.judged(self.hard_gate, value, self.hard, False)
@@ -71,7 +80,7 @@ class Limits:
     """The limits of a risk profile; money in hundred-millionths, ages in ms of market time."""
 
     __slots__ = (
-        *("day_loss", "day_notional", "deviation_bps_max", "drawdown", "exposure_bps_max"),
+        *("day_loss", "day_notional", "deviation_max", "drawdown", "exposure_bps_max"),
         *("intent_ttl_ms", "night_loss", "night_ms", "night_notional", "order_notional"),
         *("order_rate", "position_notional_max", "positions_max", "profile", "quote_asset"),
         *("signal_age_ms_max", "taker_rate", "tick_age_ms_max"),
@@ -86,30 +95,32 @@ class Limits:
         self.positions_max: int = risk["positions_max"]
         # Spot knows no leverage: more than the whole equity is never exposed.
         self.exposure_bps_max: int = min(risk["exposure_ratio_max_bps"], BPS)
-        self.night_notional: Limit = _money(risk, "night_notional", NIGHT_NOTIONAL, "")
-        self.day_notional: Limit = _money(risk, "day_notional", DAY_NOTIONAL, "")
-        self.night_loss: Limit = _money(risk, "night_loss", NIGHT_LOSS, NIGHT_LOSS)
-        self.day_loss: Limit = _money(risk, "day_loss", DAY_LOSS, DAY_LOSS)
+        self.night_notional: Limit = _money(risk, "night_notional", cuts=NIGHT_NOTIONAL)
+        self.day_notional: Limit = _money(risk, "day_notional", cuts=DAY_NOTIONAL)
+        self.night_loss: Limit = _money(risk, "night_loss", NIGHT_LOSS)
+        self.day_loss: Limit = _money(risk, "day_loss", DAY_LOSS)
         self.drawdown: Limit = _count(risk, "drawdown_bps", DRAWDOWN, DRAWDOWN_PLACES)
         self.order_rate: Limit = _count(risk, "orders_per_minute", ORDER_RATE, 0)
         self.signal_age_ms_max: int = risk["signal_age_ms_max"]
         self.tick_age_ms_max: int = risk["tick_age_ms_max"]
         self.intent_ttl_ms: int = risk["intent_ttl_ms"]
-        self.deviation_bps_max: int = risk["reference_deviation_bps_max"]
+        # In ten-thousandths of a basis point, as it is reckoned.
+        self.deviation_max: int = risk["reference_deviation_bps_max"] * BPS
         self.taker_rate: int = parse_rate(config["execution"]["taker_fee_bps"])
         self.quote_asset: str = config["portfolio"]["quote_asset"]
         # How long a night is, where one pass holds several (a backtest); 0 where the run is one.
         self.night_ms: int = (config.get("backtest") or {}).get("night_ms", 0)
 
 
-def _money(risk: JsonObject, name: str, reason: str, entry_reason: str) -> Limit:
+def _money(risk: JsonObject, name: str, reason: str = "", cuts: str = "") -> Limit:
     soft = risk.get(f"{name}_soft")
     least = None if soft is None else parse_amount(soft)
-    return Limit(name, reason, least, parse_amount(risk[f"{name}_hard"]), PLACES, entry_reason)
+    hard = parse_amount(risk[f"{name}_hard"])
+    return Limit(name, least, hard, PLACES, entry_reason=reason, cuts=cuts)
 
 
 def _count(risk: JsonObject, name: str, reason: str, places: int) -> Limit:
     unit = int(10**places)
     soft = risk.get(f"{name}_soft")
     least = None if soft is None else soft * unit
-    return Limit(name, reason, least, risk[f"{name}_hard"] * unit, places, reason)
+    return Limit(name, least, risk[f"{name}_hard"] * unit, places, entry_reason=reason)
