@@ -69,6 +69,20 @@ class Booking:
         self.fee: int = fee
         self.trades: tuple[Trade, ...] = trades
 
+    def kept(self) -> Booking:
+        """Return a copy, for who keeps it beyond the next fill."""
+        return Booking(
+            self.fill_n,
+            self.ts,
+            self.symbol,
+            self.asset,
+            self.cash,
+            self.position,
+            self.pnl,
+            self.fee,
+            self.trades,
+        )
+
     @property
     def entries(self) -> tuple[Entry, ...]:
         """Its entries, without those of nothing."""

@@ -53,16 +53,21 @@ class Ledger:
         """Open with the cash of the run's opening, by asset."""
         self._opening: dict[str, int] = dict(opening)
         self._accounts: dict[str, Account] = {}  # By name; some may wait for an entry yet.
+        self._closing: dict[str, int] = dict(opening)  # Of each asset: opening plus entries.
         self._hours: dict[int, dict[str, int]] = {}
         self._hour_ts: int = 0  # The last one in which something was booked.
-        self._hour: dict[str, int] | None = None  # Its movements, once something was.
-        # Fills of one symbol come in rows: the accounts of the last one.
+        self._hour_end: int = 0  # Until when bookings are of this hour.
+        self._hour: dict[str, int] = {}  # Its movements.
+        # Fills of one symbol come in rows: the accounts of the last one, what all others sum to,
+        # and whether one of the four waits for its first entry.
         self._asset: str = ""
         self._symbol: str = ""
         self._cash: Account = Account()
         self._position: Account = Account()
         self._pnl: Account = self._account(REALISED_PNL)
         self._fees: Account = self._account(FEES)
+        self._others: int = 0
+        self._is_waiting: bool = True
         self.fills: int = 0
 
     @classmethod
@@ -76,36 +81,58 @@ class Ledger:
         Raises:
             InvariantError: Not the next one, or its entries do not add up to zero.
         """
-        if booking.fill_n != self.fills + 1:
-            raise _broken(f"expected the booking of fill {self.fills + 1}, found {booking.fill_n}")
+        n, ts, asset = booking.fill_n, booking.ts, booking.asset
+        if n != self.fills + 1:
+            raise _broken(f"expected the booking of fill {self.fills + 1}, found {n}")
         cash, position = booking.cash, booking.position
         pnl, fee = booking.pnl, booking.fee
         if cash + position + pnl + fee != 0:
-            raise _broken(f"booking {booking.fill_n} does not add up to zero")
+            raise _broken(f"booking {n} does not add up to zero")
+        if asset != self._asset or booking.symbol != self._symbol:
+            self._turn_to(asset, booking.symbol)
         # An hour that a later booking has left takes nothing more.
-        hour = self._hour
-        if hour is None or booking.ts >= self._hour_ts + HOUR_MS:
-            self._hour_ts = max(self._hour_ts, booking.ts // HOUR_MS * HOUR_MS)
-            hour = self._hour = self._hours.setdefault(self._hour_ts, {})
-        asset, symbol = booking.asset, booking.symbol
-        if asset != self._asset:
-            self._asset, self._cash = asset, self._account(f"{CASH}:{asset}")
-        if symbol != self._symbol:
-            self._symbol, self._position = symbol, self._account(f"{POSITION}:{symbol}")
+        if ts >= self._hour_end:
+            self._hour_ts = max(self._hour_ts, ts // HOUR_MS * HOUR_MS)
+            self._hour_end = self._hour_ts + HOUR_MS
+            self._hour = self._hours.setdefault(self._hour_ts, {})
+        if self._is_waiting:
+            self._note_entries(booking)
         if cash:
+            hour = self._hour
             hour[asset] = hour.get(asset, 0) + cash
-            self._cash.total += cash
-            self._cash.has_entries = True
-        if position:
-            self._position.total += position
-            self._position.has_entries = True
-        if pnl:
-            self._pnl.total += pnl
-            self._pnl.has_entries = True
-        if fee:
-            self._fees.total += fee
-            self._fees.has_entries = True
-        self.fills += 1
+            self._closing[asset] += cash
+        self._cash.total += cash
+        self._position.total += position
+        self._pnl.total += pnl
+        self._fees.total += fee
+        self.fills = n
+
+    def _turn_to(self, asset: str, symbol: str) -> None:
+        """Find the accounts of another symbol, or of another asset that pays."""
+        self._asset, self._symbol = asset, symbol
+        self._closing.setdefault(asset, 0)
+        self._cash = self._account(f"{CASH}:{asset}")
+        self._position = self._account(f"{POSITION}:{symbol}")
+        self._others = self._sum_others()
+        self._is_waiting = True
+
+    def _sum_others(self) -> int:
+        """Return the sum of all accounts but the four."""
+        four = self._cash.total + self._position.total + self._pnl.total + self._fees.total
+        return sum([account.total for account in self._accounts.values()]) - four
+
+    def _note_entries(self, booking: Booking) -> None:
+        """Note whose first entry is in a booking."""
+        self._cash.has_entries |= booking.cash != 0
+        self._position.has_entries |= booking.position != 0
+        self._pnl.has_entries |= booking.pnl != 0
+        self._fees.has_entries |= booking.fee != 0
+        self._is_waiting = not (
+            self._cash.has_entries
+            and self._position.has_entries
+            and self._pnl.has_entries
+            and self._fees.has_entries
+        )
 
     def _account(self, name: str) -> Account:
         account = self._accounts.get(name)
@@ -128,8 +155,7 @@ class Ledger:
 
     def closing(self, asset: str) -> int:
         """Return opening cash plus all its entries."""
-        moved = self._cash.total if asset == self._asset else self.total(f"{CASH}:{asset}")
-        return self._opening.get(asset, 0) + moved
+        return self._closing.get(asset, 0)
 
     def hours(self, asset: str) -> list[HourBalance]:
         """Return the balance of each hour in which something was booked, oldest first."""
@@ -147,11 +173,14 @@ class Ledger:
         Raises:
             InvariantError: Accounts do not add up to zero, or cash differs.
         """
-        total = 0
-        for account in self._accounts.values():
-            total += account.total
-        if total:
+        moved = self._cash.total + self._position.total
+        if moved + self._pnl.total + self._fees.total + self._others != 0:
             raise _broken(f"after fill {self.fills} the accounts do not add up to zero")
+        if self._closing != portfolio.balances():
+            self._compare(portfolio)
+
+    def _compare(self, portfolio: Portfolio) -> None:
+        """Raise of the first asset with another amount; an asset may be missing at nothing."""
         for asset, cash in portfolio.balances().items():
             closing = self.closing(asset)
             if closing != cash:
@@ -176,6 +205,11 @@ class Ledger:
         totals = _amounts(data["accounts"])
         ledger._accounts = {name: Account(total, True) for name, total in totals.items()}
         ledger._pnl, ledger._fees = ledger._account(REALISED_PNL), ledger._account(FEES)
+        ledger._others = ledger._sum_others()
+        for name, total in totals.items():
+            if name.startswith(f"{CASH}:"):
+                asset = name.removeprefix(f"{CASH}:")
+                ledger._closing[asset] = ledger._closing.get(asset, 0) + total
         ledger._hours = {int(hour): _amounts(moved) for hour, moved in data["hours"].items()}
         ledger._hour_ts = max(ledger._hours, default=0)
         ledger.fills = data["fills"]

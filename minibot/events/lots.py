@@ -88,6 +88,24 @@ class Lot:
         )
 
 
+@final
+class Holding:
+    """What is held of one symbol.
+
+    Attributes:
+        lots: The open lots, oldest first.
+        qty, cost: What they hold, and what they cost without fees.
+    """
+
+    __slots__ = ("cost", "lots", "qty")
+
+    def __init__(self) -> None:
+        """Start with nothing."""
+        self.lots: list[Lot] = []
+        self.qty: int = 0
+        self.cost: int = 0
+
+
 @mypyc_attr(acyclic=True)
 @final
 class Trade:

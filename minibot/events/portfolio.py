@@ -19,7 +19,7 @@ from minibot.events.bookings import POSITION as POSITION
 from minibot.events.bookings import REALISED_PNL as REALISED_PNL
 from minibot.events.bookings import Booking as Booking
 from minibot.events.bookings import DayTotals
-from minibot.events.lots import Lot, Trade
+from minibot.events.lots import Holding, Lot, Trade
 from minibot.events.messages import FillMessage
 from minibot.events.model import BUY, SELL, Fill, JsonObject, RunOpening
 from minibot.events.money import UNIT, amount_text, cost_up, parse_amount, proceeds_down
@@ -36,19 +36,20 @@ class Portfolio:
     def __init__(self, cash: Mapping[str, int], lots: Iterable[Lot]) -> None:
         """Open with cash and lots, oldest first; raises `InvariantError` for less than nothing."""
         self._cash: dict[str, int] = dict(cash)
-        self._lots: dict[str, list[Lot]] = {}
+        self._held: dict[str, Holding] = {}  # By symbol, without those of nothing.
         self.fills: int = 0
-        self.realised_pnl: int = 0
-        self.fees: int = 0
         self.days: dict[int, DayTotals] = {}
-        # Fills of one symbol come in rows: who pays for it, by the asset of the fee.
+        # Fills of one symbol come in rows: what is held of it, and who pays for it, by the asset
+        # of the fee.
         self._symbol: str = ""
         self._fee_asset: str = ""
+        self._holding: Holding = Holding()
         self._quote_asset: str = ""
         self._pays_in_base: bool = False
         # Fills of one day come in rows: the day booked last.
-        self._day_ts: int = -DAY_MS
+        self._day_n: int = -1
         self._day: DayTotals = DayTotals()
+        self._booking: Booking = Booking(0, 0, "", "", 0, 0, 0, 0)
         # What all entries cost, of all days.
         self.bought: int = 0
         for asset, amount in self._cash.items():
@@ -57,7 +58,10 @@ class Portfolio:
         for lot in lots:
             if lot.qty <= 0 or lot.price <= 0:
                 raise _broken(f"opening lot of {lot.symbol}: expected quantity and price above 0")
-            self._lots.setdefault(lot.symbol, []).append(lot)
+            held = self._held.setdefault(lot.symbol, Holding())
+            held.lots.append(lot)
+            held.qty += lot.qty
+            held.cost += lot.cost
 
     @classmethod
     def from_opening(cls, opening: RunOpening) -> Portfolio:
@@ -71,13 +75,23 @@ class Portfolio:
         """Return the cash in an asset."""
         return self._cash.get(asset, 0)
 
+    @property
+    def realised_pnl(self) -> int:
+        """Return the gains of all closed trades, before fees."""
+        return sum([day.realised_pnl for day in self.days.values()])
+
+    @property
+    def fees(self) -> int:
+        """Return what all fills paid."""
+        return sum([day.fees for day in self.days.values()])
+
     def symbols(self) -> list[str]:
         """Return the symbols with an open position, sorted."""
-        return sorted(self._lots)
+        return sorted(self._held)
 
     def count_held(self) -> int:
         """Return how many symbols have an open position."""
-        return len(self._lots)
+        return len(self._held)
 
     def balances(self) -> dict[str, int]:
         """Return the cash of each asset; to be read, not to be changed."""
@@ -85,76 +99,65 @@ class Portfolio:
 
     def lots(self, symbol: str) -> tuple[Lot, ...]:
         """Return the open lots of a symbol, oldest first."""
-        return tuple(self._lots.get(symbol, ()))
+        held = self._held.get(symbol)
+        return () if held is None else tuple(held.lots)
 
     def has_lots(self, symbol: str) -> bool:
         """Return whether anything of a symbol is held."""
-        return symbol in self._lots
+        return symbol in self._held
 
     def count_lots(self, symbol: str) -> int:
         """Return how many lots of a symbol are open."""
-        lots = self._lots.get(symbol)
-        return 0 if lots is None else len(lots)
+        held = self._held.get(symbol)
+        return 0 if held is None else len(held.lots)
 
     def opened_ts(self, symbol: str) -> int:
         """Return when the oldest lot of a symbol was bought; 0 when flat."""
-        lots = self._lots.get(symbol)
-        return 0 if lots is None else lots[0].ts
+        held = self._held.get(symbol)
+        return 0 if held is None else held.lots[0].ts
 
     def position_qty(self, symbol: str) -> int:
         """Return the quantity held, never negative."""
-        lots = self._lots.get(symbol)
-        if lots is None:
-            return 0
-        qty = 0
-        for lot in lots:
-            qty += lot.qty
-        return qty
+        held = self._held.get(symbol)
+        return 0 if held is None else held.qty
 
     def position_cost(self, symbol: str) -> int:
         """Return what the open position cost, without fees."""
-        lots = self._lots.get(symbol)
-        if lots is None:
-            return 0
-        cost = 0
-        for lot in lots:
-            cost += lot.cost
-        return cost
+        held = self._held.get(symbol)
+        return 0 if held is None else held.cost
 
     def entry_price_avg(self, symbol: str) -> int:
         """Return the average price of what is open, rounded up; 0 when flat."""
-        qty = self.position_qty(symbol)
-        return mul_div_up(self.position_cost(symbol), UNIT, qty) if qty else 0
+        held = self._held.get(symbol)
+        return 0 if held is None else mul_div_up(held.cost, UNIT, held.qty)
 
     def position_value(self, symbol: str, mark_price: int | None) -> int:
         """Return what the position is worth at the mark, rounded down; at cost without a mark."""
-        if mark_price is None:
-            return self.position_cost(symbol)
-        return proceeds_down(self.position_qty(symbol), mark_price)
+        held = self._held.get(symbol)
+        if held is None:
+            return 0
+        return held.cost if mark_price is None else proceeds_down(held.qty, mark_price)
 
     def exposure(self, marks: dict[str, int]) -> int:
         """Return what all open positions are worth at the marks."""
         worth = 0
-        if self._lots:
-            for symbol, lots in self._lots.items():
+        if self._held:
+            for symbol, held in self._held.items():
                 mark_price = marks.get(symbol)
                 if mark_price is None:
-                    worth += self.position_cost(symbol)
+                    worth += held.cost
                 else:
-                    qty = 0
-                    for lot in lots:
-                        qty += lot.qty
-                    worth += proceeds_down(qty, mark_price)
+                    worth += proceeds_down(held.qty, mark_price)
         return worth
 
     def equity(self, asset: str, marks: dict[str, int]) -> int:
         """Return cash in the quote asset plus what is open at the marks."""
         cash = self._cash.get(asset, 0)
-        return cash + self.exposure(marks) if self._lots else cash
+        return cash + self.exposure(marks) if self._held else cash
 
     def day(self, day: int) -> DayTotals:
         """Return the totals of a UTC day, counted from 1970-01-01."""
-        if day * DAY_MS == self._day_ts:
+        if day == self._day_n:
             return self._day
         return self.days.get(day, DayTotals())
 
@@ -171,7 +174,7 @@ class Portfolio:
 
     def opening_lots(self) -> list[JsonObject]:
         """Return the lots as a following run's `run_opening` carries them, oldest first."""
-        lots = [lot for symbol in self.symbols() for lot in self._lots[symbol]]
+        lots = [lot for symbol in self.symbols() for lot in self._held[symbol].lots]
         return [
             {
                 "symbol": lot.symbol,
@@ -202,108 +205,97 @@ class Portfolio:
             InvariantError: It would leave cash or position below zero, or is no fill at all;
                 nothing is changed then.
         """
-        return self.book(FillMessage.read(fill), ts)
+        return self.book(FillMessage.read(fill), ts).kept()
 
     def book(self, fill: FillMessage, ts: int) -> Booking:
-        """Do what `apply` does, with a fill in numbers."""
-        if fill.qty <= 0 or fill.price <= 0 or fill.fee < 0:
-            said = f"qty {fill.qty}, price {fill.price}, fee {fill.fee} hundred-millionths"
-            raise _broken(f"fill {self.fills + 1}: {said}")
-        if fill.symbol != self._symbol or fill.fee_asset != self._fee_asset:
-            self._symbol, self._fee_asset = fill.symbol, fill.fee_asset
-            self._quote_asset, self._pays_in_base = fill.quote_asset, fill.pays_in_base
-        if fill.side == BUY:
-            booking = self._buy(fill, ts)
-        elif fill.side == SELL:
-            booking = self._sell(fill, ts)
+        """Do what `apply` does, with a fill in numbers; the booking holds until the next one."""
+        n, symbol = self.fills + 1, fill.symbol
+        qty, price, fee = fill.qty, fill.price, fill.fee
+        if qty <= 0 or price <= 0 or fee < 0:
+            said = f"qty {qty}, price {price}, fee {fee} hundred-millionths"
+            raise _broken(f"fill {n}: {said}")
+        if symbol != self._symbol or fill.fee_asset != self._fee_asset:
+            self._turn_to(fill)
+        side, asset, held = fill.side, self._quote_asset, self._holding
+        if side == BUY:
+            position = cost_up(qty, price)
+            if self._pays_in_base:
+                if fee >= qty:
+                    took = f"a fee of {amount_text(fee)} takes all of {amount_text(qty)}"
+                    raise _broken(f"fill {n}: {took}")
+                qty -= fee
+                fee = cost_up(fee, price)
+                position -= fee
+            moved = -position - fee
+        elif side == SELL:
+            if self._pays_in_base:
+                raise _broken(f"{symbol}: a sale brings no {fill.fee_asset} to take a fee from")
+            if qty > held.qty:
+                raise _broken(f"{symbol}: sold {amount_text(qty)}, held {amount_text(held.qty)}")
+            proceeds = proceeds_down(qty, price)
+            moved = proceeds - fee
         else:
-            raise _broken(f"fill {self.fills + 1}: side {fill.side!r}")
-        if booking.cash + booking.position + booking.pnl + booking.fee != 0:
-            raise _broken(f"fill {self.fills}: its entries do not add up to zero")
+            raise _broken(f"fill {n}: side {side!r}")
+        cash = self._cash.get(asset, 0) + moved
+        if cash < 0:
+            raise _broken(f"fill {n}: cash {asset} would be {amount_text(cash)}")
+        self._cash[asset] = cash
+        self.fills = n
+        if ts // DAY_MS != self._day_n:
+            self._turn_to_day(ts // DAY_MS)
+        day, gain = self._day, 0
+        trades: tuple[Trade, ...] = ()
+        if side == BUY:
+            if not held.qty:
+                self._held[symbol] = held
+            held.lots.append(Lot(symbol, qty, price, position, ts, n, fill.order))
+            held.qty += qty
+            self.bought += position
+            day.entry_notional += position
+        else:
+            # From the oldest lots; shares that do not divide stay with the rest.
+            lots, order = held.lots, fill.order
+            left, brought, cost = qty, proceeds, 0
+            while left:
+                lot = lots[0]
+                taken, part, share = lot.qty, lot.cost, brought
+                if left < taken:
+                    part = mul_div_down(part, left, taken)
+                    lots[0] = lot.less(left, part)
+                    taken = left
+                else:
+                    if taken < left:
+                        share = mul_div_down(brought, taken, left)
+                    del lots[0]
+                trades += (Trade(lot, taken, part, share, ts, n, order),)
+                left, brought, cost = left - taken, brought - share, cost + part
+            held.qty -= qty
+            if not lots:
+                del self._held[symbol]
+            position, gain = -cost, proceeds - cost
+            day.realised_pnl += gain
+        held.cost += position
+        day.fees += fee
+        if moved + position - gain + fee != 0:
+            raise _broken(f"fill {n}: its entries do not add up to zero")
+        booking = self._booking
+        booking.fill_n, booking.ts, booking.trades = n, ts, trades
+        booking.cash, booking.position = moved, position
+        booking.pnl, booking.fee = -gain, fee
         return booking
 
-    def _buy(self, fill: FillMessage, ts: int) -> Booking:
-        symbol, qty = fill.symbol, fill.qty
-        price, fee = fill.price, fill.fee
-        paid = cost_up(qty, price)
-        cost = paid
-        if self._pays_in_base:
-            if fee >= qty:
-                took = f"a fee of {amount_text(fee)} takes all of {amount_text(qty)}"
-                raise _broken(f"fill {self.fills + 1}: {took}")
-            qty -= fee
-            fee = cost_up(fee, price)
-            cost = paid - fee
-        else:
-            paid += fee
-        asset = self._quote_asset
-        cash = self._cash.get(asset, 0) - paid
-        if cash < 0:
-            raise self._unpaid(asset, cash)
-        self._cash[asset] = cash
-        self.fills += 1
-        lot = Lot(symbol, qty, price, cost, ts, self.fills, fill.order)
-        lots = self._lots.get(symbol)
-        if lots is None:
-            self._lots[symbol] = [lot]
-        else:
-            lots.append(lot)
-        self.bought += cost
-        self.fees += fee
-        day = self._day_of(ts)
-        day.entry_notional += cost
-        day.fees += fee
-        return Booking(self.fills, ts, symbol, asset, -paid, cost, 0, fee)
+    def _turn_to(self, fill: FillMessage) -> None:
+        """Find what fills of another symbol, or with a fee in another asset, change."""
+        symbol = self._symbol = fill.symbol
+        self._fee_asset = fill.fee_asset
+        held = self._held.get(symbol)
+        self._holding = Holding() if held is None else held
+        self._quote_asset, self._pays_in_base = fill.quote_asset, fill.pays_in_base
+        self._booking.symbol, self._booking.asset = symbol, self._quote_asset
 
-    def _sell(self, fill: FillMessage, ts: int) -> Booking:
-        symbol, qty, fee = fill.symbol, fill.qty, fill.fee
-        if self._pays_in_base:
-            raise _broken(f"{symbol}: a sale brings no {fill.fee_asset} to take a fee from")
-        lots = self._lots.get(symbol)
-        if lots is None or (qty > lots[0].qty and qty > self.position_qty(symbol)):
-            held = amount_text(self.position_qty(symbol))
-            raise _broken(f"{symbol}: sold {amount_text(qty)}, held {held}")
-        proceeds = proceeds_down(qty, fill.price)
-        asset = fill.fee_asset
-        cash = self._cash.get(asset, 0) + proceeds - fee
-        if cash < 0:
-            raise self._unpaid(asset, cash)
-        self._cash[asset] = cash
-        self.fills += 1
-        # From the oldest lots; shares that do not divide stay with the rest.
-        n, cost = self.fills, 0
-        left, brought = qty, proceeds
-        trades: list[Trade] = []
-        while left:
-            lot = lots[0]
-            if left < lot.qty:
-                taken, share = left, brought
-                part = mul_div_down(lot.cost, taken, lot.qty)
-                lots[0] = lot.less(taken, part)
-            else:
-                taken, part = lot.qty, lot.cost
-                share = brought if taken == left else mul_div_down(brought, taken, left)
-                del lots[0]
-            trades.append(Trade(lot, taken, part, share, ts, n, fill.order))
-            left, brought, cost = left - taken, brought - share, cost + part
-        if not lots:
-            del self._lots[symbol]
-        gain = proceeds - cost
-        self.realised_pnl += gain
-        self.fees += fee
-        day = self._day_of(ts)
-        day.realised_pnl += gain
-        day.fees += fee
-        return Booking(n, ts, symbol, asset, proceeds - fee, -cost, -gain, fee, tuple(trades))
-
-    def _day_of(self, ts: int) -> DayTotals:
-        if not self._day_ts <= ts < self._day_ts + DAY_MS:
-            n = ts // DAY_MS
-            self._day_ts, self._day = n * DAY_MS, self.days.setdefault(n, DayTotals())
-        return self._day
-
-    def _unpaid(self, asset: str, cash: int) -> InvariantError:
-        return _broken(f"fill {self.fills + 1}: cash {asset} would be {amount_text(cash)}")
+    def _turn_to_day(self, day: int) -> None:
+        """Find the totals of another day than that of the last fill."""
+        self._day_n, self._day = day, self.days.setdefault(day, DayTotals())
 
     # --- as text ------------------------------------------------------------------------------
 
@@ -312,7 +304,8 @@ class Portfolio:
         return {
             "cash": self.opening_cash(),
             "lots": {
-                symbol: [lot.to_json() for lot in self._lots[symbol]] for symbol in self.symbols()
+                symbol: [lot.to_json() for lot in self._held[symbol].lots]
+                for symbol in self.symbols()
             },
             "fills": self.fills,
             "realised_pnl": amount_text(self.realised_pnl),
@@ -335,8 +328,6 @@ class Portfolio:
         ]
         portfolio = cls({asset: parse_amount(text) for asset, text in data["cash"].items()}, lots)
         portfolio.fills = data["fills"]
-        portfolio.realised_pnl = parse_amount(data["realised_pnl"])
-        portfolio.fees = parse_amount(data["fees"])
         portfolio.days = {
             int(day): DayTotals(**{name: parse_amount(text) for name, text in totals.items()})
             for day, totals in data["days"].items()

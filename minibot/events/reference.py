@@ -44,11 +44,7 @@ class Ref:
         self._role: str = role
         self._of: Ref | None = of
         self._ordinal: int = ordinal
-        self.root: int = 0
-        if of is not None:
-            self.root = of.root
-        elif not text:
-            self.root = ordinal
+        self.root: int = of.root if of is not None else 0 if text else ordinal
 
     @property
     def text(self) -> str:
@@ -79,23 +75,39 @@ class Ref:
 NOBODY: Final = Ref("")
 """Of what has no id yet."""
 
+LINE_MAX: Final = 1 << 60
+"""Above every line and every time."""
+
+ROOM: Final = 16
+"""How many remembered ids may stand anyhow before somebody looks which are forgotten."""
+
 
 @final
 class Remembered:
-    """Ids with a time each, in the order in which they came; for a few at a time."""
+    """Ids with a time each, in the order in which they came; for a few at a time.
 
-    __slots__ = ("_is_rising", "_refs", "_times")
+    Forgotten ones are taken off in bulk: before somebody looks, or when many may have come.
+    """
+
+    __slots__ = ("_before", "_refs", "_room", "_root_max", "_times")
 
     def __init__(self) -> None:
         """Start with none."""
         self._refs: list[Ref] = []
         self._times: list[int] = []
-        # Whether no time is before the one in front of it.
-        self._is_rising: bool = True
+        # What has an earlier time is forgotten, if it still stands here.
+        self._before: int = -LINE_MAX
+        # How many may stand here before the forgotten ones are taken off.
+        self._room: int = ROOM
+        # No id goes back to a later line than this; nobody knows that of one that came as a text.
+        self._root_max: int = 0
 
     def has(self, ref: Ref) -> bool:
         """Return whether an id is remembered."""
         root = ref.root
+        if root > self._root_max:
+            return False
+        self._take_off()
         for known in self._refs:
             # What derives from another line is another one.
             if (not root or not known.root or known.root == root) and known.is_same(ref):
@@ -109,30 +121,38 @@ class Remembered:
 
     def note(self, ref: Ref, ts: int) -> None:
         """Remember an id that is not known."""
-        times = self._times
-        if not times:
-            self._is_rising = True
-        elif ts < times[-1]:
-            self._is_rising = False
-        self._refs.append(ref)
-        times.append(ts)
+        refs, root = self._refs, ref.root
+        if ts < self._before or len(refs) >= self._room:
+            self._take_off()
+            refs = self._refs
+        if root > self._root_max:
+            self._root_max = root
+        elif not root:
+            self._root_max = LINE_MAX
+        refs.append(ref)
+        self._times.append(ts)
 
     def forget_before(self, ts: int) -> None:
         """Forget ids with an earlier time."""
-        times, refs = self._times, self._refs
-        if not self._is_rising:
-            self._refs = [refs[n] for n in range(len(refs)) if times[n] >= ts]
-            self._times = [time for time in times if time >= ts]
+        if ts > self._before:
+            self._before = ts
+
+    def _take_off(self) -> None:
+        """Take off what is forgotten, so that nothing is from here on."""
+        before = self._before
+        if before == -LINE_MAX:
             return
-        over, count = 0, len(times)
-        while over < count and times[over] < ts:
-            over += 1
-        if over:
-            del times[:over]
-            del refs[:over]
+        refs, times = self._refs, self._times
+        self._refs = [refs[n] for n in range(len(refs)) if times[n] >= before]
+        self._times = [time for time in times if time >= before]
+        self._before = -LINE_MAX
+        self._room = ROOM + 2 * len(self._refs)
+        if not self._refs:
+            self._root_max = 0
 
     def state(self) -> dict[str, int]:
         """Return times by id."""
+        self._take_off()
         return {ref.text: ts for ref, ts in zip(self._refs, self._times, strict=True)}
 
     @staticmethod
@@ -141,5 +161,6 @@ class Remembered:
         remembered = Remembered()
         remembered._refs = [Ref(text) for text in state]
         remembered._times = list(state.values())
-        remembered._is_rising = remembered._times == sorted(remembered._times)
+        remembered._room = ROOM + 2 * len(state)
+        remembered._root_max = LINE_MAX if state else 0
         return remembered

@@ -8,6 +8,7 @@ from minibot.backtest.groups import grouped
 from minibot.backtest.trades import trades_of
 from minibot.events.lots import Lot
 from minibot.events.model import BUY, SELL
+from minibot.events.portfolio import Portfolio
 from minibot.events.reference import Ref
 from tests.backtest.results import DAY, HOUR, MINUTE, START, ResultMaker, Trip, made, many, reviewed
 
@@ -43,7 +44,7 @@ def test_position_carried_in_is_closed_by_its_sale() -> None:
     maker = ResultMaker()
     maker.result.carried = {"BTCUSDT": 1_000_000}
     lot = Lot("BTCUSDT", 1_000_000, 100 * 10**8, 10**8, START, 0, Ref(""))
-    maker.result.performance.portfolio._lots["BTCUSDT"] = [lot]
+    maker.result.performance.portfolio = Portfolio({"USDT": 0}, [lot])
     maker.order(Trip(0, 0, "100", "120"), START, SELL)
 
     (trade,) = trades_of(maker.result)

@@ -2,18 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from hypothesis import given
 from hypothesis import strategies as st
 
 from minibot.events.reference import Ref, Remembered
 
 TIMES = st.integers(0, 20)
-SAID = st.lists(st.tuples(st.sampled_from(["add", "forget"]), TIMES), max_size=40)
+SAID = st.lists(st.tuples(st.sampled_from(["add", "forget"]), TIMES), max_size=60)
 
 
-@given(SAID, st.integers(0, 40))
+def said_as_text(n: int) -> Ref:
+    return Ref(f"id{n}")
+
+
+def derived(n: int) -> Ref:
+    """Of a line, two of each."""
+    return Ref("", "run", "role", Ref("", ordinal=1 + n // 2), n % 2)
+
+
+def either(n: int) -> Ref:
+    return derived(n) if n % 3 else said_as_text(n)
+
+
+@given(SAID, st.integers(0, 60), st.sampled_from([said_as_text, derived, either]))
 def test_remembered_ids_are_those_that_a_plain_dict_would_hold(
-    said: list[tuple[str, int]], restart: int
+    said: list[tuple[str, int]], restart: int, made: Callable[[int], Ref]
 ) -> None:
     """Also behind a restart in the middle: an id keeps its first time until that is too old."""
     remembered = Remembered()
@@ -22,13 +37,28 @@ def test_remembered_ids_are_those_that_a_plain_dict_would_hold(
         if n == restart:
             remembered = Remembered.from_state(remembered.state())
         if what == "add":
-            name = f"id{n % 7}"
-            remembered.add(Ref(name), ts)
-            held.setdefault(name, ts)
+            remembered.add(made(n % 7), ts)
+            held.setdefault(made(n % 7).text, ts)
         else:
             remembered.forget_before(ts)
             held = {name: at for name, at in held.items() if at >= ts}
-        assert remembered.state() == held
-        assert [remembered.has(Ref(f"id{k}")) for k in range(7)] == [
-            f"id{k}" in held for k in range(7)
-        ]
+        asked = [made((n + k) % 7) for k in range(7)]
+        assert [remembered.has(ref) for ref in asked] == [ref.text in held for ref in asked]
+        assert n % 2 or remembered.state() == held
+
+
+@given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 9)), max_size=60))
+def test_id_that_nobody_asked_for_is_noted_and_forgotten_all_the_same(
+    steps: list[tuple[int, int]],
+) -> None:
+    """Ids of later and later lines, each noted without a question, with times as they come."""
+    remembered = Remembered()
+    held: dict[str, int] = {}
+    now = 0
+    for n, (step, late) in enumerate(steps):
+        now += step
+        remembered.forget_before(now)
+        held = {name: at for name, at in held.items() if at >= now}
+        remembered.note(derived(n), now + 5 - late)
+        held[derived(n).text] = now + 5 - late
+    assert remembered.state() == held
