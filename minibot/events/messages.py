@@ -29,6 +29,9 @@ from minibot.events.reference import NOBODY, Ref
 QUEUES: Final = ("fills", "order_results", "signals", "order_intents", "risk_actions")
 """By place of a message, in the order in which a lockstep empties them."""
 
+WRITERS: Final = ("execution_role", "execution_role", "strategy_role", "risk_role", "risk_role")
+"""Who says what, by place: each queue has one writer."""
+
 FILLS: Final = 0
 RESULTS: Final = 1
 SIGNALS: Final = 2
@@ -47,14 +50,13 @@ class Message:
         cause, also: Events that it follows from.
         behind: An earlier message of the same step that it follows from first.
         ordinal: Its place in its step.
-        role, run_id, taken, number: Set by who names it: source and run of its event, the event
-            that its role took as it said this, and its line in its queue.
+        run_id, taken, number: Set by who names it: the run of its event, the event that its role
+            took as it said this, and its line in its queue.
     """
 
     also: Ref | None = None
     behind: Message | None = None
     ordinal: int = 0
-    role: str = ""
     run_id: str = ""
     taken: Ref | None = None
     number: int = 0
@@ -74,12 +76,17 @@ class Message:
         self._payload = event.payload
 
     @property
+    def role(self) -> str:
+        """The source of its event."""
+        return WRITERS[self.place]
+
+    @property
     def ref(self) -> Ref:
         """The id of its event; nobody's before it is named."""
         if self._ref is None:
             if self.taken is None:
                 return NOBODY
-            self._ref = Ref("", self.run_id, self.role, self.taken, self.ordinal)
+            self._ref = Ref("", self.run_id, WRITERS[self.place], self.taken, self.ordinal)
         return self._ref
 
     def payload(self) -> Payload:

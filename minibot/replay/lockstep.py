@@ -68,9 +68,7 @@ class Lockstep:
         self._hashes: dict[str, str] = dict(cmdline_hashes)
         delays = delay_ms or {}
         table = self._table = Table(self._hashes)
-        seats = {
-            name: seat_of(name, self.cores[name], delays.get(name, 0), table) for name in CORE_ROLES
-        }
+        seats = {name: seat_of(self.cores[name], delays.get(name, 0), table) for name in CORE_ROLES}
         inputs = {name: roles.roles[name].inputs for name in CORE_ROLES}
         for name, queues in inputs.items():
             if not {TICKS, CONTROL} <= set(queues):
@@ -105,7 +103,7 @@ class Lockstep:
         for seat in self._world:
             messages = seat.hear(queue, seq, event, seat.at(ts))
             if messages:
-                self._tell(seat, messages, Ref(event.id))
+                self._tell(messages, Ref(event.id))
         self._deliver()
 
     def feed_tick(self, tick: Tick, exact: ExactTick, seq: int) -> None:
@@ -146,13 +144,13 @@ class Lockstep:
         if decision is not None:
             cause = exact.ref(seq)
             signal = strategy.core.signal(exact.symbol, decision, ts, cause, seq)
-            self._tell(strategy, [signal], cause)
+            self._tell([signal], cause)
         met = execution.core.on_tick(exact, seq, table.ts + execution.delay_ms)
         if met is not None:
-            self._tell(execution, met, exact.ref(seq))
+            self._tell(met, exact.ref(seq))
         judged = risk.core.on_tick(exact, seq, table.ts + risk.delay_ms)
         if judged is not None:
-            self._tell(risk, judged, exact.ref(seq))
+            self._tell(judged, exact.ref(seq))
         if self._waiting:
             self._deliver()
 
@@ -193,7 +191,7 @@ class Lockstep:
     def decided_on_bar(self, symbol: str, ts: int, seq: int, decision: Decision) -> None:
         """Take what the strategy decided at a bar of which risk was told last."""
         strategy, cause = self.strategy, Ref("", ordinal=seq)
-        self._tell(strategy, [strategy.core.signal(symbol, decision, ts, cause, seq)], cause)
+        self._tell([strategy.core.signal(symbol, decision, ts, cause, seq)], cause)
         self._deliver()
 
     def feed_beat(self, ts: int, seq: int) -> None:
@@ -204,7 +202,7 @@ class Lockstep:
         cause = Ref("", ordinal=seq)
         messages = execution.core.on_beat(seq, ts, cause, execution.at(ts))
         if messages:
-            self._tell(execution, messages, cause)
+            self._tell(messages, cause)
         risk.core.on_beat(risk.at(ts))
         self._deliver()
 
@@ -247,7 +245,7 @@ class Lockstep:
         """Take what the strategy decided at the tick of which the others were told last."""
         strategy, cause = self.strategy, exact.ref(seq)
         signal = strategy.core.signal(exact.symbol, decision, exact.ts, cause, seq)
-        self._tell(strategy, [signal], cause)
+        self._tell([signal], cause)
         self._deliver()
 
     @property
@@ -267,9 +265,9 @@ class Lockstep:
             for seat in self._readers[message.place]:
                 messages = seat.take(message)
                 if messages:
-                    self._tell(seat, messages, message.ref)
+                    self._tell(messages, message.ref)
 
-    def _tell(self, seat: Seat, messages: list[Message], taken: Ref) -> None:
+    def _tell(self, messages: list[Message], taken: Ref) -> None:
         """Name what a core said as it took something, and put it before its readers."""
         waiting = self._waiting
         for ordinal, message in enumerate(messages):
@@ -277,7 +275,6 @@ class Lockstep:
             number = self._seqs[place] + 1
             self._seqs[place] = number
             message.number = number
-            message.role = seat.name
             message.run_id = self.run_id
             message.taken = taken
             message.ordinal = ordinal

@@ -47,13 +47,11 @@ class Seat:
     """One core at the table, and what it is told.
 
     Args:
-        name: Of its role.
         delay_ms: How much later than its own `ts` it takes an event at the earliest.
         table: Where it stands.
     """
 
-    def __init__(self, name: str, delay_ms: int, table: Table) -> None:
-        self.name: str = name
+    def __init__(self, delay_ms: int, table: Table) -> None:
         self.delay_ms: int = delay_ms
         self.table: Table = table
 
@@ -87,8 +85,8 @@ class Seat:
 class StrategySeat(Seat):
     """The strategy's: fills and what risk decided."""
 
-    def __init__(self, name: str, core: StrategyCore, delay_ms: int, table: Table) -> None:
-        super().__init__(name, delay_ms, table)
+    def __init__(self, core: StrategyCore, delay_ms: int, table: Table) -> None:
+        super().__init__(delay_ms, table)
         self.core: StrategyCore = core
 
     def hear(self, queue: str, seq: int, event: Event, now: int) -> list[Message]:
@@ -110,8 +108,8 @@ class StrategySeat(Seat):
 class RiskSeat(Seat):
     """Risk's: signals, results and fills."""
 
-    def __init__(self, name: str, core: RiskCore, delay_ms: int, table: Table) -> None:
-        super().__init__(name, delay_ms, table)
+    def __init__(self, core: RiskCore, delay_ms: int, table: Table) -> None:
+        super().__init__(delay_ms, table)
         self.core: RiskCore = core
 
     def hear(self, queue: str, seq: int, event: Event, now: int) -> list[Message]:
@@ -135,8 +133,8 @@ class RiskSeat(Seat):
 class ExecutionSeat(Seat):
     """The executor's: intents."""
 
-    def __init__(self, name: str, core: PaperExecutorNoreV1, delay_ms: int, table: Table) -> None:
-        super().__init__(name, delay_ms, table)
+    def __init__(self, core: PaperExecutorNoreV1, delay_ms: int, table: Table) -> None:
+        super().__init__(delay_ms, table)
         self.core: PaperExecutorNoreV1 = core
 
     def hear(self, queue: str, seq: int, event: Event, now: int) -> list[Message]:
@@ -156,8 +154,8 @@ class ExecutionSeat(Seat):
 class EventSeat(Seat):
     """Of any other core: it takes events and answers in drafts."""
 
-    def __init__(self, name: str, core: Core, delay_ms: int, table: Table) -> None:
-        super().__init__(name, delay_ms, table)
+    def __init__(self, core: Core, delay_ms: int, table: Table) -> None:
+        super().__init__(delay_ms, table)
         self.core: Core = core
 
     def hear(self, queue: str, seq: int, event: Event, now: int) -> list[Message]:
@@ -195,12 +193,12 @@ class Drafted(Message):
         )
 
 
-def seat_of(name: str, core: Core, delay_ms: int, table: Table) -> Seat:
+def seat_of(core: Core, delay_ms: int, table: Table) -> Seat:
     """Return the place for a core."""
     if isinstance(core, StrategyCore):
-        return StrategySeat(name, core, delay_ms, table)
+        return StrategySeat(core, delay_ms, table)
     if isinstance(core, RiskCore):
-        return RiskSeat(name, core, delay_ms, table)
+        return RiskSeat(core, delay_ms, table)
     if isinstance(core, PaperExecutorNoreV1):
-        return ExecutionSeat(name, core, delay_ms, table)
-    return EventSeat(name, core, delay_ms, table)
+        return ExecutionSeat(core, delay_ms, table)
+    return EventSeat(core, delay_ms, table)
