@@ -5,8 +5,8 @@ another one than in the row before, in the strategy's own tick and in the exact 
 execution read. Amounts become floats by one correctly rounded division, which gives the same bits
 as reading their decimal text: all of a block in one go, or where one is read if few are. Rows that
 nothing follows from go to the strategy alone; risk and execution are told of the last of them
-(`Lockstep.calm`). A strategy that follows the prices of trades gets those of such rows by the group
-(`backtest.price_groups`).
+(`Lockstep.calm`). A strategy that follows the prices of trades is handed those first, up to the row
+at which it asks; then the others come to that row (`backtest.price_groups`).
 """
 
 from __future__ import annotations
@@ -306,12 +306,10 @@ class TickRows:
         prices = Prices(groups.prices(start, last))
         place, is_asked = start, False
         while place < last:
-            first, end = place, last
             is_asked = seat.core.follow(tick, prices)
-            if is_asked:
-                end = groups.row_of(start, prices.taken - 1) + 1
+            end = groups.row_of(start, prices.taken - 1) + 1 if is_asked else last
+            self._tell_followed(groups, place, end, seq, is_asked)
             place = end
-            self._tell_followed(groups, first, end, seq, is_asked)
         if not is_asked:
             self._block.show(tick, last - 1)
             seat.core.come_to(tick, seat.at(tick.ts))
