@@ -39,8 +39,8 @@ class Budgets:
             earlier runs used of it.
         night_level, day_level: The equity below which a loss of night or day begins, less what
             earlier runs lost of it.
-        midnight: When the next day or night begins: `roll` has something to do from then on; 0 is
-            always.
+        midnight: When the next day or night begins: `roll` has something to do from then on. It is
+            0, so that every step has to ask, before the run is open and once it is stopped.
     """
 
     def __init__(self, limits: Limits) -> None:

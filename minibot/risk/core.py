@@ -109,9 +109,9 @@ class RiskCore:
             )
             return []
         if isinstance(payload, Signal):
-            return self.on_signal(SignalMessage.of(payload, event), now)
+            return self.on_signal(SignalMessage.of(payload, event), now) or []
         if isinstance(payload, Fill):
-            return self.on_fill(FillMessage.of(payload, event), now)
+            return self.on_fill(FillMessage.of(payload, event), now) or []
         if isinstance(payload, OrderResult):
             self.on_result(ResultMessage.of(payload, event), now)
             return []
@@ -123,7 +123,8 @@ class RiskCore:
             situation.positions.open(Portfolio.from_opening(payload))
             situation.budgets.open(payload.budgets_used, situation.positions.equity, now)
             return []
-        self._begin(event.type, now)
+        if now >= situation.budgets.midnight:
+            self._begin(event.type, now)
         if isinstance(payload, RunEnding):
             situation.exits.ending_until = payload.until_ts
             situation.exits.rouse()
@@ -162,35 +163,40 @@ class RiskCore:
             situation.locks.lock(payload)
 
     def _begin(self, what: str, now: int) -> bool:
-        """Begin a step at market time `now`; return whether anything may still be said."""
+        """Begin a step that is not before `midnight`; return whether anything may still be said.
+
+        Every other step is one of a run that is open and not stopped, on a day that has begun.
+        """
         situation = self._situation
         if situation.is_stopped:
             return False
-        situation.now = now
         if not situation.positions.is_open:
             raise InvariantError("risk", INVARIANT_BROKEN, f"{what} before run_opening")
-        if now >= situation.budgets.midnight:
-            situation.budgets.roll(now)
+        situation.budgets.roll(now)
         return True
 
-    def on_signal(self, signal: SignalMessage, now: int) -> list[Message]:
+    def on_signal(self, signal: SignalMessage, now: int) -> list[Message] | None:
         """Take a signal; return the action on it and, where it allows, the intent.
+
+        None is that nothing follows, here and wherever something is taken.
 
         Raises:
             InvariantError: It came before `run_opening`.
         """
-        if not self._begin("signal", now):
-            return []
+        situation = self._situation
+        if now >= situation.budgets.midnight and not self._begin("signal", now):
+            return None
+        situation.now = now
         ref = signal.ref
         cause = Cause(ref, signal.ts, signal.run_id, signal.tick_seq, ref)
         if signal.side == BUY:
-            return on_buy(self._situation, signal, cause)
+            return on_buy(situation, signal, cause)
         if signal.side == SELL:
-            return on_sell(self._situation, signal, cause)
-        return []
+            return on_sell(situation, signal, cause)
+        return None
 
     def on_tick(self, tick: ExactTick, seq: int, now: int) -> list[Message] | None:
-        """Take one tick at market time `now`; return what follows, None for nothing.
+        """Take one tick at market time `now`; return what follows.
 
         `step` calls it with the tick of an event, a backtest with one filled from columns.
 
@@ -198,14 +204,10 @@ class RiskCore:
             InvariantError: It came before `run_opening`.
         """
         situation = self._situation
-        if situation.is_stopped:
+        positions, budgets = situation.positions, situation.budgets
+        if now >= budgets.midnight and not self._begin("market_tick", now):
             return None
         situation.now = now
-        positions, budgets = situation.positions, situation.budgets
-        if not positions.is_open:
-            raise InvariantError("risk", INVARIANT_BROKEN, "market_tick before run_opening")
-        if now >= budgets.midnight:
-            budgets.roll(now)
         rebased, symbol = positions.on_tick(tick, seq), tick.symbol
         if rebased is not None:
             breaches = budgets.on_equity(positions.equity, rebased)
@@ -226,22 +228,17 @@ class RiskCore:
         """
         situation = self._situation
         positions, budgets = situation.positions, situation.budgets
-        if situation.is_stopped or not positions.is_open or symbol in positions.unmarked:
+        if now >= budgets.midnight or symbol in positions.unmarked:
             return None
-        if now >= budgets.midnight:
-            return None
+        calm = Calm()
+        calm.until = budgets.midnight
         value = positions.values.get(symbol)
         if value is None:
-            calm = Calm()
-            calm.until = budgets.midnight
             return calm
-        quiet = situation.exits.calm(symbol, now)
-        if quiet is None or symbol not in positions.mids:
+        if symbol not in positions.mids or not situation.exits.calm(symbol, now, calm):
             return None
-        if budgets.midnight < quiet.until:
-            quiet.until = budgets.midnight
-        beside, qty = positions.equity - value, positions.portfolio.position_qty(symbol)
-        return quiet if budgets.calm(beside, qty, quiet) else None
+        beside, qty = positions.equity - value, positions.qtys[symbol]
+        return calm if budgets.calm(beside, qty, calm) else None
 
     def on_bar(
         self,
@@ -271,10 +268,12 @@ class RiskCore:
         Raises:
             InvariantError: It came before `run_opening`.
         """
-        if self._begin("bar", now):
-            exits = self._situation.exits
-            if interval == exits.rules.bar_interval:
-                exits.on_bar(symbol, open_ts, high, low, close, units)
+        situation = self._situation
+        if now >= situation.budgets.midnight and not self._begin("bar", now):
+            return
+        situation.now = now
+        if interval == situation.exits.rules.bar_interval:
+            situation.exits.on_bar(symbol, open_ts, high, low, close, units)
 
     def on_beat(self, now: int) -> None:
         """Take that market time `now` has come.
@@ -282,31 +281,33 @@ class RiskCore:
         Raises:
             InvariantError: It came before `run_opening`.
         """
-        self._begin("beat", now)
+        situation = self._situation
+        if now < situation.budgets.midnight or self._begin("beat", now):
+            situation.now = now
 
-    def on_fill(self, fill: FillMessage, now: int) -> list[Message]:
+    def on_fill(self, fill: FillMessage, now: int) -> list[Message] | None:
         """Take a fill; return a STOP where it exceeds a hard limit.
 
         Raises:
             InvariantError: It came before `run_opening`, or risk sent no such order.
         """
-        if not self._begin("fill", now):
-            return []
         situation = self._situation
-        positions, budgets, exits = situation.positions, situation.budgets, situation.exits
-        symbol = positions.on_fill(fill).symbol
-        budgets.on_bought(positions.portfolio)
+        positions, budgets = situation.positions, situation.budgets
+        if now >= budgets.midnight and not self._begin("fill", now):
+            return None
+        situation.now = now
+        order = positions.on_fill(fill)
+        symbol = order.symbol
+        if order.side == BUY:
+            budgets.on_bought(positions.portfolio)
         breaches = budgets.on_equity(positions.equity)
-        of_symbol = exits.of(symbol)
+        of_symbol = situation.exits.of(symbol)
         if symbol in positions.values:
-            rules = positions.rules[symbol]
-            of_symbol.quiet_until = 0
-            exits.guard(of_symbol, rules.price_step)
-            exits.settle(of_symbol, positions.portfolio, rules)
+            situation.exits.on_fill(of_symbol, positions.portfolio, positions.rules[symbol])
         else:
             of_symbol.forget()
         if breaches is None:
-            return []
+            return None
         cause = Cause(fill.ref, fill.ts, fill.run_id, fill.tick_seq)
         return [stop(situation, breaches, symbol, cause)]
 
@@ -316,13 +317,13 @@ class RiskCore:
         Raises:
             InvariantError: It came before `run_opening`.
         """
-        if not self._begin("order_result", now):
-            return
         situation = self._situation
+        if now >= situation.budgets.midnight and not self._begin("order_result", now):
+            return
+        situation.now = now
         order = situation.positions.on_result(result)
         if order is not None and order.side == SELL:
-            was_refused = result.result == REJECTED
-            situation.exits.on_order_ended(order.symbol, was_refused, now)
+            situation.exits.on_order_ended(order.symbol, result.result == REJECTED, now)
 
     # --- what others see ----------------------------------------------------------------------
 

@@ -168,6 +168,7 @@ def action(
 def stop(situation: Situation, breaches: Checklist, symbol: str, cause: Cause) -> Verdict:
     """Return the `risk_action` STOP of exceeded hard limits; the core says nothing after it."""
     situation.is_stopped = True
+    situation.budgets.midnight = 0  # No step goes by without asking any more.
     left = situation.headroom(symbol)
     return action(situation, STOP, RISK_LIMIT, symbol, breaches, cause, left)
 

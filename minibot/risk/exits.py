@@ -14,7 +14,7 @@ from typing import Any, Final, final
 from minibot.events.exact_tick import Calm
 from minibot.events.model import JsonObject
 from minibot.events.money import PLACES, amount_text, parse_amount
-from minibot.events.numbers import decimal_text, div_up, parse_fixed, round_down, round_up
+from minibot.events.numbers import decimal_text, div_up, parse_fixed, round_up
 from minibot.events.order_rules import OrderRules
 from minibot.events.portfolio import Portfolio
 from minibot.events.reasons import END_EXIT, OPERATOR_EXIT, STOP_LOSS, TAKE_PROFIT, TIME_EXIT
@@ -258,8 +258,11 @@ class Exits:
         exits.is_untried = False
         return trigger
 
-    def settle(self, exits: SymbolExits, portfolio: Portfolio, rules: OrderRules) -> None:
-        """Find out at a fill, after `guard`, what the next tick would: when no exit is due."""
+    def on_fill(self, exits: SymbolExits, portfolio: Portfolio, rules: OrderRules) -> None:
+        """Guard an open position, and find out what the next tick would: when no exit is due."""
+        exits.quiet_until = 0
+        if not exits.is_guarded:
+            self.guard(exits, rules.price_step)
         if exits.told or exits.is_asked or exits.left or self.ending_until is not None:
             return
         stop, target, ends = self._bounds(exits, portfolio, rules)
@@ -290,19 +293,19 @@ class Exits:
             and exits.quiet_above < bid < exits.quiet_below
         )
 
-    def calm(self, symbol: str, now: int) -> Calm | None:
-        """Return the bounds of bid and time as `is_quiet` judges them; None while not known."""
+    def calm(self, symbol: str, now: int, calm: Calm) -> bool:
+        """Narrow the bounds of bid and time to those of `is_quiet`; return whether it has them."""
         exits = self._symbols.get(symbol)
         if exits is None or now >= exits.quiet_until:
-            return None
-        calm = Calm()
+            return False
         if exits.quiet_above > calm.above:
             calm.above = exits.quiet_above
         if exits.quiet_below < calm.below:
             calm.below = exits.quiet_below
-        calm.until = exits.quiet_until
+        if exits.quiet_until < calm.until:
+            calm.until = exits.quiet_until
         calm.is_lasting = exits.is_guarded
-        return calm
+        return True
 
     def rouse(self) -> None:
         """Find out anew with the next tick whether an exit is due."""
@@ -321,8 +324,6 @@ class Exits:
 
     def guard(self, exits: SymbolExits, price_step: int) -> None:
         """Set the distances of a position once the ATR is known; they stay until it is closed."""
-        if exits.is_guarded:
-            return
         atr = exits.atr.value
         if atr is None:
             return
@@ -404,12 +405,12 @@ def whole_distance(exact: int, multiple: int, price_step: int) -> int:
 
 def stop_price(entry_price: int, distance: int, price_step: int) -> int:
     """Return the stop: rounded up to a whole step, so that it acts rather early than late."""
-    return round_up(entry_price - distance, price_step)
+    return -((distance - entry_price) // price_step) * price_step
 
 
 def target_price(entry_price: int, distance: int, price_step: int) -> int:
     """Return the target: rounded down to a whole step, so that it can be reached."""
-    return round_down(entry_price + distance, price_step)
+    return (entry_price + distance) // price_step * price_step
 
 
 def _multiple(text: str | None) -> int | None:

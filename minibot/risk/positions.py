@@ -12,7 +12,7 @@ from typing import Any, Final, final
 from minibot.events.exact_tick import ExactTick
 from minibot.events.messages import FillMessage, ResultMessage
 from minibot.events.model import BUY, SELL, Instrument, JsonObject
-from minibot.events.money import amount_text, cost_up, fee_up, parse_amount
+from minibot.events.money import amount_text, cost_up, fee_up, parse_amount, proceeds_down
 from minibot.events.native import mypyc_attr
 from minibot.events.order_rules import OrderRules, mid_down
 from minibot.events.portfolio import Portfolio
@@ -90,6 +90,7 @@ class Positions:
     Attributes:
         is_open: Whether `run_opening` was taken; before it the portfolio is empty.
         mids: Last prices by symbol: mids, or what was newer than those.
+        qtys: How much is held, by symbol of the open positions.
         values: What each open position is worth at its last price, at its cost without one.
         worth, cash, equity: Of all open positions; in the quote asset; both together.
         unmarked: Symbols of which a carried lot waits for its first mark.
@@ -102,6 +103,7 @@ class Positions:
         self._taker_rate: int = taker_rate
         self.is_open: bool = False
         self.portfolio: Portfolio = Portfolio({}, ())
+        self.qtys: dict[str, int] = {}
         self.values: dict[str, int] = {}
         self.worth: int = 0
         self.cash: int = 0
@@ -127,6 +129,7 @@ class Positions:
         """Take over a portfolio and value all that it holds."""
         self.is_open = True
         self.portfolio = portfolio
+        self.qtys = {}
         self.values = {}
         self.worth = 0
         for symbol in portfolio.symbols():
@@ -136,11 +139,19 @@ class Positions:
 
     def _weigh(self, symbol: str) -> None:
         """Value what is held of a symbol anew; the caller knows what that does to equity."""
-        self.worth -= self.values.pop(symbol, 0)
+        worth = self.worth - self.values.get(symbol, 0)
         if self.portfolio.has_lots(symbol):
-            value = self.portfolio.position_value(symbol, self.mids.get(symbol))
-            self.values[symbol] = value
-            self.worth += value
+            qty, price = self.portfolio.position_qty(symbol), self.mids.get(symbol)
+            if price is None:
+                value = self.portfolio.position_cost(symbol)
+            else:
+                value = proceeds_down(qty, price)
+            self.qtys[symbol], self.values[symbol] = qty, value
+            self.worth = worth + value
+        else:
+            self.qtys.pop(symbol, None)
+            self.values.pop(symbol, None)
+            self.worth = worth
 
     def on_instrument(self, instrument: Instrument) -> None:
         """Take the rules of a symbol, new or changed."""
@@ -195,16 +206,18 @@ class Positions:
         if price == self.mids.get(symbol):
             return None
         self.mids[symbol] = price
-        before = self.values.get(symbol)
-        if before is not None:
-            value = self.portfolio.position_value(symbol, price)
-            self.values[symbol] = value
-            self.worth += value - before
-            self.equity += value - before
+        qty = self.qtys.get(symbol)
+        if qty is None:
+            return None
+        value = proceeds_down(qty, price)
+        gain = value - self.values[symbol]
+        self.values[symbol] = value
+        self.worth += gain
+        self.equity += gain
         if symbol not in self.unmarked:
-            return None if before is None else 0
+            return 0
         self.unmarked.discard(symbol)
-        return self.portfolio.position_value(symbol, price) - self.portfolio.position_cost(symbol)
+        return value - self.portfolio.position_cost(symbol)
 
     def _find(self, symbol: str) -> Mark:
         mark = self.marks.get(symbol)
@@ -220,32 +233,36 @@ class Positions:
         Raises:
             InvariantError: Risk sent no such order, or it is filled beyond its quantity.
         """
-        order = self._sent(fill.client)
-        if order is None or fill.side != order.side or fill.qty > order.pending:
-            raise InvariantError(
-                "risk",
-                INVARIANT_BROKEN,
-                f"fill of {fill.side} {amount_text(fill.qty)} {fill.symbol} for order"
-                f" {fill.client.text}, which risk did not send or which has no such quantity open",
-            )
+        client, qty = fill.client, fill.qty
+        for order in self.orders:
+            if order.client is client or order.client.is_same(client):
+                break
+        else:
+            raise _unsent(fill)
+        if fill.side != order.side or qty > order.pending:
+            raise _unsent(fill)
         self.portfolio.book(fill, fill.ts)
         self._weigh(fill.symbol)
         self.cash = self.portfolio.cash(self._quote_asset)
         self.equity = self.cash + self.worth
-        order.booked += fill.qty
-        order.pending -= fill.qty
+        order.booked += qty
+        order.pending -= qty
         if order.pending <= 0 and order.final_filled is not None:
             self.orders.remove(order)
         return order
 
     def on_result(self, result: ResultMessage) -> SentOrder | None:
         """Take a result; return its order when this result ends it, else None."""
-        order = self._sent(result.client)
-        if order is None:
+        client, ref = result.client, result.order
+        for order in self.orders:
+            if order.client is client or order.client.is_same(client):
+                break
+        else:
             return None
-        if order.order is not None and not order.order.is_same(result.order):
+        if order.order is None:
+            order.order = ref
+        elif order.order is not ref and not order.order.is_same(ref):
             return None  # A doubled intent was refused under an order id of its own.
-        order.order = result.order
         if result.result not in TERMINAL_RESULTS:
             return None
         order.final_filled = result.filled
@@ -253,12 +270,6 @@ class Positions:
         if order.pending <= 0:
             self.orders.remove(order)
         return order
-
-    def _sent(self, client: Ref) -> SentOrder | None:
-        for order in self.orders:
-            if order.client.is_same(client):
-                return order
-        return None
 
     # --- what is known ------------------------------------------------------------------------
 
@@ -295,7 +306,7 @@ class Positions:
 
     def qty_with_orders(self, symbol: str) -> int:
         """Return the position plus what open entries may still buy."""
-        qty = self.portfolio.position_qty(symbol)
+        qty = self.qtys.get(symbol, 0)
         for order in self.orders:
             if order.symbol == symbol and order.side == BUY:
                 qty += order.pending
@@ -303,7 +314,7 @@ class Positions:
 
     def free_qty(self, symbol: str) -> int:
         """Return the position less what open exits may sell."""
-        free = self.portfolio.position_qty(symbol)
+        free = self.qtys.get(symbol, 0)
         for order in self.orders:
             if order.symbol == symbol and order.side == SELL:
                 free -= order.pending
@@ -371,3 +382,12 @@ class Positions:
             )
             positions.orders.append(order)
         return positions
+
+
+def _unsent(fill: FillMessage) -> InvariantError:
+    return InvariantError(
+        "risk",
+        INVARIANT_BROKEN,
+        f"fill of {fill.side} {amount_text(fill.qty)} {fill.symbol} for order"
+        f" {fill.client.text}, which risk did not send or which has no such quantity open",
+    )
