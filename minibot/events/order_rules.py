@@ -50,6 +50,20 @@ class Band:
 
 
 @dataclass(frozen=True, slots=True)
+class Bounds:
+    """Quantity and value that an order of one type may have; None is off, and so is a least of 0.
+
+    Every quantity is a multiple of `qty_step`; all bounds belong to what is allowed.
+    """
+
+    qty_step: int
+    qty_min: int
+    qty_max: int | None
+    notional_min: int
+    notional_max: int | None
+
+
+@dataclass(frozen=True, slots=True)
 class OrderRules:
     """The filters of one symbol; a rule that the venue gives as zero is off (None, or 0)."""
 
@@ -62,18 +76,12 @@ class OrderRules:
     qty_step: int
     qty_places: int
     qty_min: int
-    qty_max: int | None
-    market_qty_max: int | None
-    notional_min: int
-    notional_max: int | None
+    limit_bounds: Bounds
+    market_bounds: Bounds
     buy_band: Band
     sell_band: Band
     price_min: int
     price_max: int | None
-    market_qty_step: int
-    market_qty_min: int
-    market_notional_min: int
-    market_notional_max: int | None
     position_max: int | None
 
     @classmethod
@@ -87,12 +95,16 @@ class OrderRules:
         rules = InstrumentRules.of(instrument)
         price, qty = rules.price_increment, rules.qty_increment
         price_step, qty_step = _step(rules.symbol, price), _step(rules.symbol, qty)
-        qty_min = rules.qty_min * qty_step
+        qty_min, qty_max = rules.qty_min * qty_step, _scaled(rules.qty_max, qty_step)
+        notional_min, notional_max = rules.notional_min, rules.notional_max
         # A market order has to meet the rules of any order and its own.
         market_step = parse_amount(instrument.market_qty_increment or "0")
-        market_minimum, market_maximum = instrument.market_notional_min, rules.notional_max
+        market_min, market_max = instrument.market_notional_min, notional_max
         if instrument.market_notional_max is not None:
-            market_maximum = parse_amount(instrument.market_notional_max) or None
+            market_max = parse_amount(instrument.market_notional_max) or None
+        market_qty_max = _scaled(rules.market_qty_max, qty_step)
+        if market_qty_max is None or (qty_max is not None and qty_max < market_qty_max):
+            market_qty_max = qty_max
         return cls(
             symbol=rules.symbol,
             base_asset=rules.base_asset,
@@ -103,10 +115,14 @@ class OrderRules:
             qty_step=qty_step,
             qty_places=qty.places,
             qty_min=qty_min,
-            qty_max=_scaled(rules.qty_max, qty_step),
-            market_qty_max=_scaled(rules.market_qty_max, qty_step),
-            notional_min=rules.notional_min,
-            notional_max=rules.notional_max,
+            limit_bounds=Bounds(qty_step, qty_min, qty_max, notional_min, notional_max),
+            market_bounds=Bounds(
+                qty_step=lcm(qty_step, market_step) if market_step else qty_step,
+                qty_min=max(qty_min, parse_amount(instrument.market_qty_min or "0")),
+                qty_max=market_qty_max,
+                notional_min=notional_min if market_min is None else parse_amount(market_min),
+                notional_max=market_max,
+            ),
             buy_band=Band(
                 _multiple(instrument.bid_percent_down), _multiple(instrument.bid_percent_up)
             ),
@@ -115,12 +131,6 @@ class OrderRules:
             ),
             price_min=parse_amount(instrument.price_min or "0"),
             price_max=parse_amount(instrument.price_max or "0") or None,
-            market_qty_step=lcm(qty_step, market_step) if market_step else qty_step,
-            market_qty_min=max(qty_min, parse_amount(instrument.market_qty_min or "0")),
-            market_notional_min=(
-                rules.notional_min if market_minimum is None else parse_amount(market_minimum)
-            ),
-            market_notional_max=market_maximum,
             position_max=parse_amount(instrument.position_max or "0") or None,
         )
 
@@ -139,37 +149,28 @@ class OrderRules:
 
     def qty_down(self, qty: int, order_type: str) -> int:
         """Return the largest quantity an order of this type may have that is not above `qty`."""
-        step = self.market_qty_step if order_type == MARKET else self.qty_step
-        most = self.qty_most(order_type, qty)
-        if most < qty:
+        bounds = self.market_bounds if order_type == MARKET else self.limit_bounds
+        step, most = bounds.qty_step, bounds.qty_max
+        if most is not None and most < qty:
             qty = most
         return qty // step * step if qty > 0 else 0
-
-    def qty_most(self, order_type: str, qty: int) -> int:
-        """Return the largest quantity that the venue takes, or `qty` where it names none."""
-        most = qty if self.qty_max is None else self.qty_max
-        if order_type == MARKET and self.market_qty_max is not None:
-            most = min(most, self.market_qty_max)
-        return most
 
     def qty_refusal(self, qty: int, order_type: str) -> str | None:
         """Return why a quantity may not be ordered, or None."""
         if qty <= 0:
             return QTY_INVALID
-        step, least, most = self.qty_step, self.qty_min, self.qty_max
-        if order_type == MARKET:
-            step, least = self.market_qty_step, self.market_qty_min
-            if self.market_qty_max is not None and qty > self.market_qty_max:
-                most = self.market_qty_max
-        if qty % step:
+        bounds = self.market_bounds if order_type == MARKET else self.limit_bounds
+        if qty % bounds.qty_step:
             return STEP_SIZE
-        if qty < least:
+        if qty < bounds.qty_min:
             return QTY_MIN
+        most = bounds.qty_max
         return QTY_MAX if most is not None and qty > most else None
 
     def notional_least(self, order_type: str) -> int:
         """Return the smallest value of an order of this type; 0 where there is no rule."""
-        return self.market_notional_min if order_type == MARKET else self.notional_min
+        bounds = self.market_bounds if order_type == MARKET else self.limit_bounds
+        return bounds.notional_min
 
     def notional_refusal(self, qty: int, price: int, order_type: str) -> str | None:
         """Return why an order worth `qty` at `price` may not be placed, or None."""
@@ -177,11 +178,10 @@ class OrderRules:
 
     def value_refusal(self, notional: int, order_type: str) -> str | None:
         """Return why an order of this value may not be placed, or None."""
-        least, most = self.notional_min, self.notional_max
-        if order_type == MARKET:
-            least, most = self.market_notional_min, self.market_notional_max
-        if notional < least:
+        bounds = self.market_bounds if order_type == MARKET else self.limit_bounds
+        if notional < bounds.notional_min:
             return MIN_NOTIONAL
+        most = bounds.notional_max
         return NOTIONAL_MAX if most is not None and notional > most else None
 
     def position_refusal(self, qty: int, held: int) -> str | None:

@@ -89,12 +89,11 @@ class Remembered:
     Forgotten ones are taken off in bulk: before somebody looks, or when many may have come.
     """
 
-    __slots__ = ("_before", "_refs", "_room", "_root_max", "_times")
+    __slots__ = ("_before", "_room", "_root_max", "_times")
 
     def __init__(self) -> None:
         """Start with none."""
-        self._refs: list[Ref] = []
-        self._times: list[int] = []
+        self._times: dict[Ref, int] = {}
         # What has an earlier time is forgotten, if it still stands here.
         self._before: int = -LINE_MAX
         # How many may stand here before the forgotten ones are taken off.
@@ -108,7 +107,7 @@ class Remembered:
         if root > self._root_max:
             return False
         self._take_off()
-        for known in self._refs:
+        for known in self._times:
             # What derives from another line is another one.
             if (not root or not known.root or known.root == root) and known.is_same(ref):
                 return True
@@ -121,16 +120,14 @@ class Remembered:
 
     def note(self, ref: Ref, ts: int) -> None:
         """Remember an id that is not known."""
-        refs, root = self._refs, ref.root
-        if ts < self._before or len(refs) >= self._room:
+        if ts < self._before or len(self._times) >= self._room:
             self._take_off()
-            refs = self._refs
+        root = ref.root
         if root > self._root_max:
             self._root_max = root
         elif not root:
             self._root_max = LINE_MAX
-        refs.append(ref)
-        self._times.append(ts)
+        self._times[ref] = ts
 
     def forget_before(self, ts: int) -> None:
         """Forget ids with an earlier time."""
@@ -142,25 +139,22 @@ class Remembered:
         before = self._before
         if before == -LINE_MAX:
             return
-        refs, times = self._refs, self._times
-        self._refs = [refs[n] for n in range(len(refs)) if times[n] >= before]
-        self._times = [time for time in times if time >= before]
+        self._times = {ref: ts for ref, ts in self._times.items() if ts >= before}
         self._before = -LINE_MAX
-        self._room = ROOM + 2 * len(self._refs)
-        if not self._refs:
+        self._room = ROOM + 2 * len(self._times)
+        if not self._times:
             self._root_max = 0
 
     def state(self) -> dict[str, int]:
         """Return times by id."""
         self._take_off()
-        return {ref.text: ts for ref, ts in zip(self._refs, self._times, strict=True)}
+        return {ref.text: ts for ref, ts in self._times.items()}
 
     @staticmethod
     def from_state(state: Mapping[str, int]) -> Remembered:
         """Return what `state` described."""
         remembered = Remembered()
-        remembered._refs = [Ref(text) for text in state]
-        remembered._times = list(state.values())
+        remembered._times = {Ref(text): ts for text, ts in state.items()}
         remembered._room = ROOM + 2 * len(state)
         remembered._root_max = LINE_MAX if state else 0
         return remembered

@@ -10,7 +10,7 @@ from minibot.events.money import amount_text
 from minibot.events.native import mypyc_attr
 from minibot.events.order_rules import OrderRules
 from minibot.events.reference import Ref
-from minibot.execution.fills import Match, Touch
+from minibot.execution.fills import FillModel, Touch
 from minibot.execution.orders import STATE_TEXTS, Order, OrderState
 
 
@@ -87,11 +87,10 @@ class PaperFill(FillMessage):
     def __init__(
         self,
         order: Order,
-        found: Match,
+        found: FillModel,
         fee: int,
         rules: OrderRules,
         touch: Touch,
-        latency_ms: int,
         ts: int,
         seq: int,
         tick: Ref,
@@ -109,22 +108,21 @@ class PaperFill(FillMessage):
         self.order = order.order
         self.client = order.client
         self.also = tick
+        self._of: Order = order
         self._rules: OrderRules = rules
-        self._qty_places: int = order.qty_places
         self._liquidity: str = found.liquidity
         self._bid: int = touch.bid
         self._ask: int = touch.ask
         self._displayed: int = touch.ask_qty if order.side == BUY else touch.bid_qty
-        self._latency_ms: int = latency_ms
 
     def _written(self) -> Payload:
-        rules = self._rules
+        rules, order = self._rules, self._of
         return Fill(
             order_id=self.order.text,
             client_order_id=self.client.text,
             symbol=self.symbol,
             side=self.side,
-            qty=amount_text(self.qty, self._qty_places),
+            qty=amount_text(self.qty, order.qty_places),
             price=rules.price_text(self.price),
             fee=amount_text(self.fee),
             fee_asset=self.fee_asset,
@@ -132,5 +130,5 @@ class PaperFill(FillMessage):
             bid=rules.price_text(self._bid),
             ask=rules.price_text(self._ask),
             displayed_qty=rules.qty_text(self._displayed),
-            latency_market_ms=self._latency_ms,
+            latency_market_ms=order.due_ts - order.intent_ts,
         )

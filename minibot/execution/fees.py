@@ -11,7 +11,7 @@ from typing import Final, final
 
 from minibot.events.model import JsonObject
 from minibot.events.money import RATE_UNIT, notional_paid_by, parse_rate
-from minibot.events.numbers import mul_div_up
+from minibot.events.numbers import IS_INTERPRETED, mul_div_up
 
 TAKER: Final = "TAKER"
 MAKER: Final = "MAKER"
@@ -37,6 +37,8 @@ class FeeRates:
     def fee(self, notional: int, liquidity: str) -> int:
         """Return the fee on a notional, rounded up against the bot."""
         rate = self.maker if liquidity == MAKER else self.taker
+        if IS_INTERPRETED:
+            return (notional * rate + RATE_UNIT - 1) // RATE_UNIT
         return mul_div_up(notional, rate, RATE_UNIT)
 
     def affordable(self, cash: int, liquidity: str) -> int:

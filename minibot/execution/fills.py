@@ -21,7 +21,7 @@ from typing import Any, Final, final
 from minibot.events.exact_tick import ExactTick
 from minibot.events.model import BUY, Book, JsonObject
 from minibot.events.money import amount_text, parse_amount
-from minibot.events.native import mypyc_attr
+from minibot.events.order_rules import mid_down
 from minibot.events.reference import place_id
 from minibot.execution.fees import MAKER, TAKER
 from minibot.execution.orders import FOK, Order
@@ -35,7 +35,10 @@ QUEUE: Final = "queue"
 class Touch:
     """Best bid and ask of a symbol, and what our own orders took of them."""
 
-    __slots__ = ("ask", "ask_qty", "ask_taken", "bid", "bid_qty", "bid_taken", "id", "seq", "ts")
+    __slots__ = (
+        *("_mark_before", "ask", "ask_qty", "ask_taken", "bid", "bid_qty", "bid_taken", "id"),
+        *("seq", "ts"),
+    )
 
     def __init__(self) -> None:
         """Start with nothing displayed; `id`, `seq` and `ts` are those of the last tick."""
@@ -48,30 +51,26 @@ class Touch:
         self.id: str = ""
         self.seq: int = 0
         self.ts: int = 0
+        self._mark_before: int = 0
 
-    def take(self, tick: ExactTick, seq: int) -> bool:
-        """Take over a tick; a side whose price or size changed shows its whole size again.
-
-        Returns:
-            Whether a price is another one than before.
-        """
-        self.id = tick.id
-        self.seq = seq
-        self.ts = tick.ts
-        is_moved = False
+    def take(self, tick: ExactTick, seq: int) -> None:
+        """Take over a tick; a side whose price or size changed shows its whole size again."""
         bid, bid_qty = tick.bid, tick.bid_qty
-        if bid != self.bid:
-            is_moved = True
-            self.bid, self.bid_qty, self.bid_taken = bid, bid_qty, 0
-        elif bid_qty != self.bid_qty:
-            self.bid_qty, self.bid_taken = bid_qty, 0
         ask, ask_qty = tick.ask, tick.ask_qty
-        if ask != self.ask:
-            is_moved = True
-            self.ask, self.ask_qty, self.ask_taken = ask, ask_qty, 0
-        elif ask_qty != self.ask_qty:
-            self.ask_qty, self.ask_taken = ask_qty, 0
-        return is_moved
+        if self.bid_taken and (bid != self.bid or bid_qty != self.bid_qty):
+            self.bid_taken = 0
+        if self.ask_taken and (ask != self.ask or ask_qty != self.ask_qty):
+            self.ask_taken = 0
+        if not 0 < bid <= ask:
+            self._mark_before = self.mark
+        self.bid, self.bid_qty = bid, bid_qty
+        self.ask, self.ask_qty = ask, ask_qty
+        self.id, self.seq, self.ts = tick.id, seq, tick.ts
+
+    @property
+    def mark(self) -> int:
+        """The mid; where the touch says nothing, that of the last one that did, 0 for none."""
+        return mid_down(self.bid, self.ask) if 0 < self.bid <= self.ask else self._mark_before
 
     def price(self, side: str) -> int:
         """Return the price that an order of this side meets."""
@@ -103,64 +102,62 @@ class Touch:
         return touch
 
 
-@mypyc_attr(acyclic=True)
-@final
-class Match:
-    """What an order can get now; `is_displayed` when it takes from the displayed size."""
-
-    __slots__ = ("is_displayed", "liquidity", "price", "qty")
-
-    def __init__(self, qty: int, price: int, liquidity: str, is_displayed: bool = True) -> None:
-        self.qty: int = qty
-        self.price: int = price
-        self.liquidity: str = liquidity
-        self.is_displayed: bool = is_displayed
-
-
 class FillModel:
-    """What an order gets of the market, before the question who pays it: the model `touch`."""
+    """What an order gets of the market, before the question who pays it: the model `touch`.
+
+    Attributes:
+        qty, price, liquidity: What `match` found last.
+        is_displayed: Whether that is taken from the displayed size.
+        has_queues: Whether `begin`, `on_fill` and `keep` have to be called: it follows orders from
+            tick to tick.
+    """
 
     def __init__(self) -> None:
         """Trade at the touch itself."""
+        self.qty: int = 0
+        self.price: int = 0
+        self.liquidity: str = TAKER
+        self.is_displayed: bool = True
+        self.has_queues: bool = False
         # So many price increments worse than the touch.
         self._steps_worse: int = 0
 
     def begin(self, tick: ExactTick, seq: int) -> None:
         """Take the tick, line `seq`, that open orders of its symbol are about to meet."""
 
-    def match(self, order: Order, touch: Touch, price_step: int) -> Match | None:
-        """Return what an order gets of the tick that began; None is nothing.
+    def match(self, order: Order, touch: Touch, price_step: int) -> bool:
+        """Find what an order gets of the tick that began; return whether that is anything.
 
         Args:
             order: Open and due; `has_met_market` tells whether it rests.
             touch: Of its symbol, usable.
             price_step: The symbol's price increment.
         """
-        limit, step = order.limit, order.qty_step
         # At this price a taker trades, and a limit has to reach it.
         if order.side == BUY:
             price = touch.ask + self._steps_worse * price_step
+            qty = touch.ask_qty - touch.ask_taken
         else:
             price = touch.bid - self._steps_worse * price_step
+            qty = touch.bid_qty - touch.bid_taken
+        limit, remaining = order.limit, order.qty - order.filled
         if price <= 0 or (limit is not None and not crosses(order.side, limit, price)):
-            return None
-        qty, remaining = touch.available(order.side) // step * step, order.qty - order.filled
-        if remaining < qty:
+            return False
+        if qty >= remaining:
             qty = remaining
-        if qty <= 0 or (qty < remaining and order.time_in_force == FOK):
-            return None
-        if limit is not None and order.has_met_market:
-            return Match(qty, limit, MAKER)
-        return Match(qty, price, TAKER)
-
-    def on_fill(self, order: Order, touch: Touch, found: Match) -> None:
-        """Remember what our own orders took of the market."""
-        if not found.is_displayed:
-            return
-        if order.side == BUY:
-            touch.ask_taken += found.qty
         else:
-            touch.bid_taken += found.qty
+            qty = qty // order.qty_step * order.qty_step
+            if qty <= 0 or order.time_in_force == FOK:
+                return False
+        self.qty = qty
+        if limit is not None and order.has_met_market:
+            self.price, self.liquidity = limit, MAKER
+        else:
+            self.price, self.liquidity = price, TAKER
+        return True
+
+    def on_fill(self) -> None:
+        """Remember that an order got what was found."""
 
     def on_book(self, book: Book) -> None:
         """Take the levels that the venue displays."""

@@ -13,13 +13,16 @@ from typing import Any, Final, final
 
 from minibot.events.model import JsonObject
 from minibot.events.native import mypyc_attr
-from minibot.events.reasons import INVARIANT_BROKEN
+from minibot.events.reasons import INVARIANT_BROKEN, UNFILLED_FOK, UNFILLED_IOC
 from minibot.events.reference import Ref
 from minibot.kernel.errors import InvariantError
 
 GTC: Final = "GTC"
 IOC: Final = "IOC"
 FOK: Final = "FOK"
+
+UNFILLED: Final = {IOC: UNFILLED_IOC, FOK: UNFILLED_FOK}
+"""Why an order that may not wait ends with the tick that it met."""
 
 
 class OrderState(StrEnum):
@@ -158,16 +161,21 @@ class Order:
             InvariantError: The table has no such move.
         """
         if state not in NEXT_STATES[self.state]:
-            raise InvariantError(
-                "execution",
-                INVARIANT_BROKEN,
-                f"order {self.order_id}: {self.state} cannot become {state}",
-            )
+            raise self._no_move(state)
         self.state = state
+
+    def _no_move(self, state: OrderState) -> InvariantError:
+        return InvariantError(
+            "execution",
+            INVARIANT_BROKEN,
+            f"order {self.order_id}: {self.state} cannot become {state}",
+        )
 
     def accept(self) -> None:
         """Become open; raises as `move` does."""
-        self.move(_ACCEPTED)
+        if _ACCEPTED not in NEXT_STATES[self.state]:
+            raise self._no_move(_ACCEPTED)
+        self.state = _ACCEPTED
 
     def fill(self, qty: int) -> None:
         """Add an executed quantity and take the state that follows from it.
@@ -182,7 +190,10 @@ class Order:
                 INVARIANT_BROKEN,
                 f"order {self.order_id}: fill of {qty} with {remaining} remaining",
             )
-        self.move(_FILLED if qty == remaining else _PARTIALLY_FILLED)
+        state = _FILLED if qty == remaining else _PARTIALLY_FILLED
+        if state not in NEXT_STATES[self.state]:
+            raise self._no_move(state)
+        self.state = state
         self.filled += qty
 
     def to_json(self) -> JsonObject:

@@ -35,7 +35,7 @@ from minibot.events.model import (
 )
 from minibot.events.money import amount_text, cost_up, parse_amount, qty_for
 from minibot.events.numbers import round_down
-from minibot.events.order_rules import TRADING, OrderRules, mid_down
+from minibot.events.order_rules import TRADING, OrderRules
 from minibot.events.portfolio import Portfolio
 from minibot.events.reasons import (
     ACCEPTED,
@@ -52,8 +52,6 @@ from minibot.events.reasons import (
     RUN_ENDING,
     STALE_TICK,
     SYMBOL_UNKNOWN,
-    UNFILLED_FOK,
-    UNFILLED_IOC,
 )
 from minibot.events.reference import Ref, Remembered
 from minibot.execution.answers import IntentRefused, OrderMove, PaperFill
@@ -63,11 +61,12 @@ from minibot.execution.fills import FillModel, Touch
 from minibot.execution.funds import funds_refusal
 from minibot.execution.intake import (
     ENTRY,
+    SIDE_OF_PURPOSE,
     field_refusal,
     require_lineage,
     side_refusal,
 )
-from minibot.execution.orders import FOK, GTC, IOC, TERMINAL_STATES, Order, OrderState
+from minibot.execution.orders import FOK, GTC, TERMINAL_STATES, UNFILLED, Order, OrderState
 from minibot.execution.references import References
 from minibot.kernel.errors import InvariantError
 
@@ -98,6 +97,7 @@ class PaperExecutorNoreV1:
         self._tick: ExactTick = ExactTick()
         self._symbol: str = ""
         self._touch: Touch | None = None
+        # Of symbols whose touch says nothing, or never did.
         self._marks: dict[str, int] = {}
         self._references: References = References()
         self._orders: list[Order] = []
@@ -150,9 +150,19 @@ class PaperExecutorNoreV1:
 
     def _distrust(self, symbol: str) -> None:
         """Take that the last touch says nothing any more; the next tick of the symbol does."""
-        self._touches.pop(symbol, None)
+        touch = self._touches.pop(symbol, None)
+        if touch is not None and touch.mark:
+            self._marks[symbol] = touch.mark
         self._touch = None
         self._fill_model.on_gap(symbol)
+
+    def _valued(self) -> dict[str, int]:
+        """Return what a unit of each symbol is worth: the mid, or the mark while there is none."""
+        marks = dict(self._marks)
+        for symbol, touch in self._touches.items():
+            if touch.mark:
+                marks[symbol] = touch.mark
+        return marks
 
     @property
     def is_opened(self) -> bool:
@@ -178,82 +188,92 @@ class PaperExecutorNoreV1:
     # --- intents ------------------------------------------------------------------------------
 
     def on_intent(self, intent: IntentMessage, now: int) -> list[Message]:
-        """Take an intent that names an allowing risk_action; return its first result."""
+        """Take an intent that names an allowing risk_action; return its first result.
+
+        It is judged by the most telling reason first; what none speaks against is an open order.
+        """
         expires_ts = intent.ts + self._order_ttl_ms
         if intent.expires_ts is not None and intent.expires_ts < expires_ts:
             expires_ts = intent.expires_ts
         # An intent that says the same id later than its order's end is expired anyway.
         self._clients.forget_before(now + 1)
-        refused = self._judge(intent, now, expires_ts)
-        asked = intent.ref
-        ref = Ref("", intent.run_id, ORDER_ROLE, asked, 0)
-        if refused is not None:
-            self._clients.add(intent.client, expires_ts)
-            state, self._reason = refused
-            is_whole = field_refusal(intent) is None
-            return [IntentRefused(intent, ref, state, self._reason, is_whole)]
-        self._clients.note(intent.client, expires_ts)
-        rules, limit = self._rules[intent.symbol], intent.limit
+        symbol, side, client = intent.symbol, intent.side, intent.client
+        qty, limit, order_type = intent.qty, intent.limit, intent.order_type
+        refusal = field_refusal(intent)
+        if refusal is None and SIDE_OF_PURPOSE.get(intent.purpose) != side:
+            refusal = side_refusal(intent)
+        if refusal is not None:
+            return self._refuse(intent, expires_ts, refusal)
+        if self._clients.has(client):
+            return self._refuse(intent, expires_ts, DUPLICATE)
+        if now >= expires_ts:
+            return self._refuse(intent, expires_ts, EXPIRED, OrderState.EXPIRED)
+        if self._is_ended:
+            return self._refuse(intent, expires_ts, RUN_ENDING, OrderState.EXPIRED)
+        if self._ending_until is not None and intent.purpose == ENTRY:
+            return self._refuse(intent, expires_ts, RUN_ENDING)
+        rules, touch = self._rules.get(symbol), self._touches.get(symbol)
+        if rules is None:
+            is_known = symbol in self._valued()
+            return self._refuse(intent, expires_ts, NO_INSTRUMENT if is_known else SYMBOL_UNKNOWN)
+        if rules.status != TRADING:
+            return self._refuse(intent, expires_ts, NOT_TRADING)
+        if touch is None or not 0 < touch.bid <= touch.ask:
+            return self._refuse(intent, expires_ts, NO_MARK)
+        if now - touch.ts > self._tick_age_ms_max:
+            return self._refuse(intent, expires_ts, STALE_TICK)
+        refusal = rules.qty_refusal(qty, order_type)
+        if limit is None:
+            price = touch.ask if side == BUY else touch.bid
+        else:
+            price = limit
+            if refusal is None:
+                reference = self._references.price(symbol, touch, now)
+                refusal = rules.limit_refusal(side, limit, reference)
+        if refusal is None:
+            portfolio, notional = self._portfolio, cost_up(qty, price)
+            if portfolio is None:
+                raise _unopened()
+            refusal = rules.value_refusal(notional, order_type) or funds_refusal(
+                portfolio, self._orders, self._fees, rules, side, qty, notional
+            )
+        if refusal is not None:
+            return self._refuse(intent, expires_ts, refusal)
+        self._clients.note(client, expires_ts)
+        asked, ts = intent.ref, intent.ts
         order = Order(
             asked,
-            intent.ts,
-            ref,
-            intent.client,
-            intent.symbol,
-            intent.side,
-            intent.qty,
+            ts,
+            Ref("", intent.run_id, ORDER_ROLE, asked, 0),
+            client,
+            symbol,
+            side,
+            qty,
             rules.qty_places,
             rules.qty_step,
-            self._touches[intent.symbol].price(intent.side) if limit is None else limit,
+            price,
             limit,
             intent.time_in_force or GTC,
-            intent.ts + self._latency_ms,
+            ts + self._latency_ms,
             expires_ts,
         )
         order.accept()
         self._orders.append(order)
         self._reason = ACCEPTED
-        return [OrderMove(order, ACCEPTED, intent.ts, intent.tick_seq, asked, None)]
+        return [OrderMove(order, ACCEPTED, ts, intent.tick_seq, asked, None)]
 
-    def _judge(
-        self, intent: IntentMessage, now: int, expires_ts: int
-    ) -> tuple[OrderState, str] | None:
-        """Return how an intent ends that becomes no order, and why: most telling reason first."""
-        refusal = field_refusal(intent) or side_refusal(intent)
-        if refusal is not None:
-            return OrderState.REJECTED, refusal
-        if self._clients.has(intent.client):
-            return OrderState.REJECTED, DUPLICATE
-        if now >= expires_ts:
-            return OrderState.EXPIRED, EXPIRED
-        if self._is_ended:
-            return OrderState.EXPIRED, RUN_ENDING
-        if self._ending_until is not None and intent.purpose == ENTRY:
-            return OrderState.REJECTED, RUN_ENDING
-        symbol, side = intent.symbol, intent.side
-        qty, limit = intent.qty, intent.limit
-        rules, touch = self._rules.get(symbol), self._touches.get(symbol)
-        if rules is None:
-            return OrderState.REJECTED, NO_INSTRUMENT if symbol in self._marks else SYMBOL_UNKNOWN
-        if rules.status != TRADING:
-            return OrderState.REJECTED, NOT_TRADING
-        if touch is None or not 0 < touch.bid <= touch.ask:
-            return OrderState.REJECTED, NO_MARK
-        if now - touch.ts > self._tick_age_ms_max:
-            return OrderState.REJECTED, STALE_TICK
-        refusal = rules.qty_refusal(qty, intent.order_type)
-        if refusal is None and limit is not None:
-            reference = self._references.price(symbol, touch, now)
-            refusal = rules.limit_refusal(side, limit, reference)
-        if refusal is None:
-            portfolio = self._portfolio
-            if portfolio is None:
-                raise _unopened()
-            notional = cost_up(qty, touch.price(side) if limit is None else limit)
-            refusal = rules.value_refusal(notional, intent.order_type) or funds_refusal(
-                portfolio, self._orders, self._fees, rules, side, qty, notional
-            )
-        return None if refusal is None else (OrderState.REJECTED, refusal)
+    def _refuse(
+        self,
+        intent: IntentMessage,
+        expires_ts: int,
+        reason: str,
+        state: OrderState = OrderState.REJECTED,
+    ) -> list[Message]:
+        """Return the result of an intent that becomes no order; its id is taken all the same."""
+        self._clients.add(intent.client, expires_ts)
+        self._reason = reason
+        order = Ref("", intent.run_id, ORDER_ROLE, intent.ref, 0)
+        return [IntentRefused(intent, order, state, reason, field_refusal(intent) is None)]
 
     # --- the market ---------------------------------------------------------------------------
 
@@ -265,11 +285,8 @@ class PaperExecutorNoreV1:
         touch = self._touch
         if touch is None or tick.symbol != self._symbol:
             touch = self._find(tick.symbol)
-        if touch.take(tick, seq) and 0 < touch.bid <= touch.ask:
-            self._marks[tick.symbol] = mid_down(touch.bid, touch.ask)
-        if not self._orders:
-            return None
-        return self._on_market(touch, seq, tick, now)
+        touch.take(tick, seq)
+        return self._on_market(touch, seq, tick, now) if self._orders else None
 
     @property
     def is_calm(self) -> bool:
@@ -293,31 +310,30 @@ class PaperExecutorNoreV1:
             touch.bid_taken = 0
         if is_ask_new:
             touch.ask_taken = 0
-        if touch.take(tick, seq) and 0 < touch.bid <= touch.ask:
-            self._marks[tick.symbol] = mid_down(touch.bid, touch.ask)
+        touch.take(tick, seq)
 
     def _find(self, symbol: str) -> Touch:
         touch = self._touches.get(symbol)
         if touch is None:
             touch = self._touches[symbol] = Touch()
-        self._symbol = symbol
-        self._touch = touch
+        self._symbol, self._touch = symbol, touch
         return touch
 
     def _on_market(self, touch: Touch, seq: int, tick: ExactTick, now: int) -> list[Message]:
         """Let the open orders of a symbol meet its tick."""
         messages: list[Message] = []
-        self._fill_model.begin(tick, seq)
-        symbol, ts, ref = tick.symbol, tick.ts, tick.ref(seq)
+        model, symbol, ts = self._fill_model, tick.symbol, tick.ts
+        if model.has_queues:
+            model.begin(tick, seq)
         rules = self._rules.get(symbol)
         is_usable = 0 < touch.bid <= touch.ask and now - ts <= self._tick_age_ms_max
         for order in self._orders:
             if order.symbol != symbol:
                 continue
             if now >= order.expires_ts:
-                messages.append(self._expire(order, EXPIRED, seq, ts, ref))
+                messages.append(self._expire(order, EXPIRED, seq, ts, tick.ref(seq)))
             elif rules is not None and rules.status == TRADING and is_usable and ts >= order.due_ts:
-                self._meet(order, rules, touch, seq, ts, ref, messages)
+                self._meet(order, rules, touch, seq, tick, messages)
         if messages:
             self._drop_closed()
         return messages
@@ -341,11 +357,7 @@ class PaperExecutorNoreV1:
     def on_beat(self, seq: int, ts: int, ref: Ref, now: int) -> list[Message]:
         """Take that market time has come to `ts`, at `now`; return which orders that ends.
 
-        Args:
-            seq: The beat's line in `market_ticks`.
-            ts: Of the beat.
-            ref: Its id.
-            now: Market time.
+        The beat is line `seq` of `market_ticks`, and `ref` its id.
         """
         until = self._ending_until
         if until is not None and ts >= until:
@@ -354,10 +366,9 @@ class PaperExecutorNoreV1:
         if not self._orders:
             return messages
         for order in self._orders:
-            if self._is_ended:
-                messages.append(self._expire(order, RUN_ENDING, seq, ts, ref))
-            elif now >= order.expires_ts:
-                messages.append(self._expire(order, EXPIRED, seq, ts, ref))
+            if self._is_ended or now >= order.expires_ts:
+                reason = RUN_ENDING if self._is_ended else EXPIRED
+                messages.append(self._expire(order, reason, seq, ts, ref))
         self._drop_closed()
         return messages
 
@@ -367,47 +378,51 @@ class PaperExecutorNoreV1:
         rules: OrderRules,
         touch: Touch,
         seq: int,
-        tick_ts: int,
-        tick: Ref,
+        tick: ExactTick,
         messages: list[Message],
     ) -> None:
         """Fill what the touch and the cash allow; end what may not wait."""
-        portfolio = self._portfolio
+        portfolio, found = self._portfolio, self._fill_model
         if portfolio is None:
             raise _unopened()
-        found = self._fill_model.match(order, touch, rules.price_step)
+        is_found, is_short = found.match(order, touch, rules.price_step), False
         order.has_met_market = True
-        is_short = False
-        if found is not None:
-            notional = cost_up(found.qty, found.price)
-            fee = self._fees.fee(notional, found.liquidity)
+        if is_found:
+            price, liquidity = found.price, found.liquidity
+            notional = cost_up(found.qty, price)
+            fee = self._fees.fee(notional, liquidity)
             if order.side == BUY:
                 cash = portfolio.cash(rules.quote_asset)
                 if notional + fee > cash:
                     # As much as the cash pays, in whole steps.
                     is_short = True
-                    paid = qty_for(self._fees.affordable(cash, found.liquidity), found.price)
+                    paid = qty_for(self._fees.affordable(cash, liquidity), price)
                     found.qty = round_down(paid, order.qty_step)
-                    fee = self._fees.fee(cost_up(found.qty, found.price), found.liquidity)
-            if found.qty and not (is_short and order.time_in_force == FOK):
-                ts = order.intent_ts if order.intent_ts > tick_ts else tick_ts
-                fill = PaperFill(order, found, fee, rules, touch, self._latency_ms, ts, seq, tick)
-                self._fill_model.on_fill(order, touch, found)
-                order.fill(found.qty)
+                    fee = self._fees.fee(cost_up(found.qty, price), liquidity)
+            qty = found.qty
+            if qty and not (is_short and order.time_in_force == FOK):
+                ref, ts = tick.ref(seq), tick.ts
+                if order.intent_ts > ts:
+                    ts = order.intent_ts
+                fill = PaperFill(order, found, fee, rules, touch, ts, seq, ref)
+                if found.is_displayed and order.side == BUY:
+                    touch.ask_taken += qty
+                elif found.is_displayed:
+                    touch.bid_taken += qty
+                if found.has_queues:
+                    found.on_fill()
+                order.fill(qty)
                 self._ledger.append(portfolio.book(fill, ts))
                 self._ledger.check(portfolio)
                 is_whole = order.filled == order.qty
                 self._reason = FILLED if is_whole else PARTIAL
                 messages.append(fill)
-                messages.append(OrderMove(order, self._reason, ts, seq, order.intent, tick))
+                messages.append(OrderMove(order, self._reason, ts, seq, order.intent, ref))
                 if is_whole:
                     return
-        if is_short:
-            messages.append(self._expire(order, INSUFFICIENT_CASH, seq, tick_ts, tick))
-        elif order.time_in_force == IOC:
-            messages.append(self._expire(order, UNFILLED_IOC, seq, tick_ts, tick))
-        elif order.time_in_force == FOK:
-            messages.append(self._expire(order, UNFILLED_FOK, seq, tick_ts, tick))
+        reason = INSUFFICIENT_CASH if is_short else UNFILLED.get(order.time_in_force)
+        if reason is not None:
+            messages.append(self._expire(order, reason, seq, tick.ts, tick.ref(seq)))
 
     def _expire(self, order: Order, reason: str, seq: int, tick_ts: int, cause: Ref) -> Message:
         order.move(OrderState.EXPIRED)
@@ -421,7 +436,8 @@ class PaperExecutorNoreV1:
             if order.state not in TERMINAL_STATES:
                 still_open.append(order)
         self._orders = still_open
-        self._fill_model.keep(still_open)
+        if self._fill_model.has_queues:
+            self._fill_model.keep(still_open)
 
     # --- what others see ----------------------------------------------------------------------
 
@@ -432,7 +448,7 @@ class PaperExecutorNoreV1:
         portfolio = self._portfolio
         return {
             "cash": amount_text(portfolio.cash(self._quote_asset)),
-            "equity": amount_text(portfolio.equity(self._quote_asset, self._marks)),
+            "equity": amount_text(portfolio.equity(self._quote_asset, self._valued())),
             "realised_pnl": amount_text(portfolio.realised_pnl),
             "fees": amount_text(portfolio.fees),
             "fills": portfolio.fills,
@@ -448,7 +464,7 @@ class PaperExecutorNoreV1:
             "ledger": self._ledger.to_json(),
             "instruments": {name: item.to_json() for name, item in self._instruments.items()},
             "touches": {name: touch.to_json() for name, touch in self._touches.items()},
-            "marks": {name: amount_text(mark) for name, mark in self._marks.items()},
+            "marks": {name: amount_text(mark) for name, mark in self._valued().items()},
             "references": self._references.to_json(),
             "orders": [order.to_json() for order in self._orders],
             "fill_model": self._fill_model.to_json(),

@@ -26,7 +26,7 @@ from minibot.events.model import BUY, SELL, Book, JsonObject, MarketTick
 from minibot.events.money import amount_text, parse_amount
 from minibot.events.numbers import round_down
 from minibot.execution.fees import MAKER
-from minibot.execution.fills import FillModel, Match, Touch, crosses
+from minibot.execution.fills import FillModel, Touch, crosses
 from minibot.execution.orders import Order
 
 
@@ -36,6 +36,7 @@ class QueueFills(FillModel):
     def __init__(self) -> None:
         """Start with no book and no order in a queue."""
         super().__init__()
+        self.has_queues = True
         self._books: dict[str, Book] = {}
         self._ahead: dict[str, int | None] = {}
         self._trade_price: int = 0
@@ -51,21 +52,23 @@ class QueueFills(FillModel):
             self._trade_left = parse_amount(said.qty)
             self._taker_side = said.taker_side or ""
 
-    def match(self, order: Order, touch: Touch, price_step: int) -> Match | None:
-        """Return what the touch gives, or the trade once the queue ahead is consumed."""
+    def match(self, order: Order, touch: Touch, price_step: int) -> bool:
+        """Find what the touch gives, or the trade once the queue ahead is consumed."""
         limit = order.limit
         if limit is None or crosses(order.side, limit, touch.price(order.side)):
+            self.is_displayed = True
             return super().match(order, touch, price_step)
         if not order.has_met_market:
             self._ahead[order.order_id] = self._displayed(order, limit, touch)
-            return None
+            return False
         if self._ahead.get(order.order_id) is None:
             # Known from now on, or still not; this tick itself is older than what is known.
             self._ahead[order.order_id] = self._displayed(order, limit, touch)
             if not self._is_through(order.side, limit):
-                return None
-        qty = min(order.remaining, round_down(self._given(order, limit), order.qty_step))
-        return Match(qty, limit, MAKER, is_displayed=False) if qty > 0 else None
+                return False
+        self.qty = min(order.remaining, round_down(self._given(order, limit), order.qty_step))
+        self.price, self.liquidity, self.is_displayed = limit, MAKER, False
+        return self.qty > 0
 
     def _given(self, order: Order, limit: int) -> int:
         """Return what the trade of this tick leaves for an order, and move its queue on."""
@@ -105,11 +108,10 @@ class QueueFills(FillModel):
                 return 0
         return None
 
-    def on_fill(self, order: Order, touch: Touch, found: Match) -> None:
-        """Take a fill out of the displayed size or out of the trade that gave it."""
-        super().on_fill(order, touch, found)
-        if not found.is_displayed:
-            self._trade_left -= found.qty
+    def on_fill(self) -> None:
+        """Take a fill out of the trade that gave it."""
+        if not self.is_displayed:
+            self._trade_left -= self.qty
 
     def on_book(self, book: Book) -> None:
         """Keep the last levels of a symbol."""
