@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from minibot.kernel.errors import RunStop
-from minibot.kernel.files import read_hashed
+from minibot.kernel.files import read_hashed, write_hashed
 from minibot.kernel.system import Files
 from minibot.watchdog.checks import DiskCheck
 from tests.kernel.independent import assert_kept, everything, published
@@ -321,7 +321,10 @@ def cut_again_and_again(
 @pytest.mark.fault("F40", by="ext4, xfs: the power is cut under replacements", ends="SURVIVE")
 @pytest.mark.parametrize("kind", ["ext4", "xfs"])
 def test_power_cut_under_replacements_leaves_old_or_new(spaces: MakeSpace, kind: str) -> None:
-    """Never empty, never mixed, never older than what was acknowledged."""
+    """Never empty, never mixed, never older than what was acknowledged.
+
+    The victim outlives the disk: what it says while that goes down has to stand as well.
+    """
     space = spaces(image(kind))
     path = space.seen / "cursor.json"
     for round_ in range(4):
@@ -332,6 +335,42 @@ def test_power_cut_under_replacements_leaves_old_or_new(spaces: MakeSpace, kind:
         restore_power(space)
         assert said.code == 10
         assert said.last("ack") <= read_hashed(path)["generation"] <= said.last("ack") + 1
+
+
+class CutUnderFolderSync(Files):
+    """Real files in a space whose power is cut when a folder is open and about to be synced."""
+
+    def __init__(self, space: Space) -> None:
+        super().__init__()
+        self.space = space
+
+    def sync(self, fd: int) -> None:
+        """Sync, too late where it is a folder."""
+        if self.fstat(fd).is_folder:
+            cut_power(self.space)
+        super().sync(fd)
+
+
+@pytest.mark.real_injection("ext4", "xfs")
+@pytest.mark.row("F06", "F40")
+@pytest.mark.fault(
+    "F06", by="ext4, xfs: shuts itself down before a folder is synced", ends="STOP(IO_FSYNC)"
+)
+@pytest.mark.parametrize("kind", ["ext4", "xfs"])
+def test_replacement_on_a_disk_that_shut_itself_down_is_not_acknowledged(
+    spaces: MakeSpace, kind: str
+) -> None:
+    """XFS answers 0 to the sync of a folder whose new names it has thrown away."""
+    space = spaces(image(kind))
+    path = space.seen / "cursor.json"
+    write_hashed(path, {"text": "old"})
+
+    with pytest.raises(RunStop) as caught:
+        write_hashed(path, {"text": "new"}, files=CutUnderFolderSync(space))
+
+    assert caught.value.reason_code == "IO_FSYNC"
+    restore_power(space)
+    assert read_hashed(path)["text"] == "old"
 
 
 @pytest.mark.real_injection("ext4", "cc")
