@@ -146,15 +146,14 @@ class Budgets:
         self._reckon()
 
     def on_bought(self, portfolio: Portfolio) -> None:
-        """Take what was bought so far from the portfolio."""
+        """Take what was bought so far from the portfolio, which booked a purchase."""
         night = portfolio.bought - self._bought_before
         day = portfolio.day(self._day).entry_notional
-        if night != self._night_bought or day != self._day_bought:
-            self.night_notional += night - self._night_bought
-            self.day_notional += day - self._day_bought
-            self._night_bought, self._day_bought = night, day
-            if self._is_spent():
-                self._is_floor_known = False
+        self.night_notional += night - self._night_bought
+        self.day_notional += day - self._day_bought
+        self._night_bought, self._day_bought = night, day
+        if self._is_spent():
+            self._is_floor_known = False
 
     def on_equity(self, equity: int, rebased: int = 0) -> Checklist | None:
         """Take the equity of now; return a failed check for every hard limit exceeded, or None.

@@ -20,9 +20,10 @@ from minibot.events.reasons import (
     UNIVERSE_EXIT,
 )
 from minibot.risk.checks import IS_NOT, IS_SO, Checklist, Gate
-from minibot.risk.drafts import BLOCK, EXIT, Cause, action, intent, stop
+from minibot.risk.drafts import BLOCK, EXIT, Cause, action, allow, stop
 from minibot.risk.exits import Trigger
 from minibot.risk.gates import DECIDED_BEFORE, SIGNAL_AGE, judge_market, status_of
+from minibot.risk.headroom import Headroom
 from minibot.risk.positions import Mark
 from minibot.risk.situation import Situation
 
@@ -174,9 +175,8 @@ def _exit(
     ordinal: int,
 ) -> list[Message]:
     """Return the action EXIT and its intent; STOP instead when the order rate is spent."""
-    left = situation.headroom(symbol)
+    left = Headroom(symbol, situation.positions, situation.budgets, situation.now)
     rate = situation.limits.order_rate
     if left.orders + 1 > rate.hard:
         return [stop(situation, rate.breach(left.orders + 1, None), symbol, cause)]
-    allowed = action(situation, EXIT, reason, symbol, checks, cause, left, ordinal)
-    return [allowed, intent(situation, allowed, EXIT, symbol, SELL, qty, bid, cause)]
+    return allow(situation, EXIT, reason, symbol, SELL, qty, bid, checks, cause, left, ordinal)

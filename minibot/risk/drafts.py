@@ -6,7 +6,7 @@ from typing import Final, final
 
 from minibot.events.exact_tick import ExactTick
 from minibot.events.messages import ACTIONS, INTENTS, ActionMessage, IntentMessage, Message
-from minibot.events.model import Event, OrderIntent, Payload, RiskAction
+from minibot.events.model import BUY, Event, OrderIntent, Payload, RiskAction
 from minibot.events.native import mypyc_attr
 from minibot.events.order_rules import MARKET, OrderRules
 from minibot.events.reasons import RISK_LIMIT
@@ -113,18 +113,22 @@ class Verdict(ActionMessage):
 class AllowedIntent(IntentMessage):
     """The `order_intent` behind a verdict."""
 
-    def __init__(self, order: SentOrder, rules: OrderRules, cause: Cause, allowed: Message) -> None:
+    def __init__(
+        self, order: SentOrder, rules: OrderRules, cause: Cause, allowed: Verdict, expires_ts: int
+    ) -> None:
         self.place = INTENTS
         self.ts = cause.ts
         self.tick_seq = cause.tick_seq
         self.cause = cause.ref
         self.symbol = order.symbol
         self.side = order.side
+        self.purpose = ENTRY if order.side == BUY else EXIT
         self.ordinal = allowed.ordinal + 1
         self.behind = allowed
         self.qty = order.qty
         self.order_type = MARKET
         self.client = order.client
+        self.expires_ts = expires_ts
         self._rules: OrderRules = rules
 
     def _written(self) -> Payload:
@@ -173,33 +177,40 @@ def stop(situation: Situation, breaches: Checklist, symbol: str, cause: Cause) -
     return action(situation, STOP, RISK_LIMIT, symbol, breaches, cause, left)
 
 
-def intent(
+def allow(
     situation: Situation,
-    allowed: Verdict,
-    purpose: str,
+    kind: str,
+    reason: str,
     symbol: str,
     side: str,
     qty: int,
     price: int,
+    checks: Checklist,
     cause: Cause,
-) -> IntentMessage:
-    """Return the `order_intent` of a market order, and count and remember the order.
+    left: Headroom,
+    ordinal: int = 0,
+) -> list[Message]:
+    """Return a `risk_action` and the `order_intent` that it allows, and count and keep the order.
 
     Args:
         situation: The state.
-        allowed: The `risk_action` of the same step that allows it.
-        purpose: ENTRY or EXIT.
+        kind: ALLOW, REDUCE or EXIT.
+        reason: A reason code.
         symbol: The market.
-        side: BUY or SELL.
+        side: Of the market order.
         qty: How much.
         price: Of the side of the touch that it takes.
+        checks: What was judged.
         cause: The signal, tick or control event.
+        left: What the decision looked at of each limit.
+        ordinal: Of the action among what this step says; the intent is the next.
     """
-    client = Ref("", cause.run_id, ORDER_ROLE, cause.ref, allowed.ordinal)
+    situation.reason = reason
+    positions = situation.positions
+    allowed = Verdict(kind, reason, symbol, checks, cause, left, ordinal)
+    client = Ref("", cause.run_id, ORDER_ROLE, cause.ref, ordinal)
     order = SentOrder(client, symbol, side, qty, price)
-    message = AllowedIntent(order, situation.positions.rules[symbol], cause, allowed)
-    message.purpose = purpose
-    message.expires_ts = cause.ts + situation.limits.intent_ttl_ms
-    situation.positions.orders.append(order)
-    situation.budgets.on_order(situation.now, allowed.left.orders)
-    return message
+    positions.orders.append(order)
+    situation.budgets.on_order(situation.now, left.orders)
+    expires_ts = cause.ts + situation.limits.intent_ttl_ms
+    return [allowed, AllowedIntent(order, positions.rules[symbol], cause, allowed, expires_ts)]

@@ -6,16 +6,17 @@ from minibot.events.messages import Message, SignalMessage
 from minibot.events.model import BUY
 from minibot.events.reasons import ALLOWED, REDUCED
 from minibot.risk.checks import Checklist
-from minibot.risk.drafts import ALLOW, BLOCK, ENTRY, REDUCE, Cause, action, intent, stop
+from minibot.risk.drafts import ALLOW, BLOCK, REDUCE, Cause, action, allow, stop
 from minibot.risk.gates import judge_entry
+from minibot.risk.headroom import Headroom
 from minibot.risk.situation import Situation
 from minibot.risk.sizing import Size, entry_breaches, size_entry
 
 
 def on_buy(situation: Situation, signal: SignalMessage, cause: Cause) -> list[Message]:
     """Return ALLOW or REDUCE with an intent, BLOCK, or STOP."""
-    symbol, checks, left = signal.symbol, Checklist(), situation.headroom(signal.symbol)
-    positions, limits = situation.positions, situation.limits
+    symbol, positions, limits = signal.symbol, situation.positions, situation.limits
+    checks, left = Checklist(), Headroom(symbol, positions, situation.budgets, situation.now)
     size: Size | None = None
     if judge_entry(situation, signal, cause.ref, left, checks):
         size = size_entry(symbol, limits, positions, left, checks)
@@ -26,6 +27,5 @@ def on_buy(situation: Situation, signal: SignalMessage, cause: Cause) -> list[Me
         return [stop(situation, breaches, symbol, cause)]
     situation.remember(cause.ref, cause.ts)
     kind, reason = (ALLOW, ALLOWED) if size.qty == size.wanted else (REDUCE, REDUCED)
-    allowed = action(situation, kind, reason, symbol, checks, cause, left)
-    ask = positions.marks[symbol].ask
-    return [allowed, intent(situation, allowed, ENTRY, symbol, BUY, size.qty, ask, cause)]
+    qty, ask = size.qty, positions.marks[symbol].ask
+    return allow(situation, kind, reason, symbol, BUY, qty, ask, checks, cause, left)

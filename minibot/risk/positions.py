@@ -51,6 +51,7 @@ class SentOrder:
     """An intent that was written, and what is known of its order.
 
     Attributes:
+        order: That of the executor, once a result told it.
         booked: How much of it was filled.
         final_filled: How much its terminal result says was filled; None before that.
         pending: How much may still be booked. It is settled once it has ended and that is nothing.
@@ -61,26 +62,16 @@ class SentOrder:
         "symbol",
     )
 
-    def __init__(
-        self,
-        client: Ref,
-        symbol: str,
-        side: str,
-        qty: int,
-        price: int,
-        order: Ref | None = None,
-        booked: int = 0,
-        final_filled: int | None = None,
-    ) -> None:
+    def __init__(self, client: Ref, symbol: str, side: str, qty: int, price: int) -> None:
         self.client: Ref = client
         self.symbol: str = symbol
         self.side: str = side
         self.qty: int = qty
         self.price: int = price
-        self.order: Ref | None = order
-        self.booked: int = booked
-        self.final_filled: int | None = final_filled
-        self.pending: int = (qty if final_filled is None else final_filled) - booked
+        self.order: Ref | None = None
+        self.booked: int = 0
+        self.final_filled: int | None = None
+        self.pending: int = qty
 
 
 @final
@@ -140,8 +131,9 @@ class Positions:
     def _weigh(self, symbol: str) -> None:
         """Value what is held of a symbol anew; the caller knows what that does to equity."""
         worth = self.worth - self.values.get(symbol, 0)
-        if self.portfolio.has_lots(symbol):
-            qty, price = self.portfolio.position_qty(symbol), self.mids.get(symbol)
+        qty = self.portfolio.position_qty(symbol)
+        if qty:
+            price = self.mids.get(symbol)
             if price is None:
                 value = self.portfolio.position_cost(symbol)
             else:
@@ -371,15 +363,13 @@ class Positions:
             positions.marks[name] = Mark(parse_amount(bid), parse_amount(ask), ts, seq, is_fresh)
         for client_order_id, symbol, side, qty, price, order_id, booked, ended in state["orders"]:
             order = SentOrder(
-                Ref(client_order_id),
-                symbol,
-                side,
-                parse_amount(qty),
-                parse_amount(price),
-                Ref(order_id) if order_id else None,
-                parse_amount(booked),
-                None if ended is None else parse_amount(ended),
+                Ref(client_order_id), symbol, side, parse_amount(qty), parse_amount(price)
             )
+            order.order = Ref(order_id) if order_id else None
+            order.booked = parse_amount(booked)
+            order.final_filled = None if ended is None else parse_amount(ended)
+            most = order.qty if order.final_filled is None else order.final_filled
+            order.pending = most - order.booked
             positions.orders.append(order)
         return positions
 
