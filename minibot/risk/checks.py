@@ -68,19 +68,20 @@ class Checklist:
     A row passes while its low is not above its high: a value and what it may be at most; where the
     gate says so, what is asked at least and the value.
 
-    Attributes:
+    Args:
         gates, lows, highs: The columns; who adds rows adds to each, and then has them judged.
+
+    Attributes:
         reason: The code of the first that failed, empty if none did.
     """
 
     __slots__ = ("_failed", "gates", "highs", "lows", "reason")
 
-    def __init__(self) -> None:
-        """Start without checks."""
+    def __init__(self, gates: list[Gate], lows: list[int], highs: list[int]) -> None:
         self.reason: str = ""
-        self.gates: list[Gate] = []
-        self.lows: list[int] = []
-        self.highs: list[int] = []
+        self.gates: list[Gate] = gates
+        self.lows: list[int] = lows
+        self.highs: list[int] = highs
         self._failed: int = 0  # A bit for each that failed, by its row.
 
     def judge(self, start: int = 0) -> bool:
@@ -111,6 +112,11 @@ class Checklist:
         """Take a reason that no check of its own shows; one that came before stands."""
         if not self.reason:
             self.reason = reason
+
+    def fail_last(self, reason: str) -> None:
+        """Let the row added last fail for a reason that its numbers do not show."""
+        self._fail(len(self.gates) - 1)
+        self.refuse(reason)
 
     def _fail(self, row: int) -> None:
         self._failed |= 1 << row

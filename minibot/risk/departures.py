@@ -35,12 +35,14 @@ EXIT_QTY: Final = Gate("exit_qty", places=PLACES, is_least=True)
 
 def on_sell(situation: Situation, signal: SignalMessage, cause: Cause) -> list[Message]:
     """Return EXIT with an intent, BLOCK, or STOP."""
-    symbol, checks = signal.symbol, Checklist()
-    positions, now, limits = situation.positions, situation.now, situation.limits
-    stays, lots = not situation.exits.rules.signal_exit, positions.portfolio.count_lots(symbol)
-    checks.gates += [SIGNAL_AGE, DECIDED_BEFORE, LEAVES_ON_SIGNAL, LOTS]
-    checks.lows += [now - signal.ts, situation.decided.has(cause.ref), stays, 1]
-    checks.highs += [min(signal.horizon_ms, limits.signal_age_ms_max), 0, 0, lots]
+    symbol, now, limits = signal.symbol, situation.now, situation.limits
+    positions, stays = situation.positions, not situation.exits.rules.signal_exit
+    lots, age_max = positions.portfolio.count_lots(symbol), limits.signal_age_ms_max
+    checks = Checklist(
+        [SIGNAL_AGE, DECIDED_BEFORE, LEAVES_ON_SIGNAL, LOTS],
+        [now - signal.ts, situation.decided.has(cause.ref), stays, 1],
+        [min(signal.horizon_ms, age_max), 0, 0, lots],
+    )
     rules, mark = positions.rules.get(symbol), positions.marks.get(symbol)
     judge_market(checks, rules, mark, now, limits)
     if checks.judge() and rules is not None and mark is not None:
@@ -59,8 +61,8 @@ def on_exit_position(situation: Situation, symbol: str, event: Event) -> list[Me
         situation.exits.ask(symbol)
         trigger = due(situation, symbol)
         return [] if trigger is None else leave(situation, symbol, trigger, cause, 0)
-    checks = Checklist()
-    checks.judged(LOTS, 1, 0, False)
+    checks = Checklist([LOTS], [1], [0])
+    checks.judge()
     left = situation.headroom(symbol)
     return [action(situation, BLOCK, NO_POSITION, symbol, checks, cause, left)]
 
@@ -132,7 +134,7 @@ def leave(
     """
     positions, exits = situation.positions, situation.exits.of(symbol)
     mark, rules = positions.marks[symbol], positions.rules[symbol]
-    checks, cause = Checklist(), because.going_back_to(mark.seq)
+    checks, cause = Checklist([], [], []), because.going_back_to(mark.seq)
     checks.judged(trigger.gate, trigger.value, trigger.threshold, False)
     checks.judged(status_of(rules), not rules.is_trading, 0, rules.is_trading)
     qty = judge_exit(situation, symbol, rules, mark, checks)
@@ -154,13 +156,15 @@ def judge_exit(
     That is whole steps of the position, up to what the venue takes at once.
     """
     positions = situation.positions
-    is_pending = positions.has_order(symbol, SELL)
+    start, is_pending = len(checks.gates), positions.has_order(symbol, SELL)
     qty = rules.qty_down(positions.free_qty(symbol), MARKET)
+    checks.gates += [EXIT_PENDING, EXIT_QTY]
+    checks.lows += [is_pending, rules.qty_min]
+    checks.highs += [0, qty]
+    checks.judge(start)
     refusal = rules.notional_refusal(qty, mark.bid, MARKET) or rules.qty_refusal(qty, MARKET)
-    checks.judged(EXIT_PENDING, is_pending, 0, not is_pending)
-    checks.judged(EXIT_QTY, rules.qty_min, qty, refusal is None)
     if refusal is not None:
-        checks.refuse(refusal)
+        checks.fail_last(refusal)
     return qty
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from minibot.events.messages import Message, SignalMessage
 from minibot.events.model import BUY
 from minibot.events.reasons import ALLOWED, REDUCED
-from minibot.risk.checks import Checklist
 from minibot.risk.drafts import ALLOW, BLOCK, REDUCE, Cause, action, allow, stop
 from minibot.risk.gates import judge_entry
 from minibot.risk.headroom import Headroom
@@ -16,9 +15,10 @@ from minibot.risk.sizing import Size, entry_breaches, size_entry
 def on_buy(situation: Situation, signal: SignalMessage, cause: Cause) -> list[Message]:
     """Return ALLOW or REDUCE with an intent, BLOCK, or STOP."""
     symbol, positions, limits = signal.symbol, situation.positions, situation.limits
-    checks, left = Checklist(), Headroom(symbol, positions, situation.budgets, situation.now)
+    left = Headroom(symbol, positions, situation.budgets, situation.now)
+    checks = judge_entry(situation, signal, cause.ref, left)
     size: Size | None = None
-    if judge_entry(situation, signal, cause.ref, left, checks):
+    if not checks.reason:
         size = size_entry(symbol, limits, positions, left, checks)
     if size is None:
         return [action(situation, BLOCK, checks.reason, symbol, checks, cause, left)]

@@ -29,6 +29,7 @@ from minibot.events.reasons import (
     WARMUP,
 )
 from minibot.events.reference import Ref
+from minibot.risk.budgets import drawdown_of
 from minibot.risk.checks import IS_NOT, IS_SO, NONE, Checklist, Gate
 from minibot.risk.exits import UNKNOWN
 from minibot.risk.headroom import Headroom
@@ -99,27 +100,23 @@ def judge_market(
     return False
 
 
-def judge_entry(
-    situation: Situation, signal: SignalMessage, ref: Ref, left: Headroom, checks: Checklist
-) -> bool:
-    """Judge everything that an entry must pass before it is sized; return whether it passed.
+def judge_entry(situation: Situation, signal: SignalMessage, ref: Ref, left: Headroom) -> Checklist:
+    """Return the checks of everything that an entry must pass before it is sized.
 
     Args:
         situation: The state.
         signal: The BUY.
         ref: Its id.
         left: What of each limit is used.
-        checks: Take what is judged.
     """
     symbol, now, limits = signal.symbol, situation.now, situation.limits
     positions, exits, locks = situation.positions, situation.exits, situation.locks
-    gates, lows, highs = checks.gates, checks.lows, checks.highs
 
     # What the end of the run, an operator or the universe forbids.
     until, universe = exits.ending_until, situation.universe
-    gates += [ENDING if until is None else _ending(str(until)), IS_HALTED, IS_LOCKED]
-    lows += [until is not None, locks.is_halted, locks.is_locked(symbol, now)]
-    highs += [0, 0, 0]
+    gates = [ENDING if until is None else _ending(str(until)), IS_HALTED, IS_LOCKED]
+    lows: list[int] = [until is not None, locks.is_halted, locks.is_locked(symbol, now)]
+    highs = [0, 0, 0]
     if universe is not None:
         gates += [IN_UNIVERSE]
         lows += [symbol not in universe]
@@ -130,6 +127,7 @@ def judge_entry(
     lows += [now - signal.ts, situation.decided.has(ref)]
     highs += [min(signal.horizon_ms, limits.signal_age_ms_max), 0]
     rules, mark = positions.rules.get(symbol), positions.marks.get(symbol)
+    checks = Checklist(gates, lows, highs)
     has_mid = judge_market(checks, rules, mark, now, limits)
 
     # Open orders, the count of positions, and whether the position could be guarded.
@@ -150,14 +148,19 @@ def judge_entry(
     # Night and day notional bound the size, and say so there.
     night, day, drawdown = limits.night_loss, limits.day_loss, limits.drawdown
     gates += [night.entry_gate, day.entry_gate, drawdown.entry_gate]
-    lows += [max(0, left.night_loss), max(0, left.day_loss), left.drawdown()]
+    lows += [
+        max(0, left.night_loss),
+        max(0, left.day_loss),
+        drawdown_of(left.high_water_mark, left.equity),
+    ]
     highs += [night.entry_max, day.entry_max, drawdown.entry_max]
     rate = limits.order_rate
     if not rate.is_hard_at_once:
         gates += [rate.entry_gate]
         lows += [left.orders + 1]
         highs += [rate.entry_max]
-    return checks.judge()
+    checks.judge()
+    return checks
 
 
 def deviation(mid: int, close: int) -> int:

@@ -25,6 +25,7 @@ class Headroom:
 
     Attributes:
         limits: Of the profile.
+        equity, high_water_mark: How they stood.
         night_notional, day_notional, orders: How much is used.
         night_loss, day_loss: By how much equity is below the start of night and UTC day; negative
             for a gain.
@@ -35,9 +36,9 @@ class Headroom:
     """
 
     __slots__ = (
-        *("_equity", "_high_water_mark", "_symbol", "_texts", "cash_free", "day_loss"),
-        *("day_notional", "exposure", "limits", "night_loss", "night_notional", "orders"),
-        *("position", "reserved"),
+        *("_symbol", "_texts", "cash_free", "day_loss", "day_notional", "equity", "exposure"),
+        *("high_water_mark", "limits", "night_loss", "night_notional", "orders", "position"),
+        "reserved",
     )
 
     def __init__(
@@ -47,8 +48,8 @@ class Headroom:
         self.limits: Limits = budgets.limits
         self._symbol: str | None = symbol
         self._texts: dict[str, str] | None = None
-        self._equity: int = equity
-        self._high_water_mark: int = budgets.high_water_mark
+        self.equity: int = equity
+        self.high_water_mark: int = budgets.high_water_mark
         self.night_loss: int = budgets.night_level - equity
         self.day_loss: int = budgets.day_level - equity
         self.night_notional: int = budgets.night_notional
@@ -65,13 +66,9 @@ class Headroom:
             if symbol is not None:
                 self.position += positions.reserved(symbol)
 
-    def drawdown(self) -> int:
-        """Return how far equity is below its high-water mark, in 10**-4 bps, rounded up."""
-        return drawdown_of(self._high_water_mark, self._equity)
-
     def exposure_max(self) -> int:
         """Return the share of equity that may be in positions, rounded down."""
-        return max(0, mul_div_down(self._equity, self.limits.exposure_bps_max, BPS))
+        return max(0, mul_div_down(self.equity, self.limits.exposure_bps_max, BPS))
 
     def texts(self) -> dict[str, str]:
         """Return it by the names of the limits."""
@@ -84,7 +81,7 @@ class Headroom:
                     (limits.day_notional, self.day_notional),
                     (limits.night_loss, max(0, self.night_loss)),
                     (limits.day_loss, max(0, self.day_loss)),
-                    (limits.drawdown, self.drawdown()),
+                    (limits.drawdown, drawdown_of(self.high_water_mark, self.equity)),
                     (limits.order_rate, self.orders),
                 )
             }

@@ -70,7 +70,7 @@ class Limit:
     def breach(self, value: int, found: Checklist | None) -> Checklist:
         """Return the failed checks so far, and with them that of a value beyond the hard one."""
         if found is None:
-            found = Checklist()
+            found = Checklist([], [], [])
         found.judged(self.hard_gate, value, self.hard, False)
         return found
 

@@ -177,7 +177,12 @@ class Positions:
         mark.has_mid = 0 < bid <= ask
         if not mark.has_mid:
             return None
-        return self._value(symbol, mid_down(bid, ask))
+        price = mid_down(bid, ask)
+        if price == self.mids.get(symbol):
+            return None
+        self.mids[symbol] = price
+        qty = self.qtys.get(symbol)
+        return None if qty is None else self._revalue(symbol, qty, price)
 
     def on_price(self, symbol: str, price: int) -> int | None:
         """Take a price that is newer than the last touch: it values the position, no more.
@@ -191,16 +196,14 @@ class Positions:
         if mark is not None:
             mark.bid = mark.ask = 0
             mark.is_fresh = mark.has_mid = False
-        return self._value(symbol, price)
-
-    def _value(self, symbol: str, price: int) -> int | None:
-        """Value the symbol at a price; return what `on_tick` does."""
         if price == self.mids.get(symbol):
             return None
         self.mids[symbol] = price
         qty = self.qtys.get(symbol)
-        if qty is None:
-            return None
+        return None if qty is None else self._revalue(symbol, qty, price)
+
+    def _revalue(self, symbol: str, qty: int, price: int) -> int:
+        """Value what is held at a new price; return what `on_tick` does."""
         value = proceeds_down(qty, price)
         gain = value - self.values[symbol]
         self.values[symbol] = value
