@@ -176,12 +176,12 @@ class Ledger:
         moved = self._cash.total + self._position.total
         if moved + self._pnl.total + self._fees.total + self._others != 0:
             raise _broken(f"after fill {self.fills} the accounts do not add up to zero")
-        if self._closing != portfolio.balances():
+        if self._closing != portfolio.balances:
             self._compare(portfolio)
 
     def _compare(self, portfolio: Portfolio) -> None:
         """Raise of the first asset with another amount; an asset may be missing at nothing."""
-        for asset, cash in portfolio.balances().items():
+        for asset, cash in portfolio.balances.items():
             closing = self.closing(asset)
             if closing != cash:
                 raise _broken(

@@ -31,11 +31,18 @@ DAY_MS: Final = 86_400_000
 
 
 class Portfolio:
-    """Cash, lots and totals of one run; see the module for its invariants."""
+    """Cash, lots and totals of one run; see the module for its invariants.
+
+    Attributes:
+        balances: The cash of each asset; to be read, not to be changed.
+        fills: How many were booked.
+        bought: What all entries cost, of all days.
+        days: The totals of each UTC day, counted from 1970-01-01.
+    """
 
     def __init__(self, cash: Mapping[str, int], lots: Iterable[Lot]) -> None:
         """Open with cash and lots, oldest first; raises `InvariantError` for less than nothing."""
-        self._cash: dict[str, int] = dict(cash)
+        self.balances: dict[str, int] = dict(cash)
         self._held: dict[str, Holding] = {}  # By symbol, without those of nothing.
         self.fills: int = 0
         self.days: dict[int, DayTotals] = {}
@@ -50,9 +57,8 @@ class Portfolio:
         self._day_n: int = -1
         self._day: DayTotals = DayTotals()
         self._booking: Booking = Booking(0, 0, "", "", 0, 0, 0, 0)
-        # What all entries cost, of all days.
         self.bought: int = 0
-        for asset, amount in self._cash.items():
+        for asset, amount in self.balances.items():
             if amount < 0:
                 raise _broken(f"opening cash {asset} {amount_text(amount)}, expected zero or more")
         for lot in lots:
@@ -73,7 +79,7 @@ class Portfolio:
 
     def cash(self, asset: str) -> int:
         """Return the cash in an asset."""
-        return self._cash.get(asset, 0)
+        return self.balances.get(asset, 0)
 
     @property
     def realised_pnl(self) -> int:
@@ -92,10 +98,6 @@ class Portfolio:
     def count_held(self) -> int:
         """Return how many symbols have an open position."""
         return len(self._held)
-
-    def balances(self) -> dict[str, int]:
-        """Return the cash of each asset; to be read, not to be changed."""
-        return self._cash
 
     def lots(self, symbol: str) -> tuple[Lot, ...]:
         """Return the open lots of a symbol, oldest first."""
@@ -152,7 +154,7 @@ class Portfolio:
 
     def equity(self, asset: str, marks: dict[str, int]) -> int:
         """Return cash in the quote asset plus what is open at the marks."""
-        cash = self._cash.get(asset, 0)
+        cash = self.balances.get(asset, 0)
         return cash + self.exposure(marks) if self._held else cash
 
     def day(self, day: int) -> DayTotals:
@@ -188,7 +190,7 @@ class Portfolio:
 
     def opening_cash(self) -> dict[str, str]:
         """Return the cash as a following run's `run_opening` carries it."""
-        return {asset: amount_text(amount) for asset, amount in sorted(self._cash.items())}
+        return {asset: amount_text(amount) for asset, amount in sorted(self.balances.items())}
 
     # --- the one way to change it -------------------------------------------------------------
 
@@ -236,10 +238,10 @@ class Portfolio:
             moved = proceeds - fee
         else:
             raise _broken(f"fill {n}: side {side!r}")
-        cash = self._cash.get(asset, 0) + moved
+        cash = self.balances.get(asset, 0) + moved
         if cash < 0:
             raise _broken(f"fill {n}: cash {asset} would be {amount_text(cash)}")
-        self._cash[asset] = cash
+        self.balances[asset] = cash
         self.fills = n
         if ts // DAY_MS != self._day_n:
             self._turn_to_day(ts // DAY_MS)

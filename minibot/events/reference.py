@@ -118,6 +118,15 @@ class Remembered:
         if not self.has(ref):
             self.note(ref, ts)
 
+    def admit(self, ref: Ref, ts: int, since: int) -> bool:
+        """Forget ids with a time before `since`, add this one and return whether it is new."""
+        if since > self._before:
+            self._before = since
+        if ref.root <= self._root_max and self.has(ref):
+            return False
+        self.note(ref, ts)
+        return True
+
     def note(self, ref: Ref, ts: int) -> None:
         """Remember an id that is not known."""
         if ts < self._before or len(self._times) >= self._room:

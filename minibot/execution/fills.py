@@ -53,19 +53,25 @@ class Touch:
         self.ts: int = 0
         self._mark_before: int = 0
 
-    def take(self, tick: ExactTick, seq: int) -> None:
-        """Take over a tick; a side whose price or size changed shows its whole size again."""
+    def take(self, tick: ExactTick, seq: int) -> bool:
+        """Take over a tick; a side whose price or size changed shows its whole size again.
+
+        Returns:
+            Whether both sides have a price, and the bid is not above the ask.
+        """
         bid, bid_qty = tick.bid, tick.bid_qty
         ask, ask_qty = tick.ask, tick.ask_qty
         if self.bid_taken and (bid != self.bid or bid_qty != self.bid_qty):
             self.bid_taken = 0
         if self.ask_taken and (ask != self.ask or ask_qty != self.ask_qty):
             self.ask_taken = 0
-        if not 0 < bid <= ask:
+        is_usable = 0 < bid <= ask
+        if not is_usable:
             self._mark_before = self.mark
         self.bid, self.bid_qty = bid, bid_qty
         self.ask, self.ask_qty = ask, ask_qty
         self.id, self.seq, self.ts = tick.id, seq, tick.ts
+        return is_usable
 
     @property
     def mark(self) -> int:

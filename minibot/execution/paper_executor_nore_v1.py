@@ -196,32 +196,32 @@ class PaperExecutorNoreV1:
         if intent.expires_ts is not None and intent.expires_ts < expires_ts:
             expires_ts = intent.expires_ts
         # An intent that says the same id later than its order's end is expired anyway.
-        self._clients.forget_before(now + 1)
-        symbol, side, client = intent.symbol, intent.side, intent.client
+        is_new = self._clients.admit(intent.client, expires_ts, now + 1)
+        symbol, side = intent.symbol, intent.side
         qty, limit, order_type = intent.qty, intent.limit, intent.order_type
         refusal = field_refusal(intent)
         if refusal is None and SIDE_OF_PURPOSE.get(intent.purpose) != side:
             refusal = side_refusal(intent)
         if refusal is not None:
-            return self._refuse(intent, expires_ts, refusal)
-        if self._clients.has(client):
-            return self._refuse(intent, expires_ts, DUPLICATE)
+            return self._refuse(intent, refusal)
+        if not is_new:
+            return self._refuse(intent, DUPLICATE)
         if now >= expires_ts:
-            return self._refuse(intent, expires_ts, EXPIRED, OrderState.EXPIRED)
+            return self._refuse(intent, EXPIRED, OrderState.EXPIRED)
         if self._is_ended:
-            return self._refuse(intent, expires_ts, RUN_ENDING, OrderState.EXPIRED)
+            return self._refuse(intent, RUN_ENDING, OrderState.EXPIRED)
         if self._ending_until is not None and intent.purpose == ENTRY:
-            return self._refuse(intent, expires_ts, RUN_ENDING)
+            return self._refuse(intent, RUN_ENDING)
         rules, touch = self._rules.get(symbol), self._touches.get(symbol)
         if rules is None:
             is_known = symbol in self._valued()
-            return self._refuse(intent, expires_ts, NO_INSTRUMENT if is_known else SYMBOL_UNKNOWN)
+            return self._refuse(intent, NO_INSTRUMENT if is_known else SYMBOL_UNKNOWN)
         if rules.status != TRADING:
-            return self._refuse(intent, expires_ts, NOT_TRADING)
+            return self._refuse(intent, NOT_TRADING)
         if touch is None or not 0 < touch.bid <= touch.ask:
-            return self._refuse(intent, expires_ts, NO_MARK)
+            return self._refuse(intent, NO_MARK)
         if now - touch.ts > self._tick_age_ms_max:
-            return self._refuse(intent, expires_ts, STALE_TICK)
+            return self._refuse(intent, STALE_TICK)
         refusal = rules.qty_refusal(qty, order_type)
         if limit is None:
             price = touch.ask if side == BUY else touch.bid
@@ -238,14 +238,13 @@ class PaperExecutorNoreV1:
                 portfolio, self._orders, self._fees, rules, side, qty, notional
             )
         if refusal is not None:
-            return self._refuse(intent, expires_ts, refusal)
-        self._clients.note(client, expires_ts)
+            return self._refuse(intent, refusal)
         asked, ts = intent.ref, intent.ts
         order = Order(
             asked,
             ts,
             Ref("", intent.run_id, ORDER_ROLE, asked, 0),
-            client,
+            intent.client,
             symbol,
             side,
             qty,
@@ -263,14 +262,9 @@ class PaperExecutorNoreV1:
         return [OrderMove(order, ACCEPTED, ts, intent.tick_seq, asked, None)]
 
     def _refuse(
-        self,
-        intent: IntentMessage,
-        expires_ts: int,
-        reason: str,
-        state: OrderState = OrderState.REJECTED,
+        self, intent: IntentMessage, reason: str, state: OrderState = OrderState.REJECTED
     ) -> list[Message]:
-        """Return the result of an intent that becomes no order; its id is taken all the same."""
-        self._clients.add(intent.client, expires_ts)
+        """Return the result of an intent that becomes no order."""
         self._reason = reason
         order = Ref("", intent.run_id, ORDER_ROLE, intent.ref, 0)
         return [IntentRefused(intent, order, state, reason, field_refusal(intent) is None)]
@@ -285,8 +279,26 @@ class PaperExecutorNoreV1:
         touch = self._touch
         if touch is None or tick.symbol != self._symbol:
             touch = self._find(tick.symbol)
-        touch.take(tick, seq)
-        return self._on_market(touch, seq, tick, now) if self._orders else None
+        is_usable = touch.take(tick, seq)
+        if not self._orders:
+            return None
+        messages: list[Message] = []
+        model, symbol, ts = self._fill_model, tick.symbol, tick.ts
+        if model.has_queues:
+            model.begin(tick, seq)
+        rules = self._rules.get(symbol)
+        if now - ts > self._tick_age_ms_max:
+            is_usable = False
+        for order in self._orders:
+            if order.symbol != symbol:
+                continue
+            if now >= order.expires_ts:
+                messages.append(self._expire(order, EXPIRED, seq, ts, tick.ref(seq)))
+            elif rules is not None and rules.status == TRADING and is_usable and ts >= order.due_ts:
+                self._meet(order, rules, touch, seq, tick, messages)
+        if messages:
+            self._drop_closed()
+        return messages
 
     @property
     def is_calm(self) -> bool:
@@ -318,25 +330,6 @@ class PaperExecutorNoreV1:
             touch = self._touches[symbol] = Touch()
         self._symbol, self._touch = symbol, touch
         return touch
-
-    def _on_market(self, touch: Touch, seq: int, tick: ExactTick, now: int) -> list[Message]:
-        """Let the open orders of a symbol meet its tick."""
-        messages: list[Message] = []
-        model, symbol, ts = self._fill_model, tick.symbol, tick.ts
-        if model.has_queues:
-            model.begin(tick, seq)
-        rules = self._rules.get(symbol)
-        is_usable = 0 < touch.bid <= touch.ask and now - ts <= self._tick_age_ms_max
-        for order in self._orders:
-            if order.symbol != symbol:
-                continue
-            if now >= order.expires_ts:
-                messages.append(self._expire(order, EXPIRED, seq, ts, tick.ref(seq)))
-            elif rules is not None and rules.status == TRADING and is_usable and ts >= order.due_ts:
-                self._meet(order, rules, touch, seq, tick, messages)
-        if messages:
-            self._drop_closed()
-        return messages
 
     def _on_status(self, symbol: str, seq: int, event: Event) -> list[Message]:
         """End the open orders of a symbol that left TRADING, where the profile says so."""
