@@ -46,6 +46,7 @@ STRATEGIES: Final = (
     "nore_words",
     "parameters",
     "position",
+    "prices",
     "protocol",
     "readings",
     "rules",

@@ -25,7 +25,7 @@ from minibot.events.model import Event
 from minibot.events.money import UNIT
 from minibot.replay.lockstep import Lockstep
 from minibot.strategies.decision import Decision
-from minibot.strategies.following import Prices
+from minibot.strategies.prices import Prices
 from minibot.strategies.tick import Tick
 
 if TYPE_CHECKING:

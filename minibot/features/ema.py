@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from operator import length_hint
+from typing import Any, Final
 
 from minibot.features.lossless import float_from, float_text
+
+LIST_ITERATOR: Final = type(iter([0.0]))
+"""Of which `length_hint` says exactly how many values are left."""
 
 
 class Ema:
@@ -77,11 +81,16 @@ def cross(fast: Ema, slow: Ema, is_above: bool, values: Iterator[float]) -> bool
         fast: Takes every value that is taken.
         slow: So does this one.
         is_above: On which side the fast one was.
-        values: Those behind the one at which it crosses are left.
+        values: The iterator of a list; those behind the one at which it crosses are left.
 
     Returns:
         Whether it crossed with the last value that was taken; False is that none is left.
+
+    Raises:
+        ValueError: Another iterator, of which nobody could say how many values were taken.
     """
+    if type(values) is not LIST_ITERATOR:
+        raise ValueError(f"cross(): expected the iterator of a list, found {type(values).__name__}")
     while fast.count < fast.warmup or slow.count < slow.warmup:
         for value in values:
             is_ready = fast.feed(value)
@@ -95,11 +104,9 @@ def cross(fast: Ema, slow: Ema, is_above: bool, values: Iterator[float]) -> bool
         above, below = slow, fast
     upper, lower = above.mean, below.mean
     upper_weight, lower_weight = above._weight, below._weight
-    # Counted one by one: compiled that is for nothing, and a question to the iterator is not.
-    taken = 0
+    taken = length_hint(values)
     crossed = False
     for value in values:
-        taken += 1
         upper = upper + upper_weight * (value - upper)
         lower = lower + lower_weight * (value - lower)
         if lower < upper:
@@ -107,6 +114,7 @@ def cross(fast: Ema, slow: Ema, is_above: bool, values: Iterator[float]) -> bool
         # Where they are equal, or one is NaN, the fast one is not above.
         if is_above or lower > upper:
             crossed = True
+            taken -= length_hint(values)
             break
     above.mean, below.mean = upper, lower
     fast.count += taken

@@ -43,8 +43,8 @@ from minibot.kernel.errors import RunStop
 from minibot.strategies.bars import ClosedBar
 from minibot.strategies.chosen import Chosen, choose
 from minibot.strategies.decision import Decision
-from minibot.strategies.following import Prices
 from minibot.strategies.own import failure
+from minibot.strategies.prices import Prices
 from minibot.strategies.signals import DecidedSignal
 from minibot.strategies.tick import Tick
 from minibot.strategies.view import FOR_EVER, View

@@ -9,11 +9,10 @@ enough, and then one of many.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from operator import length_hint
 from typing import Final, final
 
 from minibot.strategies.chosen import Chosen
+from minibot.strategies.prices import Prices
 from minibot.strategies.protocol import TradeStrategy
 
 CHUNK: Final = 64
@@ -29,24 +28,6 @@ EVERY: Final = 64
 """... until one call of so many is compared."""
 
 REMEDY: Final = "return True inside `for price in prices`, and keep what lasts in self"
-
-
-@final
-class Prices:
-    """The prices of trades in a row, each to be handed to a strategy once.
-
-    Attributes:
-        all: In their order.
-        waiting: Those that were not taken yet.
-        taken: How many were.
-    """
-
-    __slots__ = ("all", "taken", "waiting")
-
-    def __init__(self, prices: list[float]) -> None:
-        self.all: list[float] = prices
-        self.waiting: Iterator[float] = iter(prices)
-        self.taken: int = 0
 
 
 @final
@@ -76,9 +57,7 @@ class Follower:
         """
         if self._chosen.is_own:
             return self._asks_proven(prices)
-        asks = self.strategy.asks(prices.waiting)
-        prices.taken = len(prices.all) - length_hint(prices.waiting)
-        return asks
+        return self.strategy.asks(prices)
 
     def _asks_proven(self, prices: Prices) -> bool:
         """Do what `asks` does, some prices by one call, beside a twin."""
@@ -103,7 +82,7 @@ class Follower:
         twin.restore(self.strategy.state())
         place = _place_asked(self.strategy, prices)
         for n, price in enumerate(prices[: place + 1]):
-            asks = twin.asks(iter([price]))
+            asks = twin.asks(Prices([price]))
             if asks is not (n == place):
                 said = f"price {n + 1} of {len(prices)} {'asks' if asks else 'does not ask'}"
                 raise ValueError(f"follow(): {said} by itself, as a night hands it; {REMEDY}")
@@ -116,7 +95,6 @@ class Follower:
 
 def _place_asked(strategy: TradeStrategy, prices: list[float]) -> int:
     """Return the place of the price at which a strategy asks; how many there are for none."""
-    waiting = iter(prices)
-    asks = strategy.asks(waiting)
-    taken = len(prices) - length_hint(waiting)
-    return taken - 1 if asks else taken
+    handed = Prices(prices)
+    asks = strategy.asks(handed)
+    return handed.taken - 1 if asks else handed.taken

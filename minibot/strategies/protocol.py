@@ -14,7 +14,6 @@ The core calls, in this order for one event
 from __future__ import annotations
 
 from collections.abc import Iterator
-from operator import length_hint
 from typing import ClassVar, final
 
 from minibot.events.model import Check as Check
@@ -36,6 +35,7 @@ from minibot.strategies.declaration import flag as flag
 from minibot.strategies.declaration import number as number
 from minibot.strategies.declaration import whole as whole
 from minibot.strategies.keeping import kept, put_back
+from minibot.strategies.prices import Prices
 from minibot.strategies.tick import Tick as Tick
 from minibot.strategies.view import View as View
 
@@ -104,23 +104,23 @@ class TradeStrategy(Strategy):
         raise NotImplementedError
 
     @final
-    def asks(self, waiting: Iterator[float]) -> bool:
-        """Hand it prices, an iterator over a list; return whether it asks at the last one taken.
+    def asks(self, prices: Prices) -> bool:
+        """Hand it the prices that wait; return whether it asks at the last one that was taken.
 
         Raises:
             ValueError: It said True without taking a price, or False with prices left.
         """
-        count = length_hint(waiting)
-        asks = self.follow(waiting)
-        left = length_hint(waiting)
-        if left == count if asks else left:
-            said = f"follow() returned {asks} after {count - left} of {count} prices"
+        asks = self.follow(prices.waiting)
+        since = prices.count()
+        if since == 0 if asks else prices.taken < len(prices.all):
+            count = len(prices.all) - prices.taken + since
+            said = f"follow() returned {asks} after {since} of {count} prices"
             raise ValueError(f"{said}; True needs one that was taken, False that none is left")
         return asks
 
     @final
     def on_tick(self, tick: Tick, view: View) -> Decision | None:
         """Follow a trade by itself, and decide where that asks for it; quotes are passed by."""
-        if tick.is_trade and self.asks(iter([tick.price])):
+        if tick.is_trade and self.asks(Prices([tick.price])):
             return self.decide(tick, view)
         return None

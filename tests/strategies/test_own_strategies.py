@@ -44,10 +44,11 @@ from minibot.strategies import chosen, decision
 from minibot.strategies.allowed import safe_builtins, sum_in_order
 from minibot.strategies.bars import BarSeries, ClosedBar
 from minibot.strategies.core import core_from_config, core_from_state
-from minibot.strategies.following import ASKED, EVERY, Prices
+from minibot.strategies.following import ASKED, EVERY
 from minibot.strategies.keeping import kept, put_back
 from minibot.strategies.own import own_strategy
 from minibot.strategies.position import Position
+from minibot.strategies.prices import Prices
 from minibot.strategies.protocol import Needs, Settings, TradeStrategy
 from minibot.strategies.source_check import source_findings
 from minibot.strategies.tick import Tick
@@ -377,7 +378,7 @@ def test_strategy_that_follows_prices_otherwise_than_it_says_is_refused(
     assert isinstance(strategy, TradeStrategy)
 
     with pytest.raises(ValueError, match=told):
-        strategy.asks(iter([1.0, 2.0, 3.0]))
+        strategy.asks(Prices([1.0, 2.0, 3.0]))
 
 
 @pytest.mark.parametrize(
