@@ -187,8 +187,10 @@ class Budgets:
         """Return how many orders were sent within the last minute of market time."""
         times = self._order_times  # In rising order.
         over, count = 0, len(times)
-        while over < count and times[over] <= now - MINUTE_MS:
-            over += 1
+        if count and times[0] <= now - MINUTE_MS:
+            over = 1
+            while over < count and times[over] <= now - MINUTE_MS:
+                over += 1
         return count - over
 
     def _breaches(self) -> Checklist | None:

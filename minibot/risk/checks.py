@@ -13,6 +13,8 @@ from minibot.events.native import mypyc_attr
 from minibot.events.numbers import format_fixed
 
 NONE: Final = "none"
+NOT_ASKED: Final[int] = -(1 << 60)
+"""The low of a row that is not asked here: it passes, and is not written."""
 IS_NOT: Final = ("no", "yes")
 """Words of a gate that is passed while something is not so."""
 IS_SO: Final = ("yes", "no")
@@ -66,7 +68,8 @@ class Checklist:
     """Checks of one decision, in rows of three columns.
 
     A row passes while its low is not above its high: a value and what it may be at most; where the
-    gate says so, what is asked at least and the value.
+    gate says so, what is asked at least and the value. A low of `NOT_ASKED` keeps the place of one
+    that does not apply.
 
     Args:
         gates, lows, highs: The columns; who adds rows adds to each, and then has them judged.
@@ -86,19 +89,12 @@ class Checklist:
 
     def judge(self, start: int = 0) -> bool:
         """Judge the rows from `start` on; return whether all of them passed."""
-        lows, highs = self.lows, self.highs
-        if start:
-            lows, highs = lows[start:], highs[start:]
-        # `strict` would cost compiled code its plain loop.
-        for low, high in zip(lows, highs):  # noqa: B905
-            if low > high:
-                break
-        else:
-            return True
-        for row in range(start, len(self.lows)):
-            if self.lows[row] > self.highs[row]:
+        lows, highs, passed = self.lows, self.highs, True
+        for row in range(start, len(lows)):
+            if lows[row] > highs[row]:
                 self._fail(row)
-        return False
+                passed = False
+        return passed
 
     def judged(self, gate: Gate, low: int, high: int, passed: bool) -> None:
         """Add a row that its numbers alone do not decide."""
@@ -129,9 +125,11 @@ class Checklist:
 
     def written(self) -> tuple[Check, ...]:
         """Return the checks as they are written, in the order in which they were judged."""
-        checks = []
-        for row, gate in enumerate(self.gates):
-            value, threshold = self.lows[row], self.highs[row]
+        checks: list[Check] = []
+        columns = zip(self.gates, self.lows, self.highs, strict=True)
+        for row, (gate, value, threshold) in enumerate(columns):
+            if value == NOT_ASKED:
+                continue
             if gate.is_least:
                 value, threshold = threshold, value
             passed = not self._failed >> row & 1

@@ -10,7 +10,7 @@ from typing import Final
 
 from minibot.events.messages import Message, SignalMessage
 from minibot.events.model import SELL, Event
-from minibot.events.money import PLACES
+from minibot.events.money import PLACES, cost_up
 from minibot.events.order_rules import MARKET, OrderRules
 from minibot.events.reasons import (
     LEFT_TRADING,
@@ -19,10 +19,18 @@ from minibot.events.reasons import (
     SIGNAL_EXIT,
     UNIVERSE_EXIT,
 )
-from minibot.risk.checks import IS_NOT, IS_SO, Checklist, Gate
+from minibot.risk.checks import IS_NOT, IS_SO, NOT_ASKED, Checklist, Gate
 from minibot.risk.drafts import BLOCK, EXIT, Cause, action, allow, stop
 from minibot.risk.exits import Trigger
-from minibot.risk.gates import DECIDED_BEFORE, SIGNAL_AGE, judge_market, status_of
+from minibot.risk.gates import (
+    DECIDED_BEFORE,
+    MARK,
+    SIGNAL_AGE,
+    STATUS,
+    TICK_AGE,
+    status_of,
+    touch_of,
+)
 from minibot.risk.headroom import Headroom
 from minibot.risk.positions import Mark
 from minibot.risk.situation import Situation
@@ -37,14 +45,19 @@ def on_sell(situation: Situation, signal: SignalMessage, cause: Cause) -> list[M
     """Return EXIT with an intent, BLOCK, or STOP."""
     symbol, now, limits = signal.symbol, situation.now, situation.limits
     positions, stays = situation.positions, not situation.exits.rules.signal_exit
-    lots, age_max = positions.portfolio.count_lots(symbol), limits.signal_age_ms_max
-    checks = Checklist(
-        [SIGNAL_AGE, DECIDED_BEFORE, LEAVES_ON_SIGNAL, LOTS],
-        [now - signal.ts, situation.decided.has(cause.ref), stays, 1],
-        [min(signal.horizon_ms, age_max), 0, 0, lots],
-    )
+    age, age_max = now - signal.ts, limits.signal_age_ms_max
+    if signal.horizon_ms < age_max:
+        age_max = signal.horizon_ms
+    is_known, lots = situation.decided.has(cause.ref), positions.portfolio.count_lots(symbol)
     rules, mark = positions.rules.get(symbol), positions.marks.get(symbol)
-    judge_market(checks, rules, mark, now, limits)
+    status, touch = status_of(rules), touch_of(mark)
+    tick_age = NOT_ASKED if mark is None else now - mark.ts
+    no_touch = NOT_ASKED if touch is MARK else 1
+    checks = Checklist(
+        [SIGNAL_AGE, DECIDED_BEFORE, LEAVES_ON_SIGNAL, LOTS, status, TICK_AGE, touch],
+        [age, is_known, stays, 1, status is not STATUS, tick_age, no_touch],
+        [age_max, 0, 0, lots, 0, limits.tick_age_ms_max, 0],
+    )
     if checks.judge() and rules is not None and mark is not None:
         qty = judge_exit(situation, symbol, rules, mark, checks)
         if not checks.reason:
@@ -161,10 +174,12 @@ def judge_exit(
     checks.gates += [EXIT_PENDING, EXIT_QTY]
     checks.lows += [is_pending, rules.qty_min]
     checks.highs += [0, qty]
-    checks.judge(start)
-    refusal = rules.notional_refusal(qty, mark.bid, MARKET) or rules.qty_refusal(qty, MARKET)
-    if refusal is not None:
-        checks.fail_last(refusal)
+    notional = cost_up(qty, mark.bid)
+    refusal = rules.value_refusal(notional, MARKET) or rules.qty_refusal(qty, MARKET)
+    if is_pending or refusal is not None:  # Else both have passed.
+        checks.judge(start)
+        if refusal is not None:
+            checks.fail_last(refusal)
     return qty
 
 

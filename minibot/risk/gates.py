@@ -30,14 +30,16 @@ from minibot.events.reasons import (
 )
 from minibot.events.reference import Ref
 from minibot.risk.budgets import drawdown_of
-from minibot.risk.checks import IS_NOT, IS_SO, NONE, Checklist, Gate
+from minibot.risk.checks import IS_NOT, IS_SO, NONE, NOT_ASKED, Checklist, Gate
 from minibot.risk.exits import UNKNOWN
 from minibot.risk.headroom import Headroom
-from minibot.risk.limits import BPS, Limits
+from minibot.risk.limits import BPS
 from minibot.risk.positions import Mark
 from minibot.risk.situation import Situation
 
 BOTH_SIDES: Final = "bid and ask"
+DEVIATION_UNIT: Final[int] = BPS * BPS
+"""All of a price, in 10**-4 bps."""
 
 IS_HALTED: Final = Gate("halted", HALTED, words=IS_NOT)
 IS_LOCKED: Final = Gate("symbol_locked", SYMBOL_LOCKED, words=IS_NOT)
@@ -46,6 +48,7 @@ SIGNAL_AGE: Final = Gate("signal_age_ms", STALE_SIGNAL)
 DECIDED_BEFORE: Final = Gate("signal_decided_before", DUPLICATE, words=IS_NOT)
 INSTRUMENT: Final = Gate("instrument_status", NO_INSTRUMENT, words=(TRADING, NONE))
 TICK_AGE: Final = Gate("tick_age_ms", STALE_TICK)
+MARK: Final = Gate("mark")
 MARK_KNOWN: Final = Gate("mark", NO_MARK, words=(BOTH_SIDES, NONE))
 MARK_CROSSED: Final = Gate("mark", NO_MARK, words=(BOTH_SIDES, "crossed"))
 MARK_FRESH: Final = Gate("mark", STALE_TICK, words=(BOTH_SIDES, "gap"))
@@ -67,37 +70,23 @@ STATUS: Final = _status(TRADING)
 ENDING: Final = _ending(NONE)
 
 
-def status_of(rules: OrderRules) -> Gate:
-    """Return the check of a symbol's status, in the venue's word for it."""
+def status_of(rules: OrderRules | None) -> Gate:
+    """Return the check of a symbol's status, in the venue's word for it: `STATUS` if it trades."""
+    if rules is None:
+        return INSTRUMENT
     return STATUS if rules.status == TRADING else _status(rules.status)
 
 
-def judge_market(
-    checks: Checklist, rules: OrderRules | None, mark: Mark | None, now: int, limits: Limits
-) -> bool:
-    """Add whether the symbol can be traded on what was seen last; return whether that has a mid.
+def touch_of(mark: Mark | None) -> Gate:
+    """Return the check that the touch seen last fails; `MARK`, which is not asked, if it has a mid.
 
-    The age of the touch is added as well, and is no part of what is returned.
+    Its age is another check.
     """
-    status = STATUS
-    if rules is None:
-        status = INSTRUMENT
-    elif rules.status != TRADING:
-        status = status_of(rules)
     if mark is None:
-        checks.gates += [status, MARK_KNOWN]
-        checks.lows += [status is not STATUS, 1]
-        checks.highs += [0, 0]
-        return False
-    checks.gates += [status, TICK_AGE]
-    checks.lows += [status is not STATUS, now - mark.ts]
-    checks.highs += [0, limits.tick_age_ms_max]
-    if mark.is_fresh and mark.has_mid:
-        return True
-    checks.gates += [MARK_CROSSED if mark.is_fresh else MARK_FRESH]
-    checks.lows += [1]
-    checks.highs += [0]
-    return False
+        return MARK_KNOWN
+    if not mark.is_fresh:
+        return MARK_FRESH
+    return MARK if mark.has_mid else MARK_CROSSED
 
 
 def judge_entry(situation: Situation, signal: SignalMessage, ref: Ref, left: Headroom) -> Checklist:
@@ -112,53 +101,52 @@ def judge_entry(situation: Situation, signal: SignalMessage, ref: Ref, left: Hea
     symbol, now, limits = signal.symbol, situation.now, situation.limits
     positions, exits, locks = situation.positions, situation.exits, situation.locks
 
-    # What the end of the run, an operator or the universe forbids.
+    # What the end of the run, an operator or the universe forbids; a signal that is not new.
     until, universe = exits.ending_until, situation.universe
-    gates = [ENDING if until is None else _ending(str(until)), IS_HALTED, IS_LOCKED]
-    lows: list[int] = [until is not None, locks.is_halted, locks.is_locked(symbol, now)]
-    highs = [0, 0, 0]
-    if universe is not None:
-        gates += [IN_UNIVERSE]
-        lows += [symbol not in universe]
-        highs += [0]
+    ending = ENDING if until is None else _ending(str(until))
+    is_locked, is_known = locks.is_locked(symbol, now), situation.decided.has(ref)
+    age_max = limits.signal_age_ms_max
+    if signal.horizon_ms < age_max:
+        age_max = signal.horizon_ms
+    gates = [ending, IS_HALTED, IS_LOCKED, SIGNAL_AGE, DECIDED_BEFORE]
+    lows: list[int] = [ending is not ENDING, locks.is_halted, is_locked, now - signal.ts, is_known]
+    highs = [0, 0, 0, age_max, 0]
+    if universe is not None:  # Behind the locks.
+        gates.insert(3, IN_UNIVERSE)
+        lows.insert(3, symbol not in universe)
+        highs.insert(3, 0)
 
-    # Whether the signal is of now and new, and the market one that can be traded.
-    gates += [SIGNAL_AGE, DECIDED_BEFORE]
-    lows += [now - signal.ts, situation.decided.has(ref)]
-    highs += [min(signal.horizon_ms, limits.signal_age_ms_max), 0]
+    # A market that cannot be traded; open orders, the count of positions, a touch far off.
     rules, mark = positions.rules.get(symbol), positions.marks.get(symbol)
-    checks = Checklist(gates, lows, highs)
-    has_mid = judge_market(checks, rules, mark, now, limits)
+    of_symbol, status, touch = exits.of(symbol), status_of(rules), touch_of(mark)
+    tick_age = NOT_ASKED if mark is None else now - mark.ts
+    if touch is MARK:
+        is_pending, count = positions.has_order(symbol), positions.count_with(symbol)
+        away, close = NOT_ASKED, of_symbol.close
+        if close != UNKNOWN:
+            away = deviation(positions.mids[symbol], close)
+        gates += [status, TICK_AGE, ORDER_PENDING, POSITION_COUNT, DEVIATION]
+        lows += [status is not STATUS, tick_age, is_pending, count, away]
+        highs += [0, limits.tick_age_ms_max, 0, limits.positions_max, limits.deviation_max]
+    else:
+        gates += [status, TICK_AGE, touch]
+        lows += [status is not STATUS, tick_age, 1]
+        highs += [0, limits.tick_age_ms_max, 0]
 
-    # Open orders, the count of positions, and whether the position could be guarded.
-    of_symbol = exits.of(symbol)
-    if has_mid:
-        gates += [ORDER_PENDING, POSITION_COUNT]
-        lows += [positions.has_order(symbol), positions.count_with(symbol)]
-        highs += [0, limits.positions_max]
-        if of_symbol.close != UNKNOWN:
-            gates += [DEVIATION]
-            lows += [deviation(positions.mids[symbol], of_symbol.close)]
-            highs += [limits.deviation_max]
-    if exits.rules.needs_atr:
-        gates += [ATR_BARS]
-        lows += [of_symbol.atr.warmup]
-        highs += [of_symbol.atr.count]
-
-    # Night and day notional bound the size, and say so there.
+    # A position that could not be guarded; losses. Notional bounds the size, and says so there.
     night, day, drawdown = limits.night_loss, limits.day_loss, limits.drawdown
-    gates += [night.entry_gate, day.entry_gate, drawdown.entry_gate]
-    lows += [
-        max(0, left.night_loss),
-        max(0, left.day_loss),
-        drawdown_of(left.high_water_mark, left.equity),
-    ]
-    highs += [night.entry_max, day.entry_max, drawdown.entry_max]
+    atr, down = of_symbol.atr, drawdown_of(left.high_water_mark, left.equity)
+    bars_min = atr.warmup if exits.rules.needs_atr else NOT_ASKED
+    gates += [ATR_BARS, night.entry_gate, day.entry_gate, drawdown.entry_gate]
+    lows += [bars_min, left.night_loss, left.day_loss, down]
+    highs += [atr.count, night.entry_max, day.entry_max, drawdown.entry_max]
     rate = limits.order_rate
     if not rate.is_hard_at_once:
-        gates += [rate.entry_gate]
-        lows += [left.orders + 1]
-        highs += [rate.entry_max]
+        gates.append(rate.entry_gate)
+        lows.append(left.orders + 1)
+        highs.append(rate.entry_max)
+
+    checks = Checklist(gates, lows, highs)
     checks.judge()
     return checks
 
@@ -166,4 +154,4 @@ def judge_entry(situation: Situation, signal: SignalMessage, ref: Ref, left: Hea
 def deviation(mid: int, close: int) -> int:
     """Return how far a mid is from a close, in 10**-4 bps of that, rounded up."""
     away = mid - close if mid > close else close - mid
-    return mul_div_up(away, BPS * BPS, close)
+    return mul_div_up(away, DEVIATION_UNIT, close)

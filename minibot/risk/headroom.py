@@ -27,8 +27,8 @@ class Headroom:
         limits: Of the profile.
         equity, high_water_mark: How they stood.
         night_notional, day_notional, orders: How much is used.
-        night_loss, day_loss: By how much equity is below the start of night and UTC day; negative
-            for a gain.
+        night_loss, day_loss: By how much equity is below the start of night and UTC day; 0 for a
+            gain.
         reserved: What open entries may still cost, without fees.
         exposure: Positions and what open entries may add.
         cash_free: What open entries and their fees leave.
@@ -50,8 +50,10 @@ class Headroom:
         self._texts: dict[str, str] | None = None
         self.equity: int = equity
         self.high_water_mark: int = budgets.high_water_mark
-        self.night_loss: int = budgets.night_level - equity
-        self.day_loss: int = budgets.day_level - equity
+        loss = budgets.night_level - equity
+        self.night_loss: int = loss if loss > 0 else 0
+        loss = budgets.day_level - equity
+        self.day_loss: int = loss if loss > 0 else 0
         self.night_notional: int = budgets.night_notional
         self.day_notional: int = budgets.day_notional
         self.orders: int = budgets.orders(now)
@@ -68,7 +70,8 @@ class Headroom:
 
     def exposure_max(self) -> int:
         """Return the share of equity that may be in positions, rounded down."""
-        return max(0, mul_div_down(self.equity, self.limits.exposure_bps_max, BPS))
+        most = mul_div_down(self.equity, self.limits.exposure_bps_max, BPS)
+        return most if most > 0 else 0
 
     def texts(self) -> dict[str, str]:
         """Return it by the names of the limits."""
@@ -79,8 +82,8 @@ class Headroom:
                 for limit, value in (
                     (limits.night_notional, self.night_notional),
                     (limits.day_notional, self.day_notional),
-                    (limits.night_loss, max(0, self.night_loss)),
-                    (limits.day_loss, max(0, self.day_loss)),
+                    (limits.night_loss, self.night_loss),
+                    (limits.day_loss, self.day_loss),
                     (limits.drawdown, drawdown_of(self.high_water_mark, self.equity)),
                     (limits.order_rate, self.orders),
                 )

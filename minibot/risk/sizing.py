@@ -83,13 +83,13 @@ def size_entry(
     highs += [limits.position_notional_max, cash_max, left.exposure_max()]
     night, day, added = limits.night_notional, limits.day_notional, left.reserved + wanted
     if not night.is_hard_at_once:
-        gates += [night.entry_gate]
-        lows += [left.night_notional + added]
-        highs += [night.entry_max]
+        gates.append(night.entry_gate)
+        lows.append(left.night_notional + added)
+        highs.append(night.entry_max)
     if not day.is_hard_at_once:
-        gates += [day.entry_gate]
-        lows += [left.day_notional + added]
-        highs += [day.entry_max]
+        gates.append(day.entry_gate)
+        lows.append(left.day_notional + added)
+        highs.append(day.entry_max)
     if not checks.judge(start):
         size.cut(checks, start, rules, ask)
     if rules.position_max is not None:
@@ -99,11 +99,14 @@ def size_entry(
         if qty > room:
             size.binding = size.binding or POSITION_QTY.cuts
             size.cut_qty(rules.qty_down(room, MARKET), ask)
-    notional, least = size.notional, rules.notional_least(MARKET)
-    checks.judged(ORDER_NOTIONAL, least, notional, notional >= least)
+    notional = size.notional
+    gates.append(ORDER_NOTIONAL)
+    lows.append(rules.market_bounds.notional_min)
+    highs.append(notional)
     refusal = rules.value_refusal(notional, MARKET) or rules.qty_refusal(size.qty, MARKET)
-    if refusal is None:
+    if refusal is None:  # Then that check has passed too.
         return size
+    checks.judge(len(gates) - 1)
     checks.refuse(size.binding or refusal)
     return None
 
