@@ -57,9 +57,14 @@ class IntentRefused(ResultMessage):
     def __init__(
         self, intent: IntentMessage, order: Ref, state: OrderState, reason: str, is_whole: bool
     ) -> None:
-        super().__init__(
-            intent.ts, intent.tick_seq, intent.ref, intent.client, order, STATE_TEXTS[state], 0
-        )
+        self.place = RESULTS
+        self.ts = intent.ts
+        self.tick_seq = intent.tick_seq
+        self.cause = intent.ref
+        self.client = intent.client
+        self.order = order
+        self.result = STATE_TEXTS[state]
+        self.filled = 0
         self._intent: IntentMessage = intent
         self._reason: str = reason
         # Whether its numbers make sense, so that what remains can be said.

@@ -175,7 +175,10 @@ class Drafted(Message):
     """What a core said in a draft: whoever takes it reads its event."""
 
     def __init__(self, draft: Draft, before: list[Message]) -> None:
-        super().__init__(QUEUES.index(draft.queue), draft.ts, draft.tick_seq, NOBODY)
+        self.place = QUEUES.index(draft.queue)
+        self.ts = draft.ts
+        self.tick_seq = draft.tick_seq
+        self.cause = NOBODY
         self._causes: tuple[str | int, ...] = draft.cause_ids
         self._said: Payload = draft.payload
         self._before: list[Message] = before

@@ -45,7 +45,7 @@ from minibot.strategies.chosen import Chosen, choose
 from minibot.strategies.decision import Decision
 from minibot.strategies.own import failure
 from minibot.strategies.prices import Prices
-from minibot.strategies.signals import DecidedSignal
+from minibot.strategies.signals import DecidedSignal, signal_of
 from minibot.strategies.tick import Tick
 from minibot.strategies.view import FOR_EVER, View
 from minibot.strategies.watched import Watched
@@ -175,7 +175,7 @@ class StrategyCore:
             cause: Its id.
             seq: Its line in `market_ticks`.
         """
-        return DecidedSignal(self.chosen, symbol, decision, ts, seq, cause)
+        return signal_of(self.chosen, symbol, decision, ts, seq, cause)
 
     def on_fill(self, fill: FillMessage, now: int) -> None:
         """Take a fill at market time `now` (ms)."""

@@ -15,28 +15,10 @@ from minibot.strategies.decision import Decision
 @mypyc_attr(acyclic=True)
 @final
 class DecidedSignal(SignalMessage):
-    """What a strategy decided about a symbol.
+    """What a strategy decided about a symbol; `signal_of` makes one."""
 
-    Args:
-        chosen: The strategy; its name and its parameters' hash stand in the signal.
-        symbol: The market.
-        decision: What it said.
-        ts, seq, cause: Of the tick or bar because of which it was said.
-    """
-
-    def __init__(
-        self, chosen: Chosen, symbol: str, decision: Decision, ts: int, seq: int, cause: Ref
-    ) -> None:
-        # All in one place: of three constructors one above the other each costs a call.
-        self.place = SIGNALS
-        self.ts = ts
-        self.tick_seq = seq
-        self.cause = cause
-        self.symbol = symbol
-        self.side = decision.side
-        self.horizon_ms = chosen.horizon_ms
-        self._chosen: Chosen = chosen
-        self._decision: Decision = decision
+    _chosen: Chosen
+    _decision: Decision
 
     def _written(self) -> Payload:
         chosen, decision = self._chosen, self._decision
@@ -52,3 +34,29 @@ class DecidedSignal(SignalMessage):
             strategy=chosen.name,
             params_hash=chosen.params_hash,
         )
+
+
+def signal_of(
+    chosen: Chosen, symbol: str, decision: Decision, ts: int, seq: int, cause: Ref
+) -> DecidedSignal:
+    """Return the signal of a decision.
+
+    Args:
+        chosen: The strategy; its name and its parameters' hash stand in the signal.
+        symbol: The market.
+        decision: What it said.
+        ts: Of the tick or bar because of which it was said.
+        seq: Its line.
+        cause: Its id.
+    """
+    signal = DecidedSignal()
+    signal.place = SIGNALS
+    signal.ts = ts
+    signal.tick_seq = seq
+    signal.cause = cause
+    signal.symbol = symbol
+    signal.side = decision.side
+    signal.horizon_ms = chosen.horizon_ms
+    signal._chosen = chosen
+    signal._decision = decision
+    return signal
