@@ -207,10 +207,13 @@ class Portfolio:
             InvariantError: It would leave cash or position below zero, or is no fill at all;
                 nothing is changed then.
         """
-        return self.book(FillMessage.read(fill), ts).kept()
+        return self.book(FillMessage.read(fill), ts, tells_trades=True).kept()
 
-    def book(self, fill: FillMessage, ts: int) -> Booking:
-        """Do what `apply` does, with a fill in numbers; the booking holds until the next one."""
+    def book(self, fill: FillMessage, ts: int, tells_trades: bool = False) -> Booking:
+        """Do what `apply` does, with a fill in numbers.
+
+        The booking holds until the next one; it has trades where somebody wants to be told.
+        """
         n, symbol = self.fills + 1, fill.symbol
         qty, price, fee = fill.qty, fill.price, fill.fee
         if qty <= 0 or price <= 0 or fee < 0:
@@ -245,8 +248,8 @@ class Portfolio:
         self.fills = n
         if ts // DAY_MS != self._day_n:
             self._turn_to_day(ts // DAY_MS)
-        day, gain = self._day, 0
-        trades: tuple[Trade, ...] = ()
+        day, booking, pnl = self._day, self._booking, 0
+        booking.trades = ()
         if side == BUY:
             if not held.qty:
                 self._held[symbol] = held
@@ -255,36 +258,44 @@ class Portfolio:
             self.bought += position
             day.entry_notional += position
         else:
-            # From the oldest lots; shares that do not divide stay with the rest.
-            lots, order = held.lots, fill.order
-            left, brought, cost = qty, proceeds, 0
-            while left:
-                lot = lots[0]
-                taken, part, share = lot.qty, lot.cost, brought
-                if left < taken:
-                    part = mul_div_down(part, left, taken)
-                    lots[0] = lot.less(left, part)
-                    taken = left
-                else:
-                    if taken < left:
-                        share = mul_div_down(brought, taken, left)
-                    del lots[0]
-                trades += (Trade(lot, taken, part, share, ts, n, order),)
-                left, brought, cost = left - taken, brought - share, cost + part
+            position = -self._close(fill, ts, proceeds, tells_trades)
             held.qty -= qty
-            if not lots:
+            if not held.lots:
                 del self._held[symbol]
-            position, gain = -cost, proceeds - cost
-            day.realised_pnl += gain
+            pnl = -position - proceeds
+            day.realised_pnl -= pnl
         held.cost += position
         day.fees += fee
-        if moved + position - gain + fee != 0:
+        if moved + position + pnl + fee != 0:
             raise _broken(f"fill {n}: its entries do not add up to zero")
-        booking = self._booking
-        booking.fill_n, booking.ts, booking.trades = n, ts, trades
+        booking.fill_n, booking.ts = n, ts
         booking.cash, booking.position = moved, position
-        booking.pnl, booking.fee = -gain, fee
+        booking.pnl, booking.fee = pnl, fee
         return booking
+
+    def _close(self, fill: FillMessage, ts: int, proceeds: int, tells_trades: bool) -> int:
+        """Take what was sold from the oldest lots, and return what it had cost.
+
+        Shares that do not divide stay with the rest.
+        """
+        lots, left = self._holding.lots, fill.qty
+        brought, cost = proceeds, 0
+        while left:
+            lot = lots[0]
+            taken, part, share = lot.qty, lot.cost, brought
+            if left < taken:
+                part = mul_div_down(part, left, taken)
+                lots[0] = lot.less(left, part)
+                taken = left
+            else:
+                if taken < left:
+                    share = mul_div_down(brought, taken, left)
+                del lots[0]
+            if tells_trades:
+                trade = Trade(lot, taken, part, share, ts, self.fills, fill.order)
+                self._booking.trades += (trade,)
+            left, brought, cost = left - taken, brought - share, cost + part
+        return cost
 
     def _turn_to(self, fill: FillMessage) -> None:
         """Find what fills of another symbol, or with a fee in another asset, change."""
