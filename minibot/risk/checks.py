@@ -71,21 +71,16 @@ class Checklist:
     gate says so, what is asked at least and the value. A low of `NOT_ASKED` keeps the place of one
     that does not apply.
 
-    Args:
-        gates, lows, highs: The columns; who adds rows adds to each, and then has them judged.
-
     Attributes:
+        gates, lows, highs: The columns; who adds rows adds to each, and then has them judged.
         reason: The code of the first that failed, empty if none did.
     """
 
-    __slots__ = ("_failed", "gates", "highs", "lows", "reason")
-
-    def __init__(self, gates: list[Gate], lows: list[int], highs: list[int]) -> None:
-        self.reason: str = ""
-        self.gates: list[Gate] = gates
-        self.lows: list[int] = lows
-        self.highs: list[int] = highs
-        self._failed: int = 0  # A bit for each that failed, by its row.
+    gates: list[Gate]
+    lows: list[int]
+    highs: list[int]
+    reason: str = ""
+    _failed: int = 0  # A bit for each that failed, by its row.
 
     def judge(self, start: int = 0) -> bool:
         """Judge the rows from `start` on; return whether all of them passed."""
@@ -135,6 +130,18 @@ class Checklist:
             passed = not self._failed >> row & 1
             checks.append(Check(gate.name, gate.text(value), gate.text(threshold), passed))
         return tuple(checks)
+
+
+def rows_of(gates: list[Gate], lows: list[int], highs: list[int]) -> Checklist:
+    """Return the checks of a decision, not yet judged.
+
+    What each decision makes is made by functions: constructors take an interpreter twice the time.
+    """
+    checks = Checklist()
+    checks.gates = gates
+    checks.lows = lows
+    checks.highs = highs
+    return checks
 
 
 def scaled_text(value: int, places: int) -> str:

@@ -61,7 +61,7 @@ from minibot.risk.departures import (
     on_exit_position,
     on_sell,
 )
-from minibot.risk.drafts import Cause, stop
+from minibot.risk.drafts import Cause, because, stop
 from minibot.risk.entries import on_buy
 from minibot.risk.limits import DRAWDOWN_PLACES
 from minibot.risk.situation import Situation
@@ -188,7 +188,7 @@ class RiskCore:
             return None
         situation.now = now
         ref = signal.ref
-        cause = Cause(ref, signal.ts, signal.run_id, signal.tick_seq, ref)
+        cause = because(ref, signal.ts, signal.run_id, signal.tick_seq, ref)
         if signal.side == BUY:
             return on_buy(situation, signal, cause)
         if signal.side == SELL:
@@ -308,7 +308,7 @@ class RiskCore:
             of_symbol.forget()
         if breaches is None:
             return None
-        cause = Cause(fill.ref, fill.ts, fill.run_id, fill.tick_seq)
+        cause = because(fill.ref, fill.ts, fill.run_id, fill.tick_seq)
         return [stop(situation, breaches, symbol, cause)]
 
     def on_result(self, result: ResultMessage, now: int) -> None:

@@ -19,7 +19,7 @@ from minibot.events.reasons import (
     SIGNAL_EXIT,
     UNIVERSE_EXIT,
 )
-from minibot.risk.checks import IS_NOT, IS_SO, NOT_ASKED, Checklist, Gate
+from minibot.risk.checks import IS_NOT, IS_SO, NOT_ASKED, Checklist, Gate, rows_of
 from minibot.risk.drafts import BLOCK, EXIT, Cause, action, allow, stop
 from minibot.risk.exits import Trigger
 from minibot.risk.gates import (
@@ -31,7 +31,6 @@ from minibot.risk.gates import (
     status_of,
     touch_of,
 )
-from minibot.risk.headroom import Headroom
 from minibot.risk.positions import Mark
 from minibot.risk.situation import Situation
 
@@ -53,7 +52,7 @@ def on_sell(situation: Situation, signal: SignalMessage, cause: Cause) -> list[M
     status, touch = status_of(rules), touch_of(mark)
     tick_age = NOT_ASKED if mark is None else now - mark.ts
     no_touch = NOT_ASKED if touch is MARK else 1
-    checks = Checklist(
+    checks = rows_of(
         [SIGNAL_AGE, DECIDED_BEFORE, LEAVES_ON_SIGNAL, LOTS, status, TICK_AGE, touch],
         [age, is_known, stays, 1, status is not STATUS, tick_age, no_touch],
         [age_max, 0, 0, lots, 0, limits.tick_age_ms_max, 0],
@@ -74,7 +73,7 @@ def on_exit_position(situation: Situation, symbol: str, event: Event) -> list[Me
         situation.exits.ask(symbol)
         trigger = due(situation, symbol)
         return [] if trigger is None else leave(situation, symbol, trigger, cause, 0)
-    checks = Checklist([LOTS], [1], [0])
+    checks = rows_of([LOTS], [1], [0])
     checks.judge()
     left = situation.headroom(symbol)
     return [action(situation, BLOCK, NO_POSITION, symbol, checks, cause, left)]
@@ -147,7 +146,7 @@ def leave(
     """
     positions, exits = situation.positions, situation.exits.of(symbol)
     mark, rules = positions.marks[symbol], positions.rules[symbol]
-    checks, cause = Checklist([], [], []), because.going_back_to(mark.seq)
+    checks, cause = rows_of([], [], []), because.going_back_to(mark.seq)
     checks.judged(trigger.gate, trigger.value, trigger.threshold, False)
     checks.judged(status_of(rules), not rules.is_trading, 0, rules.is_trading)
     qty = judge_exit(situation, symbol, rules, mark, checks)
@@ -194,7 +193,7 @@ def _exit(
     ordinal: int,
 ) -> list[Message]:
     """Return the action EXIT and its intent; STOP instead when the order rate is spent."""
-    left = Headroom(symbol, situation.positions, situation.budgets, situation.now)
+    left = situation.headroom(symbol)
     rate = situation.limits.order_rate
     if left.orders + 1 > rate.hard:
         return [stop(situation, rate.breach(left.orders + 1, None), symbol, cause)]

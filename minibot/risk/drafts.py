@@ -13,7 +13,7 @@ from minibot.events.reasons import RISK_LIMIT
 from minibot.events.reference import Ref
 from minibot.risk.checks import Checklist
 from minibot.risk.headroom import Headroom
-from minibot.risk.positions import SentOrder
+from minibot.risk.positions import sent_order
 from minibot.risk.situation import Situation
 
 ORDER_ROLE: Final = "risk_role/client_order"
@@ -32,30 +32,38 @@ ENTRY: Final = "ENTRY"
 class Cause:
     """Because of which event something is said, and to which tick that goes back."""
 
-    __slots__ = ("ref", "run_id", "signal", "tick_seq", "ts")
-
-    def __init__(
-        self, ref: Ref, ts: int, run_id: str, tick_seq: int | None, signal: Ref | None = None
-    ) -> None:
-        self.ref: Ref = ref
-        self.ts: int = ts
-        self.run_id: str = run_id
-        self.tick_seq: int | None = tick_seq
-        self.signal: Ref | None = signal
+    ref: Ref
+    ts: int
+    run_id: str
+    tick_seq: int | None
+    signal: Ref | None
 
     @staticmethod
     def of_tick(tick: ExactTick, seq: int) -> Cause:
         """Return a tick, line `seq`, as the cause."""
-        return Cause(tick.ref(seq), tick.ts, tick.run_id, seq)
+        return because(tick.ref(seq), tick.ts, tick.run_id, seq)
 
     @staticmethod
     def of_event(event: Event) -> Cause:
         """Return a fill or a control event as the cause."""
-        return Cause(Ref(event.id), event.ts, event.run_id, event.tick_seq)
+        return because(Ref(event.id), event.ts, event.run_id, event.tick_seq)
 
     def going_back_to(self, tick_seq: int) -> Cause:
         """Return the same cause, which goes back to another tick."""
-        return Cause(self.ref, self.ts, self.run_id, tick_seq, self.signal)
+        return because(self.ref, self.ts, self.run_id, tick_seq, self.signal)
+
+
+def because(
+    ref: Ref, ts: int, run_id: str, tick_seq: int | None, signal: Ref | None = None
+) -> Cause:
+    """Return an event as a cause; `signal` is the same event where that is one."""
+    cause = Cause()
+    cause.ref = ref
+    cause.ts = ts
+    cause.run_id = run_id
+    cause.tick_seq = tick_seq
+    cause.signal = signal
+    return cause
 
 
 @mypyc_attr(acyclic=True)
@@ -63,29 +71,9 @@ class Cause:
 class Verdict(ActionMessage):
     """A `risk_action` with its checks, profile and headroom."""
 
-    def __init__(
-        self,
-        kind: str,
-        reason: str,
-        symbol: str,
-        checks: Checklist,
-        cause: Cause,
-        left: Headroom,
-        ordinal: int,
-    ) -> None:
-        # Here and in `AllowedIntent` all in one place: of three constructors one above the other
-        # each costs a call.
-        self.place = ACTIONS
-        self.ts = cause.ts
-        self.tick_seq = cause.tick_seq
-        self.cause = cause.ref
-        self.symbol = symbol
-        self.action = kind
-        self.reason_code = reason
-        self.ordinal = ordinal
-        self._checks: Checklist = checks
-        self._signal: Ref | None = cause.signal
-        self.left: Headroom = left
+    checks: Checklist
+    signal: Ref | None
+    left: Headroom
 
     @property
     def tells_headroom(self) -> bool:
@@ -101,8 +89,8 @@ class Verdict(ActionMessage):
             action=self.action,
             reason_code=self.reason_code,
             symbol=self.symbol,
-            signal_id=None if self._signal is None else self._signal.text,
-            checks=self._checks.written(),
+            signal_id=None if self.signal is None else self.signal.text,
+            checks=self.checks.written(),
             profile=self.left.limits.profile,
             headroom=self.left.texts(),
         )
@@ -113,29 +101,13 @@ class Verdict(ActionMessage):
 class AllowedIntent(IntentMessage):
     """The `order_intent` behind a verdict."""
 
-    def __init__(
-        self, order: SentOrder, rules: OrderRules, cause: Cause, allowed: Verdict, expires_ts: int
-    ) -> None:
-        self.place = INTENTS
-        self.ts = cause.ts
-        self.tick_seq = cause.tick_seq
-        self.cause = cause.ref
-        self.symbol = order.symbol
-        self.side = order.side
-        self.purpose = ENTRY if order.side == BUY else EXIT
-        self.ordinal = allowed.ordinal + 1
-        self.behind = allowed
-        self.qty = order.qty
-        self.order_type = MARKET
-        self.client = order.client
-        self.expires_ts = expires_ts
-        self._rules: OrderRules = rules
+    rules: OrderRules
 
     def _written(self) -> Payload:
         return OrderIntent(
             symbol=self.symbol,
             side=self.side,
-            qty=self._rules.qty_text(self.qty),
+            qty=self.rules.qty_text(self.qty),
             order_type=self.order_type,
             client_order_id=self.client.text,
             purpose=self.purpose,
@@ -166,7 +138,19 @@ def action(
         ordinal: Its place among what this step says.
     """
     situation.reason = reason
-    return Verdict(kind, reason, symbol, checks, cause, left, ordinal)
+    verdict = Verdict()
+    verdict.place = ACTIONS
+    verdict.ts = cause.ts
+    verdict.tick_seq = cause.tick_seq
+    verdict.cause = cause.ref
+    verdict.symbol = symbol
+    verdict.action = kind
+    verdict.reason_code = reason
+    verdict.ordinal = ordinal
+    verdict.checks = checks
+    verdict.signal = cause.signal
+    verdict.left = left
+    return verdict
 
 
 def stop(situation: Situation, breaches: Checklist, symbol: str, cause: Cause) -> Verdict:
@@ -205,12 +189,24 @@ def allow(
         left: What the decision looked at of each limit.
         ordinal: Of the action among what this step says; the intent is the next.
     """
-    situation.reason = reason
     positions = situation.positions
-    allowed = Verdict(kind, reason, symbol, checks, cause, left, ordinal)
+    allowed = action(situation, kind, reason, symbol, checks, cause, left, ordinal)
     client = Ref("", cause.run_id, ORDER_ROLE, cause.ref, ordinal)
-    order = SentOrder(client, symbol, side, qty, price)
-    positions.orders.append(order)
+    positions.orders.append(sent_order(client, symbol, side, qty, price))
     situation.budgets.on_order(situation.now, left.orders)
-    expires_ts = cause.ts + situation.limits.intent_ttl_ms
-    return [allowed, AllowedIntent(order, positions.rules[symbol], cause, allowed, expires_ts)]
+    intent = AllowedIntent()
+    intent.place = INTENTS
+    intent.ts = cause.ts
+    intent.tick_seq = cause.tick_seq
+    intent.cause = cause.ref
+    intent.symbol = symbol
+    intent.side = side
+    intent.purpose = ENTRY if side == BUY else EXIT
+    intent.ordinal = ordinal + 1
+    intent.behind = allowed
+    intent.qty = qty
+    intent.order_type = MARKET
+    intent.client = client
+    intent.expires_ts = cause.ts + situation.limits.intent_ttl_ms
+    intent.rules = positions.rules[symbol]
+    return [allowed, intent]

@@ -7,7 +7,7 @@ from minibot.events.model import BUY
 from minibot.events.reasons import ALLOWED, REDUCED
 from minibot.risk.drafts import ALLOW, BLOCK, REDUCE, Cause, action, allow, stop
 from minibot.risk.gates import judge_entry
-from minibot.risk.headroom import Headroom
+from minibot.risk.headroom import headroom_of
 from minibot.risk.situation import Situation
 from minibot.risk.sizing import Size, entry_breaches, size_entry
 
@@ -15,7 +15,7 @@ from minibot.risk.sizing import Size, entry_breaches, size_entry
 def on_buy(situation: Situation, signal: SignalMessage, cause: Cause) -> list[Message]:
     """Return ALLOW or REDUCE with an intent, BLOCK, or STOP."""
     symbol, positions, limits = signal.symbol, situation.positions, situation.limits
-    left = Headroom(symbol, positions, situation.budgets, situation.now)
+    left = headroom_of(symbol, positions, situation.budgets, situation.now)
     checks = judge_entry(situation, signal, cause.ref, left)
     size: Size | None = None
     if not checks.reason:

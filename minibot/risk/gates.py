@@ -30,7 +30,7 @@ from minibot.events.reasons import (
 )
 from minibot.events.reference import Ref
 from minibot.risk.budgets import drawdown_of
-from minibot.risk.checks import IS_NOT, IS_SO, NONE, NOT_ASKED, Checklist, Gate
+from minibot.risk.checks import IS_NOT, IS_SO, NONE, NOT_ASKED, Checklist, Gate, rows_of
 from minibot.risk.exits import UNKNOWN
 from minibot.risk.headroom import Headroom
 from minibot.risk.limits import BPS
@@ -146,7 +146,7 @@ def judge_entry(situation: Situation, signal: SignalMessage, ref: Ref, left: Hea
         lows.append(left.orders + 1)
         highs.append(rate.entry_max)
 
-    checks = Checklist(gates, lows, highs)
+    checks = rows_of(gates, lows, highs)
     checks.judge()
     return checks
 

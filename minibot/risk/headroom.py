@@ -20,10 +20,8 @@ class Headroom:
 
     It keeps how things stood, and reckons from that what somebody asks for.
 
-    Args:
-        symbol: The market of the decision; None for a look at all of them.
-
     Attributes:
+        symbol: The market of the decision; None for a look at all of them.
         limits: Of the profile.
         equity, high_water_mark: How they stood.
         night_notional, day_notional, orders: How much is used.
@@ -35,38 +33,20 @@ class Headroom:
         position: The notional of the symbol's position and of its open entries.
     """
 
-    __slots__ = (
-        *("_symbol", "_texts", "cash_free", "day_loss", "day_notional", "equity", "exposure"),
-        *("high_water_mark", "limits", "night_loss", "night_notional", "orders", "position"),
-        "reserved",
-    )
-
-    def __init__(
-        self, symbol: str | None, positions: Positions, budgets: Budgets, now: int
-    ) -> None:
-        equity = budgets.equity
-        self.limits: Limits = budgets.limits
-        self._symbol: str | None = symbol
-        self._texts: dict[str, str] | None = None
-        self.equity: int = equity
-        self.high_water_mark: int = budgets.high_water_mark
-        loss = budgets.night_level - equity
-        self.night_loss: int = loss if loss > 0 else 0
-        loss = budgets.day_level - equity
-        self.day_loss: int = loss if loss > 0 else 0
-        self.night_notional: int = budgets.night_notional
-        self.day_notional: int = budgets.day_notional
-        self.orders: int = budgets.orders(now)
-        self.reserved: int = 0
-        self.exposure: int = positions.worth
-        self.cash_free: int = positions.cash
-        self.position: int = 0 if symbol is None else positions.values.get(symbol, 0)
-        if positions.orders:
-            self.reserved = positions.reserved()
-            self.exposure += self.reserved
-            self.cash_free -= positions.reserved_cash()
-            if symbol is not None:
-                self.position += positions.reserved(symbol)
+    symbol: str | None
+    limits: Limits
+    equity: int
+    high_water_mark: int
+    night_notional: int
+    day_notional: int
+    night_loss: int
+    day_loss: int
+    orders: int
+    reserved: int = 0
+    exposure: int
+    cash_free: int
+    position: int = 0
+    _texts: dict[str, str] | None = None
 
     def exposure_max(self) -> int:
         """Return the share of equity that may be in positions, rounded down."""
@@ -90,8 +70,34 @@ class Headroom:
             }
             left["exposure"] = scaled_text(self.exposure_max() - self.exposure, PLACES)
             left["cash"] = scaled_text(self.cash_free, PLACES)
-            if self._symbol is not None:
+            if self.symbol is not None:
                 rest = limits.position_notional_max - self.position
                 left["position_notional"] = scaled_text(rest, PLACES)
             self._texts = left
         return self._texts
+
+
+def headroom_of(symbol: str | None, positions: Positions, budgets: Budgets, now: int) -> Headroom:
+    """Return what a symbol's decision at market time `now`, or a look at all of them, finds."""
+    left, equity = Headroom(), budgets.equity
+    left.symbol = symbol
+    left.limits = budgets.limits
+    left.equity = equity
+    left.high_water_mark = budgets.high_water_mark
+    night_loss, day_loss = budgets.night_level - equity, budgets.day_level - equity
+    left.night_loss = night_loss if night_loss > 0 else 0
+    left.day_loss = day_loss if day_loss > 0 else 0
+    left.night_notional = budgets.night_notional
+    left.day_notional = budgets.day_notional
+    left.orders = budgets.orders(now)
+    left.exposure = positions.worth
+    left.cash_free = positions.cash
+    if symbol is not None:
+        left.position = positions.values.get(symbol, 0)
+    if positions.orders:
+        left.reserved = positions.reserved()
+        left.exposure += left.reserved
+        left.cash_free -= positions.reserved_cash()
+        if symbol is not None:
+            left.position += positions.reserved(symbol)
+    return left

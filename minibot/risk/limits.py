@@ -19,7 +19,7 @@ from minibot.events.reasons import (
     NIGHT_NOTIONAL,
     ORDER_RATE,
 )
-from minibot.risk.checks import Checklist, Gate
+from minibot.risk.checks import Checklist, Gate, rows_of
 
 DRAWDOWN_PLACES: Final = 4
 """Drawdown is reckoned in ten-thousandths of a basis point, so that no boundary is blurred."""
@@ -70,7 +70,7 @@ class Limit:
     def breach(self, value: int, found: Checklist | None) -> Checklist:
         """Return the failed checks so far, and with them that of a value beyond the hard one."""
         if found is None:
-            found = Checklist([], [], [])
+            found = rows_of([], [], [])
         found.judged(self.hard_gate, value, self.hard, False)
         return found
 

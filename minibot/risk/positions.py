@@ -57,21 +57,26 @@ class SentOrder:
         pending: How much may still be booked. It is settled once it has ended and that is nothing.
     """
 
-    __slots__ = (
-        *("booked", "client", "final_filled", "order", "pending", "price", "qty", "side"),
-        "symbol",
-    )
+    client: Ref
+    symbol: str
+    side: str
+    qty: int
+    price: int
+    pending: int
+    order: Ref | None = None
+    booked: int = 0
+    final_filled: int | None = None
 
-    def __init__(self, client: Ref, symbol: str, side: str, qty: int, price: int) -> None:
-        self.client: Ref = client
-        self.symbol: str = symbol
-        self.side: str = side
-        self.qty: int = qty
-        self.price: int = price
-        self.order: Ref | None = None
-        self.booked: int = 0
-        self.final_filled: int | None = None
-        self.pending: int = qty
+
+def sent_order(client: Ref, symbol: str, side: str, qty: int, price: int) -> SentOrder:
+    """Return an order as it is sent."""
+    order = SentOrder()
+    order.client = client
+    order.symbol = symbol
+    order.side = side
+    order.qty = order.pending = qty
+    order.price = price
+    return order
 
 
 @final
@@ -365,7 +370,7 @@ class Positions:
         for name, (bid, ask, ts, seq, is_fresh) in state["marks"].items():
             positions.marks[name] = Mark(parse_amount(bid), parse_amount(ask), ts, seq, is_fresh)
         for client_order_id, symbol, side, qty, price, order_id, booked, ended in state["orders"]:
-            order = SentOrder(
+            order = sent_order(
                 Ref(client_order_id), symbol, side, parse_amount(qty), parse_amount(price)
             )
             order.order = Ref(order_id) if order_id else None

@@ -9,7 +9,7 @@ from minibot.events.model import JsonObject
 from minibot.events.reference import Ref, Remembered
 from minibot.risk.budgets import Budgets
 from minibot.risk.exits import ExitRules, Exits
-from minibot.risk.headroom import Headroom
+from minibot.risk.headroom import Headroom, headroom_of
 from minibot.risk.limits import Limits
 from minibot.risk.locks import Locks
 from minibot.risk.positions import Positions
@@ -40,7 +40,7 @@ class Situation:
 
     def headroom(self, symbol: str | None) -> Headroom:
         """Return what is left of each limit before entries are refused."""
-        return Headroom(symbol, self.positions, self.budgets, self.now)
+        return headroom_of(symbol, self.positions, self.budgets, self.now)
 
     def state(self) -> JsonObject:
         """Return all of it as canonical JSON values."""

@@ -44,13 +44,10 @@ class Size:
             speaks. Empty where the whole order fits.
     """
 
-    __slots__ = ("binding", "notional", "qty", "wanted")
-
-    def __init__(self, wanted: int, notional: int) -> None:
-        self.wanted: int = wanted
-        self.qty: int = wanted
-        self.notional: int = notional
-        self.binding: str = ""
+    wanted: int
+    qty: int
+    notional: int
+    binding: str = ""
 
     def cut(self, checks: Checklist, start: int, rules: OrderRules, ask: int) -> None:
         """Make it fit every bound on notional that failed, of the checks from `start` on."""
@@ -75,7 +72,9 @@ def size_entry(
     rules, ask = positions.rules[symbol], positions.marks[symbol].ask
     qty = rules.qty_down(qty_for(limits.order_notional, ask), MARKET)
     wanted = cost_up(qty, ask)
-    size, start = Size(qty, wanted), len(checks.gates)
+    size, start = Size(), len(checks.gates)
+    size.wanted = size.qty = qty
+    size.notional = wanted
     gates, lows, highs = checks.gates, checks.lows, checks.highs
     cash_max = notional_paid_by(left.cash_free, limits.taker_rate)
     gates += [POSITION_NOTIONAL, CASH_WITH_FEE, EXPOSURE]
