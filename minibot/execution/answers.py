@@ -17,24 +17,10 @@ from minibot.execution.orders import STATE_TEXTS, Order, OrderState
 @mypyc_attr(acyclic=True)
 @final
 class OrderMove(ResultMessage):
-    """An order as it stands after a move."""
+    """An order as it stands after a move; `move_of` makes one."""
 
-    def __init__(
-        self, order: Order, reason: str, ts: int, tick_seq: int | None, cause: Ref, also: Ref | None
-    ) -> None:
-        # Here and in `PaperFill` all in one place: one constructor above another costs a fill more
-        # than what they set.
-        self.place = RESULTS
-        self.ts = ts
-        self.tick_seq = tick_seq
-        self.cause = cause
-        self.client = order.client
-        self.order = order.order
-        self.result = STATE_TEXTS[order.state]
-        self.filled = order.filled
-        self.also = also
-        self._reason: str = reason
-        self._of: Order = order  # Moves on; what stays is read of it, its quantity and places.
+    _reason: str
+    _of: Order  # Moves on; what stays is read of it, its quantity and places.
 
     def _written(self) -> Payload:
         order = self._of
@@ -47,6 +33,25 @@ class OrderMove(ResultMessage):
             filled_qty=amount_text(self.filled, order.qty_places),
             remaining_qty=amount_text(order.qty - self.filled, order.qty_places),
         )
+
+
+def move_of(
+    order: Order, reason: str, ts: int, tick_seq: int | None, cause: Ref, also: Ref | None
+) -> OrderMove:
+    """Return what is said of an order that has just moved."""
+    move = OrderMove()
+    move.place = RESULTS
+    move.ts = ts
+    move.tick_seq = tick_seq
+    move.cause = cause
+    move.client = order.client
+    move.order = order.order
+    move.result = STATE_TEXTS[order.state]
+    move.filled = order.filled
+    move.also = also
+    move._reason = reason
+    move._of = order
+    return move
 
 
 @mypyc_attr(acyclic=True)
@@ -87,38 +92,17 @@ class IntentRefused(ResultMessage):
 @mypyc_attr(acyclic=True)
 @final
 class PaperFill(FillMessage):
-    """A fill with its evidence: the touch it met, its displayed size and the modelled latency."""
+    """A fill with its evidence: the touch it met, its displayed size and the modelled latency.
 
-    def __init__(
-        self,
-        order: Order,
-        found: FillModel,
-        fee: int,
-        rules: OrderRules,
-        touch: Touch,
-        ts: int,
-        seq: int,
-        tick: Ref,
-    ) -> None:
-        self.place = FILLS
-        self.ts = ts
-        self.tick_seq = seq
-        self.cause = order.intent
-        self.symbol = order.symbol
-        self.side = order.side
-        self.qty = found.qty
-        self.price = found.price
-        self.fee = fee
-        self.fee_asset = rules.quote_asset
-        self.order = order.order
-        self.client = order.client
-        self.also = tick
-        self._of: Order = order
-        self._rules: OrderRules = rules
-        self._liquidity: str = found.liquidity
-        self._bid: int = touch.bid
-        self._ask: int = touch.ask
-        self._displayed: int = touch.ask_qty if order.side == BUY else touch.bid_qty
+    `fill_of` makes one.
+    """
+
+    _of: Order
+    _rules: OrderRules
+    _liquidity: str
+    _bid: int
+    _ask: int
+    _displayed: int
 
     def _written(self) -> Payload:
         rules, order = self._rules, self._of
@@ -137,3 +121,37 @@ class PaperFill(FillMessage):
             displayed_qty=rules.qty_text(self._displayed),
             latency_market_ms=order.due_ts - order.intent_ts,
         )
+
+
+def fill_of(
+    order: Order,
+    found: FillModel,
+    fee: int,
+    rules: OrderRules,
+    touch: Touch,
+    ts: int,
+    seq: int,
+    tick: Ref,
+) -> PaperFill:
+    """Return the fill of what a model found for an order at a tick, line `seq`."""
+    fill = PaperFill()
+    fill.place = FILLS
+    fill.ts = ts
+    fill.tick_seq = seq
+    fill.cause = order.intent
+    fill.symbol = order.symbol
+    fill.side = order.side
+    fill.qty = found.qty
+    fill.price = found.price
+    fill.fee = fee
+    fill.fee_asset = rules.quote_asset
+    fill.order = order.order
+    fill.client = order.client
+    fill.also = tick
+    fill._of = order
+    fill._rules = rules
+    fill._liquidity = found.liquidity
+    fill._bid = touch.bid
+    fill._ask = touch.ask
+    fill._displayed = touch.ask_qty if order.side == BUY else touch.bid_qty
+    return fill

@@ -54,7 +54,7 @@ from minibot.events.reasons import (
     SYMBOL_UNKNOWN,
 )
 from minibot.events.reference import Ref, Remembered
-from minibot.execution.answers import IntentRefused, OrderMove, PaperFill
+from minibot.execution.answers import IntentRefused, fill_of, move_of
 from minibot.execution.fees import FeeRates
 from minibot.execution.fill_models import fill_model_of
 from minibot.execution.fills import FillModel, Touch
@@ -259,7 +259,7 @@ class PaperExecutorNoreV1:
         order.accept()
         self._orders.append(order)
         self._reason = ACCEPTED
-        return [OrderMove(order, ACCEPTED, ts, intent.tick_seq, asked, None)]
+        return [move_of(order, ACCEPTED, ts, intent.tick_seq, asked, None)]
 
     def _refuse(
         self, intent: IntentMessage, reason: str, state: OrderState = OrderState.REJECTED
@@ -341,9 +341,7 @@ class PaperExecutorNoreV1:
                 order.move(OrderState.CANCELLED)
                 ts = max(order.intent_ts, event.ts)
                 self._reason = LEFT_TRADING
-                messages.append(
-                    OrderMove(order, LEFT_TRADING, ts, seq, order.intent, Ref(event.id))
-                )
+                messages.append(move_of(order, LEFT_TRADING, ts, seq, order.intent, Ref(event.id)))
         self._drop_closed()
         return messages
 
@@ -397,7 +395,7 @@ class PaperExecutorNoreV1:
                 ref, ts = tick.ref(seq), tick.ts
                 if order.intent_ts > ts:
                     ts = order.intent_ts
-                fill = PaperFill(order, found, fee, rules, touch, ts, seq, ref)
+                fill = fill_of(order, found, fee, rules, touch, ts, seq, ref)
                 if found.is_displayed and order.side == BUY:
                     touch.ask_taken += qty
                 elif found.is_displayed:
@@ -410,7 +408,7 @@ class PaperExecutorNoreV1:
                 is_whole = order.filled == order.qty
                 self._reason = FILLED if is_whole else PARTIAL
                 messages.append(fill)
-                messages.append(OrderMove(order, self._reason, ts, seq, order.intent, ref))
+                messages.append(move_of(order, self._reason, ts, seq, order.intent, ref))
                 if is_whole:
                     return
         reason = INSUFFICIENT_CASH if is_short else UNFILLED.get(order.time_in_force)
@@ -421,7 +419,7 @@ class PaperExecutorNoreV1:
         order.move(OrderState.EXPIRED)
         ts = order.intent_ts if order.intent_ts > tick_ts else tick_ts
         self._reason = reason
-        return OrderMove(order, reason, ts, seq, order.intent, cause)
+        return move_of(order, reason, ts, seq, order.intent, cause)
 
     def _drop_closed(self) -> None:
         still_open: list[Order] = []

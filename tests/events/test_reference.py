@@ -26,6 +26,27 @@ def either(n: int) -> Ref:
     return derived(n) if n % 3 else said_as_text(n)
 
 
+def test_id_is_the_same_whether_it_came_as_a_text_or_is_derived() -> None:
+    """Each way is known to the other, whichever was remembered."""
+    for known, asked in ((derived(4), Ref(derived(4).text)), (Ref(derived(4).text), derived(4))):
+        remembered = Remembered()
+        remembered.add(derived(0), 1)
+        remembered.add(known, 1)
+
+        assert remembered.has(asked)
+        assert not remembered.admit(asked, 2, 1)
+
+
+def test_admitted_id_is_new_again_once_it_is_too_old() -> None:
+    """Known until a question says that nothing so old counts."""
+    remembered = Remembered()
+
+    assert remembered.admit(derived(1), 5, 0)
+    assert not remembered.admit(derived(1), 9, 5)
+    assert remembered.admit(derived(1), 9, 6)
+    assert remembered.state() == {derived(1).text: 9}
+
+
 @given(SAID, st.integers(0, 60), st.sampled_from([said_as_text, derived, either]))
 def test_remembered_ids_are_those_that_a_plain_dict_would_hold(
     said: list[tuple[str, int]], restart: int, made: Callable[[int], Ref]

@@ -212,6 +212,22 @@ def test_ledger_booking_that_does_not_add_up_is_refused() -> None:
         ledger.append(booking)
 
 
+@pytest.mark.row("D-40", "D-53")
+def test_ledger_that_differs_from_the_portfolio_is_refused() -> None:
+    """Cash that only one of the two knows, and an account that lacks an entry."""
+    portfolio, ledger = Portfolio.from_opening(OPENING), Ledger.from_opening(OPENING)
+    ledger.append(portfolio.apply(fill("BUY", "1", "100", "1"), T0))
+    ledger.check(portfolio)
+
+    other = Portfolio.from_opening(OPENING)
+    with pytest.raises(InvariantError):
+        ledger.check(other)
+    said = ledger.to_json()
+    del said["accounts"]["fees"]
+    with pytest.raises(InvariantError):
+        Ledger.from_json(said).check(portfolio)
+
+
 def stored(folder: Path, sales: int) -> tuple[PortfolioStore, Portfolio, Ledger]:
     portfolio, ledger = Portfolio.from_opening(OPENING), Ledger.from_opening(OPENING)
     ledger.append(portfolio.apply(fill("BUY", "3", "100", "1"), T0))
