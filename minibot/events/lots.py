@@ -18,7 +18,7 @@ from minibot.events.reference import Ref
 @mypyc_attr(acyclic=True)
 @final
 class Lot:
-    """What is left of one purchase.
+    """What is left of one purchase; `lot_of` makes one.
 
     Attributes:
         qty, price: Of what is left, and at which price it was bought.
@@ -31,16 +31,13 @@ class Lot:
 
     __slots__ = ("cost", "fill_n", "order", "price", "qty", "symbol", "ts")
 
-    def __init__(
-        self, symbol: str, qty: int, price: int, cost: int, ts: int, fill_n: int, order: Ref
-    ) -> None:
-        self.symbol: str = symbol
-        self.qty: int = qty
-        self.price: int = price
-        self.cost: int = cost
-        self.ts: int = ts
-        self.fill_n: int = fill_n
-        self.order: Ref = order
+    symbol: str
+    qty: int
+    price: int
+    cost: int
+    ts: int
+    fill_n: int
+    order: Ref
 
     @property
     def order_id(self) -> str:
@@ -50,7 +47,7 @@ class Lot:
     def less(self, qty: int, cost: int) -> Lot:
         """Return what is left once a quantity and its cost are taken off."""
         rest, left = self.qty - qty, self.cost - cost
-        return Lot(self.symbol, rest, self.price, left, self.ts, self.fill_n, self.order)
+        return lot_of(self.symbol, rest, self.price, left, self.ts, self.fill_n, self.order)
 
     def __eq__(self, other: object) -> bool:
         """Return whether the other is a lot with the same values."""
@@ -77,7 +74,7 @@ class Lot:
         """Return the lot of `to_json`, or of a `run_opening`, which knows no cost and no fill."""
         qty, price = parse_amount(data["qty"]), parse_amount(data["price"])
         cost = data.get("cost")
-        return Lot(
+        return lot_of(
             symbol=data["symbol"],
             qty=qty,
             price=price,
@@ -86,6 +83,19 @@ class Lot:
             fill_n=data.get("fill_n", 0),
             order=Ref(data.get("order_id", "")),
         )
+
+
+def lot_of(symbol: str, qty: int, price: int, cost: int, ts: int, fill_n: int, order: Ref) -> Lot:
+    """Return a lot; see its attributes."""
+    lot = Lot()
+    lot.symbol = symbol
+    lot.qty = qty
+    lot.price = price
+    lot.cost = cost
+    lot.ts = ts
+    lot.fill_n = fill_n
+    lot.order = order
+    return lot
 
 
 @final

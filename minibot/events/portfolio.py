@@ -19,7 +19,7 @@ from minibot.events.bookings import POSITION as POSITION
 from minibot.events.bookings import REALISED_PNL as REALISED_PNL
 from minibot.events.bookings import Booking as Booking
 from minibot.events.bookings import DayTotals
-from minibot.events.lots import Holding, Lot, Trade
+from minibot.events.lots import Holding, Lot, Trade, lot_of
 from minibot.events.messages import FillMessage
 from minibot.events.model import BUY, SELL, Fill, JsonObject, RunOpening
 from minibot.events.money import UNIT, amount_text, cost_up, parse_amount, proceeds_down
@@ -253,7 +253,7 @@ class Portfolio:
         if side == BUY:
             if not held.qty:
                 self._held[symbol] = held
-            held.lots.append(Lot(symbol, qty, price, position, ts, n, fill.order))
+            held.lots.append(lot_of(symbol, qty, price, position, ts, n, fill.order))
             held.qty += qty
             self.bought += position
             day.entry_notional += position

@@ -44,6 +44,7 @@ STATE_TEXTS: Final[Mapping[OrderState, str]] = {state: str(state.value) for stat
 """What a state is called in results, without asking the enum."""
 
 # The enum searches for a member each time that it is asked for one.
+_NEW: Final = OrderState.NEW
 _ACCEPTED: Final = OrderState.ACCEPTED
 _PARTIALLY_FILLED: Final = OrderState.PARTIALLY_FILLED
 _FILLED: Final = OrderState.FILLED
@@ -77,9 +78,18 @@ NEXT_STATES: Final[Mapping[OrderState, frozenset[OrderState]]] = {
 @mypyc_attr(acyclic=True)
 @final
 class Order:
-    """One order of the paper executor; it starts as NEW with nothing filled.
+    """One order of the paper executor; `order_of` makes one.
 
     Attributes:
+        intent, intent_ts: The id of the `order_intent` event, and its `ts`.
+        order, client: Its own id, derived from the intent, and the one that risk chose.
+        qty, limit: What is ordered, and at which price at the worst; None is a market order.
+        qty_places, qty_step: The venue's quantity step, and its places for texts; every fill is a
+            multiple of it.
+        reserve_price: At which price cash is set aside for what remains of a purchase.
+        time_in_force: GTC, IOC or FOK.
+        due_ts: Earliest `ts` of a tick that may fill it: the modelled latency has passed.
+        expires_ts: What is open at this time expires.
         state: Where it stands; `move` and `fill` alone change it.
         filled: The quantity that is executed.
         has_met_market: Whether it met a tick; what rests after that is a maker.
@@ -91,58 +101,23 @@ class Order:
         *("symbol", "time_in_force"),
     )
 
-    def __init__(
-        self,
-        intent: Ref,
-        intent_ts: int,
-        order: Ref,
-        client: Ref,
-        symbol: str,
-        side: str,
-        qty: int,
-        qty_places: int,
-        qty_step: int,
-        reserve_price: int,
-        limit: int | None,
-        time_in_force: str,
-        due_ts: int,
-        expires_ts: int,
-    ) -> None:
-        """Take an order.
-
-        Args:
-            intent: The id of the `order_intent` event.
-            intent_ts: Its `ts`.
-            order: Its own id, derived from the intent.
-            client: The id that risk chose.
-            symbol: What is traded.
-            side: BUY or SELL.
-            qty: Above zero.
-            qty_places: Places of the venue's quantity step, for texts.
-            qty_step: The venue's quantity step; every fill is a multiple of it.
-            reserve_price: At which price cash is set aside for what remains of a purchase.
-            limit: Limit price, or None for a market order.
-            time_in_force: GTC, IOC or FOK.
-            due_ts: Earliest `ts` of a tick that may fill it: the modelled latency has passed.
-            expires_ts: What is open at this time expires.
-        """
-        self.intent: Ref = intent
-        self.intent_ts: int = intent_ts
-        self.order: Ref = order
-        self.client: Ref = client
-        self.symbol: str = symbol
-        self.side: str = side
-        self.qty: int = qty
-        self.qty_places: int = qty_places
-        self.qty_step: int = qty_step
-        self.reserve_price: int = reserve_price
-        self.limit: int | None = limit
-        self.time_in_force: str = time_in_force
-        self.due_ts: int = due_ts
-        self.expires_ts: int = expires_ts
-        self.state: OrderState = OrderState.NEW
-        self.filled: int = 0
-        self.has_met_market: bool = False
+    intent: Ref
+    intent_ts: int
+    order: Ref
+    client: Ref
+    symbol: str
+    side: str
+    qty: int
+    qty_places: int
+    qty_step: int
+    reserve_price: int
+    limit: int | None
+    time_in_force: str
+    due_ts: int
+    expires_ts: int
+    state: OrderState
+    filled: int
+    has_met_market: bool
 
     @property
     def order_id(self) -> str:
@@ -221,7 +196,7 @@ class Order:
     @staticmethod
     def from_json(data: Mapping[str, Any]) -> Order:
         """Return the order of `to_json`."""
-        order = Order(
+        order = order_of(
             Ref(data["intent_id"]),
             data["intent_ts"],
             Ref(data["order_id"]),
@@ -241,3 +216,41 @@ class Order:
         order.filled = data["filled"]
         order.has_met_market = data["has_met_market"]
         return order
+
+
+def order_of(
+    intent: Ref,
+    intent_ts: int,
+    order: Ref,
+    client: Ref,
+    symbol: str,
+    side: str,
+    qty: int,
+    qty_places: int,
+    qty_step: int,
+    reserve_price: int,
+    limit: int | None,
+    time_in_force: str,
+    due_ts: int,
+    expires_ts: int,
+) -> Order:
+    """Return an order that is NEW, with nothing filled."""
+    made = Order()
+    made.intent = intent
+    made.intent_ts = intent_ts
+    made.order = order
+    made.client = client
+    made.symbol = symbol
+    made.side = side
+    made.qty = qty
+    made.qty_places = qty_places
+    made.qty_step = qty_step
+    made.reserve_price = reserve_price
+    made.limit = limit
+    made.time_in_force = time_in_force
+    made.due_ts = due_ts
+    made.expires_ts = expires_ts
+    made.state = _NEW
+    made.filled = 0
+    made.has_met_market = False
+    return made

@@ -66,7 +66,15 @@ from minibot.execution.intake import (
     require_lineage,
     side_refusal,
 )
-from minibot.execution.orders import FOK, GTC, TERMINAL_STATES, UNFILLED, Order, OrderState
+from minibot.execution.orders import (
+    FOK,
+    GTC,
+    TERMINAL_STATES,
+    UNFILLED,
+    Order,
+    OrderState,
+    order_of,
+)
 from minibot.execution.references import References
 from minibot.kernel.errors import InvariantError
 
@@ -240,7 +248,7 @@ class PaperExecutorNoreV1:
         if refusal is not None:
             return self._refuse(intent, refusal)
         asked, ts = intent.ref, intent.ts
-        order = Order(
+        order = order_of(
             asked,
             ts,
             Ref("", intent.run_id, ORDER_ROLE, asked, 0),

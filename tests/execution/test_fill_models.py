@@ -62,6 +62,15 @@ def test_profile_of_before_the_choice_means_touch_and_an_unknown_word_stops() ->
         fill_model_of({"fill_model": "lucky"})
 
 
+@pytest.mark.parametrize("model", FILL_MODELS)
+def test_part_of_an_order_is_a_multiple_of_the_step(model: str) -> None:
+    """Four thousandths and a half are displayed, of which four can be bought."""
+    desk = executor(model)
+    desk.intent("BUY", "1")
+
+    assert [fill.qty for fill in fills(desk.tick(ask_qty="0.0045"))] == ["0.004"]
+
+
 # --- worse ------------------------------------------------------------------------------------
 
 

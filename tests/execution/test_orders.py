@@ -8,13 +8,13 @@ import pytest
 
 from minibot.events.model import BUY
 from minibot.events.reference import Ref
-from minibot.execution.orders import NEXT_STATES, TERMINAL_STATES, Order, OrderState
+from minibot.execution.orders import NEXT_STATES, TERMINAL_STATES, Order, OrderState, order_of
 from minibot.kernel.canonical import decode, encode
 from minibot.kernel.errors import InvariantError
 
 
 def order(state: OrderState = OrderState.NEW) -> Order:
-    made = Order(
+    made = order_of(
         intent=Ref("i"),
         intent_ts=1,
         order=Ref("o"),
@@ -72,6 +72,9 @@ def test_order_fills_add_up_and_never_exceed_the_quantity() -> None:
     assert (filled.state, filled.remaining) == (OrderState.FILLED, 0)
     with pytest.raises(InvariantError):
         filled.fill(1)
+    for closed in (order(OrderState.NEW), order(OrderState.EXPIRED)):
+        with pytest.raises(InvariantError):
+            closed.fill(1)
 
 
 def test_order_survives_its_text_form() -> None:

@@ -226,6 +226,20 @@ def test_gap_forbids_orders_until_the_next_tick() -> None:
     assert results(desk.intent("BUY", "1")) == [("ACCEPTED", "accepted")]
 
 
+def test_mark_outlives_a_touch_that_says_nothing() -> None:
+    """What is held is worth its last mid while the book is crossed, and after a gap."""
+    desk = executor()
+    desk.tick("100", "102")
+    for happens in (
+        lambda: desk.tick("103", "102"),
+        lambda: desk.put("market_ticks", Gap(SYMBOL, "bookTicker", desk.ts, desk.ts, "reconnect")),
+        lambda: desk.tick("0", "102"),
+        desk.restarted,
+    ):
+        happens()
+        assert desk.execution.state()["marks"] == {SYMBOL: "101.00000000"}
+
+
 def test_halted_instrument_is_not_traded() -> None:
     """The venue's own status counts."""
     desk = executor()
