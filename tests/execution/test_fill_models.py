@@ -69,6 +69,7 @@ def test_part_of_an_order_is_a_multiple_of_the_step(model: str) -> None:
     desk.intent("BUY", "1")
 
     assert [fill.qty for fill in fills(desk.tick(ask_qty="0.0045"))] == ["0.004"]
+    assert [fill.qty for fill in fills(desk.tick())] == ["0.996"]
 
 
 # --- worse ------------------------------------------------------------------------------------
