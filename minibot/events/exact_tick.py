@@ -12,7 +12,7 @@ from typing import Final, Protocol, final
 from minibot.events.model import Event, MarketTick
 from minibot.events.money import parse_amount
 from minibot.events.native import mypyc_attr
-from minibot.events.reference import Ref, place_id
+from minibot.events.reference import Ref, named, of_line, place_id
 
 
 class Maker(Protocol):
@@ -77,7 +77,7 @@ class ExactTick:
         """Return a reference to its event."""
         ref = self._ref
         if ref is None or self._named != seq:
-            ref = self._ref = Ref(self.id, "", "", None, seq)
+            ref = self._ref = named(self.id) if self.id else of_line(seq)
             self._named = seq
         return ref
 

@@ -12,7 +12,7 @@ from typing import Any, final
 from minibot.events.model import JsonObject
 from minibot.events.money import amount_text, cost_up, parse_amount
 from minibot.events.native import mypyc_attr
-from minibot.events.reference import Ref
+from minibot.events.reference import Ref, named
 
 
 @mypyc_attr(acyclic=True)
@@ -81,7 +81,7 @@ class Lot:
             cost=cost_up(qty, price) if cost is None else parse_amount(cost),
             ts=data["ts"],
             fill_n=data.get("fill_n", 0),
-            order=Ref(data.get("order_id", "")),
+            order=named(data.get("order_id", "")),
         )
 
 

@@ -24,7 +24,7 @@ from minibot.events.model import (
 from minibot.events.money import parse_amount
 from minibot.events.native import mypyc_attr
 from minibot.events.numbers import NumberError
-from minibot.events.reference import NOBODY, Ref
+from minibot.events.reference import NOBODY, Ref, derived, named
 
 QUEUES: Final = ("fills", "order_results", "signals", "order_intents", "risk_actions")
 """By place of a message, in the order in which a lockstep empties them."""
@@ -76,7 +76,7 @@ class Message:
         self.ts = event.ts
         self.tick_seq = event.tick_seq
         self.cause = NOBODY
-        self._ref = Ref(event.id)
+        self._ref = named(event.id)
         self.run_id = event.run_id
         self._payload = event.payload
 
@@ -91,7 +91,7 @@ class Message:
         if self._ref is None:
             if self.taken is None:
                 return NOBODY
-            self._ref = Ref("", self.run_id, WRITERS[self.place], self.taken, self.ordinal)
+            self._ref = derived(self.run_id, WRITERS[self.place], self.taken, self.ordinal)
         return self._ref
 
     def payload(self) -> Payload:
@@ -223,7 +223,7 @@ class IntentMessage(Message):
         message.time_in_force = intent.time_in_force or ""
         message.purpose = intent.purpose
         message.expires_ts = intent.expires_ts
-        message.client = Ref(intent.client_order_id)
+        message.client = named(intent.client_order_id)
         return message
 
 
@@ -241,8 +241,8 @@ class ResultMessage(Message):
         """Return the message of an event."""
         message = ResultMessage()
         message.came(RESULTS, event)
-        message.client = Ref(result.client_order_id)
-        message.order = Ref(result.order_id)
+        message.client = named(result.client_order_id)
+        message.order = named(result.order_id)
         message.result = result.result
         message.filled = parse_amount(result.filled_qty or "0")
         return message
@@ -280,8 +280,8 @@ class FillMessage(Message):
         message.price = parse_amount(fill.price)
         message.fee = parse_amount(fill.fee)
         message.fee_asset = fill.fee_asset
-        message.order = Ref(fill.order_id)
-        message.client = Ref(fill.client_order_id)
+        message.order = named(fill.order_id)
+        message.client = named(fill.client_order_id)
         message._payload = fill
         return message
 

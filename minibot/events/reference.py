@@ -23,12 +23,7 @@ def place_id(seq: int) -> str:
 @mypyc_attr(acyclic=True)
 @final
 class Ref:
-    """The id of an event or of an order.
-
-    Args:
-        text: The id where it is known; empty where it is derived.
-        run_id, role, of, ordinal: What `events.ids.derive_id` takes, `of` instead of its input's
-            id. Without `of` it is the line `ordinal` of `market_ticks`.
+    """The id of an event or of an order; `named`, `derived` and `of_line` make one.
 
     Attributes:
         root: The line of `market_ticks` that it derives from; 0 where it came as a text.
@@ -36,15 +31,12 @@ class Ref:
 
     __slots__ = ("_of", "_ordinal", "_role", "_run_id", "_text", "root")
 
-    def __init__(
-        self, text: str, run_id: str = "", role: str = "", of: Ref | None = None, ordinal: int = 0
-    ) -> None:
-        self._text: str = text
-        self._run_id: str = run_id
-        self._role: str = role
-        self._of: Ref | None = of
-        self._ordinal: int = ordinal
-        self.root: int = of.root if of is not None else 0 if text else ordinal
+    _text: str
+    _run_id: str
+    _role: str
+    _of: Ref | None
+    _ordinal: int
+    root: int
 
     @property
     def text(self) -> str:
@@ -72,7 +64,38 @@ class Ref:
         return self.text == other.text
 
 
-NOBODY: Final = Ref("")
+def named(text: str) -> Ref:
+    """Return an id that is known."""
+    ref = Ref()
+    ref._text = text
+    ref._run_id = ref._role = ""
+    ref._of = None
+    ref._ordinal = ref.root = 0
+    return ref
+
+
+def of_line(seq: int) -> Ref:
+    """Return the id of a tick without an event, by its line in `market_ticks`."""
+    ref = Ref()
+    ref._text = ref._run_id = ref._role = ""
+    ref._of = None
+    ref._ordinal = ref.root = seq
+    return ref
+
+
+def derived(run_id: str, role: str, of: Ref, ordinal: int) -> Ref:
+    """Return what `events.ids.derive_id` makes of these, `of` instead of its input's id."""
+    ref = Ref()
+    ref._text = ""
+    ref._run_id = run_id
+    ref._role = role
+    ref._of = of
+    ref._ordinal = ordinal
+    ref.root = of.root
+    return ref
+
+
+NOBODY: Final = named("")
 """Of what has no id yet."""
 
 LINE_MAX: Final = 1 << 60
@@ -163,7 +186,7 @@ class Remembered:
     def from_state(state: Mapping[str, int]) -> Remembered:
         """Return what `state` described."""
         remembered = Remembered()
-        remembered._times = {Ref(text): ts for text, ts in state.items()}
+        remembered._times = {named(text): ts for text, ts in state.items()}
         remembered._room = ROOM + 2 * len(state)
         remembered._root_max = LINE_MAX if state else 0
         return remembered

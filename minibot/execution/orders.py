@@ -14,7 +14,7 @@ from typing import Any, Final, final
 from minibot.events.model import JsonObject
 from minibot.events.native import mypyc_attr
 from minibot.events.reasons import INVARIANT_BROKEN, UNFILLED_FOK, UNFILLED_IOC
-from minibot.events.reference import Ref
+from minibot.events.reference import Ref, named
 from minibot.kernel.errors import InvariantError
 
 GTC: Final = "GTC"
@@ -197,10 +197,10 @@ class Order:
     def from_json(data: Mapping[str, Any]) -> Order:
         """Return the order of `to_json`."""
         order = order_of(
-            Ref(data["intent_id"]),
+            named(data["intent_id"]),
             data["intent_ts"],
-            Ref(data["order_id"]),
-            Ref(data["client_order_id"]),
+            named(data["order_id"]),
+            named(data["client_order_id"]),
             data["symbol"],
             data["side"],
             data["qty"],

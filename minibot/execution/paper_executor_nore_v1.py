@@ -53,7 +53,7 @@ from minibot.events.reasons import (
     STALE_TICK,
     SYMBOL_UNKNOWN,
 )
-from minibot.events.reference import Ref, Remembered
+from minibot.events.reference import Ref, Remembered, derived, named
 from minibot.execution.answers import IntentRefused, fill_of, move_of
 from minibot.execution.fees import FeeRates
 from minibot.execution.fill_models import fill_model_of
@@ -135,7 +135,7 @@ class PaperExecutorNoreV1:
             require_lineage(event)
             return self.on_intent(IntentMessage.of(payload, event), now)
         if isinstance(payload, Beat):
-            return self.on_beat(seq, event.ts, Ref(event.id), now)
+            return self.on_beat(seq, event.ts, named(event.id), now)
         if isinstance(payload, Book):
             self._fill_model.on_book(payload)
         elif isinstance(payload, Instrument):
@@ -251,7 +251,7 @@ class PaperExecutorNoreV1:
         order = order_of(
             asked,
             ts,
-            Ref("", intent.run_id, ORDER_ROLE, asked, 0),
+            derived(intent.run_id, ORDER_ROLE, asked, 0),
             intent.client,
             symbol,
             side,
@@ -274,7 +274,7 @@ class PaperExecutorNoreV1:
     ) -> list[Message]:
         """Return the result of an intent that becomes no order."""
         self._reason = reason
-        order = Ref("", intent.run_id, ORDER_ROLE, intent.ref, 0)
+        order = derived(intent.run_id, ORDER_ROLE, intent.ref, 0)
         return [IntentRefused(intent, order, state, reason, field_refusal(intent) is None)]
 
     # --- the market ---------------------------------------------------------------------------
@@ -349,7 +349,8 @@ class PaperExecutorNoreV1:
                 order.move(OrderState.CANCELLED)
                 ts = max(order.intent_ts, event.ts)
                 self._reason = LEFT_TRADING
-                messages.append(move_of(order, LEFT_TRADING, ts, seq, order.intent, Ref(event.id)))
+                because = named(event.id)
+                messages.append(move_of(order, LEFT_TRADING, ts, seq, order.intent, because))
         self._drop_closed()
         return messages
 

@@ -18,7 +18,7 @@ from minibot.events.exact_tick import Calm, ExactTick
 from minibot.events.messages import QUEUES, Message
 from minibot.events.model import Event, JsonObject
 from minibot.events.order import CONTROL, TICKS, Core
-from minibot.events.reference import Ref
+from minibot.events.reference import Ref, named, of_line
 from minibot.events.roles import Roles
 from minibot.replay.engine import CORE_ROLES, core_of
 from minibot.replay.seats import ExecutionSeat, RiskSeat, Seat, StrategySeat, Table, seat_of
@@ -103,7 +103,7 @@ class Lockstep:
         for seat in self._world:
             messages = seat.hear(queue, seq, event, seat.at(ts))
             if messages:
-                self._tell(messages, Ref(event.id))
+                self._tell(messages, named(event.id))
         self._deliver()
 
     def feed_tick(self, tick: Tick, exact: ExactTick, seq: int) -> None:
@@ -190,7 +190,7 @@ class Lockstep:
 
     def decided_on_bar(self, symbol: str, ts: int, seq: int, decision: Decision) -> None:
         """Take what the strategy decided at a bar of which risk was told last."""
-        strategy, cause = self.strategy, Ref("", ordinal=seq)
+        strategy, cause = self.strategy, of_line(seq)
         self._tell([strategy.core.signal(symbol, decision, ts, cause, seq)], cause)
         self._deliver()
 
@@ -199,7 +199,7 @@ class Lockstep:
         execution, risk = self._execution, self._risk
         if execution is None or risk is None:
             return
-        cause = Ref("", ordinal=seq)
+        cause = of_line(seq)
         messages = execution.core.on_beat(seq, ts, cause, execution.at(ts))
         if messages:
             self._tell(messages, cause)
@@ -228,7 +228,7 @@ class Lockstep:
         execution, risk = self._execution, self._risk
         if execution is None or risk is None or not execution.core.is_calm:
             return None
-        calm = risk.core.calm(symbol, risk.now)
+        calm = risk.core.calm(symbol, self._table.ts + risk.delay_ms)
         if calm is not None:
             calm.until -= risk.delay_ms
         return calm
@@ -243,7 +243,9 @@ class Lockstep:
 
     def decided(self, exact: ExactTick, seq: int, decision: Decision) -> None:
         """Take what the strategy decided at the tick of which the others were told last."""
-        strategy, cause = self.strategy, exact.ref(seq)
+        strategy, cause = self._strategy, exact.ref(seq)
+        if strategy is None:
+            raise ValueError(NOT_OURS)
         signal = strategy.core.signal(exact.symbol, decision, exact.ts, cause, seq)
         self._tell([signal], cause)
         self._deliver()

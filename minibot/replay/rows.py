@@ -19,7 +19,7 @@ from minibot.events.messages import drafts_of
 from minibot.events.model import Draft, Event, MarketTick, Payload
 from minibot.events.numbers import NumberError
 from minibot.events.order import TICKS, Core
-from minibot.events.reference import Ref
+from minibot.events.reference import named
 from minibot.execution.paper_executor_nore_v1 import PaperExecutorNoreV1
 from minibot.risk.core import RiskCore
 from minibot.strategies.core import StrategyCore
@@ -94,7 +94,7 @@ class StrategyRow(Row):
                 self.at += 1
                 if decision is not None:
                     seq = self._first_seq + self.at - 1
-                    signal = core.signal(payload.symbol, decision, ts, Ref(event.id), seq)
+                    signal = core.signal(payload.symbol, decision, ts, named(event.id), seq)
                     return drafts_of([signal])
             elif drafts := self._one():
                 return drafts

@@ -10,7 +10,7 @@ from minibot.events.model import BUY, Event, OrderIntent, Payload, RiskAction
 from minibot.events.native import mypyc_attr
 from minibot.events.order_rules import MARKET, OrderRules
 from minibot.events.reasons import RISK_LIMIT
-from minibot.events.reference import Ref
+from minibot.events.reference import Ref, derived, named
 from minibot.risk.checks import Checklist
 from minibot.risk.headroom import Headroom
 from minibot.risk.positions import sent_order
@@ -46,7 +46,7 @@ class Cause:
     @staticmethod
     def of_event(event: Event) -> Cause:
         """Return a fill or a control event as the cause."""
-        return because(Ref(event.id), event.ts, event.run_id, event.tick_seq)
+        return because(named(event.id), event.ts, event.run_id, event.tick_seq)
 
     def going_back_to(self, tick_seq: int) -> Cause:
         """Return the same cause, which goes back to another tick."""
@@ -191,7 +191,7 @@ def allow(
     """
     positions = situation.positions
     allowed = action(situation, kind, reason, symbol, checks, cause, left, ordinal)
-    client = Ref("", cause.run_id, ORDER_ROLE, cause.ref, ordinal)
+    client = derived(cause.run_id, ORDER_ROLE, cause.ref, ordinal)
     positions.orders.append(sent_order(client, symbol, side, qty, price))
     situation.budgets.on_order(situation.now, left.orders)
     intent = AllowedIntent()

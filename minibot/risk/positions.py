@@ -17,7 +17,7 @@ from minibot.events.native import mypyc_attr
 from minibot.events.order_rules import OrderRules, mid_down
 from minibot.events.portfolio import Portfolio
 from minibot.events.reasons import INVARIANT_BROKEN
-from minibot.events.reference import Ref
+from minibot.events.reference import Ref, named
 from minibot.kernel.errors import InvariantError
 
 TERMINAL_RESULTS: Final = frozenset({"FILLED", "CANCELLED", "EXPIRED", "REJECTED"})
@@ -371,9 +371,9 @@ class Positions:
             positions.marks[name] = Mark(parse_amount(bid), parse_amount(ask), ts, seq, is_fresh)
         for client_order_id, symbol, side, qty, price, order_id, booked, ended in state["orders"]:
             order = sent_order(
-                Ref(client_order_id), symbol, side, parse_amount(qty), parse_amount(price)
+                named(client_order_id), symbol, side, parse_amount(qty), parse_amount(price)
             )
-            order.order = Ref(order_id) if order_id else None
+            order.order = named(order_id) if order_id else None
             order.booked = parse_amount(booked)
             order.final_filled = None if ended is None else parse_amount(ended)
             most = order.qty if order.final_filled is None else order.final_filled

@@ -38,7 +38,7 @@ from minibot.events.model import (
     RunOpening,
 )
 from minibot.events.reasons import WARMUP
-from minibot.events.reference import Ref
+from minibot.events.reference import Ref, named
 from minibot.kernel.errors import RunStop
 from minibot.strategies.bars import ClosedBar
 from minibot.strategies.chosen import Chosen, choose
@@ -293,7 +293,7 @@ class StrategyCore:
             return []
         if decision is None:
             return []
-        return [self.signal(symbol, decision, event.ts, Ref(event.id), seq)]
+        return [self.signal(symbol, decision, event.ts, named(event.id), seq)]
 
     def _take_rare(self, event: Event, now: int) -> None:
         payload = event.payload

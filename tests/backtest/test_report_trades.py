@@ -9,7 +9,7 @@ from minibot.backtest.trades import trades_of
 from minibot.events.lots import lot_of
 from minibot.events.model import BUY, SELL
 from minibot.events.portfolio import Portfolio
-from minibot.events.reference import Ref
+from minibot.events.reference import named
 from tests.backtest.results import DAY, HOUR, MINUTE, START, ResultMaker, Trip, made, many, reviewed
 
 WON = Trip(HOUR, 2 * HOUR, "100", "150")
@@ -43,7 +43,7 @@ def test_position_carried_in_is_closed_by_its_sale() -> None:
     """A night that took over a position has a trade without an entry of its own."""
     maker = ResultMaker()
     maker.result.carried = {"BTCUSDT": 1_000_000}
-    lot = lot_of("BTCUSDT", 1_000_000, 100 * 10**8, 10**8, START, 0, Ref(""))
+    lot = lot_of("BTCUSDT", 1_000_000, 100 * 10**8, 10**8, START, 0, named(""))
     maker.result.performance.portfolio = Portfolio({"USDT": 0}, [lot])
     maker.order(Trip(0, 0, "100", "120"), START, SELL)
 

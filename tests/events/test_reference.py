@@ -7,30 +7,33 @@ from collections.abc import Callable
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minibot.events.reference import Ref, Remembered
+from minibot.events.reference import Ref, Remembered, derived, named, of_line
 
 TIMES = st.integers(0, 20)
 SAID = st.lists(st.tuples(st.sampled_from(["add", "forget"]), TIMES), max_size=60)
 
 
 def said_as_text(n: int) -> Ref:
-    return Ref(f"id{n}")
+    return named(f"id{n}")
 
 
-def derived(n: int) -> Ref:
+def of_tick(n: int) -> Ref:
     """Of a line, two of each."""
-    return Ref("", "run", "role", Ref("", ordinal=1 + n // 2), n % 2)
+    return derived("run", "role", of_line(1 + n // 2), n % 2)
 
 
 def either(n: int) -> Ref:
-    return derived(n) if n % 3 else said_as_text(n)
+    return of_tick(n) if n % 3 else said_as_text(n)
 
 
 def test_id_is_the_same_whether_it_came_as_a_text_or_is_derived() -> None:
     """Each way is known to the other, whichever was remembered."""
-    for known, asked in ((derived(4), Ref(derived(4).text)), (Ref(derived(4).text), derived(4))):
+    for known, asked in (
+        (of_tick(4), named(of_tick(4).text)),
+        (named(of_tick(4).text), of_tick(4)),
+    ):
         remembered = Remembered()
-        remembered.add(derived(0), 1)
+        remembered.add(of_tick(0), 1)
         remembered.add(known, 1)
 
         assert remembered.has(asked)
@@ -41,13 +44,13 @@ def test_admitted_id_is_new_again_once_it_is_too_old() -> None:
     """Known until a question says that nothing so old counts."""
     remembered = Remembered()
 
-    assert remembered.admit(derived(1), 5, 0)
-    assert not remembered.admit(derived(1), 9, 5)
-    assert remembered.admit(derived(1), 9, 6)
-    assert remembered.state() == {derived(1).text: 9}
+    assert remembered.admit(of_tick(1), 5, 0)
+    assert not remembered.admit(of_tick(1), 9, 5)
+    assert remembered.admit(of_tick(1), 9, 6)
+    assert remembered.state() == {of_tick(1).text: 9}
 
 
-@given(SAID, st.integers(0, 60), st.sampled_from([said_as_text, derived, either]))
+@given(SAID, st.integers(0, 60), st.sampled_from([said_as_text, of_tick, either]))
 def test_remembered_ids_are_those_that_a_plain_dict_would_hold(
     said: list[tuple[str, int]], restart: int, made: Callable[[int], Ref]
 ) -> None:
@@ -80,6 +83,6 @@ def test_id_that_nobody_asked_for_is_noted_and_forgotten_all_the_same(
         now += step
         remembered.forget_before(now)
         held = {name: at for name, at in held.items() if at >= now}
-        remembered.note(derived(n), now + 5 - late)
-        held[derived(n).text] = now + 5 - late
+        remembered.note(of_tick(n), now + 5 - late)
+        held[of_tick(n).text] = now + 5 - late
     assert remembered.state() == held

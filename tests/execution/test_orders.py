@@ -7,7 +7,7 @@ from itertools import product
 import pytest
 
 from minibot.events.model import BUY
-from minibot.events.reference import Ref
+from minibot.events.reference import named
 from minibot.execution.orders import NEXT_STATES, TERMINAL_STATES, Order, OrderState, order_of
 from minibot.kernel.canonical import decode, encode
 from minibot.kernel.errors import InvariantError
@@ -15,10 +15,10 @@ from minibot.kernel.errors import InvariantError
 
 def order(state: OrderState = OrderState.NEW) -> Order:
     made = order_of(
-        intent=Ref("i"),
+        intent=named("i"),
         intent_ts=1,
-        order=Ref("o"),
-        client=Ref("c"),
+        order=named("o"),
+        client=named("c"),
         symbol="BTCUSDT",
         side=BUY,
         qty=1000,
