@@ -32,7 +32,9 @@ LOSING = (
     "risk.night_loss_soft=0.06",
     "risk.night_loss_hard=0.06",
 )
-SETS = {**CASES, "tight": TIGHT, "losing": LOSING}
+# Orders wait for some ticks, so that the strategy also asks while nothing is calm.
+LATE = (*CASES["ema"], "execution.latency_market_ms=900")
+SETS = {**CASES, "tight": TIGHT, "losing": LOSING, "late": LATE}
 ROWS = 6_000
 
 
@@ -80,7 +82,7 @@ def _by_events(rows: TickRows, first: int, last: int, seq: int) -> None:
         rows.lockstep.feed(TICKS, seq + row - first, rows.event(seq + row - first))
 
 
-@pytest.mark.parametrize("case", ["ema", "nore", "tight", "losing"])
+@pytest.mark.parametrize("case", ["ema", "nore", "tight", "losing", "late"])
 @pytest.mark.parametrize("seed", [1, 2, 5, 6])
 def test_ticks_by_column_give_what_the_same_ticks_give_as_events(
     case: str, seed: int, monkeypatch: pytest.MonkeyPatch
@@ -102,6 +104,9 @@ def test_ticks_by_column_give_what_the_same_ticks_give_as_events(
     if case == "losing":
         actions = [event.payload.to_json().get("action") for _, _, event in by_column]
         assert actions.count("STOP") == 1
+    if case == "late":
+        reasons = {event.payload.to_json().get("reason_code") for _, _, event in by_column}
+        assert "pending_order" in reasons
 
 
 def test_size_that_our_own_orders_took_is_back_once_the_touch_was_another_one() -> None:
