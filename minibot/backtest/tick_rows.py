@@ -24,6 +24,7 @@ from minibot.events.exact_tick import Calm, ExactTick
 from minibot.events.model import Event
 from minibot.events.money import UNIT
 from minibot.replay.lockstep import Lockstep
+from minibot.replay.seats import StrategySeat
 from minibot.strategies.decision import Decision
 from minibot.strategies.prices import Prices
 from minibot.strategies.tick import Tick
@@ -308,14 +309,14 @@ class TickRows:
         while place < last:
             is_asked = seat.core.follow(tick, prices)
             end = groups.row_of(start, prices.taken - 1) + 1 if is_asked else last
-            self._tell_followed(groups, place, end, seq, is_asked)
+            self._tell_followed(groups, place, end, seq, seat if is_asked else None)
             place = end
         if not is_asked:
             self._block.show(tick, last - 1)
             seat.core.come_to(tick, seat.at(tick.ts))
 
     def _tell_followed(
-        self, groups: PriceGroups, place: int, end: int, seq: int, is_asked: bool
+        self, groups: PriceGroups, place: int, end: int, seq: int, asks: StrategySeat | None
     ) -> None:
         """Tell risk and execution of rows whose prices the strategy has; at the last it may ask.
 
@@ -324,7 +325,7 @@ class TickRows:
             place: The first row, counted from the block's first.
             end: Behind the last one.
             seq: Of the block's first row.
-            is_asked: Whether the strategy decides at the last row.
+            asks: Who decides at the last row; None where nobody does.
         """
         block, lockstep = self._block, self.lockstep
         while place < end:
@@ -332,7 +333,9 @@ class TickRows:
             if calm is not None:
                 place = self._reached(groups, calm, first, end)
             if place == first:
-                decision = self._decided(place) if is_asked and place + 1 == end else None
+                decision: Decision | None = None
+                if asks is not None and place + 1 == end:
+                    decision = self._decided(asks, place)
                 self._set_exact(place)
                 lockstep.tell_tick(self.exact, seq + place, decision)
                 place += 1
@@ -341,16 +344,16 @@ class TickRows:
             is_ask_new = block.new_asks.find(1, first, place) >= 0
             self._set_exact(place - 1)
             lockstep.pass_calm(self.exact, seq + place - 1, is_bid_new, is_ask_new)
-            if is_asked and place == end:
-                decision = self._decided(end - 1)
+            if asks is not None and place == end:
+                decision = self._decided(asks, end - 1)
                 if decision is not None:
                     lockstep.decided(self.exact, seq + end - 1, decision)
 
-    def _decided(self, place: int) -> Decision | None:
+    def _decided(self, seat: StrategySeat, place: int) -> Decision | None:
         """Return what the strategy decides at a row whose price it asked for."""
-        self._block.show(self.tick, place)
-        seat = self.lockstep.strategy
-        return seat.core.decide(self.tick, seat.at(self.tick.ts))
+        tick = self.tick
+        self._block.show(tick, place)
+        return seat.core.decide(tick, seat.at(tick.ts))
 
     def _reached(self, groups: PriceGroups, calm: Calm, place: int, end: int) -> int:
         """Return up to which row (excluded, at most `end`) nothing follows from rows."""

@@ -201,7 +201,9 @@ class StrategyCore:
         """
         if self._bars_from_ticks and bar.is_live:
             return None
-        watched = self._find(symbol)
+        watched = self._found
+        if watched is None or symbol != self._symbol:
+            watched = self._find(symbol)
         watched.view.now = now
         decision = self._hand_bar(watched, bar)
         return None if decision is None else self._weighed(watched, decision, now)

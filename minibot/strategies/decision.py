@@ -209,7 +209,7 @@ def compare(
         places: After the decimal point.
         passed: Whether that speaks for the decision.
     """
-    if not (abs(value) < FLOAT_MAX and abs(threshold) < FLOAT_MAX):
+    if not (-FLOAT_MAX < value < FLOAT_MAX and -FLOAT_MAX < threshold < FLOAT_MAX):
         raise ValueError(f"compare {name!r}: expected finite numbers, found {value}, {threshold}")
     if (
         not 0 < len(name) <= NAME_CHARS_MAX
