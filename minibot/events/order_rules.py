@@ -12,7 +12,7 @@ from typing import Final
 
 from minibot.events.instrument import InstrumentRules
 from minibot.events.model import BUY, Instrument
-from minibot.events.money import PLACES, amount_text, cost_up, parse_amount
+from minibot.events.money import PLACES, amount_text, parse_amount
 from minibot.events.numbers import Scale
 from minibot.events.reasons import (
     INVARIANT_BROKEN,
@@ -166,15 +166,6 @@ class OrderRules:
             return QTY_MIN
         most = bounds.qty_max
         return QTY_MAX if most is not None and qty > most else None
-
-    def notional_least(self, order_type: str) -> int:
-        """Return the smallest value of an order of this type; 0 where there is no rule."""
-        bounds = self.market_bounds if order_type == MARKET else self.limit_bounds
-        return bounds.notional_min
-
-    def notional_refusal(self, qty: int, price: int, order_type: str) -> str | None:
-        """Return why an order worth `qty` at `price` may not be placed, or None."""
-        return self.value_refusal(cost_up(qty, price), order_type)
 
     def value_refusal(self, notional: int, order_type: str) -> str | None:
         """Return why an order of this value may not be placed, or None."""

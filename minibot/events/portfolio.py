@@ -95,10 +95,6 @@ class Portfolio:
         """Return the symbols with an open position, sorted."""
         return sorted(self._held)
 
-    def count_held(self) -> int:
-        """Return how many symbols have an open position."""
-        return len(self._held)
-
     def lots(self, symbol: str) -> tuple[Lot, ...]:
         """Return the open lots of a symbol, oldest first."""
         held = self._held.get(symbol)
@@ -132,13 +128,6 @@ class Portfolio:
         """Return the average price of what is open, rounded up; 0 when flat."""
         held = self._held.get(symbol)
         return 0 if held is None else mul_div_up(held.cost, UNIT, held.qty)
-
-    def position_value(self, symbol: str, mark_price: int | None) -> int:
-        """Return what the position is worth at the mark, rounded down; at cost without a mark."""
-        held = self._held.get(symbol)
-        if held is None:
-            return 0
-        return held.cost if mark_price is None else proceeds_down(held.qty, mark_price)
 
     def exposure(self, marks: dict[str, int]) -> int:
         """Return what all open positions are worth at the marks."""

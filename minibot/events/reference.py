@@ -136,11 +136,6 @@ class Remembered:
                 return True
         return False
 
-    def add(self, ref: Ref, ts: int) -> None:
-        """Remember an id; one that is known keeps its time."""
-        if not self.has(ref):
-            self.note(ref, ts)
-
     def admit(self, ref: Ref, ts: int, since: int) -> bool:
         """Forget ids with a time before `since`, add this one and return whether it is new."""
         if since > self._before:

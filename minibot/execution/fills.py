@@ -82,12 +82,6 @@ class Touch:
         """Return the price that an order of this side meets."""
         return self.ask if side == BUY else self.bid
 
-    def available(self, side: str) -> int:
-        """Return what is left of the displayed size."""
-        if side == BUY:
-            return self.ask_qty - self.ask_taken
-        return self.bid_qty - self.bid_taken
-
     def to_json(self) -> JsonObject:
         """Return the touch as canonical JSON values."""
         data: JsonObject = {

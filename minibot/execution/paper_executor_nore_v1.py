@@ -61,7 +61,6 @@ from minibot.execution.fills import FillModel, Touch
 from minibot.execution.funds import funds_refusal
 from minibot.execution.intake import (
     ENTRY,
-    SIDE_OF_PURPOSE,
     field_refusal,
     require_lineage,
     side_refusal,
@@ -207,9 +206,7 @@ class PaperExecutorNoreV1:
         is_new = self._clients.admit(intent.client, expires_ts, now + 1)
         symbol, side = intent.symbol, intent.side
         qty, limit, order_type = intent.qty, intent.limit, intent.order_type
-        refusal = field_refusal(intent)
-        if refusal is None and SIDE_OF_PURPOSE.get(intent.purpose) != side:
-            refusal = side_refusal(intent)
+        refusal = field_refusal(intent) or side_refusal(intent)
         if refusal is not None:
             return self._refuse(intent, refusal)
         if not is_new:

@@ -122,7 +122,7 @@ def test_size_that_our_own_orders_took_is_back_once_the_touch_was_another_one() 
 
     executor.on_calm(tick, 2, True, False)
 
-    assert (touch.available("SELL"), touch.available("BUY"), touch.seq) == (5, 2, 2)
+    assert (touch.bid_taken, touch.ask_taken, touch.seq) == (0, 3, 2)
 
 
 def test_event_of_a_row_says_what_the_columns_say() -> None:

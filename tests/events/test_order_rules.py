@@ -87,12 +87,12 @@ def test_notional_of_a_market_order_has_rules_of_its_own() -> None:
     )
     old = rules(notional_min="10", notional_max="20")
 
-    assert given_rules.notional_refusal(units("1"), units("9.99"), LIMIT) == "min_notional"
-    assert given_rules.notional_refusal(units("1"), units("20.01"), LIMIT) == "notional_max"
-    assert given_rules.notional_refusal(units("1"), units("9.99"), MARKET) is None
-    assert given_rules.notional_refusal(units("1"), units("20.01"), MARKET) is None
-    assert old.notional_refusal(units("1"), units("9.99"), MARKET) == "min_notional"
-    assert old.notional_refusal(units("1"), units("20.01"), MARKET) == "notional_max"
+    assert given_rules.value_refusal(units("9.99"), LIMIT) == "min_notional"
+    assert given_rules.value_refusal(units("20.01"), LIMIT) == "notional_max"
+    assert given_rules.value_refusal(units("9.99"), MARKET) is None
+    assert given_rules.value_refusal(units("20.01"), MARKET) is None
+    assert old.value_refusal(units("9.99"), MARKET) == "min_notional"
+    assert old.value_refusal(units("20.01"), MARKET) == "notional_max"
 
 
 def test_position_at_its_maximum_passes() -> None:

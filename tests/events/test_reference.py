@@ -33,8 +33,8 @@ def test_id_is_the_same_whether_it_came_as_a_text_or_is_derived() -> None:
         (named(of_tick(4).text), of_tick(4)),
     ):
         remembered = Remembered()
-        remembered.add(of_tick(0), 1)
-        remembered.add(known, 1)
+        remembered.note(of_tick(0), 1)
+        remembered.note(known, 1)
 
         assert remembered.has(asked)
         assert not remembered.admit(asked, 2, 1)
@@ -61,7 +61,8 @@ def test_remembered_ids_are_those_that_a_plain_dict_would_hold(
         if n == restart:
             remembered = Remembered.from_state(remembered.state())
         if what == "add":
-            remembered.add(made(n % 7), ts)
+            if not remembered.has(made(n % 7)):
+                remembered.note(made(n % 7), ts)
             held.setdefault(made(n % 7).text, ts)
         else:
             remembered.forget_before(ts)
