@@ -115,7 +115,7 @@ class BarRows:
         self._block: BarBlock = market.block(self.row)
         # When the last tick came.
         self._at: int = 0
-        self._is_deaf: bool = is_deaf(lockstep.strategy.core)
+        self._is_deaf: bool = is_deaf(lockstep.own.strategy.core)
         self._tick: Tick = lockstep.strategy_tick(market.symbol) or Tick(market.symbol)
         self._exact: ExactTick = ExactTick(market.symbol, self, run_id)
 
@@ -160,7 +160,7 @@ class BarRows:
         below: i64 = calm.below
         least: i64 = calm.least
         most: i64 = calm.most
-        seat = lockstep.strategy
+        seat = lockstep.own.strategy
         core = seat.core
         seq: i64 = self.seq
         tick_seq: i64 = seq

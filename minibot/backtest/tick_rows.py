@@ -259,7 +259,7 @@ class TickRows:
 
         Ends behind a row that something follows from, or that is beyond the calm.
         """
-        block, tick, seat = self._block, self.tick, self.lockstep.strategy
+        block, tick, seat = self._block, self.tick, self.lockstep.own.strategy
         changes, times, bids, asks = block.changes, block.ts, block.bid, block.ask
         above: i64 = calm.above
         below: i64 = calm.below
@@ -301,7 +301,7 @@ class TickRows:
 
     def _walk_followed(self, groups: PriceGroups, until: int, seq: int) -> None:
         """Hand the strategy prices up to the row at which it asks, then the others those rows."""
-        tick, seat = self.tick, self.lockstep.strategy
+        tick, seat = self.tick, self.lockstep.own.strategy
         start, last = self.row - self._block_first, until - self._block_first
         seq -= start
         prices = Prices(groups.prices(start, last))

@@ -77,7 +77,7 @@ class ExactTick:
         """Return a reference to its event."""
         ref = self._ref
         if ref is None or self._named != seq:
-            ref = self._ref = named(self.id) if self.id else of_line(seq)
+            ref = self._ref = named(self.id, self.run_id) if self.id else of_line(seq, self.run_id)
             self._named = seq
         return ref
 

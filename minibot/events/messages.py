@@ -50,11 +50,11 @@ class Message:
         place: Of its queue in `QUEUES`.
         ts: The highest `ts` among its causes.
         tick_seq: The line of `market_ticks` that it goes back to.
-        cause, also: Events that it follows from.
+        cause, also: Events that it follows from; the last of them is the one that its role took as
+            it said this.
         behind: An earlier message of the same step that it follows from first.
         ordinal: Its place in its step.
-        run_id, taken, number: Set by who names it: the run of its event, the event that its role
-            took as it said this, and its line in its queue.
+        number: Its line in its queue, where it is written.
     """
 
     place: int
@@ -64,20 +64,17 @@ class Message:
     also: Ref | None = None
     behind: Message | None = None
     ordinal: int = 0
-    run_id: str = ""
-    taken: Ref | None = None
     number: int = 0
     _ref: Ref | None = None
     _payload: Payload | None = None
 
     def came(self, place: int, event: Event) -> None:
-        """Take over the name, the times, the run and the payload of the event that this is."""
+        """Take over the name, the times and the payload of the event that this is."""
         self.place = place
         self.ts = event.ts
         self.tick_seq = event.tick_seq
         self.cause = NOBODY
-        self._ref = named(event.id)
-        self.run_id = event.run_id
+        self._ref = named(event.id, event.run_id)
         self._payload = event.payload
 
     @property
@@ -87,12 +84,12 @@ class Message:
 
     @property
     def ref(self) -> Ref:
-        """The id of its event; nobody's before it is named."""
-        if self._ref is None:
-            if self.taken is None:
-                return NOBODY
-            self._ref = derived(self.run_id, WRITERS[self.place], self.taken, self.ordinal)
-        return self._ref
+        """The id of its event."""
+        ref = self._ref
+        if ref is None:
+            taken = self.cause if self.also is None else self.also
+            ref = self._ref = derived(WRITERS[self.place], taken, self.ordinal)
+        return ref
 
     def payload(self) -> Payload:
         """Return what it says as text."""
@@ -125,11 +122,12 @@ class Message:
 
     def event(self, cmdline_hash: str) -> Event:
         """Return its event; `events.finishing` makes the same one of its draft."""
+        ref = self.ref
         return Event(
             self.ts,
-            self.ref.text,
+            ref.text,
             self.role,
-            self.run_id,
+            ref.run_id,
             cmdline_hash,
             self.payload(),
             self.causes(),

@@ -27,12 +27,13 @@ class Ref:
 
     Attributes:
         root: The line of `market_ticks` that it derives from; 0 where it came as a text.
+        run_id: Of the event; empty of what nothing is derived from.
     """
 
-    __slots__ = ("_of", "_ordinal", "_role", "_run_id", "_text", "root")
+    __slots__ = ("_of", "_ordinal", "_role", "_text", "root", "run_id")
 
     _text: str
-    _run_id: str
+    run_id: str
     _role: str
     _of: Ref | None
     _ordinal: int
@@ -42,7 +43,7 @@ class Ref:
     def text(self) -> str:
         """The id itself."""
         if not self._text and self._of is not None:
-            self._text = derive_id(self._run_id, self._role, self._of.text, self._ordinal)
+            self._text = derive_id(self.run_id, self._role, self._of.text, self._ordinal)
         elif not self._text and self._ordinal:
             self._text = place_id(self._ordinal)
         return self._text
@@ -56,7 +57,7 @@ class Ref:
             return (
                 self._ordinal == other._ordinal
                 and self._role == other._role
-                and self._run_id == other._run_id
+                and self.run_id == other.run_id
                 and mine.is_same(theirs)
             )
         if mine is None and theirs is None and self._ordinal and other._ordinal:
@@ -64,30 +65,32 @@ class Ref:
         return self.text == other.text
 
 
-def named(text: str) -> Ref:
-    """Return an id that is known."""
+def named(text: str, run_id: str = "") -> Ref:
+    """Return an id that is known; of an event that something is derived from, with its run."""
     ref = Ref()
     ref._text = text
-    ref._run_id = ref._role = ""
+    ref.run_id = run_id
+    ref._role = ""
     ref._of = None
     ref._ordinal = ref.root = 0
     return ref
 
 
-def of_line(seq: int) -> Ref:
+def of_line(seq: int, run_id: str) -> Ref:
     """Return the id of a tick without an event, by its line in `market_ticks`."""
     ref = Ref()
-    ref._text = ref._run_id = ref._role = ""
+    ref._text = ref._role = ""
+    ref.run_id = run_id
     ref._of = None
     ref._ordinal = ref.root = seq
     return ref
 
 
-def derived(run_id: str, role: str, of: Ref, ordinal: int) -> Ref:
-    """Return what `events.ids.derive_id` makes of these, `of` instead of its input's id."""
+def derived(role: str, of: Ref, ordinal: int) -> Ref:
+    """Return what `events.ids.derive_id` makes of these, `of` instead of its input's id and run."""
     ref = Ref()
     ref._text = ""
-    ref._run_id = run_id
+    ref.run_id = of.run_id
     ref._role = role
     ref._of = of
     ref._ordinal = ordinal

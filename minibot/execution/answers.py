@@ -36,9 +36,15 @@ class OrderMove(ResultMessage):
 
 
 def move_of(
-    order: Order, reason: str, ts: int, tick_seq: int | None, cause: Ref, also: Ref | None
+    order: Order,
+    reason: str,
+    ts: int,
+    tick_seq: int | None,
+    cause: Ref,
+    also: Ref | None,
+    ordinal: int,
 ) -> OrderMove:
-    """Return what is said of an order that has just moved."""
+    """Return what is said of an order that has just moved, behind `ordinal` others of its step."""
     move = OrderMove()
     move.place = RESULTS
     move.ts = ts
@@ -49,6 +55,7 @@ def move_of(
     move.result = STATE_TEXTS[order.state]
     move.filled = order.filled
     move.also = also
+    move.ordinal = ordinal
     move._reason = reason
     move._of = order
     return move
@@ -132,6 +139,7 @@ def fill_of(
     ts: int,
     seq: int,
     tick: Ref,
+    ordinal: int,
 ) -> PaperFill:
     """Return the fill of what a model found for an order at a tick, line `seq`."""
     fill = PaperFill()
@@ -148,6 +156,7 @@ def fill_of(
     fill.order = order.order
     fill.client = order.client
     fill.also = tick
+    fill.ordinal = ordinal
     fill._of = order
     fill._rules = rules
     fill._liquidity = found.liquidity

@@ -134,7 +134,7 @@ class PaperExecutorNoreV1:
             require_lineage(event)
             return self.on_intent(IntentMessage.of(payload, event), now)
         if isinstance(payload, Beat):
-            return self.on_beat(seq, event.ts, named(event.id), now)
+            return self.on_beat(seq, event.ts, named(event.id, event.run_id), now)
         if isinstance(payload, Book):
             self._fill_model.on_book(payload)
         elif isinstance(payload, Instrument):
@@ -248,7 +248,7 @@ class PaperExecutorNoreV1:
         order = order_of(
             asked,
             ts,
-            derived(intent.run_id, ORDER_ROLE, asked, 0),
+            derived(ORDER_ROLE, asked, 0),
             intent.client,
             symbol,
             side,
@@ -264,14 +264,14 @@ class PaperExecutorNoreV1:
         order.accept()
         self._orders.append(order)
         self._reason = ACCEPTED
-        return [move_of(order, ACCEPTED, ts, intent.tick_seq, asked, None)]
+        return [move_of(order, ACCEPTED, ts, intent.tick_seq, asked, None, 0)]
 
     def _refuse(
         self, intent: IntentMessage, reason: str, state: OrderState = OrderState.REJECTED
     ) -> list[Message]:
         """Return the result of an intent that becomes no order."""
         self._reason = reason
-        order = derived(intent.run_id, ORDER_ROLE, intent.ref, 0)
+        order = derived(ORDER_ROLE, intent.ref, 0)
         return [IntentRefused(intent, order, state, reason, field_refusal(intent) is None)]
 
     # --- the market ---------------------------------------------------------------------------
@@ -298,7 +298,7 @@ class PaperExecutorNoreV1:
             if order.symbol != symbol:
                 continue
             if now >= order.expires_ts:
-                messages.append(self._expire(order, EXPIRED, seq, ts, tick.ref(seq)))
+                self._expire(order, EXPIRED, seq, ts, tick.ref(seq), messages)
             elif rules is not None and rules.status == TRADING and is_usable and ts >= order.due_ts:
                 self._meet(order, rules, touch, seq, tick, messages)
         if messages:
@@ -346,8 +346,9 @@ class PaperExecutorNoreV1:
                 order.move(OrderState.CANCELLED)
                 ts = max(order.intent_ts, event.ts)
                 self._reason = LEFT_TRADING
-                because = named(event.id)
-                messages.append(move_of(order, LEFT_TRADING, ts, seq, order.intent, because))
+                because = named(event.id, event.run_id)
+                n, asked = len(messages), order.intent
+                messages.append(move_of(order, LEFT_TRADING, ts, seq, asked, because, n))
         self._drop_closed()
         return messages
 
@@ -365,7 +366,7 @@ class PaperExecutorNoreV1:
         for order in self._orders:
             if self._is_ended or now >= order.expires_ts:
                 reason = RUN_ENDING if self._is_ended else EXPIRED
-                messages.append(self._expire(order, reason, seq, ts, ref))
+                self._expire(order, reason, seq, ts, ref, messages)
         self._drop_closed()
         return messages
 
@@ -401,7 +402,8 @@ class PaperExecutorNoreV1:
                 ref, ts = tick.ref(seq), tick.ts
                 if order.intent_ts > ts:
                     ts = order.intent_ts
-                fill = fill_of(order, found, fee, rules, touch, ts, seq, ref)
+                asked, n = order.intent, len(messages)
+                fill = fill_of(order, found, fee, rules, touch, ts, seq, ref, n)
                 if found.is_displayed and order.side == BUY:
                     touch.ask_taken += qty
                 elif found.is_displayed:
@@ -414,18 +416,27 @@ class PaperExecutorNoreV1:
                 is_whole = order.filled == order.qty
                 self._reason = FILLED if is_whole else PARTIAL
                 messages.append(fill)
-                messages.append(move_of(order, self._reason, ts, seq, order.intent, ref))
+                messages.append(move_of(order, self._reason, ts, seq, asked, ref, n + 1))
                 if is_whole:
                     return
         reason = INSUFFICIENT_CASH if is_short else UNFILLED.get(order.time_in_force)
         if reason is not None:
-            messages.append(self._expire(order, reason, seq, tick.ts, tick.ref(seq)))
+            self._expire(order, reason, seq, tick.ts, tick.ref(seq), messages)
 
-    def _expire(self, order: Order, reason: str, seq: int, tick_ts: int, cause: Ref) -> Message:
+    def _expire(
+        self,
+        order: Order,
+        reason: str,
+        seq: int,
+        tick_ts: int,
+        cause: Ref,
+        messages: list[Message],
+    ) -> None:
+        """End an order that is open no longer, and say so."""
         order.move(OrderState.EXPIRED)
         ts = order.intent_ts if order.intent_ts > tick_ts else tick_ts
         self._reason = reason
-        return move_of(order, reason, ts, seq, order.intent, cause)
+        messages.append(move_of(order, reason, ts, seq, order.intent, cause, len(messages)))
 
     def _drop_closed(self) -> None:
         still_open: list[Order] = []

@@ -11,17 +11,25 @@ say what was taken when. Here nothing overtakes: the next market event waits.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 from minibot.events.exact_tick import Calm, ExactTick
-from minibot.events.messages import QUEUES, Message
+from minibot.events.messages import (
+    QUEUES,
+    ActionMessage,
+    FillMessage,
+    IntentMessage,
+    Message,
+    ResultMessage,
+    SignalMessage,
+)
 from minibot.events.model import Event, JsonObject
 from minibot.events.order import CONTROL, TICKS, Core
-from minibot.events.reference import Ref, named, of_line
+from minibot.events.reference import of_line
 from minibot.events.roles import Roles
 from minibot.replay.engine import CORE_ROLES, core_of
-from minibot.replay.seats import ExecutionSeat, RiskSeat, Seat, StrategySeat, Table, seat_of
+from minibot.replay.seats import EventSeat, OwnSeats, Seat, Table, own_seats
 from minibot.strategies.bars import ClosedBar
 from minibot.strategies.decision import Decision
 from minibot.strategies.tick import Tick
@@ -34,13 +42,22 @@ NOT_OURS: Final = "another core than one of the three stands in its place"
 # To whom an event of the world goes first; derived queues are emptied in the order of `QUEUES`.
 WORLD_ORDER: Final = ("strategy_role", "execution_role", "risk_role")
 
+READERS: Final = (
+    ("strategy_role", "risk_role"),
+    ("risk_role",),
+    ("risk_role",),
+    ("execution_role",),
+    ("strategy_role",),
+)
+"""Who takes what the cores say, by place of its queue, as `config/roles.v1.json` has it."""
+
 
 class Lockstep:
     """Strategy, risk and execution in one process without a queue.
 
     Args:
         cores: By role, freshly made or restored.
-        roles: Who reads which queue.
+        roles: Who reads which queue: all of the world, and what `READERS` says.
         run_id: Stands in every derived event and its id.
         cmdline_hashes: By role.
         take: Called with queue, number and event of everything that is derived, in its order.
@@ -64,38 +81,44 @@ class Lockstep:
         self.run_id: str = run_id
         self._take: Take | None = take
         self._on_message: OnMessage | None = on_message
-        self._is_heard: bool = take is not None or on_message is not None
         self._hashes: dict[str, str] = dict(cmdline_hashes)
+        for name in CORE_ROLES:
+            _check_inputs(name, roles.roles[name].inputs)
         delays = delay_ms or {}
         table = self._table = Table(self._hashes)
-        seats = {name: seat_of(self.cores[name], delays.get(name, 0), table) for name in CORE_ROLES}
-        inputs = {name: roles.roles[name].inputs for name in CORE_ROLES}
-        for name, queues in inputs.items():
-            if not {TICKS, CONTROL} <= set(queues):
-                raise ValueError(
-                    f"{name} reads {sorted(queues)}: a lockstep tells it of all the world"
-                )
-        self._readers: list[list[Seat]] = [
-            [seat for name, seat in seats.items() if queue in inputs[name]] for queue in QUEUES
-        ]
-        self._world: list[Seat] = [seats[name] for name in WORLD_ORDER]
+        self._own: OwnSeats | None = own_seats(self.cores, delays, table)
+        # By place, where events are what the cores understand.
+        self._readers: list[list[EventSeat]] = []
+        self._world: list[Seat] = []
+        if self._own is not None:
+            self._world += [self._own.strategy, self._own.execution, self._own.risk]
+        else:
+            seats = {
+                name: EventSeat(core, delays.get(name, 0), table)
+                for name, core in self.cores.items()
+            }
+            self._readers = [[seats[name] for name in names] for names in READERS]
+            self._world += [seats[name] for name in WORLD_ORDER]
+        # Whether anybody wants to know the line of each message.
+        self._is_heard: bool = take is not None or on_message is not None or self._own is None
         self._seqs: list[int] = [0 for _ in QUEUES]
         # Told and not yet taken, what is taken next at the end.
         self._waiting: list[Message] = []
-        strategy, execution, risk = (seats[name] for name in WORLD_ORDER)
-        self._strategy: StrategySeat | None = None
-        self._execution: ExecutionSeat | None = None
-        self._risk: RiskSeat | None = None
-        if (
-            isinstance(strategy, StrategySeat)
-            and isinstance(execution, ExecutionSeat)
-            and isinstance(risk, RiskSeat)
-        ):
-            self._strategy, self._execution, self._risk = strategy, execution, risk
+
+    @property
+    def own(self) -> OwnSeats:
+        """The seats of the three cores.
+
+        Raises:
+            ValueError: Another core than one of the three has to be told in events.
+        """
+        if self._own is None:
+            raise ValueError(NOT_OURS)
+        return self._own
 
     def strategy_tick(self, symbol: str) -> Tick | None:
         """Return the tick of a symbol that `feed_tick` wants filled; None: feed events instead."""
-        return None if self._strategy is None else self._strategy.core.tick(symbol)
+        return None if self._own is None else self._own.strategy.core.tick(symbol)
 
     def feed(self, queue: str, seq: int, event: Event) -> None:
         """Take one event of `market_ticks` or `control`, and all that follows from it."""
@@ -103,7 +126,7 @@ class Lockstep:
         for seat in self._world:
             messages = seat.hear(queue, seq, event, seat.at(ts))
             if messages:
-                self._tell(messages, named(event.id))
+                self._tell(messages)
         self._deliver()
 
     def feed_tick(self, tick: Tick, exact: ExactTick, seq: int) -> None:
@@ -117,10 +140,10 @@ class Lockstep:
         The same methods of the same cores as `feed` reaches, in the same order; the event is made
         only where something follows from it.
         """
-        strategy = self._strategy
-        if strategy is None:
+        if self._own is None:
             self.feed(TICKS, seq, exact.event(seq))
             return
+        strategy = self._own.strategy
         decision = strategy.core.on_tick(tick, strategy.at(tick.ts))
         self.tell_tick(exact, seq, decision)
 
@@ -135,22 +158,21 @@ class Lockstep:
         Raises:
             ValueError: Another core than one of the three has to be told in events.
         """
-        strategy, execution, risk = self._strategy, self._execution, self._risk
-        if strategy is None or execution is None or risk is None:
+        own, ts, table = self._own, exact.ts, self._table
+        if own is None:
             raise ValueError(NOT_OURS)
-        ts, table = exact.ts, self._table
+        execution, risk = own.execution, own.risk
         if ts > table.ts:
             table.ts = ts
         if decision is not None:
-            cause = exact.ref(seq)
-            signal = strategy.core.signal(exact.symbol, decision, ts, cause, seq)
-            self._tell([signal], cause)
+            core, cause = own.strategy.core, exact.ref(seq)
+            self._tell([core.signal(exact.symbol, decision, ts, cause, seq)])
         met = execution.core.on_tick(exact, seq, table.ts + execution.delay_ms)
         if met is not None:
-            self._tell(met, exact.ref(seq))
+            self._tell(met)
         judged = risk.core.on_tick(exact, seq, table.ts + risk.delay_ms)
         if judged is not None:
-            self._tell(judged, exact.ref(seq))
+            self._tell(judged)
         if self._waiting:
             self._deliver()
 
@@ -167,7 +189,7 @@ class Lockstep:
         Raises:
             ValueError: Another core than one of the three has to be told in events.
         """
-        strategy = self.strategy
+        strategy = self.own.strategy
         decision = strategy.core.on_bar(symbol, bar, strategy.at(ts))
         self.pass_bar(symbol, bar, units, ts)
         if decision is not None:
@@ -175,49 +197,39 @@ class Lockstep:
 
     def pass_bar(self, symbol: str, bar: ClosedBar, units: int, ts: int) -> None:
         """Tell risk of a bar that the strategy has taken; nothing follows from it there."""
-        risk = self._risk
-        if risk is not None:
-            risk.core.on_bar(
-                symbol,
-                bar.interval,
-                bar.open_ts,
-                bar.high,
-                bar.low,
-                bar.close,
-                units,
-                risk.at(ts),
-            )
+        risk = self.own.risk
+        risk.core.on_bar(
+            symbol,
+            bar.interval,
+            bar.open_ts,
+            bar.high,
+            bar.low,
+            bar.close,
+            units,
+            risk.at(ts),
+        )
 
     def decided_on_bar(self, symbol: str, ts: int, seq: int, decision: Decision) -> None:
         """Take what the strategy decided at a bar of which risk was told last."""
-        strategy, cause = self.strategy, of_line(seq)
-        self._tell([strategy.core.signal(symbol, decision, ts, cause, seq)], cause)
+        core, cause = self.own.strategy.core, of_line(seq, self.run_id)
+        self._tell([core.signal(symbol, decision, ts, cause, seq)])
         self._deliver()
 
     def feed_beat(self, ts: int, seq: int) -> None:
         """Take that market time has come to `ts`, as a beat of this line would say it."""
-        execution, risk = self._execution, self._risk
-        if execution is None or risk is None:
-            return
-        cause = of_line(seq)
+        execution, risk = self.own.execution, self.own.risk
+        cause = of_line(seq, self.run_id)
         messages = execution.core.on_beat(seq, ts, cause, execution.at(ts))
         if messages:
-            self._tell(messages, cause)
+            self._tell(messages)
         risk.core.on_beat(risk.at(ts))
         self._deliver()
 
     # --- ticks that nothing but a signal follows from -----------------------------------------
 
-    @property
-    def strategy(self) -> StrategySeat:
-        """The strategy's seat, while `calm` says that there is one."""
-        if self._strategy is None:
-            raise ValueError(NOT_OURS)
-        return self._strategy
-
     def follows(self, symbol: str) -> bool:
         """Return whether the strategy of a symbol can be handed prices instead of ticks."""
-        return self._strategy is not None and self._strategy.core.follows(symbol)
+        return self._own is not None and self._own.strategy.core.follows(symbol)
 
     def calm(self, symbol: str) -> Calm | None:
         """Return within which touches only the strategy has to see the ticks of a symbol.
@@ -225,9 +237,10 @@ class Lockstep:
         None is: hand each to `feed_tick`. Of ticks in a row that are within, the strategy takes
         each, and `pass_calm` tells the others of the last. `until` is a tick's `ts` here.
         """
-        execution, risk = self._execution, self._risk
-        if execution is None or risk is None or not execution.core.is_calm:
+        own = self._own
+        if own is None or not own.execution.core.is_calm:
             return None
+        risk = own.risk
         calm = risk.core.calm(symbol, self._table.ts + risk.delay_ms)
         if calm is not None:
             calm.until -= risk.delay_ms
@@ -235,19 +248,19 @@ class Lockstep:
 
     def pass_calm(self, exact: ExactTick, seq: int, is_bid_new: bool, is_ask_new: bool) -> None:
         """Tell risk and execution of the last of ticks in a row that nothing follows from."""
-        execution, risk = self._execution, self._risk
-        if execution is None or risk is None:
+        own = self._own
+        if own is None:
             raise ValueError(NOT_OURS)
-        execution.core.on_calm(exact, seq, is_bid_new, is_ask_new)
-        risk.core.on_tick(exact, seq, risk.at(exact.ts))
+        own.execution.core.on_calm(exact, seq, is_bid_new, is_ask_new)
+        own.risk.core.on_tick(exact, seq, own.risk.at(exact.ts))
 
     def decided(self, exact: ExactTick, seq: int, decision: Decision) -> None:
         """Take what the strategy decided at the tick of which the others were told last."""
-        strategy, cause = self._strategy, exact.ref(seq)
-        if strategy is None:
+        own, cause = self._own, exact.ref(seq)
+        if own is None:
             raise ValueError(NOT_OURS)
-        signal = strategy.core.signal(exact.symbol, decision, exact.ts, cause, seq)
-        self._tell([signal], cause)
+        core = own.strategy.core
+        self._tell([core.signal(exact.symbol, decision, exact.ts, cause, seq)])
         self._deliver()
 
     @property
@@ -261,25 +274,42 @@ class Lockstep:
 
     def _deliver(self) -> None:
         """Give all derived messages to their readers, by the order of the queues."""
+        own, waiting, ts = self._own, self._waiting, self._table.ts
+        if own is None:
+            self._deliver_events()
+            return
+        strategy, execution, risk = own.strategy, own.execution, own.risk
+        while waiting:
+            message = waiting.pop()
+            said: list[Message] | None = None
+            if isinstance(message, ResultMessage):
+                risk.core.on_result(message, ts + risk.delay_ms)
+            elif isinstance(message, SignalMessage):
+                said = risk.core.on_signal(message, ts + risk.delay_ms)
+            elif isinstance(message, IntentMessage):  # Its action stands before it, taken or not.
+                said = execution.core.on_intent(message, ts + execution.delay_ms)
+            elif isinstance(message, FillMessage):
+                strategy.core.on_fill(message, ts + strategy.delay_ms)
+                said = risk.core.on_fill(message, ts + risk.delay_ms)
+            elif isinstance(message, ActionMessage):
+                strategy.core.on_action(message)
+            if said is not None:
+                self._tell(said)
+
+    def _deliver_events(self) -> None:
+        """Do what `_deliver` does, to cores that take events."""
         waiting = self._waiting
         while waiting:
             message = waiting.pop()
             for seat in self._readers[message.place]:
-                messages = seat.take(message)
-                if messages:
-                    self._tell(messages, message.ref)
+                self._tell(seat.take(message))
 
-    def _tell(self, messages: list[Message], taken: Ref) -> None:
-        """Name what a core said as it took something, and put it before its readers."""
-        waiting = self._waiting
-        for ordinal, message in enumerate(messages):
+    def _tell(self, messages: list[Message]) -> None:
+        """Put what a core said before its readers."""
+        waiting, seqs = self._waiting, self._seqs
+        for message in messages:
             place = message.place
-            number = self._seqs[place] + 1
-            self._seqs[place] = number
-            message.number = number
-            message.run_id = self.run_id
-            message.taken = taken
-            message.ordinal = ordinal
+            seqs[place] += 1
             if self._is_heard:
                 self._show(message)
             # Behind what waits in its own queue and in those that are emptied before it.
@@ -289,11 +319,24 @@ class Lockstep:
             waiting.insert(at, message)
 
     def _show(self, message: Message) -> None:
-        """Hand a message on to who listens to all of them."""
+        """Say which line a message is, and hand it on to who listens to all of them."""
+        message.number = self._seqs[message.place]
         if self._on_message is not None:
             self._on_message(message)
         if self._take is not None:
             self._take(QUEUES[message.place], message.number, self.event_of(message))
+
+
+def _check_inputs(name: str, queues: Sequence[str]) -> None:
+    """Refuse a role that reads other queues than a lockstep hands it.
+
+    Raises:
+        ValueError: It does.
+    """
+    expected = {TICKS, CONTROL}
+    expected |= {queue for queue, names in zip(QUEUES, READERS, strict=True) if name in names}
+    if set(queues) != expected:
+        raise ValueError(f"{name} reads {sorted(queues)}: a lockstep hands it {sorted(expected)}")
 
 
 def fresh_cores(config: JsonObject) -> dict[str, Core]:

@@ -94,7 +94,8 @@ class StrategyRow(Row):
                 self.at += 1
                 if decision is not None:
                     seq = self._first_seq + self.at - 1
-                    signal = core.signal(payload.symbol, decision, ts, named(event.id), seq)
+                    cause = named(event.id, event.run_id)
+                    signal = core.signal(payload.symbol, decision, ts, cause, seq)
                     return drafts_of([signal])
             elif drafts := self._one():
                 return drafts

@@ -1,7 +1,7 @@
-"""The places of a lockstep's cores: what each takes of what the others say, and when.
+"""The places of a lockstep's cores: when each takes something, and how another core is told.
 
-The three cores are told messages as they are; any other core that has `step` takes events and
-answers in drafts, as in a night.
+The three cores are told messages as they are; a core of another class, which has `step` alone,
+takes events and answers in drafts, as in a night.
 """
 
 from __future__ import annotations
@@ -9,18 +9,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import final
 
-from minibot.events.messages import (
-    QUEUES,
-    ActionMessage,
-    FillMessage,
-    IntentMessage,
-    Message,
-    ResultMessage,
-    SignalMessage,
-)
+from minibot.events.messages import QUEUES, Message
 from minibot.events.model import Draft, Event, Payload
 from minibot.events.order import Core
-from minibot.events.reference import NOBODY
+from minibot.events.reference import Ref, named
 from minibot.execution.paper_executor_nore_v1 import PaperExecutorNoreV1
 from minibot.risk.core import RiskCore
 from minibot.strategies.core import StrategyCore
@@ -55,130 +47,90 @@ class Seat:
         self.delay_ms: int = delay_ms
         self.table: Table = table
 
-    @property
-    def now(self) -> int:
-        """Its market time, which never goes back."""
-        return self.table.ts + self.delay_ms
-
     def at(self, ts: int) -> int:
-        """Return its market time when it takes something of `ts` from outside."""
+        """Return its market time, which never goes back, when it takes something of `ts`."""
         table = self.table
         if ts > table.ts:
             table.ts = ts
         return table.ts + self.delay_ms
 
-    def heard(self, message: Message) -> list[Message]:
-        """Let it take what another one said as its queue holds it: as an event."""
-        event = message.event(self.table.hashes[message.role])
-        return self.hear(QUEUES[message.place], message.number, event, self.now)
-
     def hear(self, queue: str, seq: int, event: Event, now: int) -> list[Message]:
-        """Let it take an event of the world."""
-        raise NotImplementedError
-
-    def take(self, message: Message) -> list[Message] | None:
-        """Let it take what another one said; None is that nothing follows."""
+        """Let it take an event."""
         raise NotImplementedError
 
 
 @final
 class StrategySeat(Seat):
-    """The strategy's: fills and what risk decided."""
+    """The strategy's."""
 
     def __init__(self, core: StrategyCore, delay_ms: int, table: Table) -> None:
         super().__init__(delay_ms, table)
         self.core: StrategyCore = core
 
     def hear(self, queue: str, seq: int, event: Event, now: int) -> list[Message]:
-        """Let it take an event of the world."""
+        """Let it take an event."""
         return self.core.hear(queue, seq, event, now)
-
-    def take(self, message: Message) -> list[Message] | None:
-        """Let it take what another one said."""
-        if isinstance(message, ActionMessage):
-            self.core.on_action(message)
-        elif isinstance(message, FillMessage):
-            self.core.on_fill(message, self.table.ts + self.delay_ms)
-        elif isinstance(message, Drafted):
-            return self.heard(message)
-        return None
 
 
 @final
 class RiskSeat(Seat):
-    """Risk's: signals, results and fills."""
+    """Risk's."""
 
     def __init__(self, core: RiskCore, delay_ms: int, table: Table) -> None:
         super().__init__(delay_ms, table)
         self.core: RiskCore = core
 
     def hear(self, queue: str, seq: int, event: Event, now: int) -> list[Message]:
-        """Let it take an event of the world."""
+        """Let it take an event."""
         return self.core.hear(queue, seq, event, now)
-
-    def take(self, message: Message) -> list[Message] | None:
-        """Let it take what another one said."""
-        if isinstance(message, ResultMessage):
-            self.core.on_result(message, self.table.ts + self.delay_ms)
-        elif isinstance(message, SignalMessage):
-            return self.core.on_signal(message, self.table.ts + self.delay_ms)
-        elif isinstance(message, FillMessage):
-            return self.core.on_fill(message, self.table.ts + self.delay_ms)
-        elif isinstance(message, Drafted):
-            return self.heard(message)
-        return None
 
 
 @final
 class ExecutionSeat(Seat):
-    """The executor's: intents."""
+    """The executor's."""
 
     def __init__(self, core: PaperExecutorNoreV1, delay_ms: int, table: Table) -> None:
         super().__init__(delay_ms, table)
         self.core: PaperExecutorNoreV1 = core
 
     def hear(self, queue: str, seq: int, event: Event, now: int) -> list[Message]:
-        """Let it take an event of the world."""
+        """Let it take an event."""
         return self.core.hear(queue, seq, event, now)
-
-    def take(self, message: Message) -> list[Message] | None:
-        """Let it take what another one said; an intent stands behind its `risk_action` here."""
-        if isinstance(message, IntentMessage):
-            return self.core.on_intent(message, self.table.ts + self.delay_ms)
-        if isinstance(message, Drafted):
-            return self.heard(message)
-        return None
 
 
 @final
 class EventSeat(Seat):
-    """Of any other core: it takes events and answers in drafts."""
+    """Of a core where one of the three is of another class: it takes events, answers in drafts."""
 
     def __init__(self, core: Core, delay_ms: int, table: Table) -> None:
         super().__init__(delay_ms, table)
         self.core: Core = core
 
     def hear(self, queue: str, seq: int, event: Event, now: int) -> list[Message]:
-        """Let it take an event of the world."""
+        """Let it take an event."""
         messages: list[Message] = []
+        cause = named(event.id, event.run_id)
         for draft in self.core.step(queue, seq, event, now):
-            messages.append(Drafted(draft, messages))
+            messages.append(Drafted(draft, cause, messages))
         return messages
 
-    def take(self, message: Message) -> list[Message] | None:
-        """Let it take what another one said, as an event."""
-        return self.heard(message)
+    def take(self, message: Message) -> list[Message]:
+        """Let it take what another one said as its queue holds it."""
+        event = message.event(self.table.hashes[message.role])
+        now = self.table.ts + self.delay_ms
+        return self.hear(QUEUES[message.place], message.number, event, now)
 
 
 @final
 class Drafted(Message):
-    """What a core said in a draft: whoever takes it reads its event."""
+    """What a core said in a draft, behind others of its step: whoever takes it reads its event."""
 
-    def __init__(self, draft: Draft, before: list[Message]) -> None:
+    def __init__(self, draft: Draft, cause: Ref, before: list[Message]) -> None:
         self.place = QUEUES.index(draft.queue)
         self.ts = draft.ts
         self.tick_seq = draft.tick_seq
-        self.cause = NOBODY
+        self.cause = cause
+        self.ordinal = len(before)
         self._causes: tuple[str | int, ...] = draft.cause_ids
         self._said: Payload = draft.payload
         self._before: list[Message] = before
@@ -196,12 +148,33 @@ class Drafted(Message):
         )
 
 
-def seat_of(core: Core, delay_ms: int, table: Table) -> Seat:
-    """Return the place for a core."""
-    if isinstance(core, StrategyCore):
-        return StrategySeat(core, delay_ms, table)
-    if isinstance(core, RiskCore):
-        return RiskSeat(core, delay_ms, table)
-    if isinstance(core, PaperExecutorNoreV1):
-        return ExecutionSeat(core, delay_ms, table)
-    return EventSeat(core, delay_ms, table)
+@final
+class OwnSeats:
+    """Those of the three cores themselves, which understand each other's messages."""
+
+    __slots__ = ("execution", "risk", "strategy")
+
+    def __init__(self, strategy: StrategySeat, execution: ExecutionSeat, risk: RiskSeat) -> None:
+        self.strategy: StrategySeat = strategy
+        self.execution: ExecutionSeat = execution
+        self.risk: RiskSeat = risk
+
+
+def own_seats(
+    cores: Mapping[str, Core], delays_ms: Mapping[str, int], table: Table
+) -> OwnSeats | None:
+    """Return the places of the three cores; None where one of them is of another class."""
+    strategy, execution, risk = (
+        cores[name] for name in ("strategy_role", "execution_role", "risk_role")
+    )
+    if (
+        isinstance(strategy, StrategyCore)
+        and isinstance(execution, PaperExecutorNoreV1)
+        and isinstance(risk, RiskCore)
+    ):
+        return OwnSeats(
+            StrategySeat(strategy, delays_ms.get("strategy_role", 0), table),
+            ExecutionSeat(execution, delays_ms.get("execution_role", 0), table),
+            RiskSeat(risk, delays_ms.get("risk_role", 0), table),
+        )
+    return None

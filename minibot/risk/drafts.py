@@ -34,33 +34,29 @@ class Cause:
 
     ref: Ref
     ts: int
-    run_id: str
     tick_seq: int | None
     signal: Ref | None
 
     @staticmethod
     def of_tick(tick: ExactTick, seq: int) -> Cause:
         """Return a tick, line `seq`, as the cause."""
-        return because(tick.ref(seq), tick.ts, tick.run_id, seq)
+        return because(tick.ref(seq), tick.ts, seq)
 
     @staticmethod
     def of_event(event: Event) -> Cause:
         """Return a fill or a control event as the cause."""
-        return because(named(event.id), event.ts, event.run_id, event.tick_seq)
+        return because(named(event.id, event.run_id), event.ts, event.tick_seq)
 
     def going_back_to(self, tick_seq: int) -> Cause:
         """Return the same cause, which goes back to another tick."""
-        return because(self.ref, self.ts, self.run_id, tick_seq, self.signal)
+        return because(self.ref, self.ts, tick_seq, self.signal)
 
 
-def because(
-    ref: Ref, ts: int, run_id: str, tick_seq: int | None, signal: Ref | None = None
-) -> Cause:
+def because(ref: Ref, ts: int, tick_seq: int | None, signal: Ref | None = None) -> Cause:
     """Return an event as a cause; `signal` is the same event where that is one."""
     cause = Cause()
     cause.ref = ref
     cause.ts = ts
-    cause.run_id = run_id
     cause.tick_seq = tick_seq
     cause.signal = signal
     return cause
@@ -191,7 +187,7 @@ def allow(
     """
     positions = situation.positions
     allowed = action(situation, kind, reason, symbol, checks, cause, left, ordinal)
-    client = derived(cause.run_id, ORDER_ROLE, cause.ref, ordinal)
+    client = derived(ORDER_ROLE, cause.ref, ordinal)
     positions.orders.append(sent_order(client, symbol, side, qty, price))
     situation.budgets.on_order(situation.now, left.orders)
     intent = AllowedIntent()

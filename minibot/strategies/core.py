@@ -295,7 +295,7 @@ class StrategyCore:
             return []
         if decision is None:
             return []
-        return [self.signal(symbol, decision, event.ts, named(event.id), seq)]
+        return [self.signal(symbol, decision, event.ts, named(event.id, event.run_id), seq)]
 
     def _take_rare(self, event: Event, now: int) -> None:
         payload = event.payload

@@ -19,7 +19,7 @@ def said_as_text(n: int) -> Ref:
 
 def of_tick(n: int) -> Ref:
     """Of a line, two of each."""
-    return derived("run", "role", of_line(1 + n // 2), n % 2)
+    return derived("role", of_line(1 + n // 2, "run"), n % 2)
 
 
 def either(n: int) -> Ref:

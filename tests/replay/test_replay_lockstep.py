@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
@@ -14,6 +15,7 @@ from minibot.replay.engine import CORE_ROLES
 from minibot.replay.lockstep import Lockstep, fresh_cores
 from minibot.replay.recorded import Recorded
 from minibot.replay.rule_order import rule_order
+from minibot.runtime.config import load_config
 from tests.runs import PROJECT, ShortRun
 
 Taken = list[tuple[str, str, int, int]]
@@ -128,6 +130,21 @@ def test_now_is_the_events_time_plus_the_roles_delay_and_never_goes_back() -> No
     of_strategy = [now for role, _, _, now in taken if role == "strategy_role"]
     assert of_risk == [1030, 1040, 1040]
     assert of_strategy == [1000, 1010, 1010]
+
+
+def test_role_that_reads_other_queues_than_a_lockstep_hands_it_is_refused() -> None:
+    """Who takes what is said twice, in the roles and by the lockstep: they cannot disagree."""
+    roles = Roles.load(PROJECT / "config" / "roles.v1.json")
+    risk = roles.roles["risk_role"]
+    deaf = replace(risk, inputs=tuple(queue for queue in risk.inputs if queue != "fills"))
+    roles = replace(roles, roles={**roles.roles, "risk_role": deaf})
+    with pytest.raises(ValueError, match=r"risk_role reads .* hands it .*'fills'"):
+        Lockstep(
+            fresh_cores(load_config(PROJECT / "config" / "nore.v1.json", [], {}).raw),
+            roles,
+            run_id="20250101_000000",
+            cmdline_hashes=dict.fromkeys(CORE_ROLES, "0" * 64),
+        )
 
 
 @pytest.mark.parametrize("names", [(name,) for name in CORE_ROLES] + [CORE_ROLES])
