@@ -137,16 +137,16 @@ class Block:
             tick.is_taker_buy = False
             tick.qty = 0.0
 
-    def show(self, tick: Tick, place: i64) -> None:
-        """Make the strategy's tick that of a row, whatever it was before."""
+    def show(self, tick: Tick, exact: ExactTick, place: i64) -> None:
+        """Make the strategy's tick that of a row, as the exact one is already."""
         at = CELL * place
-        tick.ts = int_at(self.ts, at)
+        tick.ts = exact.ts
         tick.exchange_ts = int_at(self.exchange_ts, at)
         tick.price = float_of(int_at(self.price, at))
-        tick.bid = float_of(int_at(self.bid, at))
-        tick.bid_qty = float_of(int_at(self.bid_qty, at))
-        tick.ask = float_of(int_at(self.ask, at))
-        tick.ask_qty = float_of(int_at(self.ask_qty, at))
+        tick.bid = float_of(exact.bid)
+        tick.bid_qty = float_of(exact.bid_qty)
+        tick.ask = float_of(exact.ask)
+        tick.ask_qty = float_of(exact.ask_qty)
         change: i64 = self.changes[place]
         is_trade = change & IS_TRADE != 0
         tick.is_trade = is_trade
@@ -289,10 +289,8 @@ class TickRows:
         if row > first:
             self._set_exact(place - 1)
             is_bid_new, is_ask_new = moved & NEW_BID != 0, moved & NEW_ASK != 0
-            self.lockstep.pass_calm(self.exact, seq + row - 1, is_bid_new, is_ask_new)
-        if decision is not None:
-            self.lockstep.decided(self.exact, seq + row - 1, decision)
-        elif row < until:
+            self.lockstep.pass_calm(self.exact, seq + row - 1, is_bid_new, is_ask_new, decision)
+        if decision is None and row < until:
             self._feed(row, seq + row)
             row += 1
         return row
@@ -312,7 +310,7 @@ class TickRows:
             self._tell_followed(groups, place, end, seq, seat if is_asked else None)
             place = end
         if not is_asked:
-            self._block.show(tick, last - 1)
+            self._block.show(tick, self.exact, last - 1)
             seat.core.come_to(tick, seat.at(tick.ts))
 
     def _tell_followed(
@@ -327,33 +325,25 @@ class TickRows:
             seq: Of the block's first row.
             asks: Who decides at the last row; None where nobody does.
         """
-        block, lockstep = self._block, self.lockstep
+        block, lockstep, tick, exact = self._block, self.lockstep, self.tick, self.exact
         while place < end:
             calm, first = lockstep.calm(self.symbol), place
             if calm is not None:
                 place = self._reached(groups, calm, first, end)
-            if place == first:
-                decision: Decision | None = None
-                if asks is not None and place + 1 == end:
-                    decision = self._decided(asks, place)
-                self._set_exact(place)
-                lockstep.tell_tick(self.exact, seq + place, decision)
+            is_calm = place > first
+            if not is_calm:
                 place += 1
-                continue
-            is_bid_new = block.new_bids.find(1, first, place) >= 0
-            is_ask_new = block.new_asks.find(1, first, place) >= 0
             self._set_exact(place - 1)
-            lockstep.pass_calm(self.exact, seq + place - 1, is_bid_new, is_ask_new)
+            decision: Decision | None = None
             if asks is not None and place == end:
-                decision = self._decided(asks, end - 1)
-                if decision is not None:
-                    lockstep.decided(self.exact, seq + end - 1, decision)
-
-    def _decided(self, seat: StrategySeat, place: int) -> Decision | None:
-        """Return what the strategy decides at a row whose price it asked for."""
-        tick = self.tick
-        self._block.show(tick, place)
-        return seat.core.decide(tick, seat.at(tick.ts))
+                block.show(tick, exact, place - 1)
+                decision = asks.core.decide(tick, asks.at(exact.ts))
+            if is_calm:
+                is_bid_new = block.new_bids.find(1, first, place) >= 0
+                is_ask_new = block.new_asks.find(1, first, place) >= 0
+                lockstep.pass_calm(exact, seq + place - 1, is_bid_new, is_ask_new, decision)
+            else:
+                lockstep.tell_tick(exact, seq + place - 1, decision)
 
     def _reached(self, groups: PriceGroups, calm: Calm, place: int, end: int) -> int:
         """Return up to which row (excluded, at most `end`) nothing follows from rows."""

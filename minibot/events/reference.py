@@ -27,17 +27,21 @@ class Ref:
 
     Attributes:
         root: The line of `market_ticks` that it derives from; 0 where it came as a text.
-        run_id: Of the event; empty of what nothing is derived from.
     """
 
-    __slots__ = ("_of", "_ordinal", "_role", "_text", "root", "run_id")
+    __slots__ = ("_of", "_ordinal", "_role", "_run_id", "_text", "root")
 
     _text: str
-    run_id: str
+    _run_id: str  # Of what derives from nothing; the others have none.
     _role: str
     _of: Ref | None
     _ordinal: int
     root: int
+
+    @property
+    def run_id(self) -> str:
+        """The run of its event; empty of what nothing is derived from."""
+        return self._run_id if self._of is None else self._of.run_id
 
     @property
     def text(self) -> str:
@@ -57,11 +61,10 @@ class Ref:
             return (
                 self._ordinal == other._ordinal
                 and self._role == other._role
-                and self.run_id == other.run_id
                 and mine.is_same(theirs)
             )
         if mine is None and theirs is None and self._ordinal and other._ordinal:
-            return self._ordinal == other._ordinal
+            return self._ordinal == other._ordinal and self._run_id == other._run_id
         return self.text == other.text
 
 
@@ -69,7 +72,7 @@ def named(text: str, run_id: str = "") -> Ref:
     """Return an id that is known; of an event that something is derived from, with its run."""
     ref = Ref()
     ref._text = text
-    ref.run_id = run_id
+    ref._run_id = run_id
     ref._role = ""
     ref._of = None
     ref._ordinal = ref.root = 0
@@ -80,7 +83,7 @@ def of_line(seq: int, run_id: str) -> Ref:
     """Return the id of a tick without an event, by its line in `market_ticks`."""
     ref = Ref()
     ref._text = ref._role = ""
-    ref.run_id = run_id
+    ref._run_id = run_id
     ref._of = None
     ref._ordinal = ref.root = seq
     return ref
@@ -90,7 +93,6 @@ def derived(role: str, of: Ref, ordinal: int) -> Ref:
     """Return what `events.ids.derive_id` makes of these, `of` instead of its input's id and run."""
     ref = Ref()
     ref._text = ""
-    ref.run_id = of.run_id
     ref._role = role
     ref._of = of
     ref._ordinal = ordinal

@@ -64,6 +64,9 @@ class Lockstep:
         delay_ms: By role, how much later than its own `ts` a role takes an event at the earliest.
         on_message: Called with each message before its readers are told, for who needs no text yet
             and gives no `take`: `event_of` writes one out whenever it is asked for.
+
+    Attributes:
+        told: How much was derived.
     """
 
     def __init__(
@@ -102,6 +105,7 @@ class Lockstep:
         # Whether anybody wants to know the line of each message.
         self._is_heard: bool = take is not None or on_message is not None or self._own is None
         self._seqs: list[int] = [0 for _ in QUEUES]
+        self.told: int = 0
         # Told and not yet taken, what is taken next at the end.
         self._waiting: list[Message] = []
 
@@ -246,27 +250,32 @@ class Lockstep:
             calm.until -= risk.delay_ms
         return calm
 
-    def pass_calm(self, exact: ExactTick, seq: int, is_bid_new: bool, is_ask_new: bool) -> None:
-        """Tell risk and execution of the last of ticks in a row that nothing follows from."""
+    def pass_calm(
+        self,
+        exact: ExactTick,
+        seq: int,
+        is_bid_new: bool,
+        is_ask_new: bool,
+        decision: Decision | None = None,
+    ) -> None:
+        """Tell risk and execution of the last of ticks in a row that nothing follows from.
+
+        Args:
+            exact: The last one.
+            seq: Its line, were it written.
+            is_bid_new: Whether price or size of the bid changed in the row.
+            is_ask_new: The same of the ask.
+            decision: What the strategy decided at the last one, and then all that follows is taken.
+        """
         own = self._own
         if own is None:
             raise ValueError(NOT_OURS)
         own.execution.core.on_calm(exact, seq, is_bid_new, is_ask_new)
         own.risk.core.on_tick(exact, seq, own.risk.at(exact.ts))
-
-    def decided(self, exact: ExactTick, seq: int, decision: Decision) -> None:
-        """Take what the strategy decided at the tick of which the others were told last."""
-        own, cause = self._own, exact.ref(seq)
-        if own is None:
-            raise ValueError(NOT_OURS)
-        core = own.strategy.core
-        self._tell([core.signal(exact.symbol, decision, exact.ts, cause, seq)])
-        self._deliver()
-
-    @property
-    def told(self) -> int:
-        """How much was derived."""
-        return sum(self._seqs)
+        if decision is not None:
+            core, cause = own.strategy.core, exact.ref(seq)
+            self._tell([core.signal(exact.symbol, decision, exact.ts, cause, seq)])
+            self._deliver()
 
     def event_of(self, message: Message) -> Event:
         """Return the event of a message that was told."""
@@ -306,20 +315,21 @@ class Lockstep:
 
     def _tell(self, messages: list[Message]) -> None:
         """Put what a core said before its readers."""
-        waiting, seqs = self._waiting, self._seqs
-        for message in messages:
-            place = message.place
-            seqs[place] += 1
-            if self._is_heard:
+        waiting = self._waiting
+        self.told += len(messages)
+        if self._is_heard:
+            for message in messages:
                 self._show(message)
+        for message in messages:
             # Behind what waits in its own queue and in those that are emptied before it.
-            at = len(waiting)
+            place, at = message.place, len(waiting)
             while at and waiting[at - 1].place <= place:
                 at -= 1
             waiting.insert(at, message)
 
     def _show(self, message: Message) -> None:
         """Say which line a message is, and hand it on to who listens to all of them."""
+        self._seqs[message.place] += 1
         message.number = self._seqs[message.place]
         if self._on_message is not None:
             self._on_message(message)
