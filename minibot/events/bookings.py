@@ -6,6 +6,7 @@ them up.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final, final
 
@@ -69,8 +70,8 @@ class Booking:
         self.fee: int = fee
         self.trades: tuple[Trade, ...] = trades
 
-    def kept(self) -> Booking:
-        """Return a copy, for who keeps it beyond the next fill."""
+    def kept(self, trades: Iterable[Trade]) -> Booking:
+        """Return a copy with the trades that it closed, for who keeps it beyond the next fill."""
         return Booking(
             self.fill_n,
             self.ts,
@@ -80,7 +81,7 @@ class Booking:
             self.position,
             self.pnl,
             self.fee,
-            self.trades,
+            tuple(trades),
         )
 
     @property

@@ -54,10 +54,11 @@ class Ledger:
         self._opening: dict[str, int] = dict(opening)
         self._accounts: dict[str, Account] = {}  # By name; some may wait for an entry yet.
         self._closing: dict[str, int] = dict(opening)  # Of each asset: opening plus entries.
+        # By hour and asset: what was left after the last movement.
         self._hours: dict[int, dict[str, int]] = {}
         self._hour_ts: int = 0  # The last one in which something was booked.
         self._hour_end: int = 0  # Until when bookings are of this hour.
-        self._hour: dict[str, int] = {}  # Its movements.
+        self._hour: dict[str, int] = {}
         # Fills of one symbol come in rows: the accounts of the last one, what all others sum to,
         # and whether one of the four waits for its first entry.
         self._asset: str = ""
@@ -81,30 +82,26 @@ class Ledger:
         Raises:
             InvariantError: Not the next one, or its entries do not add up to zero.
         """
-        n, ts, asset = booking.fill_n, booking.ts, booking.asset
-        if n != self.fills + 1:
-            raise _broken(f"expected the booking of fill {self.fills + 1}, found {n}")
-        cash, position = booking.cash, booking.position
-        pnl, fee = booking.pnl, booking.fee
-        if cash + position + pnl + fee != 0:
+        n = self.fills + 1
+        if booking.fill_n != n:
+            raise _broken(f"expected the booking of fill {n}, found {booking.fill_n}")
+        cash = booking.cash
+        if cash + booking.position + booking.pnl + booking.fee != 0:
             raise _broken(f"booking {n} does not add up to zero")
+        asset = booking.asset
         if asset != self._asset or booking.symbol != self._symbol:
             self._turn_to(asset, booking.symbol)
         # An hour that a later booking has left takes nothing more.
-        if ts >= self._hour_end:
-            self._hour_ts = max(self._hour_ts, ts // HOUR_MS * HOUR_MS)
-            self._hour_end = self._hour_ts + HOUR_MS
-            self._hour = self._hours.setdefault(self._hour_ts, {})
+        if booking.ts >= self._hour_end:
+            self._turn_to_hour(booking.ts)
         if self._is_waiting:
             self._note_entries(booking)
         if cash:
-            hour = self._hour
-            hour[asset] = hour.get(asset, 0) + cash
-            self._closing[asset] += cash
+            self._closing[asset] = self._hour[asset] = self._closing[asset] + cash
         self._cash.total += cash
-        self._position.total += position
-        self._pnl.total += pnl
-        self._fees.total += fee
+        self._position.total += booking.position
+        self._pnl.total += booking.pnl
+        self._fees.total += booking.fee
         self.fills = n
 
     def _turn_to(self, asset: str, symbol: str) -> None:
@@ -115,6 +112,12 @@ class Ledger:
         self._position = self._account(f"{POSITION}:{symbol}")
         self._others = self._sum_others()
         self._is_waiting = True
+
+    def _turn_to_hour(self, ts: int) -> None:
+        """Begin the hour of a time, unless a later one has begun."""
+        self._hour_ts = max(self._hour_ts, ts // HOUR_MS * HOUR_MS)
+        self._hour_end = self._hour_ts + HOUR_MS
+        self._hour = self._hours.setdefault(self._hour_ts, {})
 
     def _sum_others(self) -> int:
         """Return the sum of all accounts but the four."""
@@ -162,9 +165,9 @@ class Ledger:
         balances: list[HourBalance] = []
         opening = self._opening.get(asset, 0)
         for hour_ts in sorted(self._hours):
-            moved = self._hours[hour_ts].get(asset, 0)
-            balances.append(HourBalance(hour_ts, asset, opening, moved, opening + moved))
-            opening += moved
+            closing = self._hours[hour_ts].get(asset, opening)
+            balances.append(HourBalance(hour_ts, asset, opening, closing - opening, closing))
+            opening = closing
         return balances
 
     def check(self, portfolio: Portfolio) -> None:
@@ -194,9 +197,17 @@ class Ledger:
         return {
             "opening": _texts(self._opening),
             "accounts": _texts(self.totals()),
-            "hours": {str(hour): _texts(moved) for hour, moved in sorted(self._hours.items())},
+            "hours": {str(hour): _texts(moved) for hour, moved in self._moved().items()},
             "fills": self.fills,
         }
+
+    def _moved(self) -> dict[int, dict[str, int]]:
+        """Return the movements of each hour, oldest first, by asset."""
+        before, hours = dict(self._opening), {}
+        for hour, closing in sorted(self._hours.items()):
+            hours[hour] = {asset: cash - before.get(asset, 0) for asset, cash in closing.items()}
+            before |= closing
+        return hours
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Ledger:
@@ -210,7 +221,13 @@ class Ledger:
             if name.startswith(f"{CASH}:"):
                 asset = name.removeprefix(f"{CASH}:")
                 ledger._closing[asset] = ledger._closing.get(asset, 0) + total
-        ledger._hours = {int(hour): _amounts(moved) for hour, moved in data["hours"].items()}
+        left = dict(ledger._opening)
+        for hour in sorted(int(name) for name in data["hours"]):
+            moved = _amounts(data["hours"][str(hour)])
+            ledger._hours[hour] = {
+                asset: left.get(asset, 0) + cash for asset, cash in moved.items()
+            }
+            left |= ledger._hours[hour]
         ledger._hour_ts = max(ledger._hours, default=0)
         ledger.fills = data["fills"]
         return ledger

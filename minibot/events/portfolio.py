@@ -46,12 +46,13 @@ class Portfolio:
         self._held: dict[str, Holding] = {}  # By symbol, without those of nothing.
         self.fills: int = 0
         self.days: dict[int, DayTotals] = {}
-        # Fills of one symbol come in rows: what is held of it, and who pays for it, by the asset
-        # of the fee.
+        # Fills of one symbol come in rows: what is held of it, and who pays for it with how much
+        # cash, by the asset of the fee.
         self._symbol: str = ""
         self._fee_asset: str = ""
         self._holding: Holding = Holding()
         self._quote_asset: str = ""
+        self._cash: int = 0
         self._pays_in_base: bool = False
         # Fills of one day come in rows: the day booked last.
         self._day_n: int = -1
@@ -196,22 +197,26 @@ class Portfolio:
             InvariantError: It would leave cash or position below zero, or is no fill at all;
                 nothing is changed then.
         """
-        return self.book(FillMessage.read(fill), ts, tells_trades=True).kept()
+        trades: list[Trade] = []
+        return self.book(FillMessage.read(fill), ts, trades).kept(trades)
 
-    def book(self, fill: FillMessage, ts: int, tells_trades: bool = False) -> Booking:
+    def book(self, fill: FillMessage, ts: int, trades: list[Trade] | None = None) -> Booking:
         """Do what `apply` does, with a fill in numbers.
 
-        The booking holds until the next one; it has trades where somebody wants to be told.
+        The booking holds until the next one. The trades that a sale closes are added to `trades`,
+        where somebody wants to be told.
         """
-        n, symbol = self.fills + 1, fill.symbol
+        n = self.fills + 1
         qty, price, fee = fill.qty, fill.price, fill.fee
         if qty <= 0 or price <= 0 or fee < 0:
             said = f"qty {qty}, price {price}, fee {fee} hundred-millionths"
             raise _broken(f"fill {n}: {said}")
+        symbol = fill.symbol
         if symbol != self._symbol or fill.fee_asset != self._fee_asset:
             self._turn_to(fill)
-        side, asset, held = fill.side, self._quote_asset, self._holding
-        if side == BUY:
+        held = self._holding
+        is_buy = fill.side == BUY
+        if is_buy:
             position = cost_up(qty, price)
             if self._pays_in_base:
                 if fee >= qty:
@@ -221,7 +226,7 @@ class Portfolio:
                 fee = cost_up(fee, price)
                 position -= fee
             moved = -position - fee
-        elif side == SELL:
+        elif fill.side == SELL:
             if self._pays_in_base:
                 raise _broken(f"{symbol}: a sale brings no {fill.fee_asset} to take a fee from")
             if qty > held.qty:
@@ -229,17 +234,17 @@ class Portfolio:
             proceeds = proceeds_down(qty, price)
             moved = proceeds - fee
         else:
-            raise _broken(f"fill {n}: side {side!r}")
-        cash = self.balances.get(asset, 0) + moved
+            raise _broken(f"fill {n}: side {fill.side!r}")
+        cash = self._cash + moved
         if cash < 0:
-            raise _broken(f"fill {n}: cash {asset} would be {amount_text(cash)}")
-        self.balances[asset] = cash
+            raise _broken(f"fill {n}: cash {self._quote_asset} would be {amount_text(cash)}")
+        self._cash = self.balances[self._quote_asset] = cash
         self.fills = n
         if ts // DAY_MS != self._day_n:
             self._turn_to_day(ts // DAY_MS)
-        day, booking, pnl = self._day, self._booking, 0
-        booking.trades = ()
-        if side == BUY:
+        day = self._day
+        if is_buy:
+            pnl = 0
             if not held.qty:
                 self._held[symbol] = held
             held.lots.append(lot_of(symbol, qty, price, position, ts, n, fill.order))
@@ -247,22 +252,31 @@ class Portfolio:
             self.bought += position
             day.entry_notional += position
         else:
-            position = -self._close(fill, ts, proceeds, tells_trades)
+            if qty == held.qty and trades is None:  # No matter which lot brought what.
+                cost = held.cost
+                held.lots.clear()
+            else:
+                cost = self._close(fill, ts, proceeds, trades)
             held.qty -= qty
             if not held.lots:
                 del self._held[symbol]
-            pnl = -position - proceeds
+            position = -cost
+            pnl = cost - proceeds
             day.realised_pnl -= pnl
         held.cost += position
         day.fees += fee
         if moved + position + pnl + fee != 0:
             raise _broken(f"fill {n}: its entries do not add up to zero")
-        booking.fill_n, booking.ts = n, ts
-        booking.cash, booking.position = moved, position
-        booking.pnl, booking.fee = pnl, fee
+        booking = self._booking
+        booking.fill_n = n
+        booking.ts = ts
+        booking.cash = moved
+        booking.position = position
+        booking.pnl = pnl
+        booking.fee = fee
         return booking
 
-    def _close(self, fill: FillMessage, ts: int, proceeds: int, tells_trades: bool) -> int:
+    def _close(self, fill: FillMessage, ts: int, proceeds: int, trades: list[Trade] | None) -> int:
         """Take what was sold from the oldest lots, and return what it had cost.
 
         Shares that do not divide stay with the rest.
@@ -280,9 +294,8 @@ class Portfolio:
                 if taken < left:
                     share = mul_div_down(brought, taken, left)
                 del lots[0]
-            if tells_trades:
-                trade = Trade(lot, taken, part, share, ts, self.fills, fill.order)
-                self._booking.trades += (trade,)
+            if trades is not None:
+                trades.append(Trade(lot, taken, part, share, ts, self.fills, fill.order))
             left, brought, cost = left - taken, brought - share, cost + part
         return cost
 
@@ -293,6 +306,7 @@ class Portfolio:
         held = self._held.get(symbol)
         self._holding = Holding() if held is None else held
         self._quote_asset, self._pays_in_base = fill.quote_asset, fill.pays_in_base
+        self._cash = self.balances.get(self._quote_asset, 0)
         self._booking.symbol, self._booking.asset = symbol, self._quote_asset
 
     def _turn_to_day(self, day: int) -> None:
