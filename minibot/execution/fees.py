@@ -15,6 +15,7 @@ from minibot.events.numbers import IS_INTERPRETED, mul_div_up
 
 TAKER: Final = "TAKER"
 MAKER: Final = "MAKER"
+RATE_UP: Final[int] = RATE_UNIT - 1
 
 
 @final
@@ -38,7 +39,7 @@ class FeeRates:
         """Return the fee on a notional, rounded up against the bot."""
         rate = self.maker if liquidity == MAKER else self.taker
         if IS_INTERPRETED:
-            return (notional * rate + RATE_UNIT - 1) // RATE_UNIT
+            return (notional * rate + RATE_UP) // RATE_UNIT
         return mul_div_up(notional, rate, RATE_UNIT)
 
     def affordable(self, cash: int, liquidity: str) -> int:

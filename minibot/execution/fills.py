@@ -37,11 +37,14 @@ class Touch:
 
     __slots__ = (
         *("_mark_before", "ask", "ask_qty", "ask_taken", "bid", "bid_qty", "bid_taken", "id"),
-        *("seq", "ts"),
+        *("is_usable", "seq", "ts"),
     )
 
     def __init__(self) -> None:
-        """Start with nothing displayed; `id`, `seq` and `ts` are those of the last tick."""
+        """Start with nothing displayed; `id`, `seq` and `ts` are those of the last tick.
+
+        It is usable while both sides have a price, and the bid is not above the ask.
+        """
         self.bid: int = 0
         self.bid_qty: int = 0
         self.bid_taken: int = 0
@@ -51,32 +54,32 @@ class Touch:
         self.id: str = ""
         self.seq: int = 0
         self.ts: int = 0
+        self.is_usable: bool = False
         self._mark_before: int = 0
 
-    def take(self, tick: ExactTick, seq: int) -> bool:
-        """Take over a tick; a side whose price or size changed shows its whole size again.
-
-        Returns:
-            Whether both sides have a price, and the bid is not above the ask.
-        """
-        bid, bid_qty = tick.bid, tick.bid_qty
-        ask, ask_qty = tick.ask, tick.ask_qty
-        if self.bid_taken and (bid != self.bid or bid_qty != self.bid_qty):
+    def take(self, tick: ExactTick, seq: int) -> None:
+        """Take over a tick; a side whose price or size changed shows its whole size again."""
+        bid, ask = tick.bid, tick.ask
+        if self.bid_taken and (bid != self.bid or tick.bid_qty != self.bid_qty):
             self.bid_taken = 0
-        if self.ask_taken and (ask != self.ask or ask_qty != self.ask_qty):
+        if self.ask_taken and (ask != self.ask or tick.ask_qty != self.ask_qty):
             self.ask_taken = 0
         is_usable = 0 < bid <= ask
         if not is_usable:
             self._mark_before = self.mark
-        self.bid, self.bid_qty = bid, bid_qty
-        self.ask, self.ask_qty = ask, ask_qty
-        self.id, self.seq, self.ts = tick.id, seq, tick.ts
-        return is_usable
+        self.is_usable = is_usable
+        self.bid = bid
+        self.bid_qty = tick.bid_qty
+        self.ask = ask
+        self.ask_qty = tick.ask_qty
+        self.id = tick.id
+        self.seq = seq
+        self.ts = tick.ts
 
     @property
     def mark(self) -> int:
         """The mid; where the touch says nothing, that of the last one that did, 0 for none."""
-        return mid_down(self.bid, self.ask) if 0 < self.bid <= self.ask else self._mark_before
+        return mid_down(self.bid, self.ask) if self.is_usable else self._mark_before
 
     def price(self, side: str) -> int:
         """Return the price that an order of this side meets."""
@@ -96,6 +99,7 @@ class Touch:
         touch = cls()
         touch.bid, touch.bid_qty = parse_amount(data["bid"]), parse_amount(data["bid_qty"])
         touch.ask, touch.ask_qty = parse_amount(data["ask"]), parse_amount(data["ask_qty"])
+        touch.is_usable = 0 < touch.bid <= touch.ask
         touch.bid_taken = parse_amount(data["bid_taken"])
         touch.ask_taken = parse_amount(data["ask_taken"])
         touch.id, touch.seq, touch.ts = data["id"], data["seq"], data["ts"]
@@ -108,8 +112,8 @@ class FillModel:
     Attributes:
         qty, price, liquidity: What `match` found last.
         is_displayed: Whether that is taken from the displayed size.
-        has_queues: Whether `begin`, `on_fill` and `keep` have to be called: it follows orders from
-            tick to tick.
+        has_queues: Whether `begin` and `keep` have to be called: orders are followed from tick to
+            tick.
     """
 
     def __init__(self) -> None:
@@ -119,8 +123,8 @@ class FillModel:
         self.liquidity: str = TAKER
         self.is_displayed: bool = True
         self.has_queues: bool = False
-        # So many price increments worse than the touch.
-        self._steps_worse: int = 0
+        # By one price increment than the touch.
+        self._is_worse: bool = False
 
     def begin(self, tick: ExactTick, seq: int) -> None:
         """Take the tick, line `seq`, that open orders of its symbol are about to meet."""
@@ -135,11 +139,13 @@ class FillModel:
         """
         # At this price a taker trades, and a limit has to reach it.
         if order.side == BUY:
-            price = touch.ask + self._steps_worse * price_step
-            qty = touch.ask_qty - touch.ask_taken
+            price, qty = touch.ask, touch.ask_qty - touch.ask_taken
+            if self._is_worse:
+                price += price_step
         else:
-            price = touch.bid - self._steps_worse * price_step
-            qty = touch.bid_qty - touch.bid_taken
+            price, qty = touch.bid, touch.bid_qty - touch.bid_taken
+            if self._is_worse:
+                price -= price_step
         limit, remaining = order.limit, order.qty - order.filled
         if price <= 0 or (limit is not None and not crosses(order.side, limit, price)):
             return False
@@ -157,7 +163,7 @@ class FillModel:
         return True
 
     def on_fill(self) -> None:
-        """Remember that an order got what was found."""
+        """Remember that an order got what was found, where that is not displayed."""
 
     def on_book(self, book: Book) -> None:
         """Take the levels that the venue displays."""
@@ -187,7 +193,7 @@ class WorseFills(FillModel):
     def __init__(self) -> None:
         """Trade one increment past the touch."""
         super().__init__()
-        self._steps_worse = 1
+        self._is_worse = True
 
 
 def crosses(side: str, limit: int, price: int) -> bool:

@@ -68,9 +68,7 @@ def field_refusal(intent: IntentMessage) -> str | None:
     return PRICE_INVALID if limit is None or limit <= 0 else None
 
 
-def side_refusal(intent: IntentMessage) -> str | None:
-    """Return why side and purpose do not go together, or None."""
-    side = SIDE_OF_PURPOSE.get(intent.purpose)
-    if side == intent.side:
-        return None
-    return SHORT_SALE if side == BUY and intent.side == SELL else ORDER_TYPE_UNSUPPORTED
+def side_refusal(intent: IntentMessage) -> str:
+    """Return why an intent is refused whose side is not that of its purpose."""
+    is_short = intent.purpose == ENTRY and intent.side == SELL
+    return SHORT_SALE if is_short else ORDER_TYPE_UNSUPPORTED

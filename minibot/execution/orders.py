@@ -11,10 +11,12 @@ from collections.abc import Mapping
 from enum import StrEnum
 from typing import Any, Final, final
 
+from minibot.events.messages import IntentMessage
 from minibot.events.model import JsonObject
 from minibot.events.native import mypyc_attr
+from minibot.events.order_rules import OrderRules
 from minibot.events.reasons import INVARIANT_BROKEN, UNFILLED_FOK, UNFILLED_IOC
-from minibot.events.reference import Ref, named
+from minibot.events.reference import Ref, derived, named
 from minibot.kernel.errors import InvariantError
 
 GTC: Final = "GTC"
@@ -23,6 +25,9 @@ FOK: Final = "FOK"
 
 UNFILLED: Final = {IOC: UNFILLED_IOC, FOK: UNFILLED_FOK}
 """Why an order that may not wait ends with the tick that it met."""
+
+ORDER_ROLE: Final = "paper_executor_nore_v1"
+"""Stands where ids of drafts name a role, so that no order id equals an event's id."""
 
 
 class OrderState(StrEnum):
@@ -44,7 +49,6 @@ STATE_TEXTS: Final[Mapping[OrderState, str]] = {state: str(state.value) for stat
 """What a state is called in results, without asking the enum."""
 
 # The enum searches for a member each time that it is asked for one.
-_NEW: Final = OrderState.NEW
 _ACCEPTED: Final = OrderState.ACCEPTED
 _PARTIALLY_FILLED: Final = OrderState.PARTIALLY_FILLED
 _FILLED: Final = OrderState.FILLED
@@ -146,30 +150,26 @@ class Order:
             f"order {self.order_id}: {self.state} cannot become {state}",
         )
 
-    def accept(self) -> None:
-        """Become open; raises as `move` does."""
-        if _ACCEPTED not in NEXT_STATES[self.state]:
-            raise self._no_move(_ACCEPTED)
-        self.state = _ACCEPTED
-
-    def fill(self, qty: int) -> None:
-        """Add an executed quantity and take the state that follows from it.
+    def fill(self, qty: int) -> bool:
+        """Add an executed quantity and take the state that follows; return whether that is all.
 
         Raises:
             InvariantError: Nothing, or more than remains.
         """
-        remaining = self.qty - self.filled
-        if not 0 < qty <= remaining:
+        filled = self.filled + qty
+        if qty <= 0 or filled > self.qty:
             raise InvariantError(
                 "execution",
                 INVARIANT_BROKEN,
-                f"order {self.order_id}: fill of {qty} with {remaining} remaining",
+                f"order {self.order_id}: fill of {qty} with {self.remaining} remaining",
             )
-        state = _FILLED if qty == remaining else _PARTIALLY_FILLED
+        is_whole = filled == self.qty
+        state = _FILLED if is_whole else _PARTIALLY_FILLED
         if state not in NEXT_STATES[self.state]:
             raise self._no_move(state)
         self.state = state
-        self.filled += qty
+        self.filled = filled
+        return is_whole
 
     def to_json(self) -> JsonObject:
         """Return the order as canonical JSON values."""
@@ -196,61 +196,60 @@ class Order:
     @staticmethod
     def from_json(data: Mapping[str, Any]) -> Order:
         """Return the order of `to_json`."""
-        order = order_of(
-            named(data["intent_id"]),
-            data["intent_ts"],
-            named(data["order_id"]),
-            named(data["client_order_id"]),
-            data["symbol"],
-            data["side"],
-            data["qty"],
-            data["qty_places"],
-            data["qty_step"],
-            data["reserve_price"],
-            data["limit"],
-            data["time_in_force"],
-            data["due_ts"],
-            data["expires_ts"],
-        )
+        order = Order()
+        order.intent = named(data["intent_id"])
+        order.intent_ts = data["intent_ts"]
+        order.order = named(data["order_id"])
+        order.client = named(data["client_order_id"])
+        order.symbol = data["symbol"]
+        order.side = data["side"]
+        order.qty = data["qty"]
+        order.qty_places = data["qty_places"]
+        order.qty_step = data["qty_step"]
+        order.reserve_price = data["reserve_price"]
+        order.limit = data["limit"]
+        order.time_in_force = data["time_in_force"]
+        order.due_ts = data["due_ts"]
+        order.expires_ts = data["expires_ts"]
         order.state = OrderState(data["state"])
         order.filled = data["filled"]
         order.has_met_market = data["has_met_market"]
         return order
 
 
+def named_after(intent: Ref) -> Ref:
+    """Return the id of the order that an intent becomes, or would have become."""
+    return derived(ORDER_ROLE, intent, 0)
+
+
 def order_of(
-    intent: Ref,
-    intent_ts: int,
-    order: Ref,
-    client: Ref,
-    symbol: str,
-    side: str,
-    qty: int,
-    qty_places: int,
-    qty_step: int,
-    reserve_price: int,
-    limit: int | None,
-    time_in_force: str,
-    due_ts: int,
-    expires_ts: int,
+    intent: IntentMessage, rules: OrderRules, reserve_price: int, due_ts: int, expires_ts: int
 ) -> Order:
-    """Return an order that is NEW, with nothing filled."""
-    made = Order()
-    made.intent = intent
-    made.intent_ts = intent_ts
-    made.order = order
-    made.client = client
-    made.symbol = symbol
-    made.side = side
-    made.qty = qty
-    made.qty_places = qty_places
-    made.qty_step = qty_step
-    made.reserve_price = reserve_price
-    made.limit = limit
-    made.time_in_force = time_in_force
-    made.due_ts = due_ts
-    made.expires_ts = expires_ts
-    made.state = _NEW
-    made.filled = 0
-    made.has_met_market = False
-    return made
+    """Return the order that an intent becomes: accepted, with nothing filled; see its attributes.
+
+    Args:
+        intent: Its fields make sense.
+        rules: Its symbol's.
+        reserve_price: See there.
+        due_ts: See there.
+        expires_ts: See there.
+    """
+    order = Order()
+    asked = order.intent = intent.ref
+    order.intent_ts = intent.ts
+    order.order = derived(ORDER_ROLE, asked, 0)
+    order.client = intent.client
+    order.symbol = intent.symbol
+    order.side = intent.side
+    order.qty = intent.qty
+    order.qty_places = rules.qty_places
+    order.qty_step = rules.qty_step
+    order.reserve_price = reserve_price
+    order.limit = intent.limit
+    order.time_in_force = intent.time_in_force or GTC
+    order.due_ts = due_ts
+    order.expires_ts = expires_ts
+    order.state = _ACCEPTED
+    order.filled = 0
+    order.has_met_market = False
+    return order

@@ -12,7 +12,7 @@ in exactly one terminal result.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any
 
 from minibot.events.exact_tick import ExactTick
 from minibot.events.ledger import Ledger
@@ -35,7 +35,7 @@ from minibot.events.model import (
 )
 from minibot.events.money import amount_text, cost_up, parse_amount, qty_for
 from minibot.events.numbers import round_down
-from minibot.events.order_rules import TRADING, OrderRules
+from minibot.events.order_rules import OrderRules
 from minibot.events.portfolio import Portfolio
 from minibot.events.reasons import (
     ACCEPTED,
@@ -53,7 +53,7 @@ from minibot.events.reasons import (
     STALE_TICK,
     SYMBOL_UNKNOWN,
 )
-from minibot.events.reference import Ref, Remembered, derived, named
+from minibot.events.reference import Ref, Remembered, named
 from minibot.execution.answers import IntentRefused, fill_of, move_of
 from minibot.execution.fees import FeeRates
 from minibot.execution.fill_models import fill_model_of
@@ -61,24 +61,22 @@ from minibot.execution.fills import FillModel, Touch
 from minibot.execution.funds import funds_refusal
 from minibot.execution.intake import (
     ENTRY,
+    SIDE_OF_PURPOSE,
     field_refusal,
     require_lineage,
     side_refusal,
 )
 from minibot.execution.orders import (
     FOK,
-    GTC,
     TERMINAL_STATES,
     UNFILLED,
     Order,
     OrderState,
+    named_after,
     order_of,
 )
 from minibot.execution.references import References
 from minibot.kernel.errors import InvariantError
-
-ORDER_ROLE: Final = "paper_executor_nore_v1"
-"""Stands where ids of drafts name a role, so that no order id equals an event's id."""
 
 
 class PaperExecutorNoreV1:
@@ -100,10 +98,12 @@ class PaperExecutorNoreV1:
         self._instruments: dict[str, Instrument] = {}
         self._rules: dict[str, OrderRules] = {}
         self._touches: dict[str, Touch] = {}
-        # Ticks of one symbol come in rows: the last touch found is most often the next one.
         self._tick: ExactTick = ExactTick()
+        # What is of one symbol comes in rows: the touch found last is most often the next one, and
+        # so are the rules, None of a symbol that does not trade.
         self._symbol: str = ""
         self._touch: Touch | None = None
+        self._trading: OrderRules | None = None
         # Of symbols whose touch says nothing, or never did.
         self._marks: dict[str, int] = {}
         self._references: References = References()
@@ -140,6 +140,7 @@ class PaperExecutorNoreV1:
         elif isinstance(payload, Instrument):
             self._instruments[payload.symbol] = payload
             self._rules[payload.symbol] = OrderRules.of(payload)
+            self._touch = None
             return self._on_status(payload.symbol, seq, event)
         elif isinstance(payload, Gap):
             self._distrust(payload.symbol)
@@ -199,14 +200,15 @@ class PaperExecutorNoreV1:
 
         It is judged by the most telling reason first; what none speaks against is an open order.
         """
-        expires_ts = intent.ts + self._order_ttl_ms
+        ts, symbol, side = intent.ts, intent.symbol, intent.side
+        expires_ts = ts + self._order_ttl_ms
         if intent.expires_ts is not None and intent.expires_ts < expires_ts:
             expires_ts = intent.expires_ts
         # An intent that says the same id later than its order's end is expired anyway.
         is_new = self._clients.admit(intent.client, expires_ts, now + 1)
-        symbol, side = intent.symbol, intent.side
-        qty, limit, order_type = intent.qty, intent.limit, intent.order_type
-        refusal = field_refusal(intent) or side_refusal(intent)
+        refusal = field_refusal(intent)
+        if refusal is None and side != SIDE_OF_PURPOSE.get(intent.purpose):
+            refusal = side_refusal(intent)
         if refusal is not None:
             return self._refuse(intent, refusal)
         if not is_new:
@@ -217,16 +219,16 @@ class PaperExecutorNoreV1:
             return self._refuse(intent, RUN_ENDING, OrderState.EXPIRED)
         if self._ending_until is not None and intent.purpose == ENTRY:
             return self._refuse(intent, RUN_ENDING)
-        rules, touch = self._rules.get(symbol), self._touches.get(symbol)
+        if self._touch is None or symbol != self._symbol:
+            self._turn_to(symbol)
+        rules, touch = self._trading, self._touch
         if rules is None:
-            is_known = symbol in self._valued()
-            return self._refuse(intent, NO_INSTRUMENT if is_known else SYMBOL_UNKNOWN)
-        if rules.status != TRADING:
-            return self._refuse(intent, NOT_TRADING)
-        if touch is None or not 0 < touch.bid <= touch.ask:
+            return self._refuse(intent, self._untraded(symbol))
+        if touch is None or not touch.is_usable:
             return self._refuse(intent, NO_MARK)
         if now - touch.ts > self._tick_age_ms_max:
             return self._refuse(intent, STALE_TICK)
+        qty, limit, order_type = intent.qty, intent.limit, intent.order_type
         refusal = rules.qty_refusal(qty, order_type)
         if limit is None:
             price = touch.ask if side == BUY else touch.bid
@@ -244,34 +246,23 @@ class PaperExecutorNoreV1:
             )
         if refusal is not None:
             return self._refuse(intent, refusal)
-        asked, ts = intent.ref, intent.ts
-        order = order_of(
-            asked,
-            ts,
-            derived(ORDER_ROLE, asked, 0),
-            intent.client,
-            symbol,
-            side,
-            qty,
-            rules.qty_places,
-            rules.qty_step,
-            price,
-            limit,
-            intent.time_in_force or GTC,
-            ts + self._latency_ms,
-            expires_ts,
-        )
-        order.accept()
+        order = order_of(intent, rules, price, ts + self._latency_ms, expires_ts)
         self._orders.append(order)
         self._reason = ACCEPTED
-        return [move_of(order, ACCEPTED, ts, intent.tick_seq, asked, None, 0)]
+        return [move_of(order, ACCEPTED, ts, intent.tick_seq, order.intent, None, 0)]
+
+    def _untraded(self, symbol: str) -> str:
+        """Return why a symbol does not trade."""
+        if symbol in self._rules:
+            return NOT_TRADING
+        return NO_INSTRUMENT if symbol in self._valued() else SYMBOL_UNKNOWN
 
     def _refuse(
         self, intent: IntentMessage, reason: str, state: OrderState = OrderState.REJECTED
     ) -> list[Message]:
         """Return the result of an intent that becomes no order."""
         self._reason = reason
-        order = derived(ORDER_ROLE, intent.ref, 0)
+        order = named_after(intent.ref)
         return [IntentRefused(intent, order, state, reason, field_refusal(intent) is None)]
 
     # --- the market ---------------------------------------------------------------------------
@@ -281,25 +272,24 @@ class PaperExecutorNoreV1:
 
         `step` calls it with the tick of an event, a backtest with one filled from columns.
         """
-        touch = self._touch
-        if touch is None or tick.symbol != self._symbol:
-            touch = self._find(tick.symbol)
-        is_usable = touch.take(tick, seq)
+        symbol, touch = tick.symbol, self._touch
+        if touch is None or symbol != self._symbol:
+            touch = self._find(symbol)
+        touch.take(tick, seq)
         if not self._orders:
             return None
         messages: list[Message] = []
-        model, symbol, ts = self._fill_model, tick.symbol, tick.ts
-        if model.has_queues:
-            model.begin(tick, seq)
-        rules = self._rules.get(symbol)
-        if now - ts > self._tick_age_ms_max:
-            is_usable = False
+        ts = tick.ts
+        if self._fill_model.has_queues:
+            self._fill_model.begin(tick, seq)
+        is_fresh = touch.is_usable and now - ts <= self._tick_age_ms_max
+        rules = self._trading if is_fresh else None
         for order in self._orders:
             if order.symbol != symbol:
                 continue
             if now >= order.expires_ts:
                 self._expire(order, EXPIRED, seq, ts, tick.ref(seq), messages)
-            elif rules is not None and rules.status == TRADING and is_usable and ts >= order.due_ts:
+            elif rules is not None and ts >= order.due_ts:
                 self._meet(order, rules, touch, seq, tick, messages)
         if messages:
             self._drop_closed()
@@ -329,12 +319,18 @@ class PaperExecutorNoreV1:
             touch.ask_taken = 0
         touch.take(tick, seq)
 
+    def _turn_to(self, symbol: str) -> None:
+        """Find touch and rules of another symbol."""
+        rules = self._rules.get(symbol)
+        self._symbol, self._touch = symbol, self._touches.get(symbol)
+        self._trading = rules if rules is not None and rules.is_trading else None
+
     def _find(self, symbol: str) -> Touch:
-        touch = self._touches.get(symbol)
-        if touch is None:
-            touch = self._touches[symbol] = Touch()
-        self._symbol, self._touch = symbol, touch
-        return touch
+        """Return the touch of another symbol, which may be its first."""
+        self._turn_to(symbol)
+        if self._touch is None:
+            self._touch = self._touches[symbol] = Touch()
+        return self._touch
 
     def _on_status(self, symbol: str, seq: int, event: Event) -> list[Message]:
         """End the open orders of a symbol that left TRADING, where the profile says so."""
@@ -386,42 +382,39 @@ class PaperExecutorNoreV1:
         is_found, is_short = found.match(order, touch, rules.price_step), False
         order.has_met_market = True
         if is_found:
-            price, liquidity = found.price, found.liquidity
-            notional = cost_up(found.qty, price)
+            qty, price, liquidity = found.qty, found.price, found.liquidity
+            notional, is_buy = cost_up(qty, price), order.side == BUY
             fee = self._fees.fee(notional, liquidity)
-            if order.side == BUY:
+            if is_buy:
                 cash = portfolio.cash(rules.quote_asset)
                 if notional + fee > cash:
                     # As much as the cash pays, in whole steps.
                     is_short = True
                     paid = qty_for(self._fees.affordable(cash, liquidity), price)
-                    found.qty = round_down(paid, order.qty_step)
-                    fee = self._fees.fee(cost_up(found.qty, price), liquidity)
-            qty = found.qty
+                    qty = found.qty = round_down(paid, order.qty_step)
+                    fee = self._fees.fee(cost_up(qty, price), liquidity)
             if qty and not (is_short and order.time_in_force == FOK):
                 ref, ts = tick.ref(seq), tick.ts
                 if order.intent_ts > ts:
                     ts = order.intent_ts
                 asked, n = order.intent, len(messages)
                 fill = fill_of(order, found, fee, rules, touch, ts, seq, ref, n)
-                if found.is_displayed and order.side == BUY:
-                    touch.ask_taken += qty
-                elif found.is_displayed:
-                    touch.bid_taken += qty
-                if found.has_queues:
+                if not found.is_displayed:
                     found.on_fill()
-                order.fill(qty)
+                elif is_buy:
+                    touch.ask_taken += qty
+                else:
+                    touch.bid_taken += qty
+                is_whole = order.fill(qty)
                 self._ledger.append(portfolio.book(fill, ts))
                 self._ledger.check(portfolio)
-                is_whole = order.filled == order.qty
-                self._reason = FILLED if is_whole else PARTIAL
-                messages.append(fill)
-                messages.append(move_of(order, self._reason, ts, seq, asked, ref, n + 1))
+                reason = self._reason = FILLED if is_whole else PARTIAL
+                messages += (fill, move_of(order, reason, ts, seq, asked, ref, n + 1))
                 if is_whole:
                     return
-        reason = INSUFFICIENT_CASH if is_short else UNFILLED.get(order.time_in_force)
-        if reason is not None:
-            self._expire(order, reason, seq, tick.ts, tick.ref(seq), messages)
+        why = INSUFFICIENT_CASH if is_short else UNFILLED.get(order.time_in_force)
+        if why is not None:
+            self._expire(order, why, seq, tick.ts, tick.ref(seq), messages)
 
     def _expire(
         self,

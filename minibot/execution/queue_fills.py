@@ -110,8 +110,7 @@ class QueueFills(FillModel):
 
     def on_fill(self) -> None:
         """Take a fill out of the trade that gave it."""
-        if not self.is_displayed:
-            self._trade_left -= self.qty
+        self._trade_left -= self.qty
 
     def on_book(self, book: Book) -> None:
         """Keep the last levels of a symbol."""

@@ -7,31 +7,33 @@ from itertools import product
 import pytest
 
 from minibot.events.model import BUY
-from minibot.events.reference import named
-from minibot.execution.orders import NEXT_STATES, TERMINAL_STATES, Order, OrderState, order_of
+from minibot.execution.orders import NEXT_STATES, TERMINAL_STATES, Order, OrderState
 from minibot.kernel.canonical import decode, encode
 from minibot.kernel.errors import InvariantError
 
 
 def order(state: OrderState = OrderState.NEW) -> Order:
-    made = order_of(
-        intent=named("i"),
-        intent_ts=1,
-        order=named("o"),
-        client=named("c"),
-        symbol="BTCUSDT",
-        side=BUY,
-        qty=1000,
-        qty_places=3,
-        qty_step=1,
-        reserve_price=100,
-        limit=None,
-        time_in_force="GTC",
-        due_ts=2,
-        expires_ts=3,
+    return Order.from_json(
+        {
+            "intent_id": "i",
+            "intent_ts": 1,
+            "order_id": "o",
+            "client_order_id": "c",
+            "symbol": "BTCUSDT",
+            "side": BUY,
+            "qty": 1000,
+            "qty_places": 3,
+            "qty_step": 1,
+            "reserve_price": 100,
+            "limit": None,
+            "time_in_force": "GTC",
+            "due_ts": 2,
+            "expires_ts": 3,
+            "state": state.value,
+            "filled": 0,
+            "has_met_market": False,
+        }
     )
-    made.state = state
-    return made
 
 
 @pytest.mark.row("D-48")
