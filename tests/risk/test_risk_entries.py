@@ -315,7 +315,7 @@ def test_order_that_ends_before_its_fill_is_read_stays_open_until_it_is_booked()
 def test_refused_entry_frees_what_it_had_reserved() -> None:
     """An order that the executor rejects uses no budget."""
     made = desk(risk__exposure_ratio_max_bps=1000)
-    made.execution._touches.clear()  # The executor missed the touch, risk did not.
+    made.execution._distrust("BTCUSDT")  # The executor missed the touch, risk did not.
     refused = made.signal("BUY")
 
     assert [result.result for result in of(refused, OrderResult)] == ["REJECTED"]
