@@ -82,9 +82,8 @@ class Message:
         """The source of its event."""
         return WRITERS[self.place]
 
-    @property
     def ref(self) -> Ref:
-        """The id of its event."""
+        """Return the id of its event."""
         ref = self._ref
         if ref is None:
             taken = self.cause if self.also is None else self.also
@@ -114,7 +113,7 @@ class Message:
         """Return the ids of the events that it follows from."""
         causes: list[str] = []
         if self.behind is not None:
-            causes.append(self.behind.ref.text)
+            causes.append(self.behind.ref().text)
         causes.append(self.cause.text)
         if self.also is not None:
             causes.append(self.also.text)
@@ -122,7 +121,7 @@ class Message:
 
     def event(self, cmdline_hash: str) -> Event:
         """Return its event; `events.finishing` makes the same one of its draft."""
-        ref = self.ref
+        ref = self.ref()
         return Event(
             self.ts,
             ref.text,
@@ -177,9 +176,8 @@ class ActionMessage(Message):
         message.reason_code = action.reason_code
         return message
 
-    @property
     def tells_headroom(self) -> bool:
-        """Whether it says what is left of each limit."""
+        """Return whether it says what is left of each limit."""
         return self.headroom() is not None
 
     def headroom(self) -> Mapping[str, str] | None:

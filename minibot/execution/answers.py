@@ -72,7 +72,7 @@ class IntentRefused(ResultMessage):
         self.place = RESULTS
         self.ts = intent.ts
         self.tick_seq = intent.tick_seq
-        self.cause = intent.ref
+        self.cause = intent.ref()
         self.client = intent.client
         self.order = order
         self.result = STATE_TEXTS[state]

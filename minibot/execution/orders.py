@@ -235,7 +235,7 @@ def order_of(
         expires_ts: See there.
     """
     order = Order()
-    asked = order.intent = intent.ref
+    asked = order.intent = intent.ref()
     order.intent_ts = intent.ts
     order.order = derived(ORDER_ROLE, asked, 0)
     order.client = intent.client

@@ -262,7 +262,7 @@ class PaperExecutorNoreV1:
     ) -> list[Message]:
         """Return the result of an intent that becomes no order."""
         self._reason = reason
-        order = named_after(intent.ref)
+        order = named_after(intent.ref())
         return [IntentRefused(intent, order, state, reason, field_refusal(intent) is None)]
 
     # --- the market ---------------------------------------------------------------------------
@@ -295,9 +295,8 @@ class PaperExecutorNoreV1:
             self._drop_closed()
         return messages
 
-    @property
     def is_calm(self) -> bool:
-        """Whether no order waits for a tick, so that nothing follows from one."""
+        """Return whether no order waits for a tick, so that nothing follows from one."""
         return not self._orders
 
     def on_calm(self, tick: ExactTick, seq: int, is_bid_new: bool, is_ask_new: bool) -> None:

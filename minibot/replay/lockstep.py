@@ -242,7 +242,7 @@ class Lockstep:
         each, and `pass_calm` tells the others of the last. `until` is a tick's `ts` here.
         """
         own = self._own
-        if own is None or not own.execution.core.is_calm:
+        if own is None or not own.execution.core.is_calm():
             return None
         risk = own.risk
         calm = risk.core.calm(symbol, self._table.ts + risk.delay_ms)

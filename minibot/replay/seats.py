@@ -142,7 +142,7 @@ class Drafted(Message):
         """Return the ids of the events that it follows from."""
         return tuple(
             [
-                named if isinstance(named, str) else self._before[named].ref.text
+                named if isinstance(named, str) else self._before[named].ref().text
                 for named in self._causes
             ]
         )

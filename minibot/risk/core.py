@@ -187,7 +187,7 @@ class RiskCore:
         if now >= situation.budgets.midnight and not self._begin("signal", now):
             return None
         situation.now = now
-        ref = signal.ref
+        ref = signal.ref()
         cause = because(ref, signal.ts, signal.tick_seq, ref)
         if signal.side == BUY:
             return on_buy(situation, signal, cause)
@@ -308,7 +308,7 @@ class RiskCore:
             of_symbol.forget()
         if breaches is None:
             return None
-        cause = because(fill.ref, fill.ts, fill.tick_seq)
+        cause = because(fill.ref(), fill.ts, fill.tick_seq)
         return [stop(situation, breaches, symbol, cause)]
 
     def on_result(self, result: ResultMessage, now: int) -> None:

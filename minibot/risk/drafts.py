@@ -71,9 +71,8 @@ class Verdict(ActionMessage):
     signal: Ref | None
     left: Headroom
 
-    @property
     def tells_headroom(self) -> bool:
-        """Whether it says what is left of each limit: always."""
+        """Return whether it says what is left of each limit: always."""
         return True
 
     def headroom(self) -> dict[str, str] | None:

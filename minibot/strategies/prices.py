@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from operator import length_hint
 from typing import final
 
 
@@ -14,7 +13,7 @@ class Prices:
     Attributes:
         all: In their order.
         waiting: Those that were not taken yet.
-        taken: How many were when `count` was asked last.
+        taken: How many were, as who handed them counted last.
     """
 
     __slots__ = ("all", "taken", "waiting")
@@ -23,10 +22,3 @@ class Prices:
         self.all: list[float] = prices
         self.waiting: Iterator[float] = iter(prices)
         self.taken: int = 0
-
-    def count(self) -> int:
-        """Count what was taken since it was asked last."""
-        taken = len(self.all) - length_hint(self.waiting)
-        since = taken - self.taken
-        self.taken = taken
-        return since

@@ -14,6 +14,7 @@ The core calls, in this order for one event
 from __future__ import annotations
 
 from collections.abc import Iterator
+from operator import length_hint
 from typing import ClassVar, final
 
 from minibot.events.model import Check as Check
@@ -111,9 +112,10 @@ class TradeStrategy(Strategy):
             ValueError: It said True without taking a price, or False with prices left.
         """
         asks = self.follow(prices.waiting)
-        since = prices.count()
-        if since == 0 if asks else prices.taken < len(prices.all):
-            count = len(prices.all) - prices.taken + since
+        count, before = len(prices.all), prices.taken
+        taken = prices.taken = count - length_hint(prices.waiting)
+        if taken == before if asks else taken < count:
+            since, count = taken - before, count - before
             said = f"follow() returned {asks} after {since} of {count} prices"
             raise ValueError(f"{said}; True needs one that was taken, False that none is left")
         return asks

@@ -223,7 +223,7 @@ class View:
         """Take note of what risk decided."""
         self.risk_action = action.action
         self.risk_code = action.reason_code
-        if action.tells_headroom:
+        if action.tells_headroom():
             self._told = action
 
     def _left(self) -> dict[str, str]:
