@@ -5,7 +5,14 @@ from __future__ import annotations
 from typing import Final, final
 
 from minibot.events.exact_tick import ExactTick
-from minibot.events.messages import ACTIONS, INTENTS, ActionMessage, IntentMessage, Message
+from minibot.events.messages import (
+    ACTIONS,
+    INTENTS,
+    WRITERS,
+    ActionMessage,
+    IntentMessage,
+    Message,
+)
 from minibot.events.model import BUY, Event, OrderIntent, Payload, RiskAction
 from minibot.events.native import mypyc_attr
 from minibot.events.order_rules import MARKET, OrderRules
@@ -194,6 +201,7 @@ def allow(
     intent.ts = cause.ts
     intent.tick_seq = cause.tick_seq
     intent.cause = cause.ref
+    intent._ref = derived(WRITERS[INTENTS], cause.ref, ordinal + 1)  # Which the executor asks for.
     intent.symbol = symbol
     intent.side = side
     intent.purpose = ENTRY if side == BUY else EXIT
@@ -201,6 +209,8 @@ def allow(
     intent.behind = allowed
     intent.qty = qty
     intent.order_type = MARKET
+    intent.limit = None
+    intent.time_in_force = ""
     intent.client = client
     intent.expires_ts = cause.ts + situation.limits.intent_ttl_ms
     intent.rules = positions.rules[symbol]

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import final
 
-from minibot.events.messages import SIGNALS, SignalMessage
+from minibot.events.messages import SIGNALS, WRITERS, SignalMessage
 from minibot.events.model import Payload, Signal
 from minibot.events.native import mypyc_attr
-from minibot.events.reference import Ref
+from minibot.events.reference import Ref, derived
 from minibot.strategies.chosen import Chosen
 from minibot.strategies.decision import Decision
 
@@ -54,6 +54,7 @@ def signal_of(
     signal.ts = ts
     signal.tick_seq = seq
     signal.cause = cause
+    signal._ref = derived(WRITERS[SIGNALS], cause, 0)  # Which risk asks for.
     signal.symbol = symbol
     signal.side = decision.side
     signal.horizon_ms = chosen.horizon_ms
