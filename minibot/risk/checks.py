@@ -1,7 +1,8 @@
 """Checks as they are judged: what was found, in which order, and the first reason to refuse.
 
 A check is kept in numbers and written out when somebody reads the action that it stands in. A
-decision writes its checks down in rows, as many at a time as it knows, and has them judged at once.
+decision names its gates in the order in which it asks them, writes its numbers down in rows, as
+many at a time as it knows, and has them judged at once.
 """
 
 from __future__ import annotations
@@ -72,11 +73,12 @@ class Checklist:
     that does not apply.
 
     Attributes:
-        gates, lows, highs: The columns; who adds rows adds to each, and then has them judged.
+        gates: What is asked, in this order; the last may never be.
+        lows, highs: The numbers; who adds rows adds to both, and then has them judged.
         reason: The code of the first that failed, empty if none did.
     """
 
-    gates: list[Gate]
+    gates: tuple[Gate, ...]
     lows: list[int]
     highs: list[int]
     reason: str = ""
@@ -91,13 +93,17 @@ class Checklist:
                 passed = False
         return passed
 
-    def judged(self, gate: Gate, low: int, high: int, passed: bool) -> None:
+    def judged(self, low: int, high: int, passed: bool) -> None:
         """Add a row that its numbers alone do not decide."""
-        self.gates.append(gate)
         self.lows.append(low)
         self.highs.append(high)
         if not passed:
-            self._fail(len(self.gates) - 1)
+            self._fail(len(self.lows) - 1)
+
+    def breached(self, gate: Gate, value: int, most: int) -> None:
+        """Add a check that failed, behind all others."""
+        self.gates += (gate,)
+        self.judged(value, most, False)
 
     def refuse(self, reason: str) -> None:
         """Take a reason that no check of its own shows; one that came before stands."""
@@ -106,7 +112,7 @@ class Checklist:
 
     def fail_last(self, reason: str) -> None:
         """Let the row added last fail for a reason that its numbers do not show."""
-        self._fail(len(self.gates) - 1)
+        self._fail(len(self.lows) - 1)
         self.refuse(reason)
 
     def _fail(self, row: int) -> None:
@@ -114,14 +120,19 @@ class Checklist:
         if not self.reason:
             self.reason = self.gates[row].reason
 
+    @property
+    def all_passed(self) -> bool:
+        """Whether no row that was judged failed."""
+        return not self._failed
+
     def failed(self, start: int) -> list[int]:
         """Return which rows from `start` on failed."""
-        return [row for row in range(start, len(self.gates)) if self._failed >> row & 1]
+        return [row for row in range(start, len(self.lows)) if self._failed >> row & 1]
 
     def written(self) -> tuple[Check, ...]:
         """Return the checks as they are written, in the order in which they were judged."""
         checks: list[Check] = []
-        columns = zip(self.gates, self.lows, self.highs, strict=True)
+        columns = zip(self.gates, self.lows, self.highs, strict=False)
         for row, (gate, value, threshold) in enumerate(columns):
             if value == NOT_ASKED:
                 continue
@@ -132,7 +143,7 @@ class Checklist:
         return tuple(checks)
 
 
-def rows_of(gates: list[Gate], lows: list[int], highs: list[int]) -> Checklist:
+def rows_of(gates: tuple[Gate, ...], lows: list[int], highs: list[int]) -> Checklist:
     """Return the checks of a decision, not yet judged.
 
     What each decision makes is made by functions: constructors take an interpreter twice the time.

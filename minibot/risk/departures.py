@@ -39,6 +39,14 @@ LOTS: Final = Gate("position_lots", NO_POSITION, is_least=True)
 EXIT_PENDING: Final = Gate("exit_pending", PENDING_ORDER, words=IS_NOT)
 EXIT_QTY: Final = Gate("exit_qty", places=PLACES, is_least=True)
 
+CAN_SELL: Final[tuple[Gate, ...]] = (EXIT_PENDING, EXIT_QTY)
+"""What every exit is asked at last."""
+SELL_GATES: Final[tuple[Gate, ...]] = (
+    *(SIGNAL_AGE, DECIDED_BEFORE, LEAVES_ON_SIGNAL, LOTS, STATUS, TICK_AGE, MARK),
+    *CAN_SELL,
+)
+"""What a SELL signal is asked, where status and touch are as they should be."""
+
 
 def on_sell(situation: Situation, signal: SignalMessage, cause: Cause) -> list[Message]:
     """Return EXIT with an intent, BLOCK, or STOP."""
@@ -52,8 +60,11 @@ def on_sell(situation: Situation, signal: SignalMessage, cause: Cause) -> list[M
     status, touch = status_of(rules), touch_of(mark)
     tick_age = NOT_ASKED if mark is None else now - mark.ts
     no_touch = NOT_ASKED if touch is MARK else 1
+    gates = SELL_GATES
+    if status is not STATUS or touch is not MARK:
+        gates = (SIGNAL_AGE, DECIDED_BEFORE, LEAVES_ON_SIGNAL, LOTS, status, TICK_AGE, touch)
     checks = rows_of(
-        [SIGNAL_AGE, DECIDED_BEFORE, LEAVES_ON_SIGNAL, LOTS, status, TICK_AGE, touch],
+        gates,
         [age, is_known, stays, 1, status is not STATUS, tick_age, no_touch],
         [age_max, 0, 0, lots, 0, limits.tick_age_ms_max, 0],
     )
@@ -73,7 +84,7 @@ def on_exit_position(situation: Situation, symbol: str, event: Event) -> list[Me
         situation.exits.ask(symbol)
         trigger = due(situation, symbol)
         return [] if trigger is None else leave(situation, symbol, trigger, cause, 0)
-    checks = rows_of([LOTS], [1], [0])
+    checks = rows_of((LOTS,), [1], [0])
     checks.judge()
     left = situation.headroom(symbol)
     return [action(situation, BLOCK, NO_POSITION, symbol, checks, cause, left)]
@@ -146,9 +157,10 @@ def leave(
     """
     positions, exits = situation.positions, situation.exits.of(symbol)
     mark, rules = positions.marks[symbol], positions.rules[symbol]
-    checks, cause = rows_of([], [], []), because.going_back_to(mark.seq)
-    checks.judged(trigger.gate, trigger.value, trigger.threshold, False)
-    checks.judged(status_of(rules), not rules.is_trading, 0, rules.is_trading)
+    gates = (trigger.gate, status_of(rules), *CAN_SELL)
+    checks, cause = rows_of(gates, [], []), because.going_back_to(mark.seq)
+    checks.judged(trigger.value, trigger.threshold, False)
+    checks.judged(not rules.is_trading, 0, rules.is_trading)
     qty = judge_exit(situation, symbol, rules, mark, checks)
     if not checks.reason:
         exits.told = ""
@@ -163,14 +175,13 @@ def leave(
 def judge_exit(
     situation: Situation, symbol: str, rules: OrderRules, mark: Mark, checks: Checklist
 ) -> int:
-    """Judge whether what is held can be sold; return how much of it one order sells.
+    """Judge `CAN_SELL`, whether what is held can be sold; return how much of it one order sells.
 
     That is whole steps of the position, up to what the venue takes at once.
     """
     positions = situation.positions
-    start, is_pending = len(checks.gates), positions.has_order(symbol, SELL)
+    start, is_pending = len(checks.lows), positions.has_order(symbol, SELL)
     qty = rules.qty_down(positions.free_qty(symbol), MARKET)
-    checks.gates += [EXIT_PENDING, EXIT_QTY]
     checks.lows += [is_pending, rules.qty_min]
     checks.highs += [0, qty]
     notional = cost_up(qty, mark.bid)

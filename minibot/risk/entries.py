@@ -9,7 +9,7 @@ from minibot.risk.drafts import ALLOW, BLOCK, REDUCE, Cause, action, allow, stop
 from minibot.risk.gates import judge_entry
 from minibot.risk.headroom import headroom_of
 from minibot.risk.situation import Situation
-from minibot.risk.sizing import Size, entry_breaches, size_entry
+from minibot.risk.sizing import entry_breaches, size_entry
 
 
 def on_buy(situation: Situation, signal: SignalMessage, cause: Cause) -> list[Message]:
@@ -17,15 +17,14 @@ def on_buy(situation: Situation, signal: SignalMessage, cause: Cause) -> list[Me
     symbol, positions, limits = signal.symbol, situation.positions, situation.limits
     left = headroom_of(symbol, positions, situation.budgets, situation.now)
     checks = judge_entry(situation, signal, cause.ref, left)
-    size: Size | None = None
-    if not checks.reason:
-        size = size_entry(symbol, limits, positions, left, checks)
-    if size is None:
+    qty = 0 if checks.reason else size_entry(symbol, limits, positions, left, checks)
+    if not qty:
         return [action(situation, BLOCK, checks.reason, symbol, checks, cause, left)]
-    breaches = entry_breaches(limits, left, size.notional)
+    ask = positions.marks[symbol].ask
+    breaches = entry_breaches(limits, left, qty, ask)
     if breaches is not None:
         return [stop(situation, breaches, symbol, cause)]
     situation.remember(cause.ref, cause.ts)
-    kind, reason = (ALLOW, ALLOWED) if size.qty == size.wanted else (REDUCE, REDUCED)
-    qty, ask = size.qty, positions.marks[symbol].ask
+    # What failed all the same made it smaller.
+    kind, reason = (ALLOW, ALLOWED) if checks.all_passed else (REDUCE, REDUCED)
     return allow(situation, kind, reason, symbol, BUY, qty, ask, checks, cause, left)

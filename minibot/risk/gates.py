@@ -1,8 +1,8 @@
 """What an entry must pass before it is sized, gate by gate, each with its value and threshold.
 
-All gates of a group are judged, so that a refusal shows everything that spoke against it; the
-reason is the first that failed. A value at its limit passes. Exits pass none of these but
-freshness: what is held may always be left.
+All of these gates are judged, so that a refusal shows everything that spoke against it; the reason
+is the first that failed. A value at its limit passes. Exits pass none of these but freshness: what
+is held may always be left.
 """
 
 from __future__ import annotations
@@ -10,16 +10,21 @@ from __future__ import annotations
 from typing import Final
 
 from minibot.events.messages import SignalMessage
+from minibot.events.money import PLACES
 from minibot.events.numbers import mul_div_up
 from minibot.events.order_rules import TRADING, OrderRules
 from minibot.events.reasons import (
     DUPLICATE,
+    EXPOSURE_LIMIT,
     HALTED,
+    INSUFFICIENT_CASH,
     NO_INSTRUMENT,
     NO_MARK,
     NOT_IN_UNIVERSE,
     NOT_TRADING,
     PENDING_ORDER,
+    POSITION_LIMIT,
+    POSITION_MAX,
     POSITIONS_MAX,
     REFERENCE_DEVIATION,
     RUN_ENDING,
@@ -33,7 +38,15 @@ from minibot.risk.budgets import drawdown_of
 from minibot.risk.checks import IS_NOT, IS_SO, NONE, NOT_ASKED, Checklist, Gate, rows_of
 from minibot.risk.exits import UNKNOWN
 from minibot.risk.headroom import Headroom
-from minibot.risk.limits import BPS
+from minibot.risk.limits import (
+    BPS,
+    OF_DAY_LOSS,
+    OF_DAY_NOTIONAL,
+    OF_DRAWDOWN,
+    OF_NIGHT_LOSS,
+    OF_NIGHT_NOTIONAL,
+    OF_ORDER_RATE,
+)
 from minibot.risk.positions import Mark
 from minibot.risk.situation import Situation
 
@@ -57,6 +70,14 @@ POSITION_COUNT: Final = Gate("positions", POSITIONS_MAX)
 DEVIATION: Final = Gate("reference_deviation_bps", REFERENCE_DEVIATION, places=4)
 ATR_BARS: Final = Gate("atr_bars", WARMUP, is_least=True)
 
+# How much it may be. Without a reason: an order that is too much is made smaller before it is
+# refused.
+POSITION_NOTIONAL: Final = Gate("position_notional", places=PLACES, cuts=POSITION_LIMIT)
+CASH_WITH_FEE: Final = Gate("cash_with_fee", places=PLACES, cuts=INSUFFICIENT_CASH)
+EXPOSURE: Final = Gate("exposure", places=PLACES, cuts=EXPOSURE_LIMIT)
+POSITION_QTY: Final = Gate("position_qty", places=PLACES, cuts=POSITION_MAX)
+ORDER_NOTIONAL: Final = Gate("order_notional", places=PLACES, is_least=True)
+
 
 def _status(said: str) -> Gate:
     return Gate("instrument_status", NOT_TRADING, words=(TRADING, said))
@@ -68,6 +89,19 @@ def _ending(until: str) -> Gate:
 
 STATUS: Final = _status(TRADING)
 ENDING: Final = _ending(NONE)
+
+ENTRY_GATES: Final[tuple[Gate, ...]] = (
+    # What the end of the run, an operator or the universe forbids; a signal that is not new.
+    *(ENDING, IS_HALTED, IS_LOCKED, IN_UNIVERSE, SIGNAL_AGE, DECIDED_BEFORE),
+    # A market that cannot be traded; open orders, the count of positions, a touch far off.
+    *(STATUS, TICK_AGE, MARK, ORDER_PENDING, POSITION_COUNT, DEVIATION),
+    # A position that could not be guarded; losses and orders.
+    *(ATR_BARS, OF_NIGHT_LOSS, OF_DAY_LOSS, OF_DRAWDOWN, OF_ORDER_RATE),
+    # The size, and notional, which bounds it; `sizing` asks these.
+    *(POSITION_NOTIONAL, CASH_WITH_FEE, EXPOSURE, OF_NIGHT_NOTIONAL, OF_DAY_NOTIONAL),
+    *(POSITION_QTY, ORDER_NOTIONAL),
+)
+"""What an entry is asked, in this order, where nothing ends, halts or gaps."""
 
 
 def status_of(rules: OrderRules | None) -> Gate:
@@ -100,55 +134,56 @@ def judge_entry(situation: Situation, signal: SignalMessage, ref: Ref, left: Hea
     """
     symbol, now, limits = signal.symbol, situation.now, situation.limits
     positions, exits, locks = situation.positions, situation.exits, situation.locks
+    rules, mark = positions.rules.get(symbol), positions.marks.get(symbol)
+    status, touch, until = status_of(rules), touch_of(mark), exits.ending_until
+    gates, is_ending = ENTRY_GATES, until is not None
+    if is_ending or status is not STATUS or touch is not MARK:
+        gates = _telling(ENDING if until is None else _ending(str(until)), status, touch)
 
-    # What the end of the run, an operator or the universe forbids; a signal that is not new.
-    until, universe = exits.ending_until, situation.universe
-    ending = ENDING if until is None else _ending(str(until))
-    is_locked, is_known = locks.is_locked(symbol, now), situation.decided.has(ref)
-    age_max = limits.signal_age_ms_max
+    is_outside, age_max = NOT_ASKED, limits.signal_age_ms_max
+    if situation.universe is not None:
+        is_outside = symbol not in situation.universe
     if signal.horizon_ms < age_max:
         age_max = signal.horizon_ms
-    gates = [ending, IS_HALTED, IS_LOCKED, SIGNAL_AGE, DECIDED_BEFORE]
-    lows: list[int] = [ending is not ENDING, locks.is_halted, is_locked, now - signal.ts, is_known]
-    highs = [0, 0, 0, age_max, 0]
-    if universe is not None:  # Behind the locks.
-        gates.insert(3, IN_UNIVERSE)
-        lows.insert(3, symbol not in universe)
-        highs.insert(3, 0)
+    is_locked, is_known = locks.is_locked(symbol, now), situation.decided.has(ref)
 
-    # A market that cannot be traded; open orders, the count of positions, a touch far off.
-    rules, mark = positions.rules.get(symbol), positions.marks.get(symbol)
-    of_symbol, status, touch = exits.of(symbol), status_of(rules), touch_of(mark)
-    tick_age = NOT_ASKED if mark is None else now - mark.ts
+    of_symbol, tick_age = exits.of(symbol), NOT_ASKED if mark is None else now - mark.ts
+    no_touch, is_pending, count, away = 1, NOT_ASKED, NOT_ASKED, NOT_ASKED
     if touch is MARK:
+        no_touch, close = NOT_ASKED, of_symbol.close
         is_pending, count = positions.has_order(symbol), positions.count_with(symbol)
-        away, close = NOT_ASKED, of_symbol.close
         if close != UNKNOWN:
             away = deviation(positions.mids[symbol], close)
-        gates += [status, TICK_AGE, ORDER_PENDING, POSITION_COUNT, DEVIATION]
-        lows += [status is not STATUS, tick_age, is_pending, count, away]
-        highs += [0, limits.tick_age_ms_max, 0, limits.positions_max, limits.deviation_max]
-    else:
-        gates += [status, TICK_AGE, touch]
-        lows += [status is not STATUS, tick_age, 1]
-        highs += [0, limits.tick_age_ms_max, 0]
 
-    # A position that could not be guarded; losses. Notional bounds the size, and says so there.
     night, day, drawdown = limits.night_loss, limits.day_loss, limits.drawdown
-    atr, down = of_symbol.atr, drawdown_of(left.high_water_mark, left.equity)
+    atr, rate = of_symbol.atr, limits.order_rate
     bars_min = atr.warmup if exits.rules.needs_atr else NOT_ASKED
-    gates += [ATR_BARS, night.entry_gate, day.entry_gate, drawdown.entry_gate]
-    lows += [bars_min, left.night_loss, left.day_loss, down]
-    highs += [atr.count, night.entry_max, day.entry_max, drawdown.entry_max]
-    rate = limits.order_rate
-    if not rate.is_hard_at_once:
-        gates.append(rate.entry_gate)
-        lows.append(left.orders + 1)
-        highs.append(rate.entry_max)
+    down = drawdown_of(left.high_water_mark, left.equity)
+    orders = NOT_ASKED if rate.is_hard_at_once else left.orders + 1
 
+    # Row by row as `ENTRY_GATES` stand.
+    lows: list[int] = [
+        is_ending, locks.is_halted, is_locked, is_outside, now - signal.ts, is_known,
+        status is not STATUS, tick_age, no_touch, is_pending, count, away,
+        bars_min, left.night_loss, left.day_loss, down, orders,
+    ]  # fmt: skip
+    highs = [
+        0, 0, 0, 0, age_max, 0,
+        0, limits.tick_age_ms_max, 0, 0, limits.positions_max, limits.deviation_max,
+        atr.count, night.entry_max, day.entry_max, drawdown.entry_max, rate.entry_max,
+    ]  # fmt: skip
     checks = rows_of(gates, lows, highs)
     checks.judge()
     return checks
+
+
+def _telling(ending: Gate, status: Gate, touch: Gate) -> tuple[Gate, ...]:
+    """Return the gates of an entry, with those that say what they found."""
+    gates = list(ENTRY_GATES)
+    gates[gates.index(ENDING)] = ending
+    gates[gates.index(STATUS)] = status
+    gates[gates.index(MARK)] = touch
+    return tuple(gates)
 
 
 def deviation(mid: int, close: int) -> int:

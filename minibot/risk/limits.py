@@ -26,6 +26,15 @@ DRAWDOWN_PLACES: Final = 4
 
 BPS: Final = 10_000
 
+# What an entry is asked of each limit. Notional gives no reason: an order that is too much is made
+# smaller before it is refused.
+OF_NIGHT_NOTIONAL: Final = Gate("night_notional", places=PLACES, cuts=NIGHT_NOTIONAL)
+OF_DAY_NOTIONAL: Final = Gate("day_notional", places=PLACES, cuts=DAY_NOTIONAL)
+OF_NIGHT_LOSS: Final = Gate("night_loss", NIGHT_LOSS, PLACES)
+OF_DAY_LOSS: Final = Gate("day_loss", DAY_LOSS, PLACES)
+OF_DRAWDOWN: Final = Gate("drawdown_bps", DRAWDOWN, DRAWDOWN_PLACES)
+OF_ORDER_RATE: Final = Gate("orders_per_minute", ORDER_RATE)
+
 
 @final
 class Limit:
@@ -34,13 +43,10 @@ class Limit:
     Attributes:
         is_hard_at_once: Whether no soft value stands before the hard one.
         entry_max: The largest value at which an entry is still allowed.
-        entry_gate: The check of an entry. That of notional gives no reason: an order that is too
-            much is made smaller before it is refused.
         hard_gate: The check that ends the run.
     """
 
     __slots__ = (
-        "entry_gate",
         "entry_max",
         "hard",
         "hard_gate",
@@ -49,29 +55,20 @@ class Limit:
         "places",
     )
 
-    def __init__(
-        self,
-        name: str,
-        soft: int | None,
-        hard: int,
-        places: int,
-        *,
-        entry_reason: str = "",
-        cuts: str = "",
-    ) -> None:
-        self.name: str = name
+    def __init__(self, gate: Gate, soft: int | None, hard: int) -> None:
+        """Take the gate of an entry, and both values."""
+        self.name: str = gate.name
         self.hard: int = hard
-        self.places: int = places
+        self.places: int = gate.places
         self.is_hard_at_once: bool = soft is None or soft >= hard
         self.entry_max: int = hard if soft is None else min(soft, hard)
-        self.entry_gate: Gate = Gate(name, entry_reason, places, cuts=cuts)
-        self.hard_gate: Gate = Gate(f"{name}_hard", "", places)
+        self.hard_gate: Gate = Gate(f"{gate.name}_hard", "", gate.places)
 
     def breach(self, value: int, found: Checklist | None) -> Checklist:
         """Return the failed checks so far, and with them that of a value beyond the hard one."""
         if found is None:
-            found = rows_of([], [], [])
-        found.judged(self.hard_gate, value, self.hard, False)
+            found = rows_of((), [], [])
+        found.breached(self.hard_gate, value, self.hard)
         return found
 
 
@@ -95,12 +92,12 @@ class Limits:
         self.positions_max: int = risk["positions_max"]
         # Spot knows no leverage: more than the whole equity is never exposed.
         self.exposure_bps_max: int = min(risk["exposure_ratio_max_bps"], BPS)
-        self.night_notional: Limit = _money(risk, "night_notional", cuts=NIGHT_NOTIONAL)
-        self.day_notional: Limit = _money(risk, "day_notional", cuts=DAY_NOTIONAL)
-        self.night_loss: Limit = _money(risk, "night_loss", NIGHT_LOSS)
-        self.day_loss: Limit = _money(risk, "day_loss", DAY_LOSS)
-        self.drawdown: Limit = _count(risk, "drawdown_bps", DRAWDOWN, DRAWDOWN_PLACES)
-        self.order_rate: Limit = _count(risk, "orders_per_minute", ORDER_RATE, 0)
+        self.night_notional: Limit = _money(risk, OF_NIGHT_NOTIONAL)
+        self.day_notional: Limit = _money(risk, OF_DAY_NOTIONAL)
+        self.night_loss: Limit = _money(risk, OF_NIGHT_LOSS)
+        self.day_loss: Limit = _money(risk, OF_DAY_LOSS)
+        self.drawdown: Limit = _count(risk, OF_DRAWDOWN)
+        self.order_rate: Limit = _count(risk, OF_ORDER_RATE)
         self.signal_age_ms_max: int = risk["signal_age_ms_max"]
         self.tick_age_ms_max: int = risk["tick_age_ms_max"]
         self.intent_ttl_ms: int = risk["intent_ttl_ms"]
@@ -112,15 +109,14 @@ class Limits:
         self.night_ms: int = (config.get("backtest") or {}).get("night_ms", 0)
 
 
-def _money(risk: JsonObject, name: str, reason: str = "", cuts: str = "") -> Limit:
-    soft = risk.get(f"{name}_soft")
+def _money(risk: JsonObject, gate: Gate) -> Limit:
+    soft = risk.get(f"{gate.name}_soft")
     least = None if soft is None else parse_amount(soft)
-    hard = parse_amount(risk[f"{name}_hard"])
-    return Limit(name, least, hard, PLACES, entry_reason=reason, cuts=cuts)
+    return Limit(gate, least, parse_amount(risk[f"{gate.name}_hard"]))
 
 
-def _count(risk: JsonObject, name: str, reason: str, places: int) -> Limit:
-    unit = int(10**places)
-    soft = risk.get(f"{name}_soft")
+def _count(risk: JsonObject, gate: Gate) -> Limit:
+    unit = int(10**gate.places)
+    soft = risk.get(f"{gate.name}_soft")
     least = None if soft is None else soft * unit
-    return Limit(name, least, risk[f"{name}_hard"] * unit, places, entry_reason=reason)
+    return Limit(gate, least, risk[f"{gate.name}_hard"] * unit)

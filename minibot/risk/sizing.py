@@ -7,121 +7,88 @@ down to the venue's step: nothing is ever sized above its bound.
 
 from __future__ import annotations
 
-from typing import Final, final
-
-from minibot.events.money import PLACES, cost_up, notional_paid_by, qty_for
-from minibot.events.native import mypyc_attr
-from minibot.events.order_rules import MARKET, OrderRules
-from minibot.events.reasons import (
-    EXPOSURE_LIMIT,
-    INSUFFICIENT_CASH,
-    POSITION_LIMIT,
-    POSITION_MAX,
-)
-from minibot.risk.checks import Checklist, Gate
+from minibot.events.money import cost_up, notional_paid_by, qty_for
+from minibot.events.order_rules import MARKET
+from minibot.risk.checks import NOT_ASKED, Checklist
+from minibot.risk.gates import POSITION_QTY
 from minibot.risk.headroom import Headroom
 from minibot.risk.limits import Limits
 from minibot.risk.positions import Positions
 
-# Without a reason: an order that is too much is made smaller before it is refused.
-POSITION_NOTIONAL: Final = Gate("position_notional", places=PLACES, cuts=POSITION_LIMIT)
-CASH_WITH_FEE: Final = Gate("cash_with_fee", places=PLACES, cuts=INSUFFICIENT_CASH)
-EXPOSURE: Final = Gate("exposure", places=PLACES, cuts=EXPOSURE_LIMIT)
-POSITION_QTY: Final = Gate("position_qty", places=PLACES, cuts=POSITION_MAX)
-ORDER_NOTIONAL: Final = Gate("order_notional", places=PLACES, is_least=True)
-
-
-@mypyc_attr(acyclic=True)
-@final
-class Size:
-    """An entry as the profile wants it, made to fit the bounds that it does not pass.
-
-    Attributes:
-        wanted: The order of the profile, in whole steps.
-        qty: What fits all bounds.
-        notional: What that costs.
-        binding: The reason of the bound that leaves least; of two that leave the same, the first
-            speaks. Empty where the whole order fits.
-    """
-
-    wanted: int
-    qty: int
-    notional: int
-    binding: str = ""
-
-    def cut(self, checks: Checklist, start: int, rules: OrderRules, ask: int) -> None:
-        """Make it fit every bound on notional that failed, of the checks from `start` on."""
-        room_min = wanted = self.notional
-        for row in checks.failed(start):
-            # What the bound leaves; less than nothing is nothing.
-            room = max(0, wanted - (checks.lows[row] - checks.highs[row]))
-            if not self.binding or room < room_min:
-                self.binding, room_min = checks.gates[row].cuts, room
-        self.cut_qty(rules.qty_down(qty_for(room_min, ask), MARKET), ask)
-
-    def cut_qty(self, most: int, ask: int) -> None:
-        """Make it no more than so much."""
-        self.qty = min(self.qty, most)
-        self.notional = cost_up(self.qty, ask)
-
 
 def size_entry(
     symbol: str, limits: Limits, positions: Positions, left: Headroom, checks: Checklist
-) -> Size | None:
-    """Return the entry that fits all bounds, or None with the reason in the checks."""
+) -> int:
+    """Return how much an entry that fits all bounds buys, or 0 with the reason in the checks."""
     rules, ask = positions.rules[symbol], positions.marks[symbol].ask
-    qty = rules.qty_down(qty_for(limits.order_notional, ask), MARKET)
-    wanted = cost_up(qty, ask)
-    size, start = Size(), len(checks.gates)
-    size.wanted = size.qty = qty
-    size.notional = wanted
-    gates, lows, highs = checks.gates, checks.lows, checks.highs
-    cash_max = notional_paid_by(left.cash_free, limits.taker_rate)
-    gates += [POSITION_NOTIONAL, CASH_WITH_FEE, EXPOSURE]
-    lows += [left.position + wanted, wanted, left.exposure + wanted]
-    highs += [limits.position_notional_max, cash_max, left.exposure_max()]
-    night, day, added = limits.night_notional, limits.day_notional, left.reserved + wanted
-    if not night.is_hard_at_once:
-        gates.append(night.entry_gate)
-        lows.append(left.night_notional + added)
-        highs.append(night.entry_max)
-    if not day.is_hard_at_once:
-        gates.append(day.entry_gate)
-        lows.append(left.day_notional + added)
-        highs.append(day.entry_max)
+    wanted = qty = rules.qty_down(qty_for(limits.order_notional, ask), MARKET)
+    notional = cost_up(qty, ask)
+    night, day, added = limits.night_notional, limits.day_notional, left.reserved + notional
+    start, binding = len(checks.lows), ""
+    # Row by row as `ENTRY_GATES` go on; notional that is hard at once bounds nothing.
+    checks.lows += [
+        left.position + notional,
+        notional,
+        left.exposure + notional,
+        NOT_ASKED if night.is_hard_at_once else left.night_notional + added,
+        NOT_ASKED if day.is_hard_at_once else left.day_notional + added,
+    ]
+    checks.highs += [
+        limits.position_notional_max,
+        notional_paid_by(left.cash_free, limits.taker_rate),
+        left.exposure_max(),
+        night.entry_max,
+        day.entry_max,
+    ]
     if not checks.judge(start):
-        size.cut(checks, start, rules, ask)
-    if rules.position_max is not None:
+        room, binding = _least_room(checks, start, notional)
+        qty = min(qty, rules.qty_down(qty_for(room, ask), MARKET))
+    if rules.position_max is None:
+        checks.judged(NOT_ASKED, 0, True)
+    else:
         held = positions.qty_with_orders(symbol)
         room = max(0, rules.position_max - held)
-        checks.judged(POSITION_QTY, held + qty, rules.position_max, qty <= room)
-        if qty > room:
-            size.binding = size.binding or POSITION_QTY.cuts
-            size.cut_qty(rules.qty_down(room, MARKET), ask)
-    notional = size.notional
-    gates.append(ORDER_NOTIONAL)
-    lows.append(rules.market_bounds.notional_min)
-    highs.append(notional)
-    refusal = rules.value_refusal(notional, MARKET) or rules.qty_refusal(size.qty, MARKET)
-    if refusal is None:  # Then that check has passed too.
-        return size
-    checks.judge(len(gates) - 1)
-    checks.refuse(size.binding or refusal)
-    return None
+        checks.judged(held + wanted, rules.position_max, wanted <= room)
+        if wanted > room:
+            binding = binding or POSITION_QTY.cuts
+            qty = min(qty, rules.qty_down(room, MARKET))
+    if qty != wanted:
+        notional = cost_up(qty, ask)
+    refusal = rules.value_refusal(notional, MARKET) or rules.qty_refusal(qty, MARKET)
+    checks.judged(rules.market_bounds.notional_min, notional, True)
+    if refusal is None:
+        return qty
+    checks.judge(len(checks.lows) - 1)
+    checks.refuse(binding or refusal)
+    return 0
 
 
-def entry_breaches(limits: Limits, left: Headroom, notional: int) -> Checklist | None:
+def _least_room(checks: Checklist, start: int, wanted: int) -> tuple[int, str]:
+    """Return the least that a bound on notional leaves, of those that failed, and its reason.
+
+    Of two that leave the same, the first speaks; less than nothing is nothing.
+    """
+    least, binding = wanted, ""
+    for row in checks.failed(start):
+        room = max(0, wanted - (checks.lows[row] - checks.highs[row]))
+        if not binding or room < least:
+            least, binding = room, checks.gates[row].cuts
+    return least, binding
+
+
+def entry_breaches(limits: Limits, left: Headroom, qty: int, ask: int) -> Checklist | None:
     """Return a failed check for every hard limit that an entry would exceed; None for none.
 
     Notional speaks where it has no soft value, the order rate always.
     """
     found: Checklist | None = None
-    added, orders = left.reserved + notional, left.orders + 1
     night, day, rate = limits.night_notional, limits.day_notional, limits.order_rate
-    if night.is_hard_at_once and left.night_notional + added > night.hard:
-        found = night.breach(left.night_notional + added, found)
-    if day.is_hard_at_once and left.day_notional + added > day.hard:
-        found = day.breach(left.day_notional + added, found)
-    if orders > rate.hard:
-        found = rate.breach(orders, found)
+    if night.is_hard_at_once or day.is_hard_at_once:
+        added = left.reserved + cost_up(qty, ask)
+        if night.is_hard_at_once and left.night_notional + added > night.hard:
+            found = night.breach(left.night_notional + added, found)
+        if day.is_hard_at_once and left.day_notional + added > day.hard:
+            found = day.breach(left.day_notional + added, found)
+    if left.orders + 1 > rate.hard:
+        found = rate.breach(left.orders + 1, found)
     return found
