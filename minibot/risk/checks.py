@@ -89,7 +89,7 @@ class Checklist:
         lows, highs, passed = self.lows, self.highs, True
         for row in range(start, len(lows)):
             if lows[row] > highs[row]:
-                self._fail(row)
+                self.fail(row)
                 passed = False
         return passed
 
@@ -98,7 +98,7 @@ class Checklist:
         self.lows.append(low)
         self.highs.append(high)
         if not passed:
-            self._fail(len(self.lows) - 1)
+            self.fail(len(self.lows) - 1)
 
     def breached(self, gate: Gate, value: int, most: int) -> None:
         """Add a check that failed, behind all others."""
@@ -112,10 +112,11 @@ class Checklist:
 
     def fail_last(self, reason: str) -> None:
         """Let the row added last fail for a reason that its numbers do not show."""
-        self._fail(len(self.lows) - 1)
+        self.fail(len(self.lows) - 1)
         self.refuse(reason)
 
-    def _fail(self, row: int) -> None:
+    def fail(self, row: int) -> None:
+        """Let a row fail, whatever its numbers say."""
         self._failed |= 1 << row
         if not self.reason:
             self.reason = self.gates[row].reason

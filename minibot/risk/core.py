@@ -61,9 +61,10 @@ from minibot.risk.departures import (
     on_exit_position,
     on_sell,
 )
-from minibot.risk.drafts import Cause, because, stop
+from minibot.risk.drafts import because, because_of_event, because_of_tick, stop
 from minibot.risk.entries import on_buy
 from minibot.risk.limits import DRAWDOWN_PLACES
+from minibot.risk.positions import NO_PRICE
 from minibot.risk.situation import Situation
 
 REJECTED: Final = "REJECTED"
@@ -138,8 +139,9 @@ class RiskCore:
             breaches = situation.budgets.on_equity(situation.positions.equity, rebased)
             if breaches is None:
                 return []
-            cause = Cause.of_event(event).going_back_to(seq)
-            return [stop(situation, breaches, payload.symbol, cause)]
+            verdict = because_of_event(event, payload.symbol)
+            verdict.tick_seq = seq
+            return [stop(situation, breaches, verdict)]
         self._take(payload)
         return []
 
@@ -187,12 +189,10 @@ class RiskCore:
         if now >= situation.budgets.midnight and not self._begin("signal", now):
             return None
         situation.now = now
-        ref = signal.ref()
-        cause = because(ref, signal.ts, signal.tick_seq, ref)
         if signal.side == BUY:
-            return on_buy(situation, signal, cause)
+            return on_buy(situation, signal)
         if signal.side == SELL:
-            return on_sell(situation, signal, cause)
+            return on_sell(situation, signal)
         return None
 
     def on_tick(self, tick: ExactTick, seq: int, now: int) -> list[Message] | None:
@@ -208,17 +208,20 @@ class RiskCore:
         if now >= budgets.midnight and not self._begin("market_tick", now):
             return None
         situation.now = now
-        rebased, symbol = positions.on_tick(tick, seq), tick.symbol
+        symbol, market = tick.symbol, positions.market
+        if symbol != market.symbol:
+            market = positions.of(symbol)
+        rebased = positions.on_tick(market, tick, seq)
         if rebased is not None:
             breaches = budgets.on_equity(positions.equity, rebased)
             if breaches is not None:
-                return [stop(situation, breaches, symbol, Cause.of_tick(tick, seq))]
-        if symbol not in positions.values or situation.exits.is_quiet(symbol, tick.bid, now):
+                return [stop(situation, breaches, because_of_tick(tick, seq))]
+        if not market.qty or situation.exits.is_quiet(symbol, market.bid, now):
             return None
         trigger = due(situation, symbol)
         if trigger is None:
             return None
-        return leave(situation, symbol, trigger, Cause.of_tick(tick, seq), 0)
+        return leave(situation, symbol, trigger, because_of_tick(tick, seq), 0)
 
     def calm(self, symbol: str, now: int) -> Calm | None:
         """Return within which touches of a symbol nothing follows from its ticks; None for none.
@@ -228,17 +231,17 @@ class RiskCore:
         """
         situation = self._situation
         positions, budgets = situation.positions, situation.budgets
-        if now >= budgets.midnight or symbol in positions.unmarked:
+        market = positions.of(symbol)
+        if now >= budgets.midnight or market.is_unmarked:
             return None
         calm = Calm()
         calm.until = budgets.midnight
-        value = positions.values.get(symbol)
-        if value is None:
+        if not market.qty:
             return calm
-        if symbol not in positions.mids or not situation.exits.calm(symbol, now, calm):
+        if market.price == NO_PRICE or not situation.exits.calm(symbol, now, calm):
             return None
-        beside, qty = positions.equity - value, positions.qtys[symbol]
-        return calm if budgets.calm(beside, qty, calm) else None
+        beside = positions.equity - market.value
+        return calm if budgets.calm(beside, market.qty, calm) else None
 
     def on_bar(
         self,
@@ -302,14 +305,14 @@ class RiskCore:
             budgets.on_bought(positions.portfolio)
         breaches = budgets.on_equity(positions.equity)
         of_symbol = situation.exits.of(symbol)
-        if symbol in positions.values:
+        if symbol in positions.held:
             situation.exits.on_fill(of_symbol, positions.portfolio, positions.rules[symbol])
         else:
             of_symbol.forget()
         if breaches is None:
             return None
-        cause = because(fill.ref(), fill.ts, fill.tick_seq)
-        return [stop(situation, breaches, symbol, cause)]
+        verdict = because(fill.ref(), fill.ts, fill.tick_seq, symbol)
+        return [stop(situation, breaches, verdict)]
 
     def on_result(self, result: ResultMessage, now: int) -> None:
         """Take a move of an order.
@@ -335,7 +338,7 @@ class RiskCore:
         """Return the bids at which the open position is left: stop and target, as far as set."""
         positions = self._situation.positions
         rules = positions.rules.get(symbol)
-        if rules is None or symbol not in positions.values:
+        if rules is None or symbol not in positions.held:
             return ()
         entry = positions.portfolio.entry_price_avg(symbol)
         return self._situation.exits.levels(symbol, entry, rules)

@@ -11,7 +11,7 @@ from typing import Final
 from minibot.events.messages import Message, SignalMessage
 from minibot.events.model import SELL, Event
 from minibot.events.money import PLACES, cost_up
-from minibot.events.order_rules import MARKET, OrderRules
+from minibot.events.order_rules import MARKET, TRADING, OrderRules
 from minibot.events.reasons import (
     LEFT_TRADING,
     NO_POSITION,
@@ -20,7 +20,7 @@ from minibot.events.reasons import (
     UNIVERSE_EXIT,
 )
 from minibot.risk.checks import IS_NOT, IS_SO, NOT_ASKED, Checklist, Gate, rows_of
-from minibot.risk.drafts import BLOCK, EXIT, Cause, action, allow, stop
+from minibot.risk.drafts import BLOCK, EXIT, Verdict, action, allow, because, because_of_event, stop
 from minibot.risk.exits import Trigger
 from minibot.risk.gates import (
     DECIDED_BEFORE,
@@ -31,7 +31,8 @@ from minibot.risk.gates import (
     status_of,
     touch_of,
 )
-from minibot.risk.positions import Mark
+from minibot.risk.headroom import headroom_of
+from minibot.risk.positions import Market, Positions
 from minibot.risk.situation import Situation
 
 LEAVES_ON_SIGNAL: Final = Gate("signal_exit", SIGNAL_EXIT, words=IS_SO)
@@ -48,46 +49,47 @@ SELL_GATES: Final[tuple[Gate, ...]] = (
 """What a SELL signal is asked, where status and touch are as they should be."""
 
 
-def on_sell(situation: Situation, signal: SignalMessage, cause: Cause) -> list[Message]:
+def on_sell(situation: Situation, signal: SignalMessage) -> list[Message]:
     """Return EXIT with an intent, BLOCK, or STOP."""
-    symbol, now, limits = signal.symbol, situation.now, situation.limits
-    positions, stays = situation.positions, not situation.exits.rules.signal_exit
-    age, age_max = now - signal.ts, limits.signal_age_ms_max
+    ref, symbol, ts = signal.ref(), signal.symbol, signal.ts
+    verdict = because(ref, ts, signal.tick_seq, symbol, ref)
+    positions, limits, now = situation.positions, situation.limits, situation.now
+    market, rules = positions.of(symbol), positions.rules.get(symbol)
+    age_max = limits.signal_age_ms_max
     if signal.horizon_ms < age_max:
         age_max = signal.horizon_ms
-    is_known, lots = situation.decided.has(cause.ref), positions.portfolio.count_lots(symbol)
-    rules, mark = positions.rules.get(symbol), positions.marks.get(symbol)
-    status, touch = status_of(rules), touch_of(mark)
-    tick_age = NOT_ASKED if mark is None else now - mark.ts
-    no_touch = NOT_ASKED if touch is MARK else 1
-    gates = SELL_GATES
-    if status is not STATUS or touch is not MARK:
+    stays, is_known = not situation.exits.rules.signal_exit, situation.decided.has(ref)
+    gates, bad_status, no_touch = SELL_GATES, False, NOT_ASKED
+    tick_age = now - market.ts if market.is_seen else NOT_ASKED
+    if rules is None or rules.status != TRADING or not (market.is_fresh and market.has_mid):
+        status, touch = status_of(rules), touch_of(market)
         gates = (SIGNAL_AGE, DECIDED_BEFORE, LEAVES_ON_SIGNAL, LOTS, status, TICK_AGE, touch)
+        bad_status, no_touch = status is not STATUS, NOT_ASKED if touch is MARK else 1
     checks = rows_of(
         gates,
-        [age, is_known, stays, 1, status is not STATUS, tick_age, no_touch],
-        [age_max, 0, 0, lots, 0, limits.tick_age_ms_max, 0],
+        [now - ts, is_known, stays, 1, bad_status, tick_age, no_touch],
+        [age_max, 0, 0, positions.portfolio.count_lots(symbol), 0, limits.tick_age_ms_max, 0],
     )
-    if checks.judge() and rules is not None and mark is not None:
-        qty = judge_exit(situation, symbol, rules, mark, checks)
+    if checks.judge() and rules is not None:
+        qty = judge_exit(positions, market, rules, checks)
         if not checks.reason:
-            situation.remember(cause.ref, cause.ts)
-            return _exit(situation, SIGNAL_EXIT, symbol, qty, mark.bid, checks, cause, 0)
-    left = situation.headroom(symbol)
-    return [action(situation, BLOCK, checks.reason, symbol, checks, cause, left)]
+            situation.remember(ref, ts)
+            return _exit(situation, SIGNAL_EXIT, market, rules, qty, checks, verdict, 0)
+    left = headroom_of(market, positions, situation.budgets, now)
+    return [action(situation, BLOCK, checks.reason, checks, left, verdict)]
 
 
 def on_exit_position(situation: Situation, symbol: str, event: Event) -> list[Message]:
     """Return what an operator's wish to leave a symbol leads to, now or with the next tick."""
-    cause = Cause.of_event(event)
-    if symbol in situation.positions.values:
+    verdict = because_of_event(event, symbol)
+    if symbol in situation.positions.held:
         situation.exits.ask(symbol)
         trigger = due(situation, symbol)
-        return [] if trigger is None else leave(situation, symbol, trigger, cause, 0)
+        return [] if trigger is None else leave(situation, symbol, trigger, verdict, 0)
     checks = rows_of((LOTS,), [1], [0])
     checks.judge()
     left = situation.headroom(symbol)
-    return [action(situation, BLOCK, NO_POSITION, symbol, checks, cause, left)]
+    return [action(situation, BLOCK, NO_POSITION, checks, left, verdict)]
 
 
 def leave_all(situation: Situation, event: Event) -> list[Message]:
@@ -97,7 +99,8 @@ def leave_all(situation: Situation, event: Event) -> list[Message]:
         trigger = due(situation, symbol)
         if trigger is None:
             continue
-        messages += leave(situation, symbol, trigger, Cause.of_event(event), len(messages))
+        verdict = because_of_event(event, symbol)
+        messages += leave(situation, symbol, trigger, verdict, len(messages))
         if situation.is_stopped:
             return messages[-1:]
     return messages
@@ -111,7 +114,7 @@ def leave_halted(situation: Situation, symbol: str) -> None:
     positions, exits = situation.positions, situation.exits
     if positions.rules[symbol].is_trading or not exits.rules.leaves_halted:
         return
-    if symbol in positions.values:
+    if symbol in positions.held:
         exits.leave(symbol, LEFT_TRADING)
 
 
@@ -130,21 +133,21 @@ def leave_dropped(situation: Situation) -> None:
 def due(situation: Situation, symbol: str) -> Trigger | None:
     """Return why a position is to be left now, if the last touch is fresh enough; None for not."""
     positions, exits = situation.positions, situation.exits.of(symbol)
-    mark, rules, now = positions.marks.get(symbol), positions.rules.get(symbol), situation.now
-    if mark is None or rules is None or not mark.is_fresh or not mark.has_mid:
+    market, rules, now = positions.of(symbol), positions.rules.get(symbol), situation.now
+    if rules is None or not market.is_fresh or not market.has_mid:
         return None
-    if now - mark.ts > situation.limits.tick_age_ms_max:
+    if now - market.ts > situation.limits.tick_age_ms_max:
         return None
     if now < exits.retry_ts or positions.has_order(symbol, SELL):
         return None
-    trigger = situation.exits.trigger(exits, positions.portfolio, rules, mark.bid, now)
+    trigger = situation.exits.trigger(exits, positions.portfolio, rules, market.bid, now)
     if trigger is None:
         exits.told = ""
     return trigger
 
 
 def leave(
-    situation: Situation, symbol: str, trigger: Trigger, because: Cause, ordinal: int
+    situation: Situation, symbol: str, trigger: Trigger, verdict: Verdict, ordinal: int
 ) -> list[Message]:
     """Return what comes of an exit that is due.
 
@@ -152,39 +155,39 @@ def leave(
         situation: The state.
         symbol: A symbol with an open position.
         trigger: Why it is left, as `due` found it.
-        because: The tick, or the control event; what is said goes back to the touch judged.
+        verdict: Because of the tick, or the control event; it goes back to the touch judged.
         ordinal: How much this step said before.
     """
     positions, exits = situation.positions, situation.exits.of(symbol)
-    mark, rules = positions.marks[symbol], positions.rules[symbol]
-    gates = (trigger.gate, status_of(rules), *CAN_SELL)
-    checks, cause = rows_of(gates, [], []), because.going_back_to(mark.seq)
+    market, rules = positions.of(symbol), positions.rules[symbol]
+    verdict.tick_seq = market.seq
+    checks = rows_of((trigger.gate, status_of(rules), *CAN_SELL), [], [])
     checks.judged(trigger.value, trigger.threshold, False)
     checks.judged(not rules.is_trading, 0, rules.is_trading)
-    qty = judge_exit(situation, symbol, rules, mark, checks)
+    qty = judge_exit(positions, market, rules, checks)
     if not checks.reason:
         exits.told = ""
-        return _exit(situation, trigger.reason, symbol, qty, mark.bid, checks, cause, ordinal)
+        return _exit(situation, trigger.reason, market, rules, qty, checks, verdict, ordinal)
     if exits.told == checks.reason:
         return []
     exits.told = checks.reason  # Said once: with the next tick nothing has changed.
     left = situation.headroom(symbol)
-    return [action(situation, BLOCK, checks.reason, symbol, checks, cause, left, ordinal)]
+    return [action(situation, BLOCK, checks.reason, checks, left, verdict, ordinal)]
 
 
-def judge_exit(
-    situation: Situation, symbol: str, rules: OrderRules, mark: Mark, checks: Checklist
-) -> int:
+def judge_exit(positions: Positions, market: Market, rules: OrderRules, checks: Checklist) -> int:
     """Judge `CAN_SELL`, whether what is held can be sold; return how much of it one order sells.
 
     That is whole steps of the position, up to what the venue takes at once.
     """
-    positions = situation.positions
-    start, is_pending = len(checks.lows), positions.has_order(symbol, SELL)
-    qty = rules.qty_down(positions.free_qty(symbol), MARKET)
+    is_pending, free = False, market.qty
+    if positions.orders:
+        is_pending, free = positions.has_order(market.symbol, SELL), positions.free_qty(market)
+    qty = rules.qty_down(free, MARKET)
+    start = len(checks.lows)
     checks.lows += [is_pending, rules.qty_min]
     checks.highs += [0, qty]
-    notional = cost_up(qty, mark.bid)
+    notional = cost_up(qty, market.bid)
     refusal = rules.value_refusal(notional, MARKET) or rules.qty_refusal(qty, MARKET)
     if is_pending or refusal is not None:  # Else both have passed.
         checks.judge(start)
@@ -196,16 +199,16 @@ def judge_exit(
 def _exit(
     situation: Situation,
     reason: str,
-    symbol: str,
+    market: Market,
+    rules: OrderRules,
     qty: int,
-    bid: int,
     checks: Checklist,
-    cause: Cause,
+    verdict: Verdict,
     ordinal: int,
 ) -> list[Message]:
     """Return the action EXIT and its intent; STOP instead when the order rate is spent."""
-    left = situation.headroom(symbol)
-    rate = situation.limits.order_rate
+    left = headroom_of(market, situation.positions, situation.budgets, situation.now)
+    rate, bid = situation.limits.order_rate, market.bid
     if left.orders + 1 > rate.hard:
-        return [stop(situation, rate.breach(left.orders + 1, None), symbol, cause)]
-    return allow(situation, EXIT, reason, symbol, SELL, qty, bid, checks, cause, left, ordinal)
+        return [stop(situation, rate.breach(left.orders + 1, None), verdict)]
+    return allow(situation, EXIT, reason, SELL, qty, bid, checks, left, rules, verdict, ordinal)

@@ -36,43 +36,11 @@ ENTRY: Final = "ENTRY"
 
 @mypyc_attr(acyclic=True)
 @final
-class Cause:
-    """Because of which event something is said, and to which tick that goes back."""
-
-    ref: Ref
-    ts: int
-    tick_seq: int | None
-    signal: Ref | None
-
-    @staticmethod
-    def of_tick(tick: ExactTick, seq: int) -> Cause:
-        """Return a tick, line `seq`, as the cause."""
-        return because(tick.ref(seq), tick.ts, seq)
-
-    @staticmethod
-    def of_event(event: Event) -> Cause:
-        """Return a fill or a control event as the cause."""
-        return because(named(event.id, event.run_id), event.ts, event.tick_seq)
-
-    def going_back_to(self, tick_seq: int) -> Cause:
-        """Return the same cause, which goes back to another tick."""
-        return because(self.ref, self.ts, tick_seq, self.signal)
-
-
-def because(ref: Ref, ts: int, tick_seq: int | None, signal: Ref | None = None) -> Cause:
-    """Return an event as a cause; `signal` is the same event where that is one."""
-    cause = Cause()
-    cause.ref = ref
-    cause.ts = ts
-    cause.tick_seq = tick_seq
-    cause.signal = signal
-    return cause
-
-
-@mypyc_attr(acyclic=True)
-@final
 class Verdict(ActionMessage):
-    """A `risk_action` with its checks, profile and headroom."""
+    """A `risk_action` with its checks, profile and headroom.
+
+    `because` and its like begin one with what it follows from, `action` says what was decided.
+    """
 
     checks: Checklist
     signal: Ref | None
@@ -117,63 +85,86 @@ class AllowedIntent(IntentMessage):
         )
 
 
+def because(
+    ref: Ref, ts: int, tick_seq: int | None, symbol: str, signal: Ref | None = None
+) -> Verdict:
+    """Return an action that is not decided yet, because of an event.
+
+    Args:
+        ref: The event's id.
+        ts: Its time.
+        tick_seq: The tick that it goes back to.
+        symbol: The market.
+        signal: The same event where that is one.
+    """
+    verdict = Verdict()
+    verdict.place = ACTIONS
+    verdict.ts = ts
+    verdict.tick_seq = tick_seq
+    verdict.cause = ref
+    verdict.symbol = symbol
+    verdict.signal = signal
+    return verdict
+
+
+def because_of_tick(tick: ExactTick, seq: int) -> Verdict:
+    """Return an action because of a tick, line `seq`."""
+    return because(tick.ref(seq), tick.ts, seq, tick.symbol)
+
+
+def because_of_event(event: Event, symbol: str) -> Verdict:
+    """Return an action because of a price or a control event."""
+    return because(named(event.id, event.run_id), event.ts, event.tick_seq, symbol)
+
+
 def action(
     situation: Situation,
     kind: str,
     reason: str,
-    symbol: str,
     checks: Checklist,
-    cause: Cause,
     left: Headroom,
+    verdict: Verdict,
     ordinal: int = 0,
 ) -> Verdict:
-    """Return a `risk_action`.
+    """Return a `risk_action`, decided.
 
     Args:
         situation: The state.
         kind: What is done.
         reason: A reason code.
-        symbol: The market.
         checks: What was judged.
-        cause: The signal, tick or control event.
         left: What the decision looked at of each limit.
+        verdict: Begun with what it follows from.
         ordinal: Its place among what this step says.
     """
     situation.reason = reason
-    verdict = Verdict()
-    verdict.place = ACTIONS
-    verdict.ts = cause.ts
-    verdict.tick_seq = cause.tick_seq
-    verdict.cause = cause.ref
-    verdict.symbol = symbol
     verdict.action = kind
     verdict.reason_code = reason
     verdict.ordinal = ordinal
     verdict.checks = checks
-    verdict.signal = cause.signal
     verdict.left = left
     return verdict
 
 
-def stop(situation: Situation, breaches: Checklist, symbol: str, cause: Cause) -> Verdict:
+def stop(situation: Situation, breaches: Checklist, verdict: Verdict) -> Verdict:
     """Return the `risk_action` STOP of exceeded hard limits; the core says nothing after it."""
     situation.is_stopped = True
     situation.budgets.midnight = 0  # No step goes by without asking any more.
-    left = situation.headroom(symbol)
-    return action(situation, STOP, RISK_LIMIT, symbol, breaches, cause, left)
+    left = situation.headroom(verdict.symbol)
+    return action(situation, STOP, RISK_LIMIT, breaches, left, verdict)
 
 
 def allow(
     situation: Situation,
     kind: str,
     reason: str,
-    symbol: str,
     side: str,
     qty: int,
     price: int,
     checks: Checklist,
-    cause: Cause,
     left: Headroom,
+    rules: OrderRules,
+    verdict: Verdict,
     ordinal: int = 0,
 ) -> list[Message]:
     """Return a `risk_action` and the `order_intent` that it allows, and count and keep the order.
@@ -182,36 +173,37 @@ def allow(
         situation: The state.
         kind: ALLOW, REDUCE or EXIT.
         reason: A reason code.
-        symbol: The market.
         side: Of the market order.
         qty: How much.
         price: Of the side of the touch that it takes.
         checks: What was judged.
-        cause: The signal, tick or control event.
         left: What the decision looked at of each limit.
+        rules: The venue's, of the symbol.
+        verdict: Begun with what it follows from.
         ordinal: Of the action among what this step says; the intent is the next.
     """
-    positions = situation.positions
-    allowed = action(situation, kind, reason, symbol, checks, cause, left, ordinal)
-    client = derived(ORDER_ROLE, cause.ref, ordinal)
-    positions.orders.append(sent_order(client, symbol, side, qty, price))
+    symbol, ts, cause = rules.symbol, verdict.ts, verdict.cause
+    action(situation, kind, reason, checks, left, verdict, ordinal)
+    client = derived(ORDER_ROLE, cause, ordinal)
+    situation.positions.orders.append(sent_order(client, symbol, side, qty, price))
     situation.budgets.on_order(situation.now, left.orders)
     intent = AllowedIntent()
     intent.place = INTENTS
-    intent.ts = cause.ts
-    intent.tick_seq = cause.tick_seq
-    intent.cause = cause.ref
-    intent._ref = derived(WRITERS[INTENTS], cause.ref, ordinal + 1)  # Which the executor asks for.
+    intent.ts = ts
+    intent.tick_seq = verdict.tick_seq
+    intent.cause = cause
+    # Which the executor asks for.
+    intent._ref = derived(WRITERS[INTENTS], cause, ordinal + 1)
     intent.symbol = symbol
     intent.side = side
     intent.purpose = ENTRY if side == BUY else EXIT
     intent.ordinal = ordinal + 1
-    intent.behind = allowed
+    intent.behind = verdict
     intent.qty = qty
     intent.order_type = MARKET
     intent.limit = None
     intent.time_in_force = ""
     intent.client = client
-    intent.expires_ts = cause.ts + situation.limits.intent_ttl_ms
-    intent.rules = positions.rules[symbol]
-    return [allowed, intent]
+    intent.expires_ts = ts + situation.limits.intent_ttl_ms
+    intent.rules = rules
+    return [verdict, intent]

@@ -33,7 +33,6 @@ from minibot.events.reasons import (
     SYMBOL_LOCKED,
     WARMUP,
 )
-from minibot.events.reference import Ref
 from minibot.risk.budgets import drawdown_of
 from minibot.risk.checks import IS_NOT, IS_SO, NONE, NOT_ASKED, Checklist, Gate, rows_of
 from minibot.risk.exits import UNKNOWN
@@ -47,7 +46,7 @@ from minibot.risk.limits import (
     OF_NIGHT_NOTIONAL,
     OF_ORDER_RATE,
 )
-from minibot.risk.positions import Mark
+from minibot.risk.positions import Market
 from minibot.risk.situation import Situation
 
 BOTH_SIDES: Final = "bid and ask"
@@ -111,49 +110,64 @@ def status_of(rules: OrderRules | None) -> Gate:
     return STATUS if rules.status == TRADING else _status(rules.status)
 
 
-def touch_of(mark: Mark | None) -> Gate:
+def touch_of(market: Market) -> Gate:
     """Return the check that the touch seen last fails; `MARK`, which is not asked, if it has a mid.
 
     Its age is another check.
     """
-    if mark is None:
+    if not market.is_seen:
         return MARK_KNOWN
-    if not mark.is_fresh:
+    if not market.is_fresh:
         return MARK_FRESH
-    return MARK if mark.has_mid else MARK_CROSSED
+    return MARK if market.has_mid else MARK_CROSSED
 
 
-def judge_entry(situation: Situation, signal: SignalMessage, ref: Ref, left: Headroom) -> Checklist:
+def judge_entry(
+    situation: Situation,
+    signal: SignalMessage,
+    market: Market,
+    rules: OrderRules | None,
+    left: Headroom,
+) -> Checklist:
     """Return the checks of everything that an entry must pass before it is sized.
 
     Args:
         situation: The state.
         signal: The BUY.
-        ref: Its id.
+        market: Its market.
+        rules: The venue's, of its symbol.
         left: What of each limit is used.
     """
-    symbol, now, limits = signal.symbol, situation.now, situation.limits
+    symbol, now, limits = market.symbol, situation.now, situation.limits
     positions, exits, locks = situation.positions, situation.exits, situation.locks
-    rules, mark = positions.rules.get(symbol), positions.marks.get(symbol)
-    status, touch, until = status_of(rules), touch_of(mark), exits.ending_until
-    gates, is_ending = ENTRY_GATES, until is not None
-    if is_ending or status is not STATUS or touch is not MARK:
-        gates = _telling(ENDING if until is None else _ending(str(until)), status, touch)
+    of_symbol = exits.of(symbol)
+    gates, is_ending, bad_status, no_touch = ENTRY_GATES, False, False, NOT_ASKED
+    has_touch = market.is_fresh and market.has_mid
+    is_trading = rules is not None and rules.status == TRADING
+    if exits.ending_until is not None or not is_trading or not has_touch:
+        status, touch = status_of(rules), touch_of(market)
+        gates = _telling(exits.ending_until, status, touch)
+        is_ending, bad_status = exits.ending_until is not None, status is not STATUS
+        no_touch = NOT_ASKED if touch is MARK else 1
 
     is_outside, age_max = NOT_ASKED, limits.signal_age_ms_max
     if situation.universe is not None:
         is_outside = symbol not in situation.universe
     if signal.horizon_ms < age_max:
         age_max = signal.horizon_ms
-    is_locked, is_known = locks.is_locked(symbol, now), situation.decided.has(ref)
+    is_locked, is_known = locks.is_locked(symbol, now), situation.decided.has(signal.ref())
 
-    of_symbol, tick_age = exits.of(symbol), NOT_ASKED if mark is None else now - mark.ts
-    no_touch, is_pending, count, away = 1, NOT_ASKED, NOT_ASKED, NOT_ASKED
-    if touch is MARK:
-        no_touch, close = NOT_ASKED, of_symbol.close
-        is_pending, count = positions.has_order(symbol), positions.count_with(symbol)
+    tick_age = now - market.ts if market.is_seen else NOT_ASKED
+    is_pending = count = away = NOT_ASKED
+    if has_touch:
+        is_pending = 0
+        count = len(positions.held) + (0 if market.qty else 1)
+        if positions.orders:
+            is_pending = positions.has_order(symbol)
+            count += positions.count_bought(symbol)
+        close = of_symbol.close
         if close != UNKNOWN:
-            away = deviation(positions.mids[symbol], close)
+            away = deviation(market.price, close)
 
     night, day, drawdown = limits.night_loss, limits.day_loss, limits.drawdown
     atr, rate = of_symbol.atr, limits.order_rate
@@ -164,7 +178,7 @@ def judge_entry(situation: Situation, signal: SignalMessage, ref: Ref, left: Hea
     # Row by row as `ENTRY_GATES` stand.
     lows: list[int] = [
         is_ending, locks.is_halted, is_locked, is_outside, now - signal.ts, is_known,
-        status is not STATUS, tick_age, no_touch, is_pending, count, away,
+        bad_status, tick_age, no_touch, is_pending, count, away,
         bars_min, left.night_loss, left.day_loss, down, orders,
     ]  # fmt: skip
     highs = [
@@ -177,8 +191,9 @@ def judge_entry(situation: Situation, signal: SignalMessage, ref: Ref, left: Hea
     return checks
 
 
-def _telling(ending: Gate, status: Gate, touch: Gate) -> tuple[Gate, ...]:
+def _telling(until: int | None, status: Gate, touch: Gate) -> tuple[Gate, ...]:
     """Return the gates of an entry, with those that say what they found."""
+    ending = ENDING if until is None else _ending(str(until))
     gates = list(ENTRY_GATES)
     gates[gates.index(ENDING)] = ending
     gates[gates.index(STATUS)] = status

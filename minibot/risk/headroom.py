@@ -10,7 +10,7 @@ from minibot.events.numbers import mul_div_down
 from minibot.risk.budgets import Budgets, drawdown_of
 from minibot.risk.checks import scaled_text
 from minibot.risk.limits import BPS, Limits
-from minibot.risk.positions import Positions
+from minibot.risk.positions import Market, Positions
 
 
 @mypyc_attr(acyclic=True)
@@ -21,7 +21,7 @@ class Headroom:
     It keeps how things stood, and reckons from that what somebody asks for.
 
     Attributes:
-        symbol: The market of the decision; None for a look at all of them.
+        market: That of the decision; None for a look at all of them.
         limits: Of the profile.
         equity, high_water_mark: How they stood.
         night_notional, day_notional, orders: How much is used.
@@ -30,10 +30,10 @@ class Headroom:
         reserved: What open entries may still cost, without fees.
         exposure: Positions and what open entries may add.
         cash_free: What open entries and their fees leave.
-        position: The notional of the symbol's position and of its open entries.
+        position: The notional of the market's position and of its open entries.
     """
 
-    symbol: str | None
+    market: Market | None
     limits: Limits
     equity: int
     high_water_mark: int
@@ -70,17 +70,19 @@ class Headroom:
             }
             left["exposure"] = scaled_text(self.exposure_max() - self.exposure, PLACES)
             left["cash"] = scaled_text(self.cash_free, PLACES)
-            if self.symbol is not None:
+            if self.market is not None:
                 rest = limits.position_notional_max - self.position
                 left["position_notional"] = scaled_text(rest, PLACES)
             self._texts = left
         return self._texts
 
 
-def headroom_of(symbol: str | None, positions: Positions, budgets: Budgets, now: int) -> Headroom:
-    """Return what a symbol's decision at market time `now`, or a look at all of them, finds."""
+def headroom_of(
+    market: Market | None, positions: Positions, budgets: Budgets, now: int
+) -> Headroom:
+    """Return what a market's decision at market time `now`, or a look at all of them, finds."""
     left, equity = Headroom(), budgets.equity
-    left.symbol = symbol
+    left.market = market
     left.limits = budgets.limits
     left.equity = equity
     left.high_water_mark = budgets.high_water_mark
@@ -92,12 +94,12 @@ def headroom_of(symbol: str | None, positions: Positions, budgets: Budgets, now:
     left.orders = budgets.orders(now)
     left.exposure = positions.worth
     left.cash_free = positions.cash
-    if symbol is not None:
-        left.position = positions.values.get(symbol, 0)
+    if market is not None:
+        left.position = market.value
     if positions.orders:
         left.reserved = positions.reserved()
         left.exposure += left.reserved
         left.cash_free -= positions.reserved_cash()
-        if symbol is not None:
-            left.position += positions.reserved(symbol)
+        if market is not None:
+            left.position += positions.reserved(market.symbol)
     return left

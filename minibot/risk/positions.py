@@ -1,4 +1,4 @@
-"""What risk knows of the world: portfolio, marks, rules, and the orders it sent and not yet booked.
+"""What risk knows of the world: portfolio, markets, rules, and the orders it sent and did not book.
 
 An order stays open here until its terminal result and all fills that result speaks of have been
 taken, whichever queue was read first. So nothing is sent twice while an answer is on its way.
@@ -20,29 +20,46 @@ from minibot.events.reasons import INVARIANT_BROKEN
 from minibot.events.reference import Ref, named
 from minibot.kernel.errors import InvariantError
 
+NO_PRICE: Final = -1
 TERMINAL_RESULTS: Final = frozenset({"FILLED", "CANCELLED", "EXPIRED", "REJECTED"})
 
 
 @final
-class Mark:
-    """The last touch of a symbol.
+class Market:
+    """The last touch and price of a symbol, and what is held of it.
 
     Attributes:
+        symbol: Its name.
+        is_seen: Whether a tick came yet; before it the touch is nothing.
         bid, ask: Zero before there is one.
         ts, seq: Of its tick.
         is_fresh: Ends with a gap and returns with the next tick.
         has_mid: Whether both sides are there and not crossed.
+        price: The last mid, or what was newer than that; `NO_PRICE` before there is one.
+        qty: How much is held.
+        value: What that is worth at its last price, at its cost without one.
+        is_unmarked: Whether a carried lot waits for its first mark.
     """
 
-    __slots__ = ("ask", "bid", "has_mid", "is_fresh", "seq", "ts")
+    __slots__ = (
+        *("ask", "bid", "has_mid", "is_fresh", "is_seen", "is_unmarked", "price", "qty", "seq"),
+        *("symbol", "ts", "value"),
+    )
 
-    def __init__(self, bid: int, ask: int, ts: int, seq: int, is_fresh: bool) -> None:
-        self.bid: int = bid
-        self.ask: int = ask
-        self.ts: int = ts
-        self.seq: int = seq
-        self.is_fresh: bool = is_fresh
-        self.has_mid: bool = 0 < bid <= ask
+    def __init__(self, symbol: str) -> None:
+        """Start with nothing known."""
+        self.symbol: str = symbol
+        self.is_seen: bool = False
+        self.bid: int = 0
+        self.ask: int = 0
+        self.ts: int = 0
+        self.seq: int = 0
+        self.is_fresh: bool = False
+        self.has_mid: bool = False
+        self.price: int = NO_PRICE
+        self.qty: int = 0
+        self.value: int = 0
+        self.is_unmarked: bool = False
 
 
 @mypyc_attr(acyclic=True)
@@ -81,15 +98,14 @@ def sent_order(client: Ref, symbol: str, side: str, qty: int, price: int) -> Sen
 
 @final
 class Positions:
-    """Portfolio, marks, rules and sent orders of one run.
+    """Portfolio, markets, rules and sent orders of one run.
 
     Attributes:
         is_open: Whether `run_opening` was taken; before it the portfolio is empty.
-        mids: Last prices by symbol: mids, or what was newer than those.
-        qtys: How much is held, by symbol of the open positions.
-        values: What each open position is worth at its last price, at its cost without one.
+        market: That which was found last; what comes of one symbol comes in rows.
+        held: The markets of open positions, by symbol.
         worth, cash, equity: Of all open positions; in the quote asset; both together.
-        unmarked: Symbols of which a carried lot waits for its first mark.
+        rules: The venue's, by symbol.
         orders: Sent and not settled, oldest first.
     """
 
@@ -99,56 +115,63 @@ class Positions:
         self._taker_rate: int = taker_rate
         self.is_open: bool = False
         self.portfolio: Portfolio = Portfolio({}, ())
-        self.qtys: dict[str, int] = {}
-        self.values: dict[str, int] = {}
+        self.held: dict[str, Market] = {}
         self.worth: int = 0
         self.cash: int = 0
         self.equity: int = 0
         self._instruments: dict[str, Instrument] = {}
         self.rules: dict[str, OrderRules] = {}
-        self.marks: dict[str, Mark] = {}
-        self.mids: dict[str, int] = {}
-        # Ticks of one symbol come in rows: the last mark found is most often the next one.
-        self._symbol: str = ""
-        self._mark: Mark | None = None
-        self.unmarked: set[str] = set()
+        self._markets: dict[str, Market] = {}
+        self.market: Market = Market("")
         self.orders: list[SentOrder] = []
+
+    def of(self, symbol: str) -> Market:
+        """Return what is known of a symbol."""
+        market = self.market
+        if symbol == market.symbol:
+            return market
+        found = self._markets.get(symbol)
+        if found is None:
+            found = self._markets[symbol] = Market(symbol)
+        self.market = found
+        return found
 
     # --- what comes in ------------------------------------------------------------------------
 
     def open(self, portfolio: Portfolio) -> None:
         """Start the run with a portfolio; its lots wait for their first mark."""
-        self.unmarked = set(portfolio.symbols())
+        for market in self._markets.values():
+            market.qty = market.value = 0
+            market.is_unmarked = False
+        for symbol in portfolio.symbols():
+            self.of(symbol).is_unmarked = True
+        self.held = {}
+        self.worth = 0
         self._hold(portfolio)
 
     def _hold(self, portfolio: Portfolio) -> None:
         """Take over a portfolio and value all that it holds."""
         self.is_open = True
         self.portfolio = portfolio
-        self.qtys = {}
-        self.values = {}
-        self.worth = 0
         for symbol in portfolio.symbols():
-            self._weigh(symbol)
+            self._weigh(self.of(symbol))
         self.cash = portfolio.cash(self._quote_asset)
         self.equity = self.cash + self.worth
 
-    def _weigh(self, symbol: str) -> None:
+    def _weigh(self, market: Market) -> None:
         """Value what is held of a symbol anew; the caller knows what that does to equity."""
-        worth = self.worth - self.values.get(symbol, 0)
+        symbol, value = market.symbol, 0
         qty = self.portfolio.position_qty(symbol)
-        if qty:
-            price = self.mids.get(symbol)
-            if price is None:
-                value = self.portfolio.position_cost(symbol)
-            else:
-                value = proceeds_down(qty, price)
-            self.qtys[symbol], self.values[symbol] = qty, value
-            self.worth = worth + value
+        if not qty:
+            self.held.pop(symbol, None)
+        elif market.price == NO_PRICE:
+            self.held[symbol] = market
+            value = self.portfolio.position_cost(symbol)
         else:
-            self.qtys.pop(symbol, None)
-            self.values.pop(symbol, None)
-            self.worth = worth
+            self.held[symbol] = market
+            value = proceeds_down(qty, market.price)
+        self.worth += value - market.value
+        market.qty, market.value = qty, value
 
     def on_instrument(self, instrument: Instrument) -> None:
         """Take the rules of a symbol, new or changed."""
@@ -157,37 +180,29 @@ class Positions:
 
     def on_gap(self, symbol: str) -> None:
         """Trust the last touch no longer; the position keeps its mark."""
-        mark = self.marks.get(symbol)
-        if mark is not None:
-            mark.is_fresh = False
+        self.of(symbol).is_fresh = False
 
-    def on_tick(self, tick: ExactTick, seq: int) -> int | None:
-        """Take a touch.
+    def on_tick(self, market: Market, tick: ExactTick, seq: int) -> int | None:
+        """Take a touch of a market.
 
         Returns:
             None when equity is as before; else by how much the first mark of a carried lot
             differs from its cost, which is 0 for every later mark.
         """
-        symbol, bid, ask = tick.symbol, tick.bid, tick.ask
-        mark = self._mark
-        if mark is None or symbol != self._symbol:
-            mark = self._find(symbol)
-        mark.ts = tick.ts
-        mark.seq = seq
-        mark.is_fresh = True
-        if bid == mark.bid and ask == mark.ask:
+        bid, ask = tick.bid, tick.ask
+        market.ts = tick.ts
+        market.seq = seq
+        market.is_fresh = market.is_seen = True
+        if bid == market.bid and ask == market.ask:
             return None  # The mid is that of the last touch, or there was none and is none.
-        mark.bid = bid
-        mark.ask = ask
-        mark.has_mid = 0 < bid <= ask
-        if not mark.has_mid:
+        market.bid = bid
+        market.ask = ask
+        if not 0 < bid <= ask:
+            market.has_mid = False
             return None
+        market.has_mid = True
         price = mid_down(bid, ask)
-        if price == self.mids.get(symbol):
-            return None
-        self.mids[symbol] = price
-        qty = self.qtys.get(symbol)
-        return None if qty is None else self._revalue(symbol, qty, price)
+        return None if price == market.price else self._revalue(market, price)
 
     def on_price(self, symbol: str, price: int) -> int | None:
         """Take a price that is newer than the last touch: it values the position, no more.
@@ -197,35 +212,25 @@ class Positions:
         Returns:
             As `on_tick`.
         """
-        mark = self.marks.get(symbol)
-        if mark is not None:
-            mark.bid = mark.ask = 0
-            mark.is_fresh = mark.has_mid = False
-        if price == self.mids.get(symbol):
-            return None
-        self.mids[symbol] = price
-        qty = self.qtys.get(symbol)
-        return None if qty is None else self._revalue(symbol, qty, price)
+        market = self.of(symbol)
+        market.bid = market.ask = 0
+        market.is_fresh = market.has_mid = False
+        return None if price == market.price else self._revalue(market, price)
 
-    def _revalue(self, symbol: str, qty: int, price: int) -> int:
-        """Value what is held at a new price; return what `on_tick` does."""
-        value = proceeds_down(qty, price)
-        gain = value - self.values[symbol]
-        self.values[symbol] = value
+    def _revalue(self, market: Market, price: int) -> int | None:
+        """Value what is held, if anything is, at a new price; return what `on_tick` does."""
+        market.price = price
+        if not market.qty:
+            return None
+        value = proceeds_down(market.qty, price)
+        gain = value - market.value
+        market.value = value
         self.worth += gain
         self.equity += gain
-        if symbol not in self.unmarked:
+        if not market.is_unmarked:
             return 0
-        self.unmarked.discard(symbol)
-        return value - self.portfolio.position_cost(symbol)
-
-    def _find(self, symbol: str) -> Mark:
-        mark = self.marks.get(symbol)
-        if mark is None:
-            mark = self.marks[symbol] = Mark(0, 0, 0, 0, False)
-        self._symbol = symbol
-        self._mark = mark
-        return mark
+        market.is_unmarked = False
+        return value - self.portfolio.position_cost(market.symbol)
 
     def on_fill(self, fill: FillMessage) -> SentOrder:
         """Book a fill and return its order.
@@ -242,7 +247,7 @@ class Positions:
         if fill.side != order.side or qty > order.pending:
             raise _unsent(fill)
         self.portfolio.book(fill, fill.ts)
-        self._weigh(fill.symbol)
+        self._weigh(self.of(fill.symbol))
         self.cash = self.portfolio.cash(self._quote_asset)
         self.equity = self.cash + self.worth
         order.booked += qty
@@ -289,13 +294,10 @@ class Positions:
             reserved += notional + fee_up(notional, self._taker_rate)
         return reserved
 
-    def count_with(self, symbol: str) -> int:
-        """Return how many symbols are held or being bought once this one is too."""
-        held = self.values
-        if not self.orders:
-            return len(held) + (symbol not in held)
-        bought = [order.symbol for order in self.orders if order.side == BUY]
-        return len(held) + len({name for name in [*bought, symbol] if name not in held})
+    def count_bought(self, beside: str) -> int:
+        """Return how many symbols of which nothing is held are being bought, beside one."""
+        bought = {order.symbol for order in self.orders if order.side == BUY}
+        return len([symbol for symbol in bought if symbol != beside and symbol not in self.held])
 
     def has_order(self, symbol: str, side: str | None = None) -> bool:
         """Return whether an order of the symbol, of one side or of any, is not settled."""
@@ -304,19 +306,19 @@ class Positions:
                 return True
         return False
 
-    def qty_with_orders(self, symbol: str) -> int:
+    def qty_with_orders(self, market: Market) -> int:
         """Return the position plus what open entries may still buy."""
-        qty = self.qtys.get(symbol, 0)
+        qty = market.qty
         for order in self.orders:
-            if order.symbol == symbol and order.side == BUY:
+            if order.symbol == market.symbol and order.side == BUY:
                 qty += order.pending
         return qty
 
-    def free_qty(self, symbol: str) -> int:
+    def free_qty(self, market: Market) -> int:
         """Return the position less what open exits may sell."""
-        free = self.qtys.get(symbol, 0)
+        free = market.qty
         for order in self.orders:
-            if order.symbol == symbol and order.side == SELL:
+            if order.symbol == market.symbol and order.side == SELL:
                 free -= order.pending
         return free
 
@@ -332,16 +334,23 @@ class Positions:
             "instruments": {name: item.to_json() for name, item in self._instruments.items()},
             "marks": {
                 name: [
-                    amount_text(mark.bid),
-                    amount_text(mark.ask),
-                    mark.ts,
-                    mark.seq,
-                    mark.is_fresh,
+                    amount_text(market.bid),
+                    amount_text(market.ask),
+                    market.ts,
+                    market.seq,
+                    market.is_fresh,
                 ]
-                for name, mark in self.marks.items()
+                for name, market in self._markets.items()
+                if market.is_seen
             },
-            "mids": {name: amount_text(mid) for name, mid in self.mids.items()},
-            "unmarked": sorted(self.unmarked),
+            "mids": {
+                name: amount_text(market.price)
+                for name, market in self._markets.items()
+                if market.price != NO_PRICE
+            },
+            "unmarked": sorted(
+                [name for name, market in self._markets.items() if market.is_unmarked]
+            ),
             "orders": [
                 [
                     order.client.text,
@@ -361,14 +370,19 @@ class Positions:
     def from_state(quote_asset: str, taker_rate: int, state: Mapping[str, Any]) -> Positions:
         """Return the positions of `state`."""
         positions = Positions(quote_asset, taker_rate)
-        positions.mids = {name: parse_amount(text) for name, text in state["mids"].items()}
-        positions.unmarked = set(state["unmarked"])
+        for name, text in state["mids"].items():
+            positions.of(name).price = parse_amount(text)
+        for name in state["unmarked"]:
+            positions.of(name).is_unmarked = True
         if state["portfolio"] is not None:
             positions._hold(Portfolio.from_json(state["portfolio"]))
         for data in state["instruments"].values():
             positions.on_instrument(Instrument(**data))
         for name, (bid, ask, ts, seq, is_fresh) in state["marks"].items():
-            positions.marks[name] = Mark(parse_amount(bid), parse_amount(ask), ts, seq, is_fresh)
+            market = positions.of(name)
+            market.bid, market.ask = parse_amount(bid), parse_amount(ask)
+            market.ts, market.seq, market.is_fresh, market.is_seen = ts, seq, is_fresh, True
+            market.has_mid = 0 < market.bid <= market.ask
         for client_order_id, symbol, side, qty, price, order_id, booked, ended in state["orders"]:
             order = sent_order(
                 named(client_order_id), symbol, side, parse_amount(qty), parse_amount(price)

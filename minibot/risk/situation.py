@@ -40,7 +40,8 @@ class Situation:
 
     def headroom(self, symbol: str | None) -> Headroom:
         """Return what is left of each limit before entries are refused."""
-        return headroom_of(symbol, self.positions, self.budgets, self.now)
+        market = None if symbol is None else self.positions.of(symbol)
+        return headroom_of(market, self.positions, self.budgets, self.now)
 
     def state(self) -> JsonObject:
         """Return all of it as canonical JSON values."""

@@ -8,19 +8,24 @@ down to the venue's step: nothing is ever sized above its bound.
 from __future__ import annotations
 
 from minibot.events.money import cost_up, notional_paid_by, qty_for
-from minibot.events.order_rules import MARKET
+from minibot.events.order_rules import MARKET, OrderRules
 from minibot.risk.checks import NOT_ASKED, Checklist
 from minibot.risk.gates import POSITION_QTY
 from minibot.risk.headroom import Headroom
 from minibot.risk.limits import Limits
-from minibot.risk.positions import Positions
+from minibot.risk.positions import Market, Positions
 
 
 def size_entry(
-    symbol: str, limits: Limits, positions: Positions, left: Headroom, checks: Checklist
+    market: Market,
+    rules: OrderRules,
+    limits: Limits,
+    positions: Positions,
+    left: Headroom,
+    checks: Checklist,
 ) -> int:
     """Return how much an entry that fits all bounds buys, or 0 with the reason in the checks."""
-    rules, ask = positions.rules[symbol], positions.marks[symbol].ask
+    ask = market.ask
     wanted = qty = rules.qty_down(qty_for(limits.order_notional, ask), MARKET)
     notional = cost_up(qty, ask)
     night, day, added = limits.night_notional, limits.day_notional, left.reserved + notional
@@ -43,20 +48,20 @@ def size_entry(
     if not checks.judge(start):
         room, binding = _least_room(checks, start, notional)
         qty = min(qty, rules.qty_down(qty_for(room, ask), MARKET))
-    if rules.position_max is None:
-        checks.judged(NOT_ASKED, 0, True)
-    else:
-        held = positions.qty_with_orders(symbol)
-        room = max(0, rules.position_max - held)
-        checks.judged(held + wanted, rules.position_max, wanted <= room)
+    after, most = NOT_ASKED, 0
+    if rules.position_max is not None:
+        after, most = positions.qty_with_orders(market) + wanted, rules.position_max
+        room = max(0, most - after + wanted)
         if wanted > room:
+            checks.fail(len(checks.lows))
             binding = binding or POSITION_QTY.cuts
             qty = min(qty, rules.qty_down(room, MARKET))
     if qty != wanted:
         notional = cost_up(qty, ask)
+    checks.lows += [after, rules.market_bounds.notional_min]
+    checks.highs += [most, notional]
     refusal = rules.value_refusal(notional, MARKET) or rules.qty_refusal(qty, MARKET)
-    checks.judged(rules.market_bounds.notional_min, notional, True)
-    if refusal is None:
+    if refusal is None:  # Then that check has passed too.
         return qty
     checks.judge(len(checks.lows) - 1)
     checks.refuse(binding or refusal)
