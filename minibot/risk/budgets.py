@@ -185,13 +185,12 @@ class Budgets:
 
     def orders(self, now: int) -> int:
         """Return how many orders were sent within the last minute of market time."""
-        times = self._order_times  # In rising order.
-        over, count = 0, len(times)
-        if count and times[0] <= now - MINUTE_MS:
-            over = 1
-            while over < count and times[over] <= now - MINUTE_MS:
-                over += 1
-        return count - over
+        over, since = 0, now - MINUTE_MS
+        for ts in self._order_times:  # In rising order.
+            if ts > since:
+                break
+            over += 1
+        return len(self._order_times) - over
 
     def _breaches(self) -> Checklist | None:
         """Return a failed check for every limit whose hard value is exceeded; None for none."""

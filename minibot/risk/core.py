@@ -216,7 +216,10 @@ class RiskCore:
             breaches = budgets.on_equity(positions.equity, rebased)
             if breaches is not None:
                 return [stop(situation, breaches, because_of_tick(tick, seq))]
-        if not market.qty or situation.exits.is_quiet(symbol, market.bid, now):
+        if not market.qty:
+            return None
+        exits = situation.exits.of(symbol)
+        if now < exits.quiet_until and exits.quiet_above < market.bid < exits.quiet_below:
             return None
         trigger = due(situation, symbol)
         if trigger is None:

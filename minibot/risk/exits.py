@@ -81,8 +81,9 @@ class SymbolExits:
     """What the exits of one symbol remember.
 
     While the bid is between `quiet_above` and `quiet_below` and time before `quiet_until`, no exit
-    is due; 0 until that is found out. `is_untried`: it was found out at a fill, and no tick has
-    been judged since.
+    is due; 0 until that is found out. What it was found out from ends it: a bar, a fill, a wish,
+    the end of the run, new rules. `is_untried`: it was found out at a fill, and no tick has been
+    judged since.
     """
 
     __slots__ = (
@@ -281,20 +282,8 @@ class Exits:
         ends = NEVER if held_max is None else portfolio.opened_ts(symbol) + held_max
         return stop, target, ends
 
-    def is_quiet(self, symbol: str, bid: int, now: int) -> bool:
-        """Return whether it is known from a former tick that no exit is due; False may be either.
-
-        What it was found out from ends it: a bar, a fill, a wish, the end of the run, new rules.
-        """
-        exits = self._symbols.get(symbol)
-        return (
-            exits is not None
-            and now < exits.quiet_until
-            and exits.quiet_above < bid < exits.quiet_below
-        )
-
     def calm(self, symbol: str, now: int, calm: Calm) -> bool:
-        """Narrow the bounds of bid and time to those of `is_quiet`; return whether it has them."""
+        """Narrow the bounds to those of `SymbolExits`; return whether it has them."""
         exits = self._symbols.get(symbol)
         if exits is None or now >= exits.quiet_until:
             return False

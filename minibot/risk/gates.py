@@ -167,7 +167,9 @@ def judge_entry(
             count += positions.count_bought(symbol)
         close = of_symbol.close
         if close != UNKNOWN:
-            away = deviation(market.price, close)
+            # How far the mid is from the close, in 10**-4 bps of that, rounded up.
+            apart = market.price - close
+            away = mul_div_up(apart if apart > 0 else -apart, DEVIATION_UNIT, close)
 
     night, day, drawdown = limits.night_loss, limits.day_loss, limits.drawdown
     atr, rate = of_symbol.atr, limits.order_rate
@@ -199,9 +201,3 @@ def _telling(until: int | None, status: Gate, touch: Gate) -> tuple[Gate, ...]:
     gates[gates.index(STATUS)] = status
     gates[gates.index(MARK)] = touch
     return tuple(gates)
-
-
-def deviation(mid: int, close: int) -> int:
-    """Return how far a mid is from a close, in 10**-4 bps of that, rounded up."""
-    away = mid - close if mid > close else close - mid
-    return mul_div_up(away, DEVIATION_UNIT, close)

@@ -160,16 +160,15 @@ class Positions:
 
     def _weigh(self, market: Market) -> None:
         """Value what is held of a symbol anew; the caller knows what that does to equity."""
-        symbol, value = market.symbol, 0
-        qty = self.portfolio.position_qty(symbol)
+        symbol, qty, value = market.symbol, self.portfolio.position_qty(market.symbol), 0
         if not qty:
             self.held.pop(symbol, None)
-        elif market.price == NO_PRICE:
-            self.held[symbol] = market
-            value = self.portfolio.position_cost(symbol)
         else:
             self.held[symbol] = market
-            value = proceeds_down(qty, market.price)
+            if market.price == NO_PRICE:
+                value = self.portfolio.position_cost(symbol)
+            else:
+                value = proceeds_down(qty, market.price)
         self.worth += value - market.value
         market.qty, market.value = qty, value
 
@@ -202,7 +201,10 @@ class Positions:
             return None
         market.has_mid = True
         price = mid_down(bid, ask)
-        return None if price == market.price else self._revalue(market, price)
+        if price == market.price:
+            return None
+        market.price = price
+        return self._revalue(market) if market.qty else None
 
     def on_price(self, symbol: str, price: int) -> int | None:
         """Take a price that is newer than the last touch: it values the position, no more.
@@ -215,14 +217,14 @@ class Positions:
         market = self.of(symbol)
         market.bid = market.ask = 0
         market.is_fresh = market.has_mid = False
-        return None if price == market.price else self._revalue(market, price)
-
-    def _revalue(self, market: Market, price: int) -> int | None:
-        """Value what is held, if anything is, at a new price; return what `on_tick` does."""
-        market.price = price
-        if not market.qty:
+        if price == market.price:
             return None
-        value = proceeds_down(market.qty, price)
+        market.price = price
+        return self._revalue(market) if market.qty else None
+
+    def _revalue(self, market: Market) -> int:
+        """Value what is held at a new price; return what `on_tick` does."""
+        value = proceeds_down(market.qty, market.price)
         gain = value - market.value
         market.value = value
         self.worth += gain
