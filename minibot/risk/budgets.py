@@ -151,7 +151,8 @@ class Budgets:
         day = portfolio.day(self._day).entry_notional
         self.night_notional += night - self._night_bought
         self.day_notional += day - self._day_bought
-        self._night_bought, self._day_bought = night, day
+        self._night_bought = night
+        self._day_bought = day
         if self._is_spent():
             self._is_floor_known = False
 

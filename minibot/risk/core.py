@@ -343,8 +343,7 @@ class RiskCore:
         rules = positions.rules.get(symbol)
         if rules is None or symbol not in positions.held:
             return ()
-        entry = positions.portfolio.entry_price_avg(symbol)
-        return self._situation.exits.levels(symbol, entry, rules)
+        return self._situation.exits.levels(positions.portfolio, rules)
 
     def facts(self) -> JsonObject:
         """Return equity, drawdown, what is open and what is left, for health and the live table."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from minibot.events.messages import Message, SignalMessage
 from minibot.events.model import BUY
+from minibot.events.money import cost_up
 from minibot.events.reasons import ALLOWED, REDUCED
 from minibot.risk.drafts import ALLOW, BLOCK, REDUCE, action, allow, because, stop
 from minibot.risk.gates import judge_entry
@@ -19,12 +20,12 @@ def on_buy(situation: Situation, signal: SignalMessage) -> list[Message]:
     positions, limits = situation.positions, situation.limits
     market, rules = positions.of(symbol), positions.rules.get(symbol)
     left = headroom_of(market, positions, situation.budgets, situation.now)
-    checks, qty = judge_entry(situation, signal, market, rules, left), 0
+    checks, qty = judge_entry(situation, signal, ref, market, rules, left), 0
     if rules is not None and not checks.reason:
         qty = size_entry(market, rules, limits, positions, left, checks)
     if rules is None or not qty:
         return [action(situation, BLOCK, checks.reason, checks, left, verdict)]
-    breaches = entry_breaches(limits, left, qty, market.ask)
+    breaches = entry_breaches(limits, left, cost_up(qty, market.ask))
     if breaches is not None:
         return [stop(situation, breaches, verdict)]
     situation.remember(ref, ts)

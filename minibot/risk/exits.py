@@ -277,8 +277,10 @@ class Exits:
         symbol, step, held_max = rules.symbol, rules.price_step, self.rules.time_exit_ms
         entry = portfolio.entry_price_avg(symbol)
         down, up = exits.stop_distance, exits.target_distance
-        stop = 0 if down is None else stop_price(entry, down, step)
-        target = NEVER if up is None else target_price(entry, up, step)
+        # Whole steps: the stop rounded up, so that it acts rather early than late, and the target
+        # down, so that it can be reached.
+        stop = 0 if down is None else -((down - entry) // step) * step
+        target = NEVER if up is None else (entry + up) // step * step
         ends = NEVER if held_max is None else portfolio.opened_ts(symbol) + held_max
         return stop, target, ends
 
@@ -301,14 +303,15 @@ class Exits:
         for exits in self._symbols.values():
             exits.quiet_until = 0
 
-    def levels(self, symbol: str, entry: int, rules: OrderRules) -> tuple[int, ...]:
-        """Return the bids of stop and target, as far as they are set."""
-        exits, step = self.of(symbol), rules.price_step
+    def levels(self, portfolio: Portfolio, rules: OrderRules) -> tuple[int, ...]:
+        """Return the bids of stop and target of an open position, as far as they are set."""
+        exits = self.of(rules.symbol)
+        stop, target, _ = self._bounds(exits, portfolio, rules)
         found = []
         if exits.stop_distance is not None:
-            found.append(stop_price(entry, exits.stop_distance, step))
+            found.append(stop)
         if exits.target_distance is not None:
-            found.append(target_price(entry, exits.target_distance, step))
+            found.append(target)
         return tuple(found)
 
     def guard(self, exits: SymbolExits, price_step: int) -> None:
@@ -390,16 +393,6 @@ def whole_distance(exact: int, multiple: int, price_step: int) -> int:
     """Return what `distance_up` does, for an ATR in hundred-millionths."""
     distance = round_up(div_up(exact * multiple, MULTIPLE_UNIT), price_step)
     return distance if distance > price_step else price_step
-
-
-def stop_price(entry_price: int, distance: int, price_step: int) -> int:
-    """Return the stop: rounded up to a whole step, so that it acts rather early than late."""
-    return -((distance - entry_price) // price_step) * price_step
-
-
-def target_price(entry_price: int, distance: int, price_step: int) -> int:
-    """Return the target: rounded down to a whole step, so that it can be reached."""
-    return (entry_price + distance) // price_step * price_step
 
 
 def _multiple(text: str | None) -> int | None:

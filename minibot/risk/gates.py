@@ -33,6 +33,7 @@ from minibot.events.reasons import (
     SYMBOL_LOCKED,
     WARMUP,
 )
+from minibot.events.reference import Ref
 from minibot.risk.budgets import drawdown_of
 from minibot.risk.checks import IS_NOT, IS_SO, NONE, NOT_ASKED, Checklist, Gate, rows_of
 from minibot.risk.exits import UNKNOWN
@@ -125,6 +126,7 @@ def touch_of(market: Market) -> Gate:
 def judge_entry(
     situation: Situation,
     signal: SignalMessage,
+    ref: Ref,
     market: Market,
     rules: OrderRules | None,
     left: Headroom,
@@ -134,6 +136,7 @@ def judge_entry(
     Args:
         situation: The state.
         signal: The BUY.
+        ref: Its id.
         market: Its market.
         rules: The venue's, of its symbol.
         left: What of each limit is used.
@@ -155,7 +158,7 @@ def judge_entry(
         is_outside = symbol not in situation.universe
     if signal.horizon_ms < age_max:
         age_max = signal.horizon_ms
-    is_locked, is_known = locks.is_locked(symbol, now), situation.decided.has(signal.ref())
+    is_locked, is_known = locks.is_locked(symbol, now), situation.decided.has(ref)
 
     tick_age = now - market.ts if market.is_seen else NOT_ASKED
     is_pending = count = away = NOT_ASKED

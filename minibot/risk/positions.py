@@ -250,7 +250,7 @@ class Positions:
             raise _unsent(fill)
         self.portfolio.book(fill, fill.ts)
         self._weigh(self.of(fill.symbol))
-        self.cash = self.portfolio.cash(self._quote_asset)
+        self.cash = self.portfolio.balances.get(self._quote_asset, 0)
         self.equity = self.cash + self.worth
         order.booked += qty
         order.pending -= qty

@@ -81,19 +81,20 @@ def _least_room(checks: Checklist, start: int, wanted: int) -> tuple[int, str]:
     return least, binding
 
 
-def entry_breaches(limits: Limits, left: Headroom, qty: int, ask: int) -> Checklist | None:
+def entry_breaches(limits: Limits, left: Headroom, notional: int) -> Checklist | None:
     """Return a failed check for every hard limit that an entry would exceed; None for none.
 
-    Notional speaks where it has no soft value, the order rate always.
+    What passed a soft value is within the hard one, so that only limits that are hard at once
+    speak here.
     """
-    found: Checklist | None = None
+    added, orders = left.reserved + notional, left.orders + 1
+    of_night, of_day = left.night_notional + added, left.day_notional + added
     night, day, rate = limits.night_notional, limits.day_notional, limits.order_rate
-    if night.is_hard_at_once or day.is_hard_at_once:
-        added = left.reserved + cost_up(qty, ask)
-        if night.is_hard_at_once and left.night_notional + added > night.hard:
-            found = night.breach(left.night_notional + added, found)
-        if day.is_hard_at_once and left.day_notional + added > day.hard:
-            found = day.breach(left.day_notional + added, found)
-    if left.orders + 1 > rate.hard:
-        found = rate.breach(left.orders + 1, found)
+    found: Checklist | None = None
+    if of_night > night.hard:
+        found = night.breach(of_night, found)
+    if of_day > day.hard:
+        found = day.breach(of_day, found)
+    if orders > rate.hard:
+        found = rate.breach(orders, found)
     return found
