@@ -76,12 +76,14 @@ class Checklist:
         gates: What is asked, in this order; the last may never be.
         lows, highs: The numbers; who adds rows adds to both, and then has them judged.
         reason: The code of the first that failed, empty if none did.
+        all_passed: Whether none failed.
     """
 
     gates: tuple[Gate, ...]
     lows: list[int]
     highs: list[int]
     reason: str = ""
+    all_passed: bool = True
     _failed: int = 0  # A bit for each that failed, by its row.
 
     def judge(self, start: int = 0) -> bool:
@@ -118,13 +120,9 @@ class Checklist:
     def fail(self, row: int) -> None:
         """Let a row fail, whatever its numbers say."""
         self._failed |= 1 << row
+        self.all_passed = False
         if not self.reason:
             self.reason = self.gates[row].reason
-
-    @property
-    def all_passed(self) -> bool:
-        """Whether no row that was judged failed."""
-        return not self._failed
 
     def failed(self, start: int) -> list[int]:
         """Return which rows from `start` on failed."""

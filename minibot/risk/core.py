@@ -218,7 +218,7 @@ class RiskCore:
                 return [stop(situation, breaches, because_of_tick(tick, seq))]
         if not market.qty:
             return None
-        exits = situation.exits.of(symbol)
+        exits = market.exits or situation.exits_of(market)
         if now < exits.quiet_until and exits.quiet_above < market.bid < exits.quiet_below:
             return None
         trigger = due(situation, symbol)
@@ -234,7 +234,9 @@ class RiskCore:
         """
         situation = self._situation
         positions, budgets = situation.positions, situation.budgets
-        market = positions.of(symbol)
+        market = positions.market
+        if symbol != market.symbol:
+            market = positions.of(symbol)
         if now >= budgets.midnight or market.is_unmarked:
             return None
         calm = Calm()
@@ -302,16 +304,16 @@ class RiskCore:
         if now >= budgets.midnight and not self._begin("fill", now):
             return None
         situation.now = now
-        order = positions.on_fill(fill)
-        symbol = order.symbol
-        if order.side == BUY:
+        market = positions.on_fill(fill)
+        symbol = market.symbol
+        if fill.side == BUY:
             budgets.on_bought(positions.portfolio)
         breaches = budgets.on_equity(positions.equity)
-        of_symbol = situation.exits.of(symbol)
-        if symbol in positions.held:
-            situation.exits.on_fill(of_symbol, positions.portfolio, positions.rules[symbol])
+        exits = market.exits or situation.exits_of(market)
+        if market.qty:
+            situation.exits.on_fill(exits, positions.portfolio, positions.rules[symbol])
         else:
-            of_symbol.forget()
+            exits.forget()
         if breaches is None:
             return None
         verdict = because(fill.ref(), fill.ts, fill.tick_seq, symbol)

@@ -143,7 +143,7 @@ def judge_entry(
     """
     symbol, now, limits = market.symbol, situation.now, situation.limits
     positions, exits, locks = situation.positions, situation.exits, situation.locks
-    of_symbol = exits.of(symbol)
+    of_symbol = market.exits or situation.exits_of(market)
     gates, is_ending, bad_status, no_touch = ENTRY_GATES, False, False, NOT_ASKED
     has_touch = market.is_fresh and market.has_mid
     is_trading = rules is not None and rules.status == TRADING
@@ -158,7 +158,8 @@ def judge_entry(
         is_outside = symbol not in situation.universe
     if signal.horizon_ms < age_max:
         age_max = signal.horizon_ms
-    is_locked, is_known = locks.is_locked(symbol, now), situation.decided.has(ref)
+    is_locked = symbol in locks.until and locks.is_locked(symbol, now)
+    is_known = situation.decided.has(ref)
 
     tick_age = now - market.ts if market.is_seen else NOT_ASKED
     is_pending = count = away = NOT_ASKED

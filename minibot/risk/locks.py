@@ -10,32 +10,35 @@ from minibot.events.model import JsonObject, LockSymbol
 
 @final
 class Locks:
-    """Halt and symbol locks of one run; they concern entries alone."""
+    """Halt and symbol locks of one run; they concern entries alone.
+
+    Attributes:
+        is_halted: Whether no entry is allowed.
+        until: When the lock of a symbol ends, None for not in this run; some are over.
+    """
 
     def __init__(self) -> None:
         """Start with nothing forbidden."""
         self.is_halted: bool = False
-        self._until: dict[str, int | None] = {}
+        self.until: dict[str, int | None] = {}
 
     def lock(self, lock: LockSymbol) -> None:
         """Forbid entries in a symbol until a time, or for the rest of the run."""
-        self._until[lock.symbol] = lock.until_ts
+        self.until[lock.symbol] = lock.until_ts
 
     def is_locked(self, symbol: str, now: int) -> bool:
         """Return whether entries in a symbol are forbidden now; at `until_ts` the lock is over."""
-        if symbol not in self._until:
-            return False
-        until = self._until[symbol]
+        until = self.until.get(symbol, 0)
         return until is None or now < until
 
     def state(self) -> JsonObject:
         """Return the locks as canonical JSON values."""
-        return {"is_halted": self.is_halted, "until": dict(self._until)}
+        return {"is_halted": self.is_halted, "until": dict(self.until)}
 
     @staticmethod
     def from_state(state: Mapping[str, Any]) -> Locks:
         """Return the locks of `state`."""
         locks = Locks()
         locks.is_halted = state["is_halted"]
-        locks._until = dict(state["until"])
+        locks.until = dict(state["until"])
         return locks

@@ -19,6 +19,7 @@ from minibot.events.portfolio import Portfolio
 from minibot.events.reasons import INVARIANT_BROKEN
 from minibot.events.reference import Ref, named
 from minibot.kernel.errors import InvariantError
+from minibot.risk.exits import SymbolExits
 
 NO_PRICE: Final = -1
 TERMINAL_RESULTS: Final = frozenset({"FILLED", "CANCELLED", "EXPIRED", "REJECTED"})
@@ -39,11 +40,12 @@ class Market:
         qty: How much is held.
         value: What that is worth at its last price, at its cost without one.
         is_unmarked: Whether a carried lot waits for its first mark.
+        exits: What its exits remember, once `Situation.exits_of` was asked.
     """
 
     __slots__ = (
-        *("ask", "bid", "has_mid", "is_fresh", "is_seen", "is_unmarked", "price", "qty", "seq"),
-        *("symbol", "ts", "value"),
+        *("ask", "bid", "exits", "has_mid", "is_fresh", "is_seen", "is_unmarked", "price", "qty"),
+        *("seq", "symbol", "ts", "value"),
     )
 
     def __init__(self, symbol: str) -> None:
@@ -60,6 +62,7 @@ class Market:
         self.qty: int = 0
         self.value: int = 0
         self.is_unmarked: bool = False
+        self.exits: SymbolExits | None = None
 
 
 @mypyc_attr(acyclic=True)
@@ -234,8 +237,8 @@ class Positions:
         market.is_unmarked = False
         return value - self.portfolio.position_cost(market.symbol)
 
-    def on_fill(self, fill: FillMessage) -> SentOrder:
-        """Book a fill and return its order.
+    def on_fill(self, fill: FillMessage) -> Market:
+        """Book a fill and return its market.
 
         Raises:
             InvariantError: Risk sent no such order, or it is filled beyond its quantity.
@@ -249,14 +252,15 @@ class Positions:
         if fill.side != order.side or qty > order.pending:
             raise _unsent(fill)
         self.portfolio.book(fill, fill.ts)
-        self._weigh(self.of(fill.symbol))
+        market = self.of(fill.symbol)
+        self._weigh(market)
         self.cash = self.portfolio.balances.get(self._quote_asset, 0)
         self.equity = self.cash + self.worth
         order.booked += qty
         order.pending -= qty
         if order.pending <= 0 and order.final_filled is not None:
             self.orders.remove(order)
-        return order
+        return market
 
     def on_result(self, result: ResultMessage) -> SentOrder | None:
         """Take a result; return its order when this result ends it, else None."""

@@ -8,11 +8,11 @@ from typing import Any, final
 from minibot.events.model import JsonObject
 from minibot.events.reference import Ref, Remembered
 from minibot.risk.budgets import Budgets
-from minibot.risk.exits import ExitRules, Exits
+from minibot.risk.exits import ExitRules, Exits, SymbolExits
 from minibot.risk.headroom import Headroom, headroom_of
 from minibot.risk.limits import Limits
 from minibot.risk.locks import Locks
-from minibot.risk.positions import Positions
+from minibot.risk.positions import Market, Positions
 
 
 @final
@@ -37,6 +37,11 @@ class Situation:
         """Remember a new signal that was acted on, for as long as it is not stale anyway."""
         self.decided.forget_before(self.now - self.limits.signal_age_ms_max)
         self.decided.note(signal, signal_ts)
+
+    def exits_of(self, market: Market) -> SymbolExits:
+        """Return what the exits of a market remember, and let it know from here on."""
+        exits = market.exits = self.exits.of(market.symbol)
+        return exits
 
     def headroom(self, symbol: str | None) -> Headroom:
         """Return what is left of each limit before entries are refused."""
