@@ -347,10 +347,10 @@ class TickRows:
 
     def _reached(self, groups: PriceGroups, calm: Calm, place: int, end: int) -> int:
         """Return up to which row (excluded, at most `end`) nothing follows from rows."""
-        times, bids, asks = self._block.ts, self._block.bid, self._block.ask
         reached = groups.reached(calm, place, end)
-        if reached > place and int_at(times, CELL * (reached - 1)) < calm.until:
+        if reached > place and int_at(self._block.ts, CELL * (reached - 1)) < calm.until:
             return reached
+        times, bids, asks = self._block.ts, self._block.bid, self._block.ask
         # Beside a bound: row by row in this group.
         reached = min(end, groups.end(place))
         while place < reached and int_at(times, CELL * place) < calm.until:

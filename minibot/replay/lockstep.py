@@ -12,7 +12,7 @@ say what was taken when. Here nothing overtakes: the next market event waits.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Final
+from typing import Any, Final
 
 from minibot.events.exact_tick import Calm, ExactTick
 from minibot.events.messages import (
@@ -50,6 +50,15 @@ READERS: Final = (
     ("strategy_role",),
 )
 """Who takes what the cores say, by place of its queue, as `config/roles.v1.json` has it."""
+
+
+_Queues = tuple[
+    list[FillMessage],
+    list[ResultMessage],
+    list[SignalMessage],
+    list[IntentMessage],
+    list[ActionMessage],
+]
 
 
 class Lockstep:
@@ -106,8 +115,10 @@ class Lockstep:
         self._is_heard: bool = take is not None or on_message is not None or self._own is None
         self._seqs: list[int] = [0 for _ in QUEUES]
         self.told: int = 0
-        # Told and not yet taken, what is taken next at the end.
-        self._waiting: list[Message] = []
+        # Told and not yet taken: the derived queues in the order in which they are emptied, and
+        # the same ones by place.
+        self._queues: _Queues = ([], [], [], [], [])
+        self._by_place: list[list[Any]] = list(self._queues)
 
     @property
     def own(self) -> OwnSeats:
@@ -177,7 +188,7 @@ class Lockstep:
         judged = risk.core.on_tick(exact, seq, table.ts + risk.delay_ms)
         if judged is not None:
             self._tell(judged)
-        if self._waiting:
+        if met is not None or judged is not None or decision is not None:
             self._deliver()
 
     def feed_bar(self, symbol: str, bar: ClosedBar, units: int, ts: int, seq: int) -> None:
@@ -283,49 +294,48 @@ class Lockstep:
 
     def _deliver(self) -> None:
         """Give all derived messages to their readers, by the order of the queues."""
-        own, waiting, ts = self._own, self._waiting, self._table.ts
+        own, ts = self._own, self._table.ts
         if own is None:
             self._deliver_events()
             return
         strategy, execution, risk = own.strategy, own.execution, own.risk
-        while waiting:
-            message = waiting.pop()
+        fills, results, signals, intents, actions = self._queues
+        while True:
             said: list[Message] | None = None
-            if isinstance(message, ResultMessage):
-                risk.core.on_result(message, ts + risk.delay_ms)
-            elif isinstance(message, SignalMessage):
-                said = risk.core.on_signal(message, ts + risk.delay_ms)
-            elif isinstance(message, IntentMessage):  # Its action stands before it, taken or not.
-                said = execution.core.on_intent(message, ts + execution.delay_ms)
-            elif isinstance(message, FillMessage):
-                strategy.core.on_fill(message, ts + strategy.delay_ms)
-                said = risk.core.on_fill(message, ts + risk.delay_ms)
-            elif isinstance(message, ActionMessage):
-                strategy.core.on_action(message)
+            if fills:
+                fill = fills.pop(0)
+                strategy.core.on_fill(fill, ts + strategy.delay_ms)
+                said = risk.core.on_fill(fill, ts + risk.delay_ms)
+            elif results:
+                risk.core.on_result(results.pop(0), ts + risk.delay_ms)
+            elif signals:
+                said = risk.core.on_signal(signals.pop(0), ts + risk.delay_ms)
+            elif intents:  # Its action stands before it, taken or not.
+                said = execution.core.on_intent(intents.pop(0), ts + execution.delay_ms)
+            elif actions:
+                strategy.core.on_action(actions.pop(0))
+            else:
+                return
             if said is not None:
                 self._tell(said)
 
     def _deliver_events(self) -> None:
         """Do what `_deliver` does, to cores that take events."""
-        waiting = self._waiting
-        while waiting:
-            message = waiting.pop()
+        while any(self._by_place):
+            queue = next(filter(None, self._by_place))
+            message: Message = queue.pop(0)
             for seat in self._readers[message.place]:
                 self._tell(seat.take(message))
 
     def _tell(self, messages: list[Message]) -> None:
         """Put what a core said before its readers."""
-        waiting = self._waiting
         self.told += len(messages)
         if self._is_heard:
             for message in messages:
                 self._show(message)
+        queues = self._by_place
         for message in messages:
-            # Behind what waits in its own queue and in those that are emptied before it.
-            place, at = message.place, len(waiting)
-            while at and waiting[at - 1].place <= place:
-                at -= 1
-            waiting.insert(at, message)
+            queues[message.place].append(message)
 
     def _show(self, message: Message) -> None:
         """Say which line a message is, and hand it on to who listens to all of them."""
