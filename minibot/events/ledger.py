@@ -59,15 +59,15 @@ class Ledger:
         self._hour_ts: int = 0  # The last one in which something was booked.
         self._hour_end: int = 0  # Until when bookings are of this hour.
         self._hour: dict[str, int] = {}
-        # Fills of one symbol come in rows: the accounts of the last one, what all others sum to,
-        # and whether one of the four waits for its first entry.
+        # Fills of one symbol come in rows: the accounts of the last one, what these four have
+        # to sum to beside all others, and whether one of the four waits for its first entry.
         self._asset: str = ""
         self._symbol: str = ""
         self._cash: Account = Account()
         self._position: Account = Account()
         self._pnl: Account = self._account(REALISED_PNL)
         self._fees: Account = self._account(FEES)
-        self._others: int = 0
+        self._owed: int = 0
         self._is_waiting: bool = True
         self.fills: int = 0
 
@@ -110,7 +110,7 @@ class Ledger:
         self._closing.setdefault(asset, 0)
         self._cash = self._account(f"{CASH}:{asset}")
         self._position = self._account(f"{POSITION}:{symbol}")
-        self._others = self._sum_others()
+        self._owed = -self._sum_others()
         self._is_waiting = True
 
     def _turn_to_hour(self, ts: int) -> None:
@@ -176,8 +176,8 @@ class Ledger:
         Raises:
             InvariantError: Accounts do not add up to zero, or cash differs.
         """
-        moved = self._cash.total + self._position.total
-        if moved + self._pnl.total + self._fees.total + self._others != 0:
+        four = self._cash.total + self._position.total + self._pnl.total + self._fees.total
+        if four != self._owed:
             raise _broken(f"after fill {self.fills} the accounts do not add up to zero")
         if self._closing != portfolio.balances:
             self._compare(portfolio)
@@ -216,7 +216,7 @@ class Ledger:
         totals = _amounts(data["accounts"])
         ledger._accounts = {name: Account(total, True) for name, total in totals.items()}
         ledger._pnl, ledger._fees = ledger._account(REALISED_PNL), ledger._account(FEES)
-        ledger._others = ledger._sum_others()
+        ledger._owed = -ledger._sum_others()
         for name, total in totals.items():
             if name.startswith(f"{CASH}:"):
                 asset = name.removeprefix(f"{CASH}:")

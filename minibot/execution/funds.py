@@ -43,7 +43,7 @@ def funds_refusal(
             refusal = rules.position_refusal(qty, portfolio.position_qty(rules.symbol) + bought)
             if refusal is not None:
                 return refusal
-        return INSUFFICIENT_CASH if needed > portfolio.cash(rules.quote_asset) else None
+        return INSUFFICIENT_CASH if needed > portfolio.balances.get(rules.quote_asset, 0) else None
     promised = qty
     for order in orders:
         if order.side != BUY and order.symbol == rules.symbol:

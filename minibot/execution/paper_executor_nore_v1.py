@@ -215,10 +215,11 @@ class PaperExecutorNoreV1:
             return self._refuse(intent, DUPLICATE)
         if now >= expires_ts:
             return self._refuse(intent, EXPIRED, OrderState.EXPIRED)
-        if self._is_ended:
-            return self._refuse(intent, RUN_ENDING, OrderState.EXPIRED)
-        if self._ending_until is not None and intent.purpose == ENTRY:
-            return self._refuse(intent, RUN_ENDING)
+        if self._ending_until is not None:
+            if self._is_ended:
+                return self._refuse(intent, RUN_ENDING, OrderState.EXPIRED)
+            if intent.purpose == ENTRY:
+                return self._refuse(intent, RUN_ENDING)
         if self._touch is None or symbol != self._symbol:
             self._turn_to(symbol)
         rules, touch = self._trading, self._touch
@@ -385,7 +386,7 @@ class PaperExecutorNoreV1:
             notional, is_buy = cost_up(qty, price), order.side == BUY
             fee = self._fees.fee(notional, liquidity)
             if is_buy:
-                cash = portfolio.cash(rules.quote_asset)
+                cash = portfolio.balances.get(rules.quote_asset, 0)
                 if notional + fee > cash:
                     # As much as the cash pays, in whole steps.
                     is_short = True

@@ -19,7 +19,9 @@ from typing import Final, final
 
 from minibot.events.messages import ActionMessage, FillMessage, Message, drafts_of
 from minibot.events.model import (
+    BUY,
     HOLD,
+    SELL,
     Bar,
     Beat,
     Book,
@@ -182,7 +184,10 @@ class StrategyCore:
         watched = self._found
         if watched is None or fill.symbol != self._symbol:
             watched = self._find(fill.symbol)
-        watched.view.take_fill(fill, now)
+        view = watched.view
+        view.held.apply(fill, view.base_asset)
+        if fill.side != BUY:  # A sale starts the cooldown, whoever asked for it.
+            view.sell_ts = now
 
     def on_action(self, action: ActionMessage) -> None:
         """Take what risk decided about a symbol."""
@@ -259,16 +264,18 @@ class StrategyCore:
             raise RunStop("strategy_role", "NONDETERMINISM", f"{self.chosen.path}: {what}")
         watched.said = decision
         watched.said_ts = now
-        if decision.side == HOLD:
-            if (
-                decision.reason_code == watched.said_code
-                or now - watched.said_hold_ts < HOLD_INTERVAL_MS
-            ):
+        side, code = decision.side, decision.reason_code
+        if side == BUY:
+            view = watched.view
+            view.buy_ts = now
+            view.entry_code = code
+        elif side == SELL:
+            watched.view.sell_ts = now
+        elif side == HOLD:
+            if code == watched.said_code or now - watched.said_hold_ts < HOLD_INTERVAL_MS:
                 return None
             watched.said_hold_ts = now
-        else:
-            watched.view.take_said(decision.side, decision.reason_code, now)
-        watched.said_code = decision.reason_code
+        watched.said_code = code
         self._signals += 1
         return decision
 

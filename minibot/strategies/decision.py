@@ -22,6 +22,7 @@ CHECKS_MAX: Final = 64
 NAME_CHARS_MAX: Final = 100
 VALUE_CHARS_MAX: Final = 200
 RELATION_CHARS_MAX: Final = 20
+FLOAT_MIN: Final = -1e100
 FLOAT_MAX: Final = 1e100
 # How Python writes an object that has no text of its own.
 ADDRESS: Final = " at 0x"
@@ -209,7 +210,7 @@ def compare(
         places: After the decimal point.
         passed: Whether that speaks for the decision.
     """
-    if not (-FLOAT_MAX < value < FLOAT_MAX and -FLOAT_MAX < threshold < FLOAT_MAX):
+    if not (FLOAT_MIN < value < FLOAT_MAX and FLOAT_MIN < threshold < FLOAT_MAX):
         raise ValueError(f"compare {name!r}: expected finite numbers, found {value}, {threshold}")
     if (
         not 0 < len(name) <= NAME_CHARS_MAX

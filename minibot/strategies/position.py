@@ -56,20 +56,26 @@ class Position:
         if fill.side == BUY:
             self.qty += qty
             self._lots.append((qty, cost_up(fill.qty, fill.price)))
-            gone = 0
+            if fill.fee_asset == base_asset:
+                self._take(product(fill.fee, FINER), fill)
+        elif fill.fee_asset == base_asset:
+            self._take(qty + product(fill.fee, FINER), fill)
         else:
-            gone = qty
-        if fill.fee_asset == base_asset:
-            gone += product(fill.fee, FINER)
-        if not gone:
+            self._take(qty, fill)
+
+    def _take(self, gone: int, fill: FillMessage) -> None:
+        """Take a quantity from the oldest lots."""
+        held = self.qty - gone
+        self.qty = held
+        if held <= 0:
+            if held:
+                raise InvariantError(
+                    "strategy_role",
+                    "NONDETERMINISM",
+                    f"{self.symbol}: fill {fill.order.text} makes the position {self.text}",
+                )
+            self._lots.clear()
             return
-        self.qty -= gone
-        if self.qty < 0:
-            raise InvariantError(
-                "strategy_role",
-                "NONDETERMINISM",
-                f"{self.symbol}: fill {fill.order.text} makes the position {self.text}",
-            )
         while gone:
             held, cost = self._lots[0]
             if held <= gone:

@@ -8,8 +8,8 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import final
 
-from minibot.events.messages import ActionMessage, FillMessage
-from minibot.events.model import BUY, SELL, Instrument, JsonObject
+from minibot.events.messages import ActionMessage
+from minibot.events.model import Instrument, JsonObject
 from minibot.events.numbers import PLACES_MAX, parse_fixed
 from minibot.features.lossless import float_from, float_text
 from minibot.kernel.errors import InvariantError
@@ -213,12 +213,6 @@ class View:
         self.qty_min = parse_fixed(instrument.qty_min, PLACES_MAX)
         self.notional_min = float(instrument.notional_min)
 
-    def take_fill(self, fill: FillMessage, now: int) -> None:
-        """Apply a fill to the position; a sale starts the cooldown, whoever asked for it."""
-        self.held.apply(fill, self.base_asset)
-        if fill.side != BUY:
-            self.sell_ts = now
-
     def take_risk_action(self, action: ActionMessage) -> None:
         """Take note of what risk decided."""
         self.risk_action = action.action
@@ -231,14 +225,6 @@ class View:
             self._headroom = dict(self._told.headroom() or {})
             self._told = None
         return self._headroom
-
-    def take_said(self, side: str, reason_code: str, now: int) -> None:
-        """Remember a signal to trade."""
-        if side == BUY:
-            self.buy_ts = now
-            self.entry_code = reason_code
-        elif side == SELL:
-            self.sell_ts = now
 
     def state(self) -> JsonObject:
         """Return the state as canonical JSON values."""
