@@ -31,7 +31,7 @@ ORDER_ROLE: Final = "paper_executor_nore_v1"
 
 
 class OrderState(StrEnum):
-    """Where an order stands; all but NEW are results that are published."""
+    """Where an order stands; all but NEW, of an intent not yet judged, are published results."""
 
     NEW = "NEW"
     ACCEPTED = "ACCEPTED"
@@ -77,6 +77,11 @@ NEXT_STATES: Final[Mapping[OrderState, frozenset[OrderState]]] = {
     ),
     **{terminal: frozenset() for terminal in TERMINAL_STATES},
 }
+
+FILLABLE_STATES: Final = frozenset(
+    {state for state, after in NEXT_STATES.items() if {_PARTIALLY_FILLED, _FILLED} <= after}
+)
+"""From which both moves lead that a fill may make."""
 
 
 @mypyc_attr(acyclic=True)
@@ -165,7 +170,7 @@ class Order:
             )
         is_whole = filled == self.qty
         state = _FILLED if is_whole else _PARTIALLY_FILLED
-        if state not in NEXT_STATES[self.state]:
+        if self.state not in FILLABLE_STATES:
             raise self._no_move(state)
         self.state = state
         self.filled = filled

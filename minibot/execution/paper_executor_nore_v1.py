@@ -207,10 +207,10 @@ class PaperExecutorNoreV1:
         # An intent that says the same id later than its order's end is expired anyway.
         is_new = self._clients.admit(intent.client, expires_ts, now + 1)
         refusal = field_refusal(intent)
-        if refusal is None and side != SIDE_OF_PURPOSE.get(intent.purpose):
-            refusal = side_refusal(intent)
         if refusal is not None:
             return self._refuse(intent, refusal)
+        if side != SIDE_OF_PURPOSE.get(intent.purpose):
+            return self._refuse(intent, side_refusal(intent))
         if not is_new:
             return self._refuse(intent, DUPLICATE)
         if now >= expires_ts:
