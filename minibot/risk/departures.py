@@ -32,7 +32,7 @@ from minibot.risk.gates import (
     touch_of,
 )
 from minibot.risk.headroom import headroom_of
-from minibot.risk.positions import Market, Positions
+from minibot.risk.positions import UNSEEN, Market, Positions
 from minibot.risk.situation import Situation
 
 LEAVES_ON_SIGNAL: Final = Gate("signal_exit", SIGNAL_EXIT, words=IS_SO)
@@ -60,7 +60,7 @@ def on_sell(situation: Situation, signal: SignalMessage) -> list[Message]:
         age_max = signal.horizon_ms
     stays, is_known = not situation.exits.rules.signal_exit, situation.decided.has(ref)
     gates, bad_status, no_touch = SELL_GATES, False, NOT_ASKED
-    tick_age = now - market.ts if market.is_seen else NOT_ASKED
+    tick_age = NOT_ASKED if market.ts == UNSEEN else now - market.ts
     if rules is None or rules.status != TRADING or not (market.is_fresh and market.has_mid):
         status, touch = status_of(rules), touch_of(market)
         gates = (SIGNAL_AGE, DECIDED_BEFORE, LEAVES_ON_SIGNAL, LOTS, status, TICK_AGE, touch)

@@ -47,7 +47,7 @@ from minibot.risk.limits import (
     OF_NIGHT_NOTIONAL,
     OF_ORDER_RATE,
 )
-from minibot.risk.positions import Market
+from minibot.risk.positions import UNSEEN, Market
 from minibot.risk.situation import Situation
 
 BOTH_SIDES: Final = "bid and ask"
@@ -116,7 +116,7 @@ def touch_of(market: Market) -> Gate:
 
     Its age is another check.
     """
-    if not market.is_seen:
+    if market.ts == UNSEEN:
         return MARK_KNOWN
     if not market.is_fresh:
         return MARK_FRESH
@@ -161,7 +161,7 @@ def judge_entry(
     is_locked = symbol in locks.until and locks.is_locked(symbol, now)
     is_known = situation.decided.has(ref)
 
-    tick_age = now - market.ts if market.is_seen else NOT_ASKED
+    tick_age = NOT_ASKED if market.ts == UNSEEN else now - market.ts
     is_pending = count = away = NOT_ASKED
     if has_touch:
         is_pending = 0

@@ -22,6 +22,8 @@ from minibot.kernel.errors import InvariantError
 from minibot.risk.exits import SymbolExits
 
 NO_PRICE: Final = -1
+UNSEEN: Final = -1
+"""The time of no tick."""
 TERMINAL_RESULTS: Final = frozenset({"FILLED", "CANCELLED", "EXPIRED", "REJECTED"})
 
 
@@ -31,9 +33,8 @@ class Market:
 
     Attributes:
         symbol: Its name.
-        is_seen: Whether a tick came yet; before it the touch is nothing.
         bid, ask: Zero before there is one.
-        ts, seq: Of its tick.
+        ts, seq: Of its tick; `UNSEEN` while none came.
         is_fresh: Ends with a gap and returns with the next tick.
         has_mid: Whether both sides are there and not crossed.
         price: The last mid, or what was newer than that; `NO_PRICE` before there is one.
@@ -44,17 +45,16 @@ class Market:
     """
 
     __slots__ = (
-        *("ask", "bid", "exits", "has_mid", "is_fresh", "is_seen", "is_unmarked", "price", "qty"),
-        *("seq", "symbol", "ts", "value"),
+        *("ask", "bid", "exits", "has_mid", "is_fresh", "is_unmarked", "price", "qty", "seq"),
+        *("symbol", "ts", "value"),
     )
 
     def __init__(self, symbol: str) -> None:
         """Start with nothing known."""
         self.symbol: str = symbol
-        self.is_seen: bool = False
         self.bid: int = 0
         self.ask: int = 0
-        self.ts: int = 0
+        self.ts: int = UNSEEN
         self.seq: int = 0
         self.is_fresh: bool = False
         self.has_mid: bool = False
@@ -194,7 +194,7 @@ class Positions:
         bid, ask = tick.bid, tick.ask
         market.ts = tick.ts
         market.seq = seq
-        market.is_fresh = market.is_seen = True
+        market.is_fresh = True
         if bid == market.bid and ask == market.ask:
             return None  # The mid is that of the last touch, or there was none and is none.
         market.bid = bid
@@ -347,7 +347,7 @@ class Positions:
                     market.is_fresh,
                 ]
                 for name, market in self._markets.items()
-                if market.is_seen
+                if market.ts != UNSEEN
             },
             "mids": {
                 name: amount_text(market.price)
@@ -387,7 +387,7 @@ class Positions:
         for name, (bid, ask, ts, seq, is_fresh) in state["marks"].items():
             market = positions.of(name)
             market.bid, market.ask = parse_amount(bid), parse_amount(ask)
-            market.ts, market.seq, market.is_fresh, market.is_seen = ts, seq, is_fresh, True
+            market.ts, market.seq, market.is_fresh = ts, seq, is_fresh
             market.has_mid = 0 < market.bid <= market.ask
         for client_order_id, symbol, side, qty, price, order_id, booked, ended in state["orders"]:
             order = sent_order(
