@@ -266,8 +266,8 @@ class Exits:
             self.guard(exits, rules.price_step)
         if exits.told or exits.is_asked or exits.left or self.ending_until is not None:
             return
-        stop, target, ends = self._bounds(exits, portfolio, rules)
-        exits.quiet_above, exits.quiet_below, exits.quiet_until = stop, target, ends
+        bounds = self._bounds(exits, portfolio, rules)
+        exits.quiet_above, exits.quiet_below, exits.quiet_until = bounds
         exits.is_untried = True
 
     def _bounds(

@@ -251,10 +251,12 @@ class Positions:
             raise _unsent(fill)
         if fill.side != order.side or qty > order.pending:
             raise _unsent(fill)
-        self.portfolio.book(fill, fill.ts)
-        market = self.of(fill.symbol)
+        portfolio, market = self.portfolio, self.market
+        portfolio.book(fill, fill.ts)
+        if fill.symbol != market.symbol:
+            market = self.of(fill.symbol)
         self._weigh(market)
-        self.cash = self.portfolio.balances.get(self._quote_asset, 0)
+        self.cash = portfolio.balances.get(self._quote_asset, 0)
         self.equity = self.cash + self.worth
         order.booked += qty
         order.pending -= qty
