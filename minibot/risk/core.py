@@ -189,10 +189,14 @@ class RiskCore:
         if now >= situation.budgets.midnight and not self._begin("signal", now):
             return None
         situation.now = now
-        if signal.side == BUY:
-            return on_buy(situation, signal)
-        if signal.side == SELL:
-            return on_sell(situation, signal)
+        positions, side = situation.positions, signal.side
+        market = positions.market
+        if signal.symbol != market.symbol:
+            market = positions.of(signal.symbol)
+        if side == BUY:
+            return on_buy(situation, market, signal)
+        if side == SELL:
+            return on_sell(situation, market, signal)
         return None
 
     def on_tick(self, tick: ExactTick, seq: int, now: int) -> list[Message] | None:

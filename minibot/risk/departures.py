@@ -49,13 +49,12 @@ SELL_GATES: Final[tuple[Gate, ...]] = (
 """What a SELL signal is asked, where status and touch are as they should be."""
 
 
-def on_sell(situation: Situation, signal: SignalMessage) -> list[Message]:
+def on_sell(situation: Situation, market: Market, signal: SignalMessage) -> list[Message]:
     """Return EXIT with an intent, BLOCK, or STOP."""
     ref, symbol, ts = signal.ref(), signal.symbol, signal.ts
     verdict = because(ref, ts, signal.tick_seq, symbol, ref)
     positions, limits, now = situation.positions, situation.limits, situation.now
-    market, rules = positions.of(symbol), positions.rules.get(symbol)
-    age_max = limits.signal_age_ms_max
+    rules, age_max = positions.rules.get(symbol), limits.signal_age_ms_max
     if signal.horizon_ms < age_max:
         age_max = signal.horizon_ms
     stays, is_known = not situation.exits.rules.signal_exit, situation.decided.has(ref)

@@ -9,16 +9,17 @@ from minibot.events.reasons import ALLOWED, REDUCED
 from minibot.risk.drafts import ALLOW, BLOCK, REDUCE, action, allow, because, stop
 from minibot.risk.gates import judge_entry
 from minibot.risk.headroom import headroom_of
+from minibot.risk.positions import Market
 from minibot.risk.situation import Situation
 from minibot.risk.sizing import entry_breaches, size_entry
 
 
-def on_buy(situation: Situation, signal: SignalMessage) -> list[Message]:
+def on_buy(situation: Situation, market: Market, signal: SignalMessage) -> list[Message]:
     """Return ALLOW or REDUCE with an intent, BLOCK, or STOP."""
     ref, symbol, ts = signal.ref(), signal.symbol, signal.ts
     verdict = because(ref, ts, signal.tick_seq, symbol, ref)
     positions, limits = situation.positions, situation.limits
-    market, rules = positions.of(symbol), positions.rules.get(symbol)
+    rules = positions.rules.get(symbol)
     left = headroom_of(market, positions, situation.budgets, situation.now)
     checks, qty = judge_entry(situation, signal, ref, market, rules, left), 0
     if rules is not None and not checks.reason:
