@@ -24,7 +24,6 @@ from minibot.risk.drafts import BLOCK, EXIT, Verdict, action, allow, because, be
 from minibot.risk.exits import Trigger
 from minibot.risk.gates import (
     DECIDED_BEFORE,
-    MARK,
     SIGNAL_AGE,
     STATUS,
     TICK_AGE,
@@ -43,7 +42,7 @@ EXIT_QTY: Final = Gate("exit_qty", places=PLACES, is_least=True)
 CAN_SELL: Final[tuple[Gate, ...]] = (EXIT_PENDING, EXIT_QTY)
 """What every exit is asked at last."""
 SELL_GATES: Final[tuple[Gate, ...]] = (
-    *(SIGNAL_AGE, DECIDED_BEFORE, LEAVES_ON_SIGNAL, LOTS, STATUS, TICK_AGE, MARK),
+    *(SIGNAL_AGE, DECIDED_BEFORE, LEAVES_ON_SIGNAL, LOTS, STATUS, TICK_AGE),
     *CAN_SELL,
 )
 """What a SELL signal is asked, where status and touch are as they should be."""
@@ -58,17 +57,20 @@ def on_sell(situation: Situation, market: Market, signal: SignalMessage) -> list
     if signal.horizon_ms < age_max:
         age_max = signal.horizon_ms
     stays, is_known = not situation.exits.rules.signal_exit, situation.decided.has(ref)
-    gates, bad_status, no_touch = SELL_GATES, False, NOT_ASKED
+    has_touch = market.is_fresh and market.has_mid
+    is_trading = rules is not None and rules.status == TRADING
+    lots = positions.portfolio.count_lots(symbol)
     tick_age = NOT_ASKED if market.ts == UNSEEN else now - market.ts
-    if rules is None or rules.status != TRADING or not (market.is_fresh and market.has_mid):
-        status, touch = status_of(rules), touch_of(market)
-        gates = (SIGNAL_AGE, DECIDED_BEFORE, LEAVES_ON_SIGNAL, LOTS, status, TICK_AGE, touch)
-        bad_status, no_touch = status is not STATUS, NOT_ASKED if touch is MARK else 1
     checks = rows_of(
-        gates,
-        [now - ts, is_known, stays, 1, bad_status, tick_age, no_touch],
-        [age_max, 0, 0, positions.portfolio.count_lots(symbol), 0, limits.tick_age_ms_max, 0],
+        SELL_GATES,
+        [now - ts, is_known, stays, 1, not is_trading, tick_age],
+        [age_max, 0, 0, lots, 0, limits.tick_age_ms_max],
     )
+    if not is_trading or not has_touch:
+        status, touch = status_of(rules), touch_of(market)
+        checks.gates = (SIGNAL_AGE, DECIDED_BEFORE, LEAVES_ON_SIGNAL, LOTS, status, TICK_AGE, touch)
+        checks.lows.append(NOT_ASKED if has_touch else 1)
+        checks.highs.append(0)
     if checks.judge() and rules is not None:
         qty = judge_exit(positions, market, rules, checks)
         if not checks.reason:

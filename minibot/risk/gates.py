@@ -94,7 +94,7 @@ ENTRY_GATES: Final[tuple[Gate, ...]] = (
     # What the end of the run, an operator or the universe forbids; a signal that is not new.
     *(ENDING, IS_HALTED, IS_LOCKED, IN_UNIVERSE, SIGNAL_AGE, DECIDED_BEFORE),
     # A market that cannot be traded; open orders, the count of positions, a touch far off.
-    *(STATUS, TICK_AGE, MARK, ORDER_PENDING, POSITION_COUNT, DEVIATION),
+    *(STATUS, TICK_AGE, ORDER_PENDING, POSITION_COUNT, DEVIATION),
     # A position that could not be guarded; losses and orders.
     *(ATR_BARS, OF_NIGHT_LOSS, OF_DAY_LOSS, OF_DRAWDOWN, OF_ORDER_RATE),
     # The size, and notional, which bounds it; `sizing` asks these.
@@ -144,14 +144,11 @@ def judge_entry(
     symbol, now, limits = market.symbol, situation.now, situation.limits
     positions, exits, locks = situation.positions, situation.exits, situation.locks
     of_symbol = market.exits or situation.exits_of(market)
-    gates, is_ending, bad_status, no_touch = ENTRY_GATES, False, False, NOT_ASKED
+    gates, until = ENTRY_GATES, exits.ending_until
     has_touch = market.is_fresh and market.has_mid
     is_trading = rules is not None and rules.status == TRADING
-    if exits.ending_until is not None or not is_trading or not has_touch:
-        status, touch = status_of(rules), touch_of(market)
-        gates = _telling(exits.ending_until, status, touch)
-        is_ending, bad_status = exits.ending_until is not None, status is not STATUS
-        no_touch = NOT_ASKED if touch is MARK else 1
+    if until is not None or not is_trading or not has_touch:
+        gates = _telling(until, rules, market)
 
     is_outside, age_max = NOT_ASKED, limits.signal_age_ms_max
     if situation.universe is not None:
@@ -162,12 +159,12 @@ def judge_entry(
     is_known = situation.decided.has(ref)
 
     tick_age = NOT_ASKED if market.ts == UNSEEN else now - market.ts
-    is_pending = count = away = NOT_ASKED
+    in_the_way, count, away = 1, NOT_ASKED, NOT_ASKED  # The touch, or else an open order.
     if has_touch:
-        is_pending = 0
+        in_the_way = 0
         count = len(positions.held) + (0 if market.qty else 1)
         if positions.orders:
-            is_pending = positions.has_order(symbol)
+            in_the_way = positions.has_order(symbol)
             count += positions.count_bought(symbol)
         close = of_symbol.close
         if close != UNKNOWN:
@@ -183,13 +180,13 @@ def judge_entry(
 
     # Row by row as `ENTRY_GATES` stand.
     lows: list[int] = [
-        is_ending, locks.is_halted, is_locked, is_outside, now - signal.ts, is_known,
-        bad_status, tick_age, no_touch, is_pending, count, away,
+        until is not None, locks.is_halted, is_locked, is_outside, now - signal.ts, is_known,
+        not is_trading, tick_age, in_the_way, count, away,
         bars_min, left.night_loss, left.day_loss, down, orders,
     ]  # fmt: skip
     highs = [
         0, 0, 0, 0, age_max, 0,
-        0, limits.tick_age_ms_max, 0, 0, limits.positions_max, limits.deviation_max,
+        0, limits.tick_age_ms_max, 0, limits.positions_max, limits.deviation_max,
         atr.count, night.entry_max, day.entry_max, drawdown.entry_max, rate.entry_max,
     ]  # fmt: skip
     checks = rows_of(gates, lows, highs)
@@ -197,11 +194,15 @@ def judge_entry(
     return checks
 
 
-def _telling(until: int | None, status: Gate, touch: Gate) -> tuple[Gate, ...]:
-    """Return the gates of an entry, with those that say what they found."""
-    ending = ENDING if until is None else _ending(str(until))
-    gates = list(ENTRY_GATES)
-    gates[gates.index(ENDING)] = ending
-    gates[gates.index(STATUS)] = status
-    gates[gates.index(MARK)] = touch
+def _telling(until: int | None, rules: OrderRules | None, market: Market) -> tuple[Gate, ...]:
+    """Return the gates of an entry, with those that say what they found.
+
+    A touch that fails stands in the place of open orders, which nobody asks for then.
+    """
+    gates, touch = list(ENTRY_GATES), touch_of(market)
+    if until is not None:
+        gates[gates.index(ENDING)] = _ending(str(until))
+    gates[gates.index(STATUS)] = status_of(rules)
+    if touch is not MARK:
+        gates[gates.index(ORDER_PENDING)] = touch
     return tuple(gates)
