@@ -146,7 +146,8 @@ class FillModel:
             price, qty = touch.bid, touch.bid_qty - touch.bid_taken
             if self._is_worse:
                 price -= price_step
-        limit, remaining = order.limit, order.qty - order.filled
+        limit = order.limit
+        remaining = order.qty - order.filled
         if price <= 0 or (limit is not None and not crosses(order.side, limit, price)):
             return False
         if qty >= remaining:

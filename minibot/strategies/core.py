@@ -17,7 +17,14 @@ from __future__ import annotations
 
 from typing import Final, final
 
-from minibot.events.messages import ActionMessage, FillMessage, Message, drafts_of
+from minibot.events.messages import (
+    SIGNALS,
+    WRITERS,
+    ActionMessage,
+    FillMessage,
+    Message,
+    drafts_of,
+)
 from minibot.events.model import (
     BUY,
     HOLD,
@@ -40,14 +47,14 @@ from minibot.events.model import (
     RunOpening,
 )
 from minibot.events.reasons import WARMUP
-from minibot.events.reference import Ref, named
+from minibot.events.reference import Ref, derived, named
 from minibot.kernel.errors import RunStop
 from minibot.strategies.bars import ClosedBar
 from minibot.strategies.chosen import Chosen, choose
 from minibot.strategies.decision import Decision
 from minibot.strategies.own import failure
 from minibot.strategies.prices import Prices
-from minibot.strategies.signals import DecidedSignal, signal_of
+from minibot.strategies.signals import DecidedSignal
 from minibot.strategies.tick import Tick
 from minibot.strategies.view import FOR_EVER, View
 from minibot.strategies.watched import Watched
@@ -177,7 +184,19 @@ class StrategyCore:
             cause: Its id.
             seq: Its line in `market_ticks`.
         """
-        return signal_of(self.chosen, symbol, decision, ts, seq, cause)
+        chosen = self.chosen
+        signal = DecidedSignal()
+        signal.place = SIGNALS
+        signal.ts = ts
+        signal.tick_seq = seq
+        signal.cause = cause
+        signal._ref = derived(WRITERS[SIGNALS], cause, 0)  # Which risk asks for.
+        signal.symbol = symbol
+        signal.side = decision.side
+        signal.horizon_ms = chosen.horizon_ms
+        signal.chosen = chosen
+        signal.decision = decision
+        return signal
 
     def on_fill(self, fill: FillMessage, now: int) -> None:
         """Take a fill at market time `now` (ms)."""
