@@ -68,7 +68,8 @@ def on_sell(situation: Situation, market: Market, signal: SignalMessage) -> list
     )
     if not is_trading or not has_touch:
         status, touch = status_of(rules), touch_of(market)
-        checks.gates = (SIGNAL_AGE, DECIDED_BEFORE, LEAVES_ON_SIGNAL, LOTS, status, TICK_AGE, touch)
+        of_signal = (SIGNAL_AGE, DECIDED_BEFORE, LEAVES_ON_SIGNAL, LOTS)
+        checks.gates = (*of_signal, status, TICK_AGE, touch, *CAN_SELL)
         checks.lows.append(NOT_ASKED if has_touch else 1)
         checks.highs.append(0)
     if checks.judge() and rules is not None:

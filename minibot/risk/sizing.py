@@ -50,8 +50,8 @@ def size_entry(
         qty = min(qty, rules.qty_down(qty_for(room, ask), MARKET))
     after, most = NOT_ASKED, 0
     if rules.position_max is not None:
-        after, most = positions.qty_with_orders(market) + wanted, rules.position_max
-        room = max(0, most - after + wanted)
+        held, most = positions.qty_with_orders(market), rules.position_max
+        after, room = held + wanted, max(0, most - held)
         if wanted > room:
             checks.fail(len(checks.lows))
             binding = binding or POSITION_QTY.cuts
