@@ -37,7 +37,7 @@ from minibot.events.reference import Ref
 from minibot.risk.budgets import drawdown_of
 from minibot.risk.checks import IS_NOT, IS_SO, NONE, NOT_ASKED, Checklist, Gate, rows_of
 from minibot.risk.exits import UNKNOWN
-from minibot.risk.headroom import Headroom
+from minibot.risk.headroom import Headroom, loss_of
 from minibot.risk.limits import (
     BPS,
     OF_DAY_LOSS,
@@ -175,14 +175,15 @@ def judge_entry(
     night, day, drawdown = limits.night_loss, limits.day_loss, limits.drawdown
     atr, rate = of_symbol.atr, limits.order_rate
     bars_min = atr.warmup if exits.rules.needs_atr else NOT_ASKED
-    down = drawdown_of(left.high_water_mark, left.equity)
+    equity, down = left.equity, drawdown_of(left.high_water_mark, left.equity)
+    night_loss, day_loss = loss_of(left.night_level, equity), loss_of(left.day_level, equity)
     orders = NOT_ASKED if rate.is_hard_at_once else left.orders + 1
 
     # Row by row as `ENTRY_GATES` stand.
     lows: list[int] = [
         until is not None, locks.is_halted, is_locked, is_outside, now - signal.ts, is_known,
         not is_trading, tick_age, in_the_way, count, away,
-        bars_min, left.night_loss, left.day_loss, down, orders,
+        bars_min, night_loss, day_loss, down, orders,
     ]  # fmt: skip
     highs = [
         0, 0, 0, 0, age_max, 0,

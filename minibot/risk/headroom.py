@@ -25,8 +25,7 @@ class Headroom:
         limits: Of the profile.
         equity, high_water_mark: How they stood.
         night_notional, day_notional, orders: How much is used.
-        night_loss, day_loss: By how much equity is below the start of night and UTC day; 0 for a
-            gain.
+        night_level, day_level: The equity below which a loss of night or UTC day begins.
         reserved: What open entries may still cost, without fees.
         exposure: Positions and what open entries may add.
         cash_free: What open entries and their fees leave.
@@ -39,8 +38,8 @@ class Headroom:
     high_water_mark: int
     night_notional: int
     day_notional: int
-    night_loss: int
-    day_loss: int
+    night_level: int
+    day_level: int
     orders: int
     reserved: int = 0
     exposure: int
@@ -62,8 +61,8 @@ class Headroom:
                 for limit, value in (
                     (limits.night_notional, self.night_notional),
                     (limits.day_notional, self.day_notional),
-                    (limits.night_loss, self.night_loss),
-                    (limits.day_loss, self.day_loss),
+                    (limits.night_loss, loss_of(self.night_level, self.equity)),
+                    (limits.day_loss, loss_of(self.day_level, self.equity)),
                     (limits.drawdown, drawdown_of(self.high_water_mark, self.equity)),
                     (limits.order_rate, self.orders),
                 )
@@ -86,9 +85,8 @@ def headroom_of(
     left.limits = budgets.limits
     left.equity = equity
     left.high_water_mark = budgets.high_water_mark
-    night_loss, day_loss = budgets.night_level - equity, budgets.day_level - equity
-    left.night_loss = night_loss if night_loss > 0 else 0
-    left.day_loss = day_loss if day_loss > 0 else 0
+    left.night_level = budgets.night_level
+    left.day_level = budgets.day_level
     left.night_notional = budgets.night_notional
     left.day_notional = budgets.day_notional
     left.orders = budgets.orders(now)
@@ -103,3 +101,8 @@ def headroom_of(
         if market is not None:
             left.position += positions.reserved(market.symbol)
     return left
+
+
+def loss_of(level: int, equity: int) -> int:
+    """Return by how much equity is below a level; 0 for a gain."""
+    return level - equity if level > equity else 0
