@@ -222,22 +222,12 @@ class Order:
         return order
 
 
-def named_after(intent: Ref) -> Ref:
-    """Return the id of the order that an intent becomes, or would have become."""
-    return derived(ORDER_ROLE, intent, 0)
-
-
 def order_of(
     intent: IntentMessage, rules: OrderRules, reserve_price: int, due_ts: int, expires_ts: int
 ) -> Order:
-    """Return the order that an intent becomes: accepted, with nothing filled; see its attributes.
+    """Return the order that an intent becomes whose fields make sense: accepted, nothing filled.
 
-    Args:
-        intent: Its fields make sense.
-        rules: Its symbol's.
-        reserve_price: See there.
-        due_ts: See there.
-        expires_ts: See there.
+    The rules are its symbol's; of the rest, see the attributes of these names.
     """
     order = Order()
     asked = order.intent = intent.ref()

@@ -53,7 +53,7 @@ from minibot.events.reasons import (
     STALE_TICK,
     SYMBOL_UNKNOWN,
 )
-from minibot.events.reference import Ref, Remembered, named
+from minibot.events.reference import Ref, Remembered, derived, named
 from minibot.execution.answers import IntentRefused, fill_of, move_of
 from minibot.execution.fees import FeeRates
 from minibot.execution.fill_models import fill_model_of
@@ -68,11 +68,11 @@ from minibot.execution.intake import (
 )
 from minibot.execution.orders import (
     FOK,
+    ORDER_ROLE,
     TERMINAL_STATES,
     UNFILLED,
     Order,
     OrderState,
-    named_after,
     order_of,
 )
 from minibot.execution.references import References
@@ -263,7 +263,7 @@ class PaperExecutorNoreV1:
     ) -> list[Message]:
         """Return the result of an intent that becomes no order."""
         self._reason = reason
-        order = named_after(intent.ref())
+        order = derived(ORDER_ROLE, intent.ref(), 0)
         return [IntentRefused(intent, order, state, reason, field_refusal(intent) is None)]
 
     # --- the market ---------------------------------------------------------------------------
@@ -376,7 +376,7 @@ class PaperExecutorNoreV1:
         messages: list[Message],
     ) -> None:
         """Fill what the touch and the cash allow; end what may not wait."""
-        portfolio, found = self._portfolio, self._fill_model
+        portfolio, ledger, found = self._portfolio, self._ledger, self._fill_model
         if portfolio is None:
             raise _unopened()
         is_found, is_short = found.match(order, touch, rules.price_step), False
@@ -406,8 +406,8 @@ class PaperExecutorNoreV1:
                 else:
                     touch.bid_taken += qty
                 is_whole = order.fill(qty)
-                self._ledger.append(portfolio.book(fill, ts))
-                self._ledger.check(portfolio)
+                ledger.append(portfolio.book(fill, ts))
+                ledger.check(portfolio)
                 reason = self._reason = FILLED if is_whole else PARTIAL
                 messages += (fill, move_of(order, reason, ts, seq, asked, ref, n + 1))
                 if is_whole:
