@@ -283,8 +283,9 @@ class PaperExecutorNoreV1:
         ts = tick.ts
         if self._fill_model.has_queues:
             self._fill_model.begin(tick, seq)
-        is_fresh = touch.is_usable and now - ts <= self._tick_age_ms_max
-        rules = self._trading if is_fresh else None
+        rules = self._trading
+        if not touch.is_usable or now - ts > self._tick_age_ms_max:
+            rules = None  # Nothing is traded on such a touch.
         for order in self._orders:
             if order.symbol != symbol:
                 continue
