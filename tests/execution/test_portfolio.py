@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from msgspec import structs
 
 from minibot.events.ledger import HOUR_MS, Ledger
+from minibot.events.messages import FillMessage
 from minibot.events.model import Fill, RunOpening
 from minibot.events.money import amount_text, parse_amount
 from minibot.events.portfolio import Portfolio
@@ -182,6 +183,36 @@ def test_ledger_any_fills_balance_to_the_last_unit(moves: list[Any]) -> None:
     assert first == portfolio_bytes("20231114_221320", OPENING, taken)
     assert Portfolio.from_json(decode(encode(portfolio.to_json()))).to_json() == portfolio.to_json()
     assert Ledger.from_json(decode(encode(ledger.to_json()))).to_json() == ledger.to_json()
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.lists(MOVE, max_size=30))
+def test_books_are_the_same_whether_trades_are_told_or_not(moves: list[Any]) -> None:
+    """Some sales take all that is held; a ledger restored after every fill goes on in its hour."""
+    told, untold = Portfolio.from_opening(OPENING), Portfolio.from_opening(OPENING)
+    ledger, restored = Ledger.from_opening(OPENING), Ledger.from_opening(OPENING)
+    ts = T0
+    for side, symbol, qty, price, fee, wait in moves:
+        ts += wait
+        held = told.position_qty(symbol)
+        is_all = side == "SELL" and held and wait % 2
+        wish = fill(side, amount_text(held) if is_all else qty, price, fee, symbol)
+        try:
+            booking = told.apply(wish, ts)
+        except InvariantError:
+            with pytest.raises(InvariantError):
+                untold.book(FillMessage.read(wish), ts)
+            continue
+        same = untold.book(FillMessage.read(wish), ts)
+        assert (same.entries, same.trades) == (booking.entries, ())
+        ledger.append(booking)
+        restored.append(same)
+        restored = Ledger.from_json(decode(encode(restored.to_json())))
+        restored.check(untold)
+
+    assert untold.to_json() == told.to_json()
+    assert restored.to_json() == ledger.to_json()
+    assert restored.hours("USDT") == ledger.hours("USDT")
 
 
 @pytest.mark.row("D-40")
