@@ -54,11 +54,10 @@ class Ledger:
         self._opening: dict[str, int] = dict(opening)
         self._accounts: dict[str, Account] = {}  # By name; some may wait for an entry yet.
         self._closing: dict[str, int] = dict(opening)  # Of each asset: opening plus entries.
-        # By hour and asset: what was left after the last movement.
         self._hours: dict[int, dict[str, int]] = {}
         self._hour_ts: int = 0  # The last one in which something was booked.
         self._hour_end: int = 0  # Until when bookings are of this hour.
-        self._hour: dict[str, int] = {}
+        self._hour: dict[str, int] = {}  # Its movements.
         # Fills of one symbol come in rows: the accounts of the last one, what these four have
         # to sum to beside all others, and whether one of the four waits for its first entry.
         self._asset: str = ""
@@ -97,7 +96,8 @@ class Ledger:
         if self._is_waiting:
             self._note_entries(booking)
         if cash:
-            self._closing[asset] = self._hour[asset] = self._closing[asset] + cash
+            self._hour[asset] = self._hour.get(asset, 0) + cash
+            self._closing[asset] += cash
         self._cash.total += cash
         self._position.total += booking.position
         self._pnl.total += booking.pnl
@@ -165,9 +165,9 @@ class Ledger:
         balances: list[HourBalance] = []
         opening = self._opening.get(asset, 0)
         for hour_ts in sorted(self._hours):
-            closing = self._hours[hour_ts].get(asset, opening)
-            balances.append(HourBalance(hour_ts, asset, opening, closing - opening, closing))
-            opening = closing
+            moved = self._hours[hour_ts].get(asset, 0)
+            balances.append(HourBalance(hour_ts, asset, opening, moved, opening + moved))
+            opening += moved
         return balances
 
     def check(self, portfolio: Portfolio) -> None:
@@ -197,17 +197,9 @@ class Ledger:
         return {
             "opening": _texts(self._opening),
             "accounts": _texts(self.totals()),
-            "hours": {str(hour): _texts(moved) for hour, moved in self._moved().items()},
+            "hours": {str(hour): _texts(moved) for hour, moved in sorted(self._hours.items())},
             "fills": self.fills,
         }
-
-    def _moved(self) -> dict[int, dict[str, int]]:
-        """Return the movements of each hour, oldest first, by asset."""
-        before, hours = dict(self._opening), {}
-        for hour, closing in sorted(self._hours.items()):
-            hours[hour] = {asset: cash - before.get(asset, 0) for asset, cash in closing.items()}
-            before |= closing
-        return hours
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Ledger:
@@ -221,13 +213,7 @@ class Ledger:
             if name.startswith(f"{CASH}:"):
                 asset = name.removeprefix(f"{CASH}:")
                 ledger._closing[asset] = ledger._closing.get(asset, 0) + total
-        left = dict(ledger._opening)
-        for hour in sorted(int(name) for name in data["hours"]):
-            moved = _amounts(data["hours"][str(hour)])
-            ledger._hours[hour] = {
-                asset: left.get(asset, 0) + cash for asset, cash in moved.items()
-            }
-            left |= ledger._hours[hour]
+        ledger._hours = {int(hour): _amounts(moved) for hour, moved in data["hours"].items()}
         ledger._hour_ts = max(ledger._hours, default=0)
         ledger.fills = data["fills"]
         return ledger
