@@ -140,23 +140,23 @@ class Block:
     def show(self, tick: Tick, exact: ExactTick, place: i64) -> None:
         """Make the strategy's tick that of a row, as the exact one is already."""
         at = CELL * place
+        price, bid, bid_qty = int_at(self.price, at), exact.bid, exact.bid_qty
+        ask, ask_qty = exact.ask, exact.ask_qty
         tick.ts = exact.ts
         tick.exchange_ts = int_at(self.exchange_ts, at)
-        tick.price = float_of(int_at(self.price, at))
-        tick.bid = float_of(exact.bid)
-        tick.bid_qty = float_of(exact.bid_qty)
-        tick.ask = float_of(exact.ask)
-        tick.ask_qty = float_of(exact.ask_qty)
+        tick.price = price / UNIT if price <= EXACT_MAX else exact_quotient(price)
+        tick.bid = bid / UNIT if bid <= EXACT_MAX else exact_quotient(bid)
+        tick.bid_qty = bid_qty / UNIT if bid_qty <= EXACT_MAX else exact_quotient(bid_qty)
+        tick.ask = ask / UNIT if ask <= EXACT_MAX else exact_quotient(ask)
+        tick.ask_qty = ask_qty / UNIT if ask_qty <= EXACT_MAX else exact_quotient(ask_qty)
         change: i64 = self.changes[place]
         is_trade = change & IS_TRADE != 0
         tick.is_trade = is_trade
         tick.is_taker_buy = is_trade and not change & IS_TAKER_SELL
-        tick.qty = float_of(int_at(self.qty, at)) if is_trade else 0.0
-
-
-def float_of(units: i64) -> float:
-    """Return an amount in hundred-millionths as the float next to it."""
-    return units / UNIT if units <= EXACT_MAX else exact_quotient(units)
+        tick.qty = 0.0
+        if is_trade:
+            qty = int_at(self.qty, at)
+            tick.qty = qty / UNIT if qty <= EXACT_MAX else exact_quotient(qty)
 
 
 @final

@@ -299,17 +299,18 @@ class Lockstep:
             self._deliver_events()
             return
         strategy, execution, risk = own.strategy, own.execution, own.risk
+        risk_now = ts + risk.delay_ms
         fills, results, signals, intents, actions = self._queues
         while True:
             said: list[Message] | None = None
             if fills:
                 fill = fills.pop(0)
                 strategy.core.on_fill(fill, ts + strategy.delay_ms)
-                said = risk.core.on_fill(fill, ts + risk.delay_ms)
+                said = risk.core.on_fill(fill, risk_now)
             elif results:
-                risk.core.on_result(results.pop(0), ts + risk.delay_ms)
+                risk.core.on_result(results.pop(0), risk_now)
             elif signals:
-                said = risk.core.on_signal(signals.pop(0), ts + risk.delay_ms)
+                said = risk.core.on_signal(signals.pop(0), risk_now)
             elif intents:  # Its action stands before it, taken or not.
                 said = execution.core.on_intent(intents.pop(0), ts + execution.delay_ms)
             elif actions:
