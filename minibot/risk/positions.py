@@ -249,7 +249,7 @@ class Positions:
                 break
         else:
             raise _unsent(fill)
-        if fill.side != order.side or qty > order.pending:
+        if fill.symbol != order.symbol or fill.side != order.side or qty > order.pending:
             raise _unsent(fill)
         portfolio, market = self.portfolio, self.market
         portfolio.book(fill, fill.ts)

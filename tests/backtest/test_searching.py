@@ -34,6 +34,7 @@ from minibot.replay.recorded import Recorded
 from minibot.replay.workers import Workers, in_parallel
 from tests.backtest.markets import bar_profile, walk, write_klines
 from tests.runs import ShortRun
+from tests.waiting import wait_until
 
 PROFILE = bar_profile().raw
 
@@ -67,6 +68,17 @@ def stuck(number: int) -> int:
     return number
 
 
+def is_at_work(worker: psutil.Process) -> bool:
+    """Return whether a process runs, without reaping it.
+
+    Its pool does that: one that finds its children reaped by somebody else waits for them forever.
+    """
+    try:
+        return worker.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
 def test_workers_that_are_left_in_the_middle_of_a_task_are_ended() -> None:
     """Who stops asking, as on Ctrl-C, leaves nobody at work for nobody."""
     results = in_parallel(stuck, [0, 1, 2, 3], 2)
@@ -78,8 +90,7 @@ def test_workers_that_are_left_in_the_middle_of_a_task_are_ended() -> None:
     assert isinstance(results, Generator)
     results.close()
 
-    _, alive = psutil.wait_procs(workers, timeout=20)
-    assert alive == []
+    wait_until(lambda: not any(is_at_work(worker) for worker in workers), "no worker is left", 20)
 
 
 def test_one_process_needs_no_other() -> None:

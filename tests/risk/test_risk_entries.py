@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from minibot.events.model import (
+    Fill,
     Gap,
     Halt,
     LockSymbol,
@@ -293,6 +295,24 @@ def test_fill_of_an_order_that_risk_did_not_send_is_a_broken_invariant() -> None
 
     with pytest.raises(InvariantError):
         made.risk.step("fills", 2, stranger, made.ts)
+
+
+@pytest.mark.parametrize(
+    "changes", [{"symbol": "ETHUSDT"}, {"side": "SELL"}, {"qty": "1000"}], ids=str
+)
+def test_fill_that_is_not_of_its_order_is_a_broken_invariant(changes: dict[str, str]) -> None:
+    """Another symbol, side or quantity than was ordered is booked nowhere."""
+    made = desk()
+    made.signal("BUY")
+    made.with_risk = False
+    made.tick()
+    fill = made.events("fills")[-1]
+    assert isinstance(fill.payload, Fill)
+    before = made.risk.facts()
+
+    with pytest.raises(InvariantError, match="which risk did not send"):
+        made.risk.step("fills", 1, replace(fill, payload=replace(fill.payload, **changes)), made.ts)
+    assert made.risk.facts() == before
 
 
 def test_order_that_ends_before_its_fill_is_read_stays_open_until_it_is_booked() -> None:
