@@ -147,11 +147,13 @@ class Remembered:
             self._before = since
         if ref.root <= self._root_max and self.has(ref):
             return False
-        self.note(ref, ts)
+        self.note(ref, ts, since)
         return True
 
-    def note(self, ref: Ref, ts: int) -> None:
-        """Remember an id that is not known."""
+    def note(self, ref: Ref, ts: int, since: int) -> None:
+        """Forget ids with a time before `since`, and remember one that is not known."""
+        if since > self._before:
+            self._before = since
         if ts < self._before or len(self._times) >= self._room:
             self._take_off()
         root = ref.root
@@ -160,11 +162,6 @@ class Remembered:
         elif not root:
             self._root_max = LINE_MAX
         self._times[ref] = ts
-
-    def forget_before(self, ts: int) -> None:
-        """Forget ids with an earlier time."""
-        if ts > self._before:
-            self._before = ts
 
     def _take_off(self) -> None:
         """Take off what is forgotten, so that nothing is from here on."""

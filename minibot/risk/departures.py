@@ -75,7 +75,7 @@ def on_sell(situation: Situation, market: Market, signal: SignalMessage) -> list
     if checks.judge() and rules is not None:
         qty = judge_exit(positions, market, rules, checks)
         if not checks.reason:
-            situation.remember(ref, ts)
+            situation.decided.note(ref, ts, now - limits.signal_age_ms_max)
             return _exit(situation, SIGNAL_EXIT, market, rules, qty, checks, verdict, 0)
     left = headroom_of(market, positions, situation.budgets, now)
     return [action(situation, BLOCK, checks.reason, checks, left, verdict)]

@@ -29,7 +29,7 @@ def on_buy(situation: Situation, market: Market, signal: SignalMessage) -> list[
     breaches = entry_breaches(limits, left, cost_up(qty, market.ask))
     if breaches is not None:
         return [stop(situation, breaches, verdict)]
-    situation.remember(ref, ts)
+    situation.decided.note(ref, ts, situation.now - limits.signal_age_ms_max)
     # What failed all the same made it smaller.
     kind, reason = (ALLOW, ALLOWED) if checks.all_passed else (REDUCE, REDUCED)
     return allow(situation, kind, reason, BUY, qty, market.ask, checks, left, rules, verdict)

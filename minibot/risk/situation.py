@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any, final
 
 from minibot.events.model import JsonObject
-from minibot.events.reference import Ref, Remembered
+from minibot.events.reference import Remembered
 from minibot.risk.budgets import Budgets
 from minibot.risk.exits import ExitRules, Exits, SymbolExits
 from minibot.risk.headroom import Headroom, headroom_of
@@ -26,17 +26,13 @@ class Situation:
         self.budgets: Budgets = Budgets(self.limits)
         self.positions: Positions = Positions(self.limits.quote_asset, self.limits.taker_rate)
         self.locks: Locks = Locks()
+        # The signals that were acted on, each for as long as it is not stale anyway.
         self.decided: Remembered = Remembered()
         self.now: int = 0
         self.reason: str = ""
         self.is_stopped: bool = False
         # The symbols that entries are allowed in; None while no `universe` event has come.
         self.universe: frozenset[str] | None = None
-
-    def remember(self, signal: Ref, signal_ts: int) -> None:
-        """Remember a new signal that was acted on, for as long as it is not stale anyway."""
-        self.decided.forget_before(self.now - self.limits.signal_age_ms_max)
-        self.decided.note(signal, signal_ts)
 
     def exits_of(self, market: Market) -> SymbolExits:
         """Return what the exits of a market remember, and let it know from here on."""

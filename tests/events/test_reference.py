@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from minibot.events.reference import Ref, Remembered, derived, named, of_line
 
 TIMES = st.integers(0, 20)
-SAID = st.lists(st.tuples(st.sampled_from(["add", "forget"]), TIMES), max_size=60)
+SAID = st.lists(st.tuples(TIMES, TIMES), max_size=60)
 
 
 def said_as_text(n: int) -> Ref:
@@ -33,8 +33,8 @@ def test_id_is_the_same_whether_it_came_as_a_text_or_is_derived() -> None:
         (named(of_tick(4).text), of_tick(4)),
     ):
         remembered = Remembered()
-        remembered.note(of_tick(0), 1)
-        remembered.note(known, 1)
+        remembered.note(of_tick(0), 1, 0)
+        remembered.note(known, 1, 0)
 
         assert remembered.has(asked)
         assert not remembered.admit(asked, 2, 1)
@@ -52,21 +52,18 @@ def test_admitted_id_is_new_again_once_it_is_too_old() -> None:
 
 @given(SAID, st.integers(0, 60), st.sampled_from([said_as_text, of_tick, either]))
 def test_remembered_ids_are_those_that_a_plain_dict_would_hold(
-    said: list[tuple[str, int]], restart: int, made: Callable[[int], Ref]
+    said: list[tuple[int, int]], restart: int, made: Callable[[int], Ref]
 ) -> None:
     """Also behind a restart in the middle: an id keeps its first time until that is too old."""
     remembered = Remembered()
     held: dict[str, int] = {}
-    for n, (what, ts) in enumerate(said):
+    for n, (ts, since) in enumerate(said):
         if n == restart:
             remembered = Remembered.from_state(remembered.state())
-        if what == "add":
-            if not remembered.has(made(n % 7)):
-                remembered.note(made(n % 7), ts)
-            held.setdefault(made(n % 7).text, ts)
-        else:
-            remembered.forget_before(ts)
-            held = {name: at for name, at in held.items() if at >= ts}
+        if not remembered.has(made(n % 7)):
+            remembered.note(made(n % 7), ts, since)
+            held = {name: at for name, at in held.items() if at >= since}
+            held[made(n % 7).text] = ts
         asked = [made((n + k) % 7) for k in range(7)]
         assert [remembered.has(ref) for ref in asked] == [ref.text in held for ref in asked]
         assert n % 2 or remembered.state() == held
@@ -82,8 +79,7 @@ def test_id_that_nobody_asked_for_is_noted_and_forgotten_all_the_same(
     now = 0
     for n, (step, late) in enumerate(steps):
         now += step
-        remembered.forget_before(now)
+        remembered.note(of_tick(n), now + 5 - late, now)
         held = {name: at for name, at in held.items() if at >= now}
-        remembered.note(of_tick(n), now + 5 - late)
         held[of_tick(n).text] = now + 5 - late
     assert remembered.state() == held
