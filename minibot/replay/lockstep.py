@@ -2,8 +2,8 @@
 
 Rule order: an event of `market_ticks` or `control` goes to strategy, execution and risk; then
 what follows from it is delivered until nothing is left, results and fills first, then signals,
-then intents, then what risk decided. Nothing here decides: ids and causes come from
-`events.order.finish`, as in a night.
+then intents, then what risk decided. Nothing here decides: ids and causes come with the messages,
+the same that `events.finishing` gives to their drafts in a night.
 
 In a night the roles run beside each other, so a tick may overtake a signal; there the order logs
 say what was taken when. Here nothing overtakes: the next market event waits.
