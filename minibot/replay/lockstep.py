@@ -73,9 +73,6 @@ class Lockstep:
         delay_ms: By role, how much later than its own `ts` a role takes an event at the earliest.
         on_message: Called with each message before its readers are told, for who needs no text yet
             and gives no `take`: `event_of` writes one out whenever it is asked for.
-
-    Attributes:
-        told: How much was derived.
     """
 
     def __init__(
@@ -114,7 +111,6 @@ class Lockstep:
         # Whether anybody wants to know the line of each message.
         self._is_heard: bool = take is not None or on_message is not None or self._own is None
         self._seqs: list[int] = [0 for _ in QUEUES]
-        self.told: int = 0
         # Told and not yet taken: the derived queues in the order in which they are emptied, and
         # the same ones by place.
         self._queues: _Queues = ([], [], [], [], [])
@@ -330,7 +326,6 @@ class Lockstep:
 
     def _tell(self, messages: list[Message]) -> None:
         """Put what a core said before its readers."""
-        self.told += len(messages)
         if self._is_heard:
             for message in messages:
                 self._show(message)

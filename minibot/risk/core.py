@@ -247,7 +247,8 @@ class RiskCore:
         calm.until = budgets.midnight
         if not market.qty:
             return calm
-        if market.price == NO_PRICE or not situation.exits.calm(symbol, now, calm):
+        exits = market.exits
+        if market.price == NO_PRICE or exits is None or not exits.calm(now, calm):
             return None
         beside = positions.equity - market.value
         return calm if budgets.calm(beside, market.qty, calm) else None

@@ -131,6 +131,19 @@ class SymbolExits:
         self.quiet_until: int = 0
         self.is_untried: bool = False
 
+    def calm(self, now: int, calm: Calm) -> bool:
+        """Narrow bounds to those within which no exit is due; return whether they are known."""
+        if now >= self.quiet_until:
+            return False
+        if self.quiet_above > calm.above:
+            calm.above = self.quiet_above
+        if self.quiet_below < calm.below:
+            calm.below = self.quiet_below
+        if self.quiet_until < calm.until:
+            calm.until = self.quiet_until
+        calm.is_lasting = self.is_guarded
+        return True
+
     def forget(self) -> None:
         """Forget levels and requests: the position is closed."""
         self.stop_distance = self.target_distance = None
@@ -283,20 +296,6 @@ class Exits:
         target = NEVER if up is None else (entry + up) // step * step
         ends = NEVER if held_max is None else portfolio.opened_ts(symbol) + held_max
         return stop, target, ends
-
-    def calm(self, symbol: str, now: int, calm: Calm) -> bool:
-        """Narrow the bounds to those of `SymbolExits`; return whether it has them."""
-        exits = self._symbols.get(symbol)
-        if exits is None or now >= exits.quiet_until:
-            return False
-        if exits.quiet_above > calm.above:
-            calm.above = exits.quiet_above
-        if exits.quiet_below < calm.below:
-            calm.below = exits.quiet_below
-        if exits.quiet_until < calm.until:
-            calm.until = exits.quiet_until
-        calm.is_lasting = exits.is_guarded
-        return True
 
     def rouse(self) -> None:
         """Find out anew with the next tick whether an exit is due."""

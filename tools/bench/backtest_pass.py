@@ -177,7 +177,6 @@ def main() -> int:
                 "loop_cpu_s": cpu_done - cpu_ready,
                 "per_s": events / (cpu_done - cpu_ready),
                 "fills": books["fills"],
-                "derived": one.lockstep.told,
                 "digest": one.digest.hex if one.digest.events else "",
                 "equity": books["equity"],
                 "rss_mb": _rss_mb(),
