@@ -30,7 +30,7 @@ class PriceGroups:
         first, last: The rows of the block, the last one excluded.
     """
 
-    __slots__ = ("_extremes", "_prices", "_trades", "_trades_before")
+    __slots__ = ("_extremes", "_prices", "_trades", "_trades_before", "_whole")
 
     def __init__(self, columns: Mapping[str, Any], first: int, last: int) -> None:
         bids, asks = columns["bid"][first:last], columns["ask"][first:last]
@@ -47,6 +47,13 @@ class PriceGroups:
         # Of each group: the least and the highest bid, and of bid and ask together.
         self._extremes: list[tuple[int, int, int, int]] = list(
             zip(*(values.tolist() for values in extremes), strict=True)
+        )
+        # The same of the whole block.
+        self._whole: tuple[int, int, int, int] = (
+            int(extremes[0].min()),
+            int(extremes[1].max()),
+            int(extremes[2].min()),
+            int(extremes[3].max()),
         )
         prices = columns["price"][first:last]
         is_trade = (columns["flags"][first:last] & IS_TRADE).astype(bool)
@@ -67,11 +74,13 @@ class PriceGroups:
 
         That is `end` or where a group begins; `place` where one of its group does not.
         """
-        extremes = self._extremes
         above, below, least, most = calm.above, calm.below, calm.least, calm.most
+        bid_least, bid_most, sum_least, sum_most = self._whole
+        if above < bid_least and bid_most < below and least <= sum_least and sum_most <= most:
+            return end
         while place < end:
             group = place // GROUP
-            bid_least, bid_most, sum_least, sum_most = extremes[group]
+            bid_least, bid_most, sum_least, sum_most = self._extremes[group]
             if not (
                 above < bid_least and bid_most < below and least <= sum_least and sum_most <= most
             ):

@@ -62,6 +62,31 @@ class Bounds:
     notional_min: int
     notional_max: int | None
 
+    def qty_down(self, qty: int) -> int:
+        """Return the largest quantity that an order may have and that is not above `qty`."""
+        step, most = self.qty_step, self.qty_max
+        if most is not None and most < qty:
+            qty = most
+        return qty // step * step if qty > 0 else 0
+
+    def qty_refusal(self, qty: int) -> str | None:
+        """Return why a quantity may not be ordered, or None."""
+        if qty <= 0:
+            return QTY_INVALID
+        if qty % self.qty_step:
+            return STEP_SIZE
+        if qty < self.qty_min:
+            return QTY_MIN
+        most = self.qty_max
+        return QTY_MAX if most is not None and qty > most else None
+
+    def value_refusal(self, notional: int) -> str | None:
+        """Return why an order of this value may not be placed, or None."""
+        if notional < self.notional_min:
+            return MIN_NOTIONAL
+        most = self.notional_max
+        return NOTIONAL_MAX if most is not None and notional > most else None
+
 
 @dataclass(frozen=True, slots=True)
 class OrderRules:
@@ -147,33 +172,9 @@ class OrderRules:
         """Return a quantity with the places of its increment, or with all if it has more."""
         return _text(qty, self.qty_places)
 
-    def qty_down(self, qty: int, order_type: str) -> int:
-        """Return the largest quantity an order of this type may have that is not above `qty`."""
-        bounds = self.market_bounds if order_type == MARKET else self.limit_bounds
-        step, most = bounds.qty_step, bounds.qty_max
-        if most is not None and most < qty:
-            qty = most
-        return qty // step * step if qty > 0 else 0
-
-    def qty_refusal(self, qty: int, order_type: str) -> str | None:
-        """Return why a quantity may not be ordered, or None."""
-        if qty <= 0:
-            return QTY_INVALID
-        bounds = self.market_bounds if order_type == MARKET else self.limit_bounds
-        if qty % bounds.qty_step:
-            return STEP_SIZE
-        if qty < bounds.qty_min:
-            return QTY_MIN
-        most = bounds.qty_max
-        return QTY_MAX if most is not None and qty > most else None
-
-    def value_refusal(self, notional: int, order_type: str) -> str | None:
-        """Return why an order of this value may not be placed, or None."""
-        bounds = self.market_bounds if order_type == MARKET else self.limit_bounds
-        if notional < bounds.notional_min:
-            return MIN_NOTIONAL
-        most = bounds.notional_max
-        return NOTIONAL_MAX if most is not None and notional > most else None
+    def bounds(self, order_type: str) -> Bounds:
+        """Return what quantity and value an order of this type may have."""
+        return self.market_bounds if order_type == MARKET else self.limit_bounds
 
     def position_refusal(self, qty: int, held: int) -> str | None:
         """Return why `qty` may not be bought on top of what is held and being bought, or None."""

@@ -229,8 +229,9 @@ class PaperExecutorNoreV1:
             return self._refuse(intent, NO_MARK)
         if now - touch.ts > self._tick_age_ms_max:
             return self._refuse(intent, STALE_TICK)
-        qty, limit, order_type = intent.qty, intent.limit, intent.order_type
-        refusal = rules.qty_refusal(qty, order_type)
+        qty, limit = intent.qty, intent.limit
+        bounds = rules.bounds(intent.order_type)
+        refusal = bounds.qty_refusal(qty)
         if limit is None:
             price = touch.ask if side == BUY else touch.bid
         else:
@@ -242,7 +243,7 @@ class PaperExecutorNoreV1:
             portfolio, notional = self._portfolio, cost_up(qty, price)
             if portfolio is None:
                 raise _unopened()
-            refusal = rules.value_refusal(notional, order_type) or funds_refusal(
+            refusal = bounds.value_refusal(notional) or funds_refusal(
                 portfolio, self._orders, self._fees, rules, side, qty, notional
             )
         if refusal is not None:

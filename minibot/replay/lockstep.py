@@ -253,7 +253,7 @@ class Lockstep:
             return None
         risk = own.risk
         calm = risk.core.calm(symbol, self._table.ts + risk.delay_ms)
-        if calm is not None:
+        if calm is not None and risk.delay_ms:
             calm.until -= risk.delay_ms
         return calm
 

@@ -11,7 +11,7 @@ from typing import Final
 from minibot.events.messages import Message, SignalMessage
 from minibot.events.model import SELL, Event
 from minibot.events.money import PLACES, cost_up
-from minibot.events.order_rules import MARKET, TRADING, OrderRules
+from minibot.events.order_rules import TRADING, OrderRules
 from minibot.events.reasons import (
     LEFT_TRADING,
     NO_POSITION,
@@ -185,12 +185,13 @@ def judge_exit(positions: Positions, market: Market, rules: OrderRules, checks: 
     is_pending, free = False, market.qty
     if positions.orders:
         is_pending, free = positions.has_order(market.symbol, SELL), positions.free_qty(market)
-    qty = rules.qty_down(free, MARKET)
+    bounds = rules.market_bounds
+    qty = bounds.qty_down(free)
     start = len(checks.lows)
     checks.lows += [is_pending, rules.qty_min]
     checks.highs += [0, qty]
     notional = cost_up(qty, market.bid)
-    refusal = rules.value_refusal(notional, MARKET) or rules.qty_refusal(qty, MARKET)
+    refusal = bounds.value_refusal(notional) or bounds.qty_refusal(qty)
     if is_pending or refusal is not None:  # Else both have passed.
         checks.judge(start)
         if refusal is not None:

@@ -8,7 +8,7 @@ down to the venue's step: nothing is ever sized above its bound.
 from __future__ import annotations
 
 from minibot.events.money import cost_up, notional_paid_by, qty_for
-from minibot.events.order_rules import MARKET, OrderRules
+from minibot.events.order_rules import OrderRules
 from minibot.risk.checks import NOT_ASKED, Checklist
 from minibot.risk.gates import POSITION_QTY
 from minibot.risk.headroom import Headroom
@@ -25,8 +25,8 @@ def size_entry(
     checks: Checklist,
 ) -> int:
     """Return how much an entry that fits all bounds buys, or 0 with the reason in the checks."""
-    ask = market.ask
-    wanted = qty = rules.qty_down(qty_for(limits.order_notional, ask), MARKET)
+    ask, bounds = market.ask, rules.market_bounds
+    wanted = qty = bounds.qty_down(qty_for(limits.order_notional, ask))
     notional = cost_up(qty, ask)
     night, day, added = limits.night_notional, limits.day_notional, left.reserved + notional
     start, binding = len(checks.lows), ""
@@ -47,7 +47,7 @@ def size_entry(
     ]
     if not checks.judge(start):
         room, binding = _least_room(checks, start, notional)
-        qty = min(qty, rules.qty_down(qty_for(room, ask), MARKET))
+        qty = min(qty, bounds.qty_down(qty_for(room, ask)))
     after, most = NOT_ASKED, 0
     if rules.position_max is not None:
         held, most = positions.qty_with_orders(market), rules.position_max
@@ -55,12 +55,12 @@ def size_entry(
         if wanted > room:
             checks.fail(len(checks.lows))
             binding = binding or POSITION_QTY.cuts
-            qty = min(qty, rules.qty_down(room, MARKET))
+            qty = min(qty, bounds.qty_down(room))
     if qty != wanted:
         notional = cost_up(qty, ask)
-    checks.lows += [after, rules.market_bounds.notional_min]
+    checks.lows += [after, bounds.notional_min]
     checks.highs += [most, notional]
-    refusal = rules.value_refusal(notional, MARKET) or rules.qty_refusal(qty, MARKET)
+    refusal = bounds.value_refusal(notional) or bounds.qty_refusal(qty)
     if refusal is None:  # Then that check has passed too.
         return qty
     checks.judge(len(checks.lows) - 1)

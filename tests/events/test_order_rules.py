@@ -56,7 +56,7 @@ def test_market_lot_size_holds_on_top_of_lot_size(
         market_qty_increment="0.002", market_qty_min="0.002", market_qty_max="0.006"
     )
 
-    assert given_rules.qty_refusal(units(qty), order_type) == refusal
+    assert given_rules.bounds(order_type).qty_refusal(units(qty)) == refusal
 
 
 def test_market_lot_size_given_as_zero_is_off() -> None:
@@ -65,8 +65,8 @@ def test_market_lot_size_given_as_zero_is_off() -> None:
         market_qty_increment="0.00000000", market_qty_min="0.00000000", market_qty_max="0"
     )
 
-    assert given_rules.qty_refusal(units("0.001"), MARKET) is None
-    assert given_rules.qty_down(units("12345.6789"), MARKET) == units("12345.678")
+    assert given_rules.bounds(MARKET).qty_refusal(units("0.001")) is None
+    assert given_rules.bounds(MARKET).qty_down(units("12345.6789")) == units("12345.678")
 
 
 @pytest.mark.parametrize(
@@ -87,12 +87,12 @@ def test_notional_of_a_market_order_has_rules_of_its_own() -> None:
     )
     old = rules(notional_min="10", notional_max="20")
 
-    assert given_rules.value_refusal(units("9.99"), LIMIT) == "min_notional"
-    assert given_rules.value_refusal(units("20.01"), LIMIT) == "notional_max"
-    assert given_rules.value_refusal(units("9.99"), MARKET) is None
-    assert given_rules.value_refusal(units("20.01"), MARKET) is None
-    assert old.value_refusal(units("9.99"), MARKET) == "min_notional"
-    assert old.value_refusal(units("20.01"), MARKET) == "notional_max"
+    assert given_rules.bounds(LIMIT).value_refusal(units("9.99")) == "min_notional"
+    assert given_rules.bounds(LIMIT).value_refusal(units("20.01")) == "notional_max"
+    assert given_rules.bounds(MARKET).value_refusal(units("9.99")) is None
+    assert given_rules.bounds(MARKET).value_refusal(units("20.01")) is None
+    assert old.bounds(MARKET).value_refusal(units("9.99")) == "min_notional"
+    assert old.bounds(MARKET).value_refusal(units("20.01")) == "notional_max"
 
 
 def test_position_at_its_maximum_passes() -> None:
@@ -115,11 +115,11 @@ def test_quantity_rounded_down_is_the_largest_that_passes(
     given_rules = rules(
         qty_increment=amount_text(step), market_qty_increment=amount_text(market_step)
     )
-    found = given_rules.qty_down(qty, order_type)
+    found = given_rules.bounds(order_type).qty_down(qty)
     expected = lcm(step, market_step) if market_step and order_type == MARKET else step
 
     assert found <= qty
-    assert found == 0 or given_rules.qty_refusal(found, order_type) is None
+    assert found == 0 or given_rules.bounds(order_type).qty_refusal(found) is None
     assert qty - found < expected
     assert Fraction(found, expected).denominator == 1
 
