@@ -329,7 +329,9 @@ class TickRows:
         while place < end:
             calm, first = lockstep.calm(self.symbol), place
             if calm is not None:
-                place = self._reached(groups, calm, first, end)
+                place = groups.reached(calm, first, end)
+                if place == first or int_at(block.ts, CELL * (place - 1)) >= calm.until:
+                    place = self._reached_in_group(groups, calm, first, end)
             is_calm = place > first
             if not is_calm:
                 place += 1
@@ -345,13 +347,9 @@ class TickRows:
             else:
                 lockstep.tell_tick(exact, seq + place - 1, decision)
 
-    def _reached(self, groups: PriceGroups, calm: Calm, place: int, end: int) -> int:
-        """Return up to which row (excluded, at most `end`) nothing follows from rows."""
-        reached = groups.reached(calm, place, end)
-        if reached > place and int_at(self._block.ts, CELL * (reached - 1)) < calm.until:
-            return reached
+    def _reached_in_group(self, groups: PriceGroups, calm: Calm, place: int, end: int) -> int:
+        """Return up to which row of a group beside a bound (at most `end`) nothing follows."""
         times, bids, asks = self._block.ts, self._block.bid, self._block.ask
-        # Beside a bound: row by row in this group.
         reached = min(end, groups.end(place))
         while place < reached and int_at(times, CELL * place) < calm.until:
             bid, ask = int_at(bids, CELL * place), int_at(asks, CELL * place)

@@ -277,11 +277,14 @@ class Lockstep:
         own = self._own
         if own is None:
             raise ValueError(NOT_OURS)
+        ts, table, risk = exact.ts, self._table, own.risk
+        if ts > table.ts:
+            table.ts = ts
         own.execution.core.on_calm(exact, seq, is_bid_new, is_ask_new)
-        own.risk.core.on_tick(exact, seq, own.risk.at(exact.ts))
+        risk.core.on_tick(exact, seq, table.ts + risk.delay_ms)
         if decision is not None:
             core, cause = own.strategy.core, exact.ref(seq)
-            self._tell([core.signal(exact.symbol, decision, exact.ts, cause, seq)])
+            self._tell([core.signal(exact.symbol, decision, ts, cause, seq)])
             self._deliver()
 
     def event_of(self, message: Message) -> Event:
