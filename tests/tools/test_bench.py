@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tools.bench import journal, peers, worker, workload
+from tools.bench import backtest, journal, peers, worker, workload
 from tools.bench.__main__ import main
 from tools.bench.frame import Limit, Measure, lines
 from tools.bench.peer_stores import PEER_STORES
@@ -42,6 +42,22 @@ def test_report_ends_with_what_was_missed_and_what_was_not_measured() -> None:
     assert report[-1] == "3 measures: 1 met, not met: J3, not measured: J2"
     assert any("redis: no server" in line for line in report)
     assert any("0.15 (0.1-0.2), 2 samples" in line for line in report)
+
+
+def test_backtest_of_the_benchmark_is_a_process_of_its_own_that_says_what_came_out(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """B2 over a few ticks: events, fills, and a figure for each run."""
+    monkeypatch.setattr(backtest, "MILLION", 3000)
+
+    crossing, rare = backtest.b2(backtest.Plan(False, 2, False, tmp_path, core=0))
+
+    assert crossing.value is not None and crossing.value > 0
+    assert [len(runs) for runs in crossing.samples.values()] == [2, 2, 2]
+    assert [line.split(" equity")[0] for line in (*crossing.notes, *rare.notes)] == [
+        "3,062 events, 40 fills,",
+        "3,062 events, 0 fills,",
+    ]
 
 
 def test_events_of_the_benchmark_have_380_bytes_and_ids_of_their_own() -> None:

@@ -115,8 +115,8 @@ def _speed(
             last = runs[-1]
             digest = last["digest"][:16] or "none"
             notes.append(
-                f"{last['events']:,} events, {last['derived']:,} derived, {last['fills']:,} fills,"
-                f" equity {last['equity']}, digest {digest}, {last['rss_mb']:.0f} MB"
+                f"{last['events']:,} events, {last['fills']:,} fills, equity {last['equity']},"
+                f" digest {digest}, {last['rss_mb']:.0f} MB"
             )
         notes += [_peer_line(name, figures) for name, figures in peers.items()]
         notes += (
