@@ -52,7 +52,8 @@ def test_backtest_of_the_benchmark_is_a_process_of_its_own_that_says_what_came_o
 
     crossing, rare = backtest.b2(backtest.Plan(False, 2, False, tmp_path, core=0))
 
-    assert crossing.value is not None and crossing.value > 0
+    assert crossing.value is not None
+    assert crossing.value > 0
     assert [len(runs) for runs in crossing.samples.values()] == [2, 2, 2]
     assert [line.split(" equity")[0] for line in (*crossing.notes, *rare.notes)] == [
         "3,062 events, 40 fills,",
