@@ -105,6 +105,10 @@ class Portfolio:
         """Return whether anything of a symbol is held."""
         return symbol in self._held
 
+    def holding(self, symbol: str) -> Holding | None:
+        """Return what is held of a symbol, to be read, not to be changed; None for nothing."""
+        return self._held.get(symbol)
+
     def count_lots(self, symbol: str) -> int:
         """Return how many lots of a symbol are open."""
         held = self._held.get(symbol)
