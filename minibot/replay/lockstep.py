@@ -138,7 +138,10 @@ class Lockstep:
             messages = seat.hear(queue, seq, event, seat.at(ts))
             if messages:
                 self._tell(messages)
-        self._deliver()
+        if self._own is None:
+            self._deliver_events()
+        else:
+            self._deliver(self._own, None)
 
     def feed_tick(self, tick: Tick, exact: ExactTick, seq: int) -> None:
         """Take one tick that is no event, line `seq` of `market_ticks`, and all that follows.
@@ -185,7 +188,7 @@ class Lockstep:
         if judged is not None:
             self._tell(judged)
         if met is not None or judged is not None or decision is not None:
-            self._deliver()
+            self._deliver(own, None)
 
     def feed_bar(self, symbol: str, bar: ClosedBar, units: int, ts: int, seq: int) -> None:
         """Take one closed bar that is no event, as `feed_tick` takes a tick.
@@ -222,19 +225,18 @@ class Lockstep:
 
     def decided_on_bar(self, symbol: str, ts: int, seq: int, decision: Decision) -> None:
         """Take what the strategy decided at a bar of which risk was told last."""
-        core, cause = self.own.strategy.core, of_line(seq, self.run_id)
-        self._tell([core.signal(symbol, decision, ts, cause, seq)])
-        self._deliver()
+        own, cause = self.own, of_line(seq, self.run_id)
+        self._deliver(own, [own.strategy.core.signal(symbol, decision, ts, cause, seq)])
 
     def feed_beat(self, ts: int, seq: int) -> None:
         """Take that market time has come to `ts`, as a beat of this line would say it."""
-        execution, risk = self.own.execution, self.own.risk
-        cause = of_line(seq, self.run_id)
+        own, cause = self.own, of_line(seq, self.run_id)
+        execution, risk = own.execution, own.risk
         messages = execution.core.on_beat(seq, ts, cause, execution.at(ts))
         if messages:
             self._tell(messages)
         risk.core.on_beat(risk.at(ts))
-        self._deliver()
+        self._deliver(own, None)
 
     # --- ticks that nothing but a signal follows from -----------------------------------------
 
@@ -284,24 +286,30 @@ class Lockstep:
         risk.core.on_tick(exact, seq, table.ts + risk.delay_ms)
         if decision is not None:
             core, cause = own.strategy.core, exact.ref(seq)
-            self._tell([core.signal(exact.symbol, decision, ts, cause, seq)])
-            self._deliver()
+            self._deliver(own, [core.signal(exact.symbol, decision, ts, cause, seq)])
 
     def event_of(self, message: Message) -> Event:
         """Return the event of a message that was told."""
         return message.event(self._hashes[message.role])
 
-    def _deliver(self) -> None:
-        """Give all derived messages to their readers, by the order of the queues."""
-        own, ts = self._own, self._table.ts
-        if own is None:
-            self._deliver_events()
-            return
+    def _deliver(self, own: OwnSeats, said: list[Message] | None) -> None:
+        """Give all derived messages to their readers, by the order of the queues.
+
+        Args:
+            own: The seats of the three cores.
+            said: By one of them just now, and not told yet.
+        """
         strategy, execution, risk = own.strategy, own.execution, own.risk
+        ts, queues = self._table.ts, self._by_place
         risk_now = ts + risk.delay_ms
         fills, results, signals, intents, actions = self._queues
         while True:
-            said: list[Message] | None = None
+            if said is not None:
+                if self._is_heard:
+                    self._show(said)
+                for message in said:
+                    queues[message.place].append(message)
+                said = None
             if fills:
                 fill = fills.pop(0)
                 strategy.core.on_fill(fill, ts + strategy.delay_ms)
@@ -316,11 +324,9 @@ class Lockstep:
                 strategy.core.on_action(actions.pop(0))
             else:
                 return
-            if said is not None:
-                self._tell(said)
 
     def _deliver_events(self) -> None:
-        """Do what `_deliver` does, to cores that take events."""
+        """Do what `_deliver` does, where events are what the cores understand."""
         while any(self._by_place):
             queue = next(filter(None, self._by_place))
             message: Message = queue.pop(0)
@@ -330,20 +336,19 @@ class Lockstep:
     def _tell(self, messages: list[Message]) -> None:
         """Put what a core said before its readers."""
         if self._is_heard:
-            for message in messages:
-                self._show(message)
-        queues = self._by_place
+            self._show(messages)
         for message in messages:
-            queues[message.place].append(message)
+            self._by_place[message.place].append(message)
 
-    def _show(self, message: Message) -> None:
-        """Say which line a message is, and hand it on to who listens to all of them."""
-        self._seqs[message.place] += 1
-        message.number = self._seqs[message.place]
-        if self._on_message is not None:
-            self._on_message(message)
-        if self._take is not None:
-            self._take(QUEUES[message.place], message.number, self.event_of(message))
+    def _show(self, messages: list[Message]) -> None:
+        """Say which lines messages are, and hand them on to who listens to all of them."""
+        for message in messages:
+            self._seqs[message.place] += 1
+            message.number = self._seqs[message.place]
+            if self._on_message is not None:
+                self._on_message(message)
+            if self._take is not None:
+                self._take(QUEUES[message.place], message.number, self.event_of(message))
 
 
 def _check_inputs(name: str, queues: Sequence[str]) -> None:
