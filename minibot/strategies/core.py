@@ -51,7 +51,7 @@ from minibot.events.reference import Ref, derived, named
 from minibot.kernel.errors import RunStop
 from minibot.strategies.bars import ClosedBar
 from minibot.strategies.chosen import Chosen, choose
-from minibot.strategies.decision import Decision
+from minibot.strategies.decision import Decision, decision_of
 from minibot.strategies.own import failure
 from minibot.strategies.prices import Prices
 from minibot.strategies.signals import DecidedSignal
@@ -117,7 +117,7 @@ class StrategyCore:
 
     def follows(self, symbol: str) -> bool:
         """Return whether the strategy of a symbol can be handed prices: see `follow`."""
-        return self._find(symbol).follower is not None
+        return self._find(symbol).trades_alone is not None
 
     def follow(self, tick: Tick, prices: Prices) -> bool:
         """Hand a strategy the prices of trades in a row, which say nothing to anybody else.
@@ -134,10 +134,12 @@ class StrategyCore:
             were. `come_to` or `decide` follows, with the last tick that was taken.
         """
         watched = tick.owner
-        if watched is None or watched.follower is None:
+        if watched is None or watched.trades_alone is None:
             raise ValueError(f"a tick of {tick.symbol}, whose strategy does not follow prices")
         try:
-            return watched.follower.asks(prices)
+            if watched.follower is not None:
+                return watched.follower.asks(prices)
+            return watched.trades_alone.asks(prices)
         except RunStop:
             raise
         except Exception as error:  # Stops the run: the same prices would raise it again.
@@ -151,12 +153,12 @@ class StrategyCore:
             now: Market time, never going back.
         """
         watched = tick.owner
-        if watched is None or watched.follower is None:
+        if watched is None or watched.trades_alone is None:
             raise ValueError(f"a tick of {tick.symbol}, whose strategy does not follow prices")
         view = watched.view
         view.now = now
         try:
-            decision = watched.follower.strategy.decide(tick, view)
+            decision = watched.trades_alone.decide(tick, view)
         except RunStop:
             raise
         except Exception as error:  # Stops the run: the same tick would raise it again.
@@ -376,7 +378,7 @@ class StrategyCore:
                 builder.reset()
         # Until the next bar nobody decides, and the reason of the last one is no longer true.
         reason = f"HOLD: waits for fresh bars after a gap of {gap.to_ts - gap.from_ts} ms"
-        watched.said = Decision(HOLD, 0, 0, WARMUP, reason, ())
+        watched.said = decision_of(HOLD, 0, 0, WARMUP, reason, ())
         watched.said_ts = now
 
     # --- state --------------------------------------------------------------------------------

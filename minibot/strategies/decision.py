@@ -63,16 +63,12 @@ class Words:
 @mypyc_attr(acyclic=True)
 @final
 class Decision:
-    """The strategy's answer about one symbol at one moment.
+    """The strategy's answer about one symbol at one moment; `decision_of` makes one.
 
-    Args:
+    Attributes:
         side: BUY, SELL or HOLD.
         score, confidence: 0 to 110, and 0 to 100.
         reason_code: Of docs/reference/reasons.md.
-        reason, checks: In words, and the values behind it.
-        words: Writes reason and checks later, instead of these.
-
-    Attributes:
         told: The checks as far as they are written.
         holds_address: The reason it was made with holds an address: another in each process.
     """
@@ -82,25 +78,14 @@ class Decision:
         "told",
     )
 
-    def __init__(
-        self,
-        side: str,
-        score: int,
-        confidence: int,
-        reason_code: str,
-        reason: str,
-        checks: Sequence[Check | Comparison],
-        words: Words | None = None,
-    ) -> None:
-        self.side: str = side
-        self.score: int = score
-        self.confidence: int = confidence
-        self.reason_code: str = reason_code
-        self._reason: str = reason
-        # A strategy may go on with a list of its own, and these are read later.
-        self.told: Sequence[Check | Comparison] = tuple(checks)
-        self._words: Words | None = words
-        self.holds_address: bool = ADDRESS in reason
+    side: str
+    score: int
+    confidence: int
+    reason_code: str
+    _reason: str
+    told: Sequence[Check | Comparison]
+    _words: Words | None
+    holds_address: bool
 
     @property
     def reason(self) -> str:
@@ -145,6 +130,39 @@ class Decision:
         return f"Decision({self.side}, {self.reason_code}, {self.reason!r})"
 
 
+def decision_of(
+    side: str,
+    score: int,
+    confidence: int,
+    reason_code: str,
+    reason: str,
+    checks: Sequence[Check | Comparison],
+    words: Words | None = None,
+) -> Decision:
+    """Return a decision.
+
+    Args:
+        side: BUY, SELL or HOLD.
+        score: 0 to 110.
+        confidence: 0 to 100.
+        reason_code: Of docs/reference/reasons.md.
+        reason: In words.
+        checks: The values behind it.
+        words: Writes reason and checks later, instead of these.
+    """
+    decision = Decision()
+    decision.side = side
+    decision.score = score
+    decision.confidence = confidence
+    decision.reason_code = reason_code
+    decision._reason = reason
+    # A strategy may go on with a list of its own, and these are read later.
+    decision.told = tuple(checks)
+    decision._words = words
+    decision.holds_address = ADDRESS in reason
+    return decision
+
+
 def buy(
     reason: str,
     checks: Sequence[Check | Comparison] = (),
@@ -162,7 +180,7 @@ def buy(
         confidence: 0 to 100.
         code: A code of docs/reference/reasons.md.
     """
-    return _said(Decision(BUY, score, confidence, code, f"BUY: {reason}", checks))
+    return _said(decision_of(BUY, score, confidence, code, f"BUY: {reason}", checks))
 
 
 def sell(
@@ -174,14 +192,14 @@ def sell(
     code: str = OWN_RULE,
 ) -> Decision:
     """Return the wish to be flat; see `buy`."""
-    return _said(Decision(SELL, score, confidence, code, f"SELL: {reason}", checks))
+    return _said(decision_of(SELL, score, confidence, code, f"SELL: {reason}", checks))
 
 
 def hold(
     reason: str, checks: Sequence[Check | Comparison] = (), *, code: str = OWN_HOLD
 ) -> Decision:
     """Return that nothing is to be done, and why; it is journaled when `code` changes."""
-    return _said(Decision(HOLD, 0, 0, code, f"HOLD: {reason}", checks))
+    return _said(decision_of(HOLD, 0, 0, code, f"HOLD: {reason}", checks))
 
 
 def check(name: str, value: str, threshold: str, *, passed: bool = True) -> Check:

@@ -32,41 +32,35 @@ REMEDY: Final = "return True inside `for price in prices`, and keep what lasts i
 
 @final
 class Follower:
-    """The strategy of one symbol as a backtest hands it prices.
+    """An own strategy as a backtest hands it prices; what ships is compared by the tests instead.
 
     Args:
-        strategy: That of the symbol.
+        strategy: That of one symbol.
         symbol: The market.
-        chosen: How a twin of it is made. What ships is compared by the tests instead.
+        chosen: How a twin of it is made.
     """
 
-    __slots__ = ("_asked", "_calls", "_chosen", "_symbol", "strategy")
+    __slots__ = ("_asked", "_calls", "_chosen", "_strategy", "_symbol")
 
     def __init__(self, strategy: TradeStrategy, symbol: str, chosen: Chosen) -> None:
-        self.strategy: TradeStrategy = strategy
+        self._strategy: TradeStrategy = strategy
         self._symbol: str = symbol
         self._chosen: Chosen = chosen
         self._calls: int = 0
         self._asked: int = 0
 
     def asks(self, prices: Prices) -> bool:
-        """Hand it the prices that wait; return whether it asks at the last one that was taken.
+        """Do what `TradeStrategy.asks` does, some prices by one call, beside a twin.
 
         Raises:
             ValueError: It did otherwise than it says, or than it does one by one.
         """
-        if self._chosen.is_own:
-            return self._asks_proven(prices)
-        return self.strategy.asks(prices)
-
-    def _asks_proven(self, prices: Prices) -> bool:
-        """Do what `asks` does, some prices by one call, beside a twin."""
         while prices.taken < len(prices.all):
             some = prices.all[prices.taken : prices.taken + CHUNK]
             self._calls += 1
             is_proven = self._asked >= ASKED or self._calls > FIRST
             if is_proven and self._calls % EVERY:
-                place = _place_asked(self.strategy, some)
+                place = _place_asked(self._strategy, some)
             else:
                 place = self._compared(some)
             if place < len(some):
@@ -79,14 +73,14 @@ class Follower:
         twin = self._chosen.make(self._symbol)
         if not isinstance(twin, TradeStrategy):
             raise ValueError(f"{self._symbol}: made anew, it follows no prices")
-        twin.restore(self.strategy.state())
-        place = _place_asked(self.strategy, prices)
+        twin.restore(self._strategy.state())
+        place = _place_asked(self._strategy, prices)
         for n, price in enumerate(prices[: place + 1]):
             asks = twin.asks(Prices([price]))
             if asks is not (n == place):
                 said = f"price {n + 1} of {len(prices)} {'asks' if asks else 'does not ask'}"
                 raise ValueError(f"follow(): {said} by itself, as a night hands it; {REMEDY}")
-        if twin.state() != self.strategy.state():
+        if twin.state() != self._strategy.state():
             said = f"{place + 1} prices one by one, as a night hands them, leave other attributes"
             raise ValueError(f"follow(): {said}; {REMEDY}")
         self._asked += place < len(prices)

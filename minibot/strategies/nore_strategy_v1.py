@@ -45,7 +45,7 @@ from minibot.events.model import HOLD, Gap, JsonObject
 from minibot.features.order_flow import OrderFlowImbalance
 from minibot.strategies.bar_indicators import BarIndicators
 from minibot.strategies.bars import ClosedBar
-from minibot.strategies.decision import Decision
+from minibot.strategies.decision import Decision, decision_of
 from minibot.strategies.declaration import Needs, Settings
 from minibot.strategies.nore_moment import Moment
 from minibot.strategies.nore_words import NoreWords
@@ -144,4 +144,4 @@ class NoreStrategyV1(Strategy):
         if said is not None and not code:
             side, code = said.side, said.code
         words = NoreWords(moment, parameters, bars.warmup, self.trend.slow.warmup)
-        return Decision(side, moment.score, moment.confidence, code, "", (), words)
+        return decision_of(side, moment.score, moment.confidence, code, "", (), words)

@@ -7,7 +7,7 @@ from typing import final
 from minibot.events.model import Check, JsonObject
 from minibot.strategies.bars import TickBars
 from minibot.strategies.chosen import Chosen
-from minibot.strategies.decision import Decision
+from minibot.strategies.decision import Decision, decision_of
 from minibot.strategies.following import Follower
 from minibot.strategies.protocol import Strategy, TradeStrategy
 from minibot.strategies.view import NEVER, View
@@ -20,7 +20,8 @@ class Watched:
     Attributes:
         builders: Bars being made from trades, the deciding interval last; empty unless
             `strategy.bars_from_ticks`.
-        follower: The strategy, where it needs the prices of trades alone until it decides.
+        trades_alone: The strategy, where it needs the prices of trades alone until it decides.
+        follower: It hands prices to such a one that does not ship.
         said, said_ts: The last decision, also one that was not written, and its market time.
         said_code, said_hold_ts: What stands in the journal: the last signal's reason code, and
             the market time of the last HOLD.
@@ -28,7 +29,7 @@ class Watched:
 
     __slots__ = (
         *("builders", "follower", "said", "said_code", "said_hold_ts", "said_ts", "strategy"),
-        "view",
+        *("trades_alone", "view"),
     )
 
     def __init__(self, symbol: str, chosen: Chosen, views: dict[str, View]) -> None:
@@ -41,10 +42,13 @@ class Watched:
         self.builders: list[TickBars] = [
             TickBars(interval, chosen.needs.hole_bars_max) for interval in reversed(intervals)
         ]
+        self.trades_alone: TradeStrategy | None = None
         self.follower: Follower | None = None
         strategy = self.strategy
         if isinstance(strategy, TradeStrategy) and not self.builders:
-            self.follower = Follower(strategy, symbol, chosen)
+            self.trades_alone = strategy
+            if chosen.is_own:
+                self.follower = Follower(strategy, symbol, chosen)
         self.said: Decision | None = None
         self.said_ts: int = -1
         self.said_code: str = ""
@@ -86,7 +90,7 @@ def _decision_state(decision: Decision) -> JsonObject:
 
 
 def _decision_from(state: JsonObject) -> Decision:
-    return Decision(
+    return decision_of(
         side=state["side"],
         score=state["score"],
         confidence=state["confidence"],
