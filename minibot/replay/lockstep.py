@@ -283,10 +283,15 @@ class Lockstep:
         if ts > table.ts:
             table.ts = ts
         own.execution.core.on_calm(exact, seq, is_bid_new, is_ask_new)
-        risk.core.on_tick(exact, seq, table.ts + risk.delay_ms)
+        risk_now = table.ts + risk.delay_ms
+        risk.core.on_tick(exact, seq, risk_now)
         if decision is not None:
-            core, cause = own.strategy.core, exact.ref(seq)
-            self._deliver(own, [core.signal(exact.symbol, decision, ts, cause, seq)])
+            cause = of_line(seq, self.run_id)
+            signal = own.strategy.core.signal(exact.symbol, decision, ts, cause, seq)
+            if self._is_heard:
+                self._show([signal])
+            # Nothing else waits, so that it is taken at once.
+            self._deliver(own, risk.core.on_signal(signal, risk_now))
 
     def event_of(self, message: Message) -> Event:
         """Return the event of a message that was told."""
