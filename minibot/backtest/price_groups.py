@@ -17,6 +17,8 @@ from minibot.data.ticks import IS_TRADE
 from minibot.events.cells import CELL, int_at
 from minibot.events.exact_tick import Calm
 
+Extremes = tuple[int, int, int, int]
+
 GROUP: Final = 64
 """Rows: as many are looked at one by one beside a bound."""
 
@@ -30,31 +32,23 @@ class PriceGroups:
         first, last: The rows of the block, the last one excluded.
     """
 
-    __slots__ = ("_extremes", "_prices", "_trades", "_trades_before", "_whole")
+    __slots__ = ("_asks", "_bids", "_extremes", "_prices", "_trades", "_trades_before", "_whole")
 
     def __init__(self, columns: Mapping[str, Any], first: int, last: int) -> None:
         bids, asks = columns["bid"][first:last], columns["ask"][first:last]
-        starts = np.arange(0, last - first, GROUP)
         both = bids + asks
-        # No calm reaches below zero: a group with a crossed touch lies within none.
-        straight = np.where(bids <= asks, bids, -1)
-        extremes = (
-            np.minimum.reduceat(straight, starts),
-            np.maximum.reduceat(bids, starts),
-            np.minimum.reduceat(both, starts),
-            np.maximum.reduceat(both, starts),
+        self._bids: Any = bids
+        self._asks: Any = asks
+        # The least and the highest bid, and of bid and ask together. No calm reaches below zero:
+        # rows with a crossed touch lie within none.
+        self._whole: Extremes = (
+            -1 if (bids > asks).any() else int(bids.min()),
+            int(bids.max()),
+            int(both.min()),
+            int(both.max()),
         )
-        # Of each group: the least and the highest bid, and of bid and ask together.
-        self._extremes: list[tuple[int, int, int, int]] = list(
-            zip(*(values.tolist() for values in extremes), strict=True)
-        )
-        # The same of the whole block.
-        self._whole: tuple[int, int, int, int] = (
-            int(extremes[0].min()),
-            int(extremes[1].max()),
-            int(extremes[2].min()),
-            int(extremes[3].max()),
-        )
+        # The same of each group, once somebody asks for less than all of them.
+        self._extremes: list[Extremes] = []
         prices = columns["price"][first:last]
         is_trade = (columns["flags"][first:last] & IS_TRADE).astype(bool)
         # Empty where every row is a trade.
@@ -78,6 +72,8 @@ class PriceGroups:
         bid_least, bid_most, sum_least, sum_most = self._whole
         if above < bid_least and bid_most < below and least <= sum_least and sum_most <= most:
             return end
+        if not self._extremes:
+            self._extremes = self._of_groups()
         while place < end:
             group = place // GROUP
             bid_least, bid_most, sum_least, sum_most = self._extremes[group]
@@ -87,6 +83,18 @@ class PriceGroups:
                 return place
             place = (group + 1) * GROUP
         return end
+
+    def _of_groups(self) -> list[Extremes]:
+        """Return of each group what `_whole` is of all rows."""
+        bids, asks = self._bids, self._asks
+        starts, both = np.arange(0, len(bids), GROUP), bids + asks
+        extremes = (
+            np.minimum.reduceat(np.where(bids <= asks, bids, -1), starts),
+            np.maximum.reduceat(bids, starts),
+            np.minimum.reduceat(both, starts),
+            np.maximum.reduceat(both, starts),
+        )
+        return list(zip(*(values.tolist() for values in extremes), strict=True))
 
     @staticmethod
     def end(place: int) -> int:

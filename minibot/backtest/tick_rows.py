@@ -79,7 +79,7 @@ class Block:
             reads_all: Whether each row is handed over (`fill`), so that amounts become floats in
                 one go; else where one is shown (`show`).
         """
-        changes = (columns["flags"][first:last] & (IS_TRADE | IS_TAKER_SELL)).astype(np.uint8)
+        changes = columns["flags"][first:last].astype(np.uint8) & np.uint8(IS_TRADE | IS_TAKER_SELL)
         # One row more than is looked at, to compare the first with, where there is one.
         start = max(0, first - 1)
         for name, bit in BITS:

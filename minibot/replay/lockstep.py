@@ -109,7 +109,7 @@ class Lockstep:
             self._readers = [[seats[name] for name in names] for names in READERS]
             self._world += [seats[name] for name in WORLD_ORDER]
         # Whether anybody wants to know the line of each message.
-        self._is_heard: bool = take is not None or on_message is not None or self._own is None
+        self._is_heard: bool = take is not None or on_message is not None
         self._seqs: list[int] = [0 for _ in QUEUES]
         # Told and not yet taken: the derived queues in the order in which they are emptied, and
         # the same ones by place.
@@ -133,15 +133,14 @@ class Lockstep:
 
     def feed(self, queue: str, seq: int, event: Event) -> None:
         """Take one event of `market_ticks` or `control`, and all that follows from it."""
-        ts = event.ts
+        ts, own = event.ts, self._own
+        said: list[Message] = []
         for seat in self._world:
-            messages = seat.hear(queue, seq, event, seat.at(ts))
-            if messages:
-                self._tell(messages)
-        if self._own is None:
-            self._deliver_events()
-        else:
-            self._deliver(self._own, None)
+            said += seat.hear(queue, seq, event, seat.at(ts))
+        if own is None:
+            self._deliver_events(said)
+        elif said:
+            self._deliver(own, said)
 
     def feed_tick(self, tick: Tick, exact: ExactTick, seq: int) -> None:
         """Take one tick that is no event, line `seq` of `market_ticks`, and all that follows.
@@ -178,17 +177,18 @@ class Lockstep:
         execution, risk = own.execution, own.risk
         if ts > table.ts:
             table.ts = ts
+        said: list[Message] = []
         if decision is not None:
             core, cause = own.strategy.core, exact.ref(seq)
-            self._tell([core.signal(exact.symbol, decision, ts, cause, seq)])
+            said.append(core.signal(exact.symbol, decision, ts, cause, seq))
         met = execution.core.on_tick(exact, seq, table.ts + execution.delay_ms)
         if met is not None:
-            self._tell(met)
+            said += met
         judged = risk.core.on_tick(exact, seq, table.ts + risk.delay_ms)
         if judged is not None:
-            self._tell(judged)
-        if met is not None or judged is not None or decision is not None:
-            self._deliver(own, None)
+            said += judged
+        if said:
+            self._deliver(own, said)
 
     def feed_bar(self, symbol: str, bar: ClosedBar, units: int, ts: int, seq: int) -> None:
         """Take one closed bar that is no event, as `feed_tick` takes a tick.
@@ -232,11 +232,10 @@ class Lockstep:
         """Take that market time has come to `ts`, as a beat of this line would say it."""
         own, cause = self.own, of_line(seq, self.run_id)
         execution, risk = own.execution, own.risk
-        messages = execution.core.on_beat(seq, ts, cause, execution.at(ts))
-        if messages:
-            self._tell(messages)
+        said = execution.core.on_beat(seq, ts, cause, execution.at(ts))
         risk.core.on_beat(risk.at(ts))
-        self._deliver(own, None)
+        if said:
+            self._deliver(own, said)
 
     # --- ticks that nothing but a signal follows from -----------------------------------------
 
@@ -330,8 +329,9 @@ class Lockstep:
             else:
                 return
 
-    def _deliver_events(self) -> None:
+    def _deliver_events(self, said: list[Message]) -> None:
         """Do what `_deliver` does, where events are what the cores understand."""
+        self._tell(said)
         while any(self._by_place):
             queue = next(filter(None, self._by_place))
             message: Message = queue.pop(0)
@@ -340,8 +340,7 @@ class Lockstep:
 
     def _tell(self, messages: list[Message]) -> None:
         """Put what a core said before its readers."""
-        if self._is_heard:
-            self._show(messages)
+        self._show(messages)
         for message in messages:
             self._by_place[message.place].append(message)
 
