@@ -1,7 +1,7 @@
 """Rows in groups, for a strategy that follows the prices of trades: what holds for all of a group.
 
-Whether a group lies within a calm is seen by the extremes of its touches, so that risk and
-execution are told of many by their last row; a group that does not is looked at row by row.
+Whether a group lies within a calm is seen by its extremes, so that risk and execution are told of
+many rows by their last one; a group that does not is looked at row by row.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ from minibot.data.ticks import IS_TRADE
 from minibot.events.cells import CELL, int_at
 from minibot.events.exact_tick import Calm
 
-Extremes = tuple[int, int, int, int]
+Extremes = tuple[int, int, int, int, int]
+"""Of rows: the least and the highest bid, the same of bid and ask together, and the last time."""
 
 GROUP: Final = 64
 """Rows: as many are looked at one by one beside a bound."""
@@ -32,20 +33,32 @@ class PriceGroups:
         first, last: The rows of the block, the last one excluded.
     """
 
-    __slots__ = ("_asks", "_bids", "_extremes", "_prices", "_trades", "_trades_before", "_whole")
+    __slots__ = (
+        *(
+            "_asks",
+            "_bids",
+            "_extremes",
+            "_prices",
+            "_times",
+            "_trades",
+            "_trades_before",
+            "_whole",
+        ),
+    )
 
     def __init__(self, columns: Mapping[str, Any], first: int, last: int) -> None:
-        bids, asks = columns["bid"][first:last], columns["ask"][first:last]
+        bids, asks, times = (columns[name][first:last] for name in ("bid", "ask", "ts"))
         both = bids + asks
         self._bids: Any = bids
         self._asks: Any = asks
-        # The least and the highest bid, and of bid and ask together. No calm reaches below zero:
-        # rows with a crossed touch lie within none.
+        self._times: Any = times
+        # No calm reaches below zero: rows with a crossed touch lie within none.
         self._whole: Extremes = (
             -1 if (bids > asks).any() else int(bids.min()),
             int(bids.max()),
             int(both.min()),
             int(both.max()),
+            int(times[-1]),
         )
         # The same of each group, once somebody asks for less than all of them.
         self._extremes: list[Extremes] = []
@@ -69,16 +82,27 @@ class PriceGroups:
         That is `end` or where a group begins; `place` where one of its group does not.
         """
         above, below, least, most = calm.above, calm.below, calm.least, calm.most
-        bid_least, bid_most, sum_least, sum_most = self._whole
-        if above < bid_least and bid_most < below and least <= sum_least and sum_most <= most:
+        until = calm.until
+        bid_least, bid_most, sum_least, sum_most, last_ts = self._whole
+        if (
+            above < bid_least
+            and bid_most < below
+            and least <= sum_least
+            and sum_most <= most
+            and last_ts < until
+        ):
             return end
         if not self._extremes:
             self._extremes = self._of_groups()
         while place < end:
             group = place // GROUP
-            bid_least, bid_most, sum_least, sum_most = self._extremes[group]
+            bid_least, bid_most, sum_least, sum_most, last_ts = self._extremes[group]
             if not (
-                above < bid_least and bid_most < below and least <= sum_least and sum_most <= most
+                above < bid_least
+                and bid_most < below
+                and least <= sum_least
+                and sum_most <= most
+                and last_ts < until
             ):
                 return place
             place = (group + 1) * GROUP
@@ -88,11 +112,13 @@ class PriceGroups:
         """Return of each group what `_whole` is of all rows."""
         bids, asks = self._bids, self._asks
         starts, both = np.arange(0, len(bids), GROUP), bids + asks
+        ends = np.minimum(starts + GROUP, len(bids))
         extremes = (
             np.minimum.reduceat(np.where(bids <= asks, bids, -1), starts),
             np.maximum.reduceat(bids, starts),
             np.minimum.reduceat(both, starts),
             np.maximum.reduceat(both, starts),
+            self._times[ends - 1],
         )
         return list(zip(*(values.tolist() for values in extremes), strict=True))
 

@@ -338,7 +338,7 @@ class TickRows:
             calm, first = lockstep.calm(self.symbol), place
             if calm is not None:
                 place = groups.reached(calm, first, end)
-                if place == first or int_at(block.ts, CELL * (place - 1)) >= calm.until:
+                if place == first:
                     place = self._reached_in_group(groups, calm, first, end)
             is_calm = place > first
             if not is_calm:

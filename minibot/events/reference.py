@@ -143,10 +143,11 @@ class Remembered:
 
     def admit(self, ref: Ref, ts: int, since: int) -> bool:
         """Forget ids with a time before `since`, add this one and return whether it is new."""
-        if since > self._before:
-            self._before = since
-        if ref.root <= self._root_max and self.has(ref):
-            return False
+        if ref.root <= self._root_max:
+            if since > self._before:
+                self._before = since
+            if self.has(ref):
+                return False
         self.note(ref, ts, since)
         return True
 
