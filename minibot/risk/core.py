@@ -315,8 +315,8 @@ class RiskCore:
             budgets.on_bought(positions.portfolio)
         breaches = budgets.on_equity(positions.equity)
         exits = market.exits or situation.exits_of(market)
-        if market.qty:
-            situation.exits.on_fill(exits, positions.portfolio, positions.rules[symbol])
+        if market.holding is not None:
+            situation.exits.on_fill(exits, market.holding, positions.rules[symbol])
         else:
             exits.forget()
         if breaches is None:
@@ -347,10 +347,10 @@ class RiskCore:
     def exit_levels(self, symbol: str) -> tuple[int, ...]:
         """Return the bids at which the open position is left: stop and target, as far as set."""
         positions = self._situation.positions
-        rules = positions.rules.get(symbol)
-        if rules is None or symbol not in positions.held:
+        rules, market = positions.rules.get(symbol), positions.held.get(symbol)
+        if rules is None or market is None or market.holding is None:
             return ()
-        return self._situation.exits.levels(positions.portfolio, rules)
+        return self._situation.exits.levels(market.holding, rules)
 
     def facts(self) -> JsonObject:
         """Return equity, drawdown, what is open and what is left, for health and the live table."""

@@ -59,7 +59,7 @@ def on_sell(situation: Situation, market: Market, signal: SignalMessage) -> list
     stays, is_known = not situation.exits.rules.signal_exit, situation.decided.has(ref)
     has_touch = market.is_fresh and market.has_mid
     is_trading = rules is not None and rules.status == TRADING
-    lots = positions.portfolio.count_lots(symbol)
+    lots = 0 if market.holding is None else len(market.holding.lots)
     tick_age = NOT_ASKED if market.ts == UNSEEN else now - market.ts
     checks = rows_of(
         SELL_GATES,
@@ -136,13 +136,14 @@ def due(situation: Situation, symbol: str) -> Trigger | None:
     """Return why a position is to be left now, if the last touch is fresh enough; None for not."""
     positions, exits = situation.positions, situation.exits.of(symbol)
     market, rules, now = positions.of(symbol), positions.rules.get(symbol), situation.now
-    if rules is None or not market.is_fresh or not market.has_mid:
+    holding = market.holding
+    if rules is None or holding is None or not market.is_fresh or not market.has_mid:
         return None
     if now - market.ts > situation.limits.tick_age_ms_max:
         return None
     if now < exits.retry_ts or positions.has_order(symbol, SELL):
         return None
-    trigger = situation.exits.trigger(exits, positions.portfolio, rules, market.bid, now)
+    trigger = situation.exits.trigger(exits, holding, rules, market.bid, now)
     if trigger is None:
         exits.told = ""
     return trigger

@@ -12,11 +12,11 @@ from collections.abc import Mapping
 from typing import Any, Final, final
 
 from minibot.events.exact_tick import Calm
+from minibot.events.lots import Holding
 from minibot.events.model import JsonObject
-from minibot.events.money import PLACES, amount_text, parse_amount
-from minibot.events.numbers import decimal_text, div_up, parse_fixed, round_up
+from minibot.events.money import PLACES, UNIT, amount_text, parse_amount
+from minibot.events.numbers import decimal_text, div_up, mul_div_up, parse_fixed, round_up
 from minibot.events.order_rules import OrderRules
-from minibot.events.portfolio import Portfolio
 from minibot.events.reasons import END_EXIT, OPERATOR_EXIT, STOP_LOSS, TAKE_PROFIT, TIME_EXIT
 from minibot.features.atr import WilderAtr
 from minibot.risk.checks import NONE, Gate
@@ -236,13 +236,13 @@ class Exits:
         exits.retry_ts = now + wait
 
     def trigger(
-        self, exits: SymbolExits, portfolio: Portfolio, rules: OrderRules, bid: int, now: int
+        self, exits: SymbolExits, holding: Holding, rules: OrderRules, bid: int, now: int
     ) -> Trigger | None:
         """Return why an open position is to be left at this bid, or None.
 
         Args:
             exits: Of its symbol.
-            portfolio: What is held.
+            holding: What is held.
             rules: The venue's, of the symbol.
             bid: What a sale gets.
             now: Market time.
@@ -256,14 +256,14 @@ class Exits:
             return Trigger(END_EXIT, ENDING, now, until)
         if not exits.is_guarded:
             self.guard(exits, rules.price_step)
-        stop, target, ends = self._bounds(exits, portfolio, rules)
+        stop, target, ends = self._bounds(exits, holding, rules.price_step)
         trigger = None
         if exits.stop_distance is not None and bid <= stop:
             trigger = Trigger(STOP_LOSS, STOP_PRICE, bid, stop)
         elif exits.target_distance is not None and bid >= target:
             trigger = Trigger(TAKE_PROFIT, TARGET_PRICE, bid, target)
         elif now >= ends:
-            opened_ts = portfolio.opened_ts(rules.symbol)
+            opened_ts = holding.lots[0].ts
             trigger = Trigger(TIME_EXIT, HELD_MS, now - opened_ts, ends - opened_ts)
         elif until is None:
             exits.quiet_above, exits.quiet_below, exits.quiet_until = stop, target, ends
@@ -272,29 +272,27 @@ class Exits:
         exits.is_untried = False
         return trigger
 
-    def on_fill(self, exits: SymbolExits, portfolio: Portfolio, rules: OrderRules) -> None:
+    def on_fill(self, exits: SymbolExits, holding: Holding, rules: OrderRules) -> None:
         """Guard an open position, and find out what the next tick would: when no exit is due."""
         exits.quiet_until = 0
         if not exits.is_guarded:
             self.guard(exits, rules.price_step)
         if exits.told or exits.is_asked or exits.left or self.ending_until is not None:
             return
-        bounds = self._bounds(exits, portfolio, rules)
+        bounds = self._bounds(exits, holding, rules.price_step)
         exits.quiet_above, exits.quiet_below, exits.quiet_until = bounds
         exits.is_untried = True
 
-    def _bounds(
-        self, exits: SymbolExits, portfolio: Portfolio, rules: OrderRules
-    ) -> tuple[int, int, int]:
+    def _bounds(self, exits: SymbolExits, holding: Holding, step: int) -> tuple[int, int, int]:
         """Return the bids at which an open position is left, and until when it is held."""
-        symbol, step, held_max = rules.symbol, rules.price_step, self.rules.time_exit_ms
-        entry = portfolio.entry_price_avg(symbol)
+        entry = mul_div_up(holding.cost, UNIT, holding.qty)
+        held_max = self.rules.time_exit_ms
         down, up = exits.stop_distance, exits.target_distance
         # Whole steps: the stop rounded up, so that it acts rather early than late, and the target
         # down, so that it can be reached.
         stop = 0 if down is None else -((down - entry) // step) * step
         target = NEVER if up is None else (entry + up) // step * step
-        ends = NEVER if held_max is None else portfolio.opened_ts(symbol) + held_max
+        ends = NEVER if held_max is None else holding.lots[0].ts + held_max
         return stop, target, ends
 
     def rouse(self) -> None:
@@ -302,10 +300,10 @@ class Exits:
         for exits in self._symbols.values():
             exits.quiet_until = 0
 
-    def levels(self, portfolio: Portfolio, rules: OrderRules) -> tuple[int, ...]:
+    def levels(self, holding: Holding, rules: OrderRules) -> tuple[int, ...]:
         """Return the bids of stop and target of an open position, as far as they are set."""
         exits = self.of(rules.symbol)
-        stop, target, _ = self._bounds(exits, portfolio, rules)
+        stop, target, _ = self._bounds(exits, holding, rules.price_step)
         found = []
         if exits.stop_distance is not None:
             found.append(stop)

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any, Final, final
 
 from minibot.events.exact_tick import ExactTick
+from minibot.events.lots import Holding
 from minibot.events.messages import FillMessage, ResultMessage
 from minibot.events.model import BUY, SELL, Instrument, JsonObject
 from minibot.events.money import amount_text, cost_up, fee_up, parse_amount, proceeds_down
@@ -39,14 +40,15 @@ class Market:
         has_mid: Whether both sides are there and not crossed.
         price: The last mid, or what was newer than that; `NO_PRICE` before there is one.
         qty: How much is held.
+        holding: That with its lots and their cost; None for nothing.
         value: What that is worth at its last price, at its cost without one.
         is_unmarked: Whether a carried lot waits for its first mark.
         exits: What its exits remember, once `Situation.exits_of` was asked.
     """
 
     __slots__ = (
-        *("ask", "bid", "exits", "has_mid", "is_fresh", "is_unmarked", "price", "qty", "seq"),
-        *("symbol", "ts", "value"),
+        *("ask", "bid", "exits", "has_mid", "holding", "is_fresh", "is_unmarked", "price"),
+        *("qty", "seq", "symbol", "ts", "value"),
     )
 
     def __init__(self, symbol: str) -> None:
@@ -60,6 +62,7 @@ class Market:
         self.has_mid: bool = False
         self.price: int = NO_PRICE
         self.qty: int = 0
+        self.holding: Holding | None = None
         self.value: int = 0
         self.is_unmarked: bool = False
         self.exits: SymbolExits | None = None
@@ -145,6 +148,7 @@ class Positions:
         """Start the run with a portfolio; its lots wait for their first mark."""
         for market in self._markets.values():
             market.qty = market.value = 0
+            market.holding = None
             market.is_unmarked = False
         for symbol in portfolio.symbols():
             self.of(symbol).is_unmarked = True
@@ -163,15 +167,14 @@ class Positions:
 
     def _weigh(self, market: Market) -> None:
         """Value what is held of a symbol anew; the caller knows what that does to equity."""
-        symbol, qty, value = market.symbol, self.portfolio.position_qty(market.symbol), 0
-        if not qty:
+        symbol, qty, value = market.symbol, 0, 0
+        holding = market.holding = self.portfolio.holding(symbol)
+        if holding is None:
             self.held.pop(symbol, None)
         else:
             self.held[symbol] = market
-            if market.price == NO_PRICE:
-                value = self.portfolio.position_cost(symbol)
-            else:
-                value = proceeds_down(qty, market.price)
+            qty, price = holding.qty, market.price
+            value = holding.cost if price == NO_PRICE else proceeds_down(qty, price)
         self.worth += value - market.value
         market.qty, market.value = qty, value
 
