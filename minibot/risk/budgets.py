@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final, final
 
-from minibot.events.exact_tick import Calm
+from minibot.events.exact_tick import NO_BOUND, Calm
 from minibot.events.model import JsonObject
 from minibot.events.money import UNIT, amount_text, parse_amount
 from minibot.events.numbers import mul_div_down, mul_div_up
@@ -230,12 +230,12 @@ class Budgets:
         return floor if floor > drawdown else drawdown
 
     def calm(self, rest: int, qty: int, calm: Calm) -> bool:
-        """Bound the mids at which equity reaches neither a hard limit nor its high-water mark.
+        """Bound mids to where equity reaches neither a hard limit nor its high-water mark.
 
         Args:
             rest: Equity beside the position.
             qty: Of the position, above zero.
-            calm: Is narrowed.
+            calm: Ends at `midnight` at the latest.
 
         Returns:
             Whether the bounds are known.
@@ -244,12 +244,11 @@ class Budgets:
             return False
         # Equity is rest + qty x mid // UNIT, which is rising; a mid is (bid + ask) // 2.
         most = 2 * mul_div_up(self.high_water_mark - rest + 1, UNIT, qty) - 1
-        if self._floor > rest:
-            least = 2 * mul_div_up(self._floor - rest, UNIT, qty)
-            if least > calm.least:
-                calm.least = least
-        if most < calm.most:
-            calm.most = most
+        floor = self._floor
+        calm.least = 2 * mul_div_up(floor - rest, UNIT, qty) if floor > rest else 0
+        calm.most = most if most < NO_BOUND else NO_BOUND
+        if self.midnight < calm.until:
+            calm.until = self.midnight
         return True
 
     # --- as text ------------------------------------------------------------------------------

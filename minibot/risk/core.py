@@ -77,6 +77,9 @@ class RiskCore:
         """Take limits and exits from the resolved configuration; nothing is known of the world."""
         self._situation: Situation = Situation(config)
         self._tick: ExactTick = ExactTick()
+        # Said again by the next question: of a symbol of which nothing is held, and of one held.
+        self._calm_of_flat: Calm = Calm()
+        self._calm_of_held: Calm = Calm()
 
     def step(self, queue: str, seq: int, event: Event, now: int) -> list[Draft]:
         """Return actions and intents because of one event; see `hear`."""
@@ -234,7 +237,8 @@ class RiskCore:
         """Return within which touches of a symbol nothing follows from its ticks; None for none.
 
         Then `on_tick` with the last of such ticks leaves the core as all of them do: marks and
-        equity are those of the last, and the high-water mark is not reached.
+        equity are those of the last, and the high-water mark is not reached. What is returned holds
+        until the next question; who asked may narrow it.
         """
         situation = self._situation
         positions, budgets = situation.positions, situation.budgets
@@ -243,11 +247,11 @@ class RiskCore:
             market = positions.of(symbol)
         if now >= budgets.midnight or market.is_unmarked:
             return None
-        calm = Calm()
-        calm.until = budgets.midnight
         if not market.qty:
+            calm = self._calm_of_flat
+            calm.until = budgets.midnight
             return calm
-        exits = market.exits
+        calm, exits = self._calm_of_held, market.exits
         if market.price == NO_PRICE or exits is None or not exits.calm(now, calm):
             return None
         beside = positions.equity - market.value

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final, final
 
-from minibot.events.exact_tick import Calm
+from minibot.events.exact_tick import NO_BOUND, Calm
 from minibot.events.lots import Holding
 from minibot.events.model import JsonObject
 from minibot.events.money import PLACES, UNIT, amount_text, parse_amount
@@ -132,15 +132,13 @@ class SymbolExits:
         self.is_untried: bool = False
 
     def calm(self, now: int, calm: Calm) -> bool:
-        """Narrow bounds to those within which no exit is due; return whether they are known."""
-        if now >= self.quiet_until:
+        """Bound bid and time to where no exit is due; return whether that is known."""
+        above, below, until = self.quiet_above, self.quiet_below, self.quiet_until
+        if now >= until:
             return False
-        if self.quiet_above > calm.above:
-            calm.above = self.quiet_above
-        if self.quiet_below < calm.below:
-            calm.below = self.quiet_below
-        if self.quiet_until < calm.until:
-            calm.until = self.quiet_until
+        calm.above = above if above > 0 else 0
+        calm.below = below if below < NO_BOUND else NO_BOUND
+        calm.until = until
         calm.is_lasting = self.is_guarded
         return True
 
