@@ -7,11 +7,12 @@ many at a time as it knows, and has them judged at once.
 
 from __future__ import annotations
 
+from operator import le
 from typing import Final, final
 
 from minibot.events.model import Check
 from minibot.events.native import mypyc_attr
-from minibot.events.numbers import format_fixed
+from minibot.events.numbers import IS_INTERPRETED, format_fixed
 
 NONE: Final = "none"
 NOT_ASKED: Final[int] = -(1 << 60)
@@ -79,20 +80,28 @@ class Checklist:
         all_passed: Whether none failed.
     """
 
+    __slots__ = ("_failed", "all_passed", "gates", "highs", "lows", "reason")
+
     gates: tuple[Gate, ...]
     lows: list[int]
     highs: list[int]
-    reason: str = ""
-    all_passed: bool = True
-    _failed: int = 0  # A bit for each that failed, by its row.
+    reason: str
+    all_passed: bool
+    _failed: int  # A bit for each that failed, by its row.
 
     def judge(self, start: int = 0) -> bool:
         """Judge the rows from `start` on; return whether all of them passed."""
-        lows, highs, passed = self.lows, self.highs, True
-        for row in range(start, len(lows)):
-            if lows[row] > highs[row]:
+        lows, highs = self.lows, self.highs
+        if start:
+            lows, highs = lows[start:], highs[start:]
+        if IS_INTERPRETED and all(map(le, lows, highs)):  # As almost always: no step a row.
+            return True
+        row, passed = start, True
+        for low, high in zip(lows, highs, strict=True):
+            if low > high:
                 self.fail(row)
                 passed = False
+            row += 1
         return passed
 
     def judged(self, low: int, high: int, passed: bool) -> None:
@@ -151,6 +160,9 @@ def rows_of(gates: tuple[Gate, ...], lows: list[int], highs: list[int]) -> Check
     checks.gates = gates
     checks.lows = lows
     checks.highs = highs
+    checks.reason = ""
+    checks.all_passed = True
+    checks._failed = 0
     return checks
 
 
