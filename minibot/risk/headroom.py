@@ -29,8 +29,14 @@ class Headroom:
         reserved: What open entries may still cost, without fees.
         exposure: Positions and what open entries may add.
         cash_free: What open entries and their fees leave.
-        position: The notional of the market's position and of its open entries.
+        position: The notional of the market's position and of its open entries; 0 for all of them.
     """
+
+    __slots__ = (
+        *("_texts", "cash_free", "day_level", "day_notional", "equity", "exposure"),
+        *("high_water_mark", "limits", "market", "night_level", "night_notional", "orders"),
+        *("position", "reserved"),
+    )
 
     market: Market | None
     limits: Limits
@@ -41,11 +47,11 @@ class Headroom:
     night_level: int
     day_level: int
     orders: int
-    reserved: int = 0
+    reserved: int
     exposure: int
     cash_free: int
-    position: int = 0
-    _texts: dict[str, str] | None = None
+    position: int
+    _texts: dict[str, str] | None
 
     def exposure_max(self) -> int:
         """Return the share of equity that may be in positions, rounded down."""
@@ -92,8 +98,9 @@ def headroom_of(
     left.orders = budgets.orders(now)
     left.exposure = positions.worth
     left.cash_free = positions.cash
-    if market is not None:
-        left.position = market.value
+    left.position = 0 if market is None else market.value
+    left.reserved = 0
+    left._texts = None
     if positions.orders:
         left.reserved = positions.reserved()
         left.exposure += left.reserved

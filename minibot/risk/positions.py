@@ -80,15 +80,20 @@ class SentOrder:
         pending: How much may still be booked. It is settled once it has ended and that is nothing.
     """
 
+    __slots__ = (
+        *("booked", "client", "final_filled", "order", "pending", "price", "qty", "side"),
+        *("symbol",),
+    )
+
     client: Ref
     symbol: str
     side: str
     qty: int
     price: int
     pending: int
-    order: Ref | None = None
-    booked: int = 0
-    final_filled: int | None = None
+    order: Ref | None
+    booked: int
+    final_filled: int | None
 
 
 def sent_order(client: Ref, symbol: str, side: str, qty: int, price: int) -> SentOrder:
@@ -99,6 +104,8 @@ def sent_order(client: Ref, symbol: str, side: str, qty: int, price: int) -> Sen
     order.side = side
     order.qty = order.pending = qty
     order.price = price
+    order.order = order.final_filled = None
+    order.booked = 0
     return order
 
 
