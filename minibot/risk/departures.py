@@ -192,7 +192,7 @@ def judge_exit(positions: Positions, market: Market, rules: OrderRules, checks: 
     checks.lows += [is_pending, rules.qty_min]
     checks.highs += [0, qty]
     notional = cost_up(qty, market.bid)
-    refusal = bounds.value_refusal(notional) or bounds.qty_refusal(qty)
+    refusal = bounds.refusal(qty, notional)
     if is_pending or refusal is not None:  # Else both have passed.
         checks.judge(start)
         if refusal is not None:

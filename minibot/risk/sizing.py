@@ -60,7 +60,7 @@ def size_entry(
         notional = cost_up(qty, ask)
     checks.lows += [after, bounds.notional_min]
     checks.highs += [most, notional]
-    refusal = bounds.value_refusal(notional) or bounds.qty_refusal(qty)
+    refusal = bounds.refusal(qty, notional)
     if refusal is None:  # Then that check has passed too.
         return qty
     checks.judge(len(checks.lows) - 1)
