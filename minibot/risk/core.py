@@ -231,7 +231,7 @@ class RiskCore:
         trigger = due(situation, symbol)
         if trigger is None:
             return None
-        return leave(situation, symbol, trigger, because_of_tick(tick, seq), 0)
+        return leave(situation, symbol, trigger, because_of_tick(tick, seq))
 
     def calm(self, symbol: str, now: int) -> Calm | None:
         """Return within which touches of a symbol nothing follows from its ticks; None for none.

@@ -61,7 +61,7 @@ def on_sell(situation: Situation, market: Market, signal: SignalMessage) -> list
     is_trading = rules is not None and rules.status == TRADING
     lots = 0 if market.holding is None else len(market.holding.lots)
     tick_age = NOT_ASKED if market.ts == UNSEEN else now - market.ts
-    checks = rows_of(
+    checks = verdict.checks = rows_of(
         SELL_GATES,
         [now - ts, is_known, stays, 1, not is_trading, tick_age],
         [age_max, 0, 0, lots, 0, limits.tick_age_ms_max],
@@ -76,9 +76,9 @@ def on_sell(situation: Situation, market: Market, signal: SignalMessage) -> list
         qty = judge_exit(positions, market, rules, checks)
         if not checks.reason:
             situation.decided.note(ref, ts, now - limits.signal_age_ms_max)
-            return _exit(situation, SIGNAL_EXIT, market, rules, qty, checks, verdict, 0)
-    left = headroom_of(market, positions, situation.budgets, now)
-    return [action(situation, BLOCK, checks.reason, checks, left, verdict)]
+            return _exit(situation, SIGNAL_EXIT, market, rules, qty, verdict)
+    verdict.left = headroom_of(market, positions, situation.budgets, now)
+    return [action(situation, BLOCK, checks.reason, verdict)]
 
 
 def on_exit_position(situation: Situation, symbol: str, event: Event) -> list[Message]:
@@ -87,11 +87,10 @@ def on_exit_position(situation: Situation, symbol: str, event: Event) -> list[Me
     if symbol in situation.positions.held:
         situation.exits.ask(symbol)
         trigger = due(situation, symbol)
-        return [] if trigger is None else leave(situation, symbol, trigger, verdict, 0)
-    checks = rows_of((LOTS,), [1], [0])
-    checks.judge()
-    left = situation.headroom(symbol)
-    return [action(situation, BLOCK, NO_POSITION, checks, left, verdict)]
+        return [] if trigger is None else leave(situation, symbol, trigger, verdict)
+    verdict.checks, verdict.left = rows_of((LOTS,), [1], [0]), situation.headroom(symbol)
+    verdict.checks.judge()
+    return [action(situation, BLOCK, NO_POSITION, verdict)]
 
 
 def leave_all(situation: Situation, event: Event) -> list[Message]:
@@ -102,7 +101,8 @@ def leave_all(situation: Situation, event: Event) -> list[Message]:
         if trigger is None:
             continue
         verdict = because_of_event(event, symbol)
-        messages += leave(situation, symbol, trigger, verdict, len(messages))
+        verdict.ordinal = len(messages)
+        messages += leave(situation, symbol, trigger, verdict)
         if situation.is_stopped:
             return messages[-1:]
     return messages
@@ -149,33 +149,31 @@ def due(situation: Situation, symbol: str) -> Trigger | None:
     return trigger
 
 
-def leave(
-    situation: Situation, symbol: str, trigger: Trigger, verdict: Verdict, ordinal: int
-) -> list[Message]:
+def leave(situation: Situation, symbol: str, trigger: Trigger, verdict: Verdict) -> list[Message]:
     """Return what comes of an exit that is due.
 
     Args:
         situation: The state.
         symbol: A symbol with an open position.
         trigger: Why it is left, as `due` found it.
-        verdict: Because of the tick, or the control event; it goes back to the touch judged.
-        ordinal: How much this step said before.
+        verdict: Because of the tick, or the control event, with its place in this step; it goes
+            back to the touch judged.
     """
     positions, exits = situation.positions, situation.exits.of(symbol)
     market, rules = positions.of(symbol), positions.rules[symbol]
     verdict.tick_seq = market.seq
-    checks = rows_of((trigger.gate, status_of(rules), *CAN_SELL), [], [])
+    checks = verdict.checks = rows_of((trigger.gate, status_of(rules), *CAN_SELL), [], [])
     checks.judged(trigger.value, trigger.threshold, False)
     checks.judged(not rules.is_trading, 0, rules.is_trading)
     qty = judge_exit(positions, market, rules, checks)
     if not checks.reason:
         exits.told = ""
-        return _exit(situation, trigger.reason, market, rules, qty, checks, verdict, ordinal)
+        return _exit(situation, trigger.reason, market, rules, qty, verdict)
     if exits.told == checks.reason:
         return []
     exits.told = checks.reason  # Said once: with the next tick nothing has changed.
-    left = situation.headroom(symbol)
-    return [action(situation, BLOCK, checks.reason, checks, left, verdict, ordinal)]
+    verdict.left = situation.headroom(symbol)
+    return [action(situation, BLOCK, checks.reason, verdict)]
 
 
 def judge_exit(positions: Positions, market: Market, rules: OrderRules, checks: Checklist) -> int:
@@ -206,13 +204,11 @@ def _exit(
     market: Market,
     rules: OrderRules,
     qty: int,
-    checks: Checklist,
     verdict: Verdict,
-    ordinal: int,
 ) -> list[Message]:
     """Return the action EXIT and its intent; STOP instead when the order rate is spent."""
     left = headroom_of(market, situation.positions, situation.budgets, situation.now)
-    rate, bid = situation.limits.order_rate, market.bid
+    verdict.left, rate = left, situation.limits.order_rate
     if left.orders + 1 > rate.hard:
         return [stop(situation, rate.breach(left.orders + 1, None), verdict)]
-    return allow(situation, EXIT, reason, SELL, qty, bid, checks, left, rules, verdict, ordinal)
+    return allow(situation, EXIT, reason, SELL, qty, market.bid, rules, verdict)

@@ -39,7 +39,8 @@ ENTRY: Final = "ENTRY"
 class Verdict(ActionMessage):
     """A `risk_action` with its checks, profile and headroom.
 
-    `because` and its like begin one with what it follows from, `action` says what was decided.
+    `because` and its like begin one with what it follows from; who decides sets what was judged and
+    what was looked at of each limit, and `action` says what was decided.
     """
 
     checks: Checklist
@@ -104,6 +105,7 @@ def because(
     verdict.cause = ref
     verdict.symbol = symbol
     verdict.signal = signal
+    verdict.ordinal = 0
     return verdict
 
 
@@ -117,32 +119,18 @@ def because_of_event(event: Event, symbol: str) -> Verdict:
     return because(named(event.id, event.run_id), event.ts, event.tick_seq, symbol)
 
 
-def action(
-    situation: Situation,
-    kind: str,
-    reason: str,
-    checks: Checklist,
-    left: Headroom,
-    verdict: Verdict,
-    ordinal: int = 0,
-) -> Verdict:
+def action(situation: Situation, kind: str, reason: str, verdict: Verdict) -> Verdict:
     """Return a `risk_action`, decided.
 
     Args:
         situation: The state.
         kind: What is done.
         reason: A reason code.
-        checks: What was judged.
-        left: What the decision looked at of each limit.
-        verdict: Begun with what it follows from.
-        ordinal: Its place among what this step says.
+        verdict: All but that.
     """
     situation.reason = reason
     verdict.action = kind
     verdict.reason_code = reason
-    verdict.ordinal = ordinal
-    verdict.checks = checks
-    verdict.left = left
     return verdict
 
 
@@ -150,8 +138,8 @@ def stop(situation: Situation, breaches: Checklist, verdict: Verdict) -> Verdict
     """Return the `risk_action` STOP of exceeded hard limits; the core says nothing after it."""
     situation.is_stopped = True
     situation.budgets.midnight = 0  # No step goes by without asking any more.
-    left = situation.headroom(verdict.symbol)
-    return action(situation, STOP, RISK_LIMIT, breaches, left, verdict)
+    verdict.checks, verdict.left = breaches, situation.headroom(verdict.symbol)
+    return action(situation, STOP, RISK_LIMIT, verdict)
 
 
 def allow(
@@ -161,11 +149,8 @@ def allow(
     side: str,
     qty: int,
     price: int,
-    checks: Checklist,
-    left: Headroom,
     rules: OrderRules,
     verdict: Verdict,
-    ordinal: int = 0,
 ) -> list[Message]:
     """Return a `risk_action` and the `order_intent` that it allows, and count and keep the order.
 
@@ -176,17 +161,16 @@ def allow(
         side: Of the market order.
         qty: How much.
         price: Of the side of the touch that it takes.
-        checks: What was judged.
-        left: What the decision looked at of each limit.
         rules: The venue's, of the symbol.
-        verdict: Begun with what it follows from.
-        ordinal: Of the action among what this step says; the intent is the next.
+        verdict: All but kind and reason; the intent is the next that this step says.
     """
-    symbol, ts, cause = rules.symbol, verdict.ts, verdict.cause
-    action(situation, kind, reason, checks, left, verdict, ordinal)
+    symbol, ts, cause, ordinal = rules.symbol, verdict.ts, verdict.cause, verdict.ordinal
+    situation.reason = reason
+    verdict.action = kind
+    verdict.reason_code = reason
     client = derived(ORDER_ROLE, cause, ordinal)
     situation.positions.orders.append(sent_order(client, symbol, side, qty, price))
-    situation.budgets.on_order(situation.now, left.orders)
+    situation.budgets.on_order(situation.now, verdict.left.orders)
     intent = AllowedIntent()
     intent.place = INTENTS
     intent.ts = ts

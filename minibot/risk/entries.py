@@ -20,16 +20,17 @@ def on_buy(situation: Situation, market: Market, signal: SignalMessage) -> list[
     verdict = because(ref, ts, signal.tick_seq, symbol, ref)
     positions, limits = situation.positions, situation.limits
     rules = positions.rules.get(symbol)
-    left = headroom_of(market, positions, situation.budgets, situation.now)
-    checks, qty = judge_entry(situation, signal, ref, market, rules, left), 0
+    left = verdict.left = headroom_of(market, positions, situation.budgets, situation.now)
+    checks = verdict.checks = judge_entry(situation, signal, ref, market, rules, left)
+    qty = 0
     if rules is not None and not checks.reason:
         qty = size_entry(market, rules, limits, positions, left, checks)
     if rules is None or not qty:
-        return [action(situation, BLOCK, checks.reason, checks, left, verdict)]
+        return [action(situation, BLOCK, checks.reason, verdict)]
     breaches = entry_breaches(limits, left, cost_up(qty, market.ask))
     if breaches is not None:
         return [stop(situation, breaches, verdict)]
     situation.decided.note(ref, ts, situation.now - limits.signal_age_ms_max)
     # What failed all the same made it smaller.
     kind, reason = (ALLOW, ALLOWED) if checks.all_passed else (REDUCE, REDUCED)
-    return allow(situation, kind, reason, BUY, qty, market.ask, checks, left, rules, verdict)
+    return allow(situation, kind, reason, BUY, qty, market.ask, rules, verdict)
