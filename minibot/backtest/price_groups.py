@@ -81,29 +81,13 @@ class PriceGroups:
 
         That is `end` or where a group begins; `place` where one of its group does not.
         """
-        above, below, least, most = calm.above, calm.below, calm.least, calm.most
-        until = calm.until
-        bid_least, bid_most, sum_least, sum_most, last_ts = self._whole
-        if (
-            above < bid_least
-            and bid_most < below
-            and least <= sum_least
-            and sum_most <= most
-            and last_ts < until
-        ):
+        if _are_calm(self._whole, calm):
             return end
         if not self._extremes:
             self._extremes = self._of_groups()
         while place < end:
             group = place // GROUP
-            bid_least, bid_most, sum_least, sum_most, last_ts = self._extremes[group]
-            if not (
-                above < bid_least
-                and bid_most < below
-                and least <= sum_least
-                and sum_most <= most
-                and last_ts < until
-            ):
+            if not _are_calm(self._extremes[group], calm):
                 return place
             place = (group + 1) * GROUP
         return end
@@ -140,3 +124,15 @@ class PriceGroups:
         if before:
             return int_at(self._trades, CELL * (int_at(before, CELL * place) + trade))
         return place + trade
+
+
+def _are_calm(rows: Extremes, calm: Calm) -> bool:
+    """Return whether rows lie within a calm."""
+    bid_least, bid_most, sum_least, sum_most, last_ts = rows
+    return (
+        calm.above < bid_least
+        and bid_most < calm.below
+        and calm.least <= sum_least
+        and sum_most <= calm.most
+        and last_ts < calm.until
+    )

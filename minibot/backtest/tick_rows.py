@@ -333,7 +333,8 @@ class TickRows:
             seq: Of the block's first row.
             asks: Who decides at the last row; None where nobody does.
         """
-        block, lockstep, tick, exact = self._block, self.lockstep, self.tick, self.exact
+        block, lockstep = self._block, self.lockstep
+        tick, exact = self.tick, self.exact
         while place < end:
             calm, first = lockstep.calm(self.symbol), place
             if calm is not None:

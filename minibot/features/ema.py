@@ -99,8 +99,9 @@ def cross(fast: Ema, slow: Ema, is_above: bool, values: Iterator[float]) -> bool
             break
         else:
             return False
-    above, below = fast, slow
-    if not is_above:
+    if is_above:
+        above, below = fast, slow
+    else:
         above, below = slow, fast
     upper, lower = above.mean, below.mean
     upper_weight, lower_weight = above._weight, below._weight

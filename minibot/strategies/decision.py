@@ -231,9 +231,10 @@ def compare(
     if not (FLOAT_MIN < value < FLOAT_MAX and FLOAT_MIN < threshold < FLOAT_MAX):
         raise ValueError(f"compare {name!r}: expected finite numbers, found {value}, {threshold}")
     if (
-        not 0 < len(name) <= NAME_CHARS_MAX
-        or not 0 <= places <= PLACES_MAX
+        not name
+        or len(name) > NAME_CHARS_MAX
         or len(relation) > RELATION_CHARS_MAX
+        or not 0 <= places <= PLACES_MAX
     ):
         raise ValueError(
             f"compare {name!r}: a name of 1 to 100 characters, 0 to {PLACES_MAX} places"
