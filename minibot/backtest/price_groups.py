@@ -16,6 +16,7 @@ from minibot.backtest.cells import floats_of, int_cells
 from minibot.data.ticks import IS_TRADE
 from minibot.events.cells import CELL, int_at
 from minibot.events.exact_tick import Calm
+from minibot.strategies.prices import Prices
 
 Extremes = tuple[int, int, int, int, int]
 """Of rows: the least and the highest bid, the same of bid and ask together, and the last time."""
@@ -38,7 +39,7 @@ class PriceGroups:
             "_asks",
             "_bids",
             "_extremes",
-            "_prices",
+            "_backwards",
             "_times",
             "_trades",
             "_trades_before",
@@ -74,7 +75,8 @@ class PriceGroups:
             np.cumsum(is_trade, out=before[1:])
             self._trades_before = int_cells(before)
             prices = prices[trades]
-        self._prices: array[float] = array("d", floats_of(prices).tobytes())
+        # From the last to the first, as `Prices` hands them on.
+        self._backwards: array[float] = array("d", floats_of(prices)[::-1].tobytes())
 
     def reached(self, calm: Calm, place: int, end: int) -> int:
         """Return up to which row (excluded, at most `end`) all rows lie within a calm.
@@ -111,12 +113,13 @@ class PriceGroups:
         """Return where the group of a row ends."""
         return (place // GROUP + 1) * GROUP
 
-    def prices(self, place: int, end: int) -> list[float]:
+    def prices(self, place: int, end: int) -> Prices:
         """Return the prices of the trades among rows."""
         before = self._trades_before
         if before:
             place, end = int_at(before, CELL * place), int_at(before, CELL * end)
-        return self._prices[place:end].tolist()
+        count = len(self._backwards)
+        return Prices([], self._backwards[count - end : count - place])
 
     def row_of(self, place: int, trade: int) -> int:
         """Return the row of a trade, counted from the first trade that is not before `place`."""

@@ -27,7 +27,6 @@ from minibot.events.numbers import IS_INTERPRETED
 from minibot.replay.lockstep import Lockstep
 from minibot.replay.seats import StrategySeat
 from minibot.strategies.decision import Decision
-from minibot.strategies.prices import Prices
 from minibot.strategies.tick import Tick
 
 if TYPE_CHECKING:
@@ -310,7 +309,7 @@ class TickRows:
         tick, seat = self.tick, self.lockstep.own.strategy
         start, last = self.row - self._block_first, until - self._block_first
         seq -= start
-        prices = Prices(groups.prices(start, last))
+        prices = groups.prices(start, last)
         place, is_asked = start, False
         while place < last:
             is_asked = seat.core.follow(tick, prices)

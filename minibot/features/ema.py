@@ -9,7 +9,7 @@ from typing import Any, Final
 from minibot.features.lossless import float_from, float_text
 
 LIST_ITERATOR: Final = type(iter([0.0]))
-"""Of which `length_hint` says exactly how many values are left."""
+"""Of which `length_hint` says exactly how many values are left, as it does of an array `reversed`."""
 
 
 class Ema:
@@ -81,7 +81,8 @@ def cross(fast: Ema, slow: Ema, is_above: bool, values: Iterator[float]) -> bool
         fast: Takes every value that is taken.
         slow: So does this one.
         is_above: On which side the fast one was.
-        values: The iterator of a list; those behind the one at which it crosses are left.
+        values: The iterator of a list, or an array `reversed`; those behind the one at which it
+            crosses are left.
 
     Returns:
         Whether it crossed with the last value that was taken; False is that none is left.
@@ -89,8 +90,10 @@ def cross(fast: Ema, slow: Ema, is_above: bool, values: Iterator[float]) -> bool
     Raises:
         ValueError: Another iterator, of which nobody could say how many values were taken.
     """
-    if type(values) is not LIST_ITERATOR:
-        raise ValueError(f"cross(): expected the iterator of a list, found {type(values).__name__}")
+    kind = type(values)
+    if kind is not reversed and kind is not LIST_ITERATOR:
+        expected = "the iterator of a list or an array reversed"
+        raise ValueError(f"cross(): expected {expected}, found {kind.__name__}")
     while fast.count < fast.warmup or slow.count < slow.warmup:
         for value in values:
             is_ready = fast.feed(value)

@@ -55,8 +55,8 @@ class Follower:
         Raises:
             ValueError: It did otherwise than it says, or than it does one by one.
         """
-        while prices.taken < len(prices.all):
-            some = prices.all[prices.taken : prices.taken + CHUNK]
+        while prices.taken < prices.count:
+            some = prices.some(CHUNK)
             self._calls += 1
             is_proven = self._asked >= ASKED or self._calls > FIRST
             if is_proven and self._calls % EVERY:

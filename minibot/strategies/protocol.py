@@ -112,7 +112,7 @@ class TradeStrategy(Strategy):
             ValueError: It said True without taking a price, or False with prices left.
         """
         asks = self.follow(prices.waiting)
-        count, before = len(prices.all), prices.taken
+        count, before = prices.count, prices.taken
         taken = prices.taken = count - length_hint(prices.waiting)
         if taken == before if asks else taken < count:
             since, count = taken - before, count - before

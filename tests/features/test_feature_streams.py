@@ -8,6 +8,7 @@ import math
 import os
 import subprocess
 import sys
+from array import array
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -65,9 +66,10 @@ def series(kind: str, period: int, rows: Sequence[Row]) -> list[str]:
     slow=st.integers(1, 12),
     is_above=st.booleans(),
     fed=st.integers(0, 20),
+    is_reversed=st.booleans(),
 )
 def test_two_averages_fed_up_to_their_cross_are_those_fed_one_by_one(
-    values: list[float], fast: int, slow: int, is_above: bool, fed: int
+    values: list[float], fast: int, slow: int, is_above: bool, fed: int, is_reversed: bool
 ) -> None:
     """To the last bit and the last count, wherever one begins; what is behind the cross is left."""
     ones = (Ema(fast), Ema(slow))
@@ -80,7 +82,8 @@ def test_two_averages_fed_up_to_their_cross_are_those_fed_one_by_one(
         ready = [ema.feed(values[taken]) for ema in ones]
         crossed = all(ready) and (ones[0].mean > ones[1].mean) is not is_above
         taken += 1
-    rest = iter(values[fed:])
+    left = values[fed:]
+    rest = reversed(array("d", left[::-1])) if is_reversed else iter(left)
 
     assert cross(*many, is_above, rest) is crossed
 
@@ -124,7 +127,7 @@ def test_cross_refuses_values_it_could_not_count(values: Any) -> None:
     """Before it takes one: a count that is wrong would come back from the next snapshot."""
     fast, slow = Ema(1), Ema(2)
 
-    with pytest.raises(ValueError, match=f"iterator of a list, found {type(values).__name__}"):
+    with pytest.raises(ValueError, match=f"an array reversed, found {type(values).__name__}"):
         cross(fast, slow, False, values)
 
     assert (fast.count, slow.count) == (0, 0)

@@ -7,6 +7,7 @@ import json
 import re
 import subprocess
 import sys
+from array import array
 from collections import deque
 from collections.abc import Iterator
 from decimal import Decimal
@@ -415,6 +416,20 @@ def test_strategy_whose_backtest_would_not_be_its_night_stops(
 
     with pytest.raises(RunStop, match=re.escape(told)):
         core.follow(core.tick(SYMBOL), Prices([2.0, 3.0, 4.0, 1.0, 1.0]))
+
+
+@given(values=st.lists(st.floats(0.01, 1e6), max_size=12), taken=st.integers(0, 12))
+def test_prices_that_stand_backwards_are_handed_on_in_their_order(
+    values: list[float], taken: int
+) -> None:
+    """A backtest keeps them so; whoever follows them sees no other prices than a night's."""
+    forwards, backwards = Prices(values), Prices([], array("d", values[::-1]))
+    for prices in (forwards, backwards):
+        prices.taken = min(taken, prices.count)
+
+    assert backwards.count == forwards.count
+    assert [backwards.some(most) for most in range(14)] == [forwards.some(n) for n in range(14)]
+    assert list(backwards.waiting) == list(forwards.waiting) == values
 
 
 def test_strategy_that_follows_prices_is_compared_again_and_again(tmp_path: Path) -> None:
