@@ -9,7 +9,7 @@ from typing import Any, Final
 from minibot.features.lossless import float_from, float_text
 
 LIST_ITERATOR: Final = type(iter([0.0]))
-"""Of which `length_hint` says exactly how many values are left, as it does of an array `reversed`."""
+"""Of which `length_hint` says exactly how many values are left; so it does of an array reversed."""
 
 
 class Ema:
