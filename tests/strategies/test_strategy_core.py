@@ -572,6 +572,7 @@ def test_core_modules_import_features_and_nothing_impure(project: Path) -> None:
     """Indicators come from the feature package; no clock, chance, file, socket or libm comes in."""
     allowed = {"__future__", "collections", "collections.abc", "dataclasses", "decimal", "difflib"}
     allowed |= {
+        "array",
         "ast",
         "builtins",
         "fractions",
