@@ -40,16 +40,18 @@ def move_of(
     reason: str,
     ts: int,
     tick_seq: int | None,
-    cause: Ref,
     also: Ref | None,
     ordinal: int,
 ) -> OrderMove:
-    """Return what is said of an order that has just moved, behind `ordinal` others of its step."""
+    """Return what is said of an order that has just moved, behind `ordinal` others of its step.
+
+    It follows from the order's intent, and from `also` where that moved it.
+    """
     move = OrderMove()
     move.place = RESULTS
     move.ts = ts
     move.tick_seq = tick_seq
-    move.cause = cause
+    move.cause = order.intent
     move.client = order.client
     move.order = order.order
     move.result = STATE_TEXTS[order.state]

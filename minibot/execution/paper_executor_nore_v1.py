@@ -69,7 +69,6 @@ from minibot.execution.intake import (
 from minibot.execution.orders import (
     FOK,
     ORDER_ROLE,
-    TERMINAL_STATES,
     UNFILLED,
     Order,
     OrderState,
@@ -251,7 +250,7 @@ class PaperExecutorNoreV1:
         order = order_of(intent, rules, price, ts + self._latency_ms, expires_ts)
         self._orders.append(order)
         self._reason = ACCEPTED
-        return [move_of(order, ACCEPTED, ts, intent.tick_seq, order.intent, None, 0)]
+        return [move_of(order, ACCEPTED, ts, intent.tick_seq, None, 0)]
 
     def _untraded(self, symbol: str) -> str:
         """Return why a symbol does not trade."""
@@ -287,15 +286,21 @@ class PaperExecutorNoreV1:
         rules = self._trading
         if not touch.is_usable or now - ts > self._tick_age_ms_max:
             rules = None  # Nothing is traded on such a touch.
+        still_open: list[Order] = []
         for order in self._orders:
-            if order.symbol != symbol:
-                continue
-            if now >= order.expires_ts:
-                self._expire(order, EXPIRED, seq, ts, tick.ref(seq), messages)
-            elif rules is not None and ts >= order.due_ts:
-                self._meet(order, rules, touch, seq, tick, messages)
+            if order.symbol == symbol:
+                if now >= order.expires_ts:
+                    self._expire(order, EXPIRED, seq, ts, tick.ref(seq), messages)
+                    continue
+                if (
+                    rules is not None
+                    and ts >= order.due_ts
+                    and self._meet(order, rules, touch, seq, tick, messages)
+                ):
+                    continue
+            still_open.append(order)
         if messages:
-            self._drop_closed()
+            self._keep(still_open)
         return messages
 
     def is_calm(self) -> bool:
@@ -339,15 +344,17 @@ class PaperExecutorNoreV1:
         messages: list[Message] = []
         if self._rules[symbol].is_trading or not self._cancels_halted:
             return messages
+        still_open: list[Order] = []
         for order in self._orders:
-            if order.symbol == symbol:
-                order.move(OrderState.CANCELLED)
-                ts = max(order.intent_ts, event.ts)
-                self._reason = LEFT_TRADING
-                because = named(event.id, event.run_id)
-                n, asked = len(messages), order.intent
-                messages.append(move_of(order, LEFT_TRADING, ts, seq, asked, because, n))
-        self._drop_closed()
+            if order.symbol != symbol:
+                still_open.append(order)
+                continue
+            order.move(OrderState.CANCELLED)
+            ts = max(order.intent_ts, event.ts)
+            self._reason = LEFT_TRADING
+            because = named(event.id, event.run_id)
+            messages.append(move_of(order, LEFT_TRADING, ts, seq, because, len(messages)))
+        self._keep(still_open)
         return messages
 
     def on_beat(self, seq: int, ts: int, ref: Ref, now: int) -> list[Message]:
@@ -361,11 +368,14 @@ class PaperExecutorNoreV1:
         messages: list[Message] = []
         if not self._orders:
             return messages
+        still_open: list[Order] = []
         for order in self._orders:
             if self._is_ended or now >= order.expires_ts:
                 reason = RUN_ENDING if self._is_ended else EXPIRED
                 self._expire(order, reason, seq, ts, ref, messages)
-        self._drop_closed()
+            else:
+                still_open.append(order)
+        self._keep(still_open)
         return messages
 
     def _meet(
@@ -376,9 +386,9 @@ class PaperExecutorNoreV1:
         seq: int,
         tick: ExactTick,
         messages: list[Message],
-    ) -> None:
-        """Fill what the touch and the cash allow; end what may not wait."""
-        portfolio, ledger, found = self._portfolio, self._ledger, self._fill_model
+    ) -> bool:
+        """Fill what the touch and the cash allow; return whether that, or the tick, ends it."""
+        portfolio, found = self._portfolio, self._fill_model
         if portfolio is None:
             raise _unopened()
         is_found, is_short = found.match(order, touch, rules.price_step), False
@@ -399,7 +409,7 @@ class PaperExecutorNoreV1:
                 ref, ts = tick.ref(seq), tick.ts
                 if order.intent_ts > ts:
                     ts = order.intent_ts
-                asked, n = order.intent, len(messages)
+                n = len(messages)
                 fill = fill_of(order, found, fee, rules, touch, ts, seq, ref, n)
                 if not found.is_displayed:
                     found.on_fill()
@@ -408,15 +418,18 @@ class PaperExecutorNoreV1:
                 else:
                     touch.bid_taken += qty
                 is_whole = order.fill(qty)
+                ledger = self._ledger
                 ledger.append(portfolio.book(fill, ts))
                 ledger.check(portfolio)
                 reason = self._reason = FILLED if is_whole else PARTIAL
-                messages += (fill, move_of(order, reason, ts, seq, asked, ref, n + 1))
+                messages += (fill, move_of(order, reason, ts, seq, ref, n + 1))
                 if is_whole:
-                    return
+                    return True
         why = INSUFFICIENT_CASH if is_short else UNFILLED.get(order.time_in_force)
-        if why is not None:
-            self._expire(order, why, seq, tick.ts, tick.ref(seq), messages)
+        if why is None:
+            return False
+        self._expire(order, why, seq, tick.ts, tick.ref(seq), messages)
+        return True
 
     def _expire(
         self,
@@ -431,13 +444,10 @@ class PaperExecutorNoreV1:
         order.move(OrderState.EXPIRED)
         ts = order.intent_ts if order.intent_ts > tick_ts else tick_ts
         self._reason = reason
-        messages.append(move_of(order, reason, ts, seq, order.intent, cause, len(messages)))
+        messages.append(move_of(order, reason, ts, seq, cause, len(messages)))
 
-    def _drop_closed(self) -> None:
-        still_open: list[Order] = []
-        for order in self._orders:
-            if order.state not in TERMINAL_STATES:
-                still_open.append(order)
+    def _keep(self, still_open: list[Order]) -> None:
+        """Forget every order but these."""
         self._orders = still_open
         if self._fill_model.has_queues:
             self._fill_model.keep(still_open)
