@@ -64,10 +64,11 @@ class Touch:
             self.bid_taken = 0
         if self.ask_taken and (ask != self.ask or tick.ask_qty != self.ask_qty):
             self.ask_taken = 0
-        is_usable = 0 < bid <= ask
-        if not is_usable:
+        if 0 < bid <= ask:
+            self.is_usable = True
+        else:
             self._mark_before = self.mark
-        self.is_usable = is_usable
+            self.is_usable = False
         self.bid = bid
         self.bid_qty = tick.bid_qty
         self.ask = ask
@@ -146,10 +147,12 @@ class FillModel:
             price, qty = touch.bid, touch.bid_qty - touch.bid_taken
             if self._is_worse:
                 price -= price_step
+                if price <= 0:
+                    return False
         limit = order.limit
-        remaining = order.qty - order.filled
-        if price <= 0 or (limit is not None and not crosses(order.side, limit, price)):
+        if limit is not None and not crosses(order.side, limit, price):
             return False
+        remaining = order.qty - order.filled
         if qty >= remaining:
             qty = remaining
         else:

@@ -162,13 +162,14 @@ class Order:
             InvariantError: Nothing, or more than remains.
         """
         filled = self.filled + qty
-        if qty <= 0 or filled > self.qty:
+        left = self.qty - filled
+        if qty <= 0 or left < 0:
             raise InvariantError(
                 "execution",
                 INVARIANT_BROKEN,
                 f"order {self.order_id}: fill of {qty} with {self.remaining} remaining",
             )
-        is_whole = filled == self.qty
+        is_whole = not left
         state = _FILLED if is_whole else _PARTIALLY_FILLED
         if self.state not in FILLABLE_STATES:
             raise self._no_move(state)

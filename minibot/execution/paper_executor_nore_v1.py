@@ -229,15 +229,14 @@ class PaperExecutorNoreV1:
         if now - touch.ts > self._tick_age_ms_max:
             return self._refuse(intent, STALE_TICK)
         qty, limit = intent.qty, intent.limit
-        bounds = rules.bounds(intent.order_type)
-        refusal = bounds.qty_refusal(qty)
         if limit is None:
-            price = touch.ask if side == BUY else touch.bid
+            bounds, price = rules.market_bounds, touch.ask if side == BUY else touch.bid
         else:
-            price = limit
-            if refusal is None:
-                reference = self._references.price(symbol, touch, now)
-                refusal = rules.limit_refusal(side, limit, reference)
+            bounds, price = rules.limit_bounds, limit
+        refusal = bounds.qty_refusal(qty)
+        if limit is not None and refusal is None:
+            reference = self._references.price(symbol, touch, now)
+            refusal = rules.limit_refusal(side, limit, reference)
         if refusal is None:
             portfolio, notional = self._portfolio, cost_up(qty, price)
             if portfolio is None:
