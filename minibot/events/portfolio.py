@@ -233,7 +233,8 @@ class Portfolio:
         elif fill.side == SELL:
             if self._pays_in_base:
                 raise _broken(f"{symbol}: a sale brings no {fill.fee_asset} to take a fee from")
-            if qty > held.qty:
+            left = held.qty - qty
+            if left < 0:
                 raise _broken(f"{symbol}: sold {amount_text(qty)}, held {amount_text(held.qty)}")
             proceeds = proceeds_down(qty, price)
             moved = proceeds - fee
@@ -256,13 +257,13 @@ class Portfolio:
             self.bought += position
             day.entry_notional += position
         else:
-            if qty == held.qty and trades is None:  # No matter which lot brought what.
+            if left or trades is not None:
+                cost = self._close(fill, ts, proceeds, trades)
+            else:  # No matter which lot brought what.
                 cost = held.cost
                 held.lots.clear()
-            else:
-                cost = self._close(fill, ts, proceeds, trades)
-            held.qty -= qty
-            if not held.lots:
+            held.qty = left
+            if not left:
                 del self._held[symbol]
             position = -cost
             pnl = cost - proceeds
