@@ -280,7 +280,8 @@ class PaperExecutorNoreV1:
             return None
         messages: list[Message] = []
         ts = tick.ts
-        if self._fill_model.has_queues:
+        has_queues = self._fill_model.has_queues
+        if has_queues:
             self._fill_model.begin(tick, seq)
         rules = self._trading
         if not touch.is_usable or now - ts > self._tick_age_ms_max:
@@ -299,7 +300,9 @@ class PaperExecutorNoreV1:
                     continue
             still_open.append(order)
         if messages:
-            self._keep(still_open)
+            self._orders = still_open
+            if has_queues:
+                self._fill_model.keep(still_open)
         return messages
 
     def is_calm(self) -> bool:
@@ -353,7 +356,8 @@ class PaperExecutorNoreV1:
             self._reason = LEFT_TRADING
             because = named(event.id, event.run_id)
             messages.append(move_of(order, LEFT_TRADING, ts, seq, because, len(messages)))
-        self._keep(still_open)
+        self._orders = still_open
+        self._fill_model.keep(still_open)
         return messages
 
     def on_beat(self, seq: int, ts: int, ref: Ref, now: int) -> list[Message]:
@@ -374,7 +378,8 @@ class PaperExecutorNoreV1:
                 self._expire(order, reason, seq, ts, ref, messages)
             else:
                 still_open.append(order)
-        self._keep(still_open)
+        self._orders = still_open
+        self._fill_model.keep(still_open)
         return messages
 
     def _meet(
@@ -444,12 +449,6 @@ class PaperExecutorNoreV1:
         ts = order.intent_ts if order.intent_ts > tick_ts else tick_ts
         self._reason = reason
         messages.append(move_of(order, reason, ts, seq, cause, len(messages)))
-
-    def _keep(self, still_open: list[Order]) -> None:
-        """Forget every order but these."""
-        self._orders = still_open
-        if self._fill_model.has_queues:
-            self._fill_model.keep(still_open)
 
     # --- what others see ----------------------------------------------------------------------
 
