@@ -152,7 +152,7 @@ class Books:
         """
         self.on_time(ts)
         booking = self.portfolio.apply(fill, ts)
-        self.ledger.append(booking)
+        self.ledger.append(booking, self.portfolio)
         self.bookings.append(booking)
         self.trades += booking.trades
         return booking

@@ -75,11 +75,12 @@ class Ledger:
         """Return the empty ledger of a run."""
         return cls({asset: parse_amount(text) for asset, text in opening.cash.items()})
 
-    def append(self, booking: Booking) -> None:
-        """Add the booking of the next fill.
+    def append(self, booking: Booking, portfolio: Portfolio) -> None:
+        """Add the booking of the next fill, and compare with the portfolio that made it.
 
         Raises:
-            InvariantError: Not the next one, or its entries do not add up to zero.
+            InvariantError: Not the next one, or its entries do not add up to zero: nothing is
+                changed then. Or the accounts do not after it, or cash differs.
         """
         n = self.fills + 1
         if booking.fill_n != n:
@@ -103,6 +104,21 @@ class Ledger:
         self._pnl.total += booking.pnl
         self._fees.total += booking.fee
         self.fills = n
+        four = self._cash.total + self._position.total + self._pnl.total + self._fees.total
+        if four != self._owed:
+            raise _broken(f"after fill {n} the accounts do not add up to zero")
+        if self._closing != portfolio.balances:
+            self._compare(portfolio)
+
+    def _compare(self, portfolio: Portfolio) -> None:
+        """Raise of the first asset with another amount; an asset may be missing at nothing."""
+        for asset, cash in portfolio.balances.items():
+            closing = self.closing(asset)
+            if closing != cash:
+                raise _broken(
+                    f"after fill {self.fills}: cash {asset} {amount_text(cash)} in the portfolio,"
+                    f" {amount_text(closing)} in the ledger"
+                )
 
     def _turn_to(self, asset: str, symbol: str) -> None:
         """Find the accounts of another symbol, or of another asset that pays."""
@@ -169,28 +185,6 @@ class Ledger:
             balances.append(HourBalance(hour_ts, asset, opening, moved, opening + moved))
             opening += moved
         return balances
-
-    def check(self, portfolio: Portfolio) -> None:
-        """Compare with a portfolio that was made from the same fills.
-
-        Raises:
-            InvariantError: Accounts do not add up to zero, or cash differs.
-        """
-        four = self._cash.total + self._position.total + self._pnl.total + self._fees.total
-        if four != self._owed:
-            raise _broken(f"after fill {self.fills} the accounts do not add up to zero")
-        if self._closing != portfolio.balances:
-            self._compare(portfolio)
-
-    def _compare(self, portfolio: Portfolio) -> None:
-        """Raise of the first asset with another amount; an asset may be missing at nothing."""
-        for asset, cash in portfolio.balances.items():
-            closing = self.closing(asset)
-            if closing != cash:
-                raise _broken(
-                    f"after fill {self.fills}: cash {asset} {amount_text(cash)} in the portfolio,"
-                    f" {amount_text(closing)} in the ledger"
-                )
 
     def to_json(self) -> JsonObject:
         """Return the ledger as canonical JSON values."""

@@ -422,9 +422,7 @@ class PaperExecutorNoreV1:
                 else:
                     touch.bid_taken += qty
                 is_whole = order.fill(qty)
-                ledger = self._ledger
-                ledger.append(portfolio.book(fill, ts))
-                ledger.check(portfolio)
+                self._ledger.append(portfolio.book(fill, ts), portfolio)
                 reason = self._reason = FILLED if is_whole else PARTIAL
                 messages += (fill, move_of(order, reason, ts, seq, ref, n + 1))
                 if is_whole:

@@ -98,6 +98,5 @@ def portfolio_bytes(run_id: str, opening: RunOpening, fills: Iterable[tuple[Fill
     """
     portfolio, ledger = Portfolio.from_opening(opening), Ledger.from_opening(opening)
     for fill, ts in fills:
-        ledger.append(portfolio.apply(fill, ts))
-    ledger.check(portfolio)
+        ledger.append(portfolio.apply(fill, ts), portfolio)
     return hashed_bytes(portfolio_json(run_id, portfolio, ledger), portfolio.fills + 1)
