@@ -54,7 +54,8 @@ def require_lineage(event: Event) -> None:
 def field_refusal(intent: IntentMessage) -> str | None:
     """Return the reason code of a field that makes no sense, or None.
 
-    After None the quantity is above zero, and so is the limit where there is one.
+    After None the quantity is above zero, and so is the limit, which a LIMIT order has and a MARKET
+    order has not.
     """
     if intent.qty <= 0:
         return QTY_INVALID
