@@ -119,7 +119,7 @@ class PriceGroups:
         if before:
             place, end = int_at(before, CELL * place), int_at(before, CELL * end)
         count = len(self._backwards)
-        return Prices([], self._backwards[count - end : count - place])
+        return Prices.of_array(self._backwards[count - end : count - place])
 
     def row_of(self, place: int, trade: int) -> int:
         """Return the row of a trade, counted from the first trade that is not before `place`."""

@@ -13,8 +13,6 @@ class Prices:
 
     Args:
         prices: In their order.
-        backwards: Prices from the last to the first, instead of these: many of them cost less in an
-            array, whose own iterator does not say how many are left, while `reversed` does.
 
     Attributes:
         count: How many there are.
@@ -24,12 +22,24 @@ class Prices:
 
     __slots__ = ("_backwards", "_prices", "count", "taken", "waiting")
 
-    def __init__(self, prices: list[float], backwards: array[float] | None = None) -> None:
+    def __init__(self, prices: list[float]) -> None:
         self._prices: list[float] = prices
-        self._backwards: array[float] | None = backwards
-        self.count: int = len(prices) if backwards is None else len(backwards)
-        self.waiting: Iterator[float] = iter(prices) if backwards is None else reversed(backwards)
+        self._backwards: array[float] | None = None
+        self.count: int = len(prices)
+        self.waiting: Iterator[float] = iter(prices)
         self.taken: int = 0
+
+    @staticmethod
+    def of_array(backwards: array[float]) -> Prices:
+        """Return prices that stand in an array, the last one first, and are made as they are taken.
+
+        The iterator of an array does not say how many are left, that of one `reversed` does.
+        """
+        prices = Prices([])
+        prices._backwards = backwards
+        prices.count = len(backwards)
+        prices.waiting = reversed(backwards)
+        return prices
 
     def some(self, most: int) -> list[float]:
         """Return the next prices, at most so many, which go on waiting."""

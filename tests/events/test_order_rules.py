@@ -126,7 +126,6 @@ def test_order_of_a_rounded_quantity_is_refused_as_value_and_quantity_are(
     assert bounds.refusal(rounded, notional) == expected
 
 
-
 @given(STEPS, st.integers(0, 5000), st.integers(0, 10**12), st.sampled_from([LIMIT, MARKET]))
 def test_quantity_rounded_down_is_the_largest_that_passes(
     step: int, market_step: int, qty: int, order_type: str

@@ -423,7 +423,7 @@ def test_prices_that_stand_backwards_are_handed_on_in_their_order(
     values: list[float], taken: int
 ) -> None:
     """A backtest keeps them so; whoever follows them sees no other prices than a night's."""
-    forwards, backwards = Prices(values), Prices([], array("d", values[::-1]))
+    forwards, backwards = Prices(values), Prices.of_array(array("d", values[::-1]))
     for prices in (forwards, backwards):
         prices.taken = min(taken, prices.count)
 
