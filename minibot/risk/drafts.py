@@ -139,6 +139,7 @@ def stop(situation: Situation, breaches: Checklist, verdict: Verdict) -> Verdict
     situation.is_stopped = True
     situation.budgets.midnight = 0  # No step goes by without asking any more.
     verdict.checks, verdict.left = breaches, situation.headroom(verdict.symbol)
+    verdict.ordinal = 0  # It stands alone.
     return action(situation, STOP, RISK_LIMIT, verdict)
 
 
@@ -164,7 +165,8 @@ def allow(
         rules: The venue's, of the symbol.
         verdict: All but kind and reason; the intent is the next that this step says.
     """
-    symbol, ts, cause, ordinal = rules.symbol, verdict.ts, verdict.cause, verdict.ordinal
+    symbol, ts = rules.symbol, verdict.ts
+    cause, ordinal = verdict.cause, verdict.ordinal
     situation.reason = reason
     verdict.action = kind
     verdict.reason_code = reason

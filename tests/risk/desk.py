@@ -15,11 +15,11 @@ from typing import Any
 
 from minibot.events.codec import Codec
 from minibot.events.ids import position_id
+from minibot.events.messages import Message, drafts_of
 from minibot.events.model import (
     Bar,
     Beat,
     Check,
-    Draft,
     Event,
     Fill,
     Instrument,
@@ -199,11 +199,11 @@ class Desk:
             now = max(self.ts, taken.ts) + self.lag_ms
             answers: list[tuple[str, Event]] = []
             if name in EXECUTION_INPUTS:
-                drafts = self.execution.step(name, seq, taken, now)
-                answers += finished(drafts, taken, "execution_role")
+                messages = self.execution.hear(name, seq, taken, now)
+                answers += finished(messages, taken, "execution_role")
             if name in RISK_INPUTS and self.with_risk:
-                drafts = self.risk.step(name, seq, taken, now)
-                answers += finished(drafts, taken, "risk_role")
+                messages = self.risk.hear(name, seq, taken, now)
+                answers += finished(messages, taken, "risk_role")
             said += [answer for _, answer in answers]
             waiting += answers
         return said
@@ -344,9 +344,11 @@ class Desk:
         self.execution = execution_from_state(self.profile, decode(encode(self.execution.state())))
 
 
-def finished(drafts: list[Draft], cause: Event, role: str) -> list[tuple[str, Event]]:
-    """The drafts of a step as events, as the shell makes them."""
-    return finish(drafts, cause, run_id=RUN_ID, role=role, cmdline_hash=HASH)
+def finished(messages: list[Message], cause: Event, role: str) -> list[tuple[str, Event]]:
+    """What a step said as events, as the shell makes them; a backtest asks each message for its."""
+    made = finish(drafts_of(messages), cause, run_id=RUN_ID, role=role, cmdline_hash=HASH)
+    assert [event for _, event in made] == [message.event(HASH) for message in messages]
+    return made
 
 
 def of(events: Iterable[Event], kind: type[Payload]) -> list[Any]:
