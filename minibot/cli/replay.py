@@ -94,7 +94,7 @@ def _show_graph(arguments: argparse.Namespace, recorded: Recorded) -> int:
     with progress_bar(f"reading {recorded.manifest.run_id}") as show_progress:
         graph = graph_of(recorded, show_progress)
     show(arguments, graph.to_json(), graph_lines(graph))
-    return 1 if graph.changes or graph.missing or graph.notes else 0
+    return 0 if graph.is_proven else 1
 
 
 def window_of(arguments: argparse.Namespace, span: Span) -> Window:

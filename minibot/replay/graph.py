@@ -99,6 +99,11 @@ class Graph:
         return Counter(node.kind for node in self.nodes.values())
 
     @property
+    def is_proven(self) -> bool:
+        """Whether nothing was changed, nothing is missing, and nothing else is to be said."""
+        return not (self.changes or self.missing or self.notes)
+
+    @property
     def root(self) -> str:
         """One sha256 over the hashes of all nodes, hex; only after `finish`."""
         total = sha256()

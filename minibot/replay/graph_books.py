@@ -155,6 +155,10 @@ def graph_lines(graph: Graph) -> list[str]:
             lines.append(f"  {name}: replay {one!r}, recorded {two!r}")
         places = [node.place for node in change.dependents]
         lines.append(f"  {len(places)} depend on it" + (f": {', '.join(places)}" * bool(places)))
-    if not graph.changes:
+    if graph.is_proven:
         lines.append("nothing was changed: every hash fits, and every decision comes out again")
+    elif not graph.changes:
+        lines.append(
+            "no event was changed, as far as they were made again; what is wrong stands above"
+        )
     return lines

@@ -49,9 +49,7 @@ def test_graph_of_a_run_as_it_was_written_holds_all_of_it_and_finds_nothing(
     first, second = (graph_of(Recorded.open(short_run.run_dir)) for _ in range(2))
 
     assert first.root == second.root
-    assert not first.changes
-    assert not first.missing
-    assert not first.notes
+    assert first.is_proven
     fills = raw_events(short_run.run_dir, "fills")
     counts = first.counts()
     assert counts["fill"] == len(fills)
@@ -165,3 +163,19 @@ def test_graph_verb_exits_1_on_a_change_and_0_without(short_run: ShortRun, tmp_p
     assert "recorded '99999.11'" in bad.out
     assert "hourly_state:1" in bad.out
     assert verb(tmp_path, "replay", str(copied), "--graph", "--json").document["changed"]
+
+
+@pytest.mark.row("D-25")
+def test_graph_verb_says_of_damage_beside_the_events_that_it_is_there(
+    short_run: ShortRun, tmp_path: Path
+) -> None:
+    """An acknowledgement is no event of the graph; that nothing was changed would be a lie."""
+    copied = copy_of(short_run, tmp_path)
+    flip(copied / "queues" / "signals" / "acks.jsonl", 2, b'"took_us":')
+
+    said = verb(tmp_path, "replay", str(copied), "--graph")
+
+    assert said.code == 1
+    assert "acks.jsonl is not what was sealed" in said.out
+    assert "no event was changed" in said.out
+    assert "nothing was changed" not in said.out
