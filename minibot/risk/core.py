@@ -340,7 +340,8 @@ class RiskCore:
         situation.now = now
         order = situation.positions.on_result(result)
         if order is not None and order.side == SELL:
-            situation.exits.on_order_ended(order.symbol, result.result == REJECTED, now)
+            exits = order.market.exits or situation.exits_of(order.market)
+            exits.on_order_ended(result.result == REJECTED, now)
 
     # --- what others see ----------------------------------------------------------------------
 

@@ -211,4 +211,4 @@ def _exit(
     verdict.left, rate = left, situation.limits.order_rate
     if left.orders + 1 > rate.hard:
         return [stop(situation, rate.breach(left.orders + 1, None), verdict)]
-    return allow(situation, EXIT, reason, SELL, qty, market.bid, rules, verdict)
+    return allow(situation, EXIT, reason, SELL, qty, market, rules, verdict)

@@ -20,11 +20,13 @@ from minibot.events.reasons import RISK_LIMIT
 from minibot.events.reference import Ref, derived, named
 from minibot.risk.checks import Checklist
 from minibot.risk.headroom import Headroom
-from minibot.risk.positions import sent_order
+from minibot.risk.positions import Market, sent_order
 from minibot.risk.situation import Situation
 
 ORDER_ROLE: Final = "risk_role/client_order"
 """Stands where ids of drafts name a role, so that no client order id equals an event's id."""
+
+WRITER: Final = WRITERS[INTENTS]
 
 ALLOW: Final = "ALLOW"
 BLOCK: Final = "BLOCK"
@@ -149,7 +151,7 @@ def allow(
     reason: str,
     side: str,
     qty: int,
-    price: int,
+    market: Market,
     rules: OrderRules,
     verdict: Verdict,
 ) -> list[Message]:
@@ -161,28 +163,27 @@ def allow(
         reason: A reason code.
         side: Of the market order.
         qty: How much.
-        price: Of the side of the touch that it takes.
-        rules: The venue's, of the symbol.
+        market: Where; the order takes the other side of its touch.
+        rules: The venue's, of its symbol.
         verdict: All but kind and reason; the intent is the next that this step says.
     """
-    symbol, ts = rules.symbol, verdict.ts
-    cause, ordinal = verdict.cause, verdict.ordinal
+    ts, cause, ordinal = verdict.ts, verdict.cause, verdict.ordinal
+    purpose, price = (ENTRY, market.ask) if side == BUY else (EXIT, market.bid)
     situation.reason = reason
     verdict.action = kind
     verdict.reason_code = reason
     client = derived(ORDER_ROLE, cause, ordinal)
-    situation.positions.orders.append(sent_order(client, symbol, side, qty, price))
+    situation.positions.orders.append(sent_order(client, market, side, qty, price))
     situation.budgets.on_order(situation.now, verdict.left.orders)
     intent = AllowedIntent()
     intent.place = INTENTS
     intent.ts = ts
     intent.tick_seq = verdict.tick_seq
     intent.cause = cause
-    # Which the executor asks for.
-    intent._ref = derived(WRITERS[INTENTS], cause, ordinal + 1)
-    intent.symbol = symbol
+    intent._ref = derived(WRITER, cause, ordinal + 1)  # Which the executor asks for.
+    intent.symbol = market.symbol
     intent.side = side
-    intent.purpose = ENTRY if side == BUY else EXIT
+    intent.purpose = purpose
     intent.ordinal = ordinal + 1
     intent.behind = verdict
     intent.qty = qty

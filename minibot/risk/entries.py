@@ -33,4 +33,4 @@ def on_buy(situation: Situation, market: Market, signal: SignalMessage) -> list[
     situation.decided.note(ref, ts, situation.now - limits.signal_age_ms_max)
     # What failed all the same made it smaller.
     kind, reason = (ALLOW, ALLOWED) if checks.all_passed else (REDUCE, REDUCED)
-    return allow(situation, kind, reason, BUY, qty, market.ask, rules, verdict)
+    return allow(situation, kind, reason, BUY, qty, market, rules, verdict)

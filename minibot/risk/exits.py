@@ -142,6 +142,21 @@ class SymbolExits:
         calm.is_lasting = self.is_guarded
         return True
 
+    def on_order_ended(self, was_refused: bool, now: int) -> None:
+        """Take the end of an exit order; each refusal in a row makes the next attempt wait longer.
+
+        The first new attempt comes with the next tick, then after 1 s, 2 s, 4 s up to 30 s of
+        market time: a venue that says no ten times a second is not asked ten times a second.
+        """
+        if not was_refused:
+            self.refusals = self.retry_ts = 0
+            return
+        self.refusals += 1
+        wait = 0
+        if self.refusals > 1:
+            wait = min(RETRY_MS_MAX, RETRY_MS_MIN << min(self.refusals - 2, 10))
+        self.retry_ts = now + wait
+
     def forget(self) -> None:
         """Forget levels and requests: the position is closed."""
         self.stop_distance = self.target_distance = None
@@ -216,22 +231,6 @@ class Exits:
         exits = self.of(symbol)
         if exits.left == reason:
             exits.left = ""
-
-    def on_order_ended(self, symbol: str, was_refused: bool, now: int) -> None:
-        """Take the end of an exit order; each refusal in a row makes the next attempt wait longer.
-
-        The first new attempt comes with the next tick, then after 1 s, 2 s, 4 s up to 30 s of
-        market time: a venue that says no ten times a second is not asked ten times a second.
-        """
-        exits = self.of(symbol)
-        if not was_refused:
-            exits.refusals, exits.retry_ts = 0, 0
-            return
-        exits.refusals += 1
-        wait = 0
-        if exits.refusals > 1:
-            wait = min(RETRY_MS_MAX, RETRY_MS_MIN << min(exits.refusals - 2, 10))
-        exits.retry_ts = now + wait
 
     def trigger(
         self, exits: SymbolExits, holding: Holding, rules: OrderRules, bid: int, now: int

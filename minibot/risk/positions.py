@@ -74,6 +74,8 @@ class SentOrder:
     """An intent that was written, and what is known of its order.
 
     Attributes:
+        client: Its id, which risk gave it.
+        market: That it was sent for.
         order: That of the executor, once a result told it.
         booked: How much of it was filled.
         final_filled: How much its terminal result says was filled; None before that.
@@ -81,12 +83,12 @@ class SentOrder:
     """
 
     __slots__ = (
-        *("booked", "client", "final_filled", "order", "pending", "price", "qty", "side"),
-        *("symbol",),
+        *("booked", "client", "final_filled", "market", "order", "pending", "price"),
+        *("qty", "side"),
     )
 
     client: Ref
-    symbol: str
+    market: Market
     side: str
     qty: int
     price: int
@@ -96,11 +98,11 @@ class SentOrder:
     final_filled: int | None
 
 
-def sent_order(client: Ref, symbol: str, side: str, qty: int, price: int) -> SentOrder:
+def sent_order(client: Ref, market: Market, side: str, qty: int, price: int) -> SentOrder:
     """Return an order as it is sent."""
     order = SentOrder()
     order.client = client
-    order.symbol = symbol
+    order.market = market
     order.side = side
     order.qty = order.pending = qty
     order.price = price
@@ -259,12 +261,10 @@ class Positions:
                 break
         else:
             raise _unsent(fill)
-        if fill.symbol != order.symbol or fill.side != order.side or qty > order.pending:
+        market, portfolio = order.market, self.portfolio
+        if fill.symbol != market.symbol or fill.side != order.side or qty > order.pending:
             raise _unsent(fill)
-        portfolio, market = self.portfolio, self.market
         portfolio.book(fill, fill.ts)
-        if fill.symbol != market.symbol:
-            market = self.of(fill.symbol)
         self._weigh(market)
         self.cash = portfolio.balances.get(self._quote_asset, 0)
         self.equity = self.cash + self.worth
@@ -300,7 +300,7 @@ class Positions:
         """Return what open entries may still cost, without fees, in one symbol or in all."""
         reserved = 0
         for order in self.orders:
-            if symbol is None or order.symbol == symbol:
+            if symbol is None or order.market.symbol == symbol:
                 reserved += self._entry_notional(order)
         return reserved
 
@@ -314,13 +314,13 @@ class Positions:
 
     def count_bought(self, beside: str) -> int:
         """Return how many symbols of which nothing is held are being bought, beside one."""
-        bought = {order.symbol for order in self.orders if order.side == BUY}
+        bought = {order.market.symbol for order in self.orders if order.side == BUY}
         return len([symbol for symbol in bought if symbol != beside and symbol not in self.held])
 
     def has_order(self, symbol: str, side: str | None = None) -> bool:
         """Return whether an order of the symbol, of one side or of any, is not settled."""
         for order in self.orders:
-            if order.symbol == symbol and (side is None or order.side == side):
+            if order.market.symbol == symbol and (side is None or order.side == side):
                 return True
         return False
 
@@ -328,7 +328,7 @@ class Positions:
         """Return the position plus what open entries may still buy."""
         qty = market.qty
         for order in self.orders:
-            if order.symbol == market.symbol and order.side == BUY:
+            if order.market is market and order.side == BUY:
                 qty += order.pending
         return qty
 
@@ -336,7 +336,7 @@ class Positions:
         """Return the position less what open exits may sell."""
         free = market.qty
         for order in self.orders:
-            if order.symbol == market.symbol and order.side == SELL:
+            if order.market is market and order.side == SELL:
                 free -= order.pending
         return free
 
@@ -372,7 +372,7 @@ class Positions:
             "orders": [
                 [
                     order.client.text,
-                    order.symbol,
+                    order.market.symbol,
                     order.side,
                     amount_text(order.qty),
                     amount_text(order.price),
@@ -402,9 +402,8 @@ class Positions:
             market.ts, market.seq, market.is_fresh = ts, seq, is_fresh
             market.has_mid = 0 < market.bid <= market.ask
         for client_order_id, symbol, side, qty, price, order_id, booked, ended in state["orders"]:
-            order = sent_order(
-                named(client_order_id), symbol, side, parse_amount(qty), parse_amount(price)
-            )
+            client, market = named(client_order_id), positions.of(symbol)
+            order = sent_order(client, market, side, parse_amount(qty), parse_amount(price))
             order.order = named(order_id) if order_id else None
             order.booked = parse_amount(booked)
             order.final_filled = None if ended is None else parse_amount(ended)
