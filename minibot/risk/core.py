@@ -215,9 +215,9 @@ class RiskCore:
         if now >= budgets.midnight and not self._begin("market_tick", now):
             return None
         situation.now = now
-        symbol, market = tick.symbol, positions.market
-        if symbol != market.symbol:
-            market = positions.of(symbol)
+        market = positions.market
+        if tick.symbol != market.symbol:
+            market = positions.of(tick.symbol)
         rebased = positions.on_tick(market, tick, seq)
         if rebased is not None:
             breaches = budgets.on_equity(positions.equity, rebased)
@@ -228,10 +228,10 @@ class RiskCore:
         exits = market.exits or situation.exits_of(market)
         if now < exits.quiet_until and exits.quiet_above < market.bid < exits.quiet_below:
             return None
-        trigger = due(situation, symbol)
+        trigger = due(situation, market)
         if trigger is None:
             return None
-        return leave(situation, symbol, trigger, because_of_tick(tick, seq))
+        return leave(situation, market, trigger, because_of_tick(tick, seq))
 
     def calm(self, symbol: str, now: int) -> Calm | None:
         """Return within which touches of a symbol nothing follows from its ticks; None for none.
@@ -314,18 +314,18 @@ class RiskCore:
             return None
         situation.now = now
         market = positions.on_fill(fill)
-        symbol = market.symbol
         if fill.side == BUY:
             budgets.on_bought(positions.portfolio)
         breaches = budgets.on_equity(positions.equity)
         exits = market.exits or situation.exits_of(market)
-        if market.holding is not None:
-            situation.exits.on_fill(exits, market.holding, positions.rules[symbol])
-        else:
+        holding, rules = market.holding, market.rules
+        if holding is None:
             exits.forget()
+        elif rules is not None:
+            situation.exits.on_fill(exits, holding, rules.price_step)
         if breaches is None:
             return None
-        verdict = because(fill.ref(), fill.ts, fill.tick_seq, symbol)
+        verdict = because(fill.ref(), fill.ts, fill.tick_seq, market.symbol)
         return [stop(situation, breaches, verdict)]
 
     def on_result(self, result: ResultMessage, now: int) -> None:
@@ -351,11 +351,12 @@ class RiskCore:
 
     def exit_levels(self, symbol: str) -> tuple[int, ...]:
         """Return the bids at which the open position is left: stop and target, as far as set."""
-        positions = self._situation.positions
-        rules, market = positions.rules.get(symbol), positions.held.get(symbol)
-        if rules is None or market is None or market.holding is None:
+        situation = self._situation
+        market = situation.positions.held.get(symbol)
+        if market is None or market.holding is None or market.rules is None:
             return ()
-        return self._situation.exits.levels(market.holding, rules)
+        exits = market.exits or situation.exits_of(market)
+        return situation.exits.levels(exits, market.holding, market.rules.price_step)
 
     def facts(self) -> JsonObject:
         """Return equity, drawdown, what is open and what is left, for health and the live table."""

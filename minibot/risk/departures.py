@@ -53,7 +53,7 @@ def on_sell(situation: Situation, market: Market, signal: SignalMessage) -> list
     ref, symbol, ts = signal.ref(), signal.symbol, signal.ts
     verdict = because(ref, ts, signal.tick_seq, symbol, ref)
     positions, limits, now = situation.positions, situation.limits, situation.now
-    rules, age_max = positions.rules.get(symbol), limits.signal_age_ms_max
+    rules, age_max = market.rules, limits.signal_age_ms_max
     if signal.horizon_ms < age_max:
         age_max = signal.horizon_ms
     stays, is_known = not situation.exits.rules.signal_exit, situation.decided.has(ref)
@@ -84,10 +84,11 @@ def on_sell(situation: Situation, market: Market, signal: SignalMessage) -> list
 def on_exit_position(situation: Situation, symbol: str, event: Event) -> list[Message]:
     """Return what an operator's wish to leave a symbol leads to, now or with the next tick."""
     verdict = because_of_event(event, symbol)
-    if symbol in situation.positions.held:
+    market = situation.positions.held.get(symbol)
+    if market is not None:
         situation.exits.ask(symbol)
-        trigger = due(situation, symbol)
-        return [] if trigger is None else leave(situation, symbol, trigger, verdict)
+        trigger = due(situation, market)
+        return [] if trigger is None else leave(situation, market, trigger, verdict)
     verdict.checks, verdict.left = rows_of((LOTS,), [1], [0]), situation.headroom(symbol)
     verdict.checks.judge()
     return [action(situation, BLOCK, NO_POSITION, verdict)]
@@ -97,12 +98,13 @@ def leave_all(situation: Situation, event: Event) -> list[Message]:
     """Return the exits that are due in any symbol; a STOP stands alone."""
     messages: list[Message] = []
     for symbol in situation.positions.portfolio.symbols():
-        trigger = due(situation, symbol)
+        market = situation.positions.of(symbol)
+        trigger = due(situation, market)
         if trigger is None:
             continue
         verdict = because_of_event(event, symbol)
         verdict.ordinal = len(messages)
-        messages += leave(situation, symbol, trigger, verdict)
+        messages += leave(situation, market, trigger, verdict)
         if situation.is_stopped:
             return messages[-1:]
     return messages
@@ -114,7 +116,8 @@ def leave_halted(situation: Situation, symbol: str) -> None:
     While it does not trade nothing can be sold; the wish stands until the venue takes orders.
     """
     positions, exits = situation.positions, situation.exits
-    if positions.rules[symbol].is_trading or not exits.rules.leaves_halted:
+    rules = positions.of(symbol).rules
+    if rules is None or rules.is_trading or not exits.rules.leaves_halted:
         return
     if symbol in positions.held:
         exits.leave(symbol, LEFT_TRADING)
@@ -132,47 +135,49 @@ def leave_dropped(situation: Situation) -> None:
             exits.leave(symbol, UNIVERSE_EXIT)
 
 
-def due(situation: Situation, symbol: str) -> Trigger | None:
+def due(situation: Situation, market: Market) -> Trigger | None:
     """Return why a position is to be left now, if the last touch is fresh enough; None for not."""
-    positions, exits = situation.positions, situation.exits.of(symbol)
-    market, rules, now = positions.of(symbol), positions.rules.get(symbol), situation.now
-    holding = market.holding
+    exits, now = market.exits or situation.exits_of(market), situation.now
+    rules, holding = market.rules, market.holding
     if rules is None or holding is None or not market.is_fresh or not market.has_mid:
         return None
     if now - market.ts > situation.limits.tick_age_ms_max:
         return None
-    if now < exits.retry_ts or positions.has_order(symbol, SELL):
+    if now < exits.retry_ts or situation.positions.has_order(market.symbol, SELL):
         return None
-    trigger = situation.exits.trigger(exits, holding, rules, market.bid, now)
+    trigger = situation.exits.trigger(exits, holding, rules.price_step, market.bid, now)
     if trigger is None:
         exits.told = ""
     return trigger
 
 
-def leave(situation: Situation, symbol: str, trigger: Trigger, verdict: Verdict) -> list[Message]:
+def leave(
+    situation: Situation, market: Market, trigger: Trigger, verdict: Verdict
+) -> list[Message]:
     """Return what comes of an exit that is due.
 
     Args:
         situation: The state.
-        symbol: A symbol with an open position.
+        market: That of an open position.
         trigger: Why it is left, as `due` found it.
         verdict: Because of the tick, or the control event, with its place in this step; it goes
             back to the touch judged.
     """
-    positions, exits = situation.positions, situation.exits.of(symbol)
-    market, rules = positions.of(symbol), positions.rules[symbol]
+    exits, rules = market.exits or situation.exits_of(market), market.rules
+    is_trading = rules is not None and rules.status == TRADING
     verdict.tick_seq = market.seq
     checks = verdict.checks = rows_of((trigger.gate, status_of(rules), *CAN_SELL), [], [])
     checks.judged(trigger.value, trigger.threshold, False)
-    checks.judged(not rules.is_trading, 0, rules.is_trading)
-    qty = judge_exit(positions, market, rules, checks)
-    if not checks.reason:
-        exits.told = ""
-        return _exit(situation, trigger.reason, market, rules, qty, verdict)
+    checks.judged(not is_trading, 0, is_trading)
+    if rules is not None:
+        qty = judge_exit(situation.positions, market, rules, checks)
+        if not checks.reason:
+            exits.told = ""
+            return _exit(situation, trigger.reason, market, rules, qty, verdict)
     if exits.told == checks.reason:
         return []
     exits.told = checks.reason  # Said once: with the next tick nothing has changed.
-    verdict.left = situation.headroom(symbol)
+    verdict.left = situation.headroom(market.symbol)
     return [action(situation, BLOCK, checks.reason, verdict)]
 
 

@@ -18,8 +18,7 @@ def on_buy(situation: Situation, market: Market, signal: SignalMessage) -> list[
     """Return ALLOW or REDUCE with an intent, BLOCK, or STOP."""
     ref, symbol, ts = signal.ref(), signal.symbol, signal.ts
     verdict = because(ref, ts, signal.tick_seq, symbol, ref)
-    positions, limits = situation.positions, situation.limits
-    rules = positions.rules.get(symbol)
+    positions, limits, rules = situation.positions, situation.limits, market.rules
     left = verdict.left = headroom_of(market, positions, situation.budgets, situation.now)
     checks = verdict.checks = judge_entry(situation, signal, ref, market, rules, left)
     qty = 0

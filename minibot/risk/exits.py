@@ -16,7 +16,6 @@ from minibot.events.lots import Holding
 from minibot.events.model import JsonObject
 from minibot.events.money import PLACES, UNIT, amount_text, parse_amount
 from minibot.events.numbers import decimal_text, div_up, mul_div_up, parse_fixed, round_up
-from minibot.events.order_rules import OrderRules
 from minibot.events.reasons import END_EXIT, OPERATOR_EXIT, STOP_LOSS, TAKE_PROFIT, TIME_EXIT
 from minibot.features.atr import WilderAtr
 from minibot.risk.checks import NONE, Gate
@@ -233,14 +232,14 @@ class Exits:
             exits.left = ""
 
     def trigger(
-        self, exits: SymbolExits, holding: Holding, rules: OrderRules, bid: int, now: int
+        self, exits: SymbolExits, holding: Holding, step: int, bid: int, now: int
     ) -> Trigger | None:
         """Return why an open position is to be left at this bid, or None.
 
         Args:
             exits: Of its symbol.
             holding: What is held.
-            rules: The venue's, of the symbol.
+            step: Of its prices.
             bid: What a sale gets.
             now: Market time.
         """
@@ -252,8 +251,8 @@ class Exits:
         if until is not None and self.rules.closes_at_end and now < until:
             return Trigger(END_EXIT, ENDING, now, until)
         if not exits.is_guarded:
-            self.guard(exits, rules.price_step)
-        stop, target, ends = self._bounds(exits, holding, rules.price_step)
+            self.guard(exits, step)
+        stop, target, ends = self._bounds(exits, holding, step)
         trigger = None
         if exits.stop_distance is not None and bid <= stop:
             trigger = Trigger(STOP_LOSS, STOP_PRICE, bid, stop)
@@ -269,14 +268,14 @@ class Exits:
         exits.is_untried = False
         return trigger
 
-    def on_fill(self, exits: SymbolExits, holding: Holding, rules: OrderRules) -> None:
+    def on_fill(self, exits: SymbolExits, holding: Holding, step: int) -> None:
         """Guard an open position, and find out what the next tick would: when no exit is due."""
         exits.quiet_until = 0
         if not exits.is_guarded:
-            self.guard(exits, rules.price_step)
+            self.guard(exits, step)
         if exits.told or exits.is_asked or exits.left or self.ending_until is not None:
             return
-        bounds = self._bounds(exits, holding, rules.price_step)
+        bounds = self._bounds(exits, holding, step)
         exits.quiet_above, exits.quiet_below, exits.quiet_until = bounds
         exits.is_untried = True
 
@@ -297,10 +296,9 @@ class Exits:
         for exits in self._symbols.values():
             exits.quiet_until = 0
 
-    def levels(self, holding: Holding, rules: OrderRules) -> tuple[int, ...]:
+    def levels(self, exits: SymbolExits, holding: Holding, step: int) -> tuple[int, ...]:
         """Return the bids of stop and target of an open position, as far as they are set."""
-        exits = self.of(rules.symbol)
-        stop, target, _ = self._bounds(exits, holding, rules.price_step)
+        stop, target, _ = self._bounds(exits, holding, step)
         found = []
         if exits.stop_distance is not None:
             found.append(stop)

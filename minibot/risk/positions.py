@@ -34,6 +34,7 @@ class Market:
 
     Attributes:
         symbol: Its name.
+        rules: The venue's, as they were told last; None before that.
         bid, ask: Zero before there is one.
         ts, seq: Of its tick; `UNSEEN` while none came.
         is_fresh: Ends with a gap and returns with the next tick.
@@ -48,12 +49,13 @@ class Market:
 
     __slots__ = (
         *("ask", "bid", "exits", "has_mid", "holding", "is_fresh", "is_unmarked", "price"),
-        *("qty", "seq", "symbol", "ts", "value"),
+        *("qty", "rules", "seq", "symbol", "ts", "value"),
     )
 
     def __init__(self, symbol: str) -> None:
         """Start with nothing known."""
         self.symbol: str = symbol
+        self.rules: OrderRules | None = None
         self.bid: int = 0
         self.ask: int = 0
         self.ts: int = UNSEEN
@@ -113,14 +115,13 @@ def sent_order(client: Ref, market: Market, side: str, qty: int, price: int) -> 
 
 @final
 class Positions:
-    """Portfolio, markets, rules and sent orders of one run.
+    """Portfolio, markets and sent orders of one run.
 
     Attributes:
         is_open: Whether `run_opening` was taken; before it the portfolio is empty.
         market: That which was found last; what comes of one symbol comes in rows.
         held: The markets of open positions, by symbol.
         worth, cash, equity: Of all open positions; in the quote asset; both together.
-        rules: The venue's, by symbol.
         orders: Sent and not settled, oldest first.
     """
 
@@ -135,7 +136,6 @@ class Positions:
         self.cash: int = 0
         self.equity: int = 0
         self._instruments: dict[str, Instrument] = {}
-        self.rules: dict[str, OrderRules] = {}
         self._markets: dict[str, Market] = {}
         self.market: Market = Market("")
         self.orders: list[SentOrder] = []
@@ -190,7 +190,7 @@ class Positions:
     def on_instrument(self, instrument: Instrument) -> None:
         """Take the rules of a symbol, new or changed."""
         self._instruments[instrument.symbol] = instrument
-        self.rules[instrument.symbol] = OrderRules.of(instrument)
+        self.of(instrument.symbol).rules = OrderRules.of(instrument)
 
     def on_gap(self, symbol: str) -> None:
         """Trust the last touch no longer; the position keeps its mark."""
