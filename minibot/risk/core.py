@@ -226,7 +226,7 @@ class RiskCore:
         if not market.qty:
             return None
         exits = market.exits or situation.exits_of(market)
-        if now < exits.quiet_until and exits.quiet_above < market.bid < exits.quiet_below:
+        if now < exits.quiet_until and exits.quiet_above < tick.bid < exits.quiet_below:
             return None
         trigger = due(situation, market)
         if trigger is None:

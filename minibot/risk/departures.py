@@ -191,9 +191,10 @@ def judge_exit(positions: Positions, market: Market, rules: OrderRules, checks: 
         is_pending, free = positions.has_order(market.symbol, SELL), positions.free_qty(market)
     bounds = rules.market_bounds
     qty = bounds.qty_down(free)
-    start = len(checks.lows)
-    checks.lows += [is_pending, rules.qty_min]
-    checks.highs += [0, qty]
+    lows, highs = checks.lows, checks.highs
+    start = len(lows)
+    lows += [is_pending, rules.qty_min]
+    highs += [0, qty]
     notional = cost_up(qty, market.bid)
     refusal = bounds.refusal(qty, notional)
     if is_pending or refusal is not None:  # Else both have passed.

@@ -87,7 +87,6 @@ class SymbolExits:
 
     __slots__ = (
         "atr",
-        "atr_float",
         "atr_step",
         "atr_stop",
         "atr_target",
@@ -109,8 +108,7 @@ class SymbolExits:
 
     def __init__(self, atr: WilderAtr) -> None:
         self.atr: WilderAtr = atr
-        # The ATR and the price step that distances were last made of, and those.
-        self.atr_float: float = 0.0
+        # The distances that the ATR gives at a price step; 0 until it is asked after a bar.
         self.atr_step: int = 0
         self.atr_stop: int | None = None
         self.atr_target: int | None = None
@@ -211,6 +209,7 @@ class Exits:
             # Stop and target wait for the ATR; where they stand, no bar moves them.
             exits.quiet_until = 0
         exits.atr.update(high, low, close)
+        exits.atr_step = 0
 
     def ask(self, symbol: str) -> None:
         """Leave the position in a symbol, now or with the next fresh tick."""
@@ -308,17 +307,17 @@ class Exits:
 
     def guard(self, exits: SymbolExits, price_step: int) -> None:
         """Set the distances of a position once the ATR is known; they stay until it is closed."""
-        atr = exits.atr.value
-        if atr is None:
-            return
-        exits.is_guarded = True
-        if atr != exits.atr_float or price_step != exits.atr_step:
-            exits.atr_float, exits.atr_step, exact = atr, price_step, exact_atr(atr)
+        if price_step != exits.atr_step:
+            atr = exits.atr.value
+            if atr is None:
+                return
+            exits.atr_step, exact = price_step, exact_atr(atr)
             stop, target = self.rules.stop_multiple, self.rules.target_multiple
             if stop is not None:
                 exits.atr_stop = whole_distance(exact, stop, price_step)
             if target is not None:
                 exits.atr_target = whole_distance(exact, target, price_step)
+        exits.is_guarded = True
         exits.stop_distance, exits.target_distance = exits.atr_stop, exits.atr_target
 
     # --- as text ------------------------------------------------------------------------------

@@ -211,7 +211,7 @@ class Positions:
             return None  # The mid is that of the last touch, or there was none and is none.
         market.bid = bid
         market.ask = ask
-        if not 0 < bid <= ask:
+        if bid <= 0 or ask < bid:
             market.has_mid = False
             return None
         market.has_mid = True

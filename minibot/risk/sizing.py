@@ -29,16 +29,17 @@ def size_entry(
     wanted = qty = bounds.qty_down(qty_for(limits.order_notional, ask))
     notional = cost_up(qty, ask)
     night, day, added = limits.night_notional, limits.day_notional, left.reserved + notional
-    start, binding = len(checks.lows), ""
+    lows, highs, binding = checks.lows, checks.highs, ""
+    start = len(lows)
     # Row by row as `ENTRY_GATES` go on; notional that is hard at once bounds nothing.
-    checks.lows += [
+    lows += [
         left.position + notional,
         notional,
         left.exposure + notional,
         NOT_ASKED if night.is_hard_at_once else left.night_notional + added,
         NOT_ASKED if day.is_hard_at_once else left.day_notional + added,
     ]
-    checks.highs += [
+    highs += [
         limits.position_notional_max,
         notional_paid_by(left.cash_free, limits.taker_rate),
         left.exposure_max(),
@@ -53,17 +54,17 @@ def size_entry(
         held, most = positions.qty_with_orders(market), rules.position_max
         after, room = held + wanted, max(0, most - held)
         if wanted > room:
-            checks.fail(len(checks.lows))
+            checks.fail(len(lows))
             binding = binding or POSITION_QTY.cuts
             qty = min(qty, bounds.qty_down(room))
     if qty != wanted:
         notional = cost_up(qty, ask)
-    checks.lows += [after, bounds.notional_min]
-    checks.highs += [most, notional]
+    lows += [after, bounds.notional_min]
+    highs += [most, notional]
     refusal = bounds.refusal(qty, notional)
     if refusal is None:  # Then that check has passed too.
         return qty
-    checks.judge(len(checks.lows) - 1)
+    checks.judge(len(lows) - 1)
     checks.refuse(binding or refusal)
     return 0
 
