@@ -193,8 +193,10 @@ def judge_exit(positions: Positions, market: Market, rules: OrderRules, checks: 
     qty = bounds.qty_down(free)
     lows, highs = checks.lows, checks.highs
     start = len(lows)
-    lows += [is_pending, rules.qty_min]
-    highs += [0, qty]
+    lows.append(is_pending)
+    highs.append(0)
+    lows.append(rules.qty_min)
+    highs.append(qty)
     notional = cost_up(qty, market.bid)
     refusal = bounds.refusal(qty, notional)
     if is_pending or refusal is not None:  # Else both have passed.

@@ -59,8 +59,10 @@ def size_entry(
             qty = min(qty, bounds.qty_down(room))
     if qty != wanted:
         notional = cost_up(qty, ask)
-    lows += [after, bounds.notional_min]
-    highs += [most, notional]
+    lows.append(after)
+    highs.append(most)
+    lows.append(bounds.notional_min)
+    highs.append(notional)
     refusal = bounds.refusal(qty, notional)
     if refusal is None:  # Then that check has passed too.
         return qty
