@@ -186,10 +186,6 @@ class OrderRules:
         """Return a quantity with the places of its increment, or with all if it has more."""
         return _text(qty, self.qty_places)
 
-    def bounds(self, order_type: str) -> Bounds:
-        """Return what quantity and value an order of this type may have."""
-        return self.market_bounds if order_type == MARKET else self.limit_bounds
-
     def position_refusal(self, qty: int, held: int) -> str | None:
         """Return why `qty` may not be bought on top of what is held and being bought, or None."""
         if self.position_max is not None and held + qty > self.position_max:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from minibot.events.model import BUY, SELL, Instrument
 from minibot.events.money import amount_text, parse_amount
-from minibot.events.order_rules import LIMIT, MARKET, OrderRules
+from minibot.events.order_rules import LIMIT, MARKET, Bounds, OrderRules
 
 
 def rules(**changes: Any) -> OrderRules:
@@ -30,6 +30,11 @@ def rules(**changes: Any) -> OrderRules:
         "origin": "exchange",
     }
     return OrderRules.of(Instrument(**(values | changes)))
+
+
+def bounds(of: OrderRules, order_type: str) -> Bounds:
+    """What an order of this type may have."""
+    return of.market_bounds if order_type == MARKET else of.limit_bounds
 
 
 def units(text: str) -> int:
@@ -56,7 +61,7 @@ def test_market_lot_size_holds_on_top_of_lot_size(
         market_qty_increment="0.002", market_qty_min="0.002", market_qty_max="0.006"
     )
 
-    assert given_rules.bounds(order_type).qty_refusal(units(qty)) == refusal
+    assert bounds(given_rules, order_type).qty_refusal(units(qty)) == refusal
 
 
 def test_market_lot_size_given_as_zero_is_off() -> None:
@@ -65,8 +70,8 @@ def test_market_lot_size_given_as_zero_is_off() -> None:
         market_qty_increment="0.00000000", market_qty_min="0.00000000", market_qty_max="0"
     )
 
-    assert given_rules.bounds(MARKET).qty_refusal(units("0.001")) is None
-    assert given_rules.bounds(MARKET).qty_down(units("12345.6789")) == units("12345.678")
+    assert given_rules.market_bounds.qty_refusal(units("0.001")) is None
+    assert given_rules.market_bounds.qty_down(units("12345.6789")) == units("12345.678")
 
 
 @pytest.mark.parametrize(
@@ -87,12 +92,12 @@ def test_notional_of_a_market_order_has_rules_of_its_own() -> None:
     )
     old = rules(notional_min="10", notional_max="20")
 
-    assert given_rules.bounds(LIMIT).value_refusal(units("9.99")) == "min_notional"
-    assert given_rules.bounds(LIMIT).value_refusal(units("20.01")) == "notional_max"
-    assert given_rules.bounds(MARKET).value_refusal(units("9.99")) is None
-    assert given_rules.bounds(MARKET).value_refusal(units("20.01")) is None
-    assert old.bounds(MARKET).value_refusal(units("9.99")) == "min_notional"
-    assert old.bounds(MARKET).value_refusal(units("20.01")) == "notional_max"
+    assert given_rules.limit_bounds.value_refusal(units("9.99")) == "min_notional"
+    assert given_rules.limit_bounds.value_refusal(units("20.01")) == "notional_max"
+    assert given_rules.market_bounds.value_refusal(units("9.99")) is None
+    assert given_rules.market_bounds.value_refusal(units("20.01")) is None
+    assert old.market_bounds.value_refusal(units("9.99")) == "min_notional"
+    assert old.market_bounds.value_refusal(units("20.01")) == "notional_max"
 
 
 def test_position_at_its_maximum_passes() -> None:
@@ -119,7 +124,7 @@ def test_order_of_a_rounded_quantity_is_refused_as_value_and_quantity_are(
         market_qty_max=amount_text(3 * qty_max),
         market_notional_min=amount_text(notional_min),
         market_notional_max=amount_text(notional_max),
-    ).bounds(MARKET)
+    ).market_bounds
     rounded = bounds.qty_down(qty)
 
     expected = bounds.value_refusal(notional) or bounds.qty_refusal(rounded)
@@ -134,11 +139,11 @@ def test_quantity_rounded_down_is_the_largest_that_passes(
     given_rules = rules(
         qty_increment=amount_text(step), market_qty_increment=amount_text(market_step)
     )
-    found = given_rules.bounds(order_type).qty_down(qty)
+    found = bounds(given_rules, order_type).qty_down(qty)
     expected = lcm(step, market_step) if market_step and order_type == MARKET else step
 
     assert found <= qty
-    assert found == 0 or given_rules.bounds(order_type).qty_refusal(found) is None
+    assert found == 0 or bounds(given_rules, order_type).qty_refusal(found) is None
     assert qty - found < expected
     assert Fraction(found, expected).denominator == 1
 
