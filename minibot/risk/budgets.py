@@ -43,6 +43,14 @@ class Budgets:
             0, so that every step has to ask, before the run is open and once it is stopped.
     """
 
+    __slots__ = (
+        *("_bought_before", "_day", "_day_base", "_day_bought", "_day_loss_used"),
+        *("_day_notional_used", "_floor", "_is_floor_known", "_night_base", "_night_bought"),
+        *("_night_ends", "_night_loss_used", "_night_notional_used", "_opening_day"),
+        *("_order_times", "day_level", "day_notional", "equity", "high_water_mark", "limits"),
+        *("midnight", "night_level", "night_notional"),
+    )
+
     def __init__(self, limits: Limits) -> None:
         """Start with nothing used; `open` sets where the run starts."""
         self.limits: Limits = limits

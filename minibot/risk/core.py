@@ -73,6 +73,8 @@ REJECTED: Final = "REJECTED"
 class RiskCore:
     """The decisions of risk over one run; see the module."""
 
+    __slots__ = ("_calm_of_flat", "_calm_of_held", "_situation", "_tick")
+
     def __init__(self, config: JsonObject) -> None:
         """Take limits and exits from the resolved configuration; nothing is known of the world."""
         self._situation: Situation = Situation(config)

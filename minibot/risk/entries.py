@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from minibot.events.messages import Message, SignalMessage
 from minibot.events.model import BUY
-from minibot.events.money import cost_up
 from minibot.events.reasons import ALLOWED, REDUCED
 from minibot.risk.drafts import ALLOW, BLOCK, REDUCE, action, allow, because, stop
 from minibot.risk.gates import judge_entry
@@ -21,12 +20,12 @@ def on_buy(situation: Situation, market: Market, signal: SignalMessage) -> list[
     positions, limits, rules = situation.positions, situation.limits, market.rules
     left = verdict.left = headroom_of(market, positions, situation.budgets, situation.now)
     checks = verdict.checks = judge_entry(situation, signal, ref, market, rules, left)
-    qty = 0
+    qty, notional = 0, 0
     if rules is not None and not checks.reason:
-        qty = size_entry(market, rules, limits, positions, left, checks)
+        qty, notional = size_entry(market, rules, limits, positions, left, checks)
     if rules is None or not qty:
         return [action(situation, BLOCK, checks.reason, verdict)]
-    breaches = entry_breaches(limits, left, cost_up(qty, market.ask))
+    breaches = entry_breaches(limits, left, notional)
     if breaches is not None:
         return [stop(situation, breaches, verdict)]
     situation.decided.note(ref, ts, situation.now - limits.signal_age_ms_max)

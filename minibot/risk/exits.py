@@ -167,6 +167,8 @@ class SymbolExits:
 class Exits:
     """The exits of all symbols of one run."""
 
+    __slots__ = ("_found", "_symbol", "_symbols", "ending_until", "rules")
+
     def __init__(self, rules: ExitRules) -> None:
         """Start without bars and without requests."""
         self.rules: ExitRules = rules

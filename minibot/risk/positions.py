@@ -125,6 +125,11 @@ class Positions:
         orders: Sent and not settled, oldest first.
     """
 
+    __slots__ = (
+        *("_instruments", "_markets", "_quote_asset", "_taker_rate", "cash", "equity", "held"),
+        *("is_open", "market", "orders", "portfolio", "worth"),
+    )
+
     def __init__(self, quote_asset: str, taker_rate: int) -> None:
         """Start before `run_opening`: nothing is known."""
         self._quote_asset: str = quote_asset

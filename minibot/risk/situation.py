@@ -19,6 +19,11 @@ from minibot.risk.positions import Market, Positions
 class Situation:
     """The state of the risk core; decisions read it, and only what was sent changes it."""
 
+    __slots__ = (
+        *("budgets", "decided", "exits", "is_stopped", "limits", "locks", "now", "positions"),
+        *("reason", "universe"),
+    )
+
     def __init__(self, config: JsonObject) -> None:
         """Take limits and exits from the resolved configuration; nothing is known of the world."""
         self.limits: Limits = Limits(config)

@@ -23,8 +23,11 @@ def size_entry(
     positions: Positions,
     left: Headroom,
     checks: Checklist,
-) -> int:
-    """Return how much an entry that fits all bounds buys, or 0 with the reason in the checks."""
+) -> tuple[int, int]:
+    """Return how much an entry that fits all bounds buys, and what that costs.
+
+    The quantity is 0 where nothing fits; the reason is in the checks then.
+    """
     ask, bounds = market.ask, rules.market_bounds
     wanted = qty = bounds.qty_down(qty_for(limits.order_notional, ask))
     notional = cost_up(qty, ask)
@@ -65,10 +68,10 @@ def size_entry(
     highs.append(notional)
     refusal = bounds.refusal(qty, notional)
     if refusal is None:  # Then that check has passed too.
-        return qty
+        return qty, notional
     checks.judge(len(lows) - 1)
     checks.refuse(binding or refusal)
-    return 0
+    return 0, 0
 
 
 def _least_room(checks: Checklist, start: int, wanted: int) -> tuple[int, str]:
