@@ -204,7 +204,7 @@ class IntentMessage(Message):
     time_in_force: str = ""
     purpose: str = ""
     expires_ts: int | None = None
-    client: Ref = NOBODY
+    client: Ref
 
     @staticmethod
     def of(intent: OrderIntent, event: Event) -> IntentMessage:

@@ -16,7 +16,7 @@ from typing import Any
 
 from minibot.events.exact_tick import ExactTick
 from minibot.events.ledger import Ledger
-from minibot.events.messages import IntentMessage, Message, drafts_of
+from minibot.events.messages import IntentMessage, Message, ResultMessage, drafts_of
 from minibot.events.model import (
     BUY,
     AveragePrice,
@@ -79,7 +79,12 @@ from minibot.kernel.errors import InvariantError
 
 
 class PaperExecutorNoreV1:
-    """The core of `execution_role`; see the module."""
+    """The core of `execution_role`; see the module.
+
+    Attributes:
+        orders: What is open, oldest first; to be read. While there is none, nothing follows from a
+            tick.
+    """
 
     def __init__(self, config: JsonObject) -> None:
         """Take latency, fees and limits from the resolved configuration; nothing is open."""
@@ -106,7 +111,7 @@ class PaperExecutorNoreV1:
         # Of symbols whose touch says nothing, or never did.
         self._marks: dict[str, int] = {}
         self._references: References = References()
-        self._orders: list[Order] = []
+        self.orders: list[Order] = []
         self._clients: Remembered = Remembered()
         self._ending_until: int | None = None
         self._is_ended: bool = False
@@ -131,7 +136,7 @@ class PaperExecutorNoreV1:
             return self.on_tick(self._tick, seq, now) or []
         if isinstance(payload, OrderIntent):
             require_lineage(event)
-            return self.on_intent(IntentMessage.of(payload, event), now)
+            return [self.on_intent(IntentMessage.of(payload, event), now)]
         if isinstance(payload, Beat):
             return self.on_beat(seq, event.ts, named(event.id, event.run_id), now)
         if isinstance(payload, Book):
@@ -194,7 +199,7 @@ class PaperExecutorNoreV1:
 
     # --- intents ------------------------------------------------------------------------------
 
-    def on_intent(self, intent: IntentMessage, now: int) -> list[Message]:
+    def on_intent(self, intent: IntentMessage, now: int) -> ResultMessage:
         """Take an intent that names an allowing risk_action; return its first result.
 
         It is judged by the most telling reason first; what none speaks against is an open order.
@@ -242,14 +247,14 @@ class PaperExecutorNoreV1:
             if portfolio is None:
                 raise _unopened()
             refusal = bounds.value_refusal(notional) or funds_refusal(
-                portfolio, self._orders, self._fees, rules, side, qty, notional
+                portfolio, self.orders, self._fees, rules, side, qty, notional
             )
         if refusal is not None:
             return self._refuse(intent, refusal)
         order = order_of(intent, rules, price, ts + self._latency_ms, expires_ts)
-        self._orders.append(order)
+        self.orders.append(order)
         self._reason = ACCEPTED
-        return [move_of(order, ACCEPTED, ts, intent.tick_seq, None, 0)]
+        return move_of(order, ACCEPTED, ts, intent.tick_seq, None, 0)
 
     def _untraded(self, symbol: str) -> str:
         """Return why a symbol does not trade."""
@@ -259,11 +264,11 @@ class PaperExecutorNoreV1:
 
     def _refuse(
         self, intent: IntentMessage, reason: str, state: OrderState = OrderState.REJECTED
-    ) -> list[Message]:
+    ) -> ResultMessage:
         """Return the result of an intent that becomes no order."""
         self._reason = reason
         order = derived(ORDER_ROLE, intent.ref(), 0)
-        return [IntentRefused(intent, order, state, reason, field_refusal(intent) is None)]
+        return IntentRefused(intent, order, state, reason, field_refusal(intent) is None)
 
     # --- the market ---------------------------------------------------------------------------
 
@@ -276,7 +281,7 @@ class PaperExecutorNoreV1:
         if touch is None or symbol != self._symbol:
             touch = self._find(symbol)
         touch.take(tick, seq)
-        if not self._orders:
+        if not self.orders:
             return None
         messages: list[Message] = []
         ts = tick.ts
@@ -287,7 +292,7 @@ class PaperExecutorNoreV1:
         if not touch.is_usable or now - ts > self._tick_age_ms_max:
             rules = None  # Nothing is traded on such a touch.
         still_open: list[Order] = []
-        for order in self._orders:
+        for order in self.orders:
             if order.symbol == symbol:
                 if now >= order.expires_ts:
                     self._expire(order, EXPIRED, seq, ts, tick.ref(seq), messages)
@@ -300,17 +305,13 @@ class PaperExecutorNoreV1:
                     continue
             still_open.append(order)
         if messages:
-            self._orders = still_open
+            self.orders = still_open
             if has_queues:
                 self._fill_model.keep(still_open)
         return messages
 
-    def is_calm(self) -> bool:
-        """Return whether no order waits for a tick, so that nothing follows from one."""
-        return not self._orders
-
     def on_calm(self, tick: ExactTick, seq: int, is_bid_new: bool, is_ask_new: bool) -> None:
-        """Take the last of ticks in a row that nothing follows from, while `is_calm`.
+        """Take the last of ticks in a row that nothing follows from, while no order is open.
 
         Args:
             tick: The last one.
@@ -347,7 +348,7 @@ class PaperExecutorNoreV1:
         if self._rules[symbol].is_trading or not self._cancels_halted:
             return messages
         still_open: list[Order] = []
-        for order in self._orders:
+        for order in self.orders:
             if order.symbol != symbol:
                 still_open.append(order)
                 continue
@@ -356,7 +357,7 @@ class PaperExecutorNoreV1:
             self._reason = LEFT_TRADING
             because = named(event.id, event.run_id)
             messages.append(move_of(order, LEFT_TRADING, ts, seq, because, len(messages)))
-        self._orders = still_open
+        self.orders = still_open
         self._fill_model.keep(still_open)
         return messages
 
@@ -369,16 +370,16 @@ class PaperExecutorNoreV1:
         if until is not None and ts >= until:
             self._is_ended = True
         messages: list[Message] = []
-        if not self._orders:
+        if not self.orders:
             return messages
         still_open: list[Order] = []
-        for order in self._orders:
+        for order in self.orders:
             if self._is_ended or now >= order.expires_ts:
                 reason = RUN_ENDING if self._is_ended else EXPIRED
                 self._expire(order, reason, seq, ts, ref, messages)
             else:
                 still_open.append(order)
-        self._orders = still_open
+        self.orders = still_open
         self._fill_model.keep(still_open)
         return messages
 
@@ -461,7 +462,7 @@ class PaperExecutorNoreV1:
             "realised_pnl": amount_text(portfolio.realised_pnl),
             "fees": amount_text(portfolio.fees),
             "fills": portfolio.fills,
-            "open_orders": len(self._orders),
+            "open_orders": len(self.orders),
             "open_positions": portfolio.open_positions(),
             "reason": self._reason,
         }
@@ -475,7 +476,7 @@ class PaperExecutorNoreV1:
             "touches": {name: touch.to_json() for name, touch in self._touches.items()},
             "marks": {name: amount_text(mark) for name, mark in self._valued().items()},
             "references": self._references.to_json(),
-            "orders": [order.to_json() for order in self._orders],
+            "orders": [order.to_json() for order in self.orders],
             "fill_model": self._fill_model.to_json(),
             "client_order_ids": self._clients.state(),
             "ending_until": self._ending_until,
@@ -497,7 +498,7 @@ class PaperExecutorNoreV1:
         core._marks = {name: parse_amount(text) for name, text in state["marks"].items()}
         core._references = References.from_json(state.get("references", {}))
         core._fill_model.restore(state["fill_model"])
-        core._orders = [Order.from_json(data) for data in state["orders"]]
+        core.orders = [Order.from_json(data) for data in state["orders"]]
         core._clients = Remembered.from_state(state["client_order_ids"])
         core._ending_until = state["ending_until"]
         core._is_ended = state["is_ended"]

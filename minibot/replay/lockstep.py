@@ -250,7 +250,7 @@ class Lockstep:
         each, and `pass_calm` tells the others of the last. `until` is a tick's `ts` here.
         """
         own = self._own
-        if own is None or not own.execution.core.is_calm():
+        if own is None or own.execution.core.orders:
             return None
         risk = own.risk
         calm = risk.core.calm(symbol, self._table.ts + risk.delay_ms)
@@ -323,7 +323,10 @@ class Lockstep:
             elif signals:
                 said = risk.core.on_signal(signals.pop(0), risk_now)
             elif intents:  # Its action stands before it, taken or not.
-                said = execution.core.on_intent(intents.pop(0), ts + execution.delay_ms)
+                result = execution.core.on_intent(intents.pop(0), ts + execution.delay_ms)
+                if self._is_heard:
+                    self._show([result])
+                results.append(result)
             elif actions:
                 strategy.core.on_action(actions.pop(0))
             else:

@@ -255,7 +255,7 @@ class ExecutionRow(CalmRow):
         self._any = Calm()
 
     def _calm(self, symbol: str) -> Calm | None:
-        return self._any if self._executor.is_calm() else None
+        return None if self._executor.orders else self._any
 
     def _told(self, seq: int, is_bid_new: bool, is_ask_new: bool) -> list[Draft]:
         self._executor.on_calm(self._exact, seq, is_bid_new, is_ask_new)
