@@ -17,6 +17,8 @@ class Locks:
         until: When the lock of a symbol ends, None for not in this run; some are over.
     """
 
+    __slots__ = ("is_halted", "until")
+
     def __init__(self) -> None:
         """Start with nothing forbidden."""
         self.is_halted: bool = False
