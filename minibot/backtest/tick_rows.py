@@ -178,6 +178,11 @@ class TickRows:
         run_id, cmdline_hash: What the event of a tick says, where one is asked for.
     """
 
+    __slots__ = (
+        *("_block", "_block_first", "_block_last", "_cmdline_hash", "_columns", "_groups"),
+        *("_run_id", "at", "exact", "lockstep", "row", "rows", "symbol", "tick"),
+    )
+
     def __init__(
         self,
         symbol: str,

@@ -49,6 +49,11 @@ class Account:
 class Ledger:
     """Totals by account and cash movements by hour, from the run's opening on."""
 
+    __slots__ = (
+        *("_accounts", "_asset", "_cash", "_closing", "_fees", "_hour", "_hour_end", "_hour_ts"),
+        *("_hours", "_is_waiting", "_opening", "_owed", "_pnl", "_position", "_symbol", "fills"),
+    )
+
     def __init__(self, opening: Mapping[str, int]) -> None:
         """Open with the cash of the run's opening, by asset."""
         self._opening: dict[str, int] = dict(opening)

@@ -10,8 +10,9 @@ from collections.abc import Mapping
 from typing import Any, final
 
 from minibot.events.model import JsonObject
-from minibot.events.money import amount_text, cost_up, parse_amount
+from minibot.events.money import UNIT, amount_text, cost_up, parse_amount
 from minibot.events.native import mypyc_attr
+from minibot.events.numbers import mul_div_up
 from minibot.events.reference import Ref, named
 
 
@@ -114,6 +115,10 @@ class Holding:
         self.lots: list[Lot] = []
         self.qty: int = 0
         self.cost: int = 0
+
+    def price_avg(self) -> int:
+        """Return the average price of what is held, before fees, rounded up."""
+        return mul_div_up(self.cost, UNIT, self.qty)
 
 
 @mypyc_attr(acyclic=True)

@@ -72,7 +72,7 @@ def fee_up(notional: int, rate: int) -> int:
 
 def notional_paid_by(cash: int, rate: int) -> int:
     """Return the largest notional that `cash` pays together with its fee; 0 for no cash."""
-    return max(0, mul_div_down(cash, RATE_UNIT, RATE_UNIT + rate))
+    return mul_div_down(cash, RATE_UNIT, RATE_UNIT + rate) if cash > 0 else 0
 
 
 def qty_for(notional: int, price: int) -> int:

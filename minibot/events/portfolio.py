@@ -22,8 +22,8 @@ from minibot.events.bookings import DayTotals
 from minibot.events.lots import Holding, Lot, Trade, lot_of
 from minibot.events.messages import FillMessage
 from minibot.events.model import BUY, SELL, Fill, JsonObject, RunOpening
-from minibot.events.money import UNIT, amount_text, cost_up, parse_amount, proceeds_down
-from minibot.events.numbers import mul_div_down, mul_div_up
+from minibot.events.money import amount_text, cost_up, parse_amount, proceeds_down
+from minibot.events.numbers import mul_div_down
 from minibot.events.reasons import INVARIANT_BROKEN
 from minibot.kernel.errors import InvariantError
 
@@ -39,6 +39,11 @@ class Portfolio:
         bought: What all entries cost, of all days.
         days: The totals of each UTC day, counted from 1970-01-01.
     """
+
+    __slots__ = (
+        *("_booking", "_cash", "_day", "_day_n", "_fee_asset", "_held", "_holding"),
+        *("_pays_in_base", "_quote_asset", "_symbol", "balances", "bought", "days", "fills"),
+    )
 
     def __init__(self, cash: Mapping[str, int], lots: Iterable[Lot]) -> None:
         """Open with cash and lots, oldest first; raises `InvariantError` for less than nothing."""
@@ -109,16 +114,6 @@ class Portfolio:
         """Return what is held of a symbol, to be read, not to be changed; None for nothing."""
         return self._held.get(symbol)
 
-    def count_lots(self, symbol: str) -> int:
-        """Return how many lots of a symbol are open."""
-        held = self._held.get(symbol)
-        return 0 if held is None else len(held.lots)
-
-    def opened_ts(self, symbol: str) -> int:
-        """Return when the oldest lot of a symbol was bought; 0 when flat."""
-        held = self._held.get(symbol)
-        return 0 if held is None else held.lots[0].ts
-
     def position_qty(self, symbol: str) -> int:
         """Return the quantity held, never negative."""
         held = self._held.get(symbol)
@@ -132,7 +127,7 @@ class Portfolio:
     def entry_price_avg(self, symbol: str) -> int:
         """Return the average price of what is open, rounded up; 0 when flat."""
         held = self._held.get(symbol)
-        return 0 if held is None else mul_div_up(held.cost, UNIT, held.qty)
+        return 0 if held is None else held.price_avg()
 
     def exposure(self, marks: dict[str, int]) -> int:
         """Return what all open positions are worth at the marks."""

@@ -117,6 +117,8 @@ class FillModel:
             tick.
     """
 
+    __slots__ = ("_is_worse", "has_queues", "is_displayed", "liquidity", "price", "qty")
+
     def __init__(self) -> None:
         """Trade at the touch itself."""
         self.qty: int = 0

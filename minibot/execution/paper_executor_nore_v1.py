@@ -86,6 +86,13 @@ class PaperExecutorNoreV1:
             tick.
     """
 
+    __slots__ = (
+        *("_cancels_halted", "_clients", "_ending_until", "_fees", "_fill_model", "_instruments"),
+        *("_is_ended", "_latency_ms", "_ledger", "_marks", "_order_ttl_ms", "_portfolio"),
+        *("_quote_asset", "_reason", "_references", "_rules", "_symbol", "_tick"),
+        *("_tick_age_ms_max", "_touch", "_touches", "_trading", "orders"),
+    )
+
     def __init__(self, config: JsonObject) -> None:
         """Take latency, fees and limits from the resolved configuration; nothing is open."""
         execution = config["execution"]

@@ -21,6 +21,8 @@ MINUTE_MS: Final = 60_000
 class References:
     """The last average prices, by symbol."""
 
+    __slots__ = ("_averages",)
+
     def __init__(self) -> None:
         """Start without any."""
         # Price in hundred-millionths, and until when on the run's clock it holds.

@@ -75,6 +75,11 @@ class Lockstep:
             and gives no `take`: `event_of` writes one out whenever it is asked for.
     """
 
+    __slots__ = (
+        *("_by_place", "_hashes", "_is_heard", "_on_message", "_own", "_queues", "_readers"),
+        *("_seqs", "_table", "_take", "_world", "cores", "run_id"),
+    )
+
     def __init__(
         self,
         cores: Mapping[str, Core],

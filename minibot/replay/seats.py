@@ -43,6 +43,8 @@ class Seat:
         table: Where it stands.
     """
 
+    __slots__ = ("delay_ms", "table")
+
     def __init__(self, delay_ms: int, table: Table) -> None:
         self.delay_ms: int = delay_ms
         self.table: Table = table
@@ -63,6 +65,8 @@ class Seat:
 class StrategySeat(Seat):
     """The strategy's."""
 
+    __slots__ = ("core",)
+
     def __init__(self, core: StrategyCore, delay_ms: int, table: Table) -> None:
         super().__init__(delay_ms, table)
         self.core: StrategyCore = core
@@ -75,6 +79,8 @@ class StrategySeat(Seat):
 @final
 class RiskSeat(Seat):
     """Risk's."""
+
+    __slots__ = ("core",)
 
     def __init__(self, core: RiskCore, delay_ms: int, table: Table) -> None:
         super().__init__(delay_ms, table)
@@ -89,6 +95,8 @@ class RiskSeat(Seat):
 class ExecutionSeat(Seat):
     """The executor's."""
 
+    __slots__ = ("core",)
+
     def __init__(self, core: PaperExecutorNoreV1, delay_ms: int, table: Table) -> None:
         super().__init__(delay_ms, table)
         self.core: PaperExecutorNoreV1 = core
@@ -101,6 +109,8 @@ class ExecutionSeat(Seat):
 @final
 class EventSeat(Seat):
     """Of a core where one of the three is of another class: it takes events, answers in drafts."""
+
+    __slots__ = ("core",)
 
     def __init__(self, core: Core, delay_ms: int, table: Table) -> None:
         super().__init__(delay_ms, table)

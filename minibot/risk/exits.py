@@ -14,8 +14,8 @@ from typing import Any, Final, final
 from minibot.events.exact_tick import NO_BOUND, Calm
 from minibot.events.lots import Holding
 from minibot.events.model import JsonObject
-from minibot.events.money import PLACES, UNIT, amount_text, parse_amount
-from minibot.events.numbers import decimal_text, div_up, mul_div_up, parse_fixed, round_up
+from minibot.events.money import PLACES, amount_text, parse_amount
+from minibot.events.numbers import decimal_text, div_up, parse_fixed, round_up
 from minibot.events.reasons import END_EXIT, OPERATOR_EXIT, STOP_LOSS, TAKE_PROFIT, TIME_EXIT
 from minibot.features.atr import WilderAtr
 from minibot.risk.checks import NONE, Gate
@@ -282,8 +282,7 @@ class Exits:
 
     def _bounds(self, exits: SymbolExits, holding: Holding, step: int) -> tuple[int, int, int]:
         """Return the bids at which an open position is left, and until when it is held."""
-        entry = mul_div_up(holding.cost, UNIT, holding.qty)
-        held_max = self.rules.time_exit_ms
+        entry, held_max = holding.price_avg(), self.rules.time_exit_ms
         down, up = exits.stop_distance, exits.target_distance
         # Whole steps: the stop rounded up, so that it acts rather early than late, and the target
         # down, so that it can be reached.
