@@ -35,16 +35,8 @@ class PriceGroups:
     """
 
     __slots__ = (
-        *(
-            "_asks",
-            "_bids",
-            "_extremes",
-            "_backwards",
-            "_times",
-            "_trades",
-            "_trades_before",
-            "_whole",
-        ),
+        *("_asks", "_backwards", "_bids", "_extremes", "_times", "_trades", "_trades_before"),
+        "_whole",
     )
 
     def __init__(self, columns: Mapping[str, Any], first: int, last: int) -> None:

@@ -23,7 +23,6 @@ from minibot.events.cells import CELL, float_at, int_at
 from minibot.events.exact_tick import Calm, ExactTick
 from minibot.events.model import Event
 from minibot.events.money import UNIT
-from minibot.events.numbers import IS_INTERPRETED
 from minibot.replay.lockstep import Lockstep
 from minibot.replay.seats import StrategySeat
 from minibot.strategies.decision import Decision
@@ -138,24 +137,17 @@ class Block:
             tick.qty = 0.0
 
     def show(self, tick: Tick, exact: ExactTick, place: i64) -> None:
-        """Make the strategy's tick that of a row, as the exact one is already.
-
-        An interpreter rounds any quotient of whole numbers rightly, compiled code up to a bound.
-        """
+        """Make the strategy's tick that of a row, as the exact one is already."""
         at = CELL * place
         price, bid, bid_qty = int_at(self.price, at), exact.bid, exact.bid_qty
         ask, ask_qty = exact.ask, exact.ask_qty
         tick.ts = exact.ts
         tick.exchange_ts = int_at(self.exchange_ts, at)
-        tick.price = price / UNIT if IS_INTERPRETED or price <= EXACT_MAX else exact_quotient(price)
-        tick.bid = bid / UNIT if IS_INTERPRETED or bid <= EXACT_MAX else exact_quotient(bid)
-        tick.bid_qty = (
-            bid_qty / UNIT if IS_INTERPRETED or bid_qty <= EXACT_MAX else exact_quotient(bid_qty)
-        )
-        tick.ask = ask / UNIT if IS_INTERPRETED or ask <= EXACT_MAX else exact_quotient(ask)
-        tick.ask_qty = (
-            ask_qty / UNIT if IS_INTERPRETED or ask_qty <= EXACT_MAX else exact_quotient(ask_qty)
-        )
+        tick.price = price / UNIT if price <= EXACT_MAX else exact_quotient(price)
+        tick.bid = bid / UNIT if bid <= EXACT_MAX else exact_quotient(bid)
+        tick.bid_qty = bid_qty / UNIT if bid_qty <= EXACT_MAX else exact_quotient(bid_qty)
+        tick.ask = ask / UNIT if ask <= EXACT_MAX else exact_quotient(ask)
+        tick.ask_qty = ask_qty / UNIT if ask_qty <= EXACT_MAX else exact_quotient(ask_qty)
         change: i64 = self.changes[place]
         is_trade = change & IS_TRADE != 0
         tick.is_trade = is_trade
@@ -163,7 +155,7 @@ class Block:
         tick.qty = 0.0
         if is_trade:
             qty = int_at(self.qty, at)
-            tick.qty = qty / UNIT if IS_INTERPRETED or qty <= EXACT_MAX else exact_quotient(qty)
+            tick.qty = qty / UNIT if qty <= EXACT_MAX else exact_quotient(qty)
 
 
 @final

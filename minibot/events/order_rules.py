@@ -87,20 +87,6 @@ class Bounds:
         most = self.notional_max
         return NOTIONAL_MAX if most is not None and notional > most else None
 
-    def refusal(self, qty: int, notional: int) -> str | None:
-        """Return what `value_refusal`, and then `qty_refusal`, says of a quantity of `qty_down`.
-
-        Such a one has its steps and is not too much.
-        """
-        if notional < self.notional_min:
-            return MIN_NOTIONAL
-        most = self.notional_max
-        if most is not None and notional > most:
-            return NOTIONAL_MAX
-        if qty > 0 and qty >= self.qty_min:
-            return None
-        return QTY_MIN if qty > 0 else QTY_INVALID
-
 
 @dataclass(frozen=True, slots=True)
 class OrderRules:

@@ -198,7 +198,7 @@ def judge_exit(positions: Positions, market: Market, rules: OrderRules, checks: 
     lows.append(rules.qty_min)
     highs.append(qty)
     notional = cost_up(qty, market.bid)
-    refusal = bounds.refusal(qty, notional)
+    refusal = bounds.value_refusal(notional) or bounds.qty_refusal(qty)
     if is_pending or refusal is not None:  # Else both have passed.
         checks.judge(start)
         if refusal is not None:

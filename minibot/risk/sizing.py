@@ -66,7 +66,7 @@ def size_entry(
     highs.append(most)
     lows.append(bounds.notional_min)
     highs.append(notional)
-    refusal = bounds.refusal(qty, notional)
+    refusal = bounds.value_refusal(notional) or bounds.qty_refusal(qty)
     if refusal is None:  # Then that check has passed too.
         return qty, notional
     checks.judge(len(lows) - 1)

@@ -110,25 +110,6 @@ def test_position_at_its_maximum_passes() -> None:
 
 
 STEPS = st.integers(1, 5000)
-AMOUNTS = st.integers(0, 20)
-
-
-@given(AMOUNTS, AMOUNTS, AMOUNTS, AMOUNTS, AMOUNTS, AMOUNTS)
-def test_order_of_a_rounded_quantity_is_refused_as_value_and_quantity_are(
-    qty_min: int, qty_max: int, notional_min: int, notional_max: int, qty: int, notional: int
-) -> None:
-    """One question says what both say in their order."""
-    bounds = rules(
-        qty_increment=amount_text(3),
-        market_qty_min=amount_text(qty_min),
-        market_qty_max=amount_text(3 * qty_max),
-        market_notional_min=amount_text(notional_min),
-        market_notional_max=amount_text(notional_max),
-    ).market_bounds
-    rounded = bounds.qty_down(qty)
-
-    expected = bounds.value_refusal(notional) or bounds.qty_refusal(rounded)
-    assert bounds.refusal(rounded, notional) == expected
 
 
 @given(STEPS, st.integers(0, 5000), st.integers(0, 10**12), st.sampled_from([LIMIT, MARKET]))
