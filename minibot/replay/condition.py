@@ -99,10 +99,10 @@ def _require_format(run_dir: Path) -> None:
     made = data.get("v", 1)
     if data.get("schema") != "minibot.manifest" or type(made) is not int:
         raise Refusal(f"{run_dir / MANIFEST_FILE} is no run's manifest.", "See: minibot runs")
-    if made > FORMAT:
+    if made != FORMAT:
+        minibot = "a newer minibot" if made > FORMAT else "an older minibot"
         raise Refusal(
-            f"{run_dir.name} was made by a newer minibot: its format is {made}, this one reads "
-            f"{FORMAT}.",
+            f"{run_dir.name} was made by {minibot}: its format is {made}, this one reads {FORMAT}.",
             f"Replay it with the minibot that made it. {still}",
         )
     lacking = sorted(set(Manifest.required()) - set(data))

@@ -70,6 +70,7 @@ def test_run_that_was_interrupted_is_proven_up_to_its_last_logged_inputs(
     ("fields", "sentence"),
     [
         ({"v": 2}, "was made by a newer minibot: its format is 2, this one reads 1."),
+        ({"v": 0}, "was made by an older minibot: its format is 0, this one reads 1."),
         ({"opening": None}, "was made by an older minibot: its manifest does not say opening."),
     ],
 )
