@@ -66,7 +66,7 @@ class Exchange:
         finally:
             self.process.kill()
         if kind is None:
-            assert stderr == ""
+            assert stderr == "", stderr
             assert self.process.returncode == 0
 
     @property

@@ -181,3 +181,32 @@ def test_microseconds_touch_times_alone() -> None:
     assert wire.in_micros(day) == (
         b'{"e":"24hrTicker","E":5000,"O":1000,"C":2000,"F":3,"L":4,"o":"1"}'
     )
+
+
+def test_connection_whose_client_hung_up_is_reset_without_an_error() -> None:
+    """An exchange that ends in that moment cuts it off with all others."""
+    clients: list[Connection] = []
+    transports: list[asyncio.Transport] = []
+
+    class Server(asyncio.Protocol):
+        def connection_made(self, transport: asyncio.BaseTransport) -> None:
+            assert isinstance(transport, asyncio.Transport)
+            held = Subscriptions(is_combined=True)
+            transports.append(transport)
+            clients.append(Connection(transport, held, micros=False, pace_ms=0, speed=Fraction(1)))
+
+    async def closed() -> None:
+        while not transports or transports[0].get_extra_info("socket").fileno() >= 0:
+            await asyncio.sleep(0)
+
+    async def hang_up_and_reset() -> None:
+        server = await asyncio.get_running_loop().create_server(Server, "127.0.0.1", 0)
+        _, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
+        writer.transport.abort()
+        await asyncio.wait_for(closed(), 30)
+        clients[0].reset()
+        server.close()
+
+    asyncio.run(hang_up_and_reset())
+
+    assert not clients[0].is_open
