@@ -12,7 +12,6 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any, Final
 
-from minibot.events.model import Event
 from minibot.events.order import (
     TICKS,
     Inputs,
@@ -29,11 +28,11 @@ from minibot.events.order import (
 from minibot.kernel.cursor import Cursor
 from minibot.kernel.errors import IntegrityError
 from minibot.kernel.files import read_hashed, write_hashed
-from minibot.kernel.journal import ZERO, Line, Position
+from minibot.kernel.journal import ZERO, Position
 from minibot.kernel.queue import reader_folder
 from minibot.runtime.clock import machine_ns
 from minibot.runtime.context import RoleContext
-from minibot.runtime.deadletters import named_lines
+from minibot.runtime.deadletters import DeadLetters, named_lines
 from minibot.runtime.orderlog import open_order_log
 
 HINT_FILE: Final = "snapshot.json"
@@ -52,6 +51,7 @@ class Intake:
             )
             for queue in context.spec.inputs
         }
+        self._letters = DeadLetters.of(context, self.folders)
         self._known = KnownIds()
         self._now = Now()
         self._taken = 0
@@ -104,7 +104,7 @@ class Intake:
                 self.folders[TICKS], TICKS, context.codec.decode, self._order_start or ZERO
             ),
             lambda queue: sources.setdefault(queue, open_source(queue)),
-            self._decode,
+            self._letters.decode,
             self._known,
             self._now,
             taken_before=self._taken,
@@ -125,7 +125,7 @@ class Intake:
         readers = {queue: context.open_input(queue, self._starts.get(queue)) for queue in queues}
         self._inputs = Inputs(
             readers,
-            self._decode,
+            self._letters.decode,
             self._known,
             is_opened=self._is_opened,
             tick_seq=self._tick_seq,
@@ -137,9 +137,6 @@ class Intake:
             for queue, folder in self.folders.items()
         }
         self._order.taken = self._taken
-
-    def _decode(self, queue: str, line: Line) -> Event:
-        return self.context.codec.decode(queue, line.json)
 
     # --- live ---------------------------------------------------------------------------------
 
@@ -158,6 +155,10 @@ class Intake:
             if not taken.is_known:
                 apply(taken, now)
         return took
+
+    def set_aside(self, draft: bytes, reason_code: str, why: str) -> None:
+        """Keep what the worker sent, beside the clerk's order log; it names no line of a queue."""
+        self._letters.set_aside_draft(TICKS, draft, reason_code, why)
 
     def close_range(self) -> None:
         """Log what was taken so far: before an output."""

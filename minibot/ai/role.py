@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import os
 import sys
-from hashlib import sha256
 from typing import Any, Final
 
 from minibot.ai.activation import NO_MODEL
@@ -26,12 +25,10 @@ from minibot.ai.settings import AiSettings, ai_settings
 from minibot.ai.snapshots import SnapshotRefused
 from minibot.events import reasons
 from minibot.events.ids import position_id
-from minibot.events.model import DeadLetter, Event, Recommendation
-from minibot.events.order import TICKS
+from minibot.events.model import Event, Recommendation
 from minibot.kernel import canonical
 from minibot.kernel.files import ensure_folder
 from minibot.kernel.line import encode_line
-from minibot.kernel.queue import open_side_writer
 from minibot.runtime.clock import machine_ns
 from minibot.runtime.context import CLEAN, ORPHANED, RoleContext
 from minibot.runtime.gate import Gate
@@ -46,7 +43,6 @@ _WAIT_S: Final = 0.1
 NICENESS: Final = 5
 _HEALTH_MARKET_MS: Final = 10_000
 _SYNC_NS: Final = 1_000_000_000
-_LINE_CHARS_MAX: Final = 4096
 
 
 def main(context: RoleContext) -> int:
@@ -138,9 +134,9 @@ class AiRole:
         for warning in outcome.warnings:
             self.context.log.warning("ai", detail=warning)
         for line, why in outcome.invalid:
-            self._dead_letter(line, reasons.AI_DRAFT_INVALID, why)
+            self._intake.set_aside(line, reasons.AI_DRAFT_INVALID, why)
         for line, why in outcome.forbidden:
-            self._dead_letter(line, reasons.AI_DRAFT_FORBIDDEN, why)
+            self._intake.set_aside(line, reasons.AI_DRAFT_FORBIDDEN, why)
             return self._stop(reasons.AI_ISOLATION_BREACH, f"the AI worker sent {why}")
         if self._clerk.keeper.is_unavailable and self.settings.is_required:
             return self._stop(reasons.AI_ISOLATION_UNAVAILABLE, self._clerk.keeper.off_reason)
@@ -172,31 +168,6 @@ class AiRole:
         self._output.append(events)
         for event in events:
             self._said.add(encode_line(canonical.encode(event.to_json())))
-
-    def _dead_letter(self, line: bytes, reason_code: str, why: str) -> None:
-        """Keep what the worker sent, beside the clerk's order log; it names no line of a queue."""
-        context = self.context
-        writer = open_side_writer(self._intake.folders[TICKS], "deadletter", sync=True)
-        payload = DeadLetter(
-            queue=RECOMMENDATIONS,
-            seq=0,
-            offset=0,
-            reason_code=reason_code,
-            detail=why[:2000],
-            line=line[:_LINE_CHARS_MAX].decode("ascii", "backslashreplace")[:_LINE_CHARS_MAX],
-            line_sha256=sha256(line).hexdigest(),
-        )
-        name = f"{TICKS}/deadletter"
-        event = Event(
-            ts=context.clock.now_ms(),
-            id=position_id(context.run_id, context.name, name, writer.position.seq + 1),
-            source=context.name,
-            run_id=context.run_id,
-            cmdline_hash=context.cmdline_hash,
-            payload=payload,
-        )
-        writer.append([encode_line(context.codec.encode(name, event))])
-        writer.close()
 
     def _stop(self, reason_code: str, detail: str) -> int:
         self._clerk.end(self._intake.now)

@@ -168,9 +168,20 @@ def _silence(fault: Fault, night: Night, recorded: Recorded) -> list[str]:
 
 def _evidence(fault: Fault, night: Night, recorded: Recorded) -> list[str]:
     found = [f"no incident {kind}" for kind in fault.evidence if not night.incidents(kind)]
-    if fault.dead_letter and not _dead_letters(recorded, fault):
-        found.append(f"no dead letter {fault.codes[0]}")
+    if fault.dead_letter:
+        found += _letterless(recorded, fault)
     return found
+
+
+def _letterless(recorded: Recorded, fault: Fault) -> list[str]:
+    """Everybody who stopped because of a line has set it aside, whoever came to it first."""
+    stopped = {
+        str(payload["component"])
+        for payload in _records(recorded)
+        if payload["kind"] == STOP_KIND and payload["reason_code"] in fault.codes
+    }
+    letters = {str(letter["source"]) for letter in _dead_letters(recorded, fault)}
+    return [f"no dead letter {fault.codes[0]} of {who}" for who in sorted(stopped - letters)]
 
 
 def _dead_letters(recorded: Recorded, fault: Fault) -> list[JsonObject]:

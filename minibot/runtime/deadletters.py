@@ -8,18 +8,25 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
+from contextlib import closing
 from pathlib import Path
+from typing import Final
 
 from minibot.events.codec import Codec
 from minibot.events.ids import position_id
 from minibot.events.model import DeadLetter, Event
-from minibot.kernel.errors import RunStop
-from minibot.kernel.journal import JournalReader
+from minibot.kernel.errors import ContractError
+from minibot.kernel.journal import JournalReader, Line
 from minibot.kernel.line import encode_line
 from minibot.kernel.queue import open_side_writer
+from minibot.runtime.clock import RunClock
+from minibot.runtime.context import RoleContext
 
-LINE_CHARS_MAX = 4096
-SIDE_QUEUE = "deadletter"
+DETAIL_CHARS_MAX: Final = 2000
+LINE_CHARS_MAX: Final = 4096
+SIDE_QUEUE: Final = "deadletter"
+# What the AI's worker sends is on its way there.
+DRAFTS: Final = "recommendations"
 
 
 def named_lines(folders: Mapping[str, Path], codec: Codec) -> set[tuple[str, int]]:
@@ -35,38 +42,94 @@ def named_lines(folders: Mapping[str, Path], codec: Codec) -> set[tuple[str, int
     return named
 
 
-def write_dead_letter(
-    folder: Path,
-    *,
-    codec: Codec,
-    role: str,
-    run_id: str,
-    cmdline_hash: str,
-    ts: int,
-    queue: str,
-    seq: int,
-    offset: int,
-    json: bytes,
-    error: RunStop,
-) -> None:
-    """Append one dead letter to the reader's file; durable on return."""
-    writer = open_side_writer(folder, SIDE_QUEUE, sync=True)
-    payload = DeadLetter(
+class DeadLetters:
+    """What one reader sets aside, beside the order logs of its inputs.
+
+    Args:
+        folders: By input, where the reader keeps its place in it.
+    """
+
+    def __init__(
+        self,
+        *,
+        role: str,
+        run_id: str,
+        cmdline_hash: str,
+        codec: Codec,
+        clock: RunClock,
+        folders: Mapping[str, Path],
+    ) -> None:
+        self._role = role
+        self._run_id = run_id
+        self._cmdline_hash = cmdline_hash
+        self._codec = codec
+        self._clock = clock
+        self._folders = folders
+
+    @classmethod
+    def of(cls, context: RoleContext, folders: Mapping[str, Path]) -> DeadLetters:
+        """Return the dead letters of a role."""
+        return cls(
+            role=context.name,
+            run_id=context.run_id,
+            cmdline_hash=context.cmdline_hash,
+            codec=context.codec,
+            clock=context.clock,
+            folders=folders,
+        )
+
+    def decode(self, queue: str, line: Line) -> Event:
+        """Return the event of a line; one of an input that breaks its contract is set aside first.
+
+        Raises:
+            ContractError: As the codec says it, with the dead letter durable.
+        """
+        try:
+            return self._codec.decode(queue, line.json)
+        except ContractError as error:
+            if queue in self._folders:
+                self.set_aside(queue, line, error)
+            raise
+
+    def set_aside(self, queue: str, line: Line, error: ContractError) -> None:
+        """Keep a line of an input and why it cannot be used; durable on return."""
+        about = _letter(queue, line.seq, line.offset, line.json, error.reason_code, error.detail)
+        self._append(queue, about)
+
+    def set_aside_draft(self, beside: str, draft: bytes, reason_code: str, detail: str) -> None:
+        """Keep what a worker sent, which is a line of no queue; durable on return.
+
+        Args:
+            beside: The input beside whose order log it is kept.
+            draft: What the worker sent.
+            reason_code: Why it cannot be used.
+            detail: The same in words.
+        """
+        self._append(beside, _letter(DRAFTS, 0, 0, draft, reason_code, detail))
+
+    def _append(self, queue: str, about: DeadLetter) -> None:
+        name = f"{queue.partition('/')[0]}/{SIDE_QUEUE}"
+        with closing(open_side_writer(self._folders[queue], SIDE_QUEUE, sync=True)) as writer:
+            event = Event(
+                ts=self._clock.now_ms(),
+                id=position_id(self._run_id, self._role, name, writer.position.seq + 1),
+                source=self._role,
+                run_id=self._run_id,
+                cmdline_hash=self._cmdline_hash,
+                payload=about,
+            )
+            writer.append([encode_line(self._codec.encode(name, event))])
+
+
+def _letter(
+    queue: str, seq: int, offset: int, line: bytes, reason_code: str, detail: str
+) -> DeadLetter:
+    return DeadLetter(
         queue=queue,
         seq=seq,
         offset=offset,
-        reason_code=error.reason_code,
-        detail=error.detail[:2000],
-        line=json.decode("utf-8", "backslashreplace")[:LINE_CHARS_MAX],
-        line_sha256=hashlib.sha256(json).hexdigest(),
+        reason_code=reason_code,
+        detail=detail[:DETAIL_CHARS_MAX],
+        line=line.decode("utf-8", "backslashreplace")[:LINE_CHARS_MAX],
+        line_sha256=hashlib.sha256(line).hexdigest(),
     )
-    event = Event(
-        ts=ts,
-        id=position_id(run_id, role, f"{queue}/{SIDE_QUEUE}", writer.position.seq + 1),
-        source=role,
-        run_id=run_id,
-        cmdline_hash=cmdline_hash,
-        payload=payload,
-    )
-    writer.append([encode_line(codec.encode(f"{queue}/{SIDE_QUEUE}", event))])
-    writer.close()

@@ -17,12 +17,12 @@ from minibot.events.model import Check, Event, JsonObject, RiskAction
 from minibot.events.order import TICKS, Core, Inputs, LineSource, Taken
 from minibot.kernel.cursor import Cursor
 from minibot.kernel.errors import ContractError, RunStop
-from minibot.kernel.journal import JournalReader, Line
+from minibot.kernel.journal import JournalReader
 from minibot.kernel.queue import reader_folder
 from minibot.kernel.wakeup import Waiter
 from minibot.runtime.clock import machine_ns
 from minibot.runtime.context import CLEAN, ORPHANED, STOPPED, Output, RoleContext
-from minibot.runtime.deadletters import write_dead_letter
+from minibot.runtime.deadletters import DeadLetters
 from minibot.runtime.gate import ExecutionGate, Gate
 from minibot.runtime.latency import DecisionLatency
 from minibot.runtime.orderlog import open_order_log
@@ -91,6 +91,7 @@ class Shell:
             )
             for queue in context.spec.inputs
         }
+        self._letters = DeadLetters.of(context, self._folders)
         self.latency = DecisionLatency(context.name)
         self.outputs = {
             queue: context.open_output(queue)
@@ -118,7 +119,7 @@ class Shell:
             self._folders,
             self._primary,
             self.outputs,
-            self._decode,
+            self._letters.decode,
             self._from_config,
             self._from_state,
         )
@@ -137,7 +138,7 @@ class Shell:
             readers[queue] = context.open_input(queue, start)
         self.inputs = Inputs(
             readers,
-            self._decode,
+            self._letters.decode,
             at.known,
             is_opened=at.is_opened,
             tick_seq=at.tick_seq,
@@ -285,7 +286,7 @@ class Shell:
         """Set aside a line that crashed the core twice; restore and replay leave it out as well."""
         detail = f"{taken.queue}:{taken.seq} crashed {self.context.name}: {self._suspects.error}"
         error = ContractError(self.context.name, POISON_EVENT, detail)
-        self._dead_letter(taken.queue, taken.line, error)
+        self._letters.set_aside(taken.queue, taken.line, error)
         self.order.take(taken.queue, taken.seq)
         self.context.incident(POISON_EVENT, detail)
 
@@ -320,30 +321,6 @@ class Shell:
                 )
                 return False
         return True
-
-    def _decode(self, queue: str, line: Line) -> Event:
-        context = self.context
-        try:
-            return context.codec.decode(queue.partition("/")[0], line.json)
-        except ContractError as error:
-            self._dead_letter(queue, line, error)
-            raise
-
-    def _dead_letter(self, queue: str, line: Line, error: ContractError) -> None:
-        context = self.context
-        write_dead_letter(
-            self._folders[queue],
-            codec=context.codec,
-            role=context.name,
-            run_id=context.run_id,
-            cmdline_hash=context.cmdline_hash,
-            ts=context.clock.now_ms(),
-            queue=queue,
-            seq=line.seq,
-            offset=line.offset,
-            json=line.json,
-            error=error,
-        )
 
     def _leave(self, code: int) -> int:
         self.order.end()

@@ -9,6 +9,7 @@ lines that its part or the order log has lost: they are published lines, and are
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, closing
 from pathlib import Path
 
@@ -16,11 +17,12 @@ from minibot.events.codec import Codec
 from minibot.events.model import Ack
 from minibot.events.order import LineSource, read_ranges
 from minibot.events.roles import Roles
-from minibot.kernel.errors import IntegrityError
-from minibot.kernel.journal import JournalWriter, Line
+from minibot.kernel.errors import ContractError, IntegrityError
+from minibot.kernel.journal import JournalReader, JournalWriter, Line
 from minibot.kernel.line import encode_line
 from minibot.kernel.queue import open_reader, open_side_writer, open_writer, queue_folder
 from minibot.runtime.clock import RunClock
+from minibot.runtime.deadletters import DeadLetters
 from minibot.runtime.orderlog import OrderLog
 
 WATCHDOG = "watchdog_role"
@@ -47,7 +49,9 @@ class Merger:
         self._roles = roles
         self._codec = codec
         self.queues = [name for name, entry in roles.queues.items() if entry.parts]
-        self._sources: dict[tuple[str, str], LineSource] = {}
+        self._parts: dict[tuple[str, str], JournalReader] = {}
+        self._letters = self._dead_letters(clock, run_id, cmdline_hash)
+        self._refused: ContractError | None = None
         with ExitStack() as opened:
             self._inboxes: dict[str, JournalWriter] = {
                 queue: opened.enter_context(
@@ -66,12 +70,26 @@ class Merger:
             self._open_order(opened, clock, run_id, cmdline_hash)
             opened.pop_all()
 
+    def _dead_letters(self, clock: RunClock, run_id: str, cmdline_hash: str) -> DeadLetters:
+        return DeadLetters(
+            role=WATCHDOG,
+            run_id=run_id,
+            cmdline_hash=cmdline_hash,
+            codec=self._codec,
+            clock=clock,
+            folders={
+                f"{queue}/parts/{role}": queue_folder(self._root, queue)
+                for queue in self.queues
+                for role in self._roles.writers(queue)
+            },
+        )
+
     def _open_order(
         self, opened: ExitStack, clock: RunClock, run_id: str, cmdline_hash: str
     ) -> None:
         """Take up the order log where it ends, and complete the merge that it names."""
         root, roles, codec = self._root, self._roles, self._codec
-        self._merged = {queue: self._merged_of(queue) for queue in self.queues}
+        held = {queue: list(self._step_over(queue)) for queue in self.queues}
         # Opened before they are read: a range that was not published any more is by this.
         acks = {
             queue: opened.enter_context(
@@ -97,16 +115,24 @@ class Merger:
             copies=copies,
             taken=logged,
         )
-        self._complete(ranges)
-        self._log_unlogged(ranges)
+        self._complete(ranges, held)
+        self._log_unlogged(ranges, held)
 
-    def _merged_of(self, queue: str) -> Counter[str]:
-        """Return how many lines of each role's part the inbox holds already."""
-        merged: Counter[str] = Counter()
-        source = LineSource(open_reader(self._root, queue))
-        while (line := source.next()) is not None:
-            merged[self._codec.decode(queue, line.json).source] += 1
-        return merged
+    def _step_over(self, queue: str) -> Iterator[str]:
+        """Step over what the inbox holds of each part; yield whose each of its lines is."""
+        with closing(open_reader(self._root, queue)) as inbox:
+            while lines := inbox.read(BATCH):
+                for line in lines:
+                    yield self._step_over_line(queue, line)
+
+    def _step_over_line(self, queue: str, line: Line) -> str:
+        for role in self._roles.writers(queue):
+            part = self._part(queue, role)
+            if part is not None and any(one.json == line.json for one in part.look(1)):
+                part.take(1)
+                return role
+        detail = f"{queue}:{line.seq} is the next line of none of its parts"
+        raise IntegrityError(WATCHDOG, "QUEUE_CHAIN", detail)
 
     def _logged(self) -> tuple[int, list[Ack]]:
         """Return how many inputs the order log names, and its ranges."""
@@ -117,79 +143,71 @@ class Merger:
         last = ranges[-1] if ranges else None
         return (0 if last is None else last.n + last.to_seq - last.from_seq), ranges
 
-    def _complete(self, ranges: list[Ack]) -> None:
+    def _complete(self, ranges: list[Ack], held: Mapping[str, list[str]]) -> None:
         """Copy what was logged and not copied: only the last range can be so."""
         for ack in ranges:
             queue, _, role = ack.queue.split("/")
-            missing = ack.to_seq - self._merged[queue][role]
-            if missing <= 0:
-                continue
-            lines = [self._next(queue, role) for _ in range(missing)]
-            self._copy(queue, role, [line for line in lines if line is not None])
+            missing = ack.to_seq - held[queue].count(role)
+            part = self._part(queue, role) if missing > 0 else None
+            if part is not None:
+                lines = part.read(missing)
+                self._copy(queue, lines)
+                held[queue].extend(role for _ in lines)
 
-    def _log_unlogged(self, ranges: list[Ack]) -> None:
+    def _log_unlogged(self, ranges: list[Ack], held: Mapping[str, list[str]]) -> None:
         """Log again what the inboxes hold and the order log has lost."""
         logged = {ack.queue: ack.to_seq for ack in ranges}
-        for queue in self.queues:
-            parts = {role: f"{queue}/parts/{role}" for role in self._merged[queue]}
-            if all(logged.get(parts[role], 0) >= n for role, n in self._merged[queue].items()):
-                continue
+        for queue, roles in held.items():
             seen: Counter[str] = Counter()
-            source = LineSource(open_reader(self._root, queue))
-            while (line := source.next()) is not None:
-                role = self._codec.decode(queue, line.json).source
+            for role in roles:
                 seen[role] += 1
-                if seen[role] > logged.get(parts[role], 0):
-                    self._order.take(parts[role], seen[role])
-            source.reader.close()
+                part = f"{queue}/parts/{role}"
+                if seen[role] > logged.get(part, 0):
+                    self._order.take(part, seen[role])
         self._order.close()
 
-    def _source(self, queue: str, role: str) -> LineSource | None:
+    def _part(self, queue: str, role: str) -> JournalReader | None:
         key = (queue, role)
-        source = self._sources.get(key)
-        if source is None:
+        if key not in self._parts:
             folder = queue_folder(self._root, queue) / "parts"
             if not (folder / f"{role}.head").exists():
                 return None
-            source = self._sources[key] = LineSource(open_reader(self._root, queue, part=role))
-            for _ in range(self._merged[queue][role]):
-                if source.next() is None:
-                    raise IntegrityError(
-                        WATCHDOG,
-                        "QUEUE_TRUNCATED",
-                        f"{queue}/parts/{role} is shorter than the inbox",
-                    )
-        return source
+            self._parts[key] = open_reader(self._root, queue, part=role)
+        return self._parts[key]
 
-    def _next(self, queue: str, role: str) -> Line | None:
-        source = self._source(queue, role)
-        return None if source is None else source.next()
-
-    def _copy(self, queue: str, role: str, lines: list[Line]) -> None:
+    def _copy(self, queue: str, lines: list[Line]) -> None:
         self._inboxes[queue].append([encode_line(line.json) for line in lines])
-        self._merged[queue][role] += len(lines)
 
     def merge(self) -> int:
-        """Copy what stands in the parts and not yet in the inboxes; return how many lines."""
+        """Copy what stands in the parts and not yet in the inboxes; return how many lines.
+
+        Raises:
+            ContractError: For the first line that breaks its contract. It is copied like all
+                others, so that the inbox stays the merge of its parts, and set aside.
+        """
         copied = 0
         for queue in self.queues:
             for role in self._roles.writers(queue):
                 copied += self._merge_part(queue, role)
+        refused, self._refused = self._refused, None
+        if refused is not None:
+            raise refused
         return copied
 
     def _merge_part(self, queue: str, role: str) -> int:
+        name, part = f"{queue}/parts/{role}", self._part(queue, role)
         copied = 0
-        while True:
-            lines: list[Line] = []
-            while len(lines) < BATCH and (line := self._next(queue, role)) is not None:
-                self._codec.decode(f"{queue}/parts/{role}", line.json)
-                self._order.take(f"{queue}/parts/{role}", line.seq)
-                lines.append(line)
-            if not lines:
-                return copied
+        while part is not None and (lines := part.read(BATCH)):
+            for line in lines:
+                try:
+                    self._letters.decode(name, line)
+                except ContractError as error:
+                    self._refused = self._refused or error
+                self._order.take(name, line.seq)
             self._order.close()
-            self._copy(queue, role, lines)
+            self._copy(queue, lines)
             copied += len(lines)
+        return copied
 
     def sync(self) -> None:
         """Make inboxes and order log durable."""
@@ -203,8 +221,8 @@ class Merger:
             for inbox in self._inboxes.values():
                 stack.callback(inbox.close)
             stack.callback(self._order.end)
-            for source in self._sources.values():
-                stack.callback(source.reader.close)
+            for part in self._parts.values():
+                stack.callback(part.close)
             self.merge()
 
 

@@ -28,6 +28,7 @@ from minibot.events.model import (
 )
 from minibot.events.registry import Contracts
 from minibot.events.roles import Roles
+from minibot.kernel import canonical
 from minibot.kernel.journal import JournalReader
 from minibot.kernel.queue import make_queue, open_reader, open_writer
 from minibot.runtime.clock import write_clock
@@ -107,6 +108,12 @@ class Stage:
         events = [replace(event, **lineage) for event in output.roots(payloads)]
         output.append(events)
         return events
+
+    def write_broken(self, queue: str, payload: Payload, ts: int) -> None:
+        """Append an event whose writer has left its payload out."""
+        output = self._outputs[queue]
+        (event,) = output.roots([(payload, ts)])
+        output.writer.append_json([canonical.encode({**event.to_json(), "payload": {}})])
 
     @property
     def tick_seq(self) -> int:
@@ -188,17 +195,15 @@ class Stage:
         listed = self.health()
         return "" if not listed else f"{listed[-1].state}: {listed[-1].detail}"
 
-    def dead_letters(self) -> list[Any]:
-        """Return the dead letters of the clerk."""
-        folder = self.var.queues / "market_ticks" / "readers" / "ai_role"
+    def dead_letters(self, queue: str = "market_ticks") -> list[Any]:
+        """Return the dead letters of the clerk beside one of its inputs."""
+        folder = self.var.queues / queue / "readers" / "ai_role"
         if not (folder / "deadletter.head").exists():
             return []
         reader = JournalReader(folder, "deadletter")
         try:
             lines = drain(reader)
-            return [
-                self.codec.decode("market_ticks/deadletter", line.json).payload for line in lines
-            ]
+            return [self.codec.decode(f"{queue}/deadletter", line.json).payload for line in lines]
         finally:
             reader.close()
 

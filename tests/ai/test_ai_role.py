@@ -209,6 +209,23 @@ def test_role_stops_the_run_when_its_worker_drafts_an_order(stage: Callable[...,
     assert one.events("recommendations") == []
 
 
+@pytest.mark.row("F91", "F92")
+def test_role_sets_an_event_against_its_contract_aside_and_stops(
+    stage: Callable[..., Stage],
+) -> None:
+    """As every reader: a dead letter beside the input that names the line, and a STOP."""
+    one = stage({"train": False})
+    one.write("signals", signal(), START_TS)
+    one.write_broken("signals", signal(), START_TS)
+    process = one.start()
+    assert process.wait(30) == 10
+
+    (stop,) = one.stops()
+    assert (stop.kind, stop.reason_code) == ("STOP", "SCHEMA_INVALID")
+    (letter,) = one.dead_letters("signals")
+    assert (letter.queue, letter.seq, letter.reason_code) == ("signals", 2, "SCHEMA_INVALID")
+
+
 @pytest.mark.parametrize("how", ["nan", "garbage"])
 def test_role_sets_a_malformed_draft_aside_and_goes_on(
     stage: Callable[..., Stage], how: str

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from minibot.events.model import JsonObject
 from minibot.kernel import canonical
-from minibot.kernel.errors import RunStop
+from minibot.kernel.errors import ContractError, IntegrityError, RunStop
 from minibot.kernel.files import FILES, Access, read_hashed
 from minibot.kernel.line import JSON_AT
 from minibot.kernel.verify import verify_tree
@@ -111,6 +111,39 @@ def test_merge_completes_what_was_logged_and_not_copied(tmp_path: Path) -> None:
     assert acks[0][0] == 1
     assert acks[-1][1] == 3
     assert all(before[1] + 1 == after[0] for before, after in pairwise(acks))
+
+
+@pytest.mark.row("F91", "F92")
+def test_merge_sets_an_event_against_its_contract_aside_and_copies_it_once(tmp_path: Path) -> None:
+    """The run stops because of it, and the inbox is the merge of its parts to the last line."""
+    stage = Stage(tmp_path / "var")
+    stage.leave_incidents("risk_role", 2)
+    stage.leave_broken_incident("risk_role")
+    stage.leave_incidents("strategy_role", 3)
+    merging = merger(stage)
+    with pytest.raises(ContractError, match="SCHEMA_INVALID"):
+        merging.merge()
+    stage.leave_incidents("risk_role", 2)
+    merging.close()
+    merger(stage).close()
+
+    (letter,) = stage.dead_letters("incidents")
+    assert (letter["queue"], letter["seq"]) == ("incidents/parts/risk_role", 3)
+    assert letter["reason_code"] == "SCHEMA_INVALID"
+    assert len(stage.lines("incidents")) == 8
+    assert list(verify_tree(stage.var.queues)) == []
+
+
+def test_merge_refuses_an_inbox_that_is_not_the_merge_of_its_parts(tmp_path: Path) -> None:
+    """A part that lost a line it had given to the inbox is told, never copied twice."""
+    stage = Stage(tmp_path / "var")
+    stage.leave_incidents("risk_role", 3)
+    merger(stage).close()
+    for path in (stage.var.queues / "incidents" / "parts").glob("risk_role.*"):
+        path.unlink()
+
+    with pytest.raises(IntegrityError, match="incidents:1 is the next line of none of its parts"):
+        merger(stage)
 
 
 class Killed(Exception):

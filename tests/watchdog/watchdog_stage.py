@@ -16,6 +16,7 @@ from minibot.events.model import Event, Incident, JsonObject, Payload, StopJourn
 from minibot.events.order import LineSource
 from minibot.events.registry import Contracts
 from minibot.events.roles import Roles
+from minibot.kernel import canonical
 from minibot.kernel.journal import JournalReader
 from minibot.kernel.queue import make_queue, open_reader, open_writer
 from minibot.runtime.channels import Control, SilentHeartbeat
@@ -94,6 +95,14 @@ sys.exit(last.code)
 Found = TypeVar("Found")
 
 
+def _jsons(reader: JournalReader) -> list[bytes]:
+    source, found = LineSource(reader), []
+    while (line := source.next()) is not None:
+        found.append(line.json)
+    reader.close()
+    return found
+
+
 class Stage:
     """One run's `var` with empty queues, and the launcher's own context on it."""
 
@@ -155,21 +164,31 @@ class Stage:
         output.append_roots(payloads)
         output.writer.close()
 
+    def leave_broken_incident(self, role: str) -> None:
+        """Let a role journal an incident in its own part whose payload it has left out."""
+        output = self.part("incidents", role)
+        (event,) = output.roots([(Incident(component=role, kind="tested", detail="x"), START_TS)])
+        output.writer.append_json([canonical.encode({**event.to_json(), "payload": {}})])
+        output.writer.close()
+
+    def lines(self, queue: str, part: str | None = None) -> list[bytes]:
+        """Return the JSON of every line of a queue, or of a role's part of it."""
+        return _jsons(open_reader(self.var.queues, queue, part=part))
+
     def envelopes(self, queue: str, part: str | None = None) -> list[JsonObject]:
         """Return every envelope of a queue, or of a role's part of it."""
-        source = LineSource(open_reader(self.var.queues, queue, part=part))
-        found = []
-        while (line := source.next()) is not None:
-            found.append(self.codec.decode(queue, line.json).to_json())
-        return found
+        return [self.codec.decode(queue, json).to_json() for json in self.lines(queue, part)]
 
     def acks(self, queue: str) -> list[JsonObject]:
         """Return every range in the order log beside a queue."""
-        source = LineSource(JournalReader(self.var.queues / queue, "acks"))
-        found = []
-        while (line := source.next()) is not None:
-            found.append(self.codec.decode(f"{queue}/acks", line.json).to_json())
-        return found
+        jsons = _jsons(JournalReader(self.var.queues / queue, "acks"))
+        return [self.codec.decode(f"{queue}/acks", json).to_json() for json in jsons]
+
+    def dead_letters(self, queue: str) -> list[JsonObject]:
+        """Return what the primary reader of a queue has set aside."""
+        jsons = _jsons(JournalReader(self.var.queues / queue, "deadletter"))
+        envelopes = [self.codec.decode(f"{queue}/deadletter", json).to_json() for json in jsons]
+        return [envelope["payload"] for envelope in envelopes]
 
     def actors(self, hows: Mapping[str, str]) -> dict[str, Child]:
         """Return a child per role, well unless `hows` says otherwise; none is started."""
