@@ -32,7 +32,7 @@ from minibot.kernel.journal import ZERO, Position
 from minibot.kernel.queue import reader_folder
 from minibot.runtime.clock import machine_ns
 from minibot.runtime.context import RoleContext
-from minibot.runtime.deadletters import DeadLetters, named_lines
+from minibot.runtime.deadletters import named_lines
 from minibot.runtime.orderlog import open_order_log
 
 HINT_FILE: Final = "snapshot.json"
@@ -51,7 +51,7 @@ class Intake:
             )
             for queue in context.spec.inputs
         }
-        self._letters = DeadLetters.of(context, self.folders)
+        self._letters = context.dead_letters(self.folders)
         self._known = KnownIds()
         self._now = Now()
         self._taken = 0

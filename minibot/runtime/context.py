@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
@@ -28,6 +28,7 @@ from minibot.kernel.queue import open_reader, open_writer
 from minibot.runtime.channels import Control, Heartbeat, start_control
 from minibot.runtime.clock import RunClock, machine_ns
 from minibot.runtime.config import Config, config_of_manifest
+from minibot.runtime.deadletters import DeadLetters
 from minibot.runtime.log import Log
 from minibot.runtime.manifest import Manifest
 from minibot.runtime.paths import PROJECT, Var
@@ -217,6 +218,17 @@ class RoleContext:
         if start is None:
             return open_reader(self.var.queues, queue)
         return open_reader(self.var.queues, queue, start)
+
+    def dead_letters(self, folders: Mapping[str, Path]) -> DeadLetters:
+        """Return what this role sets aside; `folders` says by input where it keeps its place."""
+        return DeadLetters(
+            role=self.name,
+            run_id=self.run_id,
+            cmdline_hash=self.cmdline_hash,
+            codec=self.codec,
+            clock=self.clock,
+            folders=folders,
+        )
 
     def head_path(self, queue: str) -> Path:
         """Return the file to watch for new lines of a queue."""

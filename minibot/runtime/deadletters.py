@@ -20,7 +20,6 @@ from minibot.kernel.journal import JournalReader, Line
 from minibot.kernel.line import encode_line
 from minibot.kernel.queue import open_side_writer
 from minibot.runtime.clock import RunClock
-from minibot.runtime.context import RoleContext
 
 DETAIL_CHARS_MAX: Final = 2000
 LINE_CHARS_MAX: Final = 4096
@@ -65,18 +64,6 @@ class DeadLetters:
         self._codec = codec
         self._clock = clock
         self._folders = folders
-
-    @classmethod
-    def of(cls, context: RoleContext, folders: Mapping[str, Path]) -> DeadLetters:
-        """Return the dead letters of a role."""
-        return cls(
-            role=context.name,
-            run_id=context.run_id,
-            cmdline_hash=context.cmdline_hash,
-            codec=context.codec,
-            clock=context.clock,
-            folders=folders,
-        )
 
     def decode(self, queue: str, line: Line) -> Event:
         """Return the event of a line; one of an input that breaks its contract is set aside first.

@@ -22,7 +22,6 @@ from minibot.kernel.queue import reader_folder
 from minibot.kernel.wakeup import Waiter
 from minibot.runtime.clock import machine_ns
 from minibot.runtime.context import CLEAN, ORPHANED, STOPPED, Output, RoleContext
-from minibot.runtime.deadletters import DeadLetters
 from minibot.runtime.gate import ExecutionGate, Gate
 from minibot.runtime.latency import DecisionLatency
 from minibot.runtime.orderlog import open_order_log
@@ -91,7 +90,7 @@ class Shell:
             )
             for queue in context.spec.inputs
         }
-        self._letters = DeadLetters.of(context, self._folders)
+        self._letters = context.dead_letters(self._folders)
         self.latency = DecisionLatency(context.name)
         self.outputs = {
             queue: context.open_output(queue)
