@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 import traceback
 
-from minibot.events.roles import Roles
 from minibot.runtime.clock import machine_ns
 from minibot.runtime.context import RoleContext
 from minibot.runtime.role import stop_record
@@ -21,12 +20,20 @@ SYNC_NS = 5_000_000_000
 class Background:
     """Merges and counts until it is stopped; a failure is left for the desk to find."""
 
-    def __init__(self, context: RoleContext, roles: Roles) -> None:
+    def __init__(self, context: RoleContext) -> None:
         self.failure: StopRecord | None = None
         self._context = context
-        self._merger = Merger(
+        self._merger = self._open_merger()
+        self._metrics = MetricsKeeper(context)
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._work, name="merge", daemon=True)
+        self._synced_ns = machine_ns()
+
+    def _open_merger(self) -> Merger:
+        context = self._context
+        return Merger(
             root=context.var.queues,
-            roles=roles,
+            roles=context.roles,
             codec=context.codec,
             clock=context.clock,
             run_id=context.run_id,
@@ -34,10 +41,6 @@ class Background:
             segment_bytes=context.config.queues.segment_bytes,
             line_bytes_max=context.config.queues.line_bytes_max,
         )
-        self._metrics = MetricsKeeper(context)
-        self._ended = threading.Event()
-        self._thread = threading.Thread(target=self._work, name="merge", daemon=True)
-        self._synced_ns = machine_ns()
 
     def start(self) -> None:
         """Start merging."""
@@ -67,4 +70,6 @@ class Background:
     def finish(self) -> None:
         """Copy what is left, write the last metrics and close."""
         self._merger.close()
+        if self._merger.is_torn:
+            self._open_merger().close()
         self._metrics.finish()

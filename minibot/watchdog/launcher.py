@@ -230,7 +230,7 @@ class _Launch:
         planned_ts, planned_code = self._planned_end(context, exchange)
         end = PlannedEnd(context, control, supervisor, planned_ts, planned_code)
         desk = Desk(context, supervisor, end, control, exchange, self.feed, self.interrupts)
-        background = Background(context, self.roles)
+        background = Background(context)
         previous = self._take_signals()
         try:
             context.health("READY")

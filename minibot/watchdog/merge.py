@@ -52,6 +52,7 @@ class Merger:
         self._parts: dict[tuple[str, str], JournalReader] = {}
         self._letters = self._dead_letters(clock, run_id, cmdline_hash)
         self._refused: ContractError | None = None
+        self.is_torn = False  # A pass was broken off: what was read need not have been copied.
         with ExitStack() as opened:
             self._inboxes: dict[str, JournalWriter] = {
                 queue: opened.enter_context(
@@ -145,13 +146,15 @@ class Merger:
 
     def _complete(self, ranges: list[Ack], held: Mapping[str, list[str]]) -> None:
         """Copy what was logged and not copied: only the last range can be so."""
+        merged = {queue: Counter(roles) for queue, roles in held.items()}
         for ack in ranges:
             queue, _, role = ack.queue.split("/")
-            missing = ack.to_seq - held[queue].count(role)
+            missing = ack.to_seq - merged[queue][role]
             part = self._part(queue, role) if missing > 0 else None
             if part is not None:
                 lines = part.read(missing)
                 self._copy(queue, lines)
+                merged[queue][role] += len(lines)
                 held[queue].extend(role for _ in lines)
 
     def _log_unlogged(self, ranges: list[Ack], held: Mapping[str, list[str]]) -> None:
@@ -185,10 +188,11 @@ class Merger:
             ContractError: For the first line that breaks its contract. It is copied like all
                 others, so that the inbox stays the merge of its parts, and set aside.
         """
-        copied = 0
+        copied, self.is_torn = 0, True
         for queue in self.queues:
             for role in self._roles.writers(queue):
                 copied += self._merge_part(queue, role)
+        self.is_torn = False
         refused, self._refused = self._refused, None
         if refused is not None:
             raise refused
@@ -216,14 +220,18 @@ class Merger:
             inbox.sync()
 
     def close(self) -> None:
-        """Copy the rest, sync and close; what cannot be copied does not keep files open."""
+        """Copy the rest, sync and close; what cannot be copied does not keep files open.
+
+        Of a torn merge nothing is copied any more: who opens it again takes up what stands on disk.
+        """
         with ExitStack() as stack:
             for inbox in self._inboxes.values():
                 stack.callback(inbox.close)
             stack.callback(self._order.end)
             for part in self._parts.values():
                 stack.callback(part.close)
-            self.merge()
+            if not self.is_torn:
+                self.merge()
 
 
 def restore_parts(root: Path, codec: Codec) -> list[str]:

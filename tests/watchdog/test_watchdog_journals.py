@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from itertools import pairwise
 from pathlib import Path
 
@@ -9,16 +10,18 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from minibot.events.model import JsonObject
+from minibot.events.model import JsonObject, RunOpening
 from minibot.kernel import canonical
 from minibot.kernel.errors import ContractError, IntegrityError, RunStop
 from minibot.kernel.files import FILES, Access, read_hashed
 from minibot.kernel.line import JSON_AT
 from minibot.kernel.verify import verify_tree
 from minibot.runtime.clock import RunClock
+from minibot.watchdog.background import Background
 from minibot.watchdog.merge import Merger
 from minibot.watchdog.recovery import clear_former_run, note_current
 from minibot.watchdog.stoplog import append_stop, clear_flag, copy_stops, read_stops
+from tests.waiting import wait_until
 from tests.watchdog.watchdog_stage import RUN_ID, START_TS, WATCHDOG, Stage
 
 SEGMENT_BYTES = 1 << 20
@@ -144,6 +147,33 @@ def test_merge_refuses_an_inbox_that_is_not_the_merge_of_its_parts(tmp_path: Pat
 
     with pytest.raises(IntegrityError, match="incidents:1 is the next line of none of its parts"):
         merger(stage)
+
+
+def test_merge_that_was_broken_off_is_taken_up_at_the_end_of_the_run(tmp_path: Path) -> None:
+    """What a full disk kept out of an inbox stands there before the run is sealed."""
+    stage = Stage(tmp_path / "var")
+    context = stage.context()
+    opening = RunOpening({"USDT": "10000"}, (), {})
+    context.open_output("control").append_roots([(opening, START_TS)])
+    background = Background(context)
+    stage.leave_incidents("risk_role", 3)
+    background._merger._inboxes["incidents"].append = _no_space  # type: ignore[method-assign]
+    background.start()
+    wait_until(lambda: background.failure is not None, "the merge to fail")
+    background.stop()
+    stage.leave_incidents("risk_role", 2)
+    background.finish()
+    context.close_outputs()
+
+    assert background.failure is not None
+    assert background.failure.reason_code == "IO_ENOSPC"
+    assert stage.envelopes("incidents") == stage.envelopes("incidents", "risk_role")
+    assert len(stage.envelopes("incidents")) == 5
+    assert list(verify_tree(stage.var.queues)) == []
+
+
+def _no_space(lines: object) -> int:
+    raise OSError(errno.ENOSPC, "No space left on device")
 
 
 class Killed(Exception):
