@@ -112,6 +112,10 @@ def _wanted(arguments: argparse.Namespace) -> list[Wanted]:
     end = _date(arguments.end) if arguments.end else now_ts
     if start is None or end is None or start >= end:
         wrong.append(f"--from {arguments.start!r} --to {arguments.end!r}: dates, the former first")
+    elif start >= now_ts:
+        wrong.append(f"--from {arguments.start!r}: has not come yet")
+    elif start < 0:
+        wrong.append(f"--from {arguments.start!r}: before 1970-01-01")
     if wrong or start is None or end is None:
         raise ConfigError("download-data: nothing was asked for.", wrong)
     return [

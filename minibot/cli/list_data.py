@@ -37,20 +37,24 @@ def run(arguments: argparse.Namespace) -> int:
     if not documents:
         raise Refusal(f"nothing has been downloaded into {root}.", "See: minibot download-data")
     show(arguments, documents, _lines(documents, is_with_gaps=arguments.gaps))
-    return 1 if any(document["changed"] for document in documents) else 0
+    is_wrong = any(document["changed"] or document["gone"] for document in documents)
+    return 1 if arguments.verify and is_wrong else 0
 
 
 def facts(series: Series) -> dict[str, Any]:
     """Return what is known of a series from its manifest."""
     files = series.ordered()
-    first_ts, end_ts = files[0].first_ts, max(each.end_ts for each in files)
-    spans = series.missing(first_ts, end_ts)
+    first_ts = min((each.first_ts for each in files), default=0)
+    end_ts = max((each.end_ts for each in files), default=0)
+    spans = [span for each in files for span in each.edges]
+    spans = joined([*spans, *series.missing(first_ts, end_ts)], series.interval)
     return {
         "venue": series.venue,
         "symbol": series.symbol,
         "interval": series.interval,
         "folder": str(series.folder),
         "files": len(files),
+        "gone": series.gone,
         "rows": sum(each.rows for each in files),
         "first_ts": first_ts,
         "end_ts": end_ts,
@@ -62,12 +66,24 @@ def facts(series: Series) -> dict[str, Any]:
     }
 
 
+def joined(spans: list[tuple[int, int]], interval: str) -> list[tuple[int, int]]:
+    """Return spans in order, as one where they meet, without those in which no bar opens."""
+    found: list[tuple[int, int]] = []
+    for first_ts, end_ts in sorted(spans):
+        if not bars_between(interval, first_ts, end_ts):
+            continue
+        if found and first_ts <= found[-1][1]:
+            found[-1] = (found[-1][0], max(found[-1][1], end_ts))
+        else:
+            found.append((first_ts, end_ts))
+    return found
+
+
 def _lines(documents: list[dict[str, Any]], *, is_with_gaps: bool) -> list[str]:
     rows = [
         [
             *(document["venue"], document["symbol"], document["interval"]),
-            *(f"{document['rows']:,}", date_clock(document["first_ts"])[:16]),
-            *(date_clock(document["end_ts"])[:16], str(document["bars_missing"])),
+            *(f"{document['rows']:,}", *_span(document), str(document["bars_missing"])),
             *(str(document["zero_volume"]), str(document["files"])),
         ]
         for document in documents
@@ -77,6 +93,12 @@ def _lines(documents: list[dict[str, Any]], *, is_with_gaps: bool) -> list[str]:
     for document in documents:
         said += _trouble(document, is_with_gaps=is_with_gaps)
     return said
+
+
+def _span(document: dict[str, Any]) -> list[str]:
+    """Return from when to when a series goes; dashes where none of its files is left."""
+    spans = (document["first_ts"], document["end_ts"]) if document["files"] else ()
+    return [date_clock(ts)[:16] for ts in spans] or ["-", "-"]
 
 
 def _trouble(document: dict[str, Any], *, is_with_gaps: bool) -> list[str]:
@@ -93,6 +115,11 @@ def _trouble(document: dict[str, Any], *, is_with_gaps: bool) -> list[str]:
             for file, gaps in document["files_with_gaps"].items()
         ]
     said += [
-        f"  {name}: CHANGED {file}: not what the manifest says" for file in document["changed"]
+        f"  {name}: GONE {file}: the manifest names it; download-data asks for it again"
+        for file in document["gone"]
+    ]
+    said += [
+        f"  {name}: CHANGED {file}: not what the manifest says; remove it and call download-data"
+        for file in document["changed"]
     ]
     return said

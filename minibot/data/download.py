@@ -17,9 +17,9 @@ import orjson
 
 from minibot.data.klines import inspect_klines
 from minibot.data.patience import Patience
-from minibot.data.store import Series, StoredFile
+from minibot.data.store import Piece, Series, StoredFile
 from minibot.data.treatment import KEEP_ALL, MISALIGNED, ORDER, PRICES, ROWS, UNITS, clock_text
-from minibot.exchanges.base import TIMEOUT, UNREACHABLE, RestError
+from minibot.exchanges.base import MALFORMED, TIMEOUT, UNREACHABLE, FrameInvalid, RestError
 from minibot.exchanges.binance.archive import (
     DAY_MS,
     MONTHLY_ONLY,
@@ -128,6 +128,8 @@ class Download:
         """
         series = Series.open(self._root, VENUE, wanted.symbol, wanted.interval)
         fetched = Fetched(wanted, series.folder)
+        for name in series.forget_changed():
+            self._tell(f"{name}: not what the manifest says, asked for again")
         if self._archive is not None:
             self._from_archive(self._archive, series, wanted, fetched)
         if self._rest is not None:
@@ -188,8 +190,13 @@ class Download:
         except Refusal as refusal:
             fetched.troubles.append(f"{file.name}: {refusal.message} Not stored.")
             return False
-        series.cut(file.first_ts, file.end_ts)
+        before = set(series.files)
+        pieces = series.cut(file.first_ts, file.end_ts)
         series.name(stored)
+        for piece in pieces:
+            self._write_whole(series, piece, fetched)
+        for name in before - set(series.files):
+            (series.folder / name).unlink()
         fetched.bytes += len(data)
         self._count(fetched, stored, 0)
         return True
@@ -242,9 +249,9 @@ class Download:
             if is_last or at >= end_ts:
                 break
             if page % self._pages_a_write == 0:
-                self._write(series, name, rows, (first_ts, at), is_whole=False)
-        self._write(series, name, rows, (first_ts, at), is_whole=True)
-        self._count(fetched, series.files[name], had)
+                self._write(series, Piece(name, rows, first_ts, at), is_whole=False)
+        if self._write_whole(series, Piece(name, rows, first_ts, at), fetched):
+            self._count(fetched, series.files[name], had)
 
     def _page(self, rest: BinanceRest, wanted: Wanted, from_ts: int, to_ts: int) -> list[list[Any]]:
         params = {
@@ -265,24 +272,35 @@ class Download:
             body = rest.get(KLINES, params)
             if rest.last.weight_used is not None:
                 self._budget.reported(self._clock.now_ms(), rest.last.weight_used)
-            parse_candles(body)
+            try:
+                parse_candles(body)
+            except FrameInvalid as error:
+                raise RestError(MALFORMED, f"{KLINES}: {error}", status=rest.last.status) from error
             return [row for row in body if from_ts <= row[0] < to_ts]
 
         return self._patience.ask(request)
 
-    def _write(
-        self,
-        series: Series,
-        name: str,
-        rows: list[list[Any]],
-        span: tuple[int, int],
-        *,
-        is_whole: bool,
-    ) -> None:
-        """Store the rows of a span; the whole of them is looked at row by row."""
-        data = b"".join(orjson.dumps(row) + b"\n" for row in rows)
-        stored = StoredFile(name, KLINES, sha256(data).hexdigest(), len(rows), *span, NONE)
-        is_examined = is_whole and bool(rows)
+    def _write_whole(self, series: Series, piece: Piece, fetched: Fetched) -> bool:
+        """Return whether the rows of a span could be stored."""
+        try:
+            self._write(series, piece, is_whole=True)
+        except Refusal as refusal:
+            fetched.troubles.append(f"{piece.name}: {refusal.message} Not stored.")
+            return False
+        return True
+
+    def _write(self, series: Series, piece: Piece, *, is_whole: bool) -> None:
+        """Store the rows of a span; the whole of them is looked at row by row.
+
+        Raises:
+            Refusal: They are not what they should be.
+        """
+        data = b"".join(orjson.dumps(row) + b"\n" for row in piece.rows)
+        stored = StoredFile(
+            *(piece.name, KLINES, sha256(data).hexdigest(), len(piece.rows)),
+            *(piece.first_ts, piece.end_ts, NONE),
+        )
+        is_examined = is_whole and bool(piece.rows)
         series.name(_examined(series, stored, data) if is_examined else series.place(stored, data))
 
 

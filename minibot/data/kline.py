@@ -7,7 +7,7 @@ from math import gcd
 from typing import NamedTuple
 
 from minibot.events.numbers import POWERS, format_fixed
-from minibot.exchanges.embedded.bars import INTERVALS, next_open
+from minibot.exchanges.embedded.bars import INTERVALS, next_open, open_of
 from minibot.exchanges.embedded.decimals import PLACES, to_units
 from minibot.exchanges.embedded.kline_rows import BadRow, Cells, time_of
 
@@ -72,12 +72,15 @@ def units_of(text: str) -> int:
 
 def bars_between(interval: str, from_ts: int, to_ts: int) -> int:
     """Return how many bars open from `from_ts` on and before `to_ts`."""
+    at = open_of(interval, from_ts)
+    if at < from_ts:
+        at = next_open(interval, at)
     length_ms = INTERVALS[interval]
     if length_ms:
-        return -(-(to_ts - from_ts) // length_ms)
+        return max(0, -(-(to_ts - at) // length_ms))
     count = 0
-    while from_ts < to_ts:
-        from_ts, count = next_open(interval, from_ts), count + 1
+    while at < to_ts:
+        at, count = next_open(interval, at), count + 1
     return count
 
 

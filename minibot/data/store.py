@@ -11,9 +11,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
-from hashlib import sha256
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import orjson
 
@@ -36,7 +35,8 @@ class StoredFile:
     """One file of a series: what it is called, where it came from, and what is in it.
 
     `first_ts` and `end_ts` are the period that it covers, whether or not the venue had a bar in
-    all of it. `checksum` is `verified`, or `none` for REST, which publishes none.
+    all of it; `bars_first_ts` and `bars_end_ts` are that from its first bar to the end of its last,
+    0 where nobody looked. `checksum` is `verified`, or `none` for REST, which publishes none.
     """
 
     name: str
@@ -48,6 +48,17 @@ class StoredFile:
     checksum: str
     gaps: int = 0
     zero_volume: int = 0
+    bars_first_ts: int = 0
+    bars_end_ts: int = 0
+
+    @property
+    def edges(self) -> list[tuple[int, int]]:
+        """The spans of its period before its first bar and behind its last, all of it for none."""
+        if not self.rows:
+            return [(self.first_ts, self.end_ts)]
+        if not self.bars_end_ts:
+            return []
+        return [(self.first_ts, self.bars_first_ts), (self.bars_end_ts, self.end_ts)]
 
     def with_figures(self, report: DataReport) -> StoredFile:
         """Return it with the figures of its report."""
@@ -57,18 +68,33 @@ class StoredFile:
             rows=report.rows,
             gaps=counts.get(GAPS, 0),
             zero_volume=counts.get(ZERO_VOLUME, 0),
+            bars_first_ts=report.first_ts,
+            bars_end_ts=report.end_ts,
         )
+
+
+class Piece(NamedTuple):
+    """REST rows of a period, with the name of the file that they go to."""
+
+    name: str
+    rows: list[list[Any]]
+    first_ts: int
+    end_ts: int
 
 
 @dataclass(slots=True)
 class Series:
-    """The downloaded klines of one symbol and interval."""
+    """The downloaded klines of one symbol and interval.
+
+    `files` are those that the manifest names and that are there, `gone` the names of the others.
+    """
 
     folder: Path
     venue: str
     symbol: str
     interval: str
     files: dict[str, StoredFile] = field(default_factory=dict)
+    gone: list[str] = field(default_factory=list)
 
     @classmethod
     def open(cls, root: Path, venue: str, symbol: str, interval: str) -> Series:
@@ -81,8 +107,11 @@ class Series:
         folder = root / venue / symbol / interval.replace("M", "mo")
         series = cls(folder, venue, symbol, interval)
         if (folder / MANIFEST).exists():
-            known = (StoredFile(**item) for item in _manifest(folder)["files"])
-            series.files = {file.name: file for file in known if (folder / file.name).is_file()}
+            for file in (StoredFile(**item) for item in _manifest(folder)["files"]):
+                if (folder / file.name).is_file():
+                    series.files[file.name] = file
+                else:
+                    series.gone.append(file.name)
         return series
 
     def ordered(self) -> list[StoredFile]:
@@ -129,32 +158,37 @@ class Series:
                 return item.name, _rows(self.folder / item.name)
         return self._rest_name(from_ts), []
 
-    def cut(self, from_ts: int, to_ts: int) -> None:
-        """Take a period out of what came by REST, because an archive file has it now."""
+    def forget_changed(self) -> list[str]:
+        """Take no REST file for stored that is not what the manifest says; return their names.
+
+        Such a file is added to and cut. One that somebody changed must not be hashed anew with
+        what is added, and one that was written when the manifest was not yet holds other rows.
+        """
+        changed = [
+            name
+            for name, item in self.files.items()
+            if name.endswith(REST) and self._is_changed(item)
+        ]
+        for name in changed:
+            del self.files[name]
+        return changed
+
+    def cut(self, from_ts: int, to_ts: int) -> list[Piece]:
+        """Name no REST file any more that reaches into a period, which an archive file has now.
+
+        What such files hold outside of the period is returned, and has to be stored again.
+        """
+        pieces = []
         for item in [each for each in self.files.values() if each.name.endswith(REST)]:
             if item.end_ts <= from_ts or item.first_ts >= to_ts:
                 continue
             rows = _rows(self.folder / item.name)
             del self.files[item.name]
-            self._keep(item, rows, item.first_ts, from_ts)
-            self._keep(item, rows, to_ts, item.end_ts)
-            if item.name not in self.files:
-                (self.folder / item.name).unlink()
-
-    def _keep(self, item: StoredFile, rows: list[list[Any]], first_ts: int, end_ts: int) -> None:
-        if first_ts >= end_ts:
-            return
-        kept = [row for row in rows if first_ts <= row[0] < end_ts]
-        data = b"".join(orjson.dumps(row) + b"\n" for row in kept)
-        part = replace(
-            item,
-            name=self._rest_name(first_ts),
-            sha256=sha256(data).hexdigest(),
-            rows=len(kept),
-            first_ts=first_ts,
-            end_ts=end_ts,
-        )
-        self.files[part.name] = self.place(part, data)
+            for first_ts, end_ts in ((item.first_ts, from_ts), (to_ts, item.end_ts)):
+                if first_ts < end_ts:
+                    kept = [row for row in rows if first_ts <= row[0] < end_ts]
+                    pieces.append(Piece(self._rest_name(first_ts), kept, first_ts, end_ts))
+        return pieces
 
     def _rest_name(self, first_ts: int) -> str:
         moment = datetime.fromtimestamp(first_ts // 1000, UTC)
@@ -174,11 +208,10 @@ class Series:
 
     def changed(self) -> list[str]:
         """Return the files that are no longer what the manifest says."""
-        return [
-            item.name
-            for item in self.ordered()
-            if hash_file(self.folder / item.name)[1] != item.sha256
-        ]
+        return [item.name for item in self.ordered() if self._is_changed(item)]
+
+    def _is_changed(self, item: StoredFile) -> bool:
+        return hash_file(self.folder / item.name)[1] != item.sha256
 
 
 def _rows(path: Path) -> list[list[Any]]:

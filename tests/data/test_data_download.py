@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 import socket
 from collections.abc import Callable, Iterator
@@ -11,10 +12,12 @@ from typing import Any
 
 import pytest
 
+from minibot.cli.list_data import facts
 from minibot.data.download import Download, Fetched, Wanted
+from minibot.data.kline import bars_between
 from minibot.data.klines import open_klines
 from minibot.data.patience import ATTEMPTS_MAX, Patience
-from minibot.data.store import Series, locked
+from minibot.data.store import Series, StoredFile, locked
 from minibot.exchanges.binance.archive import ArchiveHost, archive_files
 from minibot.exchanges.binance.limits import WeightBudget
 from minibot.exchanges.binance.rest import BinanceRest
@@ -212,6 +215,54 @@ def test_changed_file_is_found(server: ArchiveServer, desk: Desk) -> None:
     assert desk.series().changed() == ["BTCUSDT-1h-2025-02-02.zip"]
 
 
+@pytest.mark.parametrize(
+    ("span", "expected"),
+    [
+        # Of thirty days only four begin on a Monday; rounded up from their length they were five.
+        ((*("1w", "2025-04-01", "2025-05-01"),), 4),
+        ((*("1w", "2025-03-01", "2025-04-01"),), 5),
+        ((*("1m", "2025-01-01T00:05:30", "2025-01-01T00:09:50"),), 4),
+        ((*("1m", "2025-01-01T00:05:30", "2025-01-01T00:05:50"),), 0),
+        ((*("1M", "2025-01-17", "2025-02-01"),), 0),
+        ((*("1M", "2025-01-17", "2025-03-02"),), 2),
+    ],
+)
+def test_bars_of_a_span_are_those_that_open_in_it(
+    span: tuple[str, str, str], expected: int
+) -> None:
+    """A span that begins within a bar begins for the count with the next one."""
+    interval, start, end = span
+    assert bars_between(interval, stamp(start), stamp(end)) == expected
+
+
+def test_bars_missing_where_two_files_meet_are_counted(desk: Desk) -> None:
+    """A halt over midnight lies at the end of one file and at the beginning of the next."""
+    halt = range(stamp("2025-02-02") - 2 * HOUR_MS, stamp("2025-02-02") + 3 * HOUR_MS)
+
+    def talk(sock: socket.socket, request: bytes) -> None:
+        path = request.split(b" ")[1].decode()
+        name = path.rpartition("/")[2].removesuffix(".CHECKSUM")
+        first = stamp(name[-14:-4])
+        rows = [
+            cells
+            for cells in archive_rows("1h", first, first + 24 * HOUR_MS)
+            if cells[0] // 1000 not in halt
+        ]
+        body = zipped(name.replace(".zip", ".csv"), csv_text(rows))
+        if path.endswith(".CHECKSUM"):
+            body = f"{hashlib.sha256(body).hexdigest()}  {name}\n".encode()
+        sock.sendall(answer(body, content_type="application/octet-stream"))
+
+    with Loopback(talk) as host:
+        wanted = hours("2025-02-01", "2025-02-03")
+        desk.fetch(wanted, archive=f"http://127.0.0.1:{host.port}")
+
+    known = facts(desk.series())
+    assert known["rows"] == 43
+    assert known["bars_missing"] == 5
+    assert known["spans_missing"] == [[halt.start, halt.stop]]
+
+
 def test_damaged_manifest_is_refused(server: ArchiveServer, desk: Desk) -> None:
     """It carries its own sha256."""
     desk.fetch(hours("2025-02-01", "2025-02-02"), archive=server.url)
@@ -394,6 +445,19 @@ def test_redirect_off_the_list_is_refused(target: str, server: ArchiveServer, de
     assert desk.clock.waits == []
 
 
+def test_redirect_to_what_is_no_address_is_an_answer_that_is_none(
+    server: ArchiveServer, desk: Desk
+) -> None:
+    """The library itself reads the address before anybody looks at it."""
+    headers = {"Location": "http://["}
+    server.fault = lambda path, body: answer(b"", "302 Found", headers)
+
+    fetched = desk.fetch(DAY, archive=server.url)
+
+    assert fetched.files == []
+    assert "malformed" in fetched.troubles[0]
+
+
 def test_redirect_to_a_named_host_is_followed(server: ArchiveServer, desk: Desk) -> None:
     """A mirror that was put on the list serves; its files have to match their checksums too."""
 
@@ -419,6 +483,7 @@ class Venue:
         self.asked: list[dict[str, str]] = []
         self.used = 0
         self.fault: Callable[[int], bytes | None] = lambda number: None
+        self.keep: Callable[[list[Any]], bool] = lambda cells: True
         self.loopback = Loopback(self._talk)
 
     @property
@@ -441,7 +506,8 @@ class Venue:
         interval, limit = params["interval"], int(params["limit"])
         start, end = int(params["startTime"]), min(int(params["endTime"]), self.now_ms)
         first = -(-start // INTERVALS[interval]) * INTERVALS[interval]
-        rows = [self.row(cells) for cells in archive_rows(interval, first, end + 1)[:limit]]
+        cells = [each for each in archive_rows(interval, first, end + 1) if self.keep(each)]
+        rows = [self.row(each) for each in cells[:limit]]
         weight = {"x-mbx-used-weight-1m": str(self.used)}
         sock.sendall(answer(json.dumps(rows).encode(), headers=weight))
 
@@ -544,3 +610,109 @@ def test_archive_takes_over_what_came_by_rest_before(venue: Venue, desk: Desk) -
     assert [name[-10:] for name in first.files] == ["-02-09.zip", "rest.jsonl"]
     assert [name[-10:] for name in second.files] == ["-02-10.zip", "rest.jsonl"]
     assert opens(desk.series().folder) == list(range(wanted.from_ts, NOW + 24 * HOUR_MS, HOUR_MS))
+
+
+@pytest.mark.parametrize(
+    "spoil", [lambda data: data[:-20], lambda data: data.replace(b'"1', b'"9')]
+)
+def test_rest_file_that_is_not_what_the_manifest_says_is_asked_for_again(
+    spoil: Callable[[bytes], bytes], venue: Venue, desk: Desk
+) -> None:
+    """Its rows are not hashed anew with those that are added to them."""
+    wanted = hours("2025-02-01", "2025-03-01")
+    desk.fetch(wanted, rest=venue.url)
+    path = desk.series().paths()[0]
+    whole = path.read_bytes()
+    path.write_bytes(spoil(whole))
+    venue.now_ms += 3 * HOUR_MS
+
+    fetched = desk.fetch(wanted, rest=venue.url)
+
+    assert f"{path.name}: not what the manifest says, asked for again" in desk.told
+    assert fetched.troubles == []
+    assert path.read_bytes().startswith(whole)
+    assert desk.series().changed() == []
+
+
+def test_rest_cut_off_before_the_manifest_knows_the_tail_has_no_row_twice(
+    venue: Venue, desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The file stands with rows that nobody named; the next call begins it anew."""
+    wanted = hours("2025-02-01", "2025-03-01")
+    desk.fetch(wanted, rest=venue.url)
+    venue.now_ms += 3 * HOUR_MS
+
+    def cut_off(series: Series, file: StoredFile) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Series, "name", cut_off)
+        with pytest.raises(KeyboardInterrupt):
+            desk.fetch(wanted, rest=venue.url)
+    again = desk.fetch(wanted, rest=venue.url)
+
+    assert again.troubles == []
+    assert opens(desk.series().folder) == list(range(wanted.from_ts, NOW + 3 * HOUR_MS, HOUR_MS))
+
+
+def test_rest_cut_off_while_the_archive_takes_over_leaves_no_bar_out(
+    venue: Venue, desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is left of the REST file is named after it was written, or asked for again."""
+    wanted = hours("2025-02-08", "2025-02-12")
+    desk.fetch(hours("2025-02-08", "2025-02-09T01:00"), rest=venue.url)
+
+    def cut_off(series: Series, file: StoredFile, data: bytes) -> StoredFile:
+        if file.name.endswith(".jsonl"):
+            raise KeyboardInterrupt
+        return place(series, file, data)
+
+    place = Series.place
+    with ArchiveServer(end="2025-02-10") as server:
+        with monkeypatch.context() as patch:
+            patch.setattr(Series, "place", cut_off)
+            with pytest.raises(KeyboardInterrupt):
+                desk.fetch(wanted, archive=server.url)
+        desk.fetch(wanted, archive=server.url, rest=venue.url)
+
+    assert opens(desk.series().folder) == list(range(wanted.from_ts, NOW, HOUR_MS))
+    assert desk.series().changed() == []
+
+
+def test_rest_piece_that_the_archive_leaves_has_its_own_figures(venue: Venue, desk: Desk) -> None:
+    """A hole of the day that the archive took over is not counted with what is left."""
+    hole = range(stamp("2025-02-09T04:00"), stamp("2025-02-09T06:00"))
+    whole = venue.row
+    venue.keep = lambda cells: whole(cells)[0] not in hole
+    first = desk.fetch(hours("2025-02-09T01:00", "2025-02-12"), rest=venue.url)
+    had = desk.series().files[first.files[0]].gaps
+
+    with ArchiveServer(end="2025-02-10") as server:
+        desk.fetch(hours("2025-02-09", "2025-02-12"), archive=server.url)
+
+    assert had == 2
+    assert [file.gaps for file in desk.series().ordered()] == [0, 0]
+    assert facts(desk.series())["bars_missing"] == 0
+
+
+@pytest.mark.parametrize(("place", "value"), [(3, "999999"), (0, NOW + 1)])
+def test_rest_row_that_is_none_is_told_and_nothing_of_it_stored(
+    place: int, value: Any, venue: Venue, desk: Desk
+) -> None:
+    """A low above the high, and a bar that opens within another."""
+    wanted = hours("2025-02-01", "2025-03-01")
+    desk.fetch(wanted, rest=venue.url)
+    had = opens(desk.series().folder)
+    venue.now_ms += HOUR_MS
+    row = [*venue.row(archive_rows("1h", NOW, NOW + HOUR_MS)[0])]
+    row[place] = value
+    venue.fault = lambda number: answer(json.dumps([row]).encode())
+
+    fetched = desk.fetch(wanted, rest=venue.url)
+    venue.fault = lambda number: None
+    again = desk.fetch(wanted, rest=venue.url)
+
+    assert fetched.files == []
+    assert len(fetched.troubles) == 1
+    assert again.troubles == []
+    assert opens(desk.series().folder) == [*had, NOW]

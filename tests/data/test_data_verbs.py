@@ -173,9 +173,34 @@ def test_list_data_names_gaps_and_changed_files(tmp_path: Path) -> None:
     assert verified.document[0]["changed"] == [path.name]
 
 
+def test_list_data_names_files_that_are_gone(tmp_path: Path) -> None:
+    """One of two, then the other: the list goes on without them, and the check fails."""
+    with ArchiveServer() as server:
+        verb(
+            *(tmp_path, "download-data", "--pairs", "BTCUSDT", "--source", "archive"),
+            *("--intervals", "1h", "--from", "2025-01-01", "--to", "2025-01-03"),
+            *("--archive-url", server.url),
+        )
+    names = ["BTCUSDT-1h-2025-01-01.zip", "BTCUSDT-1h-2025-01-02.zip"]
+    for count, name in enumerate(reversed(names), 1):
+        (tmp_path / "data" / "binance" / "BTCUSDT" / "1h" / name).unlink()
+
+        plain = verb(tmp_path, "list-data")
+        verified = verb(tmp_path, "list-data", "--verify", "--json")
+
+        assert plain.code == 0
+        assert f"GONE {name}" in plain.out
+        assert verified.code == 1
+        assert verified.document[0]["gone"] == names[-count:]
+        assert verified.document[0]["rows"] == 48 - 24 * count
+
+
 @pytest.mark.parametrize(
     "words",
     [
+        ("--pairs", "BTC/USDT", "--from", "2999-01-01", "--to", "2999-02-01"),
+        ("--pairs", "BTC/USDT", "--from", "0001-01-01"),
+        ("--pairs", "BTC/USDT", "--from", "2025-01-01", "--archive-url", "http://127.0.0.1/x"),
         ("--pairs", "BTC/USDT", "--from", "yesterday"),
         ("--pairs", "../../x", "--from", "2025-01-01"),
         ("--pairs", "X", "--from", "2025-01-01", "--source", "archive"),

@@ -122,7 +122,8 @@ class ArchiveHost:
         total_timeout_s: float,
     ) -> None:
         parts = urlsplit(base_url)
-        if parts.scheme not in ("http", "https") or not parts.hostname or parts.username:
+        is_more = parts.username or parts.path.strip("/") or parts.query or parts.fragment
+        if parts.scheme not in ("http", "https") or not parts.hostname or is_more:
             raise ValueError(f"archive address {base_url!r}: expected http(s)://host[:port]")
         self._base = f"{parts.scheme}://{parts.netloc}/"
         self._scheme = parts.scheme
@@ -154,6 +155,8 @@ class ArchiveHost:
                 raise TimeoutError
         except (requests.RequestException, HTTPError, OSError) as error:
             raise self._no_answer(path, error) from error
+        except ValueError as error:  # A redirect to what is no address.
+            raise RestError(MALFORMED, f"{path}: {root_cause(error)}") from error
         if status == 404:
             return None
         if status != 200:
