@@ -11,9 +11,16 @@ from dataclasses import dataclass
 from typing import Final
 
 from minibot.events.model import JsonObject
-from minibot.kernel.canonical import encode
+from minibot.kernel.canonical import CanonicalError, decode, encode
 from minibot.kernel.errors import ConfigError, RunStop
-from minibot.strategies.declaration import Needs, Settings, parameter_violations, settings_of
+from minibot.strategies.declaration import (
+    Needs,
+    Settings,
+    declaration_violations,
+    kind_fault,
+    parameter_violations,
+    settings_of,
+)
 from minibot.strategies.examples.ema_cross import EmaCross
 from minibot.strategies.examples.rsi_band import RsiBand
 from minibot.strategies.nore_strategy_v1 import NoreStrategyV1
@@ -76,19 +83,21 @@ def choose(config: JsonObject) -> Chosen:
     """
     section: JsonObject = config["strategy"]
     cls = _class(section)
+    path = _path(section)
     given = section.get("parameters", {})
     wrong = parameter_violations(cls.PARAMETERS, given)
     if wrong:
         first = next(iter(wrong))
         raise _invalid(f"strategy.parameters.{first} = {given[first]!r}: {wrong[first]}")
     settings = settings_of(cls.PARAMETERS, given, config)
-    path = section["source"]["path"] if "source" in section else section["name"]
     try:
         needs = cls.needs(settings)
     except RunStop:
         raise
     except Exception as error:  # Whatever it was, nothing can be decided with it.
         raise failure(error, path) from error
+    if not isinstance(needs, Needs):
+        raise _invalid(f"{path}: needs() returns {needs!r:.80}; expected Needs(...)")
     return Chosen(
         name=section["name"],
         params_hash=params_hash(section),
@@ -119,9 +128,10 @@ def judge(config: JsonObject) -> None:
         ]
         if not found:
             chosen = choose(config)
+            found = declaration_violations(cls.PARAMETERS, chosen.needs)
+        if not found:
             found = needs_violations(chosen.needs, config)
-            # What no snapshot can keep is found here and not a minute into the night.
-            chosen.make(config["binance"]["symbols"][0]).state()
+            _require_kept(chosen, config["binance"]["symbols"][0])
     except RunStop as error:
         raise ConfigError(f"strategy {name} is refused.", error.detail.split("\n  ")) from error
     if found:
@@ -156,10 +166,57 @@ def params_hash(section: JsonObject) -> str:
     return hashlib.sha256(encode(section)).hexdigest()
 
 
+def state_of(strategy: Strategy, path: str) -> JsonObject:
+    """Return what a strategy says of itself for a snapshot.
+
+    Raises:
+        RunStop: It holds what no snapshot can keep, or its own `state` fails.
+    """
+    try:
+        return strategy.state()
+    except RunStop:
+        raise
+    except Exception as error:  # Whatever it was, the snapshot would not be whole.
+        raise failure(error, path) from error
+
+
+def give_back(strategy: Strategy, state: JsonObject, path: str) -> None:
+    """Give a strategy what it said of itself.
+
+    Raises:
+        RunStop: Its own `restore` fails.
+    """
+    try:
+        strategy.restore(state)
+    except RunStop:
+        raise
+    except Exception as error:  # Whatever it was, the strategy would not be whole.
+        raise failure(error, path) from error
+
+
+def _require_kept(chosen: Chosen, symbol: str) -> None:
+    """What no snapshot can keep is found here and not a minute into the night."""
+    state = state_of(chosen.make(symbol), chosen.path)
+    try:
+        kept = decode(encode(state))
+    except CanonicalError as error:
+        raise _invalid(
+            f"{chosen.path}: state() gives what no snapshot can keep: {error}"
+        ) from error
+    give_back(chosen.make(symbol), kept, chosen.path)
+
+
+def _path(section: JsonObject) -> str:
+    return str(section["source"]["path"] if "source" in section else section["name"])
+
+
 def _class(section: JsonObject) -> type[Strategy]:
     source = section.get("source")
     if source is not None:
-        return own_strategy(source["path"], source["text"], source["sha256"])
+        own = own_strategy(source["path"], source["text"], source["sha256"])
+        if why := kind_fault(own.PARAMETERS):
+            raise _invalid(f"{source['path']}: {why}")
+        return own
     cls = SHIPPED.get(section["name"])
     if cls is None:
         known = ", ".join(SHIPPED)

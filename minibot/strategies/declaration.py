@@ -160,3 +160,54 @@ def parameter_violations(
         elif not known[name].admits(value):
             found[name] = f"allowed: {known[name].allowed}"
     return found
+
+
+# --- what an own file may declare wrongly ---------------------------------------------------------
+
+
+def kind_fault(parameters: object) -> str:
+    """Return why `PARAMETERS` is nothing that can be asked, empty where it is."""
+    if isinstance(parameters, tuple) and all(isinstance(one, Parameter) for one in parameters):
+        return ""
+    return (
+        "PARAMETERS: expected a tuple of whole, number, flag and choice, found "
+        f"{_short(parameters)}; a tuple of one ends with a comma: (whole(...),)"
+    )
+
+
+def declaration_violations(parameters: Sequence[Parameter], needs: Needs) -> list[str]:
+    """Return what cannot be meant: a default out of range, a name twice, a need of no kind."""
+    names = [parameter.name for parameter in parameters]
+    found = [
+        f"PARAMETERS: {name} is declared more than once"
+        for name in dict.fromkeys(names)
+        if names.count(name) > 1
+    ]
+    found += [
+        f"PARAMETERS: {parameter.name}: default {parameter.default!r}; allowed: {parameter.allowed}"
+        for parameter in parameters
+        if not _admits_default(parameter)
+    ]
+    found += [
+        f"needs(): {name} = {_short(texts)}: expected a tuple of texts; a tuple of one ends with a "
+        "comma"
+        for name, texts in (("intervals", needs.intervals), ("symbols", needs.symbols))
+        if not isinstance(texts, tuple | list) or not all(isinstance(text, str) for text in texts)
+    ]
+    found += [
+        f"needs(): {name} = {_short(count)}: expected a whole number of 0 or more"
+        for name, count in (("history", needs.history), ("hole_bars_max", needs.hole_bars_max))
+        if type(count) is not int or count < 0
+    ]
+    return found
+
+
+def _admits_default(parameter: Parameter) -> bool:
+    try:
+        return parameter.admits(parameter.default)
+    except (ArithmeticError, TypeError, ValueError):  # A range that is none.
+        return False
+
+
+def _short(value: object) -> str:
+    return repr(value)[:80]

@@ -45,8 +45,9 @@ def kept(owner: object) -> JsonObject:
     Raises:
         RunStop: CONFIG_INVALID, one holds something that cannot be kept.
     """
+    classes = _own_classes(owner)
     return {
-        name: _told(value, f"{type(owner).__name__}.{name}")
+        name: _told(value, f"{type(owner).__name__}.{name}", classes)
         for name in _names(owner)
         if not isinstance(value := getattr(owner, name), Settings)
     }
@@ -72,40 +73,44 @@ def _names(owner: object) -> list[str]:
     return sorted(name for name in found if name != "__dict__" and hasattr(owner, name))
 
 
-def _told(value: Any, where: str) -> Any:
-    if value is None or isinstance(value, bool | str):
-        return value
+def _told(value: Any, where: str, classes: Classes) -> Any:
     kind = type(value)
+    if value is None or kind is str or kind is bool:
+        return value
     if kind is int:
         return value if -INT_MAX <= value <= INT_MAX else {"int": str(value)}
     if kind is float:
         return {"float": float_text(value)}
     if kind is list:
-        return [_told(item, f"{where}[{n}]") for n, item in enumerate(value)]
+        return [_told(item, f"{where}[{n}]", classes) for n, item in enumerate(value)]
     if kind is ClosedBar:
         return {"bar": value.state()}
     if kind is Decimal or kind is Fraction:
         return {kind.__name__: str(value)}
     if kind is tuple:
-        return {"tuple": _told(list(value), where)}
+        return {"tuple": _told(list(value), where, classes)}
     if kind is deque:
-        return {"deque": _told(list(value), where), "maxlen": value.maxlen}
+        return {"deque": _told(list(value), where, classes), "maxlen": value.maxlen}
     if kind is dict:
-        return {"dict": [[_told(k, where), _told(v, f"{where}[{k!r}]")] for k, v in value.items()]}
+        told = [
+            [_told(k, where, classes), _told(v, f"{where}[{k!r}]", classes)]
+            for k, v in value.items()
+        ]
+        return {"dict": told}
     if FEATURES.get(kind.__name__) is kind:
         return {"feature": kind.__name__, "state": value.state()}
-    if is_dataclass(value):
-        told = {
-            field.name: _told(getattr(value, field.name), f"{where}.{field.name}")
-            for field in fields(value)
+    if is_dataclass(kind) and classes.get(kind.__name__) is kind:
+        record = {
+            field.name: _told(getattr(value, field.name), f"{where}.{field.name}", classes)
+            for field in fields(kind)
         }
-        return {"record": kind.__name__, "fields": told}
+        return {"record": kind.__name__, "fields": record}
     raise RunStop(
         "strategy_role",
         "CONFIG_INVALID",
         f"{where} holds a {kind.__name__}, which no snapshot can keep; use numbers, text, list, "
-        "tuple, dict, deque, indicators of minibot.features or a dataclass, or write state() and "
-        "restore()",
+        "tuple, dict, deque, indicators of minibot.features or a dataclass that stands by itself "
+        "in the file, or write state() and restore()",
     )
 
 

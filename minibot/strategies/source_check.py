@@ -7,7 +7,7 @@ What it cannot see (a name reached through another object) the restricted import
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 from minibot.strategies.allowed import BUILTINS, INSTEAD, instead_of, names_of
@@ -35,6 +35,7 @@ _METHODS_FORBIDDEN: Final = frozenset(
         "__setattr__",
         "__delattr__",
         "__hash__",
+        "__exit__",
         "__reduce__",
         "__init_subclass__",
         "__set_name__",
@@ -62,6 +63,7 @@ _FRAMES: Final = frozenset(
         "with_traceback",
     ]
 )
+_BLOCKS: Final = (ast.stmt, ast.ExceptHandler, ast.match_case)
 _GIVES_A_NAME: Final = (ast.Assign, ast.AnnAssign, ast.AugAssign, ast.NamedExpr)
 _NAMES_KNOWN: Final = frozenset({"__init__", "__post_init__", "__name__", "__slots__", "__doc__"})
 
@@ -130,6 +132,8 @@ def _bound(tree: ast.Module) -> set[str]:
             found.update((alias.asname or alias.name).partition(".")[0] for alias in node.names)
         elif isinstance(node, ast.ExceptHandler | ast.MatchAs | ast.MatchStar) and node.name:
             found.add(node.name)
+        elif isinstance(node, ast.MatchMapping) and node.rest:
+            found.add(node.rest)
     return found
 
 
@@ -213,8 +217,8 @@ def _statements(node: ast.AST) -> Iterator[Finding]:
     elif isinstance(node, ast.ExceptHandler):
         yield from _handler(node)
     elif isinstance(node, ast.Try | ast.TryStar):
-        for line in _returns(node.finalbody):
-            yield Finding(line, "passes over every error by a return in finally", _BROAD)
+        for line in _leaving(node.finalbody):
+            yield Finding(line, "passes over every error by leaving finally", _BROAD)
 
 
 def _handler(node: ast.ExceptHandler) -> Iterator[Finding]:
@@ -226,13 +230,18 @@ def _handler(node: ast.ExceptHandler) -> Iterator[Finding]:
         yield Finding(node.lineno, f"keeps the error {node.name}", _ERROR_TEXT)
 
 
-def _returns(statements: list[ast.stmt]) -> Iterator[int]:
+def _leaving(statements: Sequence[ast.AST], *, is_in_loop: bool = False) -> Iterator[int]:
+    """Yield the lines that leave a block for good, and drop the error on its way."""
     for statement in statements:
         if isinstance(statement, ast.Return):
             yield statement.lineno
+        elif isinstance(statement, ast.Break | ast.Continue):
+            if not is_in_loop:
+                yield statement.lineno
         elif not isinstance(statement, ast.FunctionDef | ast.ClassDef):
-            inner = [item for item in ast.iter_child_nodes(statement) if isinstance(item, ast.stmt)]
-            yield from _returns(inner)
+            inner = [item for item in ast.iter_child_nodes(statement) if isinstance(item, _BLOCKS)]
+            is_loop = isinstance(statement, ast.For | ast.While)
+            yield from _leaving(inner, is_in_loop=is_in_loop or is_loop)
 
 
 # --- numbers and sets --------------------------------------------------------------------

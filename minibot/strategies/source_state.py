@@ -24,7 +24,7 @@ _DISPLAYS: Final = (
 # Iterators are used up by whoever asks first.
 _MAKERS: Final = frozenset(
     {"bytearray", "deque", "dict", "enumerate", "filter", "iter", "list", "map", "reversed"}
-    | {"set", "zip"}
+    | {"set", "sorted", "zip"}
     | MODULES["itertools"]
 )
 _MADE_IN: Final = ("collections", "itertools")

@@ -6,7 +6,7 @@ from typing import final
 
 from minibot.events.model import Check, JsonObject
 from minibot.strategies.bars import TickBars
-from minibot.strategies.chosen import Chosen
+from minibot.strategies.chosen import Chosen, give_back, state_of
 from minibot.strategies.decision import Decision, decision_of
 from minibot.strategies.following import Follower
 from minibot.strategies.protocol import Strategy, TradeStrategy
@@ -22,13 +22,23 @@ class Watched:
             `strategy.bars_from_ticks`.
         trades_alone: The strategy, where it needs the prices of trades alone until it decides.
         follower: It hands prices to such a one that does not ship.
+        path: The strategy's file, or the name of a shipped one.
         said, said_ts: The last decision, also one that was not written, and its market time.
         said_code, said_hold_ts: What stands in the journal: the last signal's reason code, and
             the market time of the last HOLD.
     """
 
     __slots__ = (
-        *("builders", "follower", "said", "said_code", "said_hold_ts", "said_ts", "strategy"),
+        *(
+            "builders",
+            "follower",
+            "path",
+            "said",
+            "said_code",
+            "said_hold_ts",
+            "said_ts",
+            "strategy",
+        ),
         *("trades_alone", "view"),
     )
 
@@ -38,6 +48,7 @@ class Watched:
         views[symbol] = self.view
         self.view.tick.owner = self
         self.strategy: Strategy = chosen.make(symbol)
+        self.path: str = chosen.path
         intervals = chosen.needs.intervals if chosen.bars_from_ticks else ()
         self.builders: list[TickBars] = [
             TickBars(interval, chosen.needs.hole_bars_max) for interval in reversed(intervals)
@@ -63,7 +74,7 @@ class Watched:
             "said_code": self.said_code,
             "said_hold_ts": self.said_hold_ts,
             "said_ts": self.said_ts,
-            "strategy": self.strategy.state(),
+            "strategy": state_of(self.strategy, self.path),
         }
 
     def restore(self, state: JsonObject) -> None:
@@ -75,7 +86,7 @@ class Watched:
         self.said_code = state["said_code"]
         self.said_hold_ts = state["said_hold_ts"]
         self.said_ts = state["said_ts"]
-        self.strategy.restore(state["strategy"])
+        give_back(self.strategy, state["strategy"], self.path)
 
 
 def _decision_state(decision: Decision) -> JsonObject:

@@ -175,6 +175,18 @@ def test_check_names_line_and_what_to_use_instead(
         ("try:\n    pass\nexcept (KeyError, Exception):\n    pass", 11),
         ("try:\n    pass\nexcept ValueError as error:\n    pass", 11),
         ("def f(self):\n    try:\n        self.n = 1\n    finally:\n        return None", 13),
+        (
+            "def f(self):\n    try: pass\n    finally:\n        match 1:\n"
+            "            case _: return",
+            13,
+        ),
+        ("def f(self):\n    while True:\n        try: pass\n        finally: break", 12),
+        (
+            "def f(self):\n    try: pass\n    finally:\n        try: pass\n"
+            "        except KeyError: return",
+            13,
+        ),
+        ("class Quiet:\n    def __exit__(self, *error): return True", 10),
         ("from minibot.features.ema import Ema as E\nfast = E(9)", 10),
         ("from minibot.features.ema import Ema\nfast = Ema.from_state(0)", 10),
         ("from minibot.features.ema import Ema\nall_of = tuple(Ema(n) for n in (3, 5))", 10),
@@ -183,6 +195,7 @@ def test_check_names_line_and_what_to_use_instead(
         ("ids = iter(range(9))", 9),
         ("ids = (n for n in range(9))", 9),
         ("seen = [0] * 9", 9),
+        ("seen = sorted((2, 1))", 9),
         ("seen = None or []", 9),
         ("seen = () if 1 else {}", 9),
         ("class State:\n    n = 0\n\nstate = State()", 12),
@@ -227,6 +240,9 @@ def test_clock_behind_a_function_of_the_product_is_refused_before_anything_runs(
 def test_check_lets_honest_code_pass(tmp_path: Path) -> None:
     """Membership of a set, names that shadow builtins, int powers and own errors are fine."""
     body = on_tick(
+        "match view.a:",
+        "    case {'b': first, **others}:",
+        "        return hold(f'{first} {len(others)}')",
         "open = tick.price",
         "if view.status in {'TRADING', 'AUCTION_MATCH'} and open > 10 ** 2:",
         "    total = sum([open, open], 0.0)",
@@ -237,6 +253,8 @@ def test_check_lets_honest_code_pass(tmp_path: Path) -> None:
         "    return None",
         "finally:",
         "    for n in (1, 2):",
+        "        if n > 1:",
+        "            continue",
         "        self.prices[n], helper = '{:.2f} {0}'.format(tick.price), [tick.price]",
         "        helper[0] = self.format(view.a.keys(), tick.ts)",
     )
@@ -510,6 +528,27 @@ def test_parameters_that_a_strategy_does_not_declare_are_refused(
     assert told in caught.value.violations[0]
 
 
+@pytest.mark.parametrize(
+    ("declared", "told"),
+    [
+        ("(whole('a', 1, low=0, high=3, what='x'))", "a tuple of one ends with a comma"),
+        ("('a',)", "expected a tuple of whole, number, flag and choice, found ('a',)"),
+        ("None", "expected a tuple of whole, number, flag and choice, found None"),
+        ("(whole('a', 9, low=0, high=3, what='x'),)", "a: default 9; allowed: a whole number"),
+        ("(whole('a', 1, low=0, high=3, what='x'),) * 2", "a is declared more than once"),
+        ("(whole('a', 1, low='x', high=3, what='x'),)", "a: default 1; allowed: a whole number"),
+    ],
+)
+def test_parameters_that_are_declared_wrongly_are_refused(
+    tmp_path: Path, declared: str, told: str
+) -> None:
+    """Before anything starts, and in words."""
+    with pytest.raises(ConfigError) as caught:
+        Trial(written(tmp_path, f"PARAMETERS = {declared}"))
+
+    assert told in caught.value.violations[0]
+
+
 def test_parameters_reach_the_strategy(tmp_path: Path) -> None:
     """A value of the profile, else the declared default."""
     path = written(tmp_path, PARAMETERS)
@@ -524,6 +563,12 @@ def test_parameters_reach_the_strategy(tmp_path: Path) -> None:
         ("Needs(intervals=('5m',))", "add 5m"),
         ("Needs(intervals=('1s',), history=500)", "set market.warmup_bars=500"),
         ("Needs(symbols=('ETHUSDT',))", "ETHUSDT, which is not among binance.symbols"),
+        ("Needs(('1s'))", "intervals = '1s': expected a tuple of texts"),
+        ("Needs(symbols=('BTCUSDT'))", "symbols = 'BTCUSDT': expected a tuple of texts"),
+        ("Needs(('1s',), history=-1)", "history = -1: expected a whole number"),
+        ("Needs(('1s',), history='20')", "history = '20': expected a whole number"),
+        ("Needs(('1s',), 20, (), -1)", "hole_bars_max = -1: expected a whole number"),
+        ("None", "needs() returns None; expected Needs(...)"),
     ],
 )
 def test_needs_that_the_profile_does_not_give_are_refused(
@@ -677,6 +722,66 @@ def test_own_dataclass_is_kept_and_a_stranger_is_refused_by_name(tmp_path: Path)
     with pytest.raises(ConfigError) as caught:
         Trial(path)
     assert "Mine.wish holds a list_iterator" in caught.value.violations[0]
+
+
+@pytest.mark.parametrize(
+    ("shared", "value", "told"),
+    [
+        ("class Mode(StrEnum):\n    UP = 'up'\n", "Mode.UP", "Mine.kept holds a Mode"),
+        ("@dataclass\nclass Box:\n    n: int = 1\n", "Box", "Mine.kept holds a type"),
+        (
+            "def made():\n    @dataclass\n    class Box:\n        n: int = 1\n\n    return Box()\n",
+            "[made()]",
+            "Mine.kept[0] holds a Box",
+        ),
+    ],
+)
+def test_what_would_come_back_as_something_else_is_refused_by_name(
+    tmp_path: Path, shared: str, value: str, told: str
+) -> None:
+    """A text for a StrEnum, or nothing at all for a class that nobody finds by its name."""
+    imports = "from dataclasses import dataclass\nfrom enum import StrEnum\n\n\n"
+    path = written(tmp_path, f"def __init__(self, settings):\n    self.kept = {value}")
+    text = path.read_text(encoding="utf-8")
+    path.write_text(text.replace("class Mine", f"{imports}{shared}\n\nclass Mine"))
+
+    with pytest.raises(ConfigError) as caught:
+        Trial(path)
+    assert told in caught.value.violations[0]
+
+
+@pytest.mark.parametrize(
+    ("body", "told"),
+    [
+        ("def state(self):\n    return {'a': 1 // 0}", "line 10: ZeroDivisionError"),
+        ("def state(self):\n    return None", "state() gives what no snapshot can keep"),
+        ("def state(self):\n    return {'a': 1.5}", "state() gives what no snapshot can keep"),
+        ("def restore(self, state):\n    self.a = state['a']", "line 10: KeyError"),
+        (
+            "def __init__(self, settings):\n    self.a = []\n    self.a.append(self.a)",
+            "RecursionError",
+        ),
+    ],
+)
+def test_state_that_cannot_be_kept_or_given_back_is_refused_before_anything_runs(
+    tmp_path: Path, body: str, told: str
+) -> None:
+    """And not by a traceback of the role that is restarted."""
+    with pytest.raises(ConfigError) as caught:
+        Trial(written(tmp_path, body))
+
+    assert told in caught.value.violations[0]
+
+
+def test_state_that_fails_later_stops_with_its_line(tmp_path: Path) -> None:
+    """What it keeps only after some time is refused at the snapshot that would lose it."""
+    body = on_tick("self.n = 0") + "\n\ndef state(self):\n    return {'a': 1 // self.n}"
+    body = "n = 1\n\n" + body
+    trial = Trial(written(tmp_path, body))
+    trial.trade(100.0)
+
+    with pytest.raises(RunStop, match="line 15: ZeroDivisionError"):
+        trial.restart()
 
 
 # --- position and bars ----------------------------------------------------------------------------
