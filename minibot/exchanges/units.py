@@ -72,7 +72,5 @@ def decimal(value: int, places: int = PLACES) -> str:
     """Return an integer at 10**-places as a decimal string with at least eight places, exactly."""
     whole, fraction = divmod(value, 10**places)
     text = f"{whole}.{fraction:0{places}d}"
-    surplus = places - PLACES
-    while surplus > 0 and text[-1] == "0":
-        text, surplus = text[:-1], surplus - 1
-    return text
+    least = len(text) - max(0, places - PLACES)
+    return text[:least] + text[least:].rstrip("0")

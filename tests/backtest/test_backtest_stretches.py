@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from minibot.backtest import drawing, row_charts, tick_bars
 from minibot.backtest.driver import run_backtest
@@ -115,6 +117,33 @@ def test_trades_are_loaded_some_at_a_time(
     rows, events = both(word_of(tmp_path, made(2)), config)
 
     assert_same(rows, events)
+
+
+@settings(deadline=None)
+@given(
+    rows=st.lists(
+        st.tuples(st.integers(0, 2**63 - 1), st.integers(0, 2**63 - 1), st.booleans()),
+        min_size=1,
+        max_size=40,
+    ),
+    bits=st.tuples(st.integers(1, 63), st.integers(1, 63)),
+)
+def test_sums_of_products_are_exact_beyond_64_bits(
+    rows: list[tuple[int, int, bool]], bits: tuple[int, int]
+) -> None:
+    """Volumes of bars are whole numbers, whatever is traded in how small a coin."""
+    first = [one >> (63 - bits[0]) for one, _, _ in rows]
+    second = [one >> (63 - bits[1]) for _, one, _ in rows]
+    heads = [0, *(number for number, (_, _, is_head) in enumerate(rows) if is_head and number)]
+
+    found = tick_bars.sums_of_products(
+        np.array(first, dtype=np.int64), np.array(second, dtype=np.int64), np.array(heads)
+    )
+
+    assert found == [
+        sum(one * other for one, other in zip(first[head:end], second[head:end], strict=True))
+        for head, end in zip(heads, [*heads[1:], len(rows)], strict=True)
+    ]
 
 
 @pytest.mark.parametrize("from_s", [0, 61, 150])
