@@ -13,7 +13,15 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
-from minibot.events.model import Event, Fill, JsonObject, MarketTick, Payload, PriceMark
+from minibot.events.model import (
+    Event,
+    Fill,
+    JsonObject,
+    MarketTick,
+    Payload,
+    PriceMark,
+    RunOpening,
+)
 from minibot.events.order import TICKS
 from minibot.events.performance import Performance
 from minibot.kernel import canonical
@@ -22,7 +30,8 @@ from minibot.replay.compare import differing_fields
 from minibot.replay.decisions import DecisionDigest, decided
 from minibot.replay.lookup import event_at, last_event
 from minibot.replay.recorded import Recorded
-from minibot.replay.rule_order import Said, opening_of, rule_order, states_before, world
+from minibot.replay.rule_order import Said, rule_order, states_before, world
+from minibot.replay.second import portfolio_at
 from minibot.runtime.config import config_with, with_later_keys
 
 # A decision in the sense of the digest: what is wanted or done, and the reason in one word.
@@ -239,13 +248,14 @@ def recorded_side(
     Raises:
         IntegrityError: A recorded line is damaged.
     """
-    found = [
-        Said(queue, seq, event, 0, 0)
-        for queue in DERIVED
-        for seq, event in recorded.events(queue)
-        if begin <= event.ts <= end
-    ]
-    found.sort(key=lambda said: said.event.tick_seq or 0)
+    found = _in_order(
+        [
+            Said(queue, seq, event, 0, 0)
+            for queue in DERIVED
+            for seq, event in recorded.events(queue)
+            if begin <= event.ts <= end
+        ]
+    )
     fills: dict[int, list[Event]] = {}
     digest = DecisionDigest()
     for said in found:
@@ -253,9 +263,29 @@ def recorded_side(
         if isinstance(said.event.payload, Fill):
             fills.setdefault(said.event.tick_seq or 0, []).append(said.event)
     quote_asset = recorded.manifest.config["portfolio"]["quote_asset"]
-    performance = Performance(opening_of(recorded), quote_asset)
+    performance = Performance(_opening_at(recorded, begin), quote_asset)
     market = _walked(recorded, fills, performance, (begin, end), progress)
     return Side(recorded.manifest.run_id, found, performance, digest.hex), market
+
+
+def _in_order(found: list[Said]) -> list[Said]:
+    """Return what a night said by the market event that each goes back to, causes before effects.
+
+    What goes back to an operator's order alone stands behind what had been said by then.
+    """
+    places: dict[str, int] = {}
+    last = 0
+    for said in sorted(found, key=lambda one: one.event.ts):
+        place = said.event.tick_seq
+        last = max(last, place or 0)
+        places[said.event.id] = last if place is None else place
+    return sorted(found, key=lambda one: places[one.event.id])
+
+
+def _opening_at(recorded: Recorded, begin: int) -> RunOpening:
+    """Return what a night had at a moment, as the opening of what is told from then on."""
+    portfolio = portfolio_at(recorded, begin - 1)
+    return RunOpening(portfolio.opening_cash(), tuple(portfolio.opening_lots()), budgets_used={})
 
 
 def _walked(

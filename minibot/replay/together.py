@@ -37,18 +37,17 @@ class Intake(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Made:
-    """One event that a core derived, with the input that it did so on."""
+    """One event that a core derived, with the input that it did so on.
+
+    `at_tick` is how many market events the role had taken when it spoke.
+    """
 
     queue: str
     seq: int
     event: Event
     role: str
     intake: Intake
-
-    @property
-    def at_tick(self) -> int:
-        """How many market events the role had taken when it spoke."""
-        return (self.event.tick_seq or 0) + self.intake.lag
+    at_tick: int
 
 
 @dataclass(slots=True)
@@ -235,7 +234,7 @@ class _Table:
         queue = self._queues[out]
         json = self._recorded.codec.encode(out, event)
         seq, found = queue.add(event, json)
-        self.result.made.append(Made(out, seq, event, seat.name, intake))
+        self.result.made.append(Made(out, seq, event, seat.name, intake, seat.tick_seq))
         compared = queue.compared
         if found is None:
             compared.missing += 1

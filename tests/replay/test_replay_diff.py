@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
+from itertools import islice
 from pathlib import Path
 
 import pytest
 
-from minibot.replay.diff import diff_runs, rerun_with
+from minibot.events.model import JsonObject
+from minibot.replay.diff import diff_runs, recorded_side, rerun_with, span_of
 from minibot.replay.recorded import Recorded
 from tests.replay.forged import Event, edited
 from tests.runs import ShortRun, verb
@@ -71,6 +74,24 @@ def test_runs_that_decided_the_same_are_the_same(short_run: ShortRun) -> None:
 
     assert said.code == 0
     assert "decisions the same" in said.out
+
+
+def test_night_is_told_from_the_middle_of_a_position_on(short_run: ShortRun) -> None:
+    """Where the other run began only then: what was held is sold, not found to be impossible."""
+    recorded = Recorded.open(short_run.run_dir)
+    bought, sold = (event for _, event in islice(recorded.events("fills"), 2))
+    begin, end = span_of(recorded)
+
+    def told(since: int) -> JsonObject:
+        return recorded_side(recorded, since, end, lambda done, whole: None)[0].figures()
+
+    whole, rest = told(begin), told(bought.ts + 1)
+    assert (bought.payload.to_json()["side"], sold.payload.to_json()["side"]) == ("BUY", "SELL")
+    assert rest["fills"] == whole["fills"] - 1
+    assert rest["equity"] == whole["equity"]
+    assert rest["round_trips"] == whole["round_trips"]
+    paid = Decimal(bought.payload.to_json()["fee"])
+    assert Decimal(whole["fees"]) - Decimal(rest["fees"]) == paid
 
 
 def test_runs_that_part_name_the_first_decision(short_run: ShortRun, tmp_path: Path) -> None:

@@ -1,0 +1,85 @@
+"""What goes back to an operator's order alone: where it stands beside what goes back to ticks."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from minibot.replay.diff import recorded_side, span_of
+from minibot.replay.engine import Recorded
+from minibot.replay.together import run_together
+from minibot.watchdog.requests import leave_request
+from tests.runs import (
+    PROJECT,
+    RUN_S_MAX,
+    clean_environ,
+    night_argv,
+    raw_events,
+    shared_by_workers,
+    verb,
+)
+from tests.waiting import wait_until
+
+
+def _night_with_a_wish(var: Path) -> None:
+    """A night that buys nothing; an operator wants to leave a symbol when it has said something."""
+    sets = {"duration_ms": "25200000", "strategy.score_min": "100"}
+    night = subprocess.Popen(
+        [sys.executable, "-m", *night_argv(var, sets, "--quiet", "--no-proof")],
+        cwd=PROJECT,
+        env=clean_environ(),
+        stdin=subprocess.DEVNULL,
+    )
+    try:
+        signals = var / "queues/signals/inbox.jsonl"
+        wait_until(lambda: signals.exists() and signals.stat().st_size, "a first signal")
+        run_id = next((var / "runs").iterdir()).name
+        leave_request(
+            var / "requests", run_id, "exit_position", who="anna", why="enough", symbol="BTCUSDT"
+        )
+        answers = var / "queues/risk_actions/inbox.jsonl"
+        wait_until(lambda: answers.exists() and answers.stat().st_size, "an answer of risk")
+        assert verb(var, "stop", "--reason", "enough").code == 0
+        assert night.wait(RUN_S_MAX) == 0
+    finally:
+        if night.poll() is None:
+            night.kill()
+            night.wait()
+
+
+@pytest.fixture(scope="module")
+def wished(tmp_path_factory: pytest.TempPathFactory) -> Recorded:
+    """The night, which is over."""
+    var = shared_by_workers(tmp_path_factory, "wished", _night_with_a_wish)
+    return Recorded.open(next((var / "runs").iterdir()))
+
+
+def test_answer_to_an_operator_names_no_tick(wished: Recorded) -> None:
+    """What the other tests rest on: it was said later than the first signal."""
+    (answer,) = raw_events(wished.run_dir, "risk_actions")
+
+    assert answer["payload"]["reason_code"] == "no_position"
+    assert "tick_seq" not in answer["payload"]
+    assert answer["ts"] > raw_events(wished.run_dir, "signals")[0]["ts"]
+
+
+def test_answer_to_an_operator_stands_where_risk_had_come_to(wished: Recorded) -> None:
+    """Parity pairs decisions in the order of the night: this one is not the first of all."""
+    made = run_together(wished).made
+
+    assert [one.queue for one in made].count("risk_actions") == 1
+    assert made[0].queue == "signals"
+
+
+@pytest.mark.row("D-24")
+def test_answer_to_an_operator_that_comes_first_in_its_queue_is_not_said_before_all(
+    wished: Recorded,
+) -> None:
+    """`diff` tells where two nights part: by time, also where no tick is named."""
+    side, _ = recorded_side(wished, *span_of(wished), lambda done, whole: None)
+
+    times = [said.event.ts for said in side.said]
+    assert times == sorted(times)
