@@ -49,12 +49,12 @@ def run(arguments: argparse.Namespace) -> int:
     recorded, _ = open_run(run_dir_of(arguments))
     _require_symbol(recorded, arguments.symbol)
     _require_question(arguments)
-    if arguments.at:
+    if arguments.at is not None:
         return _second(arguments, recorded)
     if arguments.why_not:
         return _why_not(arguments, recorded)
-    explanation = _explain(Explainer(recorded), arguments)
     clock = Span.of(recorded, arguments.zone).clock
+    explanation = _explain(Explainer(recorded, clock), arguments)
     show(arguments, explanation.to_json(), explanation_lines(explanation, clock))
     return 0
 
@@ -82,7 +82,7 @@ def _why_not(arguments: argparse.Namespace, recorded: Recorded) -> int:
 def _explain(explainer: Explainer, arguments: argparse.Namespace) -> Explanation:
     for name in ("fill", "order", "signal", "trade", "lot"):
         asked = getattr(arguments, name)
-        if asked:
+        if asked is not None:
             answer: Explanation = getattr(explainer, name)(asked)
             return answer
     return explainer.stop() if arguments.stop else explainer.last_fill()
@@ -96,7 +96,8 @@ def _require_symbol(recorded: Recorded, symbol: str | None) -> None:
 
 def _require_question(arguments: argparse.Namespace) -> None:
     """Refuse what would be left out of the answer without a word."""
-    if (arguments.from_time or arguments.to_time) and not arguments.why_not:
+    is_narrowed = arguments.from_time is not None or arguments.to_time is not None
+    if is_narrowed and not arguments.why_not:
         raise Refusal("--from and --to go with --why-not.", "For one moment: --at TIME")
-    if arguments.symbol and not (arguments.at or arguments.why_not):
+    if arguments.symbol and arguments.at is None and not arguments.why_not:
         raise Refusal("--symbol goes with --at and --why-not.", "An id names its symbol itself.")

@@ -60,6 +60,8 @@ def run(arguments: argparse.Namespace) -> int:
     """Replay a run; 0 identical, 1 with the first differing event."""
     run_dir = run_dir_of(arguments)
     recorded, condition = open_run(run_dir)
+    if arguments.graph or arguments.set:
+        _require_whole(arguments)
     if arguments.graph:
         return _show_graph(arguments, recorded)
     if arguments.set:
@@ -78,6 +80,19 @@ def run(arguments: argparse.Namespace) -> int:
     return 0 if proof.is_identical else 1
 
 
+def _require_whole(arguments: argparse.Namespace) -> None:
+    """Refuse what would be left out of the answer without a word."""
+    if arguments.graph and arguments.set:
+        raise Refusal("--graph is of the run as it was.", "Leave --set out.")
+    narrowing = ("from_time", "to_time", "until", "role", "zone")
+    if any(getattr(arguments, name) is not None for name in narrowing):
+        what = "the graph" if arguments.graph else "a changed profile"
+        raise Refusal(
+            f"{what} is of the whole run, its times in UTC.",
+            "Leave --from, --to, --until, --role and --zone out.",
+        )
+
+
 def _show_changed(arguments: argparse.Namespace, recorded: Recorded) -> int:
     """Show what a changed profile would have done; 0, as nothing is claimed that could fail."""
     with progress_bar(f"replaying {recorded.manifest.run_id} twice") as show_progress:
@@ -87,10 +102,6 @@ def _show_changed(arguments: argparse.Namespace, recorded: Recorded) -> int:
 
 
 def _show_graph(arguments: argparse.Namespace, recorded: Recorded) -> int:
-    if arguments.from_time or arguments.to_time or arguments.until or arguments.role:
-        raise Refusal(
-            "the graph is of the whole run.", "Leave --from, --to, --until and --role out."
-        )
     with progress_bar(f"reading {recorded.manifest.run_id}") as show_progress:
         graph = graph_of(recorded, show_progress)
     show(arguments, graph.to_json(), graph_lines(graph))
@@ -103,7 +114,8 @@ def window_of(arguments: argparse.Namespace, span: Span) -> Window:
     Raises:
         Refusal: A time is none of the run's.
     """
-    return window_between(arguments.from_time, arguments.to_time or arguments.until, span)
+    end = arguments.until if arguments.to_time is None else arguments.to_time
+    return window_between(arguments.from_time, end, span)
 
 
 def window_between(first: str | None, last: str | None, span: Span) -> Window:
@@ -112,10 +124,12 @@ def window_between(first: str | None, last: str | None, span: Span) -> Window:
     Raises:
         Refusal: A time is none of the run's, or nothing lies between them.
     """
-    begin = span.moment(first) if first else WHOLE.from_ms
-    end = span.moment(last) - 1 if last else WHOLE.to_ms
+    begin = WHOLE.from_ms if first is None else span.moment(first)
+    end = WHOLE.to_ms if last is None else span.moment(last) - 1
     if end < begin:
         raise Refusal(f"{last} is not after {first}.", f"The run: {span.text}.")
+    if end < span.from_ms:
+        raise Refusal(f"nothing of this run is before {last}.", f"It goes from {span.text}.")
     return Window(begin, end)
 
 

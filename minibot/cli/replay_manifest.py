@@ -9,6 +9,7 @@ from typing import Any
 
 from minibot.cli.output import progress_bar, show, shown_path
 from minibot.cli.selection import LATEST, add_zone, find_run, var_of
+from minibot.kernel.errors import Refusal
 from minibot.kernel.files import write_atomic
 from minibot.replay.condition import open_run
 from minibot.replay.hours import (
@@ -41,7 +42,9 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Replay runs; 0 when all are identical and as listed."""
-    if arguments.check:
+    if arguments.check is not None:
+        if arguments.runs:
+            raise Refusal("a manifest names its own runs.", "Leave RUN out, or --check.")
         return _check(arguments, arguments.check.resolve())
     lines: list[str] = []
     entries: list[dict[str, Any]] = []
@@ -55,6 +58,8 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.write and is_identical:
         write_atomic(arguments.write.resolve(), manifest_bytes(entries))
         lines.append(f"written: {shown_path(arguments.write)}")
+    elif arguments.write:
+        lines.append(f"not written, as not all are identical: {shown_path(arguments.write)}")
     show(arguments, {"identical": is_identical, "runs": entries}, lines)
     return 0 if is_identical else 1
 

@@ -54,13 +54,15 @@ class Explainer:
 
     Args:
         recorded: The run, sealed or not.
+        clock: Says a time.
 
     Raises:
         IntegrityError: No explanation can be given: `control` is damaged in its first line.
     """
 
-    def __init__(self, recorded: Recorded) -> None:
+    def __init__(self, recorded: Recorded, clock: Callable[[int], str] = clock_ms) -> None:
         self._recorded = recorded
+        self._clock = clock
         self._whole = BeforeDamage(recorded)
         self._known: dict[str, tuple[str, int, Event]] = {}
         for queue in (*DERIVED, "control"):
@@ -114,6 +116,7 @@ class Explainer:
         Raises:
             Refusal: No order, or several, have an id that begins so.
         """
+        _require_length(order_id)
         intents = []
         for queue, seq, event in self._of(OrderIntent):
             results = self._results(event)
@@ -303,13 +306,13 @@ class Explainer:
         """Return what execution did with a STOP, and whether anything of it is later."""
         own = [item for item in self._known.values() if item[2].source == EXECUTION]
         later = [f"{queue}:{seq}" for queue, seq, event in own if event.ts > stop.ts]
-        notes = [_taken(stop_position(self._recorded))]
+        notes = [_taken(stop_position(self._recorded), self._clock)]
         if later:
             return [*notes, f"execution wrote after the STOP: {', '.join(sorted(later))}"]
         last = max(own, key=lambda item: (item[2].ts, item[0], item[1]), default=None)
         said = "it wrote nothing at all"
         if last is not None:
-            said = f"its last event is {last[0]}:{last[1]} of {clock_ms(last[2].ts)}"
+            said = f"its last event is {last[0]}:{last[1]} of {self._clock(last[2].ts)}"
         return [*notes, f"nothing that execution wrote is later than the STOP: {said}"]
 
     # --- finding ------------------------------------------------------------------------------
@@ -320,9 +323,7 @@ class Explainer:
     def _one(
         self, kind: str, event_id: str, among: Sequence[tuple[str, int, Event]]
     ) -> tuple[str, int, Event]:
-        if len(event_id) < ID_LENGTH_MIN:
-            said = f"{plain(event_id)!r} is too short for the beginning of an id."
-            raise Refusal(said, f"Give {ID_LENGTH_MIN} characters of it or more.")
+        _require_length(event_id)
         found = [item for item in among if item[2].id.startswith(event_id)]
         if len(found) > 1:
             raise _ambiguous(kind, event_id, [item[2].id for item in found])
@@ -387,11 +388,11 @@ def _why_nothing(signal: Event) -> str:
     return "no risk_action names this signal: it is newer than the last input that risk took"
 
 
-def _taken(ack: Ack | None) -> str:
+def _taken(ack: Ack | None, clock: Callable[[int], str]) -> str:
     if ack is None:
         return "execution was told by the flag or its launcher before it came to the STOP event"
     where = f"{ack.queue}:{ack.from_seq}"
-    return f"execution took {where} at {clock_ms(ack.taken_ts)} as its last input {ack.n}"
+    return f"execution took {where} at {clock(ack.taken_ts)} as its last input {ack.n}"
 
 
 def _client_id(event: Event) -> str:
@@ -400,6 +401,12 @@ def _client_id(event: Event) -> str:
 
 def _order_id(event: Event) -> str:
     return str(event.payload.to_json().get("order_id", ""))
+
+
+def _require_length(given: str) -> None:
+    if len(given) < ID_LENGTH_MIN:
+        said = f"{plain(given)!r} is too short for the beginning of an id."
+        raise Refusal(said, f"Give {ID_LENGTH_MIN} characters of it or more.")
 
 
 def _ambiguous(kind: str, given: str, ids: Sequence[str]) -> Refusal:

@@ -10,7 +10,7 @@ import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from minibot.events.books import HourlyState
 from minibot.events.model import Event, JsonObject
@@ -102,19 +102,37 @@ def read_manifest(path: Path) -> list[JsonObject]:
     """Return the runs that a manifest lists.
 
     Raises:
-        Refusal: It is no such manifest.
+        Refusal: It is no such manifest, or lists no run.
     """
     try:
-        data: Any = canonical.decode(path.read_bytes().strip())
-        runs = data["runs"]
-        if data.get("schema") != SCHEMA or not all(isinstance(run["run"], str) for run in runs):
-            raise KeyError("schema")
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        runs = _listed(canonical.decode(path.read_bytes().strip()))
+    except (OSError, ValueError) as error:
         raise Refusal(
             f"{path} is no manifest of replays: {error}.",
             "Write one: minibot replay-manifest RUN --write FILE",
         ) from error
-    return list(runs)
+    return runs
+
+
+def _listed(data: JsonObject) -> list[JsonObject]:
+    """Return the runs of a manifest's content.
+
+    Raises:
+        ValueError: What is wrong with it.
+    """
+    runs = data.get("runs")
+    if (data.get("schema"), data.get("v")) != (SCHEMA, 1):
+        raise ValueError(f"expected schema {SCHEMA} of version 1")
+    if not isinstance(runs, list) or not runs:
+        raise ValueError("it lists no run")
+    for n, run in enumerate(runs, 1):
+        hours = run.get("hours") if isinstance(run, dict) else None
+        is_whole = isinstance(hours, list) and all(
+            isinstance(hour, dict) and isinstance(hour.get("hour_ts"), int) for hour in hours
+        )
+        if not is_whole or not isinstance(run.get("run"), str):
+            raise ValueError(f"run {n} needs a name and hours, each with its hour_ts")
+    return runs
 
 
 def manifest_bytes(runs: Sequence[JsonObject]) -> bytes:
@@ -146,6 +164,8 @@ def execute_hour(
         Refusal: The folder holds something already.
         RunStop: The record is damaged before the hour's end, or the disk refuses.
     """
+    if folder.exists() and not folder.is_dir():
+        raise Refusal(f"{folder} is no folder.", "Name a folder that does not stand yet.")
     if folder.exists() and any(folder.iterdir()):
         raise Refusal(f"{folder} is not empty.", "Name a folder that does not stand yet.")
     execution = _Execution(recorded, Window.hour(hour_ts), Counting(recorded, CORE_ROLES, progress))

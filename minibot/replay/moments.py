@@ -12,6 +12,7 @@ from datetime import UTC, datetime, timedelta, tzinfo
 from typing import Final
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+from minibot.events.ledger import HOUR_MS
 from minibot.kernel.errors import Refusal
 from minibot.replay.lookup import last_event
 from minibot.replay.recorded import Recorded
@@ -19,7 +20,7 @@ from minibot.replay.recorded import Recorded
 TIME: Final = re.compile(
     r"(?:(?P<date>\d{4}-\d{2}-\d{2})[T ])?"
     r"(?P<hour>[01]?\d|2[0-3]):(?P<minute>[0-5]\d)(?::(?P<second>[0-5]\d)(?:\.(?P<ms>\d{1,3}))?)?"
-    r"(?P<zone>Z|[+-][0-2]\d:?[0-5]\d)?",
+    r"(?P<zone>Z|[+-](?:[01]\d|2[0-3]):?[0-5]\d)?",
     re.ASCII,
 )
 WRITTEN: Final = "Give HH:MM, HH:MM:SS or 2026-11-20T02:13:07, with --zone or Z for UTC."
@@ -68,6 +69,17 @@ class Span:
         """Return a time to the millisecond with the zone's name."""
         return f"{self._local(ts):%H:%M:%S}.{ts % 1000:03d} {self.zone_name}"
 
+    def written(self, ts: int) -> str:
+        """Return the flags that give a time, to the second, back to a verb: the time, its zone."""
+        local = self._local(ts // 1000 * 1000)
+        text = f"{local:%H:%M:%S}"
+        try:
+            is_plain = self.moment(text) == ts // 1000 * 1000
+        except Refusal:
+            is_plain = False
+        text = text if is_plain else f"{local:%Y-%m-%dT%H:%M:%S%z}"
+        return text if self.zone is UTC else f"{text} --zone {self.zone_name}"
+
     def moment(self, text: str, *, is_end: bool = False) -> int:
         """Return the Unix ms that a text means.
 
@@ -93,16 +105,19 @@ class Span:
     def hour(self, text: str) -> int:
         """Return the Unix ms at which an hour of the run begins.
 
+        The hours of a run are those of UTC: where a zone is half an hour apart, one of its own is
+        a part of two of them.
+
         Args:
             text: `2` or `02` for the hour of day, `2026-11-20T02`, `02:00`, or `#3` for the
                 third hour of the run.
 
         Raises:
-            Refusal: It is no hour, or none of this run.
+            Refusal: It is no hour, none of this run, or more than one of them.
         """
-        hours = self.hours()
-        if text.startswith("#") and text[1:].isdecimal() and 1 <= int(text[1:]) <= len(hours):
-            return hours[int(text[1:]) - 1]
+        hours = {f"#{n}": hour_ts for n, hour_ts in enumerate(self.hours(), 1)}
+        if text in hours:
+            return hours[text]
         found = HOUR.fullmatch(text.strip().removesuffix(":00"))
         if found is None:
             raise Refusal(
@@ -110,13 +125,31 @@ class Span:
                 f"Give 02, 2026-11-20T02 or #1 to #{len(hours)}; the run goes from {self.text}.",
             )
         moments = self._days(found["date"], self.zone, int(found["hour"]), 0, 0)
-        begin = self._only(text, moments, 3_600_000)
-        return begin // 3_600_000 * 3_600_000
+        meant = {
+            name: hour_ts
+            for name, hour_ts in hours.items()
+            if any(self._meets(at, hour_ts) for at in moments)
+        }
+        if not meant:
+            raise Refusal(f"{text} is no time of this run.", f"It goes from {self.text}.")
+        if len(meant) > 1:
+            which = " or ".join(f"{name} ({self.clock(at)[:5]})" for name, at in meant.items())
+            raise Refusal(
+                f"{text} is in {len(meant)} hours of this run, which goes from {self.text}.",
+                f"Say which: {which}.",
+            )
+        return next(iter(meant.values()))
 
     def hours(self) -> list[int]:
         """Return when each hour of market time began that the run has a part of, Unix ms."""
-        first = self.from_ms // 3_600_000
-        return [hour * 3_600_000 for hour in range(first, self.to_ms // 3_600_000 + 1)]
+        first = self.from_ms // HOUR_MS
+        return [hour * HOUR_MS for hour in range(first, self.to_ms // HOUR_MS + 1)]
+
+    def _meets(self, at: int, hour_ts: int) -> bool:
+        """Return whether the run has a time that is of both hours."""
+        return max(at, hour_ts, self.from_ms) <= min(
+            at + HOUR_MS - 1, hour_ts + HOUR_MS - 1, self.to_ms
+        )
 
     def _only(self, text: str, moments: list[int], length: int) -> int:
         inside = [at for at in moments if at + length > self.from_ms and at <= self.to_ms]
@@ -161,6 +194,28 @@ class Span:
         return datetime.fromtimestamp(ts / 1000, self.zone)
 
 
+class _LocalZone(tzinfo):
+    """This machine's zone at the moment that is shown: in summer another one than in winter."""
+
+    def utcoffset(self, moment: datetime | None) -> timedelta | None:
+        return None if moment is None else moment.replace(tzinfo=None).astimezone().utcoffset()
+
+    def dst(self, moment: datetime | None) -> timedelta | None:
+        return None
+
+    def tzname(self, moment: datetime | None) -> str | None:
+        return None if moment is None else moment.replace(tzinfo=None).astimezone().tzname()
+
+    def fromutc(self, moment: datetime) -> datetime:
+        there = moment.replace(tzinfo=UTC)
+        shown = there.astimezone().replace(tzinfo=None)
+        # Where clocks are set back, the same time comes twice.
+        return shown.replace(tzinfo=self, fold=int(shown.astimezone() != there))
+
+
+LOCAL: Final = _LocalZone()
+
+
 def zone_of(name: str | None) -> tuple[tzinfo, str]:
     """Return a zone and how it is called.
 
@@ -170,8 +225,7 @@ def zone_of(name: str | None) -> tuple[tzinfo, str]:
     if name is None or name.upper() in ("UTC", "Z"):
         return UTC, "UTC"
     if name == "local":
-        local = datetime.now().astimezone().tzinfo
-        return (UTC, "UTC") if local is None else (local, str(local))
+        return LOCAL, name
     try:
         return ZoneInfo(name), name
     except (ZoneInfoNotFoundError, ValueError, OSError) as error:

@@ -153,7 +153,7 @@ def remedies(proof: Proof, span: Span) -> list[str]:
     # Up to, and without, the second of the break.
     end = broken.clock // 1000 * 1000
     if end > span.from_ms:
-        until = span.clock(end).partition(".")[0]
+        until = span.written(end)
         said.append(f"what lies before it can be proven: minibot replay {run} --until {until}")
         said.append(f"and explained, second by second: minibot explain {run} --at TIME")
     said.append(f"all damage with its places: minibot verify {run}")

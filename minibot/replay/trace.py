@@ -7,6 +7,7 @@ number in the order of closing, from 1. `0` is a lot that the run started with.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 from minibot.events.books import Books, HourlyState
 from minibot.events.lots import Trade
@@ -17,6 +18,8 @@ from minibot.kernel.errors import Refusal
 from minibot.replay.before_damage import BeforeDamage
 from minibot.replay.lookup import last_event
 from minibot.replay.recorded import Recorded
+
+LOTS_SHOWN: Final = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,8 +108,9 @@ class Trace:
         Raises:
             Refusal: The run has no such trade.
         """
-        if text.isdecimal() and 1 <= int(text) <= len(self.trades):
-            return self.trades[int(text) - 1]
+        found = next((item for item in self.trades if str(item.n) == text), None)
+        if found is not None:
+            return found
         has = f"trades 1 to {len(self.trades)}" if self.trades else "no trade"
         raise Refusal(f"{text!r} is no trade of this run, which has {has}.", "See: minibot report")
 
@@ -125,7 +129,9 @@ class Trace:
         if not found and len(text) >= 4:
             found = [n for n in lots if self.fills[n - 1].id.startswith(text)]
         if len(found) != 1:
-            known = ", ".join(map(str, lots[:20])) or "none"
+            known = ", ".join(map(str, lots[:LOTS_SHOWN])) or "none"
+            more = len(lots) - LOTS_SHOWN
+            known += f" and {more} more" if more > 0 else ""
             raise Refusal(f"{text!r} is no lot of this run.", f"Its lots: {known}.")
         return found[0]
 

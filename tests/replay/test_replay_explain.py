@@ -194,3 +194,51 @@ def test_explain_verb_refuses_what_it_cannot_find_with_a_remedy(
     assert said.err.startswith("refused: ")
     assert len(said.err.splitlines()) == 1
     assert said.out == ""
+
+
+@pytest.mark.parametrize("flag", ["--fill", "--order", "--signal", "--trade", "--lot", "--at"])
+def test_question_about_nothing_is_refused(flag: str, short_run: ShortRun) -> None:
+    """`--fill "$ID"` of an empty variable is no question about the last fill."""
+    said = verb(short_run.var, "explain", "latest", flag, "")
+
+    assert said.code == 2
+    assert said.out == ""
+    assert said.err.startswith("refused: ''")
+
+
+def test_number_beyond_all_trades_is_refused(short_run: ShortRun) -> None:
+    """Also one that is too long to be reckoned with."""
+    said = verb(short_run.var, "explain", "latest", "--trade", "9" * 5000)
+
+    assert said.code == 2
+    assert "is no trade of this run" in said.err
+
+
+def test_every_time_of_an_explanation_is_of_the_zone_that_was_asked_for(
+    stopped_run: ShortRun,
+) -> None:
+    """Also in the sentence about what execution did last."""
+    said = verb(stopped_run.var, "explain", "latest", "--stop", "--zone", "Europe/Berlin")
+
+    clocks = re.findall(r"\d\d:\d\d:\d\d\.\d{3}.*", said.out)
+    assert any("its last event" in line for line in said.out.splitlines())
+    assert clocks
+    assert all("Europe/Berlin" in clock for clock in clocks)
+
+
+def test_lots_that_are_not_listed_are_counted(
+    short_run: ShortRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A list that ends without a word would say that there are no more."""
+    monkeypatch.setattr("minibot.replay.trace.LOTS_SHOWN", 2)
+    bought = [n for n, fill in enumerate(all_fills(short_run), 1) if is_purchase(fill)]
+
+    said = verb(short_run.var, "explain", "latest", "--lot", "0")
+
+    assert said.code == 2
+    assert f"Its lots: {bought[0]}, {bought[1]} and {len(bought) - 2} more." in said.err
+
+
+def is_purchase(fill: dict[str, Any]) -> bool:
+    """Whether a fill opened a lot."""
+    return bool(fill["payload"]["side"] == "BUY")

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
-from datetime import datetime
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,7 +18,7 @@ from minibot.replay.condition import open_run
 from minibot.replay.engine import CORE_ROLES, Window
 from minibot.replay.moments import Span, zone_of
 from minibot.replay.proof import prove
-from tests.replay.damaged import copy_of, forge
+from tests.replay.damaged import copy_of, flip, forge
 from tests.runs import ShortRun, raw_events, verb
 
 DERIVED = ("signals", "risk_actions", "order_intents", "order_results", "fills")
@@ -196,6 +199,67 @@ def test_manifest_of_a_run_is_kept_by_it_and_broken_by_an_edit(
     assert verb(tmp_path, "replay-manifest", "--check", str(golden)).code == 2
 
 
+@pytest.mark.parametrize(
+    ("content", "wrong"),
+    [
+        ({"runs": []}, "it lists no run"),
+        ({"runs": {}}, "it lists no run"),
+        ({"runs": [{"run": "x", "hours": None}]}, "run 1 needs a name and hours"),
+        ({"runs": [{"run": "x", "hours": [{}]}]}, "run 1 needs a name and hours"),
+        ({"runs": [{"run": "x", "hours": [{"hour_ts": "x"}]}]}, "run 1 needs a name and hours"),
+        ({"runs": [{"run": "x", "hours": []}], "v": 2}, "of version 1"),
+    ],
+)
+def test_manifest_that_says_nothing_or_something_else_is_no_manifest(
+    content: dict[str, Any], wrong: str, tmp_path: Path
+) -> None:
+    """`all as listed` over no run at all would be a golden file that anything passes."""
+    golden = tmp_path / "golden.json"
+    listed = {"schema": "minibot.replay_manifest", "v": 1} | content
+    golden.write_bytes(json.dumps(listed, sort_keys=True, separators=(",", ":")).encode())
+
+    said = verb(tmp_path, "replay-manifest", "--check", str(golden))
+
+    assert said.code == 2
+    assert wrong in said.err
+
+
+def test_manifest_is_checked_by_the_runs_that_it_names_alone(
+    short_run: ShortRun, tmp_path: Path
+) -> None:
+    """A run beside it would not be looked at."""
+    said = verb(short_run.var, "replay-manifest", "latest", "--check", str(tmp_path / "golden"))
+
+    assert said.code == 2
+    assert "names its own runs" in said.err
+
+
+def test_manifest_of_a_run_that_differs_is_not_written_and_says_so(
+    short_run: ShortRun, tmp_path: Path
+) -> None:
+    """Nobody looks for the file afterwards."""
+    copied = copy_of(short_run, tmp_path)
+    forge(copied, "signals", 3, lambda event: event["payload"].update(score=1))
+    golden = tmp_path / "golden.json"
+
+    said = verb(tmp_path, "replay-manifest", str(copied), "--write", str(golden))
+
+    assert said.code == 1
+    assert "not written" in said.out
+    assert not golden.exists()
+
+
+def test_hour_is_not_executed_into_a_file(short_run: ShortRun, tmp_path: Path) -> None:
+    """It stands there and is no folder."""
+    (tmp_path / "hour").write_bytes(b"mine")
+
+    said = verb(short_run.var, "execute-hour", "latest", "18", "--to", str(tmp_path / "hour"))
+
+    assert said.code == 2
+    assert "is no folder" in said.err
+    assert (tmp_path / "hour").read_bytes() == b"mine"
+
+
 @pytest.mark.row("D-26", "U-11")
 def test_replay_tool_lists_and_explains_as_the_verbs_do(short_run: ShortRun) -> None:
     """The same answers under the name that the specification gives."""
@@ -244,3 +308,126 @@ def test_time_that_comes_twice_is_refused_with_both_moments() -> None:
     assert "comes 2 times" in str(caught.value)
     assert "2026-10-25T02:30:00+0200 or 2026-10-25T02:30:00+0100" in str(caught.value)
     assert night.moment("02:30+01:00") - night.moment("02:30+02:00") == 3_600_000
+
+
+def test_range_that_ends_before_the_run_begins_compares_nothing_and_is_refused(
+    short_run: ShortRun,
+) -> None:
+    """It began within that minute, so the minute is its own; but nothing was before it."""
+    at = datetime.fromtimestamp(Span.of(open_run(short_run.run_dir)[0], None).from_ms / 1000, UTC)
+    for flag in ("--to", "--until"):
+        said = verb(short_run.var, "replay", "latest", flag, f"{at:%H:%M}")
+
+        assert said.code == 2
+        assert f"nothing of this run is before {at:%H:%M}" in said.err
+
+
+@pytest.mark.parametrize("text", ["18:00+24:00", "18:00-29:59", ""])
+def test_offset_that_no_zone_has_is_no_time(text: str) -> None:
+    """Refused as every other text that is none."""
+    with pytest.raises(Refusal, match="is no time"):
+        span(1_792_882_800_000, 1_792_890_600_000).moment(text)
+
+
+def test_hour_of_a_zone_half_an_hour_apart_is_the_part_that_the_run_has() -> None:
+    """In India the clocks show 01:40 to 01:55: the hour from 20:00 UTC on, not that before."""
+    evening = 1_767_989_400_000  # 2026-01-09 20:10 UTC
+    late = span(evening, evening + 900_000, "Asia/Kolkata")
+    both = span(evening - 1_800_000, evening + 900_000, "Asia/Kolkata")
+
+    assert late.hour("01") == late.hours()[0]
+    for text in ("00", "02"):
+        with pytest.raises(Refusal, match="is no time of this run"):
+            late.hour(text)
+    with pytest.raises(Refusal, match=r"Say which: #1 \(00:30\) or #2 \(01:30\)"):
+        both.hour("01")
+
+
+def test_hour_that_comes_twice_is_refused_with_names_that_are_taken() -> None:
+    """At the end of summer time: by its number in the run it can be asked for."""
+    night = span(1_792_882_800_000, 1_792_897_800_000, "Europe/Berlin")
+
+    with pytest.raises(Refusal, match=r"Say which: #2 \(02:00\) or #3 \(02:00\)"):
+        night.hour("02")
+
+    assert night.hour("#3") - night.hour("#2") == 3_600_000
+    for name in ("#0", "#7", "#" + "9" * 5000):
+        with pytest.raises(Refusal, match="is no hour"):
+            night.hour(name)
+
+
+@pytest.fixture
+def berlin(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """This machine stands in Berlin."""
+    if not hasattr(time, "tzset"):
+        pytest.skip("Windows takes no other zone for one process")
+    with monkeypatch.context() as patched:
+        patched.setenv("TZ", "Europe/Berlin")
+        time.tzset()
+        yield
+    time.tzset()
+
+
+@pytest.mark.usefixtures("berlin")
+def test_local_time_is_that_of_the_run_and_not_of_today() -> None:
+    """A run of the summer, looked at in winter; and over the night in which clocks are set back."""
+    summer = span(1_723_161_253_937, 1_723_161_602_937, "local")
+    winter = span(1_736_186_400_000, 1_736_186_500_000, "local")
+    night = span(1_792_882_800_000, 1_792_897_800_000, "local")
+
+    assert summer.clock(summer.from_ms) == "01:54:13.937 local"
+    assert summer.moment("01:55") == summer.moment("23:55Z")
+    assert winter.clock(winter.from_ms) == "19:00:00.000 local"
+    with pytest.raises(Refusal, match=r"2026-10-25T02:30:00\+0200 or 2026-10-25T02:30:00\+0100"):
+        night.moment("02:30")
+    shown = [night.clock(at)[:5] for at in night.hours()]
+    assert shown == ["01:00", "02:00", "02:00", "03:00", "04:00"]
+
+
+@pytest.mark.usefixtures("berlin")
+@pytest.mark.parametrize("zone", [None, "local", "Europe/Berlin", "Asia/Kolkata"])
+def test_time_that_a_verb_gives_back_is_taken_as_that_moment(zone: str | None) -> None:
+    """Also the hour that comes twice, and in a run of more than a day: what was meant."""
+    begin = 1_792_882_800_000
+    for run in (span(begin, begin + 15_000_000, zone), span(begin, begin + 100_000_000, zone)):
+        for at in range(begin, run.to_ms, 1_234_000):
+            text, _, named = run.written(at + 7).partition(" --zone ")
+
+            assert span(run.from_ms, run.to_ms, named or None).moment(text) == at
+
+
+def test_remedy_for_a_damaged_run_names_the_zone_that_its_time_is_of(
+    short_run: ShortRun, tmp_path: Path
+) -> None:
+    """It is the command as it stands: without the zone it would name another time, or none."""
+    copied = copy_of(short_run, tmp_path)
+    flip(copied / "queues/market_ticks/inbox.jsonl", 1000, b'"ts":')
+
+    said = verb(tmp_path, "replay", str(copied), "--zone", "Europe/Berlin")
+    remedy = next(line for line in said.out.splitlines() if "--until" in line)
+    again = verb(tmp_path, *remedy.partition(": minibot ")[2].split())
+
+    assert said.code == 1
+    assert remedy.endswith(" --zone Europe/Berlin")
+    assert again.code == 0, again.err
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("--set", "strategy.score_min=100", "--from", "18:00"),
+        ("--set", "strategy.score_min=100", "--role", "risk_role"),
+        ("--set", "strategy.score_min=100", "--zone", "local"),
+        ("--set", "strategy.score_min=100", "--graph"),
+        ("--graph", "--until", "18:00"),
+        ("--graph", "--zone", "Mars/Olympus"),
+    ],
+)
+def test_flag_that_would_change_nothing_of_a_whole_run_is_refused(
+    words: tuple[str, ...], short_run: ShortRun
+) -> None:
+    """Whoever gave it would take the answer for that of the range, or of the changed profile."""
+    said = verb(short_run.var, "replay", "latest", *words)
+
+    assert said.code == 2
+    assert "Leave" in said.err
