@@ -42,6 +42,7 @@ from minibot.strategies.view import View
 
 STRATEGY: Final = "strategy_role"
 BARS_SHOWN: Final = 3
+NO_TRADE: Final = "no trade: "
 AHEAD: Final = "which was ahead of this run's"
 OPEN_RESULTS: Final = frozenset({"ACCEPTED", "PARTIALLY_FILLED"})
 
@@ -146,7 +147,7 @@ def second_of(
     core = watching.core
     wanted = symbols or recorded.manifest.symbols
     found = [
-        _symbol(name, core, watching, portfolio, to_ms, span, before)
+        _symbol(name, core, watching, portfolio, at, span, before)
         for name in (wanted if core is not None else ())
     ]
     return Second(
@@ -188,10 +189,11 @@ def _symbol(
     core: StrategyCore | None,
     watching: Watching,
     portfolio: Portfolio,
-    to_ms: int,
+    at: tuple[int, int],
     span: Span,
     before: Sequence[Step],
 ) -> SymbolSecond:
+    from_ms, to_ms = at
     held: JsonObject = {
         "qty": amount_text(portfolio.position_qty(name)),
         "entry_price_avg": amount_text(portfolio.entry_price_avg(name)),
@@ -214,6 +216,9 @@ def _symbol(
             "checks": [check.to_json() for check in decision.checks],
         }
     verdict = _verdict(decided, name, before)
+    # Risk leaves a position also while the strategy holds, and a fill comes later than its order.
+    if fills := _fills_in(before, name, from_ms):
+        verdict = f"traded: {', '.join(fills)}; last decision: {verdict.removeprefix(NO_TRADE)}"
     return SymbolSecond(
         name, verdict, _saw(view, watching.bars.get(name, {}), to_ms), held, decided
     )
@@ -246,10 +251,10 @@ def _bars(bars: dict[str, deque[Bar]]) -> JsonObject:
 def _verdict(decided: JsonObject | None, symbol: str, before: Sequence[Step]) -> str:
     """Return what came of the last decision, in one sentence."""
     if decided is None:
-        return "no trade: the strategy waits for its first bar"
+        return f"{NO_TRADE}the strategy waits for its first bar"
     reason = str(decided["reason"])
     if decided["side"] == HOLD:
-        return f"no trade: {reason.removeprefix('HOLD: ')}"
+        return f"{NO_TRADE}{reason.removeprefix('HOLD: ')}"
     signal = next(
         (
             step.event
@@ -266,8 +271,19 @@ def _verdict(decided: JsonObject | None, symbol: str, before: Sequence[Step]) ->
     if action.action == "BLOCK":
         meaning = REASONS.get(action.reason_code)
         why = action.reason_code if meaning is None else meaning.meaning
-        return f"no trade: the strategy said {decided['side']}, risk refused: {why}"
+        return f"{NO_TRADE}the strategy said {decided['side']}, risk refused: {why}"
     return f"{reason}; risk: {action.action} {action.reason_code}"
+
+
+def _fills_in(before: Sequence[Step], symbol: str, from_ms: int) -> list[str]:
+    """Return what was bought and sold of a symbol from a moment on, each in a few words."""
+    return [
+        f"{fill.side} {fill.qty} at {fill.price}"
+        for step in before
+        if step.event.ts >= from_ms
+        and isinstance(fill := step.event.payload, Fill)
+        and fill.symbol == symbol
+    ]
 
 
 def _action_on(signal: Event, before: Sequence[Step]) -> RiskAction | None:

@@ -115,6 +115,22 @@ def test_hold_that_was_never_journaled_is_told_with_its_checks(
     assert not found.steps
 
 
+def test_second_in_which_was_traded_does_not_say_that_it_was_not(
+    short_run: ShortRun, recorded: Recorded
+) -> None:
+    """Risk leaves a position while the strategy holds, and a fill comes later than its order."""
+    span, explainer = Span.of(recorded, None), Explainer(recorded)
+    for fill in raw_events(short_run.run_dir, "fills")[:4]:
+        second = fill["ts"] // 1000 * 1000
+
+        found = second_of(recorded, explainer, span, (second, second + 999), [])
+
+        said, payload = found.symbols[0].verdict, fill["payload"]
+        assert said.startswith("traded: ")
+        assert f"{payload['side']} {payload['qty']} at {payload['price']}" in said
+        assert "no trade" not in said
+
+
 def test_second_of_a_fill_names_it_and_second_before_the_first_tick_says_so(
     short_run: ShortRun,
 ) -> None:
