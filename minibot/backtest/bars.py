@@ -21,7 +21,7 @@ from minibot.exchanges.binance.filters import parse_instrument
 from minibot.exchanges.embedded.bars import INTERVALS, divides, next_open, open_of
 from minibot.exchanges.embedded.decimals import to_text
 from minibot.exchanges.embedded.instruments import symbol_infos
-from minibot.kernel.errors import ConfigError
+from minibot.kernel.errors import ConfigError, Refusal
 from minibot.runtime.config import Config
 
 if TYPE_CHECKING:
@@ -67,14 +67,17 @@ class BarSource:
 
     Raises:
         ConfigError: The strategy decides on bars that these cannot be gathered to.
-        Refusal: No bar lies in the span.
+        Refusal: No whole bar lies in the span.
     """
 
     def __init__(self, series: BarSeries, config: Config, span: Span = ALL) -> None:
         self.name = series.name
         self.symbols: tuple[str, ...] = (series.symbol,)
         self.origin_ms = max(span.from_ms or 0, series.first_ts)
-        self._end_ts = min(span.to_ms or series.end_ts, series.end_ts)
+        self._end_ts = series.end_ts
+        if span.to_ms is not None and span.to_ms < series.end_ts:
+            # Whole bars alone: behind the last of them nothing could be closed any more.
+            self._end_ts = open_of(series.interval, span.to_ms)
         self.end_ms: int | None = self._end_ts
         self.interval_ms = INTERVALS[series.interval] or 31 * INTERVALS["1d"]
         self.series = series
@@ -83,8 +86,11 @@ class BarSource:
         self._intervals = _intervals(series, config)
         self._instrument = self._rules()
         self.assumptions = _assumptions(series, self._model)
-        if self._end_ts <= self.origin_ms:
-            raise nothing_in(series.name, series.first_ts, series.end_ts)
+        first_ts = open_of(series.interval, self.origin_ms)
+        if first_ts < self.origin_ms:
+            first_ts = next_open(series.interval, first_ts)
+        if self._end_ts <= first_ts:
+            raise self._nothing()
 
     def _rules(self) -> Instrument:
         series = self.series
@@ -122,6 +128,9 @@ class BarSource:
 
         Args:
             read: The intervals of which the strategy or risk takes anything.
+
+        Raises:
+            Refusal: The span lies in a hole between the bars.
         """
         # Loaded where rows are walked: arrays are a good part of a start.
         from minibot.backtest.bar_market import market_of
@@ -129,11 +138,18 @@ class BarSource:
         rules, span = OrderRules.of(self._instrument), (self.origin_ms, self._end_ts)
         market = market_of(self.series, self._intervals, read, rules, self._model, span)
         if market is not None:
+            if market.first == market.last:
+                raise self._nothing()
             symbol, at = self.symbols[0], self.origin_ms
             history = market.history(self._warmup)
             bars = [as_history(bar_event(symbol, *each)) for each in history]
             market.opening = [Root(self._instrument, at), *(Root(bar, at) for bar in bars)]
         return market
+
+    def _nothing(self) -> Refusal:
+        series = self.series
+        what = f"no whole bar of {series.interval} in the time range"
+        return nothing_in(series.name, series.first_ts, series.end_ts, what)
 
     def _history(self, past: deque[Bar]) -> Iterator[Root]:
         """Yield the last bars of each interval before the time range."""

@@ -85,7 +85,8 @@ class Part:
     """A part of another source.
 
     Raises:
-        Refusal: Nothing of the source lies in the span.
+        Refusal: Nothing of the source lies in the span; of one that does not know its end only
+            when it has been walked.
     """
 
     def __init__(self, source: MarketSource, span: Span, warmup_bars: int) -> None:
@@ -99,7 +100,7 @@ class Part:
         self.source = source
         self._warmup_bars = warmup_bars
         if self.end_ms is not None and self.end_ms <= self.origin_ms:
-            raise nothing_in(source.name, source.origin_ms, source.end_ms)
+            raise self._nothing()
 
     def roots(self, watch: Watch = NOBODY) -> Iterator[Root]:
         """Yield what lies in the span, after what a start needs of the time before."""
@@ -116,6 +117,8 @@ class Part:
             if self.end_ms is not None and root.ts >= self.end_ms:
                 return
             yield root
+        if not is_open:
+            raise self._nothing()
 
     def stretches(self) -> Iterator[Item] | None:
         """Return what `roots` yields with the ticks as rows, where the source can do so."""
@@ -150,6 +153,11 @@ class Part:
                 yield part
             if part.last < item.last:  # type: ignore[union-attr]
                 return
+        if not is_open:
+            raise self._nothing()
+
+    def _nothing(self) -> Refusal:
+        return nothing_in(self.name, self.source.origin_ms, self.source.end_ms)
 
 
 class _Before:
@@ -189,10 +197,10 @@ def as_history(bar: Bar) -> Bar:
     return history
 
 
-def nothing_in(name: str, origin_ms: int, end_ms: int | None) -> Refusal:
+def nothing_in(
+    name: str, origin_ms: int, end_ms: int | None, what: str = "nothing in the time range"
+) -> Refusal:
     """Return the refusal of a span in which a source has nothing, with the time that it has."""
-    end = "no end" if end_ms is None else date_clock(end_ms)
-    return Refusal(
-        f"{name}: nothing in the time range; it has {date_clock(origin_ms)} to {end} UTC.",
-        "Take a part of that.",
-    )
+    first = date_clock(origin_ms)
+    has = f"begins {first}" if end_ms is None else f"has {first} to {date_clock(end_ms)}"
+    return Refusal(f"{name}: {what}; it {has} UTC.", "Take a part of that.")

@@ -23,7 +23,8 @@ from minibot.report.readiness import SIX_MONTHS_MS, TWICE_FILE
 from minibot.runtime.deployed import code_sha256
 from minibot.runtime.paths import PROJECT, Var
 
-FLAG: Final = "--twice"
+# Said behind everything else, as of two words the later counts, however short the first was.
+ONCE: Final = ("--no-twice", "--json")
 SEEDS: Final = ("1", "2")
 
 
@@ -57,7 +58,7 @@ def run_twice(argv: Sequence[str], var: Var) -> Twice:
     """Run a backtest twice at the same time and compare what both kept.
 
     Args:
-        argv: The words of the command line after `minibot`.
+        argv: The words of the command line after `minibot`; a run in them is a folder.
         var: Where it is kept when both are the same.
 
     Raises:
@@ -97,11 +98,10 @@ def _record(document: JsonObject) -> JsonObject:
 
 
 def _run_both(argv: Sequence[str], vars_: Sequence[Var]) -> None:
-    words = [word for word in argv if word != FLAG]
     started: list[subprocess.Popen[str]] = []
     for var, seed in zip(vars_, SEEDS, strict=True):
         ensure_folder(var.root)
-        command = [sys.executable, "-m", "minibot", *words, "--var", str(var.root), "--json"]
+        command = [sys.executable, "-m", "minibot", *argv, "--var", str(var.root), *ONCE]
         environ = {**os.environ, "PYTHONHASHSEED": seed}
         # The first may draw its progress on the terminal; two would draw over each other.
         stderr = None if not started and sys.stderr.isatty() else subprocess.PIPE
@@ -114,7 +114,7 @@ def _run_both(argv: Sequence[str], vars_: Sequence[Var]) -> None:
     for process, text, var in zip(started, said, vars_, strict=True):
         if not var.backtests.exists():
             reason = text.strip().removeprefix("refused: ") or "it kept nothing"
-            raise Refusal(reason, f"That was: minibot {' '.join(words)}", process.returncode or 2)
+            raise Refusal(reason, f"That was: minibot {' '.join(argv)}", process.returncode or 2)
 
 
 def _differing(first: Path, second: Path) -> tuple[str, ...]:

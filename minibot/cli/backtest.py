@@ -56,9 +56,9 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Backtest; 0 when it came to its end, 1 when risk stopped it."""
-    if arguments.twice:
-        return twice(arguments)
     words = [named(word, arguments) for word in arguments.source or [DEFAULT_SOURCE]]
+    if arguments.twice:
+        return twice(arguments, words)
     config = profile_of(arguments, words)
     span = parse_span(arguments.timerange) if arguments.timerange else ALL
     treatment = treatment_of(arguments)

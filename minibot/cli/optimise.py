@@ -24,11 +24,12 @@ from minibot.backtest.walk_forward import (
     walk_forward,
     windows_of,
 )
-from minibot.cli.backtest import DEFAULT_PROFILE, DEFAULT_SOURCE, profile_of
+from minibot.cli.backtest import DEFAULT_PROFILE, DEFAULT_SOURCE, named, profile_of
 from minibot.cli.numbers import at_least
 from minibot.cli.output import progress_bar, show, shown_path
 from minibot.cli.searching import job_count
 from minibot.cli.selection import add_profile, var_of
+from minibot.cli.treatment import add_treatment, treatment_of
 from minibot.replay.workers import default_jobs
 from minibot.report.columns import table_lines
 from minibot.report.figures import counted, date_clock
@@ -49,6 +50,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--timerange", default="", metavar="FROM-TO", help="search this part alone"
     )
+    add_treatment(command)
     command.add_argument(
         "--vary",
         action="append",
@@ -93,10 +95,10 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Search and judge; 0 when every window holds out of sample, 1 when one parts from it."""
     sampler_module()
-    words = arguments.source or [DEFAULT_SOURCE]
+    words = [named(word, arguments) for word in arguments.source or [DEFAULT_SOURCE]]
     config = profile_of(arguments, words)
     span = parse_span(arguments.timerange) if arguments.timerange else ALL
-    job = Job(tuple(words), config.raw, span=span)
+    job = Job(tuple(words), config.raw, span=span, treatment=treatment_of(arguments))
     ranges = [parse_range(text, config.raw) for text in arguments.vary]
     judge(job, ranges)
     windows = windows_of(job, arguments.windows, arguments.train)

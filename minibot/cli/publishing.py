@@ -12,6 +12,7 @@ from minibot.backtest.returns import BREAKDOWNS
 from minibot.backtest.review import Review
 from minibot.cli.output import show, shown_path, wrapped
 from minibot.cli.selection import var_of
+from minibot.kernel.errors import ConfigError
 from minibot.report.figures import long_duration
 
 
@@ -28,7 +29,8 @@ def add_output_flags(command: argparse.ArgumentParser) -> None:
     )
     command.add_argument(
         "--twice",
-        action="store_true",
+        action=argparse.BooleanOptionalAction,
+        default=False,
         help="run it in two processes; exit 1 unless digest and every byte are the same",
     )
 
@@ -60,12 +62,23 @@ def publish(
     return 1 if result.stop else 0
 
 
-def twice(arguments: argparse.Namespace) -> int:
-    """Run the same backtest twice; 0 when digest and bytes are the same, else 1."""
+def twice(arguments: argparse.Namespace, words: Sequence[str]) -> int:
+    """Run the same backtest twice; 0 when digest and bytes are the same, else 1.
+
+    Args:
+        arguments: With the flags of `add_output_flags`.
+        words: Of `--source`, a run by its folder: each process has its own `--var`.
+
+    Raises:
+        ConfigError: Other flags ask for something that is no backtest, or is not kept.
+    """
     from minibot.backtest.twice import run_twice
     from minibot.report.readiness import SIX_MONTHS_MS
 
-    found = run_twice(arguments.argv, var_of(arguments))
+    _judge_twice(arguments)
+    folders = dict(zip(arguments.source or (), words, strict=False))
+    argv = [_with_folder(word, folders) for word in arguments.argv]
+    found = run_twice(argv, var_of(arguments))
     document = found.documents[0]
     span = long_duration(document["to_ts"] - document["from_ts"])
     months = "six months or more" if found.is_six_months else "less than six months"
@@ -90,3 +103,25 @@ def twice(arguments: argparse.Namespace) -> int:
     }
     show(arguments, {**document, "twice": about}, wrapped(said))
     return 0 if found.is_same and not document["stop"] else 1
+
+
+def _judge_twice(arguments: argparse.Namespace) -> None:
+    said = {
+        "--no-keep": not arguments.keep,
+        "--sweep": arguments.sweep,
+        "--lookahead-check": arguments.lookahead_check is not None,
+        "--startup-check": arguments.startup_check,
+    }
+    if any(said.values()):
+        raise ConfigError(
+            "--twice compares what one backtest keeps.",
+            [f"{flag}: not beside --twice" for flag, is_said in said.items() if is_said],
+        )
+
+
+def _with_folder(word: str, folders: Mapping[str, str]) -> str:
+    """Return a word of the command line, `run:ID` or `--source=run:ID`, with its run as a folder."""
+    flag, equals, rest = word.partition("=")
+    if equals and rest in folders:
+        return f"{flag}={folders[rest]}"
+    return folders.get(word, word)

@@ -36,7 +36,7 @@ CHUNK_BYTES: Final = 1 << 20
 BLOCK_ROWS: Final = 8192
 PLACES: Final = 8
 WIDTHS: Final[Mapping[str, int]] = {"q": 8, "B": 1}
-_LARGEST: Final = 2**63 - 1
+LARGEST: Final = 2**63 - 1
 _REMEDY: Final = "Convert the data again: minibot data convert."
 
 
@@ -57,7 +57,7 @@ def amounts(name: str, values: Iterable[int]) -> Column:
     """
     numbers = values if isinstance(values, list) else list(values)
     places = PLACES
-    while numbers and max(max(numbers), -min(numbers)) > _LARGEST:
+    while numbers and max(max(numbers), -min(numbers)) > LARGEST:
         if not places or any(number % 10 for number in numbers):
             raise Refusal(f"column {name}: a number does not fit 64 bits.", "")
         numbers, places = [number // 10 for number in numbers], places - 1

@@ -32,6 +32,7 @@ from minibot.data.ticks import (
     open_trades,
 )
 from minibot.data.treatment import DataReport, Treatment
+from minibot.kernel.errors import Refusal
 from minibot.kernel.files import hash_file
 
 _EXACT: Final = frozenset({"open_ts", "close_ts", "trades"})
@@ -124,8 +125,12 @@ def write_klines(
     for name, values in zip(Kline._fields, zip(*found.klines, strict=True), strict=True):
         if name in _EXACT:
             columns.append(Column(name, array("q", values)))
-        else:
+            continue
+        try:
             columns.append(amounts(name, values))
+        except Refusal as refusal:
+            what = f"{found.report.path}: {refusal.message}"
+            raise Refusal(what, "A backtest takes the file itself: klines:FILE.") from refusal
     about = _about(KLINES, found.report, treatment, sources)
     return Converted(path, write_columns(path, about, columns), found.report)
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from math import gcd
 from typing import NamedTuple
 
+from minibot.data.columns import LARGEST
 from minibot.events.numbers import POWERS, format_fixed
 from minibot.exchanges.embedded.bars import INTERVALS, next_open, open_of
 from minibot.exchanges.embedded.decimals import PLACES, to_units
@@ -45,7 +46,7 @@ def kline_of(cells: Cells | BadRow) -> tuple[Kline, str] | BadRow:
     try:
         open_, high, low, close, volume = map(units_of, cells[1:6])
         quote, taker, taker_quote = (units_of(cells[index] or "0") for index in (7, 9, 10))
-        trades = int(cells[8] or "0")
+        trades = _count(cells[8] or "0")
     except ValueError as error:
         return BadRow(f"has no number ({error})")
     return (
@@ -68,6 +69,14 @@ def units_of(text: str) -> int:
     if not whole.isdigit() or not places.isdigit() or not text.isascii():
         raise ValueError(f"{text[:40]!r}")
     return to_units(text)  # Finer than eight places, if only by zeros.
+
+
+def _count(text: str) -> int:
+    """Return a whole number that a column can hold; a minus is taken, to be told apart later."""
+    digits = text.removeprefix("-")
+    if not digits.isdigit() or not digits.isascii() or int(digits) > LARGEST:
+        raise ValueError(f"{text[:40]!r}")
+    return int(text)
 
 
 def bars_between(interval: str, from_ts: int, to_ts: int) -> int:

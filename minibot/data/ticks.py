@@ -15,6 +15,7 @@ from operator import lt
 from pathlib import Path
 from typing import Final
 
+from minibot.data.columns import LARGEST
 from minibot.data.kline import increment, units_of
 from minibot.data.klines import symbol_of
 from minibot.data.treatment import (
@@ -32,7 +33,7 @@ from minibot.data.treatment import (
 )
 from minibot.events.model import MarketTick
 from minibot.exchanges.embedded.decimals import to_units
-from minibot.exchanges.embedded.kline_rows import time_of, zip_lines
+from minibot.exchanges.embedded.kline_rows import BOM, time_of, zip_lines
 from minibot.exchanges.embedded.tape import lines_of
 from minibot.kernel.errors import Refusal
 
@@ -97,15 +98,21 @@ def open_trades(path: Path, treatment: Treatment | None = None, *, symbol: str =
     table = inspect_trades(path, treatment, symbol=symbol)
     table.report.judge(treatment)
     if not len(table):
-        raise Refusal(f"{path}: a file of trades without any row.", "Name another one.")
+        raise _no_row(path)
     return table
 
 
 def inspect_trades(path: Path, treatment: Treatment, *, symbol: str = "") -> TickTable:
-    """Return the trades of a file with its report, which has not been judged yet."""
+    """Return the trades of a file with its report, which has not been judged yet.
+
+    Raises:
+        Refusal: Missing, or empty.
+    """
     report = DataReport(path, TRADES, symbol or symbol_of(path))
     table = TickTable(report.symbol, empty_columns(TRADE_COLUMNS), report)
     _read(path, table)
+    if not (len(table) or table.blanks or report.troubles):
+        raise _no_row(path)
     _treat(table, treatment)
     _sum_up(table)
     return table
@@ -153,9 +160,13 @@ def _read(path: Path, table: TickTable) -> None:
     first_unit = ""
     try:
         for number, line in enumerate(lines, 1):
-            row = _trade(line.decode("ascii", "replace").split(","))
+            text = line.lstrip(BOM) if number == 1 else line
+            if not text.strip():
+                continue
+            row = _trade(text.decode("ascii", "replace").split(","))
             if row is None:
-                if number > 1 or line[:1].isdigit():
+                # A header names its columns; whatever else is no trade, was to be one.
+                if number > 1 or not text[:1].isalpha():
                     report.add(ROWS, number, 0, f"no trade of 7 or 8 columns: {line[:60]!r}")
                 continue
             values, unit = row
@@ -188,10 +199,15 @@ def _trade(cells: list[str]) -> tuple[tuple[int, ...], str] | None:
     if at is None or flags is None or not trade_id.isdigit():
         return None
     try:
-        price, qty = units_of(cells[price_at]), units_of(cells[qty_at])
+        numbers = units_of(cells[price_at]), units_of(cells[qty_at]), int(trade_id)
     except ValueError:
         return None
-    return (at[0], price, qty, int(trade_id), flags), at[1]
+    # A column holds no more.
+    return None if max(map(abs, numbers)) > LARGEST else ((at[0], *numbers, flags), at[1])
+
+
+def _no_row(path: Path) -> Refusal:
+    return Refusal(f"{path}: a file of trades without any row.", "Name another one.")
 
 
 # --- treating --------------------------------------------------------------------------------

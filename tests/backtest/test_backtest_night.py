@@ -56,6 +56,17 @@ def test_backtest_of_a_night_has_the_nights_figures(short_run: ShortRun) -> None
     assert done.inputs == {name: recount.types[name] for name in done.inputs}
 
 
+def test_range_behind_the_end_of_a_night_is_refused(short_run: ShortRun, var_dir: Path) -> None:
+    """A night says its end itself, so that the range is only known to hold nothing at the end."""
+    words = ("--source", f"run:{short_run.run_dir}", "--timerange", "20300101-")
+
+    said = verb(var_dir, "backtest", *words)
+
+    assert said.code == 2
+    assert "nothing in the time range; it begins " in said.err
+    assert not (var_dir / "backtests").exists()
+
+
 def test_cores_together_need_nothing_derived_from_the_record(short_run: ShortRun) -> None:
     """What one core makes is what the next one takes."""
     together = run_together(Recorded.open(short_run.run_dir))

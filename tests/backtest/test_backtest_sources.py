@@ -16,7 +16,7 @@ from minibot.backtest.span import Span, parse_span
 from minibot.backtest.words import open_market
 from minibot.events.model import Bar, Instrument, MarketTick
 from minibot.kernel.errors import ConfigError, Refusal
-from minibot.runtime.config import load_config
+from minibot.runtime.config import Config, config_with, load_config
 from tests.backtest.markets import PROFILE, START_MS, bar_profile, walk, write_klines
 from tests.runs import PROJECT, verb
 
@@ -121,6 +121,52 @@ def test_several_words_are_one_portfolio_in_order_of_time(tmp_path: Path) -> Non
     assert isinstance(market, Merged)
     assert market.symbols == ("BTCUSDT", "ETHUSDT")
     assert all(one.ts <= two.ts for one, two in pairwise(market.roots()))
+
+
+@pytest.mark.parametrize("minutes", [(0, 59), (10, 50), (10, 110)])
+def test_range_without_a_whole_bar_is_refused(minutes: tuple[int, int], tmp_path: Path) -> None:
+    """Neither where it lies within one bar, nor where it cuts two."""
+    span = Span(*(START_MS + 5 * HOUR_MS + minute * 60_000 for minute in minutes))
+
+    with pytest.raises(Refusal, match="no whole bar of 1h in the time range"):
+        open_market(
+            [f"klines:{hourly(tmp_path, 48)}"], bar_profile(interval="1h", trend="4h"), span
+        )
+
+
+def test_range_within_a_hole_between_bars_is_refused(var_dir: Path, tmp_path: Path) -> None:
+    """What was kept as a hole has nothing to trade."""
+    path = hourly(tmp_path, 48)
+    lines = path.read_text().splitlines()
+    path.write_text("\n".join([*lines[:10], *lines[20:]]))
+    first = (START_MS + 12 * HOUR_MS) // 1000
+    words = ("--source", f"klines:{path}", "--gaps", "keep", "--set", HOURS)
+    bars = ("--set", "strategy.bar_interval=1h", "--set", "strategy.trend_interval=4h")
+
+    said = verb(var_dir, "backtest", *words, *bars, "--timerange", f"{first}-{first + 4 * 3600}")
+
+    assert said.code == 2
+    assert "no whole bar of 1h in the time range" in said.err
+
+
+def test_range_that_ends_within_a_bar_ends_before_it(tmp_path: Path) -> None:
+    """Behind the last whole bar nothing could be closed: the end is announced on it."""
+    words, config = [f"klines:{hourly(tmp_path, 400)}"], bar_profile(interval="1h", trend="4h")
+    held = next(
+        hour
+        for hour in range(60, 400)
+        if open_positions(words, config, START_MS + hour * HOUR_MS, 'portfolio.at_end="carry"')
+    )
+
+    assert not open_positions(words, config, START_MS + held * HOUR_MS)
+    assert not open_positions(words, config, START_MS + held * HOUR_MS + HOUR_MS - 1)
+
+
+def open_positions(words: list[str], config: Config, to_ms: int, *sets: str) -> list[str]:
+    """Return what is held at the end of a range."""
+    config = config_with(config.raw, sets)
+    source = open_market(words, config, Span(None, to_ms))
+    return run_backtest(source, config).performance.portfolio.symbols()
 
 
 def test_symbol_that_the_cash_does_not_pay_is_refused(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from minibot.backtest.review import Review
 from minibot.backtest.store import kept
 from minibot.runtime.paths import Var
 from tests.backtest.results import DAY, START, made
-from tests.runs import verb
+from tests.runs import ShortRun, verb
 
 SOURCE = ("--source", "generator:1", "--set", "duration_ms=60000")
 
@@ -99,6 +99,38 @@ def test_half_a_year_is_the_shortest_half_of_one(days: int, is_enough: bool) -> 
 
     found = twice.Twice((document, document), (), Path("kept"))
     assert (found.is_same, found.is_six_months) == (True, is_enough)
+
+
+@pytest.mark.row("B-76")
+@pytest.mark.parametrize("words", [("--source", "run:latest"), ("--source=run:latest",)])
+def test_twice_takes_a_run_by_its_name_and_a_flag_cut_short(
+    words: tuple[str, ...], short_run: ShortRun, var_dir: Path
+) -> None:
+    """Each process has a `--var` of its own, without the run; none of them starts two more."""
+    (var_dir / "runs").mkdir()
+    (var_dir / "runs" / short_run.run_dir.name).symlink_to(short_run.run_dir)
+
+    said = verb(var_dir, "backtest", *words, "--fills", "touch", "--twic", "--json")
+
+    assert said.code == 0, said.err
+    assert said.document["twice"]["same"]
+    assert not list((var_dir / "lab").iterdir())
+
+
+@pytest.mark.row("B-76")
+def test_twice_is_of_one_backtest_that_is_kept(var_dir: Path) -> None:
+    """A sweep, a check, and what is not kept leave nothing to compare."""
+    flags = ("--no-keep", "--startup-check", "--sweep", "strategy.rsi_period=7,14")
+
+    said = verb(var_dir, "backtest", *SOURCE, "--twice", *flags)
+
+    assert said.code == 4
+    assert [line.strip() for line in said.err.splitlines()[1:]] == [
+        "--no-keep: not beside --twice",
+        "--sweep: not beside --twice",
+        "--startup-check: not beside --twice",
+    ]
+    assert not (var_dir / "lab").exists()
 
 
 def test_twice_of_what_cannot_run_says_why(var_dir: Path) -> None:

@@ -16,7 +16,7 @@ from minibot.backtest import lookahead
 from minibot.backtest.lookahead import check_lookahead
 from tests.backtest.markets import MINUTE_MS, START_MS, walk, write_klines
 from tests.backtest.test_lookahead import peeking_cores
-from tests.runs import PROJECT, verb
+from tests.runs import PROJECT, ShortRun, verb
 from tests.waiting import wait_until
 
 BARS = (
@@ -135,6 +135,31 @@ def test_optimise_says_out_of_sample_first_and_warns(words: tuple[str, ...], var
     window = json.loads(kept.read_text())["windows"][0]
     assert window["test"][0] == window["train"][1]
     assert len(window["trials"]) == 3
+
+
+def test_optimise_takes_a_file_with_a_hole_once_told_how(tmp_path: Path, var_dir: Path) -> None:
+    """The remedy that its refusal names is one of its options."""
+    bars = walk(180, seed=3)
+    path = write_klines(tmp_path, [*bars[:90], *bars[95:]])
+    argv = ("optimise", "--source", f"klines:{path}", *BARS, "--vary", "strategy.rsi_period=5:30")
+    few = ("--trials", "1", "--windows", "1", "--train", "1", "--jobs", "1")
+
+    refused = verb(var_dir, *argv, *few)
+    taken = verb(var_dir, *argv, *few, "--gaps", "keep")
+
+    assert (refused.code, "--gaps keep" in refused.err) == (2, True)
+    assert taken.code in (0, 1), taken.err
+
+
+def test_optimise_takes_a_run_by_its_name(short_run: ShortRun, var_dir: Path) -> None:
+    """As a backtest does; only what to search of it has to be said."""
+    (var_dir / "runs").mkdir()
+    (var_dir / "runs" / short_run.run_dir.name).symlink_to(short_run.run_dir)
+
+    said = verb(var_dir, "optimise", "--source", "run:latest", "--vary", "strategy.rsi_period=5:30")
+
+    assert said.code == 2
+    assert f"{short_run.run_dir.name}: does not know its end" in said.err
 
 
 def test_optimise_without_optuna_says_how_to_install_it(

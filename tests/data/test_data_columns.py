@@ -11,7 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from minibot.data.columns import Column, Columns, amounts, write_columns
+from minibot.data.convert import convert
 from minibot.kernel.errors import Refusal
+from tests.data.data_files import row, write_rows
 
 ABOUT = {"kind": "ticks", "symbol": "BTCUSDT", "first_ts": 1, "end_ts": 9, "sources": []}
 WORD = st.integers(-(2**63) + 1, 2**63 - 1)
@@ -110,3 +112,12 @@ def test_amounts_too_large_for_64_bits_lose_places_and_no_digit() -> None:
     assert [value * 10 ** (8 - column.places) for value in column.values] == [5 * 10**21, 10**9]
     with pytest.raises(Refusal, match="64 bits"):
         amounts("volume", [5 * 10**21, 1])
+
+
+def test_amount_that_no_column_holds_is_refused_with_its_file(tmp_path: Path) -> None:
+    """It needs all its places and more than 64 bits."""
+    volume = "99999999999999.00000001"
+    path = write_rows(tmp_path / "BTCUSDT-1m.csv", [[*row(0)[:5], volume, *row(0)[6:]]])
+
+    with pytest.raises(Refusal, match=r"BTCUSDT-1m\.csv: column volume: .* 64 bits"):
+        convert([path], tmp_path)

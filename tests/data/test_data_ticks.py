@@ -11,7 +11,7 @@ import pytest
 from msgspec.structs import replace
 
 from minibot.data.columns import Columns
-from minibot.data.convert import convert, write_ticks
+from minibot.data.convert import check, convert, write_ticks
 from minibot.data.klines import open_klines
 from minibot.data.market_source import column_files, ticks_of, trade_rows
 from minibot.data.ticks import (
@@ -93,6 +93,34 @@ def test_bad_trades_are_refused_unless_settled(
         open_trades(path)
 
     assert open_trades(path, treatment).columns["trade_id"].tolist() == ids
+
+
+def test_first_trade_behind_a_byte_order_mark_is_a_trade(tmp_path: Path) -> None:
+    """A mark before the first digit makes no header of it; an empty line is no row."""
+    path = write(tmp_path / "BTCUSDT-aggTrades-2025-01-01.csv", [f"\ufeff{agg(1)}", agg(2), ""])
+
+    assert open_trades(path).columns["trade_id"].tolist() == [1, 2]
+
+
+@pytest.mark.parametrize(
+    "row", [agg(2**63), agg(1, price="99999999999999"), agg(1, qty="99999999999999"), f" {agg(1)}"]
+)
+def test_first_row_that_is_no_trade_is_not_lost(row: str, tmp_path: Path) -> None:
+    """Only names of columns are a header; a number that no column holds is told as what it is."""
+    path = write(tmp_path / "BTCUSDT-aggTrades-2025-01-01.csv", [row, agg(2)])
+
+    with pytest.raises(Refusal, match="1 x rows"):
+        open_trades(path)
+
+
+def test_file_of_trades_without_any_row_is_refused_by_each_verb(tmp_path: Path) -> None:
+    """Checking it finds that too."""
+    path = tmp_path / "BTCUSDT-aggTrades-2025-01-01.csv"
+    path.write_bytes(b"\n")
+
+    for look in (check, open_trades):
+        with pytest.raises(Refusal, match="without any row"):
+            look(path, Treatment())
 
 
 def test_rows_that_the_venue_blanked_are_left_out_and_said(tmp_path: Path) -> None:

@@ -47,6 +47,10 @@ CASES: list[tuple[str, str, list[Row], int, int, dict[str, list[int]]]] = [
     ("too fine", "rows", with_row(2, [*GOOD[2][:4], "1.000000001", *GOOD[2][5:]]), 1, 3, {}),
     ("columns", "rows", with_row(2, GOOD[2][:9]), 1, 3, {}),
     ("count below zero", "rows", with_row(2, [*GOOD[2][:8], -4, *GOOD[2][9:]]), 1, 3, {}),
+    *(
+        (f"count {count}", "rows", with_row(2, [*GOOD[2][:8], count, *GOOD[2][9:]]), 1, 3, {})
+        for count in ("1_000", "+4", str(2**63))
+    ),
     ("low over high", "prices", with_row(2, row(2, "100 99 101 100")), 1, 3, {}),
     ("close over high", "prices", with_row(2, row(2, "100 101 99 102")), 1, 3, {}),
     ("price of zero", "prices", with_row(2, row(2, "0 0 0 0")), 1, 3, {}),

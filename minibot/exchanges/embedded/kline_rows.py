@@ -31,6 +31,8 @@ COLUMNS: Final = (
     *("close_time", "quote_volume", "trades", "taker_volume", "taker_quote", "ignore"),
 )
 NEEDED: Final = 6
+# What some programs put before the first letter of a file.
+BOM: Final = b"\xef\xbb\xbf"
 # What others call the columns, in small letters with everything else as an underline.
 OTHER_NAMES: Final = {
     **dict.fromkeys(("timestamp", "date", "time", "datetime", "unix", "opentime"), "open_time"),
@@ -72,7 +74,7 @@ def rows_of(path: Path) -> Iterator[Row]:
         yield from _feather_rows(path)
         return
     lines = zip_lines(path) if path.suffix == ".zip" else lines_of(path)
-    first = next((line for line in lines if line.strip()), b"").lstrip(b"\xef\xbb\xbf").strip()
+    first = next((line for line in lines if line.strip()), b"").lstrip(BOM).strip()
     if not first:
         return
     if first == b"[" or first.startswith(b"[["):
