@@ -293,9 +293,7 @@ class _Pass:
         if isinstance(opening, RunOpening):
             self._opening = opening
             quote_asset = self._config.portfolio.quote_asset
-            performance = self.result.performance = Performance(opening, quote_asset)
-            held = performance.portfolio
-            self.result.carried = {name: held.position_qty(name) for name in held.symbols()}
+            self.result.performance = Performance(opening, quote_asset)
         else:
             yield Root(self._opening, self._source.origin_ms, CONTROL)
         yield first

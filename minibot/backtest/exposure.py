@@ -27,7 +27,7 @@ class Exposure:
     """The shares over time, and what they come to.
 
     Attributes:
-        steps: One after each fill, in order of time.
+        steps: One at the start and one after each fill, in order of time.
         time_ratio: Share of the span with a position in anything.
         ratio_mean, ratio_max: Held over equity, weighted by time; the largest.
     """
@@ -40,7 +40,7 @@ class Exposure:
 
 def exposure_of(result: BacktestResult) -> Exposure:
     """Return how much was in the market over the span of a result."""
-    steps = (Held(result.from_ts, 0.0), *_steps(result))
+    steps = tuple(_steps(result))
     ends = [*(step.ts for step in steps[1:]), result.to_ts]
     stays = [max(0, end - step.ts) for step, end in zip(steps, ends, strict=True)]
     span = result.to_ts - result.from_ts
@@ -67,11 +67,13 @@ def stretched(exposure: Exposure, from_ts: int, to_ts: int, count: int) -> list[
 
 
 def _steps(result: BacktestResult) -> Iterator[Held]:
-    """Yield the share after each fill."""
-    qty: dict[str, int] = {}
-    cost: dict[str, int] = {}
+    """Yield the share at the start and after each fill."""
+    carried = result.performance.carried
+    qty = {symbol: each.qty for symbol, each in carried.items()}
+    cost = {symbol: each.value for symbol, each in carried.items()}
     points = iter(result.equity)
     point, equity = next(points, None), result.performance.equity_start
+    yield Held(result.from_ts, sum(cost.values()) / equity if equity > 0 else 0.0)
     for event in result.of("fills"):
         fill = event.payload
         if not isinstance(fill, Fill):

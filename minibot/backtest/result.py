@@ -52,7 +52,6 @@ class BacktestResult:
         derived: Every signal, risk action, intent, result and fill, in the order they were made.
         equity: Equity candle by candle; the last point is the end.
         prices: By symbol, for the chart.
-        carried: Quantity by symbol that it started with, hundred-millionths; empty from flat.
         performance: Exact equity, drawdown and round trips, as in a night.
         stop: Reason code where risk stopped the run, else empty.
         assumptions: What the sources had to make up, one sentence each; stands in every report.
@@ -68,7 +67,6 @@ class BacktestResult:
     derived: MutableSequence[Derived] = field(default_factory=list)
     equity: MutableSequence[EquityPoint] = field(default_factory=list)
     prices: dict[str, MutableSequence[PriceBar]] = field(default_factory=dict)
-    carried: dict[str, int] = field(default_factory=dict)
     stop: str = ""
     assumptions: tuple[str, ...] = ()
     elapsed_s: float = 0.0

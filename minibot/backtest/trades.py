@@ -77,7 +77,7 @@ class Trade:
 
 def trades_of(result: BacktestResult) -> list[Trade]:
     """Return the round trips of a result, in the order of their entries; the last may be open."""
-    log = TradeLog(result.carried)
+    log = TradeLog(result.performance.carried)
     fills: dict[str, Fill] = {}
     for event in result.of("fills"):
         log.on_fill(event)

@@ -120,7 +120,7 @@ def _judge_twice(arguments: argparse.Namespace) -> None:
 
 
 def _with_folder(word: str, folders: Mapping[str, str]) -> str:
-    """Return a word of the command line, `run:ID` or `--source=run:ID`, with its run as a folder."""
+    """Return a word such as `run:ID` or `--source=run:ID` with its run as a folder."""
     flag, equals, rest = word.partition("=")
     if equals and rest in folders:
         return f"{flag}={folders[rest]}"

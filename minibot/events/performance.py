@@ -3,13 +3,13 @@
 One definition for the live metrics and the morning report. Equity is cash plus open quantity at
 the mid of the last touch, or at a price that is newer than it, looked at after every tick; a fill
 counts right after the tick that it names. A round trip goes from flat to flat in one symbol and is
-net of its fees.
+net of its fees; what was carried in was bought at its first mark, as it counts in equity.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from minibot.events.cells import CELL, int_at
 from minibot.events.messages import FillMessage
@@ -42,18 +42,34 @@ def ratio_text(numerator: int, denominator: int) -> str | None:
     return format_fixed(numerator * 10**RATIO_PLACES // denominator, RATIO_PLACES)
 
 
+class Carried(NamedTuple):
+    """What a run started with of a symbol: how much, and what it counts at; hundred-millionths."""
+
+    qty: int
+    value: int
+
+
 class Performance:
-    """Equity, drawdown and round trips of one run; feed it in the order of the module's rule."""
+    """Equity, drawdown and round trips of one run; feed it in the order of the module's rule.
+
+    Attributes:
+        carried: What it started with, by symbol; a round trip of that begins at its value.
+    """
 
     def __init__(self, opening: RunOpening, quote_asset: str) -> None:
         self.portfolio = Portfolio.from_opening(opening)
         self.quote_asset = quote_asset
         self._marks: dict[str, int] = {}
-        self._trip: dict[str, int] = {}
         self.trips: list[int] = []
         # What was carried in counts at its first mark: losses before belong to the night before.
         self.equity_start = self.equity = self.high_water_mark = self._equity()
-        self._held = set(self.portfolio.symbols())
+        held = self.portfolio
+        self._held = set(held.symbols())
+        self.carried = {
+            symbol: Carried(held.position_qty(symbol), held.position_cost(symbol))
+            for symbol in held.symbols()
+        }
+        self._trip = {symbol: -carried.value for symbol, carried in self.carried.items()}
         self._unmarked = set(self._held)
         self._last: dict[str, MarketTick] = {}
         self.drawdown_max = 0
@@ -148,6 +164,9 @@ class Performance:
             difference = self._equity() - before
             self.equity_start += difference
             self.high_water_mark += difference
+            self._trip[symbol] -= difference
+            qty, value = self.carried[symbol]
+            self.carried[symbol] = Carried(qty, value + difference)
             self._deepest = -1
         return True
 

@@ -23,7 +23,6 @@ from minibot.events.model import (
     Signal,
     StopJournal,
 )
-from minibot.events.money import parse_amount
 from minibot.events.performance import Performance
 from minibot.kernel.errors import IntegrityError
 from minibot.replay.bookkeeping import tally
@@ -65,9 +64,9 @@ class Recount:
         self.tally = tally(recorded)
         opening, opened_ts = _opening(recorded)
         self.books = Books(recorded.manifest.run_id, opening, opened_ts)
-        self.trades = TradeLog(_carried(opening))
         quote_asset = recorded.manifest.config["portfolio"]["quote_asset"]
         self.performance = Performance(opening, quote_asset)
+        self.trades = TradeLog(self.performance.carried)
         self._recorded = recorded
         self._progress = progress
         self._read = 0
@@ -180,11 +179,3 @@ def _opening(recorded: Recorded) -> tuple[RunOpening, int]:
     if first is None or not isinstance(first[1].payload, RunOpening):
         raise IntegrityError("report", "SCHEMA_INVALID", "control does not begin with run_opening")
     return first[1].payload, first[1].ts
-
-
-def _carried(opening: RunOpening) -> dict[str, int]:
-    carried: dict[str, int] = {}
-    for lot in opening.lots:
-        symbol = str(lot["symbol"])
-        carried[symbol] = carried.get(symbol, 0) + parse_amount(str(lot["qty"]))
-    return carried

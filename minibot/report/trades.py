@@ -6,10 +6,12 @@ test holds both together.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from minibot.events.model import BUY, Event, Fill, JsonObject
 from minibot.events.money import amount_text, cost_up, parse_amount
+from minibot.events.performance import Carried
 from minibot.events.portfolio import pays_in_base
 
 
@@ -58,11 +60,13 @@ class TradeLog:
     What was carried in counts as bought before: a sale that leaves the symbol flat ends its trip.
 
     Args:
-        carried: Quantity by symbol that the run started with.
+        carried: What the run started with, of its `Performance`, which takes each fill first.
     """
 
-    def __init__(self, carried: dict[str, int]) -> None:
-        self._held = dict(carried)
+    def __init__(self, carried: Mapping[str, Carried]) -> None:
+        self._carried = carried
+        self._held = {symbol: each.qty for symbol, each in carried.items()}
+        self._begun: set[str] = set()
         self._open: dict[str, RoundTrip] = {}
         self.trips: list[RoundTrip] = []
 
@@ -75,6 +79,9 @@ class TradeLog:
         if trip is None:
             trip = self._open[fill.symbol] = RoundTrip(fill.symbol, event.ts)
             self.trips.append(trip)
+            if fill.symbol in self._carried and fill.symbol not in self._begun:
+                trip.bought_qty, trip.paid = self._carried[fill.symbol]
+            self._begun.add(fill.symbol)
         qty, price = parse_amount(fill.qty), parse_amount(fill.price)
         notional, fee = qty * price // 10**8, parse_amount(fill.fee)
         if pays_in_base(fill):

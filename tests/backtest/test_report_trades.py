@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from minibot.backtest.exposure import exposure_of
 from minibot.backtest.groups import grouped
 from minibot.backtest.trades import trades_of
-from minibot.events.lots import lot_of
-from minibot.events.model import BUY, SELL
-from minibot.events.portfolio import Portfolio
-from minibot.events.reference import named
+from minibot.events.model import BUY, SELL, RunOpening
+from minibot.events.performance import Performance
 from tests.backtest.results import DAY, HOUR, MINUTE, START, ResultMaker, Trip, made, many, reviewed
 
 WON = Trip(HOUR, 2 * HOUR, "100", "150")
@@ -39,17 +38,28 @@ def test_open_trade_has_no_result_and_counts_nowhere() -> None:
     assert [group.name for group in review.by_exit()] == ["take_profit"]
 
 
-def test_position_carried_in_is_closed_by_its_sale() -> None:
-    """A night that took over a position has a trade without an entry of its own."""
+def test_position_carried_in_is_a_trade_from_its_first_mark_to_its_sale() -> None:
+    """As equity counts it: what it gained before belongs to the night before."""
     maker = ResultMaker()
-    maker.result.carried = {"BTCUSDT": 1_000_000}
-    lot = lot_of("BTCUSDT", 1_000_000, 100 * 10**8, 10**8, START, 0, named(""))
-    maker.result.performance.portfolio = Portfolio({"USDT": 0}, [lot])
-    maker.order(Trip(0, 0, "100", "120"), START, SELL)
+    lot = {"symbol": "BTCUSDT", "qty": "0.01", "price": "100", "cost": "1", "ts": START - HOUR}
+    opening = RunOpening(cash={"USDT": "99"}, lots=(lot,), budgets_used={})
+    result = maker.result
+    result.performance = Performance(opening, "USDT")
+    result.from_ts, result.to_ts = START, START + 4 * HOUR
+    maker.tick("BTCUSDT", "110", START)
+    maker.order(Trip(0, 0, "0", "130"), START + HOUR, SELL)
+    maker.tick("BTCUSDT", "150", START + 4 * HOUR)
 
-    (trade,) = trades_of(maker.result)
+    (trade,) = trades_of(result)
     assert (trade.entry_reason, trade.exit_reason) == ("carried_in", "take_profit")
-    assert trade.is_closed
+    assert trade.to_json()["entry_price"] == "110.00000000"
+    # 0.01 from 110 to 130, less 0.1 of fees: all that this night earned.
+    figures = result.performance.to_json()
+    assert (trade.to_json()["net"], figures["pnl"]) == ("0.10000000", "0.10000000")
+    assert result.performance.trips == [trade.net]
+    exposure = exposure_of(result)
+    assert exposure.time_ratio == 0.25
+    assert exposure.ratio_max == pytest.approx(1.1 / 100.1)
 
 
 def test_trade_of_two_entries_is_one_with_the_first_reason() -> None:
