@@ -24,6 +24,7 @@ from minibot.data.treatment import (
 from minibot.events.numbers import format_fixed
 from minibot.exchanges.embedded.bars import next_open, open_of
 from minibot.exchanges.embedded.decimals import PLACES
+from minibot.kernel.errors import Refusal
 
 # A hole as long as this is no hole but another file, or an error of its times.
 FLAT_BARS_MAX: Final = 1_000_000
@@ -33,7 +34,11 @@ Numbered = tuple[int, Kline]
 
 
 def treat(rows: list[Numbered], report: DataReport, treatment: Treatment) -> list[Kline]:
-    """Return the klines that the treatment leaves, in order; what was found is in the report."""
+    """Return the klines that the treatment leaves, in order; what was found is in the report.
+
+    Raises:
+        Refusal: A hole is too long to be filled.
+    """
     rows = _in_order(rows, report)
     rows = _once(rows, report, treatment)
     rows = [row for row in rows if _is_sound(row, report, treatment)]
@@ -109,7 +114,12 @@ def _without_holes(rows: list[Numbered], report: DataReport, treatment: Treatmen
             missing = bars_between(interval, due, kline.open_ts)
             what = f"{missing} missing from {clock_text(due)}"
             report.add(GAPS, number, kline.open_ts, what, missing)
-            if treatment.gaps == "flat" and missing <= FLAT_BARS_MAX:
+            if treatment.gaps == "flat":
+                if missing > FLAT_BARS_MAX:
+                    raise Refusal(
+                        f"{report.path}: row {number}: {what}, more than --gaps flat fills.",
+                        "Divide the file there, or keep the hole: --gaps keep.",
+                    )
                 klines += flat_bars(klines[-1].close, interval, due, kline.open_ts)
         due = next_open(interval, kline.open_ts)
         klines.append(kline if kline.close_ts else kline._replace(close_ts=due - 1))

@@ -15,7 +15,7 @@ from operator import lt
 from pathlib import Path
 from typing import Final
 
-from minibot.data.columns import LARGEST
+from minibot.data.columns import LARGEST, SUFFIX
 from minibot.data.kline import increment, units_of
 from minibot.data.klines import symbol_of
 from minibot.data.treatment import (
@@ -85,7 +85,9 @@ def empty_columns(names: Sequence[str]) -> dict[str, array[int]]:
 
 def is_trades_file(path: Path) -> bool:
     """Tell whether a file is, by its name, one of trades: `BTCUSDT-aggTrades-2025-01-01.zip`."""
-    return "-trades" in path.name or "-aggTrades" in path.name
+    is_named_so = "-trades" in path.name or "-aggTrades" in path.name
+    # Our own columns say themselves what they hold.
+    return is_named_so and path.suffix != SUFFIX
 
 
 def open_trades(path: Path, treatment: Treatment | None = None, *, symbol: str = "") -> TickTable:

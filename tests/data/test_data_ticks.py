@@ -113,6 +113,15 @@ def test_first_row_that_is_no_trade_is_not_lost(row: str, tmp_path: Path) -> Non
         open_trades(path)
 
 
+def test_columns_of_trades_are_no_file_of_trades(tmp_path: Path) -> None:
+    """They have nothing to be converted, and no row that could be dropped."""
+    path = write(tmp_path / "BTCUSDT-aggTrades-2025-01-01.csv", [agg(1), agg(2)])
+    (made,) = convert([path], tmp_path)
+
+    with pytest.raises(Refusal, match=r"trades\.columns: holds trades, not klines"):
+        convert([made.path], tmp_path)
+
+
 def test_file_of_trades_without_any_row_is_refused_by_each_verb(tmp_path: Path) -> None:
     """Checking it finds that too."""
     path = tmp_path / "BTCUSDT-aggTrades-2025-01-01.csv"

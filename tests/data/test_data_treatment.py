@@ -247,6 +247,15 @@ def test_flat_bars_fill_every_hole_and_nothing_else(holes: set[int]) -> None:
             assert kline == whole[number]
 
 
+def test_hole_that_is_too_long_to_be_filled_is_refused(tmp_path: Path) -> None:
+    """It is another file, or an error of its times: nothing is left open in silence."""
+    path = write_rows(tmp_path / "BTCUSDT-1m.csv", [row(0), row(1), row(1_000_003)])
+
+    with pytest.raises(Refusal, match=r"row 3: 1000001 missing from .* more than --gaps flat"):
+        open_klines(path, Treatment(gaps="flat"))
+    assert len(open_klines(path, Treatment(gaps="keep"))) == 3
+
+
 def test_files_of_one_series_are_judged_where_they_meet(tmp_path: Path) -> None:
     """Between two files a bar may be missing, or stand in both."""
     first = open_klines(write_rows(tmp_path / "BTCUSDT-1m-a.jsonl", GOOD[:3]))
