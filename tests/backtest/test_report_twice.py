@@ -13,6 +13,7 @@ from minibot.backtest import store, twice
 from minibot.backtest.documents import document_of
 from minibot.backtest.review import Review
 from minibot.backtest.store import kept
+from minibot.cli.main import parser
 from minibot.runtime.paths import Var
 from tests.backtest.results import DAY, START, made
 from tests.runs import ShortRun, verb
@@ -103,18 +104,27 @@ def test_half_a_year_is_the_shortest_half_of_one(days: int, is_enough: bool) -> 
 
 @pytest.mark.row("B-76")
 @pytest.mark.parametrize("words", [("--source", "run:latest"), ("--source=run:latest",)])
-def test_twice_takes_a_run_by_its_name_and_a_flag_cut_short(
+def test_twice_takes_a_run_by_its_name(
     words: tuple[str, ...], short_run: ShortRun, var_dir: Path
 ) -> None:
-    """Each process has a `--var` of its own, without the run; none of them starts two more."""
+    """Each process has a `--var` of its own, without the run."""
     (var_dir / "runs").mkdir()
     (var_dir / "runs" / short_run.run_dir.name).symlink_to(short_run.run_dir)
 
-    said = verb(var_dir, "backtest", *words, "--fills", "touch", "--twic", "--json")
+    said = verb(var_dir, "backtest", *words, "--fills", "touch", "--twice", "--json")
 
     assert said.code == 0, said.err
     assert said.document["twice"]["same"]
     assert not list((var_dir / "lab").iterdir())
+
+
+@pytest.mark.parametrize("flag", ["--twice", "--twic", "--tw"])
+def test_neither_of_two_processes_starts_two_more(flag: str) -> None:
+    """However short the flag was written: what is said last takes it back."""
+    backtest = parser("backtest")
+
+    assert backtest.parse_args(["backtest", flag]).twice
+    assert not backtest.parse_args(["backtest", flag, *twice.ONCE]).twice
 
 
 @pytest.mark.row("B-76")
