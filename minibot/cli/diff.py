@@ -48,8 +48,12 @@ def lines(diff: Diff) -> list[str]:
         for name, (one, other) in diff.changed.items()
     ]
     said += ["", *_parting(diff), "", *effect(diff.one, diff.other), ""]
-    same = f"the same, digest {diff.one.digest}" if diff.is_same else "DIFFERENT"
-    said.append(f"diff: decisions {same}")
+    verdict = "the same" if diff.is_same else "DIFFERENT"
+    if diff.is_same and diff.one.digest == diff.other.digest:
+        verdict += f", digest {diff.one.digest}"
+    elif diff.is_same:
+        verdict += f", digests {diff.one.digest} and {diff.other.digest}"
+    said.append(f"diff: decisions {verdict}")
     return said
 
 

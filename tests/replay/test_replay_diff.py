@@ -94,6 +94,26 @@ def test_night_is_told_from_the_middle_of_a_position_on(short_run: ShortRun) -> 
     assert Decimal(whole["fees"]) - Decimal(rest["fees"]) == paid
 
 
+def test_runs_that_part_in_a_value_alone_have_two_digests(
+    short_run: ShortRun, tmp_path: Path
+) -> None:
+    """They decided the same, but the digest of one of them is not that of both."""
+
+    def scored(event: Event) -> None:
+        event["payload"]["score"] = 1
+
+    forged = edited(short_run, tmp_path, "signals", 3, scored)
+
+    said = verb(short_run.var, "diff", short_run.run_id, str(forged))
+    document = verb(short_run.var, "diff", short_run.run_id, str(forged), "--json").document
+
+    digests = [document[side]["digest"] for side in ("one", "other")]
+    assert said.code == 0
+    assert digests[0] != digests[1]
+    assert all(digest in said.out for digest in digests)
+    assert "decisions the same, digests " in said.out
+
+
 def test_runs_that_part_name_the_first_decision(short_run: ShortRun, tmp_path: Path) -> None:
     """One event that says otherwise: its place and its field, exit 1."""
     recorded = Recorded.open(short_run.run_dir)
