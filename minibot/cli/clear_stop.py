@@ -10,6 +10,7 @@ from minibot.cli.operator import who
 from minibot.cli.output import show
 from minibot.cli.selection import var_of
 from minibot.kernel.errors import Refusal
+from minibot.runtime.running import run_lock
 from minibot.watchdog.stoplog import clear_flag
 
 HELP = "remove STOP.flag after a stop, with who and why on record"
@@ -27,7 +28,7 @@ def run(arguments: argparse.Namespace) -> int:
     if not var.flag.exists():
         raise Refusal(f"there is no STOP.flag in {var.root}.", "Nothing to clear.", exit_code=3)
     try:
-        with filelock.FileLock(str(var.lock), timeout=0):
+        with run_lock(var):
             stopped = clear_flag(var, who(), arguments.reason)
     except filelock.Timeout as error:
         raise Refusal(f"a run is running on {var.root}.", "Stop it first: minibot stop") from error

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import argparse
 
-from minibot.cli.operator import require_running, who
+from minibot.cli.operator import NOT_RUNNING, require_running, who
 from minibot.cli.output import show
 from minibot.cli.selection import var_of
-from minibot.runtime.stop import raise_flag
+from minibot.kernel.errors import Refusal
+from minibot.runtime.stop import raise_operators_flag
 from minibot.watchdog.requests import leave_request
 
 HELP = "stop the running night at once: execution first, flag raised, exit code 10"
@@ -20,15 +21,23 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Raise the flag; 3 when nothing runs. Needs no free space on the disk."""
+    """Raise the flag; 3 when nothing runs, or no longer. Needs no free space on the disk."""
     var = var_of(arguments)
     run_id = require_running(var)
     said = "the reason is journaled"
+    request = None
     try:
-        leave_request(var.requests, run_id, "kill", who=who(), why=arguments.reason)
+        request = leave_request(var.requests, run_id, "kill", who=who(), why=arguments.reason)
     except OSError as error:
         # The disk is full or gone: the flag needs no space, so the run stops all the same.
         said = f"the reason could not be written ({error})"
-    raise_flag(var.stop, var.flag, "operator")
+    if not raise_operators_flag(var.stop, var.flag):
+        if request is not None:
+            request.unlink(missing_ok=True)
+        raise Refusal(
+            f"{run_id} has ended and is being sealed: nothing is left to stop.",
+            "See how it ended: minibot status",
+            NOT_RUNNING,
+        )
     show(arguments, {"run_id": run_id, "asked": "kill"}, [f"{run_id} is stopped; {said}."])
     return 0

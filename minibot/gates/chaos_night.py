@@ -32,6 +32,7 @@ from minibot.runtime.clock import machine_ns
 from minibot.runtime.interpreter import program, program_environ
 from minibot.runtime.manifest import Manifest
 from minibot.runtime.paths import PROJECT, Var
+from minibot.runtime.running import run_lock
 from minibot.watchdog.requests import END, leave_request
 
 PROFILE: Final = PROJECT / "config" / "nore-smoke.v1.json"
@@ -371,7 +372,7 @@ def empty(var: Var) -> None:
     """
     ensure_folder(var.root)
     try:
-        with filelock.FileLock(str(var.lock), timeout=0):
+        with run_lock(var):
             pass
     except filelock.Timeout as error:
         raise NotInjected(f"another run is using {var.root}") from error

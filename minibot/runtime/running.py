@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import filelock
 
 from minibot.kernel.files import read_hashed
 from minibot.runtime.paths import Var
+
+# Who only asks holds the lock too, for a moment; `clear-stop` for some syncs. Neither is a run.
+MOMENT_S: Final = 0.5
+POLL_S: Final = 0.005
+
+
+def run_lock(var: Var) -> filelock.BaseFileLock:
+    """Return the lock of a run, not taken yet; only a run keeps others waiting to `Timeout`."""
+    return filelock.FileLock(str(var.lock), timeout=MOMENT_S, poll_interval=POLL_S)
 
 
 def running_run(var: Var) -> str | None:
     """Return the id of the run that holds this `var/`, or None."""
     if not var.lock.exists():
         return None
-    lock = filelock.FileLock(str(var.lock), timeout=0)
+    lock = run_lock(var)
     try:
         lock.acquire()
     except filelock.Timeout:

@@ -326,6 +326,7 @@ class Shell:
         self._save_cursors()
         if not self._is_ahead:
             self._keep(self.core)
+            self._tell_facts()  # The last heartbeat says what the run ends with.
         if code == ORPHANED:
             return code
         self.context.close("STOPPED", **self._health_fields())
@@ -344,7 +345,7 @@ class Shell:
         if moment - self._housekept_ns < HOUSEKEEPING_NS:
             return
         self._housekept_ns = moment
-        context.heartbeat.facts = {**self.core.facts(), **self.latency.counters()}
+        self._tell_facts()
         self._waiter.renew()
         self.order.sync()
         if moment - self._hinted_ns >= HINTS_NS:
@@ -354,6 +355,11 @@ class Shell:
         if not self._is_ahead:
             self._keep(self.core)
         self._snapshot_when_due(moment)
+
+    def _tell_facts(self) -> None:
+        """Give heartbeats what the core says of itself, and until when it has taken its inputs."""
+        facts = {**self.core.facts(), **self.latency.counters(), "now": self._now.value}
+        self.context.heartbeat.facts = facts
 
     def _health_fields(self) -> JsonObject:
         facts = self.core.facts()

@@ -22,6 +22,7 @@ RESERVE_BYTES = 64 * 1024
 STOP_KIND = "STOP"
 END_KIND = "END"
 CLEAR_KIND = "CLEAR"
+OPERATOR = "operator"
 
 JsonPosition = dict[str, str]
 """An open position as {symbol, qty, entry_price_avg}."""
@@ -65,6 +66,28 @@ def arm(stop_folder: Path, run_id: str, role: str) -> None:
         {"role": role, "run_id": run_id, "stop_id": stop_id(run_id, role)},
     )
     write_atomic(stop_folder / f"{role}.reserve", bytes(RESERVE_BYTES))
+
+
+def disarm_operator(stop_folder: Path) -> None:
+    """Take back what `minibot kill` links to the flag: the run has come to its end.
+
+    A link is made before or it fails, so that no flag is raised for a run that ended in order.
+    """
+    armed_path(stop_folder, OPERATOR).unlink(missing_ok=True)
+
+
+def raise_operators_flag(stop_folder: Path, flag: Path) -> bool:
+    """Raise the flag for an operator; False when no run is there to be killed any more."""
+    armed = armed_path(stop_folder, OPERATOR)
+    try:
+        FILES.link(armed, flag)
+    except FileExistsError:
+        return True
+    except OSError:
+        if not armed.exists():
+            return False
+        raise_flag(stop_folder, flag, OPERATOR)  # No hard links here.
+    return True
 
 
 def raise_flag(stop_folder: Path, flag: Path, role: str) -> None:

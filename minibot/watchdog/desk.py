@@ -20,7 +20,7 @@ from minibot.kernel.queue import open_reader
 from minibot.runtime.clock import machine_ns, write_clock
 from minibot.runtime.context import STOP_JOURNAL, Output, RoleContext
 from minibot.runtime.role import stop_record
-from minibot.runtime.stop import END_KIND, STOP_KIND, StopRecord
+from minibot.runtime.stop import END_KIND, STOP_KIND, StopRecord, disarm_operator
 from minibot.watchdog.background import Background
 from minibot.watchdog.checks import ClockCheck, CursorCheck, DiskCheck, PinnedCheck
 from minibot.watchdog.child import Child
@@ -76,7 +76,8 @@ class Desk:
     def supervise(self, background: Background) -> StopRecord | None:
         """Return the STOP that ended the run, or None when it drained as planned."""
         pause = threading.Event()
-        while self.end.phase is not Phase.DRAINED:
+        while True:
+            is_last = self._is_last()
             self.context.heartbeat.turns += 1
             found = self._looked(background)
             if found is not None:
@@ -84,8 +85,19 @@ class Desk:
                 if not is_journaled:
                     self.context.stop(record)
                 return record
+            if is_last and not os.path.lexists(self.context.var.flag):
+                return None
             pause.wait(TURN_S)
-        return None
+
+    def _is_last(self) -> bool:
+        """Whether all roles have ended: a kill that comes now comes too late, and is told so.
+
+        One more look follows, for what came before.
+        """
+        if self.end.phase is not Phase.DRAINED:
+            return False
+        disarm_operator(self.context.var.stop)
+        return True
 
     def _looked(self, background: Background) -> tuple[StopRecord, bool] | None:
         """Do one short turn; whatever goes wrong in it is a STOP, never the end of supervision."""

@@ -14,7 +14,7 @@ from minibot.runtime.clock import machine_ns
 from minibot.runtime.context import CLEAN, Output, RoleContext
 from minibot.runtime.stop import StopRecord
 from minibot.watchdog.child import NS_PER_MS
-from minibot.watchdog.supervisor import AI, DRAIN_ORDER, EXECUTION, Supervisor
+from minibot.watchdog.supervisor import AI, DRAIN_ORDER, EXECUTION, RISK, Supervisor
 
 # The beat that ends the orders is written up to a second after `until_ts`, and needs its way.
 BEAT_GRACE_MARKET_MS = 2_000
@@ -101,9 +101,17 @@ class PlannedEnd:
             return True
         if self._waits_for_time:
             return False
-        facts = self._supervisor.children[EXECUTION].heartbeat.get("facts", {})
+        told_ts = self._until_ts - self._close_ms + BEAT_GRACE_MARKET_MS
+        return all(self._is_flat(name, told_ts) for name in (RISK, EXECUTION))
+
+    def _is_flat(self, name: str, since_ts: int) -> bool:
+        """Return whether a role has said that nothing is open, of a time when it knew of the end.
+
+        A heartbeat may be older than the last entry: seconds, which are minutes of a fast market.
+        """
+        facts = self._supervisor.children[name].heartbeat.get("facts", {})
         is_flat = facts.get("open_orders") == 0 and not facts.get("open_positions")
-        return is_flat and now_ts - (self._until_ts - self._close_ms) >= BEAT_GRACE_MARKET_MS
+        return is_flat and int(facts.get("now", 0)) >= since_ts
 
     def _drain(self) -> StopRecord | None:
         supervisor = self._supervisor
@@ -130,9 +138,9 @@ class PlannedEnd:
         return StopRecord("watchdog_role", "ROLE_HUNG", f"{self._draining} does not drain")
 
     def _drain_next(self) -> None:
-        running = self._supervisor.running()
+        # Also one that has just crashed: it comes back and drains what it had left.
         for name in DRAIN_ORDER:
-            if name in running and name not in self._supervisor.drained:
+            if name in self._supervisor.children and name not in self._supervisor.drained:
                 self._supervisor.begin_drain(name)
                 self._draining = name
                 self._drain_started_ns = machine_ns()

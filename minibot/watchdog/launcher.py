@@ -25,7 +25,7 @@ import filelock
 from minibot.events.reasons import REASONS
 from minibot.events.registry import Contracts
 from minibot.events.roles import Roles
-from minibot.kernel.errors import MinibotError, Refusal, RunStop
+from minibot.kernel.errors import LockBusy, MinibotError, Refusal, RunStop
 from minibot.kernel.queue import make_queue
 from minibot.kernel.seal import seal_run
 from minibot.runtime.channels import Control, SilentHeartbeat
@@ -35,8 +35,9 @@ from minibot.runtime.context import CLEAN, STOPPED, RoleContext
 from minibot.runtime.manifest import Manifest
 from minibot.runtime.paths import PROJECT
 from minibot.runtime.role import stop_record
+from minibot.runtime.running import run_lock
 from minibot.runtime.signing import sign_if_pinned
-from minibot.runtime.stop import END_KIND, StopRecord, arm, release_all_reserves
+from minibot.runtime.stop import END_KIND, OPERATOR, StopRecord, arm, release_all_reserves
 from minibot.watchdog.background import Background
 from minibot.watchdog.books import leave_books
 from minibot.watchdog.child import Child
@@ -51,6 +52,7 @@ from minibot.watchdog.merge import WATCHDOG
 from minibot.watchdog.opening import opening_of
 from minibot.watchdog.preflight import (
     exchange_checks,
+    flag_check,
     preflight,
     refuse_failed,
     sync_us_p50,
@@ -64,8 +66,6 @@ from minibot.watchdog.recovery import (
 )
 from minibot.watchdog.stoplog import copy_stops
 from minibot.watchdog.supervisor import Supervisor
-
-OPERATOR = "operator"
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +100,7 @@ def launch(config: Config, profile: Path, display: Display, say: Callable[[str],
     """
     var = config.var
     refuse_failed(preflight(config, var))
-    lock = filelock.FileLock(str(var.root / "run.lock"), timeout=0)
+    lock = run_lock(var)
     try:
         lock.acquire()
     except filelock.Timeout as error:
@@ -108,6 +108,8 @@ def launch(config: Config, profile: Path, display: Display, say: Callable[[str],
             f"another run uses {var.root}.", "Wait for its end, stop it, or choose --var DIR."
         ) from error
     try:
+        # Again: the run that has just given the lock back may have been stopped meanwhile.
+        refuse_failed([flag_check(var)])
         run = _Launch(config, profile, display, say)
         with console_events(run.interrupts):
             return run.run()
@@ -115,6 +117,11 @@ def launch(config: Config, profile: Path, display: Display, say: Callable[[str],
         # Once roles run, everything that goes wrong ends in an Outcome: nothing has started yet.
         remedy = REASONS[error.reason_code].remedy if error.reason_code in REASONS else ""
         raise Refusal(f"{error.reason_code}: {error.detail}.", remedy) from error
+    except LockBusy as error:
+        raise Refusal(
+            f"a process of a former run is still there: {error}.",
+            f"Wait for its end, or end it: its command line names a run below {var.runs}.",
+        ) from error
     except KeyboardInterrupt as error:
         raise Refusal("interrupted before the run had started.", "Start it again.") from error
     finally:
@@ -211,6 +218,7 @@ class _Launch:
             opening=opening.to_json(),
             degraded=self.degraded,
         )
+        arm(self.var.stop, run_id, OPERATOR)  # Before anybody can see that a run is there to kill.
         note_current(self.var, run_id)  # First: an interrupted start is found by the next one.
         manifest.write(run_dir)
         for name, entry in self.roles.queues.items():
@@ -220,7 +228,6 @@ class _Launch:
                 entry.primary_reader,
                 parts=self.roles.writers(name) if entry.parts else (),
             )
-        arm(self.var.stop, run_id, OPERATOR)
         context = RoleContext(WATCHDOG, run_dir, Control(), SilentHeartbeat(WATCHDOG))
         context.syncs_parts = False  # The second thread does; this one may not wait.
         context.tell = self.feed.tell

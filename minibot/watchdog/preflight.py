@@ -66,7 +66,7 @@ def preflight(config: Config, var: Var, *, whole: bool = False) -> list[CheckRes
     cannot be written nothing can be looked at.
     """
     checks: Sequence[Callable[[], CheckResult]] = (
-        lambda: _flag(var),
+        lambda: flag_check(var),
         lambda: _profile(config),
         lambda: _packages(config, PROJECT / "requirements.lock"),
         lambda: _secrets(config),
@@ -99,7 +99,8 @@ def refuse_failed(results: Sequence[CheckResult]) -> None:
         )
 
 
-def _flag(var: Var) -> CheckResult:
+def flag_check(var: Var) -> CheckResult:
+    """Return whether no STOP of a former run stands."""
     if not var.flag.exists():
         return CheckResult("STOP.flag", True, "none")
     return CheckResult(

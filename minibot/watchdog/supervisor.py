@@ -6,7 +6,7 @@ One thread, one short turn at a time; nothing in it can wait. What it decides is
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 from minibot.runtime.channels import DRAIN, LEASE, STOP
 from minibot.runtime.clock import awake_ns, machine_ns, suspend_ns
@@ -17,6 +17,7 @@ from minibot.watchdog.child import NS_PER_MS, Child
 WATCHDOG = "watchdog_role"
 AI = "ai_role"
 EXECUTION = "execution_role"
+RISK = "risk_role"
 LEASE_INTERVAL_NS = 1_000_000_000
 START_ORDER = ("execution_role", "risk_role", "strategy_role", "ai_role", "market_role")
 DRAIN_ORDER = ("market_role", "strategy_role", "risk_role", "execution_role", "ai_role")
@@ -180,7 +181,3 @@ class Supervisor:
         """Tell one role to take what waits and end."""
         self.drained.add(name)
         self.children[name].send(DRAIN)
-
-    def running(self) -> Sequence[str]:
-        """Return the names of the roles that still run."""
-        return [name for name, child in self.children.items() if child.is_running]

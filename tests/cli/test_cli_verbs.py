@@ -12,7 +12,10 @@ from pathlib import Path
 import pytest
 
 from minibot.cli.main import ALIASES, verbs
-from minibot.runtime.paths import PROJECT
+from minibot.runtime.paths import PROJECT, Var
+from minibot.runtime.running import run_lock
+from minibot.runtime.stop import OPERATOR, arm, disarm_operator
+from minibot.watchdog.recovery import note_current
 from tests.runs import ShortRun, raw_events, run_command, verb
 
 NEVER_RAN = ["stop", "kill", "halt", "resume", "exit-position", "lock-symbol"]
@@ -30,6 +33,26 @@ def test_verb_for_a_running_night_exits_3_without_one_and_leaves_no_request(
     assert said.code == 3
     assert said.err.startswith("refused: no run is running")
     assert not list((tmp_path).rglob("*.json"))
+
+
+def test_kill_of_a_run_that_is_being_sealed_is_refused_and_leaves_neither_flag_nor_request(
+    tmp_path: Path,
+) -> None:
+    """Its roles have ended in order: a flag would only keep the next run away."""
+    var = Var(tmp_path / "var")
+    for folder in (var.root, var.stop, var.requests):
+        folder.mkdir(mode=0o700)
+    arm(var.stop, "20251120_000000", OPERATOR)
+    with run_lock(var):
+        note_current(var, "20251120_000000")
+        disarm_operator(var.stop)
+
+        said = verb(var.root, "kill", "--reason", "x")
+
+    assert said.code == 3
+    assert said.err.startswith("refused: 20251120_000000 has ended and is being sealed")
+    assert not var.flag.exists()
+    assert not list(var.requests.glob("*"))
 
 
 @pytest.mark.parametrize(

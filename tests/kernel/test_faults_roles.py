@@ -275,6 +275,20 @@ def test_torn_output_of_a_role_is_repaired_on_record(again: Again) -> None:
     assert "QUEUE_TAIL_REPAIRED" in [found["kind"] for found in again.incidents(EXECUTION)]
 
 
+def test_last_heartbeat_of_a_role_says_what_it_ends_with(again: Again) -> None:
+    """The launcher writes from it what is open at the end: not from one of a second before."""
+    forget_outputs(again, 0, 0)
+    for name in ("order_intents", "market_ticks/readers/execution_role"):
+        for pattern in ("acks*", "cursor.json", "snapshot.json"):
+            for path in (again.queues / name).glob(pattern):
+                path.unlink()
+    said = again.start(EXECUTION)
+
+    assert said.code == 0, said.err
+    last = canonical.decode(again.lines("order_intents", "acks")[-1])["payload"]
+    assert canonical.decode(said.out[-1].encode())["facts"]["now"] >= last["taken_ts"]
+
+
 @pytest.mark.row("F35")
 def test_missing_cursor_and_acks_beside_outputs_stop(again: Again) -> None:
     """Execution never begins again in silence where it had traded: its outputs contradict it."""

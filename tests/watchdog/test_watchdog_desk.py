@@ -19,14 +19,15 @@ from minibot.kernel.files import read_hashed, write_hashed
 from minibot.kernel.position import Position
 from minibot.runtime.context import Output, RoleContext
 from minibot.runtime.planted import Planted
-from minibot.runtime.stop import StopRecord, arm, raise_flag
+from minibot.runtime.stop import OPERATOR, StopRecord, arm, raise_flag, raise_operators_flag
 from minibot.watchdog.background import Background
 from minibot.watchdog.checks import ClockCheck, CursorCheck, DiskCheck, PinnedCheck
 from minibot.watchdog.desk import Desk
-from minibot.watchdog.ending import Phase, PlannedEnd
+from minibot.watchdog.ending import BEAT_GRACE_MARKET_MS, Phase, PlannedEnd
 from minibot.watchdog.feed import LiveFeed
 from minibot.watchdog.requests import END, control_payload, leave_request, take_requests
 from minibot.watchdog.supervisor import Supervisor
+from tests.waiting import wait_until
 from tests.watchdog.watchdog_stage import DEADLINE_S, RUN_ID, START_TS, Stage
 
 SHORT = ("portfolio.close_market_ms=1000",)
@@ -127,6 +128,51 @@ def test_operator_ends_a_run_that_holds_nothing_before_the_time_is_up(
 
     assert scene.supervise() is None
     assert (scene.end.reason_code, scene.end.detail) == ("OPERATOR", "SIGINT")
+
+
+@pytest.mark.parametrize(
+    ("risk_s", "execution_s", "is_closed"),
+    [(3600, 3600, True), (0, 3600, False), (3600, 0, False)],
+)
+def test_operators_end_waits_until_risk_and_execution_knew_of_it_and_held_nothing(
+    tmp_path: Path, scenes: list[Scene], risk_s: int, execution_s: int, is_closed: bool
+) -> None:
+    """What was said before the end was announced says nothing of an entry made just then."""
+    hows = {
+        "risk_role": f"flat {START_TS + risk_s * 1000}",
+        "execution_role": f"flat {START_TS + execution_s * 1000}",
+    }
+    scene = staged(scenes, tmp_path / "var", hows)
+    scene.end._close_ms = 3_600_000  # So that time alone ends nothing here.
+    scene.end.begin_by_operator("enough")
+    begun_ts = scene.context.clock.now_ms()
+    children = scene.supervisor.children
+    wait_until(lambda: all(children[name].heartbeat for name in hows), "heartbeats")
+    wait_until(
+        lambda: scene.context.clock.now_ms() >= begun_ts + BEAT_GRACE_MARKET_MS, "the last beat"
+    )
+
+    assert scene.end._is_closed() == is_closed
+
+
+@pytest.mark.row("N-20", "F62")
+@pytest.mark.parametrize("role", ["market_role", "execution_role", "ai_role"])
+def test_role_that_crashed_just_before_its_drain_comes_back_and_drains(
+    tmp_path: Path, scenes: list[Scene], role: str
+) -> None:
+    """Nobody has judged its end yet: it is not passed over with what it had left."""
+    scene = staged(scenes, tmp_path / "var")
+    child = scene.supervisor.children[role]
+    wait_until(lambda: child.heartbeat, "a heartbeat")
+    child.kill()
+    assert child.wait(DEADLINE_S)
+    scene.end.phase = Phase.DRAINING
+
+    wait_until(lambda: scene.end.step() or scene.end.phase is Phase.DRAINED, "the end")
+
+    assert scene.end.phase is Phase.DRAINED
+    ended = {name: each.exit_code() for name, each in scene.supervisor.children.items()}
+    assert ended == dict.fromkeys(ended, 0) | ({role: -9} if role == "ai_role" else {})
 
 
 def test_role_that_does_not_drain_is_hung(tmp_path: Path, scenes: list[Scene]) -> None:
@@ -234,6 +280,42 @@ def test_flag_left_by_a_dead_link_stops_as_well(tmp_path: Path, scenes: list[Sce
 
     assert record is not None
     assert record.reason_code == "OPERATOR_KILL"
+
+
+def test_kill_before_the_last_role_has_ended_is_a_stop(tmp_path: Path, scenes: list[Scene]) -> None:
+    """Also between the last look at the flag and the end of the drain."""
+    scene = staged(scenes, tmp_path / "var")
+    var = scene.stage.var
+    arm(var.stop, RUN_ID, OPERATOR)
+    scene.interrupts.put("SIGINT")
+    step = scene.end.step
+
+    def step_and_kill() -> StopRecord | None:
+        record = step()
+        if scene.end.phase is Phase.DRAINED:
+            leave_request(var.requests, RUN_ID, "kill", who="anna", why="odd prices")
+            assert raise_operators_flag(var.stop, var.flag)
+        return record
+
+    scene.end.step = step_and_kill  # type: ignore[method-assign]
+    record = scene.supervise()
+
+    assert record is not None
+    assert (record.reason_code, record.detail) == ("OPERATOR_KILL", "operator: odd prices")
+
+
+def test_kill_after_the_last_role_has_ended_comes_too_late_and_raises_no_flag(
+    tmp_path: Path, scenes: list[Scene]
+) -> None:
+    """The run ends in order: a flag that no STOP on record explains would keep the next away."""
+    scene = staged(scenes, tmp_path / "var")
+    var = scene.stage.var
+    arm(var.stop, RUN_ID, OPERATOR)
+    scene.interrupts.put("SIGINT")
+
+    assert scene.supervise() is None
+    assert not raise_operators_flag(var.stop, var.flag)
+    assert not var.flag.exists()
 
 
 # --- what goes wrong in supervision itself ------------------------------------------------------

@@ -6,6 +6,7 @@ import os
 import socket
 import sys
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -13,16 +14,22 @@ import pytest
 from minibot.gates.chaos_catalogue import BASE
 from minibot.gates.chaos_night import Night
 from minibot.kernel.errors import Refusal
+from minibot.kernel.queue import open_writer
 from minibot.kernel.verify import verify_tree
-from minibot.runtime.config import load_config
+from minibot.runtime.config import Config, load_config
 from minibot.runtime.paths import PROJECT, Var
 from minibot.watchdog import exchange as exchange_module
+from minibot.watchdog import launcher as launcher_module
 from minibot.watchdog import preflight as preflight_module
 from minibot.watchdog.exchange import EmbeddedExchange
+from minibot.watchdog.launcher import Display, launch
 from minibot.watchdog.making import child_environ
 from minibot.watchdog.preflight import CheckResult, preflight, refuse_failed
+from minibot.watchdog.recovery import note_current
+from tests.watchdog.watchdog_stage import RUN_ID, Stage
 
 LOCKED = "numpy==0.0.1 \\\n    --hash=sha256:00\nno-such-package==1.0\n"
+PROFILE = PROJECT / "config" / "nore-smoke.v1.json"
 MOMENTS: dict[str, Callable[[Night], object]] = {
     "the lock": lambda night: night.var.lock.exists() or None,
     "the exchange": lambda night: night.child_pid("minibot.exchanges.embedded"),
@@ -60,6 +67,48 @@ def test_start_interrupted_at_any_moment_leaves_no_process_and_the_next_start_wo
         night.clean_up()
     runs = [path.parent for path in night.var.runs.glob("*/manifest.json")]
     assert [finding for run in runs for finding in verify_tree(run)] == []
+
+
+def bare(var: Var) -> Config:
+    """Return a profile that starts without the AI, on this folder."""
+    sets = [f"paths.var={var.root}", "ai.enabled=false"]
+    return load_config(PROJECT / "config" / "nore-smoke.v1.json", sets, {})
+
+
+def test_flag_raised_while_a_start_looks_around_refuses_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The run that held the lock until then was stopped: no run starts over its flag."""
+    var = Var(tmp_path / "var")
+
+    def look_and_stop(config: Config, var: Var) -> list[CheckResult]:
+        found = preflight(config, var)
+        var.flag.write_text("risk_role")
+        return found
+
+    monkeypatch.setattr(launcher_module, "preflight", look_and_stop)
+    with pytest.raises(Refusal, match=r"STOP\.flag .*stands"):
+        launch(bare(var), PROFILE, Display(), lambda line: None)
+
+    assert not list(var.runs.iterdir())
+
+
+def test_process_left_of_a_former_run_refuses_the_next_start_with_what_to_do(
+    tmp_path: Path,
+) -> None:
+    """A role that was frozen while its launcher died still holds its queues."""
+    stage = Stage(tmp_path / "var")
+    note_current(stage.var, RUN_ID)
+    with (
+        closing(open_writer(stage.var.queues, "signals")),
+        pytest.raises(Refusal) as refused,
+    ):
+        launch(bare(stage.var), PROFILE, Display(), lambda line: None)
+
+    assert "a process of a former run is still there" in refused.value.message
+    assert "writer.lock" in refused.value.message
+    assert str(stage.var.runs) in refused.value.remedy
+    assert not (stage.run_dir / "seal.json").exists()
 
 
 @pytest.mark.row("F157")

@@ -204,7 +204,7 @@ def test_stop_ends_execution_first_and_kills_what_is_deaf(
 
     watch.supervisor.stop_all()
 
-    assert not watch.supervisor.running()
+    assert not any(child.is_running for child in watch.supervisor.children.values())
     assert children["execution_role"].exit_code() == 10
     assert children["market_role"].exit_code() not in (0, 10, None)
     assert watch.supervisor.epoch == 2

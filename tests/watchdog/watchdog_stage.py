@@ -85,6 +85,9 @@ while not last.wait(0.05):
         if not turns:
             turns = 1
             say(sync_ns=time.monotonic_ns())
+    elif how.startswith("flat"):
+        turns += 1
+        say(facts={"open_orders": 0, "open_positions": [], "now": int(how.split()[1])})
     else:
         turns += 1
         position += 1
