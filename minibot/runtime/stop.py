@@ -86,7 +86,9 @@ def raise_operators_flag(stop_folder: Path, flag: Path) -> bool:
     except OSError:
         if not armed.exists():
             return False
-        raise_flag(stop_folder, flag, OPERATOR)  # No hard links here.
+        # No hard links here, or no room for a name: the reserve gives it.
+        release_reserve(stop_folder, OPERATOR)
+        raise_flag(stop_folder, flag, OPERATOR)
     return True
 
 

@@ -45,7 +45,13 @@ class EmbeddedExchange:
         error_log = var.logs / f"{NAME}.err.log"
         start = error_log.stat().st_size if error_log.exists() else 0
         child = Child(NAME, exchange_argv(config, run_dir), error_log, environ)
-        child.start()
+        try:
+            child.start()
+        except OSError as error:
+            raise Refusal(
+                f"the embedded exchange cannot be started: {error}.",
+                "Start again when this machine has less to do.",
+            ) from error
         deadline = machine_ns() + READY_NS_MAX
         while machine_ns() < deadline:
             ready = next((line for line in child.lines if line.get("ready")), None)

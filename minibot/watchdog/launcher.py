@@ -241,10 +241,13 @@ class _Launch:
         previous = self._take_signals()
         try:
             context.health("READY")
-            supervisor.start()
-            background.start()
-            self.feed.start(child_environ(os.environ))
-            record = desk.supervise(background)
+            record = supervisor.start()
+            if record is None:
+                background.start()
+                self.feed.start(child_environ(os.environ))
+                record = desk.supervise(background)
+            else:
+                context.stop(record)
             # What ends a run is not interrupted either: merge and seal are on their way.
             return self._end(record, context, supervisor, background, desk, recovered, exchange)
         finally:

@@ -36,13 +36,21 @@ class Supervisor:
         self._leased_ns = 0
         self._limits = context.config.watchdog
 
-    def start(self) -> None:
-        """Start the roles, downstream first."""
+    def start(self) -> StopRecord | None:
+        """Start the roles, downstream first; return a STOP when the system gives none for one."""
         for name in START_ORDER:
             child = self.children.get(name)
-            if child is not None:
+            if child is None:
+                continue
+            try:
                 child.start()
-                self._lease(child)
+            except OSError as error:
+                if name != AI:
+                    return StopRecord(WATCHDOG, "ROLE_CRASH_LOOP", f"{name}: start failed: {error}")
+                self._switch_ai_off(f"start failed: {error}")
+                continue
+            self._lease(child)
+        return None
 
     def lease(self) -> None:
         """Send the lease to every child, once a second."""
@@ -151,6 +159,8 @@ class Supervisor:
         limit = self._limits.rss_mb_max * 1024 * 1024
         for name, rss in rss_bytes.items():
             child = self.children.get(name)
+            if name in self._over_memory:
+                continue  # Killed already: so large a process takes a while to end.
             if child is not None and rss > limit and child.is_running:
                 self._over_memory[name] = f"held {rss} bytes of memory, {limit} allowed"
                 self.context.incident("ROLE_MEMORY", f"{name} {self._over_memory[name]}; killed")

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from minibot.cli.main import ALIASES, verbs
+from minibot.kernel.files import read_hashed
 from minibot.runtime.paths import PROJECT, Var
 from minibot.runtime.running import run_lock
 from minibot.runtime.stop import OPERATOR, arm, disarm_operator
@@ -53,6 +54,22 @@ def test_kill_of_a_run_that_is_being_sealed_is_refused_and_leaves_neither_flag_n
     assert said.err.startswith("refused: 20251120_000000 has ended and is being sealed")
     assert not var.flag.exists()
     assert not list(var.requests.glob("*"))
+
+
+def test_kill_stops_the_run_also_where_its_reason_cannot_be_written(tmp_path: Path) -> None:
+    """As on a disk that is full or gone: the flag comes in any case."""
+    var = Var(tmp_path / "var")
+    for folder in (var.root, var.stop):
+        folder.mkdir(mode=0o700)
+    arm(var.stop, "20251120_000000", OPERATOR)
+    with run_lock(var):
+        note_current(var, "20251120_000000")
+
+        said = verb(var.root, "kill", "--reason", "x")
+
+    assert said.code == 0, said.err
+    assert "the reason could not be written (" in said.out
+    assert read_hashed(var.flag)["role"] == OPERATOR
 
 
 @pytest.mark.parametrize(

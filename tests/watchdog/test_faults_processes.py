@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import ast
 import errno
+import subprocess
 import sys
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import pytest
@@ -92,6 +93,36 @@ def test_role_that_cannot_be_restarted_stops_the_run(
     assert not watch.supervisor.children["risk_role"].is_running
 
 
+@pytest.mark.row("F61")
+@pytest.mark.parametrize("refused", ["risk_role", "ai_role"])
+def test_role_that_cannot_be_started_at_all_stops_the_run_and_the_ai_is_switched_off(
+    tmp_path: Path, watches: list[Watched], monkeypatch: pytest.MonkeyPatch, refused: str
+) -> None:
+    """Those that run already have their queues: the run ends on record, not by a traceback."""
+    watch = Watch(tmp_path / "var", {refused: "well", "execution_role": "well"})
+    watches.append(watch)
+    spawn_role = child_module.spawn_role
+
+    def no_more(
+        argv: Sequence[str], environ: Mapping[str, str], error_fd: int
+    ) -> subprocess.Popen[bytes]:
+        if refused in argv:
+            raise BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable")
+        return spawn_role(argv, environ, error_fd)
+
+    monkeypatch.setattr(child_module, "spawn_role", no_more)
+    record = watch.supervisor.start()
+
+    assert watch.supervisor.children["execution_role"].is_running
+    if refused == "ai_role":
+        assert (record, watch.supervisor.ai_off) == (None, True)
+        assert watch.incidents() == ["AI_OFF"]
+    else:
+        assert record is not None
+        assert record.reason_code == "ROLE_CRASH_LOOP"
+        assert record.detail.startswith("risk_role: start failed")
+
+
 @pytest.fixture
 def few_processes() -> Iterator[Group]:
     """A control group that will hold no further process."""
@@ -146,6 +177,23 @@ def test_role_that_grows_is_killed_and_stops_the_run_when_it_grows_again(
 
     assert record.reason_code == "ROLE_MEMORY"
     assert watch.incidents() == ["ROLE_MEMORY", "ROLE_RESTARTED", "ROLE_MEMORY"]
+
+
+@pytest.mark.row("F57")
+def test_role_over_its_memory_that_is_still_ending_is_on_record_once(
+    tmp_path: Path, watches: list[Watched], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The system gives so much back in its own time: one kill is one incident."""
+    watch = Watch(tmp_path / "var", {"risk_role": "well"})
+    watches.append(watch)
+    watch.supervisor.start()
+    child = watch.supervisor.children["risk_role"]
+    monkeypatch.setattr(child, "kill", lambda: None)
+    for _ in range(3):
+        watch.supervisor.kill_over_memory({"risk_role": 1 << 40})
+    monkeypatch.undo()
+
+    assert watch.incidents() == ["ROLE_MEMORY"]
 
 
 @pytest.mark.row("F73")

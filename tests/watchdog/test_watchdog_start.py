@@ -163,6 +163,21 @@ def test_exchange_that_is_late_is_not_taken_for_one_that_cannot_play(
     assert next_step in refused.value.remedy
 
 
+def test_exchange_that_the_system_starts_no_process_for_is_refused(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """One sentence, no traceback: nothing has been started yet."""
+    var = Var(tmp_path / "var")
+    var.logs.mkdir(parents=True)
+    monkeypatch.setattr(
+        exchange_module, "exchange_argv", lambda config, run: [str(tmp_path / "no such program")]
+    )
+    config = load_config(PROJECT / "config" / "nore-demo.v1.json")
+
+    with pytest.raises(Refusal, match="the embedded exchange cannot be started"):
+        EmbeddedExchange.start(config, tmp_path, var, child_environ(os.environ))
+
+
 @pytest.mark.parametrize("way", ["set", "environment"])
 def test_symbols_that_the_source_has_not_are_refused_when_asked_for(
     tmp_path: Path, project: Path, way: str
