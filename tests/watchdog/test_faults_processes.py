@@ -16,6 +16,7 @@ from minibot.runtime.stop import StopRecord
 from minibot.watchdog import child as child_module
 from minibot.watchdog.child import Child
 from minibot.watchdog.making import child_environ
+from minibot.watchdog.spawn import spawn_role
 from minibot.watchdog.supervisor import Supervisor
 from tests.kernel.injection import Group, run_victim
 from tests.waiting import wait_until
@@ -101,7 +102,6 @@ def test_role_that_cannot_be_started_at_all_stops_the_run_and_the_ai_is_switched
     """Those that run already have their queues: the run ends on record, not by a traceback."""
     watch = Watch(tmp_path / "var", {refused: "well", "execution_role": "well"})
     watches.append(watch)
-    spawn_role = child_module.spawn_role
 
     def no_more(
         argv: Sequence[str], environ: Mapping[str, str], error_fd: int
