@@ -22,8 +22,7 @@ from minibot.runtime.clock import RunClock
 from minibot.runtime.manifest import Manifest
 from minibot.runtime.paths import Var
 from minibot.runtime.running import running_run
-from minibot.runtime.stop import STOP_KIND
-from minibot.watchdog.stoplog import read_stops
+from minibot.watchdog.stoplog import flagged_stop
 
 HELP = "what runs now and what it holds, what ran last, whether STOP.flag stands"
 EXAMPLE = "minibot status"
@@ -177,13 +176,12 @@ def _flag(var: Var) -> JsonObject | None:
         return None
     found: JsonObject = {"file": str(var.flag), "run_id": None}
     try:
-        envelopes = read_stops(var.root)
+        stop = flagged_stop(var)
     except RunStop as error:
         return {**found, "trouble": str(error)}
-    stops = [item for item in envelopes if item["payload"]["kind"] == STOP_KIND]
-    if stops:
-        payload = StopJournal.from_json(stops[-1]["payload"]).to_json()
-        found |= {"run_id": stops[-1]["run_id"], **payload}
+    if stop is not None:
+        payload = StopJournal.from_json(stop["payload"]).to_json()
+        found |= {"run_id": stop["run_id"], **payload}
     return found
 
 

@@ -13,6 +13,8 @@ from minibot.events.ids import derive_id
 from minibot.events.model import Event, JsonObject, StopJournal
 from minibot.events.order import LineSource
 from minibot.kernel import canonical
+from minibot.kernel.errors import RunStop
+from minibot.kernel.files import read_hashed
 from minibot.kernel.journal import JournalReader
 from minibot.kernel.line import encode_line
 from minibot.kernel.queue import open_reader, open_side_writer
@@ -34,6 +36,27 @@ def read_stops(var_root: Path) -> list[JsonObject]:
     while (line := source.next()) is not None:
         found.append(canonical.decode(line.json))
     return found
+
+
+def flagged_run(var: Var) -> str | None:
+    """Return the run that `STOP.flag` names; None for one made by hand, which names none."""
+    try:
+        return str(read_hashed(var.flag)["run_id"])
+    except (RunStop, OSError, KeyError):
+        return None
+
+
+def flagged_stop(var: Var) -> JsonObject | None:
+    """Return the STOP on record that `STOP.flag` stands for, the last one as a rule.
+
+    None where it is not on record yet, as of a run whose launcher was killed: what was stopped and
+    cleared before that run explains nothing.
+    """
+    stops = [envelope for envelope in read_stops(var.root) if _kind(envelope) == STOP_KIND]
+    flagged = flagged_run(var)
+    if not stops or (flagged is not None and str(stops[-1]["run_id"]) < flagged):
+        return None
+    return stops[-1]
 
 
 def append_stop(var: Var, json: bytes) -> None:
@@ -62,9 +85,9 @@ def clear_flag(var: Var, who: str, why: str) -> str | None:
 
     The record comes first: a flag that is gone without one would be a silent continue.
     """
-    stops = [envelope for envelope in read_stops(var.root) if _kind(envelope) == STOP_KIND]
-    last = stops[-1] if stops else None
-    run_id = last["run_id"] if last is not None else "00000000_000000"
+    last = flagged_stop(var)
+    stopped = flagged_run(var) if last is None else str(last["run_id"])
+    run_id = stopped or "00000000_000000"
     payload = StopJournal(
         component="operator",
         reason_code="CLEARED",
@@ -84,7 +107,7 @@ def clear_flag(var: Var, who: str, why: str) -> str | None:
     )
     append_stop(var, canonical.encode(event.to_json()))
     var.flag.unlink()
-    return run_id if last is not None else None
+    return stopped
 
 
 def _kind(envelope: JsonObject) -> str:

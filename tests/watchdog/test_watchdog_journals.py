@@ -17,10 +17,11 @@ from minibot.kernel.files import FILES, Access, read_hashed
 from minibot.kernel.line import JSON_AT
 from minibot.kernel.verify import verify_tree
 from minibot.runtime.clock import RunClock
+from minibot.runtime.stop import arm, raise_flag
 from minibot.watchdog.background import Background
 from minibot.watchdog.merge import Merger
 from minibot.watchdog.recovery import clear_former_run, note_current
-from minibot.watchdog.stoplog import append_stop, clear_flag, copy_stops, read_stops
+from minibot.watchdog.stoplog import append_stop, clear_flag, copy_stops, flagged_stop, read_stops
 from tests.waiting import wait_until
 from tests.watchdog.watchdog_stage import RUN_ID, START_TS, WATCHDOG, Stage
 
@@ -216,6 +217,22 @@ def test_flag_is_cleared_on_record_with_who_why_and_which_run(tmp_path: Path) ->
     assert (last["kind"], last["who"], last["why"]) == ("CLEAR", "anna", "limits reviewed")
     assert last["stopped_run"] == RUN_ID
     assert not stage.var.flag.exists()
+
+
+def test_flag_of_a_run_without_a_stop_on_record_is_not_taken_for_a_former_ones(
+    tmp_path: Path,
+) -> None:
+    """A killed launcher copies no STOP: what an older run stopped for says nothing of this one."""
+    stage = Stage(tmp_path / "var")
+    stage.leave_stop("risk_role", "RISK_LIMIT")
+    copy_stops(stage.var, stage.codec)
+    later = "20251121_000000"
+    arm(stage.var.stop, later, "execution_role")
+    raise_flag(stage.var.stop, stage.var.flag, "execution_role")
+
+    assert flagged_stop(stage.var) is None
+    assert clear_flag(stage.var, "anna", "power is back") == later
+    assert read_stops(stage.var.root)[-1]["payload"]["stopped_run"] == later
 
 
 def test_flag_whose_record_cannot_be_written_stays(tmp_path: Path) -> None:
