@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import argparse
+import ast
 import re
+from keyword import iskeyword
 from pathlib import Path
 
 from minibot.cli.output import show, shown_path
 from minibot.kernel.errors import Refusal
 from minibot.kernel.files import ensure_folder, write_atomic
-from minibot.runtime.own_source import FOLDER, SHIPPED
+from minibot.runtime.config_layers import SET
+from minibot.runtime.own_source import FOLDER, SHIPPED, folder_fault
 from minibot.runtime.paths import PROJECT, resolve
 from minibot.strategies.allowed import API, names_of
 
@@ -94,6 +97,13 @@ def run(arguments: argparse.Namespace) -> int:
         raise Refusal(
             f"{name!r} would hide {class_of(name)} of {API}.", f"Take another: my_{name}."
         )
+    if iskeyword(class_of(name)) or class_of(name) in _imported(arguments.example):
+        raise Refusal(
+            f"{name!r} would be the class {class_of(name)}, which its file uses otherwise.",
+            f"Take another: my_{name}.",
+        )
+    if why := folder_fault(arguments.folder, {"strategy.folder": SET}):
+        raise Refusal(f"--folder {arguments.folder}: {why}.", "Name another one.")
     folder = resolve(arguments.folder)
     files = {
         folder / f"{name}.py": own_text(arguments.example, name),
@@ -115,10 +125,24 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _imported(example: str) -> set[str]:
+    """Return the names that an example's file imports."""
+    return {
+        alias.asname or alias.name
+        for node in ast.walk(ast.parse(_example_text(example)))
+        if isinstance(node, ast.Import | ast.ImportFrom)
+        for alias in node.names
+    }
+
+
+def _example_text(example: str) -> str:
+    path = PROJECT / "minibot" / "strategies" / "examples" / f"{example}.py"
+    return path.read_text(encoding="utf-8")
+
+
 def own_text(example: str, name: str) -> str:
     """Return an example's file under another name."""
-    path = PROJECT / "minibot" / "strategies" / "examples" / f"{example}.py"
-    text = path.read_text(encoding="utf-8")
+    text = _example_text(example)
     first, rest = text.split("\n", 1)
     first = re.sub(r'^"""[^:]*:', f'"""{name}:', first)
     return f"{first}\n{rest}".replace(EXAMPLES[example], class_of(name))

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from minibot.cli.output import show, shown_path
 from minibot.kernel.errors import ConfigError, MinibotError, Refusal
-from minibot.runtime.own_source import FOLDER, own_files
-from minibot.runtime.paths import find
+from minibot.runtime.own_source import FOLDER, SHIPPED, own_files
+from minibot.runtime.paths import PROJECT, find, is_within
 from minibot.strategies.source_check import Finding, source_findings
 from minibot.strategies.trial import Trial
 
@@ -18,6 +18,7 @@ EXAMPLE = "minibot strategy-check strategies/dip_buyer.py"
 # A fall and a rise, twice; long enough for a hundred ticks of warm-up.
 WAVE = [100.0 + ((n * 7) % 11) / 50 - abs(n % 200 - 100) / 20 for n in range(600)]
 CUT = 317
+PACKAGE = PROJECT / "minibot"
 
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
@@ -64,8 +65,14 @@ def examined(path: Path) -> tuple[Path, str, list[Finding], str]:
     """Return a file, its sha256, what its lines do wrong, and how a trial of it failed.
 
     Raises:
-        Refusal: There is no such file, or it is no text.
+        Refusal: There is no such file, it is no text, or no profile could name it.
     """
+    if path.suffix != ".py" or (path.stem in SHIPPED and not is_within(path, PACKAGE)):
+        # A profile names a strategy by its file's name, and would find another one by this.
+        raise Refusal(
+            f"{path}: no name for an own strategy; shipped are {', '.join(SHIPPED)}.",
+            "Name it NAME.py, of small letters, digits and _.",
+        )
     try:
         data = path.read_bytes()
         text = data.decode("utf-8")
@@ -87,6 +94,7 @@ def _trial(path: Path) -> str:
                 trial.trade(price)
                 trial.bar(price)
                 trial.bar(price, "1m", is_live=n % 60 == 0)
+        parted.restart()
     except ConfigError as error:
         return "\n".join([str(error), *error.violations])
     except MinibotError as error:

@@ -54,7 +54,7 @@ def take_own_source(raw: JsonObject, origin: Mapping[str, str]) -> Iterator[str]
         words = "refused: minibot writes it from the file of strategy.name; remove the key"
         yield told(["strategy", "source"], "...", words, origin)
         return
-    if why := _folder_fault(section["folder"], origin):
+    if why := folder_fault(section["folder"], origin):
         yield told(["strategy", "folder"], section["folder"], why, origin)
         return
     path = own_file(section)
@@ -110,7 +110,8 @@ def _unknown(section: Mapping[str, str]) -> str:
     )
 
 
-def _folder_fault(text: str, origin: Mapping[str, str]) -> str:
+def folder_fault(text: str, origin: Mapping[str, str]) -> str:
+    """Return why a folder may not hold own strategies, empty where it may."""
     if why := escape_reason(text):
         return f"{why}; allowed: a plain path (CONFIG_PATH_ESCAPE)"
     folder = resolve(text)

@@ -1081,6 +1081,49 @@ def test_strategy_check_finds_what_a_restart_would_lose(
     assert "decides otherwise after a restart" in capsys.readouterr().out
 
 
+def test_strategy_check_finds_what_is_kept_only_late(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Behind the restart in the middle: the last snapshot is refused."""
+    body = "def __init__(self, settings):\n    self.n = 0\n\n" + on_tick(
+        "self.n += 1", "if self.n == 500:", "    self.rule = lambda: 1"
+    )
+
+    assert cli(["strategy-check", str(written(tmp_path, body))]) == 1
+    assert "Mine.rule holds a function" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", ["ema_cross.py", "mine.txt"])
+def test_strategy_check_refuses_a_file_that_no_profile_could_name(
+    tmp_path: Path, name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """By its name the shipped strategy would be tried, or `mine.py` beside it."""
+    path = written(tmp_path, on_tick("return None"))
+    other = path.with_name(name)
+    other.write_text(path.read_text(encoding="utf-8") + "\n\nx = 1 / 0\n", encoding="utf-8")
+
+    assert cli(["strategy-check", str(other)]) == 2
+    assert "no name for an own strategy" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("name", "more"),
+    [
+        ("none", ()),
+        ("ema", ("--from", "ema_cross")),
+        ("wilder_rsi", ("--from", "rsi_band")),
+        ("mine", ("--folder", "minibot/strategies")),
+    ],
+)
+def test_new_strategy_writes_no_file_that_could_not_run(
+    own_folder: Path, name: str, more: tuple[str, ...], project: Path
+) -> None:
+    """A class called as something that the file uses, or a folder that no profile may name."""
+    assert cli(["new-strategy", name, "--folder", str(own_folder), *more]) == 2
+    assert not own_folder.exists()
+    assert not (project / "minibot" / "strategies" / "mine.py").exists()
+
+
 @pytest.mark.parametrize("name", ["view", "strategy", "ema_cross", "Big", "1x", "test_x", "a-b"])
 def test_new_strategy_refuses_names_that_would_not_do(tmp_path: Path, name: str) -> None:
     """A file that cannot be chosen, or whose class would hide what it derives from."""
