@@ -324,4 +324,9 @@ def _examined(series: Series, stored: StoredFile, data: bytes) -> StoredFile:
     for trouble in wrong.values():
         raise Refusal(f"{trouble.count} x {trouble.code}, {trouble.places[0].text()}.", "")
     report.judge(KEEP_ALL)
+    first_end_ts = next_open(series.interval, report.first_ts)
+    last_ts = open_of(series.interval, report.end_ts - 1)
+    if first_end_ts <= stored.first_ts or last_ts >= stored.end_ts:
+        span = f"{clock_text(report.first_ts)} .. {clock_text(report.end_ts)}"
+        raise Refusal(f"holds bars of another time, {span}.", "")
     return stored.with_figures(report)

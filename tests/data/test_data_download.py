@@ -263,6 +263,31 @@ def test_bars_missing_where_two_files_meet_are_counted(desk: Desk) -> None:
     assert known["spans_missing"] == [[halt.start, halt.stop]]
 
 
+def test_file_of_another_day_is_not_stored(desk: Desk) -> None:
+    """Its checksum is right, and its name is not."""
+    other = stamp("2025-02-05")
+    rows = csv_text(archive_rows("1h", other, other + 24 * HOUR_MS))
+
+    def talk(sock: socket.socket, request: bytes) -> None:
+        path = request.split(b" ")[1].decode()
+        name = path.rpartition("/")[2].removesuffix(".CHECKSUM")
+        body = zipped(name.replace(".zip", ".csv"), rows)
+        if path.endswith(".CHECKSUM"):
+            body = f"{hashlib.sha256(body).hexdigest()}  {name}\n".encode()
+        sock.sendall(answer(body, content_type="application/octet-stream"))
+
+    with Loopback(talk) as host:
+        fetched = desk.fetch(
+            hours("2025-02-04", "2025-02-07"), archive=f"http://127.0.0.1:{host.port}"
+        )
+
+    assert fetched.files == ["BTCUSDT-1h-2025-02-05.zip"]
+    assert [trouble[:25] for trouble in fetched.troubles] == [
+        *("BTCUSDT-1h-2025-02-04.zip", "BTCUSDT-1h-2025-02-06.zip"),
+    ]
+    assert all("holds bars of another time" in trouble for trouble in fetched.troubles)
+
+
 def test_damaged_manifest_is_refused(server: ArchiveServer, desk: Desk) -> None:
     """It carries its own sha256."""
     desk.fetch(hours("2025-02-01", "2025-02-02"), archive=server.url)
