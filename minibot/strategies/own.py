@@ -17,6 +17,7 @@ from typing import Any, Final
 
 from minibot.kernel.errors import RunStop
 from minibot.strategies.allowed import instead_of, names_of, safe_builtins
+from minibot.strategies.declaration import kind_fault
 from minibot.strategies.protocol import Strategy, TradeStrategy
 from minibot.strategies.source_check import source_findings
 
@@ -119,6 +120,8 @@ def _class_of(path: str, namespace: dict[str, Any]) -> type[Strategy]:
         raise _invalid(f"{path}: expected one class that derives from Strategy, found {names}")
     if issubclass(classes[0], TradeStrategy):
         _require_following(path, classes[0])
+    if why := kind_fault(classes[0].PARAMETERS):
+        raise _invalid(f"{path}: {why}")
     return classes[0]
 
 
