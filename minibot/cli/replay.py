@@ -72,7 +72,7 @@ def run(arguments: argparse.Namespace) -> int:
         proof = prove(
             recorded,
             condition,
-            roles=arguments.role or CORE_ROLES,
+            roles=[name for name in CORE_ROLES if name in (arguments.role or CORE_ROLES)],
             window=window,
             progress=show_progress,
         )

@@ -431,3 +431,17 @@ def test_flag_that_would_change_nothing_of_a_whole_run_is_refused(
 
     assert said.code == 2
     assert "Leave" in said.err
+
+
+def test_roles_are_replayed_once_and_in_their_order_however_they_are_named(
+    short_run: ShortRun,
+) -> None:
+    """The digest is over what was decided, not over how it was asked for."""
+    named = [*reversed(CORE_ROLES), CORE_ROLES[0]]
+
+    whole = verb(short_run.var, "replay", "latest", "--json")
+    said = verb(short_run.var, "replay", "latest", "--json", *(f"--role={name}" for name in named))
+
+    assert said.code == 0, said.err
+    assert [role["role"] for role in said.document["roles"]] == list(CORE_ROLES)
+    assert said.document["digest"] == whole.document["digest"]
