@@ -255,14 +255,20 @@ def _said(decision: Decision) -> Decision:
     Raises:
         ValueError: It would not; a night would stop at it.
     """
-    if not 0 <= decision.score <= SCORE_MAX or not 0 <= decision.confidence <= CONFIDENCE_MAX:
-        found = f"{decision.score} and {decision.confidence}"
+    score, confidence = decision.score, decision.confidence
+    if not 0 <= score <= SCORE_MAX or not 0 <= confidence <= CONFIDENCE_MAX:
+        found = f"{score} and {confidence}"
         raise ValueError(f"score and confidence: expected 0 to 110 and 0 to 100, found {found}")
+    if type(score) is not int or type(confidence) is not int:
+        found = f"{score!r} and {confidence!r}"
+        raise ValueError(f"score and confidence: expected whole numbers, found {found}")
     if decision.reason_code not in CODES:
         near = get_close_matches(decision.reason_code, sorted(CODES), 1, 0.0)
         raise ValueError(f"code {decision.reason_code!r} is unknown; nearest known code: {near[0]}")
-    told = decision.told
-    if len(decision._reason) > REASON_CHARS_MAX or len(told) > CHECKS_MAX:
+    reason, told = decision._reason, decision.told
+    if not reason.isascii():
+        reason.encode()  # Half a character that no journal could hold is an error here.
+    if len(reason) > REASON_CHARS_MAX or len(told) > CHECKS_MAX:
         raise ValueError(
             f"expected a reason of at most {REASON_CHARS_MAX} characters and {CHECKS_MAX} checks"
         )
@@ -272,7 +278,7 @@ def _said(decision: Decision) -> Decision:
         longest = max(len(made.value), len(made.threshold))
         if not 0 < len(made.name) <= NAME_CHARS_MAX or longest > VALUE_CHARS_MAX:
             raise ValueError(f"check {made.name!r}: a name of 1 to 100, values of 200 characters")
-        if ADDRESS in f"{made.name}{made.value}{made.threshold}":
+        if ADDRESS.encode() in f"{made.name}{made.value}{made.threshold}".encode():
             what = "holds an address, another in each process; name a number of it"
             raise ValueError(f"check {made.name!r} {what}")
     return decision

@@ -28,6 +28,7 @@ from minibot.strategies.bars import ClosedBar
 from minibot.strategies.declaration import Settings
 
 INT_MAX: Final = 2**53 - 1
+DEPTH_MAX: Final = 50
 FEATURES: Final[dict[str, Any]] = {
     "Ema": Ema,
     "OrderFlowImbalance": OrderFlowImbalance,
@@ -73,8 +74,14 @@ def _names(owner: object) -> list[str]:
     return sorted(name for name in found if name != "__dict__" and hasattr(owner, name))
 
 
-def _told(value: Any, where: str, classes: Classes) -> Any:
-    kind = type(value)
+def _told(value: Any, where: str, classes: Classes, depth: int = 0) -> Any:
+    if depth > DEPTH_MAX:
+        raise RunStop(
+            "strategy_role",
+            "CONFIG_INVALID",
+            f"{where[:60]} nests deeper than {DEPTH_MAX} or holds itself; no snapshot can keep it",
+        )
+    kind, depth = type(value), depth + 1
     if value is None or kind is str or kind is bool:
         return value
     if kind is int:
@@ -82,18 +89,18 @@ def _told(value: Any, where: str, classes: Classes) -> Any:
     if kind is float:
         return {"float": float_text(value)}
     if kind is list:
-        return [_told(item, f"{where}[{n}]", classes) for n, item in enumerate(value)]
+        return [_told(item, f"{where}[{n}]", classes, depth) for n, item in enumerate(value)]
     if kind is ClosedBar:
         return {"bar": value.state()}
     if kind is Decimal or kind is Fraction:
         return {kind.__name__: str(value)}
     if kind is tuple:
-        return {"tuple": _told(list(value), where, classes)}
+        return {"tuple": _told(list(value), where, classes, depth)}
     if kind is deque:
-        return {"deque": _told(list(value), where, classes), "maxlen": value.maxlen}
+        return {"deque": _told(list(value), where, classes, depth), "maxlen": value.maxlen}
     if kind is dict:
         told = [
-            [_told(k, where, classes), _told(v, f"{where}[{k!r}]", classes)]
+            [_told(k, where, classes, depth), _told(v, f"{where}[{k!r}]", classes, depth)]
             for k, v in value.items()
         ]
         return {"dict": told}
@@ -101,7 +108,7 @@ def _told(value: Any, where: str, classes: Classes) -> Any:
         return {"feature": kind.__name__, "state": value.state()}
     if is_dataclass(kind) and classes.get(kind.__name__) is kind:
         record = {
-            field.name: _told(getattr(value, field.name), f"{where}.{field.name}", classes)
+            field.name: _told(getattr(value, field.name), f"{where}.{field.name}", classes, depth)
             for field in fields(kind)
         }
         return {"record": kind.__name__, "fields": record}

@@ -759,7 +759,7 @@ def test_what_would_come_back_as_something_else_is_refused_by_name(
         ("def restore(self, state):\n    self.a = state['a']", "line 10: KeyError"),
         (
             "def __init__(self, settings):\n    self.a = []\n    self.a.append(self.a)",
-            "RecursionError",
+            "holds itself",
         ),
     ],
 )
@@ -1144,6 +1144,24 @@ def test_bounds_of_a_decision_are_those_of_the_contract(project: Path) -> None:
     assert check["name"]["maxLength"] == decision.NAME_CHARS_MAX
     assert check["value"]["maxLength"] == decision.VALUE_CHARS_MAX
     assert set(fields["reason_code"]["enum"]) == decision.CODES
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"score": 70.5},
+        {"score": 70.0},
+        {"confidence": True},
+        {"reason": "half a \ud83d"},
+        {"checks": (decision.check("rsi", "\ud83d", "< 30"),)},
+    ],
+)
+def test_decision_that_no_journal_could_hold_is_refused_where_it_is_made(
+    said: dict[str, Any],
+) -> None:
+    """A backtest that journals nothing ends at it as a night does, with its line."""
+    with pytest.raises((ValueError, TypeError)):
+        decision.buy(**{"reason": "cheap", **said})
 
 
 PIECES = (
