@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import argparse
 
-from minibot.cli.operator import NOT_RUNNING, require_running, who
+from minibot.cli.operator import ended, require_running, who
 from minibot.cli.output import show
 from minibot.cli.selection import var_of
-from minibot.kernel.errors import Refusal, RunStop
-from minibot.runtime.stop import OPERATOR, armed_path, raise_operators_flag
+from minibot.kernel.errors import RunStop
+from minibot.runtime.stop import raise_operators_flag
 from minibot.watchdog.requests import leave_request
 
 HELP = "stop the running night at once: execution first, flag raised, exit code 10"
@@ -24,13 +24,6 @@ def run(arguments: argparse.Namespace) -> int:
     """Raise the flag; 3 when nothing runs, or no longer. Needs no free space on the disk."""
     var = var_of(arguments)
     run_id = require_running(var)
-    late = Refusal(
-        f"{run_id} has ended and is being sealed: nothing is left to stop.",
-        "See how it ended: minibot status",
-        NOT_RUNNING,
-    )
-    if not armed_path(var.stop, OPERATOR).exists():
-        raise late
     said = "the reason is journaled"
     try:
         leave_request(var.requests, run_id, "kill", who=who(), why=arguments.reason)
@@ -38,6 +31,6 @@ def run(arguments: argparse.Namespace) -> int:
         # The disk is full or gone: the flag needs no space, so the run stops all the same.
         said = f"the reason could not be written ({error})"
     if not raise_operators_flag(var.stop, var.flag):
-        raise late
+        raise ended(run_id)
     show(arguments, {"run_id": run_id, "asked": "kill"}, [f"{run_id} is stopped; {said}."])
     return 0

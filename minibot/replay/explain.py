@@ -213,7 +213,8 @@ class Explainer:
         return explanation
 
     def _planned_end(self, ends: Sequence[tuple[str, int, Event]]) -> Explanation:
-        code = str(ends[0][2].payload.to_json()["reason_code"])
+        end = ends[0][2].payload.to_json()
+        code = str(end["reason_code"])
         explanation = Explanation(f"END {code}: a planned end, not a STOP")
         announced = self._of(RunEnding)
         begun = announced[0][2].ts if announced else ends[0][2].ts
@@ -223,7 +224,10 @@ class Explainer:
             if item[0] in ("order_intents", "fills") and item[2].ts >= begun
         ]
         self._walk(explanation, [*ends, *reversed(later), *announced])
-        if not later:
+        still_open = [f"{held['qty']} {held['symbol']}" for held in end.get("open_positions", ())]
+        if still_open:
+            explanation.notes.append(f"still open at its end: {', '.join(still_open)}")
+        elif not later:
             explanation.notes.append("nothing had to be closed: no order and no fill came after it")
         return explanation
 

@@ -19,6 +19,7 @@ import pytest
 from minibot.kernel.files import read_hashed, write_hashed
 from minibot.replay.engine import Recorded
 from minibot.replay.lookup import lines_from
+from minibot.runtime.stop import OPERATOR, arm
 from minibot.watchdog.requests import leave_request
 from tests.runs import PROJECT, ShortRun, clean_environ, night_argv, raw_events, verb
 from tests.waiting import wait_until
@@ -165,7 +166,9 @@ def as_running(run: ShortRun, var: Path) -> None:
     (run_dir / "queues").rename(var / "queues")
     (run_dir / "seal.json").unlink()
     write_hashed(var / "current.json", {"run_id": run.run_id})
-    (var / "requests").mkdir()
+    for folder in ("requests", "stop"):
+        (var / folder).mkdir()
+    arm(var / "stop", run.run_id, OPERATOR)
 
 
 def test_exit_position_asks_for_what_is_held(stopped_run: ShortRun, var_dir: Path) -> None:

@@ -36,10 +36,11 @@ def test_verb_for_a_running_night_exits_3_without_one_and_leaves_no_request(
     assert not list((tmp_path).rglob("*.json"))
 
 
-def test_kill_of_a_run_that_is_being_sealed_is_refused_and_leaves_neither_flag_nor_request(
-    tmp_path: Path,
+@pytest.mark.parametrize("name", ["kill", "stop", "halt"])
+def test_verb_to_a_run_that_is_being_sealed_is_refused_and_leaves_neither_flag_nor_request(
+    name: str, tmp_path: Path
 ) -> None:
-    """Its roles have ended in order: a flag would only keep the next run away."""
+    """Its roles have ended in order: nobody would act on it, and a flag would keep others away."""
     var = Var(tmp_path / "var")
     for folder in (var.root, var.stop, var.requests):
         folder.mkdir(mode=0o700)
@@ -48,7 +49,7 @@ def test_kill_of_a_run_that_is_being_sealed_is_refused_and_leaves_neither_flag_n
         note_current(var, "20251120_000000")
         disarm_operator(var.stop)
 
-        said = verb(var.root, "kill", "--reason", "x")
+        said = verb(var.root, name, "--reason", "x")
 
     assert said.code == 3
     assert said.err.startswith("refused: 20251120_000000 has ended and is being sealed")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,7 +14,7 @@ from minibot.replay.explain import Explainer
 from minibot.replay.explanation import Explanation, explanation_lines
 from minibot.replay.lines import notes_of
 from minibot.replay.lookup import event_at, events_with_ids
-from tests.runs import ShortRun, raw_events, verb
+from tests.runs import ShortRun, make_run, raw_events, verb
 
 PLACE = re.compile(r"^([a-z_]+):([0-9]+)  \d\d:\d\d:\d\d\.\d{3}(?: UTC)?  [a-z_]+$", re.MULTILINE)
 
@@ -149,6 +150,20 @@ def test_planned_end_is_explained_by_its_announcement(explainer: Explainer) -> N
     assert explanation.subject.startswith("END ")
     assert "stop_journal" in types(explanation)
     assert "run_ending" in types(explanation)
+
+
+def test_planned_end_that_leaves_a_position_names_it(tmp_path: Path) -> None:
+    """With `at_end: carry` a night ends in order over what it holds."""
+    run = make_run(tmp_path / "var", portfolio__at_end="carry", duration_ms="36000")
+    (end,) = raw_events(run.run_dir, "stop_journal")
+    held = [f"{one['qty']} {one['symbol']}" for one in end["payload"]["open_positions"]]
+
+    notes = Explainer(Recorded.open(run.run_dir)).stop().notes
+
+    assert [note for note in notes if "still open" in note] == [
+        f"still open at its end: {', '.join(held)}" for _ in held[:1]
+    ]
+    assert not held or not any("nothing had to be closed" in note for note in notes)
 
 
 def test_lookup_by_number_and_by_id_agree_with_the_file(short_run: ShortRun) -> None:
