@@ -10,6 +10,7 @@ import pytest
 
 from minibot.cli.main import run
 from minibot.events.reasons import REASONS, STOP_GROUP
+from minibot.gates import chaos_judge
 from minibot.gates.chaos import (
     FAILED,
     OK,
@@ -103,6 +104,16 @@ def test_judge_finds_an_end_other_than_the_expected_one(
     fault = replace(FAULTS["role_hang"], **change)  # type: ignore[arg-type]
 
     assert any(told in complaint for complaint in complaints(fault, hung))
+
+
+def test_judge_asks_a_dead_letter_of_everybody_who_stopped(
+    hung: Night, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One reader's does not do for another, whichever came to the line first."""
+    monkeypatch.setattr(chaos_judge, "_dead_letters", lambda *_: [{"source": "risk_role"}])
+    fault = replace(FAULTS["role_hang"], dead_letter=True)
+
+    assert "no dead letter ROLE_HUNG of watchdog_role" in complaints(fault, hung)
 
 
 @pytest.mark.row("N-90")

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from minibot.kernel.errors import Refusal
 from minibot.replay.engine import Recorded
@@ -14,7 +14,7 @@ from minibot.replay.explain import Explainer
 from minibot.replay.explanation import Explanation, explanation_lines
 from minibot.replay.lines import notes_of
 from minibot.replay.lookup import event_at, events_with_ids
-from tests.runs import ShortRun, make_run, raw_events, verb
+from tests.runs import ShortRun, raw_events, verb
 
 PLACE = re.compile(r"^([a-z_]+):([0-9]+)  \d\d:\d\d:\d\d\.\d{3}(?: UTC)?  [a-z_]+$", re.MULTILINE)
 
@@ -152,18 +152,18 @@ def test_planned_end_is_explained_by_its_announcement(explainer: Explainer) -> N
     assert "run_ending" in types(explanation)
 
 
-def test_planned_end_that_leaves_a_position_names_it(tmp_path: Path) -> None:
+def test_planned_end_that_leaves_a_position_names_it(
+    short_run: ShortRun, explainer: Explainer
+) -> None:
     """With `at_end: carry` a night ends in order over what it holds."""
-    run = make_run(tmp_path / "var", portfolio__at_end="carry", duration_ms="36000")
-    (end,) = raw_events(run.run_dir, "stop_journal")
-    held = [f"{one['qty']} {one['symbol']}" for one in end["payload"]["open_positions"]]
+    (end,) = Recorded.open(short_run.run_dir).events("stop_journal")
+    held = {"symbol": "BTCUSDT", "qty": "0.00815000", "entry_price_avg": "61305.69000000"}
+    payload = replace(end[1].payload, open_positions=(held,))
 
-    notes = Explainer(Recorded.open(run.run_dir)).stop().notes
+    said = explainer._planned_end([("stop_journal", 1, replace(end[1], payload=payload))])
 
-    assert [note for note in notes if "still open" in note] == [
-        f"still open at its end: {', '.join(held)}" for _ in held[:1]
-    ]
-    assert not held or not any("nothing had to be closed" in note for note in notes)
+    assert "still open at its end: 0.00815000 BTCUSDT" in said.notes
+    assert not any("nothing had to be closed" in note for note in said.notes)
 
 
 def test_lookup_by_number_and_by_id_agree_with_the_file(short_run: ShortRun) -> None:
