@@ -12,6 +12,8 @@ from minibot.runtime.stop import raise_operators_flag
 from minibot.watchdog.requests import leave_request
 
 HELP = "stop the running night at once: execution first, flag raised, exit code 10"
+# Who stops everything waits for nobody; a run that has ended is known by what is no longer armed.
+PATIENCE_S = 0.1
 EXAMPLE = 'minibot kill --reason "something is wrong"'
 
 
@@ -23,7 +25,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Raise the flag; 3 when nothing runs, or no longer. Needs no free space on the disk."""
     var = var_of(arguments)
-    run_id = require_running(var)
+    run_id = require_running(var, PATIENCE_S)
     said = "the reason is journaled"
     try:
         leave_request(var.requests, run_id, "kill", who=who(), why=arguments.reason)

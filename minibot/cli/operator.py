@@ -6,19 +6,19 @@ import getpass
 
 from minibot.kernel.errors import Refusal
 from minibot.runtime.paths import Var
-from minibot.runtime.running import running_run
+from minibot.runtime.running import MOMENT_S, running_run
 from minibot.runtime.stop import OPERATOR, armed_path
 
 NOT_RUNNING = 3
 
 
-def require_running(var: Var) -> str:
-    """Return the id of the running run.
+def require_running(var: Var, patience_s: float = MOMENT_S) -> str:
+    """Return the id of the running run; see `running_run` for `patience_s`.
 
     Raises:
         Refusal: No run is running here, or it has ended already (exit 3).
     """
-    run_id = running_run(var)
+    run_id = running_run(var, patience_s)
     if run_id is None:
         raise Refusal(
             f"no run is running on {var.root}.", "See what stands: minibot status", NOT_RUNNING

@@ -11,21 +11,24 @@ from minibot.runtime.paths import Var
 
 # Who only asks holds the lock too, for a moment; `clear-stop` for some syncs. Neither is a run.
 MOMENT_S: Final = 0.5
-# `minibot kill` asks first: it may not wait as long for a `clear-stop` that nobody gives beside it.
-ASKED_S: Final = 0.1
 POLL_S: Final = 0.005
 
 
-def run_lock(var: Var, timeout_s: float = MOMENT_S) -> filelock.BaseFileLock:
+def run_lock(var: Var, patience_s: float = MOMENT_S) -> filelock.BaseFileLock:
     """Return the lock of a run, not taken yet; only a run keeps others waiting to `Timeout`."""
-    return filelock.FileLock(str(var.lock), timeout=timeout_s, poll_interval=POLL_S)
+    return filelock.FileLock(str(var.lock), timeout=patience_s, poll_interval=POLL_S)
 
 
-def running_run(var: Var) -> str | None:
-    """Return the id of the run that holds this `var/`, or None."""
+def running_run(var: Var, patience_s: float = MOMENT_S) -> str | None:
+    """Return the id of the run that holds this `var/`, or None.
+
+    Args:
+        var: The folder.
+        patience_s: So long others who ask are waited for; with less, one may pass for a run.
+    """
     if not var.lock.exists():
         return None
-    lock = run_lock(var, ASKED_S)
+    lock = run_lock(var, patience_s)
     try:
         lock.acquire()
     except filelock.Timeout:
