@@ -1,0 +1,1 @@
+"""Attacks on the product, one module for each part of the house that they aim at."""
