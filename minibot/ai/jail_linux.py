@@ -1,4 +1,6 @@
-"""The jail on Linux: no new privileges, limits, Landlock and seccomp, set by ctypes without root.
+"""The jail on Linux, set by ctypes without root.
+
+Its layers: no capabilities, no new privileges, limits, Landlock, seccomp.
 
 Files are kept out twice: seccomp denies every call that takes a path or opens a descriptor, and
 Landlock, where the kernel has it, denies what such a call could reach. A kernel without Landlock
@@ -9,7 +11,7 @@ The process must be single-threaded when the jail closes, because Landlock binds
 thread and those it starts later.
 
 Source:
-    landlock(7), seccomp(2), prctl(2), setrlimit(2); `linux/landlock.h`.
+    capabilities(7), landlock(7), seccomp(2), prctl(2), setrlimit(2); `linux/landlock.h`.
 """
 
 from __future__ import annotations
@@ -33,6 +35,14 @@ if sys.platform == "linux":
 
     _PR_SET_PDEATHSIG: Final = 1
     _PR_SET_NO_NEW_PRIVS: Final = 38
+    _PR_CAPBSET_DROP: Final = 24
+    _PR_CAP_AMBIENT: Final = 47
+    _PR_CAP_AMBIENT_CLEAR_ALL: Final = 4
+    _CAPABILITY_VERSION_3: Final = 0x20080522
+    _CAPABILITIES_MAX: Final = 64
+    # The sets that let a process act, or get back what it gave up. The bounding set limits exec
+    # alone, which the filter denies; an ordinary user cannot change it.
+    _USABLE: Final = ("CapEff", "CapPrm", "CapAmb")
     _SECCOMP_SET_MODE_FILTER: Final = 1
     _SECCOMP_FILTER_FLAG_TSYNC: Final = 1
     _SYS_SECCOMP: Final = {"x86_64": 317, "aarch64": 277}
@@ -63,6 +73,32 @@ if sys.platform == "linux":
             number = ctypes.get_errno()
             raise OSError(number, f"{what}: {os.strerror(number)}")
         return result
+
+    def _capabilities() -> str:
+        """Give up every capability: a process that root started keeps none, and gets none back.
+
+        Before the parent-death signal is set, as a change of credentials may clear it.
+        """
+        held = _capability_sets()
+        if any(held.values()):
+            for number in range(_CAPABILITIES_MAX):
+                # EINVAL behind the last one that this kernel knows, EPERM for an ordinary user.
+                if _libc.prctl(_PR_CAPBSET_DROP, number, 0, 0, 0) < 0:
+                    break
+            _libc.prctl(_PR_CAP_AMBIENT, _PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0)
+            header = (ctypes.c_uint32 * 2)(_CAPABILITY_VERSION_3, 0)
+            _checked(_libc.capset(header, (ctypes.c_uint32 * 6)()), "capset")
+        left = [name for name, value in _capability_sets().items() if value and name in _USABLE]
+        if left:
+            raise OSError(errno.EPERM, f"capabilities are left: {', '.join(left)}")
+        return "dropped for good" if held["CapEff"] else "none were held"
+
+    def _capability_sets() -> dict[str, int]:
+        """Return each set of capabilities of this process as /proc/self/status names it."""
+        with open("/proc/self/status", "rb") as status:
+            lines = status.read().decode("ascii", "replace").splitlines()
+        pairs = (line.split(":", 1) for line in lines if line.startswith("Cap"))
+        return {name: int(value, 16) for name, value in pairs if name in (*_USABLE, "CapInh")}
 
     def _no_new_privs() -> str:
         _checked(_libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0), "PR_SET_PDEATHSIG")
@@ -169,6 +205,7 @@ if sys.platform == "linux":
         """Close all layers in their order; one that fails is reported and the rest still closes."""
         steps: tuple[tuple[str, Callable[[], str]], ...] = (
             ("single_thread", _single_thread),
+            ("capabilities", _capabilities),
             ("no_new_privs", _no_new_privs),
             ("limits", lambda: _limits(memory_bytes_max)),
             ("landlock", _landlock),

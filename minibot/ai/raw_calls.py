@@ -11,11 +11,12 @@ from collections.abc import Callable
 
 if sys.platform == "linux":
     import ctypes
+    import mmap
     import os
     import platform
     import resource
     import signal
-    from typing import Final
+    from typing import Any, Final
 
     _MACHINES: Final = ("x86_64", "aarch64")
     _NUMBERS: Final[dict[str, tuple[int, int]]] = {
@@ -73,9 +74,65 @@ if sys.platform == "linux":
         "tgkill": (234, 131),
         "fcntl": (72, 25),
         "prlimit64": (302, 261),
+        "sched_getaffinity": (204, 123),
+        "madvise": (28, 233),
+        "clock_gettime": (228, 113),
+        "clock_getres": (229, 114),
+        "clock_nanosleep": (230, 115),
     }
+    # Memory that attempts point at, for as long as they may be made.
+    _KEPT: Final[list[Any]] = []
     _F_SETOWN: Final = 8
     _PTRACE_SEIZE: Final = 0x4206  # Attaches without stopping; the end of this process detaches.
+
+    _MADV_MERGEABLE: Final = 12  # Shares equal pages with other processes: a way to see theirs.
+    _MADV_HWPOISON: Final = 100  # Takes a page of memory out of service for the whole machine.
+
+    def _cpu_clock_of(process: int) -> int:
+        """Return the clock that tells the CPU time of a process (clock_getcpuclockid(3))."""
+        return (~process << 3) | 2
+
+    def _arguments() -> dict[str, dict[str, tuple[int, ...]]]:
+        """Return call -> attempt -> first arguments, for calls that empty ones would not test."""
+        parent = os.getppid()
+        page = mmap.mmap(-1, mmap.PAGESIZE)
+        start = ctypes.addressof(ctypes.c_char.from_buffer(page))
+        answer = (ctypes.c_uint64 * 16)()
+        # No such time: where it is allowed, the kernel refuses it instead of waiting.
+        pause = (ctypes.c_uint64 * 2)(0, 2_000_000_000)
+        _KEPT.extend((page, answer, pause))
+        memory = ctypes.addressof(answer)
+        seconds = resource.getrlimit(resource.RLIMIT_CPU)
+        limit = (ctypes.c_uint64 * 2)(*(value & (2**64 - 1) for value in seconds))
+        _KEPT.append(limit)
+        clock = _cpu_clock_of(parent)
+        return {
+            "clone": {"clone": (int(signal.SIGCHLD),)},
+            "tgkill": {"tgkill": (parent, parent)},
+            "fcntl": {"fcntl": (2, _F_SETOWN, os.getpid())},
+            "prlimit64": {
+                "prlimit64": (0, resource.RLIMIT_CPU, ctypes.addressof(limit)),
+                "limits of the parent": (parent, resource.RLIMIT_CPU, 0, memory),
+            },
+            "sched_getaffinity": {"processors of the parent": (parent, 128, memory)},
+            "madvise": {
+                "madvise mergeable": (start, mmap.PAGESIZE, _MADV_MERGEABLE),
+                # No length: where it is allowed, no page is lost.
+                "madvise poison": (start, 0, _MADV_HWPOISON),
+            },
+            "clock_gettime": {"CPU time of the parent": (clock, memory)},
+            "clock_getres": {"CPU clock of the parent": (clock, memory)},
+            "clock_nanosleep": {
+                "waiting for the parent's CPU": (clock, 0, ctypes.addressof(pause))
+            },
+            "ptrace": {"ptrace": (_PTRACE_SEIZE, parent)},
+            "tkill": {"tkill": (parent,)},
+            "pidfd_open": {"pidfd_open": (parent,)},
+            "setuid": {"setuid": (os.getuid(),)},
+            "personality": {"personality": (0xFFFFFFFF,)},
+            # 0 would put an unjailed process into strict mode, which kills it at its next call.
+            "seccomp": {"seccomp": (2,)},
+        }
 
     def raw_calls() -> list[tuple[str, Callable[[], object]]]:
         """Return each call by name, as an attempt that raises OSError when the kernel refuses."""
@@ -85,38 +142,27 @@ if sys.platform == "linux":
         column = _MACHINES.index(machine)
         library = ctypes.CDLL(None, use_errno=True)
         library.syscall.restype = ctypes.c_long
-        parent = os.getppid()
-        seconds = resource.getrlimit(resource.RLIMIT_CPU)
-        limit = (ctypes.c_uint64 * 2)(*(value & (2**64 - 1) for value in seconds))
-        first_arguments = {
-            "clone": (int(signal.SIGCHLD),),
-            "tgkill": (parent, parent),
-            "fcntl": (2, _F_SETOWN, os.getpid()),
-            "prlimit64": (0, resource.RLIMIT_CPU, ctypes.addressof(limit)),
-            "ptrace": (_PTRACE_SEIZE, parent),
-            "tkill": (parent,),
-            "pidfd_open": (parent,),
-            "setuid": (os.getuid(),),
-            "personality": (0xFFFFFFFF,),
-            # 0 would put an unjailed process into strict mode, which kills it at its next call.
-            "seccomp": (2,),
-        }
+        first_arguments = _arguments()
 
-        def attempt_of(name: str) -> Callable[[], object]:
-            arguments = (*first_arguments.get(name, ()), 0, 0, 0, 0, 0, 0)[:6]
+        def attempt_of(call: str, first: tuple[int, ...]) -> Callable[[], object]:
+            arguments = (*first, 0, 0, 0, 0, 0, 0)[:6]
 
             def attempt() -> object:
-                result = library.syscall(_NUMBERS[name][column], *map(ctypes.c_long, arguments))
+                result = library.syscall(_NUMBERS[call][column], *map(ctypes.c_long, arguments))
                 if result < 0:
                     number = ctypes.get_errno()
                     raise OSError(number, os.strerror(number))
-                if name == "clone" and result == 0:
+                if call == "clone" and result == 0:
                     os._exit(0)  # The child of a fork that should not have been possible.
-                return limit if name == "prlimit64" else result
+                return result
 
             return attempt
 
-        return [(name, attempt_of(name)) for name in _NUMBERS]
+        return [
+            (name, attempt_of(call, first))
+            for call in _NUMBERS
+            for name, first in first_arguments.get(call, {call: ()}).items()
+        ]
 
 else:
 

@@ -43,6 +43,10 @@ _PROT_EXEC: Final = 0x4
 # musl adds DETACHED. Compared whole, so that no namespace flag can ride along.
 _THREAD_FLAGS: Final = (0x003D0F00, 0x007D0F00)
 _FCNTL_READS: Final = (1, 3)  # F_GETFD, F_GETFL: neither owner nor signal of a descriptor changes.
+# What allocators ask for: DONTNEED, FREE, HUGEPAGE. None shares, removes or poisons a page.
+_MADVISE: Final = (4, 8, 14)
+# The fixed clocks. All further ids are made of a process id and tell another process's CPU time.
+_CLOCKS: Final = range(12)
 
 
 def _instruction(code: int, if_true: int, if_false: int, value: int) -> bytes:
@@ -63,6 +67,16 @@ def _one_of(index: int, values: Iterable[int]) -> list[bytes]:
             _instruction(_RETURN, 0, 0, _ALLOW),
         ]
     return [*block, _instruction(_RETURN, 0, 0, _DENY)]
+
+
+def _only(index: int, values: Iterable[int]) -> list[bytes]:
+    """Deny unless the low half of an argument equals one of the values; go on behind it if so."""
+    chosen = tuple(values)
+    tests = [
+        _instruction(_JUMP_EQUAL, len(chosen) - number, 0, value)
+        for number, value in enumerate(chosen)
+    ]
+    return [_argument(index), *tests, _instruction(_RETURN, 0, 0, _DENY)]
 
 
 def _without_bit(index: int, bit: int) -> list[bytes]:
@@ -89,6 +103,7 @@ def _null_pointer(index: int) -> list[bytes]:
 
 
 def _conditions(own_pid: int) -> dict[str, list[bytes]]:
+    this_process = (0, own_pid)
     return {
         "mmap": _without_bit(2, _PROT_EXEC),
         "mprotect": _without_bit(2, _PROT_EXEC),
@@ -97,8 +112,13 @@ def _conditions(own_pid: int) -> dict[str, list[bytes]]:
         "fcntl": _one_of(1, _FCNTL_READS),
         # abort() signals its own process; nobody else may be signalled.
         "tgkill": _one_of(0, (own_pid,)),
-        # Reading a limit only: a process of root could raise its own.
-        "prlimit64": _null_pointer(2),
+        # Reading its own limits only: a process of root could raise them, or change another's.
+        "prlimit64": [*_only(0, this_process), *_null_pointer(2)],
+        "sched_getaffinity": _one_of(0, this_process),
+        "madvise": _one_of(2, _MADVISE),
+        "clock_gettime": _one_of(0, _CLOCKS),
+        "clock_getres": _one_of(0, _CLOCKS),
+        "clock_nanosleep": _one_of(0, _CLOCKS),
     }
 
 
@@ -108,7 +128,7 @@ def program(machine: Machine, own_pid: int) -> bytes:
     Args:
         machine: The architecture that the process runs on; another one kills the process, because
             its numbers would mean other calls.
-        own_pid: The only process that may be signalled.
+        own_pid: The only process that may be signalled, or asked for limits and processors.
     """
     code = [
         _instruction(_LOAD, 0, 0, _ARCH_OFFSET),

@@ -140,6 +140,19 @@ MACHINES: Final[dict[str, Machine]] = {
 }
 
 CONDITIONAL: Final = frozenset(
-    {"mmap", "mprotect", "clone", "clone3", "fcntl", "tgkill", "prlimit64"}
+    {
+        "mmap",
+        "mprotect",
+        "madvise",
+        "clone",
+        "clone3",
+        "fcntl",
+        "tgkill",
+        "prlimit64",
+        "sched_getaffinity",
+        "clock_gettime",
+        "clock_getres",
+        "clock_nanosleep",
+    }
 )
 """Allowed with certain arguments only; `seccomp.py` says which."""

@@ -197,13 +197,14 @@ def _probe(lab: Path, bait: Mapping[str, str]) -> tuple[str, list[Finding]]:
     )
     try:
         hello = _answer(child)
+        privileges = list(_privileges(child.pid))
         child.send({"t": "probe", "targets": dict(bait)})
         results = _answer(child).get("results", [])
     finally:
         child.kill()
         os.close(descriptor)
         del os.environ[_BAIT_VARIABLE]
-    findings = [*_layers(hello), *_inherited(hello)]
+    findings = [*_layers(hello), *_inherited(hello), *privileges]
     findings += [
         Finding(f"probe {item['group']}: {item['name']}", item["passed"], item["detail"])
         for item in results
@@ -224,6 +225,21 @@ def _answer(child: Child) -> dict[str, Any]:
 def _layers(hello: Mapping[str, Any]) -> Iterator[Finding]:
     for layer in hello.get("isolation", {}).get("layers", []):
         yield Finding(f"layer {layer['name']}", layer["stands"], layer["detail"])
+
+
+def _privileges(pid: int) -> Iterator[Finding]:
+    """Yield whether the kernel says, from outside, that a process may act as nobody but itself."""
+    if sys.platform != "linux":
+        return
+    name = "capabilities seen from outside"
+    try:
+        lines = Path(f"/proc/{pid}/status").read_text("ascii", "replace").splitlines()
+    except OSError as error:
+        yield Finding(name, False, f"the worker has gone: {error}")
+        return
+    values = dict(line.split(":\t", 1) for line in lines if ":\t" in line)
+    held = [key for key in ("CapEff", "CapPrm", "CapAmb") if int(values.get(key, "0"), 16)]
+    yield Finding(name, not held, f"held: {held or 'none'}")
 
 
 def _inherited(hello: Mapping[str, Any]) -> Iterator[Finding]:

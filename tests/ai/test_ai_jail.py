@@ -107,7 +107,13 @@ def test_probes_without_a_jail_would_be_open(tmp_path: Path) -> None:
     open_ones = {item["name"] for item in results if not item["passed"]}
     assert {"tcp", "udp", "unix", "dns", "read secret", "write secret", "create"} <= open_ones
     assert {"list /", "symlink", "memfd_create", "openat", "ioctl", "prctl"} <= open_ones
-    assert {"clone", "tgkill", "fcntl", "prlimit64"} <= open_ones
+    assert {"clone", "tgkill", "fcntl", "prlimit64", "madvise mergeable"} <= open_ones
+    assert {"limits of the parent", "processors of the parent", "madvise poison"} <= open_ones
+    assert {name for name in open_ones if "CPU" in name} == {
+        "CPU time of the parent",
+        "CPU clock of the parent",
+        "waiting for the parent's CPU",
+    }
 
 
 def python(script: str, folder: Path, environ: dict[str, str] | None = None) -> Any:
@@ -139,9 +145,39 @@ def test_jail_as_ordinary_user_is_whole(tmp_path: Path) -> None:
     assert python(script, tmp_path).stdout.strip() == "jail"
 
 
+@linux_only
+@pytest.mark.skipif(
+    sys.platform == "win32" or os.geteuid() != 0, reason="needs root, to have capabilities"
+)
+def test_jail_started_by_root_keeps_no_capability(prober: Child) -> None:
+    """Nothing that root could do is left to the worker, as the kernel tells it from outside."""
+    assert answer(prober)["isolation"]["level"] == "jail"
+    lines = Path(f"/proc/{prober.pid}/status").read_text().splitlines()
+    sets = dict(line.split(":\t") for line in lines if line.startswith("Cap"))
+
+    assert {name: int(value, 16) for name, value in sets.items()} == dict.fromkeys(sets, 0)
+
+
+@linux_only
+def test_jailed_process_still_sees_its_own_limits_clocks_and_processors(tmp_path: Path) -> None:
+    """What the filter denies of others, libraries may ask of their own process."""
+    script = """
+        import os, resource, time
+        from minibot.ai.jail import close_jail
+        close_jail(256 << 20)
+        resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.prlimit(os.getpid(), resource.RLIMIT_NOFILE)
+        print(len(os.sched_getaffinity(0)) == len(os.sched_getaffinity(os.getpid())))
+        print(time.process_time() >= 0, time.thread_time() >= 0, time.monotonic() > 0)
+    """
+    assert python(script, tmp_path).stdout.split() == ["True"] * 4
+
+
 @pytest.mark.row("F134")
 @linux_only
-@pytest.mark.parametrize("layer", ["_no_new_privs", "_limits", "_landlock", "_seccomp"])
+@pytest.mark.parametrize(
+    "layer", ["_capabilities", "_no_new_privs", "_limits", "_landlock", "_seccomp"]
+)
 def test_jail_with_a_failing_layer_is_not_a_jail(tmp_path: Path, layer: str) -> None:
     """Each layer that cannot be set makes the report say so; none is passed over."""
     script = f"""
@@ -168,7 +204,8 @@ def test_jail_without_landlock_in_the_kernel_still_keeps_files_out(tmp_path: Pat
         try:
             os.open("/etc/hostname", os.O_RDONLY)
         except PermissionError:
-            print(isolation.level, [item.detail for item in isolation.layers][3])
+            details = {item.name: item.detail for item in isolation.layers}
+            print(isolation.level, details["landlock"])
     """
     assert python(script, tmp_path).stdout.startswith("jail not in this kernel")
 

@@ -1,0 +1,61 @@
+"""Attacks from within the AI: what its worker could still do to the machine around it."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import psutil
+
+from tools.attacks.frame import DEADLINE_S, Found, Lab, Night, NotPlayable, attack
+
+DEMO = "config/nore-demo.v1.json"
+WORKER = "minibot.ai.nore_ai_worker_v1"
+
+
+@attack("C20", "the jailed worker tries every way out that is known", "each is denied, exit 0")
+def worker_breaks_out(lab: Lab) -> Found:
+    """Let the gate's probes try network, files, processes, limits, processors and memory advice."""
+    done = lab.minibot("gate", "ai_isolation", "--json")
+    probes = [item for item in _findings(done.document["ai_isolation"]) if item["name"].startswith("probe")]
+    open_ones = [str(item["name"]) for item in probes if not item["passed"]]
+    said = f"{len(probes)} ways tried, open: {', '.join(open_ones) or 'none'}"
+    return Found(said, done.code, done.code == 0 and len(probes) > 80 and not open_ones)
+
+
+@attack(
+    "C20", "a night is started by root with its AI", "its worker has no capability and no way back"
+)
+def root_lends_the_worker_its_rights(lab: Lab) -> Found:
+    """Read what the kernel says of the worker of a running night."""
+    if sys.platform != "linux":
+        raise NotPlayable("needs Linux: /proc")
+    night = lab.start_night({"embedded.speed": "6"}, profile=DEMO)
+    worker = night.wait_until(lambda: _worker(night), "the AI's worker")
+    path = Path(f"/proc/{worker.pid}/status")
+    sets = night.wait_until(lambda: _jailed(path), "a closed jail", DEADLINE_S)
+    held = {name for name in ("CapEff", "CapPrm", "CapAmb", "CapInh") if int(sets[name], 16)}
+    said = f"held: {', '.join(sorted(held)) or 'none'}; NoNewPrivs {sets['NoNewPrivs']}"
+    return Found(said, None, not held and sets["NoNewPrivs"] == "1")
+
+
+def _findings(document: dict[str, object]) -> list[dict[str, object]]:
+    found = document.get("findings")
+    return found if isinstance(found, list) else []
+
+
+def _worker(night: Night) -> psutil.Process | None:
+    for process in psutil.Process(night.process.pid).children(recursive=True):
+        try:
+            if WORKER in process.cmdline():
+                return process
+        except psutil.Error:
+            continue
+    return None
+
+
+def _jailed(path: Path) -> dict[str, str] | None:
+    """Return the status of a process once its filter stands (mode 2)."""
+    lines = path.read_text("ascii", "replace").splitlines()
+    status = dict(line.split(":\t", 1) for line in lines if ":\t" in line)
+    return status if status.get("Seccomp") == "2" else None
