@@ -18,11 +18,11 @@ import pytest
 from filelock import FileLock
 
 from minibot.cli.main import run
+from tests.waiting import DEADLINE_S
 
 PROJECT = Path(__file__).resolve().parent.parent
 # Trades five round trips in a hundred seconds of made market, on every machine.
 SOURCE = "generator:2"
-RUN_S_MAX = 90
 LINE_PREFIX = len("sha256:") + 64 + 1
 
 
@@ -64,7 +64,7 @@ def run_command(argv: Sequence[str], **environ: str) -> Said:
         capture_output=True,
         text=True,
         encoding="utf-8",
-        timeout=RUN_S_MAX,
+        timeout=DEADLINE_S,
         check=False,
     )
     return Said(done.returncode, done.stdout, done.stderr)

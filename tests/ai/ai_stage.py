@@ -40,12 +40,11 @@ from minibot.watchdog.making import child_environ
 from minibot.watchdog.spawn import spawn_role
 from tests.kernel.kernel_support import drain
 from tests.manifests import made_manifest
-from tests.waiting import wait_until
+from tests.waiting import DEADLINE_S, wait_until
 
 RUN_ID = "20251120_000000"
 START_TS = 1_763_596_800_000
 SYMBOL = "BTCUSDT"
-DEADLINE_S = 30.0
 LEVEL_HERE = {"linux": "jail", "win32": "advisory"}.get(sys.platform, "off")
 
 

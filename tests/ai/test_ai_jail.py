@@ -17,6 +17,7 @@ from minibot.ai.child import Child
 from minibot.ai.frames import RESULT_BYTES_MAX, decode_frame
 from minibot.ai.nore_ai_worker_v1 import command
 from minibot.ai.surroundings import environment, foreign_variables
+from tests.waiting import DEADLINE_S
 
 linux_only = pytest.mark.skipif(sys.platform != "linux", reason="needs Linux: seccomp")
 
@@ -124,7 +125,7 @@ def python(script: str, folder: Path, environ: dict[str, str] | None = None) -> 
         env=environ or environment(os.environ),
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=DEADLINE_S,
         check=True,
     )
 
@@ -309,7 +310,7 @@ def test_worker_that_finds_a_foreign_variable_says_so_and_ends(tmp_path: Path) -
         env={**environment(os.environ), "AWS_SECRET": "x"},
         input=b"",
         capture_output=True,
-        timeout=60,
+        timeout=DEADLINE_S,
         check=False,
     )
     assert decode_frame(ended.stdout.splitlines()[0])["leaks"]["variables"] == ["AWS_SECRET"]

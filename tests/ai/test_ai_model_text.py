@@ -21,6 +21,7 @@ from minibot.ai.model_text import (
 )
 from minibot.ai.vector import FEATURES
 from tests.ai.ai_rows import model_text
+from tests.waiting import DEADLINE_S
 
 
 @functools.cache
@@ -177,7 +178,7 @@ def test_model_path_imports_no_code_carrying_module() -> None:
         [sys.executable, "-I", "-c", textwrap.dedent(script)],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=DEADLINE_S,
         check=True,
     )
     assert ended.stdout.strip() == "[]"

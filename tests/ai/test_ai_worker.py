@@ -19,7 +19,7 @@ from minibot.ai.nore_ai_worker_v1 import command
 from minibot.ai.rows import Row, row_of
 from tests.ai.ai_rows import model_text
 from tests.ai.ai_stage import LEVEL_HERE, SYMBOL, history, market
-from tests.waiting import wait_until
+from tests.waiting import DEADLINE_S, wait_until
 
 BASELINE = Expected(frozenset({"baseline-v1"}), "baseline-v1", 60_000)
 
@@ -308,7 +308,7 @@ def test_worker_ends_with_its_parent(tmp_path: Path) -> None:
     ended = subprocess.run(
         [sys.executable, "-c", script, str(tmp_path)],
         capture_output=True,
-        timeout=60,
+        timeout=DEADLINE_S,
         check=False,
     )
     pid = int(ended.stdout)

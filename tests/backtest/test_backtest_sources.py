@@ -19,6 +19,7 @@ from minibot.kernel.errors import ConfigError, Refusal
 from minibot.runtime.config import Config, config_with, load_config
 from tests.backtest.markets import PROFILE, START_MS, bar_profile, walk, write_klines
 from tests.runs import PROJECT, verb
+from tests.waiting import DEADLINE_S
 
 DAY_MS = 86_400_000
 HOUR_MS = 3_600_000
@@ -227,7 +228,7 @@ def digest_of(argv: list[str], **environ: str) -> str:
         capture_output=True,
         text=True,
         check=True,
-        timeout=60,
+        timeout=DEADLINE_S,
     )
     return done.stdout.strip()
 

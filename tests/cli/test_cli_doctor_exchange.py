@@ -14,6 +14,7 @@ import pytest
 
 from minibot.runtime.paths import PROJECT
 from tests.runs import Said, run_command
+from tests.waiting import DEADLINE_S
 
 ADDRESS = re.compile(r"http://127\.0\.0\.1:(\d+)/")
 
@@ -42,13 +43,13 @@ def port() -> Iterator[int]:
         # The made market learns its past with the first question, however busy this machine is.
         for path in ("ticker/24hr", "klines?symbol=BTCUSDT&interval=1m"):
             with urllib.request.urlopen(
-                f"http://127.0.0.1:{port}/api/v3/{path}", timeout=60
+                f"http://127.0.0.1:{port}/api/v3/{path}", timeout=DEADLINE_S
             ) as past:
                 assert past.read()
         yield port
     finally:
         process.terminate()
-        process.communicate(timeout=20)
+        process.communicate(timeout=DEADLINE_S)
 
 
 def meet(port: int, minutes: str, *words: str) -> Said:
@@ -65,7 +66,7 @@ def meet(port: int, minutes: str, *words: str) -> Said:
 def fault(port: int, **fields: Any) -> None:
     body = json.dumps(fields).encode()
     request = urllib.request.Request(f"http://127.0.0.1:{port}/minibot/fault", body)
-    with urllib.request.urlopen(request, timeout=10) as answer:
+    with urllib.request.urlopen(request, timeout=DEADLINE_S) as answer:
         assert json.loads(answer.read())["ok"]
 
 

@@ -21,8 +21,8 @@ import websocket
 
 from minibot.cli.certificate import CERTIFICATE, KEY
 from minibot.cli.main import run
-from tests.exchanges.embedded.embedded_exchange import DEADLINE_S, market, messages, write_tape
-from tests.waiting import wait_until
+from tests.exchanges.embedded.embedded_exchange import market, messages, write_tape
+from tests.waiting import DEADLINE_S, wait_until
 
 
 @pytest.fixture
@@ -60,7 +60,9 @@ def served(*words: str) -> Iterator[tuple[dict[str, Any], subprocess.Popen[str]]
 
 def refusal(*words: str) -> tuple[int, str]:
     """Return exit code and message of a serving that cannot be."""
-    done = subprocess.run(command(*words), capture_output=True, text=True, check=False, timeout=60)
+    done = subprocess.run(
+        command(*words), capture_output=True, text=True, check=False, timeout=DEADLINE_S
+    )
     assert done.stdout == ""
     assert "Traceback" not in done.stderr
     return done.returncode, done.stderr

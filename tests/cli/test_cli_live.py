@@ -18,6 +18,7 @@ from rich.console import Console
 from minibot.cli.live import ROLES, View, draw
 from minibot.kernel import canonical
 from tests.runs import ShortRun
+from tests.waiting import DEADLINE_S
 
 ORIGIN_MS = 1_723_161_253_937
 HEIGHT = 24
@@ -192,7 +193,7 @@ def test_sentence_of_the_end_is_not_left_out_because_one_has_just_been_said() ->
     ended = {"kind": "STOP", "reason_code": "OPERATOR_KILL", "detail": "enough"}
     said = [canonical.encode(item) + b"\n" for item in (status(), status(ended=ended))]
 
-    out, _ = table_process().communicate(b"".join(said), timeout=30)
+    out, _ = table_process().communicate(b"".join(said), timeout=DEADLINE_S)
 
     assert out.splitlines()[-1].startswith(b"STOPPED by OPERATOR_KILL: enough | ")
 
@@ -240,7 +241,7 @@ def test_table_process_without_a_terminal_prints_a_sentence_and_ends_with_its_in
     first = process.stdout.readline()
     process.send_signal(signal.SIGINT)
 
-    out, err = process.communicate(timeout=30)
+    out, err = process.communicate(timeout=DEADLINE_S)
 
     assert b"16,287 ticks | 25 signals | 6 fills" in first
     assert process.returncode == 0
@@ -251,7 +252,7 @@ def test_table_process_with_json_keeps_standard_output_free() -> None:
     """The document that follows stands there alone."""
     process = table_process("--stderr")
 
-    out, err = process.communicate(canonical.encode(status()) + b"\n", timeout=30)
+    out, err = process.communicate(canonical.encode(status()) + b"\n", timeout=DEADLINE_S)
 
     assert out == b""
     assert b"16,287 ticks" in err

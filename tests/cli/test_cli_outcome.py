@@ -20,6 +20,7 @@ from minibot.cli.selection import var_of
 from minibot.events.reasons import REASONS
 from minibot.watchdog.launcher import Outcome
 from tests.runs import ShortRun, night_argv, run_command, verb
+from tests.waiting import DEADLINE_S
 
 
 def outcome(run_dir: Path, exit_code: int = 0, code: str = "DURATION_REACHED") -> Outcome:
@@ -217,7 +218,7 @@ if sys.platform != "win32":  # There a single process cannot be sent Ctrl-C.
         line = next(line for line in process.stdout if line.startswith("How it ran"))
         os.killpg(process.pid, signal.SIGINT)
 
-        err = process.communicate(timeout=60)[1]
+        err = process.communicate(timeout=DEADLINE_S)[1]
 
         assert line
         if process.returncode:  # On a fast machine the proof may have been there already.

@@ -22,9 +22,8 @@ from minibot.replay.lookup import lines_from
 from minibot.runtime.stop import OPERATOR, arm
 from minibot.watchdog.requests import leave_request
 from tests.runs import PROJECT, ShortRun, clean_environ, night_argv, raw_events, verb
-from tests.waiting import wait_until
+from tests.waiting import DEADLINE_S, wait_until
 
-WAIT_S = 60
 SEGMENT = "65536"
 WIN = sys.platform == "win32"
 
@@ -75,7 +74,7 @@ class RunningNight:
         folder = self.var / "queues" / "market_ticks"
         wait_until(lambda: len(list(folder.glob("inbox.0*.jsonl"))) >= 3, "third segment")
         assert verb(self.var, "stop", "--reason", "enough").code == 0
-        self.night.communicate(timeout=WAIT_S)
+        self.night.communicate(timeout=DEADLINE_S)
 
     def end(self) -> None:
         """End what is still there, by its own handle."""
@@ -273,7 +272,7 @@ def test_tail_follows_by_name_through_rotation_until_the_end(running: RunningNig
     wait_until(lambda: len(running.followed) >= len(whole), "last followed line")
     running.tail.send_signal(signal.SIGINT)
 
-    code = running.tail.wait(WAIT_S)
+    code = running.tail.wait(DEADLINE_S)
 
     assert running.night.returncode == 0
     assert code == 0 or WIN

@@ -17,13 +17,12 @@ from minibot.backtest.lookahead import check_lookahead
 from tests.backtest.markets import MINUTE_MS, START_MS, walk, write_klines
 from tests.backtest.test_lookahead import peeking_cores
 from tests.runs import PROJECT, ShortRun, verb
-from tests.waiting import wait_until
+from tests.waiting import DEADLINE_S, wait_until
 
 BARS = (
     *("--set", 'market.bar_intervals=["1m","15m"]', "--set", "strategy.bar_interval=1m"),
     *("--set", "strategy.trend_interval=15m"),
 )
-DEADLINE_S = 30
 
 
 @pytest.fixture

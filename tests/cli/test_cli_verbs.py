@@ -18,6 +18,7 @@ from minibot.runtime.running import run_lock
 from minibot.runtime.stop import OPERATOR, arm, disarm_operator
 from minibot.watchdog.recovery import note_current
 from tests.runs import ShortRun, raw_events, run_command, verb
+from tests.waiting import DEADLINE_S
 
 NEVER_RAN = ["stop", "kill", "halt", "resume", "exit-position", "lock-symbol"]
 
@@ -328,6 +329,6 @@ def test_reader_that_goes_away_gets_no_0_for_what_it_was_not_told(short_run: Sho
     assert process.stdout.readline()
     process.stdout.close()
 
-    assert process.wait(timeout=60) == 2
+    assert process.wait(timeout=DEADLINE_S) == 2
     assert process.stderr is not None
     assert process.stderr.read() == ""

@@ -14,6 +14,8 @@ from typing import Any
 
 import pytest
 
+from tests.waiting import DEADLINE_S
+
 CORES = ["minibot.strategies.core", "minibot.risk.core", "minibot.execution.core"]
 # What would let a decision depend on anything but its inputs.
 IMPURE = {
@@ -371,7 +373,7 @@ def test_import_linter_contract_breaks_when_a_room_reaches_where_it_must_not(
     )
     result = subprocess.run(
         [sys.executable, "-c", script],
-        cwd=copy, capture_output=True, check=False, timeout=120,
+        cwd=copy, capture_output=True, check=False, timeout=DEADLINE_S,
     )  # fmt: skip
 
     assert result.returncode == 1

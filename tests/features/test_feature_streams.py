@@ -25,6 +25,7 @@ from minibot.features.rate_of_change import RateOfChange
 from minibot.features.rsi import WilderRsi
 from minibot.features.volatility import RealisedVolatility
 from minibot.kernel.canonical import decode, encode
+from tests.waiting import DEADLINE_S
 
 Row = tuple[float, float, float, float]
 PRICE = st.floats(min_value=0.0001, max_value=1e7)
@@ -220,7 +221,9 @@ def test_indicators_in_two_fresh_processes_give_the_same_bits() -> None:
     for seed in ("1", "2"):
         environment = {**os.environ, "PYTHONHASHSEED": seed}
         command = [sys.executable, str(Path(__file__).with_name("feature_digest.py"))]
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
+        done = subprocess.run(
+            command, env=environment, capture_output=True, text=True, timeout=DEADLINE_S
+        )
         assert done.returncode == 0, done.stderr
         digests.add(done.stdout.strip())
 

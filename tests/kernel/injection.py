@@ -25,13 +25,13 @@ from typing import Any, Final, NamedTuple
 import pytest
 
 from minibot.kernel import canonical
+from tests.waiting import DEADLINE_S
 
 if sys.platform != "win32":
     import fcntl
 
 PROJECT: Final = Path(__file__).resolve().parents[2]
 SHIM_SOURCE: Final = Path(__file__).with_name("shim.c")
-DEADLINE_S: Final = 60
 _numbers = itertools.count()
 
 

@@ -24,8 +24,9 @@ from minibot.kernel.position import ZERO
 from minibot.kernel.queue import open_side_writer, open_writer
 from minibot.runtime.clock import suspend_ns
 from tests.kernel.independent import published
-from tests.kernel.injection import DEADLINE_S, PROJECT, Said
+from tests.kernel.injection import PROJECT, Said
 from tests.runs import ShortRun, clean_environ
+from tests.waiting import DEADLINE_S
 
 LEASE_S: Final = 0.2
 Json = dict[str, Any]

@@ -20,10 +20,10 @@ from minibot.kernel.files import (
     write_hashed,
 )
 from tests.kernel.kernel_support import Crash, FaultFiles, change, failing
+from tests.waiting import DEADLINE_S
 
 OLD, NEW = b"old " * 50, b"new content " * 40
 
-DEADLINE_S = 30.0
 WRITER = """
 import sys
 from minibot.kernel.files import write_hashed

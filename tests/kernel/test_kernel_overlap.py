@@ -17,8 +17,8 @@ from minibot.kernel.head import SLOT_BYTES
 from minibot.kernel.line import encode_line
 from minibot.kernel.recovery import suspect_path
 from tests.kernel.kernel_support import FaultFiles, failing, json_of, open_journal, read_all
+from tests.waiting import DEADLINE_S
 
-DEADLINE_S = 20.0
 EARLY_S = 0.1
 
 

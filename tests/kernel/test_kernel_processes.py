@@ -15,8 +15,7 @@ from minibot.kernel.journal import JournalReader, Line
 from minibot.kernel.line import encode_line
 from minibot.kernel.queue import make_queue, open_reader, open_writer
 from tests.kernel.kernel_support import drain, ids_of, lines_of, open_journal, read_all
-
-DEADLINE_S = 60
+from tests.waiting import DEADLINE_S
 
 ENDLESS_WRITER = """
 import sys

@@ -27,6 +27,7 @@ from tests.kernel.kernel_support import (
     open_journal,
     read_all,
 )
+from tests.waiting import DEADLINE_S
 
 SEGMENT = 600  # Bytes: some five lines.
 
@@ -314,7 +315,7 @@ def test_reader_beside_a_rotating_writer_misses_nothing(var_dir: Path) -> None:
     for first in range(1, count + 1, 2):
         writer.append(lines_of(first, 2))
     for thread in threads:
-        thread.join(timeout=60)
+        thread.join(timeout=DEADLINE_S)
     writer.close()
 
     assert failures == []

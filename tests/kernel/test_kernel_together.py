@@ -21,8 +21,8 @@ from tests.kernel.kernel_support import (
     open_journal,
     read_all,
 )
+from tests.waiting import DEADLINE_S
 
-DEADLINE_S = 20.0
 ROUNDS = 4
 
 

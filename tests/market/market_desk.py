@@ -23,8 +23,6 @@ from minibot.market.upkeep import Holder
 from minibot.runtime.clock import RunClock, machine_ns, write_clock
 from tests.waiting import wait_until
 
-DEADLINE_S = 20.0
-
 
 def link_limits(**changes: int) -> LinkLimits:
     """Return the limits of the night profile, with changes."""

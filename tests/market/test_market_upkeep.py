@@ -15,7 +15,7 @@ from minibot.market.session import SessionConfig
 from minibot.market.universe import UniverseConfig
 from tests.market.exchange_process import ExchangeProcess
 from tests.market.market_desk import Desk, link_limits, session_config
-from tests.waiting import wait_until
+from tests.waiting import DEADLINE_S, wait_until
 
 pytestmark = pytest.mark.row("S-24", "S-25")
 
@@ -85,7 +85,7 @@ def running(
 def learn_past(venue: ExchangeProcess) -> None:
     """Let the exchange make the past of all its symbols before its clock begins."""
     url = f"http://127.0.0.1:{venue.port}/api/v3/ticker/24hr"
-    with urllib.request.urlopen(url, timeout=60) as answer:
+    with urllib.request.urlopen(url, timeout=DEADLINE_S) as answer:
         assert answer.read()
 
 

@@ -11,11 +11,10 @@ from pathlib import Path
 import psutil
 
 from minibot.kernel.queue import open_reader
-from tests.waiting import wait_until
+from tests.waiting import DEADLINE_S, wait_until
 
 PROJECT = Path(__file__).resolve().parents[2]
 PROFILE = "config/nore-demo.v1.json"
-DEADLINE_S = 120.0
 
 
 class Night:

@@ -14,7 +14,7 @@ from minibot.kernel.verify import verify_tree
 from minibot.replay.engine import Recorded, replay_run
 from minibot.replay.lineage import verify_lineage
 from tests.nights.night import Night
-from tests.waiting import wait_until
+from tests.waiting import DEADLINE_S, wait_until
 
 ROLES = ("strategy_role", "risk_role", "execution_role", "market_role", "ai_role")
 
@@ -71,7 +71,7 @@ def test_killed_launcher_leaves_no_orphan_and_the_next_start_seals_its_run(tmp_p
     roles = psutil.Process(night.process.pid).children()
     night.process.kill()
     night.end()
-    _, alive = psutil.wait_procs(roles, timeout=15)
+    _, alive = psutil.wait_procs(roles, timeout=DEADLINE_S)
     assert not alive, [process.cmdline() for process in alive]
     (tmp_path / "var" / "STOP.flag").unlink(missing_ok=True)
 
@@ -94,7 +94,7 @@ def test_byte_changed_between_runs_is_sealed_as_found_and_named(tmp_path: Path) 
     children = psutil.Process(night.process.pid).children()
     night.process.kill()
     night.end()
-    psutil.wait_procs(children, timeout=15)
+    psutil.wait_procs(children, timeout=DEADLINE_S)
     (tmp_path / "var" / "STOP.flag").unlink(missing_ok=True)
     inbox = tmp_path / "var" / "queues" / "signals" / "inbox.jsonl"
     data = bytearray(inbox.read_bytes())

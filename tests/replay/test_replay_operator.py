@@ -14,14 +14,13 @@ from minibot.replay.together import run_together
 from minibot.watchdog.requests import leave_request
 from tests.runs import (
     PROJECT,
-    RUN_S_MAX,
     clean_environ,
     night_argv,
     raw_events,
     shared_by_workers,
     verb,
 )
-from tests.waiting import wait_until
+from tests.waiting import DEADLINE_S, wait_until
 
 
 def _night_with_a_wish(var: Path) -> None:
@@ -43,7 +42,7 @@ def _night_with_a_wish(var: Path) -> None:
         answers = var / "queues/risk_actions/inbox.jsonl"
         wait_until(lambda: answers.exists() and answers.stat().st_size, "an answer of risk")
         assert verb(var, "stop", "--reason", "enough").code == 0
-        assert night.wait(RUN_S_MAX) == 0
+        assert night.wait(DEADLINE_S) == 0
     finally:
         if night.poll() is None:
             night.kill()

@@ -22,6 +22,7 @@ from minibot.kernel.errors import ConfigError
 from minibot.runtime import config_sections
 from minibot.runtime.config import Config, config_of_manifest, load_config
 from minibot.runtime.config_schema import config_schema, known_keys
+from tests.waiting import DEADLINE_S
 
 PROJECT = Path(__file__).resolve().parents[2]
 DEMO = PROJECT / "config" / "nore-demo.v1.json"
@@ -449,7 +450,11 @@ def test_config_in_a_fresh_process_refuses_without_a_traceback() -> None:
         "except ConfigError as e: raise SystemExit(e.exit_code)\n"
     )
     done = subprocess.run(
-        [sys.executable, "-c", code], cwd=PROJECT, capture_output=True, timeout=60, check=False
+        [sys.executable, "-c", code],
+        cwd=PROJECT,
+        capture_output=True,
+        timeout=DEADLINE_S,
+        check=False,
     )
 
     assert (done.returncode, done.stderr) == (4, b"")

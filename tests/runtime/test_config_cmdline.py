@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from minibot.runtime.cmdline import cmdline, cmdline_hash, hash_text, own_cmdline, own_cmdline_hash
+from tests.waiting import DEADLINE_S
 
 PROJECT = Path(__file__).resolve().parents[2]
 PRINT = "from minibot.runtime.cmdline import own_cmdline_hash; print(own_cmdline_hash())"
@@ -28,7 +29,9 @@ PRINT = "from minibot.runtime.cmdline import own_cmdline_hash; print(own_cmdline
 def test_cmdline_hash_of_a_child_is_what_its_starter_computed(arguments: list[str]) -> None:
     """A real process hashes its own command line to the value that the manifest would list."""
     argv = [sys.executable, "-c", PRINT, *arguments]
-    done = subprocess.run(argv, cwd=PROJECT, capture_output=True, text=True, check=True, timeout=60)
+    done = subprocess.run(
+        argv, cwd=PROJECT, capture_output=True, text=True, check=True, timeout=DEADLINE_S
+    )
 
     assert done.stdout.strip() == cmdline_hash(argv)
 

@@ -17,6 +17,7 @@ import pytest
 from minibot.kernel.errors import Refusal
 from minibot.kernel.files import hashed_bytes, read_hashed
 from minibot.runtime import deploy, staging
+from tests.waiting import DEADLINE_S
 
 OLD, NEW = b"LIMIT = 1\n", b"LIMIT = 2\n"
 LIMITS, FRESH = "minibot/risk/limits.py", "minibot/risk/fresh.py"
@@ -337,7 +338,7 @@ def test_stage_apply_cut_off_at_any_step_ends_all_old_or_all_new(tmp_path: Path)
         after = before | {LIMITS: NEW, FRESH: b"abc", CONFIG: b'{"a": 1}\n'}
 
         command = [sys.executable, "-c", CUT_OFF, str(tree), str(limit)]
-        code = subprocess.run(command, check=False, timeout=60).returncode
+        code = subprocess.run(command, check=False, timeout=DEADLINE_S).returncode
         outcome = deploy.finish(tree)
 
         found = content(tree)

@@ -58,6 +58,7 @@ from minibot.strategies.view import View
 from tests.strategies.strategy_feed import PRICE, START, Feed, signals
 from tests.strategies.strategy_feed import SYMBOL as FEED_SYMBOL
 from tests.strategies.strategy_feed import config as feed_config
+from tests.waiting import DEADLINE_S
 
 EXAMPLES = ["skeleton", "ema_cross", "rsi_band"]
 HEAD = '''"""A strategy for a test."""
@@ -1058,7 +1059,7 @@ def test_new_strategy_writes_a_file_that_is_checked_and_a_test_that_passes(
 
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(own_folder)],
-        cwd=project, capture_output=True, text=True, timeout=120, check=False,
+        cwd=project, capture_output=True, text=True, timeout=DEADLINE_S, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout
     assert "3 passed" in done.stdout

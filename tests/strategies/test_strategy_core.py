@@ -43,6 +43,7 @@ from tests.strategies.strategy_feed import (
     signals,
     stairs,
 )
+from tests.waiting import DEADLINE_S
 
 TAPE = Path("binance-ws-hft") / "btcusdt_20240808.gz"
 NEXT_TAPE = Path("binance-ws-hft") / "btcusdt_20240809.gz"
@@ -651,7 +652,12 @@ def test_recorded_tape_in_two_processes_gives_one_digest(
         environment = {**os.environ, "PYTHONHASHSEED": seed, "PYTHONPATH": str(project)}
         command = [sys.executable, "-m", "tests.strategies.strategy_feed", str(shared_data / TAPE)]
         done = subprocess.run(
-            command, cwd=project, env=environment, capture_output=True, text=True, timeout=60
+            command,
+            cwd=project,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=DEADLINE_S,
         )
         assert done.returncode == 0, done.stderr
         answers.add(done.stdout)

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.waiting import DEADLINE_S
+
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="needs fork: no Windows")
 
 # Each is a bug put into the storm's own roles; the storm has to see it.
@@ -45,7 +47,7 @@ def storm(folder: Path, *words: str, bug: str = "") -> tuple[int, str]:
         f"import sys\nfrom tools import kill_storm\n{bug}\nsys.exit(kill_storm.main(sys.argv[1:]))"
     )
     argv = [sys.executable, "-c", code, "--folder", str(folder), *words]
-    done = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=120)
+    done = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=DEADLINE_S)
     assert done.stdout, done.stderr
     return done.returncode, done.stdout.splitlines()[-1]
 

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.waiting import DEADLINE_S
+
 
 @pytest.mark.row("N-114", "X-15")
 def test_nore_run_tool_prints_the_usage_of_the_night_run_from_any_folder(
@@ -18,7 +20,9 @@ def test_nore_run_tool_prints_the_usage_of_the_night_run_from_any_folder(
     by_module = [sys.executable, "-m", "minibot.nore_run_v1", "--help"]
 
     told = [
-        subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True, timeout=60)
+        subprocess.run(
+            command, cwd=folder, capture_output=True, text=True, check=True, timeout=DEADLINE_S
+        )
         for command, folder in ((by_file, tmp_path), (by_module, project))
     ]
 
@@ -32,7 +36,9 @@ def test_nore_run_tool_without_a_profile_is_told_what_is_missing(project: Path) 
     """A wrong profile is one message and the exit code of the night run, not a traceback."""
     command = [sys.executable, str(project / "tools/nore_run_v1.py"), "--config", "nope.json"]
 
-    result = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    result = subprocess.run(
+        command, capture_output=True, text=True, check=False, timeout=DEADLINE_S
+    )
 
     assert result.returncode in (2, 4)
     assert "nope.json" in result.stderr

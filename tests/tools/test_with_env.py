@@ -18,11 +18,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.waiting import wait_until
+from tests.waiting import DEADLINE_S, wait_until
 from tools import env_setup
 
 STUBS = [name.strip() for name in env_setup.REQUIRED_IMPORTS.split(",")]
-DEADLINE_S = 120
 
 
 def make_wheel(folder: Path, lightgbm: str = "") -> str:
@@ -309,7 +308,7 @@ def run_patched(tool: Path, patch: str) -> subprocess.CompletedProcess[str]:
         "runpy.run_path(sys.argv[0], run_name='__main__')"
     )
     command = [base_python(), "-c", script, str(tool), "-c", "print('never')"]
-    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=DEADLINE_S)
 
 
 @pytest.mark.row("S-10")

@@ -27,8 +27,8 @@ from minibot.watchdog.ending import BEAT_GRACE_MARKET_MS, Phase, PlannedEnd
 from minibot.watchdog.feed import LiveFeed
 from minibot.watchdog.requests import END, control_payload, leave_request, take_requests
 from minibot.watchdog.supervisor import Supervisor
-from tests.waiting import wait_until
-from tests.watchdog.watchdog_stage import DEADLINE_S, RUN_ID, START_TS, Stage
+from tests.waiting import DEADLINE_S, wait_until
+from tests.watchdog.watchdog_stage import RUN_ID, START_TS, Stage
 
 SHORT = ("portfolio.close_market_ms=1000",)
 

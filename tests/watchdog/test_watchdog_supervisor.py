@@ -14,8 +14,8 @@ from minibot.runtime.stop import StopRecord
 from minibot.watchdog import child as child_module
 from minibot.watchdog.child import Child
 from minibot.watchdog.supervisor import Supervisor
-from tests.waiting import wait_until
-from tests.watchdog.watchdog_stage import DEADLINE_S, Stage, Watched
+from tests.waiting import DEADLINE_S, wait_until
+from tests.watchdog.watchdog_stage import Stage, Watched
 
 FAST = ("watchdog.heartbeat_interval_ms=200", "watchdog.hung_ms=1000", "watchdog.lease_ms=1000")
 QUICK = (*FAST, "watchdog.hung_execution_ms=1000")

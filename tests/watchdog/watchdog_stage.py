@@ -32,7 +32,6 @@ from tests.manifests import made_manifest
 
 RUN_ID = "20251120_000000"
 START_TS = 1_763_596_800_000
-DEADLINE_S = 20.0
 WATCHDOG = "watchdog_role"
 ROLES = ("execution_role", "risk_role", "strategy_role", "ai_role", "market_role")
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import psutil
 
@@ -17,8 +19,12 @@ WORKER = "minibot.ai.nore_ai_worker_v1"
 def worker_breaks_out(lab: Lab) -> Found:
     """Let the gate's probes try network, files, processes, limits, processors and memory advice."""
     done = lab.minibot("gate", "ai_isolation", "--json")
-    probes = [item for item in _findings(done.document["ai_isolation"]) if item["name"].startswith("probe")]
-    open_ones = [str(item["name"]) for item in probes if not item["passed"]]
+    probes = [
+        item
+        for item in _findings(done.document["ai_isolation"])
+        if item["name"].startswith("probe")
+    ]
+    open_ones = [item["name"] for item in probes if not item["passed"]]
     said = f"{len(probes)} ways tried, open: {', '.join(open_ones) or 'none'}"
     return Found(said, done.code, done.code == 0 and len(probes) > 80 and not open_ones)
 
@@ -39,9 +45,8 @@ def root_lends_the_worker_its_rights(lab: Lab) -> Found:
     return Found(said, None, not held and sets["NoNewPrivs"] == "1")
 
 
-def _findings(document: dict[str, object]) -> list[dict[str, object]]:
-    found = document.get("findings")
-    return found if isinstance(found, list) else []
+def _findings(document: Mapping[str, Any]) -> list[dict[str, Any]]:
+    return list(document["findings"])
 
 
 def _worker(night: Night) -> psutil.Process | None:

@@ -26,12 +26,15 @@ from minibot.exchanges.binance.limits import PING, TIME
 from minibot.exchanges.binance.rest import ANSWER_BYTES_MAX, BinanceRest, judge
 from minibot.kernel.errors import RunStop
 from tests.exchanges.binance.loopback import Loopback, Talk, answer
+from tests.waiting import DEADLINE_S, wait_until
 
 pytestmark = [pytest.mark.row("C-25"), pytest.mark.network_mock]
 
 
-def client(port: int, total_s: float = 5.0) -> BinanceRest:
-    return BinanceRest(f"http://127.0.0.1:{port}", connect_timeout_s=2.0, total_timeout_s=total_s)
+def client(port: int, total_s: float = DEADLINE_S) -> BinanceRest:
+    return BinanceRest(
+        f"http://127.0.0.1:{port}", connect_timeout_s=DEADLINE_S, total_timeout_s=total_s
+    )
 
 
 def says(*pieces: bytes, pause_s: float = 0.0) -> Talk:
@@ -46,7 +49,7 @@ def says(*pieces: bytes, pause_s: float = 0.0) -> Talk:
     return talk
 
 
-def error_of(talk: Talk, total_s: float = 5.0) -> RestError:
+def error_of(talk: Talk, total_s: float = DEADLINE_S) -> RestError:
     """Return what a ping against this talk ends with."""
     with Loopback(talk) as server:
         rest = client(server.port, total_s)
@@ -196,15 +199,25 @@ def test_redirect_is_not_followed() -> None:
 def test_trickle_ends_at_the_total_time(slow: list[bytes]) -> None:
     """A byte now and then never trips a socket's timeout; the total time does."""
 
+    given_up = threading.Event()
+    had_to_wait: list[bool] = []
+
     def talk(sock: socket.socket, request: bytes) -> None:
-        says(*slow, pause_s=0.02)(sock, request)
-        threading.Event().wait(5)
+        try:
+            says(*slow, pause_s=0.02)(sock, request)
+        finally:  # It would go on for good: only the client ends it.
+            had_to_wait.append(given_up.wait(DEADLINE_S))
 
-    started = time.monotonic()
-    error = error_of(talk, total_s=0.4)
+    with Loopback(talk) as server:
+        rest = client(server.port, total_s=0.4)
+        with pytest.raises(RestError) as caught:
+            rest.ping()
+        rest.close()
+        given_up.set()
+        wait_until(lambda: had_to_wait, "the end of the server's talk")
 
-    assert error.kind in (TIMEOUT, UNREACHABLE)
-    assert time.monotonic() - started < 4
+    assert caught.value.kind in (TIMEOUT, UNREACHABLE)
+    assert had_to_wait == [True]
 
 
 @pytest.mark.row("F110")
@@ -243,25 +256,27 @@ def test_nobody_listening_is_unreachable() -> None:
 
 def test_close_ends_a_request_in_flight() -> None:
     """The end of the role does not wait for a dead server."""
-    asked = threading.Event()
+    asked, closed = threading.Event(), threading.Event()
+    had_to_wait: list[bool] = []
 
     def talk(sock: socket.socket, request: bytes) -> None:
         asked.set()
-        threading.Event().wait(30)
+        had_to_wait.append(closed.wait(DEADLINE_S))
 
     with Loopback(talk) as server:
-        rest = client(server.port, total_s=30)
+        rest = client(server.port)
 
         def close_when_asked() -> None:
-            asked.wait(10)
+            asked.wait(DEADLINE_S)
             rest.close()
 
         threading.Thread(target=close_when_asked, daemon=True).start()
-        started = time.monotonic()
         with pytest.raises(RestError):
             rest.ping()
+        closed.set()
+        wait_until(lambda: had_to_wait, "the end of the server's talk")
 
-        assert time.monotonic() - started < 10
+    assert had_to_wait == [True]
 
 
 @pytest.mark.parametrize(

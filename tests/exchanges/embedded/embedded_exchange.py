@@ -15,10 +15,9 @@ from typing import Any
 import requests
 import websocket
 
-from tests.waiting import wait_until
+from tests.waiting import DEADLINE_S, wait_until
 
 ORIGIN_MS = 1_700_000_000_000
-DEADLINE_S = 20.0
 
 Message = dict[str, Any]
 

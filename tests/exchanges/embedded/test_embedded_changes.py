@@ -22,14 +22,23 @@ from tests.exchanges.embedded.embedded_exchange import (
     take,
     write_tape,
 )
-from tests.waiting import wait_until
+from tests.waiting import DEADLINE_S, wait_until
+
+BARS = 5
 
 
 @pytest.fixture(scope="module")
 def running() -> Iterator[Exchange]:
-    """A made market that goes on for as long as the tests need it."""
+    """A synthetic market that goes on for as long as the tests need it, with a past of bars."""
     with Exchange("generator:1", "--start", "now", speed="20") as exchange:
+        wait_until(lambda: len(bars_of(exchange)) >= BARS, "so many bars of a second")
         yield exchange
+
+
+def bars_of(exchange: Exchange) -> list[list[Any]]:
+    """Return the bars of a second that the exchange has."""
+    rows: list[list[Any]] = exchange.json("klines", symbol="BTCUSDT", interval="1s", limit=BARS)
+    return rows
 
 
 @pytest.fixture
@@ -76,10 +85,10 @@ def test_field_takes_the_type_that_is_asked_for(
     exchange.fault("field_retyped", endpoint="exchangeInfo", field="symbols.filters.age", to=to)
     exchange.fault("field_retyped", endpoint="klines", field="8", to="string")
     filters = exchange.json("exchangeInfo")["symbols"][0]["filters"]
-    rows = exchange.json("klines", symbol="BTCUSDT", interval="1s", limit=5)
+    rows = bars_of(exchange)
 
     assert [item["age"] for item in filters] == [expected] * len(filters)
-    assert [type(row[8]) for row in rows] == [str] * 5
+    assert [type(row[8]) for row in rows] == [str] * BARS
 
 
 @pytest.mark.row("C-101")
@@ -191,7 +200,7 @@ def test_wrong_fault_of_a_field_is_refused_in_words(exchange: Exchange) -> None:
         ({"name": "field_retyped", "endpoint": 7, "field": "bids"}, "text"),
         ({"name": "stall", "ms": "long"}, "integer"),
     ):
-        answer = requests.post(f"{exchange.base}/minibot/fault", json=fields, timeout=10)
+        answer = requests.post(f"{exchange.base}/minibot/fault", json=fields, timeout=DEADLINE_S)
 
         assert answer.status_code == 400
         assert word in answer.json()["error"]
@@ -204,7 +213,7 @@ def test_answers_that_are_no_json_or_lead_elsewhere(exchange: Exchange) -> None:
     fine = exchange.get("time")
     torn = exchange.get("depth", symbol="BTCUSDT")
     url = f"{exchange.base}/api/v3/klines"
-    away = exchange.session.get(url, allow_redirects=False, timeout=10)
+    away = exchange.session.get(url, allow_redirects=False, timeout=DEADLINE_S)
 
     assert fine.status_code == 200
     with pytest.raises(requests.JSONDecodeError):

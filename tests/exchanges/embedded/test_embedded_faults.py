@@ -26,7 +26,7 @@ from tests.exchanges.embedded.embedded_exchange import (
     take,
     write_tape,
 )
-from tests.waiting import wait_until
+from tests.waiting import DEADLINE_S, wait_until
 
 ALL = ("btcusdt@trade", "btcusdt@bookTicker", "btcusdt@depth@100ms")
 
@@ -405,16 +405,16 @@ def test_every_fault_is_named_and_unknown_ones_are_refused(
     """A typing error in a script must not look like an exchange without faults."""
     names = exchange.status()["faults"]
     answer = requests.post(
-        f"{exchange.base}/minibot/fault", json={"name": "earthquake"}, timeout=10
+        f"{exchange.base}/minibot/fault", json={"name": "earthquake"}, timeout=DEADLINE_S
     )
     wrong = requests.post(
-        f"{exchange.base}/minibot/fault", json={"name": "stall", "ms": "long"}, timeout=10
+        f"{exchange.base}/minibot/fault", json={"name": "stall", "ms": "long"}, timeout=DEADLINE_S
     )
     page = requests.post(
         f"{exchange.base}/minibot/fault",
         json={"name": "drop"},
         headers={"Origin": "http://evil.example"},
-        timeout=10,
+        timeout=DEADLINE_S,
     )
     script = tmp_path / "faults.json"
     script.write_text('[{"at_ms": 0, "name": "earthquake"}]')

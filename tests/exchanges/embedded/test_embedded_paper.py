@@ -28,6 +28,7 @@ from minibot.exchanges.embedded.parameters import ApiError
 from minibot.exchanges.embedded.service import Settings, make_server
 from minibot.exchanges.embedded.venue import Venue
 from minibot.kernel.errors import ConfigError
+from tests.waiting import DEADLINE_S
 
 ORIGIN_MS = 1_700_000_000_000
 BALANCES = {"USDT": "1000", "BTC": "2"}
@@ -508,14 +509,14 @@ class Served:
         return f"http://127.0.0.1:{self.ready['port']}"
 
     def signed(self, method: str, name: str, **fields: object) -> requests.Response:
-        now = requests.get(f"{self.base}/api/v3/time", timeout=10).json()["serverTime"]
+        now = requests.get(f"{self.base}/api/v3/time", timeout=DEADLINE_S).json()["serverTime"]
         sent = urlencode({**fields, "timestamp": now})
         signature = hmac.new(API_SECRET.encode(), sent.encode(), hashlib.sha256).hexdigest()
         return requests.request(
             method,
             f"{self.base}/api/v3/{name}?{sent}&signature={signature}",
             headers={"X-MBX-APIKEY": API_KEY},
-            timeout=10,
+            timeout=DEADLINE_S,
         )
 
     def __enter__(self) -> Served:
@@ -523,26 +524,28 @@ class Served:
 
     def __exit__(self, *details: object) -> None:
         self.process.terminate()
-        self.process.communicate(timeout=20)
+        self.process.communicate(timeout=DEADLINE_S)
 
 
 def test_paper_account_trades_over_the_wire_and_tells_its_stream() -> None:
     """An order, its report on the user data stream, its fill; no order call of the bot's kind."""
     with Served("--paper-account") as served:
         key = {"X-MBX-APIKEY": API_KEY}
-        listen = requests.post(f"{served.base}/api/v3/userDataStream", headers=key, timeout=10)
+        listen = requests.post(
+            f"{served.base}/api/v3/userDataStream", headers=key, timeout=DEADLINE_S
+        )
         name = listen.json()["listenKey"]
         socket = websocket.create_connection(
-            f"ws://127.0.0.1:{served.ready['port']}/ws/{name}", timeout=20
+            f"ws://127.0.0.1:{served.ready['port']}/ws/{name}", timeout=DEADLINE_S
         )
         placed = served.signed(
             *("POST", "order"), symbol="BTCUSDT", side="BUY", type="MARKET", quantity="0.01"
         )
         events = [json.loads(socket.recv()) for _ in range(4)]
         account = served.signed("GET", "account", omitZeroBalances="true")
-        status = requests.get(f"{served.base}/minibot/status", timeout=10).json()
+        status = requests.get(f"{served.base}/minibot/status", timeout=DEADLINE_S).json()
         oco = served.signed("POST", "orderList/oco")
-        refused = requests.get(f"{served.base}/minibot/status", timeout=10).json()
+        refused = requests.get(f"{served.base}/minibot/status", timeout=DEADLINE_S).json()
         socket.close()
 
     assert placed.status_code == 200
@@ -566,9 +569,9 @@ def test_without_the_flag_there_is_no_account() -> None:
         answers = [
             served.signed("GET", "account"),
             served.signed("POST", "order", **{**MARKET, "side": "BUY", "quantity": "0.01"}),
-            requests.post(f"{served.base}/api/v3/userDataStream", timeout=10),
+            requests.post(f"{served.base}/api/v3/userDataStream", timeout=DEADLINE_S),
         ]
-        status = requests.get(f"{served.base}/minibot/status", timeout=10).json()
+        status = requests.get(f"{served.base}/minibot/status", timeout=DEADLINE_S).json()
 
     assert [answer.status_code for answer in answers] == [401] * 3
     assert {answer.json()["code"] for answer in answers} == {-2015}

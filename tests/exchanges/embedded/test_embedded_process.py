@@ -14,7 +14,7 @@ import requests
 
 from minibot.exchanges.embedded.clock import machine_ns
 from tests.exchanges.embedded.embedded_exchange import ORIGIN_MS, Exchange, market, take, write_tape
-from tests.waiting import wait_until
+from tests.waiting import DEADLINE_S, wait_until
 
 
 @pytest.fixture
@@ -118,7 +118,7 @@ def test_closed_standard_input_ends_the_process_with_zero(tape: Path) -> None:
     with Exchange(f"tape:{tape}", "--start", "now") as exchange:
         take(exchange.stream("btcusdt@trade"), 3)
         assert exchange.process.poll() is None
-        stdout, stderr = exchange.process.communicate(timeout=20)
+        stdout, stderr = exchange.process.communicate(timeout=DEADLINE_S)
 
     assert exchange.process.returncode == 0
     assert (stderr, "ready" in stdout) == ("", False)
@@ -197,7 +197,7 @@ def test_status_counts_requests_by_path(tape: Path) -> None:
             exchange.json("ping")
         take(exchange.stream("btcusdt@trade"), 10)
         status = exchange.status()
-        requests.get(exchange.base + "/" + "x" * 500, timeout=10)
+        requests.get(exchange.base + "/" + "x" * 500, timeout=DEADLINE_S)
         grown = exchange.status()
 
     assert status["requests"]["/api/v3/ping"] == 3

@@ -14,7 +14,7 @@ from requests.adapters import HTTPAdapter
 
 from minibot.exchanges.embedded.limits import IGNORED_MAX, AddressLimits
 from tests.exchanges.embedded.embedded_exchange import ORIGIN_MS, Exchange, market, take, write_tape
-from tests.waiting import wait_until
+from tests.waiting import DEADLINE_S, wait_until
 
 FIXTURES = {
     "ping": ("crate_ping_response.json", {}),
@@ -218,9 +218,9 @@ def test_unknown_path_is_404_and_a_page_only_for_who_accepts_one(
     path: str, exchange: Exchange
 ) -> None:
     """A program gets no body to trip over."""
-    plain = exchange.session.get(exchange.base + path, timeout=10)
+    plain = exchange.session.get(exchange.base + path, timeout=DEADLINE_S)
     page = exchange.session.get(
-        exchange.base + path, headers={"Accept": "text/html,*/*"}, timeout=10
+        exchange.base + path, headers={"Accept": "text/html,*/*"}, timeout=DEADLINE_S
     )
 
     assert plain.status_code == page.status_code == 404
@@ -233,14 +233,14 @@ def test_scan_of_paths_and_streams_does_not_grow_the_table_of_requests(exchange:
     """What nothing answers is counted as one, below the API and beside it; so are streams."""
     exchange.get("time")
     exchange.connect("/ws/btcusdt@trade")
-    exchange.session.get(f"{exchange.base}/api/none", timeout=10)
-    exchange.session.get(f"{exchange.base}/none", timeout=10)
+    exchange.session.get(f"{exchange.base}/api/none", timeout=DEADLINE_S)
+    exchange.session.get(f"{exchange.base}/none", timeout=DEADLINE_S)
     before = exchange.status()["requests"]
     for number in range(20):
         exchange.connect(f"/ws/btcusdt@kline_1m/{number}")
         for path in ("/api/v3/x", "/api/v1/", "/api/v3/time/", "/", "/sapi/", "/minibot/"):
-            exchange.session.get(f"{exchange.base}{path}{number}", timeout=10)
-        exchange.session.put(f"{exchange.base}/api/v3/order{number}", timeout=10)
+            exchange.session.get(f"{exchange.base}{path}{number}", timeout=DEADLINE_S)
+        exchange.session.put(f"{exchange.base}/api/v3/order{number}", timeout=DEADLINE_S)
     after = exchange.status()["requests"]
 
     assert after.keys() == before.keys()
@@ -275,7 +275,7 @@ def test_times_come_in_microseconds_for_who_asks(exchange: Exchange) -> None:
     def ask(path: str, unit: str, **query: str) -> Any:
         url = f"{exchange.base}/api/v3/{path}"
         headers = {"X-MBX-TIME-UNIT": unit}
-        return exchange.session.get(url, params=query, headers=headers, timeout=10).json()
+        return exchange.session.get(url, params=query, headers=headers, timeout=DEADLINE_S).json()
 
     symbol = {"symbol": "BTCUSDT"}
     plain = exchange.json("klines", **symbol, interval="1s", endTime=ORIGIN_MS + 60_000)[-1]
@@ -416,7 +416,7 @@ def test_order_call_is_refused_and_counted(method: str, path: str, exchange: Exc
     """Whoever would trade or look into an account is told no, and the count shows it."""
     before = exchange.status()["order_calls"]
 
-    response = exchange.session.request(method, exchange.base + path, timeout=10)
+    response = exchange.session.request(method, exchange.base + path, timeout=DEADLINE_S)
 
     assert response.status_code == 401
     assert response.json()["code"] == -2015
@@ -448,8 +448,8 @@ def test_limits_are_counted_by_address_and_are_those_of_exchange_info(tmp_path: 
         heavy = [exchange.get("depth", symbol="BTCUSDT", limit=5000) for _ in range(3)]
         other = requests.Session()
         other.mount("http://", FromAddress("127.0.0.2"))
-        elsewhere = other.get(f"{exchange.base}/api/v3/ping", timeout=10)
-        plain = [other.get(f"{exchange.base}/api/v3/ping", timeout=10) for _ in range(100)]
+        elsewhere = other.get(f"{exchange.base}/api/v3/ping", timeout=DEADLINE_S)
+        plain = [other.get(f"{exchange.base}/api/v3/ping", timeout=DEADLINE_S) for _ in range(100)]
         other.close()
 
     limits = {item["rateLimitType"]: item["limit"] for item in info["rateLimits"]}
