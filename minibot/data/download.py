@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final
@@ -17,7 +18,7 @@ import orjson
 
 from minibot.data.klines import inspect_klines
 from minibot.data.patience import Patience
-from minibot.data.store import Piece, Series, StoredFile
+from minibot.data.store import Piece, Series, StoredFile, rest_period
 from minibot.data.treatment import KEEP_ALL, MISALIGNED, ORDER, PRICES, ROWS, UNITS, clock_text
 from minibot.exchanges.base import MALFORMED, TIMEOUT, UNREACHABLE, FrameInvalid, RestError
 from minibot.exchanges.binance.archive import (
@@ -157,37 +158,41 @@ class Download:
         self, host: ArchiveHost, series: Series, file: ArchiveFile, fetched: Fetched
     ) -> bool | None:
         """Return whether a file was stored; None if the archive does not have it."""
+        keep = partial(series.receive, file.name)
         try:
             fetched.requests += 1
             published = self._patience.ask(lambda: host.checksum(file.path))
-            data = None
+            received = None
             if published is not None:
                 fetched.requests += 1
-                data = self._patience.ask(lambda: host.get(file.path))
+                received = self._patience.ask(lambda: host.fetch(file.path, keep))
         except RestError as error:
             fetched.troubles.append(f"{file.name}: {error}")
             if error.kind in _GONE:
                 self._archive = None
             return False
-        if published is None or data is None:
+        if published is None or received is None:
             self._tell(f"{file.name}: not in the archive")
             return None
-        found = sha256(data).hexdigest()
+        size, found = received
         if found != published:
+            series.discard(file.name)
             fetched.troubles.append(
                 f"{file.name}: sha256 {found}, but the archive publishes {published}: not stored"
             )
             return False
-        return self._store(series, file, data, fetched)
+        fetched.bytes += size
+        return self._store(series, file, found, fetched)
 
-    def _store(self, series: Series, file: ArchiveFile, data: bytes, fetched: Fetched) -> bool:
+    def _store(self, series: Series, file: ArchiveFile, digest: str, fetched: Fetched) -> bool:
+        """Return whether a file that was received is what it should be, and is named now."""
         stored = StoredFile(
-            *(file.name, file.path, sha256(data).hexdigest(), 0, file.first_ts, file.end_ts),
-            VERIFIED,
+            *(file.name, file.path, digest, 0, file.first_ts, file.end_ts), VERIFIED
         )
         try:
-            stored = _examined(series, stored, data)
+            stored = _examined(series, stored)
         except Refusal as refusal:
+            series.discard(file.name)
             fetched.troubles.append(f"{file.name}: {refusal.message} Not stored.")
             return False
         before = set(series.files)
@@ -197,7 +202,6 @@ class Download:
             self._write_whole(series, piece, fetched)
         for name in before - set(series.files):
             (series.folder / name).unlink()
-        fetched.bytes += len(data)
         self._count(fetched, stored, 0)
         return True
 
@@ -217,7 +221,7 @@ class Download:
             now_ts = self._patience.ask(rest.server_time)
             closed_ts = open_of(wanted.interval, now_ts)
             for from_ts, to_ts in series.missing(wanted.from_ts, min(wanted.to_ts, closed_ts)):
-                for first_ts, end_ts in _months(from_ts, to_ts):
+                for first_ts, end_ts in _rest_spans(wanted.interval, from_ts, to_ts):
                     self._take_span(rest, series, wanted, (first_ts, end_ts), fetched)
         except RestError as error:
             fetched.troubles.append(f"{wanted.symbol} {wanted.interval} by REST: {error}")
@@ -232,7 +236,7 @@ class Download:
         span: tuple[int, int],
         fetched: Fetched,
     ) -> None:
-        """Fetch a span within one month page by page, and store it now and then."""
+        """Fetch a span within one file's period page by page, and store it now and then."""
         at, end_ts = span
         is_settled = end_ts <= self._clock.now_ms() - DAY_MS
         name, rows = series.rest_file(at)
@@ -300,24 +304,25 @@ class Download:
             *(piece.name, KLINES, sha256(data).hexdigest(), len(piece.rows)),
             *(piece.first_ts, piece.end_ts, NONE),
         )
-        is_examined = is_whole and bool(piece.rows)
-        series.name(_examined(series, stored, data) if is_examined else series.place(stored, data))
+        series.receive(piece.name, (data,))
+        series.name(_examined(series, stored) if is_whole and piece.rows else stored)
 
 
-def _months(from_ts: int, to_ts: int) -> Iterator[tuple[int, int]]:
+def _rest_spans(interval: str, from_ts: int, to_ts: int) -> Iterator[tuple[int, int]]:
+    """Yield the spans of a time that become a file each."""
+    period = rest_period(interval)
     while from_ts < to_ts:
-        end_ts = min(to_ts, next_open("1M", open_of("1M", from_ts)))
+        end_ts = min(to_ts, next_open(period, open_of(period, from_ts)))
         yield from_ts, end_ts
         from_ts = end_ts
 
 
-def _examined(series: Series, stored: StoredFile, data: bytes) -> StoredFile:
-    """Put a file in place and look at every row of it; return it with its figures.
+def _examined(series: Series, stored: StoredFile) -> StoredFile:
+    """Look at every row of a file that was received; return it with its figures.
 
     Raises:
         Refusal: It is not what it should be.
     """
-    stored = series.place(stored, data)
     path = series.folder / stored.name
     report = inspect_klines(path, KEEP_ALL, symbol=series.symbol, interval=series.interval).report
     wrong = {code: report.troubles[code] for code in _NEVER if code in report.troubles}

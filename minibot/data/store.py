@@ -7,7 +7,8 @@ names them, both atomically, so an interruption costs at most the file in hand.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import hashlib
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
@@ -20,7 +21,7 @@ from minibot.data.columns import SUFFIX
 from minibot.data.treatment import GAPS, ZERO_VOLUME, DataReport
 from minibot.exchanges.embedded.bars import open_of
 from minibot.kernel.errors import IntegrityError, Refusal
-from minibot.kernel.files import ensure_folder, hash_file, read_hashed, write_atomic, write_hashed
+from minibot.kernel.files import ensure_folder, hash_file, put_atomic, read_hashed, write_hashed
 from minibot.kernel.lock import WriterLock
 
 MANIFEST: Final = "manifest.json"
@@ -82,6 +83,14 @@ class Piece(NamedTuple):
     end_ts: int
 
 
+def rest_period(interval: str) -> str:
+    """Return the period that one file of REST rows covers at most: what fits well into memory.
+
+    A month of seconds has 2.7 million rows, a day 86,400.
+    """
+    return "1d" if interval == "1s" else "1M"
+
+
 @dataclass(slots=True)
 class Series:
     """The downloaded klines of one symbol and interval.
@@ -136,11 +145,28 @@ class Series:
             spans.append((at, to_ts))
         return [(first, end) for first, end in spans if first < end]
 
-    def place(self, file: StoredFile, data: bytes) -> StoredFile:
-        """Write a file, which the manifest does not name yet; return it."""
+    def receive(self, name: str, pieces: Iterable[bytes]) -> tuple[int, str]:
+        """Write a file as its pieces come; return its size in bytes and its sha256.
+
+        It is no part of the data before `name` names it in the manifest.
+        """
+        digest = hashlib.sha256()
+        size = 0
+
+        def counted() -> Iterator[bytes]:
+            nonlocal size
+            for piece in pieces:
+                digest.update(piece)
+                size += len(piece)
+                yield piece
+
         ensure_folder(self.folder)
-        write_atomic(self.folder / file.name, data)
-        return file
+        put_atomic(self.folder / name, counted())
+        return size, digest.hexdigest()
+
+    def discard(self, name: str) -> None:
+        """Remove a file that was received and is not what it should be."""
+        (self.folder / name).unlink(missing_ok=True)
 
     def name(self, file: StoredFile) -> None:
         """Name a file in the manifest: from now on it is part of the data."""
@@ -150,11 +176,12 @@ class Series:
     def rest_file(self, from_ts: int) -> tuple[str, list[list[Any]]]:
         """Return the file that REST rows from a time on belong to, and the rows it has already.
 
-        One that ends just there in the same month is continued; otherwise a new one begins.
+        One that ends just there in the same period is continued; otherwise a new one begins.
         """
+        period = rest_period(self.interval)
         for item in self.files.values():
-            is_same_month = open_of("1M", item.first_ts) == open_of("1M", from_ts)
-            if item.name.endswith(REST) and item.end_ts == from_ts and is_same_month:
+            is_same_period = open_of(period, item.first_ts) == open_of(period, from_ts)
+            if item.name.endswith(REST) and item.end_ts == from_ts and is_same_period:
                 return item.name, _rows(self.folder / item.name)
         return self._rest_name(from_ts), []
 

@@ -244,7 +244,10 @@ def write_atomic(
 def put_atomic(
     path: StrPath, chunks: Iterable[bytes], *, is_durable: bool = True, files: Files = FILES
 ) -> None:
-    """Put a whole new content in place as `write_atomic` does, piece by piece."""
+    """Put a whole new content in place as `write_atomic` does, piece by piece.
+
+    Whatever giving the pieces raises goes on to the caller, and the old content stands.
+    """
     target = Path(path)
     refuse_linked_folder(target.parent, files=files)
     temp = target.with_name(f"{target.name}.{os.getpid()}-{next(_temp_numbers)}{TEMP_SUFFIX}")
@@ -263,7 +266,7 @@ def put_atomic(
         finally:
             files.close(fd)
         _replace(files, temp, target)
-    except RunStop:
+    except BaseException:  # Pieces may come from anywhere: nothing half-written is left behind.
         with suppress(OSError):
             files.unlink(temp)
         raise

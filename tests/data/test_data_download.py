@@ -6,7 +6,10 @@ import dataclasses
 import hashlib
 import json
 import socket
-from collections.abc import Callable, Iterator
+import subprocess
+import sys
+import textwrap
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,16 +20,18 @@ from minibot.data.download import Download, Fetched, Wanted
 from minibot.data.kline import bars_between
 from minibot.data.klines import open_klines
 from minibot.data.patience import ATTEMPTS_MAX, Patience
-from minibot.data.store import Series, StoredFile, locked
+from minibot.data.store import Series, StoredFile, locked, rest_period
 from minibot.exchanges.binance.archive import ArchiveHost, archive_files
 from minibot.exchanges.binance.limits import WeightBudget
 from minibot.exchanges.binance.rest import BinanceRest
 from minibot.exchanges.embedded.bars import INTERVALS
 from minibot.kernel.errors import LockBusy, Refusal
 from minibot.kernel.files import read_hashed
+from tests.conftest import PROJECT
 from tests.data.archive_server import ArchiveServer, archive_rows, stamp
 from tests.data.data_files import csv_text, zipped
 from tests.exchanges.binance.loopback import Loopback, answer
+from tests.waiting import DEADLINE_S
 
 NOW = stamp("2025-02-10") + 5 * 3_600_000
 HOUR_MS = 3_600_000
@@ -286,6 +291,80 @@ def test_file_of_another_day_is_not_stored(desk: Desk) -> None:
         *("BTCUSDT-1h-2025-02-04.zip", "BTCUSDT-1h-2025-02-06.zip"),
     ]
     assert all("holds bars of another time" in trouble for trouble in fetched.troubles)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs getrusage, for the peak of memory")
+def test_large_file_is_never_whole_in_memory(tmp_path: Path) -> None:
+    """A file of 300 MB goes to the disk as it comes; this one is not what was published."""
+    pieces, piece = 300, bytes(1 << 20)
+
+    def talk(sock: socket.socket, request: bytes) -> None:
+        path = request.split(b" ")[1].decode()
+        name = path.rpartition("/")[2].removesuffix(".CHECKSUM")
+        if path.endswith(".CHECKSUM"):
+            sock.sendall(answer(f"{'0' * 64}  {name}\n".encode()))
+            return
+        sock.sendall(f"HTTP/1.1 200 OK\r\nContent-Length: {pieces << 20}\r\n\r\n".encode())
+        for _ in range(pieces):
+            sock.sendall(piece)
+
+    script = """
+        import resource, sys
+        from pathlib import Path
+        from minibot.data.download import Download, Wanted
+        from minibot.data.patience import Patience
+        from minibot.exchanges.binance.archive import ArchiveHost
+        from minibot.exchanges.binance.limits import WeightBudget
+        from tests.data.test_data_download import FakeClock, stamp
+        host = ArchiveHost(sys.argv[1], hosts=(), connect_timeout_s=120, total_timeout_s=120)
+        patience = Patience(FakeClock(), print)
+        download = Download(Path(sys.argv[2]), host, None, WeightBudget(50), patience, print)
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        fetched = download.fetch(Wanted("BTCUSDT", "1h", stamp("2025-02-01"), stamp("2025-02-02")))
+        print(fetched.troubles, file=sys.stderr)
+        print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024)
+    """
+    command = [sys.executable, "-c", textwrap.dedent(script)]
+    with Loopback(talk) as host:
+        done = subprocess.run(
+            [*command, f"http://127.0.0.1:{host.port}", str(tmp_path)], cwd=PROJECT,
+            capture_output=True, text=True, timeout=DEADLINE_S, check=False,
+        )  # fmt: skip
+
+    assert "the archive publishes 0000" in done.stderr
+    assert int(done.stdout) < 30
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
+
+
+def test_checksum_file_without_an_end_is_refused(server: ArchiveServer, desk: Desk) -> None:
+    """A checksum is one line: a kilobyte of it is enough to know that it is none."""
+    server.fault = lambda path, body: (
+        answer(body.rstrip() + b" " * 2000) if path.endswith(".CHECKSUM") else None
+    )
+
+    fetched = desk.fetch(hours("2025-02-01", "2025-02-02"), archive=server.url)
+
+    assert fetched.files == []
+    assert "more than 1024 bytes" in fetched.troubles[0]
+
+
+def test_file_whose_body_is_cut_leaves_nothing_behind(server: ArchiveServer, desk: Desk) -> None:
+    """Half a file is neither stored nor left in the folder."""
+    server.fault = lambda path, body: (
+        None
+        if path.endswith(".CHECKSUM")
+        else b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 99999\r\n\r\nhalf"
+    )
+
+    fetched = desk.fetch(hours("2025-02-01", "2025-02-02"), archive=server.url)
+
+    assert fetched.files == []
+    assert [path.name for path in desk.series().folder.iterdir()] == []
+
+
+def test_seconds_by_rest_are_stored_a_day_at_a_time() -> None:
+    """A month of seconds would not fit into memory; a month of minutes does."""
+    assert (rest_period("1s"), rest_period("1m"), rest_period("1h")) == ("1d", "1M", "1M")
 
 
 def test_damaged_manifest_is_refused(server: ArchiveServer, desk: Desk) -> None:
@@ -687,15 +766,15 @@ def test_rest_cut_off_while_the_archive_takes_over_leaves_no_bar_out(
     wanted = hours("2025-02-08", "2025-02-12")
     desk.fetch(hours("2025-02-08", "2025-02-09T01:00"), rest=venue.url)
 
-    def cut_off(series: Series, file: StoredFile, data: bytes) -> StoredFile:
-        if file.name.endswith(".jsonl"):
+    def cut_off(series: Series, name: str, pieces: Iterable[bytes]) -> tuple[int, str]:
+        if name.endswith(".jsonl"):
             raise KeyboardInterrupt
-        return place(series, file, data)
+        return receive(series, name, pieces)
 
-    place = Series.place
+    receive = Series.receive
     with ArchiveServer(end="2025-02-10") as server:
         with monkeypatch.context() as patch:
-            patch.setattr(Series, "place", cut_off)
+            patch.setattr(Series, "receive", cut_off)
             with pytest.raises(KeyboardInterrupt):
                 desk.fetch(wanted, archive=server.url)
         desk.fetch(wanted, archive=server.url, rest=venue.url)

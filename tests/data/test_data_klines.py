@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zipfile
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -197,3 +198,27 @@ def test_gaps_of_a_sparse_real_file_fill_to_a_whole_series(shared_data: Path) ->
         assert later.open_ts == next_open("1m", former.open_ts)
         if not later.volume:
             assert later.open == later.close == former.close
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["../BTCUSDT-1m-2025-01.csv"],
+        ["folder/BTCUSDT-1m-2025-01.csv"],
+        ["/BTCUSDT-1m-2025-01.csv"],
+        ["BTCUSDT 1m.csv"],
+        ["folder/"],
+        ["a.csv", "b.csv"],
+        [],
+    ],
+    ids=str,
+)
+def test_zip_with_anything_but_one_plain_file_is_refused(tmp_path: Path, names: list[str]) -> None:
+    """The archive's files hold one CSV with a plain name; who packs otherwise means something."""
+    path = tmp_path / "BTCUSDT-1m-2025-01.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        for name in names:
+            archive.writestr(zipfile.ZipInfo(name), csv_text([row(0), row(1)]))
+
+    with pytest.raises(Refusal, match="one CSV expected in it"):
+        open_klines(path)

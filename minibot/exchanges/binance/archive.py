@@ -8,9 +8,9 @@ followed only to a host on the list. Layout: `data/spot/{daily|monthly}/klines/S
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator
 from datetime import UTC, datetime
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeVar
 from urllib.parse import urljoin, urlsplit
 
 import requests
@@ -35,7 +35,11 @@ MONTH_NAME: Final = "1mo"
 MONTHLY_ONLY: Final = frozenset({"3d", "1w", "1M"})
 # A month of seconds is about 150 MB packed.
 BODY_BYTES_MAX: Final = 512 * 1024 * 1024
+# A checksum is one line of 64 digits and a name; what a host says of an error is as short.
+CHECKSUM_BYTES_MAX: Final = 1024
 REDIRECTS_MAX: Final = 3
+
+Kept = TypeVar("Kept")
 
 _CHECKSUM_LINE: Final = re.compile(r"([0-9a-fA-F]{64}) [ *](\S+)\s*")
 _SYMBOL: Final = re.compile(r"[A-Z0-9]{2,30}")
@@ -142,26 +146,37 @@ class ArchiveHost:
         self._deadline.expire()
         self._session.close()
 
-    def get(self, path: str) -> bytes | None:
-        """Return the body of a file, None if the archive has no such file.
+    def fetch(
+        self,
+        path: str,
+        keep: Callable[[Iterator[bytes]], Kept],
+        *,
+        bytes_max: int = BODY_BYTES_MAX,
+    ) -> Kept | None:
+        """Hand the body of a file on as it comes, so that no file has to fit into memory.
+
+        Args:
+            path: Below the host.
+            keep: Takes the pieces of the body; what it raises goes on to the caller.
+            bytes_max: A longer body is refused while it comes.
+
+        Returns:
+            What `keep` made of the body, None if the archive has no such file.
 
         Raises:
-            RestError: No whole body: timeout, cut short, a redirect elsewhere, or the host's error.
+            RestError: No whole body: timeout, cut short, too long, a redirect elsewhere, or the
+                host's error.
         """
         try:
             with self._deadline.within(self._timeouts[1]):
-                status, headers, content = self._follow(path)
+                kept = self._follow(path, keep, bytes_max)
             if self._deadline.expired:
                 raise TimeoutError
         except (requests.RequestException, HTTPError, OSError) as error:
             raise self._no_answer(path, error) from error
         except ValueError as error:  # A redirect to what is no address.
             raise RestError(MALFORMED, f"{path}: {root_cause(error)}") from error
-        if status == 404:
-            return None
-        if status != 200:
-            judge(path, status, headers, content)
-        return content
+        return kept
 
     def checksum(self, path: str) -> str | None:
         """Return the sha256 that the archive publishes for a file, None if it publishes none.
@@ -169,7 +184,7 @@ class ArchiveHost:
         Raises:
             RestError: No answer, or one that is no checksum of that file.
         """
-        content = self.get(path + CHECKSUM)
+        content = self.fetch(path + CHECKSUM, b"".join, bytes_max=CHECKSUM_BYTES_MAX)
         if content is None:
             return None
         match = _CHECKSUM_LINE.fullmatch(content.decode("ascii", "replace"))
@@ -179,12 +194,23 @@ class ArchiveHost:
             )
         return match.group(1).lower()
 
-    def _follow(self, path: str) -> tuple[int, Mapping[str, str], bytes]:
+    def _follow(
+        self, path: str, keep: Callable[[Iterator[bytes]], Kept], bytes_max: int
+    ) -> Kept | None:
         url = self._base + path
         for _ in range(REDIRECTS_MAX + 1):
-            status, headers, content = self._exchange(url)
-            if not 300 <= status < 400:
-                return status, headers, content
+            with self._session.get(
+                url, timeout=self._timeouts, allow_redirects=False, stream=True
+            ) as response:
+                self._session.cookies.clear()
+                status, headers = response.status_code, response.headers
+                if status == 404:
+                    return None
+                if status == 200:
+                    return keep(_bounded(response, url, bytes_max))
+                if not 300 <= status < 400:
+                    said = b"".join(_bounded(response, url, CHUNK_BYTES))
+                    judge(path, status, headers, said)
             url = urljoin(url, headers.get("location", ""))
             parts = urlsplit(url)
             if parts.netloc not in self._hosts or parts.scheme != self._scheme:
@@ -194,19 +220,21 @@ class ArchiveHost:
                 )
         raise RestError(REDIRECT, f"{path}: more than {REDIRECTS_MAX} redirects")
 
-    def _exchange(self, url: str) -> tuple[int, Mapping[str, str], bytes]:
-        with self._session.get(
-            url, timeout=self._timeouts, allow_redirects=False, stream=True
-        ) as response:
-            content = bytearray()
-            for chunk in response.raw.stream(CHUNK_BYTES, decode_content=False):
-                content += chunk
-                if len(content) > BODY_BYTES_MAX:
-                    raise RestError(MALFORMED, f"{url}: more than {BODY_BYTES_MAX} bytes")
-            self._session.cookies.clear()
-            return response.status_code, response.headers, bytes(content)
-
     def _no_answer(self, path: str, error: Exception) -> RestError:
         if self._deadline.expired or isinstance(error, requests.Timeout | TimeoutError):
             return RestError(TIMEOUT, f"{path}: not whole within {self._timeouts[1]} s")
         return RestError(UNREACHABLE, f"{path}: {root_cause(error)}")
+
+
+def _bounded(response: requests.Response, url: str, bytes_max: int) -> Iterator[bytes]:
+    """Yield the pieces of a body.
+
+    Raises:
+        RestError: It is longer than it may be; `bytes_max` bytes at most were handed on.
+    """
+    size = 0
+    for chunk in response.raw.stream(CHUNK_BYTES, decode_content=False):
+        size += len(chunk)
+        if size > bytes_max:
+            raise RestError(MALFORMED, f"{url}: more than {bytes_max} bytes")
+        yield chunk

@@ -50,6 +50,8 @@ _BAD_ZIP: Final = (
     *(OSError, EOFError, RuntimeError, ValueError, OverflowError),
     *(struct.error, zipfile.BadZipFile, zlib.error),
 )
+# The archive's own names are such; a path, a blank or a control character is nobody's market data.
+_PLAIN_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}", re.ASCII)
 _FEATHER_STREAM_AT: Final = 8  # An IPC file is its magic, padding, and then an IPC stream.
 _FEATHER_MAGIC: Final = b"ARROW1"
 
@@ -102,15 +104,21 @@ def zip_lines(path: Path) -> Iterator[bytes]:
     """Yield the lines of the one file in a zip.
 
     Raises:
-        Refusal: No zip, cut short, damaged, not exactly one file in it, or one that unpacks to
-            more than market data does.
+        Refusal: No zip, cut short, damaged, not exactly one file with a plain name in it, or one
+            that unpacks to more than market data does.
     """
     try:
         with zipfile.ZipFile(path) as archive:
-            names = archive.namelist()
-            if len(names) != 1:
-                raise Refusal(f"{path}: one CSV expected in it, found {len(names)} files.", "")
-            with archive.open(names[0]) as file:
+            members = archive.infolist()
+            if len(members) != 1:
+                raise Refusal(f"{path}: one CSV expected in it, found {len(members)} files.", "")
+            name = members[0].filename
+            if not _PLAIN_NAME.fullmatch(name):
+                raise Refusal(
+                    f"{path}: one CSV expected in it, found {name[:80]!r}.",
+                    "Name a file as the archive publishes it.",
+                )
+            with archive.open(members[0]) as file:
                 yield from bounded_lines(path, file)
     except _BAD_ZIP as error:
         raise Refusal(f"{path}: cannot be read ({error}).", "Name a file that is whole.") from error
