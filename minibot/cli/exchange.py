@@ -7,7 +7,6 @@ import asyncio
 import re
 import signal
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
@@ -17,6 +16,7 @@ from typing import Any, Final
 from minibot.cli.certificate import CERTIFICATE, certificate_in
 from minibot.cli.numbers import between
 from minibot.cli.output import show, shown_path
+from minibot.exchanges.embedded.guard import tell
 from minibot.exchanges.embedded.remote import RunningExchange
 from minibot.exchanges.embedded.server import ExchangeServer
 from minibot.exchanges.embedded.service import (
@@ -170,7 +170,7 @@ def _serve(arguments: argparse.Namespace) -> int:
             )
 
     asyncio.run(serving())
-    _tell(_now(server))
+    tell(_now(server))
     return 0
 
 
@@ -234,9 +234,9 @@ async def _report(server: ExchangeServer) -> None:
             await asyncio.wait_for(waiting, STATUS_S)
         if server.player.has_ended and not told_end:
             told_end = True
-            _tell("the source has ended; connections stay open")
+            tell("the source has ended; connections stay open")
         else:
-            _tell(_now(server))
+            tell(_now(server))
 
 
 def _now(server: ExchangeServer) -> str:
@@ -247,10 +247,6 @@ def _now(server: ExchangeServer) -> str:
         f"{counted(counters['sent'], 'message')} sent, "
         f"{counted(server.venue.calls(), 'call')} answered"
     )
-
-
-def _tell(text: str) -> None:
-    print(f"{time.strftime('%H:%M:%S', time.gmtime())} {text}", file=sys.stderr, flush=True)
 
 
 def _clock(time_ms: int) -> str:

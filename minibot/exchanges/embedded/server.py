@@ -18,6 +18,15 @@ from minibot.exchanges.embedded.connection import Connection
 from minibot.exchanges.embedded.control import STREAMS_MAX, Subscriptions, is_stream
 from minibot.exchanges.embedded.desk import RestDesk, not_found
 from minibot.exchanges.embedded.faults import Faults
+from minibot.exchanges.embedded.guard import (
+    REQUEST_S_MAX,
+    GuardedProtocol,
+    Note,
+    error_logger,
+    guard_of,
+    is_own_host,
+    tell,
+)
 from minibot.exchanges.embedded.hub import Hub
 from minibot.exchanges.embedded.injector import Injector
 from minibot.exchanges.embedded.limits import AddressLimits
@@ -34,6 +43,7 @@ LOOPBACK: Final = "127.0.0.1"
 UNKNOWN: Final = "(unknown)"
 UNKNOWN_CALL: Final = "/api/ (unknown)"
 
+KEEP_ALIVE_S: Final = 75.0
 _MESSAGE_BYTES_MAX: Final = 64 << 10
 _SHUT_POLL_S: Final = 0.01
 
@@ -41,7 +51,18 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 class ExchangeServer:
-    """Listens, answers, and lets the player send."""
+    """Listens, answers, and lets the player send.
+
+    Args:
+        venue: What is told.
+        script: Faults with the market time at which each comes.
+        try_start: Starts the clock once it may; returns whether it did.
+        has_paper_account: Whether account and order calls are answered.
+
+    Attributes:
+        note: Takes one line about each client that misbehaves.
+        request_s_max: Machine seconds that a client has to send a whole request.
+    """
 
     def __init__(
         self,
@@ -73,8 +94,16 @@ class ExchangeServer:
         app.router.add_get("/ws", self._raw)
         app.router.add_get("/ws/{streams:.*}", self._raw)
         app.router.add_route("*", "/api/v3/{name:.*}", self.desk.answer)
-        self._runner = web.AppRunner(app, access_log=None, handle_signals=False)
-        self._sites: list[web.TCPSite] = []
+        self.note: Note = tell
+        self.request_s_max = REQUEST_S_MAX
+        self._runner = web.AppRunner(
+            app,
+            access_log=None,
+            handle_signals=False,
+            keepalive_timeout=KEEP_ALIVE_S,
+            logger=error_logger(lambda text: self.note(text)),
+        )
+        self._listeners: list[asyncio.Server] = []
         self._tls: ssl.SSLContext | None = None
         self.tls_port = 0
 
@@ -92,36 +121,54 @@ class ExchangeServer:
         if tls is not None:
             self._tls, self.tls_port = tls
         try:
-            await self._open_sites(port)
+            await self._open_listeners(port)
         except OSError as error:
             await self._runner.cleanup()
             # asyncio's own words name the address once more; the reason alone is asked for.
             reason = os.strerror(error.errno) if error.errno else str(error)
-            taken = self.tls_port if self._sites else port
+            taken = self.tls_port if self._listeners else port
             raise Refusal(
                 f"Port {taken} on {LOOPBACK} cannot be used: {reason}.",
                 "Choose another one, or 0 for any free one: embedded.port or --port.",
             ) from error
 
-    async def _open_sites(self, port: int) -> None:
-        site = web.TCPSite(self._runner, LOOPBACK, port, reuse_address=True)
-        await site.start()
-        self._sites = [site]
-        self.port = self._runner.addresses[0][1]
+    async def _open_listeners(self, port: int) -> None:
+        self._listeners = []
+        self.port = await self._listen_on(port, None)
         if self._tls is not None:
-            site = web.TCPSite(
-                self._runner, LOOPBACK, self.tls_port, reuse_address=True, ssl_context=self._tls
-            )
-            await site.start()
-            self._sites.append(site)
-            self.tls_port = self._runner.addresses[1][1]
+            self.tls_port = await self._listen_on(self.tls_port, self._tls)
+
+    async def _listen_on(self, port: int, tls: ssl.SSLContext | None) -> int:
+        """Accept connections, each behind a guard; return the port."""
+        listener = await asyncio.get_running_loop().create_server(
+            self._guarded,
+            LOOPBACK,
+            port,
+            reuse_address=True,
+            ssl=tls,
+            ssl_handshake_timeout=None if tls is None else self.request_s_max,
+        )
+        self._listeners.append(listener)
+        return int(listener.sockets[0].getsockname()[1])
+
+    def _guarded(self) -> GuardedProtocol:
+        serve = self._runner.server
+        if serve is None:
+            raise RuntimeError("a connection before the server was set up")
+        return GuardedProtocol(serve(), self.note, self.request_s_max)
 
     async def close(self) -> None:
         """Cut everything off."""
         for task in self._tasks:
             task.cancel()
+        self._stop_listening()
         self.hub.reset_all()
         await self._runner.cleanup()
+
+    def _stop_listening(self) -> None:
+        for listener in self._listeners:
+            listener.close()
+        self._listeners = []
 
     # --- the gate, for faults ---------------------------------------------------------------
 
@@ -138,23 +185,43 @@ class ExchangeServer:
         task.add_done_callback(self._tasks.discard)
 
     async def _shut(self) -> None:
-        for site in self._sites:
-            await site.stop()
-        self._sites = []
+        self._stop_listening()
         self.hub.reset_all()
         for transport in list(self._transports):
             if isinstance(transport, asyncio.Transport):
                 transport.abort()
         while self.faults.is_unreachable:
             await asyncio.sleep(_SHUT_POLL_S)
-        if not self._sites:
-            await self._open_sites(self.port)
+        if not self._listeners:
+            await self._open_listeners(self.port)
 
     # --- requests ---------------------------------------------------------------------------
 
     async def _around(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        if request.transport is not None:
-            self._transports.add(request.transport)
+        guard = guard_of(request)
+        if request.transport is None or guard is None:
+            return web.Response(status=400)  # Nobody is there any more to read it.
+        self._transports.add(request.transport)
+        guard.request_begins()
+        try:
+            return await self._answer(request, handler, guard)
+        finally:
+            guard.request_ends()
+
+    async def _answer(
+        self, request: web.Request, handler: Handler, guard: GuardedProtocol
+    ) -> web.StreamResponse:
+        if not is_own_host(request.headers.get("Host")):
+            host = request.headers["Host"][:60]
+            guard.note(f"Host {host!r} is not this exchange: refused")
+            return web.json_response({"ok": False, "error": "not this host"}, status=421)
+        if request.can_read_body:
+            try:
+                async with asyncio.timeout(self.request_s_max):
+                    await request.read()
+            except TimeoutError:
+                guard.cut_off(f"half a body after {self.request_s_max:g} s")
+                return web.Response(status=408)
         self.venue.requests[self._counted(request)] += 1
         refused = self.desk.refuse_order(request)
         if refused is not None:
@@ -242,6 +309,9 @@ class ExchangeServer:
             autoping=False, compress=False, max_msg_size=_MESSAGE_BYTES_MAX
         )
         await socket.prepare(request)
+        guard = guard_of(request)
+        if guard is not None:
+            guard.becomes_stream()
         transport = request.transport
         if not isinstance(transport, asyncio.Transport):
             return socket
