@@ -18,6 +18,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Final
 
+from minibot import listed
+
 SWITCH: Final = "MINIBOT_COMPILED"
 RECORD: Final = "build.json"
 PROJECT: Final = Path(__file__).resolve().parent.parent
@@ -48,14 +50,40 @@ def build_folder(tag: str = sys.implementation.cache_tag or "") -> Path:
 
 def stale(folder: Path) -> str | None:
     """Return why a build cannot be used, or None when it is one of the sources that stand here."""
-    record = folder / RECORD
-    if not record.is_file():
+    path = folder / RECORD
+    if not path.is_file():
         return f"there is no build in {folder}"
-    for name, digest in json.loads(record.read_bytes())["sources"].items():
-        source = PROJECT / name
-        if not source.is_file() or hashlib.sha256(source.read_bytes()).hexdigest() != digest:
+    record = json.loads(path.read_bytes())
+    for name, digest in record["sources"].items():
+        if _sha256(PROJECT / name) != digest:
             return f"{name} is not what the build in {folder} was made from"
+    libraries = record.get("libraries", {})
+    if sorted(libraries) != sorted(record["modules"].values()):
+        return f"the build in {folder} does not list its libraries"
+    for name, digest in libraries.items():
+        if _sha256(folder / name) != digest:
+            return f"{name} is not the library that was built into {folder}"
     return None
+
+
+def unlisted(folder: Path) -> str | None:
+    """Return which file of a build the code list does not have; None without such a list."""
+    if not listed.is_on or listed.files is None:
+        return None
+    libraries = json.loads((folder / RECORD).read_bytes())["libraries"]
+    for name in (RECORD, *libraries):
+        path = (folder / name).relative_to(PROJECT).as_posix()
+        if listed.files.get(path) != _sha256(folder / name):
+            return f"{path} is not listed in staging/deployed.json"
+    return None
+
+
+def _sha256(path: Path) -> str | None:
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError:
+        return None
 
 
 def take_into_use(folder: Path | None = None) -> None:
@@ -65,7 +93,7 @@ def take_into_use(folder: Path | None = None) -> None:
         ImportError: There is no such build, or it is one of other sources.
     """
     folder = folder or build_folder()
-    why = stale(folder)
+    why = stale(folder) or unlisted(folder)
     if why is not None:
         raise ImportError(f"{SWITCH} is set, but {why}. {REMEDY}")
     modules = json.loads((folder / RECORD).read_bytes())["modules"]

@@ -1,35 +1,215 @@
-"""Which Python runs this: standard library alone, so that it can say what is missing.
+"""Which Python runs this, and from what: standard library alone, to be able to say what is missing.
 
 The launch command of the specification may be given to any Python. One without the locked
-dependencies starts the same command in the project's `.venv`, or says how to make it.
+dependencies starts the same command in the project's `.venv`, or says how to make it. What works
+under a code list starts itself again by `minibot/listed.py`, before anything else is imported: a
+night whose profile has `code.require_manifest`, and every verb of proof where a list of deployed
+code stands or the run in question was held to one.
 """
 
 from __future__ import annotations
 
 import importlib.util
+import json
 import os
+import signal
 import subprocess
 import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
+
+from minibot import listed
 
 PROJECT = Path(__file__).resolve().parent.parent
 NEEDED = ("orjson", "jsonschema_rs", "portalocker", "filelock", "psutil", "requests")
 CANNOT_RUN = 2
+NIGHTS = frozenset({"night", "trade"})
+# What says of a record whether it is true, or shows it to others as true.
+PROOFS = frozenset(
+    {
+        *("verify", "replay", "accept", "ready", "parity", "report", "profit"),
+        *("ai-proof", "certificate", "execute-hour", "replay-hour", "replay-manifest"),
+        *("replay-window", "explain", "diff"),
+    }
+)
+# What would load code before ours, or in its place; none of it goes into a process under a list.
+LOADS_CODE = ("PYTHON", "LD_", "DYLD_")
+# A killed process leaves its private folder; none is used as long as this.
+KEPT_S = 7 * 24 * 3600.0
+BYTES_MAX = 1 << 22
+REQUIRED = "code.require_manifest"
+REQUIRED_VARIABLE = "MINIBOT__CODE__REQUIRE_MANIFEST"
 
 
 def hand_over(module: str) -> None:
-    """Go on here, or in `.venv`, or end with one line that says how to make it (exit 2)."""
+    """Go on here, or in `.venv`, or under the code list; or end with one line that says why not."""
+    words = sys.argv[1:]
     if sys.version_info >= (3, 11) and all(map(importlib.util.find_spec, NEEDED)):
+        if not listed.is_on and asks_for_list(module, words, os.environ):
+            go_on_listed(module, words)
         return
     python = PROJECT / ".venv" / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
     if python.exists() and Path(sys.executable) != python:
-        command = [str(python), "-m", module, *sys.argv[1:]]
-        if os.name == "nt":
-            sys.exit(subprocess.call(command))
-        os.execv(command[0], command)
+        _become([str(python), "-m", module, *words], os.environ)
     tool = Path("tools") / "with_env.py"
     print(
         f"minibot needs its environment; make it and run with: python3 {tool} -m {module}",
         file=sys.stderr,
     )
     sys.exit(CANNOT_RUN)
+
+
+# --- under a code list ----------------------------------------------------------------------------
+
+
+def asks_for_list(module: str, words: Sequence[str], environ: Mapping[str, str]) -> bool:
+    """Return whether a command has to execute listed sources alone.
+
+    A profile that says so in a way that is not seen here, such as an abbreviated flag, is met once
+    it has been read: `minibot.cli.night` goes on under the list then.
+    """
+    if "--help" in words or "-h" in words:
+        return False
+    verb = "night" if module != "minibot" else words[0] if words else ""
+    if verb in NIGHTS:
+        return _night_asks(words, environ)
+    if verb not in PROOFS:
+        return False
+    return (PROJECT / listed.DEPLOYED).exists() or any(map(_requires, _runs(words[1:])))
+
+
+def go_on_listed(module: str, words: Sequence[str]) -> None:
+    """Start this command again under its code list, in a new private folder; never return."""
+    private = private_folder()
+    script = str(PROJECT / "minibot" / "listed.py")
+    command = [_program(), *_kept_flags(), *listed.flags(private), script, module, *words]
+    environ = {
+        name: value for name, value in os.environ.items() if not name.upper().startswith(LOADS_CODE)
+    }
+    if _program() != sys.executable:
+        environ["__PYVENV_LAUNCHER__"] = sys.executable
+    _become(command, environ, private)
+
+
+def private_folder() -> str:
+    """Return a new, empty folder for bytecode that only this user can enter."""
+    import tempfile
+
+    _sweep(tempfile.gettempdir())
+    return os.path.realpath(tempfile.mkdtemp(prefix=f"{listed.PREFIX}{os.getpid()}-"))
+
+
+def _sweep(folder: str) -> None:
+    """Remove the private folders of processes that were killed, once no run can use them."""
+    now_s = time.time()
+    for entry in os.scandir(folder):
+        if not entry.name.startswith(listed.PREFIX):
+            continue
+        with suppress(OSError):  # Somebody else's, or another start has removed it.
+            if now_s - entry.stat(follow_symlinks=False).st_mtime > KEPT_S:
+                listed.remove(entry.path)
+
+
+def _become(command: Sequence[str], environ: Mapping[str, str], private: str | None = None) -> None:
+    """Go on as another command, with this process's signals and exit code; never return.
+
+    Windows cannot replace a process: there this one waits, leaves Ctrl-C and Ctrl-Break to the
+    other, and removes its private folder at the end.
+    """
+    sys.stdout.flush()
+    sys.stderr.flush()
+    if os.name != "nt":
+        os.execve(command[0], list(command), dict(environ))
+    for name in ("SIGINT", "SIGBREAK"):
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), signal.SIG_IGN)
+    code = subprocess.Popen(list(command), env=dict(environ)).wait()
+    if private is not None:
+        listed.remove(private)
+    sys.exit(code)
+
+
+def _program() -> str:
+    """Return the Python itself: in an environment of Windows another program starts it."""
+    if os.name == "nt":
+        return str(getattr(sys, "_base_executable", "") or sys.executable)
+    return sys.executable
+
+
+def _kept_flags() -> list[str]:
+    """Return the flags of this process that its second start has to have, too."""
+    kept = ["-" + "O" * sys.flags.optimize] if sys.flags.optimize else []
+    if sys.flags.utf8_mode:
+        kept += ["-X", "utf8"]
+    return [*kept, "-u"] if os.environ.get("PYTHONUNBUFFERED") else kept
+
+
+# --- what a command speaks of -----------------------------------------------------------------
+
+
+def _night_asks(words: Sequence[str], environ: Mapping[str, str]) -> bool:
+    if _is_true(environ.get(REQUIRED_VARIABLE, "")):
+        return True
+    if any(_is_true(word.partition(f"{REQUIRED}=")[2]) for word in words):
+        return True
+    for at, word in enumerate(words):
+        name, _, value = word.partition("=")
+        if name in ("--config", "-c"):
+            path = value or "".join(words[at + 1 : at + 2])
+            return any(map(_profile_requires, _profiles(path)))
+    return False
+
+
+def _is_true(text: str) -> bool:
+    return text.strip().lower() == "true"
+
+
+def _profiles(path: str) -> Iterator[Path]:
+    """Yield where a profile may stand that a person names so (X-16)."""
+    plain = path.replace("\\", "/").removeprefix("./").removeprefix("minibot/")
+    for place in (Path(path), Path(plain), PROJECT / plain):
+        if place.is_file():
+            yield place
+
+
+def _profile_requires(path: Path) -> bool:
+    return _required_by(_json(path))
+
+
+def _runs(words: Sequence[str]) -> Iterator[Path]:
+    """Yield the folders of the runs that words of a command may name, else the newest."""
+    var = PROJECT / "var"
+    for at, word in enumerate(words):
+        name, _, value = word.partition("=")
+        if name == "--var":
+            var = Path(value or "".join(words[at + 1 : at + 2]) or "var")
+    named = [
+        folder
+        for word in words
+        for folder in (var / "runs" / word, Path(word))
+        if not word.startswith("-") and (folder / "manifest.json").is_file()
+    ]
+    newest = sorted(path.parent for path in (var / "runs").glob("*/manifest.json"))[-1:]
+    yield from named or newest
+
+
+def _requires(run: Path) -> bool:
+    manifest = _json(run / "manifest.json")
+    return isinstance(manifest, dict) and _required_by(manifest.get("config"))
+
+
+def _required_by(profile: Any) -> bool:
+    code = profile.get("code") if isinstance(profile, dict) else None
+    return isinstance(code, dict) and code.get("require_manifest") is True
+
+
+def _json(path: Path) -> Any:
+    """Return what a small JSON file holds; None of one that cannot be read, which others tell."""
+    try:
+        with path.open("rb") as file:
+            return json.loads(file.read(BYTES_MAX))
+    except (OSError, ValueError, RecursionError):
+        return None

@@ -181,7 +181,15 @@ def _record(into: Path, digests: dict[str, str]) -> None:
         )
         for file in sorted([*into.rglob("*.so"), *into.rglob("*.pyd")])
     }
-    record = {"sources": digests, "modules": modules, "python": sys.version}
+    libraries = {
+        file: hashlib.sha256((into / file).read_bytes()).hexdigest() for file in modules.values()
+    }
+    record = {
+        "sources": digests,
+        "modules": modules,
+        "libraries": libraries,
+        "python": sys.version,
+    }
     (into / RECORD).write_text(json.dumps(record, indent=1), encoding="utf-8")
 
 
@@ -214,6 +222,7 @@ def _compile(into: Path, names: Sequence[str], *, has_profile: bool) -> None:
         by_counts = [flag.format(folder=counts) for flag in BY_COUNTS]
         library.extra_compile_args, library.extra_link_args = [*arguments, *by_counts], []
         _link(into, [library])
+        _record(into, digests)
 
 
 def _link(into: Path, extensions: Sequence[Any]) -> None:

@@ -49,6 +49,8 @@ class Clerk:
         settings: The AI's part of the profile.
         start_child: Starts a jailed worker.
         machine_ns: The machine clock.
+        before_start: Called with a name before each start of a process; raises a `RunStop` when
+            the code is not what the run began with.
     """
 
     def __init__(
@@ -56,8 +58,14 @@ class Clerk:
         settings: AiSettings,
         start_child: Callable[[], Child],
         machine_ns: Callable[[], int],
+        before_start: Callable[[str], None] = lambda what: None,
     ) -> None:
         self.settings = settings
+
+        def start_worker() -> Child:
+            before_start("worker")
+            return start_child()
+
         self.activation = Activation(settings.root)
         self.recent = Recent()
         self.patterns = Patterns(settings.root, settings.run_id, settings.horizon_ms)
@@ -69,12 +77,12 @@ class Clerk:
             horizon_ms=settings.horizon_ms,
             label_bps_min=settings.label_bps_min,
         )
-        self.workshop = Workshop(self.activation, settings.root, settings.training)
+        self.workshop = Workshop(self.activation, settings.root, settings.training, before_start)
         self.model_id = NO_MODEL
         self.model_note = ""
         self._expected = Expected(frozenset({NO_MODEL}), NO_MODEL, settings.horizon_ms)
         self.keeper = Keeper(
-            settings.limits, start_child, self._introduce, self._expected, machine_ns
+            settings.limits, start_worker, self._introduce, self._expected, machine_ns
         )
         self._outgoing: list[Row] = []
         self._touches: dict[str, Row] = {}

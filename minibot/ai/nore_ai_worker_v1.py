@@ -49,17 +49,28 @@ TASKS: Final = ("infer", "train", "score", "probe")
 NICENESS: Final = {"infer": 10, "train": 19, "score": 19, "probe": 10}
 
 
-def command(python: str, root: Path, memory_mb: int, task: str) -> list[str]:
-    """Return the command line of a jailed process, the same at every start.
+def command(
+    python: str, root: Path, memory_mb: int, task: str, private: str | None = None
+) -> list[str]:
+    """Return the command line of a jailed process, the same at every start of a run.
 
     `-I` keeps the working folder and the user's packages out of the import path, `-B` writes no
-    byte code.
+    byte code. Under a code list the process begins with `listed.py` and shares the private folder
+    of the run: it reads and writes byte code there before the jail closes.
     """
     module = "minibot.ai.nore_ai_worker_v1"
-    flags = ["-I", "-B", "-X", "utf8", "-m", module]
+    if private is None:
+        start = ["-I", "-B", "-X", "utf8", "-m", module]
+    else:
+        from minibot.listed import (
+            flags,
+        )  # Of the parent alone: the jailed process has no use for it.
+
+        script = str(Path(__file__).resolve().parents[1] / "listed.py")
+        start = ["-X", "utf8", *flags(private), script, module]
     return [
         python,
-        *flags,
+        *start,
         "--root",
         str(root),
         "--memory-mb",
@@ -120,8 +131,8 @@ def _hello(isolation: Isolation, leaks: Frame, native: LightGbm | None, missing:
 
 def _rooms() -> list[str]:
     """Return which rooms of minibot this process has loaded."""
-    names = {name.split(".")[1] for name in sys.modules if name.startswith("minibot.")}
-    return sorted(names)
+    parts = [name.split(".") for name in sys.modules if name.startswith("minibot.")]
+    return sorted({names[1] for names in parts if len(names) > 2})
 
 
 def _leaks(pipes: Sequence[int]) -> Frame:

@@ -20,7 +20,7 @@ from minibot.ai.frames import DRAFT_BYTES_MAX, FrameError, decode_frame
 from minibot.ai.keeper import hello_problem, isolation_level
 from minibot.ai.nore_ai_worker_v1 import MEMORY_MB_DEFAULT, command
 from minibot.kernel import canonical
-from minibot.runtime.interpreter import program
+from minibot.runtime.interpreter import private_folder, program
 
 HELLO_S_MAX: Final = 20.0
 _POLL_S: Final = 0.2
@@ -52,7 +52,7 @@ class Preflight:
 def check_jail(ai_root: Path, memory_mb: int, level_min: str) -> Preflight:
     """Start a worker, return what it says, end it."""
     child = Child(
-        command(program(), ai_root, memory_mb, "infer"),
+        command(program(), ai_root, memory_mb, "infer", private_folder()),
         ai_root / "work",
         line_bytes_max=DRAFT_BYTES_MAX,
     )

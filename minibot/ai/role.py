@@ -32,8 +32,10 @@ from minibot.kernel.line import encode_line
 from minibot.runtime.clock import machine_ns
 from minibot.runtime.context import CLEAN, ORPHANED, RoleContext
 from minibot.runtime.gate import Gate
-from minibot.runtime.interpreter import program
+from minibot.runtime.interpreter import private_folder, program
+from minibot.runtime.paths import PROJECT
 from minibot.runtime.stop import StopRecord
+from minibot.runtime.unchanged import CodeStand, refuse_changed
 
 READY: Final = "READY"
 DEGRADED: Final = "DEGRADED"
@@ -55,7 +57,7 @@ def main(context: RoleContext) -> int:
 def start_worker(settings: AiSettings) -> Child:
     """Start a jailed worker with the same command line at every start."""
     return Child(
-        command(program(), settings.root, settings.memory_mb, "infer"),
+        command(program(), settings.root, settings.memory_mb, "infer", private_folder()),
         settings.root / "work",
         line_bytes_max=DRAFT_BYTES_MAX,
     )
@@ -73,7 +75,15 @@ class AiRole:
             symbols=tuple(context.manifest.symbols),
         )
         ensure_folder(self.settings.root)
-        self._clerk = Clerk(self.settings, lambda: start_worker(self.settings), machine_ns)
+        stand = CodeStand(PROJECT)
+        self._clerk = Clerk(
+            self.settings,
+            lambda: start_worker(self.settings),
+            machine_ns,
+            lambda what: refuse_changed(
+                stand, context.manifest.code_sha256, context.name, f"the AI's {what}"
+            ),
+        )
         self._intake = Intake(context)
         self._output = context.open_output(RECOMMENDATIONS)
         self._said = LineFiles(

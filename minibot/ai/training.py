@@ -30,7 +30,7 @@ from minibot.ai.nore_ai_worker_v1 import command
 from minibot.ai.packs import write_pack
 from minibot.ai.probabilities import Probabilities
 from minibot.ai.snapshots import SnapshotRefused
-from minibot.runtime.interpreter import program
+from minibot.runtime.interpreter import private_folder, program
 
 ROUNDS: Final = 60
 # Rows of a whole night take a jailed trainer a few seconds; at idle priority on a busy machine
@@ -87,6 +87,7 @@ def train_snapshot(
     *,
     created_ts: int,
     is_cancelled: Callable[[], bool] = lambda: False,
+    before_start: Callable[[str], None] = lambda what: None,
 ) -> Trained:
     """Train on a dataset, write the snapshot, let the gate judge it; return both.
 
@@ -100,7 +101,7 @@ def train_snapshot(
             f"{settings.rows_min} and {HOLDOUT_ROWS_MIN} needed"
         )
     pack = write_pack(ai_root, dataset, created_ts=created_ts)
-    tasks = Tasks(ai_root, settings, is_cancelled)
+    tasks = Tasks(ai_root, settings, is_cancelled, before_start)
     text = tasks.train(train)
     try:
         model_id = activation.snapshots.write(
@@ -162,8 +163,13 @@ class Tasks:
     """Trainings and scorings, each in a jailed process of its own."""
 
     def __init__(
-        self, ai_root: Path, settings: TrainingSettings, is_cancelled: Callable[[], bool]
+        self,
+        ai_root: Path,
+        settings: TrainingSettings,
+        is_cancelled: Callable[[], bool],
+        before_start: Callable[[str], None] = lambda what: None,
     ) -> None:
+        self._before_start = before_start
         self._root = ai_root
         self._settings = settings
         self._is_cancelled = is_cancelled
@@ -196,8 +202,9 @@ class Tasks:
 
     def _run(self, task: str, frames: Sequence[Frame], answer: str) -> Frame:
         settings = self._settings
+        self._before_start("trainer")
         child = Child(
-            command(program(), self._root, settings.memory_mb, task),
+            command(program(), self._root, settings.memory_mb, task, private_folder()),
             self._root / "work",
             line_bytes_max=RESULT_BYTES_MAX,
             buffer_bytes_max=_BUFFER_BYTES,

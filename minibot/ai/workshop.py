@@ -7,6 +7,7 @@ came of it is fetched by the clerk's loop, which alone activates and journals.
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 from minibot.ai.activation import Activation
@@ -24,9 +25,17 @@ class Workshop:
         activation: The snapshots and the pointer to the active one.
         ai_root: The folder `var/ai`.
         settings: How to train.
+        before_start: Called with a name before each start of a process; may raise a `RunStop`.
     """
 
-    def __init__(self, activation: Activation, ai_root: Path, settings: TrainingSettings) -> None:
+    def __init__(
+        self,
+        activation: Activation,
+        ai_root: Path,
+        settings: TrainingSettings,
+        before_start: Callable[[str], None] = lambda what: None,
+    ) -> None:
+        self._before_start = before_start
         self._activation = activation
         self._root = ai_root
         self._settings = settings
@@ -55,6 +64,7 @@ class Workshop:
                 self._settings,
                 created_ts=created_ts,
                 is_cancelled=self._cancelled.is_set,
+                before_start=self._before_start,
             )
         except (TrainingFailed, RunStop, OSError) as error:
             # Raised again, or told, by the loop that fetches it.

@@ -11,7 +11,7 @@ from minibot.cli.main import add_common, guarded
 from minibot.cli.outcome import judge
 from minibot.cli.selection import add_profile, var_of
 from minibot.runtime.config import load_config
-from minibot.runtime.interpreter import program
+from minibot.runtime.interpreter import python_argv
 from minibot.runtime.paths import find
 from minibot.strategies.chosen import judge as judge_strategy
 from minibot.watchdog.launcher import Display, launch
@@ -46,7 +46,7 @@ def run_parsed(arguments: argparse.Namespace) -> int:
 def _display(arguments: argparse.Namespace) -> Display:
     if arguments.quiet:
         return Display()
-    argv = (program(), "-m", "minibot.cli.live")
+    argv = tuple(python_argv("minibot.cli.live"))
     # With --json standard output holds one document and nothing else.
     return Display((*argv, "--stderr") if arguments.json else argv)
 

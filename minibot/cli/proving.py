@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from minibot.report.figures import counted, plain_text
+from minibot.runtime.interpreter import program_environ, python_argv
 
 FINDINGS_SHOWN = 5
 
@@ -50,7 +51,8 @@ class Proving:
 
 def _start(name: str, run: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, "-m", "minibot", name, run, "--json"],
+        [*python_argv("minibot"), name, run, "--json"],
+        env={**os.environ, **program_environ()},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

@@ -9,6 +9,8 @@ from typing import Any
 
 from minibot.kernel.errors import Refusal
 from minibot.runtime import staging
+from minibot.runtime.bytecode import Check
+from minibot.runtime.deployed import libraries
 from minibot.runtime.paths import PROJECT, Var, plain, resolve
 
 HELP = "stage, deploy and compare files: changes enter a working installation only this way"
@@ -71,19 +73,29 @@ def _status(_: argparse.Namespace) -> Answer:
     staged = [] if pending is None else list(pending.files)
     wrong = [] if pending is None else staging.problems(PROJECT, pending)
     under_way = staging.is_under_way(PROJECT)
-    different = [] if under_way else staging.compare(PROJECT)
+    check = Check(PROJECT)
+    try:
+        different = [] if under_way else staging.compare(PROJECT)
+    finally:
+        bytecode = check.result()
+    built = libraries(PROJECT)
     document = {
         "staged": [item.path for item in staged],
         "problems": wrong,
         "under_way": under_way,
         "different": different,
+        "bytecode": bytecode,
+        "compiled": built,
     }
     lines = [f"staged    {_line(item)}" for item in staged] or ["staged    nothing"]
     lines += [f"problem   {text}" for text in wrong]
     lines += ["a deployment was cut off: minibot stage apply brings it to its end"] * under_way
     lines += [f"different {text}" for text in different]
+    lines += [f"bytecode  {text}; remove the file" for text in bytecode]
+    lines += [f"compiled  {path}  sha256 {digest}" for path, digest in built.items()]
     lines += ["the code is what staging/deployed.json lists"] * (not different and not under_way)
-    return (DIFFERS if different or wrong or under_way else FINE), document, lines
+    is_wrong = different or wrong or under_way or bytecode
+    return (DIFFERS if is_wrong else FINE), document, lines
 
 
 def _line(item: staging.Staged) -> str:

@@ -217,6 +217,12 @@ INVARIANT_BROKEN: Final = _stop(
     "A state was reached that the code holds to be impossible.",
     "Please report it with the run's manifest; the detail names the invariant.",
 )
+CODE_CHANGED: Final = _stop(
+    "CODE_CHANGED",
+    "Code changed on disk while the run went on, so a process of it could not be started again.",
+    "After `git pull` or an edit: look at the open positions, `minibot clear-stop --reason ...`, "
+    "and start anew; bring code in between nights (`minibot stage add`, then `apply`).",
+)
 CLOCK_JUMP: Final = _stop(
     "CLOCK_JUMP",
     "The machine's clock jumped, or drifted from the exchange, by more than is allowed.",

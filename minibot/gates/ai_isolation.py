@@ -28,7 +28,7 @@ from minibot.ai.keeper import isolation_level
 from minibot.ai.nore_ai_worker_v1 import MEMORY_MB_DEFAULT, command
 from minibot.kernel.files import ensure_folder, write_atomic
 from minibot.kernel.queue import make_queue
-from minibot.runtime.interpreter import program
+from minibot.runtime.interpreter import private_folder, program
 from minibot.runtime.paths import PROJECT
 
 NAME: Final = "ai_isolation"
@@ -191,7 +191,7 @@ def _probe(lab: Path, bait: Mapping[str, str]) -> tuple[str, list[Finding]]:
     os.set_inheritable(descriptor, True)
     os.environ[_BAIT_VARIABLE] = "planted by the gate"
     child = Child(
-        command(program(), lab / "ai", MEMORY_MB_DEFAULT, "probe"),
+        command(program(), lab / "ai", MEMORY_MB_DEFAULT, "probe", private_folder()),
         lab / "ai" / "work",
         line_bytes_max=RESULT_BYTES_MAX,
     )

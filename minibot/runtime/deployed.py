@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
+from minibot.compiled import SWITCH
 from minibot.kernel.canonical import JsonObject
 from minibot.kernel.errors import IntegrityError, Refusal
 from minibot.kernel.files import ensure_folder, read_hashed, write_hashed
@@ -21,6 +22,8 @@ from minibot.runtime.cmdline import own_cmdline_hash
 from minibot.runtime.deploy import APPLIED, DEPLOYED, JOURNAL, TEMP_SUFFIX
 
 CODE_FOLDERS: Final = ("config", "contracts", "minibot", "tools")
+COMPILED: Final = "build/compiled"
+"""Where compiled builds are, whose libraries are code like their sources."""
 CODE_FILES: Final = ("pyproject.toml", "requirements.lock")
 _PASSED_OVER: Final = frozenset({"__pycache__", ".mypy_cache", ".ruff_cache"})
 
@@ -48,6 +51,8 @@ def code_sha256(project: Path) -> str:
 def compare(project: Path) -> list[str]:
     """Return what differs from `staging/deployed.json`, one `path: how` each; empty when equal.
 
+    A compiled build counts where it is switched on, as it is used nowhere else.
+
     Raises:
         Refusal: There is no list yet, it is damaged, or a deployment was cut off; the remedy
             names the command.
@@ -57,7 +62,19 @@ def compare(project: Path) -> list[str]:
             "a deployment was cut off, so the code is neither old nor new.",
             "Bring it to its end: minibot stage apply",
         )
-    return differences(read_deployed(project), code_manifest(project))
+    found = differences(read_deployed(project), code_manifest(project))
+    if os.environ.get(SWITCH):
+        return found
+    return [text for text in found if not text.startswith(f"{COMPILED}/")]
+
+
+def libraries(project: Path) -> dict[str, str]:
+    """Return path -> sha256 of every library of a compiled build, sorted by path."""
+    return {
+        path: _digest(project / path)
+        for path in sorted(_code_paths(project))
+        if path.startswith(f"{COMPILED}/") and path.endswith((".so", ".pyd"))
+    }
 
 
 def differences(deployed: Mapping[str, str], found: Mapping[str, str]) -> list[str]:
@@ -138,12 +155,13 @@ def _code_paths(project: Path) -> Iterator[str]:
     for name in CODE_FILES:
         if os.path.lexists(project / name):
             yield name
-    for top in CODE_FOLDERS:
+    for top in (*CODE_FOLDERS, COMPILED):
         for folder, folders, names in os.walk(project / top):
             folders[:] = [name for name in folders if name not in _PASSED_OVER]
             links = [name for name in folders if os.path.islink(os.path.join(folder, name))]
             for name in (*names, *links):
-                if not name.endswith((".pyc", TEMP_SUFFIX)):
+                # Bytecode outside of a cache folder is a module of its own: it counts.
+                if not name.endswith(TEMP_SUFFIX):
                     yield Path(folder, name).relative_to(project).as_posix()
 
 

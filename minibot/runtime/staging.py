@@ -15,6 +15,7 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
+import stat
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -66,6 +67,8 @@ APPLY_LOCK: Final = "staging/apply.lock"
 # Where staged files may go. Nothing that a run writes, no history, no environment.
 TARGET_FOLDERS: Final = (*CODE_FOLDERS, "tests", "docs", "deploy", ".ci", ".github")
 TARGET_FILES: Final = (*CODE_FILES, "README.md", "CHANGELOG.md", "LICENSE", ".gitignore")
+BYTECODE: Final = ("__pycache__", ".pyc", ".pyo")
+SHOWN_MAX: Final = 200
 FILE_BYTES_MAX: Final = 64 * 1024 * 1024
 
 
@@ -98,17 +101,25 @@ def stage(project: Path, copies: Sequence[tuple[Path, str]], *, replace: bool) -
         replace: Whether existing targets may be overwritten; their sha256 goes on record.
 
     Raises:
-        Refusal: A source is no file, a path leads out, or a target exists and `replace` is off.
+        Refusal: A source is no plain file, a path leads out, or a target exists and `replace` is
+            off. Nothing was copied then, and what was staged before stays as it was.
     """
+    before = read_pending(project)
+    may_replace = {item.path for item in before.files if item.replace} if before else set()
+    contents = {}
+    described = {}
     for source, path in copies:
-        refuse_path(project, path)
-        if not source.is_file():
-            raise Refusal(f"{source} is not a file.", "Name the file that is to be deployed.")
+        contents[path] = _read_plain(source)
+        described[path] = _describe(project, path, contents[path], replace)
+    for path in sorted(set(_staged_paths(project)) - set(contents)):
+        is_replacing = replace or path in may_replace
+        described[path] = _describe(project, path, _read_staged(project, path), is_replacing)
+    for source, path in copies:
         target = project / FILES_FOLDER / path
         ensure_folder(target.parent)
-        write_atomic(target, source.read_bytes())
+        write_atomic(target, contents[path])
         shutil.copymode(source, target)
-    files = [_describe(project, path, replace) for path in sorted(_staged_paths(project))]
+    files = [described[path] for path in sorted(described)]
     if not files:
         raise Refusal(
             f"nothing is staged: {FILES_FOLDER} is empty.",
@@ -232,11 +243,17 @@ def _path_problem(project: Path, path: str) -> str | None:
         return "is not a plain relative path"
     if path not in TARGET_FILES and (len(plain.parts) < 2 or plain.parts[0] not in TARGET_FOLDERS):
         return "lies outside of what is deployed"
-    for parent in (plain, *plain.parents[:-1]):
-        if (project / parent).is_symlink():
-            return f"leads through a link, {parent}"
-    if (project / path).is_dir():
-        return "is a folder"
+    if any(part.lower().endswith(BYTECODE) for part in plain.parts):
+        return "is bytecode, which nobody can read; its source is deployed"
+    try:
+        for parent in (plain, *plain.parents[:-1]):
+            for place in (project / parent, project / FILES_FOLDER / parent):
+                if os.path.islink(place):
+                    return f"leads through a link, {place.relative_to(project)}"
+        if (project / path).is_dir():
+            return "is a folder"
+    except OSError as error:
+        return f"cannot be a file here: {error.strerror}"
     return None
 
 
@@ -321,11 +338,8 @@ def _alone(project: Path, run_lock: Path) -> Iterator[None]:
         yield
 
 
-def _describe(project: Path, path: str, replace: bool) -> Staged:
+def _describe(project: Path, path: str, content: bytes, replace: bool) -> Staged:
     refuse_path(project, path)
-    staged = project / FILES_FOLDER / path
-    if staged.is_symlink() or staged.stat().st_size > FILE_BYTES_MAX:
-        raise Refusal(f"{path}: a link, or over {FILE_BYTES_MAX} bytes.", "Stage a plain file.")
     target = project / path
     if target.exists() and not replace:
         raise Refusal(
@@ -333,7 +347,50 @@ def _describe(project: Path, path: str, replace: bool) -> Staged:
             "If it is to be overwritten, say so: minibot stage add --replace",
         )
     old = _sha256(target) if target.exists() else None
-    return Staged(path, _sha256(staged), staged.stat().st_size, old)
+    return Staged(path, hashlib.sha256(content).hexdigest(), len(content), old)
+
+
+def _read_plain(source: Path) -> bytes:
+    """Return the content of a file that is to be staged, read once.
+
+    Raises:
+        Refusal: It is a link, no plain file, too large, or cannot be read.
+    """
+    try:
+        found = os.lstat(source)
+        if stat.S_ISLNK(found.st_mode):
+            raise Refusal(
+                f"{source} is a link.", "Name the file itself: what a link shows may change."
+            )
+        if not stat.S_ISREG(found.st_mode):
+            raise Refusal(f"{source} is not a file.", "Name the file that is to be deployed.")
+        flags = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
+        with open(os.open(source, flags), "rb") as file:
+            content = file.read(FILE_BYTES_MAX + 1)
+    except (OSError, ValueError) as error:
+        why = getattr(error, "strerror", None) or str(error)
+        raise Refusal(
+            f"{str(source)[:SHOWN_MAX]} cannot be read: {why}.",
+            "Name the file that is to be deployed.",
+        ) from error
+    if len(content) > FILE_BYTES_MAX:
+        raise Refusal(f"{source} has over {FILE_BYTES_MAX} bytes.", "Stage a smaller file.")
+    return content
+
+
+def _read_staged(project: Path, path: str) -> bytes:
+    """Return the content of a file that lies in staging.
+
+    Raises:
+        Refusal: It may not be deployed; the remedy names the file to take away.
+    """
+    staged = project / FILES_FOLDER / path
+    try:
+        refuse_path(project, path)
+        return _read_plain(staged)
+    except Refusal as error:
+        remedy = f"Stage a plain file that may be deployed, or remove {FILES_FOLDER}/{path}."
+        raise Refusal(error.message, remedy) from error
 
 
 def _record(pending: Pending) -> JsonObject:

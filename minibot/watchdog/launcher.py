@@ -22,6 +22,7 @@ from typing import Any
 
 import filelock
 
+from minibot import listed
 from minibot.events.reasons import REASONS
 from minibot.events.registry import Contracts
 from minibot.events.roles import Roles
@@ -38,6 +39,7 @@ from minibot.runtime.role import stop_record
 from minibot.runtime.running import run_lock
 from minibot.runtime.signing import sign_if_pinned
 from minibot.runtime.stop import END_KIND, OPERATOR, StopRecord, arm, release_all_reserves
+from minibot.runtime.unchanged import CodeStand
 from minibot.watchdog.background import Background
 from minibot.watchdog.books import leave_books
 from minibot.watchdog.child import Child
@@ -100,6 +102,12 @@ def launch(config: Config, profile: Path, display: Display, say: Callable[[str],
     """
     var = config.var
     refuse_failed(preflight(config, var))
+    if config.code.require_manifest and not listed.is_on:
+        raise Refusal(
+            "code.require_manifest is asked for in a way that was not seen at the very start, so "
+            "this process has not been held to the list.",
+            "Write --config FILE, and --set code.require_manifest=true, in full.",
+        )
     lock = run_lock(var)
     try:
         lock.acquire()
@@ -145,6 +153,7 @@ class _Launch:
         self.feed = LiveFeed(display.argv)
         self.interrupts: queue.SimpleQueue[str] = queue.SimpleQueue()
         self.sync_us = sync_us_p50(var.stop)
+        self.code = CodeStand(PROJECT)
         self.degraded: str | None = None
 
     def run(self) -> Outcome:
@@ -178,6 +187,9 @@ class _Launch:
     def _start_exchange(self, run_dir: Path) -> EmbeddedExchange | None:
         if self.config.embedded is None:
             return None
+        changed = self.code.changed("")  # The manifest does not stand yet.
+        if changed is not None:
+            raise Refusal(f"the code changed while the run started: {changed}.", "Start again.")
         return EmbeddedExchange.start(self.config, run_dir, self.var, child_environ(os.environ))
 
     def _reach(self, run_dir: Path) -> EmbeddedExchange | None:
@@ -233,7 +245,11 @@ class _Launch:
         context.tell = self.feed.tell
         control = context.open_output("control")
         control.append_roots([(opening, context.clock.now_ms())])
-        supervisor = Supervisor(context, self._children(manifest))
+        supervisor = Supervisor(
+            context,
+            self._children(manifest),
+            partial(self.code.changed, manifest.code_sha256),
+        )
         planned_ts, planned_code = self._planned_end(context, exchange)
         end = PlannedEnd(context, control, supervisor, planned_ts, planned_code)
         desk = Desk(context, supervisor, end, control, exchange, self.feed, self.interrupts)

@@ -14,7 +14,7 @@ from minibot.runtime.clock import wall_ms
 from minibot.runtime.cmdline import cmdline, cmdline_hash, own_cmdline, own_cmdline_hash
 from minibot.runtime.config import Config
 from minibot.runtime.deployed import code_sha256
-from minibot.runtime.interpreter import program, program_environ
+from minibot.runtime.interpreter import program_environ, python_argv
 from minibot.runtime.manifest import Manifest, Process
 from minibot.runtime.paths import PROJECT
 from minibot.watchdog.exchange import EmbeddedExchange
@@ -88,7 +88,7 @@ def make_manifest(
 
 def role_argv(name: str, run_dir: Path) -> list[str]:
     """Return the command line of a role, the same at every start."""
-    return [program(), "-m", "minibot.runtime.role", name, "--run", str(run_dir)]
+    return [*python_argv("minibot.runtime.role"), name, "--run", str(run_dir)]
 
 
 def child_environ(environ: Mapping[str, str]) -> dict[str, str]:

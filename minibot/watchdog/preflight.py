@@ -22,7 +22,9 @@ import requests
 from minibot.kernel.errors import Refusal, RunStop
 from minibot.kernel.files import ensure_folder, write_atomic
 from minibot.kernel.lock import WriterLock
+from minibot.runtime.bytecode import Check
 from minibot.runtime.config import Config
+from minibot.runtime.interpreter import program_environ, python_argv
 from minibot.runtime.paths import PROJECT, Var
 from minibot.runtime.secrets import load_secrets
 from minibot.runtime.signing import private_key
@@ -39,6 +41,7 @@ SYNC_SAMPLES = 20
 BATCH_SAMPLES = 5
 SYNC_MS_MAX = 2_000
 AI_JAIL = "ai jail"
+LOADED_MAX = 5
 EXCHANGE = "exchange"
 AI_JAIL_S_MAX = 30.0
 SYNC_BYTES = 400
@@ -65,6 +68,8 @@ def preflight(config: Config, var: Var, *, whole: bool = False) -> list[CheckRes
     The first failure is the last result, unless the whole list is asked for; behind a `var` that
     cannot be written nothing can be looked at.
     """
+    # It takes two seconds, beside the others.
+    loaded = Check(PROJECT, has_environment=True) if config.code.require_manifest else None
     checks: Sequence[Callable[[], CheckResult]] = (
         lambda: flag_check(var),
         lambda: _profile(config),
@@ -75,13 +80,18 @@ def preflight(config: Config, var: Var, *, whole: bool = False) -> list[CheckRes
         lambda: _lock(var),
         lambda: _sync(config, var),
         lambda: _code(config),
+        lambda: _loaded(loaded),
         lambda: _ai_jail(config, var),
     )
     results = []
-    for check in checks:
-        results.append(check())
-        if not results[-1].passed and not (whole and results[-1].name != "var"):
-            break
+    try:
+        for check in checks:
+            results.append(check())
+            if not results[-1].passed and not (whole and results[-1].name != "var"):
+                break
+    finally:
+        if loaded is not None:
+            loaded.end()
     return results
 
 
@@ -234,16 +244,37 @@ def _code(config: Config) -> CheckResult:
     )
 
 
+def _loaded(check: Check | None) -> CheckResult:
+    """Refuse what would run in place of listed code, where the profile asks for the list."""
+    if check is None:
+        return CheckResult("loaded code", True, "not asked for by the profile")
+    wrong = check.result()
+    if not wrong:
+        return CheckResult("loaded code", True, "no foreign bytecode; packages as installed")
+    more = f" and {len(wrong) - LOADED_MAX} more" if len(wrong) > LOADED_MAX else ""
+    return CheckResult(
+        "loaded code",
+        False,
+        f"{'; '.join(wrong[:LOADED_MAX])}{more}",
+        "Find out who wrote it. Remove bytecode (minibot stage status names it); " + SET_UP,
+    )
+
+
 def _ai_jail(config: Config, var: Var) -> CheckResult:
     """Try the AI's jail in a process of its own; only a profile that requires the AI is refused."""
     level_min = config.ai.isolation_min.get(sys.platform, "jail")
     if not config.ai.enabled or level_min == "off":
         return CheckResult(AI_JAIL, True, "the AI is off")
-    argv = [sys.executable, "-m", "minibot.ai.preflight", "--root", str(var.ai.resolve())]
+    argv = [*python_argv("minibot.ai.preflight"), "--root", str(var.ai.resolve())]
     argv += ["--memory-mb", str(config.ai.memory_mb_max), "--level-min", level_min]
     try:
         done = subprocess.run(
-            argv, capture_output=True, text=True, timeout=AI_JAIL_S_MAX, check=False
+            argv,
+            env={**os.environ, **program_environ()},
+            capture_output=True,
+            text=True,
+            timeout=AI_JAIL_S_MAX,
+            check=False,
         )
     except (OSError, subprocess.TimeoutExpired) as error:
         return _no_jail(config, str(error))

@@ -6,12 +6,14 @@ One thread, one short turn at a time; nothing in it can wait. What it decides is
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
+from minibot.events.reasons import CODE_CHANGED
 from minibot.runtime.channels import DRAIN, LEASE, STOP
 from minibot.runtime.clock import awake_ns, machine_ns, suspend_ns
 from minibot.runtime.context import CLEAN, STOPPED, RoleContext
 from minibot.runtime.stop import StopRecord
+from minibot.runtime.unchanged import detail_of
 from minibot.watchdog.child import NS_PER_MS, Child
 
 WATCHDOG = "watchdog_role"
@@ -24,10 +26,22 @@ DRAIN_ORDER = ("market_role", "strategy_role", "risk_role", "execution_role", "a
 
 
 class Supervisor:
-    """The children of a run and what their behaviour means."""
+    """The children of a run and what their behaviour means.
 
-    def __init__(self, context: RoleContext, children: Mapping[str, Child]) -> None:
+    Args:
+        context: The launcher's own.
+        children: Each by its role's name.
+        changed_code: Which code on disk is not what the run began with; None when all is.
+    """
+
+    def __init__(
+        self,
+        context: RoleContext,
+        children: Mapping[str, Child],
+        changed_code: Callable[[], str | None] = lambda: None,
+    ) -> None:
         self.context = context
+        self._changed_code = changed_code
         self.children = dict(children)
         self.epoch = 1
         self.ai_off = AI not in self.children
@@ -42,6 +56,9 @@ class Supervisor:
             child = self.children.get(name)
             if child is None:
                 continue
+            changed = self._code_stop(child)
+            if changed is not None:
+                return changed
             try:
                 child.start()
             except OSError as error:
@@ -91,6 +108,9 @@ class Supervisor:
         return self._restart(child, f"ended with exit code {code}", "ROLE_CRASH_LOOP")
 
     def _restart(self, child: Child, why: str, reason_code: str) -> StopRecord | None:
+        changed = self._code_stop(child)
+        if changed is not None:
+            return changed
         limits = self._limits
         if child.name == AI:
             if len(child.restarts_ns) >= self.context.config.ai.restarts_max:
@@ -111,6 +131,13 @@ class Supervisor:
             return StopRecord(WATCHDOG, "ROLE_CRASH_LOOP", f"{child.name}: restart failed: {error}")
         self._lease(child)
         return None
+
+    def _code_stop(self, child: Child) -> StopRecord | None:
+        """Return the STOP when a start would load other code than the run began with."""
+        changed = self._changed_code()
+        if changed is None:
+            return None
+        return StopRecord(WATCHDOG, CODE_CHANGED, detail_of(child.name, changed))
 
     def _switch_ai_off(self, why: str) -> None:
         """Switch the AI off and go on: it is never a reason to stop trading by rules."""

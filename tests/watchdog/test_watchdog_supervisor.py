@@ -269,3 +269,44 @@ def test_end_of_a_role_is_not_hidden_by_a_pipe_that_somebody_else_holds(
 
     assert child.final_code() == 11
     held.set()
+
+
+@pytest.mark.row("N-23", "F161")
+@pytest.mark.fault(
+    "F161", by="code that changed before a role is started again", ends="STOP(CODE_CHANGED)"
+)
+@pytest.mark.parametrize("role", ["risk_role", "ai_role"])
+def test_role_is_not_restarted_from_code_that_changed_meanwhile(
+    tmp_path: Path, watches: list[Watched], role: str
+) -> None:
+    """The STOP names the file, also for the AI, and no process of the new code is started."""
+    watch = Watch(tmp_path / "var", {})
+    watches.append(watch)
+    changed = "minibot/risk/limits.py: changed"
+    supervisor = Supervisor(watch.context, watch.supervisor.children, lambda: changed)
+    child = supervisor.children[role]
+    before = child.pid
+
+    child.kill()
+    record = wait_until(supervisor.check, "a STOP")
+
+    assert (record.component, record.reason_code) == ("watchdog_role", "CODE_CHANGED")
+    assert f"{role} is not started" in record.detail
+    assert changed in record.detail
+    assert child.pid == before
+    assert watch.incidents() == []
+
+
+@pytest.mark.row("F161")
+def test_roles_are_not_started_from_code_that_changed_since_the_manifest(
+    tmp_path: Path, watches: list[Watched]
+) -> None:
+    """The first start is compared, too: nothing runs then."""
+    stage = Stage(tmp_path / "var", QUICK)
+    supervisor = Supervisor(stage.context(), stage.actors({}), lambda: "minibot/x.py: new")
+
+    record = supervisor.start()
+
+    assert record is not None
+    assert record.reason_code == "CODE_CHANGED"
+    assert not any(child.is_running for child in supervisor.children.values())

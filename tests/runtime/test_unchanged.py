@@ -1,0 +1,101 @@
+"""Code that changes under a run: what counts as a change, and what is named."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from minibot.kernel.errors import RunStop
+from minibot.runtime.deployed import code_sha256
+from minibot.runtime.unchanged import CodeStand, refuse_changed
+
+LIMITS = "minibot/risk/limits.py"
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    """A small project."""
+    for path in (LIMITS, "minibot/__init__.py", "contracts/a.json", "config/nore.v1.json"):
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).write_text("{}\n")
+    return tmp_path
+
+
+def write(path: str, text: str = "x = 1\n") -> Callable[[Path], object]:
+    """A change: a file gets a content."""
+
+    def change(tree: Path) -> None:
+        (tree / path).parent.mkdir(exist_ok=True)
+        (tree / path).write_text(text)
+
+    return change
+
+
+def same_size_and_time(tree: Path) -> None:
+    """Change a file so that neither its size nor its time of change shows it."""
+    stamp = (tree / LIMITS).stat().st_mtime_ns
+    (tree / LIMITS).write_text("[]\n")
+    os.utime(tree / LIMITS, ns=(stamp, stamp))
+
+
+@pytest.mark.row("N-23", "F161")
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        (write(LIMITS), f"{LIMITS}: changed"),
+        (same_size_and_time, f"{LIMITS}: changed"),
+        (lambda tree: (tree / LIMITS).unlink(), f"{LIMITS}: missing"),
+        (write("minibot/risk/new.py"), "minibot/risk/new.py: new"),
+        (write("minibot/risk/limits/__init__.pyc"), "minibot/risk/limits/__init__.pyc: new"),
+        (write("minibot/risk/limits.abi3.so"), "minibot/risk/limits.abi3.so: new"),
+        (write("contracts/a.json", "[]\n"), "contracts/a.json: changed"),
+    ],
+)
+def test_code_that_changed_is_named(
+    tree: Path, change: Callable[[Path], object], named: str
+) -> None:
+    """Whatever a role would load: a source, a contract, a module put before a source."""
+    stand, then = CodeStand(tree), code_sha256(tree)
+
+    change(tree)
+
+    assert stand.changed(then) == named
+    with pytest.raises(RunStop, match=r"CODE_CHANGED: risk_role is not started: .*" + named[:20]):
+        refuse_changed(stand, then, "watchdog_role", "risk_role")
+
+
+@pytest.mark.row("F161")
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda tree: None,
+        lambda tree: os.utime(tree / LIMITS, (1, 1)),
+        write(LIMITS, "{}\n"),
+        write("minibot/risk/__pycache__/limits.cpython-311.pyc"),
+        write("minibot/risk/.limits.py.swp"),
+        write("minibot/risk/notes.txt"),
+    ],
+)
+def test_code_that_is_the_same_stops_nothing(tree: Path, change: Callable[[Path], object]) -> None:
+    """A file touched, written anew with the same content, bytecode of a cache, an editor's file."""
+    stand, then = CodeStand(tree), code_sha256(tree)
+
+    change(tree)
+
+    assert stand.changed(then) is None
+    refuse_changed(stand, then, "watchdog_role", "risk_role")
+
+
+@pytest.mark.row("F161")
+def test_change_of_many_files_names_the_first_and_counts_the_rest(tree: Path) -> None:
+    """After `git pull` a line for people, not a list of hundreds."""
+    stand, then = CodeStand(tree), code_sha256(tree)
+    for number in range(9):
+        write(f"minibot/a{number}.py")(tree)
+
+    said = stand.changed(then)
+
+    assert said == "minibot/a0.py: new, minibot/a1.py: new, minibot/a2.py: new and 6 more"
