@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 
 from minibot.cli.diff import lines as diff_lines
 from minibot.cli.output import progress_bar, show, wrapped
 from minibot.cli.selection import add_run, add_zone, run_dir_of
-from minibot.kernel.errors import Refusal
+from minibot.kernel.errors import IntegrityError, Refusal
 from minibot.replay.compare import describe
 from minibot.replay.condition import called, open_run
 from minibot.replay.diff import rerun_with
@@ -17,6 +18,7 @@ from minibot.replay.moments import Span
 from minibot.replay.proof import Proof, lost_line, prove, remedies
 from minibot.replay.recorded import Recorded
 from minibot.report.figures import counted
+from minibot.report.proof import what_is_left
 
 HELP = "re-run every decision of a run and compare each derived event byte for byte"
 EXAMPLE = "minibot replay latest --from 02:00 --to 03:00"
@@ -59,7 +61,10 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Replay a run; 0 identical, 1 with the first differing event."""
     run_dir = run_dir_of(arguments)
-    recorded, condition = open_run(run_dir)
+    try:
+        recorded, condition = open_run(run_dir)
+    except IntegrityError as error:
+        return _show_remains(arguments, run_dir, error)
     if arguments.graph or arguments.set:
         _require_whole(arguments)
     if arguments.graph:
@@ -78,6 +83,26 @@ def run(arguments: argparse.Namespace) -> int:
         )
     show(arguments, proof.to_json(), lines(proof, span))
     return 0 if proof.is_identical else 1
+
+
+def _show_remains(arguments: argparse.Namespace, run_dir: Path, error: IntegrityError) -> int:
+    """Say of a run that cannot be replayed what is left of it, and what is missing."""
+    left = what_is_left(run_dir)
+    document = {
+        "run_id": run_dir.name,
+        "identical": False,
+        "reason_code": error.reason_code,
+        "detail": error.detail,
+        "left": left,
+    }
+    said = [
+        f"{error.reason_code}: {error.detail}",
+        f"{run_dir.name}: {left}",
+        f"all damage with its places: minibot verify {called(run_dir)}",
+        f"replay {run_dir.name}: NOT PROVEN",
+    ]
+    show(arguments, document, said)
+    return 1
 
 
 def _require_whole(arguments: argparse.Namespace) -> None:

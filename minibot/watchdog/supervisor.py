@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from minibot.runtime.channels import DRAIN, LEASE, STOP
 from minibot.runtime.clock import awake_ns, machine_ns, suspend_ns
 from minibot.runtime.context import CLEAN, STOPPED, RoleContext
+from minibot.runtime.runfiles import TOLD, RunFiles
 from minibot.runtime.stop import StopRecord
 from minibot.watchdog.child import NS_PER_MS, Child
 
@@ -24,10 +25,22 @@ DRAIN_ORDER = ("market_role", "strategy_role", "risk_role", "execution_role", "a
 
 
 class Supervisor:
-    """The children of a run and what their behaviour means."""
+    """The children of a run and what their behaviour means.
 
-    def __init__(self, context: RoleContext, children: Mapping[str, Child]) -> None:
+    Args:
+        context: The launcher's.
+        children: By role.
+        run_files: What stands in the run's folder; no role is started again on anything else.
+    """
+
+    def __init__(
+        self,
+        context: RoleContext,
+        children: Mapping[str, Child],
+        run_files: RunFiles | None = None,
+    ) -> None:
         self.context = context
+        self._run_files = run_files
         self.children = dict(children)
         self.epoch = 1
         self.ai_off = AI not in self.children
@@ -43,7 +56,7 @@ class Supervisor:
             if child is None:
                 continue
             try:
-                child.start()
+                self._begin(child)
             except OSError as error:
                 if name != AI:
                     return StopRecord(WATCHDOG, "ROLE_CRASH_LOOP", f"{name}: start failed: {error}")
@@ -51,6 +64,12 @@ class Supervisor:
                 continue
             self._lease(child)
         return None
+
+    def _begin(self, child: Child) -> None:
+        """Start a process that knows which files it has to find in the run's folder."""
+        if self._run_files is not None:
+            child.environ[TOLD] = self._run_files.told
+        child.start()
 
     def lease(self) -> None:
         """Send the lease to every child, once a second."""
@@ -92,6 +111,9 @@ class Supervisor:
 
     def _restart(self, child: Child, why: str, reason_code: str) -> StopRecord | None:
         limits = self._limits
+        changed = None if self._run_files is None else self._run_files.changed()
+        if changed is not None:  # Whatever it ended of: nobody is started on another run's files.
+            return StopRecord(WATCHDOG, "RUN_FILE_CHANGED", changed)
         if child.name == AI:
             if len(child.restarts_ns) >= self.context.config.ai.restarts_max:
                 self._switch_ai_off(f"{why}; restart budget spent")
@@ -103,7 +125,7 @@ class Supervisor:
             child.restarts_ns.append(awake_ns())
         self.context.incident("ROLE_RESTARTED", f"{child.name} {why}; restarted")
         try:
-            child.start()
+            self._begin(child)
         except OSError as error:
             if child.name == AI:
                 self._switch_ai_off(f"{why}; restart failed: {error}")

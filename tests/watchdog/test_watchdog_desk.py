@@ -59,6 +59,7 @@ class Scene:
             None,
             LiveFeed(()),
             self.interrupts,
+            self.stage.run_files,
         )
         self.calm = Calm()
         self.supervisor.start()
