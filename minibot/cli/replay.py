@@ -174,6 +174,8 @@ def lines(proof: Proof, span: Span) -> list[str]:
         said.append(f"broken off: {where}: {proof.broken.reason_code}: {proof.broken.detail}")
         said += [f"  {remedy}" for remedy in remedies(proof, span)]
     verdict = "identical" if proof.is_identical else "DIFFERENT"
+    if proof.condition.altered:
+        verdict = f"NOT PROVEN, as {', '.join(proof.condition.altered)} was altered"
     if proof.broken is not None:
         verdict = f"NOT PROVEN beyond {span.clock(max(proof.broken.clock, span.from_ms))}"
     digest = "" if proof.digest is None else f", digest {proof.digest}"

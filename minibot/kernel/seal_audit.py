@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from hashlib import sha256
 from pathlib import Path
@@ -55,7 +55,7 @@ def seal_findings(
         yield Finding(SEAL_FILE, 0, 0, "SEAL_MISMATCH", wanted, str(seal.get("root")))
     yield from signature_findings(root, wanted, public_key, files=files)
     yield from _sums(root, seal, files)
-    for name, found in _all_measured(root, sorted(sizes), sweeper, files):
+    for name, found in _all_measured(root, sizes, sweeper, files):
         if isinstance(found, RunStop):
             yield unread(name, found)
         else:
@@ -69,16 +69,19 @@ def seal_findings(
 
 
 def _all_measured(
-    root: Path, names: Sequence[str], sweeper: Sweeper, files: Files
+    root: Path, sizes: Mapping[str, tuple[int, str]], sweeper: Sweeper, files: Files
 ) -> Iterator[tuple[str, tuple[int, str] | RunStop | None]]:
     """Yield (name, size and sha256) of files, in order, large runs by several threads."""
+    names = sorted(sizes)
     stats = (_stat(root / name, files) for name in names)
     if sum(status.size for status in stats if status is not None) < THREADED_BYTES_MIN:
         for name in names:
-            yield name, _measured(root / name, sweeper, files)
+            yield name, _measured(root / name, sizes[name][0], sweeper, files)
         return
     with ThreadPoolExecutor(HASHERS) as pool:  # Hashing lets other threads run.
-        futures = [pool.submit(_measured, root / name, sweeper, files) for name in names]
+        futures = [
+            pool.submit(_measured, root / name, sizes[name][0], sweeper, files) for name in names
+        ]
         for name, future in zip(names, futures, strict=True):
             yield name, future.result()
 
@@ -90,12 +93,19 @@ def _stat(path: Path, files: Files) -> Stat | None:
         return None  # A forged seal may name what no file can be called.
 
 
-def _measured(path: Path, sweeper: Sweeper, files: Files) -> tuple[int, str] | RunStop | None:
-    """Return size and sha256 of a file, None where there is none, or why it cannot be read."""
+def _measured(
+    path: Path, size: int, sweeper: Sweeper, files: Files
+) -> tuple[int, str] | RunStop | None:
+    """Return size and sha256 of a file, None where there is none, or why it cannot be read.
+
+    What has not the sealed size is not hashed: it may be as large as the disk.
+    """
     status = _stat(path, files)
     if status is None or not status.is_file:
         return None
     known = sweeper.digest(path)
+    if status.size != size:
+        return status.size, ""
     # A sweep goes up to the head; what stands above it belongs to the file as well.
     if known is not None and known[0] == status.size:
         return known

@@ -82,6 +82,10 @@ def verify_tree(
         if is_run:
             yield from seal_findings(root, public_key, sweeper, files)
             yield from _queues_finding(top, files)
+        elif not tree.has_any(root):
+            raise Refusal(
+                f"{root} holds nothing that can be verified.", "Name a run or a queue's folder."
+            )
         if stands:
             yield from tree.findings(top)
 
@@ -154,6 +158,18 @@ class _Tree:
         self._is_final = is_final
         self._sweeper = sweeper
         self._files = files
+
+    def has_any(self, folder: Path) -> bool:
+        """Return whether a journal, or what is left of one, stands in a folder or below it."""
+        entries = self._files.listdir(folder)
+        if folder.name == QUARANTINE or journal_stems(entries):
+            return True
+        stats = ((name, self._files.stat(folder / name)) for name in entries)
+        return any(
+            CURSOR_FILE in entries or self.has_any(folder / name)
+            for name, status in stats
+            if status is not None and status.is_folder
+        )
 
     def jobs(self, folder: Path) -> Iterator[Job]:
         """Yield what will have to be swept below a folder, where its lists can be read."""
