@@ -8,7 +8,8 @@ from pathlib import Path
 from minibot.cli.diff import lines as diff_lines
 from minibot.cli.output import progress_bar, show, wrapped
 from minibot.cli.selection import add_run, add_zone, run_dir_of
-from minibot.kernel.errors import IntegrityError, Refusal
+from minibot.events.stop_codes import QUEUE_MISSING
+from minibot.kernel.errors import Refusal, RunStop
 from minibot.replay.compare import describe
 from minibot.replay.condition import called, open_run
 from minibot.replay.diff import rerun_with
@@ -19,6 +20,8 @@ from minibot.replay.proof import Proof, lost_line, prove, remedies
 from minibot.replay.recorded import Recorded
 from minibot.report.figures import counted
 from minibot.report.proof import what_is_left
+from minibot.runtime.manifest import MANIFEST_FILE
+from minibot.runtime.runfiles import missing_of
 
 HELP = "re-run every decision of a run and compare each derived event byte for byte"
 EXAMPLE = "minibot replay latest --from 02:00 --to 03:00"
@@ -63,7 +66,9 @@ def run(arguments: argparse.Namespace) -> int:
     run_dir = run_dir_of(arguments)
     try:
         recorded, condition = open_run(run_dir)
-    except IntegrityError as error:
+    except RunStop as error:
+        if error.reason_code != QUEUE_MISSING and not missing_of(run_dir, (MANIFEST_FILE,)):
+            raise
         return _show_remains(arguments, run_dir, error)
     if arguments.graph or arguments.set:
         _require_whole(arguments)
@@ -85,7 +90,7 @@ def run(arguments: argparse.Namespace) -> int:
     return 0 if proof.is_identical else 1
 
 
-def _show_remains(arguments: argparse.Namespace, run_dir: Path, error: IntegrityError) -> int:
+def _show_remains(arguments: argparse.Namespace, run_dir: Path, error: RunStop) -> int:
     """Say of a run that cannot be replayed what is left of it, and what is missing."""
     left = what_is_left(run_dir)
     document = {
