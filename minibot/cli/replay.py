@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 
 from minibot.cli.diff import lines as diff_lines
 from minibot.cli.output import progress_bar, show, wrapped
 from minibot.cli.selection import add_run, add_zone, run_dir_of
-from minibot.kernel.errors import Refusal
+from minibot.events.stop_codes import QUEUE_MISSING
+from minibot.kernel.errors import Refusal, RunStop
 from minibot.replay.compare import describe
 from minibot.replay.condition import called, open_run
 from minibot.replay.diff import rerun_with
@@ -17,6 +19,9 @@ from minibot.replay.moments import Span
 from minibot.replay.proof import Proof, lost_line, prove, remedies
 from minibot.replay.recorded import Recorded
 from minibot.report.figures import counted
+from minibot.report.proof import what_is_left
+from minibot.runtime.manifest import MANIFEST_FILE
+from minibot.runtime.runfiles import missing_of
 
 HELP = "re-run every decision of a run and compare each derived event byte for byte"
 EXAMPLE = "minibot replay latest --from 02:00 --to 03:00"
@@ -59,7 +64,12 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Replay a run; 0 identical, 1 with the first differing event."""
     run_dir = run_dir_of(arguments)
-    recorded, condition = open_run(run_dir)
+    try:
+        recorded, condition = open_run(run_dir)
+    except RunStop as error:
+        if error.reason_code != QUEUE_MISSING and not missing_of(run_dir, (MANIFEST_FILE,)):
+            raise
+        return _show_remains(arguments, run_dir, error)
     if arguments.graph or arguments.set:
         _require_whole(arguments)
     if arguments.graph:
@@ -78,6 +88,26 @@ def run(arguments: argparse.Namespace) -> int:
         )
     show(arguments, proof.to_json(), lines(proof, span))
     return 0 if proof.is_identical else 1
+
+
+def _show_remains(arguments: argparse.Namespace, run_dir: Path, error: RunStop) -> int:
+    """Say of a run that cannot be replayed what is left of it, and what is missing."""
+    left = what_is_left(run_dir)
+    document = {
+        "run_id": run_dir.name,
+        "identical": False,
+        "reason_code": error.reason_code,
+        "detail": error.detail,
+        "left": left,
+    }
+    said = [
+        f"{error.reason_code}: {error.detail}",
+        f"{run_dir.name}: {left}",
+        f"all damage with its places: minibot verify {called(run_dir)}",
+        f"replay {run_dir.name}: NOT PROVEN",
+    ]
+    show(arguments, document, said)
+    return 1
 
 
 def _require_whole(arguments: argparse.Namespace) -> None:
@@ -149,6 +179,8 @@ def lines(proof: Proof, span: Span) -> list[str]:
         said.append(f"broken off: {where}: {proof.broken.reason_code}: {proof.broken.detail}")
         said += [f"  {remedy}" for remedy in remedies(proof, span)]
     verdict = "identical" if proof.is_identical else "DIFFERENT"
+    if proof.condition.altered:
+        verdict = f"NOT PROVEN, as {', '.join(proof.condition.altered)} was altered"
     if proof.broken is not None:
         verdict = f"NOT PROVEN beyond {span.clock(max(proof.broken.clock, span.from_ms))}"
     digest = "" if proof.digest is None else f", digest {proof.digest}"

@@ -8,6 +8,7 @@ from pathlib import Path
 from minibot.cli.packed import ARCHIVE, unpacked
 from minibot.kernel.errors import Refusal
 from minibot.runtime.paths import Var, plain, resolve
+from minibot.runtime.runfiles import is_run_folder, run_folders
 
 LATEST = "latest"
 
@@ -54,14 +55,14 @@ def find_run(name: str, var: Var) -> Path:
         Refusal: There is no such run.
     """
     if name == LATEST:
-        found = sorted(path.parent for path in var.runs.glob("*/manifest.json"))
+        found = run_folders(var.runs)
         if not found:
             raise Refusal(
                 f"there is no run under {var.runs}.", "Start one: minibot night --config ..."
             )
         return found[-1]
     for path in (var.runs / name, Path(name)):
-        if (path / "manifest.json").exists():
+        if is_run_folder(path):
             return path.resolve()
         if (path / ARCHIVE).is_file():
             return unpacked(path / ARCHIVE, var.root).resolve()

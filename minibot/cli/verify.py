@@ -12,7 +12,8 @@ from minibot.cli.numbers import at_least
 from minibot.cli.selection import add_run, find_run, var_of
 from minibot.kernel.signature import parse_public_key
 from minibot.kernel.verify import Finding, verify_quick
-from minibot.report.proof import finding_line, findings_of, pinned_key
+from minibot.report.proof import finding_line, findings_of, pinned_key, what_is_left
+from minibot.runtime.runfiles import is_run_folder
 
 HELP = "check every byte and every cause of a run, a queue or a file; all findings with places"
 EXAMPLE = "minibot verify latest"
@@ -70,6 +71,8 @@ def _show_lines(path: Path, found: Iterable[Finding]) -> int:
     for finding in found:
         count += 1
         print(finding_line(finding))
+    if count and is_run_folder(path):
+        print(f"{path.name}: {what_is_left(path)}")
     print(f"verify {path.name}: {f'{count} findings' if count else 'clean'}")
     return count
 
@@ -88,7 +91,7 @@ def _show_json(path: Path, found: Iterable[Finding]) -> int:
 
 def _target(arguments: argparse.Namespace) -> Path:
     named = Path(arguments.run_name)
-    if named.exists() and not (named / "manifest.json").exists():
+    if named.exists() and not is_run_folder(named):
         return named.resolve()
     return find_run(arguments.run_name, var_of(arguments))
 

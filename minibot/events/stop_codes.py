@@ -71,6 +71,14 @@ QUEUE_MANIFEST: Final = _stop(
     "Keep the files and run `minibot verify` to see which segment.",
 )
 
+# --- the run's own files ------------------------------------------------------------------------
+
+RUN_FILE_CHANGED: Final = _stop(
+    "RUN_FILE_CHANGED",
+    "The run's folder, or a file in it that the launcher wrote, is gone or no longer as written.",
+    "Find who touches `var/runs`, keep what is left; `minibot verify` names what is missing.",
+)
+
 # --- cursors -----------------------------------------------------------------------------------
 
 CURSOR_AHEAD: Final = _stop(

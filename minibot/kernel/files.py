@@ -22,6 +22,7 @@ from minibot.kernel.errors import IntegrityError, RunStop
 from minibot.kernel.system import FILES, Access, Files, Stat, StrPath, unsafe
 
 __all__ = [
+    "CRITICAL_BYTES_MAX",
     "FILES",
     "Access",
     "Files",
@@ -53,7 +54,12 @@ __all__ = [
 COMPONENT: Final = "kernel.files"
 TEMP_SUFFIX: Final = ".tmp"
 CHUNK_BYTES: Final = 1 << 20
-HASHED_BYTES_MAX: Final = 64 * 1024 * 1024
+CRITICAL_BYTES_MAX: Final = 16 * 1024 * 1024
+"""The largest critical file (manifest, clock, seal, cursor, snapshot, request, list).
+
+The largest that a night writes is a role's snapshot with the ids that it knows, 4096 of each of its
+queues at 130 bytes: under 4 MB. A seal has room for a hundred thousand files.
+"""
 
 # On Windows a file that is open cannot be replaced, and one that is being replaced cannot be
 # opened. Our own readers and writers let go within a millisecond, a scanner or an indexer within
@@ -204,20 +210,23 @@ def refuse_linked_folder(path: StrPath, *, files: Files = FILES) -> None:
         raise unsafe(path, "not a folder of its own; a link is never followed")
 
 
-def read_whole(path: StrPath, *, files: Files = FILES, size_max: int = HASHED_BYTES_MAX) -> bytes:
-    """Return the content of a small file.
+def read_whole(path: StrPath, *, files: Files = FILES, size_max: int = CRITICAL_BYTES_MAX) -> bytes:
+    """Return the content of a small file; one that is too large is refused before it is read.
 
     Raises:
         FileNotFoundError: Nothing stands there.
-        RunStop: The system's error, or more than `size_max` bytes.
+        IntegrityError: ATOMICITY_VIOLATION, more than `size_max` bytes: none of ours is so large.
+        RunStop: The system's error.
     """
     fd = _open_to_read(files, path)
     try:
-        data = read_range(files, fd, min(files.fstat(fd).size, size_max) + 1, 0, path)
+        size = files.fstat(fd).size
+        data = b"" if size > size_max else read_range(files, fd, size + 1, 0, path)
     finally:
         files.close(fd)
-    if len(data) > size_max:
-        raise RunStop(COMPONENT, "IO_EIO", f"{os.fspath(path)}: over {size_max} bytes")
+    size = max(size, len(data))
+    if size > size_max:
+        raise _violation(path, "too large to be read", f"at most {size_max} bytes", f"{size}")
     return data
 
 

@@ -28,6 +28,7 @@ from minibot.kernel.files import (
     io_stop,
     is_sharing_violation,
     read_hashed,
+    refuse_linked_folder,
     remove_temps,
     sync_folder,
     unsafe,
@@ -53,6 +54,7 @@ def seal_run(
     run_dir: StrPath,
     extra: Mapping[str, Any] | None = None,
     *,
+    written: Mapping[str, JsonObject] | None = None,
     files: Files = FILES,
 ) -> str:
     """Seal the queues of a finished run into its folder; return the root, hex.
@@ -63,13 +65,16 @@ def seal_run(
         queues_root: `var/queues`.
         run_dir: The run's folder.
         extra: What else the root covers: hashes of config, contracts and code, findings.
+        written: Size and sha256 of files of the run's folder as they were written. The seal says
+            these, whatever stands there now; of other files it says what it finds.
         files: The seam to the system.
 
     Raises:
         LockBusy: A writer is still there.
-        RunStop: The disk refuses; call again.
+        RunStop: The disk refuses; call again. PERMISSIONS_UNSAFE: the run's folder is a link.
     """
     root, run = Path(queues_root), Path(run_dir)
+    refuse_linked_folder(run, files=files)
     if files.stat(run / SEAL_FILE) is not None:
         return str(read_hashed(run / SEAL_FILE, files=files)["root"])
     with _nobody_writes(root, files):
@@ -83,7 +88,7 @@ def seal_run(
                 _give_name(path, target / path.relative_to(root), files)
         for folder in sorted({path.parent for path in _tree(target, files)} | {target}):
             sync_folder(files, folder)
-        obj = _seal_object(run, dict(extra or {}), files)
+        obj = _seal_object(run, dict(extra or {}), dict(written or {}), files)
         write_atomic(run / SUMS_FILE, sums_of(obj), files=files)
         write_hashed(run / SEAL_FILE, obj, files=files)
     return str(obj["root"])
@@ -133,7 +138,9 @@ def measure(path: Path, files: Files) -> JsonObject:
     return {"size": size, "sha256": digest}
 
 
-def _seal_object(run: Path, extra: dict[str, Any], files: Files) -> JsonObject:
+def _seal_object(
+    run: Path, extra: dict[str, Any], written: dict[str, JsonObject], files: Files
+) -> JsonObject:
     obj: JsonObject = {
         "schema": "minibot.seal",
         "v": 1,
@@ -143,13 +150,18 @@ def _seal_object(run: Path, extra: dict[str, Any], files: Files) -> JsonObject:
             if not _is_left_out(path)
         },
         "run_files": {
-            name: measure(run / name, files)
+            name: written[name] if name in written else measure(run / name, files)
             for name in PINNED
-            if files.stat(run / name) is not None
+            if name in written or _is_file(run / name, files)
         },
         "extra": extra,
     }
     return {**obj, "root": root_of(obj)}
+
+
+def _is_file(path: Path, files: Files) -> bool:
+    status = files.stat(path)
+    return status is not None and status.is_file
 
 
 def _nobody_writes(root: Path, files: Files) -> ExitStack:

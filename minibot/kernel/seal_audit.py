@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from hashlib import sha256
 from pathlib import Path
@@ -10,13 +10,23 @@ from typing import Final
 
 from minibot.kernel.audit import Finding
 from minibot.kernel.canonical import JsonObject
-from minibot.kernel.errors import IntegrityError
+from minibot.kernel.errors import IntegrityError, RunStop
 from minibot.kernel.files import TEMP_SUFFIX, Files, Stat, hash_file, read_hashed, read_whole
-from minibot.kernel.seal import LOCK_SUFFIX, QUEUES, SEAL_FILE, SUMS_FILE, root_of, sums_of
+from minibot.kernel.seal import (
+    LOCK_SUFFIX,
+    PINNED,
+    QUEUES,
+    SEAL_FILE,
+    SUMS_FILE,
+    root_of,
+    sums_of,
+)
 from minibot.kernel.signature import signature_findings
 from minibot.kernel.sweep import Sweeper
 
 MANIFEST_FILE: Final = "manifest.json"
+OWN_HASHED: Final = tuple(name for name in PINNED if name.endswith(".json"))
+"""Files of a run's folder that carry their own sha256."""
 HASHERS: Final = 2
 # Less is hashed sooner than threads are started.
 THREADED_BYTES_MIN: Final = 4 << 20
@@ -28,14 +38,15 @@ def seal_findings(
     """Yield where a run's files are not what its seal says."""
     if files.stat(root / SEAL_FILE) is None:
         yield Finding(SEAL_FILE, 0, 0, "SEAL_MISSING", "a sealed run", "no seal")
+        yield from _own_hashes(root, files)
         return
     try:
         seal = read_hashed(root / SEAL_FILE, files=files)
         wanted = root_of(seal)
         listed = {**seal["run_files"], **seal["files"]}
         sizes = {name: (entry["size"], entry["sha256"]) for name, entry in listed.items()}
-    except IntegrityError as error:
-        yield Finding(SEAL_FILE, 0, 0, error.reason_code, error.expected or "whole", error.detail)
+    except RunStop as error:
+        yield unread(SEAL_FILE, error)
         return
     except (KeyError, TypeError, AttributeError) as error:
         yield Finding(SEAL_FILE, 0, 0, "ATOMICITY_VIOLATION", "a seal", repr(error))
@@ -44,27 +55,33 @@ def seal_findings(
         yield Finding(SEAL_FILE, 0, 0, "SEAL_MISMATCH", wanted, str(seal.get("root")))
     yield from signature_findings(root, wanted, public_key, files=files)
     yield from _sums(root, seal, files)
-    for name, found in _all_measured(root, sorted(sizes), sweeper, files):
-        yield from _sealed_file(name, *sizes[name], found)
+    for name, found in _all_measured(root, sizes, sweeper, files):
+        if isinstance(found, RunStop):
+            yield unread(name, found)
+        else:
+            yield from _sealed_file(name, *sizes[name], found)
     present = _present(root / QUEUES, files)
     for path in present:
         name = path.relative_to(root).as_posix()
         if name not in sizes:
             yield Finding(name, 0, 0, "SEAL_EXTRA_FILE", "no such file", "a file")
-    yield from _manifest(root, files)
+    yield from _own_hashes(root, files)
 
 
 def _all_measured(
-    root: Path, names: Sequence[str], sweeper: Sweeper, files: Files
-) -> Iterator[tuple[str, tuple[int, str] | None]]:
+    root: Path, sizes: Mapping[str, tuple[int, str]], sweeper: Sweeper, files: Files
+) -> Iterator[tuple[str, tuple[int, str] | RunStop | None]]:
     """Yield (name, size and sha256) of files, in order, large runs by several threads."""
+    names = sorted(sizes)
     stats = (_stat(root / name, files) for name in names)
     if sum(status.size for status in stats if status is not None) < THREADED_BYTES_MIN:
         for name in names:
-            yield name, _measured(root / name, sweeper, files)
+            yield name, _measured(root / name, sizes[name][0], sweeper, files)
         return
     with ThreadPoolExecutor(HASHERS) as pool:  # Hashing lets other threads run.
-        futures = [pool.submit(_measured, root / name, sweeper, files) for name in names]
+        futures = [
+            pool.submit(_measured, root / name, sizes[name][0], sweeper, files) for name in names
+        ]
         for name, future in zip(names, futures, strict=True):
             yield name, future.result()
 
@@ -76,16 +93,26 @@ def _stat(path: Path, files: Files) -> Stat | None:
         return None  # A forged seal may name what no file can be called.
 
 
-def _measured(path: Path, sweeper: Sweeper, files: Files) -> tuple[int, str] | None:
-    """Return size and sha256 of a file, None where there is none."""
+def _measured(
+    path: Path, size: int, sweeper: Sweeper, files: Files
+) -> tuple[int, str] | RunStop | None:
+    """Return size and sha256 of a file, None where there is none, or why it cannot be read.
+
+    What has not the sealed size is not hashed: it may be as large as the disk.
+    """
     status = _stat(path, files)
     if status is None or not status.is_file:
         return None
     known = sweeper.digest(path)
+    if status.size != size:
+        return status.size, ""
     # A sweep goes up to the head; what stands above it belongs to the file as well.
     if known is not None and known[0] == status.size:
         return known
-    return hash_file(path, files=files)
+    try:
+        return hash_file(path, files=files)
+    except RunStop as error:
+        return error
 
 
 def _sealed_file(
@@ -100,24 +127,35 @@ def _sealed_file(
 
 
 def _sums(root: Path, seal: JsonObject, files: Files) -> Iterator[Finding]:
-    if files.stat(root / SUMS_FILE) is None:
+    try:
+        found = read_whole(root / SUMS_FILE, files=files)
+    except FileNotFoundError:
         yield Finding(SUMS_FILE, 0, 0, "SEAL_MISMATCH", "the sums of the seal", "nothing")
-    elif (found := read_whole(root / SUMS_FILE, files=files)) != sums_of(seal):
+        return
+    except RunStop as error:
+        yield unread(SUMS_FILE, error)
+        return
+    if found != sums_of(seal):
         digests = sha256(sums_of(seal)).hexdigest(), sha256(found).hexdigest()
         yield Finding(SUMS_FILE, 0, 0, "SEAL_MISMATCH", *digests)
 
 
-def _manifest(root: Path, files: Files) -> Iterator[Finding]:
-    """Yield a run's manifest that fails its own hash; the seal pins it besides."""
+def _own_hashes(root: Path, files: Files) -> Iterator[Finding]:
+    """Yield files of a run's folder that fail their own hash; the seal pins them besides."""
     if files.stat(root / MANIFEST_FILE) is None:
         yield Finding(MANIFEST_FILE, 0, 0, "QUEUE_MISSING", "the run's manifest", "nothing")
-        return
-    try:
-        read_hashed(root / MANIFEST_FILE, files=files)
-    except IntegrityError as error:
-        yield Finding(
-            MANIFEST_FILE, 0, 0, error.reason_code, error.expected or "whole", error.detail
-        )
+    for name in OWN_HASHED:
+        if files.stat(root / name) is not None:
+            try:
+                read_hashed(root / name, files=files)
+            except RunStop as error:
+                yield unread(name, error)
+
+
+def unread(name: str, error: RunStop) -> Finding:
+    """Return the finding of a file that cannot be read or fails its own hash."""
+    expected = error.expected if isinstance(error, IntegrityError) else ""
+    return Finding(name, 0, 0, error.reason_code, expected or "a whole file", error.detail)
 
 
 def _present(folder: Path, files: Files) -> Iterator[Path]:

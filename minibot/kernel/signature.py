@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from minibot.kernel.audit import Finding
-from minibot.kernel.errors import IntegrityError, Refusal
+from minibot.kernel.errors import IntegrityError, Refusal, RunStop
 from minibot.kernel.files import FILES, Files, StrPath, read_hashed, write_hashed
 from minibot.kernel.seal import SEAL_FILE
 
@@ -84,8 +84,9 @@ def signature_findings(
         return
     try:
         obj = read_hashed(path, files=files)
-    except IntegrityError as error:
-        yield _finding(error.expected or "a whole signature", error.found or error.detail)
+    except RunStop as error:
+        expected = error.expected if isinstance(error, IntegrityError) else ""
+        yield _finding(expected or "a whole signature", error.detail)
         return
     stated, signature = obj.get("public_key"), obj.get("signature")
     if public_key is not None and stated != public_key:

@@ -15,7 +15,7 @@ from typing import Final
 from minibot.kernel import segments as names
 from minibot.kernel.audit import SEALED, Finding, JournalAudit, LineCheck, Mark, wanted_of
 from minibot.kernel.cursor import position_of
-from minibot.kernel.errors import IntegrityError, Refusal
+from minibot.kernel.errors import Refusal, RunStop
 from minibot.kernel.files import (
     FILES,
     Access,
@@ -30,14 +30,16 @@ from minibot.kernel.line import LineError, decode_line
 from minibot.kernel.merge import merge_findings
 from minibot.kernel.recovery import QUARANTINE
 from minibot.kernel.scan import raw_lines
-from minibot.kernel.seal import QUEUES, SEAL_FILE
-from minibot.kernel.seal_audit import MANIFEST_FILE, seal_findings
+from minibot.kernel.seal import PINNED, QUEUES, SEAL_FILE
+from minibot.kernel.seal_audit import seal_findings, unread
 from minibot.kernel.signature import SIGNATURE_FILE
 from minibot.kernel.sweep import Job, Sweeper
 
 __all__ = ["Finding", "LineCheck", "verify_quick", "verify_tree"]
 
 CURSOR_FILE: Final = "cursor.json"
+OWN_HASHED: Final = ("snapshot.json", "suspect.json")
+"""Files beside a reader's acks that carry their own sha256, besides its cursor."""
 _REST: Final = re.compile(r".+\.[0-9]{6}\.[0-9]+\.(?P<sha256>[0-9a-f]{64})\.rest")
 
 
@@ -74,11 +76,17 @@ def verify_tree(
     with Sweeper(jobs, files=files) as sweeper:
         tree = _Tree(root, on_line, is_run or _is_in_sealed(root, files), sweeper, files)
         top = root / QUEUES if is_run else root
-        if on_line is None and files.stat(top) is not None:
+        stands = _is_folder(top, files)
+        if on_line is None and stands:
             sweeper.plan(tree.jobs(top))
         if is_run:
             yield from seal_findings(root, public_key, sweeper, files)
-        if files.stat(top) is not None:
+            yield from _queues_finding(top, files)
+        elif not tree.has_any(root):
+            raise Refusal(
+                f"{root} holds nothing that can be verified.", "Name a run or a queue's folder."
+            )
+        if stands:
             yield from tree.findings(top)
 
 
@@ -112,7 +120,21 @@ def verify_quick(
 
 
 def _is_run(root: Path, files: Files) -> bool:
-    return any(files.stat(root / name) for name in (QUEUES, SEAL_FILE, MANIFEST_FILE))
+    return any(files.stat(root / name) for name in (QUEUES, SEAL_FILE, *PINNED))
+
+
+def _is_folder(path: Path, files: Files) -> bool:
+    status = files.stat(path)
+    return status is not None and (status.is_folder or path.is_dir())
+
+
+def _queues_finding(queues: Path, files: Files) -> Iterator[Finding]:
+    """Yield that a run's folder has no queues of its own, unless it still waits for its seal."""
+    status = files.stat(queues)
+    if status is None and files.stat(queues.parent / SEAL_FILE) is not None:
+        yield Finding(QUEUES, 0, 0, "QUEUE_MISSING", "the run's queues", "nothing")
+    elif status is not None and not status.is_folder:
+        yield Finding(QUEUES, 0, 0, "PERMISSIONS_UNSAFE", "a folder", "no folder of its own")
 
 
 def _is_in_sealed(path: Path, files: Files) -> bool:
@@ -137,6 +159,18 @@ class _Tree:
         self._sweeper = sweeper
         self._files = files
 
+    def has_any(self, folder: Path) -> bool:
+        """Return whether a journal, or what is left of one, stands in a folder or below it."""
+        entries = self._files.listdir(folder)
+        if folder.name == QUARANTINE or journal_stems(entries):
+            return True
+        stats = ((name, self._files.stat(folder / name)) for name in entries)
+        return any(
+            CURSOR_FILE in entries or self.has_any(folder / name)
+            for name, status in stats
+            if status is not None and status.is_folder
+        )
+
     def jobs(self, folder: Path) -> Iterator[Job]:
         """Yield what will have to be swept below a folder, where its lists can be read."""
         entries = self._files.listdir(folder)
@@ -156,12 +190,15 @@ class _Tree:
         wanted = wanted_of(marks)
         try:
             segments = names.load_segments(folder, stem, files=self._files)
-        except IntegrityError:
+        except RunStop:
             return  # The journal's own audit tells.
         for number, segment in enumerate(segments):
             start = names.end_of(segments[:number])._replace(chain=segment.chain_before)
             yield Job(str(folder / segment.name), start, segment.size, wanted)
-        head = newest(read_head_bytes(head_path(folder, stem), files=self._files))
+        try:
+            head = newest(read_head_bytes(head_path(folder, stem), files=self._files))
+        except RunStop:
+            return
         path = folder / names.active_name(stem)
         if head is not None and self._files.stat(path) is not None:
             yield Job(str(path), names.end_of(segments), head.offset, wanted)
@@ -172,7 +209,9 @@ class _Tree:
         if folder.name == QUARANTINE:
             return
         for stem in journal_stems(entries):
-            yield from self._audit(folder, stem, ()).quick_findings()
+            yield from self._whatever(
+                folder / names.active_name(stem), self._audit(folder, stem, ()).quick_findings()
+            )
         for name in entries:
             status = self._files.stat(folder / name)
             if status is not None and status.is_folder:
@@ -191,7 +230,14 @@ class _Tree:
             if status is not None and status.is_folder:
                 yield from self.findings(path)
             elif status is not None and not status.is_file:
-                yield Finding(self._name(path), 0, 0, "PERMISSIONS_UNSAFE", "a file", "a link")
+                yield Finding(
+                    self._name(path), 0, 0, "PERMISSIONS_UNSAFE", "a file", "a link or a device"
+                )
+            elif name in OWN_HASHED:
+                try:
+                    read_hashed(path, files=self._files)
+                except RunStop as error:
+                    yield unread(self._name(path), error)
             elif name.endswith(".suspect"):
                 yield Finding(self._name(path), 0, 0, "IO_FSYNC", "no failed sync", "its mark")
 
@@ -203,12 +249,22 @@ class _Tree:
                 yield from self._cursor(path, folder.name, marks)
         for stem in stems:
             own = marks if stem == names.MAIN_STEM else ()
-            yield from self._audit(folder, stem, own).findings()
+            yield from self._whatever(
+                folder / names.active_name(stem), self._audit(folder, stem, own).findings()
+            )
         parts = folder / "parts"
         if names.MAIN_STEM in stems and self._files.stat(parts) is not None:
-            yield from merge_findings(
+            merge = merge_findings(
                 folder, parts, name=self._name, is_final=self._is_final, files=self._files
             )
+            yield from self._whatever(parts, merge)
+
+    def _whatever(self, path: Path, found: Iterator[Finding]) -> Iterator[Finding]:
+        """Yield findings; what cannot be read at all, such as a FIFO, is one more."""
+        try:
+            yield from found
+        except RunStop as error:
+            yield unread(self._name(path), error)
 
     def _audit(self, folder: Path, stem: str, marks: Sequence[Mark]) -> JournalAudit:
         return JournalAudit(
@@ -233,10 +289,8 @@ class _Tree:
         """Judge a cursor by itself, and note its position for the audit of the inbox."""
         try:
             obj = read_hashed(path, files=self._files)
-        except IntegrityError as error:
-            yield Finding(
-                self._name(path), 0, 0, error.reason_code, error.expected or "whole", error.detail
-            )
+        except RunStop as error:
+            yield unread(self._name(path), error)
             return
         if obj.get("queue") != queue:
             yield Finding(
@@ -287,8 +341,8 @@ def _single_file(path: Path, on_line: LineCheck | None, files: Files) -> Iterato
     elif name.endswith(".json") or name == SIGNATURE_FILE:
         try:
             read_hashed(path, files=files)
-        except IntegrityError as error:
-            yield Finding(name, 0, 0, error.reason_code, error.expected or "whole", error.detail)
+        except RunStop as error:
+            yield unread(name, error)
     elif name.endswith((".jsonl", ".head")):
         match = SEALED.fullmatch(name)
         stem = match["stem"] if match else name.rpartition(".")[0]

@@ -11,10 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from minibot.events.model import JsonObject
 from minibot.events.registry import Contracts
-from minibot.kernel.errors import IntegrityError, Refusal
-from minibot.kernel.files import read_hashed
+from minibot.kernel.errors import IntegrityError, Refusal, RunStop
+from minibot.kernel.files import FILES, read_hashed
 from minibot.kernel.queue import INBOX, queue_folder
+from minibot.kernel.seal import QUEUES, measure
 from minibot.kernel.segments import load_segments
 from minibot.replay.lookup import last_before
 from minibot.replay.recorded import Recorded
@@ -28,6 +30,7 @@ SEAL_FILE: Final = "seal.json"
 RUNNING: Final = "running"
 INTERRUPTED: Final = "interrupted"
 SHORT: Final = 12
+INBOX_HEAD: Final = "/inbox.head"
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,12 +58,15 @@ class Condition:
         notices: What has to be known about a verdict over it, one sentence each.
         lost: Segments that are gone.
         is_other_code: Another code than this checkout's made it.
+        altered: Files of the run's folder that are not what was sealed: a verdict over them proves
+            nothing.
     """
 
     state: str
     notices: tuple[str, ...]
     lost: tuple[Lost, ...]
     is_other_code: bool
+    altered: tuple[str, ...] = ()
 
     @property
     def is_running(self) -> bool:
@@ -82,15 +88,46 @@ def open_run(run_dir: Path) -> tuple[Recorded, Condition]:
 
     Raises:
         Refusal: It is of a format that this minibot does not read.
-        IntegrityError: Its manifest is damaged.
+        IntegrityError: Its manifest is damaged, or its queues are gone.
     """
     _require_format(run_dir)
     recorded = Recorded.open(run_dir)
+    if not (recorded.queues / "control" / "inbox.head").is_file():
+        detail = f"{run_dir.name}: its queues are missing"
+        raise IntegrityError("replay", "QUEUE_MISSING", detail)
     state = _state(run_dir)
-    notices = [*_state_notices(run_dir, state), *_code_notices(recorded.manifest)]
+    altered = altered_files(run_dir)
+    notices = [f"{name} is not what was sealed: it was changed or removed." for name in altered]
+    notices += [*_state_notices(run_dir, state), *_code_notices(recorded.manifest)]
     lost = tuple(_lost(recorded))
     is_other_code = recorded.manifest.code_sha256 != code_sha256(PROJECT)
-    return recorded, Condition(state, tuple(notices), lost, is_other_code)
+    return recorded, Condition(state, tuple(notices), lost, is_other_code, altered)
+
+
+def altered_files(run_dir: Path) -> tuple[str, ...]:
+    """Return which files of a run's own folder are not what its seal says, by name."""
+    if not (run_dir / SEAL_FILE).is_file():
+        return ()
+    try:
+        seal = read_hashed(run_dir / SEAL_FILE)
+        altered = [
+            name for name, entry in seal["run_files"].items() if not _is_as(run_dir / name, entry)
+        ]
+        heads = (run_dir / name for name in seal["files"] if name.endswith(INBOX_HEAD))
+        altered += [f"{QUEUES}/{head.parent.name}" for head in heads if not head.is_file()]
+    except (RunStop, KeyError, TypeError, AttributeError):
+        return ()  # The state says that the seal is damaged.
+    return tuple(altered)
+
+
+def _is_as(path: Path, entry: JsonObject) -> bool:
+    status = FILES.stat(path)
+    if status is None or not status.is_file or status.size != entry["size"]:
+        return False
+    try:
+        return measure(path, FILES) == entry
+    except RunStop:
+        return False
 
 
 def _require_format(run_dir: Path) -> None:
@@ -119,7 +156,7 @@ def _state(run_dir: Path) -> str:
     if path.exists():
         try:
             return str(read_hashed(path).get("extra", {}).get("state", "sealed"))
-        except IntegrityError:
+        except RunStop:
             return "damaged seal"
     root = run_dir.parent.parent
     if root != run_dir and running_run(Var(root)) == run_dir.name:

@@ -52,6 +52,7 @@ class Proof:
         ledger, figures = self.ledger, self.figures
         return (
             self.broken is None
+            and not self.condition.altered
             and self.replay.is_identical
             and not (ledger is not None and ledger.difference)
             and not (figures is not None and figures.differing)

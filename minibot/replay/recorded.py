@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -47,7 +48,10 @@ class Recorded:
     def queues(self) -> Path:
         """Where the run's queues stand."""
         sealed = self.run_dir / "queues"
-        return sealed if sealed.exists() else self.run_dir.parents[1] / "queues"
+        is_sealed = os.path.lexists(self.run_dir / "seal.json")
+        if is_sealed or sealed.exists():  # A sealed run's queues stand nowhere else.
+            return sealed
+        return self.run_dir.parents[1] / "queues"
 
     def decode(self, queue: str, line: Line) -> Event:
         """Return the event of one line."""

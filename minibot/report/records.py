@@ -11,6 +11,7 @@ from minibot.kernel.files import read_hashed
 from minibot.report.night import drill_of, read_seal
 from minibot.runtime.manifest import Manifest
 from minibot.runtime.paths import Var
+from minibot.runtime.runfiles import run_folders
 
 ACCEPTANCE_FILE = "acceptance.json"
 UNSEALED = "unsealed"
@@ -90,8 +91,7 @@ def read_record(run_dir: Path) -> RunRecord:
 
 def read_records(var: Var) -> list[RunRecord]:
     """Return every run of a `var`, oldest first."""
-    folders = sorted(path.parent for path in var.runs.glob("*/manifest.json"))
-    return [read_record(folder) for folder in folders]
+    return [read_record(folder) for folder in run_folders(var.runs)]
 
 
 def _acceptance(run_dir: Path, seal: JsonObject) -> JsonObject | None:

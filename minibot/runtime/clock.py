@@ -8,11 +8,13 @@ origin of the manifest.
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from fractions import Fraction
 from pathlib import Path
 
+from minibot.kernel.canonical import JsonObject
 from minibot.kernel.errors import IntegrityError
 from minibot.kernel.files import read_hashed, write_hashed
 
@@ -70,6 +72,7 @@ class RunClock:
         self._path = run_dir / CLOCK_FILE
         self._origin_ms = origin_ms
         self._machine_origin_ns: int | None = None
+        self._reads = True
         self._set_speed(speed)
 
     def _set_speed(self, speed: str) -> None:
@@ -79,13 +82,24 @@ class RunClock:
 
     @property
     def is_running(self) -> bool:
-        """True once `clock.json` exists."""
+        """True once `clock.json` exists, or once whoever writes it has begun."""
         return self._machine_origin_ns is not None or self._load()
 
+    def never_read(self) -> None:
+        """Take the clock from `begin` alone, as the launcher does, whatever stands in the file."""
+        self._reads = False
+
+    def begin(self, data: JsonObject) -> None:
+        """Let the clock run by what `clock_content` has returned."""
+        self._set(data)
+
     def _load(self) -> bool:
-        if not self._path.exists():
+        if not self._reads or not os.path.lexists(self._path):
             return False
-        data = read_hashed(self._path)
+        self._set(read_hashed(self._path))
+        return True
+
+    def _set(self, data: JsonObject) -> None:
         try:
             self._origin_ms = int(data["market_origin_ms"])
             self._set_speed(str(data["speed"]))
@@ -94,7 +108,6 @@ class RunClock:
             raise IntegrityError(
                 "runtime", "ATOMICITY_VIOLATION", f"{self._path.name}: {error!r}"
             ) from error
-        return True
 
     def now_ms(self) -> int:
         """Return market time in Unix milliseconds."""
@@ -114,13 +127,15 @@ class RunClock:
         return float(market_ms / (1000 * self.speed))
 
 
+def clock_content(origin_ms: int, speed: str) -> JsonObject:
+    """Return what `clock.json` says of a clock that starts now at `origin_ms`."""
+    return {
+        "machine_origin_ns": machine_ns(),
+        "market_origin_ms": origin_ms,
+        "speed": speed,
+    }
+
+
 def write_clock(run_dir: Path, origin_ms: int, speed: str) -> None:
-    """Start the run's clock now: market time is `origin_ms` at this moment."""
-    write_hashed(
-        run_dir / CLOCK_FILE,
-        {
-            "machine_origin_ns": machine_ns(),
-            "market_origin_ms": origin_ms,
-            "speed": speed,
-        },
-    )
+    """Start a run's clock now: market time is `origin_ms` at this moment."""
+    write_hashed(run_dir / CLOCK_FILE, clock_content(origin_ms, speed))

@@ -33,6 +33,7 @@ from minibot.runtime.log import Log
 from minibot.runtime.manifest import Manifest
 from minibot.runtime.paths import PROJECT, Var
 from minibot.runtime.planted import Planted
+from minibot.runtime.runfiles import TOLD, require
 from minibot.runtime.secrets import load_secrets
 from minibot.runtime.stop import (
     StopRecord,
@@ -407,6 +408,7 @@ else:
 
 def open_context(name: str, run_dir: Path) -> RoleContext:
     """Return the context of a role's process, with its channels running."""
+    require(run_dir, os.environ.get(TOLD, ""))
     control = start_control(lambda: None)
     heartbeat = Heartbeat(name)
     return RoleContext(name, run_dir, control, heartbeat)

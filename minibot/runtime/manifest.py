@@ -68,12 +68,14 @@ class Manifest:
         """Return the command-line hashes that each role may write."""
         return {name: {process.cmdline_hash} for name, process in self.processes.items()}
 
+    def to_json(self) -> JsonObject:
+        """Return the content of `manifest.json`."""
+        data: JsonObject = _listed(asdict(self))
+        return {**data, "schema": "minibot.manifest", "v": FORMAT}
+
     def write(self, run_dir: Path) -> None:
         """Write `manifest.json` into the run's folder."""
-        data = asdict(self)
-        data["schema"] = "minibot.manifest"
-        data["v"] = FORMAT
-        write_hashed(run_dir / MANIFEST_FILE, _listed(data))
+        write_hashed(run_dir / MANIFEST_FILE, self.to_json())
 
     @classmethod
     def load(cls, run_dir: Path) -> Manifest:

@@ -7,6 +7,8 @@ them again from the inputs and says where they differ.
 
 from __future__ import annotations
 
+import os
+from collections.abc import Callable
 from pathlib import Path
 
 from minibot.events.books import HOURLY_STATE_FILE, Books, states_bytes
@@ -14,7 +16,7 @@ from minibot.events.codec import Codec
 from minibot.events.model import Event, Fill, RunOpening
 from minibot.events.order import LineSource
 from minibot.kernel.errors import IntegrityError, RunStop
-from minibot.kernel.files import copy_atomic, read_hashed, write_atomic
+from minibot.kernel.files import parse_hashed, read_whole
 from minibot.kernel.queue import INBOX, open_reader, queue_folder
 from minibot.kernel.segments import end_of, load_segments
 from minibot.runtime.manifest import Manifest
@@ -24,23 +26,36 @@ TICKS, CONTROL, FILLS = "market_ticks", "control", "fills"
 METRICS_FILE = "metrics.json"
 BATCH = 1024
 
+Put = Callable[[str, bytes], None]
 
-def leave_books(var: Var, run_dir: Path, manifest: Manifest, codec: Codec) -> list[str]:
+
+def leave_books(var: Var, manifest: Manifest, codec: Codec, put: Put) -> list[str]:
     """Write the books of a run that has ended; return what could not be done, empty as a rule.
 
     Needs queues that nobody writes any more. Books can be made again at any time, so nothing that
     befalls them keeps a run from being sealed.
+
+    Args:
+        var: Where its queues and its last figures stand.
+        manifest: The run's.
+        codec: The run's.
+        put: Writes a file of a name into the run's folder.
     """
-    try:
-        write_hourly_states(var.queues, run_dir, manifest.run_id, codec)
-        _keep_metrics(var.metrics / METRICS_FILE, run_dir, manifest.run_id)
-    except RunStop as error:
-        return [f"books: {error.reason_code}: {error.detail}"]
-    return []
+    findings = []
+    steps: tuple[Callable[[], None], ...] = (
+        lambda: write_hourly_states(var.queues, manifest.run_id, codec, put),
+        lambda: _keep_metrics(var.metrics / METRICS_FILE, manifest.run_id, put),
+    )
+    for step in steps:
+        try:
+            step()
+        except RunStop as error:
+            findings.append(f"books: {error.reason_code}: {error.detail}")
+    return findings
 
 
-def write_hourly_states(queues: Path, run_dir: Path, run_id: str, codec: Codec) -> None:
-    """Write `hourly_state.jsonl` of a run into its folder; nothing for a run without an event.
+def write_hourly_states(queues: Path, run_id: str, codec: Codec, put: Put) -> None:
+    """Write `hourly_state.jsonl` of a run; nothing for a run without an event.
 
     Raises:
         RunStop: A queue is damaged, or the disk refuses.
@@ -58,13 +73,16 @@ def write_hourly_states(queues: Path, run_dir: Path, run_id: str, codec: Codec) 
             books.on_fill(event.payload, event.ts)
     last = _last_tick(queues, codec)
     states = books.close(opening.ts if last is None else last.ts)
-    write_atomic(run_dir / HOURLY_STATE_FILE, states_bytes(states))
+    put(HOURLY_STATE_FILE, states_bytes(states))
 
 
-def _keep_metrics(path: Path, run_dir: Path, run_id: str) -> None:
+def _keep_metrics(path: Path, run_id: str, put: Put) -> None:
     """Copy the last figures of a run into its folder; another run's are left."""
-    if path.exists() and read_hashed(path).get("run_id") == run_id:
-        copy_atomic(path, run_dir / METRICS_FILE)
+    if not os.path.lexists(path):
+        return
+    data = read_whole(path)
+    if parse_hashed(data, path).get("run_id") == run_id:
+        put(METRICS_FILE, data)
 
 
 def _next(source: LineSource, queue: str, codec: Codec) -> Event | None:

@@ -1,4 +1,4 @@
-"""What the watchdog looks at each second beside its children: disk, clocks, cursors, pinned files.
+"""What the watchdog looks at each second beside its children: disk, clocks, cursors, files.
 
 Each check returns the STOP it means, or None. They hold no threads and change nothing.
 """
@@ -18,6 +18,7 @@ from minibot.kernel.queue import open_reader, reader_folder
 from minibot.runtime.clock import awake_ns, suspend_ns, wall_ms
 from minibot.runtime.paths import PROJECT
 from minibot.runtime.planted import Planted
+from minibot.runtime.runfiles import RunFiles
 from minibot.runtime.stop import StopRecord
 
 WATCHDOG = "watchdog_role"
@@ -101,6 +102,18 @@ class CursorCheck:
                 detail = f"{queue}: cursor at line {position.seq}, the queue ends at {ends_at}"
                 return StopRecord(WATCHDOG, "CURSOR_AHEAD", detail)
         return None
+
+
+class RunFilesCheck:
+    """What the launcher wrote into the run's folder stands there as it was written."""
+
+    def __init__(self, run_files: RunFiles) -> None:
+        self._run_files = run_files
+
+    def check(self) -> StopRecord | None:
+        """Return STOP(RUN_FILE_CHANGED) with the name of the file that changed or went away."""
+        why = self._run_files.changed()
+        return None if why is None else StopRecord(WATCHDOG, "RUN_FILE_CHANGED", why)
 
 
 class PinnedCheck:

@@ -52,7 +52,7 @@ class Child:
         self.restarts_ns: list[int] = []
         self.lines: list[JsonObject] = []
         self._error_log = error_log
-        self._environ = environ
+        self.environ = dict(environ)
         self._process: subprocess.Popen[bytes] | None = None
         self._listener: threading.Thread | None = None
         self._ended_ns = 0
@@ -73,7 +73,7 @@ class Child:
             0o600,
         )
         try:
-            self._process = spawn_role(self.argv, self._environ, descriptor)
+            self._process = spawn_role(self.argv, self.environ, descriptor)
         finally:
             os.close(descriptor)
         stdin = self._process.stdin

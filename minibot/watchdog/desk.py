@@ -17,12 +17,19 @@ from minibot.events.order import LineSource
 from minibot.kernel.errors import ContractError, RunStop
 from minibot.kernel.files import read_hashed
 from minibot.kernel.queue import open_reader
-from minibot.runtime.clock import machine_ns, write_clock
+from minibot.runtime.clock import CLOCK_FILE, clock_content, machine_ns
 from minibot.runtime.context import STOP_JOURNAL, Output, RoleContext
 from minibot.runtime.role import stop_record
+from minibot.runtime.runfiles import RunFiles
 from minibot.runtime.stop import END_KIND, STOP_KIND, StopRecord, disarm_operator
 from minibot.watchdog.background import Background
-from minibot.watchdog.checks import ClockCheck, CursorCheck, DiskCheck, PinnedCheck
+from minibot.watchdog.checks import (
+    ClockCheck,
+    CursorCheck,
+    DiskCheck,
+    PinnedCheck,
+    RunFilesCheck,
+)
 from minibot.watchdog.child import Child
 from minibot.watchdog.ending import Phase, PlannedEnd
 from minibot.watchdog.exchange import EmbeddedExchange
@@ -50,6 +57,7 @@ class Desk:
         exchange: EmbeddedExchange | None,
         feed: LiveFeed,
         interrupts: queue.SimpleQueue[str],
+        run_files: RunFiles,
     ) -> None:
         self.context = context
         self.supervisor = supervisor
@@ -57,6 +65,7 @@ class Desk:
         self.exchange = exchange
         self.feed = feed
         self.lag_market_ms_max = 0
+        self._run_files = run_files
         self._control = control
         self._interrupts = interrupts
         self._ended_by_hand = False
@@ -71,6 +80,7 @@ class Desk:
             ClockCheck(config.watchdog.clock_jump_ms_max, context.planted),
             CursorCheck(context.var.queues, context.roles, context.run_id),
             PinnedCheck(context.manifest.pinned),
+            RunFilesCheck(run_files),
         )
 
     def supervise(self, background: Background) -> StopRecord | None:
@@ -258,7 +268,13 @@ class Desk:
         market = self.supervisor.children["market_role"].heartbeat
         manifest = self.context.manifest
         if manifest.clock_kind == "wall" or market.get("market_ready"):
-            write_clock(self.context.run_dir, manifest.clock_origin_ms, manifest.clock_speed)
+            content = clock_content(manifest.clock_origin_ms, manifest.clock_speed)
+            self._run_files.put_hashed(CLOCK_FILE, content)
+            self.context.clock.begin(content)
+
+    def last_look(self) -> StopRecord | None:
+        """Return the STOP of a file that changed since the last look, once all roles have ended."""
+        return RunFilesCheck(self._run_files).check()
 
     def status(self, ended: StopRecord | None = None) -> JsonObject:
         """Return what the live table shows; `ended` is how the run has ended, once it has."""

@@ -13,6 +13,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
@@ -33,9 +34,10 @@ from minibot.runtime.channels import Control, SilentHeartbeat
 from minibot.runtime.clock import wall_ms
 from minibot.runtime.config import Config
 from minibot.runtime.context import CLEAN, STOPPED, RoleContext
-from minibot.runtime.manifest import Manifest
+from minibot.runtime.manifest import MANIFEST_FILE, Manifest
 from minibot.runtime.paths import PROJECT
 from minibot.runtime.role import stop_record
+from minibot.runtime.runfiles import RunFiles
 from minibot.runtime.running import run_lock
 from minibot.runtime.signing import sign_if_pinned
 from minibot.runtime.stop import END_KIND, OPERATOR, StopRecord, arm, release_all_reserves
@@ -155,6 +157,7 @@ class _Launch:
         self.sync_us = sync_us_p50(var.stop)
         self.code = CodeStand(PROJECT)
         self.degraded: str | None = None
+        self.is_begun = False  # From its manifest on a run is never taken back.
 
     def run(self) -> Outcome:
         recovered = clear_former_run(self.var, self.contracts, self.roles)
@@ -170,7 +173,8 @@ class _Launch:
                 exchange = self._reach(run_dir)
             return self._run_in(run_dir, run_id, exchange, recovered)
         except BaseException:
-            _remove_empty_run(run_dir)
+            if not self.is_begun:
+                _remove_empty_run(run_dir)
             raise
         finally:
             if exchange is not None:
@@ -232,7 +236,9 @@ class _Launch:
         )
         arm(self.var.stop, run_id, OPERATOR)  # Before anybody can see that a run is there to kill.
         note_current(self.var, run_id)  # First: an interrupted start is found by the next one.
-        manifest.write(run_dir)
+        run_files = RunFiles(run_dir)
+        run_files.put_hashed(MANIFEST_FILE, manifest.to_json())
+        self.is_begun = True
         for name, entry in self.roles.queues.items():
             make_queue(
                 self.var.queues,
@@ -241,6 +247,7 @@ class _Launch:
                 parts=self.roles.writers(name) if entry.parts else (),
             )
         context = RoleContext(WATCHDOG, run_dir, Control(), SilentHeartbeat(WATCHDOG))
+        context.clock.never_read()  # It is the launcher who writes the file.
         context.syncs_parts = False  # The second thread does; this one may not wait.
         context.tell = self.feed.tell
         control = context.open_output("control")
@@ -249,10 +256,13 @@ class _Launch:
             context,
             self._children(manifest),
             partial(self.code.changed, manifest.code_sha256),
+            run_files,
         )
         planned_ts, planned_code = self._planned_end(context, exchange)
         end = PlannedEnd(context, control, supervisor, planned_ts, planned_code)
-        desk = Desk(context, supervisor, end, control, exchange, self.feed, self.interrupts)
+        desk = Desk(
+            context, supervisor, end, control, exchange, self.feed, self.interrupts, run_files
+        )
         background = Background(context)
         previous = self._take_signals()
         try:
@@ -265,7 +275,9 @@ class _Launch:
             else:
                 context.stop(record)
             # What ends a run is not interrupted either: merge and seal are on their way.
-            return self._end(record, context, supervisor, background, desk, recovered, exchange)
+            return self._end(
+                record, context, supervisor, background, desk, recovered, exchange, run_files
+            )
         finally:
             self.feed.tell_kept()  # Where the table's end was never come to.
             for number, handler in previous.items():
@@ -312,6 +324,7 @@ class _Launch:
         desk: Desk,
         recovered: Recovered | None,
         exchange: EmbeddedExchange | None,
+        run_files: RunFiles,
     ) -> Outcome:
         if record is not None:
             supervisor.stop_all()
@@ -322,10 +335,14 @@ class _Launch:
             record = background.failure
             context.stop(record)
         if record is None:
+            record = desk.last_look()
+            if record is not None:
+                context.stop(record)
+        if record is None:
             record = desk.end_record()
         record = self._write_end(record, context, background)
         self.feed.end(desk.status(record))
-        self._seal(context, record, exchange, desk)
+        self._seal(context, record, exchange, desk, run_files)
         exit_code = CLEAN if record.kind == END_KIND else STOPPED
         return Outcome(context.run_dir, exit_code, record.reason_code, record.detail, recovered)
 
@@ -367,10 +384,13 @@ class _Launch:
         record: StopRecord,
         exchange: EmbeddedExchange | None,
         desk: Desk,
+        run_files: RunFiles,
     ) -> None:
         manifest = context.manifest
         repaired, findings = self._recover_after(record, context)
-        findings += leave_books(self.var, context.run_dir, manifest, context.codec)
+        differences = [*run_files.differences(), *run_files.set_aside()]
+        findings += leave_books(self.var, manifest, context.codec, run_files.put)
+        findings += [f"RUN_FILE_CHANGED: {why}" for why in differences]
         try:
             seal_run(
                 self.var.queues,
@@ -391,10 +411,14 @@ class _Launch:
                     "sync_us_p50": self.sync_us,
                     "order_calls": 0 if exchange is None else exchange.order_calls,
                 },
+                written=run_files.written,
             )
             sign_if_pinned(context.run_dir, manifest.config, os.environ)
         except (MinibotError, OSError) as error:
             print(f"the run could not be sealed: {error}; the next start does", file=sys.stderr)
+            return
+        for why in differences:
+            print(f"sealed with what is left: {why}", file=sys.stderr)
 
     def _recover_after(
         self, record: StopRecord, context: RoleContext
@@ -407,14 +431,11 @@ class _Launch:
             return [], []
         repaired, findings = recover_queues(self.var, self.roles)
         # A full disk ends the merge of the second thread; by now there is room for the rest.
-        findings += complete_merge(self.var, context.run_dir, context.manifest, context.codec)
+        findings += complete_merge(self.var, context.manifest, context.codec, context.clock)
         return repaired, findings
 
 
 def _remove_empty_run(run_dir: Path) -> None:
-    """Take back a run folder that never became a run."""
-    if (run_dir / "manifest.json").exists():
-        return
-    for path in run_dir.iterdir():
-        path.unlink()
-    run_dir.rmdir()
+    """Take back a run folder that never became a run; what others put there stays."""
+    with suppress(OSError):
+        run_dir.rmdir()

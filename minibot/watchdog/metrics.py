@@ -19,6 +19,7 @@ from minibot.kernel.files import write_hashed
 from minibot.kernel.queue import open_reader, reader_folder
 from minibot.runtime.clock import machine_ns, wall_ms
 from minibot.runtime.context import RoleContext
+from minibot.runtime.runfiles import run_folders
 from minibot.runtime.stop import STOP_KIND
 from minibot.watchdog.stoplog import read_stops
 
@@ -145,7 +146,7 @@ class MetricsKeeper:
 
 def stop_share(context: RoleContext) -> JsonObject:
     """Return how many of all runs here were stopped, and why (N-79)."""
-    runs = sum(1 for _ in context.var.runs.glob("*/manifest.json"))
+    runs = len(run_folders(context.var.runs))
     reasons: Counter[str] = Counter()
     stopped: set[str] = set()
     for envelope in read_stops(context.var.root):

@@ -17,6 +17,7 @@ from minibot.kernel.queue import open_reader
 from minibot.kernel.verify import verify_tree
 from minibot.runtime.config import Config
 from minibot.runtime.manifest import Manifest
+from minibot.runtime.runfiles import run_folders
 
 SEAL_FILE = "seal.json"
 
@@ -52,7 +53,7 @@ def opening_of(
 
 def last_run(runs: Path) -> Path | None:
     """Return the folder of the newest run, or None."""
-    found = sorted(path for path in runs.glob("*_*") if (path / "manifest.json").exists())
+    found = run_folders(runs)  # Also one that has lost its manifest: no older one stands for it.
     return found[-1] if found else None
 
 

@@ -7,7 +7,7 @@ queues (each writer's own recovery), its merge and its seal, and says so.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -16,13 +16,14 @@ from minibot.events.codec import Codec
 from minibot.events.registry import Contracts
 from minibot.events.roles import Roles
 from minibot.kernel.errors import Refusal, RunStop
-from minibot.kernel.files import read_hashed, write_hashed
+from minibot.kernel.files import read_hashed, write_atomic, write_hashed
 from minibot.kernel.journal import JournalWriter
 from minibot.kernel.queue import open_side_writer, open_writer, queue_folder, reader_folder
 from minibot.kernel.seal import release, seal_run
 from minibot.runtime.clock import RunClock
 from minibot.runtime.manifest import Manifest
 from minibot.runtime.paths import Var
+from minibot.runtime.runfiles import is_run_folder, make_room
 from minibot.runtime.signing import sign_if_pinned
 from minibot.watchdog.books import leave_books
 from minibot.watchdog.merge import WATCHDOG, Merger, restore_parts
@@ -58,9 +59,10 @@ def clear_former_run(var: Var, contracts: Contracts, roles: Roles) -> Recovered 
     run_id = str(read_hashed(marker)["run_id"])
     run_dir = var.runs / run_id
     recovered = None
-    if (run_dir / "manifest.json").exists() and not (run_dir / SEAL_FILE).exists():
+    is_sealed = os.path.lexists(run_dir / SEAL_FILE)
+    if not is_sealed and (is_run_folder(run_dir) or _has_lines(var.queues)):
         recovered = _recover(var, run_dir, contracts, roles)
-    if (run_dir / SEAL_FILE).exists():
+    if is_sealed or recovered is not None:
         release(var.queues, run_dir)
     marker.unlink()
     return recovered
@@ -108,7 +110,7 @@ def _journals(var: Var, roles: Roles) -> Iterator[tuple[str, Callable[[], Journa
                     yield name, partial(open_side_writer, folder, stem, sync=True)
 
 
-def complete_merge(var: Var, run_dir: Path, manifest: Manifest, codec: Codec) -> list[str]:
+def complete_merge(var: Var, manifest: Manifest, codec: Codec, clock: RunClock) -> list[str]:
     """Merge what stands in the parts and not yet in the inboxes, and tell the operators' journal.
 
     Needs recovered queues that nobody writes. Returns what could not be done; empty as a rule.
@@ -118,7 +120,7 @@ def complete_merge(var: Var, run_dir: Path, manifest: Manifest, codec: Codec) ->
             root=var.queues,
             roles=codec.roles,
             codec=codec,
-            clock=RunClock(run_dir, manifest.clock_origin_ms, manifest.clock_speed),
+            clock=clock,
             run_id=manifest.run_id,
             cmdline_hash=manifest.processes[WATCHDOG].cmdline_hash,
             segment_bytes=manifest.config["queues"]["segment_bytes"],
@@ -131,16 +133,44 @@ def complete_merge(var: Var, run_dir: Path, manifest: Manifest, codec: Codec) ->
     return []
 
 
+def _seal_without_manifest(var: Var, run_dir: Path, roles: Roles, whys: Sequence[str]) -> Recovered:
+    """Seal the queues of a run whose manifest is gone or damaged, unmerged as they are."""
+    repaired, findings = recover_queues(var, roles)
+    findings += [f"RUN_FILE_CHANGED: {why}" for why in whys]
+    extra = {"state": "interrupted", "findings": findings, "repaired": repaired}
+    root = seal_run(var.queues, run_dir, extra=extra)
+    return Recovered(run_dir.name, root, tuple(findings))
+
+
+def _has_lines(queues: Path) -> bool:
+    """Return whether any journal below the queues has a line: a run has been here."""
+    return any(path.lstat().st_size for path in queues.rglob("*.jsonl"))
+
+
 def _recover(var: Var, run_dir: Path, contracts: Contracts, roles: Roles) -> Recovered:
-    manifest = Manifest.load(run_dir)
+    room = make_room(run_dir)
+    try:
+        manifest = Manifest.load(run_dir)
+    except RunStop as error:
+        # Nobody can say what the run was, but what it wrote is kept, and verify names what is lost.
+        return _seal_without_manifest(var, run_dir, roles, [*room, error.detail])
     codec = Codec(contracts, roles, manifest.run_id, manifest.cmdline_hashes())
     repaired, findings = recover_queues(var, roles)
+    findings += room
     try:
         repaired += restore_parts(var.queues, codec)
     except RunStop as error:
         findings.append(f"{error.reason_code}: {error.detail}")
-    findings += complete_merge(var, run_dir, manifest, codec)
-    findings += leave_books(var, run_dir, manifest, codec)
+    clock = RunClock(run_dir, manifest.clock_origin_ms, manifest.clock_speed)
+    try:
+        clock.now_ms()
+    except RunStop as error:
+        findings.append(f"{error.reason_code}: {error.detail}")
+        clock.never_read()
+    findings += complete_merge(var, manifest, codec, clock)
+    findings += leave_books(
+        var, manifest, codec, lambda name, data: write_atomic(run_dir / name, data)
+    )
     root = seal_run(
         var.queues,
         run_dir,

@@ -12,6 +12,7 @@ from minibot.events.reasons import CODE_CHANGED
 from minibot.runtime.channels import DRAIN, LEASE, STOP
 from minibot.runtime.clock import awake_ns, machine_ns, suspend_ns
 from minibot.runtime.context import CLEAN, STOPPED, RoleContext
+from minibot.runtime.runfiles import TOLD, RunFiles
 from minibot.runtime.stop import StopRecord
 from minibot.runtime.unchanged import detail_of
 from minibot.watchdog.child import NS_PER_MS, Child
@@ -32,6 +33,7 @@ class Supervisor:
         context: The launcher's own.
         children: Each by its role's name.
         changed_code: Which code on disk is not what the run began with; None when all is.
+        run_files: What stands in the run's folder; no role is started again on anything else.
     """
 
     def __init__(
@@ -39,9 +41,11 @@ class Supervisor:
         context: RoleContext,
         children: Mapping[str, Child],
         changed_code: Callable[[], str | None] = lambda: None,
+        run_files: RunFiles | None = None,
     ) -> None:
         self.context = context
         self._changed_code = changed_code
+        self._run_files = run_files
         self.children = dict(children)
         self.epoch = 1
         self.ai_off = AI not in self.children
@@ -60,7 +64,7 @@ class Supervisor:
             if changed is not None:
                 return changed
             try:
-                child.start()
+                self._begin(child)
             except OSError as error:
                 if name != AI:
                     return StopRecord(WATCHDOG, "ROLE_CRASH_LOOP", f"{name}: start failed: {error}")
@@ -68,6 +72,12 @@ class Supervisor:
                 continue
             self._lease(child)
         return None
+
+    def _begin(self, child: Child) -> None:
+        """Start a process that knows which files it has to find in the run's folder."""
+        if self._run_files is not None:
+            child.environ[TOLD] = self._run_files.told
+        child.start()
 
     def lease(self) -> None:
         """Send the lease to every child, once a second."""
@@ -112,6 +122,9 @@ class Supervisor:
         if changed is not None:
             return changed
         limits = self._limits
+        damaged = None if self._run_files is None else self._run_files.changed()
+        if damaged is not None:  # Whatever it ended of: nobody is started on another run's files.
+            return StopRecord(WATCHDOG, "RUN_FILE_CHANGED", damaged)
         if child.name == AI:
             if len(child.restarts_ns) >= self.context.config.ai.restarts_max:
                 self._switch_ai_off(f"{why}; restart budget spent")
@@ -123,7 +136,7 @@ class Supervisor:
             child.restarts_ns.append(awake_ns())
         self.context.incident("ROLE_RESTARTED", f"{child.name} {why}; restarted")
         try:
-            child.start()
+            self._begin(child)
         except OSError as error:
             if child.name == AI:
                 self._switch_ai_off(f"{why}; restart failed: {error}")

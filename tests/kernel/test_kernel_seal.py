@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import subprocess
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
@@ -223,3 +224,34 @@ def test_root_depends_on_every_file_and_on_what_else_it_covers(var_dir: Path) ->
         roots.add(seal_run(var / "queues", run, extra))
 
     assert len(roots) == 4
+
+
+def test_seal_says_what_was_written_whatever_stands_there_now(var_dir: Path) -> None:
+    """A clock that was changed, or is gone, is a finding of everybody who reads the seal."""
+    make_run(var_dir)
+    for number, damage in enumerate((b"changed", None)):
+        run = copy_run(var_dir, var_dir.parent / f"copy{number}")
+        clock = run / "clock.json"
+        data = clock.read_bytes()
+        written = {"clock.json": {"size": len(data), "sha256": sha256(data).hexdigest()}}
+        clock.unlink() if damage is None else clock.write_bytes(damage)
+        seal_run(run.parents[1] / "queues", run, EXTRA, written=written)
+
+        assert read_hashed(run / "seal.json")["run_files"]["clock.json"] == written["clock.json"]
+        found = {(finding.file, finding.code) for finding in verify_tree(run)}
+        assert ("clock.json", "SEAL_MISMATCH") in found
+        command = ["sha256sum", "--check", "--status", "SHA256SUMS"]
+        assert subprocess.run(command, cwd=run, capture_output=True, check=False).returncode == 1
+
+
+def test_seal_is_not_written_through_a_link(var_dir: Path) -> None:
+    """A run's folder that is a link is refused before anything is made in it."""
+    run = make_run(var_dir)
+    moved = run.with_name("moved")
+    run.rename(moved)
+    before = names_below(moved)
+    run.symlink_to(moved)
+    with pytest.raises(RunStop, match="PERMISSIONS_UNSAFE"):
+        seal_run(var_dir / "queues", run, EXTRA)
+
+    assert names_below(moved) == before

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import shutil
 import tracemalloc
@@ -16,10 +17,10 @@ from minibot.kernel.errors import Refusal
 from minibot.kernel.files import read_hashed, write_hashed
 from minibot.kernel.line import CHAIN_START, chain_next, decode_line, encode_line
 from minibot.kernel.queue import open_writer
-from minibot.kernel.seal import measure, root_of, sums_of
+from minibot.kernel.seal import measure, root_of, seal_run, sums_of
 from minibot.kernel.system import FILES
-from minibot.kernel.verify import Finding, verify_tree
-from tests.kernel.kernel_run import make_run
+from minibot.kernel.verify import Finding, verify_quick, verify_tree
+from tests.kernel.kernel_run import EXTRA, make_run, sealed_run
 from tests.kernel.kernel_support import change, line_of, lines_of
 
 
@@ -356,3 +357,63 @@ def test_chain_of_the_head_is_recomputed_by_anybody(clean: Path) -> None:
             chain = chain_next(chain, bytes.fromhex(line[7:71].decode()))
 
     assert chain in (folder / "inbox.head").read_bytes()
+
+
+@pytest.mark.parametrize("name", ["manifest.json", "clock.json"])
+def test_file_of_a_run_that_fails_its_own_hash_is_found_although_the_seal_fits(
+    name: str, var_dir: Path
+) -> None:
+    """Whoever seals a damaged file does not make it whole."""
+    run = make_run(var_dir)
+    path = run / name
+    path.write_bytes(path.read_bytes().replace(b'"generation":1', b'"generation":2'))
+    seal_run(var_dir / "queues", run, EXTRA)
+
+    assert [(f.file, f.code) for f in verify_tree(run)] == [(name, "ATOMICITY_VIOLATION")]
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no FIFOs on this system")
+@pytest.mark.parametrize(
+    "name",
+    [
+        "manifest.json",
+        "clock.json",
+        "seal.json",
+        "SHA256SUMS",
+        "queues/fills/inbox.jsonl",
+        "queues/fills/inbox.000002.jsonl",
+        "queues/fills/inbox.head",
+        "queues/fills/cursor.json",
+        "queues/fills/segments.json",
+        "queues/health/parts/risk_role.jsonl",
+        "queues/health/parts/risk_role.head",
+    ],
+)
+def test_fifo_in_place_of_any_sealed_file_is_a_finding_and_keeps_nobody_waiting(
+    name: str, var_dir: Path
+) -> None:
+    """It is told by name, in a full and in a quick look, and all else is looked at as well."""
+    run = sealed_run(var_dir)
+    (run / name).unlink()
+    os.mkfifo(run / name)
+
+    for found in (list(verify_tree(run)), list(verify_quick(run))):
+        assert any(finding.file == name for finding in found), found
+
+
+def test_huge_file_in_place_of_a_critical_one_is_refused_before_it_is_read(var_dir: Path) -> None:
+    """A hole of a terabyte costs nothing: neither memory nor time."""
+    run = sealed_run(var_dir)
+    for name in ("manifest.json", "seal.json"):
+        os.truncate(run / name, 1 << 40)
+        found = [finding for finding in verify_tree(run) if finding.file == name]
+
+        assert any("too large" in finding.found for finding in found), found
+
+
+def test_folder_that_holds_nothing_of_a_run_is_refused(tmp_path: Path) -> None:
+    """Nothing was looked at, so that nothing is called clean."""
+    (tmp_path / "empty" / "within").mkdir(parents=True)
+
+    with pytest.raises(Refusal, match="nothing that can be verified"):
+        list(verify_tree(tmp_path / "empty"))

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from minibot.gates.tamper_forge import Forgery, forge_manifest
+from minibot.gates.tamper_forge import Forgery, forge_manifest, reseal
 from minibot.kernel.journal import JournalWriter
 from minibot.kernel.line import JSON_AT
 from minibot.kernel.lock import WriterLock
@@ -57,7 +57,7 @@ def in_segments(run_dir: Path, queue: str, segment_bytes: int) -> list[Path]:
 
 
 def manifest_says(run_dir: Path, **fields: Any) -> None:
-    """Let the manifest say something else, with its own hash in order; None takes a field away."""
+    """Let the manifest say something else, hash and seal in order; None takes a field away."""
 
     def change(obj: dict[str, Any]) -> None:
         for name, value in fields.items():
@@ -67,3 +67,4 @@ def manifest_says(run_dir: Path, **fields: Any) -> None:
                 obj[name] = value
 
     forge_manifest(run_dir, change)
+    reseal(run_dir)

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from minibot.kernel.errors import ContractError
+from minibot.runtime.paths import PROJECT
+from minibot.runtime.runfiles import TOLD
+from minibot.watchdog.making import child_environ
 from tests.watchdog.watchdog_stage import Stage
 
 SETS = ("queues.line_bytes_max=4096", "watchdog.heartbeat_interval_ms=200")
@@ -33,3 +40,23 @@ def test_heart_beats_as_often_as_the_profile_says(tmp_path: Path) -> None:
 
     assert context.heartbeat.interval_s == 0.2
     context.close_outputs()
+
+
+def test_role_that_finds_no_clock_where_one_has_to_be_stops(tmp_path: Path) -> None:
+    """The launcher tells it at its start what stands in the run's folder; its words say which."""
+    stage = Stage(tmp_path, SETS)
+    (stage.run_dir / "clock.json").unlink()
+    argv = [sys.executable, "-m", "minibot.runtime.role", "risk_role", "--run", str(stage.run_dir)]
+    done = subprocess.run(
+        argv,
+        cwd=PROJECT,
+        env=child_environ(os.environ) | {TOLD: stage.run_files.told},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    said = json.loads(done.stdout)
+    assert (done.returncode, said["stopped"]) == (10, "RUN_FILE_CHANGED")
+    assert said["detail"].startswith("clock.json")

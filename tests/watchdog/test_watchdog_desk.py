@@ -59,6 +59,7 @@ class Scene:
             None,
             LiveFeed(()),
             self.interrupts,
+            self.stage.run_files,
         )
         self.calm = Calm()
         self.supervisor.start()
@@ -541,3 +542,29 @@ def test_status_of_an_end_says_how_whatever_stands_in_its_detail(
         "reason_code": "IO_ENOSPC",
         "detail": "write of ?: no space",
     }
+
+
+@pytest.mark.parametrize("name", ["manifest.json", "clock.json"])
+def test_file_of_the_run_that_goes_is_a_stop_that_names_it(
+    name: str, tmp_path: Path, scenes: list[Scene]
+) -> None:
+    """Supervision notices; nothing is written in its place."""
+    scene = staged(scenes, tmp_path / "var")
+    path = scene.stage.run_dir / name
+    path.unlink()
+    record = scene.supervise()
+
+    assert record is not None
+    assert (record.reason_code, record.detail.split()[0]) == ("RUN_FILE_CHANGED", name)
+    assert not path.exists()
+
+
+def test_file_that_changes_after_the_last_role_has_ended_is_a_stop_as_well(
+    tmp_path: Path, scenes: list[Scene]
+) -> None:
+    """The last look comes before the end is written."""
+    scene = staged(scenes, tmp_path / "var")
+    assert scene.desk.last_look() is None
+    (scene.stage.run_dir / "clock.json").write_bytes(b"{}\n")
+
+    assert _code(scene.desk.last_look()) == "RUN_FILE_CHANGED"

@@ -400,7 +400,8 @@ def test_start_that_was_cut_off_while_making_queues_is_sealed_clean(
 def test_start_that_was_cut_off_before_its_manifest_leaves_nothing_behind(tmp_path: Path) -> None:
     """The marker is written first; a run without a manifest has done nothing yet."""
     stage = Stage(tmp_path / "var")
-    (stage.run_dir / "manifest.json").unlink()
+    for name in ("manifest.json", "clock.json"):
+        (stage.run_dir / name).unlink()
     note_current(stage.var, RUN_ID)
 
     assert clear_former_run(stage.var, stage.contracts, stage.roles) is None

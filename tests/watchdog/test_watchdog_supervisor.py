@@ -27,7 +27,9 @@ class Watch(Watched):
     def __init__(self, root: Path, hows: dict[str, str], sets: Sequence[str] = QUICK) -> None:
         self.stage = Stage(root, sets)
         self.context = self.stage.context()
-        self.supervisor = Supervisor(self.context, self.stage.actors(hows))
+        self.supervisor = Supervisor(
+            self.context, self.stage.actors(hows), run_files=self.stage.run_files
+        )
         self.supervisor.start()
 
     def stop(self) -> StopRecord:
@@ -112,6 +114,22 @@ def test_role_that_crashes_is_restarted_until_its_budget_is_spent(
 
     assert record.reason_code == "ROLE_CRASH_LOOP"
     assert watch.incidents() == ["ROLE_RESTARTED"] * 3
+
+
+def test_role_that_ends_after_the_clock_is_gone_is_not_started_again(
+    tmp_path: Path, watches: list[Watched]
+) -> None:
+    """It would wait for a clock that nobody writes any more."""
+    watch = Watch(tmp_path / "var", {})
+    watches.append(watch)
+    (watch.stage.run_dir / "clock.json").unlink()
+    watch.supervisor.children["market_role"].kill()
+
+    record = watch.stop()
+
+    assert record.reason_code == "RUN_FILE_CHANGED"
+    assert record.detail.startswith("clock.json is gone")
+    assert watch.incidents() == []
 
 
 @pytest.mark.row("N-20", "N-02")

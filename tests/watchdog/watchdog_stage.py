@@ -20,11 +20,12 @@ from minibot.kernel import canonical
 from minibot.kernel.journal import JournalReader
 from minibot.kernel.queue import make_queue, open_reader, open_writer
 from minibot.runtime.channels import Control, SilentHeartbeat
-from minibot.runtime.clock import write_clock
+from minibot.runtime.clock import CLOCK_FILE, clock_content
 from minibot.runtime.config import load_config
 from minibot.runtime.context import Output, RoleContext
-from minibot.runtime.manifest import Manifest
+from minibot.runtime.manifest import MANIFEST_FILE, Manifest
 from minibot.runtime.paths import PROJECT, Var
+from minibot.runtime.runfiles import RunFiles
 from minibot.watchdog.child import Child
 from minibot.watchdog.making import child_environ, role_argv
 from minibot.watchdog.supervisor import Supervisor
@@ -120,8 +121,9 @@ class Stage:
             PROJECT / "contracts", PROJECT / "config" / "contracts.v1.json"
         )
         self.manifest = self._manifest()
-        self.manifest.write(self.run_dir)
-        write_clock(self.run_dir, START_TS, "1")
+        self.run_files = RunFiles(self.run_dir)
+        self.run_files.put_hashed(MANIFEST_FILE, self.manifest.to_json())
+        self.run_files.put_hashed(CLOCK_FILE, clock_content(START_TS, "1"))
         for name, entry in self.roles.queues.items():
             parts = self.roles.writers(name) if entry.parts else ()
             make_queue(self.var.queues, name, entry.primary_reader, parts=parts)

@@ -112,6 +112,8 @@ def _from_run(clock: PlayClock, run: Path) -> Start:
 
     def start(server: ExchangeServer) -> bool:
         try:
+            if not path.is_file():
+                return False  # Not there yet; a FIFO in its place would never end.
             data = orjson.loads(path.read_bytes())
         except (FileNotFoundError, PermissionError):
             return False  # Windows denies access while the file is being put in its place.

@@ -1,0 +1,243 @@
+"""The files of a run's folder: who wrote them, and whether they still stand as they were written.
+
+The launcher writes each of them exactly once and through `RunFiles`, which keeps size and sha256 of
+what it wrote. Supervision compares the folder with that once a second, by stat and, where a stamp
+has moved, by hash; the seal states what was written, not what happens to stand there. So whatever
+befalls a file meanwhile is a STOP while the run lives and a finding of every judge afterwards.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import stat as modes
+from collections.abc import Callable, Sequence
+from hashlib import sha256
+from pathlib import Path
+from typing import Final
+
+from minibot.kernel.canonical import JsonObject
+from minibot.kernel.errors import IntegrityError, RunStop
+from minibot.kernel.files import (
+    ensure_folder,
+    hash_file,
+    hashed_bytes,
+    read_whole,
+    write_atomic,
+)
+from minibot.kernel.seal import PINNED, QUEUES, SEAL_FILE, SUMS_FILE
+from minibot.kernel.signature import SIGNATURE_FILE
+
+COMPONENT: Final = "runtime.runfiles"
+LATER: Final = (*PINNED, QUEUES, SEAL_FILE, SUMS_FILE, SIGNATURE_FILE)
+"""What the launcher writes sooner or later: before that none of it may stand there."""
+MARKS: Final = (*PINNED, QUEUES, SEAL_FILE)
+"""What tells a run's folder from any other; one of them is enough."""
+
+FOREIGN: Final = ".foreign"
+TOLD: Final = "MINIBOT_RUN_FILES"
+"""The environment variable by which a role is told, see `require`."""
+
+_KINDS: Final[tuple[tuple[Callable[[int], bool], str], ...]] = (
+    (modes.S_ISLNK, "a link"),
+    (modes.S_ISDIR, "a folder"),
+    (modes.S_ISREG, "a file"),
+    (modes.S_ISFIFO, "a FIFO"),
+)
+
+Stamp = tuple[int, int, int, int]
+
+
+class RunFiles:
+    """What was written into one run's folder.
+
+    Args:
+        run_dir: The folder; it has to stand.
+    """
+
+    def __init__(self, run_dir: Path) -> None:
+        self.run_dir = run_dir
+        self._folder = _identity(os.lstat(run_dir))
+        self._written: dict[str, JsonObject] = {}
+        self._stamps: dict[str, Stamp] = {}
+
+    @property
+    def written(self) -> dict[str, JsonObject]:
+        """Size and sha256 of each file that was written, by name, as a seal holds them."""
+        return dict(self._written)
+
+    @property
+    def told(self) -> str:
+        """What a role is told at its start of the files that it has to find; see `require`."""
+        return " ".join(f"{name}={entry['sha256']}" for name, entry in self._written.items())
+
+    def put_hashed(self, name: str, obj: JsonObject) -> None:
+        """Write a critical file that carries its own sha256; see `put`."""
+        self.put(name, hashed_bytes(obj, 1))
+
+    def put(self, name: str, data: bytes) -> None:
+        """Write a file, once.
+
+        Raises:
+            IntegrityError: RUN_FILE_CHANGED, something of that name stands there already, or the
+                folder is no longer the run's.
+            RunStop: The disk refuses.
+        """
+        why = self._folder_changed()
+        if why is None and os.path.lexists(self.run_dir / name):
+            why = f"{name} stands there, and no process of this run has written it"
+        if why is not None:
+            raise IntegrityError(COMPONENT, "RUN_FILE_CHANGED", why)
+        write_atomic(self.run_dir / name, data)
+        self._written[name] = {"size": len(data), "sha256": sha256(data).hexdigest()}
+
+    def changed(self) -> str | None:
+        """Return the first difference to what was written, named in one sentence, or None."""
+        return next(iter(self.differences()), None)
+
+    def differences(self) -> list[str]:
+        """Return every difference to what was written, one sentence each, file names first."""
+        why = self._folder_changed()
+        if why is not None:
+            return [why]
+        found = [self._file_changed(name, entry) for name, entry in self._written.items()]
+        found += [
+            f"{name} stands there, and no process of this run has written it"
+            for name in LATER
+            if name not in self._written and os.path.lexists(self.run_dir / name)
+        ]
+        return [why for why in found if why is not None]
+
+    def set_aside(self) -> list[str]:
+        """Rename what stands where the seal goes, and make a folder that is gone anew.
+
+        Returns:
+            What was done, one sentence each; empty as a rule.
+        """
+        done = make_room(self.run_dir)
+        for name in LATER:
+            path = self.run_dir / name
+            if name not in self._written and os.path.lexists(path):
+                os.replace(path, foreign := _foreign_name(path))
+                done.append(f"{name}, which no process of this run wrote, is now {foreign.name}")
+        return done
+
+    def _folder_changed(self) -> str | None:
+        name = f"{self.run_dir.name} (the run's folder)"
+        try:
+            status = os.lstat(self.run_dir)
+        except OSError as error:
+            return f"{name} is gone: {error.strerror}"
+        if not modes.S_ISDIR(status.st_mode):
+            return f"{name} is no folder any more but {kind_of(status.st_mode)}"
+        if _identity(status) != self._folder:
+            return f"{name} was replaced by another folder"
+        return None
+
+    def _file_changed(self, name: str, entry: JsonObject) -> str | None:
+        path = self.run_dir / name
+        try:
+            status = os.lstat(path)
+        except OSError as error:
+            return f"{name} is gone: {error.strerror}"
+        if not modes.S_ISREG(status.st_mode):
+            return f"{name} is no file any more but {kind_of(status.st_mode)}"
+        stamp = (status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+        if self._stamps.get(name) == stamp:
+            return None
+        # A size that differs is enough: nobody's gigabytes are hashed beside a living night.
+        if status.st_size != entry["size"]:
+            return f"{name} changed: {entry['size']} bytes were written, {status.st_size} found"
+        try:
+            _, found = hash_file(path)
+        except RunStop as error:
+            return f"{name} cannot be read: {error.detail}"
+        if found != entry["sha256"]:
+            return f"{name} changed: sha256 {entry['sha256'][:12]} was written, {found[:12]} found"
+        self._stamps[name] = stamp
+        return None
+
+
+def require(run_dir: Path, told: str) -> None:
+    """Refuse a run's folder in which a file is not as it was when this role was started.
+
+    A role that is started again must not wait for a clock that is gone, nor take another profile
+    from a manifest that was written otherwise.
+
+    Args:
+        run_dir: The folder.
+        told: What `RunFiles.told` said; empty asks for nothing.
+
+    Raises:
+        IntegrityError: RUN_FILE_CHANGED.
+    """
+    for word in told.split():
+        name, _, wanted = word.partition("=")
+        try:
+            found = sha256(read_whole(run_dir / name)).hexdigest()
+        except FileNotFoundError:
+            found = "nothing"
+        except RunStop as error:
+            found = error.detail
+        if found != wanted:
+            detail = f"{name} is not as the launcher wrote it: expected {wanted}, found {found}"
+            raise IntegrityError(COMPONENT, "RUN_FILE_CHANGED", detail)
+
+
+def make_room(run_dir: Path) -> list[str]:
+    """Make a run's folder anew where none is left, for its queues and its seal; say what was done.
+
+    What stands in its place, such as a link, is renamed and never followed.
+    """
+    done = []
+    if os.path.lexists(run_dir) and not modes.S_ISDIR(os.lstat(run_dir).st_mode):
+        os.replace(run_dir, foreign := _foreign_name(run_dir))
+        done.append(f"what stood in place of the run's folder is now {foreign.name}")
+    if not os.path.lexists(run_dir):
+        ensure_folder(run_dir)
+        done.append("the run's folder was gone; it was made anew for its queues and its seal alone")
+    return done
+
+
+def is_run_folder(path: Path) -> bool:
+    """Return whether a folder is that of a run, also of one that has lost its manifest."""
+    return path.suffix != FOREIGN and any(os.path.lexists(path / name) for name in MARKS)
+
+
+def run_folders(runs: Path) -> list[Path]:
+    """Return the folders of all runs below `var/runs`, oldest first, damaged ones too."""
+    try:
+        names = sorted(os.listdir(runs))
+    except OSError:
+        return []
+    return [runs / name for name in names if is_run_folder(runs / name)]
+
+
+def missing_of(run_dir: Path, needed: Sequence[str]) -> list[str]:
+    """Return in words which of some names do not stand in a folder as files or folders."""
+    found = []
+    for name in needed:
+        try:
+            mode = os.lstat(run_dir / name).st_mode
+        except OSError:
+            found.append(f"{name} is missing")
+            continue
+        is_right = modes.S_ISDIR(mode) if name == QUEUES else modes.S_ISREG(mode)
+        if not is_right:
+            found.append(f"{name} is {kind_of(mode)}")
+    return found
+
+
+def kind_of(mode: int) -> str:
+    """Return in words what stands at a path, by its mode."""
+    return next((words for is_kind, words in _KINDS if is_kind(mode)), "a device")
+
+
+def _foreign_name(path: Path) -> Path:
+    numbers = (f"-{number}" if number else "" for number in itertools.count())
+    names = (path.with_name(f"{path.name}{number}{FOREIGN}") for number in numbers)
+    return next(name for name in names if not os.path.lexists(name))
+
+
+def _identity(status: os.stat_result) -> tuple[int, int]:
+    return status.st_dev, status.st_ino

@@ -1,0 +1,164 @@
+"""The files of a run's folder: compared with what was written, told to a role, set aside."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from minibot.kernel.errors import IntegrityError
+from minibot.kernel.files import hashed_bytes
+from minibot.runtime.runfiles import (
+    RunFiles,
+    is_run_folder,
+    make_room,
+    missing_of,
+    require,
+    run_folders,
+)
+
+CLOCK = "clock.json"
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    """A run's folder, empty yet."""
+    folder = tmp_path / "runs" / "20261122_000000"
+    folder.mkdir(parents=True)
+    return folder
+
+
+@pytest.fixture
+def kept(run: Path) -> RunFiles:
+    """A manifest and a clock as the launcher writes them, looked at once."""
+    files = RunFiles(run)
+    files.put_hashed("manifest.json", {"run_id": run.name})
+    files.put_hashed(CLOCK, {"speed": "1"})
+    assert files.differences() == []
+    return files
+
+
+def replaced_by_folder(path: Path) -> None:
+    """Put a folder in a file's place."""
+    path.unlink()
+    path.mkdir()
+
+
+def replaced_by_link(path: Path) -> None:
+    """Put a link to a copy in a file's place."""
+    copy = path.parent.parent / "copy"
+    shutil.move(path, copy)
+    path.symlink_to(copy)
+
+
+def replaced_by_fifo(path: Path) -> None:
+    """Put a FIFO in a file's place."""
+    path.unlink()
+    os.mkfifo(path)
+
+
+DAMAGES: list[Callable[[Path], object]] = [
+    lambda path: path.write_bytes(path.read_bytes().replace(b'"1"', b'"2"')),
+    lambda path: path.write_bytes(hashed_bytes({"speed": "3"}, 1)),
+    lambda path: os.truncate(path, 5),
+    lambda path: os.truncate(path, 1 << 40),
+    lambda path: path.unlink(),
+    replaced_by_folder,
+    replaced_by_link,
+    pytest.param(
+        replaced_by_fifo,
+        marks=pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no FIFOs on this system"),
+    ),  # type: ignore[list-item]
+]
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_file_that_is_no_longer_as_written_is_named(
+    damage: Callable[[Path], object], run: Path, kept: RunFiles
+) -> None:
+    """Changed, forged, cut, grown beyond hashing, gone, or something else: one sentence."""
+    damage(run / CLOCK)
+
+    (why,) = kept.differences()
+    assert why.startswith(CLOCK)
+    with pytest.raises(IntegrityError, match=CLOCK) as caught:
+        require(run, kept.told)
+    assert caught.value.reason_code == "RUN_FILE_CHANGED"
+
+
+def test_file_that_was_only_touched_or_put_back_is_as_written(run: Path, kept: RunFiles) -> None:
+    """A backup that copies times, or writes the same bytes again, is no damage."""
+    data = (run / CLOCK).read_bytes()
+    (run / CLOCK).unlink()
+    (run / CLOCK).write_bytes(data)
+    os.utime(run / CLOCK, (1, 1))
+
+    assert kept.differences() == []
+    require(run, kept.told)
+
+
+def test_folder_that_is_gone_or_another_one_is_named_and_never_made_anew(
+    run: Path, kept: RunFiles
+) -> None:
+    """Nothing is written into a folder that is not the run's: not by supervision, not by `put`."""
+    moved = run.parent / "moved"
+    run.rename(moved)
+    assert "is gone" in str(kept.changed())
+    run.symlink_to(moved)
+    assert "a link" in str(kept.changed())
+    run.unlink()
+    shutil.copytree(moved, run)
+    assert "another folder" in str(kept.changed())
+
+    with pytest.raises(IntegrityError, match="another folder"):
+        kept.put("metrics.json", b"{}")
+    assert not (run / "metrics.json").exists()
+
+
+@pytest.mark.parametrize("name", ["metrics.json", "seal.json", "queues", "SHA256SUMS"])
+def test_file_of_ours_that_somebody_else_wrote_is_named_and_set_aside(
+    name: str, run: Path, kept: RunFiles
+) -> None:
+    """A planted seal must not pass for the run's, nor keep it from being sealed."""
+    (run / name).write_bytes(b"planted")
+    assert name in str(kept.changed())
+    with pytest.raises(IntegrityError, match=name):
+        kept.put(name, b"ours")
+
+    (done,) = kept.set_aside()
+    assert name in done
+    assert (run / f"{name}.foreign").read_bytes() == b"planted"
+    assert kept.differences() == []
+
+
+def test_room_is_made_in_place_of_a_link_that_is_not_followed(run: Path, tmp_path: Path) -> None:
+    """What a link names stays as it is; the folder is anew, and it is said."""
+    moved = tmp_path / "moved"
+    run.rename(moved)
+    run.symlink_to(moved)
+    done = make_room(run)
+
+    assert len(done) == 2
+    assert run.is_dir()
+    assert not run.is_symlink()
+    assert os.readlink(run.with_name(f"{run.name}.foreign")) == str(moved)
+    assert make_room(run) == []
+    assert list(moved.iterdir()) == []
+
+
+def test_run_that_has_lost_its_manifest_is_still_a_run(run: Path, kept: RunFiles) -> None:
+    """What is left tells it; an empty folder, and what was set aside, are none."""
+    (run.parent / "20261122_000001").mkdir()
+    (run.parent / "20261123_000000.foreign").symlink_to(run)
+    (run / "manifest.json").unlink()
+
+    assert run_folders(run.parent) == [run]
+    assert is_run_folder(run)
+    assert missing_of(run, ("manifest.json", CLOCK, "queues")) == [
+        "manifest.json is missing",
+        "queues is missing",
+    ]
+    assert run_folders(run.parent / "nowhere") == []

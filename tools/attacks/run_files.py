@@ -1,0 +1,235 @@
+"""Attacks on the files of a run's folder while its night is going on."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sys
+import time
+from collections.abc import Callable
+from hashlib import sha256
+from pathlib import Path
+from typing import Final
+
+from tools.attacks.frame import Done, Found, Lab, Night, NotPlayable, attack, stops_of
+
+STOP_CODE: Final = "RUN_FILE_CHANGED"
+NOTICED_S_MAX: Final = 3.0
+# So long that no night is over before its damage is noticed.
+LONG: Final = {"duration_ms": "600000"}
+EXPECTED: Final = "STOP(RUN_FILE_CHANGED) within 3 s that names it; verify names it, exit 1"
+
+
+def rewrite_clock(run: Path) -> None:
+    """Set another origin in a clock's file, its own sha256 left wrong."""
+    path = run / "clock.json"
+    data = json.loads(path.read_bytes())
+    data["market_origin_ms"] += 3_600_000
+    path.write_text(json.dumps(data, sort_keys=True, separators=(",", ":")) + "\n")
+
+
+def forge_clock(run: Path) -> None:
+    """Set another origin in a clock's file, and the sha256 that fits it."""
+    path = run / "clock.json"
+    data = json.loads(path.read_bytes())
+    data["market_origin_ms"] += 3_600_000
+    del data["sha256"]
+    text = json.dumps(data, sort_keys=True, separators=(",", ":"))
+    data["sha256"] = sha256(text.encode()).hexdigest()
+    path.write_text(json.dumps(data, sort_keys=True, separators=(",", ":")) + "\n")
+
+
+def played(lab: Lab, name: str, damage: Callable[[Path], object], told: str = "") -> Found:
+    """Do damage to the run of a short night, and judge its end and what the judges say then.
+
+    Args:
+        lab: Where.
+        name: What the STOP has to name.
+        damage: Gets the run's folder.
+        told: What `verify` has to name; the same without it.
+    """
+    night = lab.start_night(LONG)
+    run = night.wait_for_fills()
+    damage(run)
+    return judged(lab, night, run, name, told or name)
+
+
+def judged(lab: Lab, night: Night, run: Path, name: str, told: str) -> Found:
+    """Judge how a night ends whose file was damaged just now, and what is said of it afterwards."""
+    begun = time.monotonic()
+    night.wait_until(lambda: stops_of(lab.var), "the STOP")
+    noticed_s = time.monotonic() - begun
+    done = night.wait()
+    stop = stops_of(lab.var)[-1]
+    said = f"{stop['reason_code']}: {stop['detail']}, noticed in {noticed_s:.1f} s"
+    verify = lab.minibot("verify", run.name)
+    replay = lab.minibot("replay", run.name)
+    by_hand = lab.command(sys.executable, "docs/verify_by_hand.py", str(run))
+    judges = {"verify": verify, "replay": replay, "by hand": by_hand}
+    wrong = [who for who, judge in judges.items() if not is_told(judge)]
+    if wrong:
+        said += "; not told by " + ", ".join(wrong)
+    is_expected = (
+        done.code == 10
+        and stop["reason_code"] == STOP_CODE
+        and name in stop["detail"]
+        and noticed_s <= NOTICED_S_MAX
+        and not wrong
+        and verify.says(told)
+    )
+    return Found(said, done.code, is_expected)
+
+
+def is_told(judge: Done) -> bool:
+    """Whether a judge ended with a finding of its own, and not with a traceback."""
+    return judge.code == 1 and not judge.says("Traceback")
+
+
+@attack("A4", "clock.json is changed during a night", EXPECTED)
+def clock_changed(lab: Lab) -> Found:
+    """Change a clock's file without its hash."""
+    return played(lab, "clock.json", rewrite_clock)
+
+
+@attack("A4", "clock.json is forged, its own hash right, during a night", EXPECTED)
+def clock_forged(lab: Lab) -> Found:
+    """Forge a clock's file."""
+    return played(lab, "clock.json", forge_clock)
+
+
+@attack("A4", "clock.json is deleted during a night", EXPECTED)
+def clock_deleted(lab: Lab) -> Found:
+    """Delete a clock's file."""
+    return played(lab, "clock.json", lambda run: (run / "clock.json").unlink())
+
+
+@attack("A4", "clock.json is deleted and a role killed in the same moment", EXPECTED)
+def clock_deleted_and_role_killed(lab: Lab) -> Found:
+    """Let a role come back that finds no clock."""
+    night = lab.start_night(LONG)
+    run = night.wait_for_fills()
+    roles = night.roles()
+    if "risk_role" not in roles:
+        raise NotPlayable(f"no risk_role among {sorted(roles)}")
+    (run / "clock.json").unlink()
+    roles["risk_role"].kill()
+    return judged(lab, night, run, "clock.json", "clock.json")
+
+
+@attack("A4", "a clock.json is planted before the launcher writes its own", EXPECTED)
+def clock_planted(lab: Lab) -> Found:
+    """Plant a clock that would run from the year 2001 on."""
+    night = lab.start_night(LONG)
+    run = night.wait_for_run()
+    (run / "clock.json").write_text('{"machine_origin_ns":1,"market_origin_ms":1,"speed":"1"}\n')
+    begun = time.monotonic()
+    night.wait_until(lambda: stops_of(lab.var), "the STOP")
+    noticed_s = time.monotonic() - begun
+    done = night.wait()
+    stop = stops_of(lab.var)[-1]
+    said = f"{stop['reason_code']}: {stop['detail']}, noticed in {noticed_s:.1f} s"
+    return Found(said, done.code, done.code == 10 and "clock.json" in stop["detail"])
+
+
+@attack("A5", "manifest.json is deleted during a night", EXPECTED)
+def manifest_deleted(lab: Lab) -> Found:
+    """Delete a manifest."""
+    return played(lab, "manifest.json", lambda run: (run / "manifest.json").unlink())
+
+
+@attack("A5", "manifest.json is truncated during a night", EXPECTED)
+def manifest_truncated(lab: Lab) -> Found:
+    """Cut a manifest in half."""
+    return played(lab, "manifest.json", lambda run: os.truncate(run / "manifest.json", 500))
+
+
+@attack("A5", "manifest.json is replaced by a FIFO during a night", EXPECTED)
+def manifest_is_a_fifo(lab: Lab) -> Found:
+    """Put a FIFO in the place of a manifest: whoever opens it to read would wait for ever."""
+
+    def damage(run: Path) -> None:
+        (run / "manifest.json").unlink()
+        os.mkfifo(run / "manifest.json")
+
+    return played(lab, "manifest.json", damage)
+
+
+@attack("A5", "manifest.json is replaced by a gigabyte of nothing during a night", EXPECTED)
+def manifest_is_huge(lab: Lab) -> Found:
+    """Let a manifest grow so large that hashing it takes a while."""
+    return played(lab, "manifest.json", lambda run: os.truncate(run / "manifest.json", 1 << 30))
+
+
+@attack(
+    "A5",
+    "the run's folder is moved away during a night",
+    "STOP within 3 s that names it; the run's id is still found, and verify says what is missing",
+)
+def run_folder_moved(lab: Lab) -> Found:
+    """Move a run's folder away."""
+    return played(lab, "the run's folder", lambda run: _moved(run, lab), told="manifest.json")
+
+
+@attack(
+    "A5",
+    "the run's folder is moved away and a link to it put in its place during a night",
+    "STOP within 3 s that names it; nothing is written through the link; verify tells",
+)
+def run_folder_is_a_link(lab: Lab) -> Found:
+    """Put a link in the place of a run's folder."""
+
+    def damage(run: Path) -> None:
+        run.symlink_to(_moved(run, lab), target_is_directory=True)
+
+    found = played(lab, "the run's folder", damage, told="manifest.json")
+    written = sorted(path.name for path in (lab.folder / "moved").iterdir())
+    return Found(
+        f"{found.said}; in the moved folder: {', '.join(written)}",
+        found.exit_code,
+        found.is_expected and written == ["clock.json", "manifest.json"],
+    )
+
+
+@attack(
+    "A5",
+    "the run's folder is copied and the copy put in its place during a night",
+    "STOP within 3 s that names it",
+)
+def run_folder_is_a_copy(lab: Lab) -> Found:
+    """Exchange a run's folder for another one with the same files."""
+    night = lab.start_night(LONG)
+    run = night.wait_for_fills()
+    shutil.copytree(_moved(run, lab), run)
+    night.wait_until(lambda: stops_of(lab.var), "the STOP")
+    done = night.wait()
+    stop = stops_of(lab.var)[-1]
+    said = f"{stop['reason_code']}: {stop['detail']}"
+    return Found(said, done.code, done.code == 10 and stop["reason_code"] == STOP_CODE)
+
+
+@attack(
+    "A5",
+    "the next night starts after a run has lost its folder",
+    "clear-stop, then a night that ends in order; the former run is kept and verify names it",
+)
+def night_after_a_lost_folder(lab: Lab) -> Found:
+    """Start again over what a run without a folder has left."""
+    night = lab.start_night(LONG)
+    run = night.wait_for_fills()
+    _moved(run, lab)
+    night.wait()
+    cleared = lab.minibot("clear-stop", "--reason", "the folder was moved away")
+    again = lab.start_night().wait()
+    former = lab.minibot("verify", run.name)
+    said = (
+        f"clear-stop {cleared.code}, verify of the former run {former.code}: {again.last_words()}"
+    )
+    is_expected = (cleared.code, again.code, former.code) == (0, 0, 1)
+    return Found(said, again.code, is_expected and former.says("manifest.json"))
+
+
+def _moved(run: Path, lab: Lab) -> Path:
+    target = lab.folder / "moved"
+    os.replace(run, target)
+    return target
