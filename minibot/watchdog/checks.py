@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Protocol
 
 import psutil
 
@@ -22,6 +23,14 @@ from minibot.runtime.runfiles import RunFiles
 from minibot.runtime.stop import StopRecord
 
 WATCHDOG = "watchdog_role"
+
+
+class Check(Protocol):
+    """One thing that is looked at each second."""
+
+    def check(self) -> StopRecord | None:
+        """Return the STOP that it means, None while all is well."""
+        ...
 
 
 class DiskCheck:
@@ -87,6 +96,11 @@ class CursorCheck:
     def _path(self, roles: Roles, queue: str, role: str) -> Path:
         is_primary = roles.queues[queue].primary_reader == role
         return reader_folder(self._root, queue, role, is_primary) / "cursor.json"
+
+    def close(self) -> None:
+        """Give the readers back: merge and seal need the descriptors."""
+        for reader in self._heads.values():
+            reader.close()
 
     def check(self) -> StopRecord | None:
         """Return the STOP of the first cursor that is torn, foreign or ahead of its queue."""
