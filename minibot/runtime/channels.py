@@ -2,8 +2,8 @@
 
 Control: the role's standard input, a line per command (`lease <issued ns> <epoch>`, `drain`,
 `stop <code>`); end of file means that the launcher is gone. Heartbeat: the role's standard
-output, one canonical JSON object every `watchdog.heartbeat_interval_ms`, sent by a thread that no
-disk can block.
+output, one canonical JSON object at once and then every `watchdog.heartbeat_interval_ms`, sent by a
+thread that no disk can block.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from minibot.events.model import JsonObject
 from minibot.kernel import canonical
+from minibot.kernel.canonical import JsonObject
 from minibot.runtime.clock import awake_ns, suspend_ns
 
 LEASE = "lease"
@@ -80,7 +80,7 @@ def start_control(on_orphaned: Callable[[], None]) -> Control:
 
 
 class Heartbeat:
-    """Sends what the role's loop last noted, again and again, from a thread of its own.
+    """Sends what the role's loop last noted, at once and again and again, from a thread of its own.
 
     Attributes:
         interval_s: Machine seconds between two heartbeats, from the next one on.
@@ -101,8 +101,9 @@ class Heartbeat:
         threading.Thread(target=self._beat, name="heartbeat", daemon=True).start()
 
     def _beat(self) -> None:
-        while not self._ended.wait(self.interval_s):
+        while not self._ended.is_set():
             self.send()
+            self._ended.wait(self.interval_s)
 
     def send(self, **extra: Any) -> None:
         """Send one heartbeat now, with extra fields."""

@@ -114,12 +114,12 @@ class RunClock:
         return float(market_ms / (1000 * self.speed))
 
 
-def write_clock(run_dir: Path, origin_ms: int, speed: str) -> None:
-    """Start the run's clock now: market time is `origin_ms` at this moment."""
+def write_clock(run_dir: Path, origin_ms: int, speed: str, *, passed_ms: int = 0) -> None:
+    """Start the run's clock now: market time was `origin_ms` so many machine milliseconds ago."""
     write_hashed(
         run_dir / CLOCK_FILE,
         {
-            "machine_origin_ns": machine_ns(),
+            "machine_origin_ns": machine_ns() - passed_ms * 1_000_000,
             "market_origin_ms": origin_ms,
             "speed": speed,
         },

@@ -56,6 +56,8 @@ class Child:
         self._process: subprocess.Popen[bytes] | None = None
         self._listener: threading.Thread | None = None
         self._ended_ns = 0
+        self._used_s = 0.0
+        self._used_ns = 0
 
     def start(self) -> None:
         """Start the process in a session or process group of its own.
@@ -64,6 +66,7 @@ class Child:
             OSError: The system gives no further process, thread or descriptor.
         """
         self.started_ns = self.heard_ns = self.turned_ns = self.moved_ns = awake_ns()
+        self._used_ns, self._used_s = self.started_ns, 0.0
         self.heartbeat = {}
         self.said_stop = None
         self._ended_ns = 0
@@ -152,6 +155,11 @@ class Child:
         return code if moment - self._ended_ns >= LAST_WORDS_NS else None
 
     @property
+    def is_starting(self) -> bool:
+        """True until its first heartbeat that says that its loop has begun."""
+        return bool(self.heartbeat.get("state", STARTING) == STARTING)
+
+    @property
     def is_running(self) -> bool:
         """True while the process runs."""
         return self._process is not None and self._process.poll() is None
@@ -192,6 +200,24 @@ class Child:
     def silent_ms(self) -> int:
         """Return machine milliseconds since the last heartbeat."""
         return (awake_ns() - self.heard_ns) // NS_PER_MS
+
+    def still_ms(self) -> int:
+        """Return for how many machine milliseconds it has neither been heard nor used a processor.
+
+        What starts on a busy machine, or holds its own threads up by an import, goes on using what
+        it is given; what is frozen does not.
+        """
+        used_s = self._processor_s()
+        if used_s != self._used_s:
+            self._used_s, self._used_ns = used_s, awake_ns()
+        return (awake_ns() - max(self.heard_ns, self._used_ns)) // NS_PER_MS
+
+    def _processor_s(self) -> float:
+        try:
+            times = psutil.Process(self.pid).cpu_times()
+        except psutil.Error:
+            return self._used_s  # It has ended, which is seen elsewhere.
+        return float(times.user + times.system)
 
     def stuck_ms(self) -> int:
         """Return machine milliseconds for which inputs wait and the position has not moved."""

@@ -17,7 +17,7 @@ from minibot.events.order import LineSource
 from minibot.kernel.errors import ContractError, RunStop
 from minibot.kernel.files import read_hashed
 from minibot.kernel.queue import open_reader
-from minibot.runtime.clock import machine_ns, write_clock
+from minibot.runtime.clock import machine_ns, wall_ms, write_clock
 from minibot.runtime.context import STOP_JOURNAL, Output, RoleContext
 from minibot.runtime.role import stop_record
 from minibot.runtime.stop import END_KIND, STOP_KIND, StopRecord, disarm_operator
@@ -29,7 +29,7 @@ from minibot.watchdog.exchange import EmbeddedExchange
 from minibot.watchdog.feed import LiveFeed
 from minibot.watchdog.merge import WATCHDOG
 from minibot.watchdog.requests import END, control_payload, take_requests
-from minibot.watchdog.supervisor import AI, Supervisor
+from minibot.watchdog.supervisor import AI, MARKET, Supervisor
 
 TURN_S = 0.05
 SLOW_CHECK_NS = 1_000_000_000
@@ -237,7 +237,7 @@ class Desk:
         self._ai_trouble = said
 
     def _note_lag(self) -> None:
-        facts = self.supervisor.children["market_role"].heartbeat.get("facts", {})
+        facts = self.supervisor.children[MARKET].heartbeat.get("facts", {})
         self.lag_market_ms_max = max(self.lag_market_ms_max, int(facts.get("lag_market_ms", 0)))
 
     def _health(self) -> None:
@@ -253,12 +253,24 @@ class Desk:
         self.supervisor.kill_over_memory(rss)
 
     def _start_clock(self) -> None:
-        if self.context.clock.is_running:
+        """Start market time once every role is there: before, no market comes and nothing trades.
+
+        A simulated market waits for its history and subscriptions too; a real one asks for them
+        when its clock runs, which tells the wall clock's time.
+        """
+        if self.context.clock.is_running or not self.supervisor.are_all_there():
             return
-        market = self.supervisor.children["market_role"].heartbeat
-        manifest = self.context.manifest
-        if manifest.clock_kind == "wall" or market.get("market_ready"):
-            write_clock(self.context.run_dir, manifest.clock_origin_ms, manifest.clock_speed)
+        manifest, passed_ms = self.context.manifest, 0
+        if manifest.clock_kind == "wall":
+            passed_ms = max(0, wall_ms() - manifest.clock_origin_ms)
+        elif not self.supervisor.children[MARKET].heartbeat.get("market_ready"):
+            return
+        write_clock(
+            self.context.run_dir,
+            manifest.clock_origin_ms,
+            manifest.clock_speed,
+            passed_ms=passed_ms,
+        )
 
     def status(self, ended: StopRecord | None = None) -> JsonObject:
         """Return what the live table shows; `ended` is how the run has ended, once it has."""
