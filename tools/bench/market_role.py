@@ -22,8 +22,8 @@ from typing import Any
 from minibot.events.model import MarketTick, Payload
 from minibot.market import role, session
 from minibot.market.overload import Overload
-from minibot.runtime.clock import machine_ns
 from minibot.runtime.channels import Heartbeat
+from minibot.runtime.clock import machine_ns
 from minibot.runtime.context import open_context
 from minibot.runtime.role import ignore_signals, run_role
 
