@@ -214,6 +214,10 @@ class RoleWorld:
         self._context.heartbeat.turns += 1
         self._context.heartbeat.waiting = waiting
 
+    def still_ms(self) -> int:
+        """Return for how many machine milliseconds this process has stood still in all."""
+        return self._context.heartbeat.still_ms()
+
     def end_code(self) -> int | None:
         """Return the exit code when the role has to end now, else None."""
         code = self._gate.check()

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 
 from minibot.kernel.errors import RunStop
 from minibot.runtime.channels import Heartbeat
+from minibot.runtime.memory import limit_memory
 from minibot.runtime.stop import StopRecord
 
 if TYPE_CHECKING:
@@ -98,6 +99,7 @@ def main() -> int:
         heartbeat.send(stopped=record.reason_code, detail=record.detail)
         print(f"STOP {record.reason_code}: {record.detail}", file=sys.stderr, flush=True)
         return STOPPED
+    limit_memory(context.config.watchdog.rss_mb_max)
     return run_role(context)
 
 

@@ -56,6 +56,7 @@ class Child:
         self._process: subprocess.Popen[bytes] | None = None
         self._listener: threading.Thread | None = None
         self._ended_ns = 0
+        self._seen: psutil.Process | None = None
         self._used_s = 0.0
         self._used_ns = 0
 
@@ -79,6 +80,7 @@ class Child:
             self._process = spawn_role(self.argv, self._environ, descriptor)
         finally:
             os.close(descriptor)
+        self._seen = _seen(self._process.pid)
         stdin = self._process.stdin
         if stdin is not None and sys.platform != "win32":
             os.set_blocking(stdin.fileno(), False)
@@ -171,10 +173,10 @@ class Child:
 
     def rss_bytes(self) -> int | None:
         """Return the resident memory of the process, or None when it is gone."""
-        if not self.is_running:
+        if self._seen is None or not self.is_running:
             return None
         try:
-            return int(psutil.Process(self.pid).memory_info().rss)
+            return int(self._seen.memory_info().rss)
         except psutil.Error:
             return None
 
@@ -213,11 +215,19 @@ class Child:
         return (awake_ns() - max(self.heard_ns, self._used_ns)) // NS_PER_MS
 
     def _processor_s(self) -> float:
+        if self._seen is None:
+            return self._used_s
         try:
-            times = psutil.Process(self.pid).cpu_times()
+            times = self._seen.cpu_times()
         except psutil.Error:
             return self._used_s  # It has ended, which is seen elsewhere.
         return float(times.user + times.system)
+
+    def rearm(self) -> None:
+        """Count every limit of time from now on: nobody could be heard until now."""
+        moment = awake_ns()
+        self.started_ns = self.heard_ns = self.turned_ns = self.moved_ns = moment
+        self._used_ns = moment
 
     def stuck_ms(self) -> int:
         """Return machine milliseconds for which inputs wait and the position has not moved."""
@@ -234,3 +244,11 @@ class Child:
         self.restarts_ns.append(moment)
         last_60s = sum(moment - at < 60_000 * NS_PER_MS for at in self.restarts_ns)
         return last_60s <= max_60s and len(self.restarts_ns) <= max_300s
+
+
+def _seen(pid: int) -> psutil.Process | None:
+    """Return a child as the system sees it, to be asked many times; None when it has ended."""
+    try:
+        return psutil.Process(pid)
+    except psutil.Error:
+        return None

@@ -22,7 +22,7 @@ from minibot.runtime.context import STOP_JOURNAL, Output, RoleContext
 from minibot.runtime.role import stop_record
 from minibot.runtime.stop import END_KIND, STOP_KIND, StopRecord, disarm_operator
 from minibot.watchdog.background import Background
-from minibot.watchdog.checks import ClockCheck, CursorCheck, DiskCheck, PinnedCheck
+from minibot.watchdog.checks import ClockCheck, CursorCheck, DiskCheck, PauseCheck, PinnedCheck
 from minibot.watchdog.child import Child
 from minibot.watchdog.ending import Phase, PlannedEnd
 from minibot.watchdog.exchange import EmbeddedExchange
@@ -65,10 +65,11 @@ class Desk:
         self._ai_trouble = ""
         self._flagged_ns = 0
         self._stops: dict[str, LineSource] = {}
-        config = context.config
+        limits = context.config.watchdog
+        self._pause = PauseCheck(limits.pause_max_ms)
         self._checks = (
-            DiskCheck(context.var.root, config.watchdog.disk_free_min_mb, context.planted),
-            ClockCheck(config.watchdog.clock_jump_ms_max, context.planted),
+            DiskCheck(context.var.root, limits.disk_free_min_mb, context.planted),
+            ClockCheck(limits.clock_jump_ms_max, limits.pause_max_ms, context.planted),
             CursorCheck(context.var.queues, context.roles, context.run_id),
             PinnedCheck(context.manifest.pinned),
         )
@@ -112,7 +113,11 @@ class Desk:
 
     def _look(self, background: Background) -> tuple[StopRecord, bool] | None:
         """Do one short turn; return a STOP and whether its event stands in a part already."""
+        record = self._paused()
+        if record is not None:
+            return record, False
         self.supervisor.lease()
+        self.supervisor.check_memory()
         journaled = self._journaled_stop()
         if journaled is not None:
             return journaled, True
@@ -132,6 +137,19 @@ class Desk:
             return (journaled, True) if journaled is not None else (record, False)
         self._start_clock()
         return None
+
+    def _paused(self) -> StopRecord | None:
+        """Tell a pause of the whole run from a role that hangs: this turn was late as well.
+
+        Within the limit every deadline counts anew; market asks for its feed anew by itself.
+        """
+        record = self._pause.check()
+        if record is None and self._pause.pause_ms:
+            self.supervisor.rearm()
+            self.end.rearm()
+            detail = f"everything stood still for {self._pause.pause_ms} ms; deadlines count anew"
+            self.context.incident("PAUSED", detail)
+        return record
 
     def _journaled_stop(self) -> StopRecord | None:
         root = self.context.var.queues
@@ -245,12 +263,6 @@ class Desk:
         if now_ts - self._health_ts >= HEALTH_MARKET_MS:
             self._health_ts = now_ts
             self.context.health("READY")
-        rss: dict[str, int] = {}
-        for name, child in self.supervisor.children.items():
-            used = child.rss_bytes()
-            if used is not None:
-                rss[name] = used
-        self.supervisor.kill_over_memory(rss)
 
     def _start_clock(self) -> None:
         """Start market time once every role is there: before, no market comes and nothing trades.

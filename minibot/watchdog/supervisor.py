@@ -49,6 +49,7 @@ class Supervisor:
         self.drained: set[str] = set()
         self._over_memory: dict[str, str] = {}
         self._leased_ns = 0
+        self._rearmed_ns = 0
         self._limits = context.config.watchdog
 
     def start(self) -> StopRecord | None:
@@ -159,7 +160,7 @@ class Supervisor:
             return self._hung(child, f"has not been heard for {child.silent_ms()} ms")
         sync_ns = heartbeat["sync_ns"]
         if sync_ns:
-            synced_ms = (machine_ns() - sync_ns) // NS_PER_MS
+            synced_ms = (machine_ns() - max(sync_ns, self._rearmed_ns)) // NS_PER_MS
             if synced_ms > self.context.config.queues.sync_ms_max:
                 detail = f"{child.name}: a sync takes {synced_ms} ms"
                 return StopRecord(WATCHDOG, "CONSUMER_LAG", detail)
@@ -205,6 +206,17 @@ class Supervisor:
             self._switch_ai_off(what)
             return None
         return StopRecord(WATCHDOG, "ROLE_HUNG", f"{child.name} {what}")
+
+    def rearm(self) -> None:
+        """Count the time of every role from now on, after a pause of the whole run."""
+        self._rearmed_ns = machine_ns()
+        for child in self.children.values():
+            child.rearm()
+
+    def check_memory(self) -> None:
+        """Look at the memory of every role, at each turn: it may grow by a gigabyte in a second."""
+        used = {name: child.rss_bytes() for name, child in self.children.items()}
+        self.kill_over_memory({name: rss for name, rss in used.items() if rss is not None})
 
     def kill_over_memory(self, rss_bytes: Mapping[str, int]) -> None:
         """Kill a role whose resident memory passed the limit; its end is a crash like others."""
