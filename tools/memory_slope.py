@@ -25,6 +25,7 @@ WARM_MS: Final = 600_000
 HOUR_MS: Final = 3_600_000
 MB: Final = 1024 * 1024
 SLOPE_MB_MAX: Final = 1.0
+LOOKS_MIN: Final = 30
 NIGHT_S_MAX: Final = 7_200.0
 
 Points = list[tuple[int, int]]
@@ -58,6 +59,10 @@ def report(memory: Mapping[str, Points]) -> int:
     too_fast = 0
     for role, points in sorted(memory.items()):
         warm = [point for point in points if point[0] >= WARM_MS]
+        if len(warm) < LOOKS_MIN:
+            print(f"{role:15} was looked at only {len(warm)} times after its first ten minutes")
+            too_fast += 1
+            continue
         slope = slope_mb(warm)
         too_fast += slope > SLOPE_MB_MAX
         first, last = warm[0][1] / MB, warm[-1][1] / MB
