@@ -27,6 +27,8 @@ OFF: Final = "off"
 _NS_PER_MS: Final = 1_000_000
 # A start takes 0.1 s; a cold disk and a busy machine may make it a hundred times that.
 STARTING_MS_MAX: Final = 20_000
+# The clerk turns ten times a second: after so long it has stood still, and the worker with it.
+PAUSE_MS_MIN: Final = 2_000
 PING_MS: Final = 1_000
 # An answer takes under a millisecond; ten lost pings in a row mean that nobody is there.
 SILENCE_MS_MAX: Final = 10 * PING_MS
@@ -100,6 +102,7 @@ class Keeper:
         self._ping = 0
         self._pinged_ns = 0
         self._heard_ns = 0
+        self._turned_ns = 0
 
     @property
     def pid(self) -> int:
@@ -155,6 +158,7 @@ class Keeper:
     def turn(self) -> Turn:
         """Take what the worker sent, watch its deadlines, and return what came of it."""
         turn = Turn()
+        self._heed_pause()
         child = self._child
         if self.state == OFF or child is None:
             return turn
@@ -170,6 +174,13 @@ class Keeper:
                 return turn
         self._watch(child)
         return turn
+
+    def _heed_pause(self) -> None:
+        """Give the worker its time anew after a pause, which it has spent as this process has."""
+        moment = self._machine_ns()
+        before, self._turned_ns = self._turned_ns, moment
+        if before and moment - before > PAUSE_MS_MIN * _NS_PER_MS:
+            self._heard_ns = moment
 
     def _take(self, line: bytes, turn: Turn) -> None:
         try:

@@ -13,11 +13,16 @@ class Known(dict[str, int]):
     """Texts that have been read already: the same ones come again and again.
 
     A hit costs a tenth of reading the digits. What is refused is never remembered.
+
+    Args:
+        read: Reads a text.
+        texts_max: How many are remembered; a role has few, so that its memory is soon flat.
     """
 
-    def __init__(self, read: Callable[[str], int]) -> None:
+    def __init__(self, read: Callable[[str], int], texts_max: int = KNOWN_MAX) -> None:
         super().__init__()
         self._read = read
+        self._texts_max = texts_max
 
     def __missing__(self, text: str) -> int:
         """Read a text that is new.
@@ -26,7 +31,7 @@ class Known(dict[str, int]):
             ValueError, TypeError: As the reading function.
         """
         value = self._read(text)
-        if len(self) >= KNOWN_MAX:
+        if len(self) >= self._texts_max:
             self.clear()
         self[text] = value
         return value

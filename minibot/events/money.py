@@ -31,7 +31,7 @@ RATE_UNIT: Final[int] = 10**RATE_PLACES * 10_000
 """A rate of 100 %: rates are ten-thousandths of a basis point."""
 
 
-@lru_cache(maxsize=1 << 14)
+@lru_cache(maxsize=1 << 12)
 def parse_amount(text: str) -> int:
     """Return a price, quantity or sum of money; refuses more than eight places.
 

@@ -77,7 +77,8 @@ class KnownIds:
     def __init__(self, known: Mapping[str, Sequence[Sequence[str]]] | None = None) -> None:
         self._order: dict[str, deque[str]] = {}
         # The JSON itself, or its digest where a snapshot gave it: an id twice is rare, so that
-        # nothing is hashed before it happens.
+        # nothing is hashed before it happens. Of queues that take a night to fill their place only
+        # the digest is kept, so that memory is flat.
         self._known: dict[str, dict[str, bytes]] = {}
         for queue, listed in (known or {}).items():
             self._known[queue] = {event_id: bytes.fromhex(digest) for event_id, digest in listed}
@@ -93,7 +94,7 @@ class KnownIds:
         before = known.get(event_id)
         if before is None:
             order = self._order.setdefault(queue, deque())
-            known[event_id] = json
+            known[event_id] = json if queue == TICKS else sha256(json).digest()
             order.append(event_id)
             if len(order) > KNOWN_IDS_MAX:
                 del known[order.popleft()]

@@ -23,9 +23,14 @@ def percentile(values: Sequence[int], percent: int) -> int | None:
 
 
 class HealthTally:
-    """What the roles said of themselves."""
+    """What the roles said of themselves.
 
-    def __init__(self) -> None:
+    Args:
+        keeps_rss: Whether each look at a role's memory is kept, which takes memory itself.
+    """
+
+    def __init__(self, *, keeps_rss: bool = True) -> None:
+        self._keeps_rss = keeps_rss
         self.latencies_us: list[int] = []
         self.latency_errors = 0
         self.states: dict[str, Counter[str]] = {}
@@ -46,7 +51,7 @@ class HealthTally:
         self._last[role] = health
         if role == EXECUTION and health.counters:
             self._decision = dict(health.counters)
-        if health.rss_bytes is not None:
+        if self._keeps_rss and health.rss_bytes is not None:
             self._rss.setdefault(role, []).append((ts, health.rss_bytes))
         if health.endpoint is not None:
             if health.ok and health.latency_us is not None:

@@ -31,6 +31,7 @@ OPENING_S_MAX: Final = 45.0
 DEPTH_S_MAX: Final = 5.0
 PUMP_S: Final = 0.1
 NS_PER_S: Final = 1_000_000_000
+NS_PER_MS: Final = 1_000_000
 RESTRICTED: Final = 451
 HISTORY_AT_ONCE: Final = 8
 
@@ -42,6 +43,7 @@ class Opening:
         self._session = session
         self._is_restart = is_restart
         self._deadline_ns = self._in(OPENING_S_MAX)
+        self._still_ms = session.world.still_ms()
         limits = session.config.link
         self._backoff = Backoff(limits.seed, limits.backoff_min_ms, limits.backoff_max_ms)
         self._last_error = "no answer"
@@ -96,8 +98,9 @@ class Opening:
     def _reach(self) -> None:
         requests = self._session.requests
         for make in (requests.ping, requests.time):
-            answer = self._ask(make)
-            self._session.requests.on_measured(answer)
+            requests.on_measured(self._ask(make))
+        if requests.skew.is_far:  # One answer may be wrong; a second one stops the run.
+            requests.on_measured(self._ask(requests.time))
 
     def _choose(self) -> None:
         """Learn what is followed, and its rules: from the profile, or from the venue's answers."""
@@ -258,7 +261,8 @@ class Opening:
         code = session.world.end_code()
         if code is not None:
             raise _Ended(code)
-        if session.world.machine_ns() > self._deadline_ns:
+        paused_ns = (session.world.still_ms() - self._still_ms) * NS_PER_MS
+        if session.world.machine_ns() - paused_ns > self._deadline_ns:
             raise FeedLost(
                 "market_role",
                 EXCHANGE_UNREACHABLE,

@@ -45,7 +45,7 @@ from minibot.market.pace import MarketClock, Pace
 from minibot.market.skew import ClockSkew
 
 # Every so many measurements one asks for the time: clocks drift slowly.
-TIME_EVERY: Final = 30
+TIME_EVERY: Final = 6
 # Deep enough that a minute of a moving market stays inside, at a fifth of the largest weight.
 SNAPSHOT_LEVELS: Final = 1000
 SNAPSHOT_TIERS: Final = (100, 500, SNAPSHOT_LEVELS, 5000)
@@ -119,7 +119,7 @@ class Requests:
         if self._is_measuring:
             return
         self._is_measuring = True
-        ask_time = self._measurements % TIME_EVERY == 0
+        ask_time = self.skew.is_far or self._measurements % TIME_EVERY == 0
         self._measurements += 1
         self.courier.send(self.time(self._measured) if ask_time else self.ping(self._measured))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
@@ -26,6 +27,8 @@ from minibot.runtime.gate import Gate
 TICKS: Final = "market_ticks"
 # A round trip takes some fifty ms; a hundred books after a lost connection would wait five seconds.
 REQUESTS_AT_ONCE: Final = 4
+# A look at one name, and a round trip to the venue takes longer.
+AWAIT_S: Final = 0.02
 
 
 def main(context: RoleContext) -> int:
@@ -35,6 +38,10 @@ def main(context: RoleContext) -> int:
         RunStop: The exchange, its data or a queue is too bad to go on.
     """
     world = RoleWorld(context)
+    code = world.await_clock()
+    if code is not None:
+        context.close("STOPPED")
+        return code
     tail = read_tail(queue_folder(context.var.queues, TICKS))
     rest_url, stream_base = addresses(context)
     binance = context.config.binance
@@ -188,10 +195,28 @@ class RoleWorld:
         self._context.heartbeat.market_ready = True
         self._context.heartbeat.send()
 
+    def await_clock(self) -> int | None:
+        """Wait until a real market's clock runs, which is when every role is there to follow it.
+
+        Returns:
+            The exit code when the role has to end before, else None.
+        """
+        is_wall = self._context.manifest.clock_kind == "wall"
+        while is_wall and not self.clock.is_running:
+            code = self.end_code()
+            if code is not None:
+                return code
+            time.sleep(AWAIT_S)
+        return None
+
     def turn(self, waiting: int) -> None:
         """Note that the loop has turned."""
         self._context.heartbeat.turns += 1
         self._context.heartbeat.waiting = waiting
+
+    def still_ms(self) -> int:
+        """Return for how many machine milliseconds this process has stood still in all."""
+        return self._context.heartbeat.still_ms()
 
     def end_code(self) -> int | None:
         """Return the exit code when the role has to end now, else None."""

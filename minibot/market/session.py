@@ -24,6 +24,7 @@ from minibot.market.line import CLOSED, LinkLimits
 from minibot.market.link import Link
 from minibot.market.liveness import Liveness
 from minibot.market.newcomers import Newcomers
+from minibot.market.notices import PAUSED
 from minibot.market.overload import Overload
 from minibot.market.pace import Pace
 from minibot.market.reader import Frames, FromReader, Lost, Opened
@@ -157,6 +158,7 @@ class Session:
         self._look_ns = world.machine_ns()
         self._has_looked = True
         self._unread = 0
+        self._still_ms = world.still_ms()
 
     def _new_courier(self, rests: Sequence[BinanceRest]) -> Courier:
         limits, address = self.config.link, self.address
@@ -190,6 +192,8 @@ class Session:
     def pump(self, timeout_s: float) -> None:
         """Take what waits, decide on all of it, and write it at once."""
         items = self.inbox.take(timeout_s, MESSAGES_AT_ONCE)
+        if self.world.still_ms() != self._still_ms:
+            self._on_pause()
         self.overload.look(self.waiting, self.clock.now_ms())
         for item in items:
             self._dispatch(item)
@@ -206,6 +210,19 @@ class Session:
             self._look_ns = self.world.machine_ns() + LOOK_EVERY_NS
         self.write()
         self.world.turn(self.waiting)
+
+    def _on_pause(self) -> None:
+        """Ask for everything anew after this process stood still: what waits in sockets is old.
+
+        What was missed is a gap, and the time without data counts from now on.
+        """
+        before, self._still_ms = self._still_ms, self.world.still_ms()
+        why = f"this process stood still for {self._still_ms - before} ms"
+        now_ms, pace_ms = self.clock.now_ms(), self.pace.now_ms()
+        self.feed.board.add(now_ms, PAUSED, f"{why}; every stream is asked for anew")
+        self.link.begin(now_ms)
+        for shard in list(self.connections.shards):
+            shard.give_up(pace_ms, why)
 
     @property
     def waiting(self) -> int:

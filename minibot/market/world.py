@@ -35,5 +35,8 @@ class World(Protocol):
     def turn(self, waiting: int) -> None:
         """The loop has turned once more, and so many items wait."""
 
+    def still_ms(self) -> int:
+        """Return for how many machine milliseconds this process has stood still in all."""
+
     def end_code(self) -> int | None:
         """Return the exit code when the role has to end now, else None."""

@@ -182,10 +182,14 @@ class Bookkeeper:
             self._tick(line.seq, self._recorded.decode(TICKS, line))
 
     def _against_core(self) -> str:
-        """Return where the executor's own portfolio and ledger part from the books."""
-        if self._core is None:
+        """Return where the executor's own portfolio and ledger part from the books.
+
+        One that has not taken the opening has neither yet: a STOP came before, and nothing differs.
+        """
+        state = {} if self._core is None else self._core.state()
+        if state.get("portfolio") is None:
             return ""
-        state, books = self._core.state(), self.books
+        books = self.books
         for name, ours in (
             ("portfolio", books.portfolio.to_json()),
             ("ledger", books.ledger.to_json()),

@@ -59,11 +59,11 @@ class Recount:
         self.stops: list[tuple[int, StopJournal]] = []
         self.models: Counter[str] = Counter()
         self.ai_detail = ""
-        self.market_from_ts = self.market_to_ts = 0
+        self.market_from_ts = self.market_to_ts = 0  # Of the market's first and last event, if any.
         self.curve = EquityCurve()
         self.tally = tally(recorded)
-        opening, opened_ts = _opening(recorded)
-        self.books = Books(recorded.manifest.run_id, opening, opened_ts)
+        opening, self._opened_ts = _opening(recorded)
+        self.books = Books(recorded.manifest.run_id, opening, self._opened_ts)
         quote_asset = recorded.manifest.config["portfolio"]["quote_asset"]
         self.performance = Performance(opening, quote_asset)
         self.trades = TradeLog(self.performance.carried)
@@ -107,7 +107,7 @@ class Recount:
         while waiting is not None:
             self._book(waiting[1])
             waiting = next(fills, None)
-        self.books.close(self.market_to_ts)
+        self.books.close(self.market_to_ts or self._opened_ts)
         self.lines["market_ticks"] = seq
 
     def _note_time(self, event: Event) -> None:

@@ -65,7 +65,7 @@ def summary_json(night: Night) -> JsonObject:
         "detail": None if end is None else end.detail,
         "stops": dict(Counter(stop.reason_code for _, stop in night.stops)),
         "market_from_ms": manifest.clock_origin_ms,
-        "market_to_ms": count.market_to_ts,
+        "market_to_ms": count.market_to_ts or None,
         "wall_ms": night.wall_ms,
         "metrics": count.metrics(),
         "signals": dict(count.sides),
@@ -111,13 +111,14 @@ def _what_ran(night: Night) -> list[Row]:
     else:
         data = f"{symbols}, live from {source_of(night)}"
     wall = "not ended" if night.wall_ms is None else duration(night.wall_ms)
-    span = f"{date_clock(manifest.clock_origin_ms)} to {date_clock(count.market_to_ts)} UTC"
+    begin, end = manifest.clock_origin_ms, count.market_to_ts
+    span = f"{date_clock(begin)} to {date_clock(end)} UTC, {duration(night.market_ms)}"
     rows = [
         Row(f"Run {night.run_id}, profile {manifest.profile}, paper"),
         _ended_by(night),
         Row("data", data),
         Row("strategy", _strategy(manifest.config["strategy"])),
-        Row("market time", f"{span}, {duration(night.market_ms)}; machine time {wall}"),
+        Row("market time", f"{span if end else 'none'}; machine time {wall}"),
     ]
     if manifest.degraded:
         rows.append(Row("degraded", f"{manifest.degraded}; never counts", "bad"))

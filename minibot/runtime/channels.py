@@ -2,8 +2,8 @@
 
 Control: the role's standard input, a line per command (`lease <issued ns> <epoch>`, `drain`,
 `stop <code>`); end of file means that the launcher is gone. Heartbeat: the role's standard
-output, one canonical JSON object every `watchdog.heartbeat_interval_ms`, sent by a thread that no
-disk can block.
+output, one canonical JSON object at once and then every `watchdog.heartbeat_interval_ms`, sent by a
+thread that no disk can block.
 """
 
 from __future__ import annotations
@@ -15,14 +15,16 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from minibot.events.model import JsonObject
 from minibot.kernel import canonical
+from minibot.kernel.canonical import JsonObject
 from minibot.runtime.clock import awake_ns, suspend_ns
 
 LEASE = "lease"
 DRAIN = "drain"
 STOP = "stop"
 BEAT_S = 1.0
+# A thread that only sleeps and says a line is late by no more than this, however busy the machine.
+STILL_MS_MIN = 2_000
 
 
 @dataclass(slots=True)
@@ -41,9 +43,9 @@ class Control:
         """Return how long ago the last lease was issued, on a clock that runs through suspend."""
         return (suspend_ns() - self._issued_ns) // 1_000_000
 
-    def silence_ms(self) -> int:
-        """Return how long, awake, no lease has arrived."""
-        return (awake_ns() - self._received_ns) // 1_000_000
+    def silence_ms(self, since_ns: int = 0) -> int:
+        """Return how long, awake, no lease has arrived; at most since a moment of `awake_ns`."""
+        return (awake_ns() - max(since_ns, self._received_ns)) // 1_000_000
 
     def take(self, line: str) -> None:
         """Apply one control line; what is not understood changes nothing."""
@@ -80,10 +82,11 @@ def start_control(on_orphaned: Callable[[], None]) -> Control:
 
 
 class Heartbeat:
-    """Sends what the role's loop last noted, again and again, from a thread of its own.
+    """Sends what the role's loop last noted, at once and again and again, from a thread of its own.
 
     Attributes:
         interval_s: Machine seconds between two heartbeats, from the next one on.
+        resumed_ns: When the process last went on after a pause, of `awake_ns`; 0 for never.
     """
 
     def __init__(self, role: str, interval_s: float = BEAT_S) -> None:
@@ -96,13 +99,34 @@ class Heartbeat:
         self.facts: JsonObject = {}
         self.sync_started_ns: Callable[[], int] = lambda: 0
         self.interval_s = interval_s
+        self.resumed_ns = 0
+        self._still_ms = 0
+        self._beat_ns = suspend_ns()
         self._ended = threading.Event()
         self._lock = threading.Lock()
+        self._still_lock = threading.Lock()
         threading.Thread(target=self._beat, name="heartbeat", daemon=True).start()
 
     def _beat(self) -> None:
-        while not self._ended.wait(self.interval_s):
+        while not self._ended.is_set():
             self.send()
+            self._ended.wait(self.interval_s)
+            self.still_ms()
+            self._beat_ns = suspend_ns()
+
+    def still_ms(self) -> int:
+        """Return for how long the process has stood still in all, as by a closed lid or SIGSTOP.
+
+        Known at once to whoever asks, also before the thread of the heartbeats comes to run again:
+        it is late.
+        """
+        with self._still_lock:
+            moment = suspend_ns()
+            late_ms = (moment - self._beat_ns) // 1_000_000 - int(self.interval_s * 1000)
+            if late_ms > STILL_MS_MIN and not self._ended.is_set():
+                self._still_ms += late_ms
+                self._beat_ns, self.resumed_ns = moment, awake_ns()
+            return self._still_ms
 
     def send(self, **extra: Any) -> None:
         """Send one heartbeat now, with extra fields."""

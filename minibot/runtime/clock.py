@@ -127,10 +127,13 @@ class RunClock:
         return float(market_ms / (1000 * self.speed))
 
 
-def clock_content(origin_ms: int, speed: str) -> JsonObject:
-    """Return what `clock.json` says of a clock that starts now at `origin_ms`."""
+def clock_content(origin_ms: int, speed: str, *, passed_ms: int = 0) -> JsonObject:
+    """Return what `clock.json` says of a clock that starts now.
+
+    Market time was `origin_ms` so many machine milliseconds ago.
+    """
     return {
-        "machine_origin_ns": machine_ns(),
+        "machine_origin_ns": machine_ns() - passed_ms * 1_000_000,
         "market_origin_ms": origin_ms,
         "speed": speed,
     }

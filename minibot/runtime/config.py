@@ -46,6 +46,7 @@ LATER_KEYS: Mapping[str, JsonObject] = {
     "execution": {"fill_model": "touch", "left_trading": "hold"},
     "risk": {"left_trading": "hold", "left_universe": "hold"},
     "strategy": {"folder": "strategies", "parameters": {}},
+    "watchdog": {"pause_max_ms": 60_000},
 }
 
 _REMEDY = "Correct these keys; config/config.v1.schema.json describes each."

@@ -169,6 +169,7 @@ class Watchdog:
     drain_ms_max: int
     disk_free_min_mb: int
     clock_jump_ms_max: int
+    pause_max_ms: int
     rss_mb_max: int
     metrics_interval_ms: int
     snapshot_interval_ms: int

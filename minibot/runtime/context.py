@@ -264,7 +264,7 @@ class RoleContext:
 
     def health(self, state: str, **fields: Any) -> None:
         """Append one `health` event of this role with its process figures."""
-        self.heartbeat.state = state
+        is_news, self.heartbeat.state = state != self.heartbeat.state, state
         self._report_postponed()
         output = self._parts[HEALTH]
         payload = Health(
@@ -278,6 +278,8 @@ class RoleContext:
         )
         output.append_roots([(payload, self.clock.now_ms())])
         self.sync_parts()
+        if is_news:
+            self.heartbeat.send()
 
     def _process_figures(self) -> dict[str, Any]:
         with self._process.oneshot():
@@ -410,9 +412,7 @@ else:
         return process.num_fds()
 
 
-def open_context(name: str, run_dir: Path) -> RoleContext:
-    """Return the context of a role's process, with its channels running."""
+def open_context(name: str, run_dir: Path, heartbeat: Heartbeat) -> RoleContext:
+    """Return the context of a role's process, with its control channel running."""
     require(run_dir, os.environ.get(TOLD, ""))
-    control = start_control(lambda: None)
-    heartbeat = Heartbeat(name)
-    return RoleContext(name, run_dir, control, heartbeat)
+    return RoleContext(name, run_dir, start_control(lambda: None), heartbeat)

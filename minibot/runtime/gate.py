@@ -7,6 +7,7 @@ when the launcher is gone.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -20,6 +21,8 @@ from minibot.runtime.orderlog import OrderLog
 from minibot.runtime.stop import STOP_KIND, StopRecord, is_flagged
 
 LOCKS_NS = 1_000_000_000
+
+LEASE_WAIT_S = 0.005
 
 
 class Gate:
@@ -91,8 +94,14 @@ class ExecutionGate(Gate):
         return self.context.control.lease_age_ms() <= self._lease_ms
 
     def check_append(self) -> int | None:
-        """Return the exit code when a stop stands or the lease has run out since."""
+        """Return the exit code when a stop stands or the lease has run out since.
+
+        After a pause of the whole run the launcher's next lease is waited for.
+        """
         code = self.check()
+        while code is None and not self.may_take() and self._is_after_pause():
+            time.sleep(LEASE_WAIT_S)
+            code = self.check()
         if code is None and not self.may_take():
             self._code = code = self._lost("the lease ran out before an append")
         return code
@@ -103,9 +112,20 @@ class ExecutionGate(Gate):
             return code
         if self._is_stopped() or is_flagged(self.context.var.flag):
             return STOPPED
-        if not self.may_take() and self.context.control.silence_ms() > self._lease_ms:
+        if not self.may_take() and self._silence_ms() > self._lease_ms:
             return self._lost(f"no lease for {self._lease_ms} ms")
         return None
+
+    def _silence_ms(self) -> int:
+        """Return how long this process has waited for a lease; while it stood still it did not."""
+        heartbeat = self.context.heartbeat
+        heartbeat.still_ms()
+        return self.context.control.silence_ms(heartbeat.resumed_ns)
+
+    def _is_after_pause(self) -> bool:
+        """Whether the lease ran out while this process stood still, so that another may come."""
+        is_short = self._silence_ms() <= self._lease_ms
+        return is_short and self.context.control.silence_ms() > self._lease_ms
 
     def _is_stopped(self) -> bool:
         for role in self.context.roles.roles:

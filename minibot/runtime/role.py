@@ -1,7 +1,8 @@
 """python -m minibot.runtime.role <name>_role --run <dir>: one role of one run.
 
 The same line at every start of a role in a run. Signals are the launcher's business: a role
-ignores SIGINT, SIGTERM and SIGHUP and ends by its control channel.
+ignores SIGINT, SIGTERM and SIGHUP and ends by its control channel. Its first heartbeat goes out
+before all that takes long to import, so that its launcher knows early that the process lives.
 """
 
 from __future__ import annotations
@@ -15,11 +16,15 @@ import signal
 import sys
 import traceback
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from minibot.kernel import canonical
 from minibot.kernel.errors import RunStop
-from minibot.runtime.context import CRASHED, STOPPED, RoleContext, open_context
+from minibot.runtime.channels import Heartbeat
+from minibot.runtime.memory import limit_memory
 from minibot.runtime.stop import StopRecord
+
+if TYPE_CHECKING:
+    from minibot.runtime.context import RoleContext
 
 # What an error of the operating system means for a run (fault catalogue, groups A and C).
 _OS_CODES = {
@@ -56,6 +61,8 @@ def stop_record(role: str, error: BaseException) -> StopRecord | None:
 
 def run_role(context: RoleContext) -> int:
     """Run the role's module to its end and return the exit code of the process."""
+    from minibot.runtime.context import CRASHED  # Known by now: its caller has a context.
+
     try:
         module = importlib.import_module(context.spec.module)
         # What stands now stands to the end: the collector need not look at it again and again.
@@ -79,17 +86,20 @@ def main() -> int:
     arguments = parser.parse_args()
     faulthandler.enable()
     ignore_signals()
+    heartbeat = Heartbeat(arguments.name)
+    from minibot.runtime.context import STOPPED, open_context
+
     try:
-        context = open_context(arguments.name, arguments.run.resolve())
+        context = open_context(arguments.name, arguments.run.resolve(), heartbeat)
     except (RunStop, OSError) as error:
         record = stop_record(arguments.name, error)
         if record is None:
             raise
         # No queue of ours is open: the launcher journals what this line says.
-        said = {"role": record.component, "stopped": record.reason_code, "detail": record.detail}
-        print(canonical.encode(said).decode(), flush=True)
+        heartbeat.send(stopped=record.reason_code, detail=record.detail)
         print(f"STOP {record.reason_code}: {record.detail}", file=sys.stderr, flush=True)
         return STOPPED
+    limit_memory(context.config.watchdog.rss_mb_max)
     return run_role(context)
 
 

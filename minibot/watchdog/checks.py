@@ -16,6 +16,7 @@ from minibot.events.roles import Roles
 from minibot.kernel.cursor import Cursor
 from minibot.kernel.errors import RunStop
 from minibot.kernel.queue import open_reader, reader_folder
+from minibot.runtime.channels import STILL_MS_MIN
 from minibot.runtime.clock import awake_ns, suspend_ns, wall_ms
 from minibot.runtime.paths import PROJECT
 from minibot.runtime.planted import Planted
@@ -52,11 +53,35 @@ class DiskCheck:
         return StopRecord(WATCHDOG, "DISK_LOW", detail)
 
 
-class ClockCheck:
-    """The wall clock against machine time, and machine time against suspend."""
+class PauseCheck:
+    """The launcher's own turn: when it takes seconds, everything has stood still with it."""
 
-    def __init__(self, jump_ms_max: int, planted: Planted | None) -> None:
+    def __init__(self, pause_ms_max: int) -> None:
+        self.pause_ms = 0
+        self._pause_ms_max = pause_ms_max
+        self._turned_ns = suspend_ns()
+
+    def check(self) -> StopRecord | None:
+        """Note how long the last turn took; return STOP(CLOCK_JUMP) beyond the limit.
+
+        Returns:
+            None also after a pause within the limit, which `pause_ms` has then; 0 for none.
+        """
+        moment = suspend_ns()
+        took_ms, self._turned_ns = (moment - self._turned_ns) // 1_000_000, moment
+        self.pause_ms = took_ms if took_ms > STILL_MS_MIN else 0
+        if took_ms <= self._pause_ms_max:
+            return None
+        detail = f"everything stood still for {took_ms} ms, {self._pause_ms_max} allowed"
+        return StopRecord(WATCHDOG, "CLOCK_JUMP", detail)
+
+
+class ClockCheck:
+    """The wall clock against a clock that runs through suspend, and machine time against that."""
+
+    def __init__(self, jump_ms_max: int, pause_ms_max: int, planted: Planted | None) -> None:
         self._jump_ms_max = jump_ms_max
+        self._pause_ms_max = max(jump_ms_max, pause_ms_max)
         self._planted = planted
         self._at = self._read()
 
@@ -71,12 +96,12 @@ class ClockCheck:
         """Return STOP(CLOCK_JUMP) when a clock stepped by more than the limit since last time."""
         before, self._at = self._at, self._read()
         wall, machine, suspend = (now - then for now, then in zip(self._at, before, strict=True))
-        for name, step in (
-            ("wall clock", wall - machine),
-            ("machine, suspended", suspend - machine),
+        for name, step, allowed in (
+            ("machine, suspended", suspend - machine, self._pause_ms_max),
+            ("wall clock", wall - suspend, self._jump_ms_max),
         ):
-            if abs(step) > self._jump_ms_max:
-                detail = f"{name} stepped by {step} ms, {self._jump_ms_max} allowed"
+            if abs(step) > allowed:
+                detail = f"{name} stepped by {step} ms, {allowed} allowed"
                 return StopRecord(WATCHDOG, "CLOCK_JUMP", detail)
         return None
 

@@ -56,6 +56,9 @@ class Child:
         self._process: subprocess.Popen[bytes] | None = None
         self._listener: threading.Thread | None = None
         self._ended_ns = 0
+        self._seen: psutil.Process | None = None
+        self._used_s = 0.0
+        self._used_ns = 0
 
     def start(self) -> None:
         """Start the process in a session or process group of its own.
@@ -64,6 +67,7 @@ class Child:
             OSError: The system gives no further process, thread or descriptor.
         """
         self.started_ns = self.heard_ns = self.turned_ns = self.moved_ns = awake_ns()
+        self._used_ns, self._used_s = self.started_ns, 0.0
         self.heartbeat = {}
         self.said_stop = None
         self._ended_ns = 0
@@ -76,6 +80,7 @@ class Child:
             self._process = spawn_role(self.argv, self.environ, descriptor)
         finally:
             os.close(descriptor)
+        self._seen = _seen(self._process.pid)
         stdin = self._process.stdin
         if stdin is not None and sys.platform != "win32":
             os.set_blocking(stdin.fileno(), False)
@@ -153,6 +158,11 @@ class Child:
         return code if moment - self._ended_ns >= LAST_WORDS_NS else None
 
     @property
+    def is_starting(self) -> bool:
+        """True until its first heartbeat that says that its loop has begun."""
+        return bool(self.heartbeat.get("state", STARTING) == STARTING)
+
+    @property
     def is_running(self) -> bool:
         """True while the process runs."""
         return self._process is not None and self._process.poll() is None
@@ -164,10 +174,10 @@ class Child:
 
     def rss_bytes(self) -> int | None:
         """Return the resident memory of the process, or None when it is gone."""
-        if not self.is_running:
+        if self._seen is None or not self.is_running:
             return None
         try:
-            return int(psutil.Process(self.pid).memory_info().rss)
+            return int(self._seen.memory_info().rss)
         except psutil.Error:
             return None
 
@@ -194,6 +204,32 @@ class Child:
         """Return machine milliseconds since the last heartbeat."""
         return (awake_ns() - self.heard_ns) // NS_PER_MS
 
+    def still_ms(self) -> int:
+        """Return for how many machine milliseconds it has neither been heard nor used a processor.
+
+        What starts on a busy machine, or holds its own threads up by an import, goes on using what
+        it is given; what is frozen does not.
+        """
+        used_s = self._processor_s()
+        if used_s != self._used_s:
+            self._used_s, self._used_ns = used_s, awake_ns()
+        return (awake_ns() - max(self.heard_ns, self._used_ns)) // NS_PER_MS
+
+    def _processor_s(self) -> float:
+        if self._seen is None:
+            return self._used_s
+        try:
+            times = self._seen.cpu_times()
+        except psutil.Error:
+            return self._used_s  # It has ended, which is seen elsewhere.
+        return float(times.user + times.system)
+
+    def rearm(self) -> None:
+        """Count every limit of time from now on: nobody could be heard until now."""
+        moment = awake_ns()
+        self.started_ns = self.heard_ns = self.turned_ns = self.moved_ns = moment
+        self._used_ns = moment
+
     def stuck_ms(self) -> int:
         """Return machine milliseconds for which inputs wait and the position has not moved."""
         return (awake_ns() - self.moved_ns) // NS_PER_MS
@@ -209,3 +245,11 @@ class Child:
         self.restarts_ns.append(moment)
         last_60s = sum(moment - at < 60_000 * NS_PER_MS for at in self.restarts_ns)
         return last_60s <= max_60s and len(self.restarts_ns) <= max_300s
+
+
+def _seen(pid: int) -> psutil.Process | None:
+    """Return a child as the system sees it, to be asked many times; None when it has ended."""
+    try:
+        return psutil.Process(pid)
+    except psutil.Error:
+        return None

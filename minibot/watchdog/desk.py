@@ -17,7 +17,7 @@ from minibot.events.order import LineSource
 from minibot.kernel.errors import ContractError, RunStop
 from minibot.kernel.files import read_hashed
 from minibot.kernel.queue import open_reader
-from minibot.runtime.clock import CLOCK_FILE, clock_content, machine_ns
+from minibot.runtime.clock import CLOCK_FILE, clock_content, machine_ns, wall_ms
 from minibot.runtime.context import STOP_JOURNAL, Output, RoleContext
 from minibot.runtime.role import stop_record
 from minibot.runtime.runfiles import RunFiles
@@ -28,6 +28,7 @@ from minibot.watchdog.checks import (
     ClockCheck,
     CursorCheck,
     DiskCheck,
+    PauseCheck,
     PinnedCheck,
     RunFilesCheck,
 )
@@ -38,7 +39,7 @@ from minibot.watchdog.feed import LiveFeed
 from minibot.watchdog.holding import HeldVar
 from minibot.watchdog.merge import WATCHDOG
 from minibot.watchdog.requests import END, control_payload, take_requests
-from minibot.watchdog.supervisor import AI, Supervisor
+from minibot.watchdog.supervisor import AI, MARKET, Supervisor
 
 TURN_S = 0.05
 SLOW_CHECK_NS = 1_000_000_000
@@ -78,11 +79,12 @@ class Desk:
         self._ai_trouble = ""
         self._flagged_ns = 0
         self._stops: dict[str, LineSource] = {}
-        config = context.config
+        limits = context.config.watchdog
+        self._pause = PauseCheck(limits.pause_max_ms)
         self._cursors = CursorCheck(context.var.queues, context.roles, context.run_id)
         self._checks: tuple[Check, ...] = (
-            DiskCheck(context.var.root, config.watchdog.disk_free_min_mb, context.planted),
-            ClockCheck(config.watchdog.clock_jump_ms_max, context.planted),
+            DiskCheck(context.var.root, limits.disk_free_min_mb, context.planted),
+            ClockCheck(limits.clock_jump_ms_max, limits.pause_max_ms, context.planted),
             self._cursors,
             PinnedCheck(context.manifest.pinned),
             # First: where the whole folder is gone, so is every file in it.
@@ -139,7 +141,11 @@ class Desk:
 
     def _look(self, background: Background) -> tuple[StopRecord, bool] | None:
         """Do one short turn; return a STOP and whether its event stands in a part already."""
+        record = self._paused()
+        if record is not None:
+            return record, False
         self.supervisor.lease()
+        self.supervisor.check_memory()
         journaled = self._journaled_stop()
         if journaled is not None:
             return journaled, True
@@ -159,6 +165,19 @@ class Desk:
             return (journaled, True) if journaled is not None else (record, False)
         self._start_clock()
         return None
+
+    def _paused(self) -> StopRecord | None:
+        """Tell a pause of the whole run from a role that hangs: this turn was late as well.
+
+        Within the limit every deadline counts anew; market asks for its feed anew by itself.
+        """
+        record = self._pause.check()
+        if record is None and self._pause.pause_ms:
+            self.supervisor.rearm()
+            self.end.rearm()
+            detail = f"everything stood still for {self._pause.pause_ms} ms; deadlines count anew"
+            self.context.incident("PAUSED", detail)
+        return record
 
     def _journaled_stop(self) -> StopRecord | None:
         root = self.context.var.queues
@@ -268,7 +287,7 @@ class Desk:
         self._ai_trouble = said
 
     def _note_lag(self) -> None:
-        facts = self.supervisor.children["market_role"].heartbeat.get("facts", {})
+        facts = self.supervisor.children[MARKET].heartbeat.get("facts", {})
         self.lag_market_ms_max = max(self.lag_market_ms_max, int(facts.get("lag_market_ms", 0)))
 
     def _health(self) -> None:
@@ -276,22 +295,23 @@ class Desk:
         if now_ts - self._health_ts >= HEALTH_MARKET_MS:
             self._health_ts = now_ts
             self.context.health("READY")
-        rss: dict[str, int] = {}
-        for name, child in self.supervisor.children.items():
-            used = child.rss_bytes()
-            if used is not None:
-                rss[name] = used
-        self.supervisor.kill_over_memory(rss)
 
     def _start_clock(self) -> None:
-        if self.context.clock.is_running:
+        """Start market time once every role is there: before, no market comes and nothing trades.
+
+        A simulated market waits for its history and subscriptions too; a real one asks for them
+        when its clock runs, which tells the wall clock's time.
+        """
+        if self.context.clock.is_running or not self.supervisor.are_all_there():
             return
-        market = self.supervisor.children["market_role"].heartbeat
-        manifest = self.context.manifest
-        if manifest.clock_kind == "wall" or market.get("market_ready"):
-            content = clock_content(manifest.clock_origin_ms, manifest.clock_speed)
-            self._run_files.put_hashed(CLOCK_FILE, content)
-            self.context.clock.begin(content)
+        manifest, passed_ms = self.context.manifest, 0
+        if manifest.clock_kind == "wall":
+            passed_ms = max(0, wall_ms() - manifest.clock_origin_ms)
+        elif not self.supervisor.children[MARKET].heartbeat.get("market_ready"):
+            return
+        content = clock_content(manifest.clock_origin_ms, manifest.clock_speed, passed_ms=passed_ms)
+        self._run_files.put_hashed(CLOCK_FILE, content)
+        self.context.clock.begin(content)
 
     def last_look(self) -> StopRecord | None:
         """Return the STOP of a file that changed since the last look, once all roles have ended."""

@@ -90,6 +90,10 @@ class PlannedEnd:
             return self._drain()
         return None
 
+    def rearm(self) -> None:
+        """Count the time of a drain from now on, after a pause of the whole run."""
+        self._drain_started_ns = machine_ns()
+
     def _begin_when_due(self) -> None:
         planned = self.planned_ts
         if planned is not None and self._context.clock.now_ms() >= planned - self._close_ms:

@@ -41,7 +41,7 @@ class MetricsKeeper:
             for role in context.roles.roles
         }
         self._types: Counter[str] = Counter()
-        self._tally = HealthTally()
+        self._tally = HealthTally(keeps_rss=False)
         self._next_fill: tuple[int, Fill, int] | None = None
         self._performance = Performance(self._opening(), context.config.portfolio.quote_asset)
         self._executed = Cursor(

@@ -21,6 +21,7 @@ WATCHDOG = "watchdog_role"
 AI = "ai_role"
 EXECUTION = "execution_role"
 RISK = "risk_role"
+MARKET = "market_role"
 LEASE_INTERVAL_NS = 1_000_000_000
 START_ORDER = ("execution_role", "risk_role", "strategy_role", "ai_role", "market_role")
 DRAIN_ORDER = ("market_role", "strategy_role", "risk_role", "execution_role", "ai_role")
@@ -52,6 +53,7 @@ class Supervisor:
         self.drained: set[str] = set()
         self._over_memory: dict[str, str] = {}
         self._leased_ns = 0
+        self._rearmed_ns = 0
         self._limits = context.config.watchdog
 
     def start(self) -> StopRecord | None:
@@ -162,10 +164,8 @@ class Supervisor:
     def _alive(self, child: Child) -> StopRecord | None:
         limits = self._limits
         heartbeat = child.heartbeat
-        if not heartbeat or heartbeat["state"] == "STARTING":
-            if child.age_ms() <= limits.starting_ms_max:
-                return None
-            return self._hung(child, f"is still starting after {child.age_ms()} ms")
+        if child.is_starting:
+            return self._starting(child)
         hung_ms = limits.hung_execution_ms if child.name == EXECUTION else limits.hung_ms
         if child.silent_ms() > hung_ms:
             # Heartbeats come from a thread that no disk can block: what is silent is frozen, also
@@ -173,7 +173,7 @@ class Supervisor:
             return self._hung(child, f"has not been heard for {child.silent_ms()} ms")
         sync_ns = heartbeat["sync_ns"]
         if sync_ns:
-            synced_ms = (machine_ns() - sync_ns) // NS_PER_MS
+            synced_ms = (machine_ns() - max(sync_ns, self._rearmed_ns)) // NS_PER_MS
             if synced_ms > self.context.config.queues.sync_ms_max:
                 detail = f"{child.name}: a sync takes {synced_ms} ms"
                 return StopRecord(WATCHDOG, "CONSUMER_LAG", detail)
@@ -187,12 +187,49 @@ class Supervisor:
             return StopRecord(WATCHDOG, "CONSUMER_LAG", detail)
         return None
 
+    def _starting(self, child: Child) -> StopRecord | None:
+        """Judge a role that has not begun its loop: slow is allowed for long, frozen is not."""
+        limits = self._limits
+        still_ms = child.still_ms()
+        if still_ms > min(limits.hung_ms, limits.hung_execution_ms):
+            what = f"froze while it started: no heartbeat, no work for {still_ms} ms"
+            return self._hung(child, what)
+        if child.age_ms() > limits.starting_ms_max:
+            return self._hung(child, f"is still starting after {child.age_ms()} ms")
+        return None
+
+    def are_all_there(self) -> bool:
+        """Whether every role is being heard right now, and those that trade have begun their loops.
+
+        Of the AI a word is enough: what it takes to begin with a model keeps nobody from trading.
+        Market says by itself when it is ready.
+        """
+        heard_ms = 2 * self._limits.heartbeat_interval_ms
+        return all(
+            bool(child.heartbeat)
+            and child.silent_ms() <= heard_ms
+            and (name in (AI, MARKET) or not child.is_starting)
+            for name, child in self.children.items()
+            if name not in self.drained
+        )
+
     def _hung(self, child: Child, what: str) -> StopRecord | None:
         if child.name == AI:
             child.kill()
             self._switch_ai_off(what)
             return None
         return StopRecord(WATCHDOG, "ROLE_HUNG", f"{child.name} {what}")
+
+    def rearm(self) -> None:
+        """Count the time of every role from now on, after a pause of the whole run."""
+        self._rearmed_ns = machine_ns()
+        for child in self.children.values():
+            child.rearm()
+
+    def check_memory(self) -> None:
+        """Look at the memory of every role, at each turn: it may grow by a gigabyte in a second."""
+        used = {name: child.rss_bytes() for name, child in self.children.items()}
+        self.kill_over_memory({name: rss for name, rss in used.items() if rss is not None})
 
     def kill_over_memory(self, rss_bytes: Mapping[str, int]) -> None:
         """Kill a role whose resident memory passed the limit; its end is a crash like others."""

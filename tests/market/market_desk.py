@@ -76,6 +76,7 @@ class MemoryWorld:
     healths: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
     appends: int = 0
     turns: int = 0
+    stood_still_ms: int = 0
     is_ready: threading.Event = field(default_factory=threading.Event)
     code: int | None = None
     calls: list[Callable[[], None]] = field(default_factory=list)
@@ -98,6 +99,9 @@ class MemoryWorld:
 
     def turn(self, waiting: int) -> None:
         self.turns += 1
+
+    def still_ms(self) -> int:
+        return self.stood_still_ms
 
     def end_code(self) -> int | None:
         while self.calls:

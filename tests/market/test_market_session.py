@@ -213,6 +213,25 @@ def test_latency_is_measured_every_interval_and_written(tmp_path: Path) -> None:
     assert any(item["weight_used"] > 0 for item in found)
 
 
+@pytest.mark.row("F77", "F81")
+def test_pause_of_the_process_is_a_gap_and_every_stream_is_asked_for_anew(tmp_path: Path) -> None:
+    """What waits in the sockets is old: it is not used, and the time without data starts anew."""
+    with exchange(tmp_path) as running:
+        desk = started(tmp_path, running)
+        desk.world.calls.append(lambda: setattr(desk.world, "stood_still_ms", 12_000))
+        wait_for_notice(desk, "book_resync")
+        before = len(desk.world.of("market_tick"))
+        wait_until(lambda: len(desk.world.of("market_tick")) > before or desk.has_ended, "ticks")
+        desk.drain()
+
+    assert desk.exit_code == 0
+    details = [notice.detail for notice in desk.world.notices if notice.kind == "paused"]
+    assert details == ["this process stood still for 12000 ms; every stream is asked for anew"]
+    assert desk.world.kinds().count("connection_lost") == 1
+    gaps = desk.world.of("gap")
+    assert {gap.stream for gap in gaps} >= {"depth", "bookTicker"}
+
+
 @pytest.mark.row("B-54", "F107")
 def test_two_server_errors_are_survived_and_told(tmp_path: Path) -> None:
     """Degraded while it lasts, ready again after it, one incident for each and one for the end."""

@@ -13,12 +13,43 @@ MAX_MS = 5_000
 
 
 def test_first_measurement_is_taken_as_it_is() -> None:
-    """The recordings run 1.27 s behind; another one may run hours behind, and says so."""
+    """The recordings run 1.27 s behind; another one may run half an hour behind, and says so."""
     near, far = ClockSkew(MAX_MS), ClockSkew(MAX_MS)
 
     assert (near.take(-1_270), near.ms) == ("", -1_270)
-    assert "7200000 ms ahead, was 0 ms" in far.take(7_200_000)
-    assert far.ms == 7_200_000
+    assert "1800000 ms ahead, was 0 ms" in far.take(1_800_000)
+    assert far.ms == 1_800_000
+
+
+@pytest.mark.row("F80")
+@pytest.mark.fault("F80", by="an exchange's clock that is an hour off", ends="STOP(CLOCK_JUMP)")
+@pytest.mark.parametrize("skew_ms", [3_600_000, -3_600_000, 10**15])
+@pytest.mark.parametrize("before", [[], [0, 12]])
+def test_clock_an_hour_off_is_told_and_stops_once_it_is_measured_again(
+    skew_ms: int, before: list[int]
+) -> None:
+    """At the first measurement as at any other; a millisecond less is a jump like others."""
+    skew, nearly = ClockSkew(MAX_MS), ClockSkew(MAX_MS)
+    for each in before:
+        skew.take(each)
+    assert "measured again" in skew.take(skew_ms)
+    assert (skew.is_far, skew.ms) == (True, before[-1] if before else 0)
+    with pytest.raises(RunStop, match="measured twice") as stop:
+        skew.take(skew_ms)
+
+    assert stop.value.reason_code == "CLOCK_JUMP"
+    assert "ahead" in nearly.take(3_599_999)
+    assert "ahead" in nearly.take(3_599_999) or nearly.ms == 3_599_999
+
+
+def test_one_answer_an_hour_off_is_told_and_forgotten() -> None:
+    """The next measurement denies it: what was believed before still is."""
+    skew = ClockSkew(MAX_MS)
+    skew.take(40)
+
+    assert "measured again" in skew.take(7_200_000)
+    assert skew.take(50) == ""
+    assert (skew.ms, skew.is_far) == (50, False)
 
 
 def test_jump_is_believed_once_it_is_confirmed() -> None:

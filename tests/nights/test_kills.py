@@ -14,6 +14,7 @@ from minibot.kernel.verify import verify_tree
 from minibot.replay.engine import Recorded, replay_run
 from minibot.replay.lineage import verify_lineage
 from tests.nights.night import Night
+from tests.runs import verb
 from tests.waiting import DEADLINE_S, wait_until
 
 ROLES = ("strategy_role", "risk_role", "execution_role", "market_role", "ai_role")
@@ -111,3 +112,26 @@ def test_byte_changed_between_runs_is_sealed_as_found_and_named(tmp_path: Path) 
     assert any("signals" in finding.file for finding in findings)
     sealed = (former / "queues" / "signals" / "inbox.jsonl").read_bytes()
     assert hashlib.sha256(sealed).hexdigest() == digest
+
+
+@pytest.mark.row("D-51", "D-52")
+def test_night_that_is_stopped_before_its_roles_have_begun_is_proven(tmp_path: Path) -> None:
+    """What the executor has not said yet differs from nothing; market time was none, not 1970."""
+    night = Night(tmp_path / "var")
+    wait_until(night.run_dirs, "the run")
+    (night.var / "STOP.flag").touch()
+    code, said = night.end()
+    assert code == 10, said
+
+    replayed = verb(night.var, "replay", "--json")
+    report = verb(night.var, "report")
+    verified = verb(night.var, "verify")
+
+    assert replayed.code == 0, replayed.out
+    assert replayed.document["identical"]
+    assert replayed.document["ledger"]["identical"]
+    assert verified.code == report.code == 0
+    assert "1970" not in report.out
+    assert any("market time" in line and "none" in line for line in report.out.splitlines()), (
+        report.out
+    )

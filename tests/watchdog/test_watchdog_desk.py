@@ -6,10 +6,11 @@ import os
 import queue
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, cast
 
+import psutil
 import pytest
 
 from minibot.events.model import Halt, RunEnding
@@ -20,8 +21,9 @@ from minibot.kernel.position import Position
 from minibot.runtime.context import Output, RoleContext
 from minibot.runtime.planted import Planted
 from minibot.runtime.stop import OPERATOR, StopRecord, arm, raise_flag, raise_operators_flag
+from minibot.watchdog import checks
 from minibot.watchdog.background import Background
-from minibot.watchdog.checks import ClockCheck, CursorCheck, DiskCheck, PinnedCheck
+from minibot.watchdog.checks import ClockCheck, CursorCheck, DiskCheck, PauseCheck, PinnedCheck
 from minibot.watchdog.desk import Desk
 from minibot.watchdog.ending import BEAT_GRACE_MARKET_MS, Phase, PlannedEnd
 from minibot.watchdog.feed import LiveFeed
@@ -377,12 +379,124 @@ def test_disk_at_its_floor_is_fine_and_below_it_a_stop(tmp_path: Path) -> None:
 def test_wall_clock_may_step_a_little_and_not_by_an_hour(step_ms: int, code: str | None) -> None:
     """A step within the limit is survived; timers run on machine time anyway."""
     sick = Planted("clock_jump", "", "", 0, 0, 0, 0)
-    check = ClockCheck(2000, sick)
+    check = ClockCheck(2000, 60_000, sick)
     sick.amount = step_ms
 
     record = check.check()
 
     assert (None if record is None else record.reason_code) == code
+
+
+class Clocks:
+    """The three clocks of a machine, as a test sets them; milliseconds."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.wall = self.awake = self.suspend = 1_000_000
+        monkeypatch.setattr(checks, "wall_ms", lambda: self.wall)
+        monkeypatch.setattr(checks, "awake_ns", lambda: self.awake * 1_000_000)
+        monkeypatch.setattr(checks, "suspend_ns", lambda: self.suspend * 1_000_000)
+
+    def sleep(self, ms: int) -> None:
+        """Let the machine sleep: monotonic time stands."""
+        self.wall += ms
+        self.suspend += ms
+
+
+@pytest.mark.row("F77", "F81")
+@pytest.mark.parametrize(("ms", "code"), [(12_000, None), (60_000, None), (60_001, "CLOCK_JUMP")])
+def test_machine_may_sleep_for_as_long_as_a_pause_may_last(
+    monkeypatch: pytest.MonkeyPatch, ms: int, code: str | None
+) -> None:
+    """The wall clock goes on meanwhile, which is no step of it."""
+    clocks = Clocks(monkeypatch)
+    check = ClockCheck(2000, 60_000, None)
+    clocks.sleep(ms)
+
+    assert _code(check.check()) == code
+
+
+@pytest.mark.row("F81")
+@pytest.mark.parametrize(
+    ("ms", "told_ms", "code"),
+    [
+        (2_000, 0, None),
+        (5_000, 5_000, None),
+        (60_000, 60_000, None),
+        (60_001, 60_001, "CLOCK_JUMP"),
+    ],
+)
+def test_turn_that_takes_seconds_is_a_pause_of_everything(
+    monkeypatch: pytest.MonkeyPatch, ms: int, told_ms: int, code: str | None
+) -> None:
+    """Told with its length, a stop beyond the limit, and over with the next turn."""
+    clocks = Clocks(monkeypatch)
+    check = PauseCheck(60_000)
+    clocks.suspend += ms
+
+    assert _code(check.check()) == code
+    assert check.pause_ms == told_ms
+    assert check.check() is None
+    assert check.pause_ms == 0
+
+
+@pytest.mark.row("F81", "F63")
+def test_pause_of_everything_is_an_incident_and_no_hang(
+    tmp_path: Path, scenes: list[Scene]
+) -> None:
+    """The launcher's own turn was late, so that it waits for its roles anew."""
+    scene = staged(scenes, tmp_path / "var")
+    children = scene.supervisor.children.values()
+    wait_until(scene.supervisor.are_all_there, "all roles")
+    for child in children:
+        psutil.Process(child.pid).suspend()
+    wait_until(lambda: min(child.silent_ms() for child in children) > 6_000, "a long silence")
+    scene.desk._pause._turned_ns -= 10_000_000_000
+    for child in children:
+        psutil.Process(child.pid).resume()
+    scene.interrupts.put("SIGINT")
+
+    assert scene.supervise() is None
+    scene.context.sync_parts(now=True)
+    told = scene.stage.envelopes("incidents", "watchdog_role")
+    assert [event["payload"]["kind"] for event in told] == ["PAUSED"]
+
+
+class Until(Calm):
+    """Ends the run as soon as something is so."""
+
+    def __init__(self, condition: Callable[[], bool]) -> None:
+        self._condition = condition
+
+    def __getattribute__(self, name: str) -> Any:
+        if name == "failure" and object.__getattribute__(self, "_condition")():
+            return StopRecord("test", "INVARIANT_BROKEN", "it is so")
+        return object.__getattribute__(self, name)
+
+
+@pytest.mark.row("F63")
+@pytest.mark.parametrize(("how", "is_started"), [("starting", False), ("well", True)])
+def test_market_time_begins_once_every_role_has_begun(
+    tmp_path: Path, scenes: list[Scene], how: str, is_started: bool
+) -> None:
+    """Market is ready, and waits with its first frame until nobody is still starting."""
+    hows = {"market_role": "ready", "strategy_role": how}
+    scene = staged(scenes, tmp_path / "var", hows)
+    clock = scene.stage.run_dir / "clock.json"
+    clock.unlink()
+    children = scene.supervisor.children.values()
+    heard = {name: 0 for name in scene.supervisor.children}
+
+    def are_heard() -> bool:
+        for child in children:
+            heard[child.name] += bool(child.heartbeat)
+        return min(heard.values()) > 5
+
+    scene.calm = Until(clock.exists if is_started else are_heard)
+    record = scene.supervise()
+
+    assert record is not None
+    assert record.detail == "it is so"
+    assert clock.exists() is is_started
 
 
 @pytest.mark.row("N-83", "N-86", "F33", "F37", "F43")

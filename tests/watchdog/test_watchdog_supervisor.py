@@ -71,6 +71,69 @@ def test_role_that_never_gets_beyond_starting_stops_the_run(
     assert "risk_role is still starting" in record.detail
 
 
+@pytest.mark.row("N-35", "F63")
+@pytest.mark.parametrize("how", ["well", "starting"])
+def test_role_frozen_while_it_starts_is_hung_in_the_ordinary_time(
+    tmp_path: Path, watches: list[Watched], how: str
+) -> None:
+    """Neither heard nor using the processor: a start may take a minute, a freeze may not."""
+    watch = Watch(tmp_path / "var", {"strategy_role": how})
+    watches.append(watch)
+    psutil.Process(watch.supervisor.children["strategy_role"].pid).suspend()
+
+    record = watch.stop()
+
+    assert record.reason_code == "ROLE_HUNG"
+    assert "strategy_role" in record.detail
+    assert "still starting" not in record.detail
+    assert not watch.supervisor.are_all_there()
+
+
+@pytest.mark.row("N-35", "F63")
+def test_role_that_is_slow_to_import_is_not_taken_for_frozen(
+    tmp_path: Path, watches: list[Watched]
+) -> None:
+    """What uses the processor is starting, and has the whole time of a start for it."""
+    sets = (*QUICK, "watchdog.starting_ms_max=4000")
+    watch = Watch(tmp_path / "var", {"risk_role": "importing"}, sets)
+    watches.append(watch)
+
+    record = watch.stop()
+
+    assert "risk_role is still starting" in record.detail
+
+
+@pytest.mark.row("F81", "F77")
+def test_roles_count_their_time_anew_after_a_pause_of_everything(
+    tmp_path: Path, watches: list[Watched]
+) -> None:
+    """Nobody could be heard while all stood still: none is hung for it, and who hangs is later."""
+    watch = Watch(tmp_path / "var", {})
+    watches.append(watch)
+    children = watch.supervisor.children
+    wait_until(watch.supervisor.are_all_there, "all roles")
+    for child in children.values():
+        psutil.Process(child.pid).suspend()
+    wait_until(lambda: min(c.silent_ms() for c in children.values()) > 1_000, "a silence")
+    watch.supervisor.rearm()
+
+    assert max(child.silent_ms() for child in children.values()) < 1_000
+    assert watch.stop().reason_code == "ROLE_HUNG"
+
+
+@pytest.mark.row("F57")
+def test_memory_of_every_role_is_looked_at(tmp_path: Path, watches: list[Watched]) -> None:
+    """One look, as each turn of the desk takes one: who is over the limit is killed by it."""
+    watch = Watch(tmp_path / "var", {})
+    watches.append(watch)
+    wait_until(watch.supervisor.are_all_there, "all roles")
+    rss = {name: child.rss_bytes() for name, child in watch.supervisor.children.items()}
+    watch.supervisor.check_memory()
+
+    assert all(used is not None and used > 0 for used in rss.values())
+    assert watch.incidents() == []
+
+
 @pytest.mark.row("F59")
 @pytest.mark.fault(
     "F59", by="a role whose sync began long ago and goes on", ends="STOP(CONSUMER_LAG)"

@@ -65,9 +65,15 @@ if how == "dead":
 if how == "stopped":
     say(stopped="QUEUE_CORRUPT", detail="line 7")
     sys.exit(10)
+if how == "importing":
+    while not last.is_set():
+        pass
 while not last.wait(0.05):
     if how == "starting":
         say(state="STARTING")
+    elif how == "ready":
+        turns += 1
+        say(market_ready=True)
     elif how == "silent":
         pass
     elif how == "spinning":

@@ -22,6 +22,7 @@ from typing import Any
 from minibot.events.model import MarketTick, Payload
 from minibot.market import role, session
 from minibot.market.overload import Overload
+from minibot.runtime.channels import Heartbeat
 from minibot.runtime.clock import machine_ns
 from minibot.runtime.context import open_context
 from minibot.runtime.role import ignore_signals, run_role
@@ -89,7 +90,7 @@ def main() -> int:
     profiler = None if arguments.profile is None else cProfile.Profile()
     if profiler is not None:
         profiler.enable()
-    code = run_role(open_context("market_role", arguments.run.resolve()))
+    code = run_role(open_context("market_role", arguments.run.resolve(), Heartbeat("market_role")))
     if profiler is not None:
         profiler.disable()
         profiler.dump_stats(arguments.profile)

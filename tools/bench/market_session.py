@@ -128,6 +128,10 @@ class BenchWorld:
     def turn(self, waiting: int) -> None:
         """Forget it."""
 
+    def still_ms(self) -> int:
+        """Return 0: a bench does not stand still."""
+        return 0
+
     def end_code(self) -> int | None:
         """Return the exit code when the session has to end."""
         return self.code

@@ -1,0 +1,80 @@
+"""The heartbeat's thread: at once, again and again, and late after a pause."""
+
+from __future__ import annotations
+
+import io
+import json
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from minibot.runtime import channels
+from minibot.runtime.channels import Control, Heartbeat, SilentHeartbeat
+from tests.runs import run_command
+from tests.waiting import wait_until
+
+SECOND = 1_000_000_000
+
+
+def hear(monkeypatch: pytest.MonkeyPatch) -> io.BytesIO:
+    """Return what goes to standard output from now on."""
+    out = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", SimpleNamespace(buffer=out))
+    return out
+
+
+@pytest.mark.row("N-35")
+def test_first_heartbeat_goes_out_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A launcher knows of a process long before its first interval is over."""
+    said = hear(monkeypatch)
+    heartbeat = Heartbeat("risk_role", interval_s=3600.0)
+    wait_until(said.getvalue, "the first heartbeat")
+    heartbeat.end()
+
+    first = json.loads(said.getvalue().splitlines()[0])
+    assert (first["role"], first["state"]) == ("risk_role", "STARTING")
+
+
+@pytest.mark.row("N-35")
+def test_process_of_a_role_is_heard_before_its_run_is_read(tmp_path: Path) -> None:
+    """Whatever becomes of its start: here there is no run to read."""
+    done = run_command(["minibot.runtime.role", "risk_role", "--run", str(tmp_path)])
+
+    first = json.loads(done.out.splitlines()[0])
+    assert (first["role"], first["state"]) == ("risk_role", "STARTING")
+
+
+@pytest.mark.row("F81")
+def test_pause_is_known_to_whoever_asks_and_counted_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lateness within two seconds is a busy machine; beyond, the process has stood still."""
+    said = hear(monkeypatch)
+    moment = 0
+    monkeypatch.setattr(channels, "suspend_ns", lambda: moment)
+    monkeypatch.setattr(channels, "awake_ns", lambda: moment)
+    heartbeat = Heartbeat("risk_role", interval_s=3600.0)
+    wait_until(said.getvalue, "the first heartbeat")
+    moment = 3602 * SECOND
+    assert (heartbeat.still_ms(), heartbeat.resumed_ns) == (0, 0)
+
+    moment = 3612 * SECOND
+    assert heartbeat.still_ms() == 12_000
+    assert heartbeat.still_ms() == 12_000
+    assert heartbeat.resumed_ns == moment
+    heartbeat.end()
+    assert SilentHeartbeat("watchdog_role").still_ms() == 0
+
+
+@pytest.mark.row("F68", "F81")
+def test_silence_of_the_launcher_counts_from_the_end_of_a_pause(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A role that stood still has not waited."""
+    moment = 10 * SECOND
+    monkeypatch.setattr(channels, "awake_ns", lambda: moment)
+    control = Control(_received_ns=moment)
+    moment = 25 * SECOND
+
+    assert control.silence_ms() == 15_000
+    assert control.silence_ms(24 * SECOND) == 1_000
