@@ -7,12 +7,11 @@ that run.
 
 from __future__ import annotations
 
-import json
 import re
 from pathlib import Path
 from typing import Final
 
-from minibot.runtime.log import LINE_BYTES_MAX
+from minibot.runtime.log import LINE_BYTES_MAX, run_of
 
 _NUMBERED: Final = re.compile(r"(?P<role>.+)[.](?P<number>[0-9]+)[.]jsonl")
 
@@ -31,19 +30,9 @@ def rotated_logs(folder: Path, run_id: str) -> list[Path]:
             continue
         role, number = match["role"], int(match["number"])
         newer = folder / (f"{role}.{number - 1}.jsonl" if number > 1 else f"{role}.jsonl")
-        if _run_of(_last_line(path)) == run_id and _run_of(_first_line(newer)) == run_id:
+        if run_of(_last_line(path)) == run_id and run_of(_first_line(newer)) == run_id:
             found.append(path)
     return found
-
-
-def _run_of(line: bytes) -> str | None:
-    """Return the run that a line names; None for a line without one, or none at all."""
-    try:
-        said = json.loads(line)
-    except ValueError:
-        return None
-    run_id = said.get("run_id") if isinstance(said, dict) else None
-    return run_id if isinstance(run_id, str) else None
 
 
 def _first_line(path: Path) -> bytes:

@@ -189,6 +189,16 @@ class Log:
         self._descriptor = -1
 
 
+def run_of(line: bytes) -> str | None:
+    """Return the run that a line of a log names; None for a line without one, or no line."""
+    try:
+        said = json.loads(line)
+    except ValueError:
+        return None
+    run_id = said.get("run_id") if isinstance(said, dict) else None
+    return run_id if isinstance(run_id, str) else None
+
+
 def shown(value: object, depth: int = 0) -> object:
     """Return what a log line shows of `value`: no secret, bounded size, JSON values only.
 
