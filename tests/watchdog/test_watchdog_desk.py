@@ -157,7 +157,7 @@ def test_operators_end_waits_until_risk_and_execution_knew_of_it_and_held_nothin
     }
     scene = staged(scenes, tmp_path / "var", hows)
     scene.end._close_ms = 3_600_000  # So that time alone ends nothing here.
-    scene.end.begin_by_operator("enough")
+    scene.end.begin_by_operator("a test", "enough")
     begun_ts = scene.context.clock.now_ms()
     children = scene.supervisor.children
     wait_until(lambda: all(children[name].heartbeat for name in hows), "heartbeats")
