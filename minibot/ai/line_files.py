@@ -1,21 +1,26 @@
-"""Lines collected into whole files: `000001.jsonl`, `000002.jsonl`, ... each written atomically.
+"""Lines collected into whole files, one an hour of market time, each written atomically.
 
 For what the AI keeps beside the queues (patterns, its log of recommendations): nobody waits for
-it, nothing is rebuilt from it, and at most the lines since the last file are lost with a process.
+it, nothing is rebuilt from it, and at most the lines since the last write are lost with a process.
 """
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
 from minibot.kernel.files import ensure_folder, write_atomic
 
-LINES_PER_FILE: Final = 500
+LINES_PER_WRITE: Final = 500
+# An hour with more than this goes on in a further part: every write writes the whole file.
+PART_BYTES_MAX: Final = 4_000_000
 
 
 class LineFiles:
-    """Numbered files of one folder.
+    """The files of one folder: `20261122_20-01.jsonl`, by date and hour (UTC) of the market.
+
+    A clerk that was started again goes on in the file of the hour that it finds.
 
     Args:
         folder: Made with the first file.
@@ -28,32 +33,33 @@ class LineFiles:
         self._interval_ms = interval_ms
         self._lines: list[bytes] = []
         self._written_ts = 0
-        self._number = _last_number(folder)
 
     def add(self, line: bytes) -> None:
         """Take one line, as `kernel.line.encode_line` makes it."""
         self._lines.append(line)
 
     def write_when_due(self, ts: int) -> None:
-        """Write a file once there is one's worth, or lines have waited long enough."""
+        """Write once there are many lines, or they have waited long enough."""
         is_due = ts - self._written_ts >= self._interval_ms
-        if len(self._lines) >= LINES_PER_FILE or (self._lines and is_due):
+        if len(self._lines) >= LINES_PER_WRITE or (self._lines and is_due):
             self.write(ts)
 
     def write(self, ts: int) -> None:
-        """Write what is there; without lines, nothing."""
+        """Write what is there into the file of this hour; without lines, nothing."""
         if not self._lines:
             return
         ensure_folder(self._folder)
-        self._number += 1
-        write_atomic(self._folder / f"{self._number:06d}.jsonl", b"".join(self._lines))
+        path = self._path(ts)
+        before = path.read_bytes() if path.exists() else b""
+        write_atomic(path, before + b"".join(self._lines))
         self.written += len(self._lines)
         self._lines.clear()
         self._written_ts = ts
 
-
-def _last_number(folder: Path) -> int:
-    """Return the number of the last file, so that a restarted clerk writes behind it."""
-    if not folder.is_dir():
-        return 0
-    return max((int(path.stem) for path in folder.glob("[0-9]*.jsonl")), default=0)
+    def _path(self, ts: int) -> Path:
+        """Return the last part of the hour that has room, else the next one."""
+        hour = f"{datetime.fromtimestamp(ts // 1000, UTC):%Y%m%d_%H}"
+        parts = sorted(self._folder.glob(f"{hour}-*.jsonl"))
+        if parts and parts[-1].stat().st_size < PART_BYTES_MAX:
+            return parts[-1]
+        return self._folder / f"{hour}-{len(parts) + 1:02d}.jsonl"

@@ -1,6 +1,6 @@
 """Patterns: what the market looked like before each signal, what the AI said, what followed.
 
-Collected in `var/ai/patterns/<run_id>/000001.jsonl`, ...: whole files written atomically, each
+Collected in `var/ai/patterns/<run_id>/`, a file an hour (`line_files.py`), written atomically, each
 line in the line format of the queues. They are material for people and for later features, not an
 input of anything that runs; at most one file's worth is lost with the process.
 """

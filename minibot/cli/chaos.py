@@ -11,6 +11,7 @@ from minibot.cli.selection import var_of
 from minibot.gates.chaos import (
     JOBS,
     Result,
+    drawn,
     faults_named,
     is_passed,
     run_faults,
@@ -18,6 +19,7 @@ from minibot.gates.chaos import (
     verdict,
 )
 from minibot.gates.chaos_catalogue import FAULTS
+from minibot.gates.chaos_fault import Fault
 from minibot.kernel.errors import Refusal
 
 HELP = "put faults into real short runs and check that each ends as catalogued"
@@ -28,6 +30,10 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     """Add the flags of this verb."""
     command.add_argument("names", nargs="*", metavar="NAME", help="faults; see --list")
     command.add_argument("--all", action="store_true", help="every fault of the catalogue")
+    command.add_argument(
+        "--part", type=at_least(1), default=1, metavar="N", help="a seeded 1/N of them, named"
+    )
+    command.add_argument("--seed", type=int, default=1, help="draws the part (default: 1)")
     command.add_argument("--list", action="store_true", help="one line per fault, nothing is run")
     command.add_argument(
         "--jobs", type=at_least(1), default=JOBS, help=f"how many runs at a time (default: {JOBS})"
@@ -43,7 +49,11 @@ def run(arguments: argparse.Namespace) -> int:
     names = list(FAULTS) if arguments.all else arguments.names
     if not names:
         raise Refusal("no fault is named.", "Name one, or --all; see: minibot chaos --list")
-    faults = faults_named(names)
+    asked = faults_named(names)
+    faults = drawn(asked, arguments.part, arguments.seed)
+    part = _part(asked, faults, arguments.seed)
+    if part:
+        print(part, file=sys.stderr, flush=True)
     results = run_faults(
         faults,
         var_of(arguments),
@@ -52,12 +62,22 @@ def run(arguments: argparse.Namespace) -> int:
         on_own_disk=arguments.on_own_disk,
     )
     document = {
+        "seed": arguments.seed if part else None,
+        "of": len(asked),
         "results": [result.to_json() for result in results],
         "passed": is_passed(results),
         "verdict": verdict(results),
     }
-    show(arguments, document, list(table(results)))
+    show(arguments, document, [*table(results), *([part] if part else [])])
     return 0 if is_passed(results) else 1
+
+
+def _part(asked: list[Fault], faults: list[Fault], seed: int) -> str:
+    """Return which part of the faults is run, by name; empty where all are."""
+    if len(faults) == len(asked):
+        return ""
+    names = ", ".join(fault.name for fault in faults)
+    return f"seed {seed} draws {len(faults)} of {len(asked)} faults: {names}"
 
 
 def _tell(result: Result) -> None:

@@ -11,7 +11,8 @@ from collections.abc import Sequence
 
 from minibot.events.model import Health, JsonObject
 
-EXECUTION = "execution_role"
+EXECUTION, MARKET = "execution_role", "market_role"
+FRAMES, FRAMES_INVALID = "frames", "frames_invalid"
 
 
 def percentile(values: Sequence[int], percent: int) -> int | None:
@@ -38,6 +39,9 @@ class HealthTally:
         self._ended_s: dict[str, int] = {}
         self._last: dict[str, Health] = {}
         self._decision: JsonObject = {}
+        # Frames as the market process counts them, and what those before it had counted.
+        self._frames: Counter[str] = Counter()
+        self._frames_before: Counter[str] = Counter()
         self._rss: dict[str, list[tuple[int, int]]] = {}
 
     def on_health(self, health: Health, ts: int) -> None:
@@ -46,11 +50,17 @@ class HealthTally:
         uptime = self._uptime_s.get(role, 0)
         if health.uptime_s < uptime:  # A restarted process counts anew.
             self._ended_s[role] = self._ended_s.get(role, 0) + uptime
+            if role == MARKET:
+                self._frames_before.update(self._frames)
+                self._frames.clear()
         self._uptime_s[role] = health.uptime_s
         self.states.setdefault(role, Counter())[health.state] += 1
         self._last[role] = health
         if role == EXECUTION and health.counters:
             self._decision = dict(health.counters)
+        if role == MARKET and health.counters:
+            for name in (FRAMES, FRAMES_INVALID):
+                self._frames[name] = health.counters.get(name, 0)
         if self._keeps_rss and health.rss_bytes is not None:
             self._rss.setdefault(role, []).append((ts, health.rss_bytes))
         if health.endpoint is not None:
@@ -62,6 +72,11 @@ class HealthTally:
     def rss(self, role: str) -> list[tuple[int, int]]:
         """Return (ts, resident bytes) of a role, in order."""
         return self._rss.get(role, [])
+
+    def frames(self) -> tuple[int, int]:
+        """Return how many frames of the exchange could not be used, and how many came in all."""
+        counted = self._frames_before + self._frames
+        return counted[FRAMES_INVALID], counted[FRAMES]
 
     def to_json(self) -> JsonObject:
         """Return uptimes, link latency and the processes' last figures."""

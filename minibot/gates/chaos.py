@@ -7,10 +7,11 @@ and fails nothing. Whatever else goes wrong on the way is a failed fault, never 
 from __future__ import annotations
 
 import json
+import random
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from typing import Final
@@ -202,6 +203,17 @@ def faults_named(names: Iterable[str]) -> list[Fault]:
             raise NotInjected(f"{name} is no fault of the catalogue; see: minibot chaos --list")
         found.append(FAULTS[name])
     return found
+
+
+def drawn(faults: Sequence[Fault], part: int, seed: int) -> list[Fault]:
+    """Return a seeded 1/`part` of the faults, rounded up, in their order; all of them for 1.
+
+    The same seed draws the same ones on every machine, as long as the catalogue is the same.
+    """
+    if part <= 1:
+        return list(faults)
+    numbers = random.Random(seed).sample(range(len(faults)), -(-len(faults) // part))
+    return [faults[number] for number in sorted(numbers)]
 
 
 def is_passed(results: Iterable[Result]) -> bool:

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 
+from minibot.ai.isolation import OFF, level_min_here
 from minibot.gates.result import Finding, GateReport
 from minibot.gates.smoke_run import SmokeRun, run_smoke
 from minibot.kernel.errors import RunStop
@@ -76,6 +77,17 @@ def judge(run_dir: Path) -> Iterator[Finding]:
     for queue, kind in NEEDED.items():
         count = sum(event.type == kind for _, event in recorded.events(queue))
         yield Finding(f"{kind} events", count > 0, f"{count} in {queue}")
+    yield _recommends(recorded)
     seal = read_hashed(run_dir / "seal.json")
     calls = seal.get("extra", seal).get("order_calls")
     yield Finding("no real orders", calls == 0, f"order endpoint hits = {calls}")
+
+
+def _recommends(recorded: Recorded) -> Finding:
+    """Return whether the AI spoke, where the profile lets it run at all."""
+    name = "recommendation events"
+    wanted = recorded.manifest.config["ai"]
+    if not wanted["enabled"] or level_min_here(wanted["isolation_min"]) == OFF:
+        return Finding(name, True, "none asked for: the AI is off here by the profile")
+    count = sum(1 for _ in recorded.events("recommendations"))
+    return Finding(name, count > 0, f"{count} in recommendations")

@@ -1,7 +1,8 @@
 """The gate `schema`: every type has its contract, and every event of a run keeps it (N-93, N-99).
 
 The compiled validator judges every line; the reference one, which is slower, every so many. Both
-have to refuse each example once a required field is taken out of it or an envelope field added.
+have to refuse each example once a required field is taken out of it or an envelope field added, and
+the gate refuses a `run_id` that is no possible time, which a pattern cannot tell.
 """
 
 from __future__ import annotations
@@ -16,10 +17,12 @@ from minibot.gates.result import Finding, GateReport
 from minibot.kernel import canonical
 from minibot.kernel.errors import MinibotError, Refusal
 from minibot.replay.engine import Recorded
+from minibot.runtime.manifest import is_run_id
 from minibot.runtime.paths import PROJECT
 
 NAME = "schema"
 ORACLE_EVERY = 97
+IMPOSSIBLE_RUN_ID = "20261332_256161"
 
 
 def check(run_dir: Path, contracts_dir: Path = PROJECT / "contracts") -> GateReport:
@@ -58,20 +61,23 @@ def _events(recorded: Recorded, contracts: Contracts) -> Iterator[Finding]:
         kind = str(envelope.get("type"))
         counts[kind] += 1
         examples.setdefault(kind, envelope)
-        if not _is_valid(contracts, envelope, with_oracle=counts[kind] % ORACLE_EVERY == 1):
+        if not is_valid(contracts, envelope, with_oracle=counts[kind] % ORACLE_EVERY == 1):
             bad.append(f"{queue}:{seq}")
     total = sum(counts.values())
     yield Finding(
         "events keep their contracts", not bad and total > 0, f"{total} events, bad: {bad[:5]}"
     )
     for kind, envelope in sorted(examples.items()):
-        accepted = [name for name, broken in _broken(envelope) if _is_valid(contracts, broken)]
+        accepted = [name for name, broken in _broken(envelope) if is_valid(contracts, broken)]
         detail = f"accepted: {accepted}" if accepted else "refuses each field left out or added"
         yield Finding(f"{kind} contract", not accepted, detail)
 
 
-def _is_valid(contracts: Contracts, envelope: JsonObject, *, with_oracle: bool = True) -> bool:
+def is_valid(contracts: Contracts, envelope: JsonObject, *, with_oracle: bool = True) -> bool:
+    """Return whether an event keeps its contract and names a run at a possible time."""
     if envelope.get("type") not in contracts or not contracts.validate(envelope):
+        return False
+    if not is_run_id(envelope["run_id"]):
         return False
     return not with_oracle or not contracts.explain(envelope)
 
@@ -81,5 +87,6 @@ def _broken(envelope: JsonObject) -> Iterator[tuple[str, JsonObject]]:
     for name in envelope:
         if name != "ts_iso":
             yield f"without {name}", {key: item for key, item in envelope.items() if key != name}
+    yield "of a run at no possible time", {**envelope, "run_id": IMPOSSIBLE_RUN_ID}
     yield "with a field too many", {**envelope, "note": "x"}
     yield "with an empty payload", {**envelope, "payload": {}}

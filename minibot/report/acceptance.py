@@ -1,8 +1,9 @@
 """Was it a night? The acceptance of a finished run by N-103..N-107, with the thresholds of U-06.
 
-Every criterion quotes its threshold and what was found. Simulated time never counts as a real
-night, nor does a run into which faults were injected: at best such a run passes as a drill. A
-losing night passes; what it earned only has to be counted correctly.
+Every criterion quotes its threshold, which stands in the run's own profile, and what was found.
+Made-up market data never count as a real night, nor does a run into which faults were injected: at
+best such a run passes as a drill. A losing night passes; what it earned only has to be counted
+correctly. A night without the AI, without its jail or without the code list falls short by name.
 """
 
 from __future__ import annotations
@@ -23,27 +24,25 @@ from minibot.kernel.queue import reader_folder
 from minibot.report.audit import limit_violations, unallowed_intents
 from minibot.report.figures import counted, duration, listed, milliseconds, plain_text
 from minibot.report.memory import slope_bytes_per_hour
-from minibot.report.night import Night, read_seal
+from minibot.report.night import NIGHT_MODE, Night, read_seal
 from minibot.report.proof import finding_line, findings_of
-from minibot.report.records import ACCEPTANCE_FILE
+from minibot.report.records import ACCEPTANCE_FILE, ACCEPTANCE_V
+from minibot.report.rotation import rotated_logs
+from minibot.runtime.config import acceptance_of
+from minibot.runtime.config_sections import Acceptance as Thresholds
 from minibot.runtime.paths import Var
 
-NIGHT_MS: Final = 25_200_000
-# U-06: conservative values, decided for the specification's open numbers.
-LATENCY_P95_MS_MAX: Final = 1_000
-LATENCY_P99_MS_MAX: Final = 3_000
-FEED_ERRORS_PERCENT_MAX: Final = 5
-# A role may be away while it starts and while others drain; a restart may take as long as STARTING.
-AWAY_S_MAX: Final = 60
-# A day of it is 240 MB for a role, a quarter of what watchdog.rss_mb_max allows one.
-MEMORY_MB_PER_HOUR_MAX: Final = 10
 FINDINGS_MAX: Final = 1000
 SHOWN: Final = 3
-FEED_ERRORS: Final = ("frame_invalid", "price_outlier")
+AI: Final = "ai_role"
+# The one level under which nothing of the AI can reach keys, network or files (minibot/ai/jail).
+ISOLATED: Final = "jail"
+DURATION: Final = "duration"
+# What a night is made of; a drill may lack it, a real night may not.
+MAKING: Final = ("the AI", "isolation of the AI", "code list")
 
 PASS, FAIL, OPEN = "PASS", "FAIL", "not judged"
 NOT_A_NIGHT: Final = "NOT A NIGHT"
-NIGHT_MODE: Final = "NORE"
 DRILL: Final = "PASS (drill, does not count)"
 
 
@@ -88,6 +87,7 @@ class Acceptance:
         """Return the judgement as one JSON object."""
         return {
             "schema": "minibot.acceptance",
+            "v": ACCEPTANCE_V,
             "run_id": self.run_id,
             "root": self.root,
             "verdict": self.verdict,
@@ -108,21 +108,22 @@ def accept(night: Night, var: Var) -> Acceptance:
         *limit_violations(night.recorded, night.count.performance),
         *unallowed_intents(night.recorded),
     ]
-    lasted = _duration(night)
+    limits = acceptance_of(night.manifest.config)
     criteria = [
         _end(night),
         *_stand_in(night),
-        lasted,
-        *_roles(night),
-        *_latency(night),
-        *_feed_errors(night),
+        _duration(night, limits),
+        *_making(night),
+        *_roles(night, limits),
+        *_latency(night, limits),
+        *_feed_errors(night, limits),
         _verified(night),
         _dead_letters(night),
         _figures(night, var),
         _stops(night),
         _limits(violations),
-        _rotation(night, var),
-        *_memory(night),
+        _rotation(night, limits, var),
+        *_memory(night, limits),
     ]
     verdict = _verdict(night, criteria)
     return Acceptance(
@@ -152,12 +153,14 @@ def keep(acceptance: Acceptance, run_dir: Path) -> Path:
 
 
 def _verdict(night: Night, criteria: list[Criterion]) -> str:
-    is_long = next(item.verdict == PASS for item in criteria if item.name == "duration")
-    if any(item.verdict == FAIL for item in criteria if item.name != "duration"):
+    short = {item.name for item in criteria if item.verdict == FAIL}
+    if short - {DURATION, *MAKING}:
         return FAIL
-    if not is_long or night.manifest.config["mode"] != NIGHT_MODE:
+    if DURATION in short or night.manifest.config["mode"] != NIGHT_MODE:
         return NOT_A_NIGHT
-    if night.manifest.simulated or night.drill:
+    if short:
+        return FAIL
+    if night.made_up or night.drill:
         return DRILL
     # A real night has to be judged in full.
     return PASS if all(item.verdict == PASS for item in criteria) else FAIL
@@ -187,7 +190,7 @@ def _stand_in(night: Night) -> Iterator[Criterion]:
         yield Criterion("B-50", "market data", "the exchange's own", plain_text(why, 200), FAIL)
 
 
-def _duration(night: Night) -> Criterion:
+def _duration(night: Night, limits: Thresholds) -> Criterion:
     mode = night.manifest.config["mode"]
     kind = "" if mode == NIGHT_MODE else f" in mode {mode}, which never counts as a night"
     lasted = night.market_ms
@@ -195,17 +198,46 @@ def _duration(night: Night) -> Criterion:
         kind = " of simulated time, which never counts as a real night"
     elif night.wall_ms is not None:
         lasted = min(lasted, night.wall_ms)
+        if night.made_up:
+            kind += f" on {plain_text(night.made_up, 200)}, which never counts as a real night"
+    least = limits.duration_ms_min
     found = f"{duration(lasted)}{kind}"
-    return _judged("N-18", "duration", f"at least {duration(NIGHT_MS)}", found, lasted >= NIGHT_MS)
+    return _judged("N-18", DURATION, f"at least {duration(least)}", found, lasted >= least)
 
 
-def _roles(night: Night) -> Iterator[Criterion]:
-    """Yield for each role whether it was there all the time, or came back as it should."""
-    threshold = f"there all the time but for {AWAY_S_MAX} s at start and end and per restart"
+def _making(night: Night) -> Iterator[Criterion]:
+    """Yield whether the night had its AI, whether that was jailed, and whether code was listed.
+
+    A drill or made-up data prove the machinery, whatever they are made of: not judged there.
+    """
+    lacking = OPEN if night.made_up or night.drill else FAIL
+    had_ai, levels = AI in night.manifest.processes, sorted(night.count.ai_levels)
+    is_listed = bool(night.manifest.config["code"]["require_manifest"])
+    found = (
+        ("N-16", "runs with the night", "in the run" if had_ai else "off by its profile", had_ai),
+        ("N-68", ISOLATED, listed(levels) if levels else "never reported", levels == [ISOLATED]),
+        (
+            "N-108",
+            "code.require_manifest is true",
+            "true" if is_listed else "false: nobody says which code ran",
+            is_listed,
+        ),
+    )
+    for name, (row, threshold, said, holds) in zip(MAKING, found, strict=True):
+        yield Criterion(row, name, threshold, said, PASS if holds else lacking)
+
+
+def _roles(night: Night, limits: Thresholds) -> Iterator[Criterion]:
+    """Yield for each role whether it was there all the time, or came back as it should.
+
+    A role may be away while it starts and while others drain; a restart may take as long again.
+    """
+    away_s_max = limits.role_away_ms_max // 1000
+    threshold = f"there all the time but for {away_s_max} s at start and end and per restart"
     uptimes = night.count.tally.to_json()["uptime_s"]
     for role in night.manifest.processes:
         restarts = night.restarts[role]
-        if role == "ai_role" and night.ai_off:
+        if role == AI and night.ai_off:
             yield Criterion("N-103", role, threshold, plain_text(night.ai_off, 200), FAIL)
             continue
         uptime_s = uptimes.get(role, 0)
@@ -214,40 +246,37 @@ def _roles(night: Night) -> Iterator[Criterion]:
             continue
         away_s = max(0, night.wall_ms // 1000 - uptime_s)
         found = f"up {duration(uptime_s * 1000)}, away {away_s} s, {counted(restarts, 'restart')}"
-        holds = uptime_s > 0 and away_s <= AWAY_S_MAX * (1 + restarts)
+        holds = uptime_s > 0 and away_s <= away_s_max * (1 + restarts)
         yield _judged("N-103", role, threshold, found, holds)
 
 
 # --- the link ---------------------------------------------------------------------------------
 
 
-def _latency(night: Night) -> Iterator[Criterion]:
+def _latency(night: Night, limits: Thresholds) -> Iterator[Criterion]:
     pings = night.count.tally.to_json()["latency_us"]
-    for name, limit_ms in (("p95", LATENCY_P95_MS_MAX), ("p99", LATENCY_P99_MS_MAX)):
+    for name, limit_ms in (("p95", limits.latency_ms_p95_max), ("p99", limits.latency_ms_p99_max)):
         measured = pings[name]
         found = f"{milliseconds(measured)} over {counted(pings['n'], 'measurement')}"
         holds = measured is not None and measured <= limit_ms * 1000
         yield _judged("N-104", f"latency {name}", f"at most {limit_ms:,} ms", found, holds)
 
 
-def _feed_errors(night: Night) -> Iterator[Criterion]:
+def _feed_errors(night: Night, limits: Thresholds) -> Iterator[Criterion]:
     pings = night.count.tally.to_json()["latency_us"]
-    asked = pings["n"] + pings["errors"]
-    yield _share("failed health checks", pings["errors"], asked)
-    bad = sum(
-        incident.count or 1 for _, incident in night.count.incidents if incident.kind in FEED_ERRORS
-    )
-    yield _share("invalid market messages", bad, bad + night.count.lines["market_ticks"])
+    asked, percent_max = pings["n"] + pings["errors"], limits.feed_errors_percent_max
+    yield _share("failed health checks", pings["errors"], asked, percent_max)
+    yield _share("invalid market messages", *night.count.tally.frames(), percent_max)
 
 
-def _share(name: str, bad: int, total: int) -> Criterion:
+def _share(name: str, bad: int, total: int, percent_max: int) -> Criterion:
     percent = 100 * bad / total if total else 100.0
     return _judged(
         "N-104",
         name,
-        f"at most {FEED_ERRORS_PERCENT_MAX} %",
+        f"at most {percent_max} %",
         f"{bad:,} of {total:,}, {percent:.2f} %",
-        percent <= FEED_ERRORS_PERCENT_MAX,
+        percent <= percent_max,
     )
 
 
@@ -325,16 +354,19 @@ def _limits(violations: list[str]) -> Criterion:
     return _judged("B-75", "risk limits passed", "0", found, not violations)
 
 
-def _rotation(night: Night, var: Var) -> Criterion:
+def _rotation(night: Night, limits: Thresholds, var: Var) -> Criterion:
+    """Judge whether this very run rotated something; what an earlier one left is not its own."""
     segments = sum(1 for _ in night.recorded.queues.rglob("*.[0-9]*.jsonl"))
-    logs = sum(1 for _ in var.logs.glob("*.[0-9]*.jsonl"))
-    found = f"{counted(segments, 'sealed segment')}, {counted(logs, 'rotated log')}"
-    verdict = PASS if segments + logs else FAIL if night.market_ms >= NIGHT_MS else OPEN
+    logs = len(rotated_logs(var.logs, night.run_id))
+    found = f"{counted(segments, 'sealed segment')}, {counted(logs, 'rotated log')} of this run"
+    is_long = night.market_ms >= limits.duration_ms_min
+    verdict = PASS if segments + logs else FAIL if is_long else OPEN
     return Criterion("N-18", "rotation", "logs or queues were rotated", found, verdict)
 
 
-def _memory(night: Night) -> Iterator[Criterion]:
-    threshold = f"grows by at most {MEMORY_MB_PER_HOUR_MAX} MB an hour"
+def _memory(night: Night, limits: Thresholds) -> Iterator[Criterion]:
+    mb_max = limits.memory_mb_per_hour_max
+    threshold = f"grows by at most {mb_max} MB an hour"
     for role in night.manifest.processes:
         slope = slope_bytes_per_hour(night.count.tally.rss(role))
         name = f"memory of {role}"
@@ -344,4 +376,4 @@ def _memory(night: Night) -> Iterator[Criterion]:
             continue
         mb = slope / 1024 / 1024
         found = f"{mb:+.1f} MB an hour"
-        yield _judged("U-06", name, threshold, found, mb <= MEMORY_MB_PER_HOUR_MAX)
+        yield _judged("U-06", name, threshold, found, mb <= mb_max)

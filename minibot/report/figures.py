@@ -68,6 +68,11 @@ def megabytes(size: int | None) -> str:
     return NONE if size is None else f"{size / 1024 / 1024:,.0f} MB"
 
 
+def minutes(ms: int) -> str:
+    """Return a duration in minutes, with one place where they are no whole ones."""
+    return f"{ms // 60_000:,}" if ms % 60_000 == 0 else f"{ms / 60_000:,.1f}"
+
+
 def duration(ms: int) -> str:
     """Return a duration as hours, minutes and seconds, the two largest parts that are not zero."""
     seconds, rest = divmod(max(0, ms), 1000)

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from minibot.events.model import Incident, JsonObject, StopJournal
 from minibot.kernel.errors import Refusal, RunStop
@@ -20,6 +22,7 @@ from minibot.runtime.manifest import Manifest
 from minibot.runtime.stop import END_KIND, STOP_KIND
 
 SEAL_FILE = "seal.json"
+NIGHT_MODE = "NORE"
 INTERRUPTED = "interrupted"
 RESTARTED = "ROLE_RESTARTED"
 AI_OFF = "AI_OFF"
@@ -97,6 +100,21 @@ class Night:
         return max(0, self.count.market_to_ts - self.manifest.clock_origin_ms)
 
     @property
+    def planned_ms(self) -> int:
+        """Market milliseconds that the run was to last."""
+        return int(self.manifest.config["duration_ms"])
+
+    @property
+    def stopped_ms(self) -> int:
+        """Market milliseconds of its plan that a STOP cost the run; 0 without a STOP (U-21)."""
+        return max(0, self.planned_ms - self.market_ms) if self.stops else 0
+
+    @property
+    def made_up(self) -> str:
+        """Why its market data are not the exchange's own, empty where they are."""
+        return made_up_of(self.manifest)
+
+    @property
     def restarts(self) -> Counter[str]:
         """How often the watchdog brought a role back."""
         return Counter(
@@ -132,6 +150,24 @@ def read_seal(run_dir: Path) -> JsonObject:
         return dict(read_hashed(path))
     except RunStop:
         return {}
+
+
+def made_up_of(manifest: Manifest) -> str:
+    """Return why the market data of a run are not the exchange's own, empty where they are."""
+    if manifest.degraded:
+        return manifest.degraded
+    if manifest.simulated:
+        return "simulated time"
+    loopback = next((host for host in manifest.hosts if _is_loopback(host)), "")
+    return f"an exchange on this machine, {loopback}" if loopback else ""
+
+
+def _is_loopback(url: str) -> bool:
+    host = urlsplit(url).hostname or ""
+    try:
+        return host == "localhost" or ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def drill_of(manifest: Manifest) -> str:

@@ -8,12 +8,14 @@ from pathlib import Path
 from minibot.events.model import JsonObject
 from minibot.kernel.errors import RunStop
 from minibot.kernel.files import read_hashed
-from minibot.report.night import drill_of, read_seal
+from minibot.report.night import NIGHT_MODE, drill_of, made_up_of, read_seal
 from minibot.runtime.manifest import Manifest
 from minibot.runtime.paths import Var
 from minibot.runtime.runfiles import run_folders
 
 ACCEPTANCE_FILE = "acceptance.json"
+ACCEPTANCE_V = 2
+"""Of a verdict; the first knew neither the AI's jail nor the code list, so it counts no more."""
 UNSEALED = "unsealed"
 
 
@@ -48,9 +50,15 @@ class RunRecord:
     def is_real(self) -> bool:
         """Whether it ran on real market data in real time with nothing injected."""
         manifest = self.manifest
-        if manifest is None or manifest.simulated or manifest.degraded:
+        return manifest is not None and not made_up_of(manifest) and not drill_of(manifest)
+
+    @property
+    def is_accepted_night(self) -> bool:
+        """Whether `minibot accept` passed it as a real night of mode NORE that ended as planned."""
+        if self.manifest is None or self.acceptance is None or not self.is_real:
             return False
-        return not drill_of(manifest)
+        is_night = self.manifest.config.get("mode") == NIGHT_MODE and self.state == "sealed"
+        return is_night and bool(self.acceptance["counts_as_night"])
 
     @property
     def wall_ms(self) -> int | None:
@@ -95,7 +103,7 @@ def read_records(var: Var) -> list[RunRecord]:
 
 
 def _acceptance(run_dir: Path, seal: JsonObject) -> JsonObject | None:
-    """Return the verdict of `minibot accept`; one about another root counts as none."""
+    """Return the verdict of `minibot accept`; one of another root or by older rules is none."""
     path = run_dir / "report" / ACCEPTANCE_FILE
     if not path.exists():
         return None
@@ -103,4 +111,5 @@ def _acceptance(run_dir: Path, seal: JsonObject) -> JsonObject | None:
         verdict = dict(read_hashed(path))
     except RunStop:
         return None
-    return verdict if verdict.get("root") == seal.get("root") and "verdict" in verdict else None
+    is_current = verdict.get("v") == ACCEPTANCE_V and "verdict" in verdict
+    return verdict if is_current and verdict.get("root") == seal.get("root") else None

@@ -59,6 +59,7 @@ class Recount:
         self.stops: list[tuple[int, StopJournal]] = []
         self.models: Counter[str] = Counter()
         self.ai_detail = ""
+        self.ai_levels: set[str] = set()
         self.market_from_ts = self.market_to_ts = 0  # Of the market's first and last event, if any.
         self.curve = EquityCurve()
         self.tally = tally(recorded)
@@ -149,6 +150,9 @@ class Recount:
         elif isinstance(payload, Health):
             if payload.role == AI and payload.detail:
                 self.ai_detail = payload.detail
+                said, _, level = payload.detail.partition("; ")[0].partition(" ")
+                if said == "isolation":
+                    self.ai_levels.add(level)
         elif isinstance(payload, StopJournal):
             self.stops.append((event.ts, payload))
         elif event.type == "order_result":

@@ -20,6 +20,7 @@ from minibot.report.figures import (
     listed,
     megabytes,
     milliseconds,
+    minutes,
     money,
     percent,
     plain_text,
@@ -64,6 +65,8 @@ def summary_json(night: Night) -> JsonObject:
         "reason_code": None if end is None else end.reason_code,
         "detail": None if end is None else end.detail,
         "stops": dict(Counter(stop.reason_code for _, stop in night.stops)),
+        "planned_ms": night.planned_ms,
+        "stopped_ms": night.stopped_ms,
         "market_from_ms": manifest.clock_origin_ms,
         "market_to_ms": count.market_to_ts or None,
         "wall_ms": night.wall_ms,
@@ -267,7 +270,7 @@ def _open_row(night: Night, figures: JsonObject) -> Row:
 
 
 def _how_it_ran(night: Night) -> list[Row]:
-    rows = [Row("How it ran"), _decision_row(night), _exchange_row(night)]
+    rows = [Row("How it ran"), _stop_row(night), _decision_row(night), _exchange_row(night)]
     rows += _role_rows(night)
     rows.append(_ai_row(night))
     incidents = night.incident_counts()
@@ -280,6 +283,13 @@ def _how_it_ran(night: Night) -> list[Row]:
     if not incidents:
         rows.append(Row("incidents", "none"))
     return rows
+
+
+def _stop_row(night: Night) -> Row:
+    """Return the share of STOP in this run: stopped of planned minutes (U-21)."""
+    stopped, planned = minutes(night.stopped_ms), minutes(night.planned_ms)
+    text = f"{stopped} of {planned} planned minutes were lost to a STOP"
+    return Row("STOP share", text, "bad" if night.stops else "")
 
 
 def _decision_row(night: Night) -> Row:

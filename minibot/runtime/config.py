@@ -22,6 +22,7 @@ from minibot.runtime.config_layers import MANIFEST, Layers, leaves, printable, r
 from minibot.runtime.config_rules import rule_violations
 from minibot.runtime.config_schema import coerce_numbers, config_schema, schema_violations
 from minibot.runtime.config_sections import (
+    Acceptance,
     Ai,
     Binance,
     Code,
@@ -47,6 +48,17 @@ LATER_KEYS: Mapping[str, JsonObject] = {
     "risk": {"left_trading": "hold", "left_universe": "hold"},
     "strategy": {"folder": "strategies", "parameters": {}},
     "watchdog": {"pause_max_ms": 60_000},
+}
+# Sections that came later as a whole: what stood in the code when those runs were made (U-06).
+LATER_SECTIONS: Mapping[str, JsonObject] = {
+    "acceptance": {
+        "duration_ms_min": 25_200_000,
+        "latency_ms_p95_max": 1_000,
+        "latency_ms_p99_max": 3_000,
+        "feed_errors_percent_max": 5,
+        "role_away_ms_max": 60_000,
+        "memory_mb_per_hour_max": 10,
+    },
 }
 
 _REMEDY = "Correct these keys; config/config.v1.schema.json describes each."
@@ -79,6 +91,7 @@ class Config:
     ai: Ai
     watchdog: Watchdog
     logging: Logging
+    acceptance: Acceptance
     chaos: JsonObject | None
     universe: Universe | None
     paper: Paper | None
@@ -140,6 +153,12 @@ def config_with(raw: JsonObject, sets: Iterable[str]) -> Config:
     return _judged(layers, "the run's profile")
 
 
+def acceptance_of(raw: JsonObject) -> Acceptance:
+    """Return what a run's profile holds the run to, also that of an older run."""
+    found: Acceptance = section(Acceptance, with_later_keys(raw)["acceptance"])
+    return found
+
+
 def _judged(layers: Layers, name: str) -> Config:
     coerce_numbers(layers.raw, config_schema())
     by_key = schema_violations(layers.raw, layers.origin)
@@ -164,6 +183,8 @@ def with_later_keys(raw: JsonObject) -> JsonObject:
     for name, later in LATER_KEYS.items():
         if isinstance(raw.get(name), dict):
             filled[name] = later | raw[name]
+    for name, later in LATER_SECTIONS.items():
+        filled.setdefault(name, dict(later))
     return filled
 
 
@@ -179,6 +200,7 @@ def _config(raw: JsonObject, origin: Mapping[str, str]) -> Config:
         "ai": Ai,
         "watchdog": Watchdog,
         "logging": Logging,
+        "acceptance": Acceptance,
     }
     filled = with_later_keys(raw)
     return Config(

@@ -48,6 +48,7 @@ _PAIRS: Final = (
     ("binance", "backoff_min_market_ms", "backoff_max_market_ms", True),
     ("binance", "tick_stale_market_ms", "outage_stop_market_ms", False),
     ("binance", "ping_interval_market_ms", "error_window_market_ms", False),
+    ("acceptance", "latency_ms_p95_max", "latency_ms_p99_max", True),
     ("watchdog", "restarts_max_60s", "restarts_max_300s", True),
     ("watchdog", "heartbeat_interval_ms", "lease_ms", False),
     ("watchdog", "heartbeat_interval_ms", "hung_execution_ms", False),

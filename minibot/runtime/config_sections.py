@@ -185,6 +185,18 @@ class Logging:
     files_max: int
 
 
+@dataclass(frozen=True, slots=True)
+class Acceptance:
+    """What a finished night is held to by `minibot accept` (U-06)."""
+
+    duration_ms_min: int
+    latency_ms_p95_max: int
+    latency_ms_p99_max: int
+    feed_errors_percent_max: int
+    role_away_ms_max: int
+    memory_mb_per_hour_max: int
+
+
 def section(cls: type[Any], values: Mapping[str, Any]) -> Any:
     """Return a section of a validated profile; lists become tuples."""
     return cls(

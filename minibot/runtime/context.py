@@ -165,6 +165,7 @@ class RoleContext:
             file_bytes_max=logging.file_bytes_max,
             files_max=logging.files_max,
             level=logging.level,
+            run_id=self.run_id,
         )
         self._started_ns = machine_ns()
         self._process = psutil.Process()

@@ -5,8 +5,8 @@ lost, and nothing stops for it (F60); the next line that can be written says how
 Control characters and foreign letters stand escaped: what an exchange sends can neither forge a
 line nor move a terminal's cursor (F149). Secrets are taken out by `runtime.secrets` (N-12).
 
-    {"ts": 1795161600000, "level": "info", "role": "execution_role", "kind": "fill",
-     "event_id": "...", "cause_ids": ["...", "..."], "qty": "0.00100"}
+    {"ts": 1795161600000, "level": "info", "role": "execution_role", "run_id": "20261120_200000",
+     "kind": "fill", "event_id": "...", "cause_ids": ["...", "..."], "qty": "0.00100"}
 
 `event_id` and `cause_ids` let a reader walk from a fill's line to its tick's (S-45).
 """
@@ -32,7 +32,9 @@ TEXT_READ_MAX: Final = 20_000
 ITEMS_MAX: Final = 50
 DEPTH_MAX: Final = 6
 LINE_BYTES_MAX: Final = 16_384
-RESERVED: Final = frozenset({"ts", "level", "role", "kind", "event_id", "cause_ids", "lost"})
+RESERVED: Final = frozenset(
+    {"ts", "level", "role", "run_id", "kind", "event_id", "cause_ids", "lost"}
+)
 # A file that somebody else holds (Windows) cannot be rotated; it may grow this far meanwhile.
 GROWTH_MAX: Final = 4
 
@@ -51,6 +53,7 @@ class Log:
         file_bytes_max: A file that would grow past it is rotated first.
         files_max: How many files are kept, the current one included.
         level: The least level that is written: debug, info, warning or error.
+        run_id: Stands in each line, so that a file tells which runs wrote it; empty for none.
         now_ms: Clock of `ts`; the wall clock unless a run gives its own.
 
     Raises:
@@ -65,9 +68,11 @@ class Log:
         file_bytes_max: int,
         files_max: int,
         level: str = "info",
+        run_id: str = "",
         now_ms: Callable[[], int] = wall_ms,
     ) -> None:
         self.role = role
+        self.run_id = run_id
         self.path = folder / f"{role}.jsonl"
         self.lost = 0
         self._file_bytes_max = file_bytes_max
@@ -125,6 +130,7 @@ class Log:
             "ts": self._now_ms(),
             "level": LEVELS[level],
             "role": self.role,
+            **({"run_id": self.run_id} if self.run_id else {}),
             "kind": redact(kind[:TEXT_LENGTH_MAX]),
         }
         if event is not None:
@@ -181,6 +187,16 @@ class Log:
         if self._descriptor >= 0:
             FILES.close(self._descriptor)
         self._descriptor = -1
+
+
+def run_of(line: bytes) -> str | None:
+    """Return the run that a line of a log names; None for a line without one, or no line."""
+    try:
+        said = json.loads(line)
+    except ValueError:
+        return None
+    run_id = said.get("run_id") if isinstance(said, dict) else None
+    return run_id if isinstance(run_id, str) else None
 
 
 def shown(value: object, depth: int = 0) -> object:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import MISSING, asdict, dataclass, fields
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from minibot.kernel.errors import IntegrityError
 from minibot.kernel.files import read_hashed, write_hashed
 
 MANIFEST_FILE = "manifest.json"
+RUN_ID_FORM = "%Y%m%d_%H%M%S"
 FORMAT = 1
 """The format of a run; a run without a number is of the first."""
 
@@ -82,9 +84,15 @@ class Manifest:
         """Return the manifest of a run.
 
         Raises:
-            IntegrityError: The file is missing, fails its hash or lacks a field.
+            IntegrityError: The file is missing, fails its hash, lacks a field, or names a run by
+                a time that does not exist.
         """
         data = read_hashed(run_dir / MANIFEST_FILE)
+        if not is_run_id(str(data.get("run_id"))):
+            said = f"{run_dir}/{MANIFEST_FILE}: run_id {data.get('run_id')!r} is no possible"
+            raise IntegrityError(
+                "runtime", "RUN_ID_MISMATCH", f"{said} time of the form YYYYMMDD_HHMMSS"
+            )
         try:
             values = {name: data[name] for name in cls.required()}
             values["degraded"] = data.get("degraded")  # Older runs know no stand-in.
@@ -99,6 +107,23 @@ class Manifest:
             raise IntegrityError(
                 "runtime", "ATOMICITY_VIOLATION", f"{run_dir}/{MANIFEST_FILE} lacks {error}"
             ) from error
+
+
+def run_id_of(moment_s: int) -> str:
+    """Return the id of a run that starts at this Unix second, in UTC."""
+    return datetime.fromtimestamp(moment_s, UTC).strftime(RUN_ID_FORM)
+
+
+def is_run_id(text: str) -> bool:
+    """Return whether a text is `YYYYMMDD_HHMMSS` of a time that exists, such as 20261122_200000.
+
+    The contracts hold its form alone: no month 13, no hour 25, no 31 February passes here.
+    """
+    try:
+        moment = datetime.strptime(text, RUN_ID_FORM)
+    except ValueError:
+        return False
+    return moment.strftime(RUN_ID_FORM) == text
 
 
 def _listed(value: Any) -> Any:

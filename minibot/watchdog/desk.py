@@ -234,7 +234,7 @@ class Desk:
             if self._ended_by_hand:
                 return StopRecord(WATCHDOG, "OPERATOR_KILL", f"{name} a second time")
             self._ended_by_hand = True
-            self.end.begin_by_operator(name)
+            self.end.begin_by_operator("a signal to the launcher", name)
         return None
 
     def _slow_checks(self) -> StopRecord | None:
@@ -258,7 +258,8 @@ class Desk:
         for request in take_requests(self.context.var.requests, self.context.run_id):
             if request.get("kind") == END:
                 self._ended_by_hand = True
-                self.end.begin_by_operator(str(request.get("why", "minibot stop")))
+                who, why = request.get("who", "somebody"), request.get("why", "minibot stop")
+                self.end.begin_by_operator(str(who), str(why))
                 continue
             payload = control_payload(request)
             if payload is None:

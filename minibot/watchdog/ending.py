@@ -14,10 +14,12 @@ from minibot.runtime.clock import machine_ns
 from minibot.runtime.context import CLEAN, Output, RoleContext
 from minibot.runtime.stop import StopRecord
 from minibot.watchdog.child import NS_PER_MS
-from minibot.watchdog.supervisor import AI, DRAIN_ORDER, EXECUTION, RISK, Supervisor
+from minibot.watchdog.supervisor import AI, DRAIN_ORDER, EXECUTION, RISK, WATCHDOG, Supervisor
 
 # The beat that ends the orders is written up to a second after `until_ts`, and needs its way.
 BEAT_GRACE_MARKET_MS = 2_000
+# Who asks for a planned end that nobody asked for by hand; an END says so in its detail.
+ASKED_BY = {"DURATION_REACHED": "the profile", "SOURCE_ENDED": "the exchange's source"}
 
 
 class Phase(Enum):
@@ -69,16 +71,16 @@ class PlannedEnd:
         self._control.append_roots(
             [
                 (
-                    RunEnding(who="watchdog_role", why=reason_code, until_ts=until_ts),
+                    RunEnding(who=WATCHDOG, why=reason_code, until_ts=until_ts),
                     self._context.clock.now_ms(),
                 )
             ]
         )
 
-    def begin_by_operator(self, why: str) -> None:
-        """Announce the end that an operator asked for: as soon as nothing is open."""
+    def begin_by_operator(self, who: str, why: str) -> None:
+        """Announce the end that somebody asked for: as soon as nothing is open."""
         until_ts = self._context.clock.now_ms() + self._close_ms
-        self.begin("OPERATOR", why, until_ts=until_ts, waits_for_time=False)
+        self.begin("OPERATOR", f"{who}: {why}", until_ts=until_ts, waits_for_time=False)
 
     def step(self) -> StopRecord | None:
         """Advance by what has happened; return a STOP when a role cannot be drained."""
@@ -97,7 +99,8 @@ class PlannedEnd:
     def _begin_when_due(self) -> None:
         planned = self.planned_ts
         if planned is not None and self._context.clock.now_ms() >= planned - self._close_ms:
-            self.begin(self.reason_code, self.reason_code, until_ts=planned, waits_for_time=True)
+            detail = f"{ASKED_BY.get(self.reason_code, WATCHDOG)}: {self.reason_code}"
+            self.begin(self.reason_code, detail, until_ts=planned, waits_for_time=True)
 
     def _is_closed(self) -> bool:
         now_ts = self._context.clock.now_ms()

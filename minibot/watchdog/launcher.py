@@ -15,7 +15,6 @@ import threading
 from collections.abc import Callable
 from contextlib import closing, suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from types import FrameType
@@ -34,7 +33,7 @@ from minibot.runtime.channels import Control, SilentHeartbeat
 from minibot.runtime.clock import wall_ms
 from minibot.runtime.config import Config
 from minibot.runtime.context import CLEAN, STOPPED, RoleContext
-from minibot.runtime.manifest import MANIFEST_FILE, Manifest
+from minibot.runtime.manifest import MANIFEST_FILE, Manifest, run_id_of
 from minibot.runtime.paths import PROJECT, Var
 from minibot.runtime.role import stop_record
 from minibot.runtime.runfiles import RunFiles
@@ -249,7 +248,7 @@ class _Launch:
     def _new_run_id(self) -> str:
         moment = wall_ms() // 1000
         while True:
-            run_id = datetime.fromtimestamp(moment, UTC).strftime("%Y%m%d_%H%M%S")
+            run_id = run_id_of(moment)
             if not (self.var.runs / run_id).exists():
                 return run_id
             moment += 1

@@ -24,7 +24,6 @@ from minibot.runtime.stop import STOP_KIND
 from minibot.watchdog.stoplog import read_stops
 
 EXECUTION = "execution_role"
-SNAPSHOTS_KEPT = 60
 
 
 class MetricsKeeper:
@@ -41,6 +40,7 @@ class MetricsKeeper:
             for role in context.roles.roles
         }
         self._types: Counter[str] = Counter()
+        self._market_ts = context.manifest.clock_origin_ms
         self._tally = HealthTally(keeps_rss=False)
         self._next_fill: tuple[int, Fill, int] | None = None
         self._performance = Performance(self._opening(), context.config.portfolio.quote_asset)
@@ -89,7 +89,8 @@ class MetricsKeeper:
             line = self._ticks.next()
             if line is None:
                 break
-            payload = decode("market_ticks", line.json).payload
+            event = decode("market_ticks", line.json)
+            payload, self._market_ts = event.payload, event.ts
             self._types[payload.TYPE] += 1
             self._fills_before(line.seq)
             self._performance.on_market([payload])
@@ -129,7 +130,7 @@ class MetricsKeeper:
             "lines": counts,
             "market_ticks": dict(sorted(self._types.items())),
             "performance": self._performance.to_json(),
-            "stop": stop_share(self._context),
+            "stop": stop_share(self._context, self._market_ts),
             **self._tally.to_json(),
         }
 
@@ -137,15 +138,20 @@ class MetricsKeeper:
         write_hashed(self._context.var.metrics / name, self._figures())
 
     def _snapshot(self) -> None:
-        name = f"{self._context.run_id}-{wall_ms()}.json"
-        self._write(name)
-        kept = sorted(self._context.var.metrics.glob(f"{self._context.run_id}-*.json"))
-        for path in kept[:-SNAPSHOTS_KEPT]:
-            path.unlink()
+        self._write(f"{self._context.run_id}-{wall_ms()}.json")
 
 
-def stop_share(context: RoleContext) -> JsonObject:
-    """Return how many of all runs here were stopped, and why (N-79)."""
+def stop_share(context: RoleContext, market_ts: int) -> JsonObject:
+    """Return how many of all runs here were stopped and why, and what of this one was (N-79, U-21).
+
+    Args:
+        context: The running run's.
+        market_ts: When its last market event was.
+
+    Returns:
+        Runs, those that a STOP ended, their share and reasons; of this run the milliseconds of
+        market time that were planned, and those of them that a STOP has cost.
+    """
     runs = len(run_folders(context.var.runs))
     reasons: Counter[str] = Counter()
     stopped: set[str] = set()
@@ -153,9 +159,13 @@ def stop_share(context: RoleContext) -> JsonObject:
         if envelope["payload"]["kind"] == STOP_KIND and envelope["run_id"] not in stopped:
             stopped.add(envelope["run_id"])
             reasons[envelope["payload"]["reason_code"]] += 1
+    planned_ms = context.config.duration_ms
+    left_ms = max(0, planned_ms - max(0, market_ts - context.manifest.clock_origin_ms))
     return {
         "runs": runs,
         "stopped": len(stopped),
         "share": ratio_text(len(stopped), runs),
         "reasons": dict(sorted(reasons.items())),
+        "planned_ms": planned_ms,
+        "stopped_ms": left_ms if context.run_id in stopped else 0,
     }

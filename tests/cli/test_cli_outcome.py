@@ -18,6 +18,7 @@ from minibot.cli import night
 from minibot.cli.outcome import judge
 from minibot.cli.selection import var_of
 from minibot.events.reasons import REASONS
+from minibot.report.night import Night
 from minibot.watchdog.launcher import Outcome
 from tests.runs import ShortRun, night_argv, run_command, verb
 from tests.waiting import DEADLINE_S
@@ -137,13 +138,17 @@ def test_stopped_night_counts_its_own_stop_in_its_last_metrics(stopped_run: Shor
     """The share of STOPs that a trader reads in the morning has this morning's STOP in it."""
     said = verb(stopped_run.var, "metrics", "--live", "--json")
 
+    night = Night.open(stopped_run.run_dir)
     assert said.document["run_id"] == stopped_run.run_id
     assert said.document["stop"] == {
         "runs": 1,
         "stopped": 1,
         "share": "1.0000000000",
         "reasons": {"RISK_LIMIT": 1},
+        "planned_ms": 100_000,
+        "stopped_ms": night.stopped_ms,
     }
+    assert 0 < night.stopped_ms < 100_000
 
 
 def test_failed_verify_turns_a_good_end_into_exit_1_and_names_the_place(

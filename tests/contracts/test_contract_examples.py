@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -138,6 +139,32 @@ def test_payload_minimum_covers_what_the_specification_asks(
 ) -> None:
     """The specification's minimum of each base type is required."""
     assert set(contracts.payloads[type_]["required"]) >= MINIMUM[type_]
+
+
+@pytest.mark.row("N-43", "N-44", "N-46", "N-47", "N-48", "N-49", "N-50", "N-117")
+@pytest.mark.parametrize("type_", MINIMUM)
+def test_russian_page_lists_what_a_contract_asks_beyond_the_minimum(
+    type_: str, contracts: Contracts
+) -> None:
+    """The page's two columns together are what the committed schema requires, no more, no less.
+
+    An event with exactly the minimum is refused by each type that asks for more (own-60).
+    """
+    page = (PROJECT / "contracts" / "NORE_TZ_RU.md").read_text(encoding="utf-8")
+    (row,) = re.findall(rf"^\| `{type_}` \| (.+) \| (.+) \|$", section_6_5(page), re.MULTILINE)
+    minimum, beyond = (set(re.findall(r"`([a-z_]+)`", cell)) for cell in row)
+    event = PAGES[type_]["valid"]
+    least = {key: event["payload"][key] for key in minimum}
+
+    assert minimum == MINIMUM[type_]
+    assert minimum | beyond == set(contracts.payloads[type_]["required"])
+    assert not minimum & beyond
+    assert contracts.validate({**event, "payload": least}) is not bool(beyond)
+
+
+def section_6_5(page: str) -> str:
+    """The part of the Russian page that says which fields must be there."""
+    return page.split("\n6.5. ")[1].split("\n6.6. ")[0]
 
 
 @pytest.mark.row("S-57")

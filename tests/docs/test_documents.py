@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from minibot.cli.main import verbs
 from minibot.exchanges.binance import limits
 
 ROW = re.compile(r"^\| (.+) \|$", re.MULTILINE)
@@ -101,6 +102,21 @@ def test_spec_lists_exactly_the_contracts_that_are_implemented(project: Path) ->
             assert {row[2].strip("`")} == writers, name
         elif row[2] == "every role":
             assert writers == set(roles), name
+
+
+@pytest.mark.row("S-02")
+def test_spec_maps_commands_to_verbs_that_exist_and_keeps_none_of_them_for_later(
+    project: Path,
+) -> None:
+    """Each `minibot VERB` of the map is one, and nothing that has a verb is said to come."""
+    section = read(project, "docs/SPEC.md").split("## Command map")[1].split("\n## ")[0]
+    rows = [row for row in tables(section) if len(row) == 3]
+    words = {word for row in rows for word in re.findall(r"`minibot ([a-z-]+)", row[2])}
+    to_come = " ".join(row[0] for row in rows if "come" in row[2] and "`minibot " not in row[2])
+
+    assert words
+    assert words - set(verbs()) == set()
+    assert [verb for verb in verbs() if re.search(rf"\b{verb}\b", to_come)] == []
 
 
 @pytest.mark.row("S-08", "B-14")

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from minibot.cli import chaos as chaos_verb
 from minibot.cli.main import run
 from minibot.events.reasons import REASONS, STOP_GROUP
 from minibot.gates import chaos_judge
@@ -16,6 +17,7 @@ from minibot.gates.chaos import (
     OK,
     SKIPPED,
     Result,
+    drawn,
     faults_named,
     is_passed,
     run_faults,
@@ -23,12 +25,12 @@ from minibot.gates.chaos import (
     verdict,
 )
 from minibot.gates.chaos_catalogue import BASE, FAULTS
-from minibot.gates.chaos_fault import STOP, SURVIVE
+from minibot.gates.chaos_fault import STOP, SURVIVE, Fault
 from minibot.gates.chaos_judge import complaints
 from minibot.gates.chaos_night import Night, NotInjected
 from minibot.runtime.paths import Var
 
-# The faults that the requirements name; `minibot chaos --all` runs the others in CI.
+# The faults that the requirements name; a third of the others runs in CI.
 NAMED = {
     "bad_schema": ("N-81", "F92"),
     "bad_sha256": ("N-82", "F11"),
@@ -179,6 +181,33 @@ def test_list_prints_one_line_per_fault_and_runs_nothing(
     lines = capsys.readouterr().out.splitlines()
     assert [line.split()[0] for line in lines] == list(FAULTS)
     assert not (tmp_path / "var").exists()
+
+
+@pytest.mark.row("N-01")
+def test_part_of_the_faults_is_drawn_by_its_seed_and_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A seeded third of all, the same each time, and no fault is out of every third's reach."""
+    ran: list[str] = []
+
+    def play(faults: list[Fault], *_: object, **__: object) -> list[Result]:
+        ran[:] = [fault.name for fault in faults]
+        return [Result(name, "END", "END", 0, "", OK) for name in ran]
+
+    monkeypatch.setattr(chaos_verb, "run_faults", play)
+    words = ["chaos", "--all", "--part", "3", "--var", str(tmp_path / "var")]
+
+    assert run([*words, "--seed", "7"]) == 0
+    told = capsys.readouterr().out.splitlines()[-1]
+    third = list(ran)
+    assert run([*words, "--seed", "7"]) == 0
+
+    assert ran == third
+    assert len(third) == -(-len(FAULTS) // 3)
+    assert told == f"seed 7 draws {len(third)} of {len(FAULTS)} faults: {', '.join(third)}"
+    reached = {fault.name for seed in range(40) for fault in drawn([*FAULTS.values()], 3, seed)}
+    assert reached == set(FAULTS)
+    assert drawn([*FAULTS.values()], 1, 7) == [*FAULTS.values()]
 
 
 @pytest.mark.parametrize("words", [["no_such_fault"], []])

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from minibot.events.registry import Contracts
 from minibot.gates import atomic_io, runtime_smoke, schema
 from minibot.gates.result import Finding, GateReport
 from minibot.kernel.files import write_hashed
@@ -82,6 +83,12 @@ def test_schema_gate_passes_on_a_run_and_fails_without_a_contract(
 ) -> None:
     """Every event of the run keeps its contract; a contract that allows too much is found."""
     assert schema.check(short_run.run_dir).passed
+    recorded = Contracts.load(PROJECT / "contracts", PROJECT / "config" / "contracts.v1.json")
+    _, event = next(Recorded.open(short_run.run_dir).events("fills"))
+    envelope = event.to_json()
+    assert schema.is_valid(recorded, envelope)
+    # A time that no clock shows, in the form that the contract asks for.
+    assert not schema.is_valid(recorded, envelope | {"run_id": "20261332_256161"})
 
     contracts = tmp_path / "contracts"
     shutil.copytree(PROJECT / "contracts", contracts)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +14,6 @@ from msgspec import structs
 from minibot.events.model import Health, Incident, StopJournal
 from minibot.events.tally import HealthTally
 from minibot.kernel.files import write_hashed
-from minibot.report.acceptance import NIGHT_MS
 from minibot.report.night import Night
 from minibot.runtime.paths import Var
 from tests.runs import ShortRun
@@ -27,6 +27,9 @@ ROLES = (
     "ai_role",
 )
 MINUTE_MS = 60_000
+NIGHT_MS = 25_200_000
+FRAMES = 100_000
+HOSTS = ("https://data-api.binance.vision", "wss://data-stream.binance.vision")
 MEGABYTE = 1024 * 1024
 Change = Callable[[Night], Night]
 
@@ -37,16 +40,18 @@ def opened(run: ShortRun) -> Night:
 
 
 def seven_hours(run: ShortRun, tmp_path: Path) -> tuple[Night, Var]:
-    """The short run as if it had been a real night: seven hours, nothing simulated, logs rotated.
+    """The short run as if it had been a real night: seven hours on Binance, jailed AI, listed code.
 
     Only what says when and where it ran is changed; queues and seal are the short run's.
     """
     var = Var(tmp_path / "var")
-    var.logs.mkdir(parents=True)
-    (var.logs / "market_role.1.jsonl").write_bytes(b"")
     night = opened(run)
-    manifest = replace(night.manifest, simulated=False, config=copy.deepcopy(night.manifest.config))
+    keep_logs(var, night.run_id, night.run_id)
+    config = copy.deepcopy(night.manifest.config)
+    config["code"]["require_manifest"] = True
+    manifest = replace(night.manifest, simulated=False, config=config, hosts=HOSTS)
     night = replace(night, recorded=replace(night.recorded, manifest=manifest))
+    night.count.ai_levels = {"jail"}
     night.count.market_to_ts = manifest.clock_origin_ms + NIGHT_MS
     night = sealed(night, ended_ms=manifest.started_ms + NIGHT_MS + MINUTE_MS // 2)
     night.count.tally = tally()
@@ -61,6 +66,22 @@ def sealed(night: Night, **extra: Any) -> Night:
     return replace(night, seal=seal)
 
 
+def with_config(night: Night, section: str, **changes: Any) -> Night:
+    """The night with other values in a section of its profile."""
+    config = copy.deepcopy(night.manifest.config)
+    config[section] = (config[section] or {}) | changes
+    manifest = replace(night.manifest, config=config)
+    return replace(night, recorded=replace(night.recorded, manifest=manifest))
+
+
+def keep_logs(var: Var, full: str, after: str) -> None:
+    """Leave a full log whose last line is of one run, and the next file of another one, or not."""
+    var.logs.mkdir(parents=True, exist_ok=True)
+    for name, run_id in (("market_role.1.jsonl", full), ("market_role.jsonl", after)):
+        line = json.dumps({"ts": 1, "role": "market_role", "run_id": run_id, "kind": "tick"})
+        (var.logs / name).write_text(f"{line}\n", encoding="utf-8")
+
+
 def keep_metrics(night: Night, var: Var, **changes: Any) -> None:
     """Write the metrics of a night as its watchdog would have."""
     var.metrics.mkdir(parents=True, exist_ok=True)
@@ -73,6 +94,7 @@ def tally(
     errors: int = 0,
     uptimes_s: dict[str, int] | None = None,
     growth_mb_per_hour: float = 0.0,
+    frames_invalid: int = 0,
 ) -> HealthTally:
     """What six roles said of themselves in seven hours, a word each minute."""
     found = HealthTally()
@@ -84,7 +106,9 @@ def tally(
             found.on_health(
                 Health(role, "READY", uptime_s, minute, rss_bytes=rss), minute * MINUTE_MS
             )
-    market = Health("market_role", "READY", uptimes["market_role"], 0, endpoint="ping")
+    frames = {"frames": FRAMES, "frames_invalid": frames_invalid}
+    uptime_s = uptimes["market_role"]
+    market = Health("market_role", "READY", uptime_s, 0, endpoint="ping", counters=frames)
     for latency_us in latencies_us:
         found.on_health(structs.replace(market, ok=True, latency_us=latency_us), NIGHT_MS)
     for _ in range(errors):

@@ -11,6 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from minibot.events.model import Health
+from minibot.events.tally import HealthTally
 from minibot.report.acceptance import (
     DRILL,
     FAIL,
@@ -27,17 +29,21 @@ from minibot.report.night import Night
 from minibot.report.records import read_record
 from minibot.runtime.paths import Var
 from tests.report.nights import (
+    FRAMES,
+    HOSTS,
     MEGABYTE,
     MINUTE_MS,
+    keep_logs,
     keep_metrics,
     opened,
     sealed,
     seven_hours,
     tally,
+    with_config,
     with_incident,
     with_stop,
 )
-from tests.runs import ShortRun, verb
+from tests.runs import ShortRun, raw_events, verb
 
 HOUR_MS = 60 * MINUTE_MS
 
@@ -143,17 +149,34 @@ def test_link_around_its_thresholds_fails_only_beyond_them(
 
 
 @pytest.mark.row("N-104")
+@pytest.mark.parametrize(
+    ("invalid", "short"), [(FRAMES // 20, []), (FRAMES // 20 + 1, ["invalid market messages"])]
+)
 def test_share_of_invalid_messages_over_five_percent_fails(
-    short_run: ShortRun, tmp_path: Path
+    invalid: int, short: list[str], short_run: ShortRun, tmp_path: Path
 ) -> None:
-    """One incident may stand for many messages; its count is what counts."""
+    """Both sides of the share are frames as the market role counted them, not lines or notices."""
     night, var = seven_hours(short_run, tmp_path)
-    ticks = night.count.lines["market_ticks"]
-    with_incident(night, "frame_invalid", "no JSON", count=ticks // 19)
-    assert failed(accept(night, var)) == []
-    with_incident(night, "price_outlier", "far off", count=ticks // 100)
+    night.count.tally = tally(frames_invalid=invalid)
+    keep_metrics(night, var)
+    with_incident(night, "frame_invalid", "gathered notices", count=10**9)
 
-    assert failed(accept(night, var)) == ["invalid market messages"]
+    acceptance = accept(night, var)
+
+    assert failed(acceptance) == short
+    assert f"{invalid:,} of 100,000" in criterion(acceptance, "invalid market messages").found
+
+
+def test_frames_of_a_market_role_that_was_restarted_add_up() -> None:
+    """Each process counts from zero; a word without counters takes nothing away."""
+    tally_ = HealthTally()
+    for uptime_s, frames, invalid in ((10, 100, 3), (20, 200, 4), (5, 50, 1)):
+        counters = {"frames": frames, "frames_invalid": invalid}
+        tally_.on_health(Health("market_role", "READY", uptime_s, 1, counters=counters), uptime_s)
+    tally_.on_health(Health("market_role", "STOPPED", 6, 1), 6)
+    tally_.on_health(Health("execution_role", "READY", 6, 1, counters={"frames": 9}), 6)
+
+    assert tally_.frames() == (5, 250)
 
 
 @pytest.mark.row("N-103")
@@ -182,6 +205,157 @@ def test_night_without_its_ai_fails_and_names_it(short_run: ShortRun, tmp_path: 
     with_incident(night, "AI_OFF", "ai_role is hung; the night goes on without it")
 
     assert failed(accept(night, var)) == ["ai_role"]
+
+
+@pytest.mark.row("N-103", "N-108")
+@pytest.mark.parametrize(
+    ("lack", "name", "found"),
+    [
+        (lambda night: without_process(night, "ai_role"), "the AI", "off by its profile"),
+        (lambda night: with_levels(night, set()), "isolation of the AI", "never reported"),
+        (lambda night: with_levels(night, {"advisory"}), "isolation of the AI", "advisory"),
+        (lambda night: with_levels(night, {"jail", "off"}), "isolation of the AI", "jail, off"),
+        (lambda night: with_config(night, "code", require_manifest=False), "code list", "false"),
+    ],
+)
+def test_night_without_ai_jail_or_code_list_fails_by_name(
+    lack: Callable[[Night], Night],
+    name: str,
+    found: str,
+    short_run: ShortRun,
+    tmp_path: Path,
+) -> None:
+    """Each is a line of the verdict; a drill may go without and says so."""
+    night, var = seven_hours(short_run, tmp_path)
+
+    acceptance = accept(lack(night), var)
+    drill = accept(with_config(lack(night), "chaos", drill="x"), var)
+
+    assert acceptance.verdict == FAIL
+    assert name in failed(acceptance)
+    assert found in criterion(acceptance, name).found
+    assert drill.verdict == DRILL
+    assert criterion(drill, name).verdict == OPEN
+
+
+def without_process(night: Night, role: str) -> Night:
+    """The night whose profile left a role out."""
+    processes = {name: item for name, item in night.manifest.processes.items() if name != role}
+    manifest = replace(night.manifest, processes=processes)
+    return replace(night, recorded=replace(night.recorded, manifest=manifest))
+
+
+def with_levels(night: Night, levels: set[str]) -> Night:
+    """The night whose AI reported these levels of isolation."""
+    night.count.ai_levels = levels
+    return night
+
+
+@pytest.mark.row("N-68", "N-103")
+def test_short_run_reports_how_its_ai_was_isolated(short_run: ShortRun) -> None:
+    """The level is taken from what the clerk said in its health events, all of them."""
+    levels = {
+        word
+        for event in raw_events(short_run.run_dir, "health")
+        for word in [event["payload"].get("detail", "")]
+        if event["source"] == "ai_role" and word.startswith("isolation ")
+    }
+
+    acceptance = accept(opened(short_run), Var(short_run.var))
+
+    assert levels
+    found = criterion(acceptance, "isolation of the AI").found
+    assert all(f"isolation {found};" in level for level in levels)
+
+
+@pytest.mark.row("U-06")
+@pytest.mark.parametrize(
+    ("key", "value", "name"),
+    [
+        ("duration_ms_min", 25_200_001, "duration"),
+        ("latency_ms_p95_max", 4, "latency p95"),
+        ("latency_ms_p99_max", 4, "latency p99"),
+        ("role_away_ms_max", 29_000, "risk_role"),
+        ("memory_mb_per_hour_max", 1, "memory of risk_role"),
+    ],
+)
+def test_threshold_of_the_profile_is_the_one_that_judges(
+    key: str, value: int, name: str, short_run: ShortRun, tmp_path: Path
+) -> None:
+    """A profile that asks for more is held to it; the same night passes by the recorded values."""
+    night, var = seven_hours(short_run, tmp_path)
+    night.count.tally = tally(growth_mb_per_hour=2.0)
+    keep_metrics(night, var)
+    assert accept(night, var).verdict == PASS
+
+    acceptance = accept(with_config(night, "acceptance", **{key: value}), var)
+
+    assert name in failed(acceptance)
+
+
+@pytest.mark.row("U-06")
+def test_night_of_before_the_section_is_judged_as_it_was(
+    short_run: ShortRun, tmp_path: Path
+) -> None:
+    """A manifest without the section is read with the values that stood in the code."""
+    night, var = seven_hours(short_run, tmp_path)
+    thresholds = [item.threshold for item in accept(night, var).criteria]
+    del night.manifest.config["acceptance"]
+
+    acceptance = accept(night, var)
+
+    assert acceptance.verdict == PASS
+    assert [item.threshold for item in acceptance.criteria] == thresholds
+    assert "at least 7 h 0 min" in thresholds
+
+
+@pytest.mark.parametrize("host", ["http://127.0.0.1:8080", "ws://localhost:1", "http://[::1]:5"])
+def test_night_on_an_exchange_of_this_machine_is_a_drill(
+    host: str, short_run: ShortRun, tmp_path: Path
+) -> None:
+    """Whatever serves on loopback, it is not the market; the clock on the wall does not help."""
+    night, var = seven_hours(short_run, tmp_path)
+    manifest = replace(night.manifest, hosts=(HOSTS[0], host))
+    night = replace(night, recorded=replace(night.recorded, manifest=manifest))
+
+    acceptance = accept(night, var)
+
+    assert acceptance.verdict == DRILL
+    assert not acceptance.counts_as_night
+    assert host in criterion(acceptance, "duration").found
+
+
+@pytest.mark.row("N-18")
+@pytest.mark.parametrize(
+    ("full", "after", "verdict"),
+    [
+        ("own", "own", PASS),
+        ("own", "20200101_000000", FAIL),
+        ("20200101_000000", "own", FAIL),
+        ("20200101_000000", "20200101_000000", FAIL),
+    ],
+)
+def test_log_counts_as_rotated_only_between_two_lines_of_the_run(
+    full: str, after: str, verdict: str, short_run: ShortRun, tmp_path: Path
+) -> None:
+    """What an earlier run rotated, or the next one, proves nothing of this one."""
+    night, var = seven_hours(short_run, tmp_path)
+    names = {"own": night.run_id}
+    keep_logs(var, names.get(full, full), names.get(after, after))
+
+    assert criterion(accept(night, var), "rotation").verdict == verdict
+
+
+@pytest.mark.row("N-18")
+@pytest.mark.parametrize("damage", [b"", b"no json\n", b"[1]\n", b'{"run_id": 7}\n'])
+def test_log_without_a_run_was_rotated_by_none(
+    damage: bytes, short_run: ShortRun, tmp_path: Path
+) -> None:
+    """An empty or foreign file is passed over, as one of before lines named their run."""
+    night, var = seven_hours(short_run, tmp_path)
+    (var.logs / "market_role.1.jsonl").write_bytes(damage)
+
+    assert failed(accept(night, var)) == ["rotation"]
 
 
 @pytest.mark.row("N-107")

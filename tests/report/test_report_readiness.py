@@ -12,8 +12,10 @@ import pytest
 
 from minibot.kernel.files import write_hashed
 from minibot.report.readiness import GATES, SIX_MONTHS_MS, TWICE_FILE, Need, needs
+from minibot.report.records import ACCEPTANCE_V
 from minibot.runtime.manifest import Manifest
 from minibot.runtime.paths import Var
+from tests.report.nights import HOSTS
 from tests.runs import ShortRun, verb
 
 CODE = "c" * 64
@@ -55,20 +57,23 @@ class Past:
         verdict: str | None = "PASS",
         violations: int = 0,
         state: str = "sealed",
+        rules: int = ACCEPTANCE_V,
+        at: str = "_200000",
         **changes: Any,
     ) -> None:
         """A night that began on the evening of a day, judged or not."""
-        run_id = f"2026{number // 28 + 1:02d}{number % 28 + 1:02d}_200000"
+        run_id = f"2026{number // 28 + 1:02d}{number % 28 + 1:02d}{at}"
         run_dir = self.var.runs / run_id
         (run_dir / "report").mkdir(parents=True)
         started_ms = EVENING_MS + number * DAY_MS
-        facts: dict[str, Any] = {"run_id": run_id, "simulated": False}
+        facts: dict[str, Any] = {"run_id": run_id, "simulated": False, "hosts": HOSTS}
         facts |= {"started_ms": started_ms} | changes
         replace(self._manifest, **facts).write(run_dir)
         extra = {"state": state, "ended_ms": started_ms + HOURS_7_MS}
         write_hashed(run_dir / "seal.json", {"root": ROOT, "extra": extra})
         if verdict is not None:
             judged = {
+                "v": rules,
                 "root": ROOT,
                 "verdict": verdict,
                 "counts_as_night": verdict == "PASS",
@@ -99,12 +104,12 @@ BACKTEST = "a backtest over six months, twice the same"
 
 @pytest.mark.row("N-120", "B-74", "B-75")
 def test_ready_takes_gates_a_passed_night_thirty_days_and_no_limit_passed(past: Past) -> None:
-    """Fifteen nights over midnight are sixteen days; thirty are thirty-one."""
-    for number in range(28):
+    """Nights over midnight are one day each, so that thirty days take thirty nights."""
+    for number in range(29):
         past.night(number)
     assert past.missing() == [DAYS]
 
-    past.night(28)
+    past.night(29)
 
     assert past.missing() == []
     night = next(need for need in past.needs() if need.name == NIGHT)
@@ -138,13 +143,20 @@ def test_backtest_that_is_short_made_up_or_by_other_code_does_not_count(
         {"simulated": True},
         {"state": "stopped"},
         {"state": "interrupted"},
-        {"config": {"chaos": {"drill": "kill_role"}, "embedded": None}},
+        {"config": {"mode": "NORE", "chaos": {"drill": "kill_role"}, "embedded": None}},
+        {"config": {"mode": "PAPER", "chaos": None, "embedded": None}},
+        {"degraded": "the exchange did not answer"},
+        {"hosts": ("http://127.0.0.1:8080", "ws://127.0.0.1:8080")},
+        {"verdict": None},
+        {"verdict": "NOT A NIGHT"},
+        {"verdict": "FAIL"},
+        {"rules": 1},
     ],
 )
-def test_simulated_stopped_and_disturbed_runs_make_no_days(
+def test_run_that_is_no_accepted_night_of_mode_nore_makes_no_day(
     changes: dict[str, Any], past: Past
 ) -> None:
-    """Only what ran on real data and came to its planned end is paper trading that is stable."""
+    """Simulated, stopped, disturbed, in mode PAPER, on this machine, too short or not judged."""
     past.night(0, **changes)
 
     days = next(need for need in past.needs() if need.name == DAYS)
@@ -153,14 +165,16 @@ def test_simulated_stopped_and_disturbed_runs_make_no_days(
     assert not days.is_met
 
 
-def test_two_runs_on_one_day_are_one_day(past: Past) -> None:
-    """Days are distinct UTC dates, and a night over midnight has two."""
+@pytest.mark.row("B-74")
+def test_two_nights_of_one_day_are_one_day(past: Past) -> None:
+    """Days are distinct UTC dates on which a night began, also one that ran over midnight."""
     past.night(0)
+    past.night(0, at="_010000", started_ms=EVENING_MS - 19 * 3_600_000)
     past.night(1)
 
     days = next(need for need in past.needs() if need.name == DAYS)
 
-    assert days.found == "3 days"
+    assert days.found == "2 days with 3 accepted nights"
 
 
 @pytest.mark.row("N-120")

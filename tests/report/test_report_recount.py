@@ -160,7 +160,14 @@ def test_metrics_have_timed_snapshots_and_carry_their_own_hash(short_run: ShortR
 @pytest.mark.row("N-79")
 def test_share_of_stops_and_their_reasons_stand_in_the_metrics(live: dict[str, Any]) -> None:
     """A first run that ended as planned: none of one."""
-    assert live["stop"] == {"runs": 1, "stopped": 0, "share": "0.0000000000", "reasons": {}}
+    assert live["stop"] == {
+        "runs": 1,
+        "stopped": 0,
+        "share": "0.0000000000",
+        "reasons": {},
+        "planned_ms": 100_000,
+        "stopped_ms": 0,
+    }
 
 
 def test_round_trips_of_the_table_are_those_of_the_figures(short_run: ShortRun) -> None:

@@ -46,6 +46,10 @@ def test_log_line_of_an_event_carries_its_id_and_its_causes(tmp_path: Path) -> N
     log.info("fill", event(causes=("event-1", "intent-9")))
 
     tick, fill = lines(log)
+    log = make_log(tmp_path, run_id="20261120_010203")
+    log.info("end", run_id="another's")
+    end = lines(log)[-1]
+    assert (end["run_id"], end["run_id_"]) == ("20261120_010203", "another's")
     assert tick == {
         "ts": 7,
         "level": "info",

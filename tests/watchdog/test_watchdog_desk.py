@@ -118,6 +118,7 @@ def test_planned_end_is_announced_ahead_and_drains_upstream_first(
     assert ending["payload"]["why"] == "DURATION_REACHED"
     assert ending["payload"]["until_ts"] == START_TS + 2500
     assert ending["ts"] < START_TS + 2500
+    assert scene.desk.end_record().detail == "the profile: DURATION_REACHED"
     assert scene.end.phase is Phase.DRAINED
     assert {child.exit_code() for child in scene.supervisor.children.values()} == {0}
 
@@ -130,7 +131,18 @@ def test_operator_ends_a_run_that_holds_nothing_before_the_time_is_up(
     scene.interrupts.put("SIGINT")
 
     assert scene.supervise() is None
-    assert (scene.end.reason_code, scene.end.detail) == ("OPERATOR", "SIGINT")
+    assert scene.end.reason_code == "OPERATOR"
+    assert scene.end.detail == "a signal to the launcher: SIGINT"
+
+
+def test_end_says_who_asked_for_it_and_why(tmp_path: Path, scenes: list[Scene]) -> None:
+    """The operator's name and reason stand in the END, as the request gave them."""
+    scene = staged(scenes, tmp_path / "var")
+    run_id = scene.context.run_id
+    leave_request(scene.context.var.requests, run_id, END, who="anna", why="enough")
+
+    assert scene.supervise() is None
+    assert scene.desk.end_record().detail == "anna: enough"
 
 
 @pytest.mark.parametrize(
@@ -147,7 +159,7 @@ def test_operators_end_waits_until_risk_and_execution_knew_of_it_and_held_nothin
     }
     scene = staged(scenes, tmp_path / "var", hows)
     scene.end._close_ms = 3_600_000  # So that time alone ends nothing here.
-    scene.end.begin_by_operator("enough")
+    scene.end.begin_by_operator("a test", "enough")
     begun_ts = scene.context.clock.now_ms()
     children = scene.supervisor.children
     wait_until(lambda: all(children[name].heartbeat for name in hows), "heartbeats")

@@ -177,6 +177,7 @@ class Lab:
         environ: Mapping[str, str] | None = None,
         before: Sequence[str] = (),
         flags: Sequence[str] = ("--quiet", "--no-proof"),
+        is_embedded: bool = True,
     ) -> Night:
         """Start a short night on this lab's `var`.
 
@@ -186,10 +187,11 @@ class Lab:
             environ: Variables over the environment.
             before: Words before the command, such as `prlimit --nofile=64`.
             flags: Flags of the night.
+            is_embedded: Whether it starts its own exchange; else `sets` name one.
         """
         argv = [*before, sys.executable, "-m", "minibot.nore_run_v1", "--config", profile]
         argv += ["--var", str(self.var), *flags]
-        for key, value in (SHORT | dict(sets or {})).items():
+        for key, value in ((SHORT if is_embedded else {}) | dict(sets or {})).items():
             argv += ["--set", f"{key}={value}"]
         night = Night(self, argv, dict(environ or {}))
         self._nights.append(night)

@@ -1,0 +1,66 @@
+"""What the AI keeps beside the queues: one file an hour, whole at every moment."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from minibot.ai import line_files
+from minibot.ai.line_files import LineFiles
+
+# 2026-11-22 20:00 UTC.
+HOUR_TS = 1_795_377_600_000
+MINUTE_MS = 60_000
+
+
+def names(folder: Path) -> list[str]:
+    """The names of the files, in order."""
+    return sorted(path.name for path in folder.iterdir())
+
+
+@pytest.mark.row("N-34")
+def test_night_of_seven_hours_leaves_a_file_an_hour(tmp_path: Path) -> None:
+    """A line a minute and a write a minute: seven files, every line once and in order."""
+    files = LineFiles(tmp_path / "said", MINUTE_MS)
+    lines = [f"{minute}\n".encode() for minute in range(7 * 60)]
+
+    for minute, line in enumerate(lines):
+        files.add(line)
+        files.write_when_due(HOUR_TS + minute * MINUTE_MS)
+
+    written = sorted((tmp_path / "said").iterdir())
+    assert [path.name[:11] for path in written] == [
+        "20261122_20", "20261122_21", "20261122_22", "20261122_23",
+        "20261123_00", "20261123_01", "20261123_02",
+    ]  # fmt: skip
+    assert b"".join(path.read_bytes() for path in written) == b"".join(lines)
+    assert files.written == len(lines)
+
+
+def test_clerk_that_was_started_again_goes_on_in_the_file_of_its_hour(tmp_path: Path) -> None:
+    """What the process before it wrote stays in front."""
+    for line in (b"one\n", b"two\n"):
+        files = LineFiles(tmp_path, MINUTE_MS)
+        files.add(line)
+        files.write(HOUR_TS)
+
+    assert names(tmp_path) == ["20261122_20-01.jsonl"]
+    assert (tmp_path / "20261122_20-01.jsonl").read_bytes() == b"one\ntwo\n"
+
+
+def test_lines_wait_for_their_interval_and_a_full_hour_goes_on_in_a_further_part(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No write without lines, none before its time unless there are many, none without end."""
+    monkeypatch.setattr(line_files, "PART_BYTES_MAX", 4)
+    files = LineFiles(tmp_path / "said", MINUTE_MS)
+    files.write(HOUR_TS)
+    assert not (tmp_path / "said").exists()
+
+    for second, line in ((0, b"one\n"), (59, b"two\n"), (60, b"six\n")):
+        files.add(line)
+        files.write_when_due(HOUR_TS + second * 1000)
+
+    assert names(tmp_path / "said") == ["20261122_20-01.jsonl", "20261122_20-02.jsonl"]
+    assert (tmp_path / "said" / "20261122_20-02.jsonl").read_bytes() == b"two\nsix\n"

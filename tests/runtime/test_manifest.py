@@ -1,0 +1,61 @@
+"""A run's manifest: what it may say, and what no reader takes from it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from minibot.kernel.errors import IntegrityError
+from minibot.runtime.manifest import Manifest, is_run_id, run_id_of
+from tests.manifests import made_manifest
+
+PROJECT = Path(__file__).resolve().parents[2]
+
+
+def made(run_id: str) -> Manifest:
+    """A manifest of the smoke profile."""
+    config = json.loads((PROJECT / "config" / "nore-smoke.v1.json").read_bytes())
+    return made_manifest(run_id, config, {}, 0)
+
+
+@pytest.mark.row("N-42")
+@pytest.mark.parametrize(
+    "run_id",
+    ["20261322_200000", "20260229_200000", "20261122_246000", "00000000_000000", "20261122_2000"],
+)
+def test_manifest_of_a_time_that_does_not_exist_is_refused(run_id: str, tmp_path: Path) -> None:
+    """The hash of the file holds, and still no run was started in a thirteenth month."""
+    made(run_id).write(tmp_path)
+
+    with pytest.raises(IntegrityError, match=run_id) as refusal:
+        Manifest.load(tmp_path)
+    assert refusal.value.reason_code == "RUN_ID_MISMATCH"
+
+
+@pytest.mark.row("N-42")
+def test_manifest_of_a_possible_time_is_read(tmp_path: Path) -> None:
+    """The last second of a leap day is a time."""
+    made("20240229_235959").write(tmp_path)
+
+    assert Manifest.load(tmp_path) == replace(made("20240229_235959"), processes={})
+
+
+@given(st.integers(0, 253_402_300_799))
+def test_run_id_of_any_second_is_one(moment_s: int) -> None:
+    """What the launcher makes of its clock is what readers take, up to the year 9999."""
+    assert is_run_id(run_id_of(moment_s))
+
+
+@given(st.text("0123456789_", min_size=15, max_size=15))
+def test_run_id_of_any_digits_is_one_only_if_a_clock_shows_it(text: str) -> None:
+    """Whatever is taken has the form, and its parts are in range."""
+    if is_run_id(text):
+        assert text[8] == "_"
+        assert 1 <= int(text[4:6]) <= 12
+        assert 1 <= int(text[6:8]) <= 31
+        assert int(text[9:11]) <= 23

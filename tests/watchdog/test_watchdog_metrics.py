@@ -1,0 +1,60 @@
+"""Metrics while a run lives: every timed file of it stays."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from minibot.events.codec import Codec
+from minibot.kernel.files import read_hashed
+from minibot.replay.engine import Recorded
+from minibot.runtime.config import config_of_manifest
+from minibot.runtime.context import RoleContext
+from minibot.runtime.paths import Var
+from minibot.watchdog import metrics
+from minibot.watchdog.metrics import MetricsKeeper
+from tests.runs import ShortRun
+
+# A night of seven hours writes one a minute.
+NIGHT_MINUTES = 420
+
+
+@pytest.mark.row("N-80", "X-26")
+def test_every_timed_file_of_a_night_is_kept(
+    short_run: ShortRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One a minute for seven hours, and what stood there before: none is deleted."""
+    keeper = keeper_of(short_run, Var(tmp_path / "var"))
+    older = tmp_path / "var" / "metrics" / f"{short_run.run_id}-1.json"
+    older.parent.mkdir(parents=True)
+    older.write_bytes(b"{}")
+    moments = iter(range(10**12, 10**12 + NIGHT_MINUTES))
+    monkeypatch.setattr(metrics, "wall_ms", lambda: next(moments))
+
+    for _ in range(NIGHT_MINUTES):
+        keeper._snapshot()
+
+    kept = sorted(older.parent.glob("*.json"))
+    assert len(kept) == NIGHT_MINUTES + 1
+    assert read_hashed(kept[-1])["run_id"] == short_run.run_id
+
+
+def keeper_of(run: ShortRun, var: Var) -> MetricsKeeper:
+    """The keeper of a finished run, which writes below another `var`."""
+    recorded = Recorded.open(run.run_dir)
+    manifest = recorded.manifest
+    codec: Codec = recorded.codec
+    var.queues = run.run_dir / "queues"
+    context: Any = SimpleNamespace(
+        var=var,
+        roles=recorded.roles,
+        codec=codec,
+        manifest=manifest,
+        run_id=manifest.run_id,
+        config=config_of_manifest(manifest.config),
+        clock=SimpleNamespace(now_ms=lambda: manifest.clock_origin_ms),
+    )
+    return MetricsKeeper(cast(RoleContext, context))
