@@ -29,7 +29,7 @@ def test_verb_for_a_running_night_exits_3_without_one_and_leaves_no_request(
     """A request that nobody takes would wait for the next night."""
     symbol = ["BTCUSDT"] if name in ("exit-position", "lock-symbol") else []
 
-    said = verb(tmp_path / "var", name, *symbol, "--reason", "x")
+    said = verb(tmp_path / "var", name, *symbol)
 
     assert said.code == 3
     assert said.err.startswith("refused: no run is running")
@@ -66,7 +66,7 @@ def test_kill_stops_the_run_also_where_its_reason_cannot_be_written(tmp_path: Pa
     with run_lock(var):
         note_current(var, "20251120_000000")
 
-        said = verb(var.root, "kill", "--reason", "x")
+        said = verb(var.root, "kill")
 
     assert said.code == 0, said.err
     assert "the reason could not be written (" in said.out
