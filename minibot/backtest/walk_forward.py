@@ -90,7 +90,8 @@ def sampler_module() -> Any:
         return importlib.import_module("optuna")
     except ImportError as error:
         raise Refusal(
-            "optimise needs optuna, which is not installed.", 'pip install "minibot[optimise]"'
+            "optimise needs optuna, which is not installed.",
+            'In the project folder: pip install ".[optimise]"',
         ) from error
 
 

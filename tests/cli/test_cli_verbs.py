@@ -244,6 +244,26 @@ def test_metrics_verb_counts_again_what_the_file_says(short_run: ShortRun) -> No
     assert {name: live[name] for name in again} == again
 
 
+def test_live_metrics_say_whose_they_are_and_of_when(short_run: ShortRun, tmp_path: Path) -> None:
+    """Those of an earlier night are not taken for those of the one that runs."""
+    var = Var(tmp_path / "var")
+    shutil.copytree(short_run.var / "metrics", var.metrics)
+
+    ended = verb(var.root, "metrics", "--live")
+    with run_lock(var):
+        note_current(var, "20991120_000000")
+        other = verb(var.root, "metrics", "--live")
+        note_current(var, short_run.run_id)
+        same = verb(var.root, "metrics", "--live")
+    heads = [said.out.splitlines()[0] for said in (ended, other, same)]
+
+    assert all(head.startswith(f"{short_run.run_id} at market time ") for head in heads)
+    assert all(" written 20" in head and " ago; " in head for head in heads)
+    assert heads[0].endswith("it has ended")
+    assert "NOT of 20991120_000000, which runs now" in heads[1]
+    assert heads[2].endswith("it goes on")
+
+
 def test_doctor_of_a_profile_that_can_run_here_exits_0(short_run: ShortRun) -> None:
     """Each thing that a start looks at has its line."""
     said = verb(short_run.var, "doctor", "-c", "config/nore-demo.v1.json")
