@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from pathlib import Path
 from typing import Final
 
@@ -72,7 +73,7 @@ def run(arguments: argparse.Namespace) -> int:
 def named(word: str, arguments: argparse.Namespace) -> str:
     """Return a source word with its run as a folder, where it names one by id or as `latest`."""
     kind, _, rest = word.partition(":")
-    if kind != RUN or not rest or Path(rest, "manifest.json").exists():
+    if kind != RUN or not rest or os.path.exists(Path(rest, "manifest.json")):
         return word
     return f"{RUN}:{find_run(rest, var_of(arguments))}"
 

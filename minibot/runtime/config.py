@@ -7,7 +7,9 @@ brings it back in other processes without looking at files or environment again.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+import json
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from hashlib import sha256
@@ -29,7 +31,7 @@ from minibot.runtime.config_layers import (
     read_profile,
 )
 from minibot.runtime.config_rules import rule_violations
-from minibot.runtime.config_schema import coerce_numbers, config_schema, schema_violations
+from minibot.runtime.config_schema import coerce_numbers, config_schema, schema_violations, told
 from minibot.runtime.config_sections import (
     Ai,
     Binance,
@@ -124,7 +126,7 @@ def load_config(
     """
     file = find(path)
     layers = read_layers(file, sets, environ or {})
-    return _judged(layers, str(path), is_own=file.resolve().parent != SHIPPED)
+    return _judged(layers, str(path), is_own=Path(os.path.realpath(file)).parent != SHIPPED)
 
 
 def config_of_manifest(raw: JsonObject) -> Config:
@@ -160,6 +162,9 @@ def config_with(
 
 
 def _judged(layers: Layers, name: str, *, is_own: bool) -> Config:
+    if broken := [_told_half(path, layers) for path in _halves(layers.raw, [])]:
+        # No schema and no manifest could take them.
+        raise _refused(name, [*layers.violations, *broken])
     coerce_numbers(layers.raw, config_schema())
     by_key = schema_violations(layers.raw, layers.origin)
     rules = rule_violations(layers.raw, layers.origin, by_key)
@@ -170,6 +175,31 @@ def _judged(layers: Layers, name: str, *, is_own: bool) -> Config:
     if violations:
         raise _refused(name, violations)
     return _config(layers.raw, layers.origin, _given(layers, is_own=is_own))
+
+
+def _halves(node: Any, path: list[str]) -> Iterator[list[str]]:
+    """Yield the paths of keys and values that hold half a letter: a surrogate without its other."""
+    if isinstance(node, dict):
+        for key, child in node.items():
+            if _is_whole(key):
+                yield from _halves(child, [*path, key])
+            else:
+                yield [*path, key]
+    elif not _is_whole(node if isinstance(node, str) else json.dumps(node, ensure_ascii=False)):
+        yield path
+
+
+def _is_whole(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _told_half(path: list[str], layers: Layers) -> str:
+    words = "holds half a letter (a lone surrogate), which no text may"
+    return told(path, _value(layers.raw, path), words, layers.origin)
 
 
 def _given(layers: Layers, *, is_own: bool) -> dict[str, str]:
@@ -188,15 +218,16 @@ def _given(layers: Layers, *, is_own: bool) -> dict[str, str]:
     if copied:
         shipped = [read_profile(path) for path in sorted(SHIPPED.glob("*.v1.json"))]
         for key, origin in copied.items():
-            value = _value(layers.raw, key)
-            if all(_value(profile, key) != value for profile in shipped):
+            keys = key.split(".")
+            value = _value(layers.raw, keys)
+            if all(_value(profile, keys) != value for profile in shipped):
                 given[key] = origin
     return given
 
 
-def _value(raw: JsonObject, key: str) -> Any:
+def _value(raw: JsonObject, path: Sequence[str]) -> Any:
     node: Any = raw
-    for part in key.split("."):
+    for part in path:
         node = node.get(part) if isinstance(node, dict) else None
     return node
 

@@ -16,6 +16,7 @@ from typing import Any, Final
 
 from minibot.events.model import JsonObject
 from minibot.kernel.errors import ConfigError
+from minibot.kernel.files import is_endless
 
 ENV_PREFIX: Final = "MINIBOT__"
 # One line fewer, and it would steer nothing.
@@ -102,11 +103,14 @@ def read_layers(path: Path, sets: Iterable[str], environ: Mapping[str, str]) -> 
 
 def read_profile(path: Path) -> JsonObject:
     """Return the JSON object of a profile's file; see `read_layers`."""
+    if is_endless(path):
+        raise _refused(path, "is no regular file")
     try:
         with path.open("rb") as file:
             data = file.read(FILE_BYTES_MAX + 1)
-    except OSError as error:
-        why = "no such file" if isinstance(error, FileNotFoundError) else str(error.strerror)
+    except (OSError, ValueError) as error:
+        why = getattr(error, "strerror", None) or str(error)
+        why = "no such file" if isinstance(error, FileNotFoundError) else why
         raise _refused(path, f"cannot be read: {why}") from error
     if len(data) > FILE_BYTES_MAX:
         raise _refused(path, f"is larger than {FILE_BYTES_MAX} bytes; that is no profile")
@@ -173,4 +177,4 @@ def _leaves(value: Any, path: str) -> Iterator[str]:
 
 def _refused(path: Path, why: str) -> ConfigError:
     remedy = "Give a profile such as config/nore-demo.v1.json."
-    return ConfigError(f"{path.name}: {why}.", (), remedy)
+    return ConfigError(f"{printable(path.name or str(path))}: {why}.", (), remedy)
