@@ -25,6 +25,8 @@ from minibot import listed
 
 PROJECT = Path(__file__).resolve().parent.parent
 NEEDED = ("orjson", "jsonschema_rs", "portalocker", "filelock", "psutil", "requests")
+# Stands beside the package in a checkout, and in no place that pip installs to.
+BESIDE = Path("config", "config.v1.schema.json")
 CANNOT_RUN = 2
 NIGHTS = frozenset({"night", "trade"})
 # What says of a record whether it is true, or shows it to others as true.
@@ -47,6 +49,8 @@ REQUIRED_VARIABLE = "MINIBOT__CODE__REQUIRE_MANIFEST"
 def hand_over(module: str) -> None:
     """Go on here, or in `.venv`, or under the code list; or end with one line that says why not."""
     words = sys.argv[1:]
+    if not (PROJECT / BESIDE).is_file():
+        _go_to_checkout(module, words)
     if sys.version_info >= (3, 11) and all(map(importlib.util.find_spec, NEEDED)):
         if not listed.is_on and asks_for_list(module, words, os.environ):
             go_on_listed(module, words)
@@ -57,6 +61,20 @@ def hand_over(module: str) -> None:
     tool = Path("tools") / "with_env.py"
     print(
         f"minibot needs its environment; make it and run with: python3 {tool} -m {module}",
+        file=sys.stderr,
+    )
+    sys.exit(CANNOT_RUN)
+
+
+def _go_to_checkout(module: str, words: Sequence[str]) -> None:
+    """Go on with the checkout in the working folder: what pip installed is the package alone."""
+    here = Path.cwd()
+    is_first = not getattr(sys.flags, "safe_path", False)
+    if is_first and (here / BESIDE).is_file() and (here / "minibot" / "__main__.py").is_file():
+        _become([sys.executable, "-m", module, *words], os.environ)
+    print(
+        "minibot runs in its checkout, where config, contracts and staging stand beside it: go to"
+        ' that folder, or install it there by: pip install -e ".[optimise]"',
         file=sys.stderr,
     )
     sys.exit(CANNOT_RUN)
@@ -119,8 +137,9 @@ def _become(command: Sequence[str], environ: Mapping[str, str], private: str | N
     Windows cannot replace a process: there this one waits, leaves Ctrl-C and Ctrl-Break to the
     other, and removes its private folder at the end.
     """
-    sys.stdout.flush()
-    sys.stderr.flush()
+    for stream in (sys.stdout, sys.stderr):
+        if stream is not None:  # One that was closed is none.
+            stream.flush()
     if os.name != "nt":
         os.execve(command[0], list(command), dict(environ))
     for name in ("SIGINT", "SIGBREAK"):
@@ -171,7 +190,7 @@ def _profiles(path: str) -> Iterator[Path]:
     """Yield where a profile may stand that a person names so (X-16)."""
     plain = path.replace("\\", "/").removeprefix("./").removeprefix("minibot/")
     for place in (Path(path), Path(plain), PROJECT / plain):
-        if place.is_file():
+        if os.path.isfile(place):
             yield place
 
 
@@ -190,7 +209,7 @@ def _runs(words: Sequence[str]) -> Iterator[Path]:
         folder
         for word in words
         for folder in (var / "runs" / word, Path(word))
-        if not word.startswith("-") and (folder / "manifest.json").is_file()
+        if not word.startswith("-") and os.path.isfile(folder / "manifest.json")
     ]
     newest = sorted(path.parent for path in (var / "runs").glob("*/manifest.json"))[-1:]
     yield from named or newest

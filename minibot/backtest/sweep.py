@@ -25,6 +25,7 @@ from minibot.kernel.files import ensure_folder, write_hashed
 from minibot.replay.workers import in_parallel
 from minibot.report.columns import table_lines
 from minibot.runtime.paths import Var
+from minibot.strategies.chosen import judge
 
 SCHEMA: Final = "minibot.sweep"
 SWEEP_FILE: Final = "sweep.json"
@@ -117,7 +118,8 @@ def points_of(job: Job, axes: Sequence[Axis]) -> list[tuple[str, ...]]:
     violations: dict[str, None] = {}
     for sets in grid:
         try:
-            _ = job.changed(*sets).config
+            config = job.changed(*sets).config
+            judge(config.raw, config.given)
         except ConfigError as error:
             violations |= dict.fromkeys(error.violations)
     if violations:
@@ -214,6 +216,19 @@ def sweep_lines(rows: Sequence[Row], key: str) -> list[str]:
         for row in ranked(rows, key)
     ]
     return table_lines(head, cells, "No point was given.", whole=(0,))
+
+
+def idle_axes(axes: Sequence[Axis], rows: Sequence[Row]) -> list[str]:
+    """Return the keys that decided nothing: rows that differ in one alone have one digest."""
+    found = []
+    for place, axis in enumerate(axes):
+        digests: dict[tuple[str, ...], set[str]] = {}
+        for row in rows:
+            others = row.sets[:place] + row.sets[place + 1 :]
+            digests.setdefault(others, set()).add(row.digest or row.stop)
+        if len(axis.values) > 1 and all(len(each) == 1 for each in digests.values()):
+            found.append(axis.key)
+    return found
 
 
 def short(text: str) -> str:

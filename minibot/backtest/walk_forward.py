@@ -29,6 +29,7 @@ from minibot.kernel import canonical
 from minibot.kernel.errors import ConfigError, Refusal, RunStop
 from minibot.replay.lockstep import fresh_cores
 from minibot.replay.workers import Workers
+from minibot.strategies.chosen import judge as judge_strategy
 
 SCHEMA: Final = "minibot.optimise"
 # Trials between two words to the sampler: so many can run beside each other.
@@ -89,7 +90,8 @@ def sampler_module() -> Any:
         return importlib.import_module("optuna")
     except ImportError as error:
         raise Refusal(
-            "optimise needs optuna, which is not installed.", 'pip install "minibot[optimise]"'
+            "optimise needs optuna, which is not installed.",
+            'In the project folder: pip install ".[optimise]"',
         ) from error
 
 
@@ -134,8 +136,10 @@ def judge(job: Job, ranges: Sequence[Range]) -> None:
     for each in ranges:
         for place in (0, -1):
             text = each.set(place)
+            config = job.changed(text).config
+            judge_strategy(config.raw, config.given)
             try:
-                fresh_cores(job.changed(text).config.raw)
+                fresh_cores(config.raw)
             except RunStop as error:
                 raise ConfigError(f"--vary: {text}: refused.", [error.detail]) from error
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from pathlib import Path
 from typing import Final
 
@@ -14,11 +15,12 @@ from minibot.backtest.result import BacktestResult
 from minibot.backtest.span import ALL, parse_span
 from minibot.backtest.words import RUN, run_of
 from minibot.cli.output import progress_bar
+from minibot.cli.profile import profile_of, recorded_profile
 from minibot.cli.publishing import add_output_flags, publish, twice
 from minibot.cli.searching import ALL_FILLS, add_flags, search
 from minibot.cli.selection import add_profile, find_run, var_of
 from minibot.cli.treatment import add_treatment, treatment_of
-from minibot.runtime.config import Config, config_with, load_config
+from minibot.runtime.config import Config, config_with
 from minibot.runtime.paths import PROJECT
 from minibot.strategies.chosen import judge
 
@@ -59,7 +61,7 @@ def run(arguments: argparse.Namespace) -> int:
     words = [named(word, arguments) for word in arguments.source or [DEFAULT_SOURCE]]
     if arguments.twice:
         return twice(arguments, words)
-    config = profile_of(arguments, words)
+    config = market_profile(arguments, words)
     span = parse_span(arguments.timerange) if arguments.timerange else ALL
     treatment = treatment_of(arguments)
     job = Job(tuple(words), config.raw, (), span, treatment, arguments.run_order)
@@ -71,7 +73,7 @@ def run(arguments: argparse.Namespace) -> int:
 def named(word: str, arguments: argparse.Namespace) -> str:
     """Return a source word with its run as a folder, where it names one by id or as `latest`."""
     kind, _, rest = word.partition(":")
-    if kind != RUN or not rest or Path(rest, "manifest.json").exists():
+    if kind != RUN or not rest or os.path.exists(Path(rest, "manifest.json")):
         return word
     return f"{RUN}:{find_run(rest, var_of(arguments))}"
 
@@ -85,15 +87,16 @@ def results_of(arguments: argparse.Namespace, job: Job) -> dict[str, BacktestRes
         return {arguments.fills: run_backtest(alone.open(), alone.config, show_progress)}
 
 
-def profile_of(arguments: argparse.Namespace, words: list[str]) -> Config:
+def market_profile(arguments: argparse.Namespace, words: list[str]) -> Config:
     """Return the profile: the named one, or that of the night where a recorded run is taken."""
     recorded = run_of(words)
     if recorded is not None and arguments.config is DEFAULT_PROFILE:
-        config = config_with(recorded.manifest.config, arguments.set)
-    else:
-        config = as_nights(load_config(Path(arguments.config), arguments.set))
-    judge(config.raw)
-    return config
+        config = recorded_profile(recorded.manifest.config, arguments)
+        judge(config.raw, config.given)
+        return config
+    config = profile_of(arguments)
+    judge(config.raw, config.given)
+    return as_nights(config)
 
 
 def as_nights(config: Config) -> Config:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from minibot.cli.output import show
+from minibot.cli.profile import profile_of
 from minibot.cli.selection import add_profile
-from minibot.runtime.config import load_config
 from minibot.strategies.chosen import judge
 
 HELP = "check a profile, or show what file, environment and --set come to"
@@ -29,8 +28,8 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Check or show; 0 valid, 4 with every violation."""
-    config = load_config(arguments.config, arguments.set, os.environ)
-    judge(config.raw)
+    config = profile_of(arguments)
+    judge(config.raw, config.given)
     document: dict[str, Any] = {"profile": config.profile, "sha256": config.sha256}
     if arguments.action == "check":
         line = f"{arguments.config} is valid: profile {config.profile}, sha256 {config.sha256}"

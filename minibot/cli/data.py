@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from minibot.backtest.sources import FrameSource
 from minibot.cli.output import progress_bar, show, show_json, shown_path
+from minibot.cli.profile import profile_of
 from minibot.cli.selection import add_profile, find_run, var_of
 from minibot.cli.treatment import add_treatment, treatment_of
 from minibot.data.convert import Converted, Origin, check, columns_path, convert, write_ticks
@@ -23,7 +24,7 @@ from minibot.exchanges.embedded.tape import DEMO_TAPE
 from minibot.kernel.errors import ConfigError, Refusal
 from minibot.kernel.files import hash_file, read_hashed
 from minibot.replay.recorded import Recorded
-from minibot.runtime.config import load_config
+from minibot.runtime.config import Config
 from minibot.runtime.paths import PROJECT, find, resolve
 
 HELP = "check files of historical data, or convert them to columns that a backtest walks fast"
@@ -69,7 +70,8 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Check or convert; 1 when a checked file has trouble that the options do not settle."""
-    return _check(arguments) if arguments.action == "check" else _convert(arguments)
+    profile = profile_of(arguments)
+    return _check(arguments) if arguments.action == "check" else _convert(arguments, profile)
 
 
 def _check(arguments: argparse.Namespace) -> int:
@@ -98,7 +100,7 @@ def _check(arguments: argparse.Namespace) -> int:
     return TROUBLE if refused or refusals else FINE
 
 
-def _convert(arguments: argparse.Namespace) -> int:
+def _convert(arguments: argparse.Namespace, profile: Config) -> int:
     if arguments.out is None:
         raise ConfigError("data convert: --out is missing.", ["--out DIR, where the files go"])
     out, treatment = resolve(arguments.out, Path.cwd()), treatment_of(arguments)
@@ -112,13 +114,13 @@ def _convert(arguments: argparse.Namespace) -> int:
             names = {"symbol": arguments.symbol, "interval": arguments.interval}
             written += convert(paths, out, treatment, **names)
         for word in words:
-            for symbol in _ticks(word, arguments).symbols:
+            for symbol in _ticks(word, arguments, profile).symbols:
                 if columns_path(out, symbol, TICKS) in (each.path for each in written):
                     raise Refusal(
                         f"{word}: the ticks of {symbol} come from two inputs.",
                         "Convert them into two folders.",
                     )
-                source = _ticks(word, arguments)
+                source = _ticks(word, arguments, profile)
                 table = table_of_ticks(Path(word), symbol, source.ticks)
                 made_of = [source.origin._replace(rows=len(table))]
                 if source.span is not None:
@@ -139,7 +141,7 @@ def _shown(path: Path) -> str:
     return shown_path(path) if path.exists() else str(path)
 
 
-def _ticks(word: str, arguments: argparse.Namespace) -> Ticks:
+def _ticks(word: str, arguments: argparse.Namespace, profile: Config) -> Ticks:
     """Return the ticks of a recorded run or of a tape."""
     kind, _, rest = word.partition(":")
     if kind == "run":
@@ -151,7 +153,6 @@ def _ticks(word: str, arguments: argparse.Namespace) -> Ticks:
         ticks = ((e.payload, e.ts) for e in events if isinstance(e.payload, MarketTick))
         symbols = tuple(recorded.manifest.config["binance"]["symbols"])
         return Ticks(Origin(run_dir.name, root, 0), symbols, ticks, None, None)
-    profile = load_config(Path(arguments.config), arguments.set)
     source = FrameSource(open_source(word, RATE_PER_S), profile)
     digest = hash_file(DEMO_TAPE if rest == "demo" else find_source(rest))[1]
     roots = ((r.payload, r.ts) for r in source.roots() if isinstance(r.payload, MarketTick))

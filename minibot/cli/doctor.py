@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import platform
 import sys
 from collections.abc import Iterator
@@ -12,13 +11,14 @@ from pathlib import Path
 from minibot.ai.preflight import check_jail
 from minibot.cli.doctor_exchange import add_exchange_arguments, meet_exchange
 from minibot.cli.output import show_json, show_rows
-from minibot.cli.selection import add_profile, var_of
+from minibot.cli.profile import own_var, profile_of
+from minibot.cli.selection import add_profile
 from minibot.exchanges.base import StreamLost
 from minibot.exchanges.binance.streams import BinanceStream, stream_url
 from minibot.exchanges.embedded.sources import open_source
 from minibot.kernel.errors import MinibotError
 from minibot.report.summary import Row
-from minibot.runtime.config import Config, load_config
+from minibot.runtime.config import Config
 from minibot.runtime.paths import Var
 from minibot.strategies.chosen import judge
 from minibot.watchdog.preflight import AI_JAIL, CheckResult, exchange_checks, preflight
@@ -40,11 +40,8 @@ def run(arguments: argparse.Namespace) -> int:
 
     With `--exchange`, meet the host instead: 0 when it is as written down, 1 when it differs.
     """
-    sets = list(arguments.set)
-    if arguments.var is not None:
-        sets.append(f"paths.var={var_of(arguments).root}")
-    config = load_config(arguments.config, sets, os.environ)
-    judge(config.raw)
+    config = profile_of(arguments, *own_var(arguments))
+    judge(config.raw, config.given)
     if arguments.exchange:
         return meet_exchange(arguments, config)
     results = list(examine(config, config.var))

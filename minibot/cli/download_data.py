@@ -5,10 +5,10 @@ from __future__ import annotations
 import argparse
 import sys
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Final
 
 from minibot.cli.output import show, shown_path
+from minibot.cli.profile import profile_of
 from minibot.cli.selection import add_profile, var_of
 from minibot.data.download import Download, Fetched, Wanted
 from minibot.data.patience import MachineClock, Patience
@@ -19,7 +19,6 @@ from minibot.exchanges.binance.limits import WeightBudget
 from minibot.exchanges.binance.rest import BinanceRest
 from minibot.exchanges.embedded.bars import INTERVALS
 from minibot.kernel.errors import ConfigError
-from minibot.runtime.config import load_config
 from minibot.runtime.paths import PROJECT
 
 HELP = (
@@ -59,8 +58,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Download; 1 when a file was refused or something is still missing."""
     wanted = list(_wanted(arguments))
-    config = load_config(Path(arguments.config), arguments.set)
-    binance = config.binance
+    binance = profile_of(arguments).binance
     timeouts = binance.connect_timeout_ms / 1000, binance.rest_timeout_ms / 1000
     rest_url = arguments.rest_url or binance.rest_url
     archive = rest = None

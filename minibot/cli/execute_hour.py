@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from pathlib import Path
 
 from minibot.cli.output import progress_bar, show, shown_path
@@ -30,7 +31,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Execute an hour; 0 when it is written."""
     recorded, _ = open_run(run_dir_of(arguments))
     hour_ts = Span.of(recorded, arguments.zone).hour(arguments.hour)
-    folder = arguments.folder.resolve()
+    folder = Path(os.path.realpath(arguments.folder))
     with progress_bar(f"executing an hour of {recorded.manifest.run_id}") as progress:
         document = execute_hour(recorded, hour_ts, folder, progress)
     lines = [

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from minibot.cli.operator import require_running
-from minibot.cli.request import ask, traded_symbol
+from minibot.cli.request import add_reason, ask, traded_symbol
 from minibot.cli.selection import var_of
 from minibot.cli.standing import ALWAYS_MS
 from minibot.kernel.errors import Refusal, RunStop
@@ -20,7 +20,7 @@ EXAMPLE = 'minibot exit-position BTC/USDT --reason "enough"'
 def add_arguments(command: argparse.ArgumentParser) -> None:
     """Add the flags of this verb."""
     command.add_argument("symbol", help="as BTCUSDT or BTC/USDT")
-    command.add_argument("--reason", required=True, help="why; journaled")
+    add_reason(command)
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -6,6 +6,7 @@ import argparse
 
 from minibot.cli.operator import ended, require_running, who
 from minibot.cli.output import show
+from minibot.cli.request import add_reason
 from minibot.cli.selection import var_of
 from minibot.kernel.errors import RunStop
 from minibot.runtime.stop import raise_operators_flag
@@ -19,7 +20,7 @@ EXAMPLE = 'minibot kill --reason "something is wrong"'
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
     """Add the flags of this verb."""
-    command.add_argument("--reason", required=True, help="why; journaled")
+    add_reason(command)
 
 
 def run(arguments: argparse.Namespace) -> int:

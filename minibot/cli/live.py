@@ -48,7 +48,7 @@ class View:
     def sentence(self) -> str:
         """Return one line that says how the night stands."""
         parts = [
-            f"{clock(self.status['now_ms'])} {self._progress()}",
+            f"{self.status['run_id']} {clock(self.status['now_ms'])} {self._progress()}",
             counted(self.market.get("ticks", 0), "tick"),
             counted(self.strategy.get("signals", 0), "signal"),
             counted(self.execution.get("fills", 0), "fill"),
@@ -56,11 +56,25 @@ class View:
             f"drawdown {money(self.risk.get('drawdown_bps'), 1)} bps",
         ]
         troubles = self.troubles()
-        return " | ".join([*self.ending(), *parts, *troubles, self.decision()])
+        decided = f"decided {at} " if (at := self.decided_at()) else ""
+        return " | ".join([*self.ending(), *parts, *troubles, f"{decided}{self.decision()}"])
 
     def decision(self) -> str:
-        """Return the last decision with its reason."""
-        return plain_text(str(self.strategy.get("reason", "no decision yet")), 300)
+        """Return the last decision with its reason; one of before the open position says so."""
+        text = plain_text(str(self.strategy.get("reason", "no decision yet")), 300)
+        opened_ts, decided_ts = self.execution.get("opened_ts"), self._decided_ts()
+        if opened_ts and decided_ts and decided_ts < opened_ts:
+            return f"none since the position of {clock(opened_ts)}; before it: {text}"
+        return text
+
+    def decided_at(self) -> str:
+        """Return the market time of the last decision; empty before the first."""
+        decided_ts = self._decided_ts()
+        return "" if decided_ts is None else clock(decided_ts)
+
+    def _decided_ts(self) -> int | None:
+        times = [said["ts"] for said in self.strategy.get("decisions", {}).values()]
+        return max(times, default=None)
 
     def ending(self) -> list[str]:
         """Return how the night ended, in one sentence; nothing while it goes on."""
@@ -130,7 +144,7 @@ class View:
         has_restarts = any(entry["restarts"] for entry in self.status["roles"].values())
         view = Table(box=None, pad_edge=False, expand=True, header_style="dim")
         names = ["role", "state", "taken", "waiting"]
-        names += ["pid"] if is_wide else []
+        names += ["pid", "at"] if is_wide else []
         names += ["restarts"] if is_wide or has_restarts else []
         for name in names:
             is_text = name in ("role", "state")
@@ -152,6 +166,7 @@ class View:
             "taken": f"{heartbeat.get('position', 0):,}",
             "waiting": f"{heartbeat.get('waiting', 0):,}",
             "pid": str(entry["pid"]),
+            "at": clock(at) if (at := heartbeat.get("facts", {}).get("now")) else "-",
             "restarts": Text(str(restarts), style="yellow" if restarts else ""),
             "now": self._now(role),
         }
@@ -190,16 +205,16 @@ class View:
         held = ", ".join(f"{money(item['qty'], 8)} {item['symbol']}" for item in positions)
         rows = [
             (
-                "money",
+                _at("money", risk),
                 f"equity {money(risk.get('equity'))}  closed gain {money(risk.get('realised_pnl'))}"
                 f"  fees {money(risk.get('fees'))}  drawdown "
                 f"{money(risk.get('drawdown_bps'), 1)} bps",
             ),
             (
-                "open",
+                _at("open", execution),
                 f"{held or 'no position'}, {counted(execution.get('open_orders', 0), 'order')}",
             ),
-            ("decision", self.decision()),
+            (f"decision {self.decided_at()}".rstrip(), self.decision()),
             *(("note", trouble) for trouble in self.troubles()),
             *(("end", ending) for ending in self.ending()),
         ]
@@ -209,6 +224,11 @@ class View:
         for label, text in rows:
             view.add_row(label, Text(text, style=WORD_STYLES.get(label, "")))
         return view
+
+
+def _at(label: str, facts: dict[str, Any]) -> str:
+    """Return a label with the market time up to which its role has taken its inputs."""
+    return f"{label:<8} {clock(facts['now'])}" if facts.get("now") else label
 
 
 def facts(status: Status, role: str) -> dict[str, Any]:

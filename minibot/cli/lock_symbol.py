@@ -4,23 +4,26 @@ from __future__ import annotations
 
 import argparse
 
+from minibot.cli.numbers import between
 from minibot.cli.operator import require_running
-from minibot.cli.request import ask, traded_symbol
+from minibot.cli.request import add_reason, ask, traded_symbol
 from minibot.cli.selection import var_of
-from minibot.kernel.errors import Refusal
 from minibot.runtime.clock import RunClock
 from minibot.runtime.manifest import Manifest
 
 HELP = "no entries in one symbol of the running night, for a time or to its end"
 EXAMPLE = 'minibot lock-symbol BTC/USDT --minutes 30 --reason "thin book"'
 MINUTE_MS = 60_000
+MINUTES_MAX = 1_000_000
 
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
     """Add the flags of this verb."""
     command.add_argument("symbol", help="as BTCUSDT or BTC/USDT")
-    command.add_argument("--minutes", type=int, help="of market time (default: to the run's end)")
-    command.add_argument("--reason", required=True, help="why; journaled")
+    command.add_argument(
+        "--minutes", type=between(1, MINUTES_MAX), help="of market time (default: to the run's end)"
+    )
+    add_reason(command)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -29,8 +32,6 @@ def run(arguments: argparse.Namespace) -> int:
     symbol = traded_symbol(var, arguments.symbol)
     if arguments.minutes is None:
         return ask(arguments, "lock_symbol", f"no entries in {symbol}", symbol=symbol)
-    if arguments.minutes < 1:
-        raise Refusal(f"{arguments.minutes} minutes lock nothing.", "Give one or more.")
     run_dir = var.run(require_running(var))
     manifest = Manifest.load(run_dir)
     now_ms = RunClock(run_dir, manifest.clock_origin_ms, manifest.clock_speed).now_ms()

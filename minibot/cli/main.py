@@ -8,6 +8,7 @@ verb takes `--json`, `--var` and `--debug`; messages go to standard error. Exit 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import difflib
 import importlib
 import io
@@ -20,8 +21,11 @@ from types import ModuleType
 
 import minibot.cli
 from minibot.kernel.errors import ConfigError, MinibotError, Refusal, RunStop
+from minibot.report.figures import plain_text
 
 CHECK_FAILED, CANNOT_RUN, NOT_RUNNING, CONFIGURATION, TIMED_OUT, STOPPED = 1, 2, 3, 4, 5, 10
+# Letters of a file's name that are shown.
+NAME_MAX = 200
 # What other bots call it, so that hands find their way.
 ALIASES = {
     "trade": "night",
@@ -76,6 +80,28 @@ def add_common(command: argparse.ArgumentParser) -> None:
 
 def run(argv: Sequence[str]) -> int:
     """Parse and run one verb."""
+    with_streams()
+    try:
+        return _parsed_and_run(argv)
+    except (KeyboardInterrupt, BrokenPipeError):
+        return _unheard()
+    except SystemExit:
+        # Of argparse: help, or a wrong command line. Nobody may be there to read either.
+        try:
+            sys.stdout.flush()
+        except OSError:
+            return _unheard()
+        raise
+
+
+def with_streams() -> None:
+    """Give a process whose standard streams were closed others, so that it can speak to nobody."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115
+
+
+def _parsed_and_run(argv: Sequence[str]) -> int:
     # A verb starts without the others, which together import everything there is.
     first = argv[0] if argv else None
     known = verbs(first) if first is not None and not first.startswith("-") else {}
@@ -104,9 +130,10 @@ def guarded(arguments: argparse.Namespace) -> int:
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
         code: int = arguments.run(arguments)
+        sys.stdout.flush()
         return code
     except ConfigError as error:
-        print(error.args[0], file=sys.stderr)
+        print(str(error.args[0]), file=sys.stderr)
         for violation in error.violations:
             print(f"  {violation}", file=sys.stderr)
         return _debug(arguments, CONFIGURATION)
@@ -123,12 +150,55 @@ def guarded(arguments: argparse.Namespace) -> int:
         print(str(error), file=sys.stderr)
         return _debug(arguments, CANNOT_RUN)
     except BrokenPipeError:
-        # Whoever read us has gone, as `| head` does; there is nobody left to tell. What was found
-        # was not told, so it is no 0: a pipe with `pipefail` would take damage for a clean run.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return CANNOT_RUN
+        return _unheard()
     except KeyboardInterrupt:
         return _debug(arguments, CANNOT_RUN)
+    except OSError as error:
+        print(f"refused: {_told_system(error)}", file=sys.stderr)
+        try:
+            sys.stdout.flush()
+        except OSError:
+            _unheard()
+        return _debug(arguments, CANNOT_RUN)
+    except MemoryError:
+        print("refused: there is not enough memory for this.", file=sys.stderr)
+        return _debug(arguments, CANNOT_RUN)
+    except Exception as error:  # Of our own making: it ends here, in one line with its place.
+        print(_told_error(error), file=sys.stderr)
+        return _debug(arguments, CANNOT_RUN)
+
+
+def _unheard() -> int:
+    """Return the code of a verb that could not tell what it found, and let it end in peace.
+
+    Whoever read us has gone, as `| head` does, or the disk behind the pipe is full. What was found
+    was not told, so it is no 0: a pipe with `pipefail` would take damage for a clean run.
+    """
+    # A standard output that is no file has nothing to end.
+    with contextlib.suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return CANNOT_RUN
+
+
+def _told_system(error: OSError) -> str:
+    """Return what the system refused, and of which file."""
+    why = error.strerror or str(error) or type(error).__name__
+    names = [name for name in (error.filename, error.filename2) if name is not None]
+    return ": ".join([*(plain_text(os.fsdecode(name), NAME_MAX) for name in names), f"{why}."])
+
+
+def _told_error(error: Exception) -> str:
+    """Return one line about an error that nobody foresaw: what, where in minibot, what to do."""
+    if isinstance(error, ValueError) and "null byte" in str(error):
+        return "refused: a name holds a NUL, which no system takes. Give another."
+    frames = traceback.extract_tb(error.__traceback__)
+    places = [frame for frame in frames if f"{os.sep}minibot{os.sep}" in frame.filename]
+    place = ""
+    if places:
+        name = places[-1].filename.rpartition(f"{os.sep}minibot{os.sep}")[2]
+        place = f" at minibot/{name.replace(os.sep, '/')}, line {places[-1].lineno}"
+    what = plain_text(f"{type(error).__name__}: {error}")
+    return f"refused: an error of minibot itself{place}: {what}. Its trace: add --debug."
 
 
 def _debug(arguments: argparse.Namespace, code: int) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import time
 from typing import Any
 
 from minibot.cli.output import show
@@ -10,7 +11,9 @@ from minibot.cli.selection import add_run, run_dir_of, var_of
 from minibot.kernel.errors import Refusal
 from minibot.kernel.files import read_hashed
 from minibot.replay.engine import Recorded
+from minibot.report.figures import date_clock, duration
 from minibot.report.recount import recount
+from minibot.runtime.running import running_run
 
 HELP = "the figures of a run: counted again from its queues, or --live as last written"
 EXAMPLE = "minibot metrics latest"
@@ -31,10 +34,26 @@ def run(arguments: argparse.Namespace) -> int:
         if not path.exists():
             raise Refusal(f"there is no {path} yet.", "Start a run, or leave out --live.")
         figures: dict[str, Any] = dict(read_hashed(path))
+        written_ms = round(path.stat().st_mtime * 1000)
+        running = running_run(var_of(arguments))
+        head = [_told(figures, written_ms, running)]
+        figures |= {"written_ms": written_ms, "running": running}
     else:
-        figures = recount(Recorded.open(run_dir_of(arguments)))
-    show(arguments, figures, [f"{name} {value}" for name, value in _flat("", figures)])
+        figures, head = recount(Recorded.open(run_dir_of(arguments))), []
+    show(arguments, figures, [*head, *(f"{name} {value}" for name, value in _flat("", figures))])
     return 0
+
+
+def _told(figures: dict[str, Any], written_ms: int, running: str | None) -> str:
+    """Return one line: whose figures these are, of when, and whether they are of what runs now."""
+    run_id, age = figures["run_id"], duration(max(0, round(time.time() * 1000) - written_ms))
+    written = f"written {date_clock(written_ms)} UTC, {age} ago"
+    line = f"{run_id} at market time {date_clock(figures['market_ms'])} UTC, {written}"
+    if running == run_id:
+        return f"{line}; it goes on"
+    if running is None:
+        return f"{line}; it has ended"
+    return f"{line}; NOT of {running}, which runs now and has written none yet"
 
 
 def _flat(prefix: str, value: Any) -> list[tuple[str, Any]]:

@@ -8,6 +8,7 @@ from minibot.ai.activation import NO_MODEL, Active
 from minibot.ai.models import ModelLine, activate_model, list_models, rollback_model
 from minibot.cli.operator import who
 from minibot.cli.output import show
+from minibot.cli.request import add_reason
 from minibot.cli.selection import var_of
 from minibot.kernel.errors import Refusal
 from minibot.runtime.running import running_run
@@ -20,7 +21,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     """Add the flags of this verb."""
     command.add_argument("action", choices=["list", "activate", "rollback"], help="what to do")
     command.add_argument("model_id", nargs="?", help="which snapshot, for activate")
-    command.add_argument("--reason", default="by hand", help="why; journaled during a run")
+    add_reason(command, default="by hand")
 
 
 def run(arguments: argparse.Namespace) -> int:

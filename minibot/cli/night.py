@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from collections.abc import Sequence
 
 from minibot.cli.main import add_common, guarded
 from minibot.cli.outcome import judge
-from minibot.cli.selection import add_profile, var_of
-from minibot.runtime.config import load_config
+from minibot.cli.profile import own_var, profile_of
+from minibot.cli.selection import add_profile
 from minibot.runtime.interpreter import python_argv
 from minibot.runtime.paths import find
 from minibot.strategies.chosen import judge as judge_strategy
@@ -34,11 +33,8 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 
 def run_parsed(arguments: argparse.Namespace) -> int:
     """Run one night from parsed arguments and return its exit code."""
-    sets = list(arguments.set)
-    if arguments.var is not None:
-        sets.append(f"paths.var={var_of(arguments).root}")
-    config = load_config(arguments.config, sets, os.environ)
-    judge_strategy(config.raw)
+    config = profile_of(arguments, *own_var(arguments))
+    judge_strategy(config.raw, config.given)
     outcome = launch(config, find(arguments.config), _display(arguments), _say)
     return judge(outcome, proof=not arguments.no_proof, as_json=arguments.json)
 

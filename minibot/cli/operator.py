@@ -10,6 +10,8 @@ from minibot.runtime.running import MOMENT_S, running_run
 from minibot.runtime.stop import OPERATOR, armed_path
 
 NOT_RUNNING = 3
+# Letters of the longest text that is journaled whole; a contract takes up to 4096.
+WORDS_MAX = 2000
 
 
 def require_running(var: Var, patience_s: float = MOMENT_S) -> str:
@@ -40,6 +42,12 @@ def ended(run_id: str) -> Refusal:
 def who() -> str:
     """Return who gives an order, for the record."""
     try:
-        return getpass.getuser()
-    except (OSError, KeyError):
-        return "operator"
+        return spoken(getpass.getuser()) or OPERATOR
+    except (OSError, KeyError, ImportError):
+        return OPERATOR
+
+
+def spoken(text: str) -> str:
+    """Return a person's words as contracts take them: printable, and of a length for the record."""
+    letters = (c if c.isprintable() else f"\\u{ord(c):04x}" for c in text.strip()[:WORDS_MAX])
+    return "".join(letters)[:WORDS_MAX]

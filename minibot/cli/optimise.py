@@ -24,7 +24,7 @@ from minibot.backtest.walk_forward import (
     walk_forward,
     windows_of,
 )
-from minibot.cli.backtest import DEFAULT_PROFILE, DEFAULT_SOURCE, named, profile_of
+from minibot.cli.backtest import DEFAULT_PROFILE, DEFAULT_SOURCE, market_profile, named
 from minibot.cli.numbers import at_least
 from minibot.cli.output import progress_bar, show, shown_path
 from minibot.cli.searching import job_count
@@ -96,7 +96,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Search and judge; 0 when every window holds out of sample, 1 when one parts from it."""
     sampler_module()
     words = [named(word, arguments) for word in arguments.source or [DEFAULT_SOURCE]]
-    config = profile_of(arguments, words)
+    config = market_profile(arguments, words)
     span = parse_span(arguments.timerange) if arguments.timerange else ALL
     job = Job(tuple(words), config.raw, span=span, treatment=treatment_of(arguments))
     ranges = [parse_range(text, config.raw) for text in arguments.vary]
@@ -185,4 +185,6 @@ def _warnings(
         said.append("WARNING: the profile as it stands does as well out of sample; keep it.")
     if figure in LOSING and whole is not None and whole < 0:
         said.append("WARNING: it loses out of sample. Less of a loss is no reason to trade.")
+    if all(len({row.digest for row in each.trials}) == 1 < len(each.trials) for each in found):
+        said.append("WARNING: what is varied changes no decision here: all trials have one digest.")
     return said or ["Out of sample holds what the search found in sample."]

@@ -140,6 +140,6 @@ def progress_bar(title: str) -> Iterator[Bar]:
 def shown_path(path: Path) -> str:
     """Return a path as it is shortest from the working folder."""
     try:
-        return path.resolve().relative_to(Path.cwd()).as_posix()
+        return Path(os.path.realpath(path)).relative_to(Path.cwd()).as_posix()
     except ValueError:
         return str(path)

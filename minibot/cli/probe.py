@@ -12,10 +12,11 @@ from pathlib import Path
 import psutil
 
 from minibot.cli.output import show
+from minibot.cli.profile import profile_of
 from minibot.cli.selection import add_profile, var_of
 from minibot.kernel.files import ensure_folder
 from minibot.report.figures import milliseconds
-from minibot.runtime.config import Config, load_config
+from minibot.runtime.config import Config
 from minibot.watchdog.capacity import (
     BATCH,
     EVENT_BYTES,
@@ -79,7 +80,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Measure for a while, then hold the profile against it; only a start refuses."""
-    config = load_config(arguments.config, list(arguments.set), os.environ)
+    config = profile_of(arguments)
     folder = var_of(arguments).lab_of("probe").root
     ensure_folder(folder)
     measured = measure(folder, max(0.1, arguments.seconds))

@@ -18,6 +18,7 @@ import orjson
 import psutil
 
 from minibot.cli.output import show, shown_path
+from minibot.cli.profile import profile_of
 from minibot.cli.selection import add_profile, var_of
 from minibot.data.recording import Recording
 from minibot.exchanges.base import RestError
@@ -32,7 +33,7 @@ from minibot.market.shard import Shard
 from minibot.market.wall_clock import WallClock
 from minibot.report.figures import counted
 from minibot.runtime.clock import machine_ns
-from minibot.runtime.config import Config, load_config
+from minibot.runtime.config import Config
 from minibot.runtime.config_sections import EMBEDDED, Binance
 from minibot.runtime.paths import PROJECT
 
@@ -62,7 +63,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Record; 0 when told to end, 1 when the disk is nearly full."""
-    config = load_config(Path(arguments.config), arguments.set)
+    config = profile_of(arguments)
     symbols, part_s, end_s = _asked(arguments, config.binance)
     folder = var_of(arguments).root / "tapes" / arguments.name
     lock = WriterLock(folder / LOCK)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -45,7 +46,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.check is not None:
         if arguments.runs:
             raise Refusal("a manifest names its own runs.", "Leave RUN out, or --check.")
-        return _check(arguments, arguments.check.resolve())
+        return _check(arguments, Path(os.path.realpath(arguments.check)))
     lines: list[str] = []
     entries: list[dict[str, Any]] = []
     is_identical = True
@@ -56,7 +57,7 @@ def run(arguments: argparse.Namespace) -> int:
         entries.append(run_entry(proof, _shown(run_dir, arguments.write)))
         lines += [*hour_lines(hours_of(proof), span), _verdict(proof)]
     if arguments.write and is_identical:
-        write_atomic(arguments.write.resolve(), manifest_bytes(entries))
+        write_atomic(Path(os.path.realpath(arguments.write)), manifest_bytes(entries))
         lines.append(f"written: {shown_path(arguments.write)}")
     elif arguments.write:
         lines.append(f"not written, as not all are identical: {shown_path(arguments.write)}")

@@ -3,14 +3,27 @@
 from __future__ import annotations
 
 import argparse
+from typing import Final
 
-from minibot.cli.operator import require_running, who
+from minibot.cli.operator import require_running, spoken, who
 from minibot.cli.output import show
 from minibot.cli.selection import var_of
 from minibot.kernel.errors import Refusal
 from minibot.runtime.manifest import Manifest
 from minibot.runtime.paths import Var
 from minibot.watchdog.requests import leave_request
+
+REASON: Final = "operator"
+
+
+def add_reason(command: argparse.ArgumentParser, default: str = REASON) -> None:
+    """Add `--reason`, without which an order in a hurry acts all the same."""
+    command.add_argument(
+        "--reason",
+        type=lambda text: spoken(text) or default,
+        default=default,
+        help=f"why; journaled (default: {default})",
+    )
 
 
 def ask(arguments: argparse.Namespace, kind: str, said: str, **fields: object) -> int:

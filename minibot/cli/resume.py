@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from minibot.cli.request import ask
+from minibot.cli.request import add_reason, ask
 
 HELP = "allow new entries again after `minibot halt`"
 EXAMPLE = 'minibot resume --reason "news are out"'
@@ -12,7 +12,7 @@ EXAMPLE = 'minibot resume --reason "news are out"'
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
     """Add the flags of this verb."""
-    command.add_argument("--reason", required=True, help="why; journaled")
+    add_reason(command)
 
 
 def run(arguments: argparse.Namespace) -> int:

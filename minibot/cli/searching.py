@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from typing import Final
 
 from minibot.backtest.jobs import Job
 from minibot.backtest.sweep import (
     SORTABLE,
     SWEEP_FILE,
+    Axis,
+    Row,
+    idle_axes,
     keep_search,
     parse_axis,
     points_of,
@@ -89,8 +93,17 @@ def sweep(arguments: argparse.Namespace, job: Job) -> int:
     lines = [
         f"{counted(len(rows), 'backtest')} over {keys}, best by {arguments.sort_by} first",
         *sweep_lines(rows, arguments.sort_by),
+        *idle_lines(axes, rows),
         "The best of many is partly luck: see minibot optimise for figures out of sample.",
         f"kept          {shown_path(path)}",
     ]
     show(arguments, document, lines)
     return 0
+
+
+def idle_lines(axes: Sequence[Axis], rows: Sequence[Row]) -> list[str]:
+    """Return one warning for each key of a sweep that changed no decision."""
+    return [
+        f"WARNING: {key} changes no decision here: rows that differ in it alone have one digest."
+        for key in idle_axes(axes, rows)
+    ]

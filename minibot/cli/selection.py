@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import argparse
+import os
 from pathlib import Path
 
 from minibot.cli.packed import ARCHIVE, unpacked
 from minibot.kernel.errors import Refusal
+from minibot.report.figures import plain_text
 from minibot.runtime.paths import Var, plain, resolve
 from minibot.runtime.runfiles import is_run_folder, run_folders
 
 LATEST = "latest"
+# Letters of a name that is told again.
+SHOWN_MAX = 100
 
 
 def var_of(arguments: argparse.Namespace) -> Var:
@@ -61,12 +65,16 @@ def find_run(name: str, var: Var) -> Path:
                 f"there is no run under {var.runs}.", "Start one: minibot night --config ..."
             )
         return found[-1]
-    for path in (var.runs / name, Path(name)):
+    # Without a name both would be some folder that nobody has named.
+    for path in (var.runs / name, Path(name)) if name else ():
         if is_run_folder(path):
             return path.resolve()
-        if (path / ARCHIVE).is_file():
+        if os.path.isfile(path / ARCHIVE):
             return unpacked(path / ARCHIVE, var.root).resolve()
-    raise Refusal(f"{name} is no run id under {var.runs} and no run's folder.", "See: minibot runs")
+    shown = plain_text(name, SHOWN_MAX) or "''"
+    raise Refusal(
+        f"{shown} is no run id under {var.runs} and no run's folder.", "See: minibot runs"
+    )
 
 
 def add_profile(command: argparse.ArgumentParser, default: Path | None = None) -> None:

@@ -144,9 +144,6 @@ def _running_rows(run_dir: Path, roles: list[JsonObject], standing: Standing | N
             f"{megabytes(role.get('rss_bytes')):>6}, heard {role['age_s']} s ago"
         )
         rows.append(Row("roles" if role is roles[0] else "", text))
-    reason = next((role["reason"] for role in roles if role["role"] == "strategy_role"), "")
-    if reason:
-        rows.append(Row("decision", plain_text(reason)))
     if standing is not None:
         rows += standing_rows(standing, str(manifest.config["portfolio"]["quote_asset"]))
     return rows
@@ -187,7 +184,7 @@ def _flag(var: Var) -> JsonObject | None:
         return {**found, "trouble": str(error)}
     if stop is not None:
         payload = StopJournal.from_json(stop["payload"]).to_json()
-        found |= {"run_id": stop["run_id"], **payload}
+        found |= {"run_id": stop["run_id"], "ts": stop["ts"], **payload}
     return found
 
 
@@ -204,7 +201,8 @@ def _flag_rows(var: Var, flag: JsonObject | None) -> list[Row]:
         why = flag.get("trouble") or "no STOP is on record yet: its run has not come to its end"
         return [*rows, Row("reason", plain_text(why))]
     reason = REASONS.get(str(code))
-    rows.append(Row("reason", f"{code} in {flag['run_id']}: {plain_text(flag['detail'])}", "bad"))
+    where = f"{code} in {flag['run_id']} at market time {date_clock(flag['ts'])} UTC"
+    rows.append(Row("reason", f"{where}: {plain_text(flag['detail'])}", "bad"))
     if reason is not None:
         rows += [Row("meaning", reason.meaning), Row("what to do", reason.remedy)]
     positions = flag.get("open_positions") or []

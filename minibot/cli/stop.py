@@ -6,6 +6,7 @@ import argparse
 
 from minibot.cli.operator import require_running, who
 from minibot.cli.output import show
+from minibot.cli.request import add_reason
 from minibot.cli.selection import var_of
 from minibot.watchdog.requests import END, leave_request
 
@@ -15,7 +16,7 @@ EXAMPLE = 'minibot stop --reason "enough for tonight"'
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
     """Add the flags of this verb."""
-    command.add_argument("--reason", default="minibot stop", help="why; journaled")
+    add_reason(command, default="minibot stop")
 
 
 def run(arguments: argparse.Namespace) -> int:

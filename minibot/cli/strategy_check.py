@@ -6,8 +6,11 @@ import argparse
 import hashlib
 from pathlib import Path
 
+from minibot.cli.numbers import between
 from minibot.cli.output import show, shown_path
+from minibot.cli.strategy_trial import LIMIT_S, tried
 from minibot.kernel.errors import ConfigError, MinibotError, Refusal
+from minibot.kernel.files import is_endless
 from minibot.runtime.own_source import FOLDER, SHIPPED, own_files
 from minibot.runtime.paths import PROJECT, find, is_within
 from minibot.strategies.source_check import Finding, source_findings
@@ -26,6 +29,13 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "files", nargs="*", metavar="FILE", help=f"files of strategies (default: {FOLDER}/*.py)"
     )
+    command.add_argument(
+        "--limit",
+        type=between(1, 3600),
+        default=LIMIT_S,
+        metavar="SECONDS",
+        help=f"end a trial that takes longer (default: {LIMIT_S})",
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -35,7 +45,7 @@ def run(arguments: argparse.Namespace) -> int:
         paths = own_files(FOLDER)
     if not paths:
         raise Refusal(f"there is no strategy in {FOLDER}.", "Make one: minibot new-strategy NAME")
-    results = [examined(path) for path in paths]
+    results = [examined(path, arguments.limit) for path in paths]
     lines = []
     for path, digest, findings, failure in results:
         shown = shown_path(path)
@@ -61,7 +71,7 @@ def run(arguments: argparse.Namespace) -> int:
     return 1 if any(findings or failure for _, _, findings, failure in results) else 0
 
 
-def examined(path: Path) -> tuple[Path, str, list[Finding], str]:
+def examined(path: Path, limit_s: int = LIMIT_S) -> tuple[Path, str, list[Finding], str]:
     """Return a file, its sha256, what its lines do wrong, and how a trial of it failed.
 
     Raises:
@@ -74,16 +84,18 @@ def examined(path: Path) -> tuple[Path, str, list[Finding], str]:
             "Name it NAME.py, of small letters, digits and _.",
         )
     try:
+        if is_endless(path):
+            raise ValueError("it is no regular file")
         data = path.read_bytes()
         text = data.decode("utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, ValueError) as error:
         raise Refusal(f"{path} cannot be read: {error}.", "Give a strategy's file.") from error
     findings = source_findings(text)
-    failure = "" if findings else _trial(path)
+    failure = "" if findings else tried(path, limit_s)
     return path, hashlib.sha256(data).hexdigest(), findings, failure
 
 
-def _trial(path: Path) -> str:
+def trial_failure(path: Path) -> str:
     """Run it over a made-up wave, whole and with a restart; return what went wrong."""
     try:
         whole, parted = Trial(path), Trial(path)

@@ -10,6 +10,8 @@ from pathlib import Path
 
 from minibot.cli.numbers import at_least
 from minibot.cli.selection import add_run, find_run, var_of
+from minibot.kernel.errors import Refusal
+from minibot.kernel.files import is_endless
 from minibot.kernel.signature import parse_public_key
 from minibot.kernel.verify import Finding, verify_quick
 from minibot.report.proof import finding_line, findings_of, pinned_key, what_is_left
@@ -91,7 +93,11 @@ def _show_json(path: Path, found: Iterable[Finding]) -> int:
 
 def _target(arguments: argparse.Namespace) -> Path:
     named = Path(arguments.run_name)
-    if named.exists() and not is_run_folder(named):
+    if is_endless(named):
+        raise Refusal(
+            f"{named} is no regular file.", "Name a run, its folder, a queue or a file of one."
+        )
+    if arguments.run_name and os.path.exists(named) and not is_run_folder(named):
         return named.resolve()
     return find_run(arguments.run_name, var_of(arguments))
 

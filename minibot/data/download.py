@@ -36,6 +36,8 @@ from minibot.exchanges.embedded.bars import next_open, open_of
 from minibot.kernel.errors import Refusal
 
 VENUE: Final = "binance"
+# Whatever a host on this machine serves, as `minibot exchange` does: made, or played again.
+LOOPBACK_VENUE: Final = "embedded"
 VERIFIED, NONE = "verified", "none"
 # A month's file appears on the first Monday of the next; until then its days are asked for.
 MONTH_LATE_MS: Final = 10 * 86_400_000
@@ -115,6 +117,9 @@ class Download:
         self._root = root
         self._archive = archive
         self._rest = rest
+        hosts = [host for host in (archive, rest) if host is not None]
+        # One file of the loopback exchange is enough: nothing made is ever taken for the venue's.
+        self._venue = LOOPBACK_VENUE if any(host.is_loopback for host in hosts) else VENUE
         self._budget = budget
         self._patience = patience
         self._clock = patience.clock
@@ -127,7 +132,7 @@ class Download:
             Refusal: The host has banned this address, or what is stored is damaged.
             RunStop: The disk refuses.
         """
-        series = Series.open(self._root, VENUE, wanted.symbol, wanted.interval)
+        series = Series.open(self._root, self._venue, wanted.symbol, wanted.interval)
         fetched = Fetched(wanted, series.folder)
         for name in series.forget_changed():
             self._tell(f"{name}: not what the manifest says, asked for again")

@@ -463,6 +463,7 @@ class PaperExecutorNoreV1:
         if self._portfolio is None:
             return {"open_orders": 0, "open_positions": []}
         portfolio = self._portfolio
+        lots = [lot for symbol in portfolio.symbols() for lot in portfolio.lots(symbol)]
         return {
             "cash": amount_text(portfolio.cash(self._quote_asset)),
             "equity": amount_text(portfolio.equity(self._quote_asset, self._valued())),
@@ -471,6 +472,7 @@ class PaperExecutorNoreV1:
             "fills": portfolio.fills,
             "open_orders": len(self.orders),
             "open_positions": portfolio.open_positions(),
+            "opened_ts": max((lot.ts for lot in lots), default=None),
             "reason": self._reason,
         }
 

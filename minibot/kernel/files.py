@@ -10,6 +10,7 @@ from __future__ import annotations
 import errno
 import itertools
 import os
+import stat
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from hashlib import sha256
@@ -201,6 +202,15 @@ def ensure_folder(path: StrPath, *, files: Files = FILES) -> None:
     elif not status.is_folder and not Path(path).is_dir():
         raise unsafe(path, "not a folder")
     return None
+
+
+def is_endless(path: StrPath) -> bool:
+    """Return whether a path leads to what may never end or answer: a FIFO, a device, a socket."""
+    try:
+        mode = os.stat(path).st_mode
+    except (OSError, ValueError):
+        return False
+    return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode))
 
 
 def refuse_linked_folder(path: StrPath, *, files: Files = FILES) -> None:

@@ -33,6 +33,7 @@ from minibot.replay.recorded import Recorded
 from minibot.replay.rule_order import Said, rule_order, states_before, world
 from minibot.replay.second import portfolio_at
 from minibot.runtime.config import config_with, with_later_keys
+from minibot.strategies.chosen import judge
 
 # A decision in the sense of the digest: what is wanted or done, and the reason in one word.
 DECIDES: Final = (
@@ -165,7 +166,9 @@ def rerun_with(
         RunStop: A core found something that cannot be.
     """
     own = recorded.manifest.config
-    other = config_with(own, sets).raw
+    altered = config_with(own, sets)
+    judge(altered.raw, altered.given)
+    other = altered.raw
     sides = []
     for name, config in (("as it was", own), ("changed", other)):
         done = rule_order(recorded, config, progress)

@@ -7,20 +7,31 @@ brings it back in other processes without looking at files or environment again.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+import json
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Final
 
 from minibot.events.model import JsonObject
 from minibot.kernel import canonical
 from minibot.kernel.errors import ConfigError
-from minibot.runtime.config_layers import MANIFEST, Layers, leaves, printable, read_layers
+from minibot.runtime.config_layers import (
+    ENV_PREFIX,
+    MANIFEST,
+    SET,
+    Layers,
+    leaves,
+    printable,
+    read_layers,
+    read_profile,
+)
 from minibot.runtime.config_rules import rule_violations
-from minibot.runtime.config_schema import coerce_numbers, config_schema, schema_violations
+from minibot.runtime.config_schema import coerce_numbers, config_schema, schema_violations, told
 from minibot.runtime.config_sections import (
     Acceptance,
     Ai,
@@ -39,7 +50,7 @@ from minibot.runtime.config_sections import (
     section,
 )
 from minibot.runtime.own_source import take_own_source
-from minibot.runtime.paths import Var, find, resolve
+from minibot.runtime.paths import PROJECT, Var, find, resolve
 
 # Keys that runs of an earlier build lack in their manifests, and what they meant without them.
 LATER_KEYS: Mapping[str, JsonObject] = {
@@ -61,6 +72,9 @@ LATER_SECTIONS: Mapping[str, JsonObject] = {
     },
 }
 
+SHIPPED: Final = PROJECT / "config"
+"""The folder of the shipped profiles."""
+
 _REMEDY = "Correct these keys; config/config.v1.schema.json describes each."
 
 
@@ -70,12 +84,14 @@ class Config:
 
     `raw` is the whole resolved profile as the manifest holds it (strategy, risk and execution are
     read from it); `sha256` is over its canonical JSON; `origin` maps each dotted key to the file,
-    the environment variable or `--set` that gave its value.
+    the environment variable or `--set` that gave its value; `given` is the part of it that a
+    person chose, see `_given`.
     """
 
     raw: JsonObject
     sha256: str
     origin: Mapping[str, str]
+    given: Mapping[str, str]
     profile: str
     mode: str
     duration_ms: int
@@ -122,8 +138,9 @@ def load_config(
     Raises:
         ConfigError: With every violation: key, value, origin, what is allowed, the nearest key.
     """
-    layers = read_layers(find(path), sets, environ or {})
-    return _judged(layers, str(path))
+    file = find(path)
+    layers = read_layers(file, sets, environ or {})
+    return _judged(layers, str(path), is_own=Path(os.path.realpath(file)).parent != SHIPPED)
 
 
 def config_of_manifest(raw: JsonObject) -> Config:
@@ -135,22 +152,27 @@ def config_of_manifest(raw: JsonObject) -> Config:
     violations = list(schema_violations(with_later_keys(raw), {}).values())
     if violations:
         raise _refused("manifest.json: config", violations)
-    return _config(raw, {})
+    return _config(raw, {}, {})
 
 
-def config_with(raw: JsonObject, sets: Iterable[str]) -> Config:
-    """Return the profile of a finished run, changed by `--set` texts; as it was without any.
+def config_with(
+    raw: JsonObject, sets: Iterable[str], environ: Mapping[str, str] | None = None
+) -> Config:
+    """Return the profile of a finished run, changed as `load_config` does; unchanged without both.
 
     Raises:
         ConfigError: With every violation.
     """
     texts = list(sets)
-    if not texts:
+    if not texts and not environ:
         return config_of_manifest(raw)
     filled = deepcopy(with_later_keys(raw))
     layers = Layers(filled, dict.fromkeys(leaves(filled), MANIFEST))
+    layers.put_environ(environ or {})
     layers.put_texts(texts)
-    return _judged(layers, "the run's profile")
+    if not layers.violations and set(layers.origin.values()) <= {MANIFEST}:
+        return config_of_manifest(raw)
+    return _judged(layers, "the run's profile", is_own=False)
 
 
 def acceptance_of(raw: JsonObject) -> Acceptance:
@@ -159,7 +181,10 @@ def acceptance_of(raw: JsonObject) -> Acceptance:
     return found
 
 
-def _judged(layers: Layers, name: str) -> Config:
+def _judged(layers: Layers, name: str, *, is_own: bool) -> Config:
+    if broken := [_told_half(path, layers) for path in _halves(layers.raw, [])]:
+        # No schema and no manifest could take them.
+        raise _refused(name, [*layers.violations, *broken])
     coerce_numbers(layers.raw, config_schema())
     by_key = schema_violations(layers.raw, layers.origin)
     rules = rule_violations(layers.raw, layers.origin, by_key)
@@ -169,7 +194,62 @@ def _judged(layers: Layers, name: str) -> Config:
     violations = [*layers.violations, *by_key.values(), *rules, *own, *_unwritable(layers.raw)]
     if violations:
         raise _refused(name, violations)
-    return _config(layers.raw, layers.origin)
+    return _config(layers.raw, layers.origin, _given(layers, is_own=is_own))
+
+
+def _halves(node: Any, path: list[str]) -> Iterator[list[str]]:
+    """Yield the paths of keys and values that hold half a letter: a surrogate without its other."""
+    if isinstance(node, dict):
+        for key, child in node.items():
+            if _is_whole(key):
+                yield from _halves(child, [*path, key])
+            else:
+                yield [*path, key]
+    elif not _is_whole(node if isinstance(node, str) else json.dumps(node, ensure_ascii=False)):
+        yield path
+
+
+def _is_whole(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _told_half(path: list[str], layers: Layers) -> str:
+    words = "holds half a letter (a lone surrogate), which no text may"
+    return told(path, _value(layers.raw, path), words, layers.origin)
+
+
+def _given(layers: Layers, *, is_own: bool) -> dict[str, str]:
+    """Return the keys that a person chose, with their origin.
+
+    A key of `--set` or of a variable is chosen. A file of one's own, and a section that is given
+    whole, have to name every key: there a key is chosen where no shipped profile has its value.
+    """
+    given, copied = {}, {}
+    for key, origin in layers.origin.items():
+        by_hand = origin == SET or origin.upper().startswith(ENV_PREFIX)
+        if by_hand and key not in layers.by_section:
+            given[key] = origin
+        elif by_hand or (is_own and origin != MANIFEST):
+            copied[key] = origin
+    if copied:
+        shipped = [read_profile(path) for path in sorted(SHIPPED.glob("*.v1.json"))]
+        for key, origin in copied.items():
+            keys = key.split(".")
+            value = _value(layers.raw, keys)
+            if all(_value(profile, keys) != value for profile in shipped):
+                given[key] = origin
+    return given
+
+
+def _value(raw: JsonObject, path: Sequence[str]) -> Any:
+    node: Any = raw
+    for part in path:
+        node = node.get(part) if isinstance(node, dict) else None
+    return node
 
 
 def is_same_profile(one: JsonObject, other: JsonObject) -> bool:
@@ -188,7 +268,7 @@ def with_later_keys(raw: JsonObject) -> JsonObject:
     return filled
 
 
-def _config(raw: JsonObject, origin: Mapping[str, str]) -> Config:
+def _config(raw: JsonObject, origin: Mapping[str, str], given: Mapping[str, str]) -> Config:
     sections: dict[str, Any] = {
         "paths": Paths,
         "code": Code,
@@ -207,6 +287,7 @@ def _config(raw: JsonObject, origin: Mapping[str, str]) -> Config:
         raw=raw,
         sha256=sha256(canonical.encode(raw)).hexdigest(),
         origin=MappingProxyType(dict(origin)),
+        given=MappingProxyType(dict(given)),
         profile=raw["profile"],
         mode=raw["mode"],
         duration_ms=raw["duration_ms"],

@@ -8,6 +8,7 @@ its own characters: floats exist nowhere in a profile.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,8 +16,11 @@ from typing import Any, Final
 
 from minibot.events.model import JsonObject
 from minibot.kernel.errors import ConfigError
+from minibot.kernel.files import is_endless
 
 ENV_PREFIX: Final = "MINIBOT__"
+# One line fewer, and it would steer nothing.
+_ENV_NEARLY: Final = re.compile(r"MINIBOT_[^_].*__", re.IGNORECASE | re.DOTALL)
 SET: Final = "--set"
 MANIFEST: Final = "manifest.json"
 """The origin of values that a finished run's manifest gives."""
@@ -31,6 +35,8 @@ class Layers:
     raw: JsonObject
     origin: dict[str, str]
     violations: list[str] = field(default_factory=list)
+    by_section: set[str] = field(default_factory=set)
+    """Keys that came inside a whole section, which has to name them all."""
 
     def put(self, keys: Sequence[str], value: Any, origin: str) -> None:
         """Set one value by its path; a step through something that is no section is a violation."""
@@ -50,7 +56,22 @@ class Layers:
         path = ".".join(keys)
         for known in [key for key in self.origin if key == path or key.startswith(path + ".")]:
             del self.origin[known]
-        self.origin.update(dict.fromkeys(_leaves(value, path), origin))
+            self.by_section.discard(known)
+        put = dict.fromkeys(_leaves(value, path), origin)
+        self.origin.update(put)
+        if isinstance(value, dict):
+            self.by_section.update(put)
+
+    def put_environ(self, environ: Mapping[str, str]) -> None:
+        """Set the values of variables `MINIBOT__SECTION__KEY`; one nearly so is a violation."""
+        for name in sorted(environ):
+            if name.upper().startswith(ENV_PREFIX):
+                keys = name[len(ENV_PREFIX) :].lower().split("__")
+                self.put(keys, parse_value(environ[name]), name)
+            elif _ENV_NEARLY.match(name):
+                self.violations.append(
+                    f"{printable(name)}: expected {ENV_PREFIX}SECTION__KEY, two lines after MINIBOT"
+                )
 
     def put_texts(self, sets: Iterable[str]) -> None:
         """Set the values of `--set` texts; one of another form is a violation."""
@@ -75,21 +96,21 @@ def read_layers(path: Path, sets: Iterable[str], environ: Mapping[str, str]) -> 
     """
     raw = read_profile(path)
     layers = Layers(raw, dict.fromkeys(leaves(raw), path.name))
-    for name in sorted(environ):
-        if name.upper().startswith(ENV_PREFIX):
-            keys = name[len(ENV_PREFIX) :].lower().split("__")
-            layers.put(keys, parse_value(environ[name]), name)
+    layers.put_environ(environ)
     layers.put_texts(sets)
     return layers
 
 
 def read_profile(path: Path) -> JsonObject:
     """Return the JSON object of a profile's file; see `read_layers`."""
+    if is_endless(path):
+        raise _refused(path, "is no regular file")
     try:
         with path.open("rb") as file:
             data = file.read(FILE_BYTES_MAX + 1)
-    except OSError as error:
-        why = "no such file" if isinstance(error, FileNotFoundError) else str(error.strerror)
+    except (OSError, ValueError) as error:
+        why = getattr(error, "strerror", None) or str(error)
+        why = "no such file" if isinstance(error, FileNotFoundError) else why
         raise _refused(path, f"cannot be read: {why}") from error
     if len(data) > FILE_BYTES_MAX:
         raise _refused(path, f"is larger than {FILE_BYTES_MAX} bytes; that is no profile")
@@ -156,4 +177,4 @@ def _leaves(value: Any, path: str) -> Iterator[str]:
 
 def _refused(path: Path, why: str) -> ConfigError:
     remedy = "Give a profile such as config/nore-demo.v1.json."
-    return ConfigError(f"{path.name}: {why}.", (), remedy)
+    return ConfigError(f"{printable(path.name or str(path))}: {why}.", (), remedy)

@@ -14,6 +14,7 @@ from pathlib import Path, PurePath
 from typing import Final
 
 from minibot.events.model import JsonObject
+from minibot.kernel.files import is_endless
 from minibot.runtime.config_layers import MANIFEST, SET
 from minibot.runtime.config_schema import told
 from minibot.runtime.paths import PROJECT, escape_reason, is_within, resolve
@@ -61,6 +62,8 @@ def take_own_source(raw: JsonObject, origin: Mapping[str, str]) -> Iterator[str]
     if path is None:
         return
     try:
+        if is_endless(path):
+            raise ValueError("is no regular file")
         with path.open("rb") as file:
             data = file.read(SOURCE_BYTES_MAX + 1)
         if len(data) > SOURCE_BYTES_MAX:

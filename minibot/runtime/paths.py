@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Final
 
@@ -40,11 +41,16 @@ def resolve(text: str | Path, base: Path = PROJECT) -> Path:
 
 def find(text: str | Path) -> Path:
     """Return the path of a file that a person names: from the working folder, else the project."""
-    here = Path.cwd() / str(text)
-    if here.exists():
-        return here
-    stripped = Path.cwd() / plain(str(text))
-    return stripped if stripped.exists() else resolve(text)
+    here, stripped = Path.cwd() / str(text), Path.cwd() / plain(str(text))
+    for path in (here, stripped):
+        if exists(path):
+            return path
+    return resolve(text)
+
+
+def exists(path: Path) -> bool:
+    """Return whether there is something by a name; a name that no system takes names nothing."""
+    return os.path.exists(path)
 
 
 def escape_reason(text: str) -> str | None:
@@ -75,7 +81,7 @@ def escape_reason(text: str) -> str | None:
 
 def is_within(path: Path, folder: Path) -> bool:
     """Return whether a path, links followed, lies in a folder or is it."""
-    return path.resolve().is_relative_to(folder.resolve())
+    return Path(os.path.realpath(path)).is_relative_to(os.path.realpath(folder))
 
 
 class Var:

@@ -7,7 +7,9 @@ puts it there), so that a run's manifest holds exactly what decided, and replay 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Final
 
 from minibot.events.model import JsonObject
@@ -25,6 +27,7 @@ from minibot.strategies.examples.rsi_band import RsiBand
 from minibot.strategies.nore_strategy_v1 import NoreStrategyV1
 from minibot.strategies.own import failure, own_strategy
 from minibot.strategies.protocol import Strategy
+from minibot.strategies.unread import unread_violations
 
 SHIPPED: Final[dict[str, type[Strategy]]] = {
     "ema_cross": EmaCross,
@@ -110,8 +113,12 @@ def choose(config: JsonObject) -> Chosen:
     )
 
 
-def judge(config: JsonObject) -> None:
+def judge(config: JsonObject, given: Mapping[str, str] = MappingProxyType({})) -> None:
     """Refuse a profile whose strategy cannot run with it, before anything is started.
+
+    Args:
+        config: The resolved profile.
+        given: Dotted keys that a person chose, with where; one that is not read is refused.
 
     Raises:
         ConfigError: With every violation.
@@ -120,11 +127,12 @@ def judge(config: JsonObject) -> None:
     name = section["name"]
     try:
         cls = _class(section)
-        given = section.get("parameters", {})
+        values = section.get("parameters", {})
         found = [
-            f"strategy.parameters.{key} = {given[key]!r}: {words}"
-            for key, words in parameter_violations(cls.PARAMETERS, given).items()
+            f"strategy.parameters.{key} = {values[key]!r}: {words}"
+            for key, words in parameter_violations(cls.PARAMETERS, values).items()
         ]
+        found += unread_violations(section, cls.PARAMETERS, given)
         if not found:
             chosen = choose(config)
             found = declaration_violations(cls.PARAMETERS, chosen.needs)

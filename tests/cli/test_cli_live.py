@@ -108,6 +108,39 @@ def test_table_shows_roles_ticks_latency_signals_fills_equity_drawdown_and_decis
         assert f"\n{role} " in text
 
 
+def test_table_gives_money_positions_and_decision_their_own_times() -> None:
+    """Each role speaks for itself: what it has not taken yet is not in its figures."""
+    shown = status("HOLD: no dip")
+    shown["roles"]["risk_role"]["heartbeat"]["facts"]["now"] = ORIGIN_MS + 170_000
+    shown["roles"]["execution_role"]["heartbeat"]["facts"]["now"] = ORIGIN_MS + 171_000
+    strategy = shown["roles"]["strategy_role"]["heartbeat"]["facts"]
+    strategy["decisions"] = {"BTCUSDT": {"ts": ORIGIN_MS + 169_000}, "X": {"ts": ORIGIN_MS}}
+
+    lines = drawn(shown, 80)
+
+    assert any(line.startswith("money    23:57:03 equity") for line in lines)
+    assert any(line.startswith("open     23:57:04 0.0081") for line in lines)
+    assert any(line.startswith("decision 23:57:02 HOLD: no dip") for line in lines)
+    assert "20261120_090759" in View(shown).sentence()
+    assert "decided 23:57:02 HOLD: no dip" in View(shown).sentence()
+
+
+def test_decision_of_before_the_position_is_not_shown_as_current() -> None:
+    """A reason to wait beside what was bought since would be a riddle."""
+    shown = status("HOLD: no dip")
+    strategy = shown["roles"]["strategy_role"]["heartbeat"]["facts"]
+    strategy["decisions"] = {"BTCUSDT": {"ts": ORIGIN_MS + 100_000}}
+    execution = shown["roles"]["execution_role"]["heartbeat"]["facts"]
+
+    said = {}
+    for name, opened_ts in (("before", 100_001), ("with", 100_000), ("none", None)):
+        execution["opened_ts"] = None if opened_ts is None else ORIGIN_MS + opened_ts
+        said[name] = View(shown).decision()
+
+    assert said["before"] == "none since the position of 23:55:53; before it: HOLD: no dip"
+    assert said["with"] == said["none"] == "HOLD: no dip"
+
+
 @given(
     reason=st.text(max_size=400),
     width=st.integers(80, 200),

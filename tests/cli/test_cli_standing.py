@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from datetime import UTC, datetime
 from decimal import Decimal
 
-from minibot.cli.standing import standing_of, standing_rows
+from minibot.cli.standing import decision_text, standing_of, standing_rows
 from minibot.replay.engine import Recorded
 from minibot.report.recount import Recount
 from tests.runs import ShortRun, raw_events
@@ -21,6 +23,24 @@ def test_standing_of_a_night_equals_the_recount_of_its_report(short_run: ShortRu
     assert Decimal(standing.realised_pnl) * 10**8 == portfolio.realised_pnl
     assert standing.positions == portfolio.open_positions()
     assert standing.halted is None
+
+
+def test_standing_gives_decision_and_money_their_times(short_run: ShortRun) -> None:
+    """Of the same run, and a decision of before the last fill is not the current one."""
+    signals, fills = (raw_events(short_run.run_dir, queue)[-1] for queue in ("signals", "fills"))
+    standing = standing_of(Recorded.open(short_run.run_dir), now_ms=0)
+    older = replace(standing, filled_ts=signals["ts"] + 1)
+    current = replace(standing, filled_ts=signals["ts"])
+    at = datetime.fromtimestamp(signals["ts"] / 1000, UTC).strftime("%H:%M:%S")
+
+    texts = [decision_text(each) for each in (current, older)]
+
+    assert standing.run_id == short_run.run_id
+    assert standing.filled_ts == fills["ts"]
+    assert texts[0].startswith(f"{at} UTC, BTCUSDT: ")
+    assert texts[1] == f"none since the last fill; before it, {texts[0]}"
+    assert (current.decision_is_current, older.decision_is_current) == (True, False)
+    assert decision_text(replace(standing, decision=None)) == "none yet"
 
 
 def test_standing_names_a_position_with_its_price(short_run: ShortRun) -> None:

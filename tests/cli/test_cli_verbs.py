@@ -29,7 +29,7 @@ def test_verb_for_a_running_night_exits_3_without_one_and_leaves_no_request(
     """A request that nobody takes would wait for the next night."""
     symbol = ["BTCUSDT"] if name in ("exit-position", "lock-symbol") else []
 
-    said = verb(tmp_path / "var", name, *symbol, "--reason", "x")
+    said = verb(tmp_path / "var", name, *symbol)
 
     assert said.code == 3
     assert said.err.startswith("refused: no run is running")
@@ -66,7 +66,7 @@ def test_kill_stops_the_run_also_where_its_reason_cannot_be_written(tmp_path: Pa
     with run_lock(var):
         note_current(var, "20251120_000000")
 
-        said = verb(var.root, "kill", "--reason", "x")
+        said = verb(var.root, "kill")
 
     assert said.code == 0, said.err
     assert "the reason could not be written (" in said.out
@@ -242,6 +242,26 @@ def test_metrics_verb_counts_again_what_the_file_says(short_run: ShortRun) -> No
     live = verb(short_run.var, "metrics", "--live", "--json").document
 
     assert {name: live[name] for name in again} == again
+
+
+def test_live_metrics_say_whose_they_are_and_of_when(short_run: ShortRun, tmp_path: Path) -> None:
+    """Those of an earlier night are not taken for those of the one that runs."""
+    var = Var(tmp_path / "var")
+    shutil.copytree(short_run.var / "metrics", var.metrics)
+
+    ended = verb(var.root, "metrics", "--live")
+    with run_lock(var):
+        note_current(var, "20991120_000000")
+        other = verb(var.root, "metrics", "--live")
+        note_current(var, short_run.run_id)
+        same = verb(var.root, "metrics", "--live")
+    heads = [said.out.splitlines()[0] for said in (ended, other, same)]
+
+    assert all(head.startswith(f"{short_run.run_id} at market time ") for head in heads)
+    assert all(" written 20" in head and " ago; " in head for head in heads)
+    assert heads[0].endswith("it has ended")
+    assert "NOT of 20991120_000000, which runs now" in heads[1]
+    assert heads[2].endswith("it goes on")
 
 
 def test_doctor_of_a_profile_that_can_run_here_exits_0(short_run: ShortRun) -> None:

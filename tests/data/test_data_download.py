@@ -85,7 +85,7 @@ class Desk:
 
     def series(self, interval: str = "1h") -> Series:
         """Return what is stored."""
-        return Series.open(self.root, "binance", "BTCUSDT", interval)
+        return Series.open(self.root, "embedded", "BTCUSDT", interval)
 
 
 @pytest.fixture

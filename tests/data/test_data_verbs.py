@@ -160,7 +160,7 @@ def test_list_data_names_gaps_and_changed_files(tmp_path: Path) -> None:
                 *("--archive-url", server.url),
             )
             assert said.code == 0, said.err
-    path = tmp_path / "data" / "binance" / "BTCUSDT" / "1h" / "BTCUSDT-1h-2025-01-03.zip"
+    path = tmp_path / "data" / "embedded" / "BTCUSDT" / "1h" / "BTCUSDT-1h-2025-01-03.zip"
     path.write_bytes(path.read_bytes() + b"x")
 
     plain = verb(tmp_path, "list-data", "--gaps")
@@ -183,7 +183,7 @@ def test_list_data_names_files_that_are_gone(tmp_path: Path) -> None:
         )
     names = ["BTCUSDT-1h-2025-01-01.zip", "BTCUSDT-1h-2025-01-02.zip"]
     for count, name in enumerate(reversed(names), 1):
-        (tmp_path / "data" / "binance" / "BTCUSDT" / "1h" / name).unlink()
+        (tmp_path / "data" / "embedded" / "BTCUSDT" / "1h" / name).unlink()
 
         plain = verb(tmp_path, "list-data")
         verified = verb(tmp_path, "list-data", "--verify", "--json")
@@ -259,5 +259,5 @@ def test_download_by_rest_works_against_the_embedded_exchange(tmp_path: Path) ->
     assert first_call.document[0]["troubles"] == []
     assert first_call.document[0]["rows"] == 1200
     assert second_call.document[0]["rows"] == 0
-    stored = open_klines(tmp_path / "var" / "data" / "binance" / "BTCUSDT" / "1m").klines
+    stored = open_klines(tmp_path / "var" / "data" / "embedded" / "BTCUSDT" / "1m").klines
     assert [kline[2:7] for kline in stored] == [kline[2:7] for kline in open_klines(history)]

@@ -27,6 +27,7 @@ from minibot.exchanges.base import (
 from minibot.exchanges.binance.deadline import Deadline, DeadlineAdapter
 from minibot.exchanges.binance.rest import CHUNK_BYTES, judge, root_cause
 from minibot.exchanges.embedded.bars import next_open, open_of
+from minibot.exchanges.loopback import is_loopback
 
 DAY_MS: Final = 86_400_000
 CHECKSUM: Final = ".CHECKSUM"
@@ -115,6 +116,9 @@ class ArchiveHost:
         hosts: Hosts (with their port, where one is named) to which a redirect may lead.
         connect_timeout_s: Machine seconds for one connection attempt.
         total_timeout_s: Machine seconds for a whole file.
+
+    Attributes:
+        is_loopback: The host is this machine, so what it serves is no venue's data.
     """
 
     def __init__(
@@ -130,6 +134,7 @@ class ArchiveHost:
         if parts.scheme not in ("http", "https") or not parts.hostname or is_more:
             raise ValueError(f"archive address {base_url!r}: expected http(s)://host[:port]")
         self._base = f"{parts.scheme}://{parts.netloc}/"
+        self.is_loopback = is_loopback(parts.hostname)
         self._scheme = parts.scheme
         self._hosts = frozenset(hosts) | {parts.netloc}
         self._timeouts = (connect_timeout_s, total_timeout_s)

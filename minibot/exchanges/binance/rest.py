@@ -50,6 +50,7 @@ from minibot.exchanges.binance.limits import (
 )
 from minibot.exchanges.binance.listings import Listings, parse_day_volumes, parse_listings
 from minibot.exchanges.binance.messages import parse_candles, parse_snapshot
+from minibot.exchanges.loopback import is_loopback
 from minibot.kernel.errors import RunStop
 
 # exchangeInfo of all symbols is the largest answer there is, about 20 MB; ours name their symbols.
@@ -82,6 +83,9 @@ class BinanceRest:
         connect_timeout_s: Machine seconds for one connection attempt.
         total_timeout_s: Machine seconds for a whole request with its answer.
         machine_ns: Machine time, for the measured round trip.
+
+    Attributes:
+        is_loopback: The host is this machine, so what it serves is no venue's data.
     """
 
     def __init__(
@@ -96,6 +100,7 @@ class BinanceRest:
         if parts.scheme not in ("http", "https") or not parts.hostname or parts.username:
             raise ValueError(f"REST address {base_url!r}: expected http(s)://host[:port]")
         self._base = f"{parts.scheme}://{parts.netloc}"
+        self.is_loopback = is_loopback(parts.hostname)
         self._timeouts = (connect_timeout_s, total_timeout_s)
         self._machine_ns = machine_ns
         self._deadline = Deadline()

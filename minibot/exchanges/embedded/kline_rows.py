@@ -251,7 +251,7 @@ def _feather_columns(path: Path) -> tuple[list[str], list[Any]]:
     except ImportError as error:
         raise Refusal(
             f"{path}: feather files need nanoarrow, which is not installed.",
-            'pip install "minibot[feather]", or give the klines as .jsonl or .csv.',
+            'In the project folder: pip install ".[feather]"; or give klines as .jsonl or .csv.',
         ) from error
     try:
         data = path.read_bytes()

@@ -1,0 +1,77 @@
+"""Keys that a person gave to a strategy that does not read them: they would change nothing.
+
+The section `strategy` names all numbers of `nore_strategy_v1`. Another strategy has parameters of
+its own, and a run reads but a few keys of the section beside those.
+"""
+
+from __future__ import annotations
+
+import ast
+import json
+from collections.abc import Mapping
+from difflib import get_close_matches
+from functools import cache
+from typing import Final
+
+from minibot.events.model import JsonObject
+from minibot.strategies.declaration import Parameter
+
+SECTION: Final = "strategy."
+PARAMETERS: Final = "parameters"
+# The strategy whose numbers the section names.
+READS_ALL: Final = "nore_strategy_v1"
+# What a run itself reads: which strategy, its bars for exits, AI and backtest, how long it holds.
+READ_BY_RUN: Final = frozenset(
+    (
+        *("name", "folder", PARAMETERS, "source"),
+        *("bar_interval", "trend_interval", "bars_from_ticks", "atr_period", "horizon_ms"),
+    )
+)
+WHOLE_PROFILE: Final = "profile"
+
+
+def unread_violations(
+    section: JsonObject, parameters: tuple[Parameter, ...], given: Mapping[str, str]
+) -> list[str]:
+    """Return one sentence for each given key of the section that the strategy does not read.
+
+    Args:
+        section: The section `strategy` of a resolved profile.
+        parameters: What the strategy declares.
+        given: Dotted keys that a person chose, with where each was given.
+    """
+    if section["name"] == READS_ALL:
+        return []
+    read = READ_BY_RUN | _read_by(section)
+    names = [parameter.name for parameter in parameters]
+    found = []
+    for key, origin in sorted(given.items()):
+        name = key.removeprefix(SECTION).partition(".")[0]
+        if not key.startswith(SECTION) or name in read:
+            continue
+        near = get_close_matches(name, names, 1, 0.0)
+        rest = "it takes no parameters"
+        if near:
+            rest = f"nearest of its parameters: {SECTION}{PARAMETERS}.{near[0]}"
+        value = json.dumps(section.get(name))
+        found.append(f"{key} = {value} ({origin}): {section['name']} does not read it; {rest}")
+    return found
+
+
+def _read_by(section: JsonObject) -> frozenset[str]:
+    """Return the keys that an own strategy may read from the whole profile, which it is shown."""
+    source = section.get("source")
+    return frozenset() if source is None else _texts_beside_profile(source["text"])
+
+
+@cache
+def _texts_beside_profile(text: str) -> frozenset[str]:
+    """Return every text in a file that takes `settings.profile`: any of them may be a key."""
+    nodes = list(ast.walk(ast.parse(text)))
+    if not any(isinstance(node, ast.Attribute) and node.attr == WHOLE_PROFILE for node in nodes):
+        return frozenset()
+    return frozenset(
+        node.value
+        for node in nodes
+        if isinstance(node, ast.Constant) and isinstance(node.value, str)
+    )

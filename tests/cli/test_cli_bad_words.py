@@ -1,0 +1,203 @@
+"""What nobody should give to a verb: it is refused in words, in bounded time, without a trace."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from minibot.cli import strategy_check
+from minibot.cli.main import guarded
+from minibot.cli.strategy_trial import tried
+from minibot.kernel.files import is_endless
+from tests.runs import PROJECT, clean_environ, verb
+
+DEMO = PROJECT / "config" / "nore-demo.v1.json"
+WINDOWS = sys.platform == "win32"
+LOOPING = """
+from minibot.strategies.protocol import ClosedBar, Decision, Needs, Settings, Strategy, View
+
+
+class Looping(Strategy):
+    @staticmethod
+    def needs(settings: Settings) -> Needs:
+        return Needs(intervals=("1s",), history=5)
+
+    def on_bar(self, bar: ClosedBar, view: View) -> Decision | None:
+        n = 0
+        while n >= 0:
+            n += {step}
+"""
+
+
+@pytest.mark.skipif(WINDOWS, reason="forks and FIFOs are missing on Windows")
+def test_verbs_take_a_seeded_share_of_bad_words_without_a_trace() -> None:
+    """A documented code, no traceback, an end; `tools.fuzz_verbs` has thousands of them."""
+    done = subprocess.run(
+        [sys.executable, "-m", "tools.fuzz_verbs", "--cases", "40", "--seed", "7"],
+        cwd=PROJECT,
+        env=clean_environ(),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(
+    ("where", "value"),
+    [("profile", '"\\ud800"'), ("risk", '{"\\udfff": 1}'), ("binance", '["\\udc80"]')],
+    ids=["value", "key", "list"],
+)
+def test_half_a_letter_in_a_profile_is_refused_by_its_key(
+    where: str, value: str, tmp_path: Path, var_dir: Path
+) -> None:
+    """By a file and by `--set`: no schema could judge it."""
+    raw = json.loads(DEMO.read_bytes())
+    raw[where] = json.loads(value)
+    path = tmp_path / "half.json"
+    path.write_text(json.dumps(raw), encoding="utf-8")
+
+    filed = verb(var_dir, "config", "check", "--config", str(path))
+    typed = verb(var_dir, "config", "check", "--config", str(DEMO), "--set", f"{where}={value}")
+
+    for said in (filed, typed):
+        assert said.code == 4
+        assert where in said.err
+        assert "holds half a letter" in said.err
+
+
+def fifo(folder: Path) -> Path:
+    path = folder / "fifo.py"
+    if hasattr(os, "mkfifo"):
+        os.mkfifo(path)
+    return path
+
+
+@pytest.mark.skipif(WINDOWS, reason="FIFOs and /dev/zero are missing on Windows")
+def test_what_never_ends_is_no_file_to_read(tmp_path: Path, var_dir: Path) -> None:
+    """A FIFO that nobody writes to, and a device that gives for ever."""
+    pipe = str(fifo(tmp_path))
+
+    said = {
+        words: verb(var_dir, *words)
+        for words in (
+            ("config", "check", "--config", pipe),
+            ("config", "check", "--config", "/dev/zero"),
+            ("strategy-check", pipe),
+            ("verify", pipe),
+            ("verify", "/dev/zero"),
+        )
+    }
+
+    assert {words: each.code for words, each in said.items()} == {
+        words: 4 if words[0] == "config" else 2 for words in said
+    }
+    assert all("no regular file" in each.err for each in said.values())
+    assert not is_endless(tmp_path)
+    assert not is_endless(tmp_path / "missing")
+
+
+@pytest.mark.parametrize("name", ["", "x" * 300, "\udcff", "a\0b"])
+@pytest.mark.parametrize("words", [("verify",), ("replay",), ("report",), ("explain",)])
+def test_name_that_is_none_is_refused(words: tuple[str, ...], name: str, var_dir: Path) -> None:
+    """An empty one is not the working folder, and one that is too long is not looked up."""
+    said = verb(var_dir, *words, name)
+
+    assert said.code == 2
+    assert "is no run id under" in said.err
+
+
+@pytest.mark.parametrize(
+    ("failing", "told"),
+    [
+        (lambda: os.listdir("/no/such/file"), "/no/such/file: No such file or directory."),
+        (lambda: "x".encode("no-such-codec"), "an error of minibot itself"),
+        (lambda: os.stat("a\0b"), "a name holds a NUL"),
+    ],
+    ids=["system", "own", "nul"],
+)
+@pytest.mark.parametrize("debug", [False, True])
+def test_error_that_nobody_foresaw_is_one_line_and_a_trace_with_debug(
+    failing: Callable[[], object],
+    told: str,
+    debug: bool,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """It ends the verb with 2 and is never passed over."""
+
+    def run(_: argparse.Namespace) -> int:
+        failing()
+        return 0
+
+    code = guarded(argparse.Namespace(run=run, debug=debug))
+
+    said = capsys.readouterr().err
+    assert code == 2
+    assert told in said.splitlines()[0]
+    assert ("Traceback" in said) == debug
+
+
+@pytest.mark.skipif(WINDOWS, reason="/dev/full and closed descriptors are missing on Windows")
+@pytest.mark.parametrize(
+    ("redirected", "code"), [(">&-", 0), (">/dev/full", 2), (">&- 2>&- <&-", 0), ("<&-", 0)]
+)
+@pytest.mark.parametrize("words", [("config", "check"), ("--help",)], ids=["verb", "help"])
+def test_streams_that_are_closed_or_full_end_no_verb_with_a_trace(
+    words: tuple[str, ...], redirected: str, code: int
+) -> None:
+    """Where nobody hears it nobody is told; what no disk took is no 0."""
+    done = subprocess.run(
+        ["/bin/sh", "-c", f'"$@" {redirected}', "sh", sys.executable, "-m", "minibot", *words],
+        cwd=PROJECT,
+        env=clean_environ(),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    # Of help, argparse itself passes over what no disk takes.
+    assert done.returncode == (0 if words == ("--help",) else code)
+    assert "Traceback" not in done.stderr
+    assert "Exception ignored" not in done.stderr
+
+
+def test_trial_without_an_end_is_ended_and_its_line_told(tmp_path: Path) -> None:
+    """The trial is a process of its own; who checks a file goes on."""
+    path = tmp_path / "looping.py"
+    path.write_text(LOOPING.format(step=1), encoding="utf-8")
+
+    said = tried(path, limit_s=1)
+
+    # The first second may pass before the file is loaded, on a machine that is busy.
+    assert "the trial had not ended after 1 s" in said
+    assert "looping.py" in said
+
+
+def test_check_of_an_endless_strategy_exits_1_with_its_line(tmp_path: Path, var_dir: Path) -> None:
+    """As a person calls it; one that ends is tried as before."""
+    path, fine = tmp_path / "looping.py", tmp_path / "fine.py"
+    path.write_text(LOOPING.format(step=1), encoding="utf-8")
+    fine.write_text(LOOPING.format(step=-1), encoding="utf-8")
+
+    said = verb(var_dir, "strategy-check", str(path), "--limit", "10")
+
+    assert said.code == 1
+    assert any(f"looping.py, line {line} (in on_bar)" in said.out for line in (12, 13))
+    assert strategy_check.examined(fine)[3] == ""
+
+
+def test_trial_whose_process_is_killed_is_a_failure(tmp_path: Path) -> None:
+    """Whatever ends it without a word: nothing was tried."""
+    path = tmp_path / "deep.py"
+    body = "def f(n: int) -> int:\n    return f(n + 1)\n\n\nf(0)\n"
+    path.write_text(body, encoding="utf-8")
+
+    assert "deep.py" in tried(path)

@@ -1,0 +1,65 @@
+"""What pip installed is the package alone: it works in a checkout, and says so elsewhere."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.runs import PROJECT, clean_environ
+
+START = "import sys; sys.path[0] = sys.argv.pop(1); from minibot.__main__ import main; main()"
+TEXTS = ("*.md", "*.py", "*.toml", "*.yml")
+
+
+def installed(site: Path, cwd: Path, **environ: str) -> subprocess.CompletedProcess[str]:
+    """Run `minibot config check` as a script of a folder of packages does."""
+    (site / "minibot").mkdir(parents=True, exist_ok=True)
+    for name in ("__init__.py", "__main__.py", "environment.py", "compiled.py", "listed.py"):
+        shutil.copy2(PROJECT / "minibot" / name, site / "minibot" / name)
+    return subprocess.run(
+        [sys.executable, "-c", START, str(site), "config", "check"],
+        cwd=cwd,
+        env=clean_environ() | environ,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_installed_package_goes_on_with_the_checkout_in_the_working_folder(tmp_path: Path) -> None:
+    """Its config and contracts stand there."""
+    done = installed(tmp_path / "site", PROJECT)
+
+    assert done.returncode == 0, done.stderr
+    assert "config/nore.v1.json is valid" in done.stdout
+
+
+@pytest.mark.parametrize("safe", ["", "1"], ids=["elsewhere", "safe path"])
+def test_installed_package_says_where_it_runs(tmp_path: Path, safe: str) -> None:
+    """One line and no trace; also where Python may not look into the working folder."""
+    cwd = PROJECT if safe else tmp_path
+    done = installed(tmp_path / "site", cwd, **({"PYTHONSAFEPATH": safe} if safe else {}))
+
+    assert done.returncode == 2
+    assert "minibot runs in its checkout" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_nobody_is_told_to_install_a_name_that_is_not_ours() -> None:
+    """Whoever takes the name on an index would be installed instead."""
+    files = [PROJECT / "README.md", PROJECT / "CHANGELOG.md", PROJECT / "pyproject.toml"]
+    for folder in ("minibot", "docs", "tools", ".github", "staging"):
+        files += [path for kind in TEXTS for path in (PROJECT / folder).rglob(kind)]
+
+    advice = [
+        path
+        for path in files
+        for text in [path.read_text(encoding="utf-8")]
+        if 'install "minibot' in text or "install minibot" in text or "`minibot[" in text
+    ]
+
+    assert advice == []

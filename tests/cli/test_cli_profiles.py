@@ -1,0 +1,271 @@
+"""How every verb that takes a profile loads it: file, environment, `--set`, and nothing unread."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+import pytest
+
+from minibot.cli.main import parser, verbs
+from minibot.runtime.config_schema import config_schema
+from minibot.strategies.unread import READ_BY_RUN
+from tests.backtest.markets import walk, write_klines
+from tests.runs import PROJECT, Said, ShortRun, verb
+
+DEMO = "config/nore-demo.v1.json"
+OWN = """
+from minibot.strategies.protocol import Needs, Settings, Strategy, whole
+
+
+class Own(Strategy):
+    PARAMETERS = (whole("rsi_length", 14, low=2, high=50, what="bars"),)
+
+    def __init__(self, settings: Settings) -> None:
+        self.length = settings.whole("rsi_length"){more}
+
+    @staticmethod
+    def needs(settings: Settings) -> Needs:
+        return Needs(intervals=("1s",), history=5)
+"""
+
+
+def flags_of(name: str) -> set[str]:
+    """The flags of a verb, as its parser knows them."""
+    subparsers = parser(name)._subparsers
+    assert subparsers is not None
+    choices = subparsers._group_actions[0].choices
+    assert isinstance(choices, dict)
+    command = choices[name]
+    assert isinstance(command, argparse.ArgumentParser)
+    return {flag for action in command._actions for flag in action.option_strings}
+
+
+# Found by the parsers, so that a new verb is not forgotten.
+TAKING_A_PROFILE = sorted(name for name in verbs() if {"--config", "--set"} <= flags_of(name))
+# What a verb cannot be started without; the rest have a default for everything.
+WORDS = {
+    "config": ("check",),
+    "data": ("check", "no-such-file.csv"),
+    "download-data": ("--pairs", "BTC/USDT", "--from", "2025-01-01", "--to", "2025-01-02"),
+    "optimise": ("--vary", "strategy.score_min=50:60"),
+}
+
+
+def started(name: str, var: Path, *words: str) -> Said:
+    return verb(var, name, *WORDS.get(name, ()), "--config", DEMO, *words)
+
+
+def test_verbs_that_take_a_profile_are_found() -> None:
+    """The search below looks at something."""
+    assert {"backtest", "config", "doctor", "night", "optimise"} <= set(TAKING_A_PROFILE)
+
+
+@pytest.mark.row("N-92")
+@pytest.mark.parametrize("name", TAKING_A_PROFILE)
+def test_verb_takes_a_variable_of_the_environment(
+    name: str, var_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its value counts: this one breaks a rule together with what the file says."""
+    monkeypatch.setenv("MINIBOT__RISK__ORDER_NOTIONAL", "1500")
+
+    said = started(name, var_dir)
+
+    assert said.code == 4, said.err
+    assert "risk.order_notional = " in said.err
+    assert "(MINIBOT__RISK__ORDER_NOTIONAL)" in said.err
+    assert "risk.position_notional_max (1000)" in said.err
+
+
+@pytest.mark.row("N-92")
+@pytest.mark.parametrize("name", TAKING_A_PROFILE)
+def test_verb_refuses_a_misspelt_variable_with_the_nearest_key(
+    name: str, var_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing that a person meant is passed over in silence."""
+    monkeypatch.setenv("MINIBOT__RISK__ORDER_NOTIONL", "300")
+
+    said = started(name, var_dir)
+
+    assert said.code == 4, said.err
+    assert "MINIBOT__RISK__ORDER_NOTIONL" in said.err
+    assert "nearest known key: risk.order_notional" in said.err
+
+
+def test_variable_with_one_line_after_its_first_word_is_refused(
+    var_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It steers nothing, and whoever set it believes that it does."""
+    monkeypatch.setenv("MINIBOT_RISK__ORDER_NOTIONAL", "300")
+
+    said = started("config", var_dir)
+
+    assert said.code == 4
+    assert "MINIBOT_RISK__ORDER_NOTIONAL: expected MINIBOT__SECTION__KEY" in said.err
+
+
+@pytest.mark.parametrize("source", ["klines", "run"])
+def test_backtest_reckons_with_the_environment(
+    source: str,
+    short_run: ShortRun,
+    tmp_path: Path,
+    var_dir: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A profile's own and that of a recorded night; `--set` is the stronger of the two."""
+    word = f"run:{short_run.run_dir}"
+    bars = ["--set", 'market.bar_intervals=["1m","15m"]', "--set", "strategy.bar_interval=1m"]
+    words = [*bars, "--set", "strategy.trend_interval=15m", "--set", "portfolio.cash=30000"]
+    if source == "klines":
+        word = f"klines:{write_klines(tmp_path, walk(30))}"
+    else:
+        words = []
+    monkeypatch.setenv("MINIBOT__PORTFOLIO__CASH", "20000")
+    monkeypatch.setenv("MINIBOT__RISK__ORDER_NOTIONAL", "300")
+
+    said = verb(var_dir, "backtest", "--source", word, *words, "--fills", "touch", "--json")
+
+    assert said.code == 0, said.err
+    folder = next((var_dir / "backtests").iterdir())
+    config = json.loads((folder / "result.json").read_bytes())["config"]
+    assert config["risk"]["order_notional"] == "300"
+    assert config["portfolio"]["cash"] == ("30000" if source == "klines" else "20000")
+
+
+# --- keys that the chosen strategy does not read ----------------------------------------------
+
+
+def own(folder: Path, more: str = "") -> tuple[str, ...]:
+    (folder / "own.py").write_text(OWN.format(more=more), encoding="utf-8")
+    return ("--set", "strategy.name=own", "--set", f"strategy.folder={folder}")
+
+
+def unread(name: str, origin: str, strategy: str, nearest: str) -> str:
+    return f"({origin}): {strategy} does not read it; nearest of its parameters: strategy.{nearest}"
+
+
+def test_key_that_an_own_strategy_does_not_read_is_refused_with_its_nearest_parameter(
+    tmp_path: Path, var_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By `--set` and by the environment, in one go; what stands in the profile is none."""
+    monkeypatch.setenv("MINIBOT__STRATEGY__SCORE_MIN", "70")
+
+    said = started("config", var_dir, *own(tmp_path), "--set", "strategy.rsi_period=21")
+    monkeypatch.delenv("MINIBOT__STRATEGY__SCORE_MIN")
+    fine = started("config", var_dir, *own(tmp_path), "--set", "strategy.parameters.rsi_length=21")
+
+    nearest = "parameters.rsi_length"
+    assert said.code == 4
+    assert f"strategy.rsi_period = 21 {unread('', '--set', 'own', nearest)}" in said.err
+    assert "strategy.score_min = 70 (MINIBOT__STRATEGY__SCORE_MIN): own does not read" in said.err
+    assert fine.code == 0, fine.err
+
+
+@pytest.mark.parametrize("name", ["backtest", "config", "doctor", "night", "optimise"])
+def test_verb_that_runs_a_strategy_refuses_a_key_that_it_does_not_read(
+    name: str, var_dir: Path
+) -> None:
+    """A shipped one too: its numbers are its parameters."""
+    words = ("--set", "strategy.name=rsi_band", "--set", "strategy.rsi_period=21")
+    vary = ("--vary", "strategy.parameters.period=10:20") if name == "optimise" else ()
+
+    said = started(name, var_dir, *words, *vary)
+
+    assert said.code == 4
+    assert f"strategy.rsi_period = 21 {unread('', '--set', 'rsi_band', 'parameters.period')}" in (
+        said.err
+    )
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("backtest", "--sweep", "strategy.rsi_period=7,14"),
+        ("optimise", "--vary", "strategy.rsi_period=7:14"),
+    ],
+    ids=["sweep", "vary"],
+)
+def test_search_over_a_key_that_is_not_read_is_refused(
+    words: tuple[str, ...], var_dir: Path
+) -> None:
+    """Every row would be the same, the profile's own value among them."""
+    said = verb(var_dir, *words, "--config", DEMO, "--set", "strategy.name=rsi_band")
+
+    assert said.code == 4
+    assert "strategy.rsi_period = 7 (--set): rsi_band does not read it" in said.err
+
+
+def test_replay_under_another_key_that_is_not_read_is_refused(short_run: ShortRun) -> None:
+    """What would have been is asked about keys that are read."""
+    said = verb(
+        short_run.var,
+        *("replay", "latest", "--set", "strategy.name=ema_cross"),
+        *("--set", "strategy.rsi_period=9"),
+    )
+
+    assert said.code == 4
+    assert "ema_cross does not read it" in said.err
+
+
+def test_key_in_a_file_of_ones_own_counts_where_no_shipped_profile_has_its_value(
+    tmp_path: Path, var_dir: Path
+) -> None:
+    """A profile has to name every key: a copy of a shipped one asks for nothing by that."""
+    raw = json.loads((PROJECT / DEMO).read_bytes())
+    raw["strategy"]["name"] = "rsi_band"
+    path = tmp_path / "mine.json"
+    path.write_text(json.dumps(raw), encoding="utf-8")
+    copied = verb(var_dir, "config", "check", "--config", str(path))
+    raw["strategy"]["rsi_period"] = 22
+    path.write_text(json.dumps(raw), encoding="utf-8")
+
+    altered = verb(var_dir, "config", "check", "--config", str(path))
+
+    assert copied.code == 0, copied.err
+    assert altered.code == 4
+    assert "strategy.rsi_period = 22 (mine.json): rsi_band does not read it" in altered.err
+
+
+def test_key_that_an_own_strategy_takes_from_the_profile_is_read(
+    tmp_path: Path, var_dir: Path
+) -> None:
+    """`settings.profile` is the whole of it."""
+    more = '\n        self.other = settings.profile["strategy"]["rsi_period"]'
+
+    said = started("config", var_dir, *own(tmp_path, more), "--set", "strategy.rsi_period=21")
+
+    assert said.code == 0, said.err
+
+
+def test_what_a_run_reads_of_its_strategy_are_keys_of_the_section() -> None:
+    """A key that is renamed is not kept as one that is read."""
+    known = set(config_schema()["properties"]["strategy"]["properties"])
+
+    assert known >= READ_BY_RUN - {"source"}
+    assert known - READ_BY_RUN >= {"rsi_period", "cooldown_ms", "cost_gate"}
+
+
+@pytest.mark.parametrize(
+    "sweep",
+    [
+        ("strategy.cost_gate_atr_mult=3,5",),
+        ("strategy.rsi_period=5,30", "strategy.cost_gate_atr_mult=3,5"),
+    ],
+    ids=["alone", "beside another"],
+)
+def test_sweep_says_which_key_changes_no_decision(
+    sweep: tuple[str, ...], tmp_path: Path, var_dir: Path
+) -> None:
+    """The gate of costs is off: whatever its factor, rows have one digest."""
+    bars = ["--set", 'market.bar_intervals=["1m","15m"]', "--set", "strategy.bar_interval=1m"]
+    words = ["--source", f"klines:{write_klines(tmp_path, walk(180, seed=5))}", *bars]
+    words += ["--set", "strategy.trend_interval=15m", "--set", "strategy.cost_gate=false"]
+    for axis in sweep:
+        words += ["--sweep", axis]
+
+    said = verb(var_dir, "backtest", *words, "--jobs", "1")
+
+    assert said.code == 0, said.err
+    told = [line.split()[1] for line in said.out.splitlines() if line.startswith("WARNING")]
+    assert told == ["strategy.cost_gate_atr_mult"]
