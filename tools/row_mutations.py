@@ -40,7 +40,6 @@ from pathlib import Path
 from typing import Any, Final
 
 TABLE: Final = "tools/row_mutations.toml"
-NIGHT_ROWS: Final = re.compile(r"N-\d+")
 PLACE: Final = re.compile(r"(minibot|tools|tests)(\.\w+)+(:[\w.]+)?")
 KEYS: Final = {"row", "what", "at", "old", "new", "tests", "remove"}
 # What is no source: a copy that starts from nothing has what a fresh clone has.
@@ -134,7 +133,7 @@ def _mutation(entry: Mapping[str, Any]) -> Mutation:
     if set(entry) != wanted:
         raise Unusable(f"{name}: has {sorted(entry)}, expected {sorted(wanted)}")
     old = None if entry.get("remove") else entry["old"]
-    if not entry["tests"] or old == "" or old == entry.get("new"):
+    if not entry["tests"] or (old is not None and old in ("", entry["new"])):
         raise Unusable(f"{name}: changes nothing, or no test has to notice")
     tests = tuple(entry["tests"])
     return Mutation(entry["row"], entry["what"], entry["at"], old, entry.get("new", ""), tests)
@@ -263,7 +262,7 @@ class Copy:
         """Run tests, up to the first that fails; return pytest's exit code and what it printed."""
         self._number += 1
         base = self._bases / str(self._number)
-        argv = [str(self._python), "-m", "pytest", "-n", "0", "-x", "-rs", "--tb=line"]
+        argv = [str(self._python), "-m", "pytest", "-n", "0", "-x", "-rfEs", "--tb=line"]
         argv += ["-p", "no:cacheprovider", f"--basetemp={base}", *tests]
         started = subprocess.Popen(
             argv,

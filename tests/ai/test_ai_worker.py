@@ -174,7 +174,7 @@ def test_worker_of_a_task_is_this_deliverable_and_says_that_it_is_jailed(
     child = Child(argv, tmp_path / "ai" / "work", line_bytes_max=RESULT_BYTES_MAX)
     try:
         said: list[bytes] = []
-        wait_until(lambda: bool(said.extend(child.receive(0.1)) or said), "its hello")
+        wait_until(lambda: said.extend(child.receive(0.1)) or said or child.has_ended, "its hello")
         running = psutil.Process(child.pid).cmdline()
     finally:
         child.kill()

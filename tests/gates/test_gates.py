@@ -43,6 +43,16 @@ def test_runtime_smoke_names_the_queues_and_counts_what_happened(tmp_path: Path)
     assert found["no real orders"] == "order endpoint hits = 0"
 
 
+@pytest.mark.row("N-94")
+def test_runtime_smoke_of_a_night_that_cannot_start_fails_with_its_words(tmp_path: Path) -> None:
+    """A refused start is no short night: the gate shows exit code and last line."""
+    report = runtime_smoke.check(tmp_path / "lab", ["duration_ms=-5"])
+
+    (ended,) = report.findings
+    assert (ended.name, ended.passed, report.passed) == ("ends by itself", False, False)
+    assert ended.detail.startswith("exit 4: ")
+
+
 @pytest.mark.row("N-97")
 def test_runtime_smoke_without_ticks_fails(tmp_path: Path) -> None:
     """An exchange that is silent from the start gives no tick, and the gate says so."""

@@ -89,7 +89,7 @@ def test_night_lists_the_one_host_that_it_may_ask(short_run: ShortRun) -> None:
     assert seal["extra"]["hosts"] == [host]
 
 
-@pytest.mark.row("D-65", "N-24")
+@pytest.mark.row("D-65", "N-24", "N-14")
 @pytest.mark.skipif(sys.platform != "linux", reason="needs Linux: network namespaces")
 def test_night_without_any_network_but_loopback_trades_and_proves_itself(var_dir: Path) -> None:
     """Nothing beyond this machine can be reached, and nothing is missed."""
