@@ -374,8 +374,14 @@ def _unkilled(test: str, code: int, out: str) -> tuple[str, str]:
         return "SKIPPED", f"{test} is skipped on this machine"
     if code == 0:
         return "SURVIVED", f"{test} stays green"
-    last = (out.strip().splitlines() or ["nothing printed"])[-1]
-    return "NOT PLAYED", f"{test}: pytest ended with {code}: {last}"
+    return "NOT PLAYED", f"{test}: pytest ended with {code}: {_summary(out)}"
+
+
+def _summary(out: str) -> str:
+    """Return what pytest says of failures, else its last line."""
+    lines = out.strip().splitlines() or ["nothing printed"]
+    failed = [line for line in lines if line.startswith(("FAILED ", "ERROR "))]
+    return "\n".join(failed or lines[-1:])
 
 
 def play(
@@ -400,7 +406,7 @@ def play(
             if share := named[number::workers]:
                 code, out = copy.play(share)
                 if code != 0:
-                    red.append("\n".join(out.strip().splitlines()[-5:]))
+                    red.append(_summary(out))
             together.wait()
             while not red and not waiting.empty():
                 try:
