@@ -43,8 +43,7 @@ TABLE: Final = "tools/row_mutations.toml"
 PLACE: Final = re.compile(r"(minibot|tools|tests)(\.\w+)+(:[\w.]+)?")
 KEYS: Final = {"row", "what", "at", "old", "new", "tests", "remove"}
 # What is no source: a copy that starts from nothing has what a fresh clone has.
-NOT_COPIED: Final = {".git", ".venv", "build", "dist", "node_modules"}
-WORKERS: Final = 2
+NOT_COPIED: Final = {".git", ".venv", "build", "dist", "var"}
 # A test takes seconds; one that a mutation makes wait for ever must not hold up the others.
 TEST_S_MAX: Final = 300.0
 FAILED: Final = 1
@@ -229,8 +228,9 @@ class Copy:
         self._bases = folder / "tests"
         self._bases.mkdir(parents=True)
         self._number = 0
+        self._running: subprocess.Popen[str] | None = None
         shutil.copytree(source, self.root, ignore=_left_out, symlinks=True)
-        (self.root / "var").mkdir(mode=0o700, exist_ok=True)
+        (self.root / "var").mkdir(mode=0o700)
         self._python = _environment(self.root)
         for name in ("minibot", "tools", "tests"):
             _compile(self.root / name, self._python)
@@ -275,25 +275,35 @@ class Copy:
             errors="replace",
             start_new_session=True,
         )
+        self._running = started
         try:
-            out, _ = started.communicate(timeout=TEST_S_MAX)
+            out, _ = started.communicate(timeout=TEST_S_MAX * len(tests))
         except BaseException:
-            _end(started)
+            self.end()
             raise
         finally:
+            self._running = None
             shutil.rmtree(base, ignore_errors=True)
         return started.returncode, out
 
+    def end(self) -> None:
+        """End the pytest that runs, with everything that it has started."""
+        running = self._running
+        if running is None or running.poll() is not None:
+            return
+        if sys.platform == "win32":
+            running.kill()
+        else:
+            os.killpg(running.pid, signal.SIGKILL)
+        running.wait()
+
 
 def _left_out(folder: str, names: list[str]) -> set[str]:
-    is_top = (Path(folder) / "pyproject.toml").exists()
-    return {
-        name
-        for name in names
-        if name in NOT_COPIED
-        or name == "__pycache__"
-        or (is_top and name.startswith(".") and name.endswith(("cache", "hypothesis", "lock")))
-    }
+    found = {name for name in names if name == "__pycache__"}
+    if (Path(folder) / "pyproject.toml").exists():
+        written = (name for name in names if name.endswith(("cache", ".hypothesis", ".lock")))
+        found |= NOT_COPIED & set(names) | {name for name in written if name.startswith(".")}
+    return found
 
 
 def _environment(root: Path) -> Path:
@@ -342,15 +352,6 @@ def _environ() -> dict[str, str]:
     return kept | {"CI": "1", "PYTHONDONTWRITEBYTECODE": "1"}
 
 
-def _end(process: subprocess.Popen[str]) -> None:
-    """End a pytest with everything that it has started."""
-    if sys.platform == "win32":
-        process.kill()
-    else:
-        os.killpg(process.pid, signal.SIGKILL)
-    process.communicate()
-
-
 def judged(copy: Copy, mutation: Mutation) -> Verdict:
     """Play one mutation: each of its tests has to fail."""
     began = time.monotonic()
@@ -385,7 +386,7 @@ def _summary(out: str) -> str:
 
 
 def play(
-    source: Path, mutations: Sequence[Mutation], workers: int = WORKERS
+    source: Path, mutations: Sequence[Mutation], workers: int
 ) -> tuple[list[str], list[Verdict]]:
     """Play mutations in copies; return what was red beforehand, and a verdict on each.
 
@@ -397,11 +398,13 @@ def play(
     verdicts: list[Verdict] = []
     red: list[str] = []
     broken: list[BaseException] = []
+    copies: list[Copy] = []
     named = sorted({test for mutation in mutations for test in mutation.tests})
 
     def work(number: int, folder: Path) -> None:
         try:
             copy = Copy(source, folder)
+            copies.append(copy)
             # Each worker judges its share of the tests as the product stands.
             if share := named[number::workers]:
                 code, out = copy.play(share)
@@ -428,24 +431,45 @@ def play(
         ]
         for thread in threads:
             thread.start()
-        for thread in threads:
-            thread.join()
+        try:
+            for thread in threads:
+                thread.join()
+        except KeyboardInterrupt:
+            together.abort()
+            while not waiting.empty():
+                waiting.get_nowait()
+            for copy in copies:
+                copy.end()
+            raise
     for error in broken:
         if not isinstance(error, threading.BrokenBarrierError):
             raise error
     return red, verdicts
 
 
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What to play: these rows or all, so many drawn by a seed or all, and in how many copies."""
+
+    only: tuple[str, ...]
+    part: int | None
+    seed: int
+    workers: int
+
+
 def main(
-    root: Path,
-    proven: Mapping[str, tuple[str, ...]],
-    wanted: Sequence[str],
-    only: Sequence[str],
-    part: int | None,
-    seed: int,
+    root: Path, proven: Mapping[str, tuple[str, ...]], wanted: Sequence[str], asked: Asked
 ) -> int:
-    """Check the table, play what is asked for, print it; exit code 1 unless all were killed."""
+    """Check the table, play what is asked for, print it; exit code 1 unless all were killed.
+
+    Args:
+        root: The project.
+        proven: Row id to the tests that name it by their marks.
+        wanted: The rows that need a mutation or a reason.
+        asked: Which mutations.
+    """
     began = time.monotonic()
+    only, part, seed = asked.only, asked.part, asked.seed
     try:
         table = read_table(root)
     except Unusable as error:
@@ -460,7 +484,7 @@ def main(
     chosen = drawn(of_rows, part, seed)
     if part is not None:
         print(f"{len(chosen)} of {len(of_rows)} by seed {seed}")
-    red, verdicts = play(root, chosen) if chosen else ([], [])
+    red, verdicts = play(root, chosen, asked.workers) if chosen else ([], [])
     without = [row for row in table.without if not only or row in only]
     for row in without:
         print(f"{'no mutation':14} {row:6} {table.without[row]}")

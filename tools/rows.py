@@ -217,6 +217,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "--mutate", nargs="*", metavar="ROW", help="play the mutations of all rows, or of these"
     )
     parser.add_argument("--part", type=int, metavar="N", help="with --mutate: N drawn ones alone")
+    parser.add_argument("--workers", type=int, default=2, help="copies played in at once (2)")
     parser.add_argument("--seed", type=int, default=1, help="what --part draws by (1)")
     parser.add_argument("--root", type=Path, default=PROJECT, help=argparse.SUPPRESS)
     args = parser.parse_args(argv)
@@ -228,7 +229,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     marked = marks(args.root / "tests", args.root)
     if args.mutate is not None:
         ids = to_mutate(rows)
-        return row_mutations.main(args.root, marked, ids, args.mutate, args.part, args.seed)
+        asked = row_mutations.Asked(tuple(args.mutate), args.part, args.seed, args.workers)
+        return row_mutations.main(args.root, marked, ids, asked)
     if args.add is not None:
         rows = added(rows, marked, args.add.read_text(encoding="utf-8"))
     if args.write:

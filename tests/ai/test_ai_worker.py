@@ -173,12 +173,12 @@ def test_worker_of_a_task_is_this_deliverable_and_says_that_it_is_jailed(
     argv = command(sys.executable, tmp_path / "ai", 256, task)
     child = Child(argv, tmp_path / "ai" / "work", line_bytes_max=RESULT_BYTES_MAX)
     try:
-        said: list[bytes] = []
-        wait_until(lambda: said.extend(child.receive(0.1)) or said or child.has_ended, "its hello")
+        said = wait_until(lambda: child.receive(0.1) or child.has_ended, "its hello")
         running = psutil.Process(child.pid).cmdline()
     finally:
         child.kill()
 
+    assert isinstance(said, list), child.last_words
     hello = decode_frame(said[0])
     assert running[running.index("-m") + 1] == "minibot.ai.nore_ai_worker_v1"
     assert "-I" in running

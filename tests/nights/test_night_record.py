@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 
-from tests.runs import LINE_PREFIX, PROJECT, RUN_S_MAX, ShortRun, clean_environ, night_argv
+from tests.runs import LINE_PREFIX, PROJECT, ShortRun, clean_environ, night_argv
+from tests.waiting import DEADLINE_S
 
 ROLES = (
     "watchdog_role", "market_role", "strategy_role", "risk_role", "execution_role", "ai_role",
@@ -101,7 +102,7 @@ def test_night_without_any_network_but_loopback_trades_and_proves_itself(var_dir
     done = subprocess.run(
         [*alone, sys.executable, "-c", ALONE, *argv],
         cwd=PROJECT, env=clean_environ(), stdin=subprocess.DEVNULL, capture_output=True, text=True,
-        timeout=RUN_S_MAX, check=False,
+        timeout=DEADLINE_S, check=False,
     )  # fmt: skip
 
     assert done.returncode == 0, done.stdout + done.stderr
