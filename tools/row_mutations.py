@@ -19,7 +19,6 @@ from __future__ import annotations
 
 import ast
 import os
-import py_compile
 import queue
 import random
 import re
@@ -232,8 +231,6 @@ class Copy:
         shutil.copytree(source, self.root, ignore=_left_out, symlinks=True)
         (self.root / "var").mkdir(mode=0o700)
         self._python = _environment(self.root)
-        for name in ("minibot", "tools", "tests"):
-            _compile(self.root / name, self._python)
         _run_quiet(["git", "init", "-q"], self.root)  # Some tests ask git what it would commit.
         said = _run_quiet(
             [str(self._python), "-c", "import minibot; print(minibot.__file__)"], self.root
@@ -245,9 +242,9 @@ class Copy:
     def changed(self, mutation: Mutation) -> Iterator[None]:
         """Have a mutation in the copy for the time of the block."""
         path = self.root / mutation.path
-        before = path.read_bytes()
         text = mutated(self.root, mutation)
-        _forget(path)  # Bytecode of the old text, whatever the clock says.
+        before, stamp = path.read_bytes(), path.stat()
+        _forget(path)
         try:
             if text is None:
                 path.unlink()
@@ -256,7 +253,8 @@ class Copy:
             yield
         finally:
             path.write_bytes(before)
-            _keep(path)
+            os.utime(path, ns=(stamp.st_atime_ns, stamp.st_mtime_ns))
+            _forget(path)
 
     def play(self, tests: Sequence[str]) -> tuple[int, str]:
         """Run tests, up to the first that fails; return pytest's exit code and what it printed."""
@@ -311,24 +309,22 @@ def _environment(root: Path) -> Path:
     venv.create(root / ".venv", symlinks=os.name != "nt")
     scheme = {"base": str(root / ".venv"), "platbase": str(root / ".venv")}
     site = Path(sysconfig.get_path("purelib", "venv", scheme))
-    # A path file within a folder that a path file names is not read: the copy is `minibot` here.
-    (site / "minibot.pth").write_text(f"{root}\n{sysconfig.get_path('purelib')}\n")
+    path_file = f"{root}\n"
+    # A process under a code list reads no path file, so the packages themselves stand there.
+    for package in sorted(Path(sysconfig.get_path("purelib")).iterdir()):
+        if package.suffix == ".pth" or (site / package.name).exists():
+            continue
+        try:
+            (site / package.name).symlink_to(package, target_is_directory=package.is_dir())
+        except OSError:  # Windows, without the right to make links: a path file names them all.
+            path_file = f"{root}\n{package.parent}\n"
+            break
+    (site / "minibot.pth").write_text(path_file)
     return Path(sysconfig.get_path("scripts", "venv", scheme)) / Path(sys.executable).name
 
 
-def _compile(folder: Path, python: Path) -> None:
-    """Compile a folder so that bytecode is used only for the very text that it was made of."""
-    argv = [str(python), "-m", "compileall", "-q", "--invalidation-mode", "checked-hash"]
-    _run_quiet([*argv, str(folder)], folder)
-
-
-def _keep(path: Path) -> None:
-    if path.suffix == ".py":
-        mode = py_compile.PycInvalidationMode.CHECKED_HASH
-        py_compile.compile(str(path), doraise=True, invalidation_mode=mode)
-
-
 def _forget(path: Path) -> None:
+    """Remove bytecode of a text that stands no longer; whatever its stamp says, it is stale."""
     for compiled in path.parent.glob(f"__pycache__/{path.stem}.*.pyc"):
         compiled.unlink()
 
@@ -349,7 +345,7 @@ def _environ() -> dict[str, str]:
         for name, value in os.environ.items()
         if not name.startswith(("MINIBOT_", "PYTEST_", "PYTHON", "GIT_"))
     }
-    return kept | {"CI": "1", "PYTHONDONTWRITEBYTECODE": "1"}
+    return kept | {"CI": "1"}
 
 
 def judged(copy: Copy, mutation: Mutation) -> Verdict:
