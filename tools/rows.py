@@ -4,6 +4,7 @@
     python -m tools.rows --check    exit 1 when rows and tests disagree
     python -m tools.rows --write    take the tests column from the tests' marks
     python -m tools.rows --add ../shared/requirements.md --write
+    python -m tools.rows --mutate   break each row of N once, in a copy: its test has to turn red
 
 `docs/rows.tsv` holds id, sentence, state and tests of every row in scope. A test names the rows
 it proves by `@pytest.mark.row("N-39")`; a fault (F17) or an invariant (I4) stands in
@@ -27,6 +28,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
+from tools import row_mutations
+
 PROJECT: Final = Path(__file__).resolve().parent.parent
 ROWS: Final = "docs/rows.tsv"
 # What else a test may name, and the document whose tables list it.
@@ -37,6 +40,8 @@ ELSEWHERE: Final = {
 HEADER: Final = "id\tsentence\tstate\ttests"
 SPECIFICATIONS: Final = "NSCDB"
 DEEPENED: Final = "partly (the first night's slice; its issue deepens it)"
+# The rows of which each needs a mutation, or a reason for having none: docs/TESTING.md.
+MUTATED: Final = re.compile(r"N-\d+")
 STATES: Final = re.compile(r"met|open|partly \(.+\)|n-a \(.+\)")
 
 
@@ -191,14 +196,29 @@ def summary(rows: Sequence[Row]) -> list[str]:
     return lines
 
 
+def to_mutate(rows: Sequence[Row]) -> list[str]:
+    """Return the ids of the night's rows that are met, or partly met, by some test."""
+    return [
+        row.id
+        for row in rows
+        if MUTATED.fullmatch(row.id) and row.state.startswith(("met", "partly"))
+    ]
+
+
 def main(argv: Sequence[str] | None = None) -> int:
-    """Print, check or refresh; exit code 0, 1 when rows and tests disagree, 2 without rows."""
+    """Print, check, refresh or mutate; exit code 0, 1 for a disagreement, 2 without rows."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--check", action="store_true", help="exit 1 when rows and tests disagree")
     parser.add_argument("--write", action="store_true", help="take the tests column from the marks")
     parser.add_argument("--add", type=Path, metavar="FILE", help="add rows that tests name")
+    parser.add_argument(
+        "--mutate", nargs="*", metavar="ROW", help="play the mutations of all rows, or of these"
+    )
+    parser.add_argument("--part", type=int, metavar="N", help="with --mutate: N drawn ones alone")
+    parser.add_argument("--workers", type=int, default=2, help="copies played in at once (2)")
+    parser.add_argument("--seed", type=int, default=1, help="what --part draws by (1)")
     parser.add_argument("--root", type=Path, default=PROJECT, help=argparse.SUPPRESS)
     args = parser.parse_args(argv)
     try:
@@ -207,6 +227,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(error, file=sys.stderr)
         return 2
     marked = marks(args.root / "tests", args.root)
+    if args.mutate is not None:
+        ids = to_mutate(rows)
+        asked = row_mutations.Asked(tuple(args.mutate), args.part, args.seed, args.workers)
+        return row_mutations.main(args.root, marked, ids, asked)
     if args.add is not None:
         rows = added(rows, marked, args.add.read_text(encoding="utf-8"))
     if args.write:

@@ -82,10 +82,20 @@ def test_draft_of_a_foreign_source_or_queue_is_a_breach(claim: dict[str, Any]) -
         judged(draft(**claim))
 
 
-def test_broken_json_that_names_an_order_is_a_breach_all_the_same() -> None:
+@pytest.mark.row("N-101")
+@pytest.mark.parametrize(
+    "line",
+    [
+        b'{"t":"draft", "type": "order_intent", "x": 1.5',
+        b'{"schema":"minibot.order_result","t":',
+        b'{"t":"draft","type":"order_of_a_new_kind",}',
+        b'\xff{"type" : "fill"}',
+    ],
+)
+def test_broken_json_that_names_an_order_is_a_breach_all_the_same(line: bytes) -> None:
     """Bad syntax is no way around."""
     with pytest.raises(DraftForbidden):
-        judge(b'{"t":"draft", "type": "order_intent", "x": 1.5', ASKS, EXPECTED)
+        judge(line, ASKS, EXPECTED)
 
 
 @pytest.mark.parametrize(

@@ -88,7 +88,7 @@ def core_digest() -> str:
     return sha256(b"".join(path.read_bytes() for path in paths)).hexdigest()
 
 
-@pytest.mark.row("N-03", "N-34", "N-16", "N-69", "N-70")
+@pytest.mark.row("N-03", "N-34", "N-16", "N-21", "N-69", "N-70")
 def test_role_recommends_collects_patterns_and_writes_nothing_else(
     stage: Callable[..., Stage],
 ) -> None:

@@ -9,11 +9,12 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 
 from minibot.ai.child import Child
 from minibot.ai.drafts import Answer, Ask, Expected
-from minibot.ai.frames import DRAFT_BYTES_MAX, RESULT_BYTES_MAX, LineSplitter
+from minibot.ai.frames import DRAFT_BYTES_MAX, RESULT_BYTES_MAX, LineSplitter, decode_frame
 from minibot.ai.keeper import OFF, READY, SILENCE_MS_MAX, Keeper, KeeperLimits, Turn
 from minibot.ai.nore_ai_worker_v1 import command
 from minibot.ai.rows import Row, row_of
@@ -161,6 +162,30 @@ def test_worker_refuses_a_bad_model_and_answers_by_baseline(bench: Callable[...,
     assert one.keeper.model_answer["ok"] is False
     assert answer.recommendation is not None
     assert answer.recommendation.baseline is True
+
+
+@pytest.mark.row("N-113", "N-16")
+@pytest.mark.parametrize("task", ["infer", "train"])
+def test_worker_of_a_task_is_this_deliverable_and_says_that_it_is_jailed(
+    tmp_path: Path, project: Path, task: str
+) -> None:
+    """The process runs `minibot/ai/nore_ai_worker_v1.py`, isolated, and knows its own room."""
+    argv = command(sys.executable, tmp_path / "ai", 256, task)
+    child = Child(argv, tmp_path / "ai" / "work", line_bytes_max=RESULT_BYTES_MAX)
+    try:
+        said = wait_until(lambda: child.receive(0.1) or child.has_ended, "its hello")
+        running = psutil.Process(child.pid).cmdline()
+    finally:
+        child.kill()
+
+    assert isinstance(said, list), child.last_words
+    hello = decode_frame(said[0])
+    assert running[running.index("-m") + 1] == "minibot.ai.nore_ai_worker_v1"
+    assert "-I" in running
+    assert (project / "minibot/ai/nore_ai_worker_v1.py").is_file()
+    assert hello["isolation"]["level"] == LEVEL_HERE
+    assert hello["leaks"]["variables"] == []
+    assert set(hello["rooms"]).isdisjoint({"execution", "risk", "strategies", "exchanges"})
 
 
 @pytest.mark.row("N-101")

@@ -26,12 +26,22 @@ IMPURE = {
 # Clients of others: they are held against our exchange, and the product has its own adapters.
 FOREIGN = {"binance", "ccxt", "cryptofeed", "freqtrade", "unicorn_binance_websocket_api"}
 SOCKETS = {"aiohttp", "http", "requests", "socket", "ssl", "urllib.request", "websocket"}
-# Where a socket is right outside of `exchanges` and `market`, and why.
+# Where a socket is right outside of `exchanges`, and why. The market room has none of its own.
 SOCKET_EXCEPTIONS = {
     "minibot.ai.probes": "tries to open one inside the jail, to prove that it cannot",
     "minibot.ai.jail_linux": "names address families for the filter of system calls",
-    "minibot.gates.chaos_night": "asks the embedded exchange on loopback for a fault",
     "minibot.watchdog.preflight": "asks before a night whether the market-data hosts answer",
+}
+# Whom the product may ask: public market data of the venues, archives of them, and itself.
+HOSTS = {
+    "127.0.0.1", "data-api.binance.vision", "data-stream.binance.vision", "data.binance.vision",
+}  # fmt: skip
+# Addresses that nobody asks, and why they stand there.
+HOST_EXCEPTIONS = {
+    ("config.v1.schema.json", "json-schema.org"): "the name of the schemas' language",
+    ("minibot.report.plot", "www.w3.org"): "the name of SVG",
+    ("minibot.exchanges.embedded.injector", "www.binance.com"): "in a refusal that is played",
+    ("minibot.exchanges.embedded.injector", "example.invalid"): "where a redirect leads to",
 }
 # Key files that are no secret, and why they stand in the tree.
 KEY_EXCEPTIONS = {
@@ -112,6 +122,19 @@ def reached(start: str, modules: dict[str, ast.Module]) -> dict[str, str]:
     return found
 
 
+def constants(tree: ast.Module) -> Iterator[str]:
+    """Yield every text in a module but for its docstrings."""
+    documented = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+    docstrings = {
+        id(node.body[0].value)
+        for node in ast.walk(tree)
+        if isinstance(node, documented) and node.body and isinstance(node.body[0], ast.Expr)
+    }
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Constant) and id(node) not in docstrings:
+            yield str(node.value)
+
+
 def is_one_of(imported: str, names: set[str]) -> bool:
     """Tell whether an imported name is one of `names` or lies in one."""
     return any(imported == name or imported.startswith(name + ".") for name in names)
@@ -174,16 +197,35 @@ def test_core_and_all_it_imports_call_neither_open_nor_hash_nor_id(
 
 
 @pytest.mark.row("N-24", "N-57")
-def test_sockets_are_opened_by_exchanges_and_market_alone(modules: dict[str, ast.Module]) -> None:
+def test_sockets_are_opened_by_exchanges_alone(modules: dict[str, ast.Module]) -> None:
     """No other room can reach a network; each exception is named with its reason."""
     users = {
         name
         for name, tree in modules.items()
         if any(is_one_of(imported, SOCKETS) for imported in imports(name, tree))
-        and name.split(".")[1:2] not in (["exchanges"], ["market"])
+        and name.split(".")[1:2] != ["exchanges"]
     }
 
-    assert users - set(SOCKET_EXCEPTIONS) == set()
+    assert users == set(SOCKET_EXCEPTIONS)
+
+
+@pytest.mark.row("N-24")
+def test_hosts_that_the_product_names_are_the_venues(
+    modules: dict[str, ast.Module], project: Path
+) -> None:
+    """No address of anybody else stands in code or profile: no news, no cloud, no telemetry."""
+    texts = {name: "\n".join(constants(tree)) for name, tree in modules.items()}
+    for path in sorted((project / "config").glob("*.json")):
+        texts[path.name] = path.read_text(encoding="utf-8")
+
+    found = {
+        f"{name}: {host}"
+        for name, text in texts.items()
+        for host in re.findall(r"(?:https?|wss?)://([\w-]+(?:\.[\w-]+)+)", text)
+        if host not in HOSTS and (name, host) not in HOST_EXCEPTIONS
+    }
+
+    assert found == set()
 
 
 @pytest.mark.row("B-49")

@@ -85,7 +85,9 @@ CHANGES = [
 ]
 
 
-@pytest.mark.row("N-26", "N-42", "N-87", "F91", "F92", "F93", "F94", "F95", "F96", "F97", "F99")
+@pytest.mark.row(
+    "N-26", "N-42", "N-87", "F91", "F92", "F93", "F94", "F95", "F96", "F97", "F99", "N-29", "N-81"
+)
 @pytest.mark.parametrize(("name", "value", "code"), CHANGES)
 def test_codec_refuses_a_changed_envelope_with_its_code(
     name: str, value: Any, code: str, codec: Codec

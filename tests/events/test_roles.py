@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 from collections.abc import Callable
 from copy import deepcopy
@@ -72,6 +73,46 @@ def test_roles_of_the_project_hold_the_base_queues_and_bind_the_ai() -> None:
     assert base <= set(ROLES.queues)
     assert set().union(*ai.writes.values()) == {"recommendation", "health", "stop_journal"}
     assert ROLES.writers("order_intents") == ("risk_role",)
+
+
+@pytest.mark.row("N-115")
+def test_roles_of_the_project_are_six_whose_modules_stand_and_run() -> None:
+    """The registry lists each role with a module of its own, and that module has a `main`."""
+    assert set(ROLES.roles) == {
+        "watchdog_role", "market_role", "strategy_role", "risk_role", "execution_role", "ai_role",
+    }  # fmt: skip
+    for role in ROLES.roles.values():
+        path = PATH.parent.parent / (role.module.replace(".", "/") + ".py")
+        assert path.is_file(), f"{role.name}: no module {role.module}"
+        names = {
+            node.name
+            for node in ast.parse(path.read_text(encoding="utf-8")).body
+            if isinstance(node, ast.FunctionDef)
+        }
+        assert ("launch" if role.name == "watchdog_role" else "main") in names, role.module
+
+
+@pytest.mark.row("N-115")
+@pytest.mark.parametrize(
+    ("queue", "writers", "readers"),
+    [
+        ("market_ticks", {"market_role"}, {"strategy_role", "risk_role", "execution_role",
+                                           "ai_role"}),
+        ("signals", {"strategy_role"}, {"risk_role", "ai_role"}),
+        ("risk_actions", {"risk_role"}, {"strategy_role"}),
+        ("order_intents", {"risk_role"}, {"execution_role"}),
+        ("order_results", {"execution_role"}, {"risk_role"}),
+        ("fills", {"execution_role"}, {"strategy_role", "risk_role", "ai_role"}),
+        ("stop_journal", set(ROLES.roles), {"watchdog_role"}),
+        ("health", set(ROLES.roles), {"watchdog_role"}),
+    ],
+)  # fmt: skip
+def test_roles_of_the_project_list_what_each_reads_and_writes(
+    queue: str, writers: set[str], readers: set[str]
+) -> None:
+    """Who fills a queue and who takes from it, to the last role."""
+    assert set(ROLES.writers(queue)) == writers
+    assert set(ROLES.readers(queue)) == readers
 
 
 def _grant_ai_an_order(raw: Any) -> None:

@@ -12,7 +12,8 @@ import pytest
 from minibot.events.registry import Contracts
 from minibot.gates import atomic_io, runtime_smoke, schema
 from minibot.gates.result import Finding, GateReport
-from minibot.kernel.files import write_hashed
+from minibot.kernel.files import read_hashed, write_hashed
+from minibot.kernel.seal import root_of
 from minibot.replay.engine import Recorded
 from minibot.replay.lineage import verify_lineage
 from tests.runs import ShortRun
@@ -43,16 +44,80 @@ def test_runtime_smoke_names_the_queues_and_counts_what_happened(tmp_path: Path)
     assert found["no real orders"] == "order endpoint hits = 0"
 
 
+@pytest.mark.row("N-94")
+def test_runtime_smoke_of_a_night_that_cannot_start_fails_with_its_words(tmp_path: Path) -> None:
+    """A refused start is no short night: the gate shows exit code and last line."""
+    report = runtime_smoke.check(tmp_path / "lab", ["duration_ms=-5"])
+
+    (ended,) = report.findings
+    assert (ended.name, ended.passed, report.passed) == ("ends by itself", False, False)
+    assert ended.detail.startswith("exit 4: ")
+
+
 @pytest.mark.row("N-97")
 def test_runtime_smoke_without_ticks_fails(tmp_path: Path) -> None:
-    """An exchange that is out of reach from the start gives no tick, and the gate says so."""
-    faults = json.dumps([{"at_ms": 0, "name": "stall", "ms": 600_000}])
-    report = runtime_smoke.check(
-        tmp_path / "lab", [f"embedded.faults={faults}", "duration_ms=60000"]
-    )
+    """An exchange that is silent from the start gives no tick, and the gate says so."""
+    faults = tmp_path / "faults.json"
+    faults.write_text(json.dumps([{"at_ms": 0, "name": "stall", "ms": 600_000}]))
+    sets = [f"embedded.faults={faults}", "embedded.speed=20", "duration_ms=30000"]
+
+    report = runtime_smoke.check(tmp_path / "lab", sets)
 
     assert not report.passed
-    assert "market_tick events" in failed(report) or "ends by itself" in failed(report)
+    assert "market_tick events" in failed(report), report
+    assert "health events" not in failed(report)
+
+
+BASE_QUEUES = (
+    "market_ticks", "signals", "risk_actions", "order_intents", "order_results", "fills", "health",
+    "stop_journal",
+)  # fmt: skip
+
+
+@pytest.mark.row("N-95")
+@pytest.mark.parametrize("queue", BASE_QUEUES)
+def test_run_without_one_base_queue_is_found_by_the_smoke_gate(
+    short_run: ShortRun, tmp_path: Path, queue: str
+) -> None:
+    """Each of the eight is asked for by its name, and no other one is missed."""
+    copy = tmp_path / "run"
+    shutil.copytree(short_run.run_dir, copy)
+    assert next(runtime_smoke.judge(copy)).passed
+    shutil.rmtree(copy / "queues" / queue)
+
+    finding = next(runtime_smoke.judge(copy))
+
+    assert (finding.name, finding.passed) == ("queues", False)
+    assert finding.detail == f"missing: ['{queue}']"
+
+
+@pytest.mark.row("N-97", "N-15")
+def test_smoke_gate_asks_for_an_event_of_each_kind(short_run: ShortRun) -> None:
+    """A tick, a health event and every link of the chain between them has its own finding."""
+    found = {finding.name for finding in runtime_smoke.judge(short_run.run_dir)}
+
+    assert {f"{kind} events" for kind in (
+        "market_tick", "signal", "risk_action", "order_intent", "order_result", "fill", "health",
+        "stop_journal",
+    )} <= found  # fmt: skip
+
+
+@pytest.mark.row("N-98")
+@pytest.mark.parametrize(("calls", "is_fine"), [(0, True), (1, False), (None, False)])
+def test_order_call_that_the_seal_counts_is_found_by_the_smoke_gate(
+    short_run: ShortRun, tmp_path: Path, calls: int | None, is_fine: bool
+) -> None:
+    """One call of the order endpoint, or a count that nobody has taken, fails the gate."""
+    copy = tmp_path / "run"
+    shutil.copytree(short_run.run_dir, copy)
+    seal = read_hashed(copy / "seal.json")
+    told = {} if calls is None else {"order_calls": calls}
+    seal["extra"] = {k: v for k, v in seal["extra"].items() if k != "order_calls"} | told
+    write_hashed(copy / "seal.json", seal | {"root": root_of(seal)})
+
+    (finding,) = (f for f in runtime_smoke.judge(copy) if f.name == "no real orders")
+
+    assert finding.passed is is_fine
 
 
 def damaged_copy(run: ShortRun, tmp_path: Path, queue: str, old: bytes, new: bytes) -> Path:

@@ -265,7 +265,7 @@ def test_hashed_file_counts_generations_and_returns_what_was_written(var_dir: Pa
     assert obj == {"b": [1, None], "a": "ü"}
 
 
-@pytest.mark.row("U-18", "N-83")
+@pytest.mark.row("U-18", "N-83", "N-123")
 def test_hashed_file_with_any_bit_flipped_is_a_violation(var_dir: Path) -> None:
     """One changed bit anywhere is found by the file itself."""
     path = var_dir / "cursor.json"

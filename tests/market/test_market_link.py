@@ -155,7 +155,7 @@ def test_failures_are_forgotten_only_after_a_stable_time() -> None:
 # --- thresholds ---------------------------------------------------------------------------------
 
 
-@pytest.mark.row("F102", "F103")
+@pytest.mark.row("F102", "F103", "N-84")
 @pytest.mark.parametrize(("age", "code"), [(119_999, ""), (120_000, "EXCHANGE_UNREACHABLE")])
 def test_outage_without_a_connection(age: int, code: str) -> None:
     """Up to the limit the run waits; at the limit it stops."""

@@ -9,7 +9,7 @@ import gzip
 import re
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
@@ -19,6 +19,7 @@ import orjson
 import pytest
 
 from minibot.events.model import Bar
+from minibot.exchanges.base import Stream, StreamLost
 from minibot.exchanges.embedded.garbage import GARBAGE
 from minibot.market.session import SessionConfig
 from tests.exchanges.binance.loopback import Loopback, accept, answer
@@ -44,8 +45,11 @@ def exchange(
 def started(tmp_path: Path, running: ExchangeProcess, **changes: Any) -> Desk:
     """Return a session that is ready and gets data."""
     rest_timeout_s = changes.pop("rest_timeout_s", 5.0)
+    options = {"wrap": changes.pop("wrap")} if "wrap" in changes else {}
     config: SessionConfig = session_config(running.symbols, running.origin_ms, **changes)
-    desk = Desk(tmp_path, config, running.port, speed=SPEED, rest_timeout_s=rest_timeout_s)
+    desk = Desk(
+        tmp_path, config, running.port, speed=SPEED, rest_timeout_s=rest_timeout_s, **options
+    )
     desk.start()
     desk.start_clock()
     wait_until(lambda: len(desk.world.of("market_tick")) > 50 or desk.has_ended, "ticks")
@@ -400,6 +404,50 @@ def test_old_connection_is_renewed_without_a_break(tmp_path: Path) -> None:
     ids = [tick.trade_id for tick in desk.world.of("market_tick") if tick.kind == "trade"]
     assert ids == list(range(ids[0], ids[0] + len(ids)))
     assert states(desk) == ["STARTING", "READY", "DRAINING"]
+
+
+@pytest.mark.row("S-17")
+def test_closed_streams_are_degraded_however_well_requests_are_answered(tmp_path: Path) -> None:
+    """No stream can be had and REST answers: not ready, long before any data could be old."""
+    patient = link_limits(tick_stale_ms=10_000_000, outage_stop_ms=10_000_000, reconnects_max=1000)
+    is_off = threading.Event()
+
+    def wrap(streams: Sequence[str], stream: Stream) -> Stream:
+        return Refused(stream) if is_off.is_set() else stream
+
+    with exchange(tmp_path) as running:
+        desk = started(tmp_path, running, link=patient, wrap=wrap)
+        is_off.set()
+        running.fault("drop")
+        wait_for_notice(desk, "connection_lost")
+        wait_until(lambda: desk.world.healths[-1][0] == "DEGRADED" or desk.has_ended, "degraded")
+        before = len(desk.world.healths)
+
+        def pings() -> int:
+            return sum("latency_us" in fields for _, fields in desk.world.healths[before:])
+
+        wait_until(lambda: pings() >= 3 or desk.has_ended, "requests that were answered")
+        off = [state for state, _ in desk.world.healths[before:]]
+        is_off.clear()
+        wait_until(lambda: desk.world.healths[-1][0] == "READY" or desk.has_ended, "ready again")
+        desk.drain()
+
+    assert set(off) == {"DEGRADED"}
+    assert states(desk) == ["STARTING", "READY", "DEGRADED", "READY", "DRAINING"]
+
+
+class Refused:
+    """A stream that cannot be had."""
+
+    def __init__(self, stream: Stream) -> None:
+        self._stream = stream
+
+    def open(self) -> None:
+        """Fail as a refused connection does."""
+        raise StreamLost("refused, as the test wants it")
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
 
 
 @pytest.mark.row("F108", "S-17")

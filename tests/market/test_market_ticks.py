@@ -160,6 +160,7 @@ def test_price_of_a_quote_is_the_last_trades() -> None:
     assert (traded.exchange_ts, traded.recv_mono_ns, traded.trade_id) == (55, 22, 7)
 
 
+@pytest.mark.row("N-30")
 def test_trades_before_the_first_quote_wait_for_it() -> None:
     """A tick always carries a touch of its own time; none is lost by waiting for it."""
     ticks = TickMaker("BTCUSDT")

@@ -54,6 +54,21 @@ def test_setting_that_may_not_be_is_refused_by_name(
     assert_refused(demo(tmp_path / "var", text), codes, word, tmp_path / "var")
 
 
+@pytest.mark.row("N-119", "X-16")
+@pytest.mark.parametrize("profile", ["minibot/config/nore.v1.json", "config/nore.v1.json"])
+def test_launch_command_of_the_specification_finds_module_and_profile(
+    tmp_path: Path, profile: str
+) -> None:
+    """`python -m minibot.nore_run_v1 --config minibot/config/nore.v1.json`, up to its first check.
+
+    The night itself would ask the venue, so one value of its profile is made impossible.
+    """
+    result = refused("--config", profile, "--var", str(tmp_path / "var"), "--set", "duration_ms=-7")
+
+    assert_refused(result, {4}, "duration_ms", tmp_path / "var")
+    assert "-7" in result[1]
+
+
 def test_file_that_is_no_tape_is_refused_by_name(tmp_path: Path) -> None:
     """Random bytes, a truncated recording and a recording of something else."""
     junk = tmp_path / "junk.gz"

@@ -76,7 +76,7 @@ def test_night_without_asserts_checks_as_much(odd_run: ShortRun, tmp_path: Path)
             assert (code == 0) != ("fills/inbox.jsonl" in said.out)
 
 
-@pytest.mark.row("F148", "N-91")
+@pytest.mark.row("F148", "N-12")
 @pytest.mark.fault(
     "F148", by="a canary in the secrets file, searched for in all that was written", ends="0 hits"
 )

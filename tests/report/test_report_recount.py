@@ -10,6 +10,9 @@ from typing import Any
 
 import pytest
 
+from minibot.events.model import Fill, Health, RunOpening
+from minibot.events.performance import Performance
+from minibot.events.tally import HealthTally
 from minibot.replay.engine import Recorded
 from minibot.report.recount import Recount, recount
 from tests.runs import ShortRun, raw_events
@@ -77,6 +80,46 @@ def test_uptime_is_there_for_every_role(short_run: ShortRun, live: dict[str, Any
 
     assert live["uptime_s"] == last
     assert len(last) == 6
+
+
+@pytest.mark.row("N-75")
+def test_uptime_of_a_role_that_was_restarted_adds_up_over_its_lives() -> None:
+    """What a process lived before it was replaced counts on; the others keep their own."""
+    count = HealthTally()
+    for role, uptime_s in (
+        ("risk_role", 5), ("market_role", 6), ("risk_role", 9), ("risk_role", 0),
+        ("risk_role", 4), ("risk_role", 1), ("market_role", 16),
+    ):  # fmt: skip
+        count.on_health(Health(role, "READY", uptime_s, 1), 1)
+
+    assert count.to_json()["uptime_s"] == {"market_role": 16, "risk_role": 9 + 4 + 1}
+
+
+@pytest.mark.row("N-78")
+@pytest.mark.parametrize(
+    ("results", "win_rate", "reward_risk"),
+    [
+        (("30", "-10", "10", "-6", "-4"), "0.4000000000", "3.0000000000"),
+        (("7", "-3"), "0.5000000000", "2.3333333333"),
+        (("-1", "0"), "0.0000000000", None),
+        (("4", "0"), "0.5000000000", None),
+        ((), None, None),
+    ],
+)
+def test_win_rate_and_reward_risk_of_trips_are_those_reckoned_by_hand(
+    results: tuple[str, ...], win_rate: str | None, reward_risk: str | None
+) -> None:
+    """Mean win over mean loss; neither without both, and a trip that comes out even is none."""
+    performance = Performance(RunOpening({"USDT": "1000"}, (), {}), "USDT")
+    for result in results:
+        for side, price in (("BUY", "100"), ("SELL", str(100 + int(result)))):
+            performance.on_fill(Fill("o", "c", "BTCUSDT", side, "1", price, "0", "USDT", "T"), 1)
+
+    found = performance.to_json()
+
+    assert found["round_trips"] == len(results)
+    assert (found["win_rate"], found["reward_risk"]) == (win_rate, reward_risk)
+    assert Decimal(found["pnl"]) == sum(map(Decimal, results))
 
 
 def third_count(short_run: ShortRun) -> dict[str, Decimal]:

@@ -243,7 +243,7 @@ LOSS = [
 ]
 
 
-@pytest.mark.row("N-64", "N-65", "N-67", "D-35")
+@pytest.mark.row("N-64", "N-65", "N-67", "D-35", "N-85")
 @pytest.mark.parametrize(("reason", "changes"), LOSS)
 @pytest.mark.parametrize(
     ("price", "entry", "stops"),

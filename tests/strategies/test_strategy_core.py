@@ -20,7 +20,8 @@ from minibot.events.model import HOLD, Bar, Draft, Event, JsonObject, Signal
 from minibot.events.reasons import REASONS
 from minibot.events.registry import Contracts
 from minibot.kernel.canonical import decode, encode
-from minibot.kernel.errors import InvariantError, RunStop
+from minibot.kernel.errors import ConfigError, InvariantError, RunStop
+from minibot.runtime.config import load_config
 from minibot.strategies.chosen import params_hash
 from minibot.strategies.core import core_from_config, core_from_state
 from minibot.strategies.decision import Decision
@@ -303,7 +304,7 @@ def test_bars_with_a_long_hole_start_anew(hole: int, count: int) -> None:
     assert feed.core.facts()["decisions"][SYMBOL]["checks"]["bars_1s"] == str(count)
 
 
-@pytest.mark.row("N-58")
+@pytest.mark.row("N-58", "N-31")
 @pytest.mark.parametrize("from_ticks", [False, True])
 def test_ticks_alone_and_bars_both_give_signals(from_ticks: bool) -> None:
     """A market told in ticks only trades as one told in bars, once the profile says so."""
@@ -494,6 +495,26 @@ def test_order_flow_with_us_raises_confidence(close: float, helpful: str) -> Non
     assert max(found.values()) - min(found.values()) == 20
 
 
+@pytest.mark.row("B-04")
+@pytest.mark.parametrize(
+    ("horizon_ms", "is_allowed"),
+    [(999, False), (1_000, True), (86_400_000, True), (86_400_001, False)],
+)
+def test_horizon_lies_between_a_second_and_a_day(
+    project: Path, horizon_ms: int, is_allowed: bool
+) -> None:
+    """No profile can ask for a position of another kind: intraday, closed within a day."""
+    for name in ("nore", "nore-demo", "nore-smoke", "paper"):
+        profile = project / "config" / f"{name}.v1.json"
+        sets = [f"strategy.horizon_ms={horizon_ms}"]
+        if is_allowed:
+            assert load_config(profile, sets, {}).raw["strategy"]["horizon_ms"] == horizon_ms
+        else:
+            with pytest.raises(ConfigError) as refusal:
+                load_config(profile, sets, {})
+            assert "strategy.horizon_ms" in refusal.value.violations[0]
+
+
 @pytest.mark.row("B-04", "B-05", "N-59")
 def test_signals_satisfy_their_contract(project: Path) -> None:
     """Every signal the strategy writes passes the registered schema, holds included."""
@@ -512,7 +533,7 @@ def test_signals_satisfy_their_contract(project: Path) -> None:
         envelope = decode(encode(full.to_json()))
         assert contracts.validate(envelope), contracts.explain(envelope)
         assert isinstance(signal, Signal)
-        assert 1_000 <= signal.horizon_ms <= 86_400_000
+        assert signal.horizon_ms == config()["strategy"]["horizon_ms"] == 60_000
         sides.add(signal.side)
 
     assert sides == {"BUY", "SELL", "HOLD"}

@@ -44,7 +44,7 @@ def test_golden_runs_cover_tape_crash_and_faults() -> None:
         assert (run.folder / ARCHIVE).stat().st_size < 700_000
 
 
-@pytest.mark.row("N-02", "S-50", "S-59")
+@pytest.mark.row("N-02", "N-31", "S-50", "S-59")
 def test_golden_run_replayed_by_the_verb_prints_the_recorded_digest(tmp_path: Path) -> None:
     """`minibot replay tests/fixtures/sample_run`: identical, and the digest beside the archive."""
     run = next(run for run in GOLDEN if run.name == "sample_run")

@@ -345,7 +345,7 @@ def test_failure_of_the_second_thread_stops_the_run(tmp_path: Path, scenes: list
     assert scene.supervise() == scene.calm.failure
 
 
-@pytest.mark.row("N-35")
+@pytest.mark.row("N-35", "N-01")
 def test_error_in_a_turn_of_supervision_is_a_stop_and_not_its_end(
     tmp_path: Path, scenes: list[Scene]
 ) -> None:
