@@ -10,7 +10,8 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from tests.runs import PROJECT, RUN_S_MAX, Said, clean_environ
+from tests.runs import PROJECT, Said, clean_environ
+from tests.waiting import DEADLINE_S
 
 COPIED = ("minibot", "contracts", "config")
 COPIED_FILES = ("pyproject.toml", "requirements.lock")
@@ -37,7 +38,7 @@ def in_product(product: Path, *argv: str, **environ: str) -> Said:
         capture_output=True,
         text=True,
         encoding="utf-8",
-        timeout=RUN_S_MAX,
+        timeout=DEADLINE_S,
         check=False,
     )
     return Said(done.returncode, done.stdout, done.stderr)
