@@ -238,8 +238,8 @@ INVARIANT_BROKEN: Final = _stop(
 CODE_CHANGED: Final = _stop(
     "CODE_CHANGED",
     "Code changed on disk while the run went on, so a process of it could not be started again.",
-    "After `git pull` or an edit: look at the open positions, `minibot clear-stop --reason ...`, "
-    "and start anew; bring code in between nights (`minibot stage add`, then `apply`).",
+    "After `git pull` or an edit look at the open positions, run `minibot clear-stop --reason "
+    "...`, start anew, and change code between nights alone.",
 )
 CLOCK_JUMP: Final = _stop(
     "CLOCK_JUMP",

@@ -17,6 +17,7 @@ import pytest
 from minibot.kernel.errors import Refusal
 from minibot.kernel.files import hashed_bytes, read_hashed
 from minibot.runtime import deploy, staging
+from minibot.runtime.deployed import libraries
 from tests.waiting import DEADLINE_S
 
 OLD, NEW = b"LIMIT = 1\n", b"LIMIT = 2\n"
@@ -307,6 +308,7 @@ CUT_OFF = """
 import os, sys
 from pathlib import Path
 from minibot.runtime import deploy, staging
+from minibot.runtime.deployed import libraries
 tree, limit = Path(sys.argv[1]), int(sys.argv[2])
 calls = 0
 def counted(call):
@@ -490,3 +492,103 @@ def test_deployed_list_that_was_edited_is_refused(tree: Path) -> None:
 
     with pytest.raises(Refusal, match="damaged"):
         staging.compare(tree)
+
+
+@pytest.mark.row("N-108", "N-110")
+@pytest.mark.parametrize("kind", ["exists", "link", "linked folder", "fifo", "bytecode", "outside"])
+def test_stage_add_that_is_refused_leaves_nothing_and_blocks_nobody(
+    tree: Path, tmp_path: Path, kind: str
+) -> None:
+    """What was staged before stays as it was, and the next file is taken."""
+    source, path = tmp_path / "source.py", FRESH
+    source.write_bytes(NEW)
+    good = tmp_path / "good.py"
+    good.write_bytes(NEW)
+    staging.stage(tree, [(good, "minibot/good.py")], replace=False)
+    before = {path: path.read_bytes() for path in (tree / "staging").rglob("*") if path.is_file()}
+    if kind == "exists":
+        path = LIMITS
+    elif kind == "link":
+        source.rename(tmp_path / "elsewhere.py")
+        source.symlink_to(tmp_path / "elsewhere.py")
+    elif kind == "linked folder":
+        (tree / "staging/pending/files/docs").symlink_to(tmp_path)
+        path = "docs/NOTES.md"
+    elif kind == "fifo":
+        if not hasattr(os, "mkfifo"):
+            pytest.skip("needs FIFOs")
+        source.unlink()
+        os.mkfifo(source)
+    elif kind == "bytecode":
+        path = "minibot/risk/__pycache__/limits.cpython-311.pyc"
+    else:
+        path = "var/x.py"
+
+    with pytest.raises(Refusal):
+        staging.stage(tree, [(good, "docs/a.md"), (source, path)], replace=False)
+    if kind == "linked folder":
+        (tree / "staging/pending/files/docs").unlink()
+    after = {path: path.read_bytes() for path in (tree / "staging").rglob("*") if path.is_file()}
+    next_one = staging.stage(tree, [(good, "docs/b.md")], replace=False)
+
+    assert after == before
+    assert [item.path for item in next_one.files] == ["docs/b.md", "minibot/good.py"]
+
+
+@pytest.mark.row("N-110")
+def test_stage_add_keeps_what_was_said_of_files_staged_before(tree: Path) -> None:
+    """One file may replace; the next is added without saying so again for the first."""
+    source = tree.parent / "limits.py"
+    source.write_bytes(NEW)
+    staging.stage(tree, [(source, LIMITS)], replace=True)
+
+    pending = staging.stage(tree, [(source, FRESH)], replace=False)
+
+    assert {item.path: item.replace for item in pending.files} == {
+        FRESH: None,
+        LIMITS: sha256(OLD),
+    }
+
+
+@pytest.mark.row("N-108")
+@pytest.mark.parametrize("path", ["minibot/risk/x.pyc", "minibot/__pycache__/x.py", "docs/X.PYC"])
+def test_stage_of_bytecode_laid_by_hand_is_refused_by_name(tree: Path, path: str) -> None:
+    """Bytecode is nothing that anybody could read before it is deployed."""
+    put_pending(tree, path, b"code")
+
+    with pytest.raises(Refusal, match="is bytecode") as refused:
+        staging.stage(tree, [], replace=False)
+
+    assert f"remove staging/pending/files/{path}" in refused.value.remedy
+
+
+@pytest.mark.row("N-23", "F162")
+def test_deployed_list_counts_bytecode_that_is_a_module_of_its_own(tree: Path) -> None:
+    """A cache folder does not count; a module without a source does, and so does a build's list."""
+    staging.adopt(tree, None)
+    (tree / "minibot/risk/limits").mkdir()
+    (tree / "minibot/risk/limits/__init__.pyc").write_bytes(b"code")
+    (tree / "minibot/risk/__pycache__").mkdir()
+    (tree / "minibot/risk/__pycache__/limits.cpython-311.pyc").write_bytes(b"code")
+
+    assert staging.compare(tree) == ["minibot/risk/limits/__init__.pyc: not deployed"]
+
+
+@pytest.mark.row("N-23")
+def test_deployed_list_has_the_libraries_of_a_compiled_build(
+    tree: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They are listed by sha256; a build that came later counts where it would be used."""
+    library = tree / "build/compiled/cpython-311/minibot/risk/core.so"
+    library.parent.mkdir(parents=True)
+    library.write_bytes(b"library")
+    staging.adopt(tree, None)
+    listed = libraries(tree)
+    library.write_bytes(b"another")
+    quiet = staging.compare(tree)
+    monkeypatch.setenv("MINIBOT_COMPILED", "1")
+
+    path = "build/compiled/cpython-311/minibot/risk/core.so"
+    assert listed == {path: sha256(b"library")}
+    assert quiet == []
+    assert staging.compare(tree) == [f"{path}: changed"]

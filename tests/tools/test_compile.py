@@ -38,7 +38,15 @@ def test_build_of_other_sources_is_stale(tmp_path: Path, monkeypatch: pytest.Mon
     build.mkdir()
     assert "no build" in str(compiled.stale(build))
     digest = hashlib.sha256(b"x = 1\n").hexdigest()
-    record = {"sources": {"one.py": digest}, "modules": {}}
+    library = hashlib.sha256(b"library").hexdigest()
+    (build / "one.so").write_bytes(b"library")
+    record: dict[str, dict[str, str]] = {
+        "sources": {"one.py": digest},
+        "modules": {"one": "one.so"},
+    }
+    (build / compiled.RECORD).write_text(json.dumps(record), encoding="utf-8")
+    assert "does not list its libraries" in str(compiled.stale(build))
+    record["libraries"] = {"one.so": library}
     (build / compiled.RECORD).write_text(json.dumps(record), encoding="utf-8")
     assert compiled.stale(build) is None
 

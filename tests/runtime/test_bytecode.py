@@ -1,0 +1,118 @@
+"""Bytecode beside sources: what is named, what is passed over."""
+
+from __future__ import annotations
+
+import marshal
+import py_compile
+import sys
+from pathlib import Path
+
+import pytest
+
+from minibot.runtime.bytecode import Check, planted
+from tests.product import plant
+
+TAG = sys.implementation.cache_tag
+SOURCE = "LIMIT = 1\n\n\ndef over(value):\n    return value > LIMIT\n"
+CACHED = f"minibot/risk/__pycache__/limits.{TAG}.pyc"
+MODES = py_compile.PycInvalidationMode
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    """A source in a small project."""
+    path = tmp_path / "minibot" / "risk" / "limits.py"
+    path.parent.mkdir(parents=True)
+    path.write_text(SOURCE)
+    return path
+
+
+def compile_to(
+    source: Path, name: str = CACHED, mode: MODES = MODES.TIMESTAMP, optimize: int = 0
+) -> Path:
+    """Compile a source as Python does; return the bytecode file."""
+    target = source.parents[2] / name
+    py_compile.compile(
+        str(source), str(target), doraise=True, invalidation_mode=mode, optimize=optimize
+    )
+    return target
+
+
+@pytest.mark.row("N-23")
+def test_bytecode_that_its_source_compiles_to_is_right(tmp_path: Path, source: Path) -> None:
+    """As Python leaves it, by time or by checked hash, optimized or not."""
+    compile_to(source)
+    compile_to(source, CACHED.replace(".pyc", ".opt-1.pyc"), MODES.CHECKED_HASH, 1)
+    compile_to(source, CACHED.replace(".pyc", ".opt-2.pyc"), MODES.TIMESTAMP, 2)
+
+    assert planted(tmp_path) == []
+
+
+@pytest.mark.row("N-23", "F162")
+@pytest.mark.parametrize("mode", [MODES.TIMESTAMP, MODES.CHECKED_HASH])
+@pytest.mark.parametrize(
+    "text",
+    [
+        SOURCE.replace("LIMIT = 1", "LIMIT = 9"),
+        SOURCE.replace("LIMIT = 1", "LIMIT = 1.0"),
+        SOURCE.replace("value > LIMIT", "value < LIMIT"),
+        SOURCE + "print('here')\n",
+    ],
+)
+def test_bytecode_of_another_code_under_the_stamp_of_its_source_is_named(
+    tmp_path: Path, source: Path, mode: MODES, text: str
+) -> None:
+    """Whatever the head claims, the code is compared: a constant, a comparison, a further line."""
+    target = compile_to(source, mode=mode)
+    code = compile(text, str(source), "exec", dont_inherit=True)
+    target.write_bytes(target.read_bytes()[:16] + marshal.dumps(code))
+
+    assert planted(tmp_path) == [f"{CACHED}: is not what its source compiles to"]
+
+
+@pytest.mark.row("N-23", "F162")
+def test_bytecode_that_is_run_unchecked_is_named_also_when_it_is_right(
+    tmp_path: Path, source: Path
+) -> None:
+    """The next change of the source would go unnoticed."""
+    compile_to(source, mode=MODES.UNCHECKED_HASH)
+
+    assert planted(tmp_path) == [f"{CACHED}: is run unchecked, whatever its source says"]
+
+
+@pytest.mark.row("N-23")
+def test_bytecode_that_python_passes_over_is_no_finding(tmp_path: Path, source: Path) -> None:
+    """Stale as after `git pull`, another version's, one without its source."""
+    stale = compile_to(source)
+    compile_to(source, CACHED.replace(TAG, "cpython-39"))
+    compile_to(source, CACHED.replace("limits", "gone"))
+    foreign = compile_to(source, CACHED.replace(".pyc", ".opt-1.pyc"), optimize=1)
+    foreign.write_bytes(b"\0\0\0\0" + foreign.read_bytes()[4:])
+    source.write_text(SOURCE + "MORE = 2\n")
+
+    assert stale.exists()
+    assert planted(tmp_path) == []
+
+
+@pytest.mark.row("N-23", "F162")
+def test_check_runs_in_a_process_that_reads_no_bytecode_of_the_tree(
+    tmp_path: Path, source: Path
+) -> None:
+    """It names what is planted; bytecode that cannot be read is named, too."""
+    plant(source, tmp_path / "executed")
+    broken = source.with_name("core.py")
+    broken.write_text(SOURCE)
+    target = compile_to(broken, CACHED.replace("limits", "core"))
+    target.write_bytes(target.read_bytes()[:20])
+
+    found = Check(tmp_path).result()
+
+    assert [text.partition(":")[0] for text in found] == [CACHED.replace("limits", "core"), CACHED]
+    assert not (tmp_path / "executed").exists()
+
+
+def test_check_that_breaks_off_is_a_finding(tmp_path: Path) -> None:
+    """Nobody takes a crash for a clean tree."""
+    check = Check(tmp_path, has_environment=True)  # Without a pyproject.toml it cannot go on.
+
+    assert "could not be judged" in check.result()[0]
