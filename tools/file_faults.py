@@ -46,7 +46,8 @@ FOLDER: Final = PROJECT / "var" / "lab" / "file_faults"
 PAGE: Final = PROJECT / "docs" / "reference" / "files.md"
 DURING, AFTER = "during", "after"
 # Long enough for every check to have come round; a STOP ends it long before.
-NIGHT: Final = {"duration_ms": "400000", "ai.enabled": "false"}
+NIGHT: Final = {"duration_ms": "400000"}
+WITHOUT_AI: Final = {"ai.enabled": "false"}
 VERIFY_S_MAX: Final = 60
 JOBS: Final = 2
 STOPPED: Final = re.compile(r"STOPPED by ([A-Z_]+)|^STOP ([A-Z_]+):", re.MULTILINE)
@@ -82,7 +83,7 @@ class Played:
         """Whether it is what the table says; a code counts where the table names some."""
         allowed: list[str] = []
         for word in self.cell.expected.split("|"):
-            is_code = word.isupper() and word != "STOP"
+            is_code = word.isupper() and not word.startswith("STOP")
             allowed.append(f"STOP {word}" if is_code else word)
         return any(
             self.found == word or (word == "STOP" and self.found.startswith("STOP "))
@@ -207,7 +208,7 @@ def verdict_of(code: int, said: str, path: Path) -> str:
 
 
 def file_after(row: Row, run: Path) -> Path | None:
-    """Return the file of a row that is damaged after a run: the longest, so that it has a middle."""
+    """Return the file of a row that is damaged after a run: the longest of them has a middle."""
     var = run.parents[1]
     found = []
     for pattern in row.patterns:
@@ -229,7 +230,8 @@ def play_during(cells: Sequence[Cell], folder: Path) -> list[Played]:
     begun = time.monotonic()
     lab = Lab(folder, Shelf(FOLDER / "shelf"))
     try:
-        night = lab.start_night(NIGHT)
+        has_ai = any(cell.row.name.startswith("ai/") for cell in cells)
+        night = lab.start_night(NIGHT if has_ai else NIGHT | WITHOUT_AI)
         run = night.wait_for_fills()
         for number, cell in enumerate(cells):
             path = night.wait_until(_existing(lab.var, cell.row.played), cell.row.played)
@@ -307,12 +309,9 @@ def chosen(arguments: argparse.Namespace) -> list[Cell]:
         and (not arguments.only or any(word in cell.row.name for word in arguments.only))
     ]
     if arguments.part > 1:
-        drawn = set(
-            random.Random(arguments.seed).sample(
-                range(len(wanted)), -(-len(wanted) // arguments.part)
-            )
-        )
-        wanted = [cell for number, cell in enumerate(wanted) if number in drawn]
+        count = -(-len(wanted) // arguments.part)
+        drawn = random.Random(arguments.seed).sample(range(len(wanted)), count)
+        wanted = [wanted[number] for number in sorted(drawn)]
     return wanted
 
 
@@ -352,12 +351,12 @@ def page() -> str:
     lines = [
         "# Files of a run and of `var/`",
         "",
-        "Generated from `tools/file_table.py` by `python -m tools.file_faults --write`; played by",
-        "`python -m tools.file_faults`. `QUEUE` is `var/queues/NAME`, and `var/runs/RUN/queues/NAME`",
-        "once the run is sealed. Faults: changed, truncated, deleted, replaced by a folder, a link or",
-        "a FIFO. During the run: `STOP CODE`, or `goes on` (nothing of the proof rests on it, or it is",
-        "made again), or `found after` (the night ends, `verify` names it). Afterwards: `found` by",
-        "`verify`, or `no part` of the run's proof. `-`: not there at that time, or not played.",
+        "Generated from `tools/file_table.py` by `python -m tools.file_faults --write`, and played",
+        "by `python -m tools.file_faults`. `QUEUE` is `var/queues/NAME`; once the run is sealed,",
+        "`var/runs/RUN/queues/NAME`. Faults: changed, truncated, deleted, replaced by a folder, a",
+        "link or a FIFO. During the run: `STOP CODE`; `goes on` (no proof rests on it, or it is",
+        "made again); `found after` (the night ends, `verify` names it). Afterwards: `found` by",
+        "`verify`, or `no part` of the run's proof. `-`: not there then, or not played.",
         "",
         "| file | written by | read by | during the run | afterwards | note |",
         "| --- | --- | --- | --- | --- | --- |",

@@ -159,9 +159,10 @@ ROWS: Final = (
         _queue("inbox.head"),
         "the queue's writer",
         "the queue's readers, watchdog, verbs of proof",
-        {EACH: "STOP"},
+        {EACH: "STOP", "changed": "STOP|goes on"},
         ALL_FOUND,
         "queues/signals/inbox.head",
+        "One wrong bit falls in one of two slots, which the next append writes again.",
     ),
     Row(
         "QUEUE/acks.jsonl",
