@@ -1,0 +1,397 @@
+"""Every file that a run leaves: who writes it, who reads it, what befalls whom when it is damaged.
+
+The one home of the table: `tools.file_faults` plays its cells with real runs and writes its page,
+and a test holds its patterns against the files that a night really left.
+
+An outcome during the run is `STOP CODE` (with `|` between codes of which a moment decides),
+`goes on` (the night ends in order, verify is clean) or `found after` (the night ends, verify then
+names the file). Afterwards it is `found` (verify of the run names it), `no part` (the file is no
+part of a run's proof; verify stays clean) or `-` (it stands there only while a run lives).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from typing import Final
+
+FAULTS: Final = ("changed", "truncated", "deleted", "folder", "link", "fifo")
+EACH: Final = "each"
+FOUND, NO_PART, NOT_THERE = "found", "no part", "-"
+GOES_ON, FOUND_AFTER = "goes on", "found after"
+
+Outcomes = Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Row:
+    """The files of one kind.
+
+    Attributes:
+        name: What it is called in the table, below `var/`.
+        patterns: The paths that it stands for, `RUN` for a run's id.
+        writer, readers: Roles, or what stands for them.
+        during: Outcome by fault; `each` for those that are not named.
+        after: The same of a finished run.
+        played: The path that the campaign damages during a night; the first match.
+        played_after: The path that it damages afterwards, in the run's folder unless `-`.
+        note: What else has to be known.
+    """
+
+    name: str
+    patterns: tuple[str, ...]
+    writer: str
+    readers: str
+    during: Outcomes = field(default_factory=dict)
+    after: Outcomes = field(default_factory=dict)
+    played: str = ""
+    note: str = ""
+
+    def expected_during(self, fault: str) -> str:
+        """Return what a fault ends in while the run lives."""
+        return self.during.get(fault, self.during.get(EACH, NOT_THERE))
+
+    def expected_after(self, fault: str) -> str:
+        """Return what a fault ends in once the run is sealed."""
+        return self.after.get(fault, self.after.get(EACH, NOT_THERE))
+
+    def holds(self, path: str) -> bool:
+        """Return whether a path below `var/` is of this kind."""
+        return any(fnmatchcase(path, pattern) for pattern in self.patterns)
+
+
+def _queue(name: str) -> tuple[str, ...]:
+    return (f"queues/*/{name}", f"runs/RUN/queues/*/{name}")
+
+
+CHANGED: Final = "STOP RUN_FILE_CHANGED"
+ALL_FOUND: Final = {EACH: FOUND}
+NEVER_PROOF: Final = {EACH: NO_PART}
+
+ROWS: Final = (
+    Row(
+        "runs/RUN/manifest.json",
+        ("runs/RUN/manifest.json",),
+        "launcher, once",
+        "every role at its start, every verb of proof",
+        {EACH: CHANGED},
+        ALL_FOUND,
+        "runs/*/manifest.json",
+    ),
+    Row(
+        "runs/RUN/clock.json",
+        ("runs/RUN/clock.json",),
+        "launcher, once",
+        "every role, the embedded exchange",
+        {EACH: CHANGED},
+        ALL_FOUND,
+        "runs/*/clock.json",
+    ),
+    Row(
+        "runs/RUN (the folder)",
+        (),
+        "launcher",
+        "every role at its start, every verb of proof",
+        {EACH: CHANGED, "changed": NOT_THERE, "truncated": NOT_THERE},
+        {},
+        "runs/*",
+        "Its queues and its seal are then written into a folder made anew, and nothing else.",
+    ),
+    Row(
+        "runs/RUN/hourly_state.jsonl",
+        ("runs/RUN/hourly_state.jsonl",),
+        "launcher, before the seal",
+        "replay, report",
+        {},
+        ALL_FOUND,
+    ),
+    Row(
+        "runs/RUN/metrics.json",
+        ("runs/RUN/metrics.json",),
+        "launcher, before the seal",
+        "replay",
+        {},
+        ALL_FOUND,
+    ),
+    Row(
+        "runs/RUN/seal.json",
+        ("runs/RUN/seal.json",),
+        "launcher, or the next start",
+        "verbs of proof, the next start",
+        {},
+        ALL_FOUND,
+    ),
+    Row(
+        "runs/RUN/SHA256SUMS",
+        ("runs/RUN/SHA256SUMS",),
+        "launcher, or the next start",
+        "`sha256sum -c`, verify",
+        {},
+        ALL_FOUND,
+    ),
+    Row(
+        "runs/RUN/report/",
+        ("runs/RUN/report/*",),
+        "report, accept",
+        "people, runs",
+        {},
+        NEVER_PROOF,
+        "",
+        "Made again by `minibot report`.",
+    ),
+    Row(
+        "QUEUE/inbox.jsonl",
+        (*_queue("inbox.jsonl"), *_queue("inbox.[0-9]*.jsonl"), *_queue("segments.json")),
+        "the queue's writer",
+        "the queue's readers, every verb of proof",
+        {
+            EACH: "STOP QUEUE_REPLACED|QUEUE_MISSING|QUEUE_FOREIGN_WRITE|PERMISSIONS_UNSAFE",
+            "changed": "STOP QUEUE_CORRUPT|QUEUE_CHAIN|found after",
+            "truncated": "STOP QUEUE_TRUNCATED|QUEUE_FOREIGN_WRITE",
+        },
+        ALL_FOUND,
+        "queues/signals/inbox.jsonl",
+        "Bytes that every reader has passed are found by verify.",
+    ),
+    Row(
+        "QUEUE/inbox.head",
+        _queue("inbox.head"),
+        "the queue's writer",
+        "the queue's readers, watchdog, verbs of proof",
+        {EACH: "STOP", "changed": "STOP|goes on"},
+        ALL_FOUND,
+        "queues/signals/inbox.head",
+        "One wrong bit falls in one of two slots, which the next append writes again.",
+    ),
+    Row(
+        "QUEUE/acks.jsonl",
+        _queue("acks.jsonl"),
+        "the primary reader",
+        "that reader after a restart, replay",
+        {EACH: "STOP|found after"},
+        ALL_FOUND,
+        "queues/signals/acks.jsonl",
+    ),
+    Row(
+        "QUEUE/acks.head",
+        _queue("acks.head"),
+        "the primary reader",
+        "that reader after a restart, replay",
+        {EACH: "STOP|found after"},
+        ALL_FOUND,
+        "queues/signals/acks.head",
+    ),
+    Row(
+        "QUEUE/deadletter.*",
+        (*_queue("deadletter.jsonl"), *_queue("deadletter.head"), *_queue("deadletter.lock")),
+        "the primary reader",
+        "that reader after a restart, replay",
+        {EACH: "STOP|found after|goes on"},
+        ALL_FOUND,
+        "queues/signals/deadletter.head",
+        "An empty one is made again by the reader that needs it.",
+    ),
+    Row(
+        "QUEUE/cursor.json",
+        (*_queue("cursor.json"), *_queue("snapshot.json"), *_queue("suspect.json")),
+        "the primary reader",
+        "that reader after a restart, watchdog each second",
+        {EACH: "STOP CURSOR_CORRUPT|PERMISSIONS_UNSAFE|ATOMICITY_VIOLATION", "deleted": "goes on"},
+        ALL_FOUND,
+        "queues/market_ticks/cursor.json",
+        "A hint: one that is gone is written again.",
+    ),
+    Row(
+        "QUEUE/readers/ROLE/acks.*",
+        (*_queue("readers/*/acks.jsonl"), *_queue("readers/*/acks.head")),
+        "the further reader",
+        "that reader after a restart, replay",
+        {EACH: "STOP|found after"},
+        ALL_FOUND,
+        "queues/market_ticks/readers/risk_role/acks.jsonl",
+    ),
+    Row(
+        "QUEUE/readers/ROLE/cursor.json",
+        (*_queue("readers/*/cursor.json"), *_queue("readers/*/snapshot.json")),
+        "the further reader",
+        "that reader after a restart, watchdog each second",
+        {EACH: "STOP CURSOR_CORRUPT|PERMISSIONS_UNSAFE|ATOMICITY_VIOLATION", "deleted": "goes on"},
+        ALL_FOUND,
+        "queues/market_ticks/readers/execution_role/cursor.json",
+        "A hint: one that is gone is written again.",
+    ),
+    Row(
+        "QUEUE/parts/ROLE.jsonl",
+        (*_queue("parts/*.jsonl"),),
+        "the role",
+        "watchdog, which merges it; executor (`stop_journal`)",
+        {EACH: "STOP|found after"},
+        ALL_FOUND,
+        "queues/health/parts/risk_role.jsonl",
+    ),
+    Row(
+        "QUEUE/parts/ROLE.head",
+        (*_queue("parts/*.head"),),
+        "the role",
+        "watchdog, which merges it; executor (`stop_journal`)",
+        {EACH: "STOP|found after"},
+        ALL_FOUND,
+        "queues/health/parts/risk_role.head",
+    ),
+    Row(
+        "QUEUE locks",
+        (
+            "queues/*/writer.lock",
+            "queues/*/acks.lock",
+            "queues/*/parts/*.lock",
+            "queues/*/readers/*/*.lock",
+        ),
+        "whoever writes the journal",
+        "nobody; the kernel keeps the lock",
+        {EACH: "goes on|STOP"},
+        {},
+        "queues/signals/writer.lock",
+        "The lock is the open descriptor's, not the name's.",
+    ),
+    Row(
+        "current.json",
+        ("current.json",),
+        "launcher at its start",
+        "the next start, every verb about a live run",
+        {EACH: "goes on|STOP"},
+        {},
+        "current.json",
+        "The next start refuses one that it cannot read.",
+    ),
+    Row(
+        "run.lock",
+        ("run.lock",),
+        "launcher",
+        "nobody; the kernel keeps the lock",
+        {EACH: "goes on|STOP"},
+        {},
+        "run.lock",
+    ),
+    Row(
+        "stop/ROLE.armed",
+        ("stop/*.armed", "stop/exclusion.lock"),
+        "the role at its start",
+        "whoever stops, who links it to `STOP.flag`",
+        {EACH: "goes on"},
+        {},
+        "stop/strategy_role.armed",
+        "Without it the flag is a file of its own.",
+    ),
+    Row(
+        "stop/ROLE.reserve",
+        ("stop/*.reserve",),
+        "the role at its start",
+        "nobody; it is given back at a STOP",
+        {EACH: "goes on"},
+        {},
+        "stop/strategy_role.reserve",
+    ),
+    Row(
+        "STOP.flag",
+        ("STOP.flag",),
+        "whoever stops",
+        "every role, launcher, the next start",
+        {},
+        {},
+        "",
+        "Whatever stands there by that name is a STOP, also a dangling link.",
+    ),
+    Row(
+        "stop_journal.*",
+        ("stop_journal.jsonl", "stop_journal.head", "stop_journal.lock"),
+        "whoever holds `run.lock`",
+        "people, status, runs, metrics",
+        {},
+        {},
+        "",
+        "Written at a run's end; one that is damaged is told then, and the run's own stands.",
+    ),
+    Row(
+        "requests/",
+        ("requests/*",),
+        "verbs of an operator, the AI's clerk",
+        "launcher, which removes them",
+        {},
+        {},
+        "",
+        "What is no request of this run is set aside.",
+    ),
+    Row(
+        "logs/ROLE.jsonl",
+        ("logs/*_role*.jsonl",),
+        "the role",
+        "people, accept",
+        {EACH: GOES_ON},
+        NEVER_PROOF,
+        "logs/strategy_role.jsonl",
+        "Lines that cannot be written are counted and lost.",
+    ),
+    Row(
+        "logs/NAME.err.log",
+        ("logs/*.err.log",),
+        "the process",
+        "people",
+        {EACH: GOES_ON},
+        NEVER_PROOF,
+        "logs/strategy_role.err.log",
+    ),
+    Row(
+        "metrics/metrics.json",
+        ("metrics/*.json",),
+        "launcher",
+        "people, metrics, the run's end",
+        {EACH: "STOP|goes on"},
+        NEVER_PROOF,
+        "metrics/metrics.json",
+    ),
+    Row(
+        "portfolio.json",
+        ("portfolio.json", "open_positions.json"),
+        "executor",
+        "people",
+        {EACH: "STOP|goes on"},
+        NEVER_PROOF,
+        "portfolio.json",
+        "A projection of the fills.",
+    ),
+    Row(
+        "exchange/embedded.json",
+        ("exchange/*.json",),
+        "market",
+        "market after a restart",
+        {EACH: GOES_ON},
+        NEVER_PROOF,
+        "exchange/embedded.json",
+    ),
+    Row(
+        "ai/patterns, ai/recommendations",
+        ("ai/patterns/RUN/*", "ai/recommendations/RUN/*"),
+        "the AI's clerk",
+        "people, model training",
+        {EACH: GOES_ON},
+        NEVER_PROOF,
+        "ai/recommendations/*/000001.jsonl",
+    ),
+    Row(
+        "ai/packs, ai/snapshots",
+        ("ai/packs/*/*", "ai/snapshots/*/*", "ai/active.json"),
+        "the AI's clerk, model verbs",
+        "the jail, each by its pinned sha256",
+        {},
+        {},
+        "",
+        "No part of any run: one that is not as pinned is not loaded.",
+    ),
+)
+
+
+def row_of(path: str, run_id: str) -> Row | None:
+    """Return the row that a path below `var/` belongs to, None for one that the table forgot."""
+    plain = "/".join("RUN" if part == run_id else part for part in path.split("/"))
+    return next((row for row in ROWS if row.holds(plain)), None)
