@@ -10,7 +10,9 @@ from minibot.cli.operator import who
 from minibot.cli.output import show
 from minibot.cli.selection import var_of
 from minibot.kernel.errors import Refusal
-from minibot.runtime.running import run_lock
+from minibot.kernel.files import ensure_folder
+from minibot.runtime.running import refuse_living, run_lock
+from minibot.runtime.stop import standing_flags
 from minibot.watchdog.stoplog import clear_flag
 
 HELP = "remove STOP.flag after a stop, with who and why on record"
@@ -25,16 +27,24 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Clear the flag; 2 while a run is running, 3 without a flag."""
     var = var_of(arguments)
-    if not var.flag.exists():
+    flags = standing_flags(var)
+    if not flags:
         raise Refusal(f"there is no STOP.flag in {var.root}.", "Nothing to clear.", exit_code=3)
+    refuse_living(var)
+    ensure_folder(var.root)  # A run may have lost it; what it left stands beside its place.
     try:
         with run_lock(var):
             stopped = clear_flag(var, who(), arguments.reason)
     except filelock.Timeout as error:
         raise Refusal(f"a run is running on {var.root}.", "Stop it first: minibot stop") from error
+    except OSError as error:
+        raise Refusal(
+            f"{error.filename or flags[0]} cannot be removed: {error.strerror or error}.",
+            "The clearing is on record. Look who may write there, then clear again.",
+        ) from error
     show(
         arguments,
-        {"cleared": str(var.flag), "stopped_run": stopped},
+        {"cleared": [str(flag) for flag in flags], "stopped_run": stopped},
         [f"STOP of {stopped or 'an unknown run'} cleared, on record in {var.stop_journal}."],
     )
     return 0

@@ -20,6 +20,7 @@ from minibot.report.night import Night
 from minibot.report.summary import Row, summary_json, summary_rows
 from minibot.runtime.context import STOPPED
 from minibot.runtime.paths import Var
+from minibot.runtime.stop import standing_flags
 from minibot.watchdog.launcher import Outcome
 
 FAILED = 1
@@ -33,7 +34,8 @@ def judge(outcome: Outcome, *, proof: bool, as_json: bool) -> int:
         proof: Whether to verify and replay the run.
         as_json: One JSON document on standard output instead of lines.
     """
-    proving = Proving(outcome.run_dir if proof else None)
+    # Of a run whose folder is gone there is nothing to prove; the summary says so.
+    proving = Proving(outcome.run_dir if proof and outcome.run_dir.exists() else None)
     try:
         return _tell(outcome, proving, as_json=as_json)
     except KeyboardInterrupt:
@@ -52,7 +54,8 @@ def _tell(outcome: Outcome, proving: Proving, *, as_json: bool) -> int:
         rows = [Row(f"Run {run_dir.name}")] if night is None else summary_rows(night)
         if trouble:
             rows.append(Row("figures", f"cannot be recounted: {plain_text(trouble)}", "bad"))
-        show_rows([*rows, *stop_rows(outcome, night), *_recovered_rows(outcome)])
+        rows += [*stop_rows(outcome, night), *_unsealed_rows(outcome), *_recovered_rows(outcome)]
+        show_rows(rows)
     report = _write_report(night)
     with progress_bar("verify and replay"):
         verdicts = proving.verdicts()
@@ -104,11 +107,19 @@ def stop_rows(outcome: Outcome, night: Night | None) -> list[Row]:
         positions = night.count.performance.portfolio.open_positions()
         held = ", ".join(f"{item['qty']} {item['symbol']}" for item in positions) or "no position"
         rows.append(Row("still stands", f"{held}; a STOP closes nothing"))
-    if var.flag.exists():
-        flag = shown_path(var.flag)
-        rows.append(Row("no new run", f"while {flag} stands. When the reason is understood:"))
+    rows += [Row("note", plain_text(note), "bad") for note in outcome.notes]
+    flags = standing_flags(outcome.var or var)
+    if flags:
+        places = " or ".join(map(shown_path, flags))
+        rows.append(Row("no new run", f"while {places} stands. When the reason is understood:"))
         rows.append(Row("", 'minibot clear-stop --reason "..."'))
     return rows
+
+
+def _unsealed_rows(outcome: Outcome) -> list[Row]:
+    if not outcome.unsealed:
+        return []
+    return [Row("not sealed", plain_text(outcome.unsealed), "bad")]
 
 
 def _recovered_rows(outcome: Outcome) -> list[Row]:
@@ -133,18 +144,25 @@ def _proof_rows(verdicts: list[Verdict], night: Night | None) -> list[Row]:
 
 
 def files_of(run_dir: Path, report: Path | None) -> dict[str, str]:
-    """Return where the files of a run are, from the working folder."""
+    """Return where the files of a run are, from the working folder; those alone that exist."""
     var = Var(run_dir.parents[1])
-    files = {"run": shown_path(run_dir)}
-    if report is not None:
-        files["report"] = shown_path(report)
-    files["metrics"] = shown_path(var.metrics / "metrics.json")
-    files["logs"] = shown_path(var.logs)
-    files["stops, ends"] = shown_path(var.stop_journal)
-    return files
+    places = {
+        "run": run_dir,
+        "report": report,
+        "metrics": var.metrics / "metrics.json",
+        "logs": var.logs,
+        "stops, ends": var.stop_journal,
+    }
+    return {
+        name: shown_path(path)
+        for name, path in places.items()
+        if path is not None and path.exists()
+    }
 
 
 def _file_rows(files: dict[str, str]) -> list[Row]:
+    if not files:
+        return []
     return [Row("Files"), *(Row(name, path) for name, path in files.items())]
 
 
@@ -172,6 +190,8 @@ def _document(
         "remedy": None if reason is None else reason.remedy,
         "summary": None if night is None else summary_json(night),
         "trouble": trouble or None,
+        "unsealed": outcome.unsealed or None,
+        "notes": list(outcome.notes),
         **{
             verdict.name: verdict.document or {"passed": verdict.passed, "text": verdict.text}
             for verdict in verdicts

@@ -22,6 +22,7 @@ from minibot.runtime.clock import RunClock
 from minibot.runtime.manifest import Manifest
 from minibot.runtime.paths import Var
 from minibot.runtime.running import running_run
+from minibot.runtime.stop import standing_flags
 from minibot.watchdog.stoplog import flagged_stop
 
 HELP = "what runs now and what it holds, what ran last, whether STOP.flag stands"
@@ -172,9 +173,14 @@ def _last_row(record: RunRecord) -> Row:
 
 def _flag(var: Var) -> JsonObject | None:
     """Return the flag with the last STOP on record, or None where no flag stands."""
-    if not var.flag.exists():
+    flags = standing_flags(var)
+    if not flags:
         return None
-    found: JsonObject = {"file": str(var.flag), "run_id": None}
+    found: JsonObject = {
+        "file": str(flags[0]),
+        "files": [str(flag) for flag in flags],
+        "run_id": None,
+    }
     try:
         stop = flagged_stop(var)
     except RunStop as error:
@@ -188,7 +194,11 @@ def _flag(var: Var) -> JsonObject | None:
 def _flag_rows(var: Var, flag: JsonObject | None) -> list[Row]:
     if flag is None:
         return [Row("STOP.flag", "none: a run may start", "good")]
-    rows = [Row("STOP.flag", f"{shown_path(var.flag)} stands: no run starts", "bad")]
+    rows = [
+        Row("STOP.flag" if place == flag["file"] else "", text, "bad")
+        for place in flag["files"]
+        for text in [f"{shown_path(Path(place))} stands: no run starts"]
+    ]
     code = flag.get("reason_code")
     if code is None:
         why = flag.get("trouble") or "no STOP is on record yet: its run has not come to its end"

@@ -456,13 +456,13 @@ class Incident(Payload, frozen=True):
 
 
 class StopJournal(Payload, frozen=True):
-    """A STOP, a planned END, or a CLEAR of the flag."""
+    """A STOP, a planned END, a CLEAR of the flag, or a REFUSED start."""
 
     TYPE: ClassVar[str] = "stop_journal"
     component: str
     reason_code: str
     detail: str
-    kind: str  # STOP, END or CLEAR
+    kind: str  # STOP, END, CLEAR or REFUSED
     open_positions: tuple[Mapping[str, str], ...] | None = None
     who: str | None = None
     why: str | None = None

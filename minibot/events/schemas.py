@@ -15,14 +15,14 @@ from typing import Any, Final
 from minibot.events.model import PAYLOAD_CLASSES, JsonObject
 from minibot.events.pages import reasons_page, with_contracts_section
 from minibot.events.reason import BUSINESS_GROUP, END_GROUP, GROUPS, STOP_GROUP
-from minibot.events.reasons import CLEARED, codes
+from minibot.events.reasons import CLEARED, REFUSED, codes
 from minibot.events.registry import schema_sha256
 from minibot.kernel.files import write_atomic
 
 PROJECT: Final = Path(__file__).resolve().parents[2]
 SUFFIX: Final = ".v1.schema.json"
 
-_ENDS: Final = tuple(code for code in codes(END_GROUP) if code != CLEARED)
+_ENDS: Final = tuple(code for code in codes(END_GROUP) if code not in (CLEARED, REFUSED))
 _STOPS: Final = codes(STOP_GROUP)
 
 
@@ -36,7 +36,7 @@ def with_enums(type_: str, schema: JsonObject) -> JsonObject:
         _enum_of(schema["then"])["enum"] = list(_STOPS)
         _enum_of(schema["else"])["enum"] = list(codes(BUSINESS_GROUP))
     if type_ == "stop_journal":
-        by_kind = {"STOP": _STOPS, "END": _ENDS, "CLEAR": (CLEARED,)}
+        by_kind = {"STOP": _STOPS, "END": _ENDS, "CLEAR": (CLEARED,), "REFUSED": (REFUSED,)}
         for branch in schema["allOf"]:
             kind = branch["if"]["properties"]["kind"]["const"]
             _enum_of(branch["then"])["enum"] = list(by_kind[kind])

@@ -65,6 +65,16 @@ QUEUE_LOCKED: Final = _stop(
     "Another process holds the writer's lock of a queue.",
     "End the other run on this `var`, or give this one its own with `--var`.",
 )
+LOCK_LOST: Final = _stop(
+    "LOCK_LOST",
+    "The file of a lock that this run holds was removed or replaced while the run went on.",
+    "Find the program that deletes files under `var`; another run could have written beside this.",
+)
+VAR_LOST: Final = _stop(
+    "VAR_LOST",
+    "The folder `var` was moved, removed or replaced while the run wrote into it.",
+    "Find who moved it; the detail says where it is now. Put it back before you clear the stop.",
+)
 QUEUE_MANIFEST: Final = _stop(
     "QUEUE_MANIFEST",
     "A sealed segment is missing, changed or does not match its entry in `segments.json`.",
@@ -335,6 +345,11 @@ OPERATOR: Final = _end(
     "OPERATOR",
     "An operator ended the run in order.",
     "Nothing to do; read the report.",
+)
+REFUSED: Final = _end(
+    "REFUSED",
+    "A start was refused after it had taken the lock of `var`; no run began.",
+    "Do what the refusal says, then start again.",
 )
 CLEARED: Final = _end(
     "CLEARED",

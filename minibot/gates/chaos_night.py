@@ -32,7 +32,7 @@ from minibot.runtime.clock import machine_ns
 from minibot.runtime.interpreter import program, program_environ
 from minibot.runtime.manifest import Manifest
 from minibot.runtime.paths import PROJECT, Var
-from minibot.runtime.running import run_lock
+from minibot.runtime.running import refuse_living, run_lock
 from minibot.watchdog.requests import END, leave_request
 
 PROFILE: Final = PROJECT / "config" / "nore-smoke.v1.json"
@@ -372,9 +372,10 @@ def empty(var: Var) -> None:
     """
     ensure_folder(var.root)
     try:
+        refuse_living(var)
         with run_lock(var):
             pass
-    except filelock.Timeout as error:
+    except (filelock.Timeout, Refusal) as error:
         raise NotInjected(f"another run is using {var.root}") from error
     for path in var.root.iterdir():
         if path.is_dir() and not path.is_symlink():

@@ -2,10 +2,16 @@
 
 The lock file is empty, is never read, renamed, replaced or deleted, and its being there means
 nothing. A file system whose locks do not exclude is found out before anything is written.
+
+A lock excludes only those who find its file by its name. Whoever holds one therefore asks now and
+then whether the name still leads to the file that is open (`lost_lock`): where somebody has removed
+or replaced it, the next process would be granted a lock of its own.
 """
 
 from __future__ import annotations
 
+import threading
+import weakref
 from pathlib import Path
 from typing import Final
 
@@ -13,6 +19,9 @@ from minibot.kernel.errors import LockBusy, Refusal
 from minibot.kernel.files import FILES, Access, Files, StrPath, ensure_folder, io_stop
 
 COMPONENT: Final = "kernel.lock"
+
+_made: weakref.WeakSet[WriterLock] = weakref.WeakSet()
+_made_guard: Final = threading.Lock()
 
 
 class WriterLock:
@@ -26,6 +35,7 @@ class WriterLock:
     def __init__(self, path: StrPath, *, files: Files = FILES) -> None:
         self.path = Path(path)
         self._files = files
+        self._guard = threading.Lock()
         ensure_folder(self.path.parent, files=files)
         self._fd: int | None = self._open()
         try:
@@ -38,6 +48,8 @@ class WriterLock:
         except BaseException:
             self.close()
             raise
+        with _made_guard:
+            _made.add(self)
 
     @property
     def is_held(self) -> bool:
@@ -46,9 +58,15 @@ class WriterLock:
 
     def close(self) -> None:
         """Give the lock back; its file stays."""
-        fd, self._fd = self._fd, None
-        if fd is not None:
-            self._files.close(fd)
+        with self._guard:
+            fd, self._fd = self._fd, None
+            if fd is not None:
+                self._files.close(fd)
+
+    def lost(self) -> str | None:
+        """Return how this lock has lost its name, None while it has it or is not held."""
+        with self._guard:  # Nobody closes the descriptor meanwhile.
+            return None if self._fd is None else lost_name(self._fd, self.path, files=self._files)
 
     def _open(self) -> int:
         try:
@@ -74,3 +92,34 @@ class WriterLock:
                 f"{self.path}: this file system grants one lock to two holders.",
                 "Move the var folder to a local disk (--var DIR).",
             )
+
+
+def lost_name(fd: int, path: StrPath, *, files: Files = FILES) -> str | None:
+    """Return how a file that is open has lost its name, or None.
+
+    The open descriptor keeps the file's identity from being used again, so that it can be compared
+    with what stands at the path. A system that gives no identity tells only whether a file does.
+    """
+    try:
+        named, mine = files.stat(path), files.fstat(fd)
+    except OSError as error:
+        return f"{path} cannot be looked at: {error.strerror or error}"
+    if named is None:
+        return f"{path} is gone"
+    if not named.is_file or (mine.inode and named.identity != mine.identity):
+        return f"{path} is another file than the one that is locked"
+    return None
+
+
+def lost_lock(folder: Path) -> str | None:
+    """Return how a writer's lock that this process holds below a folder has lost its name, or None.
+
+    Asked once a second by each process of a run; it takes some microseconds a lock.
+    """
+    with _made_guard:
+        locks = [lock for lock in _made if lock.is_held and lock.path.is_relative_to(folder)]
+    for lock in sorted(locks, key=lambda lock: lock.path):
+        found = lock.lost()
+        if found is not None:
+            return found
+    return None

@@ -18,6 +18,7 @@ from minibot.kernel.files import read_hashed
 from minibot.report.figures import counted, date_clock, day, listed
 from minibot.report.records import RunRecord, read_records
 from minibot.runtime.paths import Var
+from minibot.runtime.stop import standing_flags
 
 GATES: Final = ("runtime_smoke", "schema", "atomic_io", "ai_isolation")
 REAL_DAYS_MIN: Final = 30
@@ -165,8 +166,9 @@ def _backtest(var: Var, code_sha256: str) -> Need:
 
 def _flag(var: Var) -> Need:
     name = "no STOP stands"
-    if var.flag.exists():
-        return Need("N-120", name, False, f"{var.flag} stands", "minibot status says why")
+    flags = standing_flags(var)
+    if flags:
+        return Need("N-120", name, False, f"{flags[0]} stands", "minibot status says why")
     return Need("N-120", name, True, "no STOP.flag")
 
 

@@ -320,14 +320,7 @@ class RoleContext:
         event = None
         self._raise_flag()
         try:
-            event = Event(
-                ts=self._stop_ts(),
-                id=stop_id(self.run_id, self.name),
-                source=self.name,
-                run_id=self.run_id,
-                cmdline_hash=self.cmdline_hash,
-                payload=record.payload(),
-            )
+            event = self.stop_event(record)
             self._stop_output.append([event])
         except (OSError, RunStop) as error:
             self.tell(f"stop_journal could not be written: {error}")
@@ -336,6 +329,17 @@ class RoleContext:
         self.tell(f"STOP {record.reason_code}: {record.detail}")
         self.log.error("stop", event=event, reason_code=record.reason_code, detail=record.detail)
         return code
+
+    def stop_event(self, record: StopRecord) -> Event:
+        """Return the event of this role's STOP; its id was known before it was needed."""
+        return Event(
+            ts=self._stop_ts(),
+            id=stop_id(self.run_id, self.name),
+            source=self.name,
+            run_id=self.run_id,
+            cmdline_hash=self.cmdline_hash,
+            payload=record.payload(),
+        )
 
     def _raise_flag(self) -> None:
         """Raise the flag and give the reserve back, each whatever becomes of the other.

@@ -12,18 +12,23 @@ from pathlib import Path
 
 from minibot.events.model import StopJournal
 from minibot.kernel.journal import JournalReader
+from minibot.kernel.lock import lost_lock
 from minibot.kernel.queue import open_reader
+from minibot.runtime.clock import machine_ns
 from minibot.runtime.context import ORPHANED, STOP_JOURNAL, STOPPED, RoleContext
 from minibot.runtime.orderlog import OrderLog
-from minibot.runtime.stop import STOP_KIND, StopRecord
+from minibot.runtime.stop import STOP_KIND, StopRecord, is_flagged
+
+LOCKS_NS = 1_000_000_000
 
 
 class Gate:
-    """Ends a role that is told to stop or has lost its launcher."""
+    """Ends a role that is told to stop, or has lost its launcher or a lock of its."""
 
     def __init__(self, context: RoleContext) -> None:
         self.context = context
         self._code: int | None = None
+        self._locks_ns = machine_ns()
 
     def check(self) -> int | None:
         """Return the exit code when the role has to end now, else None; latched."""
@@ -49,7 +54,18 @@ class Gate:
             return STOPPED
         if control.orphaned:
             return self._lost("the control channel is closed: the launcher is gone")
+        lost = self._lost_lock()
+        if lost is not None:
+            return self.context.stop(StopRecord(self.context.name, "LOCK_LOST", lost))
         return None
+
+    def _lost_lock(self) -> str | None:
+        """Return how a lock of this process has lost its file, looked at once a second."""
+        moment = machine_ns()
+        if moment - self._locks_ns < LOCKS_NS:
+            return None
+        self._locks_ns = moment
+        return lost_lock(self.context.var.root)
 
     def _lost(self, detail: str) -> int:
         self.context.stop(StopRecord(self.context.name, "WATCHDOG_LOST", detail))
@@ -85,7 +101,7 @@ class ExecutionGate(Gate):
         code = super()._judge()
         if code is not None:
             return code
-        if self._is_stopped() or self.context.var.flag.exists():
+        if self._is_stopped() or is_flagged(self.context.var.flag):
             return STOPPED
         if not self.may_take() and self.context.control.silence_ms() > self._lease_ms:
             return self._lost(f"no lease for {self._lease_ms} ms")

@@ -93,6 +93,8 @@ class Var:
         self.lab = root / "lab"
         self.backtests = root / "backtests"
         self.flag = root / "STOP.flag"
+        # Beside the folder, where a run that has lost it leaves its STOP.
+        self.flag_beside = root.parent / f"{root.name}.STOP.flag"
         self.stop_journal = root / "stop_journal.jsonl"
         self.lock = root / "run.lock"
 

@@ -1,22 +1,98 @@
-"""Which run holds a `var/` right now: whoever has its lock."""
+"""Which run holds a `var/` right now: whoever has its lock, or is the process that its note names.
+
+A lock excludes only those who find its file. `current.json` therefore also names the launcher's
+process, by its id and by what tells it from all others that had that id: whoever finds that very
+process alive is refused, even where every lock file has been deleted.
+"""
 
 from __future__ import annotations
 
+import os
+import sys
+from contextlib import suppress
+from pathlib import Path
+from types import TracebackType
 from typing import Final
 
 import filelock
 
-from minibot.kernel.files import read_hashed
+from minibot.kernel.canonical import JsonObject
+from minibot.kernel.errors import Refusal, RunStop
+from minibot.kernel.files import FILES, read_hashed, write_hashed
 from minibot.runtime.paths import Var
 
+CURRENT_FILE: Final = "current.json"
+LOCK_MODE: Final = 0o600
 # Who only asks holds the lock too, for a moment; `clear-stop` for some syncs. Neither is a run.
 MOMENT_S: Final = 0.5
 POLL_S: Final = 0.005
+# In /proc/PID/stat, behind the name in brackets: the state, and the start in ticks since boot.
+_STATE, _START_TICKS = 0, 19
 
 
-def run_lock(var: Var, patience_s: float = MOMENT_S) -> filelock.BaseFileLock:
-    """Return the lock of a run, not taken yet; only a run keeps others waiting to `Timeout`."""
-    return filelock.FileLock(str(var.lock), timeout=patience_s, poll_interval=POLL_S)
+class RunLock:
+    """The lock of a run on its `var`, private to its owner.
+
+    Args:
+        var: The folder.
+        patience_s: So long it is waited for; only a run keeps others waiting to `Timeout`.
+    """
+
+    def __init__(self, var: Var, patience_s: float = MOMENT_S) -> None:
+        self.path = var.lock
+        self.fd = -1
+        self._lock = filelock.FileLock(
+            str(var.lock),
+            timeout=patience_s,
+            mode=LOCK_MODE,
+            poll_interval=POLL_S,
+            on_acquired=self._note,
+        )
+
+    def _note(self, fd: int) -> None:
+        self.fd = fd
+        if sys.platform != "win32":
+            with suppress(PermissionError):  # Another's file; a lock all the same.
+                os.fchmod(fd, LOCK_MODE)  # One of an older minibot let others read it.
+
+    def acquire(self) -> None:
+        """Take the lock.
+
+        Raises:
+            filelock.Timeout: A run holds it.
+            Refusal: What stands there cannot be locked, such as a link or a folder.
+        """
+        try:
+            self._lock.acquire()
+        except filelock.Timeout:
+            raise
+        except OSError as error:
+            raise Refusal(
+                f"{self.path} cannot be locked: {error.strerror or error}.",
+                "It should be an empty file: look what stands there, and remove it.",
+            ) from error
+
+    def release(self) -> None:
+        """Give the lock back; its file stays."""
+        self.fd = -1
+        self._lock.release()
+
+    def __enter__(self) -> RunLock:
+        self.acquire()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.release()
+
+
+def run_lock(var: Var, patience_s: float = MOMENT_S) -> RunLock:
+    """Return the lock of a run, not taken yet."""
+    return RunLock(var, patience_s)
 
 
 def running_run(var: Var, patience_s: float = MOMENT_S) -> str | None:
@@ -26,13 +102,95 @@ def running_run(var: Var, patience_s: float = MOMENT_S) -> str | None:
         var: The folder.
         patience_s: So long others who ask are waited for; with less, one may pass for a run.
     """
-    if not var.lock.exists():
-        return None
-    lock = run_lock(var, patience_s)
+    if os.path.lexists(var.lock):
+        lock = run_lock(var, patience_s)
+        try:
+            lock.acquire()
+        except filelock.Timeout:
+            return _noted_run(var)
+        lock.release()
+    return living_run(var)
+
+
+def living_run(var: Var) -> str | None:
+    """Return the run whose launcher, as `current.json` names it, is alive; None for none.
+
+    Asks nothing of any lock, and is never the process that asks.
+    """
     try:
-        lock.acquire()
-    except filelock.Timeout:
-        marker = var.root / "current.json"
-        return str(read_hashed(marker)["run_id"]) if marker.exists() else None
-    lock.release()
-    return None
+        note = read_hashed(var.root / CURRENT_FILE)
+    except RunStop:
+        return None  # Missing or damaged: it names nobody.
+    pid = note.get("pid")
+    if type(pid) is not int or pid == os.getpid():
+        return None
+    mark = process_mark(pid)
+    return str(note["run_id"]) if mark is not None and mark == note.get("process") else None
+
+
+def refuse_living(var: Var) -> None:
+    """Refuse to write where a run goes on, whatever has become of its lock files.
+
+    Raises:
+        Refusal: The launcher that `current.json` names is alive.
+    """
+    run_id = living_run(var)
+    if run_id is not None:
+        raise Refusal(
+            f"another run uses {var.root}: {run_id} is alive, though nothing is locked by it.",
+            "Its lock file was removed: it stops within seconds. See: minibot status",
+        )
+
+
+def note_current(var: Var, run_id: str) -> None:
+    """Remember whose queues stand under `var/queues`, and which process writes them."""
+    pid = os.getpid()
+    write_hashed(
+        var.root / CURRENT_FILE,
+        {"run_id": run_id, "pid": pid, "process": process_mark(pid)},
+    )
+
+
+def note_ended(var: Var, run_id: str) -> None:
+    """Remember that the run's process writes nothing any more, though it may still be there."""
+    path = var.root / CURRENT_FILE
+    if read_hashed(path)["run_id"] == run_id:
+        write_hashed(path, {"run_id": run_id, "pid": None, "process": None})
+
+
+def _noted_run(var: Var) -> str | None:
+    """Return the run that `current.json` names; None where its process has ended or died.
+
+    Then another run is on its way. An older minibot names no process.
+    """
+    path = var.root / CURRENT_FILE
+    if not path.exists():
+        return None
+    note: JsonObject = read_hashed(path)
+    if "pid" in note and (note["pid"] is None or process_mark(note["pid"]) != note["process"]):
+        return None
+    return str(note["run_id"])
+
+
+if sys.platform == "linux":
+
+    def process_mark(pid: int) -> str | None:
+        """Return what tells a process from all that had or will have its id; None once it ended."""
+        try:
+            text = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+        except OSError:
+            return None
+        fields = text.rpartition(")")[2].split()
+        if fields[_STATE] in "ZX":
+            return None
+        return f"{FILES.boot_id()} {fields[_START_TICKS]}"
+
+else:
+    import psutil
+
+    def process_mark(pid: int) -> str | None:
+        """Return what tells a process from all that had or will have its id; None once it ended."""
+        try:
+            return str(round(psutil.Process(pid).create_time() * 1000))
+        except psutil.Error:
+            return None

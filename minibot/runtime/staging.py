@@ -45,7 +45,8 @@ from minibot.runtime.deployed import (
     deployed_record,
     read_deployed,
 )
-from minibot.runtime.paths import escape_reason
+from minibot.runtime.paths import Var, escape_reason
+from minibot.runtime.running import refuse_living
 
 __all__ = [
     "Pending",
@@ -322,6 +323,7 @@ def _finish(project: Path) -> str | None:
 @contextmanager
 def _alone(project: Path, run_lock: Path) -> Iterator[None]:
     """Hold the deployment lock and the run lock: nobody deploys, nobody trades meanwhile."""
+    refuse_living(Var(run_lock.parent))
     with ExitStack() as stack:
         for path, holder in (
             (project / APPLY_LOCK, "another deployment"),

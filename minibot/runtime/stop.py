@@ -9,19 +9,24 @@ role's own part of `stop_journal`. Whoever holds the run's lock copies stops and
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from minibot.events.ids import derive_id
 from minibot.events.model import StopJournal
-from minibot.kernel.files import FILES, write_atomic, write_hashed
+from minibot.kernel.errors import RunStop
+from minibot.kernel.files import FILES, StrPath, read_whole, write_atomic, write_hashed
+from minibot.runtime.paths import Var
 
 FLAG = "STOP.flag"
 RESERVE_BYTES = 64 * 1024
+WORD_BYTES_MAX = 100
 STOP_KIND = "STOP"
 END_KIND = "END"
 CLEAR_KIND = "CLEAR"
+REFUSED_KIND = "REFUSED"
 OPERATOR = "operator"
 
 JsonPosition = dict[str, str]
@@ -52,6 +57,20 @@ class StopRecord:
 def stop_id(run_id: str, role: str) -> str:
     """Return the id of a role's STOP event, known before it is needed."""
     return derive_id(run_id, role, "stop", 0)
+
+
+def is_flagged(flag: StrPath) -> bool:
+    """Return whether a flag stands: anything of that name, also a folder or a dangling link."""
+    return os.path.lexists(flag)
+
+
+def standing_flags(var: Var) -> list[Path]:
+    """Return the flags that keep a run from starting here: in `var`, and what a lost one left.
+
+    A `var` that is reached by a link has a place beside the link and one beside the folder.
+    """
+    beside = [var.flag_beside, Var(var.root.resolve()).flag_beside]
+    return [flag for flag in dict.fromkeys((var.flag, *beside)) if is_flagged(flag)]
 
 
 def armed_path(stop_folder: Path, role: str) -> Path:
@@ -100,8 +119,16 @@ def raise_flag(stop_folder: Path, flag: Path, role: str) -> None:
         pass
     except OSError:
         # No hard links here, or the prepared file is gone: an own flag is better than none.
-        if not flag.exists():
+        if not is_flagged(flag):
             write_atomic(flag, f"{role}\n".encode())
+
+
+def read_word(flag: Path) -> str:
+    """Return the one word that a flag holds which was raised without its prepared file, or ''."""
+    try:
+        return read_whole(flag, size_max=WORD_BYTES_MAX).decode("ascii", "replace").strip()
+    except (OSError, RunStop):
+        return ""
 
 
 def release_all_reserves(stop_folder: Path) -> None:

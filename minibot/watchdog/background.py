@@ -67,6 +67,11 @@ class Background:
         if self._thread.is_alive():
             self._thread.join(30.0)
 
+    def abandon(self) -> None:
+        """Close without copying what is left, where the files are not where they were."""
+        self._merger.is_torn = True
+        self._merger.close()
+
     def finish(self) -> None:
         """Copy what is left, write the last metrics and close."""
         self._merger.close()

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Protocol
 
 import psutil
 
@@ -22,6 +23,13 @@ from minibot.runtime.runfiles import RunFiles
 from minibot.runtime.stop import StopRecord
 
 WATCHDOG = "watchdog_role"
+
+
+class Check(Protocol):
+    """What is looked at once a second."""
+
+    def check(self) -> StopRecord | None:
+        """Return the STOP that it means, or None."""
 
 
 class DiskCheck:

@@ -21,9 +21,10 @@ from minibot.runtime.clock import CLOCK_FILE, clock_content, machine_ns
 from minibot.runtime.context import STOP_JOURNAL, Output, RoleContext
 from minibot.runtime.role import stop_record
 from minibot.runtime.runfiles import RunFiles
-from minibot.runtime.stop import END_KIND, STOP_KIND, StopRecord, disarm_operator
+from minibot.runtime.stop import END_KIND, STOP_KIND, StopRecord, disarm_operator, read_word
 from minibot.watchdog.background import Background
 from minibot.watchdog.checks import (
+    Check,
     ClockCheck,
     CursorCheck,
     DiskCheck,
@@ -34,6 +35,7 @@ from minibot.watchdog.child import Child
 from minibot.watchdog.ending import Phase, PlannedEnd
 from minibot.watchdog.exchange import EmbeddedExchange
 from minibot.watchdog.feed import LiveFeed
+from minibot.watchdog.holding import HeldVar
 from minibot.watchdog.merge import WATCHDOG
 from minibot.watchdog.requests import END, control_payload, take_requests
 from minibot.watchdog.supervisor import AI, Supervisor
@@ -58,6 +60,7 @@ class Desk:
         feed: LiveFeed,
         interrupts: queue.SimpleQueue[str],
         run_files: RunFiles,
+        held: HeldVar | None = None,
     ) -> None:
         self.context = context
         self.supervisor = supervisor
@@ -68,6 +71,7 @@ class Desk:
         self._run_files = run_files
         self._control = control
         self._interrupts = interrupts
+        self._held = held
         self._ended_by_hand = False
         self._slow_ns = 0
         self._health_ts = 0
@@ -75,12 +79,13 @@ class Desk:
         self._flagged_ns = 0
         self._stops: dict[str, LineSource] = {}
         config = context.config
-        self._checks = (
+        self._checks: tuple[Check, ...] = (
             DiskCheck(context.var.root, config.watchdog.disk_free_min_mb, context.planted),
             ClockCheck(config.watchdog.clock_jump_ms_max, context.planted),
             CursorCheck(context.var.queues, context.roles, context.run_id),
             PinnedCheck(context.manifest.pinned),
             RunFilesCheck(run_files),
+            *(() if held is None else (held,)),
         )
 
     def supervise(self, background: Background) -> StopRecord | None:
@@ -90,6 +95,9 @@ class Desk:
             is_last = self._is_last()
             self.context.heartbeat.turns += 1
             found = self._looked(background)
+            lost = None if self._held is None else self._held.lost(found[0] if found else None)
+            if lost is not None:
+                return lost  # What it means for flag and journal, the launcher knows.
             if found is not None:
                 record, is_journaled = found
                 if not is_journaled:
@@ -170,6 +178,10 @@ class Desk:
         who = str(armed.get("role", "somebody"))
         child = self.supervisor.children.get(who)
         if child is not None and armed.get("run_id") == self.context.run_id:
+            return self._flagged_by(child)
+        # Without what it had prepared, a role raises a flag that holds its name alone.
+        child = self.supervisor.children.get(read_word(self.context.var.flag))
+        if child is not None:
             return self._flagged_by(child)
         detail = "STOP.flag was created"
         for request in take_requests(self.context.var.requests, self.context.run_id):

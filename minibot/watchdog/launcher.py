@@ -13,7 +13,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
@@ -35,10 +35,16 @@ from minibot.runtime.clock import wall_ms
 from minibot.runtime.config import Config
 from minibot.runtime.context import CLEAN, STOPPED, RoleContext
 from minibot.runtime.manifest import MANIFEST_FILE, Manifest
-from minibot.runtime.paths import PROJECT
+from minibot.runtime.paths import PROJECT, Var
 from minibot.runtime.role import stop_record
 from minibot.runtime.runfiles import RunFiles
-from minibot.runtime.running import run_lock
+from minibot.runtime.running import (
+    RunLock,
+    note_current,
+    note_ended,
+    refuse_living,
+    run_lock,
+)
 from minibot.runtime.signing import sign_if_pinned
 from minibot.runtime.stop import END_KIND, OPERATOR, StopRecord, arm, release_all_reserves
 from minibot.runtime.unchanged import CodeStand
@@ -51,6 +57,7 @@ from minibot.watchdog.ending import PlannedEnd
 from minibot.watchdog.exchange import EmbeddedExchange
 from minibot.watchdog.fallback import fallback_of
 from minibot.watchdog.feed import LiveFeed
+from minibot.watchdog.holding import VAR_LOST, HeldVar, settle_lost
 from minibot.watchdog.making import child_environ, make_manifest
 from minibot.watchdog.merge import WATCHDOG
 from minibot.watchdog.opening import opening_of
@@ -59,28 +66,39 @@ from minibot.watchdog.preflight import (
     flag_check,
     preflight,
     refuse_failed,
+    root_check,
     sync_us_p50,
 )
 from minibot.watchdog.recovery import (
     Recovered,
     clear_former_run,
     complete_merge,
-    note_current,
     recover_queues,
 )
-from minibot.watchdog.stoplog import copy_stops
+from minibot.watchdog.stoplog import copy_stops, note_refused
 from minibot.watchdog.supervisor import Supervisor
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How a run ended; `exit_code` is that of the process."""
+    """How a run ended.
+
+    Attributes:
+        run_dir: The run's folder, where it is now.
+        exit_code: That of the process.
+        unsealed: Why the run is not sealed, empty where it is.
+        notes: What else a person has to know of the end, one sentence each.
+        var: The folder that the run was started on, where it has lost it; else None.
+    """
 
     run_dir: Path
     exit_code: int
     reason_code: str
     detail: str
     recovered: Recovered | None
+    unsealed: str = ""
+    notes: tuple[str, ...] = ()
+    var: Var | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,13 +121,10 @@ def launch(config: Config, profile: Path, display: Display, say: Callable[[str],
         Refusal: The run cannot start; nothing was left running.
     """
     var = config.var
-    refuse_failed(preflight(config, var))
-    if config.code.require_manifest and not listed.is_on:
-        raise Refusal(
-            "code.require_manifest is asked for in a way that was not seen at the very start, so "
-            "this process has not been held to the list.",
-            "Write --config FILE, and --set code.require_manifest=true, in full.",
-        )
+    refuse_living(var)
+    if not var.root.exists():
+        refuse_failed([flag_check(var)])  # Of a run that has lost this folder: none is made anew.
+    refuse_failed([root_check(var)])
     lock = run_lock(var)
     try:
         lock.acquire()
@@ -118,11 +133,45 @@ def launch(config: Config, profile: Path, display: Display, say: Callable[[str],
             f"another run uses {var.root}.", "Wait for its end, stop it, or choose --var DIR."
         ) from error
     try:
-        # Again: the run that has just given the lock back may have been stopped meanwhile.
+        refuse_living(var)
+        return _launch_alone(config, profile, display, say, lock)
+    finally:
+        lock.release()
+
+
+def _launch_alone(
+    config: Config, profile: Path, display: Display, say: Callable[[str], None], lock: RunLock
+) -> Outcome:
+    """Run one night on a `var` whose lock is held; a start that is refused is put on record."""
+    var = config.var
+    try:
+        return _launch(config, profile, display, say, lock)
+    except Refusal as refusal:
+        try:
+            note_refused(var, str(refusal))
+        except (RunStop, OSError) as error:
+            say(f"the refusal could not be put on record: {error}")
+        raise
+
+
+def _launch(
+    config: Config, profile: Path, display: Display, say: Callable[[str], None], lock: RunLock
+) -> Outcome:
+    var = config.var
+    try:
+        refuse_failed(preflight(config, var))
+        if config.code.require_manifest and not listed.is_on:
+            raise Refusal(
+                "code.require_manifest is asked for in a way that was not seen at the very start, "
+                "so this process has not been held to the list.",
+                "Write --config FILE, and --set code.require_manifest=true, in full.",
+            )
+        # Again: an operator may have raised it meanwhile.
         refuse_failed([flag_check(var)])
-        run = _Launch(config, profile, display, say)
-        with console_events(run.interrupts):
-            return run.run()
+        with closing(HeldVar(var, lock)) as held:
+            run = _Launch(config, profile, display, say, held)
+            with console_events(run.interrupts):
+                return run.run()
     except RunStop as error:
         # Once roles run, everything that goes wrong ends in an Outcome: nothing has started yet.
         remedy = REASONS[error.reason_code].remedy if error.reason_code in REASONS else ""
@@ -134,17 +183,21 @@ def launch(config: Config, profile: Path, display: Display, say: Callable[[str],
         ) from error
     except KeyboardInterrupt as error:
         raise Refusal("interrupted before the run had started.", "Start it again.") from error
-    finally:
-        lock.release()
 
 
 class _Launch:
     """One run, from recovery of the former one to its own seal."""
 
     def __init__(
-        self, config: Config, profile: Path, display: Display, say: Callable[[str], None]
+        self,
+        config: Config,
+        profile: Path,
+        display: Display,
+        say: Callable[[str], None],
+        held: HeldVar,
     ) -> None:
         self.config = config
+        self.held = held
         self.profile = profile
         self.var = var = config.var
         self.say = say
@@ -234,6 +287,10 @@ class _Launch:
             opening=opening.to_json(),
             degraded=self.degraded,
         )
+        refuse_living(self.var)
+        lost = self.held.check()
+        if lost is not None:  # So nothing kept another start out.
+            raise RunStop(WATCHDOG, lost.reason_code, lost.detail)
         arm(self.var.stop, run_id, OPERATOR)  # Before anybody can see that a run is there to kill.
         note_current(self.var, run_id)  # First: an interrupted start is found by the next one.
         run_files = RunFiles(run_dir)
@@ -261,7 +318,15 @@ class _Launch:
         planned_ts, planned_code = self._planned_end(context, exchange)
         end = PlannedEnd(context, control, supervisor, planned_ts, planned_code)
         desk = Desk(
-            context, supervisor, end, control, exchange, self.feed, self.interrupts, run_files
+            context,
+            supervisor,
+            end,
+            control,
+            exchange,
+            self.feed,
+            self.interrupts,
+            run_files,
+            self.held,
         )
         background = Background(context)
         previous = self._take_signals()
@@ -279,6 +344,8 @@ class _Launch:
                 record, context, supervisor, background, desk, recovered, exchange, run_files
             )
         finally:
+            with suppress(RunStop, OSError, KeyError):
+                note_ended(self.var, run_id)  # This process may be there for longer.
             self.feed.tell_kept()  # Where the table's end was never come to.
             for number, handler in previous.items():
                 signal.signal(number, handler)
@@ -334,6 +401,12 @@ class _Launch:
         if record is None and background.failure is not None:
             record = background.failure
             context.stop(record)
+        lost = self.held.lost(record)
+        if lost is not None or (record is not None and record.reason_code == VAR_LOST):
+            if record is None or record.reason_code != VAR_LOST:
+                record = lost
+            assert record is not None
+            return self._end_lost(record, context, background, desk, recovered, exchange, run_files)
         if record is None:
             record = desk.last_look()
             if record is not None:
@@ -342,9 +415,43 @@ class _Launch:
             record = desk.end_record()
         record = self._write_end(record, context, background)
         self.feed.end(desk.status(record))
-        self._seal(context, record, exchange, desk, run_files)
+        unsealed = self._seal(self.var, context.run_dir, context, record, exchange, desk, run_files)
         exit_code = CLEAN if record.kind == END_KIND else STOPPED
-        return Outcome(context.run_dir, exit_code, record.reason_code, record.detail, recovered)
+        return Outcome(
+            context.run_dir, exit_code, record.reason_code, record.detail, recovered, unsealed
+        )
+
+    def _end_lost(
+        self,
+        record: StopRecord,
+        context: RoleContext,
+        background: Background,
+        desk: Desk,
+        recovered: Recovered | None,
+        exchange: EmbeddedExchange | None,
+        run_files: RunFiles,
+    ) -> Outcome:
+        """End a run whose `var` was taken away: on record where that is now, and beside its place.
+
+        Nothing is written below the path that it had: what stands there now is another folder.
+        """
+        self.feed.tell(f"STOP {record.reason_code}: {record.detail}")
+        self.feed.end(desk.status(record))
+        settled = settle_lost(self.held, context, background, record)
+        run_dir, unsealed = context.run_dir, settled.unsealed
+        if settled.var is not None:
+            run_dir = run_files.run_dir = settled.var.run(context.run_id)
+            unsealed = self._seal(settled.var, run_dir, context, record, exchange, desk, run_files)
+        return Outcome(
+            run_dir,
+            STOPPED,
+            record.reason_code,
+            record.detail,
+            recovered,
+            unsealed,
+            settled.notes,
+            self.var,
+        )
 
     def _write_end(
         self, record: StopRecord, context: RoleContext, background: Background
@@ -380,21 +487,24 @@ class _Launch:
 
     def _seal(
         self,
+        var: Var,
+        run_dir: Path,
         context: RoleContext,
         record: StopRecord,
         exchange: EmbeddedExchange | None,
         desk: Desk,
         run_files: RunFiles,
-    ) -> None:
+    ) -> str:
+        """Merge what is left and seal the run; return why it is not sealed, empty where it is."""
         manifest = context.manifest
-        repaired, findings = self._recover_after(record, context)
+        repaired, findings = self._recover_after(record, var, context)
         differences = [*run_files.differences(), *run_files.set_aside()]
-        findings += leave_books(self.var, manifest, context.codec, run_files.put)
+        findings += leave_books(var, manifest, context.codec, run_files.put)
         findings += [f"RUN_FILE_CHANGED: {why}" for why in differences]
         try:
             seal_run(
-                self.var.queues,
-                context.run_dir,
+                var.queues,
+                run_dir,
                 extra={
                     "state": "sealed" if record.kind == END_KIND else "stopped",
                     "reason_code": record.reason_code,
@@ -413,15 +523,16 @@ class _Launch:
                 },
                 written=run_files.written,
             )
-            sign_if_pinned(context.run_dir, manifest.config, os.environ)
+            sign_if_pinned(run_dir, manifest.config, os.environ)
         except (MinibotError, OSError) as error:
             print(f"the run could not be sealed: {error}; the next start does", file=sys.stderr)
-            return
+            return f"{error}; the next start seals it"
         for why in differences:
             print(f"sealed with what is left: {why}", file=sys.stderr)
+        return ""
 
     def _recover_after(
-        self, record: StopRecord, context: RoleContext
+        self, record: StopRecord, var: Var, context: RoleContext
     ) -> tuple[list[str], list[str]]:
         """Set aside what killed roles or a full disk left half written, and complete the merge.
 
@@ -429,9 +540,9 @@ class _Launch:
         """
         if record.kind == END_KIND or record.reason_code.startswith("QUEUE_"):
             return [], []
-        repaired, findings = recover_queues(self.var, self.roles)
+        repaired, findings = recover_queues(var, self.roles)
         # A full disk ends the merge of the second thread; by now there is room for the rest.
-        findings += complete_merge(self.var, context.manifest, context.codec, context.clock)
+        findings += complete_merge(var, context.manifest, context.codec, context.clock)
         return repaired, findings
 
 

@@ -29,6 +29,7 @@ from minibot.runtime.paths import PROJECT, Var
 from minibot.runtime.secrets import load_secrets
 from minibot.runtime.signing import private_key
 from minibot.runtime.staging import compare
+from minibot.runtime.stop import standing_flags
 from minibot.watchdog.capacity import (
     BATCH,
     EVENT_BYTES,
@@ -111,12 +112,13 @@ def refuse_failed(results: Sequence[CheckResult]) -> None:
 
 def flag_check(var: Var) -> CheckResult:
     """Return whether no STOP of a former run stands."""
-    if not var.flag.exists():
+    flags = standing_flags(var)
+    if not flags:
         return CheckResult("STOP.flag", True, "none")
     return CheckResult(
         "STOP.flag",
         False,
-        f"{var.flag} stands: a former run was stopped",
+        f"{', '.join(map(str, flags))} stands: a former run was stopped",
         'Read `minibot status`, then clear it with: minibot clear-stop --reason "..."',
     )
 
@@ -163,16 +165,29 @@ def _secrets(config: Config) -> CheckResult:
     return CheckResult("secrets", True, found)
 
 
+def root_check(var: Var) -> CheckResult:
+    """Make the folder of `var` itself, which holds the lock of a run; return whether it stands."""
+    try:
+        ensure_folder(var.root)
+    except (OSError, RunStop) as error:
+        return _no_var(var, error)
+    return CheckResult("var", True, str(var.root))
+
+
 def _writable(var: Var) -> CheckResult:
     try:
         make_folders(var)
         write_atomic(var.stop / "writable", b"yes\n")
         (var.stop / "writable").unlink()
     except (OSError, RunStop) as error:
-        return CheckResult(
-            "var", False, f"{var.root} cannot be written: {error}", "Choose another with --var DIR."
-        )
+        return _no_var(var, error)
     return CheckResult("var", True, str(var.root))
+
+
+def _no_var(var: Var, error: Exception) -> CheckResult:
+    return CheckResult(
+        "var", False, f"{var.root} cannot be written: {error}", "Choose another with --var DIR."
+    )
 
 
 def make_folders(var: Var) -> None:

@@ -16,7 +16,7 @@ from minibot.events.codec import Codec
 from minibot.events.registry import Contracts
 from minibot.events.roles import Roles
 from minibot.kernel.errors import Refusal, RunStop
-from minibot.kernel.files import read_hashed, write_atomic, write_hashed
+from minibot.kernel.files import read_hashed, write_atomic
 from minibot.kernel.journal import JournalWriter
 from minibot.kernel.queue import open_side_writer, open_writer, queue_folder, reader_folder
 from minibot.kernel.seal import release, seal_run
@@ -24,12 +24,12 @@ from minibot.runtime.clock import RunClock
 from minibot.runtime.manifest import Manifest
 from minibot.runtime.paths import Var
 from minibot.runtime.runfiles import is_run_folder, make_room
+from minibot.runtime.running import CURRENT_FILE
 from minibot.runtime.signing import sign_if_pinned
 from minibot.watchdog.books import leave_books
 from minibot.watchdog.merge import WATCHDOG, Merger, restore_parts
 from minibot.watchdog.stoplog import copy_stops
 
-CURRENT_FILE = "current.json"
 SEAL_FILE = "seal.json"
 
 
@@ -40,11 +40,6 @@ class Recovered:
     run_id: str
     root: str
     findings: tuple[str, ...]
-
-
-def note_current(var: Var, run_id: str) -> None:
-    """Remember whose queues stand under `var/queues`."""
-    write_hashed(var.root / CURRENT_FILE, {"run_id": run_id})
 
 
 def clear_former_run(var: Var, contracts: Contracts, roles: Roles) -> Recovered | None:

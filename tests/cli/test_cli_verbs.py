@@ -14,9 +14,8 @@ import pytest
 from minibot.cli.main import ALIASES, verbs
 from minibot.kernel.files import read_hashed
 from minibot.runtime.paths import PROJECT, Var
-from minibot.runtime.running import run_lock
+from minibot.runtime.running import note_current, run_lock
 from minibot.runtime.stop import OPERATOR, arm, disarm_operator
-from minibot.watchdog.recovery import note_current
 from tests.runs import ShortRun, raw_events, run_command, verb
 from tests.waiting import DEADLINE_S
 

@@ -21,6 +21,7 @@ ENDINGS = (".md", ".py", ".json", ".tsv", ".toml", ".lock", ".txt", ".yml", ".gz
 WRITTEN = ("var/", "staging/", "strategies/", ".venv")
 WRITTEN_NAMES = {
     "acks.jsonl", "clock.json", "cursor.json", "current.json", "deadletter.jsonl", "deployed.json",
+    "run.lock",
     "inbox.jsonl", "manifest.json", "metrics.json", "seal.json", "segments.json",
     "stop_journal.jsonl", "limits.py", "report.html", "quarantine/", "report/", "writer.lock",
 }  # fmt: skip

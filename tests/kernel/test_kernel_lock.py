@@ -10,12 +10,14 @@ from pathlib import Path
 import pytest
 
 from minibot.kernel.errors import LockBusy, Refusal
-from minibot.kernel.lock import WriterLock
+from minibot.kernel.files import Files, Stat, StrPath
+from minibot.kernel.lock import WriterLock, lost_lock
 from tests.kernel.kernel_support import FaultFiles
 
 HOLDER = """
 import sys
-from minibot.kernel.lock import WriterLock
+from minibot.kernel.files import Files, Stat, StrPath
+from minibot.kernel.lock import WriterLock, lost_lock
 lock = WriterLock(sys.argv[1])
 print("held", flush=True)
 sys.stdin.read()
@@ -121,3 +123,56 @@ def test_lock_file_is_private_and_empty_whatever_the_umask(var_dir: Path) -> Non
     if sys.platform != "win32":  # Rights there are the folder's own, not a mode.
         assert status.st_mode & 0o777 == 0o600
     assert (var_dir / "deep").stat().st_mode & 0o777 == 0o700
+
+
+@pytest.mark.parametrize("damage", ["deleted", "replaced", "folder", "link"])
+def test_lock_whose_file_is_no_longer_the_one_of_its_name_is_lost(
+    var_dir: Path, damage: str
+) -> None:
+    """Another process would be granted a lock of its own, so the holder has to know."""
+    path = var_dir / "queues" / "writer.lock"
+    lock = WriterLock(path)
+    try:
+        assert (lock.lost(), lost_lock(var_dir)) == (None, None)
+        path.rename(var_dir / "aside")
+        if damage == "replaced":
+            path.touch()
+        elif damage == "folder":
+            path.mkdir()
+        elif damage == "link":
+            path.symlink_to(var_dir / "aside")
+        found = lost_lock(var_dir)
+        elsewhere = lost_lock(var_dir / "other")
+    finally:
+        lock.close()
+
+    word = "is gone" if damage == "deleted" else "is another file"
+    assert found is not None
+    assert str(path) in found
+    assert word in found
+    assert elsewhere is None
+    assert lost_lock(var_dir) is None  # It is not held any more.
+
+
+def test_lock_without_an_identity_from_the_system_is_lost_only_with_its_name(var_dir: Path) -> None:
+    """Some file systems give every file the inode 0: then it counts whether a file stands there."""
+
+    class Nameless(Files):
+        def stat(self, path: StrPath) -> Stat | None:
+            found = super().stat(path)
+            return None if found is None else found._replace(inode=0)
+
+        def fstat(self, fd: int) -> Stat:
+            return super().fstat(fd)._replace(inode=0)
+
+    lock = WriterLock(var_dir / "writer.lock", files=Nameless())
+    try:
+        lock.path.unlink()
+        gone = lock.lost()
+        lock.path.touch()
+        again = lock.lost()
+    finally:
+        lock.close()
+
+    assert gone is not None
+    assert again is None

@@ -1,16 +1,32 @@
-"""Whether a run is there: asked by its lock, by several at once, beside runs that come and go."""
+"""Whether a run is there: asked by its lock and by its process, beside runs that come and go."""
 
 from __future__ import annotations
 
+import os
+import shutil
+import stat
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+import filelock
 import pytest
 
+from minibot.kernel.errors import Refusal
+from minibot.kernel.files import read_hashed, write_hashed
 from minibot.runtime.paths import Var
-from minibot.runtime.running import run_lock, running_run
-from minibot.watchdog.recovery import note_current
+from minibot.runtime.running import (
+    CURRENT_FILE,
+    living_run,
+    note_current,
+    note_ended,
+    process_mark,
+    refuse_living,
+    run_lock,
+    running_run,
+)
 
 RUN_ID = "20251120_000000"
 ASKED = 500
@@ -23,6 +39,49 @@ print("asking", flush=True)
 while True:
     running_run(Var(Path(sys.argv[1])))
 """
+HOLDER = """
+import sys
+from pathlib import Path
+from minibot.runtime.paths import Var
+from minibot.runtime.running import note_current, note_ended, run_lock
+var = Var(Path(sys.argv[1]))
+with run_lock(var):
+    note_current(var, sys.argv[2])
+    print("held", flush=True)
+    sys.stdin.readline()
+    note_ended(var, sys.argv[2])
+print("ended", flush=True)
+sys.stdin.readline()
+"""
+
+
+@contextmanager
+def process(program: str, *words: str) -> Iterator[subprocess.Popen[str]]:
+    """Run a program that speaks and listens line by line; it has ended afterwards."""
+    child = subprocess.Popen(
+        [sys.executable, "-c", program, *words],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        yield child
+    finally:
+        child.kill()
+        child.communicate()
+
+
+def heard(child: subprocess.Popen[str]) -> str:
+    """Return the next line that a process says."""
+    assert child.stdout is not None
+    return child.stdout.readline().strip()
+
+
+def told(child: subprocess.Popen[str]) -> None:
+    """Let a process go on that waits for a line."""
+    assert child.stdin is not None
+    child.stdin.write("\n")
+    child.stdin.flush()
 
 
 @pytest.fixture
@@ -36,16 +95,9 @@ def var(tmp_path: Path) -> Var:
 
 def test_another_who_asks_is_not_taken_for_a_run(var: Var) -> None:
     """Each holds the lock for a moment; a run that has ended is not said to be running."""
-    asker = subprocess.Popen(
-        [sys.executable, "-c", ASKER, str(var.root)], stdout=subprocess.PIPE, text=True
-    )
-    try:
-        assert asker.stdout is not None
-        assert asker.stdout.readline() == "asking\n"
+    with process(ASKER, str(var.root)) as asker:
+        assert heard(asker) == "asking"
         answers = {running_run(var) for _ in range(ASKED)}
-    finally:
-        asker.kill()
-        asker.communicate()
 
     assert answers == {None}
 
@@ -54,3 +106,114 @@ def test_run_that_holds_the_lock_is_named(var: Var) -> None:
     """By the note that it left."""
     with run_lock(var):
         assert running_run(Var(var.root)) == RUN_ID
+
+
+@pytest.mark.row("N-06")
+def test_run_is_known_by_its_process_though_all_lock_files_are_gone(tmp_path: Path) -> None:
+    """Whoever asks names it, whoever would write is refused; once it has ended, nobody is."""
+    var = Var(tmp_path)
+    with process(HOLDER, str(tmp_path), RUN_ID) as holder:
+        assert heard(holder) == "held"
+        var.lock.unlink()
+        asked = running_run(var)
+        with pytest.raises(Refusal, match=f"{RUN_ID} is alive") as refused:
+            refuse_living(var)
+        is_made_again = var.lock.exists()
+        told(holder)
+        assert heard(holder) == "ended"
+        after = living_run(var)
+        refuse_living(var)  # It is still there, and writes nothing any more.
+
+    assert (asked, is_made_again, after) == (RUN_ID, False, None)
+    assert "minibot status" in refused.value.remedy
+
+
+def test_process_that_has_the_id_of_a_former_launcher_is_not_taken_for_it(tmp_path: Path) -> None:
+    """Ids are used again: what tells one process from the other is compared, too."""
+    var = Var(tmp_path)
+    with process(HOLDER, str(tmp_path), RUN_ID) as holder:
+        assert heard(holder) == "held"
+        note = read_hashed(var.root / CURRENT_FILE)
+        write_hashed(var.root / CURRENT_FILE, {**note, "process": "another start"})
+
+        assert living_run(var) is None
+        assert process_mark(holder.pid) == note["process"]
+    assert process_mark(holder.pid) is None
+
+
+@pytest.mark.parametrize("content", [None, b"", b"{}\n", b"not json"])
+def test_note_that_is_missing_or_damaged_names_no_process(tmp_path: Path, content: bytes) -> None:
+    """The start that reads it refuses a damaged one itself; who only asks is not stopped by it."""
+    if content is not None:
+        (tmp_path / CURRENT_FILE).write_bytes(content)
+
+    assert living_run(Var(tmp_path)) is None
+    assert running_run(Var(tmp_path)) is None
+
+
+def test_note_of_an_older_minibot_is_read(tmp_path: Path) -> None:
+    """It names the run alone: while the lock is held that run is running, else none is."""
+    var = Var(tmp_path)
+    write_hashed(var.root / CURRENT_FILE, {"run_id": RUN_ID})
+
+    assert running_run(var) is None
+    with run_lock(var):
+        assert running_run(Var(var.root)) == RUN_ID
+
+
+def test_start_that_has_not_come_to_its_run_is_not_taken_for_the_former_one(var: Var) -> None:
+    """It holds the lock, and the note is still that of the run before."""
+    note_ended(var, RUN_ID)
+    with run_lock(var):
+        assert running_run(Var(var.root)) is None
+
+
+def test_end_of_a_run_leaves_the_note_of_another_alone(var: Var) -> None:
+    """A start that was too late must not take back what the other one has written."""
+    note_ended(var, "20251121_000000")
+
+    assert read_hashed(var.root / CURRENT_FILE)["pid"] == os.getpid()
+
+
+@pytest.mark.row("F145")
+@pytest.mark.skipif(sys.platform == "win32", reason="modes of files")
+def test_lock_of_a_run_is_private_whatever_the_umask_and_whoever_made_it(tmp_path: Path) -> None:
+    """Who may open it could hold it, and keep every night from starting."""
+    new, old = Var(tmp_path / "new"), Var(tmp_path / "old")
+    for var in (new, old):
+        var.root.mkdir()
+    old.lock.touch()
+    old.lock.chmod(0o644)
+    former = os.umask(0)
+    try:
+        for var in (new, old):
+            with run_lock(var):
+                pass
+    finally:
+        os.umask(former)
+
+    assert [stat.S_IMODE(var.lock.stat().st_mode) for var in (new, old)] == [0o600, 0o600]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="links need rights there")
+@pytest.mark.parametrize("what", ["folder", "link"])
+def test_what_cannot_be_locked_is_a_refusal_that_names_it(tmp_path: Path, what: str) -> None:
+    """No traceback: a person reads what stands there and what to do."""
+    var = Var(tmp_path / "var")
+    var.root.mkdir()
+    if what == "folder":
+        var.lock.mkdir()
+    else:
+        var.lock.symlink_to(tmp_path / "elsewhere")
+
+    with pytest.raises(Refusal, match=r"run\.lock cannot be locked"):
+        running_run(var)
+    assert not (tmp_path / "elsewhere").exists()
+
+
+def test_second_who_wants_the_lock_is_told_of_the_first(tmp_path: Path) -> None:
+    """The lock excludes as before."""
+    var = Var(tmp_path)
+    with run_lock(var), pytest.raises(filelock.Timeout):
+        run_lock(Var(tmp_path), 0.05).acquire()
+    shutil.rmtree(tmp_path)

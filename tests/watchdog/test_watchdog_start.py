@@ -18,6 +18,7 @@ from minibot.kernel.queue import open_writer
 from minibot.kernel.verify import verify_tree
 from minibot.runtime.config import Config, load_config
 from minibot.runtime.paths import PROJECT, Var
+from minibot.runtime.running import note_current
 from minibot.watchdog import exchange as exchange_module
 from minibot.watchdog import launcher as launcher_module
 from minibot.watchdog import preflight as preflight_module
@@ -25,7 +26,6 @@ from minibot.watchdog.exchange import EmbeddedExchange
 from minibot.watchdog.launcher import Display, launch
 from minibot.watchdog.making import child_environ
 from minibot.watchdog.preflight import CheckResult, preflight, refuse_failed
-from minibot.watchdog.recovery import note_current
 from tests.watchdog.watchdog_stage import RUN_ID, Stage
 
 LOCKED = "numpy==0.0.1 \\\n    --hash=sha256:00\nno-such-package==1.0\n"

@@ -1,0 +1,230 @@
+"""What the launcher holds of its `var` while a run goes on: the lock, and the folder itself.
+
+Both are kept open. A lock whose file was removed or replaced excludes nobody any more, and a folder
+that was moved, removed or replaced is not where the next start looks: either ends the run. The open
+folder says where it is now, so that a run that was moved away is stopped, merged and sealed there;
+what tells the next start stands beside the place where it was.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from contextlib import closing, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from minibot.events.model import Event, JsonObject
+from minibot.events.order import LineSource
+from minibot.kernel.errors import RunStop
+from minibot.kernel.files import write_hashed
+from minibot.kernel.lock import lost_lock, lost_name
+from minibot.kernel.queue import open_reader, open_writer
+from minibot.runtime.context import STOP_JOURNAL, RoleContext
+from minibot.runtime.paths import Var
+from minibot.runtime.running import RunLock
+from minibot.runtime.stop import StopRecord, raise_flag
+from minibot.watchdog.background import Background
+from minibot.watchdog.stoplog import append_stop
+
+if sys.platform == "darwin":
+    import fcntl
+
+WATCHDOG = "watchdog_role"
+VAR_LOST = "VAR_LOST"
+# A path of macOS with its last zero byte.
+PATH_BYTES_MAX = 1024
+
+
+class HeldVar:
+    """A `var` whose lock and folder are open from the start of a run to its end.
+
+    Args:
+        var: The folder; it stands.
+        lock: The run's lock, held.
+    """
+
+    def __init__(self, var: Var, lock: RunLock) -> None:
+        self.var = var
+        self._lock = lock
+        self._is_link = var.root.is_symlink()
+        # The place beside the folder itself, where `var` is a link to it.
+        self._beside = (var.flag_beside, Var(var.root.resolve()).flag_beside)
+        self._folder = _open_folder(var.root)
+        self._queues = _open_folder(var.queues)
+        self._identity = _identity(var.root, self._folder)
+        self._queues_identity = _identity(var.queues, self._queues)
+
+    def close(self) -> None:
+        """Give the folders back; the lock is its maker's."""
+        folders, self._folder, self._queues = (self._folder, self._queues), None, None
+        for folder in folders:
+            if folder is not None:
+                os.close(folder)
+
+    # --- while the run goes on ----------------------------------------------------------------
+
+    def check(self) -> StopRecord | None:
+        """Return STOP(LOCK_LOST) for a lock of this process that has lost its file."""
+        lost = lost_lock(self.var.root)
+        if self._lock.fd >= 0:
+            lost = lost_name(self._lock.fd, self._lock.path) or lost
+        return None if lost is None else StopRecord(WATCHDOG, "LOCK_LOST", lost)
+
+    def lost(self, former: StopRecord | None = None) -> StopRecord | None:
+        """Return STOP(VAR_LOST) where the folder is no longer where the run writes.
+
+        Args:
+            former: What the run would stop for otherwise: as a rule a consequence.
+        """
+        why = self._why_lost()
+        if why is None:
+            return None
+        where = self.where()
+        now = "it exists no longer" if where is None else f"the folder is {where} now"
+        detail = why if where == self.var.root else f"{why}; {now}"
+        if former is not None and former.reason_code != VAR_LOST:
+            detail += f"; found with it: {former.reason_code} by {former.component}"
+        return StopRecord(WATCHDOG, VAR_LOST, detail)
+
+    def _why_lost(self) -> str | None:
+        root, queues = self.var.root, self.var.queues
+        why = _why_other(root, self._identity)
+        if why is None and root.is_symlink() and not self._is_link:
+            return f"{root} was replaced by a link"
+        return why or _why_other(queues, self._queues_identity)
+
+    # --- once the folder is lost --------------------------------------------------------------
+
+    def where(self) -> Path | None:
+        """Return where the folder is now, None where it exists no longer or nobody can tell."""
+        with suppress(OSError):
+            path = None if self._folder is None else _path_of(self._folder)
+            if path is not None:
+                status = os.stat(path)
+                if (status.st_dev, status.st_ino) == self._identity:
+                    return path
+        return None
+
+    def leave_beside(self, record: StopRecord, stop: Event) -> tuple[list[Path], list[str]]:
+        """Leave the STOP beside the place where `var` was: flag and journal of the next start.
+
+        Returns:
+            Where it stands, and what could not be written, one sentence each.
+        """
+        where = self.where()
+        note: JsonObject = {
+            "role": record.component,
+            "run_id": stop.run_id,
+            "stop_id": stop.id,
+            "reason_code": record.reason_code,
+            "var": str(self.var.root),
+            "moved_to": None if where is None else str(where),
+            "stop": stop.to_json(),
+        }
+        left: list[Path] = []
+        failed: list[str] = []
+        for path in dict.fromkeys(self._beside):
+            try:
+                write_hashed(path, note, generation=1)
+                left.append(path)
+            except (RunStop, OSError) as error:
+                failed.append(f"{path} could not be written ({error})")
+        return left, failed
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """What became of a run whose `var` was taken away.
+
+    Attributes:
+        var: The folder where it is now, ready to be sealed; None where there is nothing to seal.
+        notes: Where its STOP stands, and what could not be written, one sentence each.
+        unsealed: Why there is nothing to seal.
+    """
+
+    var: Var | None
+    notes: tuple[str, ...]
+    unsealed: str = ""
+
+
+def settle_lost(
+    held: HeldVar, context: RoleContext, background: Background, record: StopRecord
+) -> Settled:
+    """Close what is open and put the STOP on record: where `var` is now, and beside its place.
+
+    Every role has ended.
+    """
+    for close in (background.abandon, context.close_outputs):
+        with suppress(RunStop, OSError):
+            close()
+    stop = context.stop_event(record)
+    left, notes = held.leave_beside(record, stop)
+    if left:
+        places = " and ".join(map(str, left))
+        notes.insert(0, f"the STOP stands beside it, in {places}")
+    where = held.where()
+    if where is None:
+        return Settled(None, tuple(notes), f"{held.var.root} exists no longer, nor does the run")
+    var = Var(where)
+    is_empty = not var.queues.is_dir()
+    try:
+        raise_flag(var.stop, var.flag, WATCHDOG)
+        if is_empty:
+            append_stop(var, context.codec.encode(STOP_JOURNAL, stop))
+        else:
+            _journal(var, context, stop)
+    except (RunStop, OSError) as error:
+        notes.append(f"the STOP could not be written below {where} ({error})")
+    if is_empty:
+        return Settled(None, tuple(notes), f"{var.queues} exists no longer")
+    return Settled(var, tuple(notes))
+
+
+def _journal(var: Var, context: RoleContext, stop: Event) -> None:
+    """Append the STOP to the launcher's part of `stop_journal`, unless it stands there."""
+    source = LineSource(open_reader(var.queues, STOP_JOURNAL, part=WATCHDOG))
+    while (line := source.next()) is not None:
+        if context.codec.decode(STOP_JOURNAL, line.json).id == stop.id:
+            return
+    with closing(open_writer(var.queues, STOP_JOURNAL, part=WATCHDOG)) as writer:
+        writer.append_json([context.codec.encode(STOP_JOURNAL, stop)])
+
+
+def _why_other(path: Path, identity: tuple[int, int]) -> str | None:
+    """Return how a path no longer leads to a folder, or None; by its existence without identity."""
+    try:
+        status = os.stat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return f"{path} is gone"
+    except OSError as error:
+        return f"{path} cannot be looked at ({error.strerror or error})"
+    if identity[1] and (status.st_dev, status.st_ino) != identity:
+        return f"{path} is not the one that the run began with"
+    return None
+
+
+def _identity(path: Path, folder: int | None) -> tuple[int, int]:
+    status = os.stat(path) if folder is None else os.fstat(folder)
+    return status.st_dev, status.st_ino
+
+
+if sys.platform == "win32":
+
+    def _open_folder(path: Path) -> int | None:
+        return None  # A folder in which files are open cannot be moved there.
+
+    def _path_of(folder: int) -> Path | None:
+        return None
+
+else:
+
+    def _open_folder(path: Path) -> int | None:
+        return os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+
+    def _path_of(folder: int) -> Path | None:
+        """Return the path of an open folder, as the system knows it now."""
+        if sys.platform == "darwin":
+            found = fcntl.fcntl(folder, fcntl.F_GETPATH, bytes(PATH_BYTES_MAX))
+            return Path(os.fsdecode(found.rstrip(b"\0")))
+        return Path(os.readlink(f"/proc/self/fd/{folder}"))
