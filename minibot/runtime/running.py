@@ -137,8 +137,8 @@ def refuse_living(var: Var) -> None:
     run_id = living_run(var)
     if run_id is not None:
         raise Refusal(
-            f"another run uses {var.root}: {run_id} is alive, though nothing is locked by it.",
-            "Its lock file was removed: it stops within seconds. See: minibot status",
+            f"another run uses {var.root}: the process of {run_id} is alive.",
+            "Wait for its end, stop it, or choose --var DIR. See: minibot status",
         )
 
 

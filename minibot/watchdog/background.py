@@ -42,9 +42,13 @@ class Background:
             line_bytes_max=context.config.queues.line_bytes_max,
         )
 
-    def start(self) -> None:
-        """Start merging."""
-        self._thread.start()
+    def start(self) -> StopRecord | None:
+        """Start merging; return the STOP that it means when the system gives no thread."""
+        try:
+            self._thread.start()
+        except RuntimeError as error:
+            return StopRecord(WATCHDOG, "ROLE_CRASH_LOOP", f"{WATCHDOG}: no merge: {error}")
+        return None
 
     def _work(self) -> None:
         try:

@@ -96,6 +96,11 @@ class CursorCheck:
         is_primary = roles.queues[queue].primary_reader == role
         return reader_folder(self._root, queue, role, is_primary) / "cursor.json"
 
+    def close(self) -> None:
+        """Give the readers back: merge and seal need the descriptors."""
+        for reader in self._heads.values():
+            reader.close()
+
     def check(self) -> StopRecord | None:
         """Return the STOP of the first cursor that is torn, foreign or ahead of its queue."""
         for queue, cursor in self._cursors:

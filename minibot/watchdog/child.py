@@ -92,17 +92,18 @@ class Child:
             raise OSError(errno.EAGAIN, os.strerror(errno.EAGAIN)) from error
 
     def _listen(self, stream: IO[bytes]) -> None:
-        for line in stream:
-            try:
-                said = canonical.decode(line.rstrip(b"\r\n"))
-            except ValueError:
-                continue  # Whatever a library prints there is no heartbeat.
-            if "stopped" in said:
-                self.said_stop = (str(said["stopped"]), str(said.get("detail", "")))
-            if "role" in said and "turns" in said:
-                self._hear(said)
-            else:
-                self.lines.append(said)
+        with stream:
+            for line in stream:
+                try:
+                    said = canonical.decode(line.rstrip(b"\r\n"))
+                except ValueError:
+                    continue  # Whatever a library prints there is no heartbeat.
+                if "stopped" in said:
+                    self.said_stop = (str(said["stopped"]), str(said.get("detail", "")))
+                if "role" in said and "turns" in said:
+                    self._hear(said)
+                else:
+                    self.lines.append(said)
 
     def _hear(self, said: JsonObject) -> None:
         moment = awake_ns()

@@ -79,10 +79,11 @@ class Desk:
         self._flagged_ns = 0
         self._stops: dict[str, LineSource] = {}
         config = context.config
+        self._cursors = CursorCheck(context.var.queues, context.roles, context.run_id)
         self._checks: tuple[Check, ...] = (
             DiskCheck(context.var.root, config.watchdog.disk_free_min_mb, context.planted),
             ClockCheck(config.watchdog.clock_jump_ms_max, context.planted),
-            CursorCheck(context.var.queues, context.roles, context.run_id),
+            self._cursors,
             PinnedCheck(context.manifest.pinned),
             RunFilesCheck(run_files),
             *(() if held is None else (held,)),
@@ -106,6 +107,13 @@ class Desk:
             if is_last and not os.path.lexists(self.context.var.flag):
                 return None
             pause.wait(TURN_S)
+
+    def close(self) -> None:
+        """Give back what supervision had open; merge and seal need the descriptors."""
+        self._cursors.close()
+        for source in self._stops.values():
+            source.reader.close()
+        self._stops.clear()
 
     def _is_last(self) -> bool:
         """Whether all roles have ended: a kill that comes now comes too late, and is told so.

@@ -181,6 +181,10 @@ def _launch(
             f"a process of a former run is still there: {error}.",
             f"Wait for its end, or end it: its command line names a run below {var.runs}.",
         ) from error
+    except OSError as error:
+        raise Refusal(
+            f"the start failed: {error}.", "Nothing was started. See: minibot doctor"
+        ) from error
     except KeyboardInterrupt as error:
         raise Refusal("interrupted before the run had started.", "Start it again.") from error
 
@@ -332,9 +336,8 @@ class _Launch:
         previous = self._take_signals()
         try:
             context.health("READY")
-            record = supervisor.start()
+            record = supervisor.start() or background.start()
             if record is None:
-                background.start()
                 self.feed.start(child_environ(os.environ))
                 record = desk.supervise(background)
             else:
@@ -398,6 +401,8 @@ class _Launch:
         if exchange is not None:
             exchange.end()
         background.stop()
+        supervisor.close()
+        desk.close()
         if record is None and background.failure is not None:
             record = background.failure
             context.stop(record)

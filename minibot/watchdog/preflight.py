@@ -41,6 +41,7 @@ from minibot.watchdog.capacity import (
 SYNC_SAMPLES = 20
 BATCH_SAMPLES = 5
 SYNC_MS_MAX = 2_000
+FLAG = "STOP.flag"
 AI_JAIL = "ai jail"
 LOADED_MAX = 5
 EXCHANGE = "exchange"
@@ -71,23 +72,27 @@ def preflight(config: Config, var: Var, *, whole: bool = False) -> list[CheckRes
     """
     # It takes two seconds, beside the others.
     loaded = Check(PROJECT, has_environment=True) if config.code.require_manifest else None
-    checks: Sequence[Callable[[], CheckResult]] = (
-        lambda: flag_check(var),
-        lambda: _profile(config),
-        lambda: _packages(config, PROJECT / "requirements.lock"),
-        lambda: _secrets(config),
-        lambda: _writable(var),
-        lambda: _disk(config, var),
-        lambda: _lock(var),
-        lambda: _sync(config, var),
-        lambda: _code(config),
-        lambda: _loaded(loaded),
-        lambda: _ai_jail(config, var),
+    checks: Sequence[tuple[str, Callable[[], CheckResult]]] = (
+        (FLAG, lambda: flag_check(var)),
+        ("profile", lambda: _profile(config)),
+        ("packages", lambda: _packages(config, PROJECT / "requirements.lock")),
+        ("secrets", lambda: _secrets(config)),
+        ("var", lambda: _writable(var)),
+        ("disk", lambda: _disk(config, var)),
+        ("locks", lambda: _lock(var)),
+        ("sync", lambda: _sync(config, var)),
+        ("code", lambda: _code(config)),
+        ("loaded code", lambda: _loaded(loaded)),
+        (AI_JAIL, lambda: _ai_jail(config, var)),
     )
     results = []
     try:
-        for check in checks:
-            results.append(check())
+        for name, check in checks:
+            try:
+                results.append(check())
+            except OSError as error:  # Such as a limit of the system on files or processes.
+                remedy = "Look at the limits of this shell: ulimit -a"
+                results.append(CheckResult(name, False, str(error), remedy))
             if not results[-1].passed and not (whole and results[-1].name != "var"):
                 break
     finally:
@@ -114,9 +119,9 @@ def flag_check(var: Var) -> CheckResult:
     """Return whether no STOP of a former run stands."""
     flags = standing_flags(var)
     if not flags:
-        return CheckResult("STOP.flag", True, "none")
+        return CheckResult(FLAG, True, "none")
     return CheckResult(
-        "STOP.flag",
+        FLAG,
         False,
         f"{', '.join(map(str, flags))} stands: a former run was stopped",
         'Read `minibot status`, then clear it with: minibot clear-stop --reason "..."',

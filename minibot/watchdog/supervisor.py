@@ -227,6 +227,11 @@ class Supervisor:
                 child.kill()
                 child.wait(5.0)
 
+    def close(self) -> None:
+        """Close the channels of roles that have ended: merge and seal need the descriptors."""
+        for child in self.children.values():
+            child.close_input()
+
     def begin_drain(self, name: str) -> None:
         """Tell one role to take what waits and end."""
         self.drained.add(name)

@@ -116,7 +116,7 @@ def test_run_is_known_by_its_process_though_all_lock_files_are_gone(tmp_path: Pa
         assert heard(holder) == "held"
         var.lock.unlink()
         asked = running_run(var)
-        with pytest.raises(Refusal, match=f"{RUN_ID} is alive") as refused:
+        with pytest.raises(Refusal, match=f"the process of {RUN_ID} is alive") as refused:
             refuse_living(var)
         is_made_again = var.lock.exists()
         told(holder)
