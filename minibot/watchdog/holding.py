@@ -167,17 +167,17 @@ def settle_lost(
     if where is None:
         return Settled(None, tuple(notes), f"{held.var.root} exists no longer, nor does the run")
     var = Var(where)
-    gone = [path for path in (var.queues, var.run(context.run_id)) if not path.is_dir()]
+    is_empty = not var.queues.is_dir()
     try:
         raise_flag(var.stop, var.flag, WATCHDOG)
-        if gone:
+        if is_empty:
             append_stop(var, context.codec.encode(STOP_JOURNAL, stop))
         else:
             _journal(var, context, stop)
     except (RunStop, OSError) as error:
         notes.append(f"the STOP could not be written below {where} ({error})")
-    if gone:
-        return Settled(None, tuple(notes), f"{gone[0]} exists no longer")
+    if is_empty:
+        return Settled(None, tuple(notes), f"{var.queues} exists no longer")
     return Settled(var, tuple(notes))
 
 

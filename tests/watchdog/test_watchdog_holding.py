@@ -1,0 +1,379 @@
+"""What the launcher holds of its `var`: a lost lock, a lost folder, and what becomes of the run."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from minibot.events.model import RunOpening
+from minibot.kernel.errors import Refusal
+from minibot.kernel.files import read_hashed
+from minibot.kernel.seal import seal_run
+from minibot.kernel.verify import verify_tree
+from minibot.runtime.config import load_config
+from minibot.runtime.context import STOPPED, RoleContext
+from minibot.runtime.gate import Gate
+from minibot.runtime.paths import PROJECT, Var
+from minibot.runtime.running import RunLock, run_lock
+from minibot.runtime.stop import STOP_KIND, StopRecord, standing_flags
+from minibot.watchdog.background import Background
+from minibot.watchdog.desk import Desk
+from minibot.watchdog.holding import HeldVar, settle_lost
+from minibot.watchdog.launcher import Display, launch
+from minibot.watchdog.recovery import complete_merge
+from minibot.watchdog.stoplog import clear_flag, flagged_stop, note_refused, read_stops
+from tests.watchdog.watchdog_stage import RUN_ID, START_TS, Stage
+
+PROFILE = PROJECT / "config" / "nore-smoke.v1.json"
+pytestmark = pytest.mark.skipif(
+    sys.platform == "win32", reason="a folder with open files cannot be moved there"
+)
+
+
+class Held:
+    """A stage whose `var` is held as a launcher holds it."""
+
+    def __init__(self, root: Path) -> None:
+        self.stage = Stage(root)
+        self.lock: RunLock = run_lock(self.stage.var)
+        self.lock.acquire()
+        self.held = HeldVar(self.stage.var, self.lock)
+        self.context: RoleContext = self.stage.context()
+        opening = RunOpening(cash={"USDT": "1000.00000000"}, lots=(), budgets_used={})
+        self.context.open_output("control").append_roots([(opening, START_TS)])
+        self.away = root.with_name("away")
+
+    def close(self) -> None:
+        """Give everything back."""
+        self.held.close()
+        self.lock.release()
+
+
+@pytest.fixture
+def scene(tmp_path: Path) -> Iterator[Held]:
+    """A held `var` with the queues of a run in it."""
+    scene = Held(tmp_path / "var")
+    yield scene
+    scene.close()
+
+
+def moved(scene: Held) -> None:
+    """Give the folder another name."""
+    scene.stage.var.root.rename(scene.away)
+
+
+def exchanged(scene: Held) -> None:
+    """Give it another name and make an empty one in its place."""
+    moved(scene)
+    scene.stage.var.root.mkdir(mode=0o700)
+
+
+def linked(scene: Held) -> None:
+    """Give it another name and let a link lead there."""
+    moved(scene)
+    scene.stage.var.root.symlink_to(scene.away)
+
+
+def deleted(scene: Held) -> None:
+    """Remove it with all that it holds."""
+    shutil.rmtree(scene.stage.var.root)
+
+
+def emptied(scene: Held) -> None:
+    """Remove the queues alone."""
+    shutil.rmtree(scene.stage.var.queues)
+
+
+def lost(scene: Held) -> StopRecord:
+    """Return the STOP of a `var` that is lost."""
+    record = scene.held.lost()
+    assert record is not None
+    return record
+
+
+# --- what is noticed ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("damage", [moved, exchanged, linked, deleted, emptied])
+def test_var_that_is_not_where_the_run_writes_is_lost(
+    scene: Held, damage: Callable[[Held], None]
+) -> None:
+    """Named with its place, and with where the folder is now."""
+    before = scene.held.lost()
+    damage(scene)
+
+    record = lost(scene)
+    assert before is None
+    assert record.reason_code == "VAR_LOST"
+    assert str(scene.stage.var.root) in record.detail
+    assert (str(scene.away) in record.detail) == (damage in (moved, exchanged, linked))
+
+
+def test_var_that_was_a_link_from_the_start_is_not_lost(tmp_path: Path) -> None:
+    """Many keep it on another disk; that link may even be made anew."""
+    (tmp_path / "disk").mkdir()
+    Stage(tmp_path / "disk" / "var")
+    var = Var(tmp_path / "var")
+    var.root.symlink_to(tmp_path / "disk" / "var")
+    with run_lock(var) as lock, closing(HeldVar(var, lock)) as held:
+        before = held.lost()
+        var.root.unlink()
+        gone = held.lost()
+        var.root.symlink_to(tmp_path / "disk" / "var")
+        again = held.lost()
+
+    assert (before, again) == (None, None)
+    assert gone is not None
+
+
+def test_what_was_met_first_is_named_in_the_detail_of_a_lost_var(scene: Held) -> None:
+    """A role meets a missing queue as a consequence; nobody searches for that."""
+    moved(scene)
+    former = StopRecord("risk_role", "QUEUE_MISSING", "inbox.jsonl is gone")
+
+    record = scene.held.lost(former)
+
+    assert record is not None
+    assert record.reason_code == "VAR_LOST"
+    assert record.detail.endswith("found with it: QUEUE_MISSING by risk_role")
+
+
+@pytest.mark.parametrize("name", ["run.lock", "queues/control/writer.lock"])
+def test_lock_of_the_launcher_that_is_deleted_is_a_stop(scene: Held, name: str) -> None:
+    """The run's own, and those of the queues that the launcher writes."""
+    before = scene.held.check()
+    (scene.stage.var.root / name).unlink()
+
+    record = scene.held.check()
+
+    assert before is None
+    assert record is not None
+    assert (record.component, record.reason_code) == ("watchdog_role", "LOCK_LOST")
+    assert record.detail.endswith(f"{name} is gone")
+
+
+def test_role_that_loses_a_lock_of_its_own_stops_the_run(
+    scene: Held, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The launcher cannot know what a role has open: each looks at its own."""
+    monkeypatch.setattr("minibot.runtime.gate.LOCKS_NS", 0)
+    gate = Gate(scene.context)
+    before = gate.check()
+    part = scene.stage.var.queues / "health" / "parts" / "watchdog_role.lock"
+    part.rename(part.with_name("aside"))
+
+    assert (before, gate.check()) == (None, STOPPED)
+    stops = scene.stage.envelopes("stop_journal", "watchdog_role")
+    assert [stop["payload"]["reason_code"] for stop in stops] == ["LOCK_LOST"]
+    assert str(part) in stops[0]["payload"]["detail"]
+    assert scene.stage.var.flag.exists()
+
+
+# --- what becomes of the run ----------------------------------------------------------------------
+
+
+@pytest.mark.row("N-89")
+@pytest.mark.parametrize("damage", [moved, exchanged, linked])
+def test_run_that_lost_its_var_is_on_record_where_that_is_now_and_beside_its_place(
+    scene: Held, damage: Callable[[Held], None]
+) -> None:
+    """Flag and journal in the folder, a note beside the place; the run can be sealed there."""
+    background = Background(scene.context)
+    damage(scene)
+
+    settled = settle_lost(scene.held, scene.context, background, lost(scene))
+
+    assert settled.var is not None
+    assert settled.var.root == scene.away
+    assert settled.var.flag.exists()
+    run_dir = settled.var.run(RUN_ID)
+    findings = complete_merge(settled.var, run_dir, scene.stage.manifest, scene.context.codec)
+    seal_run(settled.var.queues, run_dir)
+    stops = read_stops(scene.away)
+    note = read_hashed(scene.stage.var.flag_beside)
+    assert findings == []
+    assert list(verify_tree(run_dir)) == []
+    assert [stop["payload"]["reason_code"] for stop in stops] == ["VAR_LOST"]
+    assert note["stop"] == stops[0]
+    assert note["moved_to"] == str(scene.away)
+    assert scene.stage.var.flag_beside in standing_flags(scene.stage.var)
+
+
+@pytest.mark.parametrize("damage", [deleted, emptied])
+def test_run_whose_queues_are_gone_is_on_record_and_said_to_be_unsealed(
+    scene: Held, damage: Callable[[Held], None]
+) -> None:
+    """What could be sealed would be a made-up run."""
+    background = Background(scene.context)
+    damage(scene)
+
+    settled = settle_lost(scene.held, scene.context, background, lost(scene))
+
+    assert settled.var is None
+    assert "exists no longer" in settled.unsealed
+    stop = flagged_stop(scene.stage.var)
+    assert stop is not None
+    assert stop["payload"]["reason_code"] == "VAR_LOST"
+    assert not scene.stage.var.queues.exists()
+    if damage is emptied:
+        assert read_stops(scene.stage.var.root) == [stop]
+
+
+def test_note_that_cannot_be_left_beside_var_is_told(
+    scene: Held, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A folder above that is not ours to write: the summary says so, the rest is done."""
+    background = Background(scene.context)
+    moved(scene)
+    scene.stage.var.flag_beside.mkdir()
+
+    settled = settle_lost(scene.held, scene.context, background, lost(scene))
+
+    assert settled.var is not None
+    assert any("var.STOP.flag could not be written" in note for note in settled.notes)
+
+
+@pytest.mark.row("N-89")
+def test_lost_var_is_cleared_on_record_with_the_stop_that_stood_beside_it(scene: Held) -> None:
+    """Whoever clears finds STOP and CLEAR in the journal of the folder that stands there then."""
+    background = Background(scene.context)
+    deleted(scene)
+    settle_lost(scene.held, scene.context, background, lost(scene))
+    scene.stage.var.root.mkdir(mode=0o700)
+
+    assert clear_flag(scene.stage.var, "anna", "a clean-up job") == RUN_ID
+
+    kinds = [stop["payload"]["kind"] for stop in read_stops(scene.stage.var.root)]
+    assert kinds == ["STOP", "CLEAR"]
+    assert standing_flags(scene.stage.var) == []
+
+
+# --- starts ---------------------------------------------------------------------------------------
+
+
+def start(var: Var) -> None:
+    """Start a night on a folder."""
+    config = load_config(PROFILE, [f"paths.var={var.root}", "ai.enabled=false"], {})
+    launch(config, PROFILE, Display(), lambda line: None)
+
+
+@pytest.mark.row("N-89", "F70")
+def test_start_at_the_place_of_a_lost_var_is_refused_and_makes_none(scene: Held) -> None:
+    """An empty new folder would hide what happened, and hinder moving the old one back."""
+    background = Background(scene.context)
+    moved(scene)
+    settle_lost(scene.held, scene.context, background, lost(scene))
+
+    with pytest.raises(Refusal, match=r"var\.STOP\.flag stands"):
+        start(scene.stage.var)
+
+    assert not scene.stage.var.root.exists()
+
+
+@pytest.mark.row("N-89", "F70")
+@pytest.mark.parametrize("what", ["folder", "link"])
+def test_start_while_anything_stands_as_a_flag_is_refused_on_record(
+    tmp_path: Path, what: str
+) -> None:
+    """A folder and a link to nothing are flags too; the refusal is in the operators' journal."""
+    var = Var(tmp_path / "var")
+    var.root.mkdir(mode=0o700)
+    if what == "folder":
+        var.flag.mkdir()
+    else:
+        var.flag.symlink_to("nowhere")
+
+    with pytest.raises(Refusal, match=r"STOP\.flag stands"):
+        start(var)
+
+    (refused,) = [stop["payload"] for stop in read_stops(var.root)]
+    assert (refused["kind"], refused["reason_code"]) == ("REFUSED", "REFUSED")
+    assert str(var.flag) in refused["detail"]
+    assert not list(var.root.glob("runs/*"))
+
+
+@pytest.mark.parametrize("what", ["folder", "full folder", "link", "file"])
+def test_flag_is_cleared_whatever_it_is(tmp_path: Path, what: str) -> None:
+    """What a folder holds is set aside; what a link leads to stays."""
+    stage = Stage(tmp_path / "var")
+    flag, kept = stage.var.flag, tmp_path / "kept"
+    kept.write_text("mine")
+    if what == "link":
+        flag.symlink_to("nowhere")
+    elif what == "file":
+        flag.symlink_to(kept)
+    else:
+        flag.mkdir()
+        if what == "full folder":
+            kept.rename(flag / "kept")
+
+    clear_flag(stage.var, "anna", "looked at it")
+
+    assert not os.path.lexists(flag)
+    found = [*stage.var.stop.glob("STOP.flag-*/kept"), *tmp_path.glob("kept")]
+    assert [path.read_text() for path in found] == ["mine"]
+    assert read_stops(stage.var.root)[-1]["payload"]["kind"] == "CLEAR"
+
+
+@pytest.mark.row("N-06")
+def test_start_beside_a_run_writes_nothing(scene: Held) -> None:
+    """Its lock is held: not a byte of `var` is touched, nor is the refusal put on record."""
+    before = everything(scene.stage.var.root)
+
+    with pytest.raises(Refusal, match="another run uses"):
+        start(Var(scene.stage.var.root))
+
+    assert everything(scene.stage.var.root) == before
+
+
+def everything(root: Path) -> dict[str, tuple[int, int, bytes]]:
+    """Return what stands below a folder, with times and modes."""
+    found = {}
+    for path in root.rglob("*"):
+        status = path.lstat()
+        data = path.read_bytes() if path.is_file() else b""
+        found[str(path)] = (status.st_mtime_ns, status.st_mode, data)
+    return found
+
+
+def test_refused_start_satisfies_the_contract_and_explains_no_stop(tmp_path: Path) -> None:
+    """The journal stays valid, and a REFUSED is never taken for the STOP of a flag."""
+    stage = Stage(tmp_path / "var")
+
+    note_refused(stage.var, "disk: 3 MB free")
+
+    (envelope,) = read_stops(stage.var.root)
+    assert stage.contracts.explain(envelope) == []
+    assert flagged_stop(stage.var) is None
+    assert envelope["payload"]["kind"] != STOP_KIND
+    assert list(verify_tree(stage.var.stop_journal)) == []
+
+
+# --- at the desk ----------------------------------------------------------------------------------
+
+
+class FlagOnly:
+    """A supervisor of no role, for a flag that a role has raised by its name alone."""
+
+
+def test_desk_is_never_blamed_on_an_operator_by_the_flag_of_a_role(scene: Held) -> None:
+    """A role that has lost what it had prepared raises a flag with its name: it is the one."""
+    scene.stage.var.flag.write_text("risk_role\n")
+    child = scene.stage.actors({})["risk_role"]
+    desk = object.__new__(Desk)
+    desk.context = scene.context
+    desk.supervisor = FlagOnly()  # type: ignore[assignment]
+    desk.supervisor.children = {"risk_role": child}
+    desk._flagged_ns = 1  # Its event is long overdue.
+
+    record = desk._flagged()
+
+    assert record is not None
+    assert record.component == "risk_role"
+    assert record.reason_code != "OPERATOR_KILL"
