@@ -33,11 +33,7 @@ from minibot.runtime.channels import Control, SilentHeartbeat
 from minibot.runtime.clock import wall_ms
 from minibot.runtime.config import Config
 from minibot.runtime.context import CLEAN, STOPPED, RoleContext
-<<<<<<< HEAD
 from minibot.runtime.manifest import MANIFEST_FILE, Manifest, run_id_of
-=======
-from minibot.runtime.manifest import MANIFEST_FILE, Manifest
->>>>>>> w-vardir
 from minibot.runtime.paths import PROJECT, Var
 from minibot.runtime.role import stop_record
 from minibot.runtime.runfiles import RunFiles
@@ -163,16 +159,7 @@ def _launch(
     var = config.var
     try:
         refuse_failed(preflight(config, var))
-<<<<<<< HEAD
         _refuse_unlisted(config)
-=======
-        if config.code.require_manifest and not listed.is_on:
-            raise Refusal(
-                "code.require_manifest is asked for in a way that was not seen at the very start, "
-                "so this process has not been held to the list.",
-                "Write --config FILE, and --set code.require_manifest=true, in full.",
-            )
->>>>>>> w-vardir
         # Again: an operator may have raised it meanwhile.
         refuse_failed([flag_check(var)])
         with closing(HeldVar(var, lock)) as held:
@@ -194,7 +181,6 @@ def _launch(
         ) from error
     except KeyboardInterrupt as error:
         raise Refusal("interrupted before the run had started.", "Start it again.") from error
-<<<<<<< HEAD
 
 
 def _refuse_unlisted(config: Config) -> None:
@@ -209,8 +195,6 @@ def _refuse_unlisted(config: Config) -> None:
             "this process has not been held to the list.",
             "Write --config FILE, and --set code.require_manifest=true, in full.",
         )
-=======
->>>>>>> w-vardir
 
 
 class _Launch:
@@ -444,11 +428,7 @@ class _Launch:
             record = desk.end_record()
         record = self._write_end(record, context, background)
         self.feed.end(desk.status(record))
-<<<<<<< HEAD
         unsealed = self._seal(self.var, context, record, exchange, desk, run_files)
-=======
-        unsealed = self._seal(self.var, context.run_dir, context, record, exchange, desk, run_files)
->>>>>>> w-vardir
         exit_code = CLEAN if record.kind == END_KIND else STOPPED
         return Outcome(
             context.run_dir, exit_code, record.reason_code, record.detail, recovered, unsealed
@@ -474,11 +454,7 @@ class _Launch:
         run_dir, unsealed = context.run_dir, settled.unsealed
         if settled.var is not None:
             run_dir = run_files.run_dir = settled.var.run(context.run_id)
-<<<<<<< HEAD
             unsealed = self._seal(settled.var, context, record, exchange, desk, run_files)
-=======
-            unsealed = self._seal(settled.var, run_dir, context, record, exchange, desk, run_files)
->>>>>>> w-vardir
         return Outcome(
             run_dir,
             STOPPED,
@@ -525,10 +501,6 @@ class _Launch:
     def _seal(
         self,
         var: Var,
-<<<<<<< HEAD
-=======
-        run_dir: Path,
->>>>>>> w-vardir
         context: RoleContext,
         record: StopRecord,
         exchange: EmbeddedExchange | None,
@@ -536,11 +508,7 @@ class _Launch:
         run_files: RunFiles,
     ) -> str:
         """Merge what is left and seal the run; return why it is not sealed, empty where it is."""
-<<<<<<< HEAD
         manifest, run_dir = context.manifest, run_files.run_dir
-=======
-        manifest = context.manifest
->>>>>>> w-vardir
         repaired, findings = self._recover_after(record, var, context)
         differences = [*run_files.differences(), *run_files.set_aside()]
         findings += leave_books(var, manifest, context.codec, run_files.put)

@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import os
 import random
-import signal
 import time
 from collections.abc import Callable, Mapping
-from typing import Final
+from typing import Any, Final
 
 import psutil
 
@@ -76,19 +75,22 @@ def flag(night: Night) -> None:
 
 def files(night: Night) -> None:
     """Leave it and its roles 64 descriptors each, as `ulimit -n 64` does."""
-    _limit(night, psutil.RLIMIT_NOFILE, 64)
+    _limit(night, "RLIMIT_NOFILE", 64)
 
 
 def memory(night: Night) -> None:
     """Leave it and its roles 250 MB of addresses each, as `ulimit -v 250000` does."""
-    _limit(night, psutil.RLIMIT_AS, 250_000 * 1024)
+    _limit(night, "RLIMIT_AS", 250_000 * 1024)
 
 
-def _limit(night: Night, resource: int, limit: int) -> None:
+def _limit(night: Night, resource: str, limit: int) -> None:
+    if not hasattr(psutil, resource):
+        raise NotPlayable("this system has no limits of processes")
     try:
         launcher = psutil.Process(night.process.pid)
-        for process in (launcher, *launcher.children(recursive=True)):
-            process.rlimit(resource, (limit, limit))
+        found: list[Any] = [launcher, *launcher.children(recursive=True)]
+        for process in found:
+            process.rlimit(getattr(psutil, resource), (limit, limit))
     except psutil.NoSuchProcess:
         return
 
@@ -182,12 +184,12 @@ def frozen(
     night = lab.start_night({"duration_ms": "60000"})
     process = _process_of(night, role)
     sleep_until(time.monotonic() + moment_s)
-    process.send_signal(signal.SIGSTOP)
+    process.suspend()
     begun = time.monotonic()
     had_begun = bool(list((night.var / "runs").glob("*/clock.json")))
     if for_s is not None:
         sleep_until(begun + for_s)
-        process.send_signal(signal.SIGCONT)
+        process.resume()
         return _ended_in_order(lab, night, proofs)
     noticed_s = _noticed_s(night, begun)
     done = night.wait()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 import time
 from pathlib import Path
 from typing import Any, Final
@@ -22,10 +21,10 @@ def pause(night: Night, seconds: float) -> None:
     launcher = psutil.Process(night.process.pid)
     tree = [launcher, *launcher.children(recursive=True)]
     for process in tree:
-        process.send_signal(signal.SIGSTOP)
+        process.suspend()
     time.sleep(seconds)
     for process in reversed(tree):  # The launcher last: what it starts has to wait for it.
-        process.send_signal(signal.SIGCONT)
+        process.resume()
 
 
 def incidents_of(run: Path) -> list[dict[str, Any]]:
