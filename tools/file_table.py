@@ -178,9 +178,14 @@ ROWS: Final = (
         _queue("acks.head"),
         "the primary reader",
         "that reader after a restart, replay",
-        {EACH: "STOP|found after"},
+        {
+            EACH: "STOP|found after",
+            "changed": "STOP|found after|goes on",
+            "truncated": "STOP|found after|goes on",
+        },
         ALL_FOUND,
         "queues/signals/acks.head",
+        "The next range writes it again, whole.",
     ),
     Row(
         "QUEUE/deadletter.*",
@@ -235,9 +240,14 @@ ROWS: Final = (
         (*_queue("parts/*.head"),),
         "the role",
         "watchdog, which merges it; executor (`stop_journal`)",
-        {EACH: "STOP|found after"},
+        {
+            EACH: "STOP|found after",
+            "changed": "STOP|found after|goes on",
+            "truncated": "STOP|found after|goes on",
+        },
         ALL_FOUND,
         "queues/health/parts/risk_role.head",
+        "The next append writes it again, whole.",
     ),
     Row(
         "QUEUE locks",
@@ -249,10 +259,11 @@ ROWS: Final = (
         ),
         "whoever writes the journal",
         "nobody; the kernel keeps the lock",
-        {EACH: "goes on|STOP"},
+        {EACH: "goes on|STOP", "link": "STOP|found after", "fifo": "STOP|found after"},
         {},
         "queues/signals/writer.lock",
-        "The lock is the open descriptor's, not the name's.",
+        "The lock is the open descriptor's, not the name's. A link or a FIFO among the queues keeps"
+        " the run from being sealed, which is told.",
     ),
     Row(
         "current.json",
