@@ -193,7 +193,9 @@ def test_run_that_lost_its_var_is_on_record_where_that_is_now_and_beside_its_pla
     assert settled.var.root == scene.away
     assert settled.var.flag.exists()
     run_dir = settled.var.run(RUN_ID)
-    findings = complete_merge(settled.var, run_dir, scene.stage.manifest, scene.context.codec)
+    findings = complete_merge(
+        settled.var, scene.stage.manifest, scene.context.codec, scene.context.clock
+    )
     seal_run(settled.var.queues, run_dir)
     stops = read_stops(scene.away)
     note = read_hashed(scene.stage.var.flag_beside)
