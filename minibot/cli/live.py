@@ -206,7 +206,7 @@ class View:
         rows = [
             (
                 _at("money", risk),
-                f"equity {money(risk.get('equity'))}  closed gain {money(risk.get('realised_pnl'))}"
+                f"equity {money(risk.get('equity'))}  gain {money(risk.get('realised_pnl'))}"
                 f"  fees {money(risk.get('fees'))}  drawdown "
                 f"{money(risk.get('drawdown_bps'), 1)} bps",
             ),
