@@ -235,16 +235,23 @@ def _groups(about: JsonObject) -> Iterator[str]:
         ("Worst trades", tables.worst(trades)),
     ):
         if found:
-            rows = [tables.trade_cells(trade) for trade in found]
+            rows = [_trade_cells(trade) for trade in found]
             yield section(title, table(tables.TRADE_HEAD, rows, tables.NO_TRADE))
 
 
 def _trades(trades: Sequence[JsonObject]) -> str:
-    rows = [tables.trade_cells(trade) for trade in trades[-TRADES_SHOWN:]]
+    rows = [_trade_cells(trade) for trade in trades[-TRADES_SHOWN:]]
     left = len(trades) - len(rows)
     note = f"The first {left:,} are left out here; result.json beside this page has them all."
     shown = (paragraph(note) if left > 0 else "") + table(tables.TRADE_HEAD, rows, tables.NO_TRADE)
     return folded(f"{len(trades):,} trades", shown) if len(rows) > 30 else shown
+
+
+def _trade_cells(trade: JsonObject) -> list[str]:
+    """Return a trade as cells; there is room for which exit was hit."""
+    *cells, code = tables.trade_cells(trade)
+    hit = trade.get("left_because")  # Results that were kept before did not say it.
+    return [*cells, f"{code}: {hit}" if hit else code]
 
 
 def _refusals(about: JsonObject) -> str:

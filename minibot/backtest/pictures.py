@@ -161,9 +161,10 @@ def _tips(axis: TimeAxis, panel: Panel, trades: Iterable[Trade]) -> Iterable[str
         if not trade.is_closed or trip.closed_ts > axis.to_ts:
             continue
         x, y = _place(axis, panel, trip.closed_ts, trip.received, trip.sold_qty).split()
+        hit = f" ({trade.left_because})" if trade.left_because else ""
         said = (
             f"{trade.number}: {trade.entry_reason} {moment(trip.opened_ts, span)} to "
-            f"{trade.exit_reason} {moment(trip.closed_ts, span)}, {_amount(trade.net)}"
+            f"{trade.exit_reason}{hit} {moment(trip.closed_ts, span)}, {_amount(trade.net)}"
         )
         yield f'<circle class="tip" cx="{x}" cy="{y}" r="7"><title>{escape(said)}</title></circle>'
 

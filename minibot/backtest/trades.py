@@ -14,6 +14,7 @@ from minibot.backtest import ratios
 from minibot.backtest.result import BacktestResult
 from minibot.events.model import Event, Fill, JsonObject, OrderIntent, RiskAction, Signal
 from minibot.events.money import UNIT, parse_amount
+from minibot.replay.checks import departure
 from minibot.report.trades import RoundTrip, TradeLog
 
 # A position that the run started with has no entry of its own.
@@ -30,12 +31,14 @@ class Trade:
         entry_reason: Reason code of the signal that its first entry goes back to.
         exit_reason: Reason code of the risk action that its last exit goes back to; `open` while
             something of it is held.
+        left_because: The exit that was hit, in words; empty where a signal closed it.
     """
 
     number: int
     trip: RoundTrip
     entry_reason: str
     exit_reason: str
+    left_because: str = ""
 
     @property
     def symbol(self) -> str:
@@ -69,6 +72,7 @@ class Trade:
             "number": self.number,
             "entry_reason": self.entry_reason,
             "exit_reason": self.exit_reason,
+            "left_because": self.left_because,
             "fills": len(self.trip.fills),
             **shown,
             "return": ratios.text(self.ratio) if self.is_closed else None,
@@ -112,18 +116,30 @@ class _Why:
             elif isinstance(payload, OrderIntent):
                 self._intents[payload.client_order_id] = item.event
 
-    def of(self, fills: list[Fill], is_closed: bool) -> tuple[str, str]:
-        """Return entry and exit reason of a trip's fills."""
+    def of(self, fills: list[Fill], is_closed: bool) -> tuple[str, str, str]:
+        """Return entry and exit reason of a trip's fills, and which exit was hit."""
         entries = [fill for fill in fills if fill.side == "BUY"]
         exits = [fill for fill in fills if fill.side != "BUY"]
-        entry = self._code(entries[0], Signal) if entries else CARRIED
-        return entry, self._code(exits[-1], RiskAction) if is_closed and exits else OPEN
+        entry = self._cause(entries[0], Signal) if entries else None
+        if not is_closed or not exits:
+            return _code(entry, entries), OPEN, ""
+        left = self._cause(exits[-1], RiskAction)
+        checks = left.checks if isinstance(left, RiskAction) else ()
+        return _code(entry, entries), _code(left, exits), departure(checks)
 
-    def _code(self, fill: Fill, kind: type[Signal] | type[RiskAction]) -> str:
+    def _cause(
+        self, fill: Fill, kind: type[Signal] | type[RiskAction]
+    ) -> Signal | RiskAction | None:
         intent = self._intents.get(fill.client_order_id)
         causes = () if intent is None else intent.cause_ids or ()
         for cause in causes:
             event = self._causes.get(cause)
             if event is not None and isinstance(event.payload, kind):
-                return str(event.payload.reason_code)
-        return UNKNOWN
+                return event.payload
+        return None
+
+
+def _code(cause: Signal | RiskAction | None, fills: list[Fill]) -> str:
+    if cause is not None:
+        return str(cause.reason_code)
+    return UNKNOWN if fills else CARRIED

@@ -10,6 +10,7 @@ from minibot.cli.main import add_common, guarded
 from minibot.cli.outcome import judge
 from minibot.cli.profile import own_var, profile_of
 from minibot.cli.selection import add_profile
+from minibot.cli.strategy_trial import require_tried
 from minibot.runtime.interpreter import python_argv
 from minibot.runtime.paths import find
 from minibot.strategies.chosen import judge as judge_strategy
@@ -35,6 +36,7 @@ def run_parsed(arguments: argparse.Namespace) -> int:
     """Run one night from parsed arguments and return its exit code."""
     config = profile_of(arguments, *own_var(arguments))
     judge_strategy(config.raw, config.given)
+    require_tried(config.raw)
     outcome = launch(config, find(arguments.config), _display(arguments), _say)
     return judge(outcome, proof=not arguments.no_proof, as_json=arguments.json)
 

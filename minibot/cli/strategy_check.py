@@ -9,18 +9,15 @@ from pathlib import Path
 from minibot.cli.numbers import between
 from minibot.cli.output import show, shown_path
 from minibot.cli.strategy_trial import LIMIT_S, tried
-from minibot.kernel.errors import ConfigError, MinibotError, Refusal
+from minibot.kernel.errors import Refusal
 from minibot.kernel.files import is_endless
 from minibot.runtime.own_source import FOLDER, SHIPPED, own_files
 from minibot.runtime.paths import PROJECT, find, is_within
 from minibot.strategies.source_check import Finding, source_findings
-from minibot.strategies.trial import Trial
+from minibot.strategies.trial import Trial, wave_fault
 
 HELP = "check a strategy's file: what it may not do, by line; then load and try it"
 EXAMPLE = "minibot strategy-check strategies/dip_buyer.py"
-# A fall and a rise, twice; long enough for a hundred ticks of warm-up.
-WAVE = [100.0 + ((n * 7) % 11) / 50 - abs(n % 200 - 100) / 20 for n in range(600)]
-CUT = 317
 PACKAGE = PROJECT / "minibot"
 
 
@@ -97,23 +94,4 @@ def examined(path: Path, limit_s: int = LIMIT_S) -> tuple[Path, str, list[Findin
 
 def trial_failure(path: Path) -> str:
     """Run it over a made-up wave, whole and with a restart; return what went wrong."""
-    try:
-        whole, parted = Trial(path), Trial(path)
-        for n, price in enumerate(WAVE):
-            if n == CUT:
-                parted.restart()
-            for trial in (whole, parted):
-                trial.trade(price)
-                trial.bar(price)
-                trial.bar(price, "1m", is_live=n % 60 == 0)
-        parted.restart()
-    except ConfigError as error:
-        return "\n".join([str(error), *error.violations])
-    except MinibotError as error:
-        return str(error)
-    if whole.decisions != parted.decisions:
-        return (
-            f"{shown_path(path)}: decides otherwise after a restart: something that it needs is "
-            "not kept in attributes of self"
-        )
-    return ""
+    return wave_fault(lambda: Trial(path), shown_path(path))

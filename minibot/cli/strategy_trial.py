@@ -16,6 +16,9 @@ from pathlib import Path
 from typing import Final
 
 from minibot.cli.output import shown_path
+from minibot.events.model import JsonObject
+from minibot.kernel.canonical import decode, encode
+from minibot.kernel.errors import ConfigError
 from minibot.report.figures import plain_text
 from minibot.runtime.interpreter import program_environ, python_argv
 
@@ -26,19 +29,42 @@ MODULE: Final = "minibot.cli.strategy_trial"
 _PLACE: Final = re.compile(r'  File "(.*)", line (\d+) in (.*)')
 
 
-def tried(path: Path, limit_s: int = LIMIT_S) -> str:
+def require_tried(config: JsonObject, limit_s: int = LIMIT_S) -> None:
+    """Refuse an own strategy that fails its trial with the night's profile, before it starts.
+
+    Args:
+        config: The resolved profile; a shipped strategy is not tried.
+        limit_s: As of `tried`.
+
+    Raises:
+        ConfigError: With what the trial found.
+    """
+    section = config["strategy"]
+    if "source" not in section:
+        return
+    failure = tried(Path(section["source"]["path"]), limit_s, config)
+    if failure:
+        raise ConfigError(
+            f"strategy {section['name']} fails the trial of strategy-check.",
+            failure.split("\n"),
+            "Nothing was started; a night would have stopped at it.",
+        )
+
+
+def tried(path: Path, limit_s: int = LIMIT_S, config: JsonObject | None = None) -> str:
     """Return how a trial of a strategy's file failed, empty where it did not.
 
     Args:
         path: The file.
         limit_s: After so many seconds the trial is ended, and said where it stood.
+        config: A resolved profile that holds the file's text, to be tried with its values.
     """
     argv = [*python_argv(MODULE), str(path), str(limit_s)]
     try:
         done = subprocess.run(
             argv,
             env={**os.environ, **program_environ()},
-            stdin=subprocess.DEVNULL,
+            input="" if config is None else encode(config).decode(),
             capture_output=True,
             text=True,
             encoding="utf-8",
@@ -73,11 +99,16 @@ def _hung(path: Path, limit_s: int, trace: str) -> str:
 
 
 def main(argv: Sequence[str]) -> int:
-    """Try the file, and print how that failed as one JSON text."""
+    """Try the file, by the profile on standard input if any; print the failure as JSON text."""
     from minibot.cli.strategy_check import trial_failure
+    from minibot.strategies.trial import Trial, wave_fault
 
     faulthandler.dump_traceback_later(int(argv[1]), exit=True)
-    failure = trial_failure(Path(argv[0]))
+    if profile := sys.stdin.buffer.read():
+        config = decode(profile)
+        failure = wave_fault(lambda: Trial.of(config), argv[0])
+    else:
+        failure = trial_failure(Path(argv[0]))
     faulthandler.cancel_dump_traceback_later()
     print(json.dumps(failure))
     return 0

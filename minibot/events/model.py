@@ -105,12 +105,15 @@ def _plain(value: Any) -> Any:
 
 
 class Check(Struct, frozen=True):
-    """One named value against one named threshold, as a trader would check it."""
+    """One named value against one named threshold, as a trader would check it.
+
+    `passed` is None where nobody judged, which a strategy's signal may say and risk never does.
+    """
 
     name: str
     value: str
     threshold: str
-    passed: bool
+    passed: bool | None
 
     def to_json(self) -> JsonObject:
         """Return the JSON object of this check."""

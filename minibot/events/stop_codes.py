@@ -292,6 +292,11 @@ NONDETERMINISM: Final = _stop(
     "The same inputs gave other outputs than before.",
     "Keep the run; `minibot replay` names the first event that differs.",
 )
+STRATEGY_ERROR: Final = _stop(
+    "STRATEGY_ERROR",
+    "The operator's own strategy raised an error, or answered with what is no decision.",
+    "Correct the line that the detail names, then run `minibot strategy-check` on the file.",
+)
 
 # --- ai ----------------------------------------------------------------------------------------
 

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from itertools import zip_longest
+from typing import Any, Final
 
 from minibot.kernel import canonical
+from minibot.replay.checks import check_words, is_contradicted
 from minibot.replay.engine import Difference
+
+SIGNALS: Final = "signals"
+CHECKS: Final = "payload.checks"
 
 
 def describe(difference: Difference) -> dict[str, Any]:
@@ -16,6 +22,8 @@ def describe(difference: Difference) -> dict[str, Any]:
     lines = [f"first difference: {where}, input {difference.n} of {difference.role}"]
     lines += [f"  caused by {difference.cause_id}"]
     lines += [f"  {name}: replay {one!r}, recorded {two!r}" for name, (one, two) in fields.items()]
+    why = false_verdicts(difference.queue, fields)
+    lines += [f"  why: {sentence}" for sentence in why]
     return {
         "role": difference.role,
         "queue": difference.queue,
@@ -23,9 +31,38 @@ def describe(difference: Difference) -> dict[str, Any]:
         "n": difference.n,
         "cause_id": difference.cause_id,
         "fields": {name: {"replay": one, "recorded": two} for name, (one, two) in fields.items()},
+        "why": why,
         "state_before": difference.state,
         "lines": lines,
     }
+
+
+def false_verdicts(queue: str, fields: Mapping[str, tuple[Any, Any]]) -> list[str]:
+    """Return which checks of a recorded signal have a verdict that this code does not give.
+
+    Until 2026-11-22 an own strategy wrote the verdict of a check itself, or had it written as held.
+
+    Args:
+        queue: Where the event stands.
+        fields: What differs in it: replay's and the record's values by path.
+    """
+    checks = fields.get(CHECKS, ((), ()))
+    if queue != SIGNALS or not all(isinstance(each, list) for each in checks):
+        return []
+    said = []
+    none: dict[str, Any] = {}
+    for one, two in zip_longest(*checks, fillvalue=none):
+        if {**one, "passed": None} != {**two, "passed": None} or one.get("passed") is two.get(
+            "passed"
+        ):
+            continue
+        was = "ok" if two["passed"] else "FAIL"
+        but = "its own numbers contradict" if is_contradicted(two) else "its numbers do not give"
+        said.append(
+            f"the check {check_words(two)!r} is recorded as {was}, which {but}: the run's own "
+            "strategy wrote that verdict, and minibot evaluates it since"
+        )
+    return said
 
 
 def differing_fields(one: Any, two: Any) -> dict[str, tuple[Any, Any]]:

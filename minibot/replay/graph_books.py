@@ -19,7 +19,7 @@ from minibot.kernel.files import read_whole
 from minibot.kernel.line import JSON_AT, PREFIX
 from minibot.kernel.verify import verify_quick
 from minibot.replay.bookkeeping import STATES_BYTES_MAX, states_path
-from minibot.replay.compare import differing_fields
+from minibot.replay.compare import differing_fields, false_verdicts
 from minibot.replay.graph import BAD_HASH, OTHERWISE, EventGraph, Graph, Node, Raw
 from minibot.replay.lookup import last_event
 from minibot.replay.recorded import Recorded
@@ -153,6 +153,8 @@ def graph_lines(graph: Graph) -> list[str]:
         lines.append(f"  {change.why}")
         for name, (one, two) in change.fields.items():
             lines.append(f"  {name}: replay {one!r}, recorded {two!r}")
+        queue = change.node.place.partition(":")[0]
+        lines += [f"  why: {sentence}" for sentence in false_verdicts(queue, change.fields)]
         places = [node.place for node in change.dependents]
         lines.append(f"  {len(places)} depend on it" + (f": {', '.join(places)}" * bool(places)))
     if graph.is_proven:

@@ -5,12 +5,13 @@ Texts that came from outside are shown without characters that act on a terminal
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
 
 from minibot.events.model import Event, Fill, JsonObject
 from minibot.events.reasons import REASONS
+from minibot.replay.checks import check_line, check_words, failed_checks
 
 TEXT_LENGTH_MAX: Final = 300
 
@@ -45,6 +46,8 @@ def notes_of(event: Event) -> list[str]:
     reason = REASONS.get(str(payload.get("reason_code")))
     if reason is not None:
         notes.append(f"{reason.code}: {reason.meaning}")
+        if payload.get("kind") == "STOP":
+            notes.append(f"what to do: {reason.remedy}")
     if isinstance(event.payload, Fill):
         touch = f"bid {payload.get('bid')}, ask {payload.get('ask')}"
         latency = f"modelled latency {payload.get('latency_market_ms')} ms"
@@ -55,17 +58,6 @@ def notes_of(event: Event) -> list[str]:
         left = ", ".join(f"{name} {value}" for name, value in headroom.items())
         notes.append(f"left of the limits: {left}")
     return [plain(note) for note in notes]
-
-
-def check_line(check: JsonObject) -> str:
-    """Return one named value against its threshold."""
-    verdict = "ok  " if check["passed"] else "FAIL"
-    return f"{verdict} {check['name']:<24} {check['value']:>16}  against {check['threshold']}"
-
-
-def failed_checks(checks: Sequence[Mapping[str, Any]] | None) -> list[Mapping[str, Any]]:
-    """Return the checks of a signal or an action that did not hold."""
-    return [check for check in checks or () if not check["passed"]]
 
 
 def _fields(payload: Mapping[str, Any], *left_out: str) -> str:
@@ -104,10 +96,7 @@ def _signal(p: JsonObject) -> str:
 
 
 def _risk_action(p: JsonObject) -> str:
-    failed = ", ".join(
-        f"{check['name']} {check['value']} against {check['threshold']}"
-        for check in failed_checks(p.get("checks"))
-    )
+    failed = ", ".join(map(check_words, failed_checks(p.get("checks"))))
     return f"{p['action']} {p.get('symbol', '')} {p['reason_code']}" + (
         f": {failed}" * bool(failed)
     )

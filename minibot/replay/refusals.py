@@ -25,8 +25,8 @@ from minibot.events.reasons import (
 )
 from minibot.kernel.errors import InvariantError
 from minibot.replay.before_damage import BeforeDamage
+from minibot.replay.checks import check_words, failed_checks
 from minibot.replay.engine import Counting, Window, replay_role
-from minibot.replay.lines import failed_checks
 from minibot.replay.moments import Span
 from minibot.replay.recorded import Recorded
 from minibot.strategies.core import StrategyCore
@@ -235,7 +235,7 @@ def _ask_risk(recorded: Recorded, found: WhyNot, symbol: str | None) -> None:
             continue
         checks = [dict(check) for check in action.checks or ()]
         failed = failed_checks(checks)
-        said = "".join(f" ({c['name']} {c['value']} against {c['threshold']})" for c in failed[:1])
+        said = "".join(f" ({check_words(check)})" for check in failed[:1])
         item = found.risk.setdefault(action.reason_code, Refusals(action.reason_code))
         item.add(event.ts, f"{action.symbol}{said}", next_refusal(action.reason_code, checks))
     if unanswered:  # An answer may be later than the window, and damaged.

@@ -31,10 +31,11 @@ from minibot.events.order import Core, LoggedStep
 from minibot.events.portfolio import Portfolio
 from minibot.events.reasons import REASONS
 from minibot.kernel.errors import InvariantError
+from minibot.replay.checks import check_line
 from minibot.replay.engine import Counting, RoleReplay, Window, replay_role
 from minibot.replay.explain import Explainer
 from minibot.replay.explanation import Step
-from minibot.replay.lines import check_line, event_text, plain
+from minibot.replay.lines import event_text, plain
 from minibot.replay.moments import Span
 from minibot.replay.recorded import Recorded
 from minibot.strategies.core import StrategyCore

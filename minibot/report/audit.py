@@ -134,7 +134,7 @@ def unallowed_intents(recorded: Recorded) -> list[str]:
             action = actions.get(cause_id)
             if action is None or action.action != "ALLOW":
                 continue
-            failed = [check["name"] for check in action.checks or () if not check["passed"]]
+            failed = [check["name"] for check in action.checks or () if check["passed"] is False]
             if failed:
                 found.append(f"intent {event.id} was allowed although {', '.join(failed)} failed")
     return found

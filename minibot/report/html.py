@@ -121,9 +121,13 @@ def _trips(night: Night) -> str:
                 money(shown["exit_price"]),
                 money(shown["fees"]),
                 "-" if shown["net"] is None else signed(shown["net"]),
+                night.count.left_because(trip) if trip.is_closed else "",
             )
         )
-    head = ("symbol", "opened", "closed", "held", "qty", "bought at", "sold at", "fees", "net")
+    head = (
+        *("symbol", "opened", "closed", "held", "qty", "bought at", "sold at", "fees", "net"),
+        "left because",
+    )
     left = len(trips) - len(rows)
     note = f"<p>The first {left:,} are left out here.</p>" if left > 0 else ""
     return note + table(head, rows, "It did not trade.")

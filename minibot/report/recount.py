@@ -11,12 +11,14 @@ from collections.abc import Callable, Iterator
 
 from minibot.events.books import Books
 from minibot.events.model import (
+    BUY,
     Event,
     Fill,
     Health,
     Incident,
     JsonObject,
     MarketTick,
+    OrderIntent,
     PriceMark,
     RiskAction,
     RunOpening,
@@ -26,9 +28,10 @@ from minibot.events.model import (
 from minibot.events.performance import Performance
 from minibot.kernel.errors import IntegrityError
 from minibot.replay.bookkeeping import tally
+from minibot.replay.checks import departure
 from minibot.replay.engine import Recorded
 from minibot.report.curve import EquityCurve
-from minibot.report.trades import TradeLog
+from minibot.report.trades import RoundTrip, TradeLog
 
 AI = "ai_role"
 PROGRESS_EVERY = 4096
@@ -61,6 +64,8 @@ class Recount:
         self.ai_detail = ""
         self.ai_levels: set[str] = set()
         self.market_from_ts = self.market_to_ts = 0  # Of the market's first and last event, if any.
+        self._exits: dict[str, RiskAction] = {}
+        self._exit_causes: dict[str, tuple[str, ...]] = {}
         self.curve = EquityCurve()
         self.tally = tally(recorded)
         opening, self._opened_ts = _opening(recorded)
@@ -85,6 +90,14 @@ class Recount:
             "performance": self.performance.to_json(),
             **self.tally.to_json(),
         }
+
+    def left_because(self, trip: RoundTrip) -> str:
+        """Return why a round trip's last order sold: the exit that was hit, else a reason code."""
+        for cause in self._exit_causes.get(trip.exit_order, ()):
+            action = self._exits.get(cause)
+            if action is not None:
+                return departure(action.checks) or action.reason_code
+        return ""
 
     # --- market data and fills ----------------------------------------------------------------
 
@@ -145,6 +158,11 @@ class Recount:
             self.actions[payload.action] += 1
             if payload.action == "BLOCK":
                 self.block_reasons[payload.reason_code] += 1
+            elif payload.action == "EXIT":
+                self._exits[event.id] = payload
+        elif isinstance(payload, OrderIntent):
+            if payload.side != BUY:
+                self._exit_causes[payload.client_order_id] = tuple(event.cause_ids or ())
         elif isinstance(payload, Incident):
             self.incidents.append((event.ts, payload))
         elif isinstance(payload, Health):

@@ -118,7 +118,7 @@ def _what_ran(night: Night) -> list[Row]:
     span = f"{date_clock(begin)} to {date_clock(end)} UTC, {duration(night.market_ms)}"
     rows = [
         Row(f"Run {night.run_id}, profile {manifest.profile}, paper"),
-        _ended_by(night),
+        *_ended_by(night),
         Row("data", data),
         Row("strategy", _strategy(manifest.config["strategy"])),
         Row("market time", f"{span if end else 'none'}; machine time {wall}"),
@@ -138,17 +138,18 @@ def _strategy(section: JsonObject) -> str:
     return f"{section['name']}, {source['path']}, sha256 {source['sha256'][:16]}"
 
 
-def _ended_by(night: Night) -> Row:
+def _ended_by(night: Night) -> list[Row]:
     end = night.end
     if night.is_interrupted:
-        return Row("ended by", "nothing: the run was interrupted and recovered by a start", "bad")
+        return [Row("ended by", "nothing: the run was interrupted and recovered by a start", "bad")]
     if end is None:
-        return Row("ended by", "it has not ended", "dim")
+        return [Row("ended by", "it has not ended", "dim")]
     reason = REASONS.get(end.reason_code)
     meaning = reason.meaning if reason is not None else ""
     if end.kind == END_KIND:
-        return Row("ended by", f"{end.reason_code}: {meaning}", "good")
-    return Row("STOPPED by", f"{end.reason_code}: {meaning}", "bad")
+        return [Row("ended by", f"{end.reason_code}: {meaning}", "good")]
+    stopped = Row("STOPPED by", f"{end.reason_code}: {meaning}", "bad")
+    return [stopped, Row("", plain_text(end.detail), "bad")]
 
 
 # --- what it did ------------------------------------------------------------------------------

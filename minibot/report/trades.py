@@ -17,7 +17,10 @@ from minibot.events.portfolio import pays_in_base
 
 @dataclass(slots=True)
 class RoundTrip:
-    """What was bought and sold between flat and flat; amounts in hundred-millionths."""
+    """What was bought and sold between flat and flat; amounts in hundred-millionths.
+
+    `exit_order` is the client's id of the order that sold last.
+    """
 
     symbol: str
     opened_ts: int
@@ -28,6 +31,7 @@ class RoundTrip:
     received: int = 0
     fees: int = 0
     fills: list[str] = field(default_factory=list)
+    exit_order: str = ""
 
     @property
     def net(self) -> int:
@@ -96,6 +100,7 @@ class TradeLog:
         else:
             trip.sold_qty += qty
             trip.received += notional
+            trip.exit_order = fill.client_order_id
         self._held[fill.symbol] = self._held.get(fill.symbol, 0) + sign * qty
         if not self._held[fill.symbol]:
             trip.closed_ts = event.ts

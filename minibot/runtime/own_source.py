@@ -1,8 +1,8 @@
 """The file of the operator's own strategy: found by its name, read once, kept in the profile.
 
-`load_config` puts `{path, sha256, text}` into `strategy.source` of the resolved profile. So the
-manifest of a run holds the very text that decided; roles, replay and backtest read it from there
-and never look at the file again. A change of the file during a night changes nothing in it.
+`load_config` puts `{api, path, sha256, text}` into `strategy.source` of the resolved profile. So
+the manifest of a run holds the very text that decided; roles, replay and backtest read it from
+there and never look at the file again. A change of the file during a night changes nothing in it.
 """
 
 from __future__ import annotations
@@ -26,6 +26,9 @@ FOLDER: Final = "strategies"
 """Where the shipped profiles look for own strategies."""
 
 SOURCE_BYTES_MAX: Final = 200_000
+
+API: Final = 2
+"""What a file read today is written for: `strategies.verdicts` says what came with which."""
 
 
 def own_files(folder: str) -> list[Path]:
@@ -75,7 +78,12 @@ def take_own_source(raw: JsonObject, origin: Mapping[str, str]) -> Iterator[str]
     except (OSError, ValueError) as error:
         yield told(["strategy", "name"], section["name"], f"{path}: {error}", origin)
         return
-    section["source"] = {"path": _shown(path), "sha256": _digest(data), "text": text}
+    section["source"] = {
+        "api": API,
+        "path": _shown(path),
+        "sha256": _digest(data),
+        "text": text,
+    }
 
 
 def change_since(raw: JsonObject) -> str:

@@ -70,8 +70,6 @@ class Chosen:
             return Strategy(self.settings)
         try:
             return self.cls(self.settings)
-        except RunStop:
-            raise
         except Exception as error:  # Whatever it was, nothing can be decided without it.
             raise failure(error, self.path) from error
 
@@ -94,8 +92,6 @@ def choose(config: JsonObject) -> Chosen:
     settings = settings_of(cls.PARAMETERS, given, config)
     try:
         needs = cls.needs(settings)
-    except RunStop:
-        raise
     except Exception as error:  # Whatever it was, nothing can be decided with it.
         raise failure(error, path) from error
     if not isinstance(needs, Needs):
@@ -181,8 +177,6 @@ def state_of(strategy: Strategy, path: str) -> JsonObject:
     """
     try:
         return strategy.state()
-    except RunStop:
-        raise
     except Exception as error:  # Whatever it was, the snapshot would not be whole.
         raise failure(error, path) from error
 
@@ -195,8 +189,6 @@ def give_back(strategy: Strategy, state: JsonObject, path: str) -> None:
     """
     try:
         strategy.restore(state)
-    except RunStop:
-        raise
     except Exception as error:  # Whatever it was, the strategy would not be whole.
         raise failure(error, path) from error
 
@@ -220,7 +212,7 @@ def _path(section: JsonObject) -> str:
 def _class(section: JsonObject) -> type[Strategy]:
     source = section.get("source")
     if source is not None:
-        return own_strategy(source["path"], source["text"], source["sha256"])
+        return own_strategy(source["path"], source["text"], source["sha256"], source.get("api", 1))
     cls = SHIPPED.get(section["name"])
     if cls is None:
         known = ", ".join(SHIPPED)

@@ -48,11 +48,10 @@ from minibot.events.model import (
 )
 from minibot.events.reasons import WARMUP
 from minibot.events.reference import Ref, derived, named
-from minibot.kernel.errors import RunStop
 from minibot.strategies.bars import ClosedBar
 from minibot.strategies.chosen import Chosen, choose
 from minibot.strategies.decision import Decision, decision_of
-from minibot.strategies.own import failure
+from minibot.strategies.own import failure, wrong_answer
 from minibot.strategies.prices import Prices
 from minibot.strategies.signals import DecidedSignal
 from minibot.strategies.tick import Tick
@@ -107,8 +106,6 @@ class StrategyCore:
         barred = self._build(watched, tick) if watched.builders and tick.is_trade else None
         try:
             decision = watched.strategy.on_tick(tick, view)
-        except RunStop:
-            raise
         except Exception as error:  # Stops the run: the same tick would raise it again.
             raise failure(error, self.chosen.path) from error
         if barred is not None and (decision is None or barred.side != HOLD):
@@ -140,8 +137,6 @@ class StrategyCore:
             if watched.follower is not None:
                 return watched.follower.asks(prices)
             return watched.trades_alone.asks(prices)
-        except RunStop:
-            raise
         except Exception as error:  # Stops the run: the same prices would raise it again.
             raise failure(error, self.chosen.path) from error
 
@@ -159,8 +154,6 @@ class StrategyCore:
         view.now = now
         try:
             decision = watched.trades_alone.decide(tick, view)
-        except RunStop:
-            raise
         except Exception as error:  # Stops the run: the same tick would raise it again.
             raise failure(error, self.chosen.path) from error
         return None if decision is None else self._weighed(watched, decision, now)
@@ -269,8 +262,6 @@ class StrategyCore:
             return None
         try:
             decision = watched.strategy.on_bar(bar, watched.view)
-        except RunStop:
-            raise
         except Exception as error:  # Stops the run: the same bar would raise it again.
             raise failure(error, self.chosen.path) from error
         return decision if bar.is_live else None
@@ -278,11 +269,12 @@ class StrategyCore:
     def _weighed(self, watched: Watched, decision: Decision, now: int) -> Decision | None:
         """Note a decision; return it unless it is a hold that says nothing new."""
         if not isinstance(decision, Decision):
-            what = f"expected a Decision of buy, sell or hold, or None, found {decision!r}"
-            raise RunStop("strategy_role", "INVARIANT_BROKEN", f"{self.chosen.path}: {what}")
+            found = repr(decision) if isinstance(decision, str) else type(decision).__name__
+            what = f"expected a Decision of buy, sell or hold, or None, found {found}"
+            raise wrong_answer(watched.strategy, what, self.chosen.path)
         if decision.holds_address:
             what = f"the reason {decision.reason!r} holds an address, another in each process"
-            raise RunStop("strategy_role", "NONDETERMINISM", f"{self.chosen.path}: {what}")
+            raise wrong_answer(watched.strategy, what, self.chosen.path)
         watched.said = decision
         watched.said_ts = now
         side, code = decision.side, decision.reason_code
@@ -367,8 +359,6 @@ class StrategyCore:
             return
         try:
             watched.strategy.on_gap(gap, watched.view)
-        except RunStop:
-            raise
         except Exception as error:  # Stops the run: the same gap would raise it again.
             raise failure(error, self.chosen.path) from error
         if "bookTicker" in gap.stream:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from decimal import Decimal
 from difflib import get_close_matches
 from typing import Final, final
 
@@ -21,7 +22,8 @@ REASON_CHARS_MAX: Final = 4096
 CHECKS_MAX: Final = 64
 NAME_CHARS_MAX: Final = 100
 VALUE_CHARS_MAX: Final = 200
-RELATION_CHARS_MAX: Final = 20
+RELATIONS: Final = ("<", "<=", ">", ">=", "==")
+"""What `compare` evaluates."""
 FLOAT_MIN: Final = -1e100
 FLOAT_MAX: Final = 1e100
 # How Python writes an object that has no text of its own.
@@ -40,16 +42,16 @@ class Comparison:
     __slots__ = ("_name", "_passed", "_places", "_relation", "_threshold", "_value")
 
     _name: str
-    _value: float
+    _value: int | float | Decimal
     _relation: str
-    _threshold: float
+    _threshold: int | float | Decimal
     _places: int
     _passed: bool
 
     def check(self) -> Check:
         """Return it as it is written."""
-        threshold = f"{self._relation} {self._threshold:.{self._places}f}"
-        return Check(self._name, f"{self._value:.{self._places}f}", threshold, self._passed)
+        threshold = f"{self._relation} {fixed_text(self._threshold, self._places)}"
+        return Check(self._name, fixed_text(self._value, self._places), threshold, self._passed)
 
 
 class Words:
@@ -202,51 +204,94 @@ def hold(
     return _said(decision_of(HOLD, 0, 0, code, f"HOLD: {reason}", checks))
 
 
-def check(name: str, value: str, threshold: str, *, passed: bool = True) -> Check:
-    """Return one named value against one named threshold, for the checks of a decision."""
+def check(name: str, value: str, threshold: str, *, passed: bool | None = None) -> Check:
+    """Return one named value against one named threshold, for the checks of a decision.
+
+    Args:
+        name: Of the value.
+        value: As text.
+        threshold: As text; nobody evaluates it, see `compare` for two numbers.
+        passed: The verdict, where the strategy gives one; None is recorded and shown as none.
+    """
     return Check(name, value, threshold, passed)
 
 
 def compare(
     name: str,
-    value: float,
+    value: int | float | Decimal,
     relation: str,
-    threshold: float,
+    threshold: int | float | Decimal,
     *,
     places: int = 8,
-    passed: bool = True,
+    passed: bool | None = None,
 ) -> Comparison:
     """Return a check of two numbers, such as `compare("fast", 101.5, ">", 101.25)`.
 
-    The same as `check` with both as texts, but they are written only when somebody reads them.
+    Its verdict is whether the relation holds between the numbers as they are given, not as they
+    are written. They are written only when somebody reads them.
 
     Args:
         name: Of the value.
         value: Finite, and less than 10**100.
-        relation: How the value stands to the threshold, such as `>` or `<=`.
+        relation: How the value should stand to the threshold: `<`, `<=`, `>`, `>=` or `==`.
         threshold: Finite, and less than 10**100.
         places: After the decimal point.
-        passed: Whether that speaks for the decision.
+        passed: What the relation comes to, for a caller who wants to say it; best left out.
+
+    Raises:
+        ValueError: A number is missing or not finite, the relation is none, or `passed` is not
+            what the numbers say.
     """
-    if not (FLOAT_MIN < value < FLOAT_MAX and FLOAT_MIN < threshold < FLOAT_MAX):
-        raise ValueError(f"compare {name!r}: expected finite numbers, found {value}, {threshold}")
-    if (
-        not name
-        or len(name) > NAME_CHARS_MAX
-        or len(relation) > RELATION_CHARS_MAX
-        or not 0 <= places <= PLACES_MAX
-    ):
+    # Two floats as a rule; whatever else it is, is asked what it is.
+    is_float = type(value) is float and type(threshold) is float
+    is_bounded = is_float and (FLOAT_MIN < value < FLOAT_MAX and FLOAT_MIN < threshold < FLOAT_MAX)
+    if not is_bounded and not (_is_finite(value) and _is_finite(threshold)):
+        found = f"found {value} and {threshold}"
+        remedy = "return hold(...) or None while a value is not known"
+        raise ValueError(f"compare {name!r}: expected two finite numbers, {found}; {remedy}")
+    if not name or len(name) > NAME_CHARS_MAX or not 0 <= places <= PLACES_MAX:
         raise ValueError(
             f"compare {name!r}: a name of 1 to 100 characters, 0 to {PLACES_MAX} places"
         )
+    if relation == ">":
+        holds = value > threshold
+    elif relation == "<":
+        holds = value < threshold
+    elif relation == ">=":
+        holds = value >= threshold
+    elif relation == "<=":
+        holds = value <= threshold
+    elif relation == "==":
+        holds = value == threshold
+    else:
+        known = " ".join(RELATIONS)
+        told = f"{relation!r} is no relation; expected one of {known}, or check() for words"
+        raise ValueError(f"compare {name!r}: {told}")
+    if passed is not None and passed != holds:
+        told = f"passed={passed} contradicts it: {value} {relation} {threshold} is {holds}"
+        raise ValueError(f"compare {name!r}: {told}; leave passed= out")
     made = Comparison()
     made._name = name
     made._value = value
     made._relation = relation
     made._threshold = threshold
     made._places = places
-    made._passed = passed
+    made._passed = holds
     return made
+
+
+def fixed_text(number: int | float | Decimal, places: int) -> str:
+    """Return a number with so many places, every digit of a whole number included."""
+    if isinstance(number, int):
+        return f"{Decimal(number):.{places}f}"
+    return f"{number:.{places}f}"
+
+
+def _is_finite(number: object) -> bool:
+    """Return whether it is a number that stands in an order with all others, and can be written."""
+    if isinstance(number, Decimal):
+        return number.is_finite() and FLOAT_MIN < number < FLOAT_MAX
+    return isinstance(number, int | float) and FLOAT_MIN < number < FLOAT_MAX
 
 
 def _said(decision: Decision) -> Decision:
@@ -275,6 +320,9 @@ def _said(decision: Decision) -> Decision:
     for made in told:
         if isinstance(made, Comparison):
             continue
+        if made.passed is not None and type(made.passed) is not bool:
+            told = f"passed: expected True, False or None, found {made.passed!r}"
+            raise ValueError(f"check {made.name!r}: {told}")
         longest = max(len(made.value), len(made.threshold))
         if not 0 < len(made.name) <= NAME_CHARS_MAX or longest > VALUE_CHARS_MAX:
             raise ValueError(f"check {made.name!r}: a name of 1 to 100, values of 200 characters")

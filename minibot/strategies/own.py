@@ -16,28 +16,33 @@ from types import ModuleType
 from typing import Any, Final
 
 from minibot.kernel.errors import RunStop
-from minibot.strategies.allowed import instead_of, names_of, safe_builtins
+from minibot.strategies.allowed import API, instead_of, names_of, safe_builtins
 from minibot.strategies.declaration import kind_fault
 from minibot.strategies.protocol import Strategy, TradeStrategy
 from minibot.strategies.source_check import source_findings
+from minibot.strategies.verdicts import API_EVALUATED, former_check, former_compare
 
 TOLD_MAX: Final = 20
+ERROR_CHARS_MAX: Final = 300
+SUFFIX: Final = ".py"
 FOLLOWING: Final = ("follow", "decide")
+ANSWERING: Final = ("on_tick", "on_bar", "decide")
 
-_LOADED: dict[str, type[Strategy]] = {}
+_LOADED: dict[tuple[str, int], type[Strategy]] = {}
 
 
 class ForbiddenImport(ImportError):
     """A strategy asked while it ran for something that it may not have."""
 
 
-def own_strategy(path: str, text: str, sha256: str) -> type[Strategy]:
+def own_strategy(path: str, text: str, sha256: str, api: int = API_EVALUATED) -> type[Strategy]:
     """Return the strategy class that a file's text defines.
 
     Args:
         path: Where it stood, for messages.
         text: The whole file.
         sha256: What the text has to hash to.
+        api: Of `strategy.source`; below `API_EVALUATED` it is handed the checks of before.
 
     Raises:
         RunStop: CONFIG_INVALID, with the lines, for a text that is refused or defines no strategy.
@@ -45,22 +50,65 @@ def own_strategy(path: str, text: str, sha256: str) -> type[Strategy]:
     found = hashlib.sha256(text.encode()).hexdigest()
     if found != sha256:
         raise _invalid(f"{path}: expected sha256 {sha256}, found {found}")
-    if sha256 not in _LOADED:
-        findings = [finding.told(path) for finding in source_findings(text)]
+    key = (sha256, min(api, API_EVALUATED))
+    if key not in _LOADED:
+        evaluates = api >= API_EVALUATED
+        findings = [finding.told(path) for finding in source_findings(text, evaluates=evaluates)]
         if findings:
             more = [f"and {len(findings) - TOLD_MAX} more"] if len(findings) > TOLD_MAX else []
             raise _invalid("\n  ".join([*findings[:TOLD_MAX], *more]))
-        _LOADED[sha256] = _class_of(path, _run(path, text, sha256))
-    return _LOADED[sha256]
+        _LOADED[key] = _class_of(path, _run(path, text, key))
+    return _LOADED[key]
 
 
 def failure(error: Exception, path: str) -> RunStop:
-    """Return the STOP that an error of a strategy means: the same inputs would raise it again."""
-    return RunStop(
-        "strategy_role",
-        "INVARIANT_BROKEN",
-        f"{line_of(error, path)}: {type(error).__name__}: {error}",
-    )
+    """Return the STOP that an error of a strategy means: the same inputs would raise it again.
+
+    Of an own strategy it is the operator's to correct; of a shipped one it is ours.
+    """
+    if isinstance(error, RunStop):
+        if error.reason_code not in ("CONFIG_INVALID", "INVARIANT_BROKEN") or not _is_own(path):
+            return RunStop(error.component, error.reason_code, error.detail)
+        return strategy_error(line_of(error, path), error.detail, path)
+    told = f"{type(error).__name__}: {error}"
+    if _is_own(path):
+        return strategy_error(line_of(error, path), told, path)
+    return RunStop("strategy_role", "INVARIANT_BROKEN", f"{line_of(error, path)}: {told}")
+
+
+def wrong_answer(strategy: Strategy, what: str, path: str) -> RunStop:
+    """Return the STOP that an answer means which is none; it names where that came from."""
+    if _is_own(path):
+        return strategy_error(_answers_at(strategy, path), what, path)
+    return RunStop("strategy_role", "INVARIANT_BROKEN", f"{path}: {what}")
+
+
+def strategy_error(place: str, told: str, path: str) -> RunStop:
+    """Return the STOP of an own strategy's error: where, what, and what to do next.
+
+    Args:
+        place: `path, line N`.
+        told: What happened; texts of a strategy may be of any length and any characters.
+        path: The strategy's file.
+    """
+    text = told.encode("utf-8", "backslashreplace").decode()
+    text = "".join(c if c.isprintable() else " " for c in text)
+    if len(text) > ERROR_CHARS_MAX:
+        text = f"{text[:ERROR_CHARS_MAX]}..."
+    remedy = f"correct it, then: minibot strategy-check {path}"
+    return RunStop("strategy_role", "STRATEGY_ERROR", f"{place}: {text}; {remedy}")
+
+
+def _is_own(path: str) -> bool:
+    return path.endswith(SUFFIX)  # What ships is called by its name.
+
+
+def _answers_at(strategy: Strategy, path: str) -> str:
+    """Return `path, line N` of the methods with which a strategy answers."""
+    methods = (getattr(type(strategy), name, None) for name in ANSWERING)
+    codes = (getattr(method, "__code__", None) for method in methods)
+    lines = [str(code.co_firstlineno) for code in codes if code and code.co_filename == path]
+    return f"{path}, line {' or '.join(lines)}" if lines else path
 
 
 def line_of(error: BaseException, path: str) -> str:
@@ -73,10 +121,12 @@ def line_of(error: BaseException, path: str) -> str:
     return f"{path}, line {line}" if line else path
 
 
-def _run(path: str, text: str, sha256: str) -> dict[str, Any]:
-    module = ModuleType(f"minibot_own_{sha256[:16]}")
+def _run(path: str, text: str, key: tuple[str, int]) -> dict[str, Any]:
+    sha256, api = key
+    module = ModuleType(f"minibot_own_{sha256[:16]}_{api}")
     namespace = vars(module)
-    namespace["__builtins__"] = {**safe_builtins(), "__import__": _import}
+    importing = _import if api >= API_EVALUATED else _former_import
+    namespace["__builtins__"] = {**safe_builtins(), "__import__": importing}
     sys.modules[module.__name__] = module  # Dataclasses look their module up.
     try:
         exec(compile(text, path, "exec", dont_inherit=True), namespace)
@@ -104,6 +154,20 @@ def _import(
     for allowed in names:
         if hasattr(real, allowed):
             setattr(shown, allowed, getattr(real, allowed))
+    return shown
+
+
+def _former_import(
+    name: str,
+    namespace: Mapping[str, Any] | None = None,
+    local: Mapping[str, Any] | None = None,
+    fromlist: Sequence[str] | None = (),
+    level: int = 0,
+) -> ModuleType:
+    """Return what `_import` does, with the checks of before."""
+    shown = _import(name, namespace, local, fromlist, level)
+    if name == API:
+        vars(shown).update(check=former_check, compare=former_compare)
     return shown
 
 

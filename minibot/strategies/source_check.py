@@ -10,7 +10,8 @@ import ast
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-from minibot.strategies.allowed import BUILTINS, INSTEAD, instead_of, names_of
+from minibot.strategies.allowed import API, BUILTINS, INSTEAD, instead_of, names_of
+from minibot.strategies.decision import RELATIONS
 from minibot.strategies.source_finding import Finding as Finding
 from minibot.strategies.source_state import state_findings
 
@@ -25,6 +26,7 @@ _FORMAT: Final = "write an f-string: its names stand where the check sees them"
 _ERROR_TEXT: Final = (
     "say it in words of your own: the text of an error differs from Python to Python"
 )
+_RELATION: Final = f"write one of {' '.join(RELATIONS)}, or say it in words with check()"
 
 _METHODS_FORBIDDEN: Final = frozenset(
     [
@@ -68,14 +70,21 @@ _GIVES_A_NAME: Final = (ast.Assign, ast.AnnAssign, ast.AugAssign, ast.NamedExpr)
 _NAMES_KNOWN: Final = frozenset({"__init__", "__post_init__", "__name__", "__slots__", "__doc__"})
 
 
-def source_findings(text: str) -> list[Finding]:
-    """Return all that is wrong with a strategy's file, by line."""
+def source_findings(text: str, *, evaluates: bool = True) -> list[Finding]:
+    """Return all that is wrong with a strategy's file, by line.
+
+    Args:
+        text: The file.
+        evaluates: Whether `compare` evaluates its relation, which it did not in older records.
+    """
     try:
         tree = ast.parse(text, feature_version=PYTHON)
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         line = getattr(error, "lineno", None) or 1
         return [Finding(line, f"is no Python: {error}", "correct it")]
     found = [*_top_level(tree), *state_findings(tree)]
+    if evaluates:
+        found += _relations(tree)
     bound = _bound(tree)
     for node in ast.walk(tree):
         found += _imports(node)
@@ -242,6 +251,35 @@ def _leaving(statements: Sequence[ast.AST], *, is_in_loop: bool = False) -> Iter
             inner = [item for item in ast.iter_child_nodes(statement) if isinstance(item, _BLOCKS)]
             is_loop = isinstance(statement, ast.For | ast.While)
             yield from _leaving(inner, is_in_loop=is_in_loop or is_loop)
+
+
+# --- what a check says ----------------------------------------------------------------------------
+
+
+def _relations(tree: ast.Module) -> Iterator[Finding]:
+    """A `compare` whose relation is written there and is none would end a night."""
+    names = {
+        alias.asname or alias.name
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom) and node.module == API
+        for alias in node.names
+        if alias.name == "compare"
+    }
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in names:
+            given = [word.value for word in node.keywords if word.arg == "relation"]
+            if len(node.args) > 2 and not any(isinstance(a, ast.Starred) for a in node.args[:3]):
+                given.append(node.args[2])
+            for value in given:
+                yield from _relation(value)
+
+
+def _relation(node: ast.expr) -> Iterator[Finding]:
+    if isinstance(node, ast.IfExp):
+        yield from _relation(node.body)
+        yield from _relation(node.orelse)
+    elif isinstance(node, ast.Constant) and node.value not in RELATIONS:
+        yield Finding(node.lineno, f"compares by {node.value!r}, which is no relation", _RELATION)
 
 
 # --- numbers and sets --------------------------------------------------------------------

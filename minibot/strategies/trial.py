@@ -7,12 +7,23 @@ carefully.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Final
 
-from minibot.events.model import BUY, SELL, Event, Fill, Gap, Instrument, Payload, RunOpening
+from minibot.events.model import (
+    BUY,
+    SELL,
+    Event,
+    Fill,
+    Gap,
+    Instrument,
+    JsonObject,
+    Payload,
+    RunOpening,
+)
 from minibot.kernel.canonical import decode, encode
+from minibot.kernel.errors import ConfigError, MinibotError
 from minibot.runtime.config import load_config
 from minibot.runtime.paths import PROJECT
 from minibot.strategies.bars import ClosedBar, interval_ms
@@ -27,12 +38,44 @@ PROFILE: Final = PROJECT / "config" / "nore-demo.v1.json"
 SYMBOL: Final = "BTCUSDT"
 START_MS: Final = 1_700_000_000_000
 QTY: Final = "1"
+# A fall and a rise, twice; long enough for a hundred ticks of warm-up.
+WAVE: Final = [100.0 + ((n * 7) % 11) / 50 - abs(n % 200 - 100) / 20 for n in range(600)]
+CUT: Final = 317
 
 
 def findings(path: Path) -> list[str]:
     """Return what a strategy's file does and may not do, one line each; none is right."""
     text = path.read_text(encoding="utf-8")
     return [finding.told(path.name) for finding in source_findings(text)]
+
+
+def wave_fault(make: Callable[[], Trial], path: str) -> str:
+    """Run a strategy over a made-up wave, whole and with a restart; return what went wrong.
+
+    Args:
+        make: A new trial of it.
+        path: Its file, for the message.
+    """
+    try:
+        whole, parted = make(), make()
+        for n, price in enumerate(WAVE):
+            if n == CUT:
+                parted.restart()
+            for trial in (whole, parted):
+                trial.trade(price)
+                trial.bar(price)
+                trial.bar(price, "1m", is_live=n % 60 == 0)
+        parted.restart()
+    except ConfigError as error:
+        return "\n".join([str(error), *error.violations])
+    except MinibotError as error:
+        return str(error)
+    if whole.decisions != parted.decisions:
+        return (
+            f"{path}: decides otherwise after a restart: something that it needs is not kept in "
+            "attributes of self"
+        )
+    return ""
 
 
 class Trial:
@@ -51,20 +94,36 @@ class Trial:
         """
         sets = [f"strategy.name={path.stem}", f"strategy.folder={path.parent}"]
         sets += [f"strategy.parameters.{key}={_json(v)}" for key, v in parameters.items()]
-        self._config = load_config(PROFILE, sets).raw
-        judge(self._config)
-        self._core = core_from_config(self._config)
+        config = load_config(PROFILE, sets).raw
+        judge(config)
+        self._begin(config)
+
+    @classmethod
+    def of(cls, config: JsonObject) -> Trial:
+        """Return a trial of the strategy that a resolved profile chooses, with its values.
+
+        Raises:
+            RunStop: The check refuses it.
+        """
+        trial = cls.__new__(cls)
+        trial._begin(config)
+        return trial
+
+    def _begin(self, config: JsonObject) -> None:
+        self._config = config
+        self._core = core_from_config(config)
+        self._symbol = next(iter(self._core.chosen.needs.symbols), SYMBOL)
         self._n = 0
         self._wish = ""
         self.now = START_MS
         self.decisions: list[Decision] = []
         self._take("control", RunOpening(cash={"USDT": "10000"}, lots=(), budgets_used={}))
-        self._take("market_ticks", _instrument())
+        self._take("market_ticks", _instrument(self._symbol))
 
     @property
     def view(self) -> View:
         """What the strategy is shown."""
-        return self._core.view(SYMBOL)
+        return self._core.view(self._symbol)
 
     def trade(self, price: float, qty: float = 1.0) -> Decision | None:
         """Let a trade happen, with the touch a cent around it; return what is said to it."""
@@ -85,7 +144,7 @@ class Trial:
         self._at(close, 1.0)
         self._fill(close)
         bar = ClosedBar(interval, open_ts, close, close, close, close, 1.0, is_live)
-        return self._note(self._core.on_bar(SYMBOL, bar, self.now))
+        return self._note(self._core.on_bar(self._symbol, bar, self.now))
 
     def bars(self, closes: Iterable[float], interval: str = "1s") -> list[Decision]:
         """Let bars close one after another; return all that is said to them."""
@@ -95,7 +154,7 @@ class Trial:
     def gap(self, length_ms: int = 5_000) -> None:
         """Let trades be missing for some time."""
         self.now += length_ms
-        gap = Gap(SYMBOL, "trade", self.now - length_ms, self.now, "reconnect")
+        gap = Gap(self._symbol, "trade", self.now - length_ms, self.now, "reconnect")
         self._take("market_ticks", gap)
 
     def restart(self) -> None:
@@ -104,7 +163,7 @@ class Trial:
         self._core = core_from_state(self._config, state)
 
     def _at(self, price: float, qty: float) -> Tick:
-        tick = self._core.tick(SYMBOL)
+        tick = self._core.tick(self._symbol)
         tick.ts = tick.exchange_ts = self.now
         tick.price, tick.qty, tick.is_trade = price, qty, True
         tick.bid, tick.ask, tick.bid_qty, tick.ask_qty = price - 0.01, price + 0.01, 10.0, 10.0
@@ -123,7 +182,7 @@ class Trial:
         side, self._wish = self._wish, ""
         qty = QTY if side == BUY else self.view.held.text
         name = f"trial-{self._n}"
-        fill = Fill(name, name, SYMBOL, side, qty, f"{price:.2f}", "0", "USDT", "TAKER")
+        fill = Fill(name, name, self._symbol, side, qty, f"{price:.2f}", "0", "USDT", "TAKER")
         self._take("fills", fill)
 
     def _take(self, queue: str, payload: Payload) -> None:
@@ -139,9 +198,9 @@ def _json(value: int | str | bool) -> str:
     return f'"{value}"' if isinstance(value, str) else str(value)
 
 
-def _instrument() -> Instrument:
+def _instrument(symbol: str) -> Instrument:
     return Instrument(
-        symbol=SYMBOL,
+        symbol=symbol,
         base_asset="BTC",
         quote_asset="USDT",
         status="TRADING",

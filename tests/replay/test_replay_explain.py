@@ -9,6 +9,7 @@ import pytest
 from msgspec.structs import replace
 
 from minibot.kernel.errors import Refusal
+from minibot.replay.checks import departure_words
 from minibot.replay.engine import Recorded
 from minibot.replay.explain import Explainer
 from minibot.replay.explanation import Explanation, explanation_lines
@@ -73,6 +74,9 @@ def test_values_stand_against_their_thresholds(explainer: Explainer) -> None:
     for step in explanation.steps:
         checks = step.event.payload.to_json().get("checks") or []
         for check in checks:
+            if words := departure_words(check):
+                assert words in step.notes
+                continue
             line = next(note for note in step.notes if f" {check['name']} " in note)
             assert check["value"] in line
             assert line.endswith(f"against {check['threshold']}"[-len(line) :])

@@ -19,6 +19,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from minibot.cli import strategy_trial
 from minibot.cli.main import run as cli
 from minibot.events.messages import FillMessage
 from minibot.events.model import (
@@ -47,7 +48,7 @@ from minibot.strategies.bars import BarSeries, ClosedBar
 from minibot.strategies.core import core_from_config, core_from_state
 from minibot.strategies.following import ASKED, EVERY
 from minibot.strategies.keeping import kept, put_back
-from minibot.strategies.own import own_strategy
+from minibot.strategies.own import failure, own_strategy
 from minibot.strategies.position import Position
 from minibot.strategies.prices import Prices
 from minibot.strategies.protocol import Needs, Settings, TradeStrategy
@@ -327,12 +328,77 @@ def test_sum_adds_from_left_to_right_on_every_python(tmp_path: Path) -> None:
 def test_failure_of_a_strategy_stops_with_its_line(
     tmp_path: Path, lines: list[str], told: str
 ) -> None:
-    """An error that the same tick would raise again ends the run and names the place."""
-    trial = Trial(written(tmp_path, on_tick(*lines)))
+    """It ends the run under a code of its own, names the place and says what to do."""
+    path = written(tmp_path, on_tick(*lines))
+    trial = Trial(path)
 
     with pytest.raises(RunStop) as caught:
         trial.trade(100.0)
-    assert told in caught.value.detail
+    stop = caught.value
+    assert told in stop.detail
+    assert stop.reason_code == "STRATEGY_ERROR"
+    assert re.search(rf"^{re.escape(str(path))}, line (9|10|11): ", stop.detail)
+    assert stop.detail.endswith(f"; correct it, then: minibot strategy-check {path}")
+
+
+def test_failure_of_a_shipped_strategy_is_ours() -> None:
+    """Nobody is told to correct a file that is not theirs."""
+    assert failure(ValueError("x"), "rsi_band").reason_code == "INVARIANT_BROKEN"
+
+
+@pytest.mark.parametrize("text", ["\ud83d", "two\nlines", "x" * 10_000])
+def test_failure_of_any_text_is_one_sentence_that_a_journal_can_hold(text: str) -> None:
+    """The words of an error are the strategy's own, and the remedy still follows them."""
+    detail = failure(ValueError(text), "strategies/mine.py").detail
+
+    assert len(detail.encode()) < 500
+    assert detail.isprintable()
+    assert detail.endswith("minibot strategy-check strategies/mine.py")
+
+
+def test_night_refuses_a_strategy_that_fails_its_trial_before_anything_starts(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The check of its lines finds nothing; a night would have stopped at it."""
+    needs = "@staticmethod\ndef needs(settings):\n    return Needs(intervals=('1s',), history=2)"
+    answer = "def on_bar(self, bar, view):\n    return 1 / (bar.close - bar.close)"
+    path = written(tmp_path, f"{needs}\n\n{answer}")
+    chosen = ("strategy.name=mine", f"strategy.folder={tmp_path}", f"paths.var={tmp_path}/var")
+    words = [word for key in chosen for word in ("--set", key)]
+
+    assert findings(path) == []
+    assert cli(["night", "--config", str(PROFILE), *words]) == 4
+    said = capsys.readouterr().err
+    assert f"STRATEGY_ERROR: {path}, line 14: ZeroDivisionError" in said
+    assert not (tmp_path / "var").exists()
+
+
+def test_trial_before_a_night_ends_where_the_strategy_does_not(tmp_path: Path) -> None:
+    """A loop without an end is refused with its place, too."""
+    path = written(tmp_path, on_tick("while True:", "    pass"))
+    config = load_config(PROFILE, ["strategy.name=mine", f"strategy.folder={tmp_path}"]).raw
+
+    with pytest.raises(ConfigError) as caught:
+        strategy_trial.require_tried(config, limit_s=5)
+    assert str(path) in caught.value.violations[0]
+    assert "the trial had not ended after 5 s" in caught.value.violations[0]
+
+
+def test_trial_takes_the_profile_of_the_night(tmp_path: Path) -> None:
+    """Its parameters and its market: what fails with defaults alone may run."""
+    body = (
+        "PARAMETERS = (whole('n', 0, low=0, high=9, what='a divisor'),)\n\n"
+        "def __init__(self, settings):\n    self.n = settings.whole('n')\n\n"
+        + on_tick("return hold(f'{1 // self.n}')")
+    )
+    written(tmp_path, body)
+    sets = ["strategy.name=mine", f"strategy.folder={tmp_path}"]
+
+    with pytest.raises(ConfigError) as caught:
+        strategy_trial.require_tried(load_config(PROFILE, sets).raw)
+    assert "line 15: ZeroDivisionError" in caught.value.violations[0]
+    strategy_trial.require_tried(load_config(PROFILE, [*sets, "strategy.parameters.n=1"]).raw)
+    strategy_trial.require_tried(load_config(PROFILE, []).raw)
 
 
 def test_two_classes_or_none_are_refused(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from minibot.strategies.protocol import (
     Strategy,
     View,
     buy,
-    check,
+    compare,
     hold,
     number,
     sell,
@@ -58,18 +58,21 @@ class Skeleton(Strategy):
             return hold(f"{len(closes)} of {self.bars} bars", code="warmup")
         average = sum(closes) / len(closes)
         below_bps = (average - bar.close) / average * 10_000.0
-        checks = (check("below_bps", f"{below_bps:.2f}", f">= {self.dip_bps}"),)
+        # Each compares two numbers by <, <=, >, >= or ==; check(...) says in words what is neither.
+        dip = compare("below_bps", below_bps, ">=", self.dip_bps, places=2)
 
         if not view.is_long:
             if below_bps >= self.dip_bps:
-                return buy(f"the close is {below_bps:.2f} bps below its average", checks)
-            return hold("no dip", checks)
+                return buy(f"the close is {below_bps:.2f} bps below its average", (dip,))
+            return hold("no dip", (dip,))
 
         entry_price = view.entry_price_avg
         if entry_price is not None and view.bid > 0.0:  # It is 0 before the first tick.
             loss_bps = (float(entry_price) - view.bid) / float(entry_price) * 10_000.0
             if loss_bps >= self.loss_bps:
-                return sell(f"the loss came to {loss_bps:.2f} bps", checks)
+                loss = compare("loss_bps", loss_bps, ">=", self.loss_bps, places=2)
+                return sell(f"the loss came to {loss_bps:.2f} bps", (loss,))
+        back = compare("below_bps", below_bps, "<=", 0.0, places=2)
         if below_bps <= 0.0:
-            return sell("the close is back at its average", checks)
-        return hold("on the way back", checks)
+            return sell("the close is back at its average", (back,))
+        return hold("on the way back", (back,))

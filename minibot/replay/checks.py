@@ -1,0 +1,139 @@
+"""Checks of signals and risk actions as a person reads them; nothing else puts them into words.
+
+Risk leaves a position because a row of its checks failed: the bid is no longer above the stop. As a
+row that is `passed: false`; for a person it is a stop that was hit, and so it is told. A check
+without a verdict is told without one; a verdict that its own numbers contradict is doubted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any, Final
+
+from minibot.events.model import Check
+from minibot.strategies.verdicts import is_number, texts_hold, verdict_of_texts
+
+CheckRow = Mapping[str, Any]
+
+OK: Final = "ok  "
+FAIL: Final = "FAIL"
+NO_VERDICT: Final = "    "
+DOUBTFUL: Final = "?   "
+
+
+def check_line(check: CheckRow) -> str:
+    """Return one named value against its threshold, with its verdict if it has one."""
+    if words := departure_words(check):
+        return words
+    passed, verdict = check["passed"], FAIL
+    if passed is None:
+        verdict = NO_VERDICT
+    elif is_contradicted(check):
+        verdict = DOUBTFUL
+    elif passed:
+        verdict = OK
+    line = f"{verdict} {check['name']:<24} {check['value']:>16}  against {check['threshold']}"
+    if verdict == DOUBTFUL:
+        said = OK if passed else FAIL
+        return f"{line}: recorded as {said.strip()}, which these numbers contradict"
+    if passed is not None and texts_hold(check["value"], check["threshold"]) is (not passed):
+        return f"{line}: before both were rounded"
+    return line
+
+
+def check_words(check: CheckRow) -> str:
+    """Return what a check says, in the middle of a sentence."""
+    words = departure_words(check)
+    return words or f"{check['name']} {check['value']} against {check['threshold']}"
+
+
+def failed_checks(checks: Iterable[CheckRow] | None) -> list[CheckRow]:
+    """Return the checks that were judged and did not hold."""
+    return [check for check in checks or () if check["passed"] is False]
+
+
+def departure(checks: Iterable[CheckRow | Check] | None) -> str:
+    """Return why a position was left, as the checks of a risk action tell it; else nothing."""
+    for check in checks or ():
+        row = check.to_json() if isinstance(check, Check) else check
+        if words := departure_words(row):
+            return words
+    return ""
+
+
+def departure_words(check: CheckRow) -> str:
+    """Return which exit a failed check was, such as `stop hit: bid 61,806.00 <= 61,809.54`.
+
+    Empty for every other check.
+    """
+    tell = _DEPARTURES.get(check["name"])
+    if tell is None or check["passed"] is not False:
+        return ""
+    return tell(str(check["value"]), str(check["threshold"]))
+
+
+def is_contradicted(check: CheckRow) -> bool:
+    """Return whether the numbers of a check say the contrary of its verdict."""
+    passed = check["passed"]
+    return passed is not None and verdict_of_texts(check["value"], check["threshold"]) is (
+        not passed
+    )
+
+
+def price_text(text: str) -> str:
+    """Return a price with thousands apart and no more zeros than cents have."""
+    whole, _, places = f"{Decimal(text):,f}".partition(".")
+    return f"{whole}.{places.rstrip('0').ljust(2, '0')}"
+
+
+def _stop(bid: str, stop: str) -> str:
+    return _hit("stop", bid, "<=", stop)
+
+
+def _target(bid: str, target: str) -> str:
+    return _hit("target", bid, ">=", target)
+
+
+def _hit(what: str, bid: str, relation: str, level: str) -> str:
+    if not is_number(bid) or not is_number(level):
+        return ""
+    return f"{what} hit: bid {price_text(bid)} {relation} {price_text(level)}"
+
+
+def _held(held_ms: str, held_ms_max: str) -> str:
+    if not held_ms.isdigit() or not held_ms_max.isdigit():
+        return ""
+    return f"time is up: held {int(held_ms) / 1000:,.3f} s >= {int(held_ms_max) / 1000:,.3f} s"
+
+
+def _ending(now: str, until: str) -> str:
+    # An entry that comes too late has the same name, and words instead of times.
+    if not now.isdigit() or not until.isdigit():
+        return ""
+    return f"the run is ending: {_clock(now)} < {_clock(until)}"
+
+
+def _asked(value: str, _: str) -> str:
+    return "asked for by an operator" if value == "asked" else ""
+
+
+def _policy(value: str, _: str) -> str:
+    return "the profile's policy closes it" if value == "close" else ""
+
+
+def _clock(ts: str) -> str:
+    at = datetime.fromtimestamp(int(ts) // 1000, UTC)
+    return f"{at:%H:%M:%S}.{int(ts) % 1000:03d}"
+
+
+_DEPARTURES: Final[Mapping[str, Callable[[str, str], str]]] = {
+    "stop_price": _stop,
+    "target_price": _target,
+    "held_ms": _held,
+    "run_ending": _ending,
+    "exit_position": _asked,
+    "policy": _policy,
+}
+"""The checks of `risk.exits`, by name; a test holds these to its gates."""

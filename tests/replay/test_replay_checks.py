@@ -1,0 +1,176 @@
+"""Checks in words: what was hit, what held, what nobody judged, and what is not to be believed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from minibot.events.model import Check
+from minibot.kernel import canonical
+from minibot.replay.checks import (
+    check_line,
+    check_words,
+    departure,
+    departure_words,
+    failed_checks,
+    price_text,
+)
+from minibot.replay.compare import describe
+from minibot.replay.engine import Difference
+from minibot.risk import exits
+from minibot.risk.checks import Gate
+
+
+def row(name: str, value: str, threshold: str, passed: bool | None = False) -> dict[str, Any]:
+    """Return a check as a queue has it."""
+    return {"name": name, "value": value, "threshold": threshold, "passed": passed}
+
+
+@pytest.mark.parametrize(
+    ("check", "words"),
+    [
+        (
+            row("stop_price", "61806.00000000", "61809.54000000"),
+            "stop hit: bid 61,806.00 <= 61,809.54",
+        ),
+        (row("stop_price", "0.00001230", "0.00001234"), "stop hit: bid 0.0000123 <= 0.00001234"),
+        (
+            row("target_price", "61839.87000000", "61838.71000000"),
+            "target hit: bid 61,839.87 >= 61,838.71",
+        ),
+        (row("held_ms", "3600123", "3600000"), "time is up: held 3,600.123 s >= 3,600.000 s"),
+        (
+            row("run_ending", "1723161590000", "1723161600000"),
+            "the run is ending: 23:59:50.000 < 00:00:00.000",
+        ),
+        (row("exit_position", "asked", "none"), "asked for by an operator"),
+        (row("policy", "close", "hold"), "the profile's policy closes it"),
+    ],
+)
+def test_exit_says_what_was_hit(check: dict[str, Any], words: str) -> None:
+    """What worked is not called a failure, in a line, in a sentence or as the reason of a trade."""
+    assert departure_words(check) == words
+    assert check_line(check) == words
+    assert check_words(check) == words
+    assert departure([row("exit_pending", "no", "no", passed=True), check]) == words
+    assert departure([Check(**check)]) == words
+
+
+def test_every_exit_of_risk_has_its_words() -> None:
+    """One that risk learns later is not told as a failure either."""
+    gates = {gate.name for gate in vars(exits).values() if isinstance(gate, Gate)}
+
+    assert gates == {
+        *("stop_price", "target_price", "held_ms", "run_ending", "exit_position", "policy")
+    }
+    for name in gates:
+        assert departure_words(row(name, "asked", "none")) == (
+            "asked for by an operator" if name == "exit_position" else ""
+        )
+
+
+@pytest.mark.parametrize(
+    "check",
+    [
+        row("stop_price", "61806.0", "61809.5", passed=True),
+        row("run_ending", "1723161600000", "none"),  # An entry that came too late.
+        row("spread_bps", "9.0", "5.0"),
+        row("stop_price", "", ""),
+    ],
+)
+def test_other_checks_are_told_as_checks(check: dict[str, Any]) -> None:
+    """A gate that refused has failed, whatever its name has in common with an exit."""
+    assert departure_words(check) == ""
+    verdict = "ok  " if check["passed"] else "FAIL"
+    assert check_line(check).startswith(f"{verdict} {check['name']} ")
+    assert departure([check]) == ""
+
+
+def test_check_without_a_verdict_is_shown_without_one() -> None:
+    """It neither holds nor fails, and refuses nothing."""
+    open_check = row("trend", "up", "up", passed=None)
+
+    assert check_line(open_check).startswith("     trend ")
+    assert failed_checks([open_check, row("x", "1", "2")]) == [row("x", "1", "2")]
+
+
+@pytest.mark.parametrize(
+    ("check", "begin", "end"),
+    [
+        (
+            row("close", "61661.39", "< 61652.60", passed=True),
+            "?    close",
+            "recorded as ok, which these numbers contradict",
+        ),
+        (
+            row("close", "61650.39", "< 61652.60"),
+            "?    close",
+            "recorded as FAIL, which these numbers contradict",
+        ),
+        (row("dip", "1.00", ">= 1.00"), "FAIL dip", ">= 1.00: before both were rounded"),
+        (row("dip", "1.00", "> 1.00", passed=True), "ok   dip", ": before both were rounded"),
+        (row("dip", "1.00", "> 0.90", passed=True), "ok   dip", "against > 0.90"),
+    ],
+)
+def test_verdict_is_not_repeated_where_its_numbers_contradict_it(
+    check: dict[str, Any], begin: str, end: str
+) -> None:
+    """Older nights hold such rows; what only rounding hides is said as that."""
+    line = check_line(check)
+
+    assert line.startswith(begin)
+    assert line.endswith(end)
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("61806", "61,806.00"),
+        ("61806.5", "61,806.50"),
+        ("0.00000001", "0.00000001"),
+        ("1234567.125", "1,234,567.125"),
+    ],
+)
+def test_price_has_cents_and_no_zero_more(text: str, shown: str) -> None:
+    """Nothing of it is rounded."""
+    assert price_text(text) == shown
+
+
+# --- why a replay differs -------------------------------------------------------------------------
+
+
+def differing(queue: str, replayed: Any, recorded: Any) -> dict[str, Any]:
+    """Return how a difference of two lists of checks is told."""
+    one, two = ({"type": "signal", "payload": {"checks": each}} for each in (replayed, recorded))
+    difference = Difference(
+        *("strategy_role", queue, 1, 7, "cause"), canonical.encode(one), canonical.encode(two), {}
+    )
+    return describe(difference)
+
+
+def test_replay_that_differs_by_a_false_verdict_says_why() -> None:
+    """The numbers agree, the verdict is what the run's own strategy wrote beside them."""
+    said = [row("close", "61661.39", "< 61652.60", passed=True)]
+
+    told = differing("signals", [{**said[0], "passed": False}], said)
+
+    assert len(told["why"]) == 1
+    assert "'close 61661.39 against < 61652.60' is recorded as ok" in told["why"][0]
+    assert "which its own numbers contradict" in told["why"][0]
+    assert f"  why: {told['why'][0]}" in told["lines"]
+
+
+@pytest.mark.parametrize(
+    ("queue", "replayed", "recorded"),
+    [
+        ("signals", [row("a", "1", "< 2", True)], [row("a", "3", "< 2", True)]),
+        ("signals", [row("a", "1", "< 2", True)], []),
+        ("risk_actions", [row("a", "1", "< 2", True)], [row("a", "1", "< 2")]),
+    ],
+)
+def test_other_differences_are_not_put_down_to_a_verdict(
+    queue: str, replayed: Any, recorded: Any
+) -> None:
+    """A tampered number, a missing check, a verdict of risk's."""
+    assert differing(queue, replayed, recorded)["why"] == []
