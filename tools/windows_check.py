@@ -53,6 +53,13 @@ print(f"{len(names)} modules on {sys.platform}, Python {sys.version.split()[0]}"
 """
 
 
+OWN_HASH: Final = """
+import sys
+from minibot.runtime.cmdline import cmdline_hash, own_cmdline_hash
+print(own_cmdline_hash() == cmdline_hash(sys.orig_argv))
+"""
+
+
 class Missing(Exception):
     """The Windows Python cannot be built here; the message names what is missing."""
 
@@ -139,7 +146,7 @@ class Wine:
         self.folder = folder
         self.var = folder / "run"
 
-    def python(self, *words: str, exit_codes: Sequence[int] = (0,)) -> str:
+    def python(self, *words: str, exit_codes: Sequence[int] = (0,), cwd: Path = PROJECT) -> str:
         """Run Python with some words on its command line and return what it printed.
 
         Raises:
@@ -148,7 +155,7 @@ class Wine:
         try:
             done = subprocess.run(
                 [str(self.folder / "python"), *words],
-                cwd=PROJECT,
+                cwd=cwd,
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
@@ -215,6 +222,31 @@ def linux(wine: Wine) -> str:
     return _same_digest(wine, runs[-1])
 
 
+def listed(wine: Wine) -> str:
+    """Prove under a code list: a second process does, and its exit code and hash are right."""
+    product = wine.folder / "listed"
+    shutil.rmtree(product, ignore_errors=True)
+    for name in ("minibot", "contracts", "config", "tools"):
+        without = shutil.ignore_patterns("__pycache__")
+        shutil.copytree(PROJECT / name, product / name, ignore=without)
+    for name in ("pyproject.toml", "requirements.lock"):
+        shutil.copy2(PROJECT / name, product / name)
+    wine.python("-m", "minibot", "stage", "adopt", cwd=product)
+    run = product / "var" / "runs" / "20260101_000000"
+    shutil.copytree(max((wine.var / "runs").glob("2*")), run)
+    words = ("-m", "minibot", "verify", windows_path(run))
+    clean = _last(wine.python(*words, cwd=product))
+    seal = run / "seal.json"
+    seal.write_bytes(seal.read_bytes() + b" ")
+    wine.python(*words, cwd=product, exit_codes=(1,))
+    private = product / "private"
+    private.mkdir()
+    flags = ("-I", "-X", f"pycache_prefix={windows_path(private)}", "minibot/listed.py", "-c")
+    if _last(wine.python(*flags, OWN_HASH, cwd=product)) != "True":
+        raise Failed("the hash of its command line is not the one that its parent knows")
+    return f"{clean}; exit 1 for a damaged run; hash of the command line as started"
+
+
 def gates(wine: Wine) -> str:
     """Run every gate; where isolation is advisory, what was not denied is printed."""
     said = wine.minibot("gate", "all", exit_codes=(0, 1))
@@ -242,6 +274,7 @@ STEPS: Final[tuple[Callable[[Wine], str], ...]] = (
     demo,
     verify,
     replay,
+    listed,
     linux,
     gates,
     chaos,
