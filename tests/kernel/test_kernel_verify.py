@@ -372,7 +372,6 @@ def test_file_of_a_run_that_fails_its_own_hash_is_found_although_the_seal_fits(
     assert [(f.file, f.code) for f in verify_tree(run)] == [(name, "ATOMICITY_VIOLATION")]
 
 
-@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no FIFOs on this system")
 @pytest.mark.parametrize(
     "name",
     [
@@ -393,6 +392,8 @@ def test_fifo_in_place_of_any_sealed_file_is_a_finding_and_keeps_nobody_waiting(
     name: str, var_dir: Path
 ) -> None:
     """It is told by name, in a full and in a quick look, and all else is looked at as well."""
+    if not hasattr(os, "mkfifo"):
+        pytest.skip("no FIFOs on this system")
     run = sealed_run(var_dir)
     (run / name).unlink()
     os.mkfifo(run / name)

@@ -56,6 +56,8 @@ def replaced_by_link(path: Path) -> None:
 
 def replaced_by_fifo(path: Path) -> None:
     """Put a FIFO in a file's place."""
+    if not hasattr(os, "mkfifo"):
+        pytest.skip("no FIFOs on this system")
     path.unlink()
     os.mkfifo(path)
 
@@ -68,10 +70,7 @@ DAMAGES: list[Callable[[Path], object]] = [
     lambda path: path.unlink(),
     replaced_by_folder,
     replaced_by_link,
-    pytest.param(
-        replaced_by_fifo,
-        marks=pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no FIFOs on this system"),
-    ),  # type: ignore[list-item]
+    replaced_by_fifo,
 ]
 
 

@@ -381,6 +381,17 @@ def events_of(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line[LINE_PREFIX:]) for line in path.read_bytes().splitlines()]
 
 
+def make_fifo(path: Path) -> None:
+    """Make a FIFO: whoever opens it to read waits for ever.
+
+    Raises:
+        NotPlayable: This system has none.
+    """
+    if not hasattr(os, "mkfifo"):
+        raise NotPlayable("this system has no FIFOs")
+    os.mkfifo(path)
+
+
 def stops_of(var: Path) -> list[dict[str, Any]]:
     """Return the payloads of `var/stop_journal.jsonl`, oldest first."""
     path = var / "stop_journal.jsonl"

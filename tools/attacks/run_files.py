@@ -12,7 +12,16 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Final
 
-from tools.attacks.frame import Done, Found, Lab, Night, NotPlayable, attack, stops_of
+from tools.attacks.frame import (
+    Done,
+    Found,
+    Lab,
+    Night,
+    NotPlayable,
+    attack,
+    make_fifo,
+    stops_of,
+)
 
 STOP_CODE: Final = "RUN_FILE_CHANGED"
 NOTICED_S_MAX: Final = 3.0
@@ -150,7 +159,7 @@ def manifest_is_a_fifo(lab: Lab) -> Found:
 
     def damage(run: Path) -> None:
         (run / "manifest.json").unlink()
-        os.mkfifo(run / "manifest.json")
+        make_fifo(run / "manifest.json")
 
     return played(lab, "manifest.json", damage)
 

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import Final
 
-from tools.attacks.frame import Done, Found, Lab, attack
+from tools.attacks.frame import Done, Found, Lab, attack, make_fifo
 
 HUGE_BYTES: Final = 3 << 30
 TOLD: Final = "each judge says so, exit 1, no traceback, no waiting"
@@ -79,7 +79,7 @@ def sealed_queue_is_a_fifo(lab: Lab) -> Found:
     run = lab.finished_run()
     path = run / "queues" / "fills" / "inbox.jsonl"
     path.unlink()
-    os.mkfifo(path)
+    make_fifo(path)
     return told_by_all(lab, run, "fills")
 
 
@@ -88,7 +88,7 @@ def seal_is_a_fifo(lab: Lab) -> Found:
     """Put a FIFO in the place of the seal; the queues are whole, so replay has no part in it."""
     run = lab.finished_run()
     (run / "seal.json").unlink()
-    os.mkfifo(run / "seal.json")
+    make_fifo(run / "seal.json")
     return told_by_all(lab, run, "seal.json", replay=False)
 
 
