@@ -58,6 +58,8 @@ class Background:
                 if machine_ns() - self._synced_ns > SYNC_NS:
                     self._synced_ns = machine_ns()
                     self._merger.sync()
+        except MemoryError:
+            self.failure = StopRecord(WATCHDOG, "ROLE_MEMORY", "merge: there is no memory left")
         except Exception as error:  # Without this thread nothing is merged: the run ends.
             record = stop_record(WATCHDOG, error)
             if record is None:

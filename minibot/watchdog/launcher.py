@@ -536,9 +536,10 @@ class _Launch:
                 written=run_files.written,
             )
             sign_if_pinned(run_dir, manifest.config, os.environ)
-        except (MinibotError, OSError) as error:
-            print(f"the run could not be sealed: {error}; the next start does", file=sys.stderr)
-            return f"{error}; the next start seals it"
+        except (MinibotError, OSError, MemoryError) as error:
+            why = str(error) or "there is no memory left"
+            print(f"the run could not be sealed: {why}; the next start does", file=sys.stderr)
+            return f"{why}; the next start seals it"
         for why in differences:
             print(f"sealed with what is left: {why}", file=sys.stderr)
         return ""

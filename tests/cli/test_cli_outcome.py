@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import re
 import shutil
@@ -19,6 +20,7 @@ from minibot.cli.outcome import judge
 from minibot.cli.selection import var_of
 from minibot.events.reasons import REASONS
 from minibot.report.night import Night
+from minibot.runtime.paths import Var
 from minibot.watchdog.launcher import Outcome
 from tests.runs import ShortRun, night_argv, run_command, verb
 from tests.waiting import DEADLINE_S
@@ -274,3 +276,53 @@ def test_night_takes_dry_run_for_granted() -> None:
         assert command.parse_args(words).dry_run is True
     with pytest.raises(SystemExit):
         command.parse_args(["-c", "x.json", "--no-dry-run"])
+
+
+def test_summary_names_no_file_that_does_not_exist_and_says_why_a_run_is_not_sealed(
+    stopped_run: ShortRun, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A run that has lost its folder has neither metrics nor journal to look at."""
+    run_dir = tmp_path / "var" / "runs" / stopped_run.run_id
+    shutil.copytree(stopped_run.run_dir, run_dir)
+    beside = tmp_path / "lost.STOP.flag"
+    beside.touch()
+    ended = Outcome(
+        run_dir,
+        10,
+        "VAR_LOST",
+        "it was moved",
+        None,
+        "no descriptor is left",
+        ("the STOP stands beside it",),
+        Var(tmp_path / "lost"),
+    )
+
+    assert judge(ended, proof=False, as_json=False) == 10
+    said = capsys.readouterr().out
+    assert judge(ended, proof=False, as_json=True) == 10
+    document = json.loads(capsys.readouterr().out)
+
+    assert "not sealed    no descriptor is left" in said
+    assert "note          the STOP stands beside it" in said
+    assert f"while {beside} stands" in said
+    assert set(document["files"]) == {"run", "report"}
+    assert (document["unsealed"], document["notes"]) == (
+        "no descriptor is left",
+        ["the STOP stands beside it"],
+    )
+
+
+def test_summary_of_a_run_whose_folder_is_gone_proves_nothing_and_names_no_file(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """There is nothing to verify; that it is not sealed is told."""
+    ended = Outcome(
+        tmp_path / "var" / "runs" / "20251120_000000", 10, "VAR_LOST", "x", None, "gone"
+    )
+
+    assert judge(ended, proof=True, as_json=False) == 10
+
+    said = capsys.readouterr().out
+    assert "not sealed    gone" in said
+    assert "Files" not in said
+    assert "verify" not in said.splitlines()[-1]
