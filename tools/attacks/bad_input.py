@@ -7,7 +7,7 @@ import os
 import sys
 from pathlib import Path
 
-from tools.attacks.frame import PROJECT, Done, Found, Lab, attack
+from tools.attacks.frame import PROJECT, Done, Found, Lab, NotPlayable, attack
 
 DEMO = "config/nore-demo.v1.json"
 CONFIGURATION, CANNOT_RUN, CHECK_FAILED = 4, 2, 1
@@ -34,6 +34,13 @@ def told(done: Done, code: int, *words: str) -> Found:
     is_clean = not any(line.startswith("Traceback") for line in lines)
     is_clean = is_clean and not done.says(OWN_ERROR)
     return Found(done.last_words(), done.code, is_clean and done.code == code and done.says(*words))
+
+
+def make_fifo(path: Path) -> None:
+    """Make a FIFO that nobody writes to."""
+    if sys.platform == "win32":
+        raise NotPlayable("Windows has no FIFO in a folder")
+    os.mkfifo(path)
 
 
 def shell(lab: Lab, script: str, *words: str) -> Done:
@@ -66,14 +73,14 @@ def profile_in_another_encoding(lab: Lab) -> Found:
 def profile_is_a_fifo(lab: Lab) -> Found:
     """Give a FIFO to the verb that starts a night."""
     path = lab.folder / "fifo.json"
-    os.mkfifo(path)
+    make_fifo(path)
     return told(lab.minibot("night", "--config", str(path)), CONFIGURATION, "no regular file")
 
 
 @attack("C19", "a FIFO lies where a strategy's file should", "refused at once, exit 4")
 def strategy_is_a_fifo(lab: Lab) -> Found:
     """Choose a strategy whose file is a FIFO."""
-    os.mkfifo(lab.folder / "piped.py")
+    make_fifo(lab.folder / "piped.py")
     sets = ("--set", "strategy.name=piped", "--set", f"strategy.folder={lab.folder}")
     done = lab.minibot("config", "check", "--config", DEMO, *sets)
     return told(done, CONFIGURATION, "no regular file")
