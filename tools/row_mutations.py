@@ -256,11 +256,12 @@ class Copy:
             os.utime(path, ns=(stamp.st_atime_ns, stamp.st_mtime_ns))
             _forget(path)
 
-    def play(self, tests: Sequence[str]) -> tuple[int, str]:
-        """Run tests, up to the first that fails; return pytest's exit code and what it printed."""
+    def play(self, tests: Sequence[str], *, all_of_them: bool = False) -> tuple[int, str]:
+        """Run tests, up to the first that fails or all; return pytest's exit code and its words."""
         self._number += 1
         base = self._bases / str(self._number)
-        argv = [str(self._python), "-m", "pytest", "-n", "0", "-x", "-rfEs", "--tb=line"]
+        argv = [str(self._python), "-m", "pytest", "-n", "0", "-rfEs", "--tb=line"]
+        argv += [] if all_of_them else ["-x"]
         argv += ["-p", "no:cacheprovider", f"--basetemp={base}", *tests]
         started = subprocess.Popen(
             argv,
@@ -374,6 +375,14 @@ def _unkilled(test: str, code: int, out: str) -> tuple[str, str]:
     return "NOT PLAYED", f"{test}: pytest ended with {code}: {_summary(out)}"
 
 
+def _red_before(mutation: Mutation, red: Sequence[str]) -> Verdict | None:
+    """Return the verdict on a mutation one of whose tests is red without it, else None."""
+    for test in mutation.tests:
+        if any(re.match(rf"(FAILED|ERROR) {re.escape(test)}([\[ ]|$)", line) for line in red):
+            return Verdict(mutation, "RED BEFORE", f"{test} fails without it", 0.0)
+    return None
+
+
 def _summary(out: str) -> str:
     """Return what pytest says of failures, else its last line."""
     lines = out.strip().splitlines() or ["nothing printed"]
@@ -386,7 +395,7 @@ def play(
 ) -> tuple[list[str], list[Verdict]]:
     """Play mutations in copies; return what was red beforehand, and a verdict on each.
 
-    What is red without any mutation proves nothing, so nothing is played then.
+    What is red without any mutation proves nothing, so such a test is not asked.
     """
     waiting: queue.SimpleQueue[Mutation] = queue.SimpleQueue()
     for mutation in mutations:
@@ -403,16 +412,17 @@ def play(
             copies.append(copy)
             # Each worker judges its share of the tests as the product stands.
             if share := named[number::workers]:
-                code, out = copy.play(share)
-                if code != 0:
-                    red.append(_summary(out))
+                code, out = copy.play(share, all_of_them=True)
+                red.extend(_summary(out).splitlines() if code != 0 else [])
+                if code not in (0, FAILED):
+                    raise Unusable(f"the named tests cannot be run: {_summary(out)}")
             together.wait()
-            while not red and not waiting.empty():
+            while not waiting.empty():
                 try:
                     mutation = waiting.get_nowait()
                 except queue.Empty:
                     return
-                verdict = judged(copy, mutation)
+                verdict = _red_before(mutation, red) or judged(copy, mutation)
                 verdicts.append(verdict)
                 print(verdict.line(), flush=True)
         except BaseException as error:
@@ -485,7 +495,7 @@ def main(
     for row in without:
         print(f"{'no mutation':14} {row:6} {table.without[row]}")
     for text in red:
-        print(f"RED BY ITSELF, nothing was played:\n{text}")
+        print(f"red without any mutation: {text}")
     print("\n".join(found))
     killed = sum(verdict.word == "killed" for verdict in verdicts)
     print(

@@ -127,13 +127,17 @@ def test_mutations_are_played_in_copies_and_told_by_what_came_of_them(shop: Path
 
 
 def test_tests_that_are_red_by_themselves_prove_nothing(shop: Path) -> None:
-    """Nothing is played then, and the failure is shown."""
+    """The mutation is not played then, and the failure is shown; others are judged."""
     (shop / "minibot/till.py").write_text(PRODUCT.replace("sum(prices)", "0"))
+    played = [
+        mutation("minibot.till:Till.total", "return 0"),
+        mutation("minibot.till:Till.count", "len(prices)", "nothing"),
+    ]
 
-    red, verdicts = row_mutations.play(shop, [mutation()], workers=1)
+    red, verdicts = row_mutations.play(shop, played, workers=1)
 
-    assert verdicts == []
     assert "test_total" in red[0]
+    assert [verdict.word for verdict in verdicts] == ["RED BEFORE", "SURVIVED"]
 
 
 def test_part_is_drawn_by_its_seed() -> None:
