@@ -218,7 +218,7 @@ def _is_whole(text: str) -> bool:
 
 
 def _told_half(path: list[str], layers: Layers) -> str:
-    words = "holds half a letter (a lone surrogate), which no text may"
+    words = "holds half a letter (a lone surrogate), which no manifest can keep"
     return told(path, _value(layers.raw, path), words, layers.origin)
 
 

@@ -7,7 +7,6 @@ its own, and a run reads but a few keys of the section beside those.
 from __future__ import annotations
 
 import ast
-import json
 from collections.abc import Mapping
 from difflib import get_close_matches
 from functools import cache
@@ -53,8 +52,8 @@ def unread_violations(
         rest = "it takes no parameters"
         if near:
             rest = f"nearest of its parameters: {SECTION}{PARAMETERS}.{near[0]}"
-        value = json.dumps(section.get(name))
-        found.append(f"{key} = {value} ({origin}): {section['name']} does not read it; {rest}")
+        value = section.get(name)
+        found.append(f"{key} = {value!r} ({origin}): {section['name']} does not read it; {rest}")
     return found
 
 

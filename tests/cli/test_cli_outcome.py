@@ -50,7 +50,9 @@ def test_night_with_json_prints_one_document_and_its_progress_elsewhere(
     """Standard output is the document alone; a person still sees how it goes on."""
     assert document["exit_code"] == 0
     assert document["run_id"] == short_run.run_id
-    assert re.search(r"^\d\d:\d\d:\d\d \d+ % of .* ticks \| ", short_run.said.err, re.MULTILINE)
+    assert re.search(
+        r"^\d{8}_\d{6} \d\d:\d\d:\d\d \d+ % of .* ticks \| ", short_run.said.err, re.MULTILINE
+    )
 
 
 @pytest.mark.row("N-105", "N-121", "N-02")
