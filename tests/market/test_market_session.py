@@ -409,7 +409,10 @@ def test_old_connection_is_renewed_without_a_break(tmp_path: Path) -> None:
 @pytest.mark.row("S-17")
 def test_closed_streams_are_degraded_however_well_requests_are_answered(tmp_path: Path) -> None:
     """No stream can be had and REST answers: not ready, long before any data could be old."""
-    patient = link_limits(tick_stale_ms=10_000_000, outage_stop_ms=10_000_000, reconnects_max=1000)
+    patient = link_limits(
+        tick_stale_ms=10_000_000, outage_stop_ms=10_000_000, reconnects_max=1000,
+        backoff_min_ms=20_000,
+    )  # fmt: skip
     is_off = threading.Event()
 
     def wrap(streams: Sequence[str], stream: Stream) -> Stream:
@@ -433,6 +436,9 @@ def test_closed_streams_are_degraded_however_well_requests_are_answered(tmp_path
         desk.drain()
 
     assert set(off) == {"DEGRADED"}
+    # At the first loss, not only once so many attempts have failed that the breaker opens.
+    first = next(fields for state, fields in desk.world.healths if state == "DEGRADED")
+    assert first["breaker"] == "closed"
     assert states(desk) == ["STARTING", "READY", "DEGRADED", "READY", "DRAINING"]
 
 
