@@ -179,7 +179,7 @@ def lines(proof: Proof, span: Span) -> list[str]:
         said.append(f"broken off: {where}: {proof.broken.reason_code}: {proof.broken.detail}")
         said += [f"  {remedy}" for remedy in remedies(proof, span)]
     verdict = "identical" if proof.is_identical else "DIFFERENT"
-    if proof.condition.altered:
+    if proof.condition.altered and proof.agrees:
         verdict = f"NOT PROVEN, as {', '.join(proof.condition.altered)} was altered"
     if proof.broken is not None:
         verdict = f"NOT PROVEN beyond {span.clock(max(proof.broken.clock, span.from_ms))}"

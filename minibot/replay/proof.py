@@ -48,12 +48,15 @@ class Proof:
 
     @property
     def is_identical(self) -> bool:
-        """True when everything that was compared stands as recorded."""
+        """True when everything that was compared stands as recorded, in a record as it was sealed."""
+        return self.broken is None and not self.condition.altered and self.agrees
+
+    @property
+    def agrees(self) -> bool:
+        """True when no decision, balance or figure differs, as far as the replay came."""
         ledger, figures = self.ledger, self.figures
         return (
-            self.broken is None
-            and not self.condition.altered
-            and self.replay.is_identical
+            self.replay.is_identical
             and not (ledger is not None and ledger.difference)
             and not (figures is not None and figures.differing)
         )

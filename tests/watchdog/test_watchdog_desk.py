@@ -44,8 +44,15 @@ class Calm:
 class Scene:
     """A desk over actors, with everything but a market."""
 
-    def __init__(self, root: Path, hows: dict[str, str], planned_ts: int | None = None) -> None:
-        self.stage = Stage(root, SHORT)
+    def __init__(
+        self,
+        root: Path,
+        hows: dict[str, str],
+        planned_ts: int | None = None,
+        *,
+        has_clock: bool = True,
+    ) -> None:
+        self.stage = Stage(root, SHORT, has_clock=has_clock)
         self.context: RoleContext = self.stage.context()
         self.control: Output = self.context.open_output("control")
         self.interrupts: queue.SimpleQueue[str] = queue.SimpleQueue()
@@ -492,9 +499,8 @@ def test_market_time_begins_once_every_role_has_begun(
 ) -> None:
     """Market is ready, and waits with its first frame until nobody is still starting."""
     hows = {"market_role": "ready", "strategy_role": how}
-    scene = staged(scenes, tmp_path / "var", hows)
+    scene = staged(scenes, tmp_path / "var", hows, has_clock=False)
     clock = scene.stage.run_dir / "clock.json"
-    clock.unlink()
     children = scene.supervisor.children.values()
     heard = {name: 0 for name in scene.supervisor.children}
 

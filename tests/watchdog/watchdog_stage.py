@@ -115,7 +115,7 @@ def _jsons(reader: JournalReader) -> list[bytes]:
 class Stage:
     """One run's `var` with empty queues, and the launcher's own context on it."""
 
-    def __init__(self, root: Path, sets: Sequence[str] = ()) -> None:
+    def __init__(self, root: Path, sets: Sequence[str] = (), *, has_clock: bool = True) -> None:
         self.var = Var(root)
         self.run_dir = self.var.run(RUN_ID)
         self.run_dir.mkdir(parents=True, mode=0o700)
@@ -129,7 +129,8 @@ class Stage:
         self.manifest = self._manifest()
         self.run_files = RunFiles(self.run_dir)
         self.run_files.put_hashed(MANIFEST_FILE, self.manifest.to_json())
-        self.run_files.put_hashed(CLOCK_FILE, clock_content(START_TS, "1"))
+        if has_clock:
+            self.run_files.put_hashed(CLOCK_FILE, clock_content(START_TS, "1"))
         for name, entry in self.roles.queues.items():
             parts = self.roles.writers(name) if entry.parts else ()
             make_queue(self.var.queues, name, entry.primary_reader, parts=parts)
