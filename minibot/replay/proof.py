@@ -48,7 +48,7 @@ class Proof:
 
     @property
     def is_identical(self) -> bool:
-        """True when everything that was compared stands as recorded, in a record as it was sealed."""
+        """True when all that was compared stands as recorded, in a record as it was sealed."""
         return self.broken is None and not self.condition.altered and self.agrees
 
     @property

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, Final
 
 import filelock
 
@@ -76,6 +76,9 @@ from minibot.watchdog.recovery import (
 )
 from minibot.watchdog.stoplog import copy_stops, note_refused
 from minibot.watchdog.supervisor import Supervisor
+
+# A run that ended in order and could not be sealed: nothing vouches for its record yet.
+UNSEALED: Final = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -430,6 +433,8 @@ class _Launch:
         self.feed.end(desk.status(record))
         unsealed = self._seal(self.var, context, record, exchange, desk, run_files)
         exit_code = CLEAN if record.kind == END_KIND else STOPPED
+        if unsealed and exit_code == CLEAN:
+            exit_code = UNSEALED
         return Outcome(
             context.run_dir, exit_code, record.reason_code, record.detail, recovered, unsealed
         )
