@@ -6,6 +6,7 @@ the first result of an order is its acceptance or refusal. Only the executor can
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Sequence
 
 from minibot.events.model import Bar, Event, MarketTick, OrderIntent, OrderResult
@@ -22,7 +23,9 @@ class DecisionLatency:
 
     def __init__(self, role: str) -> None:
         self._is_executor = role == "execution_role"
-        self._read_ns: dict[int, int] = {}
+        # By number modulo its length: of which line, and when its tick was read.
+        self._seqs = array("q", [0]) * (TICKS_KEPT if self._is_executor else 0)
+        self._read_ns = array("q", [0]) * (TICKS_KEPT if self._is_executor else 0)
         self._open: dict[str, int] = {}
         self.samples_us: list[int] = []
 
@@ -33,12 +36,12 @@ class DecisionLatency:
         payload = taken.event.payload
         if taken.queue == TICKS:
             if isinstance(payload, MarketTick | Bar) and payload.recv_mono_ns is not None:
-                self._read_ns[taken.seq] = payload.recv_mono_ns
-                self._read_ns.pop(taken.seq - TICKS_KEPT, None)
+                at = taken.seq % TICKS_KEPT
+                self._seqs[at], self._read_ns[at] = taken.seq, payload.recv_mono_ns
         elif isinstance(payload, OrderIntent) and taken.event.tick_seq is not None:
-            read_ns = self._read_ns.get(taken.event.tick_seq)
-            if read_ns is not None:
-                self._open[payload.client_order_id] = read_ns
+            at = taken.event.tick_seq % TICKS_KEPT
+            if self._seqs[at] == taken.event.tick_seq:
+                self._open[payload.client_order_id] = self._read_ns[at]
 
     def on_published(self, events: Sequence[Event]) -> None:
         """Take the time of each first result."""
