@@ -30,8 +30,9 @@ from msgspec.inspect import (
 from minibot.events.model import JsonObject, Payload
 from minibot.kernel.errors import InvariantError
 
-# Prices come again and again, quantities now and then; beyond this the memory begins anew.
-KNOWN_MAX: Final = 16_384
+# Prices come again and again, quantities now and then; beyond this the memory begins anew. So few
+# that it is full within minutes even of what comes once a second, and a role's memory flat then.
+KNOWN_MAX: Final = 4_096
 # Contracts let any text be a key. Here it is a market's name or the long way judges the line:
 # of other texts two encoders might not write the same bytes.
 KEYS: Final = {"type": "string", "pattern": "^[A-Z0-9]{2,20}$", "maxLength": 20}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
@@ -215,3 +216,28 @@ def test_quick_refuses_to_start_when_class_and_contract_differ(
 
     with pytest.raises(InvariantError, match="differs from its contract"):
         Quick(Contracts(CONTRACTS.envelope, payloads), ROLES, "20240808_235413", {})
+
+
+@pytest.mark.parametrize("type_", ["bar", "market_tick"])
+def test_texts_that_never_come_again_are_forgotten_soon(type_: str) -> None:
+    """A bar a second has new figures each time: what is remembered of them is small."""
+    quick = quick_of(type_)
+    line = canonical.encode(VALID[type_])
+    assert b'"' + VALID[type_]["payload"]["symbol"].encode() + b'"' in line
+    texts = [text for text in VALID[type_]["payload"].values() if str(text).count(".") == 1]
+    assert texts
+
+    def take(first: int, last: int) -> None:
+        for number in range(first, last):
+            made = line
+            for at, text in enumerate(texts):
+                made = made.replace(b'"%b"' % text.encode(), b'"%d.%d"' % (number + 1, at + 1))
+            assert quick.decode("market_ticks", made) is not None
+
+    take(0, 10)
+    tracemalloc.start()
+    take(10, 15_000)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+
+    assert peak < 1_000_000
