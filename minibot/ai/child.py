@@ -120,6 +120,11 @@ class Child:
             self._changed.notify_all()
         return True
 
+    def wait_until_taken(self, timeout_s: float) -> bool:
+        """Return whether all that was sent is in the pipe or on its way, waiting up to a time."""
+        with self._changed:
+            return self._changed.wait_for(lambda: not self._outgoing or self._ended, timeout_s)
+
     def receive(self, timeout_s: float = 0.0) -> list[bytes]:
         """Return the lines that have come, waiting up to `timeout_s` for the first."""
         with self._changed:
@@ -175,6 +180,7 @@ class Child:
                 return None
             line = self._outgoing.popleft()
             self._outgoing_bytes -= len(line)
+            self._changed.notify_all()
             return line
 
     def _receive_all(self, line_bytes_max: int) -> None:

@@ -8,11 +8,13 @@ clerk or from a finished run; a queue that is not permitted is refused here agai
 from __future__ import annotations
 
 from array import array
+from bisect import bisect_left
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from minibot.ai.row_ring import ChosenRows, Row, RowRing, in_order
 from minibot.ai.rows import Windows, row_of
 from minibot.ai.vector import FEATURES_VERSION
 from minibot.events.model import Bar, Event, Gap
@@ -27,7 +29,7 @@ HOLD: Final = 1
 BUY: Final = 2
 # A horizon that ends this much later than it should says nothing about the horizon.
 _LATE_MS_MAX: Final = 5_000
-ROWS_MAX: Final = 50_000  # Two symbols of a night in 1 s bars; 8 MB.
+ROWS_MAX: Final = 50_000  # Two symbols of a night in 1 s bars; 9 MB.
 
 
 def check_permitted(queues: Sequence[str]) -> frozenset[str]:
@@ -49,16 +51,6 @@ def check_permitted(queues: Sequence[str]) -> frozenset[str]:
 
 class QueueForbidden(Exception):
     """An event of a queue that is not permitted was offered to a dataset."""
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One labelled row: market time, symbol, features in millionths, and what followed."""
-
-    ts: int
-    symbol: str
-    features: Sequence[int]
-    label: int
 
 
 @dataclass(slots=True)
@@ -84,20 +76,29 @@ class Source:
 class Dataset:
     """Rows in order of time, with where they come from."""
 
-    rows: list[Row] = field(default_factory=list)
+    rows: Sequence[Row] = ()
     sources: list[Source] = field(default_factory=list)
 
-    def split(self, horizon_ms: int, holdout_percent: int = 25) -> tuple[list[Row], list[Row]]:
+    def split(
+        self, horizon_ms: int, holdout_percent: int = 25
+    ) -> tuple[Sequence[Row], Sequence[Row]]:
         """Return (training rows, held out rows): the last part in time, with a gap between.
 
         Rows whose label looks into the held out time are in neither, so that nothing leaks.
         """
-        if not self.rows:
-            return [], []
-        ordered = sorted(self.rows, key=lambda row: (row.ts, row.symbol))
-        first = ordered[len(ordered) * (100 - holdout_percent) // 100].ts
-        train = [row for row in ordered if row.ts + horizon_ms + _LATE_MS_MAX < first]
-        return train, [row for row in ordered if row.ts >= first]
+        rows = self.rows
+        if not rows:
+            return (), ()
+        order = in_order(rows)
+        first = rows[order[len(order) * (100 - holdout_percent) // 100]].ts
+
+        def ts_of(number: int) -> int:
+            return rows[number].ts
+
+        last_ts = first - horizon_ms - _LATE_MS_MAX  # Of training rows, not reached by them.
+        train = order[: bisect_left(order, last_ts, key=ts_of)]
+        holdout = order[bisect_left(order, first, key=ts_of) :]
+        return ChosenRows(rows, train), ChosenRows(rows, holdout)
 
     def manifest(self) -> dict[str, Any]:
         """Return what a manifest says of this dataset."""
@@ -118,7 +119,7 @@ class Dataset:
 @dataclass(frozen=True, slots=True)
 class _Unlabelled:
     ts: int
-    features: Sequence[int]
+    features: array[int]
     mid: float
 
 
@@ -152,7 +153,7 @@ class RowMaker:
         self._horizon_ms = horizon_ms
         self._label_bps_min = label_bps_min
         self._waiting: dict[str, deque[_Unlabelled]] = {name: deque() for name in windows.by_symbol}
-        self._rows: deque[Row] = deque(maxlen=ROWS_MAX)
+        self._rows = RowRing(tuple(windows.by_symbol), ROWS_MAX)
         self._sources: dict[str, Source] = {}
 
     def __len__(self) -> int:
@@ -205,21 +206,20 @@ class RowMaker:
             label = BUY
         elif moved_bps <= -self._label_bps_min:
             label = SELL
-        self._rows.append(Row(row.ts, symbol, row.features, label))
+        self._rows.add(row.ts, symbol, row.features, label)
 
     def dataset(self) -> Dataset:
-        """Return the rows labelled so far, as a copy that later events do not touch."""
+        """Return the rows labelled so far; later events do not touch them."""
         sources = [
             Source(item.run_id, item.queue, item.from_seq, item.to_seq)
             for item in self._sources.values()
         ]
-        return Dataset(list(self._rows), sources)
+        return Dataset(self._rows.view(), sources)
 
 
 def merged(datasets: Sequence[Dataset]) -> Dataset:
     """Return the rows of several runs as one dataset."""
-    whole = Dataset()
-    for dataset in datasets:
-        whole.rows += dataset.rows
-        whole.sources += dataset.sources
-    return whole
+    return Dataset(
+        [row for dataset in datasets for row in dataset.rows],
+        [source for dataset in datasets for source in dataset.sources],
+    )

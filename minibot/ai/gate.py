@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from math import log
 from typing import Any, Final
 
-from minibot.ai.dataset import Row
 from minibot.ai.probabilities import Probabilities
+from minibot.ai.row_ring import Row
 from minibot.ai.vector import SCALE
 
 MODEL_WORSE: Final = "MODEL_WORSE"

@@ -7,10 +7,11 @@ it, nothing is rebuilt from it, and at most the lines since the last write are l
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from itertools import chain
 from pathlib import Path
 from typing import Final
 
-from minibot.kernel.files import ensure_folder, write_atomic
+from minibot.kernel.files import chunks_of, ensure_folder, put_atomic
 
 LINES_PER_WRITE: Final = 500
 # An hour with more than this goes on in a further part: every write writes the whole file.
@@ -50,8 +51,8 @@ class LineFiles:
             return
         ensure_folder(self._folder)
         path = self._path(ts)
-        before = path.read_bytes() if path.exists() else b""
-        write_atomic(path, before + b"".join(self._lines))
+        before = chunks_of(path) if path.exists() else ()
+        put_atomic(path, chain(before, (b"".join(self._lines),)))
         self.written += len(self._lines)
         self._lines.clear()
         self._written_ts = ts

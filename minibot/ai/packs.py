@@ -14,13 +14,15 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final
 
-from minibot.ai.dataset import Dataset, Row
+from minibot.ai.dataset import Dataset
+from minibot.ai.row_ring import Row
 from minibot.ai.vector import FEATURES, FEATURES_VERSION
 from minibot.kernel import canonical
 from minibot.kernel.errors import RunStop
 from minibot.kernel.files import (
     ensure_folder,
     parse_hashed,
+    put_atomic,
     read_whole,
     write_atomic,
     write_hashed,
@@ -34,6 +36,7 @@ _SCHEMA: Final = "minibot.feature_pack"
 _VERSION: Final = re.compile(r"features-v[0-9]{1,4}-[0-9a-f]{16}", re.ASCII)
 _ROWS_BYTES_MAX: Final = 64 << 20
 _SMALL_BYTES_MAX: Final = 8 << 20
+_LINES_PER_PIECE: Final = 250
 
 
 class PackRefused(Exception):
@@ -57,14 +60,18 @@ def _folder(ai_root: Path, version: str) -> Path:
 
 def write_pack(ai_root: Path, dataset: Dataset, *, created_ts: int) -> str:
     """Write the rows of a dataset as a pack and return its version; the same rows give the same."""
-    data = b"".join(_lines(dataset.rows))
-    digest = sha256(data).hexdigest()
+    # Encoded twice rather than held whole: a night of rows is tens of megabytes.
+    hashed, size = sha256(), 0
+    for piece in _pieces(dataset.rows):
+        hashed.update(piece)
+        size += len(piece)
+    digest = hashed.hexdigest()
     version = f"{FEATURES_VERSION}-{digest[:16]}"
     folder = _folder(ai_root, version)
     if (folder / SUMS_FILE).exists():
         return version
     ensure_folder(folder)
-    write_atomic(folder / ROWS_FILE, data)
+    put_atomic(folder / ROWS_FILE, _pieces(dataset.rows))
     manifest = {
         "schema": _SCHEMA,
         "v": 1,
@@ -72,7 +79,7 @@ def write_pack(ai_root: Path, dataset: Dataset, *, created_ts: int) -> str:
         "features": list(FEATURES),
         "features_version": FEATURES_VERSION,
         "created_ts": created_ts,
-        "file": {"name": ROWS_FILE, "bytes": len(data), "sha256": digest},
+        "file": {"name": ROWS_FILE, "bytes": size, "sha256": digest},
         "dataset": dataset.manifest(),
     }
     write_hashed(folder / MANIFEST_FILE, manifest)
@@ -108,6 +115,12 @@ def read_pack(ai_root: Path, version: str) -> Pack:
         if manifest.get(name) != value:
             raise PackRefused(f"{version}: {MANIFEST_FILE}: {name} does not fit")
     return Pack(version, tuple(_rows(data, version)), manifest)
+
+
+def _pieces(rows: Sequence[Row]) -> Iterator[bytes]:
+    """Yield the bytes of the rows' file, some hundred lines at a time."""
+    for at in range(0, len(rows), _LINES_PER_PIECE):
+        yield b"".join(_lines(rows[at : at + _LINES_PER_PIECE]))
 
 
 def _lines(rows: Sequence[Row]) -> Iterator[bytes]:

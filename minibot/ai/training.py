@@ -8,15 +8,16 @@ the files. It decides nothing: activation is another step.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any, Final
 
 from minibot.ai.activation import Activation
 from minibot.ai.baseline import baseline_probabilities
 from minibot.ai.child import Child
-from minibot.ai.dataset import Dataset, Row
+from minibot.ai.dataset import Dataset
 from minibot.ai.frames import RESULT_BYTES_MAX, Frame, FrameError, decode_frame
 from minibot.ai.gate import (
     HOLDOUT_ROWS_MIN,
@@ -29,6 +30,7 @@ from minibot.ai.isolation import is_enough
 from minibot.ai.nore_ai_worker_v1 import command
 from minibot.ai.packs import write_pack
 from minibot.ai.probabilities import Probabilities
+from minibot.ai.row_ring import Row
 from minibot.ai.snapshots import SnapshotRefused
 from minibot.runtime.interpreter import private_folder, program
 
@@ -180,8 +182,8 @@ class Tasks:
         Raises:
             TrainingFailed: The trainer did not come to a good end.
         """
-        frames = [*_chunks(rows, with_labels=True)]
-        frames.append({"t": "train", "rounds": ROUNDS, "seed": self._settings.seed})
+        last: Frame = {"t": "train", "rounds": ROUNDS, "seed": self._settings.seed}
+        frames = chain(_chunks(rows, with_labels=True), (last,))
         text = self._run("train", frames, "trained")["text"]
         if not isinstance(text, str):
             raise TrainingFailed(f"{MODEL_DAMAGED}: the trainer sent no text")
@@ -193,14 +195,14 @@ class Tasks:
         Raises:
             TrainingFailed: The scorer did not come to a good end.
         """
-        frames = [*_chunks(rows, with_labels=False), {"t": "score", "text": text}]
+        frames = chain(_chunks(rows, with_labels=False), ({"t": "score", "text": text},))
         listed = self._run("score", frames, "scored")["probabilities"]
         try:
             return [_three(item) for item in listed]
         except (TypeError, ValueError) as error:
             raise TrainingFailed(f"{MODEL_DAMAGED}: {error}") from error
 
-    def _run(self, task: str, frames: Sequence[Frame], answer: str) -> Frame:
+    def _run(self, task: str, frames: Iterable[Frame], answer: str) -> Frame:
         settings = self._settings
         self._before_start("trainer")
         child = Child(
@@ -214,6 +216,7 @@ class Tasks:
             hello = self._wait(child, "hello", deadline)
             _check_jail(hello, settings.isolation_min)
             for frame in frames:
+                self._wait_for_room(child, deadline)
                 if not child.send(frame):
                     raise TrainingFailed(f"{task}: the process does not take its rows")
             result = self._wait(child, answer, deadline)
@@ -222,6 +225,13 @@ class Tasks:
             return result
         finally:
             child.kill()
+
+    def _wait_for_room(self, child: Child, deadline: float) -> None:
+        """Make the next frame once the last is on its way: all of them are a night of rows."""
+        while not child.wait_until_taken(_POLL_S):
+            if self._is_cancelled() or time.monotonic() >= deadline:
+                why = "cancelled" if self._is_cancelled() else "its rows are not taken in time"
+                raise TrainingFailed(why)
 
     def _wait(self, child: Child, kind: str, deadline: float) -> Frame:
         while time.monotonic() < deadline and not self._is_cancelled():
@@ -245,15 +255,13 @@ def _check_jail(hello: Frame, isolation_min: str) -> None:
         raise TrainingFailed(f"isolation is {level!r}, {isolation_min!r} is needed")
 
 
-def _chunks(rows: Sequence[Row], *, with_labels: bool) -> list[Frame]:
-    frames = []
+def _chunks(rows: Sequence[Row], *, with_labels: bool) -> Iterator[Frame]:
     for at in range(0, len(rows), _CHUNK):
         part = rows[at : at + _CHUNK]
         frame: Frame = {"t": "train_rows", "rows": [list(row.features) for row in part]}
         if with_labels:
             frame["labels"] = [row.label for row in part]
-        frames.append(frame)
-    return frames
+        yield frame
 
 
 def _three(item: Any) -> Probabilities:

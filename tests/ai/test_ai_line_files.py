@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -64,3 +65,20 @@ def test_lines_wait_for_their_interval_and_a_full_hour_goes_on_in_a_further_part
 
     assert names(tmp_path / "said") == ["20261122_20-01.jsonl", "20261122_20-02.jsonl"]
     assert (tmp_path / "said" / "20261122_20-02.jsonl").read_bytes() == b"two\nsix\n"
+
+
+def test_line_is_added_to_a_full_hour_in_bounded_memory(tmp_path: Path) -> None:
+    """What stands in the file goes through in pieces: memory does not follow the hour."""
+    files = LineFiles(tmp_path, MINUTE_MS)
+    whole = b"x" * 3_900_000 + b"\n"
+    files.add(whole)
+    files.write(HOUR_TS)
+    files.add(b"one\n")
+
+    tracemalloc.start()
+    files.write(HOUR_TS)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+
+    assert (tmp_path / "20261122_20-01.jsonl").read_bytes() == whole + b"one\n"
+    assert peak < 3_000_000

@@ -1,0 +1,192 @@
+"""Labelled rows in one block: full size from the beginning, stretches that stay as they were."""
+
+from __future__ import annotations
+
+import random
+import tracemalloc
+from array import array
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pytest
+
+from minibot.ai.dataset import Dataset
+from minibot.ai.frames import Frame
+from minibot.ai.packs import write_pack
+from minibot.ai.row_ring import ChosenRows, Row, RowRing, in_order
+from minibot.ai.training import Tasks, TrainingFailed, TrainingSettings
+from minibot.ai.vector import FEATURES
+
+SYMBOLS = ("BTCUSDT", "ETHUSDT")
+WIDTH = len(FEATURES)
+MB = 1024 * 1024
+
+
+def features(number: int) -> array[int]:
+    """Return features that tell a row by its number, the last as large as one may be."""
+    return array("q", (*(number * 1_000 + at for at in range(WIDTH - 1)), -(10**15)))
+
+
+def row(number: int) -> Row:
+    """Return the row of a number."""
+    return Row(number * 1_000, SYMBOLS[number % 2], features(number), number % 3)
+
+
+def filled(ring: RowRing, first: int, last: int) -> RowRing:
+    """Add the rows of some numbers, and return the ring."""
+    for number in range(first, last):
+        made = row(number)
+        ring.add(made.ts, made.symbol, features(number), made.label)
+    return ring
+
+
+@pytest.mark.parametrize("rows", [0, 1, 4, 5, 6, 9, 10, 11, 23])
+def test_ring_keeps_the_newest_rows_whole_and_in_order(rows: int) -> None:
+    """Below its size all of them, beyond it the newest, wherever the ring begins."""
+    ring = filled(RowRing(SYMBOLS, 5), 0, rows)
+
+    view = ring.view()
+
+    expected = [row(number) for number in range(max(0, rows - 5), rows)]
+    assert len(ring) == len(view) == len(expected)
+    assert list(view) == expected == view[:]
+    assert view[1:3] == expected[1:3]
+    assert [view[-at - 1] for at in range(len(view))] == expected[::-1]
+    with pytest.raises(IndexError):
+        view[len(expected)]
+
+
+@pytest.mark.parametrize("before", [3, 5, 7, 12])
+@pytest.mark.parametrize("later", [1, 2, 5, 40])
+def test_view_stays_as_it_was_when_its_rows_are_overwritten(before: int, later: int) -> None:
+    """A training reads what it was given, and several trainings each their own."""
+    ring = filled(RowRing(SYMBOLS, 5), 0, before)
+    one = ring.view()
+    expected = list(one)
+    filled(ring, before, before + later)
+    two = ring.view()
+    others = list(two)
+    filled(ring, before + later, before + later + 9)
+
+    assert list(one) == expected
+    assert list(two) == others == [row(n) for n in range(before + later)][-5:]
+
+
+def test_row_of_too_few_features_is_refused() -> None:
+    """The block would shift by it."""
+    ring = RowRing(SYMBOLS, 5)
+    with pytest.raises(ValueError, match="features"):
+        ring.add(1, SYMBOLS[0], features(1)[1:], 0)
+    assert len(ring) == 0
+
+
+def test_rows_are_split_as_their_sorted_objects_would_be() -> None:
+    """In order or not, of one symbol or of two, with times that stand twice."""
+    chance = random.Random(1)
+    for rows in (1, 2, 7, 200):
+        made = [
+            Row(chance.randrange(0, 40) * 1_000, chance.choice(SYMBOLS), (number,), 0)
+            for number in range(rows)
+        ]
+        ordered = sorted(made, key=lambda item: (item.ts, item.symbol))
+        assert list(ChosenRows(made, in_order(made))) == ordered
+        assert in_order(ordered) == range(rows)
+        first = ordered[rows * 3 // 4].ts
+        for data in (made, ordered):
+            train, holdout = Dataset(data).split(3_000)
+            assert list(train) == [item for item in ordered if item.ts + 8_000 < first]
+            assert list(holdout) == [item for item in ordered if item.ts >= first]
+
+
+def test_ring_has_its_memory_from_the_beginning() -> None:
+    """Rows three times over its size, a view of them and a split need no further memory."""
+    ring = RowRing(SYMBOLS, 20_000)
+    made = features(1)
+    for number in range(100):
+        ring.add(number, SYMBOLS[0], made, 0)
+    tracemalloc.start()
+    for number in range(100, 60_000):
+        ring.add(number, SYMBOLS[0], made, 0)
+    kept, _ = tracemalloc.get_traced_memory()
+    Dataset(ring.view()).split(30_000)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+
+    assert kept < 20_000
+    assert peak < 60_000
+
+
+class _Taker:
+    """A jailed process that takes whatever it is told, one frame at a time."""
+
+    def __init__(self, most: list[int], takes: bool = True) -> None:
+        self._most, self._takes = most, takes
+        self._waiting = 0
+
+    def wait_until_taken(self, timeout_s: float) -> bool:
+        """Take all that waits."""
+        if self._takes:
+            self._waiting = 0
+        return self._waiting == 0
+
+    def send(self, frame: Frame) -> bool:
+        """Let a frame wait."""
+        self._waiting += 1
+        self._most.append(self._waiting)
+        return True
+
+    def receive(self, timeout_s: float = 0.0) -> list[bytes]:
+        """Say the hello of a whole jail once, then that training failed."""
+        hello = b'{"isolation":{"level":"jail"},"t":"hello"}'
+        return [b'{"ok":false,"t":"trained","why":"enough"}' if self._most else hello]
+
+    def kill(self) -> None:
+        """End."""
+
+
+def tasks(tmp_path: Path, is_cancelled: Callable[[], bool] = lambda: False) -> Tasks:
+    """Return tasks that touch no file."""
+    settings = TrainingSettings(64, "jail", 1, 30_000, 1)
+    return Tasks(tmp_path, settings, is_cancelled)
+
+
+def use(monkeypatch: pytest.MonkeyPatch, taker: _Taker) -> None:
+    """Let this be the jailed process."""
+    monkeypatch.setattr("minibot.ai.training.Child", lambda *args, **words: taker)
+
+
+def test_training_holds_some_hundred_rows_at_a_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a night of rows one frame waits, and pack and frames are made piece by piece."""
+    ring = RowRing(SYMBOLS, 20_000)
+    for number in range(20_000):
+        ring.add(number * 1_000, SYMBOLS[0], features(number % 50), 0)
+    rows = ring.view()
+    most: list[int] = []
+    use(monkeypatch, _Taker(most))
+    tracemalloc.start()
+    write_pack(tmp_path, Dataset(rows), created_ts=1)
+    with pytest.raises(TrainingFailed, match="enough"):
+        tasks(tmp_path).train(rows)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+
+    assert most == [1] * (20_000 // 500 + 1)
+    assert peak < 2 * MB
+
+
+def test_training_whose_process_takes_nothing_can_be_cancelled(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Waiting for room ends with the run."""
+    use(monkeypatch, _Taker([], takes=False))
+    turns: list[int] = []
+
+    def is_cancelled() -> bool:
+        turns.append(1)
+        return len(turns) > 3
+
+    rows: Sequence[Row] = [row(number) for number in range(2_000)]
+    with pytest.raises(TrainingFailed, match="cancelled"):
+        tasks(tmp_path, is_cancelled).train(rows)
