@@ -3,14 +3,46 @@
 from __future__ import annotations
 
 import re
-from typing import Final
+from array import array
+from collections.abc import Iterable, Sequence
+from typing import Final, overload
 
 from minibot.ai.vector import SCALE
 
 Probabilities = tuple[int, int, int]
 """(sell, hold, buy) in millionths."""
 
+_EACH: Final = 3
 _TEXT: Final = re.compile(r"0\.[0-9]{6}|1\.000000", re.ASCII)
+
+
+class Answers(Sequence[Probabilities]):
+    """Probabilities of many rows, a sixth as large as so many tuples.
+
+    Raises:
+        OverflowError: A number is beyond 64 bits.
+    """
+
+    def __init__(self, listed: Iterable[Probabilities]) -> None:
+        self._cells = array("q")
+        for each in listed:
+            self._cells.extend(each)
+
+    def __len__(self) -> int:
+        return len(self._cells) // _EACH
+
+    @overload
+    def __getitem__(self, index: int) -> Probabilities: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> list[Probabilities]: ...
+
+    def __getitem__(self, index: int | slice) -> Probabilities | list[Probabilities]:
+        if isinstance(index, slice):
+            return [self[number] for number in range(len(self))[index]]
+        at = range(len(self))[index] * _EACH
+        sell, hold, buy = self._cells[at : at + _EACH]
+        return sell, hold, buy
 
 
 def probabilities_of(sell: float, hold: float, buy: float) -> Probabilities:

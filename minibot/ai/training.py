@@ -29,7 +29,7 @@ from minibot.ai.gate import (
 from minibot.ai.isolation import is_enough
 from minibot.ai.nore_ai_worker_v1 import command
 from minibot.ai.packs import write_pack
-from minibot.ai.probabilities import Probabilities
+from minibot.ai.probabilities import Answers, Probabilities
 from minibot.ai.row_ring import Row
 from minibot.ai.snapshots import SnapshotRefused
 from minibot.runtime.interpreter import private_folder, program
@@ -150,14 +150,15 @@ def judge_snapshot(
 
 def _reference(
     activation: Activation, tasks: Tasks, holdout: Sequence[Row]
-) -> tuple[list[Probabilities], str]:
+) -> tuple[Sequence[Probabilities], str]:
     """Return what answers today says for the rows, and its id; the baseline where no model does."""
     try:
         active = activation.load_active()
     except SnapshotRefused:
         active = None
     if active is None:
-        return [baseline_probabilities(tuple(row.features)) for row in holdout], "baseline"
+        answers = Answers(baseline_probabilities(tuple(row.features)) for row in holdout)
+        return answers, "baseline"
     return tasks.score(active.text, holdout), active.model_id
 
 
@@ -189,7 +190,7 @@ class Tasks:
             raise TrainingFailed(f"{MODEL_DAMAGED}: the trainer sent no text")
         return text
 
-    def score(self, text: str, rows: Sequence[Row]) -> list[Probabilities]:
+    def score(self, text: str, rows: Sequence[Row]) -> Sequence[Probabilities]:
         """Return the probabilities of a model for rows, whose labels stay here.
 
         Raises:
@@ -198,8 +199,8 @@ class Tasks:
         frames = chain(_chunks(rows, with_labels=False), ({"t": "score", "text": text},))
         listed = self._run("score", frames, "scored")["probabilities"]
         try:
-            return [_three(item) for item in listed]
-        except (TypeError, ValueError) as error:
+            return Answers(map(_three, listed))
+        except (TypeError, ValueError, OverflowError) as error:
             raise TrainingFailed(f"{MODEL_DAMAGED}: {error}") from error
 
     def _run(self, task: str, frames: Iterable[Frame], answer: str) -> Frame:

@@ -13,6 +13,7 @@ import pytest
 from minibot.ai.dataset import Dataset
 from minibot.ai.frames import Frame
 from minibot.ai.packs import write_pack
+from minibot.ai.probabilities import Answers
 from minibot.ai.row_ring import ChosenRows, Row, RowRing, in_order
 from minibot.ai.training import Tasks, TrainingFailed, TrainingSettings
 from minibot.ai.vector import FEATURES
@@ -190,3 +191,17 @@ def test_training_whose_process_takes_nothing_can_be_cancelled(
     rows: Sequence[Row] = [row(number) for number in range(2_000)]
     with pytest.raises(TrainingFailed, match="cancelled"):
         tasks(tmp_path, is_cancelled).train(rows)
+
+
+def test_answers_are_the_tuples_that_went_in() -> None:
+    """What the gate judges is what the scorer said; beyond 64 bits nobody means a probability."""
+    listed = [(1, 2, 3), (0, 1_000_000, 0), (-5, 7, 2**62)]
+
+    answers = Answers(listed)
+
+    assert list(answers) == listed
+    assert (answers[-1], answers[1:]) == (listed[-1], listed[1:])
+    with pytest.raises(IndexError):
+        answers[3]
+    with pytest.raises(OverflowError):
+        Answers([(2**63, 0, 0)])
