@@ -38,8 +38,8 @@ STREAMS: Final = ("trade", "bookTicker", "depth@100ms")
 
 _NOT_USED: Final = "event type not used: "
 # Quotes, trades and levels of books tell the same numbers, so they are remembered in one place.
-# What comes again comes soon: a few minutes of a busy market, a megabyte each.
-TEXTS_MAX: Final = 8_192
+# What comes again comes soon: a minute or two of a busy market, half a megabyte each.
+TEXTS_MAX: Final = 4_096
 PRICES: Final = Known(positive, TEXTS_MAX)
 AMOUNTS: Final = Known(not_negative, TEXTS_MAX)
 # A named tuple made by its own name costs twice as much.

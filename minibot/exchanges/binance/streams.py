@@ -113,6 +113,8 @@ class _BufferedSocket:
     def __init__(self, sock: socket.socket, machine_ns: Callable[[], int]) -> None:
         self._sock = sock
         self._machine_ns = machine_ns
+        # One place for all reads: a block for each, cut to what came, would leave holes in memory.
+        self._buffer = memoryview(bytearray(BUFFER_BYTES))
         self._rest = b""
         self._at = 0
         self._bytes = self._messages = 0
@@ -132,10 +134,10 @@ class _BufferedSocket:
 
     def _fill(self) -> bool:
         """Read more behind what is left; False at the end."""
-        more = self._sock.recv(BUFFER_BYTES)
+        size = self._sock.recv_into(self._buffer)
         self.read_ns = self._machine_ns()
-        self._rest, self._at = self._rest[self._at :] + more, 0
-        return bool(more)
+        self._rest, self._at = self._rest[self._at :] + self._buffer[:size], 0
+        return size > 0
 
     def text_messages(self) -> list[bytes]:
         """Return all messages that are here, if they are whole, short and unmasked text frames.
