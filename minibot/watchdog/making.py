@@ -95,7 +95,8 @@ def child_environ(environ: Mapping[str, str]) -> dict[str, str]:
     """Return the scrubbed environment of our processes.
 
     No secrets; one thread per library, and one arena of memory for all threads: glibc gives each
-    its own, which keep what threads that only read sockets have given back.
+    its own, which keep what threads that only read sockets have given back. Large blocks stay out
+    of it: glibc takes them in once one was given back, and they leave holes that nothing fills.
     """
     kept = {name: environ[name] for name in ENVIRON_KEPT if name in environ}
     return {
@@ -106,6 +107,7 @@ def child_environ(environ: Mapping[str, str]) -> dict[str, str]:
         "OMP_NUM_THREADS": "1",
         "OPENBLAS_NUM_THREADS": "1",
         "MALLOC_ARENA_MAX": "1",
+        "MALLOC_MMAP_THRESHOLD_": "131072",  # What glibc begins with; named, it stays so.
     }
 
 
