@@ -5,8 +5,9 @@ from __future__ import annotations
 import random
 
 from minibot.ai.booster import LightGbm
-from minibot.ai.dataset import Dataset, Row, Source
+from minibot.ai.dataset import Dataset, Source
 from minibot.ai.model_text import cut_behind_trees
+from minibot.ai.row_ring import Row
 from minibot.ai.vector import FEATURES, SCALE
 
 RUN_ID = "20251120_000000"

@@ -13,9 +13,10 @@ from hypothesis import strategies as st
 
 from minibot.ai.activation import Activation, Active
 from minibot.ai.booster import LightGbm
-from minibot.ai.dataset import Dataset, Row
+from minibot.ai.dataset import Dataset
 from minibot.ai.gate import MODEL_DAMAGED, MODEL_WORSE, ROWS_TOO_FEW, judge_candidate, score
 from minibot.ai.models import activate_model, list_models, rollback_model
+from minibot.ai.row_ring import Row
 from minibot.ai.snapshots import SnapshotRefused
 from minibot.ai.training import Tasks, Trained, TrainingFailed, TrainingSettings, train_snapshot
 from minibot.ai.vector import FEATURES, SCALE
