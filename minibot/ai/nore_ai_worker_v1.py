@@ -62,9 +62,7 @@ def command(
     if private is None:
         start = ["-I", "-B", "-X", "utf8", "-m", module]
     else:
-        from minibot.listed import (
-            flags,
-        )  # Of the parent alone: the jailed process has no use for it.
+        from minibot.listed import flags  # Of the parent alone, not of the jailed process.
 
         script = str(Path(__file__).resolve().parents[1] / "listed.py")
         start = ["-X", "utf8", *flags(private), script, module]

@@ -42,7 +42,9 @@ def test_gate_fails_when_the_jail_is_only_claimed(
 ) -> None:
     """A worker that says `jail` without closing one is found out by its own probes."""
 
-    def unjailed(python: str, root: Path, memory_mb: int, task: str) -> list[str]:
+    def unjailed(
+        python: str, root: Path, memory_mb: int, task: str, private: str | None = None
+    ) -> list[str]:
         code = (
             "import sys\n"
             "import minibot.ai.nore_ai_worker_v1 as worker\n"
@@ -77,7 +79,9 @@ def test_gate_fails_when_a_layer_is_missing(
 ) -> None:
     """A worker that reaches less than the profile's least isolation does not pass."""
 
-    def partial(python: str, root: Path, memory_mb: int, task: str) -> list[str]:
+    def partial(
+        python: str, root: Path, memory_mb: int, task: str, private: str | None = None
+    ) -> list[str]:
         code = (
             "import sys\n"
             "from minibot.ai import jail_linux\n"
