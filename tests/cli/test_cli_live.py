@@ -235,7 +235,7 @@ def test_night_without_a_terminal_says_at_last_how_it_ended(short_run: ShortRun)
     """The launcher shows one status more, when the end stands in the journal."""
     sentences = [line for line in short_run.said.err.splitlines() if " | " in line]
 
-    assert sentences[-1].startswith("ended by DURATION_REACHED | ")
+    assert sentences[-1].startswith("ended by DURATION_REACHED: ")
 
 
 def table_process(*flags: str) -> subprocess.Popen[bytes]:
