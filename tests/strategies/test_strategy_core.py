@@ -598,6 +598,7 @@ def test_core_modules_import_features_and_nothing_impure(project: Path) -> None:
         "ast",
         "builtins",
         "fractions",
+        "functools",
         "hashlib",
         "importlib",
         "mypy_extensions",
