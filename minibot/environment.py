@@ -226,7 +226,7 @@ def _required_by(profile: Any) -> bool:
 
 
 def _json(path: Path) -> Any:
-    """Return what a small JSON file holds; None of one that cannot be read, which others tell."""
+    """Return a small JSON file's content; None where unreadable, which others report."""
     try:
         with path.open("rb") as file:
             return json.loads(file.read(BYTES_MAX))

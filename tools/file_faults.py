@@ -63,7 +63,7 @@ class Cell:
 
     @property
     def expected(self) -> str:
-        """What the table says."""
+        """The table's outcome for this cell."""
         if self.when == DURING:
             return self.row.expected_during(self.fault)
         return self.row.expected_after(self.fault)
@@ -71,7 +71,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class Played:
-    """What a cell came to."""
+    """Outcome of a cell."""
 
     cell: Cell
     found: str

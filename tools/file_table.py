@@ -49,11 +49,11 @@ class Row:
     note: str = ""
 
     def expected_during(self, fault: str) -> str:
-        """Return what a fault ends in while the run lives."""
+        """Return the outcome of a fault while the run lives."""
         return self.during.get(fault, self.during.get(EACH, NOT_THERE))
 
     def expected_after(self, fault: str) -> str:
-        """Return what a fault ends in once the run is sealed."""
+        """Return the outcome of a fault after the run is sealed."""
         return self.after.get(fault, self.after.get(EACH, NOT_THERE))
 
     def holds(self, path: str) -> bool:

@@ -55,7 +55,7 @@ class Case(NamedTuple):
 
 
 class Ended(NamedTuple):
-    """How a case ended; the code is None where it had to be ended."""
+    """Outcome of a case; the exit code is None where the case had to be killed."""
 
     code: int | None
     said: str
@@ -165,7 +165,7 @@ def _child(argv: Sequence[str], folder: Path, said: Path) -> None:
 
 
 def trouble(ended: Ended) -> str:
-    """Return what is wrong with the end of a case, empty for nothing."""
+    """Return the fault in a case's end, empty where there is none."""
     if ended.code is None:
         return f"has not ended in {LIMIT_S:.0f} s"
     if any(line.startswith("Traceback") for line in ended.said.splitlines()):

@@ -1,4 +1,4 @@
-"""How memory grows: a made market of an hour and more, each role's slope after its first minutes.
+"""Memory slope of each role over a synthetic market of an hour and more, after its first minutes.
 
     python3 tools/with_env.py -m tools.memory_slope                    70 minutes, 20 times as fast
     python3 tools/with_env.py -m tools.memory_slope --minutes 130 --speed 30

@@ -97,7 +97,7 @@ class Table:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What came of one mutation: `killed`, or what is wrong with it."""
+    """Outcome of one mutation: `killed`, or its fault."""
 
     mutation: Mutation
     word: str
@@ -183,7 +183,7 @@ def _child(node: ast.AST, name: str, at: str) -> ast.AST:
 def complaints(
     table: Table, proven: Mapping[str, tuple[str, ...]], root: Path, wanted: Sequence[str]
 ) -> list[str]:
-    """Return what is wrong with a table, one sentence each.
+    """Return a table's faults, one sentence each.
 
     Args:
         table: Mutations and reasons.
@@ -384,7 +384,7 @@ def _red_before(mutation: Mutation, red: Sequence[str]) -> Verdict | None:
 
 
 def _summary(out: str) -> str:
-    """Return what pytest says of failures, else its last line."""
+    """Return pytest's lines about failures, else its last line."""
     lines = out.strip().splitlines() or ["nothing printed"]
     failed = [line for line in lines if line.startswith(("FAILED ", "ERROR "))]
     return "\n".join(failed or lines[-1:])
@@ -455,7 +455,7 @@ def play(
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What to play: these rows or all, so many drawn by a seed or all, and in how many copies."""
+    """Mutations to play: named rows or all, a seeded draw or all, and in how many copies."""
 
     only: tuple[str, ...]
     part: int | None

@@ -181,7 +181,7 @@ def _unheard() -> int:
 
 
 def _told_system(error: OSError) -> str:
-    """Return what the system refused, and of which file."""
+    """Return the system's refusal with the file that it concerns."""
     why = error.strerror or str(error) or type(error).__name__
     names = [name for name in (error.filename, error.filename2) if name is not None]
     return ": ".join([*(plain_text(os.fsdecode(name), NAME_MAX) for name in names), f"{why}."])

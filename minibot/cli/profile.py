@@ -24,7 +24,7 @@ def profile_of(arguments: argparse.Namespace, *sets: str) -> Config:
 
 
 def own_var(arguments: argparse.Namespace) -> list[str]:
-    """Return what `--var` comes to for a profile: a text of `--set`, or none."""
+    """Return `--var` as a text of `--set` for a profile, or none."""
     return [] if arguments.var is None else [f"paths.var={var_of(arguments).root}"]
 
 

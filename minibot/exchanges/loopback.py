@@ -1,4 +1,4 @@
-"""Whether a host is this very machine: what comes from there is no venue's data."""
+"""Loopback hosts: their data is never a venue's."""
 
 from __future__ import annotations
 

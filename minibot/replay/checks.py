@@ -44,7 +44,7 @@ def check_line(check: CheckRow) -> str:
 
 
 def check_words(check: CheckRow) -> str:
-    """Return what a check says, in the middle of a sentence."""
+    """Return a check in words, for the middle of a sentence."""
     words = departure_words(check)
     return words or f"{check['name']} {check['value']} against {check['threshold']}"
 

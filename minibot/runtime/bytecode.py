@@ -51,7 +51,7 @@ _FIELDS: Final = (
 
 
 def planted(project: Path) -> list[str]:
-    """Return what Python would run in place of its source, one `path: why` each, sorted."""
+    """Return foreign bytecode, as `path: why`: what Python would run in place of a source."""
     return sorted(
         f"{path.relative_to(project).as_posix()}: {why}"
         for name in FOLDERS

@@ -128,7 +128,7 @@ class RunClock:
 
 
 def clock_content(origin_ms: int, speed: str, *, passed_ms: int = 0) -> JsonObject:
-    """Return what `clock.json` says of a clock that starts now.
+    """Return the content of `clock.json` for a clock that starts now.
 
     Market time was `origin_ms` so many machine milliseconds ago.
     """

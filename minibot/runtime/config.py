@@ -176,7 +176,7 @@ def config_with(
 
 
 def acceptance_of(raw: JsonObject) -> Acceptance:
-    """Return what a run's profile holds the run to, also that of an older run."""
+    """Return the acceptance thresholds of a run's profile, also of an older run."""
     found: Acceptance = section(Acceptance, with_later_keys(raw)["acceptance"])
     return found
 

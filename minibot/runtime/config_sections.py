@@ -187,7 +187,7 @@ class Logging:
 
 @dataclass(frozen=True, slots=True)
 class Acceptance:
-    """What a finished night is held to by `minibot accept` (U-06)."""
+    """Thresholds by which `minibot accept` judges a finished night (U-06)."""
 
     duration_ms_min: int
     latency_ms_p95_max: int

@@ -32,7 +32,7 @@ _CODE: Final = (*all_suffixes(), *EXTENSION_SUFFIXES, ".pth", ".dll", ".dylib")
 
 
 def problems(project: Path) -> list[str]:
-    """Return what in the environment is not as it was installed, one `what: why` each."""
+    """Return packages that differ from their installation, one `name: why` each."""
     packages = list(_packages(project))
     recorded = {
         os.path.normpath(str(file.locate())) for package in packages for file in package.files or ()

@@ -28,7 +28,7 @@ FOLDER: Final = "strategies"
 SOURCE_BYTES_MAX: Final = 200_000
 
 API: Final = 2
-"""What a file read today is written for: `strategies.verdicts` says what came with which."""
+"""Version of the strategy API; `strategies.verdicts` says what came with which."""
 
 
 def own_files(folder: str) -> list[Path]:

@@ -30,9 +30,9 @@ from minibot.kernel.signature import SIGNATURE_FILE
 
 COMPONENT: Final = "runtime.runfiles"
 LATER: Final = (*PINNED, QUEUES, SEAL_FILE, SUMS_FILE, SIGNATURE_FILE)
-"""What the launcher writes sooner or later: before that none of it may stand there."""
+"""Names that the launcher writes later; until then none of them may exist."""
 MARKS: Final = (*PINNED, QUEUES, SEAL_FILE)
-"""What tells a run's folder from any other; one of them is enough."""
+"""Names that mark a folder as a run's; one of them is enough."""
 
 FOREIGN: Final = ".foreign"
 TOLD: Final = "MINIBOT_RUN_FILES"
@@ -49,7 +49,7 @@ Stamp = tuple[int, int, int, int]
 
 
 class RunFiles:
-    """What was written into one run's folder.
+    """Files written into one run's folder.
 
     Args:
         run_dir: The folder; it has to stand.
@@ -68,7 +68,7 @@ class RunFiles:
 
     @property
     def told(self) -> str:
-        """What a role is told at its start of the files that it has to find; see `require`."""
+        """Name and sha256 of each file that a starting role has to find; see `require`."""
         return " ".join(f"{name}={entry['sha256']}" for name, entry in self._written.items())
 
     def put_hashed(self, name: str, obj: JsonObject) -> None:

@@ -175,7 +175,7 @@ def _noted_run(var: Var) -> str | None:
 if sys.platform == "linux":
 
     def process_mark(pid: int) -> str | None:
-        """Return what tells a process from all that had or will have its id; None once it ended."""
+        """Return the mark of a process that no other with its id has; None once it has ended."""
         try:
             text = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
         except OSError:
@@ -189,7 +189,7 @@ else:
     import psutil
 
     def process_mark(pid: int) -> str | None:
-        """Return what tells a process from all that had or will have its id; None once it ended."""
+        """Return the mark of a process that no other with its id has; None once it has ended."""
         try:
             return str(round(psutil.Process(pid).create_time() * 1000))
         except psutil.Error:

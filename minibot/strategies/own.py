@@ -164,7 +164,7 @@ def _former_import(
     fromlist: Sequence[str] | None = (),
     level: int = 0,
 ) -> ModuleType:
-    """Return what `_import` does, with the checks of before."""
+    """Import as `_import` does, with the former checks."""
     shown = _import(name, namespace, local, fromlist, level)
     if name == API:
         vars(shown).update(check=former_check, compare=former_compare)

@@ -38,7 +38,7 @@ def verdict_of_texts(value: str, threshold: str) -> bool | None:
 
 
 def texts_hold(value: str, threshold: str) -> bool | None:
-    """Return what `verdict_of_texts` does, for numbers that are just what is written."""
+    """Return the verdict as `verdict_of_texts` does, for exact numbers."""
     relation, _, bound = threshold.partition(" ")
     if relation not in HOLDS or not is_number(value) or not is_number(bound):
         return None

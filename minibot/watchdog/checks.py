@@ -1,4 +1,4 @@
-"""What the watchdog looks at each second beside its children: disk, clocks, cursors, files.
+"""Checks of the watchdog, each second, beside its children: disk, clocks, cursors, files.
 
 Each check returns the STOP it means, or None. They hold no threads and change nothing.
 """
@@ -144,7 +144,7 @@ class CursorCheck:
 
 
 class RunFilesCheck:
-    """What the launcher wrote into the run's folder stands there as it was written."""
+    """Files of the run's folder, compared with what the launcher wrote."""
 
     def __init__(self, run_files: RunFiles) -> None:
         self._run_files = run_files

@@ -1,4 +1,4 @@
-"""What the launcher holds of its `var` while a run goes on: the lock, and the folder itself.
+"""Lock and folder of `var`, which the launcher holds open while a run goes on.
 
 Both are kept open. A lock whose file was removed or replaced excludes nobody any more, and a folder
 that was moved, removed or replaced is not where the next start looks: either ends the run. The open
@@ -135,7 +135,7 @@ class HeldVar:
 
 @dataclass(frozen=True, slots=True)
 class Settled:
-    """What became of a run whose `var` was taken away.
+    """Outcome of a run whose `var` was taken away.
 
     Attributes:
         var: The folder where it is now, ready to be sealed; None where there is nothing to seal.

@@ -83,7 +83,7 @@ UNSEALED: Final = 1
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How a run ended.
+    """Outcome of a run.
 
     Attributes:
         run_dir: The run's folder, where it is now.

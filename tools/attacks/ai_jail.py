@@ -37,9 +37,7 @@ def root_lends_the_worker_its_rights(lab: Lab) -> Found:
     if sys.platform != "linux":
         raise NotPlayable("needs Linux: /proc")
     night = lab.start_night({"embedded.speed": "6"}, profile=DEMO)
-    worker = night.wait_until(lambda: _worker(night), "the AI's worker")
-    path = Path(f"/proc/{worker.pid}/status")
-    sets = night.wait_until(lambda: _jailed(path), "a closed jail", DEADLINE_S)
+    sets = night.wait_until(lambda: _jailed_worker(night), "the AI's jailed worker", DEADLINE_S)
     held = {name for name in ("CapEff", "CapPrm", "CapAmb", "CapInh") if int(sets[name], 16)}
     said = f"held: {', '.join(sorted(held)) or 'none'}; NoNewPrivs {sets['NoNewPrivs']}"
     return Found(said, None, not held and sets["NoNewPrivs"] == "1")
@@ -49,18 +47,19 @@ def _findings(document: Mapping[str, Any]) -> list[dict[str, Any]]:
     return list(document["findings"])
 
 
-def _worker(night: Night) -> psutil.Process | None:
+def _jailed_worker(night: Night) -> dict[str, str] | None:
+    """Return the kernel's status of the worker once its filter stands (mode 2).
+
+    Processes come and go while a night starts: one that is gone is looked for again.
+    """
     for process in psutil.Process(night.process.pid).children(recursive=True):
         try:
-            if WORKER in process.cmdline():
-                return process
-        except psutil.Error:
+            if WORKER not in process.cmdline():
+                continue
+            lines = Path(f"/proc/{process.pid}/status").read_text("ascii", "replace").splitlines()
+        except (psutil.Error, FileNotFoundError, ProcessLookupError):
             continue
+        status = dict(line.split(":\t", 1) for line in lines if ":\t" in line)
+        if status.get("Seccomp") == "2":
+            return status
     return None
-
-
-def _jailed(path: Path) -> dict[str, str] | None:
-    """Return the status of a process once its filter stands (mode 2)."""
-    lines = path.read_text("ascii", "replace").splitlines()
-    status = dict(line.split(":\t", 1) for line in lines if ":\t" in line)
-    return status if status.get("Seccomp") == "2" else None

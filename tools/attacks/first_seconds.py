@@ -38,7 +38,7 @@ NEVER_SAID: Final = ("Traceback", "1970-01-01", "DIFFERENT")
 
 
 def unproven(lab: Lab, night: Done, proofs: Proofs = PROOFS) -> list[str]:
-    """Return what verbs of proof say of the newest run that they should not; nothing without."""
+    """Return wrong verdicts of the verbs of proof about the newest run; empty for none."""
     if not list((lab.var / "runs").glob("*/manifest.json")):
         return []
     found = []

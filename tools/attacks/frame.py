@@ -1,4 +1,4 @@
-"""What an attack is and what it is played in; `tools.attack` runs them.
+"""Frame of the attacks: their definition and their lab; `tools.attack` runs them.
 
 A module of this package registers its attacks with `attack`. Each is a function that gets a
 `Lab` (a folder, a `var`, a copy of the product of its own), does what an attacker or an accident
@@ -46,7 +46,7 @@ class NotPlayable(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What an attack met.
+    """Outcome of an attack.
 
     Attributes:
         said: One sentence, as a rule the product's own words.
@@ -72,7 +72,7 @@ class Attack:
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """How a command ended and what it printed."""
+    """Exit code and output of a command."""
 
     code: int
     out: str
@@ -247,7 +247,7 @@ class Night:
     def wait_until(
         self, condition: Callable[[], Result | None], what: str, timeout_s: float = DEADLINE_S
     ) -> Result:
-        """Return what the condition gives as soon as it gives something.
+        """Return the condition's first true value.
 
         Raises:
             NotPlayable: The night has ended before, or the time is over.
@@ -303,7 +303,7 @@ class Night:
         return self.done()
 
     def done(self) -> Done:
-        """Return what the night has printed, with its exit code (-1 while it runs)."""
+        """Return the night's output so far and its exit code (-1 while it runs)."""
         code = self.process.poll()
         out, err = self._out.read_bytes(), self._err.read_bytes()
         return Done(-1 if code is None else code, _text(out), _text(err))
@@ -325,7 +325,7 @@ class Night:
 
 @dataclass
 class Shelf:
-    """What is made once for all attacks, and only copied by them."""
+    """Runs made once, which attacks only copy."""
 
     folder: Path
     _lock: threading.Lock = field(default_factory=threading.Lock)

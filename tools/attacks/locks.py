@@ -110,7 +110,7 @@ def _second_beside(lab: Lab, damage: Callable[[Path], None]) -> Found:
 
 
 def _state_of(var: Path) -> dict[str, str]:
-    """Return what stands below a folder: each name with a hash of its bytes and its times."""
+    """Return each name below a folder with a hash of its bytes and its times."""
     found = {}
     for path in sorted(var.rglob("*")):
         status = path.lstat()

@@ -49,7 +49,7 @@ def _judge(lab: Lab, done: Done, where: Path | None) -> Found:
 
 
 def _missing_files(lab: Lab, done: Done) -> list[str]:
-    """Return what the summary's last section names and nobody finds."""
+    """Return files that the summary's last section names and that do not exist."""
     lines = done.out.partition("\nFiles\n")[2].splitlines()
     named = [line[LABEL_CHARS:] for line in lines if line.startswith("  ")]
     return [name for name in named if not (lab.project / name).exists()]

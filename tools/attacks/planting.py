@@ -1,4 +1,4 @@
-"""What attacks with foreign code share: a product with its list, bytecode planted, marks left."""
+"""Planting of foreign code: a product with its list, planted bytecode, marks that it leaves."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def plant(lab: Lab, name: str, product: Path) -> Path:
 
 
 def judged(lab: Lab, done: Done, code: int, *words: str) -> Found:
-    """Return what was found: the exit code, words that were said, and that nothing was executed."""
+    """Return the finding: exit code, words printed, and whether planted code was executed."""
     was_executed = marker_of(lab).exists()
     said = "planted code was executed" if was_executed else done.last_words()
     return Found(said, done.code, not was_executed and done.code == code and done.says(*words))

@@ -1,4 +1,4 @@
-"""What stands between a client's bytes and the HTTP server: a bound on time, and on frames.
+"""Guard between a client's bytes and the HTTP server: limits on time and on frames.
 
 A client that sends half a request would hold a connection for ever, and a frame without a mask is
 an error of the protocol that hides a broken client (RFC 6455, section 5.1). Both end the
