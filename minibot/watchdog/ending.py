@@ -18,8 +18,11 @@ from minibot.watchdog.supervisor import AI, DRAIN_ORDER, EXECUTION, RISK, WATCHD
 
 # The beat that ends the orders is written up to a second after `until_ts`, and needs its way.
 BEAT_GRACE_MARKET_MS = 2_000
-# Who asks for a planned end that nobody asked for by hand; an END says so in its detail.
-ASKED_BY = {"DURATION_REACHED": "the profile", "SOURCE_ENDED": "the exchange's source"}
+# Detail of an END that nobody asked for by hand: who planned it.
+PLANNED_BY = {
+    "DURATION_REACHED": "planned by the profile",
+    "SOURCE_ENDED": "the exchange's source came to its end",
+}
 
 
 class Phase(Enum):
@@ -99,8 +102,8 @@ class PlannedEnd:
     def _begin_when_due(self) -> None:
         planned = self.planned_ts
         if planned is not None and self._context.clock.now_ms() >= planned - self._close_ms:
-            detail = f"{ASKED_BY.get(self.reason_code, WATCHDOG)}: {self.reason_code}"
-            self.begin(self.reason_code, detail, until_ts=planned, waits_for_time=True)
+            why = PLANNED_BY[self.reason_code]
+            self.begin(self.reason_code, why, until_ts=planned, waits_for_time=True)
 
     def _is_closed(self) -> bool:
         now_ts = self._context.clock.now_ms()

@@ -8,7 +8,6 @@ run's: the CLEAR of a flag, and the start that was REFUSED.
 from __future__ import annotations
 
 from contextlib import suppress
-from datetime import UTC, datetime
 from pathlib import Path
 
 from minibot.events.codec import Codec
@@ -23,6 +22,7 @@ from minibot.kernel.line import encode_line
 from minibot.kernel.queue import open_reader, open_side_writer
 from minibot.runtime.clock import wall_ms
 from minibot.runtime.cmdline import own_cmdline_hash
+from minibot.runtime.manifest import run_id_of
 from minibot.runtime.paths import Var
 from minibot.runtime.stop import (
     CLEAR_KIND,
@@ -153,7 +153,7 @@ def note_refused(var: Var, why: str) -> None:
         RunStop: The journal cannot be written.
     """
     moment = wall_ms()
-    run_id = datetime.fromtimestamp(moment // 1000, UTC).strftime("%Y%m%d_%H%M%S")
+    run_id = run_id_of(moment // 1000)
     payload = StopJournal(
         component=WATCHDOG,
         reason_code="REFUSED",

@@ -125,7 +125,7 @@ def test_planned_end_is_announced_ahead_and_drains_upstream_first(
     assert ending["payload"]["why"] == "DURATION_REACHED"
     assert ending["payload"]["until_ts"] == START_TS + 2500
     assert ending["ts"] < START_TS + 2500
-    assert scene.desk.end_record().detail == "the profile: DURATION_REACHED"
+    assert scene.desk.end_record().detail == "planned by the profile"
     assert scene.end.phase is Phase.DRAINED
     assert {child.exit_code() for child in scene.supervisor.children.values()} == {0}
 
