@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -33,7 +34,12 @@ settings.load_profile("minibot")
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Register the marks of faults."""
+    """Register the marks of faults; let Ctrl-C reach children also of tests in the background.
+
+    A shell starts `pytest &` with SIGINT ignored, and every child inherits that.
+    """
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     for mark in MARKS:
         config.addinivalue_line("markers", mark)
 
