@@ -11,7 +11,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Final
 
-from minibot.kernel.files import chunks_of, ensure_folder, put_atomic
+from minibot.kernel.files import chunks_of, ensure_below, put_atomic
 
 LINES_PER_WRITE: Final = 500
 # An hour with more than this goes on in a further part: every write writes the whole file.
@@ -24,12 +24,14 @@ class LineFiles:
     A clerk that was started again goes on in the file of the hour that it finds.
 
     Args:
-        folder: Made with the first file.
+        base: The AI's folder of the run's `var`, which has to stand.
+        folder: Made with the first file, below the base.
         interval_ms: Lines wait at most this long, in market time.
     """
 
-    def __init__(self, folder: Path, interval_ms: int) -> None:
+    def __init__(self, base: Path, folder: Path, interval_ms: int) -> None:
         self.written = 0
+        self._base = base
         self._folder = folder
         self._interval_ms = interval_ms
         self._lines: list[bytes] = []
@@ -49,7 +51,7 @@ class LineFiles:
         """Write what is there into the file of this hour; without lines, nothing."""
         if not self._lines:
             return
-        ensure_folder(self._folder)
+        ensure_below(self._base, self._folder)
         path = self._path(ts)
         before = chunks_of(path) if path.exists() else ()
         put_atomic(path, chain(before, (b"".join(self._lines),)))

@@ -46,7 +46,7 @@ class Patterns:
 
     def __init__(self, ai_root: Path, run_id: str, horizon_ms: int) -> None:
         self.lost = 0
-        self.files = LineFiles(ai_root / "patterns" / run_id, horizon_ms)
+        self.files = LineFiles(ai_root, ai_root / "patterns" / run_id, horizon_ms)
         self._run_id = run_id
         self._horizon_ms = horizon_ms
         self._open: deque[_Open] = deque()

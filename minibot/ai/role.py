@@ -86,9 +86,8 @@ class AiRole:
         )
         self._intake = Intake(context)
         self._output = context.open_output(RECOMMENDATIONS)
-        self._said = LineFiles(
-            self.settings.root / RECOMMENDATIONS / context.run_id, _HEALTH_MARKET_MS
-        )
+        root = self.settings.root
+        self._said = LineFiles(root, root / RECOMMENDATIONS / context.run_id, _HEALTH_MARKET_MS)
         self._gate = Gate(context)
         self._told = ("", "")
         self._health_ts = 0

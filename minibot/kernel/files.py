@@ -86,6 +86,20 @@ _temp_numbers = itertools.count()
 Result = TypeVar("Result")
 
 
+def ensure_below(base: StrPath, path: StrPath, *, files: Files = FILES) -> None:
+    """Make a folder below a base that has to stand; a base that is gone is not made again.
+
+    A run whose `var` was moved away would otherwise make a second one in its place.
+
+    Raises:
+        RunStop: The base is gone; or as of `ensure_folder`.
+    """
+    if files.stat(base) is None:
+        gone = FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
+        raise io_stop(gone, f"make folder {os.fspath(path)} below", base)
+    ensure_folder(path, files=files)
+
+
 def io_stop(error: OSError, doing: str, path: StrPath) -> RunStop:
     """Return the STOP that an error of the system means."""
     code = _CODES.get(error.errno or 0, "IO_EIO")

@@ -23,7 +23,7 @@ from typing import Final
 
 from minibot.events.model import Event
 from minibot.kernel.errors import RunStop
-from minibot.kernel.files import FILES, Access, ensure_folder, write_all
+from minibot.kernel.files import FILES, Access, ensure_below, write_all
 from minibot.runtime.secrets import REDACTED, names_secret, redact
 
 LEVELS: Final = ("debug", "info", "warning", "error")
@@ -161,7 +161,7 @@ class Log:
         write_all(FILES, self._descriptor, data, offset, self.path)
 
     def _open(self) -> None:
-        ensure_folder(self.path.parent)
+        ensure_below(self.path.parent.parent, self.path.parent)
         if FILES.stat(self.path) is None:
             self._descriptor = FILES.open(self.path, Access.CREATE)
         else:

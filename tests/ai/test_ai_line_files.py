@@ -9,6 +9,7 @@ import pytest
 
 from minibot.ai import line_files
 from minibot.ai.line_files import LineFiles
+from minibot.kernel.errors import RunStop
 
 # 2026-11-22 20:00 UTC.
 HOUR_TS = 1_795_377_600_000
@@ -23,7 +24,7 @@ def names(folder: Path) -> list[str]:
 @pytest.mark.row("N-34")
 def test_night_of_seven_hours_leaves_a_file_an_hour(tmp_path: Path) -> None:
     """A line a minute and a write a minute: seven files, every line once and in order."""
-    files = LineFiles(tmp_path / "said", MINUTE_MS)
+    files = LineFiles(tmp_path, tmp_path / "said", MINUTE_MS)
     lines = [f"{minute}\n".encode() for minute in range(7 * 60)]
 
     for minute, line in enumerate(lines):
@@ -42,7 +43,7 @@ def test_night_of_seven_hours_leaves_a_file_an_hour(tmp_path: Path) -> None:
 def test_clerk_that_was_started_again_goes_on_in_the_file_of_its_hour(tmp_path: Path) -> None:
     """What the process before it wrote stays in front."""
     for line in (b"one\n", b"two\n"):
-        files = LineFiles(tmp_path, MINUTE_MS)
+        files = LineFiles(tmp_path, tmp_path, MINUTE_MS)
         files.add(line)
         files.write(HOUR_TS)
 
@@ -55,7 +56,7 @@ def test_lines_wait_for_their_interval_and_a_full_hour_goes_on_in_a_further_part
 ) -> None:
     """No write without lines, none before its time unless there are many, none without end."""
     monkeypatch.setattr(line_files, "PART_BYTES_MAX", 4)
-    files = LineFiles(tmp_path / "said", MINUTE_MS)
+    files = LineFiles(tmp_path, tmp_path / "said", MINUTE_MS)
     files.write(HOUR_TS)
     assert not (tmp_path / "said").exists()
 
@@ -69,7 +70,7 @@ def test_lines_wait_for_their_interval_and_a_full_hour_goes_on_in_a_further_part
 
 def test_line_is_added_to_a_full_hour_in_bounded_memory(tmp_path: Path) -> None:
     """What stands in the file goes through in pieces: memory does not follow the hour."""
-    files = LineFiles(tmp_path, MINUTE_MS)
+    files = LineFiles(tmp_path, tmp_path, MINUTE_MS)
     whole = b"x" * 3_900_000 + b"\n"
     files.add(whole)
     files.write(HOUR_TS)
@@ -82,3 +83,17 @@ def test_line_is_added_to_a_full_hour_in_bounded_memory(tmp_path: Path) -> None:
 
     assert (tmp_path / "20261122_20-01.jsonl").read_bytes() == whole + b"one\n"
     assert peak < 3_000_000
+
+
+def test_folder_that_was_taken_away_is_not_made_again(tmp_path: Path) -> None:
+    """A `var` that was moved has no second one in its place (VAR_LOST)."""
+    base = tmp_path / "var" / "ai"
+    base.mkdir(parents=True, mode=0o700)
+    files = LineFiles(base, base / "said", MINUTE_MS)
+    files.add(b"one\n")
+    (tmp_path / "var").rename(tmp_path / "away")
+
+    with pytest.raises(RunStop, match="said below"):
+        files.write(HOUR_TS)
+
+    assert not (tmp_path / "var").exists()

@@ -13,6 +13,8 @@ from tools.attacks.frame import Found, Lab, attack, stops_of
 MB: Final = 1024 * 1024
 LIMIT_MB: Final = 400
 LOOK_S: Final = 0.005
+# More than the trial before a night has: it is the night that has to end.
+AFTER_TICKS: Final = 2000
 STRATEGY: Final = '''"""A strategy that hoards what it sees."""
 
 from minibot.strategies.protocol import Decision, Settings, Strategy, Tick, View
@@ -39,7 +41,7 @@ def hoarding(lab: Lab, size: int) -> Found:
     """Let the strategy hoard so many bytes a tick; return the most that its process held."""
     folder = lab.folder / "strategies"
     folder.mkdir()
-    (folder / "hoard.py").write_text(STRATEGY.format(size=size, after=400))
+    (folder / "hoard.py").write_text(STRATEGY.format(size=size, after=AFTER_TICKS))
     night = lab.start_night(
         {
             "strategy.name": "hoard",
