@@ -13,8 +13,8 @@ from tools.attacks.frame import Found, Lab, attack, stops_of
 MB: Final = 1024 * 1024
 LIMIT_MB: Final = 400
 LOOK_S: Final = 0.005
-# More than the trial before a night has: it is the night that has to end.
-AFTER_TICKS: Final = 2000
+# More than the 600 of the trial before a night: it is the night that has to end.
+AFTER_TICKS: Final = 650
 STRATEGY: Final = '''"""A strategy that hoards what it sees."""
 
 from minibot.strategies.protocol import Decision, Settings, Strategy, Tick, View
