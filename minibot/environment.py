@@ -13,6 +13,7 @@ import importlib.util
 import json
 import os
 import signal
+import stat
 import subprocess
 import sys
 import time
@@ -228,7 +229,14 @@ def _required_by(profile: Any) -> bool:
 def _json(path: Path) -> Any:
     """Return a small JSON file's content; None where unreadable, which others report."""
     try:
-        with path.open("rb") as file:
+        with open(path, "rb", opener=_without_waiting) as file:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                return None
             return json.loads(file.read(BYTES_MAX))
     except (OSError, ValueError, RecursionError):
         return None
+
+
+def _without_waiting(path: str, flags: int) -> int:
+    """Open a file without waiting for a writer where it is a FIFO."""
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))

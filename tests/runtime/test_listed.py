@@ -29,7 +29,7 @@ from tests.product import (
     started_by_a_user,
 )
 from tests.runs import PROJECT, ShortRun
-from tests.waiting import wait_until
+from tests.waiting import DEADLINE_S, wait_until
 
 SEAL = "minibot/kernel/seal.py"  # Of the modules that every proof imports.
 
@@ -113,6 +113,19 @@ def test_night_starts_again_when_its_profile_asks_for_the_list(
     assert environment.asks_for_list("minibot", ["trade", *words], variable) == (
         "--help" not in words
     )
+
+
+@pytest.mark.row("N-23")
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no FIFOs in its file system")
+def test_proof_of_a_run_whose_manifest_is_a_fifo_waits_for_nobody(tmp_path: Path) -> None:
+    """Opened to read as any file, a FIFO would hold the verb for ever."""
+    if sys.platform != "win32":
+        os.mkfifo(tmp_path / "manifest.json")
+    argv = [sys.executable, "-m", "minibot", "verify", str(tmp_path)]
+
+    done = subprocess.run(argv, cwd=PROJECT, capture_output=True, text=True, timeout=DEADLINE_S)
+
+    assert done.returncode == 1, done.stdout
 
 
 @pytest.mark.row("N-23")
