@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import random
 import signal
 import socket
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,6 +19,7 @@ from tests.runs import ShortRun, make_run
 
 PROJECT = Path(__file__).resolve().parent.parent
 MARKS = (
+    "campaign: a case of a wide field of cases; a bare `pytest` plays a seeded third of them",
     "fault(*ids, by, ends): faults that the test injects, how, and what they end in (tools/faults)",
     "real_injection(*features): the system itself fails; skipped by the name of a feature of "
     "tests/kernel/injection.py that this machine does not offer",
@@ -27,14 +30,23 @@ LOOPBACK = ("127.", "::1", "localhost")
 # A night of a test mostly waits for its market: two workers leave a third of two cores unused.
 WORKERS_MORE = 1
 
+# One case in so many of the campaigns, drawn by the commit: a later commit plays others.
+CAMPAIGN_PART = 3
+
 # How long an example takes says how busy the machine is, nothing of the product. What a change is
 # judged by takes the same examples each time; whoever runs the tests by hand explores further.
 settings.register_profile("minibot", deadline=None, derandomize="CI" in os.environ)
 settings.load_profile("minibot")
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add what decides how much of the campaigns is played."""
+    parser.addoption("--whole", action="store_true", help="play every case of the campaigns")
+    parser.addoption("--seed", default="", help="draws the cases of campaigns (default: HEAD)")
+
+
 def pytest_configure(config: pytest.Config) -> None:
-    """Register the marks of faults; let Ctrl-C reach children also of tests in the background.
+    """Register the marks, draw by the commit without a seed, let Ctrl-C reach all children.
 
     A shell starts `pytest &` with SIGINT ignored, and every child inherits that.
     """
@@ -42,11 +54,50 @@ def pytest_configure(config: pytest.Config) -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     for mark in MARKS:
         config.addinivalue_line("markers", mark)
+    if not config.option.seed:  # Workers are given the one of the process that starts them.
+        config.option.seed = _commit()
 
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
     """Return how many workers `-n logical` is: one more than there are cores."""
     return (os.cpu_count() or 1) + WORKERS_MORE
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Draw the cases of campaigns; whoever names files or tests gets all that they hold."""
+    if _is_drawn(config):
+        kept = [item for item in items if _is_played(item, config.option.seed)]
+        config.hook.pytest_deselected(items=[item for item in items if item not in kept])
+        items[:] = kept
+
+
+def pytest_terminal_summary(
+    terminalreporter: pytest.TerminalReporter, config: pytest.Config
+) -> None:
+    """Say which part of the campaigns was played, and how to play all of it."""
+    if _is_drawn(config):
+        part = f"one case in {CAMPAIGN_PART} by seed {config.option.seed}"
+        terminalreporter.write_line(f"campaigns: {part}; all of them: pytest --whole")
+
+
+def _is_drawn(config: pytest.Config) -> bool:
+    return not config.option.whole and not config.option.file_or_dir
+
+
+def _is_played(item: pytest.Item, seed: str) -> bool:
+    if item.get_closest_marker("campaign") is None:
+        return True
+    return random.Random(f"{seed} {item.nodeid}").randrange(CAMPAIGN_PART) == 0
+
+
+def _commit() -> str:
+    """Return the short name of the commit under test; `1` outside a repository."""
+    argv = ["git", "rev-parse", "--short", "HEAD"]
+    try:
+        done = subprocess.run(argv, cwd=PROJECT, capture_output=True, text=True, check=False)
+    except OSError:
+        return "1"
+    return done.stdout.strip() or "1"
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

@@ -22,6 +22,8 @@ from minibot.strategies.tick import Tick
 from tests.backtest.markets import START_MS, bar_profile, candle, series, walk
 from tests.backtest.test_backtest_stretches import AsEvents, assert_same
 
+pytestmark = pytest.mark.campaign
+
 HOUR_MS = 3_600_000
 EASY = (
     "strategy.momentum_bps_min=0.5",

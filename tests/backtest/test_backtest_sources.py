@@ -21,6 +21,8 @@ from tests.backtest.markets import PROFILE, START_MS, bar_profile, walk, write_k
 from tests.runs import PROJECT, verb
 from tests.waiting import DEADLINE_S
 
+pytestmark = pytest.mark.campaign
+
 DAY_MS = 86_400_000
 HOUR_MS = 3_600_000
 HOURS = 'market.bar_intervals=["1h","4h"]'

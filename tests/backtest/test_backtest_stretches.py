@@ -26,6 +26,8 @@ from minibot.runtime.config import Config, load_config
 from tools.bench.backtest_market import SYMBOL, columns, ticks
 from tools.bench.backtest_pass import CASES, PROFILE
 
+pytestmark = pytest.mark.campaign
+
 ROWS = 15_000
 
 

@@ -16,6 +16,8 @@ from minibot.runtime.config import load_config
 from tools.bench.backtest_market import SYMBOL, beside, columns, ticks
 from tools.bench.backtest_pass import CASES, NO_CMDLINE, PROFILE, RUN_ID, Pass
 
+pytestmark = pytest.mark.campaign
+
 Said = list[tuple[str, int, Event]]
 # Stops and targets within a few cents, and in the end a loss that stops the run.
 TIGHT = (

@@ -27,6 +27,8 @@ from minibot.exchanges.embedded.frames import Frame
 from minibot.replay.lockstep import fresh_cores
 from tests.backtest.markets import MINUTE_MS, START_MS, bar_profile, walk, write_klines
 
+pytestmark = pytest.mark.campaign
+
 # Tight stops and targets, so that ticks inside bars are decided on as well.
 TIGHT = ('risk.stop_atr_mult="1.0"', 'risk.take_profit_atr_mult="1.5"')
 COUNT = 150

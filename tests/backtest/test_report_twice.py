@@ -18,6 +18,8 @@ from minibot.runtime.paths import Var
 from tests.backtest.results import DAY, START, made
 from tests.runs import ShortRun, verb
 
+pytestmark = pytest.mark.campaign
+
 SOURCE = ("--source", "generator:1", "--set", "duration_ms=60000")
 
 

@@ -36,6 +36,8 @@ from tests.backtest.markets import bar_profile, walk, write_klines
 from tests.runs import ShortRun
 from tests.waiting import wait_until
 
+pytestmark = pytest.mark.campaign
+
 PROFILE = bar_profile().raw
 
 

@@ -18,6 +18,8 @@ from minibot.cli.strategy_trial import tried
 from minibot.kernel.files import is_endless
 from tests.runs import PROJECT, clean_environ, verb
 
+pytestmark = pytest.mark.campaign
+
 DEMO = PROJECT / "config" / "nore-demo.v1.json"
 WINDOWS = sys.platform == "win32"
 LOOPING = """

@@ -20,6 +20,8 @@ from minibot.events.roles import Roles
 from minibot.kernel import canonical
 from minibot.kernel.errors import InvariantError
 
+pytestmark = pytest.mark.campaign
+
 PROJECT = Path(__file__).resolve().parents[2]
 CONTRACTS = Contracts.load(PROJECT / "contracts", PROJECT / "config" / "contracts.v1.json")
 ROLES = Roles.load(PROJECT / "config" / "roles.v1.json")

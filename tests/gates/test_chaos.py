@@ -43,23 +43,18 @@ NAMED = {
 }
 
 
-@pytest.fixture(scope="module")
-def results(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Result]:
-    """The named faults, each run once, three at a time."""
-    var = Var(tmp_path_factory.mktemp("chaos") / "var")
-    var.root.mkdir(mode=0o700)
-    found = run_faults(faults_named(NAMED), var, tell=lambda result: None)
-    return {result.name: result for result in found}
-
-
+@pytest.mark.campaign
 @pytest.mark.row("N-01", "N-81", "N-82", "N-83", "N-84", "N-85", "N-86", "N-87")
 @pytest.mark.row("N-88", "N-89", "N-90")
 @pytest.mark.parametrize(
     "name", [pytest.param(name, marks=pytest.mark.row(*rows)) for name, rows in NAMED.items()]
 )
-def test_fault_in_a_real_run_ends_as_catalogued(results: dict[str, Result], name: str) -> None:
+def test_fault_in_a_real_run_ends_as_catalogued(name: str, tmp_path: Path) -> None:
     """Exit code, journals, flag, silence of execution, no orphan, verify and replay: all right."""
-    result = results[name]
+    var = Var(tmp_path / "var")
+    var.root.mkdir(mode=0o700)
+
+    (result,) = run_faults(faults_named([name]), var, tell=lambda result: None)
 
     assert result.complaints == ()
     assert (result.verdict, result.observed) == (OK, result.expected)

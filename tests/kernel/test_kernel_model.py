@@ -29,6 +29,8 @@ from minibot.kernel.position import ZERO, Position
 from minibot.kernel.queue import QueueReader, QueueWriter
 from tests.kernel.kernel_support import Crash, FaultFiles, drain, ids_of, line_of, open_journal
 
+pytestmark = pytest.mark.campaign
+
 
 class QueueModel(RuleBasedStateMachine):
     """A list of numbers, and one queue that has to agree with it."""

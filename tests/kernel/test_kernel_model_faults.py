@@ -39,6 +39,8 @@ from tests.kernel.night import JOURNALS, LAZY, PARTS, QUEUES, READER, Night
 from tools.crash_sim.disk import Node
 from tools.crash_sim.images import RULES
 
+pytestmark = pytest.mark.campaign
+
 EXAMPLES: Final = int(os.environ.get("MINIBOT_MODEL_EXAMPLES", "100"))
 SUSPECT_FILES: Final = {
     "fills": ("queues/fills/inbox", "queues/fills/segments", "queues/fills/cursor"),

@@ -18,6 +18,8 @@ from minibot.kernel.verify import verify_tree
 from tests.kernel.kernel_run import EXTRA, copy_run, make_run, sealed_run
 from tests.kernel.kernel_support import Crash, FaultFiles, lines_of
 
+pytestmark = pytest.mark.campaign
+
 
 def names_below(folder: Path) -> dict[str, bytes]:
     """Return the content of every file below a folder but locks, by name."""

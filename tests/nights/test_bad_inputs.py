@@ -13,6 +13,8 @@ from tests.nights.night import Night, refused
 from tests.runs import verb
 from tests.waiting import wait_until
 
+pytestmark = pytest.mark.campaign
+
 DEMO = "config/nore-demo.v1.json"
 
 

@@ -16,6 +16,8 @@ from tests.nights.night import Night
 from tests.runs import ShortRun, make_run, raw_events
 from tests.waiting import wait_until
 
+pytestmark = pytest.mark.campaign
+
 # The first position stays until a policy or the end of the run closes it.
 HOLD_ON = {
     "risk__signal_exit": "false",

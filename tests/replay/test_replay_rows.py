@@ -26,6 +26,8 @@ from tests.backtest.test_backtest_tick_rows import SETS, market
 from tools.bench.backtest_market import beside
 from tools.bench.backtest_pass import CASES, NO_CMDLINE, PROFILE, RUN_ID, Pass
 
+pytestmark = pytest.mark.campaign
+
 # Each fill at the mid's mercy: equity comes to new highs while something is held.
 FREE = (*CASES["ema"], "execution.taker_fee_bps=0", "risk.order_notional=90000")
 STOPS = ("risk.stop_atr_mult=0.1", "risk.take_profit_atr_mult=0.2")

@@ -21,6 +21,8 @@ from minibot.replay.proof import prove
 from tests.replay.damaged import copy_of, flip, forge
 from tests.runs import ShortRun, raw_events, verb
 
+pytestmark = pytest.mark.campaign
+
 DERIVED = ("signals", "risk_actions", "order_intents", "order_results", "fills")
 
 

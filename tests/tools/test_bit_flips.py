@@ -9,6 +9,8 @@ import pytest
 from tools import bit_flips
 from tools.bit_flips import Flip, Judge, flips_of, judge_all, make_reference
 
+pytestmark = pytest.mark.campaign
+
 STRIDE = 97
 
 

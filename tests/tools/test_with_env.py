@@ -21,6 +21,8 @@ import pytest
 from tests.waiting import DEADLINE_S, wait_until
 from tools import env_setup
 
+pytestmark = pytest.mark.campaign
+
 STUBS = [name.strip() for name in env_setup.REQUIRED_IMPORTS.split(",")]
 
 

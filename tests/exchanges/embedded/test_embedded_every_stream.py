@@ -28,6 +28,8 @@ from tests.exchanges.embedded.embedded_exchange import (
 )
 from tests.waiting import wait_until
 
+pytestmark = pytest.mark.campaign
+
 MINUTE_MS = 60_000
 
 

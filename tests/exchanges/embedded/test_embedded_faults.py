@@ -28,6 +28,8 @@ from tests.exchanges.embedded.embedded_exchange import (
 )
 from tests.waiting import DEADLINE_S, wait_until
 
+pytestmark = pytest.mark.campaign
+
 ALL = ("btcusdt@trade", "btcusdt@bookTicker", "btcusdt@depth@100ms")
 
 

@@ -17,6 +17,8 @@ from minibot.exchanges.embedded.generator import ORIGIN_MS, Generator
 from minibot.exchanges.embedded.made_market import MadeSymbol
 from minibot.exchanges.embedded.venue import Venue
 
+pytestmark = pytest.mark.campaign
+
 NIGHT_S = 7 * 3600
 FRAMES = 60_000
 

@@ -16,6 +16,8 @@ from minibot.exchanges.embedded.clock import machine_ns
 from tests.exchanges.embedded.embedded_exchange import ORIGIN_MS, Exchange, market, take, write_tape
 from tests.waiting import DEADLINE_S, wait_until
 
+pytestmark = pytest.mark.campaign
+
 
 @pytest.fixture
 def tape(tmp_path: Path) -> Path:

@@ -30,6 +30,8 @@ from tests.exchanges.embedded.test_embedded_book import Client
 from tests.exchanges.embedded.test_embedded_rest import shape
 from tests.waiting import wait_until
 
+pytestmark = pytest.mark.campaign
+
 
 @pytest.fixture
 def tape(tmp_path: Path) -> Path:

@@ -24,6 +24,8 @@ from tests.exchanges.embedded.embedded_exchange import (
     write_tape,
 )
 
+pytestmark = pytest.mark.campaign
+
 
 def test_demo_tape_is_the_one_its_readme_describes() -> None:
     """Bytes, length and content of the shipped tape are as stated beside it."""
