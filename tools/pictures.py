@@ -1,10 +1,10 @@
 """Pictures of the architecture, drawn from `config/roles.v1.json` and from the imports of minibot.
 
-    python -m tools.pictures --check     exit 1 when docs/reference/pictures.md says otherwise
-    python -m tools.pictures --write     write the page
+    python -m tools.pictures --check     exit 1 when a page says otherwise
+    python -m tools.pictures --write     write docs/reference/pictures.md, and the flow of ARCH.md
     python -m tools.pictures --arrows    every arrow between two rooms, with its number of imports
 
-The page holds Mermaid text, which GitHub and most editors draw. It depends on nothing but the roles
+The pages hold Mermaid text, which GitHub and most editors draw. It depends on nothing but the roles
 file and the imports, so the same tree gives the same bytes.
 """
 
@@ -24,6 +24,9 @@ PROJECT: Final = Path(__file__).resolve().parent.parent
 ROLES: Final = PROJECT / "config" / "roles.v1.json"
 DOCUMENT: Final = PROJECT / "docs" / "reference" / "pictures.md"
 PACKAGE: Final = "minibot"
+ARCHITECTURE: Final = PROJECT / "docs" / "ARCH.md"
+BEGIN: Final = "<!-- generated: flow, by python -m tools.pictures -->"
+END: Final = "<!-- end of generated -->"
 HEAD: Final = """\
 # Pictures
 
@@ -47,9 +50,28 @@ Arrows = Mapping[tuple[str, str], int]
 """Number of imports by importing and imported room."""
 
 
-def document() -> str:
-    """Return the whole page."""
+def pages() -> dict[Path, str]:
+    """Return each page that holds pictures, with the text that it should have."""
     table = json.loads(ROLES.read_text(encoding="utf-8"))
+    page = ARCHITECTURE.read_text(encoding="utf-8")
+    return {DOCUMENT: document(table), ARCHITECTURE: with_flow(page, table)}
+
+
+def with_flow(page: str, table: Mapping[str, Any]) -> str:
+    """Return the page of the architecture with its picture of the flow renewed.
+
+    Raises:
+        ValueError: The page lacks the marks of that picture.
+    """
+    before, begin, rest = page.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not begin or not end:
+        raise ValueError(f"{ARCHITECTURE.name}: the marks of its picture are missing")
+    return f"{before}{BEGIN}\n\n{_fenced(flow(table))}\n\n{END}{after}"
+
+
+def document(table: Mapping[str, Any]) -> str:
+    """Return the page of pictures."""
     arrows = room_arrows()
     parts = [
         HEAD,
@@ -178,22 +200,25 @@ def _fenced(lines: Iterable[str]) -> str:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Check or write the page, or print the arrows; 1 when the page is stale."""
+    """Check or write the pages, or print the arrows; 1 when a page is stale."""
     command = argparse.ArgumentParser(description=__doc__, prog="python -m tools.pictures")
     flags = command.add_mutually_exclusive_group(required=True)
-    flags.add_argument("--check", action="store_true", help="compare the page")
-    flags.add_argument("--write", action="store_true", help="write the page")
+    flags.add_argument("--check", action="store_true", help="compare the pages")
+    flags.add_argument("--write", action="store_true", help="write the pages")
     flags.add_argument("--arrows", action="store_true", help="print the arrows between rooms")
     arguments = command.parse_args(argv)
     if arguments.arrows:
         for (source, target), count in sorted(room_arrows().items()):
             print(f"{source} -> {target}  {count}")
         return 0
-    if arguments.write:
-        DOCUMENT.write_text(document(), encoding="utf-8", newline="\n")
-    is_same = DOCUMENT.is_file() and DOCUMENT.read_text(encoding="utf-8") == document()
-    print(f"{DOCUMENT.name}: {'up to date' if is_same else 'stale; write it with --write'}")
-    return 0 if is_same else 1
+    stale = 0
+    for path, text in pages().items():
+        if arguments.write:
+            path.write_text(text, encoding="utf-8", newline="\n")
+        elif not path.is_file() or path.read_text(encoding="utf-8") != text:
+            stale += 1
+            print(f"{path.name}: stale; write it with --write")
+    return 1 if stale else 0
 
 
 if __name__ == "__main__":

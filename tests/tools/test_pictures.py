@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import json
 from graphlib import TopologicalSorter
+from pathlib import Path
 
 import pytest
 
 from tools import pictures
 
 
-def test_committed_pictures_are_those_of_roles_and_imports() -> None:
-    """The page shows today's flow (write it: python -m tools.pictures --write)."""
-    page = pictures.DOCUMENT.read_text(encoding="utf-8")
+@pytest.mark.parametrize("path", [pictures.DOCUMENT, pictures.ARCHITECTURE], ids=lambda p: p.name)
+def test_committed_pictures_are_those_of_roles_and_imports(path: Path) -> None:
+    """A page shows today's flow (write it: python -m tools.pictures --write)."""
+    text = path.read_text(encoding="utf-8")
 
-    assert page == pictures.document()
-    assert len(page) < 60_000
+    assert text == pictures.pages()[path]
+    assert len(text) < 60_000
 
 
 def test_flow_shows_every_role_queue_write_and_input() -> None:
