@@ -32,6 +32,18 @@ AREAS = [
     "data manager", "ML engine", "scanner", "trader", "monitoring", "config",
 ]  # fmt: skip
 
+# Pages that a command writes, each with the words by which it says so, and the generated part of
+# a page that is otherwise written by hand.
+GENERATED = {
+    "docs/FAULTS.md": "Written by `python -m tools.faults --write`",
+    "docs/reference/commands.md": "`python -m tools.commands --write`",
+    "docs/reference/files.md": "`python -m tools.file_faults --write`",
+    "docs/reference/pictures.md": "`python -m tools.pictures --write`",
+    "docs/reference/reasons.md": "`python -m minibot.events.schemas`",
+}
+GENERATED_PART = re.compile("<!-- generated: .*?<!-- end of generated -->", re.DOTALL)
+WORDS_MAX = 45_000
+
 
 def read(project: Path, name: str) -> str:
     """Return a document's text."""
@@ -283,3 +295,15 @@ def test_var_and_staging_stand_in_a_clone_and_hold_nothing(project: Path) -> Non
     listed = subprocess.run(command, cwd=project, check=True, capture_output=True, text=True)
 
     assert sorted(listed.stdout.split()) == ["staging/.gitkeep", "var/.gitkeep"]
+
+
+def test_pages_written_by_hand_are_few_enough_to_be_read(project: Path) -> None:
+    """All of them together stay within the words that a reader has patience for."""
+    pages = [project / "README.md", project / "CHANGELOG.md", *(project / "docs").rglob("*.md")]
+    texts = {page.relative_to(project).as_posix(): page.read_text("utf-8") for page in pages}
+    for name, marker in GENERATED.items():
+        assert marker in " ".join(texts.pop(name)[:400].split()), f"{name} is no generated page"
+
+    words = {name: len(GENERATED_PART.sub("", text).split()) for name, text in texts.items()}
+
+    assert sum(words.values()) <= WORDS_MAX, sorted(words.items(), key=lambda item: -item[1])

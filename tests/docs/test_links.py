@@ -140,6 +140,35 @@ def test_verbs_that_documents_mention_exist_with_their_flags(project: Path) -> N
     assert wrong == []
 
 
+TOOL = re.compile(r"-m (tools\.[a-z_.]+)((?: [^`|#\n ]+)*)")
+
+
+def source_of(project: Path, module: str) -> str:
+    """Return the source of a module, or of all modules of a package; empty where there is none."""
+    path = project / Path(*module.split("."))
+    files = sorted(path.rglob("*.py")) if path.is_dir() else [path.with_suffix(".py")]
+    return "\n".join(file.read_text("utf-8") for file in files if file.is_file())
+
+
+def test_tools_that_documents_mention_exist_with_their_flags(project: Path) -> None:
+    """A `python -m tools.NAME --flag` that a reader is told to type is one that can be run."""
+    wrong = []
+    mentioned = 0
+    for document in documents(project):
+        for module, words in TOOL.findall(document.read_text("utf-8")):
+            mentioned += 1
+            source = source_of(project, module.rstrip("."))
+            flags = re.findall(r"--[a-z][\w-]*", words)
+            wrong += [
+                f"{document.name}: {module} {flag}".strip()
+                for flag in ["", *flags]
+                if not source or (f'"{flag}"' not in source and flag)
+            ]
+
+    assert mentioned > 20
+    assert wrong == []
+
+
 @pytest.mark.row("C-24")
 def test_reference_of_commands_is_what_the_parser_says() -> None:
     """docs/reference/commands.md has every verb and flag (write it: python -m tools.commands)."""
