@@ -193,19 +193,11 @@ def size_entry(
     The quantity is 0 where nothing fits; the reason is in the checks then.
     """
     ask, bounds, position_max = market.ask, rules.market_bounds, rules.position_max
-    wanted = bounds.qty_down(qty_for(limits.order_notional, ask))
-    notional, cash_max = cost_up(wanted, ask), notional_paid_by(left.cash_free, limits.taker_rate)
-    night, day, added = limits.night_notional, limits.day_notional, left.reserved + notional
-    of_notional: tuple[Row, ...] = (
-        (POSITION_NOTIONAL, left.position + notional, limits.position_notional_max),
-        (CASH_WITH_FEE, notional, cash_max),
-        (EXPOSURE, left.exposure + notional, left.exposure_max()),
-        (OF_NIGHT_NOTIONAL, night.entry_value(left.night_notional + added), night.entry_max),
-        (OF_DAY_NOTIONAL, day.entry_value(left.day_notional + added), day.entry_max),
-    )
-    qty, binding = wanted, ""
-    if not checks.judge(of_notional):
-        room, binding = _least_room(of_notional, notional)
+    wanted = qty = bounds.qty_down(qty_for(limits.order_notional, ask))
+    notional, binding = cost_up(wanted, ask), ""
+    rows = size_rows(limits, left, notional)
+    if not checks.judge(rows):
+        room, binding = _least_room(rows, notional)
         qty = min(qty, bounds.qty_down(qty_for(room, ask)))
     if position_max is not None:
         held = positions.qty_with_orders(market)
@@ -220,6 +212,19 @@ def size_entry(
         return qty, notional
     checks.refuse(binding or refusal)
     return 0, 0
+
+
+def size_rows(limits: Limits, left: Headroom, notional: int) -> tuple[Row, ...]:
+    """Return the limits on notional that an order is cut down to; hard ones are `hard_rows`."""
+    night, day, added = limits.night_notional, limits.day_notional, left.reserved + notional
+    cash_max = notional_paid_by(left.cash_free, limits.taker_rate)
+    return (
+        (POSITION_NOTIONAL, left.position + notional, limits.position_notional_max),
+        (CASH_WITH_FEE, notional, cash_max),
+        (EXPOSURE, left.exposure + notional, left.exposure_max()),
+        (OF_NIGHT_NOTIONAL, night.entry_value(left.night_notional + added), night.entry_max),
+        (OF_DAY_NOTIONAL, day.entry_value(left.day_notional + added), day.entry_max),
+    )
 
 
 def _least_room(rows: tuple[Row, ...], wanted: int) -> tuple[int, str]:
