@@ -64,6 +64,7 @@ from minibot.risk.signal_gates import (
 
 # A position is left because one of these fails; the reason is that of the exit.
 NOT_ASKED_FOR: Final = Gate("exit_position", OPERATOR_EXIT, words=(NONE, "asked"))
+HELD: Final = Gate("policy", words=("hold", "close"))
 NOT_ENDING: Final = Gate("run_ending", END_EXIT, passes=AT_LEAST)
 STOP_PRICE: Final = Gate("stop_price", STOP_LOSS, PLACES, passes=ABOVE)
 TARGET_PRICE: Final = Gate("target_price", TAKE_PROFIT, PLACES, passes=BELOW)
@@ -205,7 +206,9 @@ def request_rows(state: RiskState, exits: SymbolExits) -> tuple[Row, ...]:
 
 
 def _policy_gate(reason: str) -> Gate:
-    """Return the check that the profile's policy holds a position, or its reason to leave it."""
+    """Return the check that the profile's policy holds a position, with its reason to leave."""
+    if not reason:
+        return HELD
     return Gate("policy", reason, words=("hold", "close"))
 
 

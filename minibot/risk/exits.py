@@ -1,9 +1,9 @@
-"""When a position is left: ATR stop and target, time, an operator, the end of the run.
+"""Exits: levels of stop and target, requests to leave, and the ranges in which no exit is due.
 
 Stop and target stand at a multiple of the ATR from the average entry price; the ATR is the one that
 was valid when the position first had one, so a stop does not wander with the market. The ATR comes
 from bars as float64 by one fixed order of operations (`features.atr`); it becomes a price in
-`distance_up` alone, as decimal text. Exits are judged at the bid, which is what a sale gets.
+`distance_up` alone, as decimal text. `exit_decision` judges them at the bid, the price of a sale.
 """
 
 from __future__ import annotations
