@@ -43,8 +43,8 @@ ACTIONS: Final = 4
 class Message:
     """One thing that a core said; subclasses say what.
 
-    What each fill says is made without a constructor, by a function that sets it: a class with
-    `__init__` takes an interpreter twice the time, and each fill is six messages.
+    But for those of risk, messages are made without a constructor, by a function that sets them: a
+    class with `__init__` takes an interpreter twice the time, and each fill is six messages.
 
     Attributes:
         place: Of its queue in `QUEUES`.

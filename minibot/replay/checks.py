@@ -136,4 +136,4 @@ _DEPARTURES: Final[Mapping[str, Callable[[str, str], str]]] = {
     "exit_position": _asked,
     "policy": _policy,
 }
-"""The checks of `risk.exits`, by name; a test holds these to its gates."""
+"""The checks of exits in `risk.exit_decision`, by name; a test compares them with its rows."""

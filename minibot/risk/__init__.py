@@ -1,1 +1,1 @@
-"""risk_role: limits, gates, sizing, exits; the only writer of order_intents."""
+"""risk_role: limits, entry and exit decisions; the only writer of order_intents."""

@@ -19,7 +19,7 @@ from minibot.events.numbers import mul_div_down, mul_div_up
 from minibot.events.portfolio import DAY_MS, Portfolio
 from minibot.events.reasons import INVARIANT_BROKEN
 from minibot.kernel.errors import InvariantError
-from minibot.risk.checks import Checklist
+from minibot.risk.checks import Checklist, Row, exceeded
 from minibot.risk.limits import BPS, DRAWDOWN_PLACES, Limits
 
 MINUTE_MS: Final = 60_000
@@ -44,11 +44,29 @@ class Budgets:
     """
 
     __slots__ = (
-        *("_bought_before", "_day", "_day_base", "_day_bought", "_day_loss_used"),
-        *("_day_notional_used", "_floor", "_is_floor_known", "_night_base", "_night_bought"),
-        *("_night_ends", "_night_loss_used", "_night_notional_used", "_opening_day"),
-        *("_order_times", "day_level", "day_notional", "equity", "high_water_mark", "limits"),
-        *("midnight", "night_level", "night_notional"),
+        "_bought_before",
+        "_day",
+        "_day_base",
+        "_day_bought",
+        "_day_loss_used",
+        "_day_notional_used",
+        "_floor",
+        "_is_floor_known",
+        "_night_base",
+        "_night_bought",
+        "_night_ends",
+        "_night_loss_used",
+        "_night_notional_used",
+        "_opening_day",
+        "_order_times",
+        "day_level",
+        "day_notional",
+        "equity",
+        "high_water_mark",
+        "limits",
+        "midnight",
+        "night_level",
+        "night_notional",
     )
 
     def __init__(self, limits: Limits) -> None:
@@ -203,22 +221,24 @@ class Budgets:
 
     def _breaches(self) -> Checklist | None:
         """Return a failed check for every limit whose hard value is exceeded; None for none."""
-        limits, equity = self.limits, self.equity
         self._floor = self._equity_floor()
         self._is_floor_known = not self._is_spent()
-        if self._is_floor_known and equity >= self._floor:
+        if self._is_floor_known and self.equity >= self._floor:
             return None
-        found: Checklist | None = None
-        for limit, value in (
-            (limits.night_notional, self.night_notional),
-            (limits.day_notional, self.day_notional),
-            (limits.night_loss, self.night_level - equity),
-            (limits.day_loss, self.day_level - equity),
-            (limits.drawdown, drawdown_of(self.high_water_mark, equity)),
-        ):
-            if value > limit.hard:
-                found = limit.breach(value, found)
-        return found
+        return exceeded(self.hard_rows())
+
+    def hard_rows(self) -> tuple[Row, ...]:
+        """Return the hard limits on notional, loss and drawdown: a failure ends the run."""
+        limits, equity = self.limits, self.equity
+        night, day = limits.night_notional, limits.day_notional
+        night_loss, day_loss, drawdown = limits.night_loss, limits.day_loss, limits.drawdown
+        return (
+            (night.hard_gate, self.night_notional, night.hard),
+            (day.hard_gate, self.day_notional, day.hard),
+            (night_loss.hard_gate, self.night_level - equity, night_loss.hard),
+            (day_loss.hard_gate, self.day_level - equity, day_loss.hard),
+            (drawdown.hard_gate, drawdown_of(self.high_water_mark, equity), drawdown.hard),
+        )
 
     def _is_spent(self) -> bool:
         """Return whether entries cost more than night or day may at most."""

@@ -47,12 +47,14 @@ from minibot.events.model import (
     Universe,
 )
 from minibot.events.money import amount_text, parse_amount
+from minibot.events.numbers import format_fixed
 from minibot.events.portfolio import Portfolio
 from minibot.events.reasons import INVARIANT_BROKEN
 from minibot.kernel.errors import InvariantError
 from minibot.risk.budgets import drawdown_of
-from minibot.risk.checks import scaled_text
-from minibot.risk.departures import (
+from minibot.risk.drafts import new_verdict, stop, verdict_for_event, verdict_for_tick
+from minibot.risk.entry_decision import on_buy
+from minibot.risk.exit_decision import (
     due,
     leave,
     leave_all,
@@ -61,11 +63,9 @@ from minibot.risk.departures import (
     on_exit_position,
     on_sell,
 )
-from minibot.risk.drafts import because, because_of_event, because_of_tick, stop
-from minibot.risk.entries import on_buy
 from minibot.risk.limits import DRAWDOWN_PLACES
 from minibot.risk.positions import NO_PRICE
-from minibot.risk.situation import Situation
+from minibot.risk.risk_state import RiskState
 
 REJECTED: Final = "REJECTED"
 
@@ -73,11 +73,11 @@ REJECTED: Final = "REJECTED"
 class RiskCore:
     """The decisions of risk over one run; see the module."""
 
-    __slots__ = ("_calm_of_flat", "_calm_of_held", "_situation", "_tick")
+    __slots__ = ("_calm_of_flat", "_calm_of_held", "_state", "_tick")
 
     def __init__(self, config: JsonObject) -> None:
         """Take limits and exits from the resolved configuration; nothing is known of the world."""
-        self._situation: Situation = Situation(config)
+        self._state: RiskState = RiskState(config)
         self._tick: ExactTick = ExactTick()
         # Said again by the next question: of a symbol of which nothing is held, and of one held.
         self._calm_of_flat: Calm = Calm()
@@ -121,65 +121,65 @@ class RiskCore:
         if isinstance(payload, OrderResult):
             self.on_result(ResultMessage.of(payload, event), now)
             return []
-        situation = self._situation
-        if situation.is_stopped:
+        state = self._state
+        if state.is_stopped:
             return []
-        situation.now = now
+        state.now = now
         if isinstance(payload, RunOpening):
-            situation.positions.open(Portfolio.from_opening(payload))
-            situation.budgets.open(payload.budgets_used, situation.positions.equity, now)
+            state.positions.open(Portfolio.from_opening(payload))
+            state.budgets.open(payload.budgets_used, state.positions.equity, now)
             return []
-        if now >= situation.budgets.midnight:
+        if now >= state.budgets.midnight:
             self._begin(event.type, now)
         if isinstance(payload, RunEnding):
-            situation.exits.ending_until = payload.until_ts
-            situation.exits.rouse()
-            return leave_all(situation, event)
+            state.exits.ending_until = payload.until_ts
+            state.exits.invalidate_quiet_range()
+            return leave_all(state, event)
         if isinstance(payload, ExitPosition):
-            return on_exit_position(situation, payload.symbol, event)
+            return on_exit_position(state, payload.symbol, event)
         if isinstance(payload, PriceMark):
-            rebased = situation.positions.on_price(payload.symbol, parse_amount(payload.price))
+            rebased = state.positions.on_price(payload.symbol, parse_amount(payload.price))
             if rebased is None:
                 return []
-            breaches = situation.budgets.on_equity(situation.positions.equity, rebased)
+            breaches = state.budgets.on_equity(state.positions.equity, rebased)
             if breaches is None:
                 return []
-            verdict = because_of_event(event, payload.symbol)
+            verdict = verdict_for_event(state, event, payload.symbol)
             verdict.tick_seq = seq
-            return [stop(situation, breaches, verdict)]
+            return [stop(state, breaches, verdict)]
         self._take(payload)
         return []
 
     def _take(self, payload: Payload) -> None:
-        """Take what changes the situation and asks for no decision."""
-        situation = self._situation
+        """Apply an event that changes the state and asks for no decision."""
+        state = self._state
         if isinstance(payload, Instrument):
-            situation.positions.on_instrument(payload)
-            situation.exits.rouse()
-            leave_halted(situation, payload.symbol)
+            state.positions.on_instrument(payload)
+            state.exits.invalidate_quiet_range()
+            leave_halted(state, payload.symbol)
         elif isinstance(payload, Universe):
-            situation.universe = frozenset(payload.traded)
-            leave_dropped(situation)
+            state.universe = frozenset(payload.traded)
+            leave_dropped(state)
         elif isinstance(payload, Gap):
-            situation.positions.on_gap(payload.symbol)
+            state.positions.on_gap(payload.symbol)
         elif isinstance(payload, Halt):
-            situation.locks.is_halted = True
+            state.halts.is_halted = True
         elif isinstance(payload, Resume):
-            situation.locks.is_halted = False
+            state.halts.is_halted = False
         elif isinstance(payload, LockSymbol):
-            situation.locks.lock(payload)
+            state.halts.lock(payload)
 
     def _begin(self, what: str, now: int) -> bool:
         """Begin a step that is not before `midnight`; return whether anything may still be said.
 
         Every other step is one of a run that is open and not stopped, on a day that has begun.
         """
-        situation = self._situation
-        if situation.is_stopped:
+        state = self._state
+        if state.is_stopped:
             return False
-        if not situation.positions.is_open:
+        if not state.positions.is_open:
             raise InvariantError("risk", INVARIANT_BROKEN, f"{what} before run_opening")
-        situation.budgets.roll(now)
+        state.budgets.roll(now)
         return True
 
     def on_signal(self, signal: SignalMessage, now: int) -> list[Message] | None:
@@ -190,18 +190,18 @@ class RiskCore:
         Raises:
             InvariantError: It came before `run_opening`.
         """
-        situation = self._situation
-        if now >= situation.budgets.midnight and not self._begin("signal", now):
+        state = self._state
+        if now >= state.budgets.midnight and not self._begin("signal", now):
             return None
-        situation.now = now
-        positions, side = situation.positions, signal.side
+        state.now = now
+        positions, side = state.positions, signal.side
         market = positions.market
         if signal.symbol != market.symbol:
             market = positions.of(signal.symbol)
         if side == BUY:
-            return on_buy(situation, market, signal)
+            return on_buy(state, market, signal)
         if side == SELL:
-            return on_sell(situation, market, signal)
+            return on_sell(state, market, signal)
         return None
 
     def on_tick(self, tick: ExactTick, seq: int, now: int) -> list[Message] | None:
@@ -212,11 +212,11 @@ class RiskCore:
         Raises:
             InvariantError: It came before `run_opening`.
         """
-        situation = self._situation
-        positions, budgets = situation.positions, situation.budgets
+        state = self._state
+        positions, budgets = state.positions, state.budgets
         if now >= budgets.midnight and not self._begin("market_tick", now):
             return None
-        situation.now = now
+        state.now = now
         market = positions.market
         if tick.symbol != market.symbol:
             market = positions.of(tick.symbol)
@@ -224,16 +224,16 @@ class RiskCore:
         if rebased is not None:
             breaches = budgets.on_equity(positions.equity, rebased)
             if breaches is not None:
-                return [stop(situation, breaches, because_of_tick(tick, seq))]
+                return [stop(state, breaches, verdict_for_tick(state, tick, seq))]
         if not market.qty:
             return None
-        exits = market.exits or situation.exits_of(market)
+        exits = market.exits or state.exits_of(market)
         if now < exits.quiet_until and exits.quiet_above < tick.bid < exits.quiet_below:
             return None
-        trigger = due(situation, market)
+        trigger = due(state, market)
         if trigger is None:
             return None
-        return leave(situation, market, trigger, because_of_tick(tick, seq))
+        return leave(state, market, trigger, verdict_for_tick(state, tick, seq))
 
     def calm(self, symbol: str, now: int) -> Calm | None:
         """Return within which touches of a symbol nothing follows from its ticks; None for none.
@@ -242,8 +242,8 @@ class RiskCore:
         equity are those of the last, and the high-water mark is not reached. What is returned holds
         until the next question; who asked may narrow it.
         """
-        situation = self._situation
-        positions, budgets = situation.positions, situation.budgets
+        state = self._state
+        positions, budgets = state.positions, state.budgets
         market = positions.market
         if symbol != market.symbol:
             market = positions.of(symbol)
@@ -287,12 +287,12 @@ class RiskCore:
         Raises:
             InvariantError: It came before `run_opening`.
         """
-        situation = self._situation
-        if now >= situation.budgets.midnight and not self._begin("bar", now):
+        state = self._state
+        if now >= state.budgets.midnight and not self._begin("bar", now):
             return
-        situation.now = now
-        if interval == situation.exits.rules.bar_interval:
-            situation.exits.on_bar(symbol, open_ts, high, low, close, units)
+        state.now = now
+        if interval == state.exits.rules.bar_interval:
+            state.exits.on_bar(symbol, open_ts, high, low, close, units)
 
     def on_beat(self, now: int) -> None:
         """Take that market time `now` has come.
@@ -300,9 +300,9 @@ class RiskCore:
         Raises:
             InvariantError: It came before `run_opening`.
         """
-        situation = self._situation
-        if now < situation.budgets.midnight or self._begin("beat", now):
-            situation.now = now
+        state = self._state
+        if now < state.budgets.midnight or self._begin("beat", now):
+            state.now = now
 
     def on_fill(self, fill: FillMessage, now: int) -> list[Message] | None:
         """Take a fill; return a STOP where it exceeds a hard limit.
@@ -310,25 +310,25 @@ class RiskCore:
         Raises:
             InvariantError: It came before `run_opening`, or risk sent no such order.
         """
-        situation = self._situation
-        positions, budgets = situation.positions, situation.budgets
+        state = self._state
+        positions, budgets = state.positions, state.budgets
         if now >= budgets.midnight and not self._begin("fill", now):
             return None
-        situation.now = now
+        state.now = now
         market = positions.on_fill(fill)
         if fill.side == BUY:
             budgets.on_bought(positions.portfolio)
         breaches = budgets.on_equity(positions.equity)
-        exits = market.exits or situation.exits_of(market)
+        exits = market.exits or state.exits_of(market)
         holding, rules = market.holding, market.rules
         if holding is None:
             exits.forget()
         elif rules is not None:
-            situation.exits.on_fill(exits, holding, rules.price_step)
+            state.exits.on_fill(exits, holding, rules.price_step)
         if breaches is None:
             return None
-        verdict = because(fill.ref(), fill.ts, fill.tick_seq, market.symbol)
-        return [stop(situation, breaches, verdict)]
+        verdict = new_verdict(state, fill.ref(), fill.ts, fill.tick_seq, market.symbol)
+        return [stop(state, breaches, verdict)]
 
     def on_result(self, result: ResultMessage, now: int) -> None:
         """Take a move of an order.
@@ -336,63 +336,63 @@ class RiskCore:
         Raises:
             InvariantError: It came before `run_opening`.
         """
-        situation = self._situation
-        if now >= situation.budgets.midnight and not self._begin("order_result", now):
+        state = self._state
+        if now >= state.budgets.midnight and not self._begin("order_result", now):
             return
-        situation.now = now
-        order = situation.positions.on_result(result)
+        state.now = now
+        order = state.positions.on_result(result)
         if order is not None and order.side == SELL:
-            exits = order.market.exits or situation.exits_of(order.market)
+            exits = order.market.exits or state.exits_of(order.market)
             exits.on_order_ended(result.result == REJECTED, now)
 
     # --- what others see ----------------------------------------------------------------------
 
     def has_order(self, symbol: str) -> bool:
         """Return whether an order of the symbol is not settled."""
-        return self._situation.positions.has_order(symbol)
+        return self._state.positions.has_order(symbol)
 
     def exit_levels(self, symbol: str) -> tuple[int, ...]:
         """Return the bids at which the open position is left: stop and target, as far as set."""
-        situation = self._situation
-        market = situation.positions.held.get(symbol)
+        state = self._state
+        market = state.positions.held.get(symbol)
         if market is None or market.holding is None or market.rules is None:
             return ()
-        exits = market.exits or situation.exits_of(market)
-        return situation.exits.levels(exits, market.holding, market.rules.price_step)
+        exits = market.exits or state.exits_of(market)
+        return state.exits.levels(exits, market.holding, market.rules.price_step)
 
     def facts(self) -> JsonObject:
         """Return equity, drawdown, what is open and what is left, for health and the live table."""
-        situation = self._situation
-        if not situation.positions.is_open:
+        state = self._state
+        if not state.positions.is_open:
             return {"open_orders": 0, "open_positions": []}
-        portfolio, budgets = situation.positions.portfolio, situation.budgets
+        portfolio, budgets = state.positions.portfolio, state.budgets
         return {
-            "cash": amount_text(portfolio.cash(situation.limits.quote_asset)),
+            "cash": amount_text(portfolio.cash(state.limits.quote_asset)),
             "equity": amount_text(budgets.equity),
             "high_water_mark": amount_text(budgets.high_water_mark),
             "drawdown": amount_text(budgets.high_water_mark - budgets.equity),
-            "drawdown_bps": scaled_text(
+            "drawdown_bps": format_fixed(
                 drawdown_of(budgets.high_water_mark, budgets.equity), DRAWDOWN_PLACES
             ),
             "realised_pnl": amount_text(portfolio.realised_pnl),
             "fees": amount_text(portfolio.fees),
-            "open_orders": len(situation.positions.orders),
+            "open_orders": len(state.positions.orders),
             "open_positions": portfolio.open_positions(),
-            "orders_per_minute": budgets.orders(situation.now),
-            "headroom": situation.headroom(None).texts(),
-            "is_halted": situation.locks.is_halted,
-            "reason": situation.reason,
+            "orders_per_minute": budgets.orders(state.now),
+            "headroom": state.headroom(None).texts(),
+            "is_halted": state.halts.is_halted,
+            "reason": state.reason,
         }
 
     def state(self) -> JsonObject:
         """Return the whole state as canonical JSON values."""
-        return self._situation.state()
+        return self._state.state()
 
     @classmethod
     def from_state(cls, config: JsonObject, state: Mapping[str, Any]) -> RiskCore:
         """Return the core that `state` described."""
         core = cls(config)
-        core._situation = Situation.from_state(config, state)
+        core._state = RiskState.from_state(config, state)
         return core
 
 

@@ -1,4 +1,4 @@
-"""What risk says: a judged action, and the intent that an action allows."""
+"""Drafts of risk: a judged action, and the intent that an action allows."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from minibot.events.reasons import RISK_LIMIT
 from minibot.events.reference import Ref, derived, named
 from minibot.risk.checks import Checklist
 from minibot.risk.headroom import Headroom
-from minibot.risk.positions import Market, sent_order
-from minibot.risk.situation import Situation
+from minibot.risk.positions import Market, WorkingOrder
+from minibot.risk.risk_state import RiskState
 
 ORDER_ROLE: Final = "risk_role/client_order"
 """Stands where ids of drafts name a role, so that no client order id equals an event's id."""
@@ -41,20 +41,40 @@ ENTRY: Final = "ENTRY"
 class Verdict(ActionMessage):
     """A `risk_action` with its checks, profile and headroom.
 
-    `because` and its like begin one with what it follows from; who decides sets what was judged and
-    what was looked at of each limit, and `action` says what was decided.
+    It begins undecided: a decision judges `checks`, and `action` sets the outcome.
     """
 
     checks: Checklist
     signal: Ref | None
     left: Headroom
 
+    def __init__(
+        self,
+        cause: Ref,
+        ts: int,
+        tick_seq: int | None,
+        symbol: str,
+        signal: Ref | None,
+        left: Headroom,
+    ) -> None:
+        """Start without a check and without an outcome; `new_verdict` has the arguments."""
+        self.place = ACTIONS
+        self.ts = ts
+        self.tick_seq = tick_seq
+        self.cause = cause
+        self.symbol = symbol
+        self.action = ""
+        self.reason_code = ""
+        self.signal = signal
+        self.left = left
+        self.checks = Checklist()
+
     def tells_headroom(self) -> bool:
-        """Return whether it says what is left of each limit: always."""
+        """Return whether it says how much of each limit remains: always."""
         return True
 
     def headroom(self) -> dict[str, str] | None:
-        """Return what is left of each limit."""
+        """Return how much of each limit remains."""
         return self.left.texts()
 
     def _written(self) -> Payload:
@@ -72,9 +92,48 @@ class Verdict(ActionMessage):
 @mypyc_attr(acyclic=True)
 @final
 class AllowedIntent(IntentMessage):
-    """The `order_intent` behind a verdict."""
+    """The `order_intent` of a market order behind the verdict that allows it.
+
+    Args:
+        verdict: The action, decided; the intent is the next message of its step.
+        market: Its market.
+        side: BUY or SELL.
+        qty: How much.
+        client: The id that risk gives the order.
+        rules: The venue's, of its symbol.
+        expires_ts: Market time from which the executor no longer accepts it.
+    """
 
     rules: OrderRules
+
+    def __init__(
+        self,
+        verdict: Verdict,
+        market: Market,
+        side: str,
+        qty: int,
+        client: Ref,
+        rules: OrderRules,
+        expires_ts: int,
+    ) -> None:
+        cause, ordinal = verdict.cause, verdict.ordinal + 1
+        self.place = INTENTS
+        self.ts = verdict.ts
+        self.tick_seq = verdict.tick_seq
+        self.cause = cause
+        self._ref = derived(WRITER, cause, ordinal)  # Which the executor asks for.
+        self.behind = verdict
+        self.ordinal = ordinal
+        self.symbol = market.symbol
+        self.side = side
+        self.purpose = ENTRY if side == BUY else EXIT
+        self.qty = qty
+        self.order_type = MARKET
+        self.limit = None
+        self.time_in_force = ""
+        self.client = client
+        self.expires_ts = expires_ts
+        self.rules = rules
 
     def _written(self) -> Payload:
         return OrderIntent(
@@ -88,65 +147,63 @@ class AllowedIntent(IntentMessage):
         )
 
 
-def because(
-    ref: Ref, ts: int, tick_seq: int | None, symbol: str, signal: Ref | None = None
+def new_verdict(
+    state: RiskState,
+    cause: Ref,
+    ts: int,
+    tick_seq: int | None,
+    symbol: str,
+    signal: Ref | None = None,
 ) -> Verdict:
-    """Return an action that is not decided yet, because of an event.
+    """Return an undecided action because of an event, with the headroom of now.
 
     Args:
-        ref: The event's id.
+        state: The state.
+        cause: The event's id.
         ts: Its time.
         tick_seq: The tick that it goes back to.
         symbol: The market.
         signal: The same event where that is one.
     """
-    verdict = Verdict()
-    verdict.place = ACTIONS
-    verdict.ts = ts
-    verdict.tick_seq = tick_seq
-    verdict.cause = ref
-    verdict.symbol = symbol
-    verdict.signal = signal
-    verdict.ordinal = 0
-    return verdict
+    return Verdict(cause, ts, tick_seq, symbol, signal, state.headroom(symbol))
 
 
-def because_of_tick(tick: ExactTick, seq: int) -> Verdict:
-    """Return an action because of a tick, line `seq`."""
-    return because(tick.ref(seq), tick.ts, seq, tick.symbol)
+def verdict_for_tick(state: RiskState, tick: ExactTick, seq: int) -> Verdict:
+    """Return an undecided action because of a tick, line `seq`."""
+    return new_verdict(state, tick.ref(seq), tick.ts, seq, tick.symbol)
 
 
-def because_of_event(event: Event, symbol: str) -> Verdict:
-    """Return an action because of a price or a control event."""
-    return because(named(event.id, event.run_id), event.ts, event.tick_seq, symbol)
+def verdict_for_event(state: RiskState, event: Event, symbol: str) -> Verdict:
+    """Return an undecided action because of a price or a control event."""
+    return new_verdict(state, named(event.id, event.run_id), event.ts, event.tick_seq, symbol)
 
 
-def action(situation: Situation, kind: str, reason: str, verdict: Verdict) -> Verdict:
-    """Return a `risk_action`, decided.
+def action(state: RiskState, kind: str, reason: str, verdict: Verdict) -> Verdict:
+    """Decide a `risk_action` and return it.
 
     Args:
-        situation: The state.
-        kind: What is done.
+        state: The state.
+        kind: The action, such as BLOCK.
         reason: A reason code.
-        verdict: All but that.
+        verdict: The action so far.
     """
-    situation.reason = reason
+    state.reason = reason
     verdict.action = kind
     verdict.reason_code = reason
     return verdict
 
 
-def stop(situation: Situation, breaches: Checklist, verdict: Verdict) -> Verdict:
+def stop(state: RiskState, breaches: Checklist, verdict: Verdict) -> Verdict:
     """Return the `risk_action` STOP of exceeded hard limits; the core says nothing after it."""
-    situation.is_stopped = True
-    situation.budgets.midnight = 0  # No step goes by without asking any more.
-    verdict.checks, verdict.left = breaches, situation.headroom(verdict.symbol)
+    state.is_stopped = True
+    state.budgets.midnight = 0  # From now on every step asks whether the run is open.
+    verdict.checks = breaches
     verdict.ordinal = 0  # It stands alone.
-    return action(situation, STOP, RISK_LIMIT, verdict)
+    return action(state, STOP, RISK_LIMIT, verdict)
 
 
-def allow(
-    situation: Situation,
+def approve(
+    state: RiskState,
     kind: str,
     reason: str,
     side: str,
@@ -155,42 +212,22 @@ def allow(
     rules: OrderRules,
     verdict: Verdict,
 ) -> list[Message]:
-    """Return a `risk_action` and the `order_intent` that it allows, and count and keep the order.
+    """Return a `risk_action` and the `order_intent` that it allows; count and keep the order.
 
     Args:
-        situation: The state.
+        state: The state.
         kind: ALLOW, REDUCE or EXIT.
         reason: A reason code.
         side: Of the market order.
         qty: How much.
-        market: Where; the order takes the other side of its touch.
+        market: Its market; the order takes the other side of the touch.
         rules: The venue's, of its symbol.
-        verdict: All but kind and reason; the intent is the next that this step says.
+        verdict: The action so far.
     """
-    ts, cause, ordinal = verdict.ts, verdict.cause, verdict.ordinal
-    purpose, price = (ENTRY, market.ask) if side == BUY else (EXIT, market.bid)
-    situation.reason = reason
-    verdict.action = kind
-    verdict.reason_code = reason
-    client = derived(ORDER_ROLE, cause, ordinal)
-    situation.positions.orders.append(sent_order(client, market, side, qty, price))
-    situation.budgets.on_order(situation.now, verdict.left.orders)
-    intent = AllowedIntent()
-    intent.place = INTENTS
-    intent.ts = ts
-    intent.tick_seq = verdict.tick_seq
-    intent.cause = cause
-    intent._ref = derived(WRITER, cause, ordinal + 1)  # Which the executor asks for.
-    intent.symbol = market.symbol
-    intent.side = side
-    intent.purpose = purpose
-    intent.ordinal = ordinal + 1
-    intent.behind = verdict
-    intent.qty = qty
-    intent.order_type = MARKET
-    intent.limit = None
-    intent.time_in_force = ""
-    intent.client = client
-    intent.expires_ts = ts + situation.limits.intent_ttl_ms
-    intent.rules = rules
-    return [verdict, intent]
+    client = derived(ORDER_ROLE, verdict.cause, verdict.ordinal)
+    price = market.ask if side == BUY else market.bid
+    state.positions.orders.append(WorkingOrder(client, market, side, qty, price))
+    state.budgets.on_order(state.now, verdict.left.orders)
+    expires_ts = verdict.ts + state.limits.intent_ttl_ms
+    intent = AllowedIntent(verdict, market, side, qty, client, rules, expires_ts)
+    return [action(state, kind, reason, verdict), intent]

@@ -1,9 +1,9 @@
-"""When a position is left: ATR stop and target, time, an operator, the end of the run.
+"""Exits: levels of stop and target, requests to leave, and the ranges in which no exit is due.
 
 Stop and target stand at a multiple of the ATR from the average entry price; the ATR is the one that
 was valid when the position first had one, so a stop does not wander with the market. The ATR comes
 from bars as float64 by one fixed order of operations (`features.atr`); it becomes a price in
-`distance_up` alone, as decimal text. Exits are judged at the bid, which is what a sale gets.
+`distance_up` alone, as decimal text. `exit_decision` judges them at the bid, the price of a sale.
 """
 
 from __future__ import annotations
@@ -16,9 +16,7 @@ from minibot.events.lots import Holding
 from minibot.events.model import JsonObject
 from minibot.events.money import PLACES, amount_text, parse_amount
 from minibot.events.numbers import decimal_text, div_up, parse_fixed, round_up
-from minibot.events.reasons import END_EXIT, OPERATOR_EXIT, STOP_LOSS, TAKE_PROFIT, TIME_EXIT
 from minibot.features.atr import WilderAtr
-from minibot.risk.checks import NONE, Gate
 
 MULTIPLE_PLACES: Final = 4
 MULTIPLE_UNIT: Final[int] = 10**MULTIPLE_PLACES
@@ -27,22 +25,22 @@ UNKNOWN: Final = -1
 RETRY_MS_MIN: Final = 1_000
 RETRY_MS_MAX: Final = 30_000
 
-# A position is left because one of these failed.
-ASKED: Final = Gate("exit_position", words=(NONE, "asked"))
-POLICY: Final = Gate("policy", words=("hold", "close"))
-ENDING: Final = Gate("run_ending")
-STOP_PRICE: Final = Gate("stop_price", places=PLACES)
-TARGET_PRICE: Final = Gate("target_price", places=PLACES)
-HELD_MS: Final = Gate("held_ms")
-
 
 @final
 class ExitRules:
     """Which exits the profile wants; a multiple or a time that is None is off."""
 
     __slots__ = (
-        *("atr_period", "bar_interval", "closes_at_end", "needs_atr", "signal_exit"),
-        *("leaves_dropped", "leaves_halted", "stop_multiple", "target_multiple", "time_exit_ms"),
+        "atr_period",
+        "bar_interval",
+        "closes_at_end",
+        "leaves_dropped",
+        "leaves_halted",
+        "needs_atr",
+        "signal_exit",
+        "stop_multiple",
+        "target_multiple",
+        "time_exit_ms",
     )
 
     def __init__(self, config: JsonObject) -> None:
@@ -60,19 +58,6 @@ class ExitRules:
         self.leaves_dropped: bool = risk.get("left_universe", "hold") == "close"
         # Whether a position cannot be guarded before the ATR is known.
         self.needs_atr: bool = self.stop_multiple is not None or self.target_multiple is not None
-
-
-@final
-class Trigger:
-    """Why a position is to be left now, as a reason code and a failed check that shows it."""
-
-    __slots__ = ("gate", "reason", "threshold", "value")
-
-    def __init__(self, reason: str, gate: Gate, value: int, threshold: int) -> None:
-        self.reason: str = reason
-        self.gate: Gate = gate
-        self.value: int = value
-        self.threshold: int = threshold
 
 
 @final
@@ -138,6 +123,16 @@ class SymbolExits:
         calm.until = until
         calm.is_lasting = self.is_guarded
         return True
+
+    def set_quiet_range(self, bounds: tuple[int, int, int]) -> None:
+        """Remember the bids between which, and the time before which, no exit is due."""
+        self.quiet_above, self.quiet_below, self.quiet_until = bounds
+
+    def on_judged(self, is_due: bool) -> None:
+        """Note that a tick was judged; an exit that is due ends a range that no tick had tried."""
+        if is_due and self.is_untried:
+            self.quiet_until = 0
+        self.is_untried = False
 
     def on_order_ended(self, was_refused: bool, now: int) -> None:
         """Take the end of an exit order; each refusal in a row makes the next attempt wait longer.
@@ -213,61 +208,24 @@ class Exits:
         exits.atr.update(high, low, close)
         exits.atr_step = 0
 
-    def ask(self, symbol: str) -> None:
+    def request_exit(self, symbol: str) -> None:
         """Leave the position in a symbol, now or with the next fresh tick."""
         exits = self.of(symbol)
         exits.is_asked = True
         exits.quiet_until = 0
         exits.refusals, exits.retry_ts = 0, 0
 
-    def leave(self, symbol: str, reason: str) -> None:
+    def mark_for_exit(self, symbol: str, reason: str) -> None:
         """Leave the position in a symbol by the profile's policy, once it can be sold."""
         exits = self.of(symbol)
         exits.left = reason
         exits.quiet_until = 0
 
-    def stay(self, symbol: str, reason: str) -> None:
-        """Take back what `leave` asked for, if that was its reason."""
+    def clear_exit(self, symbol: str, reason: str) -> None:
+        """Take back a mark for exit that was set for this reason."""
         exits = self.of(symbol)
         if exits.left == reason:
             exits.left = ""
-
-    def trigger(
-        self, exits: SymbolExits, holding: Holding, step: int, bid: int, now: int
-    ) -> Trigger | None:
-        """Return why an open position is to be left at this bid, or None.
-
-        Args:
-            exits: Of its symbol.
-            holding: What is held.
-            step: Of its prices.
-            bid: What a sale gets.
-            now: Market time.
-        """
-        if exits.is_asked:
-            return Trigger(OPERATOR_EXIT, ASKED, 1, 0)
-        if exits.left:
-            return Trigger(exits.left, POLICY, 1, 0)
-        until = self.ending_until
-        if until is not None and self.rules.closes_at_end and now < until:
-            return Trigger(END_EXIT, ENDING, now, until)
-        if not exits.is_guarded:
-            self.guard(exits, step)
-        stop, target, ends = self._bounds(exits, holding, step)
-        trigger = None
-        if exits.stop_distance is not None and bid <= stop:
-            trigger = Trigger(STOP_LOSS, STOP_PRICE, bid, stop)
-        elif exits.target_distance is not None and bid >= target:
-            trigger = Trigger(TAKE_PROFIT, TARGET_PRICE, bid, target)
-        elif now >= ends:
-            opened_ts = holding.lots[0].ts
-            trigger = Trigger(TIME_EXIT, HELD_MS, now - opened_ts, ends - opened_ts)
-        elif until is None:
-            exits.quiet_above, exits.quiet_below, exits.quiet_until = stop, target, ends
-        if trigger is not None and exits.is_untried:
-            exits.quiet_until = 0
-        exits.is_untried = False
-        return trigger
 
     def on_fill(self, exits: SymbolExits, holding: Holding, step: int) -> None:
         """Guard an open position, and find out what the next tick would: when no exit is due."""
@@ -276,11 +234,10 @@ class Exits:
             self.guard(exits, step)
         if exits.told or exits.is_asked or exits.left or self.ending_until is not None:
             return
-        bounds = self._bounds(exits, holding, step)
-        exits.quiet_above, exits.quiet_below, exits.quiet_until = bounds
+        exits.set_quiet_range(self.bounds(exits, holding, step))
         exits.is_untried = True
 
-    def _bounds(self, exits: SymbolExits, holding: Holding, step: int) -> tuple[int, int, int]:
+    def bounds(self, exits: SymbolExits, holding: Holding, step: int) -> tuple[int, int, int]:
         """Return the bids at which an open position is left, and until when it is held."""
         entry, held_max = holding.price_avg(), self.rules.time_exit_ms
         down, up = exits.stop_distance, exits.target_distance
@@ -291,14 +248,14 @@ class Exits:
         ends = NEVER if held_max is None else holding.lots[0].ts + held_max
         return stop, target, ends
 
-    def rouse(self) -> None:
-        """Find out anew with the next tick whether an exit is due."""
+    def invalidate_quiet_range(self) -> None:
+        """Discard cached quiet ranges so that the next tick re-evaluates every exit."""
         for exits in self._symbols.values():
             exits.quiet_until = 0
 
     def levels(self, exits: SymbolExits, holding: Holding, step: int) -> tuple[int, ...]:
         """Return the bids of stop and target of an open position, as far as they are set."""
-        stop, target, _ = self._bounds(exits, holding, step)
+        stop, target, _ = self.bounds(exits, holding, step)
         found = []
         if exits.stop_distance is not None:
             found.append(stop)

@@ -19,7 +19,7 @@ from minibot.events.reasons import (
     NIGHT_NOTIONAL,
     ORDER_RATE,
 )
-from minibot.risk.checks import Checklist, Gate, rows_of
+from minibot.risk.checks import NOT_ASKED, Gate
 
 DRAWDOWN_PLACES: Final = 4
 """Drawdown is reckoned in ten-thousandths of a basis point, so that no boundary is blurred."""
@@ -64,12 +64,9 @@ class Limit:
         self.entry_max: int = hard if soft is None else min(soft, hard)
         self.hard_gate: Gate = Gate(f"{gate.name}_hard", "", gate.places)
 
-    def breach(self, value: int, found: Checklist | None) -> Checklist:
-        """Return the failed checks so far, and with them that of a value beyond the hard one."""
-        if found is None:
-            found = rows_of((), [], [])
-        found.breached(self.hard_gate, value, self.hard)
-        return found
+    def entry_value(self, value: int) -> int:
+        """Return the value that an entry's check compares; `NOT_ASKED` without a soft value."""
+        return NOT_ASKED if self.is_hard_at_once else value
 
 
 @final
@@ -77,10 +74,24 @@ class Limits:
     """The limits of a risk profile; money in hundred-millionths, ages in ms of market time."""
 
     __slots__ = (
-        *("day_loss", "day_notional", "deviation_max", "drawdown", "exposure_bps_max"),
-        *("intent_ttl_ms", "night_loss", "night_ms", "night_notional", "order_notional"),
-        *("order_rate", "position_notional_max", "positions_max", "profile", "quote_asset"),
-        *("signal_age_ms_max", "taker_rate", "tick_age_ms_max"),
+        "day_loss",
+        "day_notional",
+        "deviation_max",
+        "drawdown",
+        "exposure_bps_max",
+        "intent_ttl_ms",
+        "night_loss",
+        "night_ms",
+        "night_notional",
+        "order_notional",
+        "order_rate",
+        "position_notional_max",
+        "positions_max",
+        "profile",
+        "quote_asset",
+        "signal_age_ms_max",
+        "taker_rate",
+        "tick_age_ms_max",
     )
 
     def __init__(self, config: JsonObject) -> None:

@@ -1,4 +1,4 @@
-"""What risk knows of the world: portfolio, markets, rules, and the orders it sent and did not book.
+"""Positions, markets and working orders: what risk knows of the world.
 
 An order stays open here until its terminal result and all fills that result speaks of have been
 taken, whichever queue was read first. So nothing is sent twice while an answer is on its way.
@@ -44,12 +44,24 @@ class Market:
         holding: That with its lots and their cost; None for nothing.
         value: What that is worth at its last price, at its cost without one.
         is_unmarked: Whether a carried lot waits for its first mark.
-        exits: What its exits remember, once `Situation.exits_of` was asked.
+        exits: What its exits remember, once `RiskState.exits_of` was asked.
     """
 
     __slots__ = (
-        *("ask", "bid", "exits", "has_mid", "holding", "is_fresh", "is_unmarked", "price"),
-        *("qty", "rules", "seq", "symbol", "ts", "value"),
+        "ask",
+        "bid",
+        "exits",
+        "has_mid",
+        "holding",
+        "is_fresh",
+        "is_unmarked",
+        "price",
+        "qty",
+        "rules",
+        "seq",
+        "symbol",
+        "ts",
+        "value",
     )
 
     def __init__(self, symbol: str) -> None:
@@ -72,50 +84,46 @@ class Market:
 
 @mypyc_attr(acyclic=True)
 @final
-class SentOrder:
-    """An intent that was written, and what is known of its order.
+class WorkingOrder:
+    """An order of an intent that was sent, until it has ended and all its fills are booked.
 
     Attributes:
         client: Its id, which risk gave it.
-        market: That it was sent for.
-        order: That of the executor, once a result told it.
+        market: Its market.
+        order: The executor's id, once a result named it.
         booked: How much of it was filled.
         final_filled: How much its terminal result says was filled; None before that.
-        pending: How much may still be booked. It is settled once it has ended and that is nothing.
+        pending: How much may still be booked; nothing once it has ended is settled.
     """
 
     __slots__ = (
-        *("booked", "client", "final_filled", "market", "order", "pending", "price"),
-        *("qty", "side"),
+        "booked",
+        "client",
+        "final_filled",
+        "market",
+        "order",
+        "pending",
+        "price",
+        "qty",
+        "side",
     )
 
-    client: Ref
-    market: Market
-    side: str
-    qty: int
-    price: int
-    pending: int
-    order: Ref | None
-    booked: int
-    final_filled: int | None
-
-
-def sent_order(client: Ref, market: Market, side: str, qty: int, price: int) -> SentOrder:
-    """Return an order as it is sent."""
-    order = SentOrder()
-    order.client = client
-    order.market = market
-    order.side = side
-    order.qty = order.pending = qty
-    order.price = price
-    order.order = order.final_filled = None
-    order.booked = 0
-    return order
+    def __init__(self, client: Ref, market: Market, side: str, qty: int, price: int) -> None:
+        """Start as sent: no result, no fill."""
+        self.client: Ref = client
+        self.market: Market = market
+        self.side: str = side
+        self.qty: int = qty
+        self.price: int = price
+        self.pending: int = qty
+        self.order: Ref | None = None
+        self.booked: int = 0
+        self.final_filled: int | None = None
 
 
 @final
 class Positions:
-    """Portfolio, markets and sent orders of one run.
+    """Portfolio, markets and working orders of one run.
 
     Attributes:
         is_open: Whether `run_opening` was taken; before it the portfolio is empty.
@@ -126,8 +134,18 @@ class Positions:
     """
 
     __slots__ = (
-        *("_instruments", "_markets", "_quote_asset", "_taker_rate", "cash", "equity", "held"),
-        *("is_open", "market", "orders", "portfolio", "worth"),
+        "_instruments",
+        "_markets",
+        "_quote_asset",
+        "_taker_rate",
+        "cash",
+        "equity",
+        "held",
+        "is_open",
+        "market",
+        "orders",
+        "portfolio",
+        "worth",
     )
 
     def __init__(self, quote_asset: str, taker_rate: int) -> None:
@@ -143,7 +161,7 @@ class Positions:
         self._instruments: dict[str, Instrument] = {}
         self._markets: dict[str, Market] = {}
         self.market: Market = Market("")
-        self.orders: list[SentOrder] = []
+        self.orders: list[WorkingOrder] = []
 
     def of(self, symbol: str) -> Market:
         """Return what is known of a symbol."""
@@ -279,7 +297,7 @@ class Positions:
             self.orders.remove(order)
         return market
 
-    def on_result(self, result: ResultMessage) -> SentOrder | None:
+    def on_result(self, result: ResultMessage) -> WorkingOrder | None:
         """Take a result; return its order when this result ends it, else None."""
         client, ref = result.client, result.order
         for order in self.orders:
@@ -345,7 +363,7 @@ class Positions:
                 free -= order.pending
         return free
 
-    def _entry_notional(self, order: SentOrder) -> int:
+    def _entry_notional(self, order: WorkingOrder) -> int:
         return cost_up(order.pending, order.price) if order.side == BUY else 0
 
     # --- as text ------------------------------------------------------------------------------
@@ -408,7 +426,7 @@ class Positions:
             market.has_mid = 0 < market.bid <= market.ask
         for client_order_id, symbol, side, qty, price, order_id, booked, ended in state["orders"]:
             client, market = named(client_order_id), positions.of(symbol)
-            order = sent_order(client, market, side, parse_amount(qty), parse_amount(price))
+            order = WorkingOrder(client, market, side, parse_amount(qty), parse_amount(price))
             order.order = named(order_id) if order_id else None
             order.booked = parse_amount(booked)
             order.final_filled = None if ended is None else parse_amount(ended)

@@ -18,8 +18,9 @@ from minibot.replay.checks import (
 )
 from minibot.replay.compare import describe
 from minibot.replay.engine import Difference
-from minibot.risk import exits
-from minibot.risk.checks import Gate
+from minibot.risk.exit_decision import level_rows, request_rows
+from minibot.risk.risk_state import RiskState
+from tests.risk.desk import SYMBOL, config
 
 
 def row(name: str, value: str, threshold: str, passed: bool | None = False) -> dict[str, Any]:
@@ -59,12 +60,15 @@ def test_exit_says_what_was_hit(check: dict[str, Any], words: str) -> None:
 
 def test_every_exit_of_risk_has_its_words() -> None:
     """One that risk learns later is not told as a failure either."""
-    gates = {gate.name for gate in vars(exits).values() if isinstance(gate, Gate)}
+    state = RiskState(config())
+    exits = state.exits.of(SYMBOL)
+    rows = request_rows(state, exits) + level_rows(exits, (1, 3, 5), 1, 2, 4)
 
-    assert gates == {
+    names = {gate.name for gate, _, _ in rows}
+    assert names == {
         *("stop_price", "target_price", "held_ms", "run_ending", "exit_position", "policy")
     }
-    for name in gates:
+    for name in names:
         assert departure_words(row(name, "asked", "none")) == (
             "asked for by an operator" if name == "exit_position" else ""
         )

@@ -1,4 +1,4 @@
-"""All that risk decides by: limits, positions, budgets, exits, locks, and the time of this step."""
+"""Risk state: limits, positions, budgets, exits, halts, and the time of this step."""
 
 from __future__ import annotations
 
@@ -9,19 +9,27 @@ from minibot.events.model import JsonObject
 from minibot.events.reference import Remembered
 from minibot.risk.budgets import Budgets
 from minibot.risk.exits import ExitRules, Exits, SymbolExits
-from minibot.risk.headroom import Headroom, headroom_of
+from minibot.risk.headroom import Headroom
 from minibot.risk.limits import Limits
-from minibot.risk.locks import Locks
 from minibot.risk.positions import Market, Positions
+from minibot.risk.trading_halts import TradingHalts
 
 
 @final
-class Situation:
+class RiskState:
     """The state of the risk core; decisions read it, and only what was sent changes it."""
 
     __slots__ = (
-        *("budgets", "decided", "exits", "is_stopped", "limits", "locks", "now", "positions"),
-        *("reason", "universe"),
+        "budgets",
+        "decided",
+        "exits",
+        "halts",
+        "is_stopped",
+        "limits",
+        "now",
+        "positions",
+        "reason",
+        "universe",
     )
 
     def __init__(self, config: JsonObject) -> None:
@@ -30,7 +38,7 @@ class Situation:
         self.exits: Exits = Exits(ExitRules(config))
         self.budgets: Budgets = Budgets(self.limits)
         self.positions: Positions = Positions(self.limits.quote_asset, self.limits.taker_rate)
-        self.locks: Locks = Locks()
+        self.halts: TradingHalts = TradingHalts()
         # The signals that were acted on, each for as long as it is not stale anyway.
         self.decided: Remembered = Remembered()
         self.now: int = 0
@@ -40,14 +48,14 @@ class Situation:
         self.universe: frozenset[str] | None = None
 
     def exits_of(self, market: Market) -> SymbolExits:
-        """Return what the exits of a market remember, and let it know from here on."""
+        """Return the exits of a market, and keep them at the market from here on."""
         exits = market.exits = self.exits.of(market.symbol)
         return exits
 
     def headroom(self, symbol: str | None) -> Headroom:
-        """Return what is left of each limit before entries are refused."""
+        """Return the room of each limit before entries are refused."""
         market = None if symbol is None else self.positions.of(symbol)
-        return headroom_of(market, self.positions, self.budgets, self.now)
+        return Headroom(market, self.positions, self.budgets, self.now)
 
     def state(self) -> JsonObject:
         """Return all of it as canonical JSON values."""
@@ -55,7 +63,7 @@ class Situation:
             "positions": self.positions.state(),
             "budgets": self.budgets.state(),
             "exits": self.exits.state(),
-            "locks": self.locks.state(),
+            "locks": self.halts.state(),
             "decided": self.decided.state(),
             "now": self.now,
             "reason": self.reason,
@@ -64,16 +72,16 @@ class Situation:
         }
 
     @staticmethod
-    def from_state(config: JsonObject, state: Mapping[str, Any]) -> Situation:
-        """Return the situation that `state` described."""
-        restored = Situation(config)
+    def from_state(config: JsonObject, state: Mapping[str, Any]) -> RiskState:
+        """Return the risk state that `state` described."""
+        restored = RiskState(config)
         limits = restored.limits
         restored.positions = Positions.from_state(
             limits.quote_asset, limits.taker_rate, state["positions"]
         )
         restored.budgets = Budgets.from_state(limits, state["budgets"])
         restored.exits = Exits.from_state(restored.exits.rules, state["exits"])
-        restored.locks = Locks.from_state(state["locks"])
+        restored.halts = TradingHalts.from_state(state["locks"])
         restored.decided = Remembered.from_state(state["decided"])
         restored.now = state["now"]
         restored.reason = state["reason"]

@@ -1,4 +1,4 @@
-"""What an operator forbids: entries as a whole, or entries in one symbol until a time."""
+"""Trading halts: an operator forbids entries as a whole, or in one symbol until a time."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from minibot.events.model import JsonObject, LockSymbol
 
 
 @final
-class Locks:
-    """Halt and symbol locks of one run; they concern entries alone.
+class TradingHalts:
+    """The halt and the symbol locks of one run; exits are never held back.
 
     Attributes:
         is_halted: Whether no entry is allowed.
@@ -34,13 +34,13 @@ class Locks:
         return until is None or now < until
 
     def state(self) -> JsonObject:
-        """Return the locks as canonical JSON values."""
+        """Return halt and locks as canonical JSON values."""
         return {"is_halted": self.is_halted, "until": dict(self.until)}
 
     @staticmethod
-    def from_state(state: Mapping[str, Any]) -> Locks:
-        """Return the locks of `state`."""
-        locks = Locks()
-        locks.is_halted = state["is_halted"]
-        locks.until = dict(state["until"])
-        return locks
+    def from_state(state: Mapping[str, Any]) -> TradingHalts:
+        """Return halt and locks of `state`."""
+        halts = TradingHalts()
+        halts.is_halted = state["is_halted"]
+        halts.until = dict(state["until"])
+        return halts

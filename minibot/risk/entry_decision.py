@@ -1,0 +1,260 @@
+"""The decision on a BUY signal: the checks of an entry, its size, then the order or the refusal.
+
+First come the checks that an entry has to pass at all. All of them are judged, so that a refusal
+shows everything that speaks against the entry; its reason is the first failure. Then the order of
+the profile is checked against every limit on size, and cut down to the room that the limits leave,
+in whole steps of the venue. A value at its limit passes, and nothing is sized above its limit.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from minibot.events.messages import Message, SignalMessage
+from minibot.events.model import BUY
+from minibot.events.money import PLACES, cost_up, notional_paid_by, qty_for
+from minibot.events.numbers import mul_div_up
+from minibot.events.order_rules import OrderRules
+from minibot.events.reasons import (
+    ALLOWED,
+    EXPOSURE_LIMIT,
+    HALTED,
+    INSUFFICIENT_CASH,
+    NOT_IN_UNIVERSE,
+    PENDING_ORDER,
+    POSITION_LIMIT,
+    POSITION_MAX,
+    POSITIONS_MAX,
+    REDUCED,
+    REFERENCE_DEVIATION,
+    RUN_ENDING,
+    SYMBOL_LOCKED,
+    WARMUP,
+)
+from minibot.risk.budgets import drawdown_of
+from minibot.risk.checks import (
+    AT_LEAST,
+    IS_NOT,
+    IS_SO,
+    NONE,
+    NOT_ASKED,
+    Checklist,
+    Gate,
+    Row,
+    exceeded,
+)
+from minibot.risk.drafts import ALLOW, BLOCK, REDUCE, action, approve, new_verdict, stop
+from minibot.risk.exits import UNKNOWN
+from minibot.risk.headroom import Headroom, loss_of
+from minibot.risk.limits import (
+    BPS,
+    OF_DAY_LOSS,
+    OF_DAY_NOTIONAL,
+    OF_DRAWDOWN,
+    OF_NIGHT_LOSS,
+    OF_NIGHT_NOTIONAL,
+    OF_ORDER_RATE,
+    Limits,
+)
+from minibot.risk.positions import Market, Positions
+from minibot.risk.risk_state import RiskState
+from minibot.risk.signal_gates import (
+    DECIDED_BEFORE,
+    SIGNAL_AGE,
+    TICK_AGE,
+    is_tradable,
+    mark_gate,
+    signal_age_max,
+    status_gate,
+    tick_age,
+)
+
+DEVIATION_UNIT: Final[int] = BPS * BPS
+"""All of a price, in 10**-4 bps."""
+
+NOT_ENDING: Final = Gate("run_ending", RUN_ENDING, words=(NONE, NONE))
+IS_HALTED: Final = Gate("halted", HALTED, words=IS_NOT)
+IS_LOCKED: Final = Gate("symbol_locked", SYMBOL_LOCKED, words=IS_NOT)
+IN_UNIVERSE: Final = Gate("in_universe", NOT_IN_UNIVERSE, words=IS_SO)
+ORDER_PENDING: Final = Gate("order_pending", PENDING_ORDER, words=IS_NOT)
+POSITIONS: Final = Gate("positions", POSITIONS_MAX)
+DEVIATION: Final = Gate("reference_deviation_bps", REFERENCE_DEVIATION, places=4)
+ATR_BARS: Final = Gate("atr_bars", WARMUP, passes=AT_LEAST)
+
+# Gates of the size have no reason: an order that is too large is made smaller before it is refused.
+POSITION_NOTIONAL: Final = Gate("position_notional", places=PLACES, cuts=POSITION_LIMIT)
+CASH_WITH_FEE: Final = Gate("cash_with_fee", places=PLACES, cuts=INSUFFICIENT_CASH)
+EXPOSURE: Final = Gate("exposure", places=PLACES, cuts=EXPOSURE_LIMIT)
+POSITION_QTY: Final = Gate("position_qty", places=PLACES, cuts=POSITION_MAX)
+ORDER_NOTIONAL: Final = Gate("order_notional", places=PLACES, passes=AT_LEAST)
+
+
+def on_buy(state: RiskState, market: Market, signal: SignalMessage) -> list[Message]:
+    """Return ALLOW or REDUCE with an intent, BLOCK, or STOP."""
+    ref, limits, rules = signal.ref(), state.limits, market.rules
+    verdict = new_verdict(state, ref, signal.ts, signal.tick_seq, signal.symbol, ref)
+    checks, left = verdict.checks, verdict.left
+    qty, notional = 0, 0
+    if checks.judge(entry_rows(state, market, signal, left)) and rules is not None:
+        qty, notional = size_entry(market, rules, limits, state.positions, left, checks)
+    if rules is None or not qty:
+        return [action(state, BLOCK, checks.reason, verdict)]
+    breaches = exceeded(hard_rows(limits, left, notional))
+    if breaches is not None:
+        return [stop(state, breaches, verdict)]
+    state.decided.note(ref, signal.ts, state.now - limits.signal_age_ms_max)
+    # A check that failed all the same made the order smaller.
+    kind, reason = (ALLOW, ALLOWED) if checks.all_passed else (REDUCE, REDUCED)
+    return approve(state, kind, reason, BUY, qty, market, rules, verdict)
+
+
+# --- may there be an entry at all? ----------------------------------------------------------------
+
+
+def entry_rows(
+    state: RiskState, market: Market, signal: SignalMessage, left: Headroom
+) -> tuple[Row, ...]:
+    """Return the checks that an entry has to pass before it is sized.
+
+    Args:
+        state: The state.
+        market: The market of the signal.
+        signal: The BUY.
+        left: How much of each limit is used.
+    """
+    symbol, now, limits, rules = market.symbol, state.now, state.limits, market.rules
+    positions, halts, equity, rate = state.positions, state.halts, left.equity, limits.order_rate
+    exits = market.exits or state.exits_of(market)
+    until, needs_atr = state.exits.ending_until, state.exits.rules.needs_atr
+    # Without a touch nothing is asked that goes by it.
+    has_touch = market.is_fresh and market.has_mid
+    return (
+        # The end of the run, the operator, the universe; a signal that is not new.
+        (_ending_gate(until), until is not None, False),
+        (IS_HALTED, halts.is_halted, False),
+        (IS_LOCKED, halts.is_locked(symbol, now), False),
+        (IN_UNIVERSE, _is_outside(symbol, state.universe), False),
+        (SIGNAL_AGE, now - signal.ts, signal_age_max(limits, signal)),
+        (DECIDED_BEFORE, state.decided.has(signal.ref()), False),
+        # A market that cannot be traded; open orders, the count of positions, a touch far off.
+        (status_gate(rules), not is_tradable(rules), False),
+        (TICK_AGE, tick_age(market, now), limits.tick_age_ms_max),
+        (mark_gate(market), NOT_ASKED if has_touch else True, False),
+        (ORDER_PENDING, positions.has_order(symbol) if has_touch else NOT_ASKED, False),
+        (POSITIONS, _count(positions, market) if has_touch else NOT_ASKED, limits.positions_max),
+        (DEVIATION, _away(market, exits.close) if has_touch else NOT_ASKED, limits.deviation_max),
+        # A position that could not be guarded; losses and orders.
+        (ATR_BARS, exits.atr.count if needs_atr else NOT_ASKED, exits.atr.warmup),
+        (OF_NIGHT_LOSS, loss_of(left.night_level, equity), limits.night_loss.entry_max),
+        (OF_DAY_LOSS, loss_of(left.day_level, equity), limits.day_loss.entry_max),
+        (OF_DRAWDOWN, drawdown_of(left.high_water_mark, equity), limits.drawdown.entry_max),
+        (OF_ORDER_RATE, rate.entry_value(left.orders + 1), rate.entry_max),
+    )
+
+
+def _ending_gate(until: int | None) -> Gate:
+    """Return the check that the run is not ending, in the word for the time at which it ends."""
+    if until is None:
+        return NOT_ENDING
+    return Gate("run_ending", RUN_ENDING, words=(NONE, str(until)))
+
+
+def _is_outside(symbol: str, universe: frozenset[str] | None) -> int:
+    return NOT_ASKED if universe is None else symbol not in universe
+
+
+def _count(positions: Positions, market: Market) -> int:
+    """Return how many symbols would be held, with those that are being bought and this one."""
+    count = len(positions.held) + (0 if market.qty else 1)
+    return count + positions.count_bought(market.symbol) if positions.orders else count
+
+
+def _away(market: Market, close: int) -> int:
+    """Return how far the mid is from the last close, in 10**-4 bps of the close, rounded up."""
+    if close == UNKNOWN:
+        return NOT_ASKED
+    apart = market.price - close
+    return mul_div_up(apart if apart > 0 else -apart, DEVIATION_UNIT, close)
+
+
+# --- how large is it? -----------------------------------------------------------------------------
+
+
+def size_entry(
+    market: Market,
+    rules: OrderRules,
+    limits: Limits,
+    positions: Positions,
+    left: Headroom,
+    checks: Checklist,
+) -> tuple[int, int]:
+    """Return how much an entry within all limits buys, and the notional of that.
+
+    The quantity is 0 where nothing fits; the reason is in the checks then.
+    """
+    ask, bounds, position_max = market.ask, rules.market_bounds, rules.position_max
+    wanted = qty = bounds.qty_down(qty_for(limits.order_notional, ask))
+    notional, binding = cost_up(wanted, ask), ""
+    rows = size_rows(limits, left, notional)
+    if not checks.judge(rows):
+        room, binding = _least_room(rows, notional)
+        qty = min(qty, bounds.qty_down(qty_for(room, ask)))
+    if position_max is not None:
+        held = positions.qty_with_orders(market)
+        if not checks.judge(((POSITION_QTY, held + wanted, position_max),)):
+            binding = binding or POSITION_QTY.cuts
+            qty = min(qty, bounds.qty_down(max(0, position_max - held)))
+    if qty != wanted:
+        notional = cost_up(qty, ask)
+    checks.judge(((ORDER_NOTIONAL, notional, bounds.notional_min),))
+    refusal = bounds.value_refusal(notional) or bounds.qty_refusal(qty)
+    if refusal is None:
+        return qty, notional
+    checks.refuse(binding or refusal)
+    return 0, 0
+
+
+def size_rows(limits: Limits, left: Headroom, notional: int) -> tuple[Row, ...]:
+    """Return the limits on notional that an order is cut down to; hard ones are `hard_rows`."""
+    night, day, added = limits.night_notional, limits.day_notional, left.reserved + notional
+    cash_max = notional_paid_by(left.cash_free, limits.taker_rate)
+    return (
+        (POSITION_NOTIONAL, left.position + notional, limits.position_notional_max),
+        (CASH_WITH_FEE, notional, cash_max),
+        (EXPOSURE, left.exposure + notional, left.exposure_max()),
+        (OF_NIGHT_NOTIONAL, night.entry_value(left.night_notional + added), night.entry_max),
+        (OF_DAY_NOTIONAL, day.entry_value(left.day_notional + added), day.entry_max),
+    )
+
+
+def _least_room(rows: tuple[Row, ...], wanted: int) -> tuple[int, str]:
+    """Return the least notional that failed limits leave of the wanted one, and its reason.
+
+    Of two limits that leave the same, the first gives the reason; the least is nothing.
+    """
+    least, binding = wanted, ""
+    for gate, value, limit in rows:
+        if gate.admits(value, limit):
+            continue
+        room = max(0, wanted - (value - limit))
+        if not binding or room < least:
+            least, binding = room, gate.cuts
+    return least, binding
+
+
+# --- would it pass a hard limit? ------------------------------------------------------------------
+
+
+def hard_rows(limits: Limits, left: Headroom, notional: int) -> tuple[Row, ...]:
+    """Return the hard limits that an entry may exceed: a failure ends the run.
+
+    An entry within a soft value is within the hard one as well, so that only limits without a soft
+    value fail here.
+    """
+    night, day, rate = limits.night_notional, limits.day_notional, limits.order_rate
+    added = left.reserved + notional
+    return (
+        (night.hard_gate, left.night_notional + added, night.hard),
+        (day.hard_gate, left.day_notional + added, day.hard),
+        (rate.hard_gate, left.orders + 1, rate.hard),
+    )

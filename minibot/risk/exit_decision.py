@@ -1,0 +1,290 @@
+"""The decision to leave a position: on a SELL signal, or because an exit is due.
+
+Exits are allowed where entries are refused: no halt, lock, loss or notional limit keeps a position
+open. An exit needs a position, a fresh touch, and no exit of the symbol in flight.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from minibot.events.messages import Message, SignalMessage
+from minibot.events.model import SELL, Event
+from minibot.events.money import PLACES, cost_up
+from minibot.events.order_rules import OrderRules
+from minibot.events.reasons import (
+    END_EXIT,
+    LEFT_TRADING,
+    NO_POSITION,
+    OPERATOR_EXIT,
+    PENDING_ORDER,
+    SIGNAL_EXIT,
+    STOP_LOSS,
+    TAKE_PROFIT,
+    TIME_EXIT,
+    UNIVERSE_EXIT,
+)
+from minibot.risk.checks import (
+    ABOVE,
+    AT_LEAST,
+    BELOW,
+    IS_NOT,
+    IS_SO,
+    NONE,
+    NOT_ASKED,
+    Checklist,
+    Gate,
+    Row,
+    exceeded,
+    first_failure,
+)
+from minibot.risk.drafts import (
+    BLOCK,
+    EXIT,
+    Verdict,
+    action,
+    approve,
+    new_verdict,
+    stop,
+    verdict_for_event,
+)
+from minibot.risk.exits import SymbolExits
+from minibot.risk.positions import Market, Positions
+from minibot.risk.risk_state import RiskState
+from minibot.risk.signal_gates import (
+    DECIDED_BEFORE,
+    SIGNAL_AGE,
+    TICK_AGE,
+    is_tradable,
+    mark_gate,
+    signal_age_max,
+    status_gate,
+    tick_age,
+)
+
+# A position is left because one of these fails; the reason is that of the exit.
+NOT_ASKED_FOR: Final = Gate("exit_position", OPERATOR_EXIT, words=(NONE, "asked"))
+HELD: Final = Gate("policy", words=("hold", "close"))
+NOT_ENDING: Final = Gate("run_ending", END_EXIT, passes=AT_LEAST)
+STOP_PRICE: Final = Gate("stop_price", STOP_LOSS, PLACES, passes=ABOVE)
+TARGET_PRICE: Final = Gate("target_price", TAKE_PROFIT, PLACES, passes=BELOW)
+HELD_MS: Final = Gate("held_ms", TIME_EXIT, passes=BELOW)
+
+# An exit is refused because one of these fails.
+LEAVES_ON_SIGNAL: Final = Gate("signal_exit", SIGNAL_EXIT, words=IS_SO)
+LOTS: Final = Gate("position_lots", NO_POSITION, passes=AT_LEAST)
+EXIT_PENDING: Final = Gate("exit_pending", PENDING_ORDER, words=IS_NOT)
+EXIT_QTY: Final = Gate("exit_qty", places=PLACES, passes=AT_LEAST)
+
+
+# --- on a signal ----------------------------------------------------------------------------------
+
+
+def on_sell(state: RiskState, market: Market, signal: SignalMessage) -> list[Message]:
+    """Return EXIT with an intent, BLOCK, or STOP."""
+    ref, rules = signal.ref(), market.rules
+    verdict = new_verdict(state, ref, signal.ts, signal.tick_seq, signal.symbol, ref)
+    checks = verdict.checks
+    if checks.judge(sell_rows(state, market, signal)) and rules is not None:
+        qty = size_exit(state.positions, market, rules, checks)
+        if not checks.reason:
+            state.decided.note(ref, signal.ts, state.now - state.limits.signal_age_ms_max)
+            return _exit(state, SIGNAL_EXIT, market, rules, qty, verdict)
+    return [action(state, BLOCK, checks.reason, verdict)]
+
+
+def sell_rows(state: RiskState, market: Market, signal: SignalMessage) -> tuple[Row, ...]:
+    """Return the checks that a SELL signal has to pass before the position is sold."""
+    now, limits, rules, holding = state.now, state.limits, market.rules, market.holding
+    has_touch = market.is_fresh and market.has_mid
+    return (
+        (SIGNAL_AGE, now - signal.ts, signal_age_max(limits, signal)),
+        (DECIDED_BEFORE, state.decided.has(signal.ref()), False),
+        (LEAVES_ON_SIGNAL, not state.exits.rules.signal_exit, False),
+        (LOTS, 0 if holding is None else len(holding.lots), 1),
+        (status_gate(rules), not is_tradable(rules), False),
+        (TICK_AGE, tick_age(market, now), limits.tick_age_ms_max),
+        (mark_gate(market), NOT_ASKED if has_touch else True, False),
+    )
+
+
+# --- because an exit is due -----------------------------------------------------------------------
+
+
+def on_exit_position(state: RiskState, symbol: str, event: Event) -> list[Message]:
+    """Return the answer to an operator's request to leave a symbol, now or with the next tick."""
+    verdict = verdict_for_event(state, event, symbol)
+    market = state.positions.held.get(symbol)
+    if market is not None:
+        state.exits.request_exit(symbol)
+        trigger = due(state, market)
+        return [] if trigger is None else leave(state, market, trigger, verdict)
+    verdict.checks.judge(((LOTS, 0, 1),))
+    return [action(state, BLOCK, NO_POSITION, verdict)]
+
+
+def leave_all(state: RiskState, event: Event) -> list[Message]:
+    """Return the exits that are due in any symbol; a STOP stands alone."""
+    messages: list[Message] = []
+    for symbol in state.positions.portfolio.symbols():
+        market = state.positions.of(symbol)
+        trigger = due(state, market)
+        if trigger is None:
+            continue
+        verdict = verdict_for_event(state, event, symbol)
+        verdict.ordinal = len(messages)
+        messages += leave(state, market, trigger, verdict)
+        if state.is_stopped:
+            return messages[-1:]
+    return messages
+
+
+def leave_halted(state: RiskState, symbol: str) -> None:
+    """Follow the policy for a position whose symbol left TRADING: it is left when it trades again.
+
+    While it does not trade nothing can be sold; the mark stands until the venue takes orders.
+    """
+    positions, exits = state.positions, state.exits
+    rules = positions.of(symbol).rules
+    if rules is None or rules.is_trading or not exits.rules.leaves_halted:
+        return
+    if symbol in positions.held:
+        exits.mark_for_exit(symbol, LEFT_TRADING)
+
+
+def leave_dropped(state: RiskState) -> None:
+    """Follow the policy for positions whose symbols are in the universe no longer."""
+    universe, exits = state.universe, state.exits
+    if universe is None or not exits.rules.leaves_dropped:
+        return
+    for symbol in state.positions.portfolio.symbols():
+        if symbol in universe:
+            exits.clear_exit(symbol, UNIVERSE_EXIT)
+        else:
+            exits.mark_for_exit(symbol, UNIVERSE_EXIT)
+
+
+def due(state: RiskState, market: Market) -> Row | None:
+    """Return the check that a position fails and is left for now; None to hold it.
+
+    Without a touch that is fresh enough, with an exit in flight, or before the next attempt may be
+    made, no exit is due.
+    """
+    exits, now = market.exits or state.exits_of(market), state.now
+    rules, holding = market.rules, market.holding
+    if rules is None or holding is None or not market.is_fresh or not market.has_mid:
+        return None
+    if now - market.ts > state.limits.tick_age_ms_max:
+        return None
+    if now < exits.retry_ts or state.positions.has_order(market.symbol, SELL):
+        return None
+    trigger = first_failure(request_rows(state, exits))
+    if trigger is not None:
+        return trigger
+    if not exits.is_guarded:
+        state.exits.guard(exits, rules.price_step)
+    bounds = state.exits.bounds(exits, holding, rules.price_step)
+    trigger = first_failure(level_rows(exits, bounds, holding.lots[0].ts, market.bid, now))
+    exits.on_judged(trigger is not None)
+    if trigger is not None:
+        return trigger
+    if state.exits.ending_until is None:
+        exits.set_quiet_range(bounds)
+    exits.told = ""
+    return None
+
+
+def request_rows(state: RiskState, exits: SymbolExits) -> tuple[Row, ...]:
+    """Return the requests to leave a position at any price, as checks that no request stands."""
+    until = state.exits.ending_until
+    is_closing = until is not None and state.exits.rules.closes_at_end
+    return (
+        (NOT_ASKED_FOR, exits.is_asked, False),
+        (_policy_gate(exits.left), exits.left != "", False),
+        (NOT_ENDING, state.now if is_closing else NOT_ASKED, until or 0),
+    )
+
+
+def _policy_gate(reason: str) -> Gate:
+    """Return the check that the profile's policy holds a position, with its reason to leave."""
+    if not reason:
+        return HELD
+    return Gate("policy", reason, words=("hold", "close"))
+
+
+def level_rows(
+    exits: SymbolExits, bounds: tuple[int, int, int], opened_ts: int, bid: int, now: int
+) -> tuple[Row, ...]:
+    """Return stop, target and time, as checks that none of them is reached.
+
+    Args:
+        exits: The exits of the symbol.
+        bounds: Bid of the stop, bid of the target, and until when the position is held.
+        opened_ts: When the position was opened.
+        bid: The price of a sale.
+        now: Market time.
+    """
+    stop_price, target_price, ends = bounds
+    return (
+        (STOP_PRICE, NOT_ASKED if exits.stop_distance is None else bid, stop_price),
+        (TARGET_PRICE, NOT_ASKED if exits.target_distance is None else bid, target_price),
+        (HELD_MS, now - opened_ts, ends - opened_ts),
+    )
+
+
+def leave(state: RiskState, market: Market, trigger: Row, verdict: Verdict) -> list[Message]:
+    """Return the messages of an exit that is due.
+
+    Args:
+        state: The state.
+        market: The market of an open position.
+        trigger: Why it is left, as `due` found it.
+        verdict: Because of the tick, or the control event, with its place in this step; it goes
+            back to the touch judged.
+    """
+    exits, rules, checks = market.exits or state.exits_of(market), market.rules, verdict.checks
+    verdict.tick_seq = market.seq
+    checks.show(trigger)
+    checks.judge(((status_gate(rules), not is_tradable(rules), False),))
+    if rules is not None:
+        qty = size_exit(state.positions, market, rules, checks)
+        if not checks.reason:
+            exits.told = ""
+            return _exit(state, trigger[0].reason, market, rules, qty, verdict)
+    if exits.told == checks.reason:
+        return []
+    exits.told = checks.reason  # Said once: with the next tick nothing has changed.
+    return [action(state, BLOCK, checks.reason, verdict)]
+
+
+# --- the sale -------------------------------------------------------------------------------------
+
+
+def size_exit(positions: Positions, market: Market, rules: OrderRules, checks: Checklist) -> int:
+    """Judge whether a position can be sold, and return how much of it one order sells.
+
+    That is whole steps of the position, up to the largest quantity of an order.
+    """
+    bounds, is_pending = rules.market_bounds, positions.has_order(market.symbol, SELL)
+    qty = bounds.qty_down(positions.free_qty(market))
+    checks.judge(((EXIT_PENDING, is_pending, False), (EXIT_QTY, qty, rules.qty_min)))
+    refusal = bounds.value_refusal(cost_up(qty, market.bid)) or bounds.qty_refusal(qty)
+    if refusal is not None:
+        checks.fail_last(refusal)
+    return qty
+
+
+def _exit(
+    state: RiskState,
+    reason: str,
+    market: Market,
+    rules: OrderRules,
+    qty: int,
+    verdict: Verdict,
+) -> list[Message]:
+    """Return the action EXIT and its intent; STOP instead when the order rate is spent."""
+    rate = state.limits.order_rate
+    breaches = exceeded(((rate.hard_gate, verdict.left.orders + 1, rate.hard),))
+    if breaches is not None:
+        return [stop(state, breaches, verdict)]
+    return approve(state, EXIT, reason, SELL, qty, market, rules, verdict)

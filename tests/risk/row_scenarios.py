@@ -1,0 +1,494 @@
+"""Scenarios of the rows of risk: each check at its limit, and one step beyond.
+
+A scenario looks at the check of its own row alone, whatever the other rows say.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from minibot.events.model import JsonObject
+from minibot.events.money import UNIT
+from minibot.risk.exits import UNKNOWN
+from minibot.risk.positions import UNSEEN
+from tests.risk.desk import OTHER, SYMBOL
+from tests.risk.row_world import (
+    ENDS,
+    EQUITY,
+    LIMITS,
+    NOTIONAL,
+    NOW,
+    RESERVED,
+    STOP_BID,
+    TARGET_BID,
+    WITHOUT_SOFT,
+    Change,
+    World,
+    bounded,
+    closing,
+    drawn,
+    held_at_end,
+    least,
+    nothing,
+    orders,
+    others,
+    put,
+    selling,
+    small,
+    status,
+    step,
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Scenario:
+    """A check that passes at its limit and fails one step beyond.
+
+    Attributes:
+        row: The function in which the row stands, and the source of its gate.
+        reason: The reason code of the failure, or of making the order smaller.
+        passes: Name, value and limit of the check that passes; empty where none is written then.
+        fails: The same of the check that fails.
+        passing, failing: Bring a world to either side of the limit.
+        outcome: Action and reason of the whole decision on the failing side.
+        limits: The configuration of the world.
+        is_held: Whether the symbol is held.
+    """
+
+    row: str
+    reason: str
+    passes: str
+    fails: str
+    passing: Change
+    failing: Change
+    outcome: tuple[str, str]
+    limits: JsonObject
+    is_held: bool
+
+    @property
+    def function(self) -> str:
+        """The function in which the row stands."""
+        return self.row.partition(":")[0]
+
+    @property
+    def name(self) -> str:
+        """The name of the check."""
+        return self.fails.partition(" ")[0]
+
+    def worlds(self) -> tuple[World, World]:
+        """Return the world in which the check passes, and the one in which it fails."""
+        found = World(self.limits), World(self.limits)
+        for world, change in zip(found, (self.passing, self.failing), strict=True):
+            if self.is_held:
+                world.hold(10 * UNIT)
+            change(world)
+        return found
+
+
+Pair = tuple[Change, Change]
+
+
+def _scenarios(function: str, *, is_held: bool, soft: bool = True) -> Callable[..., Scenario]:
+    """Return the maker of the scenarios of a function's rows."""
+
+    def scenario(
+        gate: str,
+        reason: str,
+        texts: tuple[str, str],
+        changes: Pair,
+        outcome: tuple[str, str] | None = None,
+    ) -> Scenario:
+        row, limits = f"{function}:{gate}", LIMITS if soft else WITHOUT_SOFT
+        said = outcome or ("BLOCK", reason)
+        return Scenario(row, reason, *texts, *changes, said, limits, is_held)
+
+    return scenario
+
+
+def over(name: str, limit: str, beyond: str) -> tuple[str, str]:
+    """Return the texts of a check whose value is at the limit, and beyond it."""
+    return f"{name} {limit} / {limit}", f"{name} {beyond} / {limit}"
+
+
+def amount(name: str, limit: int) -> tuple[str, str]:
+    """Return the texts of a check on money, at the limit and the smallest amount beyond it."""
+    return over(name, f"{limit}.00000000", f"{limit}.00000001")
+
+
+REDUCED: Final = ("REDUCE", "reduced")
+STOPPED: Final = ("STOP", "RISK_LIMIT")
+CASH: Final = (1_001 + 11) * UNIT + 11 * UNIT // 1_000
+"""The order with its fee, and the amount that the other symbol's order reserves with its own."""
+
+_entry = _scenarios("entry_rows", is_held=False)
+_size = _scenarios("size_rows", is_held=False)
+_order = _scenarios("size_entry", is_held=False)
+_hard = _scenarios("hard_rows", is_held=False, soft=False)
+_sell = _scenarios("sell_rows", is_held=True)
+_sale = _scenarios("size_exit", is_held=True)
+_request = _scenarios("request_rows", is_held=True)
+_level = _scenarios("level_rows", is_held=True)
+_asked = _scenarios("on_exit_position", is_held=True)
+_leave = _scenarios("leave", is_held=True)
+_exit = _scenarios("_exit", is_held=True)
+_equity = _scenarios("hard_rows", is_held=False)
+
+SHARED: Final[tuple[tuple[str, str, tuple[str, str], Pair], ...]] = (
+    (
+        "SIGNAL_AGE",
+        "stale_signal",
+        over("signal_age_ms", "3100", "3101"),
+        step("signal_ts", NOW - 3_100, -1),
+    ),
+    (
+        "SIGNAL_AGE",
+        "stale_signal",
+        ("signal_age_ms 7 / 7", "signal_age_ms 7 / 6"),
+        step("horizon_ms", 7, -1),
+    ),
+    (
+        "DECIDED_BEFORE",
+        "duplicate",
+        over("signal_decided_before", "no", "yes"),
+        (nothing, World.decided),
+    ),
+    (
+        "status_gate(rules)",
+        "not_trading",
+        over("instrument_status", "TRADING", "BREAK"),
+        (nothing, status("BREAK")),
+    ),
+    (
+        "status_gate(rules)",
+        "no_instrument",
+        over("instrument_status", "TRADING", "none"),
+        (nothing, put(market__rules=None)),
+    ),
+    (
+        "TICK_AGE",
+        "stale_tick",
+        over("tick_age_ms", "5200", "5201"),
+        step("market__ts", NOW - 5_200, -1),
+    ),
+    (
+        "mark_gate(market)",
+        "no_mark",
+        ("", "mark crossed / bid and ask"),
+        (nothing, put(market__has_mid=False)),
+    ),
+    (
+        "mark_gate(market)",
+        "stale_tick",
+        ("", "mark gap / bid and ask"),
+        (nothing, put(market__is_fresh=False)),
+    ),
+    (
+        "mark_gate(market)",
+        "no_mark",
+        ("", "mark none / bid and ask"),
+        (nothing, put(market__ts=UNSEEN, market__is_fresh=False)),
+    ),
+)
+"""Checks that entries and SELL signals share."""
+
+ENTRIES: Final = (
+    _entry(
+        "_ending_gate(until)",
+        "run_ending",
+        over("run_ending", "none", str(ENDS)),
+        (nothing, put(state__exits__ending_until=ENDS)),
+    ),
+    _entry(
+        "IS_HALTED",
+        "halted",
+        over("halted", "no", "yes"),
+        (nothing, put(state__halts__is_halted=True)),
+    ),
+    _entry(
+        "IS_LOCKED",
+        "symbol_locked",
+        over("symbol_locked", "no", "yes"),
+        (put(state__halts__until={SYMBOL: NOW}), put(state__halts__until={SYMBOL: NOW + 1})),
+    ),
+    _entry(
+        "IN_UNIVERSE",
+        "not_in_universe",
+        over("in_universe", "yes", "no"),
+        (nothing, put(state__universe=frozenset((OTHER,)))),
+    ),
+    _entry(
+        "IN_UNIVERSE",
+        "not_in_universe",
+        ("", "in_universe no / yes"),
+        (put(state__universe=None), put(state__universe=frozenset())),
+    ),
+    *(_entry(*row) for row in SHARED),
+    _entry(
+        "ORDER_PENDING", "pending_order", over("order_pending", "no", "yes"), (nothing, selling(1))
+    ),
+    _entry("POSITIONS", "positions_max", over("positions", "6", "7"), (others(4), others(5))),
+    _entry(
+        "DEVIATION",
+        "reference_deviation",
+        over("reference_deviation_bps", "130.0000", "130.0001"),
+        step("market__price", 10_130 * UNIT // 100),
+    ),
+    _entry(
+        "DEVIATION",
+        "reference_deviation",
+        ("", "reference_deviation_bps 130.0001 / 130.0000"),
+        (put(exits__close=UNKNOWN), put(market__price=9_870 * UNIT // 100 - 1)),
+    ),
+    _entry("ATR_BARS", "warmup", over("atr_bars", "14", "13"), step("exits__atr__count", 14, -1)),
+    _entry(
+        "ATR_BARS",
+        "warmup",
+        ("", "atr_bars 0 / 14"),
+        (put(exits__atr__count=0, state__exits__rules__needs_atr=False), put(exits__atr__count=0)),
+    ),
+    _entry(
+        "OF_NIGHT_LOSS",
+        "night_loss",
+        amount("night_loss", 101),
+        step("budgets__night_level", EQUITY + 101 * UNIT),
+    ),
+    _entry(
+        "OF_DAY_LOSS",
+        "day_loss",
+        amount("day_loss", 202),
+        step("budgets__day_level", EQUITY + 202 * UNIT),
+    ),
+    _entry(
+        "OF_DRAWDOWN",
+        "drawdown",
+        over("drawdown_bps", "101.0000", "101.0001"),
+        (drawn(59_394 * UNIT), drawn(59_394 * UNIT - 1)),
+    ),
+    _entry(
+        "OF_ORDER_RATE",
+        "order_rate",
+        over("orders_per_minute", "17", "18"),
+        (orders(16), orders(17)),
+    ),
+    _size(
+        "POSITION_NOTIONAL",
+        "position_limit",
+        amount("position_notional", 40_000),
+        step("market__value", 39_000 * UNIT),
+        REDUCED,
+    ),
+    _size(
+        "CASH_WITH_FEE",
+        "insufficient_cash",
+        (
+            "cash_with_fee 1000.00000000 / 1000.00000000",
+            "cash_with_fee 1000.00000000 / 999.99999999",
+        ),
+        step("positions__cash", CASH, -1),
+        REDUCED,
+    ),
+    _size(
+        "EXPOSURE",
+        "exposure_limit",
+        amount("exposure", 60_000),
+        step("positions__worth", EQUITY - RESERVED - NOTIONAL),
+        REDUCED,
+    ),
+    _size(
+        "OF_NIGHT_NOTIONAL",
+        "night_notional",
+        amount("night_notional", 30_000),
+        step("budgets__night_notional", 30_000 * UNIT - RESERVED - NOTIONAL),
+        REDUCED,
+    ),
+    _size(
+        "OF_DAY_NOTIONAL",
+        "day_notional",
+        amount("day_notional", 20_000),
+        step("budgets__day_notional", 20_000 * UNIT - RESERVED - NOTIONAL),
+        REDUCED,
+    ),
+    _order(
+        "POSITION_QTY",
+        "position_max",
+        amount("position_qty", 30),
+        (bounded(20 * UNIT), bounded(20 * UNIT + 1)),
+        REDUCED,
+    ),
+    _order(
+        "POSITION_QTY",
+        "position_max",
+        ("", "position_qty 30.00000001 / 30.00000000"),
+        (put(market__qty=20 * UNIT + 1), bounded(20 * UNIT + 1)),
+        REDUCED,
+    ),
+    _order(
+        "ORDER_NOTIONAL",
+        "min_notional",
+        (
+            "order_notional 1000.00000000 / 1000.00000000",
+            "order_notional 1000.00000000 / 1000.00000001",
+        ),
+        (least("1000"), least("1000.00000001")),
+    ),
+    _hard(
+        "night.hard_gate",
+        "",
+        amount("night_notional_hard", 31_000),
+        step("budgets__night_notional", 31_000 * UNIT - RESERVED - NOTIONAL),
+        STOPPED,
+    ),
+    _hard(
+        "day.hard_gate",
+        "",
+        amount("day_notional_hard", 21_000),
+        step("budgets__day_notional", 21_000 * UNIT - RESERVED - NOTIONAL),
+        STOPPED,
+    ),
+    _hard(
+        "rate.hard_gate",
+        "",
+        over("orders_per_minute_hard", "23", "24"),
+        (orders(22), orders(23)),
+        STOPPED,
+    ),
+)
+
+EXITS: Final = (
+    *(_sell(*row) for row in SHARED),
+    _sell(
+        "LEAVES_ON_SIGNAL",
+        "signal_exit",
+        over("signal_exit", "yes", "no"),
+        (nothing, put(state__exits__rules__signal_exit=False)),
+    ),
+    _sell(
+        "LOTS",
+        "no_position",
+        over("position_lots", "1", "0"),
+        (lambda world: world.hold(10 * UNIT, lots=1), put(market__holding=None)),
+    ),
+    _sale(
+        "EXIT_PENDING", "pending_order", over("exit_pending", "no", "yes"), (nothing, selling(UNIT))
+    ),
+    _sale(
+        "EXIT_QTY", "qty_min", over("exit_qty", "0.00200000", "0.00100000"), (small(2), small(1))
+    ),
+    _request(
+        "NOT_ASKED_FOR",
+        "operator_exit",
+        over("exit_position", "none", "asked"),
+        (nothing, put(exits__is_asked=True)),
+    ),
+    _request(
+        "_policy_gate(exits.left)",
+        "universe_exit",
+        over("policy", "hold", "close"),
+        (held_at_end, closing("universe_exit")),
+    ),
+    _request(
+        "NOT_ENDING",
+        "end_exit",
+        over("run_ending", str(ENDS), str(ENDS - 1)),
+        (
+            put(state__exits__ending_until=ENDS, state__now=ENDS),
+            put(state__exits__ending_until=ENDS, state__now=ENDS - 1),
+        ),
+    ),
+    _request(
+        "NOT_ENDING",
+        "end_exit",
+        ("", f"run_ending {NOW} / {ENDS}"),
+        (
+            put(state__exits__ending_until=ENDS, state__exits__rules__closes_at_end=False),
+            put(state__exits__ending_until=ENDS),
+        ),
+    ),
+    _level(
+        "STOP_PRICE",
+        "stop_loss",
+        ("stop_price 61.00000001 / 61.00000000", "stop_price 61.00000000 / 61.00000000"),
+        (put(exits__stop_distance=1, bid=STOP_BID + 1), put(exits__stop_distance=1, bid=STOP_BID)),
+    ),
+    _level(
+        "STOP_PRICE",
+        "stop_loss",
+        ("", "stop_price 60.99999999 / 61.00000000"),
+        (put(bid=STOP_BID - 1), put(exits__stop_distance=1, bid=STOP_BID - 1)),
+    ),
+    _level(
+        "TARGET_PRICE",
+        "take_profit",
+        ("target_price 166.99999999 / 167.00000000", "target_price 167.00000000 / 167.00000000"),
+        (
+            put(exits__target_distance=1, bid=TARGET_BID - 1),
+            put(exits__target_distance=1, bid=TARGET_BID),
+        ),
+    ),
+    _level(
+        "TARGET_PRICE",
+        "take_profit",
+        ("", "target_price 167.00000001 / 167.00000000"),
+        (put(bid=TARGET_BID + 1), put(exits__target_distance=1, bid=TARGET_BID + 1)),
+    ),
+    _level(
+        "HELD_MS",
+        "time_exit",
+        ("held_ms 90999 / 91000", "held_ms 91000 / 91000"),
+        step("now", ENDS - 1),
+    ),
+    _asked(
+        "LOTS",
+        "no_position",
+        ("", "position_lots 0 / 1"),
+        (nothing, lambda world: world.positions.held.pop(SYMBOL)),
+    ),
+    _leave(
+        "status_gate(rules)",
+        "not_trading",
+        over("instrument_status", "TRADING", "BREAK"),
+        (nothing, status("BREAK")),
+    ),
+    _exit(
+        "rate.hard_gate",
+        "",
+        ("", "orders_per_minute_hard 24 / 23"),
+        (orders(22), orders(23)),
+        STOPPED,
+    ),
+)
+
+EQUITY_LIMITS: Final = (
+    _equity(
+        "night.hard_gate",
+        "",
+        amount("night_notional_hard", 31_000),
+        step("budgets__night_notional", 31_000 * UNIT),
+    ),
+    _equity(
+        "day.hard_gate",
+        "",
+        amount("day_notional_hard", 21_000),
+        step("budgets__day_notional", 21_000 * UNIT),
+    ),
+    _equity(
+        "night_loss.hard_gate",
+        "",
+        amount("night_loss_hard", 1_001),
+        step("budgets__night_level", EQUITY + 1_001 * UNIT),
+    ),
+    _equity(
+        "day_loss.hard_gate",
+        "",
+        amount("day_loss_hard", 2_002),
+        step("budgets__day_level", EQUITY + 2_002 * UNIT),
+    ),
+    _equity(
+        "drawdown.hard_gate",
+        "",
+        over("drawdown_bps_hard", "1010.0000", "1010.0001"),
+        (drawn(53_940 * UNIT), drawn(53_940 * UNIT - 1)),
+    ),
+)

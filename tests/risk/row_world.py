@@ -1,0 +1,225 @@
+"""A world for the rows of risk: a state in which every check passes, and the changes to it."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from typing import Any, Final
+
+from minibot.events.lots import Holding, lot_of
+from minibot.events.messages import SignalMessage
+from minibot.events.model import BUY, SELL, Event, JsonObject, Payload, Signal
+from minibot.events.money import UNIT
+from minibot.events.order_rules import OrderRules
+from minibot.events.reference import NOBODY, named
+from minibot.risk.positions import Market, WorkingOrder
+from minibot.risk.risk_state import RiskState
+from tests.risk.desk import HASH, OTHER, RUN_ID, START, SYMBOL, config, instrument
+
+NOW: Final = START + 1_000_000
+ENDS: Final = NOW + 90_000
+STOP_BID: Final = 61 * UNIT
+TARGET_BID: Final = 167 * UNIT
+NOTIONAL: Final = 1_000 * UNIT
+"""The cost of the order that the profile wants."""
+RESERVED: Final = 11 * UNIT
+"""The cost of the order that is being filled in the other symbol."""
+EQUITY: Final = 60_000 * UNIT
+
+LIMITS: Final[JsonObject] = config(
+    # No two limits are alike, and none of them binds before a scenario says so.
+    risk__signal_age_ms_max=3_100,
+    risk__tick_age_ms_max=5_200,
+    risk__positions_max=6,
+    risk__reference_deviation_bps_max=130,
+    risk__stop_atr_mult="3.0",
+    strategy__atr_period=14,
+    risk__night_loss_soft="101",
+    risk__night_loss_hard="1001",
+    risk__day_loss_soft="202",
+    risk__day_loss_hard="2002",
+    risk__drawdown_bps_soft=101,
+    risk__drawdown_bps_hard=1010,
+    risk__orders_per_minute_soft=17,
+    risk__orders_per_minute_hard=23,
+    risk__position_notional_max="40000",
+    risk__night_notional_soft="30000",
+    risk__night_notional_hard="31000",
+    risk__day_notional_soft="20000",
+    risk__day_notional_hard="21000",
+    execution__taker_fee_bps="10",
+)
+WITHOUT_SOFT: Final = copy.deepcopy(LIMITS)
+for _name in ("night_notional_soft", "day_notional_soft", "orders_per_minute_soft"):
+    WITHOUT_SOFT["risk"][_name] = None
+
+
+class World:
+    """A state in which an entry is allowed and a position can be sold; no two values are alike."""
+
+    def __init__(self, limits: JsonObject = LIMITS) -> None:
+        state = self.state = RiskState(limits)
+        state.now = NOW
+        state.universe = frozenset((SYMBOL, OTHER))
+        self.positions, self.budgets, self.limits = state.positions, state.budgets, state.limits
+        market = self.market = self.positions.of(SYMBOL)
+        self.rules()
+        market.bid, market.ask, market.price = 9_999 * UNIT // 100, 100 * UNIT, 10_025 * UNIT // 100
+        market.ts, market.seq, market.is_fresh, market.has_mid = NOW - 11, 5, True, True
+        market.value = 3 * UNIT
+        self.exits = state.exits_of(market)
+        self.exits.close, self.exits.atr.count = 100 * UNIT, 19
+        self.others(2)
+        self.order(BUY, UNIT // 10, self.positions.of(OTHER))
+        self.positions.worth, self.positions.cash = 5 * UNIT, 50_000 * UNIT
+        self.equity(EQUITY)
+        self.budgets.night_notional, self.budgets.day_notional = 7 * UNIT, 9 * UNIT
+        self.budgets.night_level = self.budgets.equity + 13 * UNIT
+        self.budgets.day_level = self.budgets.equity + 17 * UNIT
+        self.budgets.high_water_mark = self.budgets.equity + 19 * UNIT
+        self.orders(2)
+        self.signal_ts, self.horizon_ms = NOW - 7, 60_000
+        self.bid, self.now, self.opened_ts = 100 * UNIT, NOW, NOW - 1_000
+
+    # --- changes ------------------------------------------------------------------------------
+
+    def rules(self, **changes: Any) -> None:
+        """Let the venue have these rules for the symbol."""
+        self.market.rules = OrderRules.of(instrument(**changes))
+
+    def others(self, count: int) -> None:
+        """Hold so many other symbols."""
+        self.positions.held = {f"COIN{n}": Market(f"COIN{n}") for n in range(count)}
+
+    def order(self, side: str, qty: int, market: Market | None = None) -> None:
+        """Send an order at 110, by default in the symbol."""
+        order = WorkingOrder(named(f"order {qty}"), market or self.market, side, qty, 110 * UNIT)
+        self.positions.orders.append(order)
+
+    def orders(self, count: int) -> None:
+        """Have sent so many orders within the minute."""
+        while (sent := self.budgets.orders(NOW)) < count:
+            self.budgets.on_order(NOW - 1, sent)
+
+    def equity(self, equity: int) -> None:
+        """Have this equity."""
+        self.budgets.equity = self.positions.equity = equity
+
+    def hold(self, qty: int, lots: int = 2) -> None:
+        """Hold a quantity of the symbol in so many lots."""
+        holding = self.market.holding = Holding()
+        holding.lots = [lot_of(SYMBOL, qty, 1, 1, self.opened_ts, 0, NOBODY)] * lots
+        holding.qty = self.market.qty = qty
+        self.positions.held[SYMBOL] = self.market
+
+    # --- what the decisions are given -----------------------------------------------------------
+
+    def signal(self, side: str) -> SignalMessage:
+        """Return a signal of the symbol."""
+        said = Signal(SYMBOL, side, 80, 80, self.horizon_ms, "a test", "momentum_up", ())
+        return SignalMessage.of(said, self.event(said, self.signal_ts))
+
+    def event(self, payload: Payload, ts: int = NOW) -> Event:
+        """Return an event of this payload."""
+        return Event(ts, "0" * 32, "nobody", RUN_ID, HASH, payload, ("1" * 32,), 5)
+
+    def decided(self) -> None:
+        """Have acted on the signal before."""
+        self.state.decided.note(self.signal(BUY).ref(), NOW, NOW - 1)
+
+
+Change = Callable[[World], object]
+
+
+def nothing(world: World) -> None:
+    """Change nothing."""
+
+
+def put(**values: Any) -> Change:
+    """Return the change that sets attributes; `market__ts` is `world.market.ts`."""
+
+    def change(world: World) -> None:
+        for path, value in values.items():
+            *owners, name = path.split("__")
+            owner: Any = world
+            for part in owners:
+                owner = getattr(owner, part)
+            setattr(owner, name, value)
+
+    return change
+
+
+def step(path: str, limit: int, by: int = 1) -> tuple[Change, Change]:
+    """Return the changes that set an attribute at its limit and beyond."""
+    return put(**{path: limit}), put(**{path: limit + by})
+
+
+def drawn(equity: int) -> Change:
+    """Return the change to an equity below the high-water mark, and at no loss."""
+    return put(
+        budgets__equity=equity,
+        budgets__high_water_mark=EQUITY,
+        budgets__night_level=equity,
+        budgets__day_level=equity,
+    )
+
+
+def bounded(held: int) -> Change:
+    """Return the change to a venue whose largest position is 30, with so much held."""
+
+    def change(world: World) -> None:
+        world.rules(position_max="30")
+        world.market.qty = held
+
+    return change
+
+
+def small(thousandths: int) -> Change:
+    """Return the change to so small a position, where the venue sells two thousandths at least."""
+
+    def change(world: World) -> None:
+        world.rules(qty_min="0.002", notional_min="0.01")
+        world.hold(thousandths * UNIT // 1_000)
+
+    return change
+
+
+def status(word: str) -> Change:
+    """Return the change to a venue whose status of the symbol is this word."""
+    return lambda world: world.rules(status=word)
+
+
+def least(notional: str) -> Change:
+    """Return the change to a venue whose orders have this notional at least."""
+    return lambda world: world.rules(notional_min=notional)
+
+
+def others(count: int) -> Change:
+    """Return the change to so many other symbols held."""
+    return lambda world: world.others(count)
+
+
+def orders(count: int) -> Change:
+    """Return the change to so many orders within the minute."""
+    return lambda world: world.orders(count)
+
+
+def selling(qty: int) -> Change:
+    """Return the change to an open exit of this quantity."""
+    return lambda world: world.order(SELL, qty)
+
+
+def held_at_end(world: World) -> None:
+    """Let the run end with its positions open."""
+    world.state.exits.ending_until = ENDS
+    world.state.exits.rules.closes_at_end = False
+
+
+def closing(reason: str) -> Change:
+    """Return the change to a position that the profile's policy closes, though not at the end."""
+
+    def change(world: World) -> None:
+        held_at_end(world)
+        world.exits.left = reason
+
+    return change

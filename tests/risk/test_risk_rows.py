@@ -1,0 +1,288 @@
+"""Rows of risk: a check that is removed, or swapped with the next, fails its own scenarios alone.
+
+The source of each module with rows is changed in memory: a row is removed, its value and limit
+trade places, or its value or its limit is swapped with that of the next row. Exactly the scenarios
+of the rows touched have to fail then.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Callable, Iterator
+from functools import cache
+from types import ModuleType
+from typing import Any, Final
+
+import pytest
+
+from minibot.events.model import BUY, SELL, ExitPosition
+from minibot.risk import budgets, entry_decision, exit_decision
+from minibot.risk.checks import Checklist, Row
+from minibot.risk.drafts import Verdict, verdict_for_event
+from tests.risk.desk import PROJECT, SYMBOL
+from tests.risk.row_scenarios import ENTRIES, EQUITY_LIMITS, EXITS, Scenario
+from tests.risk.row_world import ENDS, NOTIONAL, STOP_BID, TARGET_BID, World
+
+SCENARIOS: Final = {entry_decision: ENTRIES, exit_decision: EXITS, budgets: EQUITY_LIMITS}
+VALUE, LIMIT = 1, 2
+
+Said = tuple[str, bool | None, str]
+"""A check as text, whether it passed, and the reason of a failure."""
+
+
+# --- one scenario ---------------------------------------------------------------------------------
+
+
+def judged(rows: tuple[Row, ...]) -> Checklist:
+    """The checks of rows alone."""
+    checks = Checklist()
+    checks.judge(rows)
+    return checks
+
+
+def entry_size(module: Any, world: World) -> Checklist:
+    """The checks of an entry's size."""
+    market, checks = world.market, Checklist()
+    left = world.state.headroom(SYMBOL)
+    module.size_entry(market, market.rules, world.limits, world.positions, left, checks)
+    return checks
+
+
+def exit_size(module: Any, world: World) -> Checklist:
+    """The checks of a sale."""
+    checks = Checklist()
+    module.size_exit(world.positions, world.market, world.market.rules, checks)
+    return checks
+
+
+def verdict_of(world: World) -> Verdict:
+    """An undecided action of the symbol."""
+    event = world.event(ExitPosition("operator", "a test", SYMBOL))
+    return verdict_for_event(world.state, event, SYMBOL)
+
+
+def asked(module: Any, world: World) -> Checklist:
+    """The checks of an operator's request."""
+    event = world.event(ExitPosition("operator", "a test", SYMBOL))
+    messages = module.on_exit_position(world.state, SYMBOL, event)
+    return messages[0].checks if messages else Checklist()
+
+
+def left(module: Any, world: World) -> Checklist:
+    """The checks of an exit that is due."""
+    trigger, verdict = (exit_decision.HELD_MS, 2, 1), verdict_of(world)
+    module.leave(world.state, world.market, trigger, verdict)
+    return verdict.checks
+
+
+def sent(module: Any, world: World) -> Checklist:
+    """The checks of an exit as it is sent."""
+    market, verdict = world.market, verdict_of(world)
+    module._exit(world.state, "time_exit", market, market.rules, 1, verdict)
+    return verdict.checks
+
+
+CHECKS: Final[dict[tuple[ModuleType, str], Callable[[Any, World], Checklist]]] = {
+    (entry_decision, "entry_rows"): lambda module, world: judged(
+        module.entry_rows(
+            world.state, world.market, world.signal(BUY), world.state.headroom(SYMBOL)
+        )
+    ),
+    (entry_decision, "size_rows"): lambda module, world: judged(
+        module.size_rows(world.limits, world.state.headroom(SYMBOL), NOTIONAL)
+    ),
+    (entry_decision, "size_entry"): entry_size,
+    (entry_decision, "hard_rows"): lambda module, world: judged(
+        module.hard_rows(world.limits, world.state.headroom(SYMBOL), NOTIONAL)
+    ),
+    (exit_decision, "sell_rows"): lambda module, world: judged(
+        module.sell_rows(world.state, world.market, world.signal(SELL))
+    ),
+    (exit_decision, "request_rows"): lambda module, world: judged(
+        module.request_rows(world.state, world.exits)
+    ),
+    (exit_decision, "level_rows"): lambda module, world: judged(
+        module.level_rows(
+            world.exits, (STOP_BID, TARGET_BID, ENDS), world.opened_ts, world.bid, world.now
+        )
+    ),
+    (exit_decision, "size_exit"): exit_size,
+    (exit_decision, "on_exit_position"): asked,
+    (exit_decision, "leave"): left,
+    (exit_decision, "_exit"): sent,
+    (budgets, "hard_rows"): lambda module, world: judged(module.Budgets.hard_rows(world.budgets)),
+}
+
+
+def said(scenario: Scenario, checks: Checklist) -> Said:
+    """The check of a scenario's row: its text, whether it passed, and the reason of a failure."""
+    for check, (gate, *_) in zip(checks.written(), checks.judged, strict=True):
+        if check.name == scenario.name:
+            reason = "" if check.passed else gate.reason or gate.cuts or checks.reason
+            return f"{check.name} {check.value} / {check.threshold}", check.passed, reason
+    return "", True, ""
+
+
+def found(scenario: Scenario, home: ModuleType, module: ModuleType) -> list[Said]:
+    """The check of a scenario's row on both sides of its limit, by the code of `module`."""
+    checks_of, only_reads = CHECKS[home, scenario.function], scenario.function.endswith("_rows")
+    worlds = kept_worlds(scenario) if only_reads else scenario.worlds()
+    return [said(scenario, checks_of(module, world)) for world in worlds]
+
+
+@cache
+def kept_worlds(scenario: Scenario) -> tuple[World, World]:
+    """The worlds of a scenario whose function changes nothing."""
+    return scenario.worlds()
+
+
+@cache
+def unchanged(scenario: Scenario, home: ModuleType) -> list[Said]:
+    """The check of a scenario's row by the module as it stands."""
+    return found(scenario, home, home)
+
+
+def expected(scenario: Scenario) -> list[Said]:
+    """The check of a scenario's row as it has to be."""
+    return [(scenario.passes, True, ""), (scenario.fails, False, scenario.reason)]
+
+
+# --- changed source -------------------------------------------------------------------------------
+
+
+def rows_in(tree: ast.AST) -> dict[str, list[list[ast.Tuple]]]:
+    """The literals of rows in a module, by function; a row is a tuple of three in a tuple."""
+    literals: dict[str, list[list[ast.Tuple]]] = {}
+    for function in ast.walk(tree):
+        if not isinstance(function, ast.FunctionDef):
+            continue
+        for node in ast.walk(function):
+            if isinstance(node, ast.Tuple) and node.elts and isinstance(node.ctx, ast.Load):
+                rows = [row for row in node.elts if isinstance(row, ast.Tuple)]
+                if len(rows) == len(node.elts) and all(len(row.elts) == 3 for row in rows):
+                    literals.setdefault(function.name, []).append(node.elts)  # type: ignore[arg-type]
+    return literals
+
+
+def key_of(function: str, row: ast.Tuple) -> str:
+    """The name of a row: its function and its gate."""
+    return f"{function}:{ast.unparse(row.elts[0])}"
+
+
+def source_of(module: ModuleType) -> ast.Module:
+    """The parsed source of a module, also of one that is compiled."""
+    path = PROJECT / f"{module.__name__.replace('.', '/')}.py"
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
+TREES: Final = {module: source_of(module) for module in SCENARIOS}
+ROWS: Final = [
+    (module, function, rows, place)
+    for module, tree in TREES.items()
+    for function, literals in rows_in(tree).items()
+    for rows in literals
+    for place in range(len(rows))
+]
+KEYS: Final = [key_of(function, rows[place]) for _, function, rows, place in ROWS]
+
+
+def changes(
+    module: ModuleType, rows: list[ast.Tuple], place: int
+) -> Iterator[tuple[str, list[ast.Tuple], ModuleType]]:
+    """Change a row in every way: the change, the rows that it touches, and the changed module."""
+    row, whole, columns = rows[place], list(rows), [list(row.elts) for row in rows]
+    for change, column in (("remove", 0), ("exchange", 0), ("values", VALUE), ("limits", LIMIT)):
+        touched = [row]
+        if change == "remove":
+            del rows[place]
+        elif change == "exchange":
+            row.elts[VALUE], row.elts[LIMIT] = row.elts[LIMIT], row.elts[VALUE]
+        elif len(rows) > 1:
+            other = rows[place + 1 if place + 1 < len(rows) else place - 1]
+            if ast.unparse(row.elts[column]) == ast.unparse(other.elts[column]):
+                continue
+            row.elts[column], other.elts[column] = other.elts[column], row.elts[column]
+            touched.append(other)
+        else:
+            continue
+        code = compile(TREES[module], f"<{module.__name__}, changed>", "exec")
+        rows[:] = whole
+        for restored, elements in zip(rows, columns, strict=True):
+            restored.elts[:] = elements
+        changed = ModuleType(module.__name__)
+        exec(code, changed.__dict__)
+        yield change, touched, changed
+
+
+# --- tests ----------------------------------------------------------------------------------------
+
+
+def test_every_row_has_a_scenario_and_a_name_of_its_own() -> None:
+    """A new row without a scenario, or a scenario whose row has gone, is told here."""
+    for module, scenarios in SCENARIOS.items():
+        keys = [key for (home, *_), key in zip(ROWS, KEYS, strict=True) if home is module]
+
+        assert len(keys) == len(set(keys))
+        assert set(keys) == {scenario.row for scenario in scenarios}
+
+
+@pytest.mark.parametrize(
+    ("module", "scenario"),
+    [
+        pytest.param(module, scenario, id=f"{scenario.row} {scenario.fails}")
+        for module, scenarios in SCENARIOS.items()
+        for scenario in scenarios
+    ],
+)
+def test_row_passes_at_its_limit_and_fails_one_step_beyond(
+    module: ModuleType, scenario: Scenario
+) -> None:
+    """Name, value and limit as they are written, and the reason of the failure."""
+    assert found(scenario, module, module) == expected(scenario)
+
+
+@pytest.mark.parametrize("scenario", ENTRIES, ids=lambda scenario: scenario.fails)
+def test_entry_is_allowed_at_each_limit_and_not_beyond(scenario: Scenario) -> None:
+    """What a failed check does to the whole decision."""
+    outcomes = []
+    for world in scenario.worlds():
+        verdict, *_ = entry_decision.on_buy(world.state, world.market, world.signal(BUY))
+        assert isinstance(verdict, Verdict)
+        outcomes.append((verdict.action, verdict.reason_code))
+
+    assert outcomes == [("ALLOW", "allowed"), scenario.outcome]
+
+
+@pytest.mark.parametrize(
+    "scenario",
+    [scenario for scenario in EXITS if scenario.function in {"sell_rows", "size_exit", "_exit"}],
+    ids=lambda scenario: scenario.fails,
+)
+def test_exit_on_a_signal_is_allowed_at_each_limit_and_not_beyond(scenario: Scenario) -> None:
+    """What a failed check does to the whole decision."""
+    outcomes = []
+    for world in scenario.worlds():
+        verdict, *_ = exit_decision.on_sell(world.state, world.market, world.signal(SELL))
+        assert isinstance(verdict, Verdict)
+        outcomes.append((verdict.action, verdict.reason_code))
+
+    assert outcomes == [("EXIT", "signal_exit"), scenario.outcome]
+
+
+@pytest.mark.parametrize(("module", "function", "rows", "place"), ROWS, ids=KEYS)
+def test_row_that_is_removed_or_swapped_fails_its_own_scenarios_alone(
+    module: ModuleType, function: str, rows: list[ast.Tuple], place: int
+) -> None:
+    """No row is missed by the tests, and none is judged by the value or limit of another."""
+    for change, touched, changed in changes(module, rows, place):
+        failed = {
+            scenario.row
+            for scenario in SCENARIOS[module]
+            if found(scenario, module, changed) != unchanged(scenario, module)
+        }
+
+        keys = {key_of(function, row) for row in touched}
+        if change == "exchange":  # Later checks may see an order that came out smaller.
+            assert keys <= failed, change
+        else:
+            assert failed == keys, change
