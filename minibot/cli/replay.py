@@ -8,7 +8,7 @@ from pathlib import Path
 from minibot.cli.diff import lines as diff_lines
 from minibot.cli.output import progress_bar, show, wrapped
 from minibot.cli.selection import add_run, add_zone, run_dir_of
-from minibot.events.stop_codes import QUEUE_MISSING
+from minibot.events.reasons import QUEUE_MISSING
 from minibot.kernel.errors import Refusal, RunStop
 from minibot.replay.compare import describe
 from minibot.replay.condition import called, open_run

@@ -12,9 +12,9 @@ from itertools import groupby
 from operator import itemgetter
 
 from minibot.events import reasons
-from minibot.events.business_codes import POISON_EVENT
 from minibot.events.model import Check, Event, JsonObject, RiskAction
 from minibot.events.order import TICKS, Core, Inputs, LineSource, Taken
+from minibot.events.reasons import POISON_EVENT
 from minibot.kernel.cursor import Cursor
 from minibot.kernel.errors import ContractError, RunStop
 from minibot.kernel.journal import JournalReader
