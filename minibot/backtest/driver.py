@@ -34,6 +34,7 @@ from minibot.events.model import (
 )
 from minibot.events.order import CONTROL, TICKS, Core
 from minibot.events.performance import Performance
+from minibot.events.reasons import SOURCE_ENDED
 from minibot.events.roles import Roles
 from minibot.replay.engine import CORE_ROLES
 from minibot.replay.lockstep import Lockstep, fresh_cores
@@ -305,7 +306,7 @@ class _Pass:
         Said at its time, or right behind what came last, before what comes at `next_ts`.
         """
         until_ts = self._source.end_ms or next_ts
-        ending = RunEnding(who="backtest", why="SOURCE_ENDED", until_ts=until_ts)
+        ending = RunEnding(who="backtest", why=SOURCE_ENDED, until_ts=until_ts)
         self._world(Root(ending, max(self._close_ts(), self.result.to_ts), CONTROL))
 
     def _world(self, root: Root) -> None:

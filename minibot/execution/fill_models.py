@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from minibot.events.model import JsonObject
+from minibot.events.reasons import CONFIG_INVALID
 from minibot.execution.fills import QUEUE, TOUCH, WORSE, FillModel, WorseFills
 from minibot.execution.queue_fills import QueueFills
 from minibot.kernel.errors import RunStop
@@ -30,6 +31,6 @@ def fill_model_of(execution: JsonObject) -> FillModel:
         return QueueFills()
     raise RunStop(
         "execution_role",
-        "CONFIG_INVALID",
+        CONFIG_INVALID,
         f"execution.fill_model: expected one of {', '.join(FILL_MODELS)}, found {name}",
     )

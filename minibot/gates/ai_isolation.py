@@ -26,6 +26,7 @@ from minibot.ai.frames import RESULT_BYTES_MAX, decode_frame
 from minibot.ai.isolation import JAIL, is_enough
 from minibot.ai.keeper import isolation_level
 from minibot.ai.nore_ai_worker_v1 import MEMORY_MB_DEFAULT, command
+from minibot.events.reasons import AI_ISOLATION_BREACH
 from minibot.kernel.files import ensure_folder, write_atomic
 from minibot.kernel.queue import make_queue
 from minibot.runtime.interpreter import private_folder, program
@@ -56,7 +57,6 @@ _ADVISED: Final = ("probe ", "layer ")
 _WAIT_S: Final = 30.0
 _RUN_S_MAX: Final = 90.0
 _BAIT_VARIABLE: Final = "MINIBOT_GATE_SECRET"
-_BREACH: Final = "AI_ISOLATION_BREACH"
 
 
 @dataclass(frozen=True, slots=True)
@@ -276,10 +276,15 @@ def _order_ends_run(lab: Path) -> Finding:
     except subprocess.TimeoutExpired:
         return Finding(name, False, f"the run went on for {_RUN_S_MAX:.0f} s")
     journal = lab / "stop_journal.jsonl"
-    stopped = journal.exists() and f'"reason_code":"{_BREACH}"'.encode() in journal.read_bytes()
+    stopped = (
+        journal.exists()
+        and f'"reason_code":"{AI_ISOLATION_BREACH}"'.encode() in journal.read_bytes()
+    )
     orders = _intents_of_ai(lab)
     if ended.returncode == 10 and stopped and not orders:
-        return Finding(name, True, f"refused, STOP({_BREACH}), exit code 10, no order from the AI")
+        return Finding(
+            name, True, f"refused, STOP({AI_ISOLATION_BREACH}), exit code 10, no order from the AI"
+        )
     tail = ended.stderr.decode("utf-8", "replace")[-300:]
     return Finding(name, False, f"exit code {ended.returncode}, {len(orders)} orders, {tail!r}")
 

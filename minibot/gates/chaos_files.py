@@ -14,6 +14,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Final
 
+from minibot.events.reasons import IO_RENAME
 from minibot.gates.chaos_crew import FeatureMissing
 from minibot.gates.chaos_night import Night, NotInjected
 from minibot.kernel.errors import RunStop
@@ -113,7 +114,7 @@ def replace_queue(night: Night) -> None:
     try:
         write_atomic(inbox(night), b"")
     except RunStop as error:
-        if sys.platform == "win32" and error.reason_code == "IO_RENAME":
+        if sys.platform == "win32" and error.reason_code == IO_RENAME:
             raise FeatureMissing("the replacement of a file that is held (Windows)") from error
         raise
     night.mark()

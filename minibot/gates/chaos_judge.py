@@ -11,6 +11,7 @@ from typing import Final
 
 from minibot.events.model import JsonObject
 from minibot.events.order import LineSource
+from minibot.events.reasons import OPERATOR
 from minibot.gates.chaos_fault import END, REFUSE, STOP, SURVIVE, Fault
 from minibot.gates.chaos_night import EXECUTION_QUEUES, QUIET_NS, Night, inbox_bytes
 from minibot.kernel import canonical
@@ -24,7 +25,6 @@ from minibot.runtime.stop import END_KIND, STOP_KIND
 from minibot.watchdog.stoplog import read_stops
 
 STOP_JOURNAL: Final = "stop_journal"
-OPERATOR: Final = "OPERATOR"
 FINDINGS_SHOWN: Final = 3
 
 

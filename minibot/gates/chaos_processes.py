@@ -8,6 +8,7 @@ from typing import Final
 
 import psutil
 
+from minibot.events.reasons import POISON_EVENT, QUEUE_LOCKED
 from minibot.gates.chaos_crew import FeatureMissing
 from minibot.gates.chaos_fault import Inject
 from minibot.gates.chaos_night import TRADING_ROLES, Night
@@ -42,7 +43,7 @@ def planted_line(queue: str, number: int) -> Inject:
 
 def poison(night: Night) -> None:
     """Wait until the role has set the line aside at which it crashed, and has gone on."""
-    night.wait_for("the dead letter", lambda: night.incidents("poison_event") or None)
+    night.wait_for("the dead letter", lambda: night.incidents(POISON_EVENT) or None)
     night.mark()
     night.wait_to_go_on()
 
@@ -126,7 +127,7 @@ def start_role_twice(night: Night) -> None:
     process = night.spawn(argv, "second")
     night.mark()
     code = night.wait_for("the end of the second process", process.poll)
-    if code != 10 or "QUEUE_LOCKED" not in night.said("second"):
+    if code != 10 or QUEUE_LOCKED not in night.said("second"):
         night.complaints.append(f"the second process ended with {code}, not with QUEUE_LOCKED")
 
 

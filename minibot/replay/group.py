@@ -13,6 +13,7 @@ from typing import Final, NamedTuple
 
 from minibot.events.model import Event, JsonObject
 from minibot.events.order import Core
+from minibot.events.reasons import QUEUE_CORRUPT
 from minibot.kernel.errors import RunStop
 from minibot.kernel.line import LineError
 from minibot.replay.bookkeeping import Bookkeeper, FiguresReplay, LedgerReplay
@@ -182,4 +183,4 @@ class _Seat:
 def _broken(result: RoleReplay, error: RunStop | LineError) -> Broken:
     if isinstance(error, RunStop):
         return Broken(result.role, result.inputs, result.clock, error.reason_code, error.detail)
-    return Broken(result.role, result.inputs, result.clock, "QUEUE_CORRUPT", str(error))
+    return Broken(result.role, result.inputs, result.clock, QUEUE_CORRUPT, str(error))

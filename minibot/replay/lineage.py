@@ -14,6 +14,7 @@ from decimal import Decimal
 from typing import Final
 
 from minibot.events.model import Ack, Event, Fill, OrderIntent, RiskAction
+from minibot.events.reasons import EVENT_ID_CONFLICT, NONDETERMINISM, SOURCE_FORBIDDEN
 from minibot.kernel.errors import ContractError, RunStop
 from minibot.kernel.verify import Finding
 from minibot.replay.recorded import Recorded
@@ -56,7 +57,7 @@ def verify_lineage(recorded: Recorded) -> Iterator[Finding]:
     for cause_id, effects in seen.wanted.items():
         for queue, seq, event in effects:
             lacking = f"none of {event.id}{seen.unread}"
-            yield _finding(queue, seq, "NONDETERMINISM", f"cause {cause_id}", lacking)
+            yield _finding(queue, seq, NONDETERMINISM, f"cause {cause_id}", lacking)
     yield from _judge_intents(seen)
     yield from _judge_fills(seen)
 
@@ -83,7 +84,7 @@ def _events(recorded: Recorded, queue: str, seen: _Seen) -> Iterator[tuple[int, 
         if queue != "market_ticks":
             before = ids.setdefault(event.id, line.seq)
             if before != line.seq:
-                yield _finding(queue, line.seq, "EVENT_ID_CONFLICT", "a new id", f"line {before}'s")
+                yield _finding(queue, line.seq, EVENT_ID_CONFLICT, "a new id", f"line {before}'s")
         yield line.seq, event
 
 
@@ -96,13 +97,13 @@ def _read_derived(recorded: Recorded, queue: str, seen: _Seen) -> Iterator[Findi
         seen.derived[event.id] = event
         yield from _judge_waiting(seen, event)  # A risk_action STOP may come of a fill.
         if not event.cause_ids:
-            yield _finding(queue, seq, "NONDETERMINISM", "a cause", "none")
+            yield _finding(queue, seq, NONDETERMINISM, "a cause", "none")
         for cause_id in event.cause_ids or ():
             cause = seen.derived.get(cause_id)
             if cause is None:
                 seen.wanted.setdefault(cause_id, []).append((queue, seq, event))
             elif cause.ts > event.ts:
-                yield _finding(queue, seq, "NONDETERMINISM", f"ts >= {cause.ts}", str(event.ts))
+                yield _finding(queue, seq, NONDETERMINISM, f"ts >= {cause.ts}", str(event.ts))
 
 
 def _read_roots(recorded: Recorded, queue: str, seen: _Seen) -> Iterator[Finding]:
@@ -119,7 +120,7 @@ def _judge_waiting(seen: _Seen, cause: Event) -> Iterator[Finding]:
     """Judge the events that were read before their cause."""
     for name, seq, event in seen.wanted.pop(cause.id, ()):
         if cause.ts > event.ts:
-            yield _finding(name, seq, "NONDETERMINISM", f"ts >= {cause.ts}", str(event.ts))
+            yield _finding(name, seq, NONDETERMINISM, f"ts >= {cause.ts}", str(event.ts))
 
 
 def _judge_intents(seen: _Seen) -> Iterator[Finding]:
@@ -135,7 +136,7 @@ def _judge_intents(seen: _Seen) -> Iterator[Finding]:
         if not actions or any(action.action not in ALLOWING for action in actions):
             found = ", ".join(action.action for action in actions) or f"none{seen.unread}"
             wanted = f"{event.id}: an allowing risk_action"
-            yield _finding("order_intents", 0, "SOURCE_FORBIDDEN", wanted, found)
+            yield _finding("order_intents", 0, SOURCE_FORBIDDEN, wanted, found)
 
 
 def _judge_fills(seen: _Seen) -> Iterator[Finding]:
@@ -154,12 +155,12 @@ def _judge_fills(seen: _Seen) -> Iterator[Finding]:
         )
         if intent is None or not isinstance(intent.payload, OrderIntent):
             lacking = f"none{seen.unread}"
-            yield _finding("fills", 0, "SOURCE_FORBIDDEN", f"{event.id}: an intent", lacking)
+            yield _finding("fills", 0, SOURCE_FORBIDDEN, f"{event.id}: an intent", lacking)
             continue
         filled[intent.id] = filled.get(intent.id, Decimal(0)) + Decimal(event.payload.qty)
         if filled[intent.id] > Decimal(intent.payload.qty):
             wanted = f"{intent.id}: at most {intent.payload.qty}"
-            yield _finding("fills", 0, "NONDETERMINISM", wanted, str(filled[intent.id]))
+            yield _finding("fills", 0, NONDETERMINISM, wanted, str(filled[intent.id]))
 
 
 def stop_position(recorded: Recorded) -> Ack | None:

@@ -17,6 +17,7 @@ from minibot.events.order import Core, LoggedStep
 from minibot.events.reasons import (
     CONFLICTING,
     FEATURE_MISSING,
+    INVARIANT_BROKEN,
     NO_INSTRUMENT,
     NO_SETUP,
     NOT_TRADING,
@@ -121,7 +122,7 @@ class Asking:
     def on_step(self, step: LoggedStep, core: Core, events: Sequence[tuple[str, Event]]) -> None:
         """Look whether the input made the strategy decide."""
         if not isinstance(core, StrategyCore):
-            raise InvariantError("replay", "INVARIANT_BROKEN", "no strategy's core")
+            raise InvariantError("replay", INVARIANT_BROKEN, "no strategy's core")
         payload = step.taken.event.payload
         symbol = payload.symbol if isinstance(payload, MarketTick) else None
         for name in core.symbols() if symbol is None else (symbol,):

@@ -16,6 +16,7 @@ from typing import NamedTuple
 from minibot.events.model import Event, Fill, JsonObject, RiskAction, RunOpening
 from minibot.events.order import CONTROL, TICKS, KnownIds
 from minibot.events.performance import Performance
+from minibot.events.reasons import SCHEMA_INVALID
 from minibot.kernel.errors import IntegrityError
 from minibot.replay.decisions import DecisionDigest
 from minibot.replay.lockstep import Lockstep, Take, fresh_cores
@@ -87,7 +88,7 @@ def opening_of(recorded: Recorded) -> RunOpening:
     """
     first = next((event.payload for _, event in recorded.events(CONTROL)), None)
     if not isinstance(first, RunOpening):
-        raise IntegrityError("replay", "SCHEMA_INVALID", "control:1: expected run_opening")
+        raise IntegrityError("replay", SCHEMA_INVALID, "control:1: expected run_opening")
     return first
 
 

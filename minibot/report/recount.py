@@ -26,6 +26,7 @@ from minibot.events.model import (
     StopJournal,
 )
 from minibot.events.performance import Performance
+from minibot.events.reasons import SCHEMA_INVALID
 from minibot.kernel.errors import IntegrityError
 from minibot.replay.bookkeeping import tally
 from minibot.replay.checks import departure
@@ -199,5 +200,5 @@ def _opening(recorded: Recorded) -> tuple[RunOpening, int]:
     """Return what the run started with, and when."""
     first = next(recorded.events("control"), None)
     if first is None or not isinstance(first[1].payload, RunOpening):
-        raise IntegrityError("report", "SCHEMA_INVALID", "control does not begin with run_opening")
+        raise IntegrityError("report", SCHEMA_INVALID, "control does not begin with run_opening")
     return first[1].payload, first[1].ts

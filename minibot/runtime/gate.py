@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from minibot.events.model import StopJournal
+from minibot.events.reasons import LOCK_LOST, WATCHDOG_LOST
 from minibot.kernel.journal import JournalReader
 from minibot.kernel.lock import lost_lock
 from minibot.kernel.queue import open_reader
@@ -59,7 +60,7 @@ class Gate:
             return self._lost("the control channel is closed: the launcher is gone")
         lost = self._lost_lock()
         if lost is not None:
-            return self.context.stop(StopRecord(self.context.name, "LOCK_LOST", lost))
+            return self.context.stop(StopRecord(self.context.name, LOCK_LOST, lost))
         return None
 
     def _lost_lock(self) -> str | None:
@@ -71,7 +72,7 @@ class Gate:
         return lost_lock(self.context.var.root)
 
     def _lost(self, detail: str) -> int:
-        self.context.stop(StopRecord(self.context.name, "WATCHDOG_LOST", detail))
+        self.context.stop(StopRecord(self.context.name, WATCHDOG_LOST, detail))
         return ORPHANED
 
 

@@ -9,6 +9,7 @@ from typing import Any, Final, final
 
 from minibot.events.model import Bar, JsonObject
 from minibot.events.native import mypyc_attr
+from minibot.events.reasons import CONFIG_INVALID
 from minibot.features.lossless import float_from, float_text
 from minibot.kernel.errors import RunStop
 
@@ -26,7 +27,7 @@ def interval_ms(interval: str) -> int:
     if unit is None or not interval[:-1].isdigit():
         raise RunStop(
             "strategy_role",
-            "CONFIG_INVALID",
+            CONFIG_INVALID,
             f"interval {interval!r}: expected a number of s, m, h, d or w",
         )
     return int(interval[:-1]) * unit

@@ -20,6 +20,7 @@ from minibot.events.numbers import (
     parse_fixed,
     product,
 )
+from minibot.events.reasons import NONDETERMINISM
 from minibot.kernel.errors import InvariantError
 
 UNITS: Final[int] = 10**PLACES_MAX
@@ -71,7 +72,7 @@ class Position:
             if held:
                 raise InvariantError(
                     "strategy_role",
-                    "NONDETERMINISM",
+                    NONDETERMINISM,
                     f"{self.symbol}: fill {fill.order.text} makes the position {self.text}",
                 )
             self._lots.clear()

@@ -14,6 +14,7 @@ import traceback
 
 from minibot.events.model import JsonObject, Payload, StopJournal
 from minibot.events.order import LineSource
+from minibot.events.reasons import INVARIANT_BROKEN, OPERATOR_KILL
 from minibot.kernel.errors import ContractError, RunStop
 from minibot.kernel.files import read_hashed
 from minibot.kernel.queue import open_reader
@@ -136,7 +137,7 @@ class Desk:
             record = stop_record(WATCHDOG, error)
             if record is None:
                 traceback.print_exc()
-                record = StopRecord(WATCHDOG, "INVARIANT_BROKEN", repr(error))
+                record = StopRecord(WATCHDOG, INVARIANT_BROKEN, repr(error))
             return record, False
 
     def _look(self, background: Background) -> tuple[StopRecord, bool] | None:
@@ -215,7 +216,7 @@ class Desk:
         for request in take_requests(self.context.var.requests, self.context.run_id):
             if request.get("kind") == "kill":
                 detail = str(request.get("why", detail))
-        return StopRecord(WATCHDOG, "OPERATOR_KILL", f"{who}: {detail}")
+        return StopRecord(WATCHDOG, OPERATOR_KILL, f"{who}: {detail}")
 
     def _flagged_by(self, child: Child) -> StopRecord | None:
         """Return the STOP of a role that raised the flag and has left no event, after a while."""
@@ -225,14 +226,14 @@ class Desk:
             return StopRecord(child.name, *child.said_stop)
         if moment - self._flagged_ns < FLAG_EVENT_NS:
             return None
-        said = child.said_stop or ("INVARIANT_BROKEN", "it raised STOP.flag and left no event")
+        said = child.said_stop or (INVARIANT_BROKEN, "it raised STOP.flag and left no event")
         return StopRecord(child.name, *said)
 
     def _interrupted(self) -> StopRecord | None:
         while not self._interrupts.empty():
             name = self._interrupts.get()
             if self._ended_by_hand:
-                return StopRecord(WATCHDOG, "OPERATOR_KILL", f"{name} a second time")
+                return StopRecord(WATCHDOG, OPERATOR_KILL, f"{name} a second time")
             self._ended_by_hand = True
             self.end.begin_by_operator("a signal to the launcher", name)
         return None

@@ -10,6 +10,7 @@ from __future__ import annotations
 from enum import Enum
 
 from minibot.events.model import RunEnding
+from minibot.events.reasons import DURATION_REACHED, OPERATOR, ROLE_HUNG, SOURCE_ENDED
 from minibot.runtime.clock import machine_ns
 from minibot.runtime.context import CLEAN, Output, RoleContext
 from minibot.runtime.stop import StopRecord
@@ -20,8 +21,8 @@ from minibot.watchdog.supervisor import AI, DRAIN_ORDER, EXECUTION, RISK, WATCHD
 BEAT_GRACE_MARKET_MS = 2_000
 # Detail of an END that nobody asked for by hand: who planned it.
 PLANNED_BY = {
-    "DURATION_REACHED": "planned by the profile",
-    "SOURCE_ENDED": "the exchange's source came to its end",
+    DURATION_REACHED: "planned by the profile",
+    SOURCE_ENDED: "the exchange's source came to its end",
 }
 
 
@@ -83,7 +84,7 @@ class PlannedEnd:
     def begin_by_operator(self, who: str, why: str) -> None:
         """Announce the end that somebody asked for: as soon as nothing is open."""
         until_ts = self._context.clock.now_ms() + self._close_ms
-        self.begin("OPERATOR", f"{who}: {why}", until_ts=until_ts, waits_for_time=False)
+        self.begin(OPERATOR, f"{who}: {why}", until_ts=until_ts, waits_for_time=False)
 
     def step(self) -> StopRecord | None:
         """Advance by what has happened; return a STOP when a role cannot be drained."""
@@ -145,7 +146,7 @@ class PlannedEnd:
         if self._draining == AI:
             child.kill()
             return None
-        return StopRecord("watchdog_role", "ROLE_HUNG", f"{self._draining} does not drain")
+        return StopRecord("watchdog_role", ROLE_HUNG, f"{self._draining} does not drain")
 
     def _drain_next(self) -> None:
         # Also one that has just crashed: it comes back and drains what it had left.

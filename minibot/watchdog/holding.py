@@ -16,6 +16,7 @@ from pathlib import Path
 
 from minibot.events.model import Event, JsonObject
 from minibot.events.order import LineSource
+from minibot.events.reasons import LOCK_LOST, VAR_LOST
 from minibot.kernel.errors import RunStop
 from minibot.kernel.files import write_hashed
 from minibot.kernel.lock import lost_lock, lost_name
@@ -31,7 +32,6 @@ if sys.platform == "darwin":
     import fcntl
 
 WATCHDOG = "watchdog_role"
-VAR_LOST = "VAR_LOST"
 # A path of macOS with its last zero byte.
 PATH_BYTES_MAX = 1024
 
@@ -69,7 +69,7 @@ class HeldVar:
         lost = lost_lock(self.var.root)
         if self._lock.fd >= 0:
             lost = lost_name(self._lock.fd, self._lock.path) or lost
-        return None if lost is None else StopRecord(WATCHDOG, "LOCK_LOST", lost)
+        return None if lost is None else StopRecord(WATCHDOG, LOCK_LOST, lost)
 
     def lost(self, former: StopRecord | None = None) -> StopRecord | None:
         """Return STOP(VAR_LOST) where the folder is no longer where the run writes.

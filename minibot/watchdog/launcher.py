@@ -23,7 +23,7 @@ from typing import Any, Final
 import filelock
 
 from minibot import listed
-from minibot.events.reasons import REASONS
+from minibot.events.reasons import DURATION_REACHED, IO_EIO, REASONS, SOURCE_ENDED, VAR_LOST
 from minibot.events.registry import Contracts
 from minibot.events.roles import Roles
 from minibot.kernel.errors import LockBusy, MinibotError, Refusal, RunStop
@@ -56,7 +56,7 @@ from minibot.watchdog.ending import PlannedEnd
 from minibot.watchdog.exchange import EmbeddedExchange
 from minibot.watchdog.fallback import fallback_of
 from minibot.watchdog.feed import LiveFeed
-from minibot.watchdog.holding import VAR_LOST, HeldVar, settle_lost
+from minibot.watchdog.holding import HeldVar, settle_lost
 from minibot.watchdog.making import child_environ, make_manifest
 from minibot.watchdog.merge import WATCHDOG
 from minibot.watchdog.opening import opening_of
@@ -383,8 +383,8 @@ class _Launch:
     ) -> tuple[int | None, str]:
         until = context.manifest.clock_origin_ms + self.config.duration_ms
         if exchange is not None and exchange.end_ms is not None and exchange.end_ms < until:
-            return exchange.end_ms, "SOURCE_ENDED"
-        return until, "DURATION_REACHED"
+            return exchange.end_ms, SOURCE_ENDED
+        return until, DURATION_REACHED
 
     def _children(self, manifest: Manifest) -> dict[str, Child]:
         environ = child_environ(os.environ)
@@ -498,7 +498,7 @@ class _Launch:
                 self.feed.tell(f"the end of the run could not be written: {error}")
                 if record.kind == END_KIND:
                     record = stop_record(WATCHDOG, error) or StopRecord(
-                        WATCHDOG, "IO_EIO", str(error)
+                        WATCHDOG, IO_EIO, str(error)
                     )
                     context.stop(record)
         return record

@@ -16,6 +16,7 @@ from pathlib import Path
 from minibot.events.codec import Codec
 from minibot.events.model import Ack
 from minibot.events.order import LineSource, read_ranges
+from minibot.events.reasons import QUEUE_CHAIN
 from minibot.events.roles import Roles
 from minibot.kernel.errors import ContractError, IntegrityError
 from minibot.kernel.journal import JournalReader, JournalWriter, Line
@@ -133,7 +134,7 @@ class Merger:
                 part.take(1)
                 return role
         detail = f"{queue}:{line.seq} is the next line of none of its parts"
-        raise IntegrityError(WATCHDOG, "QUEUE_CHAIN", detail)
+        raise IntegrityError(WATCHDOG, QUEUE_CHAIN, detail)
 
     def _logged(self) -> tuple[int, list[Ack]]:
         """Return how many inputs the order log names, and its ranges."""

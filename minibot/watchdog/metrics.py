@@ -12,6 +12,7 @@ from collections import Counter
 from minibot.events.model import Fill, Health, JsonObject, RunOpening
 from minibot.events.order import LineSource
 from minibot.events.performance import Performance, ratio_text
+from minibot.events.reasons import INVARIANT_BROKEN
 from minibot.events.tally import HealthTally
 from minibot.kernel.cursor import Cursor
 from minibot.kernel.errors import InvariantError
@@ -56,7 +57,7 @@ class MetricsKeeper:
         line = LineSource(open_reader(self._root, "control")).next()
         payload = None if line is None else self._context.codec.decode("control", line.json).payload
         if not isinstance(payload, RunOpening):
-            raise InvariantError("watchdog_role", "INVARIANT_BROKEN", "control has no run_opening")
+            raise InvariantError("watchdog_role", INVARIANT_BROKEN, "control has no run_opening")
         return payload
 
     def step(self) -> None:

@@ -14,6 +14,7 @@ from minibot.events.codec import Codec
 from minibot.events.ids import derive_id
 from minibot.events.model import Event, JsonObject, StopJournal
 from minibot.events.order import LineSource
+from minibot.events.reasons import CLEARED, REFUSED
 from minibot.kernel import canonical
 from minibot.kernel.errors import RunStop
 from minibot.kernel.files import ensure_folder, read_hashed
@@ -115,7 +116,7 @@ def clear_flag(var: Var, who: str, why: str) -> str | None:
     run_id = stopped or "00000000_000000"
     payload = StopJournal(
         component=OPERATOR,
-        reason_code="CLEARED",
+        reason_code=CLEARED,
         detail=why,
         kind=CLEAR_KIND,
         who=who,
@@ -156,7 +157,7 @@ def note_refused(var: Var, why: str) -> None:
     run_id = run_id_of(moment // 1000)
     payload = StopJournal(
         component=WATCHDOG,
-        reason_code="REFUSED",
+        reason_code=REFUSED,
         detail=why[:2000],
         kind=REFUSED_KIND,
     )

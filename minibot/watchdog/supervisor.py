@@ -8,7 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from minibot.events.reasons import CODE_CHANGED
+from minibot.events.reasons import (
+    CODE_CHANGED,
+    CONSUMER_LAG,
+    ROLE_CRASH_LOOP,
+    ROLE_HUNG,
+    ROLE_MEMORY,
+    RUN_FILE_CHANGED,
+)
 from minibot.runtime.channels import DRAIN, LEASE, STOP
 from minibot.runtime.clock import awake_ns, machine_ns, suspend_ns
 from minibot.runtime.context import CLEAN, STOPPED, RoleContext
@@ -69,7 +76,7 @@ class Supervisor:
                 self._begin(child)
             except OSError as error:
                 if name != AI:
-                    return StopRecord(WATCHDOG, "ROLE_CRASH_LOOP", f"{name}: start failed: {error}")
+                    return StopRecord(WATCHDOG, ROLE_CRASH_LOOP, f"{name}: start failed: {error}")
                 self._switch_ai_off(f"start failed: {error}")
                 continue
             self._lease(child)
@@ -111,13 +118,11 @@ class Supervisor:
             return None
         if child.said_stop is not None or code == STOPPED:
             reason_code, detail = child.said_stop or ("", "")
-            return StopRecord(
-                child.name, reason_code or "ROLE_CRASH_LOOP", detail or f"exit {code}"
-            )
+            return StopRecord(child.name, reason_code or ROLE_CRASH_LOOP, detail or f"exit {code}")
         over_memory = self._over_memory.pop(child.name, None)
         if over_memory is not None:
-            return self._restart(child, over_memory, "ROLE_MEMORY")
-        return self._restart(child, f"ended with exit code {code}", "ROLE_CRASH_LOOP")
+            return self._restart(child, over_memory, ROLE_MEMORY)
+        return self._restart(child, f"ended with exit code {code}", ROLE_CRASH_LOOP)
 
     def _restart(self, child: Child, why: str, reason_code: str) -> StopRecord | None:
         changed = self._code_stop(child)
@@ -126,7 +131,7 @@ class Supervisor:
         limits = self._limits
         damaged = None if self._run_files is None else self._run_files.changed()
         if damaged is not None:  # Whatever it ended of: nobody is started on another run's files.
-            return StopRecord(WATCHDOG, "RUN_FILE_CHANGED", damaged)
+            return StopRecord(WATCHDOG, RUN_FILE_CHANGED, damaged)
         if child.name == AI:
             if len(child.restarts_ns) >= self.context.config.ai.restarts_max:
                 self._switch_ai_off(f"{why}; restart budget spent")
@@ -143,7 +148,7 @@ class Supervisor:
             if child.name == AI:
                 self._switch_ai_off(f"{why}; restart failed: {error}")
                 return None
-            return StopRecord(WATCHDOG, "ROLE_CRASH_LOOP", f"{child.name}: restart failed: {error}")
+            return StopRecord(WATCHDOG, ROLE_CRASH_LOOP, f"{child.name}: restart failed: {error}")
         self._lease(child)
         return None
 
@@ -176,7 +181,7 @@ class Supervisor:
             synced_ms = (machine_ns() - max(sync_ns, self._rearmed_ns)) // NS_PER_MS
             if synced_ms > self.context.config.queues.sync_ms_max:
                 detail = f"{child.name}: a sync takes {synced_ms} ms"
-                return StopRecord(WATCHDOG, "CONSUMER_LAG", detail)
+                return StopRecord(WATCHDOG, CONSUMER_LAG, detail)
             return None
         if child.quiet_ms() > hung_ms:
             return self._hung(child, f"has not turned its loop for {child.quiet_ms()} ms")
@@ -184,7 +189,7 @@ class Supervisor:
             return self._hung(child, f"has not moved for {child.stuck_ms()} ms while inputs wait")
         if heartbeat["waiting"] > self.context.config.queues.backlog_max:
             detail = f"{child.name} is {heartbeat['waiting']} events behind"
-            return StopRecord(WATCHDOG, "CONSUMER_LAG", detail)
+            return StopRecord(WATCHDOG, CONSUMER_LAG, detail)
         return None
 
     def _starting(self, child: Child) -> StopRecord | None:
@@ -218,7 +223,7 @@ class Supervisor:
             child.kill()
             self._switch_ai_off(what)
             return None
-        return StopRecord(WATCHDOG, "ROLE_HUNG", f"{child.name} {what}")
+        return StopRecord(WATCHDOG, ROLE_HUNG, f"{child.name} {what}")
 
     def rearm(self) -> None:
         """Count the time of every role from now on, after a pause of the whole run."""
@@ -240,7 +245,7 @@ class Supervisor:
                 continue  # Killed already: so large a process takes a while to end.
             if child is not None and rss > limit and child.is_running:
                 self._over_memory[name] = f"held {rss} bytes of memory, {limit} allowed"
-                self.context.incident("ROLE_MEMORY", f"{name} {self._over_memory[name]}; killed")
+                self.context.incident(ROLE_MEMORY, f"{name} {self._over_memory[name]}; killed")
                 child.kill()
 
     # --- ends ---------------------------------------------------------------------------------
