@@ -39,7 +39,7 @@ def collect(run_dirs: Sequence[Path], runs_root: Path, settings: AiSettings) -> 
 def _collect(run_dir: Path, runs_root: Path, settings: AiSettings) -> Dataset:
     manifest = _own_run(run_dir, runs_root)
     contracts = Contracts.load(PROJECT / "contracts", PROJECT / "config" / "contracts.v1.json")
-    roles = Roles.load(PROJECT / "config" / "roles.v1.json")
+    roles = Roles.of_project()
     codec = Codec(contracts, roles, manifest.run_id, manifest.cmdline_hashes(), "ai_role")
     maker = RowMaker(
         manifest.run_id,

@@ -36,11 +36,9 @@ from minibot.events.order import CONTROL, TICKS, Core
 from minibot.events.performance import Performance
 from minibot.events.reasons import SOURCE_ENDED
 from minibot.events.roles import Roles
-from minibot.replay.engine import CORE_ROLES
 from minibot.replay.lockstep import Lockstep, fresh_cores
 from minibot.risk.core import RiskCore
 from minibot.runtime.config import Config
-from minibot.runtime.paths import PROJECT
 from minibot.strategies.core import StrategyCore
 
 if TYPE_CHECKING:
@@ -49,7 +47,8 @@ if TYPE_CHECKING:
     from minibot.backtest.walked_bars import WalkedBars
 
 PROGRESS_EVERY: Final = 4096
-MARKET, WATCHDOG = "market_role", "watchdog_role"
+MARKET: Final = "market_role"
+WATCHDOG: Final = "watchdog_role"
 NEVER: Final = 1 << 62
 
 Inputs = dict[type[Payload], int]
@@ -112,11 +111,12 @@ class _Pass:
         self._walked: Walked | None = None
         self._bars: WalkedBars | None = None
         self._charts = PriceCharts(self.result.prices, source.interval_ms)
+        roles = Roles.of_project()
         self._lockstep = Lockstep(
             cores,
-            Roles.load(PROJECT / "config" / "roles.v1.json"),
+            roles,
             run_id=self._run_id,
-            cmdline_hashes=dict.fromkeys(CORE_ROLES, NO_CMDLINE),
+            cmdline_hashes=dict.fromkeys(roles.cores, NO_CMDLINE),
             on_message=self._on_message,
         )
 

@@ -18,12 +18,12 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from minibot.events.roles import Roles
 from minibot.kernel import canonical
 from minibot.report.figures import clock, counted, duration, milliseconds, money, plain_text
 from minibot.runtime.stop import STOP_KIND
 
 SENTENCE_EVERY_S = 3.0
-ROLES = ("market_role", "strategy_role", "risk_role", "execution_role", "ai_role")
 STATE_STYLES = {"READY": "green", "DEGRADED": "yellow", "STARTING": "yellow"}
 WORD_STYLES = {"note": "yellow", "end": "bold"}
 BAR_WIDTH = 20
@@ -150,7 +150,7 @@ class View:
             is_text = name in ("role", "state")
             view.add_column(name, justify="left" if is_text else "right", no_wrap=True)
         view.add_column("now", no_wrap=True, overflow="ellipsis", ratio=1)
-        for role in ROLES:
+        for role in Roles.of_project().roles:
             entry = self.status["roles"].get(role)
             if entry is not None:
                 cells = self._cells(role, entry)

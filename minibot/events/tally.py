@@ -11,7 +11,8 @@ from collections.abc import Sequence
 
 from minibot.events.model import Health, JsonObject
 
-EXECUTION, MARKET = "execution_role", "market_role"
+EXECUTION = "execution_role"
+MARKET = "market_role"
 FRAMES, FRAMES_INVALID = "frames", "frames_invalid"
 
 

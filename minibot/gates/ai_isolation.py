@@ -27,6 +27,7 @@ from minibot.ai.isolation import JAIL, is_enough
 from minibot.ai.keeper import isolation_level
 from minibot.ai.nore_ai_worker_v1 import MEMORY_MB_DEFAULT, command
 from minibot.events.reasons import AI_ISOLATION_BREACH
+from minibot.events.roles import Roles
 from minibot.kernel.files import ensure_folder, write_atomic
 from minibot.kernel.queue import make_queue
 from minibot.runtime.interpreter import private_folder, program
@@ -290,10 +291,12 @@ def _order_ends_run(lab: Path) -> Finding:
 
 
 def _intents_of_ai(lab: Path) -> Sequence[Path]:
-    """Return the files of order queues that hold a line of `ai_role`."""
+    """Return the files of queues that `ai_role` may not write and that hold a line of it."""
+    roles = Roles.of_project()
+    foreign = roles.queues.keys() - roles.roles["ai_role"].writes.keys()
     found = [
         path
-        for queue in ("order_intents", "order_results", "fills", "risk_actions")
+        for queue in sorted(foreign)
         for path in sorted(lab.rglob(f"{queue}/inbox*.jsonl"))
         if b'"source":"ai_role"' in path.read_bytes()
     ]

@@ -33,7 +33,6 @@ from minibot.replay.recorded import Recorded
 from minibot.replay.trace import Trace
 
 TICKS: Final = "market_ticks"
-DERIVED: Final = ("signals", "risk_actions", "order_intents", "order_results", "fills")
 # What led to a STOP is rarely older than this.
 BEFORE_STOP_MS: Final = 10_000
 ID_LENGTH_MIN: Final = 4
@@ -65,7 +64,7 @@ class Explainer:
         self._clock = clock
         self._whole = BeforeDamage(recorded)
         self._known: dict[str, tuple[str, int, Event]] = {}
-        for queue in (*DERIVED, "control"):
+        for queue in (*recorded.roles.derived, "control"):
             for seq, event in self._whole.events(queue):
                 self._known[event.id] = (queue, seq, event)
         self._trace = Trace(recorded)
@@ -221,7 +220,7 @@ class Explainer:
         later = [
             item
             for item in self._known.values()
-            if item[0] in ("order_intents", "fills") and item[2].ts >= begun
+            if isinstance(item[2].payload, OrderIntent | Fill) and item[2].ts >= begun
         ]
         self._walk(explanation, [*ends, *reversed(later), *announced])
         still_open = [f"{held['qty']} {held['symbol']}" for held in end.get("open_positions", ())]
@@ -374,7 +373,7 @@ class Explainer:
         """Return everything that goes back to an event, causes before effects."""
         reached = {event_id}
         effects = []
-        for queue in DERIVED:
+        for queue in self._recorded.roles.derived:
             for item in self._known.values():
                 if item[0] == queue and reached & set(item[2].cause_ids or ()):
                     reached.add(item[2].id)

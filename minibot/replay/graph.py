@@ -25,8 +25,7 @@ from minibot.kernel.line import JSON_AT, PREFIX
 from minibot.kernel.queue import INBOX, open_reader, queue_folder
 from minibot.kernel.segments import active_name, load_segments
 from minibot.replay.compare import differing_fields
-from minibot.replay.engine import CORE_ROLES, replay_role
-from minibot.replay.lineage import DERIVED
+from minibot.replay.engine import replay_role
 from minibot.replay.recorded import Recorded
 
 TICKS: Final = "market_ticks"
@@ -228,7 +227,7 @@ class EventGraph:
 
     def __init__(self, recorded: Recorded, progress: Progress = lambda done, whole: None) -> None:
         self.graph = Graph()
-        self._made: dict[str, list[_Made]] = {queue: [] for queue in DERIVED}
+        self._made: dict[str, list[_Made]] = {queue: [] for queue in recorded.roles.derived}
         self._taken: dict[str, dict[tuple[str, int], int]] = {}
         self._differences: list[_Apart] = []
         self._recorded = recorded
@@ -239,7 +238,7 @@ class EventGraph:
     def build(self) -> None:
         """Read all events, then make every decision again."""
         self._make_again()
-        for queue in DERIVED:
+        for queue in self._recorded.roles.derived:
             self._read_derived(queue)
         self._judge_differences()
         self._read_roots()
@@ -259,11 +258,11 @@ class EventGraph:
 
     def _make_again(self) -> None:
         broken: set[str] = set()
-        for name in CORE_ROLES:
+        for name in self._recorded.roles.cores:
             taken = self._taken[name] = {}
 
             def on_taken(step: LoggedStep, taken: dict[tuple[str, int], int] = taken) -> None:
-                if step.taken.queue in DERIVED:
+                if step.taken.queue in self._made:
                     taken[step.taken.queue, step.taken.seq] = step.n
 
             def on_step(

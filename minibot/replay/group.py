@@ -53,7 +53,7 @@ class Task(NamedTuple):
     """Which roles of which run to replay.
 
     Attributes:
-        roles: Some of `CORE_ROLES`; books and figures need the executor.
+        roles: Some of those that have a core; books and figures need the executor.
         window: What is compared.
         is_running: Whether the run is still going: then only what its roles are done with counts.
         has_figures: Whether it ended as planned, so that its figures can be counted again.

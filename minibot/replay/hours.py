@@ -21,7 +21,7 @@ from minibot.kernel.files import ensure_folder, write_atomic
 from minibot.kernel.line import encode_line
 from minibot.replay.bookkeeping import Bookkeeper
 from minibot.replay.condition import Condition
-from minibot.replay.engine import CORE_ROLES, Counting, HourReplay, RoleReplay, Window, replay_role
+from minibot.replay.engine import Counting, HourReplay, RoleReplay, Window, replay_role
 from minibot.replay.proof import EXECUTION, Proof, prove
 from minibot.replay.recorded import Recorded
 
@@ -168,8 +168,9 @@ def execute_hour(
         raise Refusal(f"{folder} is no folder.", "Name a folder that does not stand yet.")
     if folder.exists() and any(folder.iterdir()):
         raise Refusal(f"{folder} is not empty.", "Name a folder that does not stand yet.")
-    execution = _Execution(recorded, Window.hour(hour_ts), Counting(recorded, CORE_ROLES, progress))
-    for name in CORE_ROLES:
+    names = recorded.roles.cores
+    execution = _Execution(recorded, Window.hour(hour_ts), Counting(recorded, names, progress))
+    for name in names:
         execution.execute(name)
     states = execution.keeper.books.states
     state = next((state for state in states if state.hour_ts == hour_ts), None)

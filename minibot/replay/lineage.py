@@ -20,8 +20,6 @@ from minibot.kernel.verify import Finding
 from minibot.replay.recorded import Recorded
 
 ALLOWING: Final = frozenset({"ALLOW", "REDUCE", "EXIT"})
-ROOT_QUEUES: Final = ("control", "market_ticks")
-DERIVED: Final = ("signals", "risk_actions", "order_intents", "order_results", "fills")
 
 
 @dataclass(slots=True)
@@ -49,10 +47,10 @@ def verify_lineage(recorded: Recorded) -> Iterator[Finding]:
         recorded: A run whose bytes verify; damaged lines are `kernel.verify`'s findings.
     """
     seen = _Seen()
-    for queue in DERIVED:
+    for queue in recorded.roles.derived:
         yield from _read_derived(recorded, queue, seen)
     for queue in recorded.roles.queues:
-        if queue not in DERIVED:
+        if queue not in recorded.roles.derived:
             yield from _read_roots(recorded, queue, seen)
     for cause_id, effects in seen.wanted.items():
         for queue, seq, event in effects:
@@ -107,12 +105,13 @@ def _read_derived(recorded: Recorded, queue: str, seen: _Seen) -> Iterator[Findi
 
 
 def _read_roots(recorded: Recorded, queue: str, seen: _Seen) -> Iterator[Finding]:
+    is_root = queue in recorded.roles.world
     for item in _events(recorded, queue, seen):
         if isinstance(item, Finding):
             yield item
             continue
         _, cause = item
-        if queue in ROOT_QUEUES:
+        if is_root:
             yield from _judge_waiting(seen, cause)
 
 

@@ -39,7 +39,7 @@ class Recorded:
     def open(cls, run_dir: Path) -> Recorded:
         """Return a recorded run, sealed or still under `var/queues`."""
         manifest = Manifest.load(run_dir)
-        roles = Roles.load(PROJECT / "config" / "roles.v1.json")
+        roles = Roles.of_project()
         contracts = Contracts.load(PROJECT / "contracts", PROJECT / "config" / "contracts.v1.json")
         codec = Codec(contracts, roles, manifest.run_id, manifest.cmdline_hashes(), "replay")
         return cls(run_dir, manifest, roles, codec)

@@ -115,7 +115,7 @@ def rule_order(
         done.derived.append(Said(queue, seq, event, done.performance.equity, root))
 
     lockstep = _lockstep(recorded, config, take)
-    whole = sum(recorded.lines(queue).reader.head().lines for queue in (TICKS, CONTROL))
+    whole = sum(recorded.lines(queue).reader.head().lines for queue in recorded.roles.world)
     for root, one in enumerate(world(recorded)):
         done.performance.on_market([one.event.payload])
         lockstep.feed(*one)

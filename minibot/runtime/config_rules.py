@@ -13,9 +13,8 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-import orjson
-
 from minibot.events.model import JsonObject
+from minibot.events.roles import Roles
 from minibot.runtime.config_layers import MANIFEST, SET
 from minibot.runtime.config_schema import told
 from minibot.runtime.config_sections import EMBEDDED
@@ -29,8 +28,6 @@ STOP_THRESHOLDS: Final = (
     "reconnect_window_market_ms",
 )
 STOP_MACHINE_MS_MIN: Final = 2000
-
-ROLES_PATH: Final = PROJECT / "config" / "roles.v1.json"
 
 Rule = Callable[[JsonObject, Mapping[str, str]], Iterator[str]]
 
@@ -177,7 +174,7 @@ def _folder_violations(raw: JsonObject, origin: Mapping[str, str]) -> Iterator[s
         elif value != section:
             words = f'allowed: "{section}", below paths.var'
             yield told([section, "base_dir"], value, words, origin)
-    known = sorted(orjson.loads(ROLES_PATH.read_bytes())["queues"])
+    known = sorted(Roles.of_project().queues)
     if sorted(raw["queues"]["names"]) != known:
         words = f"allowed: exactly the queues of roles.v1.json: {', '.join(known)}"
         yield told(["queues", "names"], raw["queues"]["names"], words, origin)

@@ -145,7 +145,7 @@ class RoleContext:
         self.run_id = self.manifest.run_id
         self.config: Config = config_of_manifest(self.manifest.config)
         self.clock = RunClock(run_dir, self.manifest.clock_origin_ms, self.manifest.clock_speed)
-        self.roles = Roles.load(PROJECT / "config" / "roles.v1.json")
+        self.roles = Roles.of_project()
         self.spec: RoleSpec = self.roles.roles[name]
         contracts = Contracts.load(PROJECT / "contracts", PROJECT / "config" / "contracts.v1.json")
         self.codec = Codec(
@@ -179,8 +179,8 @@ class RoleContext:
         self._stop_output = self._open(STOP_JOURNAL, sync=True)
         self._parts = {
             queue: self._open(queue, sync=False)
-            for queue in (HEALTH, INCIDENTS)
-            if queue in self.spec.writes
+            for queue in self.spec.writes
+            if self.roles.queues[queue].parts and queue != STOP_JOURNAL
         }
 
     def _open(self, queue: str, *, sync: bool) -> Output:

@@ -23,7 +23,9 @@ from minibot.kernel.segments import end_of, load_segments
 from minibot.runtime.manifest import Manifest
 from minibot.runtime.paths import Var
 
-TICKS, CONTROL, FILLS = "market_ticks", "control", "fills"
+TICKS = "market_ticks"
+CONTROL = "control"
+FILLS = "fills"
 METRICS_FILE = "metrics.json"
 BATCH = 1024
 

@@ -141,7 +141,7 @@ def _read_rate(root: Path, codec: Codec, seconds: float) -> int:
 def sample_codec(component: str = "probe") -> Codec:
     """Return the codec of a run that measurements make up."""
     contracts = Contracts.load(PROJECT / "contracts", PROJECT / "config" / "contracts.v1.json")
-    roles = Roles.load(PROJECT / "config" / "roles.v1.json")
+    roles = Roles.of_project()
     return Codec(contracts, roles, RUN_ID, {SOURCE: {HASH}}, component)
 
 

@@ -15,7 +15,7 @@ from minibot.runtime.clock import machine_ns
 from minibot.runtime.context import CLEAN, Output, RoleContext
 from minibot.runtime.stop import StopRecord
 from minibot.watchdog.child import NS_PER_MS
-from minibot.watchdog.supervisor import AI, DRAIN_ORDER, EXECUTION, RISK, WATCHDOG, Supervisor
+from minibot.watchdog.supervisor import AI, EXECUTION, RISK, WATCHDOG, Supervisor
 
 # The beat that ends the orders is written up to a second after `until_ts`, and needs its way.
 BEAT_GRACE_MARKET_MS = 2_000
@@ -113,7 +113,7 @@ class PlannedEnd:
         if self._waits_for_time:
             return False
         told_ts = self._until_ts - self._close_ms + BEAT_GRACE_MARKET_MS
-        return all(self._is_flat(name, told_ts) for name in (RISK, EXECUTION))
+        return self._is_flat(RISK, told_ts) and self._is_flat(EXECUTION, told_ts)
 
     def _is_flat(self, name: str, since_ts: int) -> bool:
         """Return whether a role has said that nothing is open, of a time when it knew of the end.
@@ -150,7 +150,7 @@ class PlannedEnd:
 
     def _drain_next(self) -> None:
         # Also one that has just crashed: it comes back and drains what it had left.
-        for name in DRAIN_ORDER:
+        for name in self._context.roles.drain_order:
             if name in self._supervisor.children and name not in self._supervisor.drained:
                 self._supervisor.begin_drain(name)
                 self._draining = name

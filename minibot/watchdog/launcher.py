@@ -216,7 +216,7 @@ class _Launch:
         self.profile = profile
         self.var = var = config.var
         self.say = say
-        self.roles = Roles.load(PROJECT / "config" / "roles.v1.json")
+        self.roles = Roles.of_project()
         self.contracts = Contracts.load(
             PROJECT / "contracts", PROJECT / "config" / "contracts.v1.json"
         )

@@ -30,8 +30,6 @@ EXECUTION = "execution_role"
 RISK = "risk_role"
 MARKET = "market_role"
 LEASE_INTERVAL_NS = 1_000_000_000
-START_ORDER = ("execution_role", "risk_role", "strategy_role", "ai_role", "market_role")
-DRAIN_ORDER = ("market_role", "strategy_role", "risk_role", "execution_role", "ai_role")
 
 
 class Supervisor:
@@ -65,7 +63,7 @@ class Supervisor:
 
     def start(self) -> StopRecord | None:
         """Start the roles, downstream first; return a STOP when the system gives none for one."""
-        for name in START_ORDER:
+        for name in self.context.roles.start_order:
             child = self.children.get(name)
             if child is None:
                 continue
@@ -213,7 +211,7 @@ class Supervisor:
         return all(
             bool(child.heartbeat)
             and child.silent_ms() <= heard_ms
-            and (name in (AI, MARKET) or not child.is_starting)
+            and (not child.is_starting or name not in self.context.roles.cores)
             for name, child in self.children.items()
             if name not in self.drained
         )

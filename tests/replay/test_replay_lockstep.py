@@ -11,12 +11,13 @@ from minibot.events.model import Beat, Draft, Event, Fill, JsonObject, OrderInte
 from minibot.events.order import TICKS, Core
 from minibot.events.roles import Roles
 from minibot.replay import rule_order as rule_order_module
-from minibot.replay.engine import CORE_ROLES
 from minibot.replay.lockstep import Lockstep, fresh_cores
 from minibot.replay.recorded import Recorded
 from minibot.replay.rule_order import rule_order
 from minibot.runtime.config import load_config
 from tests.runs import PROJECT, ShortRun
+
+CORE_ROLES = ("strategy_role", "risk_role", "execution_role")
 
 Taken = list[tuple[str, str, int, int]]
 Answer = Callable[[str, Event], list[Draft]]
