@@ -32,7 +32,15 @@ from minibot.events.model import (
     RunEnding,
     RunOpening,
 )
-from minibot.events.order import CONTROL, TICKS, Core
+from minibot.events.names import (
+    CONTROL,
+    MARKET_ROLE,
+    RISK_ROLE,
+    STRATEGY_ROLE,
+    TICKS,
+    WATCHDOG_ROLE,
+)
+from minibot.events.order import Core
 from minibot.events.performance import Performance
 from minibot.events.reasons import SOURCE_ENDED
 from minibot.events.roles import Roles
@@ -47,8 +55,6 @@ if TYPE_CHECKING:
     from minibot.backtest.walked_bars import WalkedBars
 
 PROGRESS_EVERY: Final = 4096
-MARKET: Final = "market_role"
-WATCHDOG: Final = "watchdog_role"
 NEVER: Final = 1 << 62
 
 Inputs = dict[type[Payload], int]
@@ -132,7 +138,7 @@ class _Pass:
             self._world(Root(self._opening, source.origin_ms, CONTROL))
             inputs = self._walk_bars(market, progress)
         else:
-            roots = self._opened(source.roots(_RiskWatch(self._lockstep.cores["risk_role"])))
+            roots = self._opened(source.roots(_RiskWatch(self._lockstep.cores[RISK_ROLE])))
             opening = next(roots, None)
             if opening is not None:
                 self._world(opening)
@@ -169,7 +175,7 @@ class _Pass:
                 result.performance.on_mark(payload)
             seq += 1
             # Nobody else can make the same event, so that its place is id enough.
-            feed(TICKS, seq, Event(ts, f"{TICKS}:{seq}", MARKET, run_id, NO_CMDLINE, payload))
+            feed(TICKS, seq, Event(ts, f"{TICKS}:{seq}", MARKET_ROLE, run_id, NO_CMDLINE, payload))
             if not seq % PROGRESS_EVERY:
                 progress(result.to_ts - origin_ms, whole)
             if result.stop:
@@ -200,7 +206,7 @@ class _Pass:
                 inputs[kind] = inputs.get(kind, 0) + 1
                 seq += 1
                 place = f"{TICKS}:{seq}"
-                event = Event(ts, place, MARKET, run_id, NO_CMDLINE, item.payload)
+                event = Event(ts, place, MARKET_ROLE, run_id, NO_CMDLINE, item.payload)
                 self._lockstep.feed(TICKS, seq, event)
             if seq - told >= PROGRESS_EVERY:
                 told = seq
@@ -226,7 +232,7 @@ class _Pass:
             market,
             self._lockstep,
             self._run_id,
-            _RiskWatch(self._lockstep.cores["risk_role"]),
+            _RiskWatch(self._lockstep.cores[RISK_ROLE]),
             result,
             self._announce_end,
             self._close_ts(),
@@ -235,7 +241,7 @@ class _Pass:
             walked.on_time(ts)
             seq += 1
             inputs[type(payload)] = inputs.get(type(payload), 0) + 1
-            event = Event(ts, f"{TICKS}:{seq}", MARKET, self._run_id, NO_CMDLINE, payload)
+            event = Event(ts, f"{TICKS}:{seq}", MARKET_ROLE, self._run_id, NO_CMDLINE, payload)
             self._lockstep.feed(TICKS, seq, event)
         rows = walked.rows
         rows.seq = told = seq
@@ -272,7 +278,7 @@ class _Pass:
 
     def _bar_market(self) -> BarMarket | None:
         """Return the market as rows of bars; None where it is no such one, or has to be events."""
-        source, core = self._source, self._lockstep.cores["strategy_role"]
+        source, core = self._source, self._lockstep.cores[STRATEGY_ROLE]
         if not isinstance(source, BarSource) or not isinstance(core, StrategyCore):
             return None
         if self._lockstep.strategy_tick(source.symbols[0]) is None:
@@ -313,7 +319,7 @@ class _Pass:
         """Take what the watchdog says."""
         self._controls += 1
         place = f"{CONTROL}:{self._controls}"
-        event = Event(root.ts, place, WATCHDOG, self._run_id, NO_CMDLINE, root.payload)
+        event = Event(root.ts, place, WATCHDOG_ROLE, self._run_id, NO_CMDLINE, root.payload)
         self._lockstep.feed(CONTROL, self._controls, event)
 
     def _on_message(self, message: Message) -> None:

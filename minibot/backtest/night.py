@@ -13,7 +13,7 @@ from minibot.backtest.drawing import PriceCharts
 from minibot.backtest.recorded_run import RunSource
 from minibot.backtest.result import BacktestResult, Derived, EquityPoint
 from minibot.events.model import Fill, MarketTick, PriceMark, RiskAction, RunOpening
-from minibot.events.order import TICKS
+from minibot.events.names import TICKS
 from minibot.events.performance import Performance
 from minibot.events.reasons import NONDETERMINISM, SCHEMA_INVALID
 from minibot.kernel.errors import IntegrityError

@@ -35,8 +35,6 @@ CLASSES: Final[Mapping[str, str]] = {
 }
 # The same decision, met by another tick, may come so much earlier or later in market time.
 APART_MS_MAX: Final = 10_000
-EXECUTION: Final = "execution_role"
-RISK: Final = "risk_role"
 
 Progress = Callable[[int, int], None]
 

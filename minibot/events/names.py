@@ -11,7 +11,7 @@ RISK_ROLE: Final = "risk_role"
 EXECUTION_ROLE: Final = "execution_role"
 AI_ROLE: Final = "ai_role"
 
-MARKET_TICKS: Final = "market_ticks"
+TICKS: Final = "market_ticks"
 SIGNALS: Final = "signals"
 RISK_ACTIONS: Final = "risk_actions"
 ORDER_INTENTS: Final = "order_intents"

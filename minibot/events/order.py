@@ -18,6 +18,7 @@ from typing import Final, NamedTuple, Protocol
 
 from minibot.events.finishing import finish as finish
 from minibot.events.model import Ack, Draft, Event, JsonObject, RunOpening
+from minibot.events.names import CONTROL, TICKS
 from minibot.events.reasons import (
     CURSOR_AHEAD,
     CURSOR_CORRUPT,
@@ -27,9 +28,6 @@ from minibot.events.reasons import (
 )
 from minibot.kernel.errors import ContractError, IntegrityError, InvariantError
 from minibot.kernel.journal import ZERO, JournalReader, Line, Position
-
-TICKS: Final = "market_ticks"
-CONTROL: Final = "control"
 
 # Two restarts of a writer can repeat at most one batch; a window of four batches is ample.
 KNOWN_IDS_MAX: Final = 4096

@@ -139,8 +139,7 @@ class Roles:
     @property
     def trading(self) -> tuple[str, ...]:
         """Return the roles that no night trades without, in the order in which they end."""
-        others = {WATCHDOG_ROLE, AI_ROLE}
-        return tuple(name for name in self.drain_order if name not in others)
+        return tuple(name for name in self.drain_order if name != WATCHDOG_ROLE and name != AI_ROLE)
 
     @property
     def derived(self) -> tuple[str, ...]:

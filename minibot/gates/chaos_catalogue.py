@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from minibot.events import reasons
+from minibot.events.names import EXECUTION_ROLE, RISK_ROLE, STRATEGY_ROLE, TICKS
 from minibot.gates import chaos_files as files
 from minibot.gates import chaos_processes as processes
 from minibot.gates import chaos_venue as venue
@@ -99,7 +100,7 @@ EVENTS: Final = (
         "F92 N-81",
         "the strategy writes a signal with an empty payload",
         reasons.SCHEMA_INVALID,
-        writer="strategy_role",
+        writer=STRATEGY_ROLE,
         queue="signals",
         readers=SIGNALS_READERS,
     ),
@@ -108,7 +109,7 @@ EVENTS: Final = (
         "F97 N-87",
         "risk writes an intent without cmdline_hash",
         reasons.CMDLINE_HASH_INVALID,
-        writer="risk_role",
+        writer=RISK_ROLE,
         queue="order_intents",
         readers=EXECUTION,
     ),
@@ -117,7 +118,7 @@ EVENTS: Final = (
         "F97 N-87",
         "risk writes an intent whose cmdline_hash is no hash",
         reasons.CMDLINE_HASH_INVALID,
-        writer="risk_role",
+        writer=RISK_ROLE,
         queue="order_intents",
         readers=EXECUTION,
     ),
@@ -126,7 +127,7 @@ EVENTS: Final = (
         "F97 N-09",
         "execution writes a result with the hash of an unknown process",
         reasons.CMDLINE_HASH_MISMATCH,
-        writer="execution_role",
+        writer=EXECUTION_ROLE,
         queue="order_results",
         readers=RISK,
     ),
@@ -135,7 +136,7 @@ EVENTS: Final = (
         "F94 N-81",
         "execution writes a result of a type that no contract knows",
         reasons.TYPE_UNKNOWN,
-        writer="execution_role",
+        writer=EXECUTION_ROLE,
         queue="order_results",
         readers=RISK,
     ),
@@ -144,7 +145,7 @@ EVENTS: Final = (
         "F93 N-81",
         "risk writes an intent of contract version 2",
         reasons.SCHEMA_VERSION,
-        writer="risk_role",
+        writer=RISK_ROLE,
         queue="order_intents",
         readers=EXECUTION,
     ),
@@ -153,7 +154,7 @@ EVENTS: Final = (
         "F96 N-81",
         "risk writes an intent of another run",
         reasons.RUN_ID_MISMATCH,
-        writer="risk_role",
+        writer=RISK_ROLE,
         queue="order_intents",
         readers=EXECUTION,
     ),
@@ -162,7 +163,7 @@ EVENTS: Final = (
         "F95 N-36",
         "an intent appears that names ai_role as its writer",
         reasons.SOURCE_FORBIDDEN,
-        writer="risk_role",
+        writer=RISK_ROLE,
         queue="order_intents",
         readers=EXECUTION,
     ),
@@ -176,7 +177,7 @@ QUEUES: Final = (
         files.flip_byte,
         reasons.QUEUE_CORRUPT,
         STRATEGY,
-        damaged=(files.TICKS,),
+        damaged=(TICKS,),
     ),
     _stop(
         "line_edited",
@@ -185,7 +186,7 @@ QUEUES: Final = (
         files.edit_line,
         reasons.QUEUE_CHAIN,
         STRATEGY,
-        damaged=(files.TICKS,),
+        damaged=(TICKS,),
     ),
     _stop(
         "queue_truncated",
@@ -194,7 +195,7 @@ QUEUES: Final = (
         files.truncate_queue,
         reasons.QUEUE_TRUNCATED,
         ANY_ROLE,
-        damaged=(files.TICKS,),
+        damaged=(TICKS,),
     ),
     _stop(
         "queue_foreign_write",
@@ -203,7 +204,7 @@ QUEUES: Final = (
         files.append_foreign,
         reasons.QUEUE_FOREIGN_WRITE,
         MARKET,
-        damaged=(files.TICKS,),
+        damaged=(TICKS,),
     ),
     _stop(
         "queue_missing",
@@ -212,7 +213,7 @@ QUEUES: Final = (
         files.delete_queue,
         reasons.QUEUE_MISSING,
         MARKET,
-        damaged=(files.TICKS,),
+        damaged=(TICKS,),
     ),
     _stop(
         "queue_replaced",
@@ -221,7 +222,7 @@ QUEUES: Final = (
         files.replace_queue,
         reasons.QUEUE_REPLACED,
         MARKET,
-        damaged=(files.TICKS,),
+        damaged=(TICKS,),
     ),
     _stop(
         "torn_cursor",
@@ -269,7 +270,7 @@ PROCESSES: Final = (
         ready="run",
         chaos={
             "plant": "poison_event",
-            "role": "risk_role",
+            "role": RISK_ROLE,
             "queue": "market_ticks",
             "after": POISON_LINE,
         },
@@ -285,7 +286,7 @@ PROCESSES: Final = (
         ready="run",
         chaos={
             "plant": "poison_event",
-            "role": "risk_role",
+            "role": RISK_ROLE,
             "queue": "signals",
             "after": PLANT_AFTER_LINES,
         },

@@ -14,14 +14,14 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Final
 
+from minibot.events.names import STRATEGY_ROLE, TICKS
 from minibot.events.reasons import IO_RENAME
 from minibot.gates.chaos_crew import FeatureMissing
 from minibot.gates.chaos_night import Night, NotInjected
 from minibot.kernel.errors import RunStop
 from minibot.kernel.files import FILES, Access, read_hashed, write_atomic, write_hashed
 
-TICKS: Final = "market_ticks"
-UNREAD_ROLE: Final = "strategy_role"
+UNREAD_ROLE: Final = STRATEGY_ROLE
 # Others read on while one role is frozen: the harmed line is behind them and before it.
 UNREAD_LINES: Final = 200
 HARMED_LINE: Final = 50

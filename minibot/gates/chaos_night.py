@@ -20,6 +20,7 @@ from typing import Final, TypeVar
 import filelock
 
 from minibot.events.model import JsonObject
+from minibot.events.names import AI_ROLE, EXECUTION_ROLE
 from minibot.events.order import LineSource
 from minibot.events.roles import Roles
 from minibot.exchanges.embedded.remote import RunningExchange
@@ -38,7 +39,7 @@ from minibot.watchdog.requests import END, leave_request
 
 PROFILE: Final = PROJECT / "config" / "nore-smoke.v1.json"
 TRADING_ROLES: Final = Roles.of_project().trading
-EXECUTION_QUEUES: Final = Roles.of_project().outputs("execution_role")
+EXECUTION_QUEUES: Final = Roles.of_project().outputs(EXECUTION_ROLE)
 POLL_S: Final = 0.02
 WAIT_S: Final = 60.0
 # A stopped run has ended its roles, merged and sealed by then, also on two busy cores.
@@ -288,7 +289,7 @@ class Night:
         """Return what the health of `ai_role` has said of itself so far."""
         return [
             str(payload.get("detail", ""))
-            for payload in self._payloads("health", ("ai_role",))
+            for payload in self._payloads("health", (AI_ROLE,))
             if payload.get("detail")
         ]
 

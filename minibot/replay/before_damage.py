@@ -13,7 +13,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from minibot.events.model import Event
-from minibot.events.order import TICKS, Core
+from minibot.events.names import TICKS
+from minibot.events.order import Core
 from minibot.kernel.errors import IntegrityError
 from minibot.replay.engine import replay_role
 from minibot.replay.recorded import Recorded

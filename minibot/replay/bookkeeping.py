@@ -16,7 +16,8 @@ from typing import Any
 
 from minibot.events.books import HOURLY_STATE_FILE, Books, HourlyState
 from minibot.events.model import Event, Fill, Health, JsonObject, RunOpening
-from minibot.events.order import TICKS, Core, LoggedStep
+from minibot.events.names import TICKS
+from minibot.events.order import Core, LoggedStep
 from minibot.events.performance import Performance
 from minibot.events.reasons import SCHEMA_INVALID
 from minibot.events.tally import HealthTally

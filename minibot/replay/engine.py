@@ -20,7 +20,8 @@ from typing import Final, Protocol, cast
 
 from minibot.events.ledger import HOUR_MS
 from minibot.events.model import Draft, Event, JsonObject
-from minibot.events.order import TICKS, Core, LineSource, LoggedStep, Now, finish
+from minibot.events.names import TICKS
+from minibot.events.order import Core, LineSource, LoggedStep, Now, finish
 from minibot.events.roles import Roles
 from minibot.kernel.errors import IntegrityError
 from minibot.replay.intake import Desk, ManyIds, Run, steps_of

@@ -22,6 +22,7 @@ from minibot.events.model import (
     Signal,
     StopJournal,
 )
+from minibot.events.names import EXECUTION_ROLE, TICKS
 from minibot.kernel.errors import Refusal
 from minibot.replay.before_damage import BeforeDamage
 from minibot.replay.condition import called
@@ -32,7 +33,6 @@ from minibot.replay.lookup import event_at, events_with_ids
 from minibot.replay.recorded import Recorded
 from minibot.replay.trace import Trace
 
-TICKS: Final = "market_ticks"
 # What led to a STOP is rarely older than this.
 BEFORE_STOP_MS: Final = 10_000
 ID_LENGTH_MIN: Final = 4
@@ -43,7 +43,6 @@ QUEUES_OF: Final = {
     "order": ("order_intents", "order_results", "fills"),
 }
 LATER: Final = "what came later of this may be missing here"
-EXECUTION: Final = "execution_role"
 
 T = TypeVar("T")
 
@@ -307,7 +306,7 @@ class Explainer:
 
     def _silence(self, stop: Event) -> list[str]:
         """Return what execution did with a STOP, and whether anything of it is later."""
-        own = [item for item in self._known.values() if item[2].source == EXECUTION]
+        own = [item for item in self._known.values() if item[2].source == EXECUTION_ROLE]
         later = [f"{queue}:{seq}" for queue, seq, event in own if event.ts > stop.ts]
         notes = [_taken(stop_position(self._recorded), self._clock)]
         if later:

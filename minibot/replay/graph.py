@@ -18,6 +18,7 @@ from typing import Any, Final
 
 from minibot.events.ids import position_id
 from minibot.events.model import Event, JsonObject
+from minibot.events.names import CONTROL, MARKET_ROLE, TICKS
 from minibot.events.order import Core, LoggedStep
 from minibot.kernel import canonical
 from minibot.kernel.errors import RunStop
@@ -28,9 +29,6 @@ from minibot.replay.compare import differing_fields
 from minibot.replay.engine import replay_role
 from minibot.replay.recorded import Recorded
 
-TICKS: Final = "market_ticks"
-CONTROL: Final = "control"
-MARKET: Final = "market_role"
 PROGRESS_EVERY: Final = 65_536
 BAD_HASH: Final = "its bytes do not fit the hash of its line"
 OTHERWISE: Final = "made again, it says something else"
@@ -337,7 +335,7 @@ class EventGraph:
             if raw.is_whole and raw.seq not in seqs:
                 continue
             said = raw.event()
-            key = position_id(run_id, MARKET, TICKS, raw.seq)
+            key = position_id(run_id, MARKET_ROLE, TICKS, raw.seq)
             if raw.is_whole:
                 key = str(said.get("id") or key)
             self.graph.add(_event_node(key, TICKS, raw, str(said.get("type", "market_tick")), ()))

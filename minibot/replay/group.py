@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from minibot.events.model import Event, JsonObject
+from minibot.events.names import EXECUTION_ROLE
 from minibot.events.order import Core
 from minibot.events.reasons import QUEUE_CORRUPT
 from minibot.kernel.errors import RunStop
@@ -21,7 +22,6 @@ from minibot.replay.engine import Counting, RoleReplay, Taking, Window
 from minibot.replay.intake import FOR_EVER, Desk
 from minibot.replay.recorded import Recorded
 
-EXECUTION: Final = "execution_role"
 # So many lines one role may be ahead of the others before they follow: what is held in memory.
 AHEAD_MAX: Final = 2048
 
@@ -128,7 +128,7 @@ def _tick_seq(seat: _Seat) -> int:
 
 def _keep_books(task: Task, keeper: Bookkeeper, group: Group) -> None:
     """Compare the books, and of a run that ended as planned its figures."""
-    result = next(each for each in group.results if each.role == EXECUTION)
+    result = next(each for each in group.results if each.role == EXECUTION_ROLE)
     try:
         group.ledger = keeper.ledger(task.window, result)
         group.figures = keeper.figures() if task.has_figures else None
@@ -151,7 +151,7 @@ class _Seat:
         role = recorded.roles.roles[result.role]
         until = recorded.positions(role) if task.is_running else None
         self.result = result
-        self.keeper = Bookkeeper(recorded) if result.role == EXECUTION else None
+        self.keeper = Bookkeeper(recorded) if result.role == EXECUTION_ROLE else None
         self.taking = Taking(recorded, result, desk, number, task.window, until)
         self.taking.listener = self
         self.is_through = False

@@ -14,6 +14,7 @@ from typing import Final
 
 from minibot.events.books import HourlyState
 from minibot.events.model import Event, JsonObject
+from minibot.events.names import EXECUTION_ROLE
 from minibot.events.order import Core, LoggedStep
 from minibot.kernel import canonical
 from minibot.kernel.errors import Refusal
@@ -22,7 +23,7 @@ from minibot.kernel.line import encode_line
 from minibot.replay.bookkeeping import Bookkeeper
 from minibot.replay.condition import Condition
 from minibot.replay.engine import Counting, HourReplay, RoleReplay, Window, replay_role
-from minibot.replay.proof import EXECUTION, Proof, prove
+from minibot.replay.proof import Proof, prove
 from minibot.replay.recorded import Recorded
 
 SCHEMA: Final = "minibot.replay_manifest"
@@ -200,16 +201,16 @@ class _Execution:
             result=self._result,
             is_compared=False,
         )
-        if name == EXECUTION:
+        if name == EXECUTION_ROLE:
             self.keeper.ledger(self._window, self._result)
 
     def _on_taken(self, step: LoggedStep) -> None:
         self._count(step)
-        if self._result.role == EXECUTION:
+        if self._result.role == EXECUTION_ROLE:
             self.keeper.on_taken(step)
 
     def _on_step(self, step: LoggedStep, core: Core, events: Sequence[tuple[str, Event]]) -> None:
-        if self._result.role == EXECUTION:
+        if self._result.role == EXECUTION_ROLE:
             self.keeper.on_step(step, core, events)
         if self._result.clock < self._window.from_ms:
             return

@@ -14,6 +14,7 @@ from decimal import Decimal
 from typing import Final
 
 from minibot.events.model import Ack, Event, Fill, OrderIntent, RiskAction
+from minibot.events.names import EXECUTION_ROLE
 from minibot.events.reasons import EVENT_ID_CONFLICT, NONDETERMINISM, SOURCE_FORBIDDEN
 from minibot.kernel.errors import ContractError, RunStop
 from minibot.kernel.verify import Finding
@@ -164,7 +165,7 @@ def _judge_fills(seen: _Seen) -> Iterator[Finding]:
 
 def stop_position(recorded: Recorded) -> Ack | None:
     """Return the range with which the executor took a STOP, or None."""
-    role = recorded.roles.roles["execution_role"]
+    role = recorded.roles.roles[EXECUTION_ROLE]
     for ack in recorded.order_log(role):
         if ack.queue.startswith("stop_journal/"):
             return ack

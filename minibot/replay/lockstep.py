@@ -20,7 +20,8 @@ from minibot.events.messages import (
     Message,
 )
 from minibot.events.model import Event, JsonObject
-from minibot.events.order import TICKS, Core
+from minibot.events.names import TICKS
+from minibot.events.order import Core
 from minibot.events.reference import of_line
 from minibot.events.roles import Roles
 from minibot.replay.engine import core_of

@@ -16,7 +16,6 @@ from minibot.replay.bookkeeping import FiguresReplay, LedgerReplay
 from minibot.replay.compare import describe
 from minibot.replay.condition import Condition, Lost, called
 from minibot.replay.engine import WHOLE, Replay, RoleReplay, Window, is_stopped
-from minibot.replay.group import EXECUTION as EXECUTION
 from minibot.replay.group import Broken, Group, Task, replay_group
 from minibot.replay.moments import Span
 from minibot.replay.recorded import Recorded

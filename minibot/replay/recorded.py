@@ -9,7 +9,8 @@ from pathlib import Path
 
 from minibot.events.codec import Codec
 from minibot.events.model import Ack, Event
-from minibot.events.order import TICKS, KnownIds, LineSource, LoggedStep, Now, logged_steps
+from minibot.events.names import TICKS
+from minibot.events.order import KnownIds, LineSource, LoggedStep, Now, logged_steps
 from minibot.events.registry import Contracts
 from minibot.events.roles import Roles, RoleSpec
 from minibot.kernel.cursor import position_of

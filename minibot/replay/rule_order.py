@@ -14,7 +14,8 @@ from itertools import islice
 from typing import NamedTuple
 
 from minibot.events.model import Event, Fill, JsonObject, RiskAction, RunOpening
-from minibot.events.order import CONTROL, TICKS, KnownIds
+from minibot.events.names import CONTROL, TICKS
+from minibot.events.order import KnownIds
 from minibot.events.performance import Performance
 from minibot.events.reasons import SCHEMA_INVALID
 from minibot.kernel.errors import IntegrityError

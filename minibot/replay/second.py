@@ -27,6 +27,7 @@ from minibot.events.model import (
     Signal,
 )
 from minibot.events.money import amount_text
+from minibot.events.names import STRATEGY_ROLE
 from minibot.events.order import Core, LoggedStep
 from minibot.events.portfolio import Portfolio
 from minibot.events.reasons import INVARIANT_BROKEN, REASONS, SCHEMA_INVALID
@@ -41,7 +42,6 @@ from minibot.replay.recorded import Recorded
 from minibot.strategies.core import StrategyCore
 from minibot.strategies.view import View
 
-STRATEGY: Final = "strategy_role"
 BARS_SHOWN: Final = 3
 NO_TRADE: Final = "no trade: "
 AHEAD: Final = "which was ahead of this run's"
@@ -134,12 +134,12 @@ def second_of(
     from_ms, to_ms = at
     before = explainer.until(to_ms)
     watching = Watching()
-    result = RoleReplay(STRATEGY)
+    result = RoleReplay(STRATEGY_ROLE)
     replay_role(
         recorded,
-        STRATEGY,
+        STRATEGY_ROLE,
         on_step=watching.on_step,
-        on_taken=Counting(recorded, (STRATEGY,), progress),
+        on_taken=Counting(recorded, (STRATEGY_ROLE,), progress),
         window=Window(to_ms=to_ms),
         result=result,
         is_compared=False,

@@ -14,7 +14,8 @@ from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
 from minibot.events.model import Event
-from minibot.events.order import TICKS, Core, KnownIds, LineSource, LoggedStep, finish
+from minibot.events.names import TICKS
+from minibot.events.order import Core, KnownIds, LineSource, LoggedStep, finish
 from minibot.replay.engine import Difference, core_of, is_stopped
 from minibot.replay.recorded import Recorded
 

@@ -14,6 +14,7 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from minibot.events.model import JsonObject
+from minibot.events.names import AI_ROLE
 from minibot.events.roles import Roles
 from minibot.runtime.config_layers import MANIFEST, SET
 from minibot.runtime.config_schema import told
@@ -224,7 +225,7 @@ def _process_violations(raw: JsonObject, origin: Mapping[str, str]) -> Iterator[
     for name, roles in raw.get("processes", {}).items():
         if len(roles) < 2:
             continue
-        if "ai_role" in roles:
+        if AI_ROLE in roles:
             words = "refused: ai_role may never share a process with another role (N-36)"
         else:
             words = "refused: each role has a process of its own"

@@ -20,6 +20,7 @@ from minibot.events.codec import Codec
 from minibot.events.finishing import finish
 from minibot.events.ids import position_id, position_ids
 from minibot.events.model import Draft, Event, Health, Incident, Payload
+from minibot.events.names import AI_ROLE, HEALTH, INCIDENTS, STOP_JOURNAL
 from minibot.events.registry import Contracts
 from minibot.events.roles import Roles, RoleSpec
 from minibot.kernel.errors import RunStop
@@ -47,10 +48,6 @@ CLEAN = 0
 STOPPED = 10
 CRASHED = 11
 ORPHANED = 12
-
-HEALTH = "health"
-INCIDENTS = "incidents"
-STOP_JOURNAL = "stop_journal"
 
 
 @dataclass(slots=True)
@@ -156,7 +153,7 @@ class RoleContext:
         self.control = control
         self.heartbeat = heartbeat
         heartbeat.interval_s = self.config.watchdog.heartbeat_interval_ms / 1000
-        if name != "ai_role":  # The AI's clerk meets no secret, so it is given none.
+        if name != AI_ROLE:  # The AI's clerk meets no secret, so it is given none.
             load_secrets(self.config.secrets.path, PROJECT, os.environ)
         logging = self.config.logging
         self.log = Log(

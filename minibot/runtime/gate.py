@@ -12,12 +12,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from minibot.events.model import StopJournal
+from minibot.events.names import STOP_JOURNAL
 from minibot.events.reasons import LOCK_LOST, WATCHDOG_LOST
 from minibot.kernel.journal import JournalReader
 from minibot.kernel.lock import lost_lock
 from minibot.kernel.queue import open_reader
 from minibot.runtime.clock import machine_ns
-from minibot.runtime.context import ORPHANED, STOP_JOURNAL, STOPPED, RoleContext
+from minibot.runtime.context import ORPHANED, STOPPED, RoleContext
 from minibot.runtime.orderlog import OrderLog
 from minibot.runtime.stop import STOP_KIND, StopRecord, is_flagged
 

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Final
 
 from minibot.events.model import Event, JsonObject
+from minibot.events.names import TICKS
 from minibot.events.order import (
-    TICKS,
     Core,
     KnownIds,
     LineSource,

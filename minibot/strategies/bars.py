@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any, Final, final
 
 from minibot.events.model import Bar, JsonObject
+from minibot.events.names import STRATEGY_ROLE
 from minibot.events.native import mypyc_attr
 from minibot.events.reasons import CONFIG_INVALID
 from minibot.features.lossless import float_from, float_text
@@ -26,7 +27,7 @@ def interval_ms(interval: str) -> int:
     unit = _UNIT_MS.get(interval[-1:])
     if unit is None or not interval[:-1].isdigit():
         raise RunStop(
-            "strategy_role",
+            STRATEGY_ROLE,
             CONFIG_INVALID,
             f"interval {interval!r}: expected a number of s, m, h, d or w",
         )

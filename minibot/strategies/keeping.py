@@ -16,6 +16,7 @@ from fractions import Fraction
 from typing import Any, Final
 
 from minibot.events.model import JsonObject
+from minibot.events.names import STRATEGY_ROLE
 from minibot.events.reasons import CONFIG_INVALID
 from minibot.features.atr import WilderAtr
 from minibot.features.ema import Ema
@@ -78,7 +79,7 @@ def _names(owner: object) -> list[str]:
 def _told(value: Any, where: str, classes: Classes, depth: int = 0) -> Any:
     if depth > DEPTH_MAX:
         raise RunStop(
-            "strategy_role",
+            STRATEGY_ROLE,
             CONFIG_INVALID,
             f"{where[:60]} nests deeper than {DEPTH_MAX} or holds itself; no snapshot can keep it",
         )
@@ -114,7 +115,7 @@ def _told(value: Any, where: str, classes: Classes, depth: int = 0) -> Any:
         }
         return {"record": kind.__name__, "fields": record}
     raise RunStop(
-        "strategy_role",
+        STRATEGY_ROLE,
         CONFIG_INVALID,
         f"{where} holds a {kind.__name__}, which no snapshot can keep; use numbers, text, list, "
         "tuple, dict, deque, indicators of minibot.features or a dataclass that stands by itself "

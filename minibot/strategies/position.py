@@ -12,6 +12,7 @@ from typing import Any, Final
 from minibot.events.messages import FillMessage
 from minibot.events.model import BUY, JsonObject
 from minibot.events.money import PLACES, amount_text, cost_up, parse_amount
+from minibot.events.names import STRATEGY_ROLE
 from minibot.events.numbers import (
     PLACES_MAX,
     div_down,
@@ -71,7 +72,7 @@ class Position:
         if held <= 0:
             if held:
                 raise InvariantError(
-                    "strategy_role",
+                    STRATEGY_ROLE,
                     NONDETERMINISM,
                     f"{self.symbol}: fill {fill.order.text} makes the position {self.text}",
                 )

@@ -10,12 +10,13 @@ from __future__ import annotations
 from enum import Enum
 
 from minibot.events.model import RunEnding
+from minibot.events.names import AI_ROLE, EXECUTION_ROLE, RISK_ROLE, WATCHDOG_ROLE
 from minibot.events.reasons import DURATION_REACHED, OPERATOR, ROLE_HUNG, SOURCE_ENDED
 from minibot.runtime.clock import machine_ns
 from minibot.runtime.context import CLEAN, Output, RoleContext
 from minibot.runtime.stop import StopRecord
 from minibot.watchdog.child import NS_PER_MS
-from minibot.watchdog.supervisor import AI, EXECUTION, RISK, WATCHDOG, Supervisor
+from minibot.watchdog.supervisor import Supervisor
 
 # The beat that ends the orders is written up to a second after `until_ts`, and needs its way.
 BEAT_GRACE_MARKET_MS = 2_000
@@ -75,7 +76,7 @@ class PlannedEnd:
         self._control.append_roots(
             [
                 (
-                    RunEnding(who=WATCHDOG, why=reason_code, until_ts=until_ts),
+                    RunEnding(who=WATCHDOG_ROLE, why=reason_code, until_ts=until_ts),
                     self._context.clock.now_ms(),
                 )
             ]
@@ -113,7 +114,7 @@ class PlannedEnd:
         if self._waits_for_time:
             return False
         told_ts = self._until_ts - self._close_ms + BEAT_GRACE_MARKET_MS
-        return self._is_flat(RISK, told_ts) and self._is_flat(EXECUTION, told_ts)
+        return self._is_flat(RISK_ROLE, told_ts) and self._is_flat(EXECUTION_ROLE, told_ts)
 
     def _is_flat(self, name: str, since_ts: int) -> bool:
         """Return whether a role has said that nothing is open, of a time when it knew of the end.
@@ -131,7 +132,7 @@ class PlannedEnd:
             return None
         child = supervisor.children[self._draining]
         code = child.final_code()
-        if code == CLEAN or (code is not None and self._draining == AI):
+        if code == CLEAN or (code is not None and self._draining == AI_ROLE):
             self._draining = ""
             return None
         if code is not None:
@@ -143,10 +144,10 @@ class PlannedEnd:
         waited_ms = (machine_ns() - self._drain_started_ns) // NS_PER_MS
         if waited_ms <= self._context.config.watchdog.drain_ms_max:
             return None
-        if self._draining == AI:
+        if self._draining == AI_ROLE:
             child.kill()
             return None
-        return StopRecord("watchdog_role", ROLE_HUNG, f"{self._draining} does not drain")
+        return StopRecord(WATCHDOG_ROLE, ROLE_HUNG, f"{self._draining} does not drain")
 
     def _drain_next(self) -> None:
         # Also one that has just crashed: it comes back and drains what it had left.

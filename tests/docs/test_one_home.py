@@ -5,10 +5,33 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
 from minibot.events.reasons import REASONS
+from minibot.events.roles import Roles
+
+TABLE = Roles.of_project()
+ROLES, QUEUES = TABLE.roles.keys(), TABLE.queues.keys()
+HOME_OF_NAMES = "minibot.events.names"
+# Several names of roles or queues side by side that `config/roles.v1.json` does not hold, and why.
+CHAIN = "fills order_intents order_results risk_actions signals"
+OTHER_LISTS = {
+    ("minibot.ai.dataset", "fills market_ticks signals"): "may be learnt from, whatever is read",
+    ("minibot.events.roles", "execution_role risk_role"): "bounds the table, so stands outside it",
+    ("minibot.events.roles", "health stop_journal"): "event types",
+    ("minibot.gates.runtime_smoke", "health stop_journal"): "event types",
+    (
+        "minibot.gates.runtime_smoke",
+        "fills health market_ticks order_intents order_results risk_actions signals stop_journal",
+    ): "the base queues of N-95, fewer than the table has",
+    ("minibot.market.holdings", "control fills"): "where a position follows from",
+    ("minibot.replay.diff", CHAIN): "an order that the digest of a recorded side goes by",
+    ("minibot.replay.explain", "fills order_intents order_results"): "where an order's id stands",
+    ("minibot.replay.lines", "health stop_journal"): "event types",
+    ("minibot.report.summary", "incidents order_results risk_actions signals"): "named figures",
+}
 
 # Where a reason code is written: as a constant of the kernel's, or with its words.
 HOMES_OF_CODES = {
@@ -60,40 +83,57 @@ def modules(project: Path) -> dict[str, ast.Module]:
     }
 
 
-def texts(tree: ast.AST, *, is_field: bool = False) -> Iterator[tuple[str, int, bool]]:
-    """Yield each text with its line, and whether it stands where the name of a field does."""
-    if isinstance(tree, ast.Constant) and isinstance(tree.value, str):
-        yield tree.value, tree.lineno, is_field
-    for name, value in ast.iter_fields(tree):
-        for place, child in enumerate(value if isinstance(value, list) else [value]):
-            if isinstance(child, ast.AST):
-                names = _names_fields(tree, name, place)
-                yield from texts(child, is_field=is_field or names)
+class Text(NamedTuple):
+    """A text in a module, and whether it stands where the name of a field does."""
+
+    module: str
+    text: str
+    line: int
+    is_field: bool
 
 
-def _names_fields(parent: ast.AST, part: str, place: int) -> bool:
-    """Return whether a part of an expression or an assignment says which field is meant."""
-    match parent:
-        case ast.Dict():
-            return part == "keys"
-        case ast.Subscript():
-            return part == "slice"
-        case ast.Call(func=ast.Attribute(attr="get")):
-            return part == "args" and place == 0
-        case ast.Assign(targets=[ast.Name(id="__slots__")]):
-            return part == "value"
-    return False
-
-
-def test_reason_code_is_written_in_its_home_alone(modules: dict[str, ast.Module]) -> None:
-    """Whoever means a code imports its constant, so that a code is found, renamed and counted."""
-    assert modules.keys() >= HOMES_OF_CODES
-    literals = [
-        (_place(name, text), text, f"{name}, line {line}")
+@pytest.fixture(scope="module")
+def known_texts(modules: dict[str, ast.Module]) -> list[Text]:
+    """Every text of the product that equals a reason code or the name of a role."""
+    wanted = REASONS.keys() | ROLES
+    return [
+        Text(name, *found)
         for name, tree in modules.items()
-        if name not in HOMES_OF_CODES
-        for text, line, is_field in texts(tree)
-        if text in REASONS and not (is_field and text in FIELDS)
+        for found in texts(tree)
+        if found[0] in wanted
+    ]
+
+
+def texts(tree: ast.AST) -> Iterator[tuple[str, int, bool]]:
+    """Yield each text with its line, and whether it stands where the name of a field does."""
+    fields: set[int] = set()
+    for node in ast.walk(tree):  # Parents come before their children.
+        fields.update(id(text) for text in _fields_in(node))
+        if isinstance(node, ast.Constant) and isinstance(node.value, str):
+            yield node.value, node.lineno, id(node) in fields
+
+
+def _fields_in(node: ast.AST) -> Iterator[ast.AST | None]:
+    """Yield the parts of an expression or an assignment that say which field is meant."""
+    match node:
+        case ast.Dict(keys=keys):
+            yield from keys
+        case ast.Subscript(slice=key):
+            yield key
+        case ast.Call(func=ast.Attribute(attr="get"), args=[key, *_]):
+            yield key
+        case ast.Assign(targets=[ast.Name(id="__slots__")], value=slots):
+            yield from ast.walk(slots)
+
+
+def test_reason_code_is_written_in_its_home_alone(known_texts: list[Text]) -> None:
+    """Whoever means a code imports its constant, so that a code is found, renamed and counted."""
+    assert {each.module for each in known_texts} >= HOMES_OF_CODES
+    literals = [
+        (_place(each.module, each.text), each.text, f"{each.module}, line {each.line}")
+        for each in known_texts
+        if each.text in REASONS and each.module not in HOMES_OF_CODES
+        if not (each.is_field and each.text in FIELDS)
     ]
 
     assert [each for each in literals if each[:2] not in OTHER_FACTS] == []
@@ -128,3 +168,86 @@ def test_constants_of_the_kernel_are_the_codes_that_it_raises(
     assert {name: text for name, text in constants.items() if name != text} == {}
     assert constants.keys() - used == set()
     assert constants.keys() - REASONS.keys() == set()
+
+
+# --- roles and queues ---------------------------------------------------------------------------
+
+
+def constants_of(modules: dict[str, ast.Module]) -> dict[str, str]:
+    """Return each constant that names a role or a queue, with the name."""
+    return {
+        node.target.id: node.value.value
+        for node in modules[HOME_OF_NAMES].body
+        if isinstance(node, ast.AnnAssign)
+        and isinstance(node.target, ast.Name)
+        and isinstance(node.value, ast.Constant)
+        and isinstance(node.value.value, str)
+    }
+
+
+def lists_of_names(tree: ast.Module, constants: dict[str, str]) -> Iterator[tuple[str, int]]:
+    """Yield each tuple, list, set or dict with two roles or two queues, as its names and line."""
+    known = {
+        alias.asname or alias.name: constants[alias.name]
+        for node in tree.body
+        if isinstance(node, ast.ImportFrom) and node.module == HOME_OF_NAMES
+        for alias in node.names
+    }
+    known |= {f"names.{name}": text for name, text in constants.items()}
+    for node in ast.walk(tree):
+        match node:
+            case ast.Tuple(elts=elements) | ast.List(elts=elements) | ast.Set(elts=elements):
+                parts = [elements]
+            case ast.Dict(keys=keys, values=values):
+                parts = [[key for key in keys if key is not None], values]
+            case _:
+                continue
+        for part in parts:
+            found = {name for each in part if (name := _named(each, known))}
+            if len(found & ROLES) > 1 or len(found & QUEUES) > 1:
+                yield " ".join(sorted(found)), node.lineno
+
+
+def _named(node: ast.expr, known: dict[str, str]) -> str:
+    if isinstance(node, ast.Constant) and isinstance(node.value, str):
+        return node.value if node.value in ROLES | QUEUES else ""
+    return known.get(ast.unparse(node), "") if isinstance(node, ast.Name | ast.Attribute) else ""
+
+
+def test_constants_of_names_are_the_roles_and_queues_of_the_table(
+    modules: dict[str, ast.Module],
+) -> None:
+    """Each role and queue has one constant, and none is named that the table does not hold."""
+    others = [
+        (name, ast.unparse(node))
+        for name, tree in modules.items()
+        if name != HOME_OF_NAMES
+        for node in tree.body
+        if isinstance(node, ast.Assign | ast.AnnAssign)
+        and isinstance(node.value, ast.Constant)
+        and node.value.value in ROLES | QUEUES
+    ]
+
+    assert sorted(constants_of(modules).values()) == sorted([*ROLES, *QUEUES])
+    assert others == []
+
+
+def test_role_is_written_as_its_constant_alone(known_texts: list[Text]) -> None:
+    """The name of a role stands once; whoever means the role imports it."""
+    found = [each for each in known_texts if each.text in ROLES]
+
+    assert {each.text for each in found} == ROLES
+    assert [each for each in found if each.module != HOME_OF_NAMES] == []
+
+
+def test_roles_and_queues_are_listed_in_their_table_alone(modules: dict[str, ast.Module]) -> None:
+    """A new role or queue is entered into one file, and no list beside it has to be found."""
+    constants = constants_of(modules)
+    found = [
+        (name, names, line)
+        for name, tree in modules.items()
+        for names, line in lists_of_names(tree, constants)
+    ]
+
+    assert [each for each in found if each[:2] not in OTHER_LISTS] == []
+    assert {each[:2] for each in found} == OTHER_LISTS.keys(), "an exception that nothing needs"

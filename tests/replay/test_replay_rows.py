@@ -13,8 +13,9 @@ from minibot.events.exact_tick import Calm
 from minibot.events.known import Known
 from minibot.events.model import Draft, Event, JsonObject, MarketTick
 from minibot.events.money import UNIT, parse_amount
+from minibot.events.names import TICKS
 from minibot.events.numbers import NumberError
-from minibot.events.order import TICKS, Core
+from minibot.events.order import Core
 from minibot.events.roles import Roles
 from minibot.execution.paper_executor_nore_v1 import PaperExecutorNoreV1
 from minibot.replay.engine import core_of

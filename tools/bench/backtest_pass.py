@@ -21,7 +21,7 @@ BEGAN: Final = time.perf_counter()
 # Behind the clock's start, because loading all this is part of what a user waits for.
 from minibot.backtest.tick_rows import TickRows  # noqa: E402
 from minibot.events.model import Event, Payload, RunOpening  # noqa: E402
-from minibot.events.order import CONTROL, TICKS  # noqa: E402
+from minibot.events.names import CONTROL, TICKS  # noqa: E402
 from minibot.events.roles import Roles  # noqa: E402
 from minibot.replay.decisions import DecisionDigest  # noqa: E402
 from minibot.replay.lockstep import Lockstep, fresh_cores  # noqa: E402
