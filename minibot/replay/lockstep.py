@@ -52,8 +52,8 @@ class Lockstep:
     """
 
     __slots__ = (
-        *("_by_place", "_emptied", "_hashes", "_is_heard", "_on_message", "_own", "_readers"),
-        *("_seqs", "_table", "_take", "_world", "cores", "run_id"),
+        *("_by_place", "_emptied", "_hashes", "_is_heard", "_on_message", "_own", "_seqs"),
+        *("_table", "_take", "_world", "cores", "run_id"),
     )
 
     def __init__(
@@ -86,17 +86,17 @@ class Lockstep:
         self._world: list[Seat] = [seats[name] for name in roles.market_order]
         if self._own is not None:
             _check_order(self._own, self._world)
-        self._readers: list[list[Seat]] = [
-            [seats[name] for name in roles.market_order if queue in roles.roles[name].inputs]
-            for queue in QUEUES
-        ]
         # Whether anybody wants to know the line of each message: who takes events has to.
         self._is_heard: bool = take is not None or on_message is not None or self._own is None
         self._seqs: list[int] = [0 for _ in QUEUES]
-        # Told and not yet taken: by place, and the same ones in the order of emptying.
+        # Told and not yet taken: by place, and with their readers in the order of emptying.
         self._by_place: list[list[Message]] = [[] for _ in QUEUES]
-        self._emptied: list[list[Message]] = [
-            self._by_place[QUEUES.index(queue)] for queue in roles.derived_order
+        self._emptied: list[tuple[list[Message], list[Seat]]] = [
+            (
+                self._by_place[QUEUES.index(queue)],
+                [seats[name] for name in roles.market_order if queue in roles.roles[name].inputs],
+            )
+            for queue in roles.derived_order
         ]
 
     @property
@@ -279,26 +279,24 @@ class Lockstep:
 
     def _deliver(self, said: list[Message] | None) -> None:
         """Give what cores said just now, and all that follows from it, to its readers."""
-        if said:
-            self._tell(said)
+        emptied, queues = self._emptied, self._by_place
         while True:
-            for waiting in self._emptied:
+            if said:
+                if self._is_heard:
+                    self._show(said)
+                for message in said:
+                    queues[message.place].append(message)
+            said = None
+            for waiting, readers in emptied:
                 if waiting:
+                    message = waiting.pop(0)
+                    for seat in readers:
+                        answer = seat.take(message)
+                        if answer:
+                            said = answer if said is None else said + answer
                     break
             else:
                 return
-            message = waiting.pop(0)
-            for seat in self._readers[message.place]:
-                answer = seat.take(message)
-                if answer:
-                    self._tell(answer)
-
-    def _tell(self, messages: list[Message]) -> None:
-        """Put what a core said before its readers."""
-        if self._is_heard:
-            self._show(messages)
-        for message in messages:
-            self._by_place[message.place].append(message)
 
     def _show(self, messages: list[Message]) -> None:
         """Say which lines messages are, and hand them on to who listens to all of them."""

@@ -84,10 +84,6 @@ class Seat:
         """Let it take what another core said, and return its answer; None or nothing for none."""
         raise NotImplementedError
 
-    def now(self) -> int:
-        """Return its market time, as far as the table has come."""
-        return self.table.ts + self.delay_ms
-
 
 @final
 class StrategySeat(Seat):
@@ -108,7 +104,7 @@ class StrategySeat(Seat):
     def take(self, message: Message) -> list[Message] | None:
         """Let it take a fill, or what risk made of a signal."""
         if isinstance(message, FillMessage):
-            self.core.on_fill(message, self.now())
+            self.core.on_fill(message, self.table.ts + self.delay_ms)
         elif isinstance(message, ActionMessage):
             self.core.on_action(message)
         return None
@@ -132,13 +128,13 @@ class RiskSeat(Seat):
 
     def take(self, message: Message) -> list[Message] | None:
         """Let it take a signal, or what became of an order."""
-        if isinstance(message, SignalMessage):
-            return self.core.on_signal(message, self.now())
-        if isinstance(message, FillMessage):
-            return self.core.on_fill(message, self.now())
+        now = self.table.ts + self.delay_ms
         if isinstance(message, ResultMessage):
-            self.core.on_result(message, self.now())
-        return None
+            self.core.on_result(message, now)
+            return None
+        if isinstance(message, SignalMessage):
+            return self.core.on_signal(message, now)
+        return self.core.on_fill(message, now) if isinstance(message, FillMessage) else None
 
 
 @final
@@ -160,7 +156,7 @@ class ExecutionSeat(Seat):
     def take(self, message: Message) -> list[Message] | None:
         """Let it take an order that risk allowed; the action of it stands before it."""
         if isinstance(message, IntentMessage):
-            return [self.core.on_intent(message, self.now())]
+            return [self.core.on_intent(message, self.table.ts + self.delay_ms)]
         return None
 
 
@@ -185,7 +181,9 @@ class EventSeat(Seat):
     def take(self, message: Message) -> list[Message]:
         """Let it take what another one said as its queue holds it."""
         event = message.event(self.table.hashes[message.role])
-        return self.hear(QUEUES[message.place], message.number, event, self.now())
+        return self.hear(
+            QUEUES[message.place], message.number, event, self.table.ts + self.delay_ms
+        )
 
 
 @final
