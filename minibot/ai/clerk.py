@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from minibot.ai.activation import NO_MODEL, Activation
 from minibot.ai.child import Child
-from minibot.ai.dataset import TICKS, RowMaker
+from minibot.ai.dataset import RowMaker
 from minibot.ai.drafts import Answer, Ask, Expected
 from minibot.ai.keeper import OFF, READY, Keeper, isolation_level
 from minibot.ai.patterns import Patterns
@@ -25,6 +25,7 @@ from minibot.ai.snapshots import SnapshotRefused
 from minibot.ai.training import Trained, rows_are_enough
 from minibot.ai.workshop import Workshop
 from minibot.events.model import Bar, Beat, Event, ModelActive, Recommendation, Signal
+from minibot.events.names import TICKS
 
 _ROWS_PER_FRAME: Final = 256
 _SIGNALS_OPEN_MAX: Final = 64

@@ -15,6 +15,7 @@ from minibot.ai.dataset import PERMITTED_QUEUES, Dataset, RowMaker, merged
 from minibot.ai.rows import Windows
 from minibot.ai.settings import AiSettings
 from minibot.events.codec import Codec
+from minibot.events.names import AI_ROLE
 from minibot.events.registry import Contracts
 from minibot.events.roles import Roles
 from minibot.kernel.errors import Refusal
@@ -39,8 +40,8 @@ def collect(run_dirs: Sequence[Path], runs_root: Path, settings: AiSettings) -> 
 def _collect(run_dir: Path, runs_root: Path, settings: AiSettings) -> Dataset:
     manifest = _own_run(run_dir, runs_root)
     contracts = Contracts.load(PROJECT / "contracts", PROJECT / "config" / "contracts.v1.json")
-    roles = Roles.load(PROJECT / "config" / "roles.v1.json")
-    codec = Codec(contracts, roles, manifest.run_id, manifest.cmdline_hashes(), "ai_role")
+    roles = Roles.of_project()
+    codec = Codec(contracts, roles, manifest.run_id, manifest.cmdline_hashes(), AI_ROLE)
     maker = RowMaker(
         manifest.run_id,
         settings.permitted,

@@ -18,11 +18,11 @@ from minibot.ai.row_ring import ChosenRows, Row, RowRing, in_order
 from minibot.ai.rows import Windows, row_of
 from minibot.ai.vector import FEATURES_VERSION
 from minibot.events.model import Bar, Event, Gap
+from minibot.events.names import TICKS
 from minibot.kernel.errors import ConfigError
 
 PERMITTED_QUEUES: Final = frozenset({"market_ticks", "signals", "fills"})
 """All that the AI may ever learn from; `ai.permitted_queues` can only narrow it."""
-TICKS: Final = "market_ticks"
 
 SELL: Final = 0
 HOLD: Final = 1

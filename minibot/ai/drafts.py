@@ -17,8 +17,8 @@ from minibot.ai.frames import Frame, FrameError, decode_frame
 from minibot.ai.probabilities import parse_probability
 from minibot.ai.vector import FEATURES, SCALE
 from minibot.events.model import PAYLOAD_CLASSES, Recommendation
+from minibot.events.names import AI_ROLE
 
-AI_ROLE: Final = "ai_role"
 _DRAFT_KEYS: Final = frozenset({"t", "type", "ask", "payload", "features"})
 _PAYLOAD_KEYS: Final = frozenset(
     {

@@ -12,8 +12,8 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any, Final
 
+from minibot.events.names import TICKS
 from minibot.events.order import (
-    TICKS,
     Inputs,
     KnownIds,
     LineSource,

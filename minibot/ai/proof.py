@@ -13,11 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from minibot.events.names import ORDER_INTENTS, RECOMMENDATIONS
 from minibot.kernel.errors import IntegrityError, Refusal
 from minibot.kernel.files import FILES, ensure_folder
 
-RECOMMENDATIONS: Final = "recommendations"
-INTENTS: Final = "order_intents"
 WITH: Final = "with AI"
 WITHOUT: Final = "without AI"
 
@@ -62,7 +61,7 @@ def prove(run_dir: Path, replay: Replay, scratch: Path) -> Proof:
         Refusal: The folder holds no sealed queues.
     """
     queues = run_dir / "queues"
-    if not (queues / INTENTS).is_dir():
+    if not (queues / ORDER_INTENTS).is_dir():
         raise Refusal(f"{run_dir} has no sealed queues.", "Prove a finished run.")
     views: dict[str, Mapping[str, str]] = {WITH: replay(run_dir)}
     differences: list[str] = []
@@ -74,8 +73,8 @@ def prove(run_dir: Path, replay: Replay, scratch: Path) -> Proof:
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
     recorded, silent = views[WITH], views[WITHOUT]
-    if INTENTS not in recorded:
-        differences.append(f"{WITH}: the replay says nothing of {INTENTS}")
+    if ORDER_INTENTS not in recorded:
+        differences.append(f"{WITH}: the replay says nothing of {ORDER_INTENTS}")
     differences += [
         f"{WITHOUT}: {queue} is {silent.get(queue)}, with it {digest}"
         for queue, digest in recorded.items()

@@ -26,6 +26,7 @@ from minibot.ai.snapshots import SnapshotRefused
 from minibot.events import reasons
 from minibot.events.ids import position_id
 from minibot.events.model import Event, Recommendation
+from minibot.events.names import RECOMMENDATIONS
 from minibot.kernel import canonical
 from minibot.kernel.files import ensure_folder
 from minibot.kernel.line import encode_line
@@ -39,7 +40,6 @@ from minibot.runtime.unchanged import CodeStand, refuse_changed
 
 READY: Final = "READY"
 DEGRADED: Final = "DEGRADED"
-RECOMMENDATIONS: Final = "recommendations"
 _BATCH_MAX: Final = 512
 _WAIT_S: Final = 0.1
 NICENESS: Final = 5

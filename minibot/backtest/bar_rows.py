@@ -20,6 +20,7 @@ from minibot.events.cells import CELL, float_at, int_at
 from minibot.events.exact_tick import Calm, ExactTick
 from minibot.events.model import Event
 from minibot.events.money import UNIT
+from minibot.events.names import MARKET_ROLE
 from minibot.events.reference import place_id
 from minibot.replay.lockstep import Lockstep
 from minibot.strategies.bars import ClosedBar
@@ -32,7 +33,6 @@ from minibot.strategies.tick import Tick
 if TYPE_CHECKING:
     from mypy_extensions import i64
 
-MARKET: Final = "market_role"
 # What strategies do with a trade that do nothing with it: the base class, and `nore_strategy_v1`,
 # whose order flow is made of quotes.
 DEAF: Final = (Strategy.on_tick, NoreStrategyV1.on_tick)
@@ -124,7 +124,7 @@ class BarRows:
         exact = self._exact
         shown = Shown(exact.bid, exact.ask, exact.bid_qty, exact.ts)
         payload = shown.payload(self._symbol)
-        return Event(exact.ts, place_id(seq), MARKET, self._run_id, NO_CMDLINE, payload)
+        return Event(exact.ts, place_id(seq), MARKET_ROLE, self._run_id, NO_CMDLINE, payload)
 
     def end_of(self, row: int) -> int:
         """Return when a row of the block that is walked is over, Unix ms."""

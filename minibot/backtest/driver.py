@@ -32,14 +32,21 @@ from minibot.events.model import (
     RunEnding,
     RunOpening,
 )
-from minibot.events.order import CONTROL, TICKS, Core
+from minibot.events.names import (
+    CONTROL,
+    MARKET_ROLE,
+    RISK_ROLE,
+    STRATEGY_ROLE,
+    TICKS,
+    WATCHDOG_ROLE,
+)
+from minibot.events.order import Core
 from minibot.events.performance import Performance
+from minibot.events.reasons import SOURCE_ENDED
 from minibot.events.roles import Roles
-from minibot.replay.engine import CORE_ROLES
 from minibot.replay.lockstep import Lockstep, fresh_cores
 from minibot.risk.core import RiskCore
 from minibot.runtime.config import Config
-from minibot.runtime.paths import PROJECT
 from minibot.strategies.core import StrategyCore
 
 if TYPE_CHECKING:
@@ -48,7 +55,6 @@ if TYPE_CHECKING:
     from minibot.backtest.walked_bars import WalkedBars
 
 PROGRESS_EVERY: Final = 4096
-MARKET, WATCHDOG = "market_role", "watchdog_role"
 NEVER: Final = 1 << 62
 
 Inputs = dict[type[Payload], int]
@@ -111,11 +117,12 @@ class _Pass:
         self._walked: Walked | None = None
         self._bars: WalkedBars | None = None
         self._charts = PriceCharts(self.result.prices, source.interval_ms)
+        roles = Roles.of_project()
         self._lockstep = Lockstep(
             cores,
-            Roles.load(PROJECT / "config" / "roles.v1.json"),
+            roles,
             run_id=self._run_id,
-            cmdline_hashes=dict.fromkeys(CORE_ROLES, NO_CMDLINE),
+            cmdline_hashes=dict.fromkeys(roles.cores, NO_CMDLINE),
             on_message=self._on_message,
         )
 
@@ -131,7 +138,7 @@ class _Pass:
             self._world(Root(self._opening, source.origin_ms, CONTROL))
             inputs = self._walk_bars(market, progress)
         else:
-            roots = self._opened(source.roots(_RiskWatch(self._lockstep.cores["risk_role"])))
+            roots = self._opened(source.roots(_RiskWatch(self._lockstep.cores[RISK_ROLE])))
             opening = next(roots, None)
             if opening is not None:
                 self._world(opening)
@@ -168,7 +175,7 @@ class _Pass:
                 result.performance.on_mark(payload)
             seq += 1
             # Nobody else can make the same event, so that its place is id enough.
-            feed(TICKS, seq, Event(ts, f"{TICKS}:{seq}", MARKET, run_id, NO_CMDLINE, payload))
+            feed(TICKS, seq, Event(ts, f"{TICKS}:{seq}", MARKET_ROLE, run_id, NO_CMDLINE, payload))
             if not seq % PROGRESS_EVERY:
                 progress(result.to_ts - origin_ms, whole)
             if result.stop:
@@ -199,7 +206,7 @@ class _Pass:
                 inputs[kind] = inputs.get(kind, 0) + 1
                 seq += 1
                 place = f"{TICKS}:{seq}"
-                event = Event(ts, place, MARKET, run_id, NO_CMDLINE, item.payload)
+                event = Event(ts, place, MARKET_ROLE, run_id, NO_CMDLINE, item.payload)
                 self._lockstep.feed(TICKS, seq, event)
             if seq - told >= PROGRESS_EVERY:
                 told = seq
@@ -225,7 +232,7 @@ class _Pass:
             market,
             self._lockstep,
             self._run_id,
-            _RiskWatch(self._lockstep.cores["risk_role"]),
+            _RiskWatch(self._lockstep.cores[RISK_ROLE]),
             result,
             self._announce_end,
             self._close_ts(),
@@ -234,7 +241,7 @@ class _Pass:
             walked.on_time(ts)
             seq += 1
             inputs[type(payload)] = inputs.get(type(payload), 0) + 1
-            event = Event(ts, f"{TICKS}:{seq}", MARKET, self._run_id, NO_CMDLINE, payload)
+            event = Event(ts, f"{TICKS}:{seq}", MARKET_ROLE, self._run_id, NO_CMDLINE, payload)
             self._lockstep.feed(TICKS, seq, event)
         rows = walked.rows
         rows.seq = told = seq
@@ -271,7 +278,7 @@ class _Pass:
 
     def _bar_market(self) -> BarMarket | None:
         """Return the market as rows of bars; None where it is no such one, or has to be events."""
-        source, core = self._source, self._lockstep.cores["strategy_role"]
+        source, core = self._source, self._lockstep.cores[STRATEGY_ROLE]
         if not isinstance(source, BarSource) or not isinstance(core, StrategyCore):
             return None
         if self._lockstep.strategy_tick(source.symbols[0]) is None:
@@ -305,14 +312,14 @@ class _Pass:
         Said at its time, or right behind what came last, before what comes at `next_ts`.
         """
         until_ts = self._source.end_ms or next_ts
-        ending = RunEnding(who="backtest", why="SOURCE_ENDED", until_ts=until_ts)
+        ending = RunEnding(who="backtest", why=SOURCE_ENDED, until_ts=until_ts)
         self._world(Root(ending, max(self._close_ts(), self.result.to_ts), CONTROL))
 
     def _world(self, root: Root) -> None:
         """Take what the watchdog says."""
         self._controls += 1
         place = f"{CONTROL}:{self._controls}"
-        event = Event(root.ts, place, WATCHDOG, self._run_id, NO_CMDLINE, root.payload)
+        event = Event(root.ts, place, WATCHDOG_ROLE, self._run_id, NO_CMDLINE, root.payload)
         self._lockstep.feed(CONTROL, self._controls, event)
 
     def _on_message(self, message: Message) -> None:

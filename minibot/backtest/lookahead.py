@@ -34,7 +34,8 @@ from minibot.backtest.span import Part
 from minibot.backtest.verdict import DECISIONS, MARKET, RANDOM, Finding, Verdict
 from minibot.events.model import JsonObject, MarketTick
 from minibot.events.money import parse_amount
-from minibot.events.order import TICKS, Core
+from minibot.events.names import SIGNALS, TICKS
+from minibot.events.order import Core
 from minibot.exchanges.embedded.bars import next_open, open_of
 from minibot.kernel.errors import RunStop
 from minibot.replay.lockstep import fresh_cores
@@ -45,7 +46,6 @@ OnDone = Callable[[int, int], None]
 
 DIGEST_BYTES: Final = 16
 TOLD_MAX: Final = 5
-SIGNALS: Final = "signals"
 
 
 class Trace(NamedTuple):

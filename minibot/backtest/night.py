@@ -13,8 +13,9 @@ from minibot.backtest.drawing import PriceCharts
 from minibot.backtest.recorded_run import RunSource
 from minibot.backtest.result import BacktestResult, Derived, EquityPoint
 from minibot.events.model import Fill, MarketTick, PriceMark, RiskAction, RunOpening
-from minibot.events.order import TICKS
+from minibot.events.names import TICKS
 from minibot.events.performance import Performance
+from minibot.events.reasons import NONDETERMINISM, SCHEMA_INVALID
 from minibot.kernel.errors import IntegrityError
 from minibot.replay.rule_order import world
 from minibot.replay.together import Together, run_together
@@ -35,7 +36,7 @@ def night_of(
     if not together.is_identical:
         raise IntegrityError(
             "backtest",
-            "NONDETERMINISM",
+            NONDETERMINISM,
             f"{source.name}: this build decides otherwise than the record says; "
             f"see: minibot parity {source.recorded.run_dir}",
         )
@@ -61,7 +62,7 @@ def result_of(source: RunSource, config: Config, together: Together) -> Backtest
 def _opening(source: RunSource) -> RunOpening:
     first = next(iter(source.roots()))
     if not isinstance(first.payload, RunOpening):
-        raise IntegrityError("backtest", "SCHEMA_INVALID", "control:1: expected run_opening")
+        raise IntegrityError("backtest", SCHEMA_INVALID, "control:1: expected run_opening")
     return first.payload
 
 

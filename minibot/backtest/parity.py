@@ -35,7 +35,6 @@ CLASSES: Final[Mapping[str, str]] = {
 }
 # The same decision, met by another tick, may come so much earlier or later in market time.
 APART_MS_MAX: Final = 10_000
-EXECUTION, RISK = "execution_role", "risk_role"
 
 Progress = Callable[[int, int], None]
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from minibot.backtest.sources import NOBODY, SECOND_MS, Root, Watch
-from minibot.events.order import TICKS
+from minibot.events.names import TICKS
 from minibot.kernel.errors import Refusal
 from minibot.replay.recorded import Recorded
 from minibot.replay.rule_order import world

@@ -12,7 +12,7 @@ from fractions import Fraction
 from typing import Final, NamedTuple, Protocol
 
 from minibot.events.model import Payload
-from minibot.events.order import TICKS
+from minibot.events.names import TICKS
 from minibot.exchanges.base import Candle
 from minibot.exchanges.binance.filters import parse_instrument
 from minibot.exchanges.binance.messages import parse_snapshot

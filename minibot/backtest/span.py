@@ -17,7 +17,7 @@ from typing import Final, NamedTuple
 from minibot.backtest.sources import NOBODY, MarketSource, Root, Watch
 from minibot.backtest.stretches import Item, Stretch, Striding
 from minibot.events.model import Bar, Book, Instrument
-from minibot.events.order import CONTROL
+from minibot.events.names import CONTROL
 from minibot.kernel.errors import ConfigError, Refusal
 from minibot.report.figures import date_clock
 

@@ -17,6 +17,7 @@ from minibot.backtest.jobs import Job
 from minibot.backtest.recorded_run import RULE
 from minibot.backtest.sources import NOBODY, MarketSource, Root, Watch
 from minibot.events.model import Bar, JsonObject
+from minibot.events.names import STRATEGY_ROLE
 from minibot.events.order import Core
 from minibot.kernel.errors import Refusal
 from minibot.replay.lockstep import fresh_cores
@@ -153,7 +154,7 @@ def read_off(job: Job) -> Readings:
     """Return what the strategy of a job reads off and decides, moment by moment."""
     config = job.config
     cores = fresh_cores(config.raw)
-    market = _ReadOff(job.open(), cores["strategy_role"])
+    market = _ReadOff(job.open(), cores[STRATEGY_ROLE])
     run_backtest(market, config, cores=cores)
     return Readings(config.market.warmup_bars, market.history_bars, market.readings)
 

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from typing import Final
 
 from minibot.events.model import BUY, SELL, Event, MarketTick
+from minibot.events.names import MARKET_ROLE
 from minibot.events.reference import place_id
 from minibot.exchanges.embedded.decimals import to_text
 
-SOURCE: Final = "market_role"
 NS_PER_MS: Final = 1_000_000
 IS_TRADE, IS_TAKER_SELL, HAS_EXCHANGE_TS = 1, 2, 4
 
@@ -42,4 +42,4 @@ def tick_event(
         taker_side=(SELL if flags & IS_TAKER_SELL else BUY) if is_trade else None,
         trade_id=row["trade_id"] if is_trade else None,
     )
-    return Event(row["ts"], place_id(seq), SOURCE, run_id, cmdline_hash, payload)
+    return Event(row["ts"], place_id(seq), MARKET_ROLE, run_id, cmdline_hash, payload)

@@ -6,9 +6,10 @@ import argparse
 from collections.abc import Mapping
 from pathlib import Path
 
-from minibot.ai.proof import INTENTS, Proof, prove
+from minibot.ai.proof import Proof, prove
 from minibot.cli.output import show
 from minibot.cli.selection import add_run, run_dir_of, var_of
+from minibot.events.names import ORDER_INTENTS
 from minibot.replay.engine import replay_run
 
 HELP = "replay a run with and without the AI: every order has to be the same"
@@ -38,7 +39,10 @@ def digests(run_dir: Path) -> Mapping[str, str]:
 
 def lines(proof: Proof) -> list[str]:
     """Return the proof in words, the verdict last."""
-    said = [f"{view}: {INTENTS} {seen.get(INTENTS, '-')}" for view, seen in proof.views.items()]
+    said = [
+        f"{view}: {ORDER_INTENTS} {seen.get(ORDER_INTENTS, '-')}"
+        for view, seen in proof.views.items()
+    ]
     said += proof.differences
     verdict = "identical" if proof.holds else "DIFFERENT"
     count = proof.recommendations

@@ -17,7 +17,7 @@ from minibot.data.store import data_files
 from minibot.data.ticks import TICKS, table_of_ticks
 from minibot.data.treatment import DataReport
 from minibot.events.model import MarketTick
-from minibot.events.order import TICKS as TICKS_QUEUE
+from minibot.events.names import TICKS as TICKS_QUEUE
 from minibot.exchanges.embedded.sources import find as find_source
 from minibot.exchanges.embedded.sources import open_source
 from minibot.exchanges.embedded.tape import DEMO_TAPE

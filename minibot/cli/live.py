@@ -18,12 +18,13 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from minibot.events.names import AI_ROLE, EXECUTION_ROLE, MARKET_ROLE, RISK_ROLE, STRATEGY_ROLE
+from minibot.events.roles import Roles
 from minibot.kernel import canonical
 from minibot.report.figures import clock, counted, duration, milliseconds, money, plain_text
 from minibot.runtime.stop import STOP_KIND
 
 SENTENCE_EVERY_S = 3.0
-ROLES = ("market_role", "strategy_role", "risk_role", "execution_role", "ai_role")
 STATE_STYLES = {"READY": "green", "DEGRADED": "yellow", "STARTING": "yellow"}
 WORD_STYLES = {"note": "yellow", "end": "bold"}
 BAR_WIDTH = 20
@@ -37,11 +38,11 @@ class View:
 
     def __init__(self, status: Status) -> None:
         self.status = status
-        self.market = facts(status, "market_role")
-        self.strategy = facts(status, "strategy_role")
-        self.risk = facts(status, "risk_role")
-        self.execution = facts(status, "execution_role")
-        self.ai = facts(status, "ai_role")
+        self.market = facts(status, MARKET_ROLE)
+        self.strategy = facts(status, STRATEGY_ROLE)
+        self.risk = facts(status, RISK_ROLE)
+        self.execution = facts(status, EXECUTION_ROLE)
+        self.ai = facts(status, AI_ROLE)
 
     # --- one sentence -------------------------------------------------------------------------
 
@@ -91,7 +92,7 @@ class View:
         for role, entry in self.status["roles"].items():
             if entry["restarts"]:
                 found.append(f"{role} restarted {counted(entry['restarts'], 'time')}")
-        if self.status["ai_off"] and "ai_role" in self.status["roles"]:
+        if self.status["ai_off"] and AI_ROLE in self.status["roles"]:
             found.append("AI off")
         if self.risk.get("is_halted"):
             found.append("halted: no new entries")
@@ -150,7 +151,7 @@ class View:
             is_text = name in ("role", "state")
             view.add_column(name, justify="left" if is_text else "right", no_wrap=True)
         view.add_column("now", no_wrap=True, overflow="ellipsis", ratio=1)
-        for role in ROLES:
+        for role in Roles.of_project().roles:
             entry = self.status["roles"].get(role)
             if entry is not None:
                 cells = self._cells(role, entry)
@@ -172,7 +173,7 @@ class View:
         }
 
     def _state(self, role: str, entry: dict[str, Any], heartbeat: dict[str, Any]) -> Text:
-        if role == "ai_role" and self.status["ai_off"]:
+        if role == AI_ROLE and self.status["ai_off"]:
             return Text("OFF", style="yellow")
         if not entry["running"]:
             return Text("ended", style="dim")
@@ -180,15 +181,15 @@ class View:
         return Text(state, style=STATE_STYLES.get(state, ""))
 
     def _now(self, role: str) -> str:
-        if role == "market_role":
+        if role == MARKET_ROLE:
             ping = milliseconds(self.market.get("latency_us") or None)
             return f"{counted(self.market.get('ticks', 0), 'tick')}, exchange answers in {ping}"
-        if role == "strategy_role":
+        if role == STRATEGY_ROLE:
             return counted(self.strategy.get("signals", 0), "signal")
-        if role == "risk_role":
+        if role == RISK_ROLE:
             orders = self.risk.get("orders_per_minute", 0)
             return f"{counted(orders, 'order')} in the last minute"
-        if role == "execution_role":
+        if role == EXECUTION_ROLE:
             number = self.execution.get("tick_to_result_n", 0)
             fills = counted(self.execution.get("fills", 0), "fill")
             if not number:

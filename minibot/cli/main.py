@@ -85,6 +85,8 @@ def run(argv: Sequence[str]) -> int:
         return _parsed_and_run(argv)
     except (KeyboardInterrupt, BrokenPipeError):
         return _unheard()
+    except ConfigError as error:  # A verb is parsed with names of `config`.
+        return _refused(error)
     except SystemExit:
         # Of argparse: help, or a wrong command line. Nobody may be there to read either.
         try:
@@ -133,10 +135,7 @@ def guarded(arguments: argparse.Namespace) -> int:
         sys.stdout.flush()
         return code
     except ConfigError as error:
-        print(str(error.args[0]), file=sys.stderr)
-        for violation in error.violations:
-            print(f"  {violation}", file=sys.stderr)
-        return _debug(arguments, CONFIGURATION)
+        return _debug(arguments, _refused(error))
     except Refusal as error:
         print(f"refused: {error}", file=sys.stderr)
         return _debug(arguments, error.exit_code)
@@ -166,6 +165,13 @@ def guarded(arguments: argparse.Namespace) -> int:
     except Exception as error:  # Of our own making: it ends here, in one line with its place.
         print(_told_error(error), file=sys.stderr)
         return _debug(arguments, CANNOT_RUN)
+
+
+def _refused(error: ConfigError) -> int:
+    print(str(error.args[0]), file=sys.stderr)
+    for violation in error.violations:
+        print(f"  {violation}", file=sys.stderr)
+    return CONFIGURATION
 
 
 def _unheard() -> int:

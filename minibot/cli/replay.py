@@ -8,12 +8,13 @@ from pathlib import Path
 from minibot.cli.diff import lines as diff_lines
 from minibot.cli.output import progress_bar, show, wrapped
 from minibot.cli.selection import add_run, add_zone, run_dir_of
-from minibot.events.stop_codes import QUEUE_MISSING
+from minibot.events.reasons import QUEUE_MISSING
+from minibot.events.roles import Roles
 from minibot.kernel.errors import Refusal, RunStop
 from minibot.replay.compare import describe
 from minibot.replay.condition import called, open_run
 from minibot.replay.diff import rerun_with
-from minibot.replay.engine import CORE_ROLES, WHOLE, RoleReplay, Window
+from minibot.replay.engine import WHOLE, RoleReplay, Window
 from minibot.replay.graph_books import graph_lines, graph_of
 from minibot.replay.moments import Span
 from minibot.replay.proof import Proof, lost_line, prove, remedies
@@ -31,7 +32,10 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     """Add the flags of this verb."""
     add_run(command)
     command.add_argument(
-        "--role", choices=CORE_ROLES, action="append", help="this role alone (may be repeated)"
+        "--role",
+        choices=Roles.of_project().cores,
+        action="append",
+        help="this role alone (may be repeated)",
     )
     command.add_argument(
         "--from", dest="from_time", metavar="TIME", help="compare from this market time on"
@@ -82,7 +86,7 @@ def run(arguments: argparse.Namespace) -> int:
         proof = prove(
             recorded,
             condition,
-            roles=[name for name in CORE_ROLES if name in (arguments.role or CORE_ROLES)],
+            roles=[name for name in recorded.roles.cores if name in (arguments.role or [name])],
             window=window,
             progress=show_progress,
         )

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from minibot.events.ids import derive_id
 from minibot.events.model import Draft, Event
+from minibot.events.reasons import NONDETERMINISM
 from minibot.kernel.errors import InvariantError
 
 
@@ -38,10 +39,10 @@ def finish_of(
                 causes.append(events[named][1].id)
             else:
                 raise InvariantError(
-                    role, "NONDETERMINISM", f"draft {ordinal} names draft {named} as its cause"
+                    role, NONDETERMINISM, f"draft {ordinal} names draft {named} as its cause"
                 )
         if not causes:
-            raise InvariantError(role, "NONDETERMINISM", f"draft {ordinal} has no cause")
+            raise InvariantError(role, NONDETERMINISM, f"draft {ordinal} has no cause")
         event = Event(
             ts=draft.ts,
             id=derive_id(run_id, role, cause_id, ordinal),

@@ -9,8 +9,9 @@ both. Amounts are hundred-millionths (`events.money`).
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Final
+from typing import ClassVar, Final
 
+from minibot.events import names
 from minibot.events.model import (
     Draft,
     Event,
@@ -26,17 +27,12 @@ from minibot.events.native import mypyc_attr
 from minibot.events.numbers import NumberError
 from minibot.events.reference import NOBODY, Ref, derived, named
 
-QUEUES: Final = ("fills", "order_results", "signals", "order_intents", "risk_actions")
-"""By place of a message, in the order in which a lockstep empties them."""
-
-WRITERS: Final = ("execution_role", "execution_role", "strategy_role", "risk_role", "risk_role")
-"""Who says what, by place: each queue has one writer."""
-
 FILLS: Final = 0
 RESULTS: Final = 1
 SIGNALS: Final = 2
 INTENTS: Final = 3
 ACTIONS: Final = 4
+"""The kind of a message as a number, for tables; the roles say which kind is taken first."""
 
 
 @mypyc_attr(acyclic=True)
@@ -47,7 +43,7 @@ class Message:
     class with `__init__` takes an interpreter twice the time, and each fill is six messages.
 
     Attributes:
-        place: Of its queue in `QUEUES`.
+        place: Of its kind in `QUEUES` and `WRITERS`.
         ts: The highest `ts` among its causes.
         tick_seq: The line of `market_ticks` that it goes back to.
         cause, also: Events that it follows from; the last of them is the one that its role took as
@@ -143,6 +139,9 @@ def drafts_of(messages: Sequence[Message]) -> list[Draft]:
 class SignalMessage(Message):
     """A wish of the strategy."""
 
+    QUEUE: ClassVar[str] = names.SIGNALS
+    WRITER: ClassVar[str] = names.STRATEGY_ROLE
+
     symbol: str
     side: str
     horizon_ms: int
@@ -161,6 +160,9 @@ class SignalMessage(Message):
 @mypyc_attr(acyclic=True)
 class ActionMessage(Message):
     """What risk made of a signal, a tick or a wish of the operator."""
+
+    QUEUE: ClassVar[str] = names.RISK_ACTIONS
+    WRITER: ClassVar[str] = names.RISK_ROLE
 
     symbol: str | None
     action: str
@@ -196,6 +198,9 @@ class IntentMessage(Message):
         client: The id that risk gave the order.
     """
 
+    QUEUE: ClassVar[str] = names.ORDER_INTENTS
+    WRITER: ClassVar[str] = names.RISK_ROLE
+
     symbol: str
     side: str
     qty: int = 0
@@ -227,6 +232,9 @@ class IntentMessage(Message):
 class ResultMessage(Message):
     """One move of an order."""
 
+    QUEUE: ClassVar[str] = names.ORDER_RESULTS
+    WRITER: ClassVar[str] = names.EXECUTION_ROLE
+
     client: Ref
     order: Ref
     result: str
@@ -252,6 +260,9 @@ class FillMessage(Message):
         fee: In `fee_asset`, which is the quote asset or, for a purchase, the base asset.
         order, client: Ids of the order, the executor's and risk's.
     """
+
+    QUEUE: ClassVar[str] = names.FILLS
+    WRITER: ClassVar[str] = names.EXECUTION_ROLE
 
     symbol: str
     side: str
@@ -299,6 +310,15 @@ class FillMessage(Message):
         if self.pays_in_base:
             return self.symbol.removeprefix(self.fee_asset)
         return self.fee_asset
+
+
+_KINDS: Final = (FillMessage, ResultMessage, SignalMessage, IntentMessage, ActionMessage)
+
+QUEUES: Final = tuple([kind.QUEUE for kind in _KINDS])
+"""Where a message of each kind is written, by place."""
+
+WRITERS: Final = tuple([kind.WRITER for kind in _KINDS])
+"""Who says it, by place: each queue has one writer."""
 
 
 def fill_in(message: Message) -> FillMessage | None:

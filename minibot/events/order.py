@@ -18,11 +18,16 @@ from typing import Final, NamedTuple, Protocol
 
 from minibot.events.finishing import finish as finish
 from minibot.events.model import Ack, Draft, Event, JsonObject, RunOpening
+from minibot.events.names import CONTROL, TICKS
+from minibot.events.reasons import (
+    CURSOR_AHEAD,
+    CURSOR_CORRUPT,
+    EVENT_ID_CONFLICT,
+    NONDETERMINISM,
+    SCHEMA_INVALID,
+)
 from minibot.kernel.errors import ContractError, IntegrityError, InvariantError
 from minibot.kernel.journal import ZERO, JournalReader, Line, Position
-
-TICKS: Final = "market_ticks"
-CONTROL: Final = "control"
 
 # Two restarts of a writer can repeat at most one batch; a window of four batches is ample.
 KNOWN_IDS_MAX: Final = 4096
@@ -102,7 +107,7 @@ class KnownIds:
         if before != json and _digest(before) != _digest(json):
             raise IntegrityError(
                 "runtime",
-                "EVENT_ID_CONFLICT",
+                EVENT_ID_CONFLICT,
                 f"{queue}: two events with the id {event_id}",
                 expected=_digest(before).hex(),
                 found=_digest(json).hex(),
@@ -297,13 +302,13 @@ class Inputs:
         line, event = ahead.take()
         ahead.look()
         if event is None:
-            raise InvariantError("runtime", "NONDETERMINISM", f"{name}:{line.seq} has no event")
+            raise InvariantError("runtime", NONDETERMINISM, f"{name}:{line.seq} has no event")
         if name == TICKS:
             self.tick_seq = line.seq
         elif not self.is_opened:
             if not isinstance(event.payload, RunOpening):
                 detail = f"control:1: expected run_opening, found {event.type}"
-                raise IntegrityError("runtime", "SCHEMA_INVALID", detail)
+                raise IntegrityError("runtime", SCHEMA_INVALID, detail)
             self.is_opened = True
         return Taken(name, line, event, not self._known.admit(name, event.id, line.json))
 
@@ -369,7 +374,7 @@ def logged_steps(
     for ack in ranges:
         if ack.n != n + 1:
             raise IntegrityError(
-                "runtime", "CURSOR_AHEAD", f"order log: expected n {n + 1}, found {ack.n}"
+                "runtime", CURSOR_AHEAD, f"order log: expected n {n + 1}, found {ack.n}"
             )
         source = sources.get(ack.queue)
         if source is None:
@@ -381,7 +386,7 @@ def logged_steps(
             if line is None or line.seq != seq:
                 found = "nothing" if line is None else f"line {line.seq}"
                 raise IntegrityError(
-                    "runtime", "CURSOR_AHEAD", f"{ack.queue}: logged line {seq}, found {found}"
+                    "runtime", CURSOR_AHEAD, f"{ack.queue}: logged line {seq}, found {found}"
                 )
             if event is None or skip(ack.queue, seq):
                 continue
@@ -443,4 +448,4 @@ def refuse_lost_place(folder: Path, error: IntegrityError) -> None:
     """
     if not (folder / "cursor.json").exists():
         detail = f"{folder}: the cursor is missing and its acks are damaged: {error.detail}"
-        raise IntegrityError("runtime", "CURSOR_CORRUPT", detail) from error
+        raise IntegrityError("runtime", CURSOR_CORRUPT, detail) from error

@@ -28,6 +28,7 @@ from msgspec.inspect import (
 )
 
 from minibot.events.model import JsonObject, Payload
+from minibot.events.reasons import SCHEMA_INVALID
 from minibot.kernel.errors import InvariantError
 
 # Prices come again and again, quantities now and then; beyond this the memory begins anew. So few
@@ -163,4 +164,4 @@ def _is_within(kind: Type, rule: JsonObject) -> bool:
 
 def _differs(cls: type[Payload], name: str, why: str) -> InvariantError:
     detail = f"{cls.__name__}.{name} differs from its contract: {why}"
-    return InvariantError("events.quick", "SCHEMA_INVALID", detail)
+    return InvariantError("events.quick", SCHEMA_INVALID, detail)

@@ -1,7 +1,9 @@
 """Every reason code as a constant, and REASONS: the closed list.
 
-An unknown code fails the schemas, whose enums `events.schemas` generates from this list. The
-words stand in `stop_codes` and `business_codes`; `docs/reference/reasons.md` is generated too.
+An unknown code fails the schemas, whose enums `events.schemas` generates from this list. Each
+code is a constant here and a literal nowhere else: those that the kernel raises come from
+`kernel.codes`. The words of all stand in `stop_codes` and `business_codes`, from which
+`docs/reference/reasons.md` is generated.
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ from minibot.events.reason import STOP_GROUP as STOP_GROUP
 from minibot.events.reason import Reason as Reason
 from minibot.events.reason import defined
 from minibot.events.stop_codes import *  # noqa: F403
+from minibot.kernel.codes import *  # noqa: F403
 
 REASONS: Final[Mapping[str, Reason]] = MappingProxyType(defined())
 """Code to Reason, in the order of definition."""

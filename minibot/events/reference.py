@@ -10,9 +10,8 @@ from collections.abc import Mapping
 from typing import Final, final
 
 from minibot.events.ids import derive_id
+from minibot.events.names import TICKS
 from minibot.events.native import mypyc_attr
-
-TICKS: Final = "market_ticks"
 
 
 def place_id(seq: int) -> str:

@@ -3,12 +3,16 @@
 A queue is named by its folder; its side files by a path below it: `<queue>/acks`,
 `<queue>/deadletter` (also under `<queue>/readers/<role>/`) and `<queue>/parts/<role>`. Where only
 the kind of side file matters, `acks` and `deadletter` stand for those of any queue.
+
+Orders of roles and queues stand in the file as lists where they cannot be derived: each queue of
+the cores leads back to the market, so the graph of all inputs is a circle that no sort can undo.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
@@ -17,13 +21,16 @@ import orjson
 
 from minibot.events import reasons
 from minibot.events.model import PAYLOAD_CLASSES, JsonObject
+from minibot.events.names import AI_ROLE, EXECUTION_ROLE, RISK_ROLE, WATCHDOG_ROLE
 from minibot.kernel.errors import ConfigError, ContractError
+
+PATH: Final = Path(__file__).resolve().parents[2] / "config" / "roles.v1.json"
 
 AI_TYPES: Final = frozenset({"recommendation", "health", "stop_journal"})
 """All that the AI clerk may ever write, whatever the table says."""
 
 ORDER_WRITERS: Final[Mapping[str, str]] = MappingProxyType(
-    {"order_intent": "risk_role", "order_result": "execution_role", "fill": "execution_role"}
+    {"order_intent": RISK_ROLE, "order_result": EXECUTION_ROLE, "fill": EXECUTION_ROLE}
 )
 """Types that have one possible writer, whatever the table says."""
 
@@ -32,10 +39,15 @@ _SIDE_TYPES: Final = {"acks": "ack", "deadletter": "dead_letter"}
 
 @dataclass(frozen=True, slots=True)
 class RoleSpec:
-    """One role: its module, its inputs in rule order, its order log and what it may write."""
+    """One role: its module, its inputs in rule order, its order log and what it may write.
+
+    `core` is the module of the core that it runs, None for a role that decides nothing from its
+    inputs alone.
+    """
 
     name: str
     module: str
+    core: str | None
     inputs: tuple[str, ...]
     order_log: str | None
     writes: Mapping[str, frozenset[str]]
@@ -52,10 +64,22 @@ class QueueEntry:
 
 @dataclass(frozen=True, slots=True)
 class Roles:
-    """The role x type table."""
+    """The role x type table, and in which order roles and queues have their turn.
+
+    Attributes:
+        start_order: All roles, each after those that take from it; the first starts the others.
+        market_order: The cores, in the order in which a lockstep shows them a market event.
+        derived_order: The queues that cores write, in the order in which a lockstep empties them.
+        drain_order: All roles in the order in which they end: each after the writers of the queue
+            by which it takes its inputs (`order_log`), among equals as the file lists them.
+    """
 
     roles: Mapping[str, RoleSpec]
     queues: Mapping[str, QueueEntry]
+    start_order: tuple[str, ...]
+    market_order: tuple[str, ...]
+    derived_order: tuple[str, ...]
+    drain_order: tuple[str, ...]
     raw: JsonObject
     _allowed: dict[tuple[str, str, str], bool]
 
@@ -72,6 +96,12 @@ class Roles:
             raise _refused(path.name, [f"cannot be read: {error}"]) from error
         return cls.of(raw, path.name)
 
+    @staticmethod
+    @cache
+    def of_project() -> Roles:
+        """Return the table of this build; see `load`."""
+        return Roles.load(PATH)
+
     @classmethod
     def of(cls, raw: Any, name: str = "roles") -> Roles:
         """Return the table of a decoded file; see `load`."""
@@ -81,12 +111,50 @@ class Roles:
                 key: QueueEntry(key, entry["primary_reader"], entry["parts"])
                 for key, entry in raw["queues"].items()
             }
+            start, market, derived = (
+                tuple(raw[key]) for key in ("start_order", "market_order", "derived_order")
+            )
         except (KeyError, TypeError, AttributeError) as error:
             raise _refused(name, [f"misses or misplaces {error}"]) from error
         violations = _violations(roles, queues)
+        cores = [role.name for role in roles.values() if role.core is not None]
+        made = {queue for core in cores for queue in _outputs(roles[core], queues)}
+        violations += _order_violations("start_order", start, roles)
+        violations += _order_violations("market_order", market, cores)
+        violations += _order_violations("derived_order", derived, made)
         if violations:
             raise _refused(name, violations)
-        return cls(MappingProxyType(roles), MappingProxyType(queues), raw, {})
+        drain = _drain_order(roles)
+        if len(drain) < len(roles):
+            lost = sorted(roles.keys() - set(drain))
+            raise _refused(name, [f"roles {lost}: their order logs lead in a circle"])
+        orders = (start, market, derived, drain)
+        return cls(MappingProxyType(roles), MappingProxyType(queues), *orders, raw, {})
+
+    @property
+    def cores(self) -> tuple[str, ...]:
+        """Return the roles that run a core, as the file lists them."""
+        return tuple(name for name, role in self.roles.items() if role.core is not None)
+
+    @property
+    def trading(self) -> tuple[str, ...]:
+        """Return the roles that no night trades without, in the order in which they end."""
+        return tuple(name for name in self.drain_order if name != WATCHDOG_ROLE and name != AI_ROLE)
+
+    @property
+    def derived(self) -> tuple[str, ...]:
+        """Return the queues that cores write, causes before effects: as the file lists them."""
+        return tuple(name for name in self.queues if name in self.derived_order)
+
+    @property
+    def world(self) -> tuple[str, ...]:
+        """Return the queues that cores read and none of them writes, as the file lists them."""
+        read = {queue for name in self.cores for queue in self.roles[name].inputs}
+        return tuple(name for name in self.queues if name in read - set(self.derived_order))
+
+    def outputs(self, role: str) -> tuple[str, ...]:
+        """Return the queues that a role alone writes, as the file lists them."""
+        return _outputs(self.roles[role], self.queues)
 
     def is_primary(self, queue: str, role: str) -> bool:
         """Return whether a role is the primary reader of a queue."""
@@ -152,10 +220,47 @@ def _refused(name: str, violations: list[str]) -> ConfigError:
     return ConfigError(f"{name} is refused", [f"{name}: {text}" for text in violations])
 
 
+def _outputs(role: RoleSpec, queues: Mapping[str, QueueEntry]) -> tuple[str, ...]:
+    return tuple(name for name in role.writes if name in queues and not queues[name].parts)
+
+
+def _drain_order(roles: Mapping[str, RoleSpec]) -> tuple[str, ...]:
+    """Return the roles, each after the writers of its order log; less what stands in a circle."""
+    order: list[str] = []
+    while True:
+        following = next(
+            (
+                role.name
+                for role in roles.values()
+                if role.name not in order
+                and all(
+                    other.name in order or other is role
+                    for other in roles.values()
+                    if role.order_log in other.writes
+                )
+            ),
+            None,
+        )
+        if following is None:
+            return tuple(order)
+        order.append(following)
+
+
+def _order_violations(key: str, order: Sequence[str], expected: Collection[str]) -> list[str]:
+    if sorted(order) == sorted(expected):
+        return []
+    return [f"{key}: {list(order)}, expected each of {sorted(expected)} once"]
+
+
 def _role(name: str, entry: Mapping[str, Any]) -> RoleSpec:
     writes = {queue: frozenset(types) for queue, types in entry["writes"].items()}
     return RoleSpec(
-        name, entry["module"], tuple(entry["inputs"]), entry["order_log"], MappingProxyType(writes)
+        name,
+        entry["module"],
+        entry.get("core"),
+        tuple(entry["inputs"]),
+        entry["order_log"],
+        MappingProxyType(writes),
     )
 
 
@@ -193,7 +298,7 @@ def _role_violations(role: RoleSpec, queues: Mapping[str, QueueEntry]) -> list[s
         for type_ in sorted(types):
             if type_ not in PAYLOAD_CLASSES or type_ in _SIDE_TYPES.values():
                 found.append(f"{where}.writes.{queue}: type {type_} is not one that may be granted")
-            if role.name == "ai_role" and type_ not in AI_TYPES:
+            if role.name == AI_ROLE and type_ not in AI_TYPES:
                 found.append(f"{where}.writes.{queue}: {type_} can never be granted to the AI")
             if ORDER_WRITERS.get(type_, role.name) != role.name:
                 found.append(f"{where}.writes.{queue}: only {ORDER_WRITERS[type_]} writes {type_}")

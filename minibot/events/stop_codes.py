@@ -1,10 +1,14 @@
-"""The codes that end a run: STOP codes of the fault catalogue, planned ends, and CLEARED."""
+"""Codes that end a run: STOP codes of the fault catalogue, planned ends, and CLEARED.
+
+Those that the kernel raises are constants of `kernel.codes`; their words stand here among the rest.
+"""
 
 from __future__ import annotations
 
 from typing import Final
 
 from minibot.events.reason import END_GROUP, STOP_GROUP, define
+from minibot.kernel import codes
 
 
 def _stop(code: str, meaning: str, remedy: str) -> str:
@@ -25,43 +29,43 @@ OPERATOR_KILL: Final = _stop(
 
 # --- queues on disk ----------------------------------------------------------------------------
 
-QUEUE_CORRUPT: Final = _stop(
-    "QUEUE_CORRUPT",
+_stop(
+    codes.QUEUE_CORRUPT,
     "A line that was already published fails its hash or its format.",
     "Keep the files, run `minibot verify` to see line and offset, and check the disk.",
 )
-QUEUE_TRUNCATED: Final = _stop(
-    "QUEUE_TRUNCATED",
+_stop(
+    codes.QUEUE_TRUNCATED,
     "A queue file is shorter than what was published from it.",
     "Keep the files and check disk and file system; data that was synced is gone.",
 )
-QUEUE_CHAIN: Final = _stop(
-    "QUEUE_CHAIN",
+_stop(
+    codes.QUEUE_CHAIN,
     "Lines are valid one by one, but their hash chain is broken: one was added, moved or edited.",
     "Treat the run as tampered with and keep the files as evidence.",
 )
-QUEUE_TAIL_TOO_LONG: Final = _stop(
-    "QUEUE_TAIL_TOO_LONG",
+_stop(
+    codes.QUEUE_TAIL_TOO_LONG,
     "More than one batch above the published head is damaged, so nothing was cut.",
     "Keep the files and check the disk before the next start.",
 )
-QUEUE_MISSING: Final = _stop(
-    "QUEUE_MISSING",
+_stop(
+    codes.QUEUE_MISSING,
     "A queue file is gone although data from it was published.",
     "Restore the file from a backup or keep the run as it is; nothing is started anew silently.",
 )
-QUEUE_REPLACED: Final = _stop(
-    "QUEUE_REPLACED",
+_stop(
+    codes.QUEUE_REPLACED,
     "A queue file was replaced by another file while it was in use.",
     "Find the program that touches `var/queues` and keep it away.",
 )
-QUEUE_FOREIGN_WRITE: Final = _stop(
-    "QUEUE_FOREIGN_WRITE",
+_stop(
+    codes.QUEUE_FOREIGN_WRITE,
     "A queue file grew by bytes that its writer did not write.",
     "Find the program that writes into `var/queues` and keep it away.",
 )
-QUEUE_LOCKED: Final = _stop(
-    "QUEUE_LOCKED",
+_stop(
+    codes.QUEUE_LOCKED,
     "Another process holds the writer's lock of a queue.",
     "End the other run on this `var`, or give this one its own with `--var`.",
 )
@@ -75,8 +79,8 @@ VAR_LOST: Final = _stop(
     "The folder `var` was moved, removed or replaced while the run wrote into it.",
     "Find who moved it; the detail says where it is now. Put it back before you clear the stop.",
 )
-QUEUE_MANIFEST: Final = _stop(
-    "QUEUE_MANIFEST",
+_stop(
+    codes.QUEUE_MANIFEST,
     "A sealed segment is missing, changed or does not match its entry in `segments.json`.",
     "Keep the files and run `minibot verify` to see which segment.",
 )
@@ -91,31 +95,31 @@ RUN_FILE_CHANGED: Final = _stop(
 
 # --- cursors -----------------------------------------------------------------------------------
 
-CURSOR_AHEAD: Final = _stop(
-    "CURSOR_AHEAD",
+_stop(
+    codes.CURSOR_AHEAD,
     "A reader's position lies beyond the end of its queue.",
     "Check whether `var` was restored from an older copy; queues and cursors must go together.",
 )
-CURSOR_CORRUPT: Final = _stop(
-    "CURSOR_CORRUPT",
+_stop(
+    codes.CURSOR_CORRUPT,
     "A cursor is intact as a file but its content makes no sense, or it is missing without acks.",
     "Keep the files; the order log tells where the reader stood.",
 )
-CURSOR_FOREIGN_RUN: Final = _stop(
-    "CURSOR_FOREIGN_RUN",
+_stop(
+    codes.CURSOR_FOREIGN_RUN,
     "A cursor belongs to another run or another queue.",
     "Do not copy files between runs; start on a clean `var`.",
 )
-CURSOR_REGRESSED: Final = _stop(
-    "CURSOR_REGRESSED",
+_stop(
+    codes.CURSOR_REGRESSED,
     "A cursor went back behind a position that it had already published.",
     "Check whether another program restores files under `var`.",
 )
 
 # --- events ------------------------------------------------------------------------------------
 
-SCHEMA_INVALID: Final = _stop(
-    "SCHEMA_INVALID",
+_stop(
+    codes.SCHEMA_INVALID,
     "An event does not satisfy its contract or is not canonical JSON.",
     "Read the dead letter of that queue: it names the field; then fix the writer.",
 )
@@ -157,33 +161,33 @@ EVENT_ID_CONFLICT: Final = _stop(
 
 # --- disk, memory, descriptors -----------------------------------------------------------------
 
-IO_ENOSPC: Final = _stop(
-    "IO_ENOSPC",
+_stop(
+    codes.IO_ENOSPC,
     "The disk is full or has no inodes left.",
     "Free space under `var`, then clear the stop and start again.",
 )
-IO_EIO: Final = _stop(
-    "IO_EIO",
+_stop(
+    codes.IO_EIO,
     "Reading or writing a file failed in the device, the quota or the size limit.",
     "Check the disk and its limits before the next start.",
 )
-IO_FSYNC: Final = _stop(
-    "IO_FSYNC",
+_stop(
+    codes.IO_FSYNC,
     "The system could not make written data durable; that file is not used again.",
     "Check the disk; unsynced data of the last batch may be lost.",
 )
-IO_RENAME: Final = _stop(
-    "IO_RENAME",
+_stop(
+    codes.IO_RENAME,
     "A file could not be replaced by its new version.",
     "Check permissions and programs that hold files under `var` open.",
 )
-IO_READONLY: Final = _stop(
-    "IO_READONLY",
+_stop(
+    codes.IO_READONLY,
     "The file system of `var` became read-only.",
     "Check the disk, mount it writable, then start again.",
 )
-FD_EXHAUSTED: Final = _stop(
-    "FD_EXHAUSTED",
+_stop(
+    codes.FD_EXHAUSTED,
     "The process or the system has no file descriptors left.",
     "Raise the limit (`ulimit -n`) and look for the growth in `health`.",
 )
@@ -192,13 +196,13 @@ DISK_LOW: Final = _stop(
     "Free space fell below `watchdog.disk_free_min_mb`.",
     "Free space; the run stopped while it could still write its journal.",
 )
-ATOMICITY_VIOLATION: Final = _stop(
-    "ATOMICITY_VIOLATION",
+_stop(
+    codes.ATOMICITY_VIOLATION,
     "A critical file fails its own hash, its generation went back, or its pin changed.",
     "Find the program that wrote it without the kernel; keep the file as evidence.",
 )
-PERMISSIONS_UNSAFE: Final = _stop(
-    "PERMISSIONS_UNSAFE",
+_stop(
+    codes.PERMISSIONS_UNSAFE,
     "A file or folder under `var` is a link, has a wrong owner or is open to others.",
     "Remove the link or tighten owner and mode, then start again.",
 )

@@ -10,8 +10,8 @@ from collections import Counter
 from collections.abc import Sequence
 
 from minibot.events.model import Health, JsonObject
+from minibot.events.names import EXECUTION_ROLE, MARKET_ROLE
 
-EXECUTION, MARKET = "execution_role", "market_role"
 FRAMES, FRAMES_INVALID = "frames", "frames_invalid"
 
 
@@ -50,15 +50,15 @@ class HealthTally:
         uptime = self._uptime_s.get(role, 0)
         if health.uptime_s < uptime:  # A restarted process counts anew.
             self._ended_s[role] = self._ended_s.get(role, 0) + uptime
-            if role == MARKET:
+            if role == MARKET_ROLE:
                 self._frames_before.update(self._frames)
                 self._frames.clear()
         self._uptime_s[role] = health.uptime_s
         self.states.setdefault(role, Counter())[health.state] += 1
         self._last[role] = health
-        if role == EXECUTION and health.counters:
+        if role == EXECUTION_ROLE and health.counters:
             self._decision = dict(health.counters)
-        if role == MARKET and health.counters:
+        if role == MARKET_ROLE and health.counters:
             for name in (FRAMES, FRAMES_INVALID):
                 self._frames[name] = health.counters.get(name, 0)
         if self._keeps_rss and health.rss_bytes is not None:

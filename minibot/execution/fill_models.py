@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Final
 
 from minibot.events.model import JsonObject
+from minibot.events.names import EXECUTION_ROLE
+from minibot.events.reasons import CONFIG_INVALID
 from minibot.execution.fills import QUEUE, TOUCH, WORSE, FillModel, WorseFills
 from minibot.execution.queue_fills import QueueFills
 from minibot.kernel.errors import RunStop
@@ -29,7 +31,7 @@ def fill_model_of(execution: JsonObject) -> FillModel:
     if name == QUEUE:
         return QueueFills()
     raise RunStop(
-        "execution_role",
-        "CONFIG_INVALID",
+        EXECUTION_ROLE,
+        CONFIG_INVALID,
         f"execution.fill_model: expected one of {', '.join(FILL_MODELS)}, found {name}",
     )

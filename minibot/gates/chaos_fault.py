@@ -7,6 +7,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
+from minibot.events.names import (
+    AI_ROLE,
+    EXECUTION_ROLE,
+    MARKET_ROLE,
+    RISK_ROLE,
+    STRATEGY_ROLE,
+    WATCHDOG_ROLE,
+)
 from minibot.gates.chaos_night import TRADING_ROLES, Night
 
 SURVIVE: Final = "SURVIVE"
@@ -20,12 +28,12 @@ STOPPED_EXIT: Final = 10
 # psutil ends a process of Windows with the number of SIGTERM.
 KILLED_EXIT: Final = 15 if sys.platform == "win32" else -9
 
-WATCHDOG: Final = ("watchdog_role",)
-MARKET: Final = ("market_role",)
-STRATEGY: Final = ("strategy_role",)
-RISK: Final = ("risk_role",)
-EXECUTION: Final = ("execution_role",)
-AI: Final = ("ai_role",)
+WATCHDOG: Final = (WATCHDOG_ROLE,)
+MARKET: Final = (MARKET_ROLE,)
+STRATEGY: Final = (STRATEGY_ROLE,)
+RISK: Final = (RISK_ROLE,)
+EXECUTION: Final = (EXECUTION_ROLE,)
+AI: Final = (AI_ROLE,)
 ANY_ROLE: Final = (*WATCHDOG, *TRADING_ROLES, *AI)
 
 Inject = Callable[[Night], None]

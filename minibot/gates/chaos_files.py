@@ -14,13 +14,14 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Final
 
+from minibot.events.names import STRATEGY_ROLE, TICKS
+from minibot.events.reasons import IO_RENAME
 from minibot.gates.chaos_crew import FeatureMissing
 from minibot.gates.chaos_night import Night, NotInjected
 from minibot.kernel.errors import RunStop
 from minibot.kernel.files import FILES, Access, read_hashed, write_atomic, write_hashed
 
-TICKS: Final = "market_ticks"
-UNREAD_ROLE: Final = "strategy_role"
+UNREAD_ROLE: Final = STRATEGY_ROLE
 # Others read on while one role is frozen: the harmed line is behind them and before it.
 UNREAD_LINES: Final = 200
 HARMED_LINE: Final = 50
@@ -113,7 +114,7 @@ def replace_queue(night: Night) -> None:
     try:
         write_atomic(inbox(night), b"")
     except RunStop as error:
-        if sys.platform == "win32" and error.reason_code == "IO_RENAME":
+        if sys.platform == "win32" and error.reason_code == IO_RENAME:
             raise FeatureMissing("the replacement of a file that is held (Windows)") from error
         raise
     night.mark()

@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import Final
 
 from minibot.events.model import JsonObject
+from minibot.events.names import EXECUTION_ROLE, STOP_JOURNAL
 from minibot.events.order import LineSource
+from minibot.events.reasons import OPERATOR
 from minibot.gates.chaos_fault import END, REFUSE, STOP, SURVIVE, Fault
 from minibot.gates.chaos_night import EXECUTION_QUEUES, QUIET_NS, Night, inbox_bytes
 from minibot.kernel import canonical
@@ -23,8 +25,6 @@ from minibot.replay.lineage import verify_lineage
 from minibot.runtime.stop import END_KIND, STOP_KIND
 from minibot.watchdog.stoplog import read_stops
 
-STOP_JOURNAL: Final = "stop_journal"
-OPERATOR: Final = "OPERATOR"
 FINDINGS_SHOWN: Final = 3
 
 
@@ -156,7 +156,7 @@ def _silence(fault: Fault, night: Night, recorded: Recorded) -> list[str]:
             after = inbox_bytes(recorded.queues, queue) - night.quiet_bytes[queue]
             if after > 0:
                 found.append(f"{queue}: {after} bytes later than {QUIET_NS // 10**9} s after STOP")
-    ranges = list(recorded.order_log(recorded.roles.roles["execution_role"]))
+    ranges = list(recorded.order_log(recorded.roles.roles[EXECUTION_ROLE]))
     stops = [index for index, ack in enumerate(ranges) if ack.queue.startswith(STOP_JOURNAL)]
     if stops and stops[0] != len(ranges) - 1:
         found.append("execution took inputs after it had taken the STOP")
@@ -232,7 +232,7 @@ def _replay(fault: Fault, run_dir: Path, recorded: Recorded) -> list[str]:
         return [f"replay differs at {replay.difference.queue}:{replay.difference.seq}"]
     if fault.expect != STOP:
         return [] if replay.is_identical else ["replay is not identical"]
-    execution = replay_role(recorded, "execution_role")
+    execution = replay_role(recorded, EXECUTION_ROLE)
     if execution.unproven:
         return [f"{execution.unproven} lines of execution follow from no logged input"]
     return []

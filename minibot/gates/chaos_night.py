@@ -20,7 +20,9 @@ from typing import Final, TypeVar
 import filelock
 
 from minibot.events.model import JsonObject
+from minibot.events.names import AI_ROLE, EXECUTION_ROLE
 from minibot.events.order import LineSource
+from minibot.events.roles import Roles
 from minibot.exchanges.embedded.remote import RunningExchange
 from minibot.gates.chaos_crew import OWN_GROUP, Crew, interrupted, named, signalled
 from minibot.kernel import canonical
@@ -36,8 +38,8 @@ from minibot.runtime.running import refuse_living, run_lock
 from minibot.watchdog.requests import END, leave_request
 
 PROFILE: Final = PROJECT / "config" / "nore-smoke.v1.json"
-TRADING_ROLES: Final = ("market_role", "strategy_role", "risk_role", "execution_role")
-EXECUTION_QUEUES: Final = ("order_results", "fills")
+TRADING_ROLES: Final = Roles.of_project().trading
+EXECUTION_QUEUES: Final = Roles.of_project().outputs(EXECUTION_ROLE)
 POLL_S: Final = 0.02
 WAIT_S: Final = 60.0
 # A stopped run has ended its roles, merged and sealed by then, also on two busy cores.
@@ -239,9 +241,10 @@ class Night:
 
     def moved(self) -> list[int]:
         """Return how far market, strategy, risk and execution have come."""
-        logs = (("market_ticks", "strategy_role"), ("signals", "risk_role"))
-        acks = [self.acks(queue, role) for queue, role in logs]
-        return [self.lines("market_ticks"), *acks, self.acks("order_intents", "execution_role")]
+        roles = Roles.of_project().roles
+        logs = {role: roles[role].order_log for role in TRADING_ROLES}
+        acks = [self.acks(queue, role) for role, queue in logs.items() if queue is not None]
+        return [self.lines("market_ticks"), *acks]
 
     # --- what stands --------------------------------------------------------------------------
 
@@ -272,10 +275,8 @@ class Night:
 
     def acks(self, queue: str, role: str) -> int:
         """Return how many ranges of a queue a role has logged."""
-        is_primary = {"market_ticks": "strategy_role", "order_intents": "execution_role"}.get(
-            queue, "risk_role"
-        )
-        folder = reader_folder(self.var.queues, queue, role, is_primary == role)
+        is_primary = Roles.of_project().is_primary(queue, role)
+        folder = reader_folder(self.var.queues, queue, role, is_primary)
         return _lines(JournalReader(folder, "acks"))
 
     def incidents(self, kind: str) -> list[JsonObject]:
@@ -288,7 +289,7 @@ class Night:
         """Return what the health of `ai_role` has said of itself so far."""
         return [
             str(payload.get("detail", ""))
-            for payload in self._payloads("health", ("ai_role",))
+            for payload in self._payloads("health", (AI_ROLE,))
             if payload.get("detail")
         ]
 

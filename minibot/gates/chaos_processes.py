@@ -8,6 +8,8 @@ from typing import Final
 
 import psutil
 
+from minibot.events.names import EXECUTION_ROLE, MARKET_ROLE, RISK_ROLE, STRATEGY_ROLE
+from minibot.events.reasons import POISON_EVENT, QUEUE_LOCKED
 from minibot.gates.chaos_crew import FeatureMissing
 from minibot.gates.chaos_fault import Inject
 from minibot.gates.chaos_night import TRADING_ROLES, Night
@@ -42,7 +44,7 @@ def planted_line(queue: str, number: int) -> Inject:
 
 def poison(night: Night) -> None:
     """Wait until the role has set the line aside at which it crashed, and has gone on."""
-    night.wait_for("the dead letter", lambda: night.incidents("poison_event") or None)
+    night.wait_for("the dead letter", lambda: night.incidents(POISON_EVENT) or None)
     night.mark()
     night.wait_to_go_on()
 
@@ -73,10 +75,10 @@ def _other(pid: int | None, before: int) -> int | None:
 
 def kill_while_draining(night: Night) -> None:
     """Kill the executor when it has been told to drain: it has to come back and finish."""
-    pid = night.wait_for("execution_role", lambda: night.role_pid("execution_role"))
+    pid = night.wait_for(EXECUTION_ROLE, lambda: night.role_pid(EXECUTION_ROLE))
     night.suspend(pid)
     night.ask_end()
-    night.wait_for("risk to have drained", lambda: night.role_pid("risk_role") is None)
+    night.wait_for("risk to have drained", lambda: night.role_pid(RISK_ROLE) is None)
     night.kill(pid)
     night.mark()
 
@@ -86,7 +88,7 @@ def kill_again_and_again(night: Night) -> None:
     night.mark()
     killed = 0
     while not night.look() and not night.flagged_ns:
-        pid = night.role_pid("strategy_role")
+        pid = night.role_pid(STRATEGY_ROLE)
         if pid is not None and pid != killed:
             night.kill(pid)
             killed = pid
@@ -95,12 +97,12 @@ def kill_again_and_again(night: Night) -> None:
 
 def freeze_strategy(night: Night) -> None:
     """Freeze the strategy for good."""
-    _freeze(night, "strategy_role")
+    _freeze(night, STRATEGY_ROLE)
 
 
 def freeze_execution(night: Night) -> None:
     """Freeze the executor for good."""
-    _freeze(night, "execution_role")
+    _freeze(night, EXECUTION_ROLE)
 
 
 def _freeze(night: Night, role: str) -> None:
@@ -111,7 +113,7 @@ def _freeze(night: Night, role: str) -> None:
 
 def slow_strategy(night: Night) -> None:
     """Leave the strategy so little time that it falls behind more and more."""
-    pid = night.wait_for("strategy_role", lambda: night.role_pid("strategy_role"))
+    pid = night.wait_for(STRATEGY_ROLE, lambda: night.role_pid(STRATEGY_ROLE))
     night.mark()
     while not night.look() and not night.flagged_ns:
         night.suspend(pid)
@@ -122,22 +124,22 @@ def slow_strategy(night: Night) -> None:
 
 def start_role_twice(night: Night) -> None:
     """Start a second process of a role that runs: it has to be refused, the first goes on."""
-    argv = role_argv("strategy_role", night.run_dir)
+    argv = role_argv(STRATEGY_ROLE, night.run_dir)
     process = night.spawn(argv, "second")
     night.mark()
     code = night.wait_for("the end of the second process", process.poll)
-    if code != 10 or "QUEUE_LOCKED" not in night.said("second"):
+    if code != 10 or QUEUE_LOCKED not in night.said("second"):
         night.complaints.append(f"the second process ended with {code}, not with QUEUE_LOCKED")
 
 
 def limit_file_size(night: Night) -> None:
     """Forbid the market role to write files of more than some bytes, as a quota does."""
-    _limit(night, "market_role", "RLIMIT_FSIZE", FILE_BYTES_MAX)
+    _limit(night, MARKET_ROLE, "RLIMIT_FSIZE", FILE_BYTES_MAX)
 
 
 def limit_descriptors(night: Night) -> None:
     """Take all free descriptors from the risk role."""
-    _limit(night, "risk_role", "RLIMIT_NOFILE", 3)
+    _limit(night, RISK_ROLE, "RLIMIT_NOFILE", 3)
 
 
 def _limit(night: Night, role: str, name: str, value: int) -> None:

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from typing import Final
 
+from minibot.events.names import AI_ROLE
 from minibot.gates.chaos_crew import FeatureMissing
 from minibot.gates.chaos_night import Night, NotInjected
 from minibot.gates.chaos_processes import kill_role
@@ -108,7 +109,7 @@ def kill_ai(night: Night) -> None:
     night.kill(pid)
     night.mark()
     night.wait_for("another AI worker", lambda: _other(night.child_pid(WORKER), pid))
-    kill_role(night, "ai_role")
+    kill_role(night, AI_ROLE)
 
 
 def _other(pid: int | None, before: int) -> int | None:

@@ -15,6 +15,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final
 
+from minibot.events.names import FILLS
 from minibot.gates.smoke_run import run_smoke
 from minibot.gates.tamper_forge import Forgery, forge_manifest, reseal
 from minibot.kernel.errors import Refusal, RunStop
@@ -27,7 +28,6 @@ from minibot.replay.engine import Recorded, replay_run
 from minibot.report.proof import finding_line, findings_of
 
 FINDINGS_MAX: Final = 200
-FILLS: Final = "fills"
 FILLS_MIN: Final = 3
 VERIFY, REPLAY, ROOT, SIGNATURE = "verify", "replay", "published root", "signature"
 # Trades five round trips in a hundred seconds of made market, on every machine.

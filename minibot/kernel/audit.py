@@ -14,6 +14,17 @@ from zlib import crc32
 
 from minibot.kernel import canonical
 from minibot.kernel import segments as names
+from minibot.kernel.codes import (
+    CURSOR_AHEAD,
+    CURSOR_CORRUPT,
+    QUEUE_CHAIN,
+    QUEUE_CORRUPT,
+    QUEUE_FOREIGN_WRITE,
+    QUEUE_MANIFEST,
+    QUEUE_MISSING,
+    QUEUE_TRUNCATED,
+    SCHEMA_INVALID,
+)
 from minibot.kernel.errors import IntegrityError
 from minibot.kernel.files import Access, Files, hash_file, io_stop
 from minibot.kernel.head import SLOT_BYTES, Head, head_path, newest, read_head_bytes, slots
@@ -117,7 +128,7 @@ class JournalAudit:
         yield from self._active(len(segments) + 1, head)
         for mark in self._marks:
             yield Finding(
-                mark.file, 0, 0, "CURSOR_AHEAD", f"at most line {self._seq}", _shown(mark.position)
+                mark.file, 0, 0, CURSOR_AHEAD, f"at most line {self._seq}", _shown(mark.position)
             )
 
     def quick_findings(self) -> Iterator[Finding]:
@@ -129,17 +140,17 @@ class JournalAudit:
             status = self._files.stat(path)
             if status is None or status.size != segment.size:
                 found = "nothing" if status is None else f"{status.size}"
-                yield self._whole(path, "QUEUE_MANIFEST", f"{segment.size} bytes", found)
+                yield self._whole(path, QUEUE_MANIFEST, f"{segment.size} bytes", found)
                 continue
             _, digest = hash_file(path, files=self._files)
             if digest != segment.sha256:
-                yield self._whole(path, "QUEUE_MANIFEST", segment.sha256, digest)
+                yield self._whole(path, QUEUE_MANIFEST, segment.sha256, digest)
         path = self._folder / names.active_name(self._stem)
         status = self._files.stat(path)
         if status is None:
-            yield self._whole(path, "QUEUE_MISSING", "the active segment", "nothing")
+            yield self._whole(path, QUEUE_MISSING, "the active segment", "nothing")
         elif head is not None and head.segment == len(segments) + 1 and status.size < head.offset:
-            yield self._whole(path, "QUEUE_TRUNCATED", f"{head.offset} bytes", f"{status.size}")
+            yield self._whole(path, QUEUE_TRUNCATED, f"{head.offset} bytes", f"{status.size}")
 
     # --- head and manifest --------------------------------------------------------------------
 
@@ -170,7 +181,7 @@ class JournalAudit:
                     self._name(self._folder / names.manifest_name(self._stem)),
                     0,
                     0,
-                    "QUEUE_MANIFEST",
+                    QUEUE_MANIFEST,
                     f"{head.segment - 1} sealed segments",
                     str(len(segments)),
                 )
@@ -183,7 +194,7 @@ class JournalAudit:
         for name in self._files.listdir(self._folder):
             match = SEALED.fullmatch(name)
             if match and match["stem"] == self._stem and name not in known:
-                yield self._whole(self._folder / name, "QUEUE_MANIFEST", "no entry", "a segment")
+                yield self._whole(self._folder / name, QUEUE_MANIFEST, "no entry", "a segment")
                 at = Position(0, 1, 0, b"")
                 yield from self._lines(self._folder / name, at, None, is_chained=False)
 
@@ -195,41 +206,41 @@ class JournalAudit:
         if status is not None and self._is_sealed_clean(number, segment, status.size):
             return
         if status is None:
-            yield self._whole(path, "QUEUE_MANIFEST", f"{segment.size} bytes", "nothing")
+            yield self._whole(path, QUEUE_MANIFEST, f"{segment.size} bytes", "nothing")
             self._chain = None
             return
         if status.size != segment.size:
-            yield self._whole(path, "QUEUE_MANIFEST", f"{segment.size} bytes", f"{status.size}")
+            yield self._whole(path, QUEUE_MANIFEST, f"{segment.size} bytes", f"{status.size}")
         start = Position(self._seq, number, 0, self._chain or b"")
         digest = sha256()
         yield from self._lines(path, start, None, digest=digest.update)
         if digest.hexdigest() != segment.sha256:
-            yield self._whole(path, "QUEUE_MANIFEST", segment.sha256, digest.hexdigest())
+            yield self._whole(path, QUEUE_MANIFEST, segment.sha256, digest.hexdigest())
         lines = self._seq - start.seq
         if lines != segment.lines:
-            yield self._whole(path, "QUEUE_MANIFEST", f"{segment.lines} lines", f"{lines}")
+            yield self._whole(path, QUEUE_MANIFEST, f"{segment.lines} lines", f"{lines}")
         if self._chain != segment.chain_after:
             if self._chain is not None:
-                yield self._whole(path, "QUEUE_CHAIN", segment.chain_after.hex(), self._chain.hex())
+                yield self._whole(path, QUEUE_CHAIN, segment.chain_after.hex(), self._chain.hex())
             self._chain = segment.chain_after
 
     def _active(self, number: int, head: Head | None) -> Iterator[Finding]:
         path = self._folder / names.active_name(self._stem)
         status = self._files.stat(path)
         if status is None:
-            yield self._whole(path, "QUEUE_MISSING", "the active segment", "nothing")
+            yield self._whole(path, QUEUE_MISSING, "the active segment", "nothing")
             return
         end = status.size
         if head is not None and head.segment == number:
             if status.size < head.offset:
-                yield self._whole(path, "QUEUE_TRUNCATED", f"{head.offset} bytes", f"{status.size}")
+                yield self._whole(path, QUEUE_TRUNCATED, f"{head.offset} bytes", f"{status.size}")
             elif status.size > head.offset:
                 if self._is_final:
                     yield Finding(
                         self._name(path),
                         0,
                         head.offset,
-                        "QUEUE_FOREIGN_WRITE",
+                        QUEUE_FOREIGN_WRITE,
                         f"{head.offset} bytes",
                         f"{status.size}",
                     )
@@ -244,7 +255,7 @@ class JournalAudit:
         if self._seq != head.lines or self._chain != head.chain:
             yield self._whole(
                 path,
-                "QUEUE_CHAIN",
+                QUEUE_CHAIN,
                 f"{head.lines} lines with chain {head.chain.hex()}",
                 f"{self._seq} lines with chain {self._chain.hex()}",
             )
@@ -334,12 +345,12 @@ class JournalAudit:
             digest, json = decode_line(raw)
         except LineError as error:
             expected = error.expected or error.why
-            return [Finding(file, number, offset, "QUEUE_CORRUPT", expected, error.found)], None
+            return [Finding(file, number, offset, QUEUE_CORRUPT, expected, error.found)], None
         try:
             canonical.decode(json)
         except canonical.CanonicalError as error:
             why = str(error)
-            return [Finding(file, number, offset, "SCHEMA_INVALID", "canonical JSON", why)], digest
+            return [Finding(file, number, offset, SCHEMA_INVALID, "canonical JSON", why)], digest
         if self._on_line is None:
             return [], digest
         return list(self._on_line(file, number, offset, json)), digest
@@ -350,10 +361,10 @@ class JournalAudit:
             mark = self._marks.pop(0)
             place = mark.position
             if self._chain is not None and place.chain != self._chain:
-                yield Finding(mark.file, 0, 0, "QUEUE_CHAIN", self._chain.hex(), place.chain.hex())
+                yield Finding(mark.file, 0, 0, QUEUE_CHAIN, self._chain.hex(), place.chain.hex())
             elif place.segment == segment and place.offset != offset:
                 yield Finding(
-                    mark.file, 0, 0, "CURSOR_CORRUPT", f"offset {offset}", f"{place.offset}"
+                    mark.file, 0, 0, CURSOR_CORRUPT, f"offset {offset}", f"{place.offset}"
                 )
 
     def _whole(self, path: Path, code: str, expected: str, found: str) -> Finding:
@@ -367,7 +378,7 @@ def _bad_slots(raw: bytes) -> Iterator[tuple[int, str, str, str]]:
             at = number * SLOT_BYTES
             data = raw[at : at + SLOT_BYTES]
             wanted = f"a whole slot, crc32 {crc32(data[:-4]):08x}"
-            yield at, "QUEUE_CORRUPT", wanted, data[-4:].hex() if data else "nothing"
+            yield at, QUEUE_CORRUPT, wanted, data[-4:].hex() if data else "nothing"
 
 
 def _shown(position: Position) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple, NoReturn
 
+from minibot.kernel.codes import SCHEMA_INVALID
 from minibot.kernel.errors import ContractError, InvariantError
 from minibot.kernel.line import (
     CLOSING,
@@ -82,7 +83,7 @@ class Batches:
         if longest > self._json_bytes_max:
             raise ContractError(
                 COMPONENT,
-                "SCHEMA_INVALID",
+                SCHEMA_INVALID,
                 f"{self._path}: a line of {longest + LINE_EXTRA_BYTES} bytes,"
                 f" at most {self._line_bytes_max}",
             )
@@ -124,7 +125,7 @@ class Batches:
         return Batch(data, len(jsons), chain)
 
     def _refuse(self, line: bytes) -> NoReturn:
-        raise InvariantError(COMPONENT, "SCHEMA_INVALID", f"{self._path}: no line: {line[:80]!r}")
+        raise InvariantError(COMPONENT, SCHEMA_INVALID, f"{self._path}: no line: {line[:80]!r}")
 
 
 def _is_one_object(json: bytes) -> bool:

@@ -6,6 +6,12 @@ from pathlib import Path
 from typing import Final
 
 from minibot.kernel.canonical import JsonObject
+from minibot.kernel.codes import (
+    ATOMICITY_VIOLATION,
+    CURSOR_CORRUPT,
+    CURSOR_FOREIGN_RUN,
+    CURSOR_REGRESSED,
+)
 from minibot.kernel.errors import IntegrityError
 from minibot.kernel.files import FILES, Files, StrPath, read_hashed, remove_temps, write_hashed
 from minibot.kernel.position import ZERO, Position
@@ -52,7 +58,7 @@ class Cursor:
         mine = (self.run_id, self.queue, self.reader)
         found = (obj.get("run_id"), obj.get("queue"), obj.get("reader"))
         if found != mine:
-            raise self._error("CURSOR_FOREIGN_RUN", "not this reader's", str(mine), str(found))
+            raise self._error(CURSOR_FOREIGN_RUN, "not this reader's", str(mine), str(found))
         self._saved = self._position(obj)
         return self._saved
 
@@ -65,13 +71,13 @@ class Cursor:
         """
         if self._saved is not None and position.seq < self._saved.seq:
             raise self._error(
-                "CURSOR_REGRESSED", "would go back", f"{self._saved.seq}", f"{position.seq}"
+                CURSOR_REGRESSED, "would go back", f"{self._saved.seq}", f"{position.seq}"
             )
         if self._files.stat(self.path) is not None:
             generation = read_hashed(self.path, files=self._files)["generation"]
             if self._generation and generation != self._generation:
                 raise self._error(
-                    "ATOMICITY_VIOLATION",
+                    ATOMICITY_VIOLATION,
                     "written by somebody else",
                     f"generation {self._generation}",
                     f"{generation}",
@@ -87,7 +93,7 @@ class Cursor:
         try:
             return position_of(obj)
         except (KeyError, TypeError, ValueError) as error:
-            raise self._error("CURSOR_CORRUPT", f"{error!r}", "", "") from error
+            raise self._error(CURSOR_CORRUPT, f"{error!r}", "", "") from error
 
     def _error(self, code: str, why: str, expected: str, found: str) -> IntegrityError:
         return IntegrityError(

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from minibot.kernel.codes import QUEUE_LOCKED
+
 
 class MinibotError(Exception):
     """The root of all errors that minibot raises on purpose.
@@ -129,7 +131,7 @@ class LockBusy(Transient):
         path: The lock's file.
     """
 
-    reason_code = "QUEUE_LOCKED"
+    reason_code = QUEUE_LOCKED
 
     def __init__(self, path: str) -> None:
         super().__init__(f"{path} is locked by another process")

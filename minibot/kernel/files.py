@@ -19,6 +19,15 @@ from typing import Final, NoReturn, TypeVar
 
 from minibot.kernel import canonical
 from minibot.kernel.canonical import JsonObject
+from minibot.kernel.codes import (
+    ATOMICITY_VIOLATION,
+    FD_EXHAUSTED,
+    IO_EIO,
+    IO_ENOSPC,
+    IO_FSYNC,
+    IO_READONLY,
+    IO_RENAME,
+)
 from minibot.kernel.errors import IntegrityError, RunStop
 from minibot.kernel.system import FILES, Access, Files, Stat, StrPath, unsafe
 
@@ -72,12 +81,12 @@ HELD_PAUSE_MAX_S: Final = 0.05
 INTERRUPTED_TRIES: Final = 100
 
 _CODES: Final = {
-    errno.ENOSPC: "IO_ENOSPC",
-    errno.EROFS: "IO_READONLY",
-    errno.EACCES: "IO_READONLY",
-    errno.EPERM: "IO_READONLY",
-    errno.EMFILE: "FD_EXHAUSTED",
-    errno.ENFILE: "FD_EXHAUSTED",
+    errno.ENOSPC: IO_ENOSPC,
+    errno.EROFS: IO_READONLY,
+    errno.EACCES: IO_READONLY,
+    errno.EPERM: IO_READONLY,
+    errno.EMFILE: FD_EXHAUSTED,
+    errno.ENFILE: FD_EXHAUSTED,
 }
 _NO_DESCRIPTOR: Final = frozenset({errno.EMFILE, errno.ENFILE})
 _SHARING_VIOLATIONS: Final = frozenset({5, 32, 33})  # Access denied, sharing, lock violation.
@@ -102,7 +111,7 @@ def ensure_below(base: StrPath, path: StrPath, *, files: Files = FILES) -> None:
 
 def io_stop(error: OSError, doing: str, path: StrPath) -> RunStop:
     """Return the STOP that an error of the system means."""
-    code = _CODES.get(error.errno or 0, "IO_EIO")
+    code = _CODES.get(error.errno or 0, IO_EIO)
     return RunStop(COMPONENT, code, f"{doing} {os.fspath(path)}: {error.strerror or error}")
 
 
@@ -124,7 +133,7 @@ def write_all(files: Files, fd: int, data: bytes, offset: int, path: StrPath) ->
         except OSError as error:
             raise io_stop(error, "write to", path) from error
         if count <= 0:
-            raise RunStop(COMPONENT, "IO_EIO", f"write to {os.fspath(path)} took no byte")
+            raise RunStop(COMPONENT, IO_EIO, f"write to {os.fspath(path)} took no byte")
         done += count
 
 
@@ -142,11 +151,11 @@ def write_through_all(files: Files, fd: int, data: bytes, offset: int, path: Str
             count = files.write_through(fd, memoryview(data)[done:], offset + done)
         except OSError as error:
             stop = io_stop(error, "write and sync of", path)
-            if stop.reason_code == "IO_EIO" or files.fstat(fd).size > offset + done:
-                stop = RunStop(COMPONENT, "IO_FSYNC", stop.detail)
+            if stop.reason_code == IO_EIO or files.fstat(fd).size > offset + done:
+                stop = RunStop(COMPONENT, IO_FSYNC, stop.detail)
             raise stop from error
         if count <= 0:
-            raise RunStop(COMPONENT, "IO_EIO", f"write to {os.fspath(path)} took no byte")
+            raise RunStop(COMPONENT, IO_EIO, f"write to {os.fspath(path)} took no byte")
         done += count
 
 
@@ -178,7 +187,7 @@ def sync(call: Callable[[], None], path: StrPath) -> None:
         call()
     except OSError as error:
         detail = f"sync of {os.fspath(path)}: {error.strerror or error}"
-        raise RunStop(COMPONENT, "IO_FSYNC", detail) from error
+        raise RunStop(COMPONENT, IO_FSYNC, detail) from error
 
 
 def sync_folder(files: Files, folder: StrPath) -> None:
@@ -312,7 +321,7 @@ def _replace(files: Files, source: Path, target: Path) -> None:
         _while_held(files, lambda: files.replace(source, target))
     except OSError as error:
         detail = f"replace of {target}: {error.strerror or error}"
-        raise RunStop(COMPONENT, "IO_RENAME", detail) from error
+        raise RunStop(COMPONENT, IO_RENAME, detail) from error
 
 
 def _open_to_read(files: Files, path: StrPath) -> int:
@@ -457,7 +466,7 @@ def write_hashed(
 def _violation(path: StrPath, why: str, expected: str = "", found: str = "") -> IntegrityError:
     return IntegrityError(
         COMPONENT,
-        "ATOMICITY_VIOLATION",
+        ATOMICITY_VIOLATION,
         why,
         file=os.fspath(path),
         expected=expected,

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 from zlib import crc32
 
+from minibot.kernel.codes import QUEUE_CORRUPT
 from minibot.kernel.errors import IntegrityError
 from minibot.kernel.files import FILES, Access, Files, io_stop, sync, write_all, write_atomic
 from minibot.kernel.position import Position
@@ -234,7 +235,7 @@ class HeadReader:
             if left:
                 self._files.sleep(LOOK_PAUSE_S)
         raise IntegrityError(
-            COMPONENT, "QUEUE_CORRUPT", "both slots of the head are bad", file=str(self.path)
+            COMPONENT, QUEUE_CORRUPT, "both slots of the head are bad", file=str(self.path)
         )
 
     def close(self) -> None:

@@ -17,6 +17,17 @@ from typing import Final, NoReturn
 
 from minibot.kernel import segments as names
 from minibot.kernel.batch import Batch, Batches
+from minibot.kernel.codes import (
+    IO_EIO,
+    IO_FSYNC,
+    IO_RENAME,
+    QUEUE_FOREIGN_WRITE,
+    QUEUE_LOCKED,
+    QUEUE_MANIFEST,
+    QUEUE_MISSING,
+    QUEUE_REPLACED,
+    QUEUE_TRUNCATED,
+)
 from minibot.kernel.errors import IntegrityError, InvariantError, RunStop
 from minibot.kernel.files import (
     FILES,
@@ -102,7 +113,7 @@ class JournalWriter:
         files: Files = FILES,
     ) -> None:
         if not lock.is_held:
-            raise InvariantError(COMPONENT, "QUEUE_LOCKED", f"{lock.path} is not held")
+            raise InvariantError(COMPONENT, QUEUE_LOCKED, f"{lock.path} is not held")
         self.folder = Path(folder)
         self.stem = stem
         self.rotations_postponed = 0
@@ -264,7 +275,7 @@ class JournalWriter:
                     self._head.sync()
             finally:
                 self._failure = self._failure or InvariantError(
-                    COMPONENT, "IO_EIO", f"{self._path}: the writer is closed"
+                    COMPONENT, IO_EIO, f"{self._path}: the writer is closed"
                 )
                 self._close_files()
                 self._lock.close()
@@ -276,7 +287,7 @@ class JournalWriter:
         if self._failure is not None:
             raise self._failure
         if self._written is not None:
-            raise InvariantError(COMPONENT, "IO_EIO", f"{self._path}: written, not yet published")
+            raise InvariantError(COMPONENT, IO_EIO, f"{self._path}: written, not yet published")
         return self._at.seq + 1
 
     def _append_all(self, batches: Sequence[Batch]) -> None:
@@ -292,7 +303,7 @@ class JournalWriter:
         self._failure = (
             error
             if isinstance(error, RunStop)
-            else InvariantError(COMPONENT, "IO_EIO", f"append ended by {error!r}")
+            else InvariantError(COMPONENT, IO_EIO, f"append ended by {error!r}")
         )
 
     @contextmanager
@@ -386,12 +397,12 @@ class JournalWriter:
             (self._head.path, head, self._head_identity),
         ):
             if status is None:
-                self._fail("QUEUE_MISSING", path, "deleted under the writer", "a file", "none")
+                self._fail(QUEUE_MISSING, path, "deleted under the writer", "a file", "none")
             elif status.identity != identity:
-                self._fail("QUEUE_REPLACED", path, "another file", identity, status.identity)
+                self._fail(QUEUE_REPLACED, path, "another file", identity, status.identity)
         if size > at.offset:
-            self._fail("QUEUE_FOREIGN_WRITE", self._path, "somebody else wrote", at.offset, size)
-        self._fail("QUEUE_TRUNCATED", self._path, "cut under the writer", at.offset, size)
+            self._fail(QUEUE_FOREIGN_WRITE, self._path, "somebody else wrote", at.offset, size)
+        self._fail(QUEUE_TRUNCATED, self._path, "cut under the writer", at.offset, size)
 
     def _sync(self) -> None:
         at = self._at
@@ -406,7 +417,7 @@ class JournalWriter:
         try:
             write_through_all(self._files, self._fd, data, self._at.offset, self._path)
         except RunStop as error:
-            if error.reason_code == "IO_FSYNC":
+            if error.reason_code == IO_FSYNC:
                 mark_suspect(self.folder, self.stem, self._files)
             raise
         finally:
@@ -454,7 +465,7 @@ class JournalWriter:
 
     def _rename(self, sealed: Path) -> bool:
         if self._files.stat(sealed) is not None:
-            self._fail("QUEUE_MANIFEST", sealed, "stands before it was sealed", "nothing", "a file")
+            self._fail(QUEUE_MANIFEST, sealed, "stands before it was sealed", "nothing", "a file")
         try:
             self._files.replace(self._path, sealed)
         except OSError as error:
@@ -463,7 +474,7 @@ class JournalWriter:
                 self.rotations_postponed += 1
                 return False
             detail = f"rename of {self._path}: {error.strerror or error}"
-            raise RunStop(COMPONENT, "IO_RENAME", detail) from error
+            raise RunStop(COMPONENT, IO_RENAME, detail) from error
         return True
 
     # --- the end ------------------------------------------------------------------------------

@@ -5,6 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final, NoReturn
 
+from minibot.kernel.codes import (
+    CURSOR_AHEAD,
+    CURSOR_CORRUPT,
+    IO_EIO,
+    QUEUE_CHAIN,
+    QUEUE_LOCKED,
+    SCHEMA_INVALID,
+)
 from minibot.kernel.errors import ContractError, IntegrityError, InvariantError, RunStop
 from minibot.kernel.head import Head
 from minibot.kernel.line import LineError, chain_next, decode_line
@@ -35,7 +43,7 @@ class MemoryQueue:
             RunStop: QUEUE_LOCKED, it has one already.
         """
         if self.has_writer:
-            raise RunStop(COMPONENT, "QUEUE_LOCKED", f"{self.name} has a writer already")
+            raise RunStop(COMPONENT, QUEUE_LOCKED, f"{self.name} has a writer already")
         self.has_writer = True
         return MemoryWriter(self)
 
@@ -71,13 +79,13 @@ class MemoryWriter:
             if len(line) > queue.line_bytes_max:
                 raise ContractError(
                     COMPONENT,
-                    "SCHEMA_INVALID",
+                    SCHEMA_INVALID,
                     f"{queue.name}: a line of {len(line)} bytes, at most {queue.line_bytes_max}",
                 )
             try:
                 digest, json = decode_line(line)
             except LineError as error:
-                raise InvariantError(COMPONENT, "SCHEMA_INVALID", f"no line: {error}") from error
+                raise InvariantError(COMPONENT, SCHEMA_INVALID, f"no line: {error}") from error
             seq += 1
             decoded.append(Line(seq, offset, json))
             offset += len(line)
@@ -99,7 +107,7 @@ class MemoryWriter:
 
     def _open(self) -> MemoryQueue:
         if self._queue is None:
-            raise InvariantError(COMPONENT, "IO_EIO", "the writer is closed")
+            raise InvariantError(COMPONENT, IO_EIO, "the writer is closed")
         return self._queue
 
 
@@ -124,12 +132,12 @@ class MemoryReader:
         """
         queue, at = self._queue, self._at
         if at.seq > queue.afters[-1].seq:
-            self._fail("CURSOR_AHEAD", f"at most line {queue.afters[-1].seq}", f"line {at.seq}")
+            self._fail(CURSOR_AHEAD, f"at most line {queue.afters[-1].seq}", f"line {at.seq}")
         wanted = queue.afters[at.seq]
         if at.chain != wanted.chain:
-            self._fail("QUEUE_CHAIN", wanted.chain.hex(), at.chain.hex())
+            self._fail(QUEUE_CHAIN, wanted.chain.hex(), at.chain.hex())
         if at != wanted:
-            self._fail("CURSOR_CORRUPT", str(wanted), str(at))
+            self._fail(CURSOR_CORRUPT, str(wanted), str(at))
         lines = queue.lines[at.seq : at.seq + lines_max]
         self._at = queue.afters[at.seq + len(lines)]
         return lines

@@ -7,11 +7,10 @@ from pathlib import Path
 
 from minibot.kernel import segments as names
 from minibot.kernel.audit import Finding
+from minibot.kernel.codes import QUEUE_CHAIN
 from minibot.kernel.errors import IntegrityError
 from minibot.kernel.files import Access, Files
 from minibot.kernel.scan import raw_lines
-
-CODE = "QUEUE_CHAIN"
 
 
 def merge_findings(
@@ -41,13 +40,18 @@ def merge_findings(
                 break
         else:
             expected = "the next line of " + (" or ".join(stems) or "a part")
-            yield Finding(name(file), number, offset, CODE, expected, _shown(raw))
+            yield Finding(name(file), number, offset, QUEUE_CHAIN, expected, _shown(raw))
             return
     if is_final:
         for line in waiting.values():
             if line is not None:
                 yield Finding(
-                    name(line[0]), line[1], line[2], CODE, "in the inbox too", _shown(line[3])
+                    name(line[0]),
+                    line[1],
+                    line[2],
+                    QUEUE_CHAIN,
+                    "in the inbox too",
+                    _shown(line[3]),
                 )
 
 

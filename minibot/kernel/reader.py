@@ -8,6 +8,15 @@ from pathlib import Path
 from typing import Final, NoReturn
 
 from minibot.kernel import segments as names
+from minibot.kernel.codes import (
+    CURSOR_AHEAD,
+    CURSOR_CORRUPT,
+    QUEUE_CHAIN,
+    QUEUE_CORRUPT,
+    QUEUE_MANIFEST,
+    QUEUE_MISSING,
+    QUEUE_TRUNCATED,
+)
 from minibot.kernel.errors import IntegrityError, InvariantError
 from minibot.kernel.files import FILES, Access, Files, StrPath, io_stop, read_range
 from minibot.kernel.head import Head, HeadReader, head_path
@@ -146,7 +155,7 @@ class JournalReader:
         head = self._head.look()
         if head is None:
             if self._at.seq:
-                self._fail("QUEUE_MISSING", "no head", f"{self._at.seq} lines or more", "nothing")
+                self._fail(QUEUE_MISSING, "no head", f"{self._at.seq} lines or more", "nothing")
             return False
         at = self._at
         if head.lines == at.seq and head.segment == at.segment and self._is_checked:
@@ -168,7 +177,7 @@ class JournalReader:
         at = self._at
         if head[:2] < at[1:3] or head.lines < at.seq:
             self._fail(
-                "CURSOR_AHEAD",
+                CURSOR_AHEAD,
                 "the reader stands behind the head",
                 f"at most line {head.lines}, segment {head.segment}, offset {head.offset}",
                 f"line {at.seq}, segment {at.segment}, offset {at.offset}",
@@ -176,17 +185,17 @@ class JournalReader:
         if self._is_checked:
             return
         if at.segment < 1 or at.offset < 0 or at.seq < 0 or len(at.chain) != len(ZERO.chain):
-            self._fail("CURSOR_CORRUPT", "no position", "segment 1 or more", f"{at}")
+            self._fail(CURSOR_CORRUPT, "no position", "segment 1 or more", f"{at}")
         if at.offset > self._end(head):
             end = self._end(head)
-            self._fail("CURSOR_AHEAD", "behind the segment's end", f"{end}", f"{at.offset}")
+            self._fail(CURSOR_AHEAD, "behind the segment's end", f"{end}", f"{at.offset}")
         if at.offset:
             self._open_segment(head)
             before = read_range(self._files, self._fd, 1, at.offset - 1, self._path)
             if before == b"":
-                self._fail("QUEUE_TRUNCATED", "ends before the reader", f"{at.offset}", "less")
+                self._fail(QUEUE_TRUNCATED, "ends before the reader", f"{at.offset}", "less")
             if before != b"\n":
-                self._fail("CURSOR_CORRUPT", "not at a line's beginning", r"\n", repr(before)[2:-1])
+                self._fail(CURSOR_CORRUPT, "not at a line's beginning", r"\n", repr(before)[2:-1])
         self._is_checked = True
 
     def _end(self, head: Head) -> int:
@@ -205,9 +214,9 @@ class JournalReader:
             chain = self._sealed(at.segment).chain_after
             lines = self._sealed_lines(at.segment)
         if at.chain != chain:
-            self._fail("QUEUE_CHAIN", "the lines lead elsewhere", chain.hex(), at.chain.hex())
+            self._fail(QUEUE_CHAIN, "the lines lead elsewhere", chain.hex(), at.chain.hex())
         if at.seq != lines:
-            self._fail("CURSOR_CORRUPT", "lines were counted otherwise", str(lines), str(at.seq))
+            self._fail(CURSOR_CORRUPT, "lines were counted otherwise", str(lines), str(at.seq))
 
     def _verify(self, end: int, head: Head) -> None:
         """Take the next chunk of whole lines; the chain is compared where the range ends."""
@@ -238,8 +247,8 @@ class JournalReader:
                 break
             if step.end >= end or step.after.seq >= lines:
                 place = f"line {step.after.seq} ends at {step.end}"
-                self._fail("QUEUE_CHAIN", "not what was published", f"line {lines} at {end}", place)
-        self._fail("QUEUE_TRUNCATED", "ends below the head", f"{end} bytes", f"{size}")
+                self._fail(QUEUE_CHAIN, "not what was published", f"line {lines} at {end}", place)
+        self._fail(QUEUE_TRUNCATED, "ends below the head", f"{end} bytes", f"{size}")
 
     def _take(self, data: bytes, cut: int, start: int, end: int, head: Head) -> None:
         """Verify the whole lines before `cut`, which are handed out once their chain is right."""
@@ -269,13 +278,13 @@ class JournalReader:
             except LineError as error:
                 self._damaged(seq, offset, error)
             offset += len(raw)
-        raise InvariantError(COMPONENT, "QUEUE_CORRUPT", f"{self._path}: two readings disagree")
+        raise InvariantError(COMPONENT, QUEUE_CORRUPT, f"{self._path}: two readings disagree")
 
     def _damaged(self, seq: int, offset: int, error: LineError) -> NoReturn:
         is_active = self._path.name == names.active_name(self.stem)
         raise IntegrityError(
             COMPONENT,
-            "QUEUE_CORRUPT" if is_active else "QUEUE_MANIFEST",
+            QUEUE_CORRUPT if is_active else QUEUE_MANIFEST,
             error.why,
             file=os.fspath(self._path),
             line=seq - self._first_seq,
@@ -290,7 +299,7 @@ class JournalReader:
         if len(self._segments) < number:
             self._segments = names.load_segments(self.folder, self.stem, files=self._files)
         if not 1 <= number <= len(self._segments):
-            self._fail("QUEUE_MANIFEST", "a segment is not listed", f"segment {number}", "no entry")
+            self._fail(QUEUE_MANIFEST, "a segment is not listed", f"segment {number}", "no entry")
         return self._segments[number - 1]
 
     def _sealed_lines(self, number: int) -> int:
@@ -316,7 +325,7 @@ class JournalReader:
                     self._check_sealed(number)
                     return
             elif number < head.segment:
-                self._fail("QUEUE_MANIFEST", "a sealed segment is missing", sealed.name, "nothing")
+                self._fail(QUEUE_MANIFEST, "a sealed segment is missing", sealed.name, "nothing")
             elif self._open(active):
                 if self._files.stat(sealed) is None:
                     return
@@ -324,7 +333,7 @@ class JournalReader:
                 continue
             if left:
                 self._files.sleep(OPEN_PAUSE_S)
-        self._fail("QUEUE_MISSING", "the segment is missing", sealed.name, "nothing")
+        self._fail(QUEUE_MISSING, "the segment is missing", sealed.name, "nothing")
 
     def _check_sealed(self, number: int) -> None:
         """Compare the size of a sealed segment with its manifest entry, once that is written."""
@@ -335,7 +344,7 @@ class JournalReader:
         wanted = self._segments[number - 1].size
         found = self._files.fstat(self._fd).size
         if wanted != found:
-            self._fail("QUEUE_MANIFEST", "sealed segment changed", f"{wanted}", f"{found}")
+            self._fail(QUEUE_MANIFEST, "sealed segment changed", f"{wanted}", f"{found}")
 
     def _open(self, path: Path) -> bool:
         try:

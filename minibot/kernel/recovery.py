@@ -15,6 +15,17 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from minibot.kernel import segments as names
+from minibot.kernel.codes import (
+    CURSOR_AHEAD,
+    IO_EIO,
+    IO_FSYNC,
+    QUEUE_CHAIN,
+    QUEUE_CORRUPT,
+    QUEUE_MANIFEST,
+    QUEUE_MISSING,
+    QUEUE_TAIL_TOO_LONG,
+    QUEUE_TRUNCATED,
+)
 from minibot.kernel.errors import IntegrityError, RunStop
 from minibot.kernel.files import (
     FILES,
@@ -107,7 +118,7 @@ def recover(
     start = names.end_of(segments)
     if bounds.head is not None and bounds.head.segment > start.segment:
         raise _error(
-            "QUEUE_MANIFEST",
+            QUEUE_MANIFEST,
             folder / names.manifest_name(stem),
             "segments are missing from the manifest",
             f"{bounds.head.segment - 1} sealed segments",
@@ -151,7 +162,7 @@ def hash_segment(files: Files, fd: int, path: Path, size: int) -> str:
         except OSError as error:
             raise io_stop(error, "read", path) from error
         if not chunk:
-            raise _error("QUEUE_TRUNCATED", path, "file ends too early", str(size), str(at))
+            raise _error(QUEUE_TRUNCATED, path, "file ends too early", str(size), str(at))
         digest.update(chunk)
         at += len(chunk)
     return digest.hexdigest()
@@ -161,7 +172,7 @@ def _refuse_suspect(folder: Path, stem: str, files: Files) -> None:
     if files.stat(suspect_path(folder, stem)) is not None:
         raise RunStop(
             COMPONENT,
-            "IO_FSYNC",
+            IO_FSYNC,
             f"{folder / names.active_name(stem)}: a sync of this file failed before, so what it "
             "holds may not be on the disk; it is not appended to again",
         )
@@ -188,7 +199,7 @@ def _sealed(folder: Path, stem: str, bounds: Bounds, files: Files) -> list[Segme
         if status is None or status.size != segment.size:
             found = "nothing" if status is None else f"{status.size} bytes"
             raise _error(
-                "QUEUE_MANIFEST",
+                QUEUE_MANIFEST,
                 folder / segment.name,
                 "sealed segment changed",
                 f"{segment.size} bytes",
@@ -199,7 +210,7 @@ def _sealed(folder: Path, stem: str, bounds: Bounds, files: Files) -> list[Segme
     if files.stat(path) is None:
         return segments
     if files.stat(folder / names.active_name(stem)) is not None:
-        raise _error("QUEUE_MANIFEST", path, "a sealed segment that the manifest does not list")
+        raise _error(QUEUE_MANIFEST, path, "a sealed segment that the manifest does not list")
     segments.append(_read_segment(path, start, bounds, files))
     # The writer died before it synced its rename; a manifest must not outlive what it lists.
     sync_folder(files, folder)
@@ -218,7 +229,7 @@ def _read_segment(path: Path, start: Position, bounds: Bounds, files: Files) -> 
         after = start
         for step in walk(files, fd, path, start, size):
             if step.error is not None:
-                raise _damage("QUEUE_CORRUPT", path, step)
+                raise _damage(QUEUE_CORRUPT, path, step)
             after = step.after
             _compare(path, after, bounds)
         digest = hash_segment(files, fd, path, size)
@@ -239,7 +250,7 @@ def _open_active(folder: Path, stem: str, start: Position, bounds: Bounds, files
     wanted = max(bounds.floor.seq, bounds.head.lines if bounds.head else 0)
     if wanted > start.seq:
         raise _error(
-            "QUEUE_MISSING", path, "the file is missing", f"{wanted - start.seq} lines", "nothing"
+            QUEUE_MISSING, path, "the file is missing", f"{wanted - start.seq} lines", "nothing"
         )
     # A writer that died in a rotation left names unsynced; the new file must not outlive them.
     sync_folder(files, folder)
@@ -276,7 +287,7 @@ def _judge(
         return end, Recovery(kept, 0, None)
     rest = size - end.offset
     if rest > batch_bytes_max:
-        raise _damage("QUEUE_TAIL_TOO_LONG", path, damage, f"{rest} damaged bytes at the end")
+        raise _damage(QUEUE_TAIL_TOO_LONG, path, damage, f"{rest} damaged bytes at the end")
     copy = _quarantine(folder, stem, fd, end, rest, files)
     try:
         files.truncate(fd, end.offset)
@@ -302,7 +313,7 @@ def _compare(path: Path, at: Position, bounds: Bounds) -> None:
             continue
         if known != at and (known.seq == at.seq or known.offset == at.offset):
             raise _error(
-                "QUEUE_CHAIN",
+                QUEUE_CHAIN,
                 path,
                 "the lines lead elsewhere than head or cursor say",
                 _place(known),
@@ -313,15 +324,15 @@ def _compare(path: Path, at: Position, bounds: Bounds) -> None:
 def _refuse_below_bound(path: Path, end: Position, damage: Step | None, bounds: Bounds) -> None:
     head = bounds.head
     if head is None and damage is not None:
-        raise _damage("QUEUE_CORRUPT", path, damage, "no good head says whether this was published")
+        raise _damage(QUEUE_CORRUPT, path, damage, "no good head says whether this was published")
     if head is not None and bounds.is_head_binding:
         is_short = (end.segment, end.offset) < (head.segment, head.offset)
         if is_short or end.seq < head.lines:
             _refuse_loss(path, end, damage, head.position)
     if end.seq < bounds.floor.seq:
         if damage is not None:
-            raise _damage("QUEUE_CORRUPT", path, damage)
-        code = "CURSOR_AHEAD" if bounds.is_head_binding else "QUEUE_TRUNCATED"
+            raise _damage(QUEUE_CORRUPT, path, damage)
+        code = CURSOR_AHEAD if bounds.is_head_binding else QUEUE_TRUNCATED
         raise _error(
             code,
             path,
@@ -334,9 +345,9 @@ def _refuse_below_bound(path: Path, end: Position, damage: Step | None, bounds: 
 def _refuse_loss(path: Path, end: Position, damage: Step | None, head: Position) -> None:
     is_cut = damage is None or (damage.error is not None and damage.error.why == NO_END)
     if damage is not None and not (is_cut and damage.end < head.offset):
-        raise _damage("QUEUE_CORRUPT", path, damage)
+        raise _damage(QUEUE_CORRUPT, path, damage)
     raise _error(
-        "QUEUE_TRUNCATED",
+        QUEUE_TRUNCATED,
         path,
         "lines below the head are gone",
         f"{head.seq} lines, {head.offset} bytes",
@@ -349,7 +360,7 @@ def _quarantine(folder: Path, stem: str, fd: int, end: Position, size: int, file
     path = folder / names.active_name(stem)
     rest = read_range(files, fd, size, end.offset, path)
     if len(rest) != size:
-        raise _error("IO_EIO", path, "the rest could not be read", str(size), str(len(rest)))
+        raise _error(IO_EIO, path, "the rest could not be read", str(size), str(len(rest)))
     place = folder / QUARANTINE
     ensure_folder(place, files=files)
     refuse_linked_folder(place, files=files)

@@ -16,6 +16,7 @@ from typing import Any, Final
 
 from minibot.kernel import canonical
 from minibot.kernel.canonical import JsonObject
+from minibot.kernel.codes import QUEUE_FOREIGN_WRITE
 from minibot.kernel.errors import IntegrityError, Refusal
 from minibot.kernel.files import (
     FILES,
@@ -237,7 +238,7 @@ def _refuse_other(
             return
     raise IntegrityError(
         COMPONENT,
-        "QUEUE_FOREIGN_WRITE",
+        QUEUE_FOREIGN_WRITE,
         "not what was sealed",
         file=str(path),
         expected="nothing" if entry is None else f"{entry['size']} bytes, {entry['sha256']}",

@@ -10,6 +10,7 @@ from typing import Final
 
 from minibot.kernel.audit import Finding
 from minibot.kernel.canonical import JsonObject
+from minibot.kernel.codes import ATOMICITY_VIOLATION, QUEUE_MISSING
 from minibot.kernel.errors import IntegrityError, RunStop
 from minibot.kernel.files import TEMP_SUFFIX, Files, Stat, hash_file, read_hashed, read_whole
 from minibot.kernel.seal import (
@@ -49,7 +50,7 @@ def seal_findings(
         yield unread(SEAL_FILE, error)
         return
     except (KeyError, TypeError, AttributeError) as error:
-        yield Finding(SEAL_FILE, 0, 0, "ATOMICITY_VIOLATION", "a seal", repr(error))
+        yield Finding(SEAL_FILE, 0, 0, ATOMICITY_VIOLATION, "a seal", repr(error))
         return
     if seal.get("root") != wanted:
         yield Finding(SEAL_FILE, 0, 0, "SEAL_MISMATCH", wanted, str(seal.get("root")))
@@ -143,7 +144,7 @@ def _sums(root: Path, seal: JsonObject, files: Files) -> Iterator[Finding]:
 def _own_hashes(root: Path, files: Files) -> Iterator[Finding]:
     """Yield files of a run's folder that fail their own hash; the seal pins them besides."""
     if files.stat(root / MANIFEST_FILE) is None:
-        yield Finding(MANIFEST_FILE, 0, 0, "QUEUE_MISSING", "the run's manifest", "nothing")
+        yield Finding(MANIFEST_FILE, 0, 0, QUEUE_MISSING, "the run's manifest", "nothing")
     for name in OWN_HASHED:
         if files.stat(root / name) is not None:
             try:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from minibot.kernel.canonical import JsonObject
+from minibot.kernel.codes import QUEUE_MANIFEST
 from minibot.kernel.errors import IntegrityError
 from minibot.kernel.files import FILES, Files, read_hashed, write_hashed
 from minibot.kernel.line import CHAIN_START
@@ -74,7 +75,7 @@ def load_segments(folder: Path, stem: str, *, files: Files = FILES) -> list[Segm
     try:
         obj = read_hashed(path, files=files)
     except IntegrityError as error:
-        raise IntegrityError(COMPONENT, "QUEUE_MANIFEST", error.detail) from error
+        raise IntegrityError(COMPONENT, QUEUE_MANIFEST, error.detail) from error
     return parse_segments(obj, stem, str(path))
 
 
@@ -133,6 +134,4 @@ def _segment(entry: Any) -> Segment:
 
 
 def _damaged(path: str, why: str, expected: str = "", found: str = "") -> IntegrityError:
-    return IntegrityError(
-        COMPONENT, "QUEUE_MANIFEST", why, file=path, expected=expected, found=found
-    )
+    return IntegrityError(COMPONENT, QUEUE_MANIFEST, why, file=path, expected=expected, found=found)

@@ -21,6 +21,7 @@ from typing import ClassVar, Final, NamedTuple
 
 import portalocker
 
+from minibot.kernel.codes import PERMISSIONS_UNSAFE
 from minibot.kernel.errors import RunStop
 
 if sys.platform == "win32":
@@ -249,7 +250,7 @@ class Files:
 
 def unsafe(path: StrPath, why: str) -> RunStop:
     """Return the STOP for a file or folder that somebody else could have planted or changed."""
-    return RunStop("kernel.files", "PERMISSIONS_UNSAFE", f"{os.fspath(path)}: {why}")
+    return RunStop("kernel.files", PERMISSIONS_UNSAFE, f"{os.fspath(path)}: {why}")
 
 
 if sys.platform == "win32":

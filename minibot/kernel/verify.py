@@ -14,6 +14,14 @@ from typing import Final
 
 from minibot.kernel import segments as names
 from minibot.kernel.audit import SEALED, Finding, JournalAudit, LineCheck, Mark, wanted_of
+from minibot.kernel.codes import (
+    CURSOR_CORRUPT,
+    CURSOR_FOREIGN_RUN,
+    IO_FSYNC,
+    PERMISSIONS_UNSAFE,
+    QUEUE_CORRUPT,
+    QUEUE_MISSING,
+)
 from minibot.kernel.cursor import position_of
 from minibot.kernel.errors import Refusal, RunStop
 from minibot.kernel.files import (
@@ -132,9 +140,9 @@ def _queues_finding(queues: Path, files: Files) -> Iterator[Finding]:
     """Yield that a run's folder has no queues of its own, unless it still waits for its seal."""
     status = files.stat(queues)
     if status is None and files.stat(queues.parent / SEAL_FILE) is not None:
-        yield Finding(QUEUES, 0, 0, "QUEUE_MISSING", "the run's queues", "nothing")
+        yield Finding(QUEUES, 0, 0, QUEUE_MISSING, "the run's queues", "nothing")
     elif status is not None and not status.is_folder:
-        yield Finding(QUEUES, 0, 0, "PERMISSIONS_UNSAFE", "a folder", "no folder of its own")
+        yield Finding(QUEUES, 0, 0, PERMISSIONS_UNSAFE, "a folder", "no folder of its own")
 
 
 def _is_in_sealed(path: Path, files: Files) -> bool:
@@ -231,7 +239,7 @@ class _Tree:
                 yield from self.findings(path)
             elif status is not None and not status.is_file:
                 yield Finding(
-                    self._name(path), 0, 0, "PERMISSIONS_UNSAFE", "a file", "a link or a device"
+                    self._name(path), 0, 0, PERMISSIONS_UNSAFE, "a file", "a link or a device"
                 )
             elif name in OWN_HASHED:
                 try:
@@ -239,7 +247,7 @@ class _Tree:
                 except RunStop as error:
                     yield unread(self._name(path), error)
             elif name.endswith(".suspect"):
-                yield Finding(self._name(path), 0, 0, "IO_FSYNC", "no failed sync", "its mark")
+                yield Finding(self._name(path), 0, 0, IO_FSYNC, "no failed sync", "its mark")
 
     def _journals(self, folder: Path, entries: list[str]) -> Iterator[Finding]:
         marks: list[Mark] = []
@@ -293,14 +301,12 @@ class _Tree:
             yield unread(self._name(path), error)
             return
         if obj.get("queue") != queue:
-            yield Finding(
-                self._name(path), 0, 0, "CURSOR_FOREIGN_RUN", queue, str(obj.get("queue"))
-            )
+            yield Finding(self._name(path), 0, 0, CURSOR_FOREIGN_RUN, queue, str(obj.get("queue")))
             return
         try:
             marks.append(Mark(self._name(path), position_of(obj)))
         except (KeyError, TypeError, ValueError) as error:
-            yield Finding(self._name(path), 0, 0, "CURSOR_CORRUPT", "a position", repr(error))
+            yield Finding(self._name(path), 0, 0, CURSOR_CORRUPT, "a position", repr(error))
 
     def _quarantine(self, folder: Path, entries: list[str]) -> Iterator[Finding]:
         for name in entries:
@@ -309,7 +315,7 @@ class _Tree:
                 _, digest = hash_file(folder / name, files=self._files)
                 if digest != match["sha256"]:
                     yield Finding(
-                        self._name(folder / name), 0, 0, "QUEUE_CORRUPT", match["sha256"], digest
+                        self._name(folder / name), 0, 0, QUEUE_CORRUPT, match["sha256"], digest
                     )
 
     def _name(self, path: Path) -> str:
@@ -380,7 +386,7 @@ def _loose_lines(path: Path, on_line: LineCheck | None, files: Files) -> Iterato
                     path.name,
                     number,
                     offset,
-                    "QUEUE_CORRUPT",
+                    QUEUE_CORRUPT,
                     error.expected or error.why,
                     error.found,
                 )

@@ -11,6 +11,8 @@ from collections import deque
 from pathlib import Path
 from typing import Any, Final, Protocol
 
+from minibot.events.names import MARKET_ROLE
+from minibot.events.reasons import ATOMICITY_VIOLATION
 from minibot.kernel.errors import IntegrityError
 from minibot.kernel.files import ensure_folder, read_hashed, write_hashed
 
@@ -84,7 +86,7 @@ class Address:
             self.is_banned = bool(state.get("is_banned", False))
         except (TypeError, ValueError) as error:
             raise IntegrityError(
-                "market_role", "ATOMICITY_VIOLATION", f"state of the address: {error}"
+                MARKET_ROLE, ATOMICITY_VIOLATION, f"state of the address: {error}"
             ) from error
         self._attempts: deque[int] = deque(sorted(stamps))
         self.silent_until_ms = min(silent_until_ms, now_ms + BAN_MS_MAX)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from minibot.events.names import MARKET_ROLE
 from minibot.events.reasons import (
     EXCHANGE_BANNED,
     EXCHANGE_ERROR_RATE,
@@ -107,7 +108,7 @@ class Link:
         count = self._invalid.count(now_ms)
         if count > self.limits.feed_invalid_max:
             raise FeedLost(
-                "market_role",
+                MARKET_ROLE,
                 FEED_INVALID,
                 f"{count} frames or prices refused within {self.limits.error_window_ms} ms, "
                 f"at most {self.limits.feed_invalid_max} allowed",
@@ -121,7 +122,7 @@ class Link:
         """
         if wait_ms > self.limits.outage_stop_ms:
             raise FeedLost(
-                "market_role",
+                MARKET_ROLE,
                 EXCHANGE_BANNED,
                 f"banned for {wait_ms} ms, an outage may last {self.limits.outage_stop_ms} ms: "
                 f"{detail}",
@@ -144,7 +145,7 @@ class Link:
             and failed * 100 > limits.error_rate_max_percent * samples
         ):
             raise FeedLost(
-                "market_role",
+                MARKET_ROLE,
                 EXCHANGE_ERROR_RATE,
                 f"{failed} of {samples} measurements failed within {limits.error_window_ms} ms, "
                 f"at most {limits.error_rate_max_percent} % allowed",
@@ -152,7 +153,7 @@ class Link:
         drops = max((line.drops(now_ms) for line in self.lines), default=0)
         if drops >= limits.reconnects_max:
             raise FeedLost(
-                "market_role",
+                MARKET_ROLE,
                 EXCHANGE_ERROR_RATE,
                 f"{drops} connections lost within {limits.reconnect_window_ms} ms, "
                 f"fewer than {limits.reconnects_max} allowed",
@@ -166,7 +167,7 @@ class Link:
         how = "connected, but" if line.is_connected else "not connected, and"
         where = "" if len(self.lines) == 1 else f" on one of {len(self.lines)} connections"
         raise FeedLost(
-            "market_role",
+            MARKET_ROLE,
             code,
             f"{how} no data for {age} ms{where}, at most {self.limits.outage_stop_ms} ms allowed",
         )

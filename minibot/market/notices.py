@@ -5,14 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-FRAME_INVALID: Final = "frame_invalid"
-PRICE_OUTLIER: Final = "price_outlier"
-RATE_LIMITED: Final = "rate_limited"
+from minibot.events.reasons import CONNECTION_LOST as CONNECTION_LOST
+from minibot.events.reasons import FRAME_INVALID as FRAME_INVALID
+from minibot.events.reasons import PRICE_OUTLIER as PRICE_OUTLIER
+from minibot.events.reasons import RATE_LIMITED as RATE_LIMITED
+from minibot.events.reasons import SEQUENCE_GAP as SEQUENCE_GAP
+
 BANNED: Final = "banned"
 REST_ERRORS: Final = "rest_errors"
 REST_RECOVERED: Final = "rest_recovered"
 REST_RETRY: Final = "rest_retry"
-CONNECTION_LOST: Final = "connection_lost"
 CONNECTED: Final = "connected"
 SERVER_SHUTDOWN: Final = "server_shutdown"
 RENEWAL: Final = "renewal"
@@ -20,7 +22,6 @@ CONTROL_REFUSED: Final = "control_refused"
 STREAM_SILENT: Final = "stream_silent"
 DATA_LATE: Final = "data_late"
 FOLLOW_REFUSED: Final = "follow_refused"
-SEQUENCE_GAP: Final = "sequence_gap"
 BOOK_LOST: Final = "book_lost"
 BOOK_RESYNC: Final = "book_resync"
 BOOK_UNAVAILABLE: Final = "book_unavailable"

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Final
 
+from minibot.events.names import MARKET_ROLE
 from minibot.events.reasons import CONFIG_INVALID, EXCHANGE_BANNED, EXCHANGE_UNREACHABLE
 from minibot.exchanges.base import RestError
 from minibot.exchanges.binance.filters import TRADING
@@ -89,7 +90,7 @@ class Opening:
         if session.pace.machine_s(left_ms) > OPENING_S_MAX:
             session.write()
             raise FeedLost(
-                "market_role",
+                MARKET_ROLE,
                 EXCHANGE_BANNED,
                 f"{detail}; a start may take {OPENING_S_MAX:.0f} s. Start again when it is over",
             )
@@ -119,7 +120,7 @@ class Opening:
                 f"{len(names)} {why}" for why, names in resolution.excluded.items()
             )
             raise RunStop(
-                "market_role",
+                MARKET_ROLE,
                 CONFIG_INVALID,
                 f"no symbol of the universe passes: {left_out or 'nothing is listed'}; "
                 "see the section universe",
@@ -133,7 +134,7 @@ class Opening:
         closed = [i.symbol for i in instruments if i.status != TRADING]
         if closed and not self._is_restart:
             statuses = ", ".join(f"{i.symbol} is {i.status}" for i in instruments)
-            raise RunStop("market_role", CONFIG_INVALID, f"not open for trading: {statuses}")
+            raise RunStop(MARKET_ROLE, CONFIG_INVALID, f"not open for trading: {statuses}")
         session.feed.on_instruments(instruments, session.clock.now_ms())
         session.write()
 
@@ -235,14 +236,14 @@ class Opening:
     def _refuse(self, answer: Answer) -> None:
         if _status(answer) == RESTRICTED:
             raise FeedLost(
-                "market_role",
+                MARKET_ROLE,
                 EXCHANGE_UNREACHABLE,
                 f"the exchange refuses this place: {answer.error}; "
                 "use its public data hosts, see binance.rest_url",
             )
         symbols = ", ".join(self._session.config.feed.symbols)
         raise RunStop(
-            "market_role", CONFIG_INVALID, f"the exchange refuses {symbols}: {answer.error}"
+            MARKET_ROLE, CONFIG_INVALID, f"the exchange refuses {symbols}: {answer.error}"
         )
 
     def _wait(self, wait: Wait) -> None:
@@ -264,7 +265,7 @@ class Opening:
         paused_ns = (session.world.still_ms() - self._still_ms) * NS_PER_MS
         if session.world.machine_ns() - paused_ns > self._deadline_ns:
             raise FeedLost(
-                "market_role",
+                MARKET_ROLE,
                 EXCHANGE_UNREACHABLE,
                 f"not ready after {OPENING_S_MAX:.0f} s: {lack}",
             )

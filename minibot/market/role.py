@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from minibot.events.model import MarketTick, Payload
+from minibot.events.names import TICKS
 from minibot.exchanges.base import Stream
 from minibot.exchanges.binance.rest import BinanceRest
 from minibot.exchanges.binance.streams import BinanceStream, combined_url
@@ -24,7 +25,6 @@ from minibot.runtime.clock import machine_ns
 from minibot.runtime.context import CLEAN, RoleContext
 from minibot.runtime.gate import Gate
 
-TICKS: Final = "market_ticks"
 # A round trip takes some fifty ms; a hundred books after a lost connection would wait five seconds.
 REQUESTS_AT_ONCE: Final = 4
 # A look at one name, and a round trip to the venue takes longer.

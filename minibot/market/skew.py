@@ -9,6 +9,7 @@ does where a measurement finds an hour or more, and the next one does as well.
 from __future__ import annotations
 
 from minibot.events import reasons
+from minibot.events.names import MARKET_ROLE
 from minibot.kernel.errors import RunStop
 
 # No recording and no machine that somebody looks after is so far off: bars are of another hour.
@@ -57,7 +58,7 @@ class ClockSkew:
         drift_ms = skew_ms - self._drift_from_ms
         if abs(drift_ms) > self._max_ms:
             raise RunStop(
-                "market_role",
+                MARKET_ROLE,
                 reasons.CLOCK_JUMP,
                 f"the exchange's clock has drifted by {drift_ms} ms, {self._max_ms} allowed: "
                 f"{skew_ms} ms ahead, {self._drift_from_ms} ms at first",
@@ -68,6 +69,6 @@ class ClockSkew:
         """Take a measurement that one of both clocks is wrong by; the second in a row stops."""
         told = f"the exchange's clock is {skew_ms} ms off ours, less than {FAR_MS} allowed"
         if self.is_far:
-            raise RunStop("market_role", reasons.CLOCK_JUMP, f"{told}; measured twice")
+            raise RunStop(MARKET_ROLE, reasons.CLOCK_JUMP, f"{told}; measured twice")
         self.is_far = True
         return f"{told}; it is measured again"

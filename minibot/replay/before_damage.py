@@ -13,9 +13,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from minibot.events.model import Event
-from minibot.events.order import TICKS, Core
+from minibot.events.names import TICKS
+from minibot.events.order import Core
 from minibot.kernel.errors import IntegrityError
-from minibot.replay.engine import CORE_ROLES, replay_role
+from minibot.replay.engine import replay_role
 from minibot.replay.recorded import Recorded
 
 
@@ -60,7 +61,7 @@ class BeforeDamage:
         """
         if not self.damage or ts <= self._until:
             return
-        for name in CORE_ROLES:
+        for name in self._recorded.roles.cores:
             listener = _UpTo(ts, self._last_inputs(name, ts))
             try:
                 found = replay_role(self._recorded, name, listener=listener)

@@ -16,8 +16,10 @@ from typing import Any
 
 from minibot.events.books import HOURLY_STATE_FILE, Books, HourlyState
 from minibot.events.model import Event, Fill, Health, JsonObject, RunOpening
-from minibot.events.order import TICKS, Core, LoggedStep
+from minibot.events.names import TICKS
+from minibot.events.order import Core, LoggedStep
 from minibot.events.performance import Performance
+from minibot.events.reasons import SCHEMA_INVALID
 from minibot.events.tally import HealthTally
 from minibot.kernel import canonical
 from minibot.kernel.errors import IntegrityError
@@ -102,7 +104,7 @@ class Bookkeeper:
         first = next(recorded.events("control"), None)
         if first is None or not isinstance(first[1].payload, RunOpening):
             detail = "control does not begin with run_opening"
-            raise IntegrityError("replay", "SCHEMA_INVALID", detail)
+            raise IntegrityError("replay", SCHEMA_INVALID, detail)
         opening = first[1]
         quote_asset = recorded.manifest.config["portfolio"]["quote_asset"]
         self.books = Books(recorded.manifest.run_id, first[1].payload, opening.ts)

@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from itertools import zip_longest
 from typing import Any, Final
 
+from minibot.events.names import SIGNALS
 from minibot.kernel import canonical
 from minibot.replay.checks import check_words, is_contradicted
 from minibot.replay.engine import Difference
 
-SIGNALS: Final = "signals"
 CHECKS: Final = "payload.checks"
 
 

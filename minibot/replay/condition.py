@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from minibot.events.model import JsonObject
+from minibot.events.reasons import QUEUE_MISSING
 from minibot.events.registry import Contracts
 from minibot.kernel.errors import IntegrityError, Refusal, RunStop
 from minibot.kernel.files import FILES, read_hashed
@@ -94,7 +95,7 @@ def open_run(run_dir: Path) -> tuple[Recorded, Condition]:
     recorded = Recorded.open(run_dir)
     if not (recorded.queues / "control" / "inbox.head").is_file():
         detail = f"{run_dir.name}: its queues are missing"
-        raise IntegrityError("replay", "QUEUE_MISSING", detail)
+        raise IntegrityError("replay", QUEUE_MISSING, detail)
     state = _state(run_dir)
     altered = altered_files(run_dir)
     notices = [f"{name} is not what was sealed: it was changed or removed." for name in altered]

@@ -22,7 +22,7 @@ from minibot.events.model import (
     PriceMark,
     RunOpening,
 )
-from minibot.events.order import TICKS
+from minibot.events.names import TICKS
 from minibot.events.performance import Performance
 from minibot.kernel import canonical
 from minibot.kernel.errors import Refusal

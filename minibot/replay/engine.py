@@ -20,15 +20,15 @@ from typing import Final, Protocol, cast
 
 from minibot.events.ledger import HOUR_MS
 from minibot.events.model import Draft, Event, JsonObject
-from minibot.events.order import TICKS, Core, LineSource, LoggedStep, Now, finish
+from minibot.events.names import TICKS
+from minibot.events.order import Core, LineSource, LoggedStep, Now, finish
+from minibot.events.roles import Roles
 from minibot.kernel.errors import IntegrityError
 from minibot.replay.intake import Desk, ManyIds, Run, steps_of
 from minibot.replay.recorded import Recorded
 from minibot.replay.rows import Row, row_of
 
 __all__ = [
-    "CORE_MODULES",
-    "CORE_ROLES",
     "WHOLE",
     "Difference",
     "HourReplay",
@@ -42,13 +42,7 @@ __all__ = [
     "replay_run",
 ]
 
-CORE_ROLES: Final = ("strategy_role", "risk_role", "execution_role")
 PROGRESS_EVERY: Final = 4096
-CORE_MODULES: Final = {
-    "strategy_role": "minibot.strategies.core",
-    "risk_role": "minibot.risk.core",
-    "execution_role": "minibot.execution.core",
-}
 
 # The sha256 of no event at all.
 NOTHING: Final = hashlib.sha256().hexdigest()
@@ -131,8 +125,8 @@ class RoleReplay:
 
 
 def core_of(role: str, config: JsonObject) -> Core:
-    """Return a fresh core of a role."""
-    module = importlib.import_module(CORE_MODULES[role])
+    """Return a fresh core of a role that has one."""
+    module = importlib.import_module(str(Roles.of_project().roles[role].core))
     core: Core = module.core_from_config(config)
     return core
 
@@ -166,7 +160,7 @@ def replay_role(
 
     Args:
         recorded: The run.
-        name: One of `CORE_ROLES`.
+        name: One that has a core.
         core: Another core than the recorded profile's.
         on_step: Called after each input with the core and the events it derived.
         on_taken: Called before each input, also for one that is a known double and not applied.
@@ -478,23 +472,24 @@ class Replay:
 
 def replay_run(
     run_dir: Path,
-    roles: Sequence[str] = CORE_ROLES,
+    roles: Sequence[str] | None = None,
     progress: Callable[[int, int], None] = lambda done, whole: None,
 ) -> Replay:
     """Replay strategy, risk and execution of a recorded run, up to the first that differs.
 
     Args:
         run_dir: The run's folder.
-        roles: Some of `CORE_ROLES`.
+        roles: Some of those that have a core; all by default.
         progress: Told now and then how many of how many inputs have been taken.
 
     Raises:
         IntegrityError: A recorded line fails its own hash or chain; `verify` names them all.
     """
     recorded = Recorded.open(run_dir)
-    count = Counting(recorded, roles, progress)
+    names = recorded.roles.cores if roles is None else roles
+    count = Counting(recorded, names, progress)
     results = []
-    for name in roles:
+    for name in names:
         results.append(replay_role(recorded, name, listener=count))
         if results[-1].difference is not None:
             break

@@ -22,6 +22,7 @@ from minibot.events.model import (
     Signal,
     StopJournal,
 )
+from minibot.events.names import EXECUTION_ROLE, TICKS
 from minibot.kernel.errors import Refusal
 from minibot.replay.before_damage import BeforeDamage
 from minibot.replay.condition import called
@@ -32,8 +33,6 @@ from minibot.replay.lookup import event_at, events_with_ids
 from minibot.replay.recorded import Recorded
 from minibot.replay.trace import Trace
 
-TICKS: Final = "market_ticks"
-DERIVED: Final = ("signals", "risk_actions", "order_intents", "order_results", "fills")
 # What led to a STOP is rarely older than this.
 BEFORE_STOP_MS: Final = 10_000
 ID_LENGTH_MIN: Final = 4
@@ -44,7 +43,6 @@ QUEUES_OF: Final = {
     "order": ("order_intents", "order_results", "fills"),
 }
 LATER: Final = "what came later of this may be missing here"
-EXECUTION: Final = "execution_role"
 
 T = TypeVar("T")
 
@@ -65,7 +63,7 @@ class Explainer:
         self._clock = clock
         self._whole = BeforeDamage(recorded)
         self._known: dict[str, tuple[str, int, Event]] = {}
-        for queue in (*DERIVED, "control"):
+        for queue in (*recorded.roles.derived, "control"):
             for seq, event in self._whole.events(queue):
                 self._known[event.id] = (queue, seq, event)
         self._trace = Trace(recorded)
@@ -221,7 +219,7 @@ class Explainer:
         later = [
             item
             for item in self._known.values()
-            if item[0] in ("order_intents", "fills") and item[2].ts >= begun
+            if isinstance(item[2].payload, OrderIntent | Fill) and item[2].ts >= begun
         ]
         self._walk(explanation, [*ends, *reversed(later), *announced])
         still_open = [f"{held['qty']} {held['symbol']}" for held in end.get("open_positions", ())]
@@ -308,7 +306,7 @@ class Explainer:
 
     def _silence(self, stop: Event) -> list[str]:
         """Return what execution did with a STOP, and whether anything of it is later."""
-        own = [item for item in self._known.values() if item[2].source == EXECUTION]
+        own = [item for item in self._known.values() if item[2].source == EXECUTION_ROLE]
         later = [f"{queue}:{seq}" for queue, seq, event in own if event.ts > stop.ts]
         notes = [_taken(stop_position(self._recorded), self._clock)]
         if later:
@@ -374,7 +372,7 @@ class Explainer:
         """Return everything that goes back to an event, causes before effects."""
         reached = {event_id}
         effects = []
-        for queue in DERIVED:
+        for queue in self._recorded.roles.derived:
             for item in self._known.values():
                 if item[0] == queue and reached & set(item[2].cause_ids or ()):
                     reached.add(item[2].id)

@@ -18,6 +18,7 @@ from typing import Any, Final
 
 from minibot.events.ids import position_id
 from minibot.events.model import Event, JsonObject
+from minibot.events.names import CONTROL, MARKET_ROLE, TICKS
 from minibot.events.order import Core, LoggedStep
 from minibot.kernel import canonical
 from minibot.kernel.errors import RunStop
@@ -25,13 +26,9 @@ from minibot.kernel.line import JSON_AT, PREFIX
 from minibot.kernel.queue import INBOX, open_reader, queue_folder
 from minibot.kernel.segments import active_name, load_segments
 from minibot.replay.compare import differing_fields
-from minibot.replay.engine import CORE_ROLES, replay_role
-from minibot.replay.lineage import DERIVED
+from minibot.replay.engine import replay_role
 from minibot.replay.recorded import Recorded
 
-TICKS: Final = "market_ticks"
-CONTROL: Final = "control"
-MARKET: Final = "market_role"
 PROGRESS_EVERY: Final = 65_536
 BAD_HASH: Final = "its bytes do not fit the hash of its line"
 OTHERWISE: Final = "made again, it says something else"
@@ -228,7 +225,7 @@ class EventGraph:
 
     def __init__(self, recorded: Recorded, progress: Progress = lambda done, whole: None) -> None:
         self.graph = Graph()
-        self._made: dict[str, list[_Made]] = {queue: [] for queue in DERIVED}
+        self._made: dict[str, list[_Made]] = {queue: [] for queue in recorded.roles.derived}
         self._taken: dict[str, dict[tuple[str, int], int]] = {}
         self._differences: list[_Apart] = []
         self._recorded = recorded
@@ -239,7 +236,7 @@ class EventGraph:
     def build(self) -> None:
         """Read all events, then make every decision again."""
         self._make_again()
-        for queue in DERIVED:
+        for queue in self._recorded.roles.derived:
             self._read_derived(queue)
         self._judge_differences()
         self._read_roots()
@@ -259,11 +256,11 @@ class EventGraph:
 
     def _make_again(self) -> None:
         broken: set[str] = set()
-        for name in CORE_ROLES:
+        for name in self._recorded.roles.cores:
             taken = self._taken[name] = {}
 
             def on_taken(step: LoggedStep, taken: dict[tuple[str, int], int] = taken) -> None:
-                if step.taken.queue in DERIVED:
+                if step.taken.queue in self._made:
                     taken[step.taken.queue, step.taken.seq] = step.n
 
             def on_step(
@@ -338,7 +335,7 @@ class EventGraph:
             if raw.is_whole and raw.seq not in seqs:
                 continue
             said = raw.event()
-            key = position_id(run_id, MARKET, TICKS, raw.seq)
+            key = position_id(run_id, MARKET_ROLE, TICKS, raw.seq)
             if raw.is_whole:
                 key = str(said.get("id") or key)
             self.graph.add(_event_node(key, TICKS, raw, str(said.get("type", "market_tick")), ()))

@@ -13,6 +13,7 @@ from typing import Final
 from minibot.events.books import Books, HourlyState
 from minibot.events.model import Event, Fill, RunOpening
 from minibot.events.portfolio import Booking
+from minibot.events.reasons import SCHEMA_INVALID
 from minibot.kernel import canonical
 from minibot.kernel.errors import IntegrityError, RunStop
 from minibot.kernel.files import read_whole
@@ -55,7 +56,7 @@ def _add_books(recorded: Recorded, events: EventGraph) -> None:
     graph = events.graph
     opening = next(recorded.events("control"), None)
     if opening is None or not isinstance(opening[1].payload, RunOpening):
-        raise IntegrityError("replay", "SCHEMA_INVALID", "control does not begin with run_opening")
+        raise IntegrityError("replay", SCHEMA_INVALID, "control does not begin with run_opening")
     books = Books(recorded.manifest.run_id, opening[1].payload, opening[1].ts)
     entries: list[tuple[int, str]] = []
     for said in events.fills():

@@ -12,7 +12,9 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from minibot.events.model import Event, JsonObject
+from minibot.events.names import EXECUTION_ROLE
 from minibot.events.order import Core
+from minibot.events.reasons import QUEUE_CORRUPT
 from minibot.kernel.errors import RunStop
 from minibot.kernel.line import LineError
 from minibot.replay.bookkeeping import Bookkeeper, FiguresReplay, LedgerReplay
@@ -20,7 +22,6 @@ from minibot.replay.engine import Counting, RoleReplay, Taking, Window
 from minibot.replay.intake import FOR_EVER, Desk
 from minibot.replay.recorded import Recorded
 
-EXECUTION: Final = "execution_role"
 # So many lines one role may be ahead of the others before they follow: what is held in memory.
 AHEAD_MAX: Final = 2048
 
@@ -52,7 +53,7 @@ class Task(NamedTuple):
     """Which roles of which run to replay.
 
     Attributes:
-        roles: Some of `CORE_ROLES`; books and figures need the executor.
+        roles: Some of those that have a core; books and figures need the executor.
         window: What is compared.
         is_running: Whether the run is still going: then only what its roles are done with counts.
         has_figures: Whether it ended as planned, so that its figures can be counted again.
@@ -127,7 +128,7 @@ def _tick_seq(seat: _Seat) -> int:
 
 def _keep_books(task: Task, keeper: Bookkeeper, group: Group) -> None:
     """Compare the books, and of a run that ended as planned its figures."""
-    result = next(each for each in group.results if each.role == EXECUTION)
+    result = next(each for each in group.results if each.role == EXECUTION_ROLE)
     try:
         group.ledger = keeper.ledger(task.window, result)
         group.figures = keeper.figures() if task.has_figures else None
@@ -150,7 +151,7 @@ class _Seat:
         role = recorded.roles.roles[result.role]
         until = recorded.positions(role) if task.is_running else None
         self.result = result
-        self.keeper = Bookkeeper(recorded) if result.role == EXECUTION else None
+        self.keeper = Bookkeeper(recorded) if result.role == EXECUTION_ROLE else None
         self.taking = Taking(recorded, result, desk, number, task.window, until)
         self.taking.listener = self
         self.is_through = False
@@ -182,4 +183,4 @@ class _Seat:
 def _broken(result: RoleReplay, error: RunStop | LineError) -> Broken:
     if isinstance(error, RunStop):
         return Broken(result.role, result.inputs, result.clock, error.reason_code, error.detail)
-    return Broken(result.role, result.inputs, result.clock, "QUEUE_CORRUPT", str(error))
+    return Broken(result.role, result.inputs, result.clock, QUEUE_CORRUPT, str(error))

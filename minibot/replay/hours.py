@@ -14,6 +14,7 @@ from typing import Final
 
 from minibot.events.books import HourlyState
 from minibot.events.model import Event, JsonObject
+from minibot.events.names import EXECUTION_ROLE
 from minibot.events.order import Core, LoggedStep
 from minibot.kernel import canonical
 from minibot.kernel.errors import Refusal
@@ -21,8 +22,8 @@ from minibot.kernel.files import ensure_folder, write_atomic
 from minibot.kernel.line import encode_line
 from minibot.replay.bookkeeping import Bookkeeper
 from minibot.replay.condition import Condition
-from minibot.replay.engine import CORE_ROLES, Counting, HourReplay, RoleReplay, Window, replay_role
-from minibot.replay.proof import EXECUTION, Proof, prove
+from minibot.replay.engine import Counting, HourReplay, RoleReplay, Window, replay_role
+from minibot.replay.proof import Proof, prove
 from minibot.replay.recorded import Recorded
 
 SCHEMA: Final = "minibot.replay_manifest"
@@ -168,8 +169,9 @@ def execute_hour(
         raise Refusal(f"{folder} is no folder.", "Name a folder that does not stand yet.")
     if folder.exists() and any(folder.iterdir()):
         raise Refusal(f"{folder} is not empty.", "Name a folder that does not stand yet.")
-    execution = _Execution(recorded, Window.hour(hour_ts), Counting(recorded, CORE_ROLES, progress))
-    for name in CORE_ROLES:
+    names = recorded.roles.cores
+    execution = _Execution(recorded, Window.hour(hour_ts), Counting(recorded, names, progress))
+    for name in names:
         execution.execute(name)
     states = execution.keeper.books.states
     state = next((state for state in states if state.hour_ts == hour_ts), None)
@@ -199,16 +201,16 @@ class _Execution:
             result=self._result,
             is_compared=False,
         )
-        if name == EXECUTION:
+        if name == EXECUTION_ROLE:
             self.keeper.ledger(self._window, self._result)
 
     def _on_taken(self, step: LoggedStep) -> None:
         self._count(step)
-        if self._result.role == EXECUTION:
+        if self._result.role == EXECUTION_ROLE:
             self.keeper.on_taken(step)
 
     def _on_step(self, step: LoggedStep, core: Core, events: Sequence[tuple[str, Event]]) -> None:
-        if self._result.role == EXECUTION:
+        if self._result.role == EXECUTION_ROLE:
             self.keeper.on_step(step, core, events)
         if self._result.clock < self._window.from_ms:
             return

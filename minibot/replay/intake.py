@@ -25,6 +25,7 @@ from minibot.events.order import (
     Taken,
     refuse_lost_place,
 )
+from minibot.events.reasons import CURSOR_AHEAD
 from minibot.kernel.errors import ContractError, IntegrityError
 from minibot.kernel.journal import JournalReader, Line
 from minibot.replay.undamaged import UndamagedReader
@@ -271,7 +272,7 @@ def logged_runs(
         queue = ack.queue
         if ack.n != n + 1:
             raise IntegrityError(
-                "runtime", "CURSOR_AHEAD", f"order log: expected n {n + 1}, found {ack.n}"
+                "runtime", CURSOR_AHEAD, f"order log: expected n {n + 1}, found {ack.n}"
             )
         place = places.get(queue)
         if place is None:
@@ -284,7 +285,7 @@ def logged_runs(
             if taken is None:
                 found = f"line {place.waits()}" if place.waits() else "nothing"
                 raise IntegrityError(
-                    "runtime", "CURSOR_AHEAD", f"{queue}: logged line {seq}, found {found}"
+                    "runtime", CURSOR_AHEAD, f"{queue}: logged line {seq}, found {found}"
                 )
             lines, events = taken
             yield Run(n + 1, queue, ack.taken_ts, lines, events)

@@ -14,13 +14,13 @@ from decimal import Decimal
 from typing import Final
 
 from minibot.events.model import Ack, Event, Fill, OrderIntent, RiskAction
+from minibot.events.names import EXECUTION_ROLE
+from minibot.events.reasons import EVENT_ID_CONFLICT, NONDETERMINISM, SOURCE_FORBIDDEN
 from minibot.kernel.errors import ContractError, RunStop
 from minibot.kernel.verify import Finding
 from minibot.replay.recorded import Recorded
 
 ALLOWING: Final = frozenset({"ALLOW", "REDUCE", "EXIT"})
-ROOT_QUEUES: Final = ("control", "market_ticks")
-DERIVED: Final = ("signals", "risk_actions", "order_intents", "order_results", "fills")
 
 
 @dataclass(slots=True)
@@ -48,15 +48,15 @@ def verify_lineage(recorded: Recorded) -> Iterator[Finding]:
         recorded: A run whose bytes verify; damaged lines are `kernel.verify`'s findings.
     """
     seen = _Seen()
-    for queue in DERIVED:
+    for queue in recorded.roles.derived:
         yield from _read_derived(recorded, queue, seen)
     for queue in recorded.roles.queues:
-        if queue not in DERIVED:
+        if queue not in recorded.roles.derived:
             yield from _read_roots(recorded, queue, seen)
     for cause_id, effects in seen.wanted.items():
         for queue, seq, event in effects:
             lacking = f"none of {event.id}{seen.unread}"
-            yield _finding(queue, seq, "NONDETERMINISM", f"cause {cause_id}", lacking)
+            yield _finding(queue, seq, NONDETERMINISM, f"cause {cause_id}", lacking)
     yield from _judge_intents(seen)
     yield from _judge_fills(seen)
 
@@ -83,7 +83,7 @@ def _events(recorded: Recorded, queue: str, seen: _Seen) -> Iterator[tuple[int, 
         if queue != "market_ticks":
             before = ids.setdefault(event.id, line.seq)
             if before != line.seq:
-                yield _finding(queue, line.seq, "EVENT_ID_CONFLICT", "a new id", f"line {before}'s")
+                yield _finding(queue, line.seq, EVENT_ID_CONFLICT, "a new id", f"line {before}'s")
         yield line.seq, event
 
 
@@ -96,22 +96,23 @@ def _read_derived(recorded: Recorded, queue: str, seen: _Seen) -> Iterator[Findi
         seen.derived[event.id] = event
         yield from _judge_waiting(seen, event)  # A risk_action STOP may come of a fill.
         if not event.cause_ids:
-            yield _finding(queue, seq, "NONDETERMINISM", "a cause", "none")
+            yield _finding(queue, seq, NONDETERMINISM, "a cause", "none")
         for cause_id in event.cause_ids or ():
             cause = seen.derived.get(cause_id)
             if cause is None:
                 seen.wanted.setdefault(cause_id, []).append((queue, seq, event))
             elif cause.ts > event.ts:
-                yield _finding(queue, seq, "NONDETERMINISM", f"ts >= {cause.ts}", str(event.ts))
+                yield _finding(queue, seq, NONDETERMINISM, f"ts >= {cause.ts}", str(event.ts))
 
 
 def _read_roots(recorded: Recorded, queue: str, seen: _Seen) -> Iterator[Finding]:
+    is_root = queue in recorded.roles.world
     for item in _events(recorded, queue, seen):
         if isinstance(item, Finding):
             yield item
             continue
         _, cause = item
-        if queue in ROOT_QUEUES:
+        if is_root:
             yield from _judge_waiting(seen, cause)
 
 
@@ -119,7 +120,7 @@ def _judge_waiting(seen: _Seen, cause: Event) -> Iterator[Finding]:
     """Judge the events that were read before their cause."""
     for name, seq, event in seen.wanted.pop(cause.id, ()):
         if cause.ts > event.ts:
-            yield _finding(name, seq, "NONDETERMINISM", f"ts >= {cause.ts}", str(event.ts))
+            yield _finding(name, seq, NONDETERMINISM, f"ts >= {cause.ts}", str(event.ts))
 
 
 def _judge_intents(seen: _Seen) -> Iterator[Finding]:
@@ -135,7 +136,7 @@ def _judge_intents(seen: _Seen) -> Iterator[Finding]:
         if not actions or any(action.action not in ALLOWING for action in actions):
             found = ", ".join(action.action for action in actions) or f"none{seen.unread}"
             wanted = f"{event.id}: an allowing risk_action"
-            yield _finding("order_intents", 0, "SOURCE_FORBIDDEN", wanted, found)
+            yield _finding("order_intents", 0, SOURCE_FORBIDDEN, wanted, found)
 
 
 def _judge_fills(seen: _Seen) -> Iterator[Finding]:
@@ -154,17 +155,17 @@ def _judge_fills(seen: _Seen) -> Iterator[Finding]:
         )
         if intent is None or not isinstance(intent.payload, OrderIntent):
             lacking = f"none{seen.unread}"
-            yield _finding("fills", 0, "SOURCE_FORBIDDEN", f"{event.id}: an intent", lacking)
+            yield _finding("fills", 0, SOURCE_FORBIDDEN, f"{event.id}: an intent", lacking)
             continue
         filled[intent.id] = filled.get(intent.id, Decimal(0)) + Decimal(event.payload.qty)
         if filled[intent.id] > Decimal(intent.payload.qty):
             wanted = f"{intent.id}: at most {intent.payload.qty}"
-            yield _finding("fills", 0, "NONDETERMINISM", wanted, str(filled[intent.id]))
+            yield _finding("fills", 0, NONDETERMINISM, wanted, str(filled[intent.id]))
 
 
 def stop_position(recorded: Recorded) -> Ack | None:
     """Return the range with which the executor took a STOP, or None."""
-    role = recorded.roles.roles["execution_role"]
+    role = recorded.roles.roles[EXECUTION_ROLE]
     for ack in recorded.order_log(role):
         if ack.queue.startswith("stop_journal/"):
             return ack

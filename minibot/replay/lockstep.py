@@ -11,24 +11,20 @@ say what was taken when. Here nothing overtakes: the next market event waits.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final
+from collections.abc import Callable, Mapping
+from typing import Final
 
 from minibot.events.exact_tick import Calm, ExactTick
 from minibot.events.messages import (
     QUEUES,
-    ActionMessage,
-    FillMessage,
-    IntentMessage,
     Message,
-    ResultMessage,
-    SignalMessage,
 )
 from minibot.events.model import Event, JsonObject
-from minibot.events.order import CONTROL, TICKS, Core
+from minibot.events.names import TICKS
+from minibot.events.order import Core
 from minibot.events.reference import of_line
 from minibot.events.roles import Roles
-from minibot.replay.engine import CORE_ROLES, core_of
+from minibot.replay.engine import core_of
 from minibot.replay.seats import EventSeat, OwnSeats, Seat, Table, own_seats
 from minibot.strategies.bars import ClosedBar
 from minibot.strategies.decision import Decision
@@ -39,34 +35,14 @@ OnMessage = Callable[[Message], None]
 
 NOT_OURS: Final = "another core than one of the three stands in its place"
 
-# To whom an event of the world goes first; derived queues are emptied in the order of `QUEUES`.
-WORLD_ORDER: Final = ("strategy_role", "execution_role", "risk_role")
-
-READERS: Final = (
-    ("strategy_role", "risk_role"),
-    ("risk_role",),
-    ("risk_role",),
-    ("execution_role",),
-    ("strategy_role",),
-)
-"""Who takes what the cores say, by place of its queue, as `config/roles.v1.json` has it."""
-
-
-_Queues = tuple[
-    list[FillMessage],
-    list[ResultMessage],
-    list[SignalMessage],
-    list[IntentMessage],
-    list[ActionMessage],
-]
-
 
 class Lockstep:
     """Strategy, risk and execution in one process without a queue.
 
     Args:
         cores: By role, freshly made or restored.
-        roles: Who reads which queue: all of the world, and what `READERS` says.
+        roles: Who reads which queue, to whom a market event goes first, and which derived queue is
+            emptied first. A message goes to its readers in the order of the market.
         run_id: Stands in every derived event and its id.
         cmdline_hashes: By role.
         take: Called with queue, number and event of everything that is derived, in its order.
@@ -76,8 +52,8 @@ class Lockstep:
     """
 
     __slots__ = (
-        *("_by_place", "_hashes", "_is_heard", "_on_message", "_own", "_queues", "_readers"),
-        *("_seqs", "_table", "_take", "_world", "cores", "run_id"),
+        *("_by_place", "_emptied", "_hashes", "_is_heard", "_on_message", "_own", "_seqs"),
+        *("_table", "_take", "_world", "cores", "run_id"),
     )
 
     def __init__(
@@ -96,30 +72,32 @@ class Lockstep:
         self._take: Take | None = take
         self._on_message: OnMessage | None = on_message
         self._hashes: dict[str, str] = dict(cmdline_hashes)
-        for name in CORE_ROLES:
-            _check_inputs(name, roles.roles[name].inputs)
         delays = delay_ms or {}
         table = self._table = Table(self._hashes)
         self._own: OwnSeats | None = own_seats(self.cores, delays, table)
-        # By place, where events are what the cores understand.
-        self._readers: list[list[EventSeat]] = []
-        self._world: list[Seat] = []
+        seats: dict[str, Seat] = {}
         if self._own is not None:
-            self._world += [self._own.strategy, self._own.execution, self._own.risk]
+            seats.update(self._own.by_role())
         else:
-            seats = {
-                name: EventSeat(core, delays.get(name, 0), table)
-                for name, core in self.cores.items()
-            }
-            self._readers = [[seats[name] for name in names] for names in READERS]
-            self._world += [seats[name] for name in WORLD_ORDER]
-        # Whether anybody wants to know the line of each message.
-        self._is_heard: bool = take is not None or on_message is not None
+            for name, core in self.cores.items():
+                seats[name] = EventSeat(core, delays.get(name, 0), table)
+        for name in roles.cores:
+            _check_inputs(name, roles, seats[name])
+        self._world: list[Seat] = [seats[name] for name in roles.market_order]
+        if self._own is not None:
+            _check_order(self._own, self._world)
+        # Whether anybody wants to know the line of each message: who takes events has to.
+        self._is_heard: bool = take is not None or on_message is not None or self._own is None
         self._seqs: list[int] = [0 for _ in QUEUES]
-        # Told and not yet taken: the derived queues in the order in which they are emptied, and
-        # the same ones by place.
-        self._queues: _Queues = ([], [], [], [], [])
-        self._by_place: list[list[Any]] = list(self._queues)
+        # Told and not yet taken: by place, and with their readers in the order of emptying.
+        self._by_place: list[list[Message]] = [[] for _ in QUEUES]
+        self._emptied: list[tuple[list[Message], list[Seat]]] = [
+            (
+                self._by_place[QUEUES.index(queue)],
+                [seats[name] for name in roles.market_order if queue in roles.roles[name].inputs],
+            )
+            for queue in roles.derived_order
+        ]
 
     @property
     def own(self) -> OwnSeats:
@@ -138,14 +116,12 @@ class Lockstep:
 
     def feed(self, queue: str, seq: int, event: Event) -> None:
         """Take one event of `market_ticks` or `control`, and all that follows from it."""
-        ts, own = event.ts, self._own
+        ts = event.ts
         said: list[Message] = []
         for seat in self._world:
             said += seat.hear(queue, seq, event, seat.at(ts))
-        if own is None:
-            self._deliver_events(said)
-        elif said:
-            self._deliver(own, said)
+        if said:
+            self._deliver(said)
 
     def feed_tick(self, tick: Tick, exact: ExactTick, seq: int) -> None:
         """Take one tick that is no event, line `seq` of `market_ticks`, and all that follows.
@@ -193,7 +169,7 @@ class Lockstep:
         if judged is not None:
             said += judged
         if said:
-            self._deliver(own, said)
+            self._deliver(said)
 
     def feed_bar(self, symbol: str, bar: ClosedBar, units: int, ts: int, seq: int) -> None:
         """Take one closed bar that is no event, as `feed_tick` takes a tick.
@@ -231,7 +207,7 @@ class Lockstep:
     def decided_on_bar(self, symbol: str, ts: int, seq: int, decision: Decision) -> None:
         """Take what the strategy decided at a bar of which risk was told last."""
         own, cause = self.own, of_line(seq, self.run_id)
-        self._deliver(own, [own.strategy.core.signal(symbol, decision, ts, cause, seq)])
+        self._deliver([own.strategy.core.signal(symbol, decision, ts, cause, seq)])
 
     def feed_beat(self, ts: int, seq: int) -> None:
         """Take that market time has come to `ts`, as a beat of this line would say it."""
@@ -240,7 +216,7 @@ class Lockstep:
         said = execution.core.on_beat(seq, ts, cause, execution.at(ts))
         risk.core.on_beat(risk.at(ts))
         if said:
-            self._deliver(own, said)
+            self._deliver(said)
 
     # --- ticks that nothing but a signal follows from -----------------------------------------
 
@@ -295,62 +271,32 @@ class Lockstep:
             if self._is_heard:
                 self._show([signal])
             # Nothing else waits, so that it is taken at once.
-            self._deliver(own, risk.core.on_signal(signal, risk_now))
+            self._deliver(risk.core.on_signal(signal, risk_now))
 
     def event_of(self, message: Message) -> Event:
         """Return the event of a message that was told."""
         return message.event(self._hashes[message.role])
 
-    def _deliver(self, own: OwnSeats, said: list[Message] | None) -> None:
-        """Give all derived messages to their readers, by the order of the queues.
-
-        Args:
-            own: The seats of the three cores.
-            said: By one of them just now, and not told yet.
-        """
-        strategy, execution, risk = own.strategy, own.execution, own.risk
-        ts, queues = self._table.ts, self._by_place
-        risk_now = ts + risk.delay_ms
-        fills, results, signals, intents, actions = self._queues
+    def _deliver(self, said: list[Message] | None) -> None:
+        """Give what cores said just now, and all that follows from it, to its readers."""
+        emptied, queues = self._emptied, self._by_place
         while True:
-            if said is not None:
+            if said:
                 if self._is_heard:
                     self._show(said)
                 for message in said:
                     queues[message.place].append(message)
-                said = None
-            if fills:
-                fill = fills.pop(0)
-                strategy.core.on_fill(fill, ts + strategy.delay_ms)
-                said = risk.core.on_fill(fill, risk_now)
-            elif results:
-                risk.core.on_result(results.pop(0), risk_now)
-            elif signals:
-                said = risk.core.on_signal(signals.pop(0), risk_now)
-            elif intents:  # Its action stands before it, taken or not.
-                result = execution.core.on_intent(intents.pop(0), ts + execution.delay_ms)
-                if self._is_heard:
-                    self._show([result])
-                results.append(result)
-            elif actions:
-                strategy.core.on_action(actions.pop(0))
+            said = None
+            for waiting, readers in emptied:
+                if waiting:
+                    message = waiting.pop(0)
+                    for seat in readers:
+                        answer = seat.take(message)
+                        if answer:
+                            said = answer if said is None else said + answer
+                    break
             else:
                 return
-
-    def _deliver_events(self, said: list[Message]) -> None:
-        """Do what `_deliver` does, where events are what the cores understand."""
-        self._tell(said)
-        while any(self._by_place):
-            queue = next(filter(None, self._by_place))
-            message: Message = queue.pop(0)
-            for seat in self._readers[message.place]:
-                self._tell(seat.take(message))
-
-    def _tell(self, messages: list[Message]) -> None:
-        """Put what a core said before its readers."""
-        self._show(messages)
-        for message in messages:
-            self._by_place[message.place].append(message)
 
     def _show(self, messages: list[Message]) -> None:
         """Say which lines messages are, and hand them on to who listens to all of them."""
@@ -363,18 +309,33 @@ class Lockstep:
                 self._take(QUEUES[message.place], message.number, self.event_of(message))
 
 
-def _check_inputs(name: str, queues: Sequence[str]) -> None:
+def _check_inputs(name: str, roles: Roles, seat: Seat) -> None:
     """Refuse a role that reads other queues than a lockstep hands it.
 
     Raises:
         ValueError: It does.
     """
-    expected = {TICKS, CONTROL}
-    expected |= {queue for queue, names in zip(QUEUES, READERS, strict=True) if name in names}
-    if set(queues) != expected:
-        raise ValueError(f"{name} reads {sorted(queues)}: a lockstep hands it {sorted(expected)}")
+    queues = set(roles.roles[name].inputs)
+    said = queues & set(roles.derived_order)
+    if seat.TAKES is not None:
+        said = {QUEUES[place] for place in seat.TAKES}
+    handed = said | set(roles.world)
+    if queues != handed:
+        raise ValueError(f"{name} reads {sorted(queues)}: a lockstep hands it {sorted(handed)}")
+
+
+def _check_order(own: OwnSeats, world: list[Seat]) -> None:
+    """Refuse an order of the market that ticks which are no events are not shown in.
+
+    Raises:
+        ValueError: It is another one.
+    """
+    expected: list[Seat] = [own.strategy, own.execution, own.risk]
+    if world != expected:
+        found = [seat.ROLE for seat in world]
+        raise ValueError(f"market_order {found}: ticks go to {[seat.ROLE for seat in expected]}")
 
 
 def fresh_cores(config: JsonObject) -> dict[str, Core]:
     """Return the three cores of a resolved config, before their first event."""
-    return {name: core_of(name, config) for name in CORE_ROLES}
+    return {name: core_of(name, config) for name in Roles.of_project().cores}

@@ -15,8 +15,7 @@ from minibot.events.model import JsonObject
 from minibot.replay.bookkeeping import FiguresReplay, LedgerReplay
 from minibot.replay.compare import describe
 from minibot.replay.condition import Condition, Lost, called
-from minibot.replay.engine import CORE_ROLES, WHOLE, Replay, RoleReplay, Window, is_stopped
-from minibot.replay.group import EXECUTION as EXECUTION
+from minibot.replay.engine import WHOLE, Replay, RoleReplay, Window, is_stopped
 from minibot.replay.group import Broken, Group, Task, replay_group
 from minibot.replay.moments import Span
 from minibot.replay.recorded import Recorded
@@ -85,7 +84,7 @@ def prove(
     recorded: Recorded,
     condition: Condition,
     *,
-    roles: Sequence[str] = CORE_ROLES,
+    roles: Sequence[str] | None = None,
     window: Window = WHOLE,
     progress: Callable[[int, int], None] = lambda done, whole: None,
     jobs: int | None = None,
@@ -96,14 +95,15 @@ def prove(
         recorded: The run.
         condition: How it stands; of one that is still going only what its roles are done with is
             taken.
-        roles: Some of `CORE_ROLES`; books and figures need the executor.
+        roles: Some of those that have a core, all by default; books and figures need the executor.
         window: What is compared.
         progress: Told now and then how many of how many inputs have been taken, of those that are
             taken in this process.
         jobs: How many processes there may be; by default one, and two for a long run.
     """
     has_figures = window.is_whole and condition.state == SEALED
-    whole = Task(recorded.run_dir, tuple(roles), window, condition.is_running, has_figures)
+    names = recorded.roles.cores if roles is None else tuple(roles)
+    whole = Task(recorded.run_dir, names, window, condition.is_running, has_figures)
     groups = _replayed(recorded, whole, jobs, progress)
     results = [result for group in groups for result in group.results]
     breaks = [one for group in groups for one in group.breaks]

@@ -9,7 +9,8 @@ from pathlib import Path
 
 from minibot.events.codec import Codec
 from minibot.events.model import Ack, Event
-from minibot.events.order import TICKS, KnownIds, LineSource, LoggedStep, Now, logged_steps
+from minibot.events.names import TICKS
+from minibot.events.order import KnownIds, LineSource, LoggedStep, Now, logged_steps
 from minibot.events.registry import Contracts
 from minibot.events.roles import Roles, RoleSpec
 from minibot.kernel.cursor import position_of
@@ -39,7 +40,7 @@ class Recorded:
     def open(cls, run_dir: Path) -> Recorded:
         """Return a recorded run, sealed or still under `var/queues`."""
         manifest = Manifest.load(run_dir)
-        roles = Roles.load(PROJECT / "config" / "roles.v1.json")
+        roles = Roles.of_project()
         contracts = Contracts.load(PROJECT / "contracts", PROJECT / "config" / "contracts.v1.json")
         codec = Codec(contracts, roles, manifest.run_id, manifest.cmdline_hashes(), "replay")
         return cls(run_dir, manifest, roles, codec)

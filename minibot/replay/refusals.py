@@ -13,10 +13,12 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from minibot.events.model import BUY, HOLD, SELL, Event, JsonObject, MarketTick, RiskAction, Signal
+from minibot.events.names import STRATEGY_ROLE
 from minibot.events.order import Core, LoggedStep
 from minibot.events.reasons import (
     CONFLICTING,
     FEATURE_MISSING,
+    INVARIANT_BROKEN,
     NO_INSTRUMENT,
     NO_SETUP,
     NOT_TRADING,
@@ -32,7 +34,6 @@ from minibot.replay.recorded import Recorded
 from minibot.strategies.core import StrategyCore
 from minibot.strategies.decision import Decision
 
-STRATEGY: Final = "strategy_role"
 SETUP: Final = "setup"
 NOTHING: Final = "nothing else: it would have passed"
 NO_RULE: Final = "no rule spoke"
@@ -121,7 +122,7 @@ class Asking:
     def on_step(self, step: LoggedStep, core: Core, events: Sequence[tuple[str, Event]]) -> None:
         """Look whether the input made the strategy decide."""
         if not isinstance(core, StrategyCore):
-            raise InvariantError("replay", "INVARIANT_BROKEN", "no strategy's core")
+            raise InvariantError("replay", INVARIANT_BROKEN, "no strategy's core")
         payload = step.taken.event.payload
         symbol = payload.symbol if isinstance(payload, MarketTick) else None
         for name in core.symbols() if symbol is None else (symbol,):
@@ -203,9 +204,9 @@ def why_not(
     found = WhyNot(side, window)
     replay_role(
         recorded,
-        STRATEGY,
+        STRATEGY_ROLE,
         on_step=Asking(found, symbol).on_step,
-        on_taken=Counting(recorded, (STRATEGY,), progress),
+        on_taken=Counting(recorded, (STRATEGY_ROLE,), progress),
         window=Window(to_ms=window.to_ms),
         is_compared=False,
     )

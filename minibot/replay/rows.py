@@ -17,8 +17,9 @@ from minibot.events.exact_tick import Calm, ExactTick
 from minibot.events.known import Known
 from minibot.events.messages import drafts_of
 from minibot.events.model import Draft, Event, MarketTick, Payload
+from minibot.events.names import TICKS
 from minibot.events.numbers import NumberError
-from minibot.events.order import TICKS, Core
+from minibot.events.order import Core
 from minibot.events.reference import named
 from minibot.execution.paper_executor_nore_v1 import PaperExecutorNoreV1
 from minibot.risk.core import RiskCore

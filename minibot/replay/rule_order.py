@@ -14,8 +14,10 @@ from itertools import islice
 from typing import NamedTuple
 
 from minibot.events.model import Event, Fill, JsonObject, RiskAction, RunOpening
-from minibot.events.order import CONTROL, TICKS, KnownIds
+from minibot.events.names import CONTROL, TICKS
+from minibot.events.order import KnownIds
 from minibot.events.performance import Performance
+from minibot.events.reasons import SCHEMA_INVALID
 from minibot.kernel.errors import IntegrityError
 from minibot.replay.decisions import DecisionDigest
 from minibot.replay.lockstep import Lockstep, Take, fresh_cores
@@ -87,7 +89,7 @@ def opening_of(recorded: Recorded) -> RunOpening:
     """
     first = next((event.payload for _, event in recorded.events(CONTROL)), None)
     if not isinstance(first, RunOpening):
-        raise IntegrityError("replay", "SCHEMA_INVALID", "control:1: expected run_opening")
+        raise IntegrityError("replay", SCHEMA_INVALID, "control:1: expected run_opening")
     return first
 
 
@@ -114,7 +116,7 @@ def rule_order(
         done.derived.append(Said(queue, seq, event, done.performance.equity, root))
 
     lockstep = _lockstep(recorded, config, take)
-    whole = sum(recorded.lines(queue).reader.head().lines for queue in (TICKS, CONTROL))
+    whole = sum(recorded.lines(queue).reader.head().lines for queue in recorded.roles.world)
     for root, one in enumerate(world(recorded)):
         done.performance.on_market([one.event.payload])
         lockstep.feed(*one)

@@ -7,10 +7,24 @@ takes events and answers in drafts, as in a night.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import final
+from typing import ClassVar, final
 
-from minibot.events.messages import QUEUES, Message
+from minibot.events.messages import (
+    ACTIONS,
+    FILLS,
+    INTENTS,
+    QUEUES,
+    RESULTS,
+    SIGNALS,
+    ActionMessage,
+    FillMessage,
+    IntentMessage,
+    Message,
+    ResultMessage,
+    SignalMessage,
+)
 from minibot.events.model import Draft, Event, Payload
+from minibot.events.names import EXECUTION_ROLE, RISK_ROLE, STRATEGY_ROLE
 from minibot.events.order import Core
 from minibot.events.reference import Ref, named
 from minibot.execution.paper_executor_nore_v1 import PaperExecutorNoreV1
@@ -41,8 +55,14 @@ class Seat:
     Args:
         delay_ms: How much later than its own `ts` it takes an event at the earliest.
         table: Where it stands.
+
+    Attributes:
+        ROLE: Whose core it is, where that is one of the three.
+        TAKES: Which kinds of message it understands, by place; None for all of them.
     """
 
+    ROLE: ClassVar[str] = ""
+    TAKES: ClassVar[frozenset[int] | None] = None
     __slots__ = ("delay_ms", "table")
 
     def __init__(self, delay_ms: int, table: Table) -> None:
@@ -60,11 +80,17 @@ class Seat:
         """Let it take an event."""
         raise NotImplementedError
 
+    def take(self, message: Message) -> list[Message] | None:
+        """Let it take what another core said, and return its answer; None or nothing for none."""
+        raise NotImplementedError
+
 
 @final
 class StrategySeat(Seat):
     """The strategy's."""
 
+    ROLE: ClassVar[str] = STRATEGY_ROLE
+    TAKES: ClassVar[frozenset[int] | None] = frozenset({FILLS, ACTIONS})
     __slots__ = ("core",)
 
     def __init__(self, core: StrategyCore, delay_ms: int, table: Table) -> None:
@@ -75,11 +101,21 @@ class StrategySeat(Seat):
         """Let it take an event."""
         return self.core.hear(queue, seq, event, now)
 
+    def take(self, message: Message) -> list[Message] | None:
+        """Let it take a fill, or what risk made of a signal."""
+        if isinstance(message, FillMessage):
+            self.core.on_fill(message, self.table.ts + self.delay_ms)
+        elif isinstance(message, ActionMessage):
+            self.core.on_action(message)
+        return None
+
 
 @final
 class RiskSeat(Seat):
     """Risk's."""
 
+    ROLE: ClassVar[str] = RISK_ROLE
+    TAKES: ClassVar[frozenset[int] | None] = frozenset({FILLS, RESULTS, SIGNALS})
     __slots__ = ("core",)
 
     def __init__(self, core: RiskCore, delay_ms: int, table: Table) -> None:
@@ -90,11 +126,23 @@ class RiskSeat(Seat):
         """Let it take an event."""
         return self.core.hear(queue, seq, event, now)
 
+    def take(self, message: Message) -> list[Message] | None:
+        """Let it take a signal, or what became of an order."""
+        now = self.table.ts + self.delay_ms
+        if isinstance(message, ResultMessage):
+            self.core.on_result(message, now)
+            return None
+        if isinstance(message, SignalMessage):
+            return self.core.on_signal(message, now)
+        return self.core.on_fill(message, now) if isinstance(message, FillMessage) else None
+
 
 @final
 class ExecutionSeat(Seat):
     """The executor's."""
 
+    ROLE: ClassVar[str] = EXECUTION_ROLE
+    TAKES: ClassVar[frozenset[int] | None] = frozenset({INTENTS})
     __slots__ = ("core",)
 
     def __init__(self, core: PaperExecutorNoreV1, delay_ms: int, table: Table) -> None:
@@ -104,6 +152,12 @@ class ExecutionSeat(Seat):
     def hear(self, queue: str, seq: int, event: Event, now: int) -> list[Message]:
         """Let it take an event."""
         return self.core.hear(queue, seq, event, now)
+
+    def take(self, message: Message) -> list[Message] | None:
+        """Let it take an order that risk allowed; the action of it stands before it."""
+        if isinstance(message, IntentMessage):
+            return [self.core.on_intent(message, self.table.ts + self.delay_ms)]
+        return None
 
 
 @final
@@ -127,8 +181,9 @@ class EventSeat(Seat):
     def take(self, message: Message) -> list[Message]:
         """Let it take what another one said as its queue holds it."""
         event = message.event(self.table.hashes[message.role])
-        now = self.table.ts + self.delay_ms
-        return self.hear(QUEUES[message.place], message.number, event, now)
+        return self.hear(
+            QUEUES[message.place], message.number, event, self.table.ts + self.delay_ms
+        )
 
 
 @final
@@ -169,22 +224,25 @@ class OwnSeats:
         self.execution: ExecutionSeat = execution
         self.risk: RiskSeat = risk
 
+    def by_role(self) -> dict[str, Seat]:
+        """Return each seat by the role of its core."""
+        seats: list[Seat] = [self.strategy, self.execution, self.risk]
+        return {seat.ROLE: seat for seat in seats}
+
 
 def own_seats(
     cores: Mapping[str, Core], delays_ms: Mapping[str, int], table: Table
 ) -> OwnSeats | None:
     """Return the places of the three cores; None where one of them is of another class."""
-    strategy, execution, risk = (
-        cores[name] for name in ("strategy_role", "execution_role", "risk_role")
-    )
+    strategy, execution, risk = cores[STRATEGY_ROLE], cores[EXECUTION_ROLE], cores[RISK_ROLE]
     if (
         isinstance(strategy, StrategyCore)
         and isinstance(execution, PaperExecutorNoreV1)
         and isinstance(risk, RiskCore)
     ):
         return OwnSeats(
-            StrategySeat(strategy, delays_ms.get("strategy_role", 0), table),
-            ExecutionSeat(execution, delays_ms.get("execution_role", 0), table),
-            RiskSeat(risk, delays_ms.get("risk_role", 0), table),
+            StrategySeat(strategy, delays_ms.get(STRATEGY_ROLE, 0), table),
+            ExecutionSeat(execution, delays_ms.get(EXECUTION_ROLE, 0), table),
+            RiskSeat(risk, delays_ms.get(RISK_ROLE, 0), table),
         )
     return None

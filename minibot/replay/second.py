@@ -27,9 +27,10 @@ from minibot.events.model import (
     Signal,
 )
 from minibot.events.money import amount_text
+from minibot.events.names import STRATEGY_ROLE
 from minibot.events.order import Core, LoggedStep
 from minibot.events.portfolio import Portfolio
-from minibot.events.reasons import REASONS
+from minibot.events.reasons import INVARIANT_BROKEN, REASONS, SCHEMA_INVALID
 from minibot.kernel.errors import InvariantError
 from minibot.replay.checks import check_line
 from minibot.replay.engine import Counting, RoleReplay, Window, replay_role
@@ -41,7 +42,6 @@ from minibot.replay.recorded import Recorded
 from minibot.strategies.core import StrategyCore
 from minibot.strategies.view import View
 
-STRATEGY: Final = "strategy_role"
 BARS_SHOWN: Final = 3
 NO_TRADE: Final = "no trade: "
 AHEAD: Final = "which was ahead of this run's"
@@ -102,7 +102,7 @@ class Watching:
     def on_step(self, step: LoggedStep, core: Core, events: Sequence[tuple[str, Event]]) -> None:
         """Note an input."""
         if not isinstance(core, StrategyCore):
-            raise InvariantError("replay", "INVARIANT_BROKEN", "no strategy's core")
+            raise InvariantError("replay", INVARIANT_BROKEN, "no strategy's core")
         self.core = core
         payload = step.taken.event.payload
         if isinstance(payload, Bar):
@@ -134,12 +134,12 @@ def second_of(
     from_ms, to_ms = at
     before = explainer.until(to_ms)
     watching = Watching()
-    result = RoleReplay(STRATEGY)
+    result = RoleReplay(STRATEGY_ROLE)
     replay_role(
         recorded,
-        STRATEGY,
+        STRATEGY_ROLE,
         on_step=watching.on_step,
-        on_taken=Counting(recorded, (STRATEGY,), progress),
+        on_taken=Counting(recorded, (STRATEGY_ROLE,), progress),
         window=Window(to_ms=to_ms),
         result=result,
         is_compared=False,
@@ -177,7 +177,7 @@ def _portfolio(recorded: Recorded, events: Iterable[Event]) -> Portfolio:
     """Return what came of the run's opening by the fills among events."""
     opening = next(recorded.events("control"))[1].payload
     if not isinstance(opening, RunOpening):
-        raise InvariantError("replay", "SCHEMA_INVALID", "control does not begin with run_opening")
+        raise InvariantError("replay", SCHEMA_INVALID, "control does not begin with run_opening")
     portfolio = Portfolio.from_opening(opening)
     for event in events:
         if isinstance(event.payload, Fill):

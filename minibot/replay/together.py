@@ -14,11 +14,11 @@ from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
 from minibot.events.model import Event
-from minibot.events.order import CONTROL, TICKS, Core, KnownIds, LineSource, LoggedStep, finish
-from minibot.replay.engine import CORE_ROLES, Difference, core_of, is_stopped
+from minibot.events.names import TICKS
+from minibot.events.order import Core, KnownIds, LineSource, LoggedStep, finish
+from minibot.replay.engine import Difference, core_of, is_stopped
 from minibot.replay.recorded import Recorded
 
-WORLD: Final = frozenset({TICKS, CONTROL})
 PROGRESS_EVERY: Final = 4096
 
 Progress = Callable[[int, int], None]
@@ -166,7 +166,7 @@ class _Table:
         self._recorded = recorded
         self._progress = progress
         self.result = Together(recorded.manifest.run_id, is_stopped(recorded))
-        self._seats = [_Seat(recorded, name) for name in CORE_ROLES]
+        self._seats = [_Seat(recorded, name) for name in recorded.roles.cores]
         names = [
             queue
             for seat in self._seats
@@ -208,7 +208,7 @@ class _Table:
     def _event(self, step: LoggedStep) -> Event | None:
         """Return the event of a logged input: the world's, or the cores' own if it is made."""
         taken = step.taken
-        if taken.queue in WORLD or taken.is_known or taken.queue not in self._queues:
+        if taken.is_known or taken.queue not in self._queues:
             return taken.event
         return self._queues[taken.queue].made.get(taken.seq)
 

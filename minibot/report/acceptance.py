@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Final
 
 from minibot.events.model import DeadLetter, JsonObject
+from minibot.events.names import AI_ROLE
 from minibot.events.reasons import END_GROUP, REASONS
 from minibot.kernel.errors import RunStop
 from minibot.kernel.files import ensure_folder, read_hashed, write_hashed
@@ -34,7 +35,6 @@ from minibot.runtime.paths import Var
 
 FINDINGS_MAX: Final = 1000
 SHOWN: Final = 3
-AI: Final = "ai_role"
 # The one level under which nothing of the AI can reach keys, network or files (minibot/ai/jail).
 ISOLATED: Final = "jail"
 DURATION: Final = "duration"
@@ -211,7 +211,7 @@ def _making(night: Night) -> Iterator[Criterion]:
     A drill or made-up data prove the machinery, whatever they are made of: not judged there.
     """
     lacking = OPEN if night.made_up or night.drill else FAIL
-    had_ai, levels = AI in night.manifest.processes, sorted(night.count.ai_levels)
+    had_ai, levels = AI_ROLE in night.manifest.processes, sorted(night.count.ai_levels)
     is_listed = bool(night.manifest.config["code"]["require_manifest"])
     found = (
         ("N-16", "runs with the night", "in the run" if had_ai else "off by its profile", had_ai),
@@ -237,7 +237,7 @@ def _roles(night: Night, limits: Thresholds) -> Iterator[Criterion]:
     uptimes = night.count.tally.to_json()["uptime_s"]
     for role in night.manifest.processes:
         restarts = night.restarts[role]
-        if role == AI and night.ai_off:
+        if role == AI_ROLE and night.ai_off:
             yield Criterion("N-103", role, threshold, plain_text(night.ai_off, 200), FAIL)
             continue
         uptime_s = uptimes.get(role, 0)

@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from minibot.events.reasons import CONFIG_INVALID, RUN_FILE_CHANGED
 from minibot.kernel.errors import Refusal, RunStop
 from minibot.kernel.files import read_hashed
 from minibot.kernel.seal import QUEUES, SEAL_FILE, SUMS_FILE
@@ -75,7 +76,7 @@ def _clock(path: Path) -> Iterator[Finding]:
     ):
         if clock.get(name) != wanted:
             expected, found = f"{name} {wanted}, as in the manifest", str(clock.get(name))
-            yield Finding(CLOCK_FILE, 0, 0, "RUN_FILE_CHANGED", expected, found)
+            yield Finding(CLOCK_FILE, 0, 0, RUN_FILE_CHANGED, expected, found)
 
 
 def _no_clock(recorded: Recorded) -> Iterator[Finding]:
@@ -83,7 +84,7 @@ def _no_clock(recorded: Recorded) -> Iterator[Finding]:
     for seq, event in recorded.events("market_ticks"):
         if event.ts > origin_ms:
             found = f"nothing, but market_ticks:{seq} has a time after the clock's origin"
-            yield Finding(CLOCK_FILE, 0, 0, "RUN_FILE_CHANGED", "the run's clock", found)
+            yield Finding(CLOCK_FILE, 0, 0, RUN_FILE_CHANGED, "the run's clock", found)
             return
 
 
@@ -93,7 +94,7 @@ def _lineage(path: Path) -> Iterator[Finding]:
     except RunStop as error:
         yield Finding(str(path), 0, 0, error.reason_code, "a readable run", error.detail)
     except Refusal as error:
-        yield Finding(str(path), 0, 0, "CONFIG_INVALID", "a readable run", str(error))
+        yield Finding(str(path), 0, 0, CONFIG_INVALID, "a readable run", str(error))
 
 
 def what_is_left(run_dir: Path) -> str:

@@ -25,7 +25,9 @@ from minibot.events.model import (
     Signal,
     StopJournal,
 )
+from minibot.events.names import AI_ROLE
 from minibot.events.performance import Performance
+from minibot.events.reasons import SCHEMA_INVALID
 from minibot.kernel.errors import IntegrityError
 from minibot.replay.bookkeeping import tally
 from minibot.replay.checks import departure
@@ -33,7 +35,6 @@ from minibot.replay.engine import Recorded
 from minibot.report.curve import EquityCurve
 from minibot.report.trades import RoundTrip, TradeLog
 
-AI = "ai_role"
 PROGRESS_EVERY = 4096
 Progress = Callable[[int], None]
 """Told now and then how many lines have been read so far."""
@@ -166,7 +167,7 @@ class Recount:
         elif isinstance(payload, Incident):
             self.incidents.append((event.ts, payload))
         elif isinstance(payload, Health):
-            if payload.role == AI and payload.detail:
+            if payload.role == AI_ROLE and payload.detail:
                 self.ai_detail = payload.detail
                 said, _, level = payload.detail.partition("; ")[0].partition(" ")
                 if said == "isolation":
@@ -199,5 +200,5 @@ def _opening(recorded: Recorded) -> tuple[RunOpening, int]:
     """Return what the run started with, and when."""
     first = next(recorded.events("control"), None)
     if first is None or not isinstance(first[1].payload, RunOpening):
-        raise IntegrityError("report", "SCHEMA_INVALID", "control does not begin with run_opening")
+        raise IntegrityError("report", SCHEMA_INVALID, "control does not begin with run_opening")
     return first[1].payload, first[1].ts

@@ -12,6 +12,7 @@ from decimal import Decimal
 from typing import NamedTuple
 
 from minibot.events.model import JsonObject
+from minibot.events.names import AI_ROLE
 from minibot.events.reasons import REASONS
 from minibot.report.figures import (
     counted,
@@ -337,7 +338,7 @@ def _ai_row(night: Night) -> Row:
     if night.ai_off:
         return Row("AI", f"off: {plain_text(night.ai_off, 200)}", "bad")
     said = sum(night.count.models.values())
-    if not said and "ai_role" not in night.manifest.processes:
+    if not said and AI_ROLE not in night.manifest.processes:
         return Row("AI", "off by profile")
     models = listed(night.count.models)
     detail = plain_text("; ".join(night.count.ai_detail.split("; ")[:AI_DETAILS_SHOWN]), 200)

@@ -14,6 +14,7 @@ import time
 from fractions import Fraction
 from pathlib import Path
 
+from minibot.events.reasons import ATOMICITY_VIOLATION
 from minibot.kernel.canonical import JsonObject
 from minibot.kernel.errors import IntegrityError
 from minibot.kernel.files import read_hashed, write_hashed
@@ -106,7 +107,7 @@ class RunClock:
             self._machine_origin_ns = int(data["machine_origin_ns"])
         except (KeyError, ValueError) as error:
             raise IntegrityError(
-                "runtime", "ATOMICITY_VIOLATION", f"{self._path.name}: {error!r}"
+                "runtime", ATOMICITY_VIOLATION, f"{self._path.name}: {error!r}"
             ) from error
 
     def now_ms(self) -> int:

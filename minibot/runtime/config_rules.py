@@ -13,9 +13,9 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-import orjson
-
 from minibot.events.model import JsonObject
+from minibot.events.names import AI_ROLE
+from minibot.events.roles import Roles
 from minibot.runtime.config_layers import MANIFEST, SET
 from minibot.runtime.config_schema import told
 from minibot.runtime.config_sections import EMBEDDED
@@ -29,8 +29,6 @@ STOP_THRESHOLDS: Final = (
     "reconnect_window_market_ms",
 )
 STOP_MACHINE_MS_MIN: Final = 2000
-
-ROLES_PATH: Final = PROJECT / "config" / "roles.v1.json"
 
 Rule = Callable[[JsonObject, Mapping[str, str]], Iterator[str]]
 
@@ -177,7 +175,7 @@ def _folder_violations(raw: JsonObject, origin: Mapping[str, str]) -> Iterator[s
         elif value != section:
             words = f'allowed: "{section}", below paths.var'
             yield told([section, "base_dir"], value, words, origin)
-    known = sorted(orjson.loads(ROLES_PATH.read_bytes())["queues"])
+    known = sorted(Roles.of_project().queues)
     if sorted(raw["queues"]["names"]) != known:
         words = f"allowed: exactly the queues of roles.v1.json: {', '.join(known)}"
         yield told(["queues", "names"], raw["queues"]["names"], words, origin)
@@ -227,7 +225,7 @@ def _process_violations(raw: JsonObject, origin: Mapping[str, str]) -> Iterator[
     for name, roles in raw.get("processes", {}).items():
         if len(roles) < 2:
             continue
-        if "ai_role" in roles:
+        if AI_ROLE in roles:
             words = "refused: ai_role may never share a process with another role (N-36)"
         else:
             words = "refused: each role has a process of its own"

@@ -20,6 +20,7 @@ from minibot.events.codec import Codec
 from minibot.events.finishing import finish
 from minibot.events.ids import position_id, position_ids
 from minibot.events.model import Draft, Event, Health, Incident, Payload
+from minibot.events.names import AI_ROLE, HEALTH, INCIDENTS, STOP_JOURNAL
 from minibot.events.registry import Contracts
 from minibot.events.roles import Roles, RoleSpec
 from minibot.kernel.errors import RunStop
@@ -47,10 +48,6 @@ CLEAN = 0
 STOPPED = 10
 CRASHED = 11
 ORPHANED = 12
-
-HEALTH = "health"
-INCIDENTS = "incidents"
-STOP_JOURNAL = "stop_journal"
 
 
 @dataclass(slots=True)
@@ -145,7 +142,7 @@ class RoleContext:
         self.run_id = self.manifest.run_id
         self.config: Config = config_of_manifest(self.manifest.config)
         self.clock = RunClock(run_dir, self.manifest.clock_origin_ms, self.manifest.clock_speed)
-        self.roles = Roles.load(PROJECT / "config" / "roles.v1.json")
+        self.roles = Roles.of_project()
         self.spec: RoleSpec = self.roles.roles[name]
         contracts = Contracts.load(PROJECT / "contracts", PROJECT / "config" / "contracts.v1.json")
         self.codec = Codec(
@@ -156,7 +153,7 @@ class RoleContext:
         self.control = control
         self.heartbeat = heartbeat
         heartbeat.interval_s = self.config.watchdog.heartbeat_interval_ms / 1000
-        if name != "ai_role":  # The AI's clerk meets no secret, so it is given none.
+        if name != AI_ROLE:  # The AI's clerk meets no secret, so it is given none.
             load_secrets(self.config.secrets.path, PROJECT, os.environ)
         logging = self.config.logging
         self.log = Log(
@@ -179,8 +176,8 @@ class RoleContext:
         self._stop_output = self._open(STOP_JOURNAL, sync=True)
         self._parts = {
             queue: self._open(queue, sync=False)
-            for queue in (HEALTH, INCIDENTS)
-            if queue in self.spec.writes
+            for queue in self.spec.writes
+            if self.roles.queues[queue].parts and queue != STOP_JOURNAL
         }
 
     def _open(self, queue: str, *, sync: bool) -> Output:

@@ -15,6 +15,7 @@ from typing import Final
 from minibot.events.codec import Codec
 from minibot.events.ids import position_id
 from minibot.events.model import DeadLetter, Event
+from minibot.events.names import RECOMMENDATIONS
 from minibot.kernel.errors import ContractError
 from minibot.kernel.journal import JournalReader, Line
 from minibot.kernel.line import encode_line
@@ -25,7 +26,6 @@ DETAIL_CHARS_MAX: Final = 2000
 LINE_CHARS_MAX: Final = 4096
 SIDE_QUEUE: Final = "deadletter"
 # What the AI's worker sends is on its way there.
-DRAFTS: Final = "recommendations"
 
 
 def named_lines(folders: Mapping[str, Path], codec: Codec) -> set[tuple[str, int]]:
@@ -92,7 +92,7 @@ class DeadLetters:
             reason_code: Why it cannot be used.
             detail: The same in words.
         """
-        self._append(beside, _letter(DRAFTS, 0, 0, draft, reason_code, detail))
+        self._append(beside, _letter(RECOMMENDATIONS, 0, 0, draft, reason_code, detail))
 
     def _append(self, queue: str, about: DeadLetter) -> None:
         name = f"{queue.partition('/')[0]}/{SIDE_QUEUE}"

@@ -12,11 +12,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from minibot.events.model import StopJournal
+from minibot.events.names import STOP_JOURNAL
+from minibot.events.reasons import LOCK_LOST, WATCHDOG_LOST
 from minibot.kernel.journal import JournalReader
 from minibot.kernel.lock import lost_lock
 from minibot.kernel.queue import open_reader
 from minibot.runtime.clock import machine_ns
-from minibot.runtime.context import ORPHANED, STOP_JOURNAL, STOPPED, RoleContext
+from minibot.runtime.context import ORPHANED, STOPPED, RoleContext
 from minibot.runtime.orderlog import OrderLog
 from minibot.runtime.stop import STOP_KIND, StopRecord, is_flagged
 
@@ -59,7 +61,7 @@ class Gate:
             return self._lost("the control channel is closed: the launcher is gone")
         lost = self._lost_lock()
         if lost is not None:
-            return self.context.stop(StopRecord(self.context.name, "LOCK_LOST", lost))
+            return self.context.stop(StopRecord(self.context.name, LOCK_LOST, lost))
         return None
 
     def _lost_lock(self) -> str | None:
@@ -71,7 +73,7 @@ class Gate:
         return lost_lock(self.context.var.root)
 
     def _lost(self, detail: str) -> int:
-        self.context.stop(StopRecord(self.context.name, "WATCHDOG_LOST", detail))
+        self.context.stop(StopRecord(self.context.name, WATCHDOG_LOST, detail))
         return ORPHANED
 
 

@@ -10,7 +10,8 @@ from array import array
 from collections.abc import Sequence
 
 from minibot.events.model import Bar, Event, MarketTick, OrderIntent, OrderResult
-from minibot.events.order import TICKS, Taken
+from minibot.events.names import EXECUTION_ROLE, TICKS
+from minibot.events.order import Taken
 from minibot.events.tally import percentile
 from minibot.runtime.clock import machine_ns
 
@@ -22,7 +23,7 @@ class DecisionLatency:
     """Samples of one executor, in microseconds; silent in other roles."""
 
     def __init__(self, role: str) -> None:
-        self._is_executor = role == "execution_role"
+        self._is_executor = role == EXECUTION_ROLE
         # By number modulo its length: of which line, and when its tick was read.
         self._seqs = array("q", [0]) * (TICKS_KEPT if self._is_executor else 0)
         self._read_ns = array("q", [0]) * (TICKS_KEPT if self._is_executor else 0)

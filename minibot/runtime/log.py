@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Final
 
 from minibot.events.model import Event
+from minibot.events.reasons import PERMISSIONS_UNSAFE
 from minibot.kernel.errors import RunStop
 from minibot.kernel.files import FILES, Access, ensure_below, write_all
 from minibot.runtime.secrets import REDACTED, names_secret, redact
@@ -87,7 +88,7 @@ class Log:
         except OSError:
             pass  # Tried again with each line.
         except RunStop as stop:
-            if stop.reason_code == "PERMISSIONS_UNSAFE":
+            if stop.reason_code == PERMISSIONS_UNSAFE:
                 raise
 
     def debug(self, kind: str, event: Event | None = None, **fields: object) -> None:

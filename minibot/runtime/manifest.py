@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from minibot.events.model import JsonObject
+from minibot.events.reasons import ATOMICITY_VIOLATION, RUN_ID_MISMATCH
 from minibot.kernel.errors import IntegrityError
 from minibot.kernel.files import read_hashed, write_hashed
 
@@ -91,7 +92,7 @@ class Manifest:
         if not is_run_id(str(data.get("run_id"))):
             said = f"{run_dir}/{MANIFEST_FILE}: run_id {data.get('run_id')!r} is no possible"
             raise IntegrityError(
-                "runtime", "RUN_ID_MISMATCH", f"{said} time of the form YYYYMMDD_HHMMSS"
+                "runtime", RUN_ID_MISMATCH, f"{said} time of the form YYYYMMDD_HHMMSS"
             )
         try:
             values = {name: data[name] for name in cls.required()}
@@ -105,7 +106,7 @@ class Manifest:
             return cls(**values)
         except (KeyError, TypeError) as error:
             raise IntegrityError(
-                "runtime", "ATOMICITY_VIOLATION", f"{run_dir}/{MANIFEST_FILE} lacks {error}"
+                "runtime", ATOMICITY_VIOLATION, f"{run_dir}/{MANIFEST_FILE} lacks {error}"
             ) from error
 
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from minibot.events.model import JsonObject
+from minibot.events.names import AI_ROLE
 from minibot.kernel import canonical
 from minibot.runtime.clock import machine_ns
 
@@ -39,7 +40,7 @@ SPOILS: Final[Mapping[str, Spoil]] = {
     "wrong_version": _with("v", 2),
     "unknown_type": _with("type", "wish"),
     "wrong_run_id": _with("run_id", "20000101_000000"),
-    "forbidden_source": _with("source", "ai_role"),
+    "forbidden_source": _with("source", AI_ROLE),
     "bad_id": _with("id", "not-a-uuid"),
 }
 """What a broken writer does to one envelope, by name of the fault."""

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Final
 
 from minibot.events.model import Event, JsonObject
+from minibot.events.names import TICKS
 from minibot.events.order import (
-    TICKS,
     Core,
     KnownIds,
     LineSource,
@@ -24,6 +24,7 @@ from minibot.events.order import (
     position_to_json,
     read_ranges,
 )
+from minibot.events.reasons import NONDETERMINISM
 from minibot.kernel.errors import IntegrityError
 from minibot.kernel.files import read_hashed, write_hashed
 from minibot.kernel.journal import ZERO, JournalReader, Line, Position
@@ -194,7 +195,7 @@ class Restart:
                 )
 
     def _nondeterminism(self, detail: str) -> IntegrityError:
-        return IntegrityError(self._context.name, "NONDETERMINISM", detail)
+        return IntegrityError(self._context.name, NONDETERMINISM, detail)
 
     def _snapshot(self) -> Standing | None:
         """Return the last snapshot; without a usable one the restart only takes longer."""

@@ -18,6 +18,7 @@ import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from minibot.events.reasons import FD_EXHAUSTED, IO_EIO, IO_ENOSPC, IO_READONLY
 from minibot.kernel.errors import RunStop
 from minibot.runtime.channels import Heartbeat
 from minibot.runtime.memory import limit_memory
@@ -28,13 +29,13 @@ if TYPE_CHECKING:
 
 # What an error of the operating system means for a run (fault catalogue, groups A and C).
 _OS_CODES = {
-    errno.ENOSPC: "IO_ENOSPC",
-    errno.EROFS: "IO_READONLY",
-    errno.EMFILE: "FD_EXHAUSTED",
-    errno.ENFILE: "FD_EXHAUSTED",
-    errno.EIO: "IO_EIO",
-    errno.EFBIG: "IO_EIO",
-    getattr(errno, "EDQUOT", errno.EFBIG): "IO_EIO",
+    errno.ENOSPC: IO_ENOSPC,
+    errno.EROFS: IO_READONLY,
+    errno.EMFILE: FD_EXHAUSTED,
+    errno.ENFILE: FD_EXHAUSTED,
+    errno.EIO: IO_EIO,
+    errno.EFBIG: IO_EIO,
+    getattr(errno, "EDQUOT", errno.EFBIG): IO_EIO,
 }
 
 

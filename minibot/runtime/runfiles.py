@@ -16,6 +16,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Final
 
+from minibot.events.reasons import RUN_FILE_CHANGED
 from minibot.kernel.canonical import JsonObject
 from minibot.kernel.errors import IntegrityError, RunStop
 from minibot.kernel.files import (
@@ -87,7 +88,7 @@ class RunFiles:
         if why is None and os.path.lexists(self.run_dir / name):
             why = f"{name} stands there, and no process of this run has written it"
         if why is not None:
-            raise IntegrityError(COMPONENT, "RUN_FILE_CHANGED", why)
+            raise IntegrityError(COMPONENT, RUN_FILE_CHANGED, why)
         write_atomic(self.run_dir / name, data)
         self._written[name] = {"size": len(data), "sha256": sha256(data).hexdigest()}
 
@@ -181,7 +182,7 @@ def require(run_dir: Path, told: str) -> None:
             found = error.detail
         if found != wanted:
             detail = f"{name} is not as the launcher wrote it: expected {wanted}, found {found}"
-            raise IntegrityError(COMPONENT, "RUN_FILE_CHANGED", detail)
+            raise IntegrityError(COMPONENT, RUN_FILE_CHANGED, detail)
 
 
 def make_room(run_dir: Path) -> list[str]:

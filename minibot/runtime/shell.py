@@ -12,9 +12,10 @@ from itertools import groupby
 from operator import itemgetter
 
 from minibot.events import reasons
-from minibot.events.business_codes import POISON_EVENT
 from minibot.events.model import Check, Event, JsonObject, RiskAction
-from minibot.events.order import TICKS, Core, Inputs, LineSource, Taken
+from minibot.events.names import EXECUTION_ROLE, RISK_ROLE, TICKS
+from minibot.events.order import Core, Inputs, LineSource, Taken
+from minibot.events.reasons import POISON_EVENT
 from minibot.kernel.cursor import Cursor
 from minibot.kernel.errors import ContractError, RunStop
 from minibot.kernel.journal import JournalReader
@@ -39,7 +40,6 @@ HOUSEKEEPING_NS = 1_000_000_000
 # Each atomic file is a commit of the file system, for which the syncs of decisions wait.
 HINTS_NS = 5_000_000_000
 HEALTH_MARKET_MS = 10_000
-RISK = "risk_role"
 # Every process of a run reads the same clock. What is further ahead of it was not written by one;
 # what is older than the longest night with its history is not of this one.
 TS_AHEAD_MS_MAX = 60_000
@@ -106,7 +106,7 @@ class Shell:
         self.dup_dropped = 0
         self._planted = context.planted
         # Risk leaves positions by ticks, too; all else that is no primary input can wait a moment.
-        self._decides_on = {self._primary, TICKS} if context.name == RISK else {self._primary}
+        self._decides_on = {self._primary, TICKS} if context.name == RISK_ROLE else {self._primary}
         self._suspects = Suspects(self._folders[self._primary], context.run_id)
 
     # --- restart ------------------------------------------------------------------------------
@@ -150,7 +150,7 @@ class Shell:
         }
         self.order.taken = at.taken
         self._snapshot_n = at.taken
-        if context.name == "execution_role":
+        if context.name == EXECUTION_ROLE:
             self.gate = ExecutionGate(context, self.order)
         names = [context.head_path(queue) for queue in context.spec.inputs]
         self._waiter = Waiter(

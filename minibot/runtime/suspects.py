@@ -10,7 +10,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Final
 
-from minibot.events.order import TICKS
+from minibot.events.names import TICKS
 from minibot.kernel.files import read_hashed, write_hashed
 
 SUSPECT_FILE: Final = "suspect.json"

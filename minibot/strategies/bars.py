@@ -8,7 +8,9 @@ from __future__ import annotations
 from typing import Any, Final, final
 
 from minibot.events.model import Bar, JsonObject
+from minibot.events.names import STRATEGY_ROLE
 from minibot.events.native import mypyc_attr
+from minibot.events.reasons import CONFIG_INVALID
 from minibot.features.lossless import float_from, float_text
 from minibot.kernel.errors import RunStop
 
@@ -25,8 +27,8 @@ def interval_ms(interval: str) -> int:
     unit = _UNIT_MS.get(interval[-1:])
     if unit is None or not interval[:-1].isdigit():
         raise RunStop(
-            "strategy_role",
-            "CONFIG_INVALID",
+            STRATEGY_ROLE,
+            CONFIG_INVALID,
             f"interval {interval!r}: expected a number of s, m, h, d or w",
         )
     return int(interval[:-1]) * unit

@@ -13,6 +13,8 @@ from types import MappingProxyType
 from typing import Final
 
 from minibot.events.model import JsonObject
+from minibot.events.names import STRATEGY_ROLE
+from minibot.events.reasons import CONFIG_INVALID
 from minibot.kernel.canonical import CanonicalError, decode, encode
 from minibot.kernel.errors import ConfigError, RunStop
 from minibot.strategies.declaration import (
@@ -221,4 +223,4 @@ def _class(section: JsonObject) -> type[Strategy]:
 
 
 def _invalid(detail: str) -> RunStop:
-    return RunStop("strategy_role", "CONFIG_INVALID", detail)
+    return RunStop(STRATEGY_ROLE, CONFIG_INVALID, detail)

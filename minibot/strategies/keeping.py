@@ -16,6 +16,8 @@ from fractions import Fraction
 from typing import Any, Final
 
 from minibot.events.model import JsonObject
+from minibot.events.names import STRATEGY_ROLE
+from minibot.events.reasons import CONFIG_INVALID
 from minibot.features.atr import WilderAtr
 from minibot.features.ema import Ema
 from minibot.features.lossless import float_from, float_text
@@ -77,8 +79,8 @@ def _names(owner: object) -> list[str]:
 def _told(value: Any, where: str, classes: Classes, depth: int = 0) -> Any:
     if depth > DEPTH_MAX:
         raise RunStop(
-            "strategy_role",
-            "CONFIG_INVALID",
+            STRATEGY_ROLE,
+            CONFIG_INVALID,
             f"{where[:60]} nests deeper than {DEPTH_MAX} or holds itself; no snapshot can keep it",
         )
     kind, depth = type(value), depth + 1
@@ -113,8 +115,8 @@ def _told(value: Any, where: str, classes: Classes, depth: int = 0) -> Any:
         }
         return {"record": kind.__name__, "fields": record}
     raise RunStop(
-        "strategy_role",
-        "CONFIG_INVALID",
+        STRATEGY_ROLE,
+        CONFIG_INVALID,
         f"{where} holds a {kind.__name__}, which no snapshot can keep; use numbers, text, list, "
         "tuple, dict, deque, indicators of minibot.features or a dataclass that stands by itself "
         "in the file, or write state() and restore()",

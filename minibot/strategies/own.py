@@ -15,6 +15,8 @@ from importlib import import_module
 from types import ModuleType
 from typing import Any, Final
 
+from minibot.events.names import STRATEGY_ROLE
+from minibot.events.reasons import CONFIG_INVALID, INVARIANT_BROKEN, STRATEGY_ERROR
 from minibot.kernel.errors import RunStop
 from minibot.strategies.allowed import API, instead_of, names_of, safe_builtins
 from minibot.strategies.declaration import kind_fault
@@ -67,20 +69,20 @@ def failure(error: Exception, path: str) -> RunStop:
     Of an own strategy it is the operator's to correct; of a shipped one it is ours.
     """
     if isinstance(error, RunStop):
-        if error.reason_code not in ("CONFIG_INVALID", "INVARIANT_BROKEN") or not _is_own(path):
+        if error.reason_code not in (CONFIG_INVALID, INVARIANT_BROKEN) or not _is_own(path):
             return RunStop(error.component, error.reason_code, error.detail)
         return strategy_error(line_of(error, path), error.detail, path)
     told = f"{type(error).__name__}: {error}"
     if _is_own(path):
         return strategy_error(line_of(error, path), told, path)
-    return RunStop("strategy_role", "INVARIANT_BROKEN", f"{line_of(error, path)}: {told}")
+    return RunStop(STRATEGY_ROLE, INVARIANT_BROKEN, f"{line_of(error, path)}: {told}")
 
 
 def wrong_answer(strategy: Strategy, what: str, path: str) -> RunStop:
     """Return the STOP that an answer means which is none; it names where that came from."""
     if _is_own(path):
         return strategy_error(_answers_at(strategy, path), what, path)
-    return RunStop("strategy_role", "INVARIANT_BROKEN", f"{path}: {what}")
+    return RunStop(STRATEGY_ROLE, INVARIANT_BROKEN, f"{path}: {what}")
 
 
 def strategy_error(place: str, told: str, path: str) -> RunStop:
@@ -96,7 +98,7 @@ def strategy_error(place: str, told: str, path: str) -> RunStop:
     if len(text) > ERROR_CHARS_MAX:
         text = f"{text[:ERROR_CHARS_MAX]}..."
     remedy = f"correct it, then: minibot strategy-check {path}"
-    return RunStop("strategy_role", "STRATEGY_ERROR", f"{place}: {text}; {remedy}")
+    return RunStop(STRATEGY_ROLE, STRATEGY_ERROR, f"{place}: {text}; {remedy}")
 
 
 def _is_own(path: str) -> bool:
@@ -202,4 +204,4 @@ def _require_following(path: str, strategy: type[TradeStrategy]) -> None:
 
 
 def _invalid(detail: str) -> RunStop:
-    return RunStop("strategy_role", "CONFIG_INVALID", detail)
+    return RunStop(STRATEGY_ROLE, CONFIG_INVALID, detail)

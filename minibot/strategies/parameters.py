@@ -8,6 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from minibot.events.model import JsonObject
+from minibot.events.names import STRATEGY_ROLE
+from minibot.events.reasons import CONFIG_INVALID
 from minibot.kernel.errors import RunStop
 
 
@@ -94,4 +96,4 @@ class StrategyParameters:
 
 
 def _invalid(detail: str) -> RunStop:
-    return RunStop("strategy_role", "CONFIG_INVALID", detail)
+    return RunStop(STRATEGY_ROLE, CONFIG_INVALID, detail)

@@ -12,6 +12,7 @@ from typing import Any, Final
 from minibot.events.messages import FillMessage
 from minibot.events.model import BUY, JsonObject
 from minibot.events.money import PLACES, amount_text, cost_up, parse_amount
+from minibot.events.names import STRATEGY_ROLE
 from minibot.events.numbers import (
     PLACES_MAX,
     div_down,
@@ -20,6 +21,7 @@ from minibot.events.numbers import (
     parse_fixed,
     product,
 )
+from minibot.events.reasons import NONDETERMINISM
 from minibot.kernel.errors import InvariantError
 
 UNITS: Final[int] = 10**PLACES_MAX
@@ -70,8 +72,8 @@ class Position:
         if held <= 0:
             if held:
                 raise InvariantError(
-                    "strategy_role",
-                    "NONDETERMINISM",
+                    STRATEGY_ROLE,
+                    NONDETERMINISM,
                     f"{self.symbol}: fill {fill.order.text} makes the position {self.text}",
                 )
             self._lots.clear()

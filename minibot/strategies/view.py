@@ -10,7 +10,9 @@ from typing import final
 
 from minibot.events.messages import ActionMessage
 from minibot.events.model import Instrument, JsonObject
+from minibot.events.names import STRATEGY_ROLE
 from minibot.events.numbers import PLACES_MAX, parse_fixed
+from minibot.events.reasons import CONFIG_INVALID
 from minibot.features.lossless import float_from, float_text
 from minibot.kernel.errors import InvariantError
 from minibot.strategies.bars import BarSeries, ClosedBar
@@ -188,8 +190,8 @@ class View:
         series = self._series.get(interval)
         if series is None:
             raise InvariantError(
-                "strategy_role",
-                "CONFIG_INVALID",
+                STRATEGY_ROLE,
+                CONFIG_INVALID,
                 f"view.bars({interval!r}): not declared; add it to Needs(intervals=...)",
             )
         return series.bars

@@ -5,11 +5,13 @@ from __future__ import annotations
 import threading
 import traceback
 
+from minibot.events.names import WATCHDOG_ROLE
+from minibot.events.reasons import INVARIANT_BROKEN, ROLE_CRASH_LOOP, ROLE_MEMORY
 from minibot.runtime.clock import machine_ns
 from minibot.runtime.context import RoleContext
 from minibot.runtime.role import stop_record
 from minibot.runtime.stop import StopRecord
-from minibot.watchdog.merge import WATCHDOG, Merger
+from minibot.watchdog.merge import Merger
 from minibot.watchdog.metrics import MetricsKeeper
 
 MERGE_S = 0.2
@@ -47,7 +49,7 @@ class Background:
         try:
             self._thread.start()
         except RuntimeError as error:
-            return StopRecord(WATCHDOG, "ROLE_CRASH_LOOP", f"{WATCHDOG}: no merge: {error}")
+            return StopRecord(WATCHDOG_ROLE, ROLE_CRASH_LOOP, f"{WATCHDOG_ROLE}: no merge: {error}")
         return None
 
     def _work(self) -> None:
@@ -59,12 +61,12 @@ class Background:
                     self._synced_ns = machine_ns()
                     self._merger.sync()
         except MemoryError:
-            self.failure = StopRecord(WATCHDOG, "ROLE_MEMORY", "merge: there is no memory left")
+            self.failure = StopRecord(WATCHDOG_ROLE, ROLE_MEMORY, "merge: there is no memory left")
         except Exception as error:  # Without this thread nothing is merged: the run ends.
-            record = stop_record(WATCHDOG, error)
+            record = stop_record(WATCHDOG_ROLE, error)
             if record is None:
                 traceback.print_exc()
-                record = StopRecord(WATCHDOG, "INVARIANT_BROKEN", f"merge: {error!r}")
+                record = StopRecord(WATCHDOG_ROLE, INVARIANT_BROKEN, f"merge: {error!r}")
             self.failure = record
 
     def stop(self) -> None:

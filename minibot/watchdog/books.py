@@ -14,7 +14,9 @@ from pathlib import Path
 from minibot.events.books import HOURLY_STATE_FILE, Books, states_bytes
 from minibot.events.codec import Codec
 from minibot.events.model import Event, Fill, RunOpening
+from minibot.events.names import CONTROL, FILLS, TICKS, WATCHDOG_ROLE
 from minibot.events.order import LineSource
+from minibot.events.reasons import SCHEMA_INVALID
 from minibot.kernel.errors import IntegrityError, RunStop
 from minibot.kernel.files import parse_hashed, read_whole
 from minibot.kernel.queue import INBOX, open_reader, queue_folder
@@ -22,7 +24,6 @@ from minibot.kernel.segments import end_of, load_segments
 from minibot.runtime.manifest import Manifest
 from minibot.runtime.paths import Var
 
-TICKS, CONTROL, FILLS = "market_ticks", "control", "fills"
 METRICS_FILE = "metrics.json"
 BATCH = 1024
 
@@ -65,7 +66,7 @@ def write_hourly_states(queues: Path, run_id: str, codec: Codec, put: Put) -> No
         return
     if not isinstance(opening.payload, RunOpening):
         detail = "control does not begin with run_opening"
-        raise IntegrityError("watchdog_role", "SCHEMA_INVALID", detail)
+        raise IntegrityError(WATCHDOG_ROLE, SCHEMA_INVALID, detail)
     books = Books(run_id, opening.payload, opening.ts)
     fills = LineSource(open_reader(queues, FILLS))
     while (event := _next(fills, FILLS, codec)) is not None:

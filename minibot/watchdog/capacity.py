@@ -18,6 +18,7 @@ from typing import Final
 from minibot.events.codec import Codec
 from minibot.events.ids import position_id
 from minibot.events.model import Event, MarketTick
+from minibot.events.names import MARKET_ROLE, TICKS
 from minibot.events.registry import Contracts
 from minibot.events.roles import Roles
 from minibot.kernel.errors import Refusal
@@ -28,8 +29,6 @@ from minibot.runtime.clock import machine_ns
 from minibot.runtime.interpreter import program, program_environ
 from minibot.runtime.paths import PROJECT
 
-QUEUE: Final = "market_ticks"
-SOURCE: Final = "market_role"
 RUN_ID: Final = "20200101_000000"
 HASH: Final = "0123456789abcdef" * 4
 START_TS: Final = 1_577_836_800_000
@@ -110,13 +109,13 @@ def queue_rates(root: Path, seconds: float) -> Rates:
     ensure_folder(root)
     codec = sample_codec()
     events = [sample_tick(number) for number in range(EVENTS)]
-    writer = open_writer(root, QUEUE)
+    writer = open_writer(root, TICKS)
     rates = []
     for size in (1, BATCH):
         count, begin = 0, machine_ns()
         while (took := machine_ns() - begin) < seconds * 1e9:
             first = count % (EVENTS - size)
-            writer.append_json(codec.encode_all(QUEUE, events[first : first + size]))
+            writer.append_json(codec.encode_all(TICKS, events[first : first + size]))
             count += size
         rates.append(round(count * 1e9 / took))
     writer.close()
@@ -128,9 +127,9 @@ def queue_rates(root: Path, seconds: float) -> Rates:
 def _read_rate(root: Path, codec: Codec, seconds: float) -> int:
     count, begin = 0, machine_ns()
     while (took := machine_ns() - begin) < seconds * 1e9:
-        reader = open_reader(root, QUEUE)
+        reader = open_reader(root, TICKS)
         while lines := reader.read(READ_LINES):
-            codec.decode_all(QUEUE, [line.json for line in lines])
+            codec.decode_all(TICKS, [line.json for line in lines])
             count += len(lines)
             if (took := machine_ns() - begin) >= seconds * 1e9:
                 break
@@ -141,8 +140,8 @@ def _read_rate(root: Path, codec: Codec, seconds: float) -> int:
 def sample_codec(component: str = "probe") -> Codec:
     """Return the codec of a run that measurements make up."""
     contracts = Contracts.load(PROJECT / "contracts", PROJECT / "config" / "contracts.v1.json")
-    roles = Roles.load(PROJECT / "config" / "roles.v1.json")
-    return Codec(contracts, roles, RUN_ID, {SOURCE: {HASH}}, component)
+    roles = Roles.of_project()
+    return Codec(contracts, roles, RUN_ID, {MARKET_ROLE: {HASH}}, component)
 
 
 def sample_tick(number: int) -> Event:
@@ -166,8 +165,8 @@ def sample_event(number: int, payload: MarketTick) -> Event:
     """Return the event of that run with a number and a payload."""
     return Event(
         ts=START_TS + number,
-        id=position_id(RUN_ID, SOURCE, QUEUE, number + 1),
-        source=SOURCE,
+        id=position_id(RUN_ID, MARKET_ROLE, TICKS, number + 1),
+        source=MARKET_ROLE,
         run_id=RUN_ID,
         cmdline_hash=HASH,
         payload=payload,
@@ -196,7 +195,7 @@ def wakeups(root: Path, hops: int) -> Spread:
     """
     shutil.rmtree(root, ignore_errors=True)
     ensure_folder(root)
-    make_queue(root, QUEUE, None)
+    make_queue(root, TICKS, None)
     argv = [program(), "-m", "minibot.watchdog.waker", str(root), str(hops)]
     child = subprocess.Popen(
         argv,
@@ -223,11 +222,11 @@ def wakeups(root: Path, hops: int) -> Spread:
 def _published(root: Path, hops: int, child: subprocess.Popen[str]) -> Iterator[int]:
     """Append one event after the other; yield when each was published."""
     codec, files = sample_codec(), _Stamping()
-    writer = open_writer(root, QUEUE, files=files)
+    writer = open_writer(root, TICKS, files=files)
     if child.stdout is None or child.stdout.readline() != "ready\n":
         raise OSError(f"it ended with {child.wait(CHILD_S_MAX)}")
     for number in range(hops):
-        writer.append_json([codec.encode(QUEUE, sample_tick(number))])
+        writer.append_json([codec.encode(TICKS, sample_tick(number))])
         yield files.published_ns
         FILES.sleep(HOP_PAUSE_S)
     writer.close()

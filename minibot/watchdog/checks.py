@@ -12,6 +12,14 @@ from typing import Protocol
 
 import psutil
 
+from minibot.events.names import WATCHDOG_ROLE
+from minibot.events.reasons import (
+    CLOCK_JUMP,
+    CONFIG_INVALID,
+    CURSOR_AHEAD,
+    DISK_LOW,
+    RUN_FILE_CHANGED,
+)
 from minibot.events.roles import Roles
 from minibot.kernel.cursor import Cursor
 from minibot.kernel.errors import RunStop
@@ -22,8 +30,6 @@ from minibot.runtime.paths import PROJECT
 from minibot.runtime.planted import Planted
 from minibot.runtime.runfiles import RunFiles
 from minibot.runtime.stop import StopRecord
-
-WATCHDOG = "watchdog_role"
 
 
 class Check(Protocol):
@@ -50,7 +56,7 @@ class DiskCheck:
         if free >= self._free_min:
             return None
         detail = f"{free // 1024 // 1024} MB free, at least {self._free_min // 1024 // 1024} needed"
-        return StopRecord(WATCHDOG, "DISK_LOW", detail)
+        return StopRecord(WATCHDOG_ROLE, DISK_LOW, detail)
 
 
 class PauseCheck:
@@ -73,7 +79,7 @@ class PauseCheck:
         if took_ms <= self._pause_ms_max:
             return None
         detail = f"everything stood still for {took_ms} ms, {self._pause_ms_max} allowed"
-        return StopRecord(WATCHDOG, "CLOCK_JUMP", detail)
+        return StopRecord(WATCHDOG_ROLE, CLOCK_JUMP, detail)
 
 
 class ClockCheck:
@@ -102,7 +108,7 @@ class ClockCheck:
         ):
             if abs(step) > allowed:
                 detail = f"{name} stepped by {step} ms, {allowed} allowed"
-                return StopRecord(WATCHDOG, "CLOCK_JUMP", detail)
+                return StopRecord(WATCHDOG_ROLE, CLOCK_JUMP, detail)
         return None
 
 
@@ -133,13 +139,13 @@ class CursorCheck:
             try:
                 position = cursor.load()
             except RunStop as error:
-                return StopRecord(WATCHDOG, error.reason_code, error.detail)
+                return StopRecord(WATCHDOG_ROLE, error.reason_code, error.detail)
             if position is None:
                 continue
             ends_at = self._heads[queue].head().lines
             if position.seq > ends_at:
                 detail = f"{queue}: cursor at line {position.seq}, the queue ends at {ends_at}"
-                return StopRecord(WATCHDOG, "CURSOR_AHEAD", detail)
+                return StopRecord(WATCHDOG_ROLE, CURSOR_AHEAD, detail)
         return None
 
 
@@ -152,7 +158,7 @@ class RunFilesCheck:
     def check(self) -> StopRecord | None:
         """Return STOP(RUN_FILE_CHANGED) with the name of the file that changed or went away."""
         why = self._run_files.changed()
-        return None if why is None else StopRecord(WATCHDOG, "RUN_FILE_CHANGED", why)
+        return None if why is None else StopRecord(WATCHDOG_ROLE, RUN_FILE_CHANGED, why)
 
 
 class PinnedCheck:
@@ -173,11 +179,11 @@ class PinnedCheck:
                     continue
                 found = hashlib.sha256(path.read_bytes()).hexdigest()
             except OSError as error:
-                return StopRecord(WATCHDOG, "CONFIG_INVALID", f"{name}: {error}")
+                return StopRecord(WATCHDOG_ROLE, CONFIG_INVALID, f"{name}: {error}")
             if found != sha256:
                 detail = (
                     f"{name} changed during the run: expected {sha256[:12]}, found {found[:12]}"
                 )
-                return StopRecord(WATCHDOG, "CONFIG_INVALID", detail)
+                return StopRecord(WATCHDOG_ROLE, CONFIG_INVALID, detail)
             self._stamps[name] = stamp
         return None

@@ -13,12 +13,14 @@ import threading
 import traceback
 
 from minibot.events.model import JsonObject, Payload, StopJournal
+from minibot.events.names import AI_ROLE, EXECUTION_ROLE, MARKET_ROLE, STOP_JOURNAL, WATCHDOG_ROLE
 from minibot.events.order import LineSource
+from minibot.events.reasons import INVARIANT_BROKEN, OPERATOR_KILL
 from minibot.kernel.errors import ContractError, RunStop
 from minibot.kernel.files import read_hashed
 from minibot.kernel.queue import open_reader
 from minibot.runtime.clock import CLOCK_FILE, clock_content, machine_ns, wall_ms
-from minibot.runtime.context import STOP_JOURNAL, Output, RoleContext
+from minibot.runtime.context import Output, RoleContext
 from minibot.runtime.role import stop_record
 from minibot.runtime.runfiles import RunFiles
 from minibot.runtime.stop import END_KIND, STOP_KIND, StopRecord, disarm_operator, read_word
@@ -37,9 +39,8 @@ from minibot.watchdog.ending import Phase, PlannedEnd
 from minibot.watchdog.exchange import EmbeddedExchange
 from minibot.watchdog.feed import LiveFeed
 from minibot.watchdog.holding import HeldVar
-from minibot.watchdog.merge import WATCHDOG
 from minibot.watchdog.requests import END, control_payload, take_requests
-from minibot.watchdog.supervisor import AI, MARKET, Supervisor
+from minibot.watchdog.supervisor import Supervisor
 
 TURN_S = 0.05
 SLOW_CHECK_NS = 1_000_000_000
@@ -133,10 +134,10 @@ class Desk:
         try:
             return self._look(background)
         except Exception as error:  # It ends the run: nobody would supervise it otherwise.
-            record = stop_record(WATCHDOG, error)
+            record = stop_record(WATCHDOG_ROLE, error)
             if record is None:
                 traceback.print_exc()
-                record = StopRecord(WATCHDOG, "INVARIANT_BROKEN", repr(error))
+                record = StopRecord(WATCHDOG_ROLE, INVARIANT_BROKEN, repr(error))
             return record, False
 
     def _look(self, background: Background) -> tuple[StopRecord, bool] | None:
@@ -215,7 +216,7 @@ class Desk:
         for request in take_requests(self.context.var.requests, self.context.run_id):
             if request.get("kind") == "kill":
                 detail = str(request.get("why", detail))
-        return StopRecord(WATCHDOG, "OPERATOR_KILL", f"{who}: {detail}")
+        return StopRecord(WATCHDOG_ROLE, OPERATOR_KILL, f"{who}: {detail}")
 
     def _flagged_by(self, child: Child) -> StopRecord | None:
         """Return the STOP of a role that raised the flag and has left no event, after a while."""
@@ -225,14 +226,14 @@ class Desk:
             return StopRecord(child.name, *child.said_stop)
         if moment - self._flagged_ns < FLAG_EVENT_NS:
             return None
-        said = child.said_stop or ("INVARIANT_BROKEN", "it raised STOP.flag and left no event")
+        said = child.said_stop or (INVARIANT_BROKEN, "it raised STOP.flag and left no event")
         return StopRecord(child.name, *said)
 
     def _interrupted(self) -> StopRecord | None:
         while not self._interrupts.empty():
             name = self._interrupts.get()
             if self._ended_by_hand:
-                return StopRecord(WATCHDOG, "OPERATOR_KILL", f"{name} a second time")
+                return StopRecord(WATCHDOG_ROLE, OPERATOR_KILL, f"{name} a second time")
             self._ended_by_hand = True
             self.end.begin_by_operator("a signal to the launcher", name)
         return None
@@ -281,14 +282,14 @@ class Desk:
 
     def _note_ai(self) -> None:
         """Journal what befalls the AI: its clerk may write no incidents of its own."""
-        child = self.supervisor.children.get(AI)
+        child = self.supervisor.children.get(AI_ROLE)
         said = "" if child is None else str(child.heartbeat.get("facts", {}).get("trouble", ""))
         if said and said != self._ai_trouble:
             self.context.incident("AI_DEGRADED", f"ai_role: {said}")
         self._ai_trouble = said
 
     def _note_lag(self) -> None:
-        facts = self.supervisor.children[MARKET].heartbeat.get("facts", {})
+        facts = self.supervisor.children[MARKET_ROLE].heartbeat.get("facts", {})
         self.lag_market_ms_max = max(self.lag_market_ms_max, int(facts.get("lag_market_ms", 0)))
 
     def _health(self) -> None:
@@ -308,7 +309,7 @@ class Desk:
         manifest, passed_ms = self.context.manifest, 0
         if manifest.clock_kind == "wall":
             passed_ms = max(0, wall_ms() - manifest.clock_origin_ms)
-        elif not self.supervisor.children[MARKET].heartbeat.get("market_ready"):
+        elif not self.supervisor.children[MARKET_ROLE].heartbeat.get("market_ready"):
             return
         content = clock_content(manifest.clock_origin_ms, manifest.clock_speed, passed_ms=passed_ms)
         self._run_files.put_hashed(CLOCK_FILE, content)
@@ -350,10 +351,10 @@ class Desk:
 
     def end_record(self) -> StopRecord:
         """Return the record of the planned end, with what is still open."""
-        facts = self.supervisor.children["execution_role"].heartbeat.get("facts", {})
+        facts = self.supervisor.children[EXECUTION_ROLE].heartbeat.get("facts", {})
         open_positions = facts.get("open_positions", [])
         return StopRecord(
-            WATCHDOG,
+            WATCHDOG_ROLE,
             self.end.reason_code,
             self.end.detail or self.end.reason_code,
             kind=END_KIND,

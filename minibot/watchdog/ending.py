@@ -10,18 +10,20 @@ from __future__ import annotations
 from enum import Enum
 
 from minibot.events.model import RunEnding
+from minibot.events.names import AI_ROLE, EXECUTION_ROLE, RISK_ROLE, WATCHDOG_ROLE
+from minibot.events.reasons import DURATION_REACHED, OPERATOR, ROLE_HUNG, SOURCE_ENDED
 from minibot.runtime.clock import machine_ns
 from minibot.runtime.context import CLEAN, Output, RoleContext
 from minibot.runtime.stop import StopRecord
 from minibot.watchdog.child import NS_PER_MS
-from minibot.watchdog.supervisor import AI, DRAIN_ORDER, EXECUTION, RISK, WATCHDOG, Supervisor
+from minibot.watchdog.supervisor import Supervisor
 
 # The beat that ends the orders is written up to a second after `until_ts`, and needs its way.
 BEAT_GRACE_MARKET_MS = 2_000
 # Detail of an END that nobody asked for by hand: who planned it.
 PLANNED_BY = {
-    "DURATION_REACHED": "planned by the profile",
-    "SOURCE_ENDED": "the exchange's source came to its end",
+    DURATION_REACHED: "planned by the profile",
+    SOURCE_ENDED: "the exchange's source came to its end",
 }
 
 
@@ -74,7 +76,7 @@ class PlannedEnd:
         self._control.append_roots(
             [
                 (
-                    RunEnding(who=WATCHDOG, why=reason_code, until_ts=until_ts),
+                    RunEnding(who=WATCHDOG_ROLE, why=reason_code, until_ts=until_ts),
                     self._context.clock.now_ms(),
                 )
             ]
@@ -83,7 +85,7 @@ class PlannedEnd:
     def begin_by_operator(self, who: str, why: str) -> None:
         """Announce the end that somebody asked for: as soon as nothing is open."""
         until_ts = self._context.clock.now_ms() + self._close_ms
-        self.begin("OPERATOR", f"{who}: {why}", until_ts=until_ts, waits_for_time=False)
+        self.begin(OPERATOR, f"{who}: {why}", until_ts=until_ts, waits_for_time=False)
 
     def step(self) -> StopRecord | None:
         """Advance by what has happened; return a STOP when a role cannot be drained."""
@@ -112,7 +114,7 @@ class PlannedEnd:
         if self._waits_for_time:
             return False
         told_ts = self._until_ts - self._close_ms + BEAT_GRACE_MARKET_MS
-        return all(self._is_flat(name, told_ts) for name in (RISK, EXECUTION))
+        return self._is_flat(RISK_ROLE, told_ts) and self._is_flat(EXECUTION_ROLE, told_ts)
 
     def _is_flat(self, name: str, since_ts: int) -> bool:
         """Return whether a role has said that nothing is open, of a time when it knew of the end.
@@ -130,7 +132,7 @@ class PlannedEnd:
             return None
         child = supervisor.children[self._draining]
         code = child.final_code()
-        if code == CLEAN or (code is not None and self._draining == AI):
+        if code == CLEAN or (code is not None and self._draining == AI_ROLE):
             self._draining = ""
             return None
         if code is not None:
@@ -142,14 +144,14 @@ class PlannedEnd:
         waited_ms = (machine_ns() - self._drain_started_ns) // NS_PER_MS
         if waited_ms <= self._context.config.watchdog.drain_ms_max:
             return None
-        if self._draining == AI:
+        if self._draining == AI_ROLE:
             child.kill()
             return None
-        return StopRecord("watchdog_role", "ROLE_HUNG", f"{self._draining} does not drain")
+        return StopRecord(WATCHDOG_ROLE, ROLE_HUNG, f"{self._draining} does not drain")
 
     def _drain_next(self) -> None:
         # Also one that has just crashed: it comes back and drains what it had left.
-        for name in DRAIN_ORDER:
+        for name in self._context.roles.drain_order:
             if name in self._supervisor.children and name not in self._supervisor.drained:
                 self._supervisor.begin_drain(name)
                 self._draining = name

@@ -15,12 +15,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from minibot.events.model import Event, JsonObject
+from minibot.events.names import STOP_JOURNAL, WATCHDOG_ROLE
 from minibot.events.order import LineSource
+from minibot.events.reasons import LOCK_LOST, VAR_LOST
 from minibot.kernel.errors import RunStop
 from minibot.kernel.files import write_hashed
 from minibot.kernel.lock import lost_lock, lost_name
 from minibot.kernel.queue import open_reader, open_writer
-from minibot.runtime.context import STOP_JOURNAL, RoleContext
+from minibot.runtime.context import RoleContext
 from minibot.runtime.paths import Var
 from minibot.runtime.running import RunLock
 from minibot.runtime.stop import StopRecord, raise_flag
@@ -30,8 +32,6 @@ from minibot.watchdog.stoplog import append_stop
 if sys.platform == "darwin":
     import fcntl
 
-WATCHDOG = "watchdog_role"
-VAR_LOST = "VAR_LOST"
 # A path of macOS with its last zero byte.
 PATH_BYTES_MAX = 1024
 
@@ -69,7 +69,7 @@ class HeldVar:
         lost = lost_lock(self.var.root)
         if self._lock.fd >= 0:
             lost = lost_name(self._lock.fd, self._lock.path) or lost
-        return None if lost is None else StopRecord(WATCHDOG, "LOCK_LOST", lost)
+        return None if lost is None else StopRecord(WATCHDOG_ROLE, LOCK_LOST, lost)
 
     def lost(self, former: StopRecord | None = None) -> StopRecord | None:
         """Return STOP(VAR_LOST) where the folder is no longer where the run writes.
@@ -85,7 +85,7 @@ class HeldVar:
         detail = why if where == self.var.root else f"{why}; {now}"
         if former is not None and former.reason_code != VAR_LOST:
             detail += f"; found with it: {former.reason_code} by {former.component}"
-        return StopRecord(WATCHDOG, VAR_LOST, detail)
+        return StopRecord(WATCHDOG_ROLE, VAR_LOST, detail)
 
     def _why_lost(self) -> str | None:
         root, queues = self.var.root, self.var.queues
@@ -169,7 +169,7 @@ def settle_lost(
     var = Var(where)
     is_empty = not var.queues.is_dir()
     try:
-        raise_flag(var.stop, var.flag, WATCHDOG)
+        raise_flag(var.stop, var.flag, WATCHDOG_ROLE)
         if is_empty:
             append_stop(var, context.codec.encode(STOP_JOURNAL, stop))
         else:
@@ -183,11 +183,11 @@ def settle_lost(
 
 def _journal(var: Var, context: RoleContext, stop: Event) -> None:
     """Append the STOP to the launcher's part of `stop_journal`, unless it stands there."""
-    source = LineSource(open_reader(var.queues, STOP_JOURNAL, part=WATCHDOG))
+    source = LineSource(open_reader(var.queues, STOP_JOURNAL, part=WATCHDOG_ROLE))
     while (line := source.next()) is not None:
         if context.codec.decode(STOP_JOURNAL, line.json).id == stop.id:
             return
-    with closing(open_writer(var.queues, STOP_JOURNAL, part=WATCHDOG)) as writer:
+    with closing(open_writer(var.queues, STOP_JOURNAL, part=WATCHDOG_ROLE)) as writer:
         writer.append_json([context.codec.encode(STOP_JOURNAL, stop)])
 
 

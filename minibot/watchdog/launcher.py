@@ -23,7 +23,8 @@ from typing import Any, Final
 import filelock
 
 from minibot import listed
-from minibot.events.reasons import REASONS
+from minibot.events.names import WATCHDOG_ROLE
+from minibot.events.reasons import DURATION_REACHED, IO_EIO, REASONS, SOURCE_ENDED, VAR_LOST
 from minibot.events.registry import Contracts
 from minibot.events.roles import Roles
 from minibot.kernel.errors import LockBusy, MinibotError, Refusal, RunStop
@@ -56,9 +57,8 @@ from minibot.watchdog.ending import PlannedEnd
 from minibot.watchdog.exchange import EmbeddedExchange
 from minibot.watchdog.fallback import fallback_of
 from minibot.watchdog.feed import LiveFeed
-from minibot.watchdog.holding import VAR_LOST, HeldVar, settle_lost
+from minibot.watchdog.holding import HeldVar, settle_lost
 from minibot.watchdog.making import child_environ, make_manifest
-from minibot.watchdog.merge import WATCHDOG
 from minibot.watchdog.opening import opening_of
 from minibot.watchdog.preflight import (
     exchange_checks,
@@ -216,7 +216,7 @@ class _Launch:
         self.profile = profile
         self.var = var = config.var
         self.say = say
-        self.roles = Roles.load(PROJECT / "config" / "roles.v1.json")
+        self.roles = Roles.of_project()
         self.contracts = Contracts.load(
             PROJECT / "contracts", PROJECT / "config" / "contracts.v1.json"
         )
@@ -305,7 +305,7 @@ class _Launch:
         refuse_living(self.var)
         lost = self.held.check()
         if lost is not None:  # So nothing kept another start out.
-            raise RunStop(WATCHDOG, lost.reason_code, lost.detail)
+            raise RunStop(WATCHDOG_ROLE, lost.reason_code, lost.detail)
         arm(self.var.stop, run_id, OPERATOR)  # Before anybody can see that a run is there to kill.
         note_current(self.var, run_id)  # First: an interrupted start is found by the next one.
         run_files = RunFiles(run_dir)
@@ -318,7 +318,7 @@ class _Launch:
                 entry.primary_reader,
                 parts=self.roles.writers(name) if entry.parts else (),
             )
-        context = RoleContext(WATCHDOG, run_dir, Control(), SilentHeartbeat(WATCHDOG))
+        context = RoleContext(WATCHDOG_ROLE, run_dir, Control(), SilentHeartbeat(WATCHDOG_ROLE))
         context.clock.never_read()  # It is the launcher who writes the file.
         context.syncs_parts = False  # The second thread does; this one may not wait.
         context.tell = self.feed.tell
@@ -383,15 +383,15 @@ class _Launch:
     ) -> tuple[int | None, str]:
         until = context.manifest.clock_origin_ms + self.config.duration_ms
         if exchange is not None and exchange.end_ms is not None and exchange.end_ms < until:
-            return exchange.end_ms, "SOURCE_ENDED"
-        return until, "DURATION_REACHED"
+            return exchange.end_ms, SOURCE_ENDED
+        return until, DURATION_REACHED
 
     def _children(self, manifest: Manifest) -> dict[str, Child]:
         environ = child_environ(os.environ)
         return {
             name: Child(name, process.argv, self.var.logs / f"{name}.err.log", environ)
             for name, process in manifest.processes.items()
-            if name != WATCHDOG
+            if name != WATCHDOG_ROLE
         }
 
     # --- the end ------------------------------------------------------------------------------
@@ -497,8 +497,8 @@ class _Launch:
             except (RunStop, OSError) as error:
                 self.feed.tell(f"the end of the run could not be written: {error}")
                 if record.kind == END_KIND:
-                    record = stop_record(WATCHDOG, error) or StopRecord(
-                        WATCHDOG, "IO_EIO", str(error)
+                    record = stop_record(WATCHDOG_ROLE, error) or StopRecord(
+                        WATCHDOG_ROLE, IO_EIO, str(error)
                     )
                     context.stop(record)
         return record

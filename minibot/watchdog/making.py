@@ -10,6 +10,8 @@ from importlib import metadata
 from pathlib import Path
 
 from minibot.events.model import JsonObject
+from minibot.events.names import AI_ROLE, WATCHDOG_ROLE
+from minibot.events.roles import Roles
 from minibot.runtime.clock import wall_ms
 from minibot.runtime.cmdline import cmdline, cmdline_hash, own_cmdline, own_cmdline_hash
 from minibot.runtime.config import Config
@@ -18,8 +20,6 @@ from minibot.runtime.interpreter import program_environ, python_argv
 from minibot.runtime.manifest import Manifest, Process
 from minibot.runtime.paths import PROJECT
 from minibot.watchdog.exchange import EmbeddedExchange
-from minibot.watchdog.merge import WATCHDOG
-from minibot.watchdog.supervisor import AI, START_ORDER
 
 # What a role needs of the outside; everything else stays with the operator.
 ENVIRON_KEPT = (
@@ -51,9 +51,9 @@ def make_manifest(
 ) -> Manifest:
     """Return the manifest of a run that is about to start."""
     simulated = exchange is not None
-    processes = {WATCHDOG: Process(tuple(sys.orig_argv), own_cmdline(), own_cmdline_hash())}
-    for name in START_ORDER:
-        if name == AI and not config.ai.enabled:
+    processes = {WATCHDOG_ROLE: Process(tuple(sys.orig_argv), own_cmdline(), own_cmdline_hash())}
+    for name in Roles.of_project().start_order:
+        if name == WATCHDOG_ROLE or (name == AI_ROLE and not config.ai.enabled):
             continue
         argv = role_argv(name, run_dir)
         processes[name] = Process(tuple(argv), cmdline(argv), cmdline_hash(argv))

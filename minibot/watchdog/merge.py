@@ -15,7 +15,9 @@ from pathlib import Path
 
 from minibot.events.codec import Codec
 from minibot.events.model import Ack
+from minibot.events.names import HEALTH, WATCHDOG_ROLE
 from minibot.events.order import LineSource, read_ranges
+from minibot.events.reasons import QUEUE_CHAIN
 from minibot.events.roles import Roles
 from minibot.kernel.errors import ContractError, IntegrityError
 from minibot.kernel.journal import JournalReader, JournalWriter, Line
@@ -25,8 +27,6 @@ from minibot.runtime.clock import RunClock
 from minibot.runtime.deadletters import DeadLetters
 from minibot.runtime.orderlog import OrderLog
 
-WATCHDOG = "watchdog_role"
-ORDER_QUEUE = "health"
 BATCH = 512
 
 
@@ -73,7 +73,7 @@ class Merger:
 
     def _dead_letters(self, clock: RunClock, run_id: str, cmdline_hash: str) -> DeadLetters:
         return DeadLetters(
-            role=WATCHDOG,
+            role=WATCHDOG_ROLE,
             run_id=run_id,
             cmdline_hash=cmdline_hash,
             codec=self._codec,
@@ -102,17 +102,17 @@ class Merger:
         copies = {
             f"{queue}/parts/{role}": acks[queue]
             for queue in self.queues
-            if queue != ORDER_QUEUE
+            if queue != HEALTH
             for role in roles.writers(queue)
         }
         self._order = OrderLog(
-            role=WATCHDOG,
+            role=WATCHDOG_ROLE,
             run_id=run_id,
             cmdline_hash=cmdline_hash,
-            order_queue=ORDER_QUEUE,
+            order_queue=HEALTH,
             codec=codec,
             clock=clock,
-            writer=acks[ORDER_QUEUE],
+            writer=acks[HEALTH],
             copies=copies,
             taken=logged,
         )
@@ -133,14 +133,14 @@ class Merger:
                 part.take(1)
                 return role
         detail = f"{queue}:{line.seq} is the next line of none of its parts"
-        raise IntegrityError(WATCHDOG, "QUEUE_CHAIN", detail)
+        raise IntegrityError(WATCHDOG_ROLE, QUEUE_CHAIN, detail)
 
     def _logged(self) -> tuple[int, list[Ack]]:
         """Return how many inputs the order log names, and its ranges."""
-        folder = queue_folder(self._root, ORDER_QUEUE)
+        folder = queue_folder(self._root, HEALTH)
         ranges: list[Ack] = []
         if (folder / "acks.head").exists():
-            ranges += read_ranges(folder, ORDER_QUEUE, self._codec.decode)
+            ranges += read_ranges(folder, HEALTH, self._codec.decode)
         last = ranges[-1] if ranges else None
         return (0 if last is None else last.n + last.to_seq - last.from_seq), ranges
 

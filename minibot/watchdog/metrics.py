@@ -10,8 +10,10 @@ from __future__ import annotations
 from collections import Counter
 
 from minibot.events.model import Fill, Health, JsonObject, RunOpening
+from minibot.events.names import EXECUTION_ROLE, WATCHDOG_ROLE
 from minibot.events.order import LineSource
 from minibot.events.performance import Performance, ratio_text
+from minibot.events.reasons import INVARIANT_BROKEN
 from minibot.events.tally import HealthTally
 from minibot.kernel.cursor import Cursor
 from minibot.kernel.errors import InvariantError
@@ -22,8 +24,6 @@ from minibot.runtime.context import RoleContext
 from minibot.runtime.runfiles import run_folders
 from minibot.runtime.stop import STOP_KIND
 from minibot.watchdog.stoplog import read_stops
-
-EXECUTION = "execution_role"
 
 
 class MetricsKeeper:
@@ -45,10 +45,10 @@ class MetricsKeeper:
         self._next_fill: tuple[int, Fill, int] | None = None
         self._performance = Performance(self._opening(), context.config.portfolio.quote_asset)
         self._executed = Cursor(
-            reader_folder(self._root, "market_ticks", EXECUTION, False) / "cursor.json",
+            reader_folder(self._root, "market_ticks", EXECUTION_ROLE, False) / "cursor.json",
             context.run_id,
             "market_ticks",
-            EXECUTION,
+            EXECUTION_ROLE,
         )
         self._written_ns = self._snapshot_ns = machine_ns()
 
@@ -56,7 +56,7 @@ class MetricsKeeper:
         line = LineSource(open_reader(self._root, "control")).next()
         payload = None if line is None else self._context.codec.decode("control", line.json).payload
         if not isinstance(payload, RunOpening):
-            raise InvariantError("watchdog_role", "INVARIANT_BROKEN", "control has no run_opening")
+            raise InvariantError(WATCHDOG_ROLE, INVARIANT_BROKEN, "control has no run_opening")
         return payload
 
     def step(self) -> None:

@@ -13,6 +13,7 @@ from functools import partial
 from pathlib import Path
 
 from minibot.events.codec import Codec
+from minibot.events.names import WATCHDOG_ROLE
 from minibot.events.registry import Contracts
 from minibot.events.roles import Roles
 from minibot.kernel.errors import Refusal, RunStop
@@ -27,7 +28,7 @@ from minibot.runtime.runfiles import is_run_folder, make_room
 from minibot.runtime.running import CURRENT_FILE
 from minibot.runtime.signing import sign_if_pinned
 from minibot.watchdog.books import leave_books
-from minibot.watchdog.merge import WATCHDOG, Merger, restore_parts
+from minibot.watchdog.merge import Merger, restore_parts
 from minibot.watchdog.stoplog import copy_stops
 
 SEAL_FILE = "seal.json"
@@ -117,7 +118,7 @@ def complete_merge(var: Var, manifest: Manifest, codec: Codec, clock: RunClock) 
             codec=codec,
             clock=clock,
             run_id=manifest.run_id,
-            cmdline_hash=manifest.processes[WATCHDOG].cmdline_hash,
+            cmdline_hash=manifest.processes[WATCHDOG_ROLE].cmdline_hash,
             segment_bytes=manifest.config["queues"]["segment_bytes"],
             line_bytes_max=manifest.config["queues"]["line_bytes_max"],
         )

@@ -13,7 +13,9 @@ from pathlib import Path
 from minibot.events.codec import Codec
 from minibot.events.ids import derive_id
 from minibot.events.model import Event, JsonObject, StopJournal
+from minibot.events.names import STOP_JOURNAL, WATCHDOG_ROLE
 from minibot.events.order import LineSource
+from minibot.events.reasons import CLEARED, REFUSED
 from minibot.kernel import canonical
 from minibot.kernel.errors import RunStop
 from minibot.kernel.files import ensure_folder, read_hashed
@@ -32,15 +34,12 @@ from minibot.runtime.stop import (
     standing_flags,
 )
 
-STEM = "stop_journal"
-WATCHDOG = "watchdog_role"
-
 
 def read_stops(var_root: Path) -> list[JsonObject]:
     """Return every envelope of the operators' stop journal, oldest first."""
-    if not (var_root / f"{STEM}.head").exists():
+    if not (var_root / f"{STOP_JOURNAL}.head").exists():
         return []
-    source = LineSource(JournalReader(var_root, STEM))
+    source = LineSource(JournalReader(var_root, STOP_JOURNAL))
     found = []
     while (line := source.next()) is not None:
         found.append(canonical.decode(line.json))
@@ -85,19 +84,19 @@ def append_stop(var: Var, json: bytes) -> None:
     wanted = canonical.decode(json)["id"]
     if any(envelope["id"] == wanted for envelope in read_stops(var.root)):
         return
-    writer = open_side_writer(var.root, STEM, sync=True)
+    writer = open_side_writer(var.root, STOP_JOURNAL, sync=True)
     writer.append([encode_line(json)])
     writer.close()
 
 
 def copy_stops(var: Var, codec: Codec) -> None:
     """Append what the parts of the run's `stop_journal` hold."""
-    for role in codec.roles.writers(STEM):
-        if not (var.queues / STEM / "parts" / f"{role}.head").exists():
+    for role in codec.roles.writers(STOP_JOURNAL):
+        if not (var.queues / STOP_JOURNAL / "parts" / f"{role}.head").exists():
             continue
-        source = LineSource(open_reader(var.queues, STEM, part=role))
+        source = LineSource(open_reader(var.queues, STOP_JOURNAL, part=role))
         while (line := source.next()) is not None:
-            codec.decode(f"{STEM}/parts/{role}", line.json)
+            codec.decode(f"{STOP_JOURNAL}/parts/{role}", line.json)
             append_stop(var, line.json)
 
 
@@ -115,7 +114,7 @@ def clear_flag(var: Var, who: str, why: str) -> str | None:
     run_id = stopped or "00000000_000000"
     payload = StopJournal(
         component=OPERATOR,
-        reason_code="CLEARED",
+        reason_code=CLEARED,
         detail=why,
         kind=CLEAR_KIND,
         who=who,
@@ -155,8 +154,8 @@ def note_refused(var: Var, why: str) -> None:
     moment = wall_ms()
     run_id = run_id_of(moment // 1000)
     payload = StopJournal(
-        component=WATCHDOG,
-        reason_code="REFUSED",
+        component=WATCHDOG_ROLE,
+        reason_code=REFUSED,
         detail=why[:2000],
         kind=REFUSED_KIND,
     )
@@ -167,8 +166,8 @@ def _own_event(run_id: str, word: str, payload: StopJournal) -> bytes:
     """Return an event of the operators' journal that is no run's, as canonical JSON."""
     event = Event(
         ts=wall_ms(),
-        id=derive_id(run_id, WATCHDOG, word, 0),
-        source=WATCHDOG,
+        id=derive_id(run_id, WATCHDOG_ROLE, word, 0),
+        source=WATCHDOG_ROLE,
         run_id=run_id,
         cmdline_hash=own_cmdline_hash(),
         payload=payload,

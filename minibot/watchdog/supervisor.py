@@ -8,7 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from minibot.events.reasons import CODE_CHANGED
+from minibot.events.names import AI_ROLE, EXECUTION_ROLE, WATCHDOG_ROLE
+from minibot.events.reasons import (
+    CODE_CHANGED,
+    CONSUMER_LAG,
+    ROLE_CRASH_LOOP,
+    ROLE_HUNG,
+    ROLE_MEMORY,
+    RUN_FILE_CHANGED,
+)
 from minibot.runtime.channels import DRAIN, LEASE, STOP
 from minibot.runtime.clock import awake_ns, machine_ns, suspend_ns
 from minibot.runtime.context import CLEAN, STOPPED, RoleContext
@@ -17,14 +25,7 @@ from minibot.runtime.stop import StopRecord
 from minibot.runtime.unchanged import detail_of
 from minibot.watchdog.child import NS_PER_MS, Child
 
-WATCHDOG = "watchdog_role"
-AI = "ai_role"
-EXECUTION = "execution_role"
-RISK = "risk_role"
-MARKET = "market_role"
 LEASE_INTERVAL_NS = 1_000_000_000
-START_ORDER = ("execution_role", "risk_role", "strategy_role", "ai_role", "market_role")
-DRAIN_ORDER = ("market_role", "strategy_role", "risk_role", "execution_role", "ai_role")
 
 
 class Supervisor:
@@ -49,7 +50,7 @@ class Supervisor:
         self._run_files = run_files
         self.children = dict(children)
         self.epoch = 1
-        self.ai_off = AI not in self.children
+        self.ai_off = AI_ROLE not in self.children
         self.drained: set[str] = set()
         self._over_memory: dict[str, str] = {}
         self._leased_ns = 0
@@ -58,7 +59,7 @@ class Supervisor:
 
     def start(self) -> StopRecord | None:
         """Start the roles, downstream first; return a STOP when the system gives none for one."""
-        for name in START_ORDER:
+        for name in self.context.roles.start_order:
             child = self.children.get(name)
             if child is None:
                 continue
@@ -68,8 +69,10 @@ class Supervisor:
             try:
                 self._begin(child)
             except OSError as error:
-                if name != AI:
-                    return StopRecord(WATCHDOG, "ROLE_CRASH_LOOP", f"{name}: start failed: {error}")
+                if name != AI_ROLE:
+                    return StopRecord(
+                        WATCHDOG_ROLE, ROLE_CRASH_LOOP, f"{name}: start failed: {error}"
+                    )
                 self._switch_ai_off(f"start failed: {error}")
                 continue
             self._lease(child)
@@ -105,19 +108,17 @@ class Supervisor:
 
     def ended(self, child: Child, code: int) -> StopRecord | None:
         """Judge the end of a role: restart it after a crash, or return the STOP that it means."""
-        if child.name == AI and self.ai_off:
+        if child.name == AI_ROLE and self.ai_off:
             return None
         if code == CLEAN and child.name in self.drained:
             return None
         if child.said_stop is not None or code == STOPPED:
             reason_code, detail = child.said_stop or ("", "")
-            return StopRecord(
-                child.name, reason_code or "ROLE_CRASH_LOOP", detail or f"exit {code}"
-            )
+            return StopRecord(child.name, reason_code or ROLE_CRASH_LOOP, detail or f"exit {code}")
         over_memory = self._over_memory.pop(child.name, None)
         if over_memory is not None:
-            return self._restart(child, over_memory, "ROLE_MEMORY")
-        return self._restart(child, f"ended with exit code {code}", "ROLE_CRASH_LOOP")
+            return self._restart(child, over_memory, ROLE_MEMORY)
+        return self._restart(child, f"ended with exit code {code}", ROLE_CRASH_LOOP)
 
     def _restart(self, child: Child, why: str, reason_code: str) -> StopRecord | None:
         changed = self._code_stop(child)
@@ -126,24 +127,26 @@ class Supervisor:
         limits = self._limits
         damaged = None if self._run_files is None else self._run_files.changed()
         if damaged is not None:  # Whatever it ended of: nobody is started on another run's files.
-            return StopRecord(WATCHDOG, "RUN_FILE_CHANGED", damaged)
-        if child.name == AI:
+            return StopRecord(WATCHDOG_ROLE, RUN_FILE_CHANGED, damaged)
+        if child.name == AI_ROLE:
             if len(child.restarts_ns) >= self.context.config.ai.restarts_max:
                 self._switch_ai_off(f"{why}; restart budget spent")
                 return None
         elif not child.may_restart(limits.restarts_max_60s, limits.restarts_max_300s):
             detail = f"{child.name} {why}; {len(child.restarts_ns)} restarts in 300 s"
-            return StopRecord(WATCHDOG, reason_code, detail)
-        if child.name == AI:
+            return StopRecord(WATCHDOG_ROLE, reason_code, detail)
+        if child.name == AI_ROLE:
             child.restarts_ns.append(awake_ns())
         self.context.incident("ROLE_RESTARTED", f"{child.name} {why}; restarted")
         try:
             self._begin(child)
         except OSError as error:
-            if child.name == AI:
+            if child.name == AI_ROLE:
                 self._switch_ai_off(f"{why}; restart failed: {error}")
                 return None
-            return StopRecord(WATCHDOG, "ROLE_CRASH_LOOP", f"{child.name}: restart failed: {error}")
+            return StopRecord(
+                WATCHDOG_ROLE, ROLE_CRASH_LOOP, f"{child.name}: restart failed: {error}"
+            )
         self._lease(child)
         return None
 
@@ -152,13 +155,13 @@ class Supervisor:
         changed = self._changed_code()
         if changed is None:
             return None
-        return StopRecord(WATCHDOG, CODE_CHANGED, detail_of(child.name, changed))
+        return StopRecord(WATCHDOG_ROLE, CODE_CHANGED, detail_of(child.name, changed))
 
     def _switch_ai_off(self, why: str) -> None:
         """Switch the AI off and go on: it is never a reason to stop trading by rules."""
         self.ai_off = True
-        self.drained.add(AI)
-        self.children[AI].kill()
+        self.drained.add(AI_ROLE)
+        self.children[AI_ROLE].kill()
         self.context.incident("AI_OFF", f"ai_role {why}; the night goes on without it")
 
     def _alive(self, child: Child) -> StopRecord | None:
@@ -166,7 +169,7 @@ class Supervisor:
         heartbeat = child.heartbeat
         if child.is_starting:
             return self._starting(child)
-        hung_ms = limits.hung_execution_ms if child.name == EXECUTION else limits.hung_ms
+        hung_ms = limits.hung_execution_ms if child.name == EXECUTION_ROLE else limits.hung_ms
         if child.silent_ms() > hung_ms:
             # Heartbeats come from a thread that no disk can block: what is silent is frozen, also
             # when the last that it said was that a sync had begun.
@@ -176,7 +179,7 @@ class Supervisor:
             synced_ms = (machine_ns() - max(sync_ns, self._rearmed_ns)) // NS_PER_MS
             if synced_ms > self.context.config.queues.sync_ms_max:
                 detail = f"{child.name}: a sync takes {synced_ms} ms"
-                return StopRecord(WATCHDOG, "CONSUMER_LAG", detail)
+                return StopRecord(WATCHDOG_ROLE, CONSUMER_LAG, detail)
             return None
         if child.quiet_ms() > hung_ms:
             return self._hung(child, f"has not turned its loop for {child.quiet_ms()} ms")
@@ -184,7 +187,7 @@ class Supervisor:
             return self._hung(child, f"has not moved for {child.stuck_ms()} ms while inputs wait")
         if heartbeat["waiting"] > self.context.config.queues.backlog_max:
             detail = f"{child.name} is {heartbeat['waiting']} events behind"
-            return StopRecord(WATCHDOG, "CONSUMER_LAG", detail)
+            return StopRecord(WATCHDOG_ROLE, CONSUMER_LAG, detail)
         return None
 
     def _starting(self, child: Child) -> StopRecord | None:
@@ -208,17 +211,17 @@ class Supervisor:
         return all(
             bool(child.heartbeat)
             and child.silent_ms() <= heard_ms
-            and (name in (AI, MARKET) or not child.is_starting)
+            and (not child.is_starting or name not in self.context.roles.cores)
             for name, child in self.children.items()
             if name not in self.drained
         )
 
     def _hung(self, child: Child, what: str) -> StopRecord | None:
-        if child.name == AI:
+        if child.name == AI_ROLE:
             child.kill()
             self._switch_ai_off(what)
             return None
-        return StopRecord(WATCHDOG, "ROLE_HUNG", f"{child.name} {what}")
+        return StopRecord(WATCHDOG_ROLE, ROLE_HUNG, f"{child.name} {what}")
 
     def rearm(self) -> None:
         """Count the time of every role from now on, after a pause of the whole run."""
@@ -240,7 +243,7 @@ class Supervisor:
                 continue  # Killed already: so large a process takes a while to end.
             if child is not None and rss > limit and child.is_running:
                 self._over_memory[name] = f"held {rss} bytes of memory, {limit} allowed"
-                self.context.incident("ROLE_MEMORY", f"{name} {self._over_memory[name]}; killed")
+                self.context.incident(ROLE_MEMORY, f"{name} {self._over_memory[name]}; killed")
                 child.kill()
 
     # --- ends ---------------------------------------------------------------------------------
@@ -248,7 +251,7 @@ class Supervisor:
     def stop_all(self) -> None:
         """End every role at once, execution first; kill what does not end by itself."""
         self.epoch += 1
-        execution = self.children.get(EXECUTION)
+        execution = self.children.get(EXECUTION_ROLE)
         if execution is not None:
             execution.send(f"{STOP} -")
             if not execution.wait(1.0):

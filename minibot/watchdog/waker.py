@@ -10,20 +10,20 @@ import sys
 from pathlib import Path
 from typing import Final
 
+from minibot.events.names import TICKS
 from minibot.kernel.files import FILES
 from minibot.kernel.head import head_path
 from minibot.kernel.queue import INBOX, open_reader, queue_folder
 from minibot.kernel.wakeup import Waiter
 
-QUEUE: Final = "market_ticks"
 WAIT_S: Final = 5.0
 
 
 def main(argv: list[str]) -> int:
     """Wait for as many lines as were asked for; 1 when they stop coming."""
     root, hops = Path(argv[0]), int(argv[1])
-    reader = open_reader(root, QUEUE)
-    waiter = Waiter([head_path(queue_folder(root, QUEUE), INBOX)])
+    reader = open_reader(root, TICKS)
+    waiter = Waiter([head_path(queue_folder(root, TICKS), INBOX)])
     woke: list[int] = []
     print("ready", flush=True)
     while len(woke) < hops:

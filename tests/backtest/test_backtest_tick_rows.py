@@ -10,7 +10,7 @@ import pytest
 from minibot.backtest.tick_rows import TickRows
 from minibot.events.exact_tick import ExactTick
 from minibot.events.model import BUY, Event, JsonObject, RunEnding
-from minibot.events.order import CONTROL, TICKS
+from minibot.events.names import CONTROL, TICKS
 from minibot.execution.paper_executor_nore_v1 import PaperExecutorNoreV1
 from minibot.runtime.config import load_config
 from tools.bench.backtest_market import SYMBOL, beside, columns, ticks

@@ -13,8 +13,9 @@ from pathlib import Path
 import pytest
 
 from minibot.cli import strategy_check
-from minibot.cli.main import guarded
+from minibot.cli.main import guarded, run
 from minibot.cli.strategy_trial import tried
+from minibot.events import roles as roles_module
 from minibot.kernel.files import is_endless
 from tests.runs import PROJECT, clean_environ, verb
 
@@ -203,3 +204,25 @@ def test_trial_whose_process_is_killed_is_a_failure(tmp_path: Path) -> None:
     path.write_text(body, encoding="utf-8")
 
     assert "deep.py" in tried(path)
+
+
+@pytest.mark.parametrize("words", [["replay", "latest"], ["--help"]])
+def test_broken_table_of_roles_is_refused_by_its_name_and_not_by_a_trace(
+    words: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Verbs are parsed with names of the table: whoever breaks it reads which file and why."""
+    path = tmp_path / "roles.v1.json"
+    path.write_text('{"roles": {}, "queues": {}', encoding="utf-8")
+    monkeypatch.setattr(roles_module, "PATH", path)
+    roles_module.Roles.of_project.cache_clear()
+    try:
+        code = run([*words, *(["--var", str(tmp_path / "var")] if words != ["--help"] else [])])
+    finally:
+        monkeypatch.undo()
+        roles_module.Roles.of_project.cache_clear()
+
+    assert code == 4
+    assert "roles.v1.json: cannot be read" in capsys.readouterr().err

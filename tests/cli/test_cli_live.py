@@ -15,10 +15,12 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 from rich.console import Console
 
-from minibot.cli.live import ROLES, View, draw
+from minibot.cli.live import View, draw
 from minibot.kernel import canonical
 from tests.runs import ShortRun
 from tests.waiting import DEADLINE_S
+
+ROLES = ("market_role", "strategy_role", "risk_role", "execution_role", "ai_role")
 
 ORIGIN_MS = 1_723_161_253_937
 HEIGHT = 24

@@ -165,7 +165,7 @@ def test_core_reaches_its_own_room_events_and_features_alone(
     own = core.split(".")[1]
     allowed = {f"minibot.{room}" for room in (own, "events", "features")}
     # `line` hashes bytes that it is given; ids are such hashes.
-    allowed |= {"minibot.kernel.errors", "minibot.kernel.canonical", "minibot.kernel.line"}
+    allowed |= {f"minibot.kernel.{name}" for name in ("canonical", "codes", "errors", "line")}
 
     strangers = [
         f"{name} (by {by})"

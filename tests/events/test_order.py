@@ -13,10 +13,9 @@ from hypothesis import strategies as st
 
 from minibot.events.ids import derive_id
 from minibot.events.model import Ack, Beat, Draft, Event, Halt, Payload, RunOpening
+from minibot.events.names import CONTROL, TICKS
 from minibot.events.order import (
-    CONTROL,
     KNOWN_IDS_MAX,
-    TICKS,
     Inputs,
     KnownIds,
     LineSource,

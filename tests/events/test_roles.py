@@ -115,6 +115,31 @@ def test_roles_of_the_project_list_what_each_reads_and_writes(
     assert set(ROLES.readers(queue)) == readers
 
 
+def test_orders_of_the_project_are_the_ones_that_nights_and_replays_go_by() -> None:
+    """Downstream starts first, the source ends first, and what was traded comes before wishes."""
+    assert ROLES.start_order == (
+        "watchdog_role", "execution_role", "risk_role", "strategy_role", "ai_role", "market_role",
+    )  # fmt: skip
+    assert ROLES.drain_order == (
+        "market_role", "strategy_role", "risk_role", "execution_role", "ai_role", "watchdog_role",
+    )  # fmt: skip
+    assert ROLES.market_order == ("strategy_role", "execution_role", "risk_role")
+    assert ROLES.derived_order == (
+        "fills", "order_results", "signals", "order_intents", "risk_actions",
+    )  # fmt: skip
+    assert ROLES.cores == ("strategy_role", "risk_role", "execution_role")
+    assert ROLES.world == ("market_ticks", "control")
+    assert set(ROLES.trading) == set(ROLES.roles) - {"watchdog_role", "ai_role"}
+
+
+def test_role_ends_after_all_writers_of_the_queue_that_it_counts_by() -> None:
+    """What a role still has to take is all there before the role is told to end."""
+    place = ROLES.drain_order.index
+    for role in ROLES.roles.values():
+        for writer in ROLES.writers(role.order_log) if role.order_log else ():
+            assert writer == role.name or place(writer) < place(role.name)
+
+
 def _grant_ai_an_order(raw: Any) -> None:
     raw["roles"]["ai_role"]["writes"]["order_intents"] = ["order_intent"]
 
@@ -152,6 +177,34 @@ def _no_writer(raw: Any) -> None:
     del raw["roles"]["strategy_role"]["writes"]["signals"]
 
 
+def _forgotten_at_start(raw: Any) -> None:
+    raw["start_order"].remove("ai_role")
+
+
+def _started_twice(raw: Any) -> None:
+    raw["start_order"].append("risk_role")
+
+
+def _market_to_the_ai(raw: Any) -> None:
+    raw["market_order"].append("ai_role")
+
+
+def _queue_never_emptied(raw: Any) -> None:
+    raw["derived_order"].remove("fills")
+
+
+def _emptied_queue_of_no_core(raw: Any) -> None:
+    raw["derived_order"].append("market_ticks")
+
+
+def _no_order(raw: Any) -> None:
+    del raw["market_order"]
+
+
+def _order_logs_in_a_circle(raw: Any) -> None:
+    raw["roles"]["strategy_role"]["order_log"] = "risk_actions"
+
+
 def _no_roles(raw: Any) -> None:
     del raw["roles"]
 
@@ -170,6 +223,13 @@ def _no_roles(raw: Any) -> None:
         (_foreign_reader, "queues.signals.primary_reader"),
         (_no_writer, "no role writes it"),
         (_no_roles, "roles"),
+        (_forgotten_at_start, "start_order"),
+        (_started_twice, "start_order"),
+        (_market_to_the_ai, "market_order"),
+        (_queue_never_emptied, "derived_order"),
+        (_emptied_queue_of_no_core, "derived_order"),
+        (_no_order, "market_order"),
+        (_order_logs_in_a_circle, "their order logs lead in a circle"),
     ],
 )
 def test_roles_that_contradict_themselves_are_refused(

@@ -7,8 +7,10 @@ import typing
 import pytest
 
 from minibot.events.model import Draft, Event
-from minibot.replay.engine import CORE_ROLES, core_of
+from minibot.replay.engine import core_of
 from minibot.runtime.config import load_config
+
+CORE_ROLES = ("strategy_role", "risk_role", "execution_role")
 
 
 @pytest.mark.row("S-16")

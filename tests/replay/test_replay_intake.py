@@ -9,12 +9,14 @@ from minibot.events.order import KNOWN_IDS_MAX, KnownIds, LoggedStep, Now
 from minibot.kernel.journal import Line
 from minibot.replay import intake
 from minibot.replay.condition import open_run
-from minibot.replay.engine import CORE_ROLES, WHOLE, Counting, RoleReplay, replay_role
+from minibot.replay.engine import WHOLE, Counting, RoleReplay, replay_role
 from minibot.replay.group import AHEAD_MAX, Task, replay_group
 from minibot.replay.intake import ManyIds, steps_of
 from minibot.replay.proof import prove
 from minibot.replay.recorded import Recorded
 from tools.golden.fixture import golden_runs
+
+CORE_ROLES = ("strategy_role", "risk_role", "execution_role")
 
 GOLDEN = {one.name: one for one in golden_runs()}
 

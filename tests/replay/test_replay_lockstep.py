@@ -8,15 +8,17 @@ from dataclasses import replace
 import pytest
 
 from minibot.events.model import Beat, Draft, Event, Fill, JsonObject, OrderIntent, Signal
-from minibot.events.order import TICKS, Core
+from minibot.events.names import TICKS
+from minibot.events.order import Core
 from minibot.events.roles import Roles
 from minibot.replay import rule_order as rule_order_module
-from minibot.replay.engine import CORE_ROLES
 from minibot.replay.lockstep import Lockstep, fresh_cores
 from minibot.replay.recorded import Recorded
 from minibot.replay.rule_order import rule_order
 from minibot.runtime.config import load_config
 from tests.runs import PROJECT, ShortRun
+
+CORE_ROLES = ("strategy_role", "risk_role", "execution_role")
 
 Taken = list[tuple[str, str, int, int]]
 Answer = Callable[[str, Event], list[Draft]]
@@ -65,12 +67,17 @@ class Wrapped:
         return self._core.facts()
 
 
-def lockstep(taken: Taken, answers: dict[str, Answer], delay_ms: dict[str, int]) -> Lockstep:
+def lockstep(
+    taken: Taken,
+    answers: dict[str, Answer],
+    delay_ms: dict[str, int],
+    roles: Roles | None = None,
+) -> Lockstep:
     """Return a table of recorders."""
     nothing: Answer = lambda queue, event: []  # noqa: E731
     return Lockstep(
         {name: Recorder(name, taken, answers.get(name, nothing)) for name in CORE_ROLES},
-        Roles.load(PROJECT / "config" / "roles.v1.json"),
+        roles or Roles.of_project(),
         run_id="20250101_000000",
         cmdline_hashes=dict.fromkeys(CORE_ROLES, "0" * 64),
         take=lambda queue, seq, event: None,
@@ -145,6 +152,39 @@ def test_role_that_reads_other_queues_than_a_lockstep_hands_it_is_refused() -> N
             run_id="20250101_000000",
             cmdline_hashes=dict.fromkeys(CORE_ROLES, "0" * 64),
         )
+
+
+def test_order_of_the_market_that_ticks_do_not_have_is_refused() -> None:
+    """A tick that is no event goes round as an event does, or no lockstep is made."""
+    roles = Roles.of_project()
+    roles = replace(roles, market_order=tuple(reversed(roles.market_order)))
+    with pytest.raises(ValueError, match="market_order"):
+        Lockstep(
+            fresh_cores(load_config(PROJECT / "config" / "nore.v1.json", [], {}).raw),
+            roles,
+            run_id="20250101_000000",
+            cmdline_hashes=dict.fromkeys(CORE_ROLES, "0" * 64),
+        )
+
+
+def test_queues_are_emptied_in_the_order_of_the_roles() -> None:
+    """The table says which of two messages that wait is taken first."""
+    taken: Taken = []
+    say: dict[str, Answer] = {
+        "strategy_role": lambda queue, event: (
+            [Draft("signals", SIGNAL, event.ts, (event.id,), 1)] if queue == TICKS else []
+        ),
+        "execution_role": lambda queue, event: (
+            [Draft("fills", FILL, event.ts, (event.id,), 1)] if queue == TICKS else []
+        ),
+    }
+    roles = Roles.of_project()
+    backwards = replace(roles, derived_order=tuple(reversed(roles.derived_order)))
+    for order in (roles, backwards):
+        lockstep(taken, say, {}, order).feed(TICKS, 1, beat(1000))
+
+    of_risk = [queue for role, queue, _, _ in taken if role == "risk_role" and queue != TICKS]
+    assert of_risk == ["fills", "signals", "signals", "fills"]
 
 
 @pytest.mark.parametrize("names", [(name,) for name in CORE_ROLES] + [CORE_ROLES])

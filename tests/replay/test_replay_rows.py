@@ -13,11 +13,12 @@ from minibot.events.exact_tick import Calm
 from minibot.events.known import Known
 from minibot.events.model import Draft, Event, JsonObject, MarketTick
 from minibot.events.money import UNIT, parse_amount
+from minibot.events.names import TICKS
 from minibot.events.numbers import NumberError
-from minibot.events.order import TICKS, Core
+from minibot.events.order import Core
 from minibot.events.roles import Roles
 from minibot.execution.paper_executor_nore_v1 import PaperExecutorNoreV1
-from minibot.replay.engine import CORE_ROLES, core_of
+from minibot.replay.engine import core_of
 from minibot.replay.lockstep import Lockstep, fresh_cores
 from minibot.replay.rows import Row, _Touches, row_of
 from minibot.runtime.config import load_config
@@ -27,6 +28,8 @@ from tools.bench.backtest_market import beside
 from tools.bench.backtest_pass import CASES, NO_CMDLINE, PROFILE, RUN_ID, Pass
 
 pytestmark = pytest.mark.campaign
+
+CORE_ROLES = ("strategy_role", "risk_role", "execution_role")
 
 # Each fill at the mid's mercy: equity comes to new highs while something is held.
 FREE = (*CASES["ema"], "execution.taker_fee_bps=0", "risk.order_notional=90000")

@@ -15,13 +15,15 @@ from minibot.kernel.errors import Refusal
 from minibot.kernel.files import hashed_bytes
 from minibot.kernel.line import decode_line, encode_line
 from minibot.replay.condition import open_run
-from minibot.replay.engine import CORE_ROLES, Window
+from minibot.replay.engine import Window
 from minibot.replay.moments import Span, zone_of
 from minibot.replay.proof import prove
 from tests.replay.damaged import copy_of, flip, forge
 from tests.runs import ShortRun, raw_events, verb
 
 pytestmark = pytest.mark.campaign
+
+CORE_ROLES = ("strategy_role", "risk_role", "execution_role")
 
 DERIVED = ("signals", "risk_actions", "order_intents", "order_results", "fills")
 

@@ -64,8 +64,8 @@ def test_backtest_of_the_benchmark_is_a_process_of_its_own_that_says_what_came_o
 def test_events_of_the_benchmark_have_380_bytes_and_ids_of_their_own() -> None:
     """The issue's figures are for events of 380 bytes; real ones are as long as BTCUSDT's."""
     codec = workload.codec()
-    small = [codec.encode(workload.QUEUE, event) for event in workload.ticks(300)]
-    real = [codec.encode(workload.QUEUE, event) for event in workload.ticks(300, is_real=True)]
+    small = [codec.encode(workload.TICKS, event) for event in workload.ticks(300)]
+    real = [codec.encode(workload.TICKS, event) for event in workload.ticks(300, is_real=True)]
 
     assert {len(event) for event in small} == {workload.EVENT_BYTES}
     assert len(set(small)) == 300
@@ -85,14 +85,14 @@ def test_each_store_of_our_own_holds_what_it_was_given(store: str, tmp_path: Pat
 def test_journal_and_floor_write_the_same_bytes(tmp_path: Path) -> None:
     """The floor is the same line without the protocol, so that a share of it means something."""
     codec = workload.codec()
-    batch = [codec.encode(workload.QUEUE, event) for event in workload.ticks(20)]
+    batch = [codec.encode(workload.TICKS, event) for event in workload.ticks(20)]
     for name in ("journal", "floor"):
         (tmp_path / name).mkdir()
         store = STORES[name](tmp_path / name)
         store.append(batch)
         assert store.count() == 20
         store.close()
-    inbox = tmp_path / "journal" / workload.QUEUE / "inbox.jsonl"
+    inbox = tmp_path / "journal" / workload.TICKS / "inbox.jsonl"
 
     assert inbox.read_bytes() == (tmp_path / "floor" / "floor.jsonl").read_bytes()
 

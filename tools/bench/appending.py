@@ -32,11 +32,11 @@ def append(store: str, folder: str, batch: int, seconds: float, is_real: bool = 
     target = {**STORES, **PEER_STORES}[store](root)
     warm = events[: max(batch, WARM_EVENTS)]
     for first in range(0, len(warm), batch):
-        target.append(codec.encode_all(workload.QUEUE, warm[first : first + batch]))
+        target.append(codec.encode_all(workload.TICKS, warm[first : first + batch]))
     before = target.count()
     clock = _Batches(events, batch, seconds)
     begin = time.perf_counter()
-    target.append_all(codec.encode_all(workload.QUEUE, part) for part in clock)
+    target.append_all(codec.encode_all(workload.TICKS, part) for part in clock)
     took = time.perf_counter() - begin
     stored = target.count() - before
     target.close()
@@ -72,9 +72,9 @@ def single(folder: str, count: int) -> Answer:
     """
     root = _fresh(folder)
     codec = workload.codec()
-    jsons = codec.encode_all(workload.QUEUE, workload.ticks(count))
+    jsons = codec.encode_all(workload.TICKS, workload.ticks(count))
     lines = [encode_line(json) for json in jsons]
-    writer = open_writer(root, workload.QUEUE)
+    writer = open_writer(root, workload.TICKS)
     fd = os.open(root / "raw", os.O_WRONLY | os.O_CREAT, 0o600)
     ours: list[float] = []
     raw: list[float] = []
@@ -104,7 +104,7 @@ def fleet_writer(folder: str, queue: str, batch: int, seconds: float) -> Answer:
     sys.stdin.readline()
     begin = time.perf_counter()
     for part in clock:
-        writer.append_json(codec.encode_all(workload.QUEUE, part))
+        writer.append_json(codec.encode_all(workload.TICKS, part))
     took = time.perf_counter() - begin
     writer.close()
     return {"events": clock.given, "lines": writer.position.seq, "seconds": took}

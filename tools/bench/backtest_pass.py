@@ -21,10 +21,9 @@ BEGAN: Final = time.perf_counter()
 # Behind the clock's start, because loading all this is part of what a user waits for.
 from minibot.backtest.tick_rows import TickRows  # noqa: E402
 from minibot.events.model import Event, Payload, RunOpening  # noqa: E402
-from minibot.events.order import CONTROL, TICKS  # noqa: E402
+from minibot.events.names import CONTROL, TICKS  # noqa: E402
 from minibot.events.roles import Roles  # noqa: E402
 from minibot.replay.decisions import DecisionDigest  # noqa: E402
-from minibot.replay.engine import CORE_ROLES  # noqa: E402
 from minibot.replay.lockstep import Lockstep, fresh_cores  # noqa: E402
 from minibot.runtime.config import Config, load_config  # noqa: E402
 from minibot.runtime.paths import PROJECT  # noqa: E402
@@ -78,9 +77,9 @@ class Pass:
         self.seqs = {TICKS: 0, CONTROL: 0}
         self.lockstep = Lockstep(
             fresh_cores(config.raw),
-            Roles.load(PROJECT / "config" / "roles.v1.json"),
+            Roles.of_project(),
             run_id=RUN_ID,
-            cmdline_hashes=dict.fromkeys(CORE_ROLES, NO_CMDLINE),
+            cmdline_hashes=dict.fromkeys(Roles.of_project().cores, NO_CMDLINE),
             take=self.digest.add if has_digest else None,
         )
 

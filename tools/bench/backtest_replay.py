@@ -44,18 +44,18 @@ RESTORE: Final = """
 import json, sys, time
 began = time.perf_counter()
 import minibot.runtime.role, minibot.runtime.shell, minibot.runtime.context
-from minibot.replay.engine import CORE_MODULES
+import minibot.replay.engine
 from minibot.events.codec import Codec
 from minibot.events.registry import Contracts
 from minibot.events.roles import Roles
 from minibot.runtime.paths import PROJECT
 import importlib
-roles = Roles.load(PROJECT / "config" / "roles.v1.json")
+roles = Roles.of_project()
 contracts = Contracts.load(PROJECT / "contracts", PROJECT / "config" / "contracts.v1.json")
 Codec(contracts, roles, "20240101_000000", {"market_role": {"0" * 64}}, "bench")
 given = json.load(open(sys.argv[1]))
 for role, state in given["states"].items():
-    module = importlib.import_module(CORE_MODULES[role])
+    module = importlib.import_module(roles.roles[role].core)
     assert module.core_from_state(given["config"], state).state() == state, role
 print(time.perf_counter() - began)
 """

@@ -21,8 +21,8 @@ MB: Final = 1024 * 1024
 def grow_writer(root: str, lines: int) -> Answer:
     """Append so many events, made before; return the memory after a million and at the end."""
     encode = workload.codec().encode
-    ready = [encode(workload.QUEUE, event) for event in workload.ticks(4 * BATCH)]
-    writer = open_writer(root, workload.QUEUE)
+    ready = [encode(workload.TICKS, event) for event in workload.ticks(4 * BATCH)]
+    writer = open_writer(root, workload.TICKS)
     warm_mb = 0.0
     begin = time.perf_counter()
     while (at := writer.position.seq) < lines:
@@ -38,7 +38,7 @@ def grow_writer(root: str, lines: int) -> Answer:
 
 def grow_reader(root: str, lines: int) -> Answer:
     """Read so many events as they come; return the memory after a million and at the end."""
-    reader = open_reader(root, workload.QUEUE)
+    reader = open_reader(root, workload.TICKS)
     warm_mb, count = 0.0, 0
     while count < lines:
         found = reader.read(READ_LINES)

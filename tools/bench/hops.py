@@ -35,10 +35,10 @@ class _Stamping(Files):
 def hop_writer(root: str, hops: int) -> Answer:
     """Append one durable event after the other; return when each was published."""
     encode = workload.codec().encode
-    events = [encode(workload.QUEUE, event) for event in workload.ticks(hops)]
+    events = [encode(workload.TICKS, event) for event in workload.ticks(hops)]
     files = _Stamping()
-    make_queue(root, workload.QUEUE, None)
-    writer = open_writer(root, workload.QUEUE, files=files)
+    make_queue(root, workload.TICKS, None)
+    writer = open_writer(root, workload.TICKS, files=files)
     print("ready", flush=True)
     sys.stdin.readline()
     published = []
@@ -52,8 +52,8 @@ def hop_writer(root: str, hops: int) -> Answer:
 
 def hop_reader(root: str, hops: int) -> Answer:
     """Wait for each event; return when the wait ended and when its line was in hand."""
-    reader = open_reader(root, workload.QUEUE)
-    waiter = Waiter([head_path(queue_folder(Path(root), workload.QUEUE), INBOX)])
+    reader = open_reader(root, workload.TICKS)
+    waiter = Waiter([head_path(queue_folder(Path(root), workload.TICKS), INBOX)])
     woke: list[int] = []
     read: list[int] = []
     print("ready", flush=True)

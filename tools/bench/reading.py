@@ -24,14 +24,14 @@ PREPARE_LINES: Final = 4096
 def prepare(root: str, lines: int, is_real: bool = False) -> Answer:
     """Make a queue of many events, unless it stands already with so many."""
     codec = workload.codec()
-    reader = open_reader(root, workload.QUEUE)
+    reader = open_reader(root, workload.TICKS)
     standing = reader.head().lines
     reader.close()
     if standing == lines:
         return {"lines": lines}
-    writer = open_writer(root, workload.QUEUE, sync=False)
+    writer = open_writer(root, workload.TICKS, sync=False)
     events = workload.ticks(workload.EVENTS, is_real)
-    ready = [codec.encode(workload.QUEUE, event) for event in events]
+    ready = [codec.encode(workload.TICKS, event) for event in events]
     at = writer.position.seq
     while at < lines:
         first = at % len(ready)
@@ -45,12 +45,12 @@ def prepare(root: str, lines: int, is_real: bool = False) -> Answer:
 def read(root: str, is_decoded: bool = True) -> Answer:
     """Read a queue from its beginning to its end, each event decoded and validated."""
     codec = workload.codec()
-    reader = open_reader(root, workload.QUEUE)
+    reader = open_reader(root, workload.TICKS)
     count = 0
     begin, begin_cpu = time.perf_counter(), time.process_time()
     while lines := reader.read(READ_LINES):
         if is_decoded:
-            codec.decode_all(workload.QUEUE, [line.json for line in lines])
+            codec.decode_all(workload.TICKS, [line.json for line in lines])
         count += len(lines)
     seconds, cpu = time.perf_counter() - begin, time.process_time() - begin_cpu
     reader.close()

@@ -58,7 +58,7 @@ class Journal(OneByOne):
 
     def __init__(self, folder: Path, *, sync: bool = True) -> None:
         self._folder = folder
-        self._writer = open_writer(folder, workload.QUEUE, sync=sync)
+        self._writer = open_writer(folder, workload.TICKS, sync=sync)
 
     def append(self, batch: Sequence[bytes]) -> None:
         """Append and publish."""
@@ -70,7 +70,7 @@ class Journal(OneByOne):
 
     def count(self) -> int:
         """Return the lines that a reader can read."""
-        reader = open_reader(self._folder, workload.QUEUE)
+        reader = open_reader(self._folder, workload.TICKS)
         lines = reader.head().lines
         reader.close()
         return lines

@@ -7,7 +7,7 @@ from typing import Final
 from minibot.events.codec import Codec
 from minibot.events.model import Event as Event
 from minibot.events.model import MarketTick
-from minibot.watchdog.capacity import QUEUE as QUEUE
+from minibot.events.names import TICKS as TICKS
 from minibot.watchdog.capacity import RUN_ID as RUN_ID
 from minibot.watchdog.capacity import sample_codec, sample_event, sample_tick
 

@@ -15,6 +15,7 @@ from typing import Any, Final
 
 import orjson
 
+from minibot.events.names import CONTROL
 from minibot.exchanges.base import FrameInvalid, RestError, StreamLost
 from minibot.exchanges.binance import expected
 from minibot.exchanges.binance.contact_report import Report
@@ -38,7 +39,6 @@ PARSER: Final = "parser"
 SILENT: Final = "silent"
 LOST: Final = "connection lost"
 BOOK: Final = "book"
-CONTROL: Final = "control"
 
 CLOCK_SAMPLES: Final = 5
 SAMPLE_EVERY_MS: Final = 5_000

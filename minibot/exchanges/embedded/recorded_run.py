@@ -18,13 +18,13 @@ from typing import Any, Final
 
 import orjson
 
+from minibot.events.names import TICKS
 from minibot.exchanges.embedded.bars import Bar, divides, gather, next_open
 from minibot.exchanges.embedded.decimals import SCALE, to_units
 from minibot.exchanges.embedded.frames import BOOK_TICKER, DEPTH, TRADE, Frame, SourceFacts
 from minibot.exchanges.embedded.instruments import entry
 from minibot.kernel.errors import Refusal
 
-QUEUE: Final = "market_ticks"
 # The start of a run: instruments, its warm-up, and enough ticks for the skew and the first books.
 HEAD_TICKS: Final = 400
 HEAD_MS: Final = 10_000
@@ -75,11 +75,11 @@ class RecordedRun:
         Raises:
             Refusal: No such run, no market data in it, or a damaged line.
         """
-        folder = run_dir / "queues" / QUEUE
+        folder = run_dir / "queues" / TICKS
         self._files = [*sorted(folder.glob("inbox.[0-9]*.jsonl")), folder / "inbox.jsonl"]
         if not self._files[-1].is_file():
             raise Refusal(
-                f"{run_dir}: not a finished run: no queues/{QUEUE}/inbox.jsonl in it.",
+                f"{run_dir}: not a finished run: no queues/{TICKS}/inbox.jsonl in it.",
                 "Name a folder under var/runs.",
             )
         head = self._head()

@@ -1,0 +1,253 @@
+"""One home for one fact: what stands as a constant or in a file of `config` is written once."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from minibot.events.reasons import REASONS
+from minibot.events.roles import Roles
+
+TABLE = Roles.of_project()
+ROLES, QUEUES = TABLE.roles.keys(), TABLE.queues.keys()
+HOME_OF_NAMES = "minibot.events.names"
+# Several names of roles or queues side by side that `config/roles.v1.json` does not hold, and why.
+CHAIN = "fills order_intents order_results risk_actions signals"
+OTHER_LISTS = {
+    ("minibot.ai.dataset", "fills market_ticks signals"): "may be learnt from, whatever is read",
+    ("minibot.events.roles", "execution_role risk_role"): "bounds the table, so stands outside it",
+    ("minibot.events.roles", "health stop_journal"): "event types",
+    ("minibot.gates.runtime_smoke", "health stop_journal"): "event types",
+    (
+        "minibot.gates.runtime_smoke",
+        "fills health market_ticks order_intents order_results risk_actions signals stop_journal",
+    ): "the base queues of N-95, fewer than the table has",
+    ("minibot.market.holdings", "control fills"): "where a position follows from",
+    ("minibot.replay.diff", CHAIN): "an order that the digest of a recorded side goes by",
+    ("minibot.replay.explain", "fills order_intents order_results"): "where an order's id stands",
+    ("minibot.replay.lines", "health stop_journal"): "event types",
+    ("minibot.report.summary", "incidents order_results risk_actions signals"): "named figures",
+}
+
+# Where a reason code is written: as a constant of the kernel's, or with its words.
+HOMES_OF_CODES = {
+    "minibot.events.business_codes", "minibot.events.stop_codes", "minibot.kernel.codes",
+}  # fmt: skip
+# Codes that are names of fields too: of an event, a section of the profile, a state or an object.
+# As a key, a subscript or a slot each is that field.
+FIELDS = {
+    "allowed", "cost_gate", "day_loss", "day_notional", "drawdown", "filled", "halted",
+    "left_trading", "night_loss", "night_notional", "notional_max", "order_rate", "positions_max",
+    "qty_max", "qty_min", "run_ending", "signal_exit", "warmup",
+}  # fmt: skip
+# Texts that equal a reason code and are another fact, by module or room.
+OTHER_FACTS = {
+    ("minibot.ai.inference", "warmup"): "the worker's answer; the jail loads nothing of `events`",
+    ("minibot.ai.isolation", "partial"): "how much of the jail a system has",
+    ("minibot.backtest.ranges", "signal_exit"): "a key of the profile",
+    ("minibot.backtest.sweep", "drawdown"): "the head of a column",
+    ("minibot.cli.backtests", "drawdown"): "the head of a column",
+    ("minibot.cli.standing", "halted"): "the label of a row",
+    ("minibot.cli.tape", "duplicate"): "a word of a sentence",
+    ("minibot.events.model", "run_ending"): "an event type",
+    ("minibot.events.schemas", "REFUSED"): "a kind of record in the stop journal",
+    ("minibot.exchanges.base", "rate_limited"): "a kind of failed call; venues know no codes",
+    ("minibot.gates.chaos_catalogue", "poison_event"): "the name of a fault",
+    ("minibot.gates.chaos_catalogue", "sequence_gap"): "the name of a fault",
+    ("minibot.market.universe", "not_trading"): "why a listed symbol is left out",
+    ("minibot.risk", "day_loss"): "the name of a check",
+    ("minibot.risk", "day_notional"): "the name of a check",
+    ("minibot.risk", "halted"): "the name of a check",
+    ("minibot.risk", "night_loss"): "the name of a check",
+    ("minibot.risk", "night_notional"): "the name of a check",
+    ("minibot.risk", "run_ending"): "the name of a check",
+    ("minibot.risk", "signal_exit"): "the name of a check",
+    ("minibot.risk", "symbol_locked"): "the name of a check",
+    ("minibot.runtime.planted", "poison_event"): "the name of a fault",
+    ("minibot.runtime.stop", "REFUSED"): "a kind of record in the stop journal",
+    ("minibot.strategies.allowed", "partial"): "a function of the standard library",
+    ("minibot.strategies.examples.skeleton", "warmup"): "a user's file; it gives a code as text",
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def modules(project: Path) -> dict[str, ast.Module]:
+    """Every module of the product, parsed."""
+    return {
+        ".".join(path.relative_to(project).with_suffix("").parts): ast.parse(path.read_bytes())
+        for path in sorted((project / "minibot").rglob("*.py"))
+    }
+
+
+class Text(NamedTuple):
+    """A text in a module, and whether it stands where the name of a field does."""
+
+    module: str
+    text: str
+    line: int
+    is_field: bool
+
+
+@pytest.fixture(scope="module")
+def known_texts(modules: dict[str, ast.Module]) -> list[Text]:
+    """Every text of the product that equals a reason code or the name of a role."""
+    wanted = REASONS.keys() | ROLES
+    return [
+        Text(name, *found)
+        for name, tree in modules.items()
+        for found in texts(tree)
+        if found[0] in wanted
+    ]
+
+
+def texts(tree: ast.AST) -> Iterator[tuple[str, int, bool]]:
+    """Yield each text with its line, and whether it stands where the name of a field does."""
+    fields: set[int] = set()
+    for node in ast.walk(tree):  # Parents come before their children.
+        fields.update(id(text) for text in _fields_in(node))
+        if isinstance(node, ast.Constant) and isinstance(node.value, str):
+            yield node.value, node.lineno, id(node) in fields
+
+
+def _fields_in(node: ast.AST) -> Iterator[ast.AST | None]:
+    """Yield the parts of an expression or an assignment that say which field is meant."""
+    match node:
+        case ast.Dict(keys=keys):
+            yield from keys
+        case ast.Subscript(slice=key):
+            yield key
+        case ast.Call(func=ast.Attribute(attr="get"), args=[key, *_]):
+            yield key
+        case ast.Assign(targets=[ast.Name(id="__slots__")], value=slots):
+            yield from ast.walk(slots)
+
+
+def test_reason_code_is_written_in_its_home_alone(known_texts: list[Text]) -> None:
+    """Whoever means a code imports its constant, so that a code is found, renamed and counted."""
+    assert {each.module for each in known_texts} >= HOMES_OF_CODES
+    literals = [
+        (_place(each.module, each.text), each.text, f"{each.module}, line {each.line}")
+        for each in known_texts
+        if each.text in REASONS and each.module not in HOMES_OF_CODES
+        if not (each.is_field and each.text in FIELDS)
+    ]
+
+    assert [each for each in literals if each[:2] not in OTHER_FACTS] == []
+    assert {each[:2] for each in literals} == OTHER_FACTS.keys(), "an exception that nothing needs"
+
+
+def _place(name: str, text: str) -> str:
+    """Return the room of a module where an exception names it, else the module."""
+    room = ".".join(name.split(".")[:2])
+    return room if (room, text) in OTHER_FACTS else name
+
+
+def test_constants_of_the_kernel_are_the_codes_that_it_raises(
+    modules: dict[str, ast.Module],
+) -> None:
+    """The kernel has no code that it does not raise, and each has its words in `events`."""
+    constants = {
+        node.target.id: node.value.value
+        for node in modules["minibot.kernel.codes"].body
+        if isinstance(node, ast.AnnAssign)
+        and isinstance(node.target, ast.Name)
+        and isinstance(node.value, ast.Constant)
+    }
+    used = {
+        node.id
+        for name, tree in modules.items()
+        if name.startswith("minibot.kernel.")
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)
+    }
+
+    assert {name: text for name, text in constants.items() if name != text} == {}
+    assert constants.keys() - used == set()
+    assert constants.keys() - REASONS.keys() == set()
+
+
+# --- roles and queues ---------------------------------------------------------------------------
+
+
+def constants_of(modules: dict[str, ast.Module]) -> dict[str, str]:
+    """Return each constant that names a role or a queue, with the name."""
+    return {
+        node.target.id: node.value.value
+        for node in modules[HOME_OF_NAMES].body
+        if isinstance(node, ast.AnnAssign)
+        and isinstance(node.target, ast.Name)
+        and isinstance(node.value, ast.Constant)
+        and isinstance(node.value.value, str)
+    }
+
+
+def lists_of_names(tree: ast.Module, constants: dict[str, str]) -> Iterator[tuple[str, int]]:
+    """Yield each tuple, list, set or dict with two roles or two queues, as its names and line."""
+    known = {
+        alias.asname or alias.name: constants[alias.name]
+        for node in tree.body
+        if isinstance(node, ast.ImportFrom) and node.module == HOME_OF_NAMES
+        for alias in node.names
+    }
+    known |= {f"names.{name}": text for name, text in constants.items()}
+    for node in ast.walk(tree):
+        match node:
+            case ast.Tuple(elts=elements) | ast.List(elts=elements) | ast.Set(elts=elements):
+                parts = [elements]
+            case ast.Dict(keys=keys, values=values):
+                parts = [[key for key in keys if key is not None], values]
+            case _:
+                continue
+        for part in parts:
+            found = {name for each in part if (name := _named(each, known))}
+            if len(found & ROLES) > 1 or len(found & QUEUES) > 1:
+                yield " ".join(sorted(found)), node.lineno
+
+
+def _named(node: ast.expr, known: dict[str, str]) -> str:
+    if isinstance(node, ast.Constant) and isinstance(node.value, str):
+        return node.value if node.value in ROLES | QUEUES else ""
+    return known.get(ast.unparse(node), "") if isinstance(node, ast.Name | ast.Attribute) else ""
+
+
+def test_constants_of_names_are_the_roles_and_queues_of_the_table(
+    modules: dict[str, ast.Module],
+) -> None:
+    """Each role and queue has one constant, and none is named that the table does not hold."""
+    others = [
+        (name, ast.unparse(node))
+        for name, tree in modules.items()
+        if name != HOME_OF_NAMES
+        for node in tree.body
+        if isinstance(node, ast.Assign | ast.AnnAssign)
+        and isinstance(node.value, ast.Constant)
+        and node.value.value in ROLES | QUEUES
+    ]
+
+    assert sorted(constants_of(modules).values()) == sorted([*ROLES, *QUEUES])
+    assert others == []
+
+
+def test_role_is_written_as_its_constant_alone(known_texts: list[Text]) -> None:
+    """The name of a role stands once; whoever means the role imports it."""
+    found = [each for each in known_texts if each.text in ROLES]
+
+    assert {each.text for each in found} == ROLES
+    assert [each for each in found if each.module != HOME_OF_NAMES] == []
+
+
+def test_roles_and_queues_are_listed_in_their_table_alone(modules: dict[str, ast.Module]) -> None:
+    """A new role or queue is entered into one file, and no list beside it has to be found."""
+    constants = constants_of(modules)
+    found = [
+        (name, names, line)
+        for name, tree in modules.items()
+        for names, line in lists_of_names(tree, constants)
+    ]
+
+    assert [each for each in found if each[:2] not in OTHER_LISTS] == []
+    assert {each[:2] for each in found} == OTHER_LISTS.keys(), "an exception that nothing needs"
