@@ -26,7 +26,7 @@ from tests.waiting import DEADLINE_S
 
 PROJECT = Path(__file__).resolve().parents[2]
 DEMO = PROJECT / "config" / "nore-demo.v1.json"
-RAW = json.loads(DEMO.read_text(encoding="utf-8"))
+RAW = load_config(DEMO).raw
 PROFILES = ("nore", "nore-demo", "nore-smoke")
 
 
@@ -169,7 +169,8 @@ def test_config_set_beats_environment_beats_file_and_origin_says_so() -> None:
     assert config.raw["risk"]["order_notional"] == "300"
     assert config.origin["risk.order_notional"] == "--set"
     assert (config.seed, config.origin["seed"]) == (7, "MINIBOT__SEED")
-    assert config.origin["risk.positions_max"] == "nore-demo.v1.json"
+    assert config.origin["risk.positions_max"] == "nore.v1.json"
+    assert config.origin["profile"] == "nore-demo.v1.json"
     assert set(config.origin) == set(leaves(config.raw))
 
 
