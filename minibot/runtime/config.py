@@ -17,6 +17,7 @@ from types import MappingProxyType
 from typing import Any
 
 from minibot.events.model import JsonObject
+from minibot.events.profile_keys import section_of
 from minibot.kernel import canonical
 from minibot.kernel.errors import ConfigError
 from minibot.runtime.config_files import (
@@ -32,32 +33,13 @@ from minibot.runtime.config_rules import rule_violations
 from minibot.runtime.config_schema import coerce_numbers, config_schema, schema_violations, told
 from minibot.runtime.config_sections import (
     Acceptance,
-    Ai,
-    Binance,
-    Code,
-    Embedded,
-    Logging,
-    Market,
-    Paper,
-    Paths,
-    Portfolio,
-    Queues,
-    Secrets,
-    Universe,
-    Watchdog,
-    section,
+    ProfileKeys,
+    keys_that_came_later,
+    sections,
 )
 from minibot.runtime.own_source import take_own_source
 from minibot.runtime.paths import Var, find, resolve
 
-# Keys that runs of an earlier build lack in their manifests, and what they meant without them.
-LATER_KEYS: Mapping[str, JsonObject] = {
-    "binance": {"streams_per_connection_max": 800},
-    "execution": {"fill_model": "touch", "left_trading": "hold"},
-    "risk": {"left_trading": "hold", "left_universe": "hold"},
-    "strategy": {"folder": "strategies", "parameters": {}},
-    "watchdog": {"pause_max_ms": 60_000},
-}
 # Sections that came later as a whole: what stood in the code when those runs were made (U-06).
 LATER_SECTIONS: Mapping[str, JsonObject] = {
     "acceptance": {
@@ -73,15 +55,14 @@ LATER_SECTIONS: Mapping[str, JsonObject] = {
 _REMEDY = "Correct these keys; config/config.v1.schema.json describes each."
 
 
-@dataclass(frozen=True, slots=True)
-class Config:
-    """A valid profile.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Config(ProfileKeys):
+    """A valid profile: its keys, and where they come from.
 
-    `raw` is the whole resolved profile as the manifest holds it (strategy, risk and execution are
-    read from it); `sha256` is over its canonical JSON; `origin` maps each dotted key to the file,
-    the environment variable or `--set` that gave its value; `given` is the part of it that a
-    person chose, see `_given`; `base` is the file that the profile extends, None where it stands
-    alone or comes from a manifest.
+    `raw` is the whole resolved profile as the manifest holds it; `sha256` is over its canonical
+    JSON; `origin` maps each dotted key to the file, the environment variable or `--set` that gave
+    its value; `given` is the part of it that a person chose, see `_given`; `base` is the file that
+    the profile extends, None where it stands alone or comes from a manifest.
     """
 
     raw: JsonObject
@@ -89,25 +70,6 @@ class Config:
     origin: Mapping[str, str]
     given: Mapping[str, str]
     base: Path | None
-    profile: str
-    mode: str
-    duration_ms: int
-    seed: int
-    paths: Paths
-    code: Code
-    secrets: Secrets
-    binance: Binance
-    embedded: Embedded | None
-    queues: Queues
-    market: Market
-    portfolio: Portfolio
-    ai: Ai
-    watchdog: Watchdog
-    logging: Logging
-    acceptance: Acceptance
-    chaos: JsonObject | None
-    universe: Universe | None
-    paper: Paper | None
 
     @property
     def var(self) -> Var:
@@ -193,8 +155,7 @@ def config_with(
 
 def acceptance_of(raw: JsonObject) -> Acceptance:
     """Return the acceptance thresholds of a run's profile, also of an older run."""
-    found: Acceptance = section(Acceptance, with_later_keys(raw)["acceptance"])
-    return found
+    return section_of(Acceptance, with_later_keys(raw)["acceptance"])
 
 
 def _judged(layers: Layers, name: str, profile: Profile | None) -> Config:
@@ -284,7 +245,7 @@ def is_same_profile(one: JsonObject, other: JsonObject) -> bool:
 def with_later_keys(raw: JsonObject) -> JsonObject:
     """Return the profile of an older run with the keys that came after it, as it was run."""
     filled = dict(raw)
-    for name, later in LATER_KEYS.items():
+    for name, later in keys_that_came_later().items():
         if isinstance(raw.get(name), dict):
             filled[name] = later | raw[name]
     for name, later in LATER_SECTIONS.items():
@@ -295,35 +256,17 @@ def with_later_keys(raw: JsonObject) -> JsonObject:
 def _config(
     raw: JsonObject, origin: Mapping[str, str], given: Mapping[str, str], base: Path | None
 ) -> Config:
-    sections: dict[str, Any] = {
-        "paths": Paths,
-        "code": Code,
-        "secrets": Secrets,
-        "binance": Binance,
-        "queues": Queues,
-        "market": Market,
-        "portfolio": Portfolio,
-        "ai": Ai,
-        "watchdog": Watchdog,
-        "logging": Logging,
-        "acceptance": Acceptance,
-    }
-    filled = with_later_keys(raw)
+    values = with_later_keys(raw)
+    for name, cls in sections().items():
+        if values.get(name) is not None:
+            values[name] = section_of(cls, values[name])
     return Config(
         raw=raw,
         sha256=sha256(canonical.encode(raw)).hexdigest(),
         origin=MappingProxyType(dict(origin)),
         given=MappingProxyType(dict(given)),
         base=base,
-        profile=raw["profile"],
-        mode=raw["mode"],
-        duration_ms=raw["duration_ms"],
-        seed=raw["seed"],
-        embedded=section(Embedded, raw["embedded"]) if raw["embedded"] else None,
-        chaos=raw["chaos"],
-        universe=section(Universe, raw["universe"]) if raw.get("universe") else None,
-        paper=section(Paper, raw["paper"]) if raw.get("paper") else None,
-        **{name: section(cls, filled[name]) for name, cls in sections.items()},
+        **values,
     )
 
 
