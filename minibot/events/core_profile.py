@@ -17,6 +17,7 @@ from minibot.events.profile_keys import (
     OPTIONAL,
     PERCENT,
     Rule,
+    holding,
     one_of,
     section_of,
     string,
@@ -94,7 +95,7 @@ class StrategySection:
         "default.",
     ] = field(default_factory=dict, metadata=LATER)
     source: Annotated[SourceSection | None, {"title": "nothing: minibot writes it"}] = field(
-        default=None, metadata=OPTIONAL
+        default=None, metadata=holding(SourceSection)
     )
     bar_interval: Annotated[str, INTERVAL, "Bars that give signals."]
     trend_interval: Annotated[str, INTERVAL, "Bars that give the trend."]

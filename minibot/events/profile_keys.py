@@ -45,6 +45,8 @@ DEFINITIONS: Final[Mapping[str, Rule]] = {
 }
 """Rules by name in `$defs`: a decimal number is text, exact as it is written."""
 
+_SECTION: Final = "section"
+
 LATER: Final = {"later": True}
 """Metadata of a key that came later: its default is what older runs meant without it."""
 
@@ -85,6 +87,11 @@ def listed(item: Rule, least: int = 0, most: int | None = None) -> Rule:
     return {name: value for name, value in rule.items() if value is not None}
 
 
+def holding(section: type[Any]) -> dict[str, Any]:
+    """Return the metadata of a key that a profile may lack and that holds a section itself."""
+    return {**OPTIONAL, _SECTION: section}
+
+
 def is_optional(key: dataclasses.Field[Any]) -> bool:
     """Return whether a profile may lack a key."""
     return OPTIONAL.items() <= key.metadata.items()
@@ -101,7 +108,10 @@ def later_keys(section: type[Any]) -> dict[str, Any]:
 
 
 def section_of(cls: type[T], values: Mapping[str, Any]) -> T:
-    """Return a section of a validated profile; its lists become tuples."""
+    """Return a section of a validated profile; its lists become tuples.
+
+    Keys that it lacks have their defaults: they came later, or may be missing.
+    """
     keys: tuple[dataclasses.Field[Any], ...] = dataclasses.fields(cls)  # type: ignore[arg-type]
     return cls(**{key.name: _frozen(key, values[key.name]) for key in keys if key.name in values})
 
@@ -115,5 +125,7 @@ def section_type(hint: Any) -> type[Any] | None:
 
 
 def _frozen(key: dataclasses.Field[Any], value: Any) -> Any:
+    if _SECTION in key.metadata:
+        return section_of(key.metadata[_SECTION], value)
     is_listed = "tuple[" in str(key.type)
     return tuple(value) if is_listed and isinstance(value, list) else value
