@@ -196,7 +196,14 @@ def _profiles(path: str) -> Iterator[Path]:
 
 
 def _profile_requires(path: Path) -> bool:
-    return _required_by(_json(path))
+    """Return whether a profile asks for the list, by itself or by the base that it extends."""
+    profile = _json(path)
+    base = profile.get("extends") if isinstance(profile, dict) else None
+    if not isinstance(base, str) or _says(profile):
+        return _required_by(profile)
+    beside = path.parent / base
+    place = beside if os.path.lexists(beside) else PROJECT / "config" / base
+    return os.path.isfile(place) and _required_by(_json(place))
 
 
 def _runs(words: Sequence[str]) -> Iterator[Path]:
@@ -224,6 +231,12 @@ def _requires(run: Path) -> bool:
 def _required_by(profile: Any) -> bool:
     code = profile.get("code") if isinstance(profile, dict) else None
     return isinstance(code, dict) and code.get("require_manifest") is True
+
+
+def _says(profile: Any) -> bool:
+    """Return whether a profile itself says if the list is required."""
+    code = profile.get("code")
+    return isinstance(code, dict) and "require_manifest" in code
 
 
 def _json(path: Path) -> Any:

@@ -13,7 +13,6 @@ from minibot.backtest.recorded_run import RULE, RunSource
 from minibot.backtest.result import BacktestResult
 from minibot.backtest.words import RUN
 from minibot.execution.fill_models import FILL_MODELS
-from minibot.execution.fills import TOUCH
 from minibot.replay.workers import in_parallel
 
 KEY = "execution.fill_model"
@@ -24,7 +23,7 @@ OnDone = Callable[[int, int], None]
 
 def night_assumption(job: Job) -> str:
     """Return what the profile itself assumes, as a night with it does."""
-    return str(job.config.raw["execution"].get("fill_model", TOUCH))
+    return job.config.execution.fill_model
 
 
 def is_night(job: Job) -> bool:

@@ -11,6 +11,7 @@ from typing import Any
 from minibot.cli.output import show
 from minibot.cli.profile import profile_of
 from minibot.cli.selection import add_profile
+from minibot.runtime.config import Config
 from minibot.strategies.chosen import judge
 
 HELP = "check a profile, or show what file, environment and --set come to"
@@ -22,7 +23,9 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument("action", choices=("check", "show"), help="check it, or show all of it")
     add_profile(command, default=Path("config/nore.v1.json"))
     command.add_argument(
-        "--origin", action="store_true", help="beside each value: file, variable or --set"
+        "--origin",
+        action="store_true",
+        help="beside each value: its file and layer (base, overlay, environment) or --set",
     )
 
 
@@ -40,13 +43,20 @@ def run(arguments: argparse.Namespace) -> int:
     lines = []
     for key, value in values.items():
         shown = json.dumps(value)
-        origin = f"  [{config.origin.get(key, 'file')}]" if arguments.origin else ""
+        origin = f"  [{_origin(config, key)}]" if arguments.origin else ""
         lines.append(f"{key:<{width}}  {shown}{origin}")
     document["config"] = config.raw
     if arguments.origin:
         document["origin"] = dict(config.origin)
+        document["layer"] = {key: config.layer_of(key) for key in config.origin}
     show(arguments, document, [*lines, f"sha256 {config.sha256}"])
     return 0
+
+
+def _origin(config: Config, key: str) -> str:
+    """Return the file or variable that gives a value, and its layer."""
+    name, layer = config.origin.get(key, "file"), config.layer_of(key)
+    return name if layer in ("", name) else f"{name}, {layer}"
 
 
 def _leaves(prefix: str, value: Any) -> Iterator[tuple[str, Any]]:

@@ -116,7 +116,7 @@ def limits(config: Config, measured: Measured) -> Iterator[Follows]:
         text = f"at most {most:,} a second, half of what one process validates and syncs"
         yield Follows("embedded.rate_per_s x speed", f"{made:,} a second", text, made <= most)
     way_ms = (SYNCS * measured.sync.p99_us + WAKES * measured.wake.p99_us) // 1000
-    age_ms = config.raw["risk"]["signal_age_ms_max"]
+    age_ms = config.risk.signal_age_ms_max
     text = f"above {way_ms} ms, the way of an order with every sync at its p99"
     yield Follows("risk.signal_age_ms_max", f"{age_ms} ms", text, age_ms > way_ms)
     least_ms = max(1000, measured.sync.p99_us // 10)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Final, final
 
-from minibot.events.model import JsonObject
+from minibot.events.core_profile import ExecutionSection
 from minibot.events.money import RATE_UNIT, notional_paid_by, parse_rate
 from minibot.events.numbers import IS_INTERPRETED, mul_div_up
 
@@ -29,11 +29,9 @@ class FeeRates:
         self.taker: int = taker
 
     @staticmethod
-    def of(execution: JsonObject) -> FeeRates:
+    def of(execution: ExecutionSection) -> FeeRates:
         """Return the rates of the section `execution` of the configuration."""
-        return FeeRates(
-            parse_rate(execution["maker_fee_bps"]), parse_rate(execution["taker_fee_bps"])
-        )
+        return FeeRates(parse_rate(execution.maker_fee_bps), parse_rate(execution.taker_fee_bps))
 
     def fee(self, notional: int, liquidity: str) -> int:
         """Return the fee on a notional, rounded up against the bot."""

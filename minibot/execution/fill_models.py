@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Final
 
-from minibot.events.model import JsonObject
 from minibot.events.names import EXECUTION_ROLE
 from minibot.events.reasons import CONFIG_INVALID
 from minibot.execution.fills import QUEUE, TOUCH, WORSE, FillModel, WorseFills
@@ -15,15 +14,12 @@ FILL_MODELS: Final = (TOUCH, WORSE, QUEUE)
 """All names, the one that a profile without the key means first."""
 
 
-def fill_model_of(execution: JsonObject) -> FillModel:
-    """Return a fresh model for the section `execution`; `touch` where it names none.
-
-    Runs of before there was a choice name none, and are replayed as they were.
+def fill_model_of(name: str) -> FillModel:
+    """Return a fresh model by its name, `execution.fill_model`.
 
     Raises:
         RunStop: CONFIG_INVALID, for a model that does not exist.
     """
-    name = execution.get("fill_model", TOUCH)
     if name == TOUCH:
         return FillModel()
     if name == WORSE:

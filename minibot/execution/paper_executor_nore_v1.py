@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from minibot.events.core_profile import CoreProfile
 from minibot.events.exact_tick import ExactTick
 from minibot.events.ledger import Ledger
 from minibot.events.messages import IntentMessage, Message, ResultMessage, drafts_of
@@ -95,15 +96,15 @@ class PaperExecutorNoreV1:
 
     def __init__(self, config: JsonObject) -> None:
         """Take latency, fees and limits from the resolved configuration; nothing is open."""
-        execution = config["execution"]
-        self._latency_ms: int = execution["latency_market_ms"]
-        self._tick_age_ms_max: int = execution["tick_age_ms_max"]
-        self._order_ttl_ms: int = execution["order_ttl_market_ms"]
-        # Runs from before the policy held their orders.
-        self._cancels_halted: bool = execution.get("left_trading", "hold") == "cancel"
+        profile = CoreProfile.of(config)
+        execution = profile.execution
+        self._latency_ms: int = execution.latency_market_ms
+        self._tick_age_ms_max: int = execution.tick_age_ms_max
+        self._order_ttl_ms: int = execution.order_ttl_market_ms
+        self._cancels_halted: bool = execution.left_trading == "cancel"
         self._fees: FeeRates = FeeRates.of(execution)
-        self._fill_model: FillModel = fill_model_of(execution)
-        self._quote_asset: str = config["portfolio"]["quote_asset"]
+        self._fill_model: FillModel = fill_model_of(execution.fill_model)
+        self._quote_asset: str = profile.portfolio.quote_asset
         self._portfolio: Portfolio | None = None
         self._ledger: Ledger = Ledger({})
         self._instruments: dict[str, Instrument] = {}

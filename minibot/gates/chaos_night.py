@@ -31,6 +31,7 @@ from minibot.kernel.files import ensure_folder, read_hashed, write_atomic
 from minibot.kernel.journal import JournalReader
 from minibot.kernel.queue import open_reader, reader_folder
 from minibot.runtime.clock import machine_ns
+from minibot.runtime.config_files import read_profile
 from minibot.runtime.interpreter import program, program_environ
 from minibot.runtime.manifest import Manifest
 from minibot.runtime.paths import PROJECT, Var
@@ -405,7 +406,7 @@ def _lines(reader: JournalReader) -> int:
 
 def _profile(sets: Mapping[str, object]) -> bytes:
     """Return the smoke profile with dotted keys changed."""
-    profile = json.loads(PROFILE.read_bytes())
+    profile = read_profile(PROFILE).raw
     for key, value in sets.items():
         section, _, name = key.rpartition(".")
         (profile[section] if section else profile)[name] = value

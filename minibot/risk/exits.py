@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final, final
 
+from minibot.events.core_profile import CoreProfile
 from minibot.events.exact_tick import NO_BOUND, Calm
 from minibot.events.lots import Holding
 from minibot.events.model import JsonObject
@@ -45,17 +46,17 @@ class ExitRules:
 
     def __init__(self, config: JsonObject) -> None:
         """Take the exits of the whole resolved configuration."""
-        risk, strategy = config["risk"], config["strategy"]
-        self.bar_interval: str = strategy["bar_interval"]
-        self.atr_period: int = strategy["atr_period"]
-        self.stop_multiple: int | None = _multiple(risk["stop_atr_mult"])
-        self.target_multiple: int | None = _multiple(risk["take_profit_atr_mult"])
-        self.signal_exit: bool = risk["signal_exit"]
-        self.time_exit_ms: int | None = risk["time_exit_ms"]
-        self.closes_at_end: bool = config["portfolio"]["at_end"] == "close"
-        # Runs from before the policies held what they had.
-        self.leaves_halted: bool = risk.get("left_trading", "hold") == "close"
-        self.leaves_dropped: bool = risk.get("left_universe", "hold") == "close"
+        profile = CoreProfile.of(config)
+        risk, strategy = profile.risk, profile.strategy
+        self.bar_interval: str = strategy.bar_interval
+        self.atr_period: int = strategy.atr_period
+        self.stop_multiple: int | None = _multiple(risk.stop_atr_mult)
+        self.target_multiple: int | None = _multiple(risk.take_profit_atr_mult)
+        self.signal_exit: bool = risk.signal_exit
+        self.time_exit_ms: int | None = risk.time_exit_ms
+        self.closes_at_end: bool = profile.portfolio.at_end == "close"
+        self.leaves_halted: bool = risk.left_trading == "close"
+        self.leaves_dropped: bool = risk.left_universe == "close"
         # Whether a position cannot be guarded before the ATR is known.
         self.needs_atr: bool = self.stop_multiple is not None or self.target_multiple is not None
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import Final, final
 
+from minibot.events.core_profile import CoreProfile
 from minibot.events.model import JsonObject
 from minibot.events.money import PLACES, parse_amount, parse_rate
 from minibot.events.reasons import (
@@ -96,38 +97,43 @@ class Limits:
 
     def __init__(self, config: JsonObject) -> None:
         """Take the limits of the whole resolved configuration."""
-        risk = config["risk"]
-        self.profile: str = risk["profile"]
-        self.order_notional: int = parse_amount(risk["order_notional"])
-        self.position_notional_max: int = parse_amount(risk["position_notional_max"])
-        self.positions_max: int = risk["positions_max"]
+        profile = CoreProfile.of(config)
+        risk = profile.risk
+        self.profile: str = risk.profile
+        self.order_notional: int = parse_amount(risk.order_notional)
+        self.position_notional_max: int = parse_amount(risk.position_notional_max)
+        self.positions_max: int = risk.positions_max
         # Spot knows no leverage: more than the whole equity is never exposed.
-        self.exposure_bps_max: int = min(risk["exposure_ratio_max_bps"], BPS)
-        self.night_notional: Limit = _money(risk, OF_NIGHT_NOTIONAL)
-        self.day_notional: Limit = _money(risk, OF_DAY_NOTIONAL)
-        self.night_loss: Limit = _money(risk, OF_NIGHT_LOSS)
-        self.day_loss: Limit = _money(risk, OF_DAY_LOSS)
-        self.drawdown: Limit = _count(risk, OF_DRAWDOWN)
-        self.order_rate: Limit = _count(risk, OF_ORDER_RATE)
-        self.signal_age_ms_max: int = risk["signal_age_ms_max"]
-        self.tick_age_ms_max: int = risk["tick_age_ms_max"]
-        self.intent_ttl_ms: int = risk["intent_ttl_ms"]
+        self.exposure_bps_max: int = min(risk.exposure_ratio_max_bps, BPS)
+        self.night_notional: Limit = _money(
+            OF_NIGHT_NOTIONAL, risk.night_notional_soft, risk.night_notional_hard
+        )
+        self.day_notional: Limit = _money(
+            OF_DAY_NOTIONAL, risk.day_notional_soft, risk.day_notional_hard
+        )
+        self.night_loss: Limit = _money(OF_NIGHT_LOSS, risk.night_loss_soft, risk.night_loss_hard)
+        self.day_loss: Limit = _money(OF_DAY_LOSS, risk.day_loss_soft, risk.day_loss_hard)
+        self.drawdown: Limit = _count(OF_DRAWDOWN, risk.drawdown_bps_soft, risk.drawdown_bps_hard)
+        self.order_rate: Limit = _count(
+            OF_ORDER_RATE, risk.orders_per_minute_soft, risk.orders_per_minute_hard
+        )
+        self.signal_age_ms_max: int = risk.signal_age_ms_max
+        self.tick_age_ms_max: int = risk.tick_age_ms_max
+        self.intent_ttl_ms: int = risk.intent_ttl_ms
         # In ten-thousandths of a basis point, as it is reckoned.
-        self.deviation_max: int = risk["reference_deviation_bps_max"] * BPS
-        self.taker_rate: int = parse_rate(config["execution"]["taker_fee_bps"])
-        self.quote_asset: str = config["portfolio"]["quote_asset"]
+        self.deviation_max: int = risk.reference_deviation_bps_max * BPS
+        self.taker_rate: int = parse_rate(profile.execution.taker_fee_bps)
+        self.quote_asset: str = profile.portfolio.quote_asset
         # How long a night is, where one pass holds several (a backtest); 0 where the run is one.
-        self.night_ms: int = (config.get("backtest") or {}).get("night_ms", 0)
+        self.night_ms: int = profile.backtest.night_ms or 0
 
 
-def _money(risk: JsonObject, gate: Gate) -> Limit:
-    soft = risk.get(f"{gate.name}_soft")
+def _money(gate: Gate, soft: str | None, hard: str) -> Limit:
     least = None if soft is None else parse_amount(soft)
-    return Limit(gate, least, parse_amount(risk[f"{gate.name}_hard"]))
+    return Limit(gate, least, parse_amount(hard))
 
 
-def _count(risk: JsonObject, gate: Gate) -> Limit:
+def _count(gate: Gate, soft: int | None, hard: int) -> Limit:
     unit = int(10**gate.places)
-    soft = risk.get(f"{gate.name}_soft")
     least = None if soft is None else soft * unit
-    return Limit(gate, least, risk[f"{gate.name}_hard"] * unit)
+    return Limit(gate, least, hard * unit)

@@ -8,58 +8,38 @@ brings it back in other processes without looking at files or environment again.
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Any
 
 from minibot.events.model import JsonObject
+from minibot.events.profile_keys import section_of
 from minibot.kernel import canonical
 from minibot.kernel.errors import ConfigError
-from minibot.runtime.config_layers import (
-    ENV_PREFIX,
-    MANIFEST,
-    SET,
-    Layers,
+from minibot.runtime.config_files import (
+    SHIPPED,
+    Profile,
+    is_shipped,
     leaves,
     printable,
-    read_layers,
     read_profile,
 )
+from minibot.runtime.config_layers import MANIFEST, SET, Layers, is_variable
 from minibot.runtime.config_rules import rule_violations
 from minibot.runtime.config_schema import coerce_numbers, config_schema, schema_violations, told
 from minibot.runtime.config_sections import (
     Acceptance,
-    Ai,
-    Binance,
-    Code,
-    Embedded,
-    Logging,
-    Market,
-    Paper,
-    Paths,
-    Portfolio,
-    Queues,
-    Secrets,
-    Universe,
-    Watchdog,
-    section,
+    ProfileKeys,
+    keys_that_came_later,
+    sections,
 )
 from minibot.runtime.own_source import take_own_source
-from minibot.runtime.paths import PROJECT, Var, find, resolve
+from minibot.runtime.paths import Var, find, resolve
 
-# Keys that runs of an earlier build lack in their manifests, and what they meant without them.
-LATER_KEYS: Mapping[str, JsonObject] = {
-    "binance": {"streams_per_connection_max": 800},
-    "execution": {"fill_model": "touch", "left_trading": "hold"},
-    "risk": {"left_trading": "hold", "left_universe": "hold"},
-    "strategy": {"folder": "strategies", "parameters": {}},
-    "watchdog": {"pause_max_ms": 60_000},
-}
 # Sections that came later as a whole: what stood in the code when those runs were made (U-06).
 LATER_SECTIONS: Mapping[str, JsonObject] = {
     "acceptance": {
@@ -72,45 +52,24 @@ LATER_SECTIONS: Mapping[str, JsonObject] = {
     },
 }
 
-SHIPPED: Final = PROJECT / "config"
-"""The folder of the shipped profiles."""
-
 _REMEDY = "Correct these keys; config/config.v1.schema.json describes each."
 
 
-@dataclass(frozen=True, slots=True)
-class Config:
-    """A valid profile.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Config(ProfileKeys):
+    """A valid profile: its keys, and where they come from.
 
-    `raw` is the whole resolved profile as the manifest holds it (strategy, risk and execution are
-    read from it); `sha256` is over its canonical JSON; `origin` maps each dotted key to the file,
-    the environment variable or `--set` that gave its value; `given` is the part of it that a
-    person chose, see `_given`.
+    `raw` is the whole resolved profile as the manifest holds it; `sha256` is over its canonical
+    JSON; `origin` maps each dotted key to the file, the environment variable or `--set` that gave
+    its value; `given` is the part of it that a person chose, see `_given`; `base` is the file that
+    the profile extends, None where it stands alone or comes from a manifest.
     """
 
     raw: JsonObject
     sha256: str
     origin: Mapping[str, str]
     given: Mapping[str, str]
-    profile: str
-    mode: str
-    duration_ms: int
-    seed: int
-    paths: Paths
-    code: Code
-    secrets: Secrets
-    binance: Binance
-    embedded: Embedded | None
-    queues: Queues
-    market: Market
-    portfolio: Portfolio
-    ai: Ai
-    watchdog: Watchdog
-    logging: Logging
-    acceptance: Acceptance
-    chaos: JsonObject | None
-    universe: Universe | None
-    paper: Paper | None
+    base: Path | None
 
     @property
     def var(self) -> Var:
@@ -121,6 +80,23 @@ class Config:
     def speed(self) -> str:
         """Market time per machine time as a decimal string; 1 on the real hosts."""
         return self.embedded.speed if self.embedded else "1"
+
+    def layer_of(self, key: str) -> str:
+        """Return the layer that gives a dotted key its value.
+
+        `base` or `overlay`, `file` for a profile that stands alone, `environment`, `--set`, or
+        `manifest` for a finished run's profile; empty for a key without an origin.
+        """
+        origin = self.origin.get(key, "")
+        if origin in ("", SET):
+            return origin
+        if origin == MANIFEST:
+            return "manifest"
+        if self.base is not None and origin == self.base.name:
+            return "base"
+        if is_variable(origin):
+            return "environment"
+        return "file" if self.base is None else "overlay"
 
 
 def load_config(
@@ -138,9 +114,11 @@ def load_config(
     Raises:
         ConfigError: With every violation: key, value, origin, what is allowed, the nearest key.
     """
-    file = find(path)
-    layers = read_layers(file, sets, environ or {})
-    return _judged(layers, str(path), is_own=Path(os.path.realpath(file)).parent != SHIPPED)
+    profile = read_profile(find(path))
+    layers = Layers(profile.raw, profile.origin)
+    layers.put_environ(environ or {})
+    layers.put_texts(sets)
+    return _judged(layers, str(path), profile)
 
 
 def config_of_manifest(raw: JsonObject) -> Config:
@@ -152,7 +130,7 @@ def config_of_manifest(raw: JsonObject) -> Config:
     violations = list(schema_violations(with_later_keys(raw), {}).values())
     if violations:
         raise _refused("manifest.json: config", violations)
-    return _config(raw, {}, {})
+    return _config(raw, {}, {}, None)
 
 
 def config_with(
@@ -172,16 +150,15 @@ def config_with(
     layers.put_texts(texts)
     if not layers.violations and set(layers.origin.values()) <= {MANIFEST}:
         return config_of_manifest(raw)
-    return _judged(layers, "the run's profile", is_own=False)
+    return _judged(layers, "the run's profile", None)
 
 
 def acceptance_of(raw: JsonObject) -> Acceptance:
     """Return the acceptance thresholds of a run's profile, also of an older run."""
-    found: Acceptance = section(Acceptance, with_later_keys(raw)["acceptance"])
-    return found
+    return section_of(Acceptance, with_later_keys(raw)["acceptance"])
 
 
-def _judged(layers: Layers, name: str, *, is_own: bool) -> Config:
+def _judged(layers: Layers, name: str, profile: Profile | None) -> Config:
     if broken := [_told_half(path, layers) for path in _halves(layers.raw, [])]:
         # No schema and no manifest could take them.
         raise _refused(name, [*layers.violations, *broken])
@@ -194,7 +171,8 @@ def _judged(layers: Layers, name: str, *, is_own: bool) -> Config:
     violations = [*layers.violations, *by_key.values(), *rules, *own, *_unwritable(layers.raw)]
     if violations:
         raise _refused(name, violations)
-    return _config(layers.raw, layers.origin, _given(layers, is_own=is_own))
+    base = None if profile is None else profile.base
+    return _config(layers.raw, layers.origin, _given(layers, profile), base)
 
 
 def _halves(node: Any, path: list[str]) -> Iterator[list[str]]:
@@ -222,27 +200,34 @@ def _told_half(path: list[str], layers: Layers) -> str:
     return told(path, _value(layers.raw, path), words, layers.origin)
 
 
-def _given(layers: Layers, *, is_own: bool) -> dict[str, str]:
+def _given(layers: Layers, profile: Profile | None) -> dict[str, str]:
     """Return the keys that a person chose, with their origin.
 
-    A key of `--set` or of a variable is chosen. A file of one's own, and a section that is given
-    whole, have to name every key: there a key is chosen where no shipped profile has its value.
+    A key of `--set`, of a variable or of one's own overlay is chosen. A whole file of one's own,
+    and a section that is given whole, have to name every key: there a key is chosen where no
+    shipped profile has its value.
     """
+    chosen = None if profile is None else _own_name(profile.overlay)
+    copy = None if profile is None else _own_name(profile.whole)
     given, copied = {}, {}
     for key, origin in layers.origin.items():
-        by_hand = origin == SET or origin.upper().startswith(ENV_PREFIX)
-        if by_hand and key not in layers.by_section:
-            given[key] = origin
-        elif by_hand or (is_own and origin != MANIFEST):
+        if origin == copy or key in layers.by_section:
             copied[key] = origin
+        elif origin in (chosen, SET) or is_variable(origin):
+            given[key] = origin
     if copied:
-        shipped = [read_profile(path) for path in sorted(SHIPPED.glob("*.v1.json"))]
+        shipped = [read_profile(path).raw for path in sorted(SHIPPED.glob("*.v1.json"))]
         for key, origin in copied.items():
             keys = key.split(".")
             value = _value(layers.raw, keys)
-            if all(_value(profile, keys) != value for profile in shipped):
+            if all(_value(other, keys) != value for other in shipped):
                 given[key] = origin
     return given
+
+
+def _own_name(path: Path | None) -> str | None:
+    """Return the name of a file, None where it is a shipped profile or none."""
+    return None if path is None or is_shipped(path) else path.name
 
 
 def _value(raw: JsonObject, path: Sequence[str]) -> Any:
@@ -260,7 +245,7 @@ def is_same_profile(one: JsonObject, other: JsonObject) -> bool:
 def with_later_keys(raw: JsonObject) -> JsonObject:
     """Return the profile of an older run with the keys that came after it, as it was run."""
     filled = dict(raw)
-    for name, later in LATER_KEYS.items():
+    for name, later in keys_that_came_later().items():
         if isinstance(raw.get(name), dict):
             filled[name] = later | raw[name]
     for name, later in LATER_SECTIONS.items():
@@ -268,35 +253,20 @@ def with_later_keys(raw: JsonObject) -> JsonObject:
     return filled
 
 
-def _config(raw: JsonObject, origin: Mapping[str, str], given: Mapping[str, str]) -> Config:
-    sections: dict[str, Any] = {
-        "paths": Paths,
-        "code": Code,
-        "secrets": Secrets,
-        "binance": Binance,
-        "queues": Queues,
-        "market": Market,
-        "portfolio": Portfolio,
-        "ai": Ai,
-        "watchdog": Watchdog,
-        "logging": Logging,
-        "acceptance": Acceptance,
-    }
-    filled = with_later_keys(raw)
+def _config(
+    raw: JsonObject, origin: Mapping[str, str], given: Mapping[str, str], base: Path | None
+) -> Config:
+    values = with_later_keys(raw)
+    for name, cls in sections().items():
+        if values.get(name) is not None:
+            values[name] = section_of(cls, values[name])
     return Config(
         raw=raw,
         sha256=sha256(canonical.encode(raw)).hexdigest(),
         origin=MappingProxyType(dict(origin)),
         given=MappingProxyType(dict(given)),
-        profile=raw["profile"],
-        mode=raw["mode"],
-        duration_ms=raw["duration_ms"],
-        seed=raw["seed"],
-        embedded=section(Embedded, raw["embedded"]) if raw["embedded"] else None,
-        chaos=raw["chaos"],
-        universe=section(Universe, raw["universe"]) if raw.get("universe") else None,
-        paper=section(Paper, raw["paper"]) if raw.get("paper") else None,
-        **{name: section(cls, filled[name]) for name, cls in sections.items()},
+        base=base,
+        **values,
     )
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 import jsonschema_rs
 
 from minibot.events.model import JsonObject
-from minibot.runtime.config_layers import printable
+from minibot.runtime.config_files import EXTENDS, printable
 from minibot.runtime.paths import PROJECT
 
 if TYPE_CHECKING:
@@ -30,8 +30,17 @@ _LIVE: Final = re.compile(
 
 @cache
 def config_schema() -> JsonObject:
-    """Return the schema of a run profile."""
+    """Return the schema of a resolved profile: the file's own, with every key required.
+
+    The file also allows overlays, for editors; what a whole profile has to name stands in its
+    `else`.
+    """
     schema: JsonObject = json.loads(SCHEMA_PATH.read_bytes())
+    whole = schema.pop("else")
+    del schema["if"], schema["properties"][EXTENDS]
+    schema["required"] = whole["required"]
+    for name, section in whole["properties"].items():
+        schema["properties"][name] |= section
     return schema
 
 
@@ -123,7 +132,8 @@ def _unknown(
     if _LIVE.search(path[-1]):
         words = "refused: real trading and its keys do not exist in NORE (N-22); remove the key"
         return told(path, value, words, origin)
-    near = nearest_key(path, list(schema["properties"]))
+    siblings = [*schema["properties"], *([EXTENDS] if len(path) == 1 else [])]
+    near = nearest_key(path, siblings)
     return told(path, value, f"unknown key; nearest known key: {near}", origin)
 
 

@@ -15,6 +15,7 @@ from minibot.events.model import JsonObject
 from minibot.events.names import AI_ROLE
 from minibot.kernel import canonical
 from minibot.runtime.clock import machine_ns
+from minibot.runtime.config_sections import Chaos
 
 Spoil = Callable[[JsonObject], JsonObject]
 
@@ -67,17 +68,17 @@ class Planted:
     _seen: int = 0
 
     @classmethod
-    def of(cls, chaos: Mapping[str, Any] | None) -> Planted | None:
+    def of(cls, chaos: Chaos | None) -> Planted | None:
         """Return the defect that a profile's `chaos` section plants, or None."""
-        if not chaos or "plant" not in chaos:
+        if chaos is None or chaos.plant is None:
             return None
         return cls(
-            name=str(chaos["plant"]),
-            role=str(chaos.get("role", "")),
-            queue=str(chaos.get("queue", "")),
-            after=int(chaos.get("after", 0)),
-            after_ms=int(chaos.get("after_ms", 0)),
-            amount=int(chaos.get("amount", 0)),
+            name=chaos.plant,
+            role=chaos.role or "",
+            queue=chaos.queue or "",
+            after=chaos.after or 0,
+            after_ms=chaos.after_ms or 0,
+            amount=chaos.amount or 0,
             _started_ns=machine_ns(),
         )
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final
 
+from minibot.events.core_profile import CoreProfile, StrategySection
 from minibot.events.model import JsonObject
 from minibot.events.names import STRATEGY_ROLE
 from minibot.events.reasons import CONFIG_INVALID
@@ -83,10 +84,10 @@ def choose(config: JsonObject) -> Chosen:
         RunStop: CONFIG_INVALID, for one that does not exist, that its own check refuses, or whose
             parameters are not what it declares.
     """
-    section: JsonObject = config["strategy"]
+    section = CoreProfile.of(config).strategy
     cls = _class(section)
-    path = _path(section)
-    given = section.get("parameters", {})
+    path = section.name if section.source is None else section.source.path
+    given = section.parameters
     wrong = parameter_violations(cls.PARAMETERS, given)
     if wrong:
         first = next(iter(wrong))
@@ -99,15 +100,15 @@ def choose(config: JsonObject) -> Chosen:
     if not isinstance(needs, Needs):
         raise _invalid(f"{path}: needs() returns {needs!r:.80}; expected Needs(...)")
     return Chosen(
-        name=section["name"],
-        params_hash=params_hash(section),
+        name=section.name,
+        params_hash=params_hash(config["strategy"]),
         cls=cls,
         settings=settings,
         needs=needs,
         path=path,
-        is_own="source" in section,
-        horizon_ms=section["horizon_ms"],
-        bars_from_ticks=section["bars_from_ticks"],
+        is_own=section.source is not None,
+        horizon_ms=section.horizon_ms,
+        bars_from_ticks=section.bars_from_ticks,
     )
 
 
@@ -121,16 +122,15 @@ def judge(config: JsonObject, given: Mapping[str, str] = MappingProxyType({})) -
     Raises:
         ConfigError: With every violation.
     """
-    section: JsonObject = config["strategy"]
-    name = section["name"]
+    section = CoreProfile.of(config).strategy
+    name, values = section.name, section.parameters
     try:
         cls = _class(section)
-        values = section.get("parameters", {})
         found = [
             f"strategy.parameters.{key} = {values[key]!r}: {words}"
             for key, words in parameter_violations(cls.PARAMETERS, values).items()
         ]
-        found += unread_violations(section, cls.PARAMETERS, given)
+        found += unread_violations(config["strategy"], cls.PARAMETERS, given)
         if not found:
             chosen = choose(config)
             found = declaration_violations(cls.PARAMETERS, chosen.needs)
@@ -207,18 +207,15 @@ def _require_kept(chosen: Chosen, symbol: str) -> None:
     give_back(chosen.make(symbol), kept, chosen.path)
 
 
-def _path(section: JsonObject) -> str:
-    return str(section["source"]["path"] if "source" in section else section["name"])
-
-
-def _class(section: JsonObject) -> type[Strategy]:
-    source = section.get("source")
+def _class(section: StrategySection) -> type[Strategy]:
+    source = section.source
     if source is not None:
-        return own_strategy(source["path"], source["text"], source["sha256"], source.get("api", 1))
-    cls = SHIPPED.get(section["name"])
+        api = 1 if source.api is None else source.api
+        return own_strategy(source.path, source.text, source.sha256, api)
+    cls = SHIPPED.get(section.name)
     if cls is None:
         known = ", ".join(SHIPPED)
-        raise _invalid(f"strategy.name: expected one of {known}, found {section['name']}")
+        raise _invalid(f"strategy.name: expected one of {known}, found {section.name}")
     return cls
 
 

@@ -86,7 +86,7 @@ class NoreWords(Words):
 
     def _market(self, checklist: Checklist) -> None:
         moment, section = self._moment, self._parameters.section
-        age, age_max = moment.age_ms, section["tick_age_ms_max"]
+        age, age_max = moment.age_ms, section.tick_age_ms_max
         checklist.require(
             moment.is_fresh,
             ("tick_age_ms", "missing" if age is None else str(age), f"<= {age_max}"),
@@ -100,14 +100,14 @@ class NoreWords(Words):
             moment.code,
             f"book unusable: {what}",
         )
-        spread, spread_max = number_text(moment.spread, 2), section["spread_bps_max"]
+        spread, spread_max = number_text(moment.spread, 2), section.spread_bps_max
         checklist.require(
             moment.is_narrow,
             ("spread_bps", spread, f"<= {spread_max}"),
             moment.code,
             f"spread {spread} bps > {spread_max}",
         )
-        notional, notional_min = number_text(moment.notional, 2), section["touch_notional_min"]
+        notional, notional_min = number_text(moment.notional, 2), section.touch_notional_min
         checklist.require(
             moment.is_liquid,
             ("touch_notional", notional, f">= {notional_min}"),
@@ -135,10 +135,10 @@ class NoreWords(Words):
             ("setup", "none", "one"),
             code,
             f"no setup: momentum {number_text(readings.momentum_bps, 2)} bps "
-            f"(+-{section['momentum_bps_min']}), rsi {number_text(readings.rsi, 1)} "
-            f"({section['rsi_oversold']}, {section['rsi_overbought']}), price "
+            f"(+-{section.momentum_bps_min}), rsi {number_text(readings.rsi, 1)} "
+            f"({section.rsi_oversold}, {section.rsi_overbought}), price "
             f"{number_text(-readings.reversion_bps, 2)} bps from its average "
-            f"(+-{section['reversion_bps_min']})",
+            f"(+-{section.reversion_bps_min})",
         )
 
     def _state(self, said: Opinion, clause: str, checklist: Checklist) -> None:

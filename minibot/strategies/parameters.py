@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from minibot.events.core_profile import CoreProfile, StrategySection
 from minibot.events.model import JsonObject
 from minibot.events.names import STRATEGY_ROLE
 from minibot.events.reasons import CONFIG_INVALID
@@ -42,7 +43,7 @@ class StrategyParameters:
     cost_gate: bool
     cost_gate_atr_mult: float
     taker_fee_bps: float
-    section: JsonObject
+    section: StrategySection
 
     @classmethod
     def from_config(cls, config: JsonObject) -> StrategyParameters:
@@ -52,30 +53,31 @@ class StrategyParameters:
             RunStop: CONFIG_INVALID, when values contradict each other (the config schema checks
                 each value alone).
         """
-        section: JsonObject = config["strategy"]
+        profile = CoreProfile.of(config)
+        section = profile.strategy
         parameters = cls(
-            bar_interval=section["bar_interval"],
-            trend_interval=section["trend_interval"],
-            bars_from_ticks=section["bars_from_ticks"],
-            rsi_period=section["rsi_period"],
-            ema_fast=section["ema_fast"],
-            ema_slow=section["ema_slow"],
-            atr_period=section["atr_period"],
-            return_bars=section["return_bars"],
-            flow_touches=section["flow_touches"],
-            rsi_oversold=float(section["rsi_oversold"]),
-            rsi_overbought=float(section["rsi_overbought"]),
-            momentum_bps_min=float(section["momentum_bps_min"]),
-            reversion_bps_min=float(section["reversion_bps_min"]),
-            spread_bps_max=float(section["spread_bps_max"]),
-            touch_notional_min=float(section["touch_notional_min"]),
-            tick_age_ms_max=section["tick_age_ms_max"],
-            score_min=section["score_min"],
-            confidence_min=section["confidence_min"],
-            cooldown_ms=section["cooldown_ms"],
-            cost_gate=section["cost_gate"],
-            cost_gate_atr_mult=float(section["cost_gate_atr_mult"]),
-            taker_fee_bps=float(config["execution"]["taker_fee_bps"]),
+            bar_interval=section.bar_interval,
+            trend_interval=section.trend_interval,
+            bars_from_ticks=section.bars_from_ticks,
+            rsi_period=section.rsi_period,
+            ema_fast=section.ema_fast,
+            ema_slow=section.ema_slow,
+            atr_period=section.atr_period,
+            return_bars=section.return_bars,
+            flow_touches=section.flow_touches,
+            rsi_oversold=float(section.rsi_oversold),
+            rsi_overbought=float(section.rsi_overbought),
+            momentum_bps_min=float(section.momentum_bps_min),
+            reversion_bps_min=float(section.reversion_bps_min),
+            spread_bps_max=float(section.spread_bps_max),
+            touch_notional_min=float(section.touch_notional_min),
+            tick_age_ms_max=section.tick_age_ms_max,
+            score_min=section.score_min,
+            confidence_min=section.confidence_min,
+            cooldown_ms=section.cooldown_ms,
+            cost_gate=section.cost_gate,
+            cost_gate_atr_mult=float(section.cost_gate_atr_mult),
+            taker_fee_bps=float(profile.execution.taker_fee_bps),
             section=section,
         )
         parameters._refuse_contradictions()

@@ -74,25 +74,25 @@ def clause_of(said: Opinion, readings: Readings, parameters: StrategyParameters)
         return f"conflicting: rsi {rsi} is oversold, but momentum {momentum} bps still falls"
     if code == MOMENTUM_UP:
         return (
-            f"momentum {momentum} bps >= {section['momentum_bps_min']}, rsi {rsi} < "
-            f"{section['rsi_overbought']}, return {decimal_text(readings.return_bps, 2)} bps > 0"
+            f"momentum {momentum} bps >= {section.momentum_bps_min}, rsi {rsi} < "
+            f"{section.rsi_overbought}, return {decimal_text(readings.return_bps, 2)} bps > 0"
         )
     if code == MOMENTUM_DOWN:
         return (
-            f"momentum {momentum} bps <= -{section['momentum_bps_min']}, return "
+            f"momentum {momentum} bps <= -{section.momentum_bps_min}, return "
             f"{decimal_text(readings.return_bps, 2)} bps < 0"
         )
     if code == REVERSION_OVERSOLD:
         return (
-            f"rsi {rsi} <= {section['rsi_oversold']} and price "
-            f"{decimal_text(readings.reversion_bps, 2)} bps >= {section['reversion_bps_min']} "
+            f"rsi {rsi} <= {section.rsi_oversold} and price "
+            f"{decimal_text(readings.reversion_bps, 2)} bps >= {section.reversion_bps_min} "
             "below its average"
         )
     above = decimal_text(-readings.reversion_bps, 2)
     if code == REVERSION_OVERBOUGHT:
         return (
-            f"rsi {rsi} >= {section['rsi_overbought']} and price {above} bps >= "
-            f"{section['reversion_bps_min']} above its average"
+            f"rsi {rsi} >= {section.rsi_overbought} and price {above} bps >= "
+            f"{section.reversion_bps_min} above its average"
         )
     return f"price {above} bps >= 0 above its average, the aim of this reversion"
 
@@ -133,8 +133,8 @@ def _met_without_rule(readings: Readings, parameters: StrategyParameters) -> dic
 
 def _demands(parameters: StrategyParameters, code: str) -> dict[str, str]:
     section = parameters.section
-    oversold, overbought = section["rsi_oversold"], section["rsi_overbought"]
-    momentum, reversion = section["momentum_bps_min"], section["reversion_bps_min"]
+    oversold, overbought = section.rsi_oversold, section.rsi_overbought
+    momentum, reversion = section.momentum_bps_min, section.reversion_bps_min
     if code == MOMENTUM_UP:
         between = f"{oversold} to {overbought}"
         return {"rsi": between, "momentum_bps": f">= {momentum}", "return_bps": "> 0"}

@@ -8,7 +8,7 @@ from minibot.events.model import JsonObject
 from minibot.kernel.errors import Refusal
 from minibot.runtime.clock import machine_ns
 from minibot.runtime.config import Config
-from minibot.runtime.config_layers import ENV_PREFIX, SET
+from minibot.runtime.config_layers import SET, is_variable
 from minibot.runtime.interpreter import python_argv
 from minibot.runtime.paths import Var
 from minibot.watchdog.child import Child
@@ -113,7 +113,7 @@ def _check_symbols(config: Config, played: list[str]) -> None:
     origin, asked = config.origin.get("binance.symbols", ""), config.binance.symbols
     if config.embedded is None or set(asked) == set(played):
         return
-    if origin != SET and not origin.upper().startswith(ENV_PREFIX):
+    if origin != SET and not is_variable(origin):
         return
     raise Refusal(
         f"binance.symbols ({origin}) asks for {', '.join(asked)}, and {config.embedded.source}"

@@ -8,6 +8,7 @@ in its manifest and in every `health` event, and it counts for nothing.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Final, NamedTuple
 
 from minibot.runtime.config import Config, config_of_manifest
@@ -49,7 +50,8 @@ def fallback_of(config: Config, checks: Sequence[CheckResult]) -> Fallback | Non
         },
     }
     why = f"{failed[0].found}; {source} stands in"
-    return Fallback(config_of_manifest(raw), why[:WHY_CHARS_MAX])
+    stand_in = replace(config_of_manifest(raw), base=config.base)
+    return Fallback(stand_in, why[:WHY_CHARS_MAX])
 
 
 def source_of(word: str, symbols: Sequence[str]) -> str:

@@ -80,7 +80,7 @@ def make_manifest(
         hosts=tuple(urls) if exchange is None else (f"127.0.0.1:{exchange.port}",),
         embedded=None if exchange is None else exchange.facts,
         simulated=simulated,
-        pinned=_pinned(profile),
+        pinned=_pinned(profile, config.base),
         opening=opening,
         degraded=degraded,
     )
@@ -139,13 +139,12 @@ def _file_sha256(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest() if path.exists() else ""
 
 
-def _pinned(profile: Path) -> dict[str, str]:
-    names = ["config/roles.v1.json", "config/contracts.v1.json"]
-    pinned = {name: _file_sha256(PROJECT / name) for name in names}
-    path = profile.resolve()
-    try:
-        name = path.relative_to(PROJECT).as_posix()
-    except ValueError:
-        name = str(path)
-    pinned[name] = _file_sha256(path)
-    return pinned
+def _pinned(profile: Path, base: Path | None) -> dict[str, str]:
+    tables = [PROJECT / "config" / name for name in ("roles.v1.json", "contracts.v1.json")]
+    files = [*tables, profile, *([] if base is None else [base])]
+    return {_pin_name(path.resolve()): _file_sha256(path) for path in files}
+
+
+def _pin_name(path: Path) -> str:
+    """Return a file's path from the project's root, the whole path for one outside."""
+    return path.relative_to(PROJECT).as_posix() if path.is_relative_to(PROJECT) else str(path)

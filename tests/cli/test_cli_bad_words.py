@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from copy import deepcopy
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ from minibot.cli.main import guarded, run
 from minibot.cli.strategy_trial import tried
 from minibot.events import roles as roles_module
 from minibot.kernel.files import is_endless
+from minibot.runtime.config import load_config
 from tests.runs import PROJECT, clean_environ, verb
 
 pytestmark = pytest.mark.campaign
@@ -63,7 +65,7 @@ def test_half_a_letter_in_a_profile_is_refused_by_its_key(
     where: str, value: str, tmp_path: Path, var_dir: Path
 ) -> None:
     """By a file and by `--set`: no schema could judge it."""
-    raw = json.loads(DEMO.read_bytes())
+    raw = deepcopy(load_config(DEMO).raw)
     raw[where] = json.loads(value)
     path = tmp_path / "half.json"
     path.write_text(json.dumps(raw), encoding="utf-8")

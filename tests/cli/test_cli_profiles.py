@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import argparse
 import json
+from copy import deepcopy
 from pathlib import Path
 
 import pytest
 
 from minibot.cli.main import parser, verbs
+from minibot.runtime.config import load_config
 from minibot.runtime.config_schema import config_schema
 from minibot.strategies.unread import READ_BY_RUN
 from tests.backtest.markets import walk, write_klines
@@ -212,7 +214,7 @@ def test_key_in_a_file_of_ones_own_counts_where_no_shipped_profile_has_its_value
     tmp_path: Path, var_dir: Path
 ) -> None:
     """A profile has to name every key: a copy of a shipped one asks for nothing by that."""
-    raw = json.loads((PROJECT / DEMO).read_bytes())
+    raw = deepcopy(load_config(PROJECT / DEMO).raw)
     raw["strategy"]["name"] = "rsi_band"
     path = tmp_path / "mine.json"
     path.write_text(json.dumps(raw), encoding="utf-8")

@@ -317,6 +317,25 @@ def test_config_shows_each_value_with_where_it_came_from(tmp_path: Path) -> None
     assert re.search(r'^mode +"NORE"  \[nore\.v1\.json', said.out, re.MULTILINE)
 
 
+@pytest.mark.row("C-24")
+def test_config_of_an_overlay_shows_file_and_layer_of_each_value(tmp_path: Path) -> None:
+    """Base, overlay, environment, --set: in the text, and in the document of --json."""
+    path = tmp_path / "mine.json"
+    path.write_text('{"extends": "nore.v1.json", "risk": {"positions_max": 2}}', encoding="utf-8")
+    words = ["minibot", "config", "show", "--origin", "--config", str(path), "--set", "seed=7"]
+
+    shown = run_command(words, MINIBOT__RISK__ORDER_NOTIONAL="200").out
+    document = json.loads(run_command([*words, "--json"]).out)
+
+    assert re.search(r"^risk\.positions_max +2  \[mine\.json, overlay\]$", shown, re.MULTILINE)
+    assert re.search(r'^mode +"NORE"  \[nore\.v1\.json, base\]$', shown, re.MULTILINE)
+    assert re.search(r"^risk\.order_notional .*, environment\]$", shown, re.MULTILINE)
+    assert re.search(r"^seed +7  \[--set\]$", shown, re.MULTILINE)
+    assert document["origin"]["risk.positions_max"] == "mine.json"
+    assert document["layer"]["risk.positions_max"] == "overlay"
+    assert document["layer"]["mode"] == "base"
+
+
 def test_config_check_exits_4_with_every_violation(tmp_path: Path) -> None:
     """Both wrong keys are told at once."""
     words = ["--set", "risk.max_drawdwn=3", "--set", "mode=LIVE"]

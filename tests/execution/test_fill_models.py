@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from minibot.events.core_profile import CoreProfile
 from minibot.events.model import BUY, Book, Event, Fill, Gap, MarketTick, OrderResult
 from minibot.events.money import parse_amount
 from minibot.execution.fill_models import FILL_MODELS, fill_model_of
@@ -54,12 +55,14 @@ def book(desk: Desk, bids: list[tuple[str, str]], asks: list[tuple[str, str]]) -
 
 def test_profile_of_before_the_choice_means_touch_and_an_unknown_word_stops() -> None:
     """Recorded runs name no model and are replayed as they were; nobody guesses another word."""
-    models = [type(fill_model_of({"fill_model": name})) for name in FILL_MODELS]
+    raw = config()
+    older = {key: value for key, value in raw["execution"].items() if key != "fill_model"}
+    models = [type(fill_model_of(name)) for name in FILL_MODELS]
 
     assert len(set(models)) == 3
-    assert type(fill_model_of({})) is models[FILL_MODELS.index("touch")]
+    assert CoreProfile.of({**raw, "execution": older}).execution.fill_model == FILL_MODELS[0]
     with pytest.raises(RunStop, match="fill_model"):
-        fill_model_of({"fill_model": "lucky"})
+        fill_model_of("lucky")
 
 
 @pytest.mark.parametrize("model", FILL_MODELS)

@@ -173,6 +173,16 @@ def test_other_failed_checks_are_never_stood_in_for(name: str) -> None:
     assert fallback_of(config, [unreachable]) is not None
 
 
+def test_stand_in_keeps_the_base_that_the_manifest_pins() -> None:
+    """The files of the profile are the same, whatever stands in for the exchange."""
+    config = load_config(PROJECT / PAPER)
+
+    stand_in = fallback_of(config, [CheckResult("exchange", False, "host cannot be reached")])
+
+    assert stand_in is not None
+    assert stand_in.config.base == config.base == PROJECT / "config" / "nore.v1.json"
+
+
 def test_source_of_a_stand_in_has_the_symbols_of_the_profile() -> None:
     """Named ones stay; a made market without any gets those of the profile."""
     word = source_of("generator:7", ("BTCUSDT", "ETHUSDT"))

@@ -7,8 +7,8 @@ intents.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
+from copy import deepcopy
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -40,6 +40,7 @@ from minibot.execution.paper_executor_nore_v1 import PaperExecutorNoreV1
 from minibot.kernel.canonical import decode, encode
 from minibot.risk.core import RiskCore
 from minibot.risk.core import core_from_config as risk_from_config
+from minibot.runtime.config import load_config
 
 PROJECT = Path(__file__).resolve().parents[2]
 RUN_ID = "20231114_221320"
@@ -101,8 +102,7 @@ PLAIN: dict[str, Any] = {
 
 def config(**changes: Any) -> JsonObject:
     """The demo profile with plain values and `section__key` changes."""
-    text = (PROJECT / "config" / "nore-demo.v1.json").read_text(encoding="utf-8")
-    profile: JsonObject = json.loads(text)
+    profile = deepcopy(demo_profile())
     for name, value in PLAIN.items():
         section, key = name.split(".")
         profile[section][key] = value
@@ -110,6 +110,12 @@ def config(**changes: Any) -> JsonObject:
         section, key = name.split("__")
         profile[section][key] = value
     return profile
+
+
+@cache
+def demo_profile() -> JsonObject:
+    """The shipped demo profile, resolved."""
+    return load_config(PROJECT / "config" / "nore-demo.v1.json").raw
 
 
 @cache

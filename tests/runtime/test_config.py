@@ -19,14 +19,15 @@ from hypothesis import strategies as st
 
 from minibot.kernel import canonical
 from minibot.kernel.errors import ConfigError
-from minibot.runtime import config_sections
 from minibot.runtime.config import Config, config_of_manifest, load_config
-from minibot.runtime.config_schema import config_schema, known_keys
+from minibot.runtime.config_schema import SCHEMA_PATH, known_keys
+from minibot.runtime.config_sections import sections
 from tests.waiting import DEADLINE_S
+from tools.config_schema import document
 
 PROJECT = Path(__file__).resolve().parents[2]
 DEMO = PROJECT / "config" / "nore-demo.v1.json"
-RAW = json.loads(DEMO.read_text(encoding="utf-8"))
+RAW = load_config(DEMO).raw
 PROFILES = ("nore", "nore-demo", "nore-smoke")
 
 
@@ -127,16 +128,20 @@ def test_config_without_any_single_key_is_refused_by_its_name(key: str, tmp_path
 
 
 def test_config_sections_have_the_keys_of_the_schema() -> None:
-    """A frozen section holds exactly what the schema requires of it."""
-    properties = config_schema()["properties"]
-    for name, section in properties.items():
-        cls = getattr(config_sections, name.capitalize(), None)
-        if cls is not None:
-            assert {field.name for field in dataclasses.fields(cls)} == set(section["required"]), (
-                name
-            )
-    named = {name for name in properties if hasattr(config_sections, name.capitalize())}
-    assert named >= {"paths", "code", "secrets", "binance", "embedded", "queues", "portfolio"}
+    """The committed schema is what the sections say (write it: python -m tools.config_schema)."""
+    assert SCHEMA_PATH.read_text(encoding="utf-8") == document()
+
+
+def test_config_holds_each_section_typed() -> None:
+    """What the raw profile says stands in the sections, key by key; lists became tuples."""
+    config = load_config(DEMO)
+
+    for name, cls in sections().items():
+        section, raw = getattr(config, name), config.raw.get(name)
+        assert isinstance(section, cls) == (raw is not None), name
+        for key, value in (raw or {}).items():
+            held = getattr(section, key)
+            assert (list(held) if isinstance(value, list) else held) == value, f"{name}.{key}"
 
 
 @pytest.mark.row("N-13")
@@ -169,7 +174,8 @@ def test_config_set_beats_environment_beats_file_and_origin_says_so() -> None:
     assert config.raw["risk"]["order_notional"] == "300"
     assert config.origin["risk.order_notional"] == "--set"
     assert (config.seed, config.origin["seed"]) == (7, "MINIBOT__SEED")
-    assert config.origin["risk.positions_max"] == "nore-demo.v1.json"
+    assert config.origin["risk.positions_max"] == "nore.v1.json"
+    assert config.origin["profile"] == "nore-demo.v1.json"
     assert set(config.origin) == set(leaves(config.raw))
 
 

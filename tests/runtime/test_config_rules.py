@@ -168,7 +168,7 @@ def test_processes_that_merge_roles_are_refused(
 @pytest.mark.row("N-92")
 def test_queue_names_are_those_of_the_role_table() -> None:
     """A queue may be neither forgotten nor invented."""
-    names = json.loads(DEMO.read_text(encoding="utf-8"))["queues"]["names"]
+    names = load_config(DEMO).raw["queues"]["names"]
     for changed in (names[1:], [*names, "rumours"]):
         found = violations(DEMO, f"queues.names={json.dumps(changed)}")
         assert [text.split(" ")[0] for text in found] == ["queues.names"]

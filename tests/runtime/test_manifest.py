@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from minibot.kernel.errors import IntegrityError
+from minibot.runtime.config import load_config
 from minibot.runtime.manifest import Manifest, is_run_id, run_id_of
 from tests.manifests import made_manifest
 
@@ -19,7 +19,7 @@ PROJECT = Path(__file__).resolve().parents[2]
 
 def made(run_id: str) -> Manifest:
     """A manifest of the smoke profile."""
-    config = json.loads((PROJECT / "config" / "nore-smoke.v1.json").read_bytes())
+    config = load_config(PROJECT / "config" / "nore-smoke.v1.json").raw
     return made_manifest(run_id, config, {}, 0)
 
 

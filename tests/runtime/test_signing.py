@@ -24,7 +24,7 @@ PROFILE = "config/nore-demo.v1.json"
 def test_shipped_profiles_sign_nothing(project: Path, var_dir: Path) -> None:
     """No key is pinned, so no secret is needed."""
     for path in sorted((project / "config").glob("nore*.json")):
-        assert json.loads(path.read_bytes())["secrets"]["seal_public_key"] is None
+        assert load_config(path).secrets.seal_public_key is None
     assert sign_if_pinned(sealed_run(var_dir), load_config(PROFILE, []).raw, {}) is None
 
 

@@ -7,7 +7,9 @@ import hashlib
 import json
 import sys
 from collections.abc import Iterator, Sequence
+from copy import deepcopy
 from decimal import Decimal
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +32,7 @@ from minibot.events.model import (
     TickKind,
 )
 from minibot.kernel.canonical import encode
+from minibot.runtime.config import load_config
 from minibot.strategies.core import StrategyCore, core_from_config
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -54,12 +57,17 @@ OPENING = RunOpening(cash={"USDT": "10000"}, lots=(), budgets_used={})
 
 def config(**changes: Any) -> JsonObject:
     """The shipped demo profile with some values of `strategy` changed."""
-    text = (PROJECT / "config" / "nore-demo.v1.json").read_text(encoding="utf-8")
-    profile: JsonObject = json.loads(text)
+    profile = deepcopy(demo_profile())
     unknown = changes.keys() - profile["strategy"].keys()
     assert not unknown, f"no such key in strategy: {unknown}"
     profile["strategy"].update(changes)
     return profile
+
+
+@cache
+def demo_profile() -> JsonObject:
+    """The shipped demo profile, resolved."""
+    return load_config(PROJECT / "config" / "nore-demo.v1.json").raw
 
 
 def event(ts: int, number: int, payload: Payload, source: str = "market_role") -> Event:

@@ -18,6 +18,7 @@ from minibot.kernel import canonical
 from minibot.kernel.cursor import cursor_json
 from minibot.kernel.files import read_hashed, write_hashed
 from minibot.kernel.position import Position
+from minibot.runtime.config_sections import Chaos
 from minibot.runtime.context import Output, RoleContext
 from minibot.runtime.planted import Planted
 from minibot.runtime.stop import OPERATOR, StopRecord, arm, raise_flag, raise_operators_flag
@@ -372,7 +373,7 @@ def test_error_in_a_turn_of_supervision_is_a_stop_and_not_its_end(
 
 def planted(name: str, amount: int) -> Planted:
     """Return an instrument that is wrong from the beginning."""
-    found = Planted.of({"plant": name, "amount": amount})
+    found = Planted.of(Chaos(plant=name, amount=amount))
     assert found is not None
     return found
 

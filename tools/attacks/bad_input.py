@@ -7,6 +7,7 @@ import os
 import sys
 from pathlib import Path
 
+from minibot.runtime.config import load_config
 from tools.attacks.frame import PROJECT, Done, Found, Lab, NotPlayable, attack
 
 DEMO = "config/nore-demo.v1.json"
@@ -52,7 +53,7 @@ def shell(lab: Lab, script: str, *words: str) -> Done:
 @attack("C19", "a profile holds half a letter (a lone surrogate)", "refused in words, exit 4")
 def profile_with_surrogates(lab: Lab) -> Found:
     """Put lone surrogates into a value and a key of a profile."""
-    raw = json.loads((PROJECT / DEMO).read_text(encoding="utf-8"))
+    raw = load_config(PROJECT / DEMO).raw
     raw["profile"] = "\ud800"
     raw["risk"]["\udfff"] = "\udc80"
     path = lab.folder / "surrogates.json"

@@ -1,0 +1,131 @@
+"""Rules of the keys of a run profile, written beside each key.
+
+A section is a frozen dataclass. A key of it is `Annotated[type, rule, "description"]`, the rule
+left out where the type says all; `tools.config_schema` makes `config/config.v1.schema.json` of the
+sections. Units stand in the names of keys: `_ms` is machine time, `_market_ms` market time.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any, Final, TypeVar, get_args
+
+Rule = Mapping[str, Any]
+"""What JSON Schema says of a value beside its type."""
+
+T = TypeVar("T")
+
+DECIMAL: Final[Rule] = {"$ref": "#/$defs/decimal"}
+DECIMAL_POSITIVE: Final[Rule] = {"$ref": "#/$defs/decimal_positive"}
+PERCENT: Final[Rule] = {"$ref": "#/$defs/percent"}
+
+DEFINITIONS: Final[Mapping[str, Rule]] = {
+    "decimal": {
+        "type": "string",
+        "maxLength": 40,
+        "pattern": "^(0|[1-9][0-9]*)([.][0-9]+)?$",
+        "not": {"pattern": "\\n"},
+        "title": 'a decimal number as text, zero or more, such as "1.5"',
+    },
+    "decimal_positive": {
+        "type": "string",
+        "maxLength": 40,
+        "pattern": "^(0[.]0*[1-9][0-9]*|[1-9][0-9]*([.][0-9]+)?)$",
+        "not": {"pattern": "\\n"},
+        "title": 'a decimal number as text, above zero, such as "1.5"',
+    },
+    "percent": {
+        "type": "string",
+        "maxLength": 10,
+        "pattern": "^(100|[1-9]?[0-9]([.][0-9]{1,6})?)$",
+        "not": {"pattern": "\\n"},
+        "title": "a decimal number as text from 0 to 100",
+    },
+}
+"""Rules by name in `$defs`: a decimal number is text, exact as it is written."""
+
+_SECTION: Final = "section"
+
+LATER: Final = {"later": True}
+"""Metadata of a key that came later: its default is what older runs meant without it."""
+
+OPTIONAL: Final = {"optional": True}
+"""Metadata of a key that a profile may lack; its default is None, which no profile may write."""
+
+OPTIONAL_OR_NULL: Final = {"optional": True, "null": True}
+"""Metadata of a key that a profile may lack, or write as null."""
+
+
+def whole(least: int, most: int) -> Rule:
+    """Return the rule of a whole number within bounds."""
+    return {"minimum": least, "maximum": most}
+
+
+def one_of(*words: str) -> Rule:
+    """Return the rule of a word among some."""
+    return {"enum": list(words)}
+
+
+def only(value: str | int) -> Rule:
+    """Return the rule of a key that has one value."""
+    return {"const": value}
+
+
+def string(
+    least: int | None = None, most: int | None = None, pattern: str = "", title: str = ""
+) -> Rule:
+    """Return the rule of a text: its length, its form, and how people call what is allowed."""
+    rule = {"minLength": least, "maxLength": most, "pattern": pattern, "title": title}
+    return {name: value for name, value in rule.items() if value not in (None, "")}
+
+
+def listed(item: Rule, least: int = 0, most: int | None = None) -> Rule:
+    """Return the rule of a list of different texts."""
+    items = dict(item) if "enum" in item else {"type": "string", **item}
+    rule = {"minItems": least or None, "maxItems": most, "uniqueItems": True, "items": items}
+    return {name: value for name, value in rule.items() if value is not None}
+
+
+def holding(section: type[Any]) -> dict[str, Any]:
+    """Return the metadata of a key that a profile may lack and that holds a section itself."""
+    return {**OPTIONAL, _SECTION: section}
+
+
+def is_optional(key: dataclasses.Field[Any]) -> bool:
+    """Return whether a profile may lack a key."""
+    return OPTIONAL.items() <= key.metadata.items()
+
+
+def later_keys(section: type[Any]) -> dict[str, Any]:
+    """Return what older runs meant by the keys of a section that came later."""
+    found = {}
+    for key in dataclasses.fields(section):
+        if LATER.items() <= key.metadata.items():
+            make = key.default_factory
+            found[key.name] = key.default if make is dataclasses.MISSING else make()
+    return found
+
+
+def section_of(cls: type[T], values: Mapping[str, Any]) -> T:
+    """Return a section of a validated profile; its lists become tuples.
+
+    Keys that it lacks have their defaults: they came later, or may be missing.
+    """
+    keys: tuple[dataclasses.Field[Any], ...] = dataclasses.fields(cls)  # type: ignore[arg-type]
+    return cls(**{key.name: _frozen(key, values[key.name]) for key in keys if key.name in values})
+
+
+def section_type(hint: Any) -> type[Any] | None:
+    """Return the section that a key of this type holds, None where it holds a value."""
+    for part in (hint, *get_args(hint)):
+        if isinstance(part, type) and dataclasses.is_dataclass(part):
+            return part
+    return None
+
+
+def _frozen(key: dataclasses.Field[Any], value: Any) -> Any:
+    if _SECTION in key.metadata:
+        return section_of(key.metadata[_SECTION], value)
+    is_listed = "tuple[" in str(key.type)
+    return tuple(value) if is_listed and isinstance(value, list) else value
