@@ -20,6 +20,8 @@ from typing import Any, Final
 
 import grimp
 
+from minibot.events.roles import Roles
+
 PROJECT: Final = Path(__file__).resolve().parent.parent
 ROLES: Final = PROJECT / "config" / "roles.v1.json"
 DOCUMENT: Final = PROJECT / "docs" / "reference" / "pictures.md"
@@ -38,6 +40,11 @@ FLOW: Final = """\
 
 Boxes are processes, cylinders are queues. A thick arrow leads to a queue's primary reader, a thin
 one to a further reader. The second picture shows the queues of which each role writes a part.
+"""
+ORDERS: Final = """\
+## Orders
+
+Each list of the roles file; the order of ending follows from the queue of each role's input log.
 """
 ROOMS: Final = """\
 ## Rooms and their imports
@@ -78,6 +85,8 @@ def document(table: Mapping[str, Any]) -> str:
         FLOW,
         _fenced(flow(table)),
         _fenced(shared_flow(table)),
+        ORDERS,
+        "\n".join(["| order | roles or queues |", "| --- | --- |", *orders(table)]),
         ROOMS,
         _fenced(rooms(arrows)),
         "\n".join(["| room | imports |", "| --- | --- |", *_rows(arrows)]),
@@ -112,6 +121,18 @@ def shared_flow(table: Mapping[str, Any]) -> Iterator[str]:
         yield f"  {name}[({name})]"
     yield from _writes(table, queues)
     yield from _reads(table, queues)
+
+
+def orders(table: Mapping[str, Any]) -> Iterator[str]:
+    """Yield a row of the table for each order of the roles file, and for that of ending."""
+    for key, what in (
+        ("start_order", "roles start"),
+        ("market_order", "a lockstep shows a market event to the cores"),
+        ("derived_order", "a lockstep empties the derived queues"),
+    ):
+        yield f"| {what} | {', '.join(f'`{name}`' for name in table[key])} |"
+    drain = Roles.of(table).drain_order
+    yield f"| roles end | {', '.join(f'`{name}`' for name in drain)} |"
 
 
 def rooms(arrows: Arrows) -> Iterator[str]:
