@@ -84,45 +84,39 @@ class Checklist:
     """The judged rows of one decision, and the first reason to refuse.
 
     Attributes:
-        judged: Gate, value, limit and whether the check passed, in the order of judging.
+        rows: In the order of judging, with those that do not apply.
+        failed: The places of the rows that failed.
         reason: The reason code of the first failure that has one; empty without any.
-        all_passed: Whether no check failed.
     """
 
-    __slots__ = ("all_passed", "judged", "reason")
+    __slots__ = ("failed", "reason", "rows")
 
     def __init__(self) -> None:
         """Start without a check."""
-        self.judged: list[tuple[Gate, int, int, bool]] = []
+        self.rows: list[Row] = []
+        self.failed: list[int] = []
         self.reason: str = ""
-        self.all_passed: bool = True
 
     def judge(self, rows: tuple[Row, ...]) -> bool:
         """Judge rows from top to bottom, behind those before; return whether all of them passed."""
-        judged, all_passed = self.judged, True
+        place, passed = len(self.rows), True
+        self.rows.extend(rows)
         for gate, value, limit in rows:
-            if value == NOT_ASKED:
-                continue
-            passed = gate.admits(value, limit)
-            judged.append((gate, value, limit, passed))
-            if not passed:
-                all_passed = False
+            if value != NOT_ASKED and not gate.admits(value, limit):
+                self.failed.append(place)
                 self.refuse(gate.reason)
-        if not all_passed:
-            self.all_passed = False
-        return all_passed
+                passed = False
+            place += 1
+        return passed
 
     def show(self, row: Row) -> None:
         """Add a failed check that refuses nothing: it is why something is done."""
-        gate, value, limit = row
-        self.judged.append((gate, value, limit, False))
-        self.all_passed = False
+        self.failed.append(len(self.rows))
+        self.rows.append(row)
 
     def fail_last(self, reason: str) -> None:
-        """Fail the check judged last for a reason that its numbers do not show."""
-        gate, value, limit, _ = self.judged[-1]
-        self.judged[-1] = (gate, value, limit, False)
-        self.all_passed = False
+        """Fail the row judged last for a reason that its numbers do not show."""
+        self.failed.append(len(self.rows) - 1)
         self.refuse(reason)
 
     def refuse(self, reason: str) -> None:
@@ -132,12 +126,12 @@ class Checklist:
 
     def written(self) -> tuple[Check, ...]:
         """Return the checks as text, in the order of judging."""
-        return tuple(
-            [
-                Check(gate.name, gate.text(value), gate.text(limit), passed)
-                for gate, value, limit, passed in self.judged
-            ]
-        )
+        checks: list[Check] = []
+        for place, (gate, value, limit) in enumerate(self.rows):
+            if value != NOT_ASKED:
+                passed = place not in self.failed
+                checks.append(Check(gate.name, gate.text(value), gate.text(limit), passed))
+        return tuple(checks)
 
 
 def exceeded(rows: tuple[Row, ...]) -> Checklist | None:

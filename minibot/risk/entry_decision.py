@@ -104,7 +104,7 @@ def on_buy(state: RiskState, market: Market, signal: SignalMessage) -> list[Mess
         return [stop(state, breaches, verdict)]
     state.decided.note(ref, signal.ts, state.now - limits.signal_age_ms_max)
     # A check that failed all the same made the order smaller.
-    kind, reason = (ALLOW, ALLOWED) if checks.all_passed else (REDUCE, REDUCED)
+    kind, reason = (REDUCE, REDUCED) if checks.failed else (ALLOW, ALLOWED)
     return approve(state, kind, reason, BUY, qty, market, rules, verdict)
 
 

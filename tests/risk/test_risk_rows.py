@@ -17,7 +17,7 @@ import pytest
 
 from minibot.events.model import BUY, SELL, ExitPosition
 from minibot.risk import budgets, entry_decision, exit_decision
-from minibot.risk.checks import Checklist, Row
+from minibot.risk.checks import NOT_ASKED, Checklist, Row
 from minibot.risk.drafts import Verdict, verdict_for_event
 from tests.risk.desk import PROJECT, SYMBOL
 from tests.risk.row_scenarios import ENTRIES, EQUITY_LIMITS, EXITS, Scenario
@@ -61,7 +61,7 @@ def verdict_of(world: World) -> Verdict:
     return verdict_for_event(world.state, event, SYMBOL)
 
 
-def asked(module: Any, world: World) -> Checklist:
+def requested(module: Any, world: World) -> Checklist:
     """The checks of an operator's request."""
     event = world.event(ExitPosition("operator", "a test", SYMBOL))
     messages = module.on_exit_position(world.state, SYMBOL, event)
@@ -107,7 +107,7 @@ CHECKS: Final[dict[tuple[ModuleType, str], Callable[[Any, World], Checklist]]] =
         )
     ),
     (exit_decision, "size_exit"): exit_size,
-    (exit_decision, "on_exit_position"): asked,
+    (exit_decision, "on_exit_position"): requested,
     (exit_decision, "leave"): left,
     (exit_decision, "_exit"): sent,
     (budgets, "hard_rows"): lambda module, world: judged(module.Budgets.hard_rows(world.budgets)),
@@ -116,7 +116,8 @@ CHECKS: Final[dict[tuple[ModuleType, str], Callable[[Any, World], Checklist]]] =
 
 def said(scenario: Scenario, checks: Checklist) -> Said:
     """The check of a scenario's row: its text, whether it passed, and the reason of a failure."""
-    for check, (gate, *_) in zip(checks.written(), checks.judged, strict=True):
+    asked = [gate for gate, value, _ in checks.rows if value != NOT_ASKED]
+    for check, gate in zip(checks.written(), asked, strict=True):
         if check.name == scenario.name:
             reason = "" if check.passed else gate.reason or gate.cuts or checks.reason
             return f"{check.name} {check.value} / {check.threshold}", check.passed, reason
