@@ -94,8 +94,8 @@ class Text(NamedTuple):
 
 @pytest.fixture(scope="module")
 def known_texts(modules: dict[str, ast.Module]) -> list[Text]:
-    """Every text of the product that equals a reason code or the name of a role."""
-    wanted = REASONS.keys() | ROLES
+    """Every text of the product that equals a reason code, a role's name or that of its table."""
+    wanted = REASONS.keys() | ROLES | {"roles.v1.json", "config/roles.v1.json"}
     return [
         Text(name, *found)
         for name, tree in modules.items()
@@ -238,6 +238,13 @@ def test_role_is_written_as_its_constant_alone(known_texts: list[Text]) -> None:
 
     assert {each.text for each in found} == ROLES
     assert [each for each in found if each.module != HOME_OF_NAMES] == []
+
+
+def test_table_of_roles_is_read_by_one_module(known_texts: list[Text]) -> None:
+    """Everybody else is given `Roles`; a manifest alone names the file, to pin its bytes."""
+    found = {each.module for each in known_texts if each.text.endswith("roles.v1.json")}
+
+    assert found == {"minibot.events.roles", "minibot.watchdog.making"}
 
 
 def test_roles_and_queues_are_listed_in_their_table_alone(modules: dict[str, ast.Module]) -> None:
