@@ -17,13 +17,13 @@ from tests.risk.desk import OTHER, SYMBOL
 from tests.risk.row_world import (
     ENDS,
     EQUITY,
+    HARD_AT_ONCE,
     LIMITS,
     NOTIONAL,
     NOW,
     RESERVED,
     STOP_BID,
     TARGET_BID,
-    WITHOUT_SOFT,
     Change,
     World,
     bounded,
@@ -100,7 +100,7 @@ def _scenarios(function: str, *, is_held: bool, soft: bool = True) -> Callable[.
         changes: Pair,
         outcome: tuple[str, str] | None = None,
     ) -> Scenario:
-        row, limits = f"{function}:{gate}", LIMITS if soft else WITHOUT_SOFT
+        row, limits = f"{function}:{gate}", LIMITS if soft else HARD_AT_ONCE
         said = outcome or ("BLOCK", reason)
         return Scenario(row, reason, *texts, *changes, said, limits, is_held)
 

@@ -33,6 +33,7 @@ LIMITS: Final[JsonObject] = config(
     risk__positions_max=6,
     risk__reference_deviation_bps_max=130,
     risk__stop_atr_mult="3.0",
+    risk__take_profit_atr_mult="5.0",
     strategy__atr_period=14,
     risk__night_loss_soft="101",
     risk__night_loss_hard="1001",
@@ -49,9 +50,9 @@ LIMITS: Final[JsonObject] = config(
     risk__day_notional_hard="21000",
     execution__taker_fee_bps="10",
 )
-WITHOUT_SOFT: Final = copy.deepcopy(LIMITS)
-for _name in ("night_notional_soft", "day_notional_soft", "orders_per_minute_soft"):
-    WITHOUT_SOFT["risk"][_name] = None
+HARD_AT_ONCE: Final = copy.deepcopy(LIMITS)
+for _name in ("night_notional", "day_notional", "orders_per_minute"):
+    HARD_AT_ONCE["risk"][f"{_name}_soft"] = HARD_AT_ONCE["risk"][f"{_name}_hard"]
 
 
 class World:
