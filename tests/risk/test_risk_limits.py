@@ -7,7 +7,9 @@ from typing import Any
 import pytest
 
 from minibot.events.model import Event, RiskAction, RunOpening
+from minibot.events.money import parse_amount
 from minibot.events.portfolio import DAY_MS
+from minibot.risk.limits import BPS, Limits
 from tests.risk.desk import (
     OTHER,
     SYMBOL,
@@ -436,3 +438,19 @@ def test_every_action_has_checks_profile_and_headroom_and_stop_shows_failed_ones
         if payload.action == "STOP":
             assert len(failed) == len(payload.checks)
     assert fills(made.events("fills"))
+
+
+def test_limits_read_each_key_of_their_own() -> None:
+    """No limit of another name stands in for one: each has a value that no other has."""
+    ages = {"signal_age_ms_max": 11, "tick_age_ms_max": 12, "intent_ttl_ms": 13}
+    counts = {"positions_max": 14, "exposure_ratio_max_bps": 15, "reference_deviation_bps_max": 16}
+    money = {"order_notional": "17", "position_notional_max": "18"}
+    values = ages | counts | money
+
+    limits = Limits(config(**{f"risk__{key}": value for key, value in values.items()}))
+
+    assert {key: getattr(limits, key) for key in ages} == ages
+    assert (limits.positions_max, limits.exposure_bps_max) == (14, 15)
+    assert limits.deviation_max == 16 * BPS
+    assert limits.order_notional == parse_amount("17")
+    assert limits.position_notional_max == parse_amount("18")

@@ -140,8 +140,8 @@ def test_config_holds_each_section_typed() -> None:
         section, raw = getattr(config, name), config.raw.get(name)
         assert isinstance(section, cls) == (raw is not None), name
         for key, value in (raw or {}).items():
-            held = getattr(section, key)
-            assert (list(held) if isinstance(value, list) else held) == value, f"{name}.{key}"
+            expected = tuple(value) if isinstance(value, list) else value
+            assert getattr(section, key) == expected, f"{name}.{key}"
 
 
 @pytest.mark.row("N-13")
