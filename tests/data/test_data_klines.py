@@ -15,6 +15,8 @@ from minibot.exchanges.embedded.bars import next_open, open_of
 from minibot.kernel.errors import Refusal
 from tests.data.data_files import MINUTE_MS, OPEN_MS, csv_text, row, write_rows, zipped
 
+pytestmark = pytest.mark.campaign
+
 UNIT = 10**8
 FIRST = Kline(
     *(OPEN_MS, OPEN_MS + MINUTE_MS - 1),

@@ -18,6 +18,8 @@ from minibot.replay.engine import Recorded
 from minibot.replay.lineage import verify_lineage
 from tests.runs import ShortRun
 
+pytestmark = pytest.mark.campaign
+
 PROJECT = Path(__file__).resolve().parents[2]
 
 

@@ -24,7 +24,7 @@ from tests.kernel.injection import Said, run_victim, shim, strace
 from tests.kernel.kernel_support import json_of, line_of, lines_of, open_journal
 
 # What the tests here hold after each fault, as far as it applies.
-pytestmark = pytest.mark.row("I1", "I2", "I3", "I10")
+pytestmark = [pytest.mark.row("I1", "I2", "I3", "I10"), pytest.mark.campaign]
 ALL = [json_of(number) for number in range(1, 101)]
 SEGMENT = 700  # Some ten lines: five batches of three rotate once.
 

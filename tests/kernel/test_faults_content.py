@@ -18,7 +18,7 @@ from tests.kernel.test_faults_roles import (
 )
 from tests.runs import ShortRun
 
-pytestmark = pytest.mark.row("I1", "I2", "I4", "I5")
+pytestmark = [pytest.mark.row("I1", "I2", "I4", "I5"), pytest.mark.campaign]
 MINUTE_MS = 60_000
 # Further than any night with its history reaches back.
 DAYS_MS = 30 * 24 * 60 * MINUTE_MS

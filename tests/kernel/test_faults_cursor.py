@@ -18,7 +18,7 @@ from tests.kernel.independent import assert_kept, everything
 from tests.kernel.kernel_support import json_of, lines_of
 
 # What the tests here hold after each fault, as far as it applies.
-pytestmark = pytest.mark.row("I1", "I3")
+pytestmark = [pytest.mark.row("I1", "I3"), pytest.mark.campaign]
 RUN = "20261120_074600"
 QUEUE, READER = "signals", "risk_role"
 ALL = [json_of(number) for number in range(1, 13)]

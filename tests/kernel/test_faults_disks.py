@@ -32,7 +32,7 @@ from tests.kernel.injection import (
 from tests.kernel.kernel_support import json_of, line_of, open_journal
 
 # What the tests here hold after each fault, as far as it applies.
-pytestmark = pytest.mark.row("I1", "I2", "I3")
+pytestmark = [pytest.mark.row("I1", "I2", "I3"), pytest.mark.campaign]
 SIZE = 200
 MakeSpace = Callable[[str], Space]
 

@@ -24,7 +24,7 @@ from tests.kernel.independent import assert_evidence, assert_kept, everything, p
 from tests.kernel.kernel_support import change, json_of, line_of, lines_of, open_journal
 
 # What the tests here hold after each fault, as far as it applies.
-pytestmark = pytest.mark.row("I1", "I3", "I10")
+pytestmark = [pytest.mark.row("I1", "I3", "I10"), pytest.mark.campaign]
 SEGMENT = 700
 ALL = [json_of(number) for number in range(1, 41)]
 Damage = Callable[[Path], Any]

@@ -27,7 +27,7 @@ from tests.kernel.role_again import Again, Json
 from tests.runs import ShortRun
 
 # What the tests here hold after each fault, as far as it applies.
-pytestmark = pytest.mark.row("I1", "I2", "I4", "I5", "I10")
+pytestmark = [pytest.mark.row("I1", "I2", "I4", "I5", "I10"), pytest.mark.campaign]
 EXECUTION = "execution_role"
 OUTPUTS = ("fills", "order_results")
 STOPPED, CRASHED = 10, 11

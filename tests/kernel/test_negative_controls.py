@@ -29,6 +29,8 @@ from tests.kernel import (
 from tests.kernel.seeding import Change, Check, named, seeded, simulated, verdict_of
 from tools.crash_sim.world import World
 
+pytestmark = pytest.mark.campaign
+
 
 class Control(NamedTuple):
     """One seeded bug and the check that catches it."""

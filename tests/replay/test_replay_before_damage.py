@@ -18,6 +18,8 @@ from tests.replay.damaged import copy_of, flip, forge
 from tests.runs import Said, ShortRun, raw_events, verb
 from tools.golden.fixture import golden_runs
 
+pytestmark = pytest.mark.campaign
+
 QUEUES = (
     "market_ticks",
     "signals",

@@ -24,6 +24,8 @@ from tools.bench.market_frames import (
 from tools.bench.market_run import Outcome, run
 from tools.bench.market_truth import differences_sent, own_differences
 
+pytestmark = pytest.mark.campaign
+
 
 @pytest.fixture(scope="module")
 def recorded() -> Recorded:

@@ -19,6 +19,8 @@ from tools import fuzz_json as shapes
 from tools import fuzz_reference as reference
 from tools.fuzz import TARGETS, Piece, judge_kept, judge_piece, target_of
 
+pytestmark = pytest.mark.campaign
+
 INPUTS = {"envelope": 2500, "line": 1500, "cursor": 700, "head": 700, "manifest": 700, "seal": 300,
           "frames": 2500}  # fmt: skip
 

@@ -28,6 +28,8 @@ from minibot.watchdog.making import child_environ
 from minibot.watchdog.preflight import CheckResult, preflight, refuse_failed
 from tests.watchdog.watchdog_stage import RUN_ID, Stage
 
+pytestmark = pytest.mark.campaign
+
 LOCKED = "numpy==0.0.1 \\\n    --hash=sha256:00\nno-such-package==1.0\n"
 PROFILE = PROJECT / "config" / "nore-smoke.v1.json"
 MOMENTS: dict[str, Callable[[Night], object]] = {
