@@ -237,17 +237,21 @@ if sys.platform != "win32":  # There a single process cannot be sent Ctrl-C.
             os.killpg(process.pid, 0)
 
 
-def test_night_while_the_flag_stands_is_refused_and_leaves_no_run(stopped_run: ShortRun) -> None:
-    """Exit 2, one message that names the flag and the way on."""
-    before = sorted((stopped_run.var / "runs").iterdir())
+def test_night_while_the_flag_stands_is_refused_and_leaves_no_run(
+    stopped_run: ShortRun, tmp_path: Path
+) -> None:
+    """Exit 2, one message that names the flag and the way on; in a copy, as it is journaled."""
+    var = Path(shutil.copytree(stopped_run.var, tmp_path / "var"))
+    before = sorted((var / "runs").iterdir())
 
-    said = run_command(night_argv(stopped_run.var, {}))
+    said = run_command(night_argv(var, {}))
 
     assert said.code == 2
-    flag = stopped_run.var / "STOP.flag"
-    assert f"{flag} stands: a former run was stopped. Read `minibot status`, " in said.err
+    assert (
+        f"{var / 'STOP.flag'} stands: a former run was stopped. Read `minibot status`, " in said.err
+    )
     assert "clear-stop" in said.err
-    assert sorted((stopped_run.var / "runs").iterdir()) == before
+    assert sorted((var / "runs").iterdir()) == before
 
 
 @pytest.mark.parametrize(
