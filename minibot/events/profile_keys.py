@@ -2,7 +2,7 @@
 
 A section is a frozen dataclass. A key of it is `Annotated[type, rule, "description"]`, the rule
 left out where the type says all; `tools.config_schema` makes `config/config.v1.schema.json` of the
-sections. Units stand in the names of keys: `_ms` is machine time, `_market_ms` market time.
+sections. Units stand in the names of keys: `_ms` is wall-clock time, `_market_ms` market time.
 """
 
 from __future__ import annotations
