@@ -141,6 +141,9 @@ class PlannedEnd:
                 # A crash with queues intact: started again, it drains what it had left.
                 supervisor.begin_drain(self._draining)
             return record
+        frozen = supervisor.draining(child)
+        if frozen is not None:
+            return frozen
         waited_ms = (machine_ns() - self._drain_started_ns) // NS_PER_MS
         if waited_ms <= self._context.config.watchdog.drain_ms_max:
             return None

@@ -201,6 +201,20 @@ class Supervisor:
             return self._hung(child, f"is still starting after {child.age_ms()} ms")
         return None
 
+    def draining(self, child: Child) -> StopRecord | None:
+        """Judge a role that drains: it may take long, but one that is frozen will never end.
+
+        Its last heartbeat goes out a little before its process ends, hence both measures.
+        """
+        if child.is_starting:
+            return self._starting(child)
+        limits = self._limits
+        still_ms = child.still_ms()
+        if still_ms > max(limits.hung_ms, limits.hung_execution_ms):
+            what = f"froze while it drained: no heartbeat, no work for {still_ms} ms"
+            return self._hung(child, what)
+        return None
+
     def are_all_there(self) -> bool:
         """Whether every role is being heard right now, and those that trade have begun their loops.
 

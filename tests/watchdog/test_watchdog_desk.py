@@ -210,6 +210,23 @@ def test_role_that_does_not_drain_is_hung(tmp_path: Path, scenes: list[Scene]) -
     assert (record.reason_code, record.detail) == ("ROLE_HUNG", "risk_role does not drain")
 
 
+@pytest.mark.row("N-20")
+def test_role_that_is_frozen_while_it_drains_is_hung_long_before_the_limit_of_a_drain(
+    tmp_path: Path, scenes: list[Scene]
+) -> None:
+    """A drain may take long; a role that neither speaks nor works will never end it."""
+    scene = staged(scenes, tmp_path / "var", {})
+    wait_until(scene.supervisor.are_all_there, "all roles")
+    psutil.Process(scene.supervisor.children["market_role"].pid).suspend()
+    scene.interrupts.put("SIGINT")
+
+    record = scene.supervise()
+
+    assert record is not None
+    assert record.reason_code == "ROLE_HUNG"
+    assert record.detail.startswith("market_role froze while it drained")
+
+
 @pytest.mark.row("N-20", "F62")
 def test_role_that_crashes_while_draining_comes_back_and_drains(
     tmp_path: Path, scenes: list[Scene]
